@@ -1,0 +1,98 @@
+"""What the stages tell the world while they work.
+
+A stage calls the `Emit` it was given; the progress bar, the log, the metrics and the report listen.
+No stage prints. Event names (the class's `name`) are stable: scripts filter logs by them. No event
+carries a payload, a cell or a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events; every subclass is a frozen set of plain values."""
+
+    name: ClassVar[str]
+
+    def fields(self) -> dict[str, Any]:
+        """The event's values, for a log line."""
+        return asdict(self)
+
+
+Emit = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The listener that does nothing."""
+
+
+def fan_out(*listeners: Emit) -> Emit:
+    """One `Emit` that tells every listener, in the order given."""
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return emit
+
+
+@dataclass(frozen=True)
+class StageStarted(Event):
+    """A stage begins. `total` is how much there is to do in `unit`, or None where that is unknown."""
+
+    name: ClassVar[str] = "stage_started"
+    stage: str
+    unit: str
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """A stage got on: `done` units in all since it started."""
+
+    name: ClassVar[str] = "progress"
+    stage: str
+    done: int
+
+
+@dataclass(frozen=True)
+class StageFinished(Event):
+    """A stage is over, after `seconds`."""
+
+    name: ClassVar[str] = "stage_finished"
+    stage: str
+    done: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Notice(Event):
+    """Something a person should know; `code` is stable, `message` is a sentence."""
+
+    name: ClassVar[str] = "notice"
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """A run begins."""
+
+    name: ClassVar[str] = "run_started"
+    run_id: str
+    command: str
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    """A run is over, with the exit code that the command will give."""
+
+    name: ClassVar[str] = "run_finished"
+    run_id: str
+    command: str
+    exit_code: int
+    seconds: float

@@ -1,0 +1,1 @@
+"""A YAML mapping, its frozen model, and its compiler to polars expressions."""

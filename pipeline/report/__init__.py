@@ -1,0 +1,1 @@
+"""What happened, as data, as a page, and on the terminal."""

@@ -1,0 +1,1 @@
+"""A local Omneo for demos, rehearsals and tests."""

@@ -1,0 +1,1 @@
+"""Mapped transactions are split into accepted and quarantine."""
