@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 # Columns that the pipeline adds to a source's own. A source column cannot take such a name: readers
 # rename it, since a leading underscore followed by a letter of ours would be ambiguous.
@@ -234,7 +234,7 @@ CODES: Final[dict[str, Code]] = {
             "items_missing",
             _R,
             "Sale without items",
-            "Export the items for the same dates as the sales, or say `items: none` in the mapping.",
+            "Export the items for the same dates as the sales, or leave `items` out of the mapping.",
         ),
         Code("external_id_missing", _R, "No id", "Fill the columns that make the id."),
         Code(
@@ -352,6 +352,31 @@ CODES: Final[dict[str, Code]] = {
         ),
     )
 }
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a CSV file is written.
+
+    Attributes:
+        delimiter: One character; None finds it in the header line among `,` `;` tab and `|`.
+        quote: The quoting character; None where nothing is quoted.
+        escape: A character before a quote that is text; None where quotes are doubled.
+        comment: Lines that start with it are skipped; None where there are none.
+        skip_lines: Physical lines before the header.
+        header: True where the first row names the columns; otherwise the names, in order.
+        encoding: A Python codec's name. A byte order mark wins over it.
+        on_encoding_error: `error` names the place; `replace` puts U+FFFD there and warns.
+    """
+
+    delimiter: str | None = None
+    quote: str | None = '"'
+    escape: str | None = None
+    comment: str | None = None
+    skip_lines: int = 0
+    header: Literal[True] | tuple[str, ...] = True
+    encoding: str = "utf-8"
+    on_encoding_error: Literal["error", "replace"] = "error"
 
 
 class StagedTransaction(NamedTuple):
