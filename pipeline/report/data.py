@@ -1,0 +1,169 @@
+"""What a report is made from: the summary, the facts, and what other stages found, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeVar
+
+from pipeline.report.facts import Facts
+from pipeline.report.summary import Summary
+
+_Number = TypeVar("_Number", int, Decimal)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that was imported.
+
+    Attributes:
+        name: As the user gave it, or its path.
+        bytes: Its size as stored; None where unknown.
+        rows: Rows read from it; None where they were not counted by file.
+        fingerprint: A hash of its contents.
+    """
+
+    name: str
+    bytes: int | None = None
+    rows: int | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What was imported, with what.
+
+    Attributes:
+        mapping: The mapping's name or path.
+        mapping_hash: A hash of the mapping and its look-up tables.
+        sources: The files, in the order of the run.
+        versions: By name, such as `omneo-import`, `python`, `polars`.
+    """
+
+    mapping: str
+    mapping_hash: str = ""
+    sources: Sequence[SourceFile] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gate `--max-rejected`.
+
+    Attributes:
+        limit: As the user wrote it, such as `2%` or `100`.
+        closed: More than that was rejected, so nothing may be sent.
+    """
+
+    limit: str
+    closed: bool
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A number of transactions and the sum of their totals; None where it is not known."""
+
+    transactions: int | None = None
+    total: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """One line of the control totals beside what the run found.
+
+    Attributes:
+        key: What the line is about, by dimension: `{"store": "S01", "day": "2024-07-01"}`.
+        expected: As the source system printed it.
+        read: Over all outcomes; read = staged + dropped + rejected.
+        staged: What would be sent.
+        dropped: What was left out on purpose.
+        rejected: What cannot be sent.
+    """
+
+    key: Mapping[str, str]
+    expected: Amount
+    read: Amount
+    staged: Amount
+    dropped: Amount = Amount(0, Decimal())
+    rejected: Amount = Amount(0, Decimal())
+
+    @property
+    def difference(self) -> Amount:
+        """What was read less what was expected; None where nothing was expected."""
+        return Amount(
+            _less(self.read.transactions, self.expected.transactions),
+            _less(self.read.total, self.expected.total),
+        )
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing that was expected differs."""
+        return not self.difference.transactions and not self.difference.total
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A statistical warning: not wrong in itself, but the mark of something that often is.
+
+    Attributes:
+        code: Stable name, such as `sales_at_night`.
+        title: For people who do not code.
+        message: What was seen and what it may mean, a sentence or two.
+        evidence: Lines that show it: numbers, stores, days.
+    """
+
+    code: str
+    title: str
+    message: str
+    evidence: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class TenantFinding:
+    """An answer of the tenant, found by `preflight`.
+
+    Attributes:
+        title: What was asked, such as "Locations that would be created".
+        message: The answer in a sentence.
+        good: Whether all is well; None where it is only information.
+        evidence: Lines that show it.
+    """
+
+    title: str
+    message: str
+    good: bool | None = None
+    evidence: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that a report tells.
+
+    Attributes:
+        summary: The run in numbers.
+        facts: What the data holds, all buckets merged.
+        provenance: What was imported, with what.
+        gate: `--max-rejected`; None where it was not set.
+        controls: Control totals, all lines; empty where none were given.
+        findings: Statistical warnings.
+        preflight: Answers of the tenant; None where it was not asked.
+        rate_per_min: Requests a minute that are expected; None where unknown.
+        requests: Requests that a load of all accepted transactions takes; None: one a transaction.
+        stopped: Why the load stopped early, a sentence; empty where it did not.
+    """
+
+    summary: Summary
+    facts: Facts
+    provenance: Provenance
+    gate: Gate | None = None
+    controls: Sequence[ControlRow] = ()
+    findings: Sequence[Finding] = ()
+    preflight: Sequence[TenantFinding] | None = None
+    rate_per_min: float | None = None
+    requests: int | None = None
+    stopped: str = ""
+
+
+def _less(one: _Number | None, other: _Number | None) -> _Number | None:
+    return None if one is None or other is None else one - other

@@ -1,0 +1,397 @@
+"""What the data holds, counted bucket by bucket: small tables that add up over any number of buckets.
+
+Everything here is polars over whole columns. A bucket holds whole transactions, so every count of
+transactions is a plain sum over the buckets. "Accepted" facts (clock, fields, profiles, samples) speak of
+what would be sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+
+from pipeline.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX
+
+ACCEPTED: Final = "accepted"
+EXAMPLES: Final = 3
+"""Examples kept of each cause."""
+EXAMPLE_CHARACTERS: Final = 300
+"""A longer cell or message is cut here and ends in an ellipsis."""
+
+_MONEY: pl.DataType = pl.Decimal(38, 4)
+_COUNT: pl.DataType = pl.Int64()
+_TEXT: pl.DataType = pl.String()
+_TOTALS = pl.Schema(
+    {
+        "month": _TEXT,
+        "store": _TEXT,
+        "currency": _TEXT,
+        "outcome": _TEXT,
+        "transactions": _COUNT,
+        "total": _MONEY,
+    }
+)
+_DAYS = pl.Schema(
+    {
+        "day": pl.Date(),
+        "currency": _TEXT,
+        "outcome": _TEXT,
+        "transactions": _COUNT,
+        "total": _MONEY,
+    }
+)
+_CLOCK = pl.Schema({"weekday": pl.Int8(), "hour": pl.Int8(), "transactions": _COUNT})
+_FIELDS = pl.Schema({"level": _TEXT, "field": _TEXT, "mapped": pl.Boolean(), "filled": _COUNT, "of": _COUNT})
+_PROFILES = pl.Schema({"handle": _TEXT, "guest": pl.Boolean(), "transactions": _COUNT})
+_CODES = pl.Schema({"outcome": _TEXT, "code": _TEXT, "transactions": _COUNT})
+_CAUSES = pl.Schema({"outcome": _TEXT, "code": _TEXT, "field": _TEXT, "transactions": _COUNT})
+_EXAMPLES = pl.Schema(
+    {
+        "outcome": _TEXT,
+        "code": _TEXT,
+        "field": _TEXT,
+        "source": _TEXT,
+        "line": pl.Int64(),
+        "value": _TEXT,
+        "message": _TEXT,
+    }
+)
+_SAMPLES = pl.Schema({"kind": _TEXT, "external_id": _TEXT, "body": _TEXT})
+_SCHEMAS: Final[dict[str, pl.Schema]] = {
+    "totals": _TOTALS,
+    "days": _DAYS,
+    "clock": _CLOCK,
+    "fields": _FIELDS,
+    "profiles": _PROFILES,
+    "codes": _CODES,
+    "causes": _CAUSES,
+    "examples": _EXAMPLES,
+    "samples": _SAMPLES,
+}
+_CAUSE = ["outcome", "code", "field"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Aggregates of one bucket, or of many merged; sorted, so that equal input gives equal facts.
+
+    Attributes:
+        totals: One row a month of local time (`2024-07`) × store × currency × outcome: transactions and the
+            sum of their totals. A null month, store or currency means the transactions had none.
+        days: One row a local day × currency × outcome, as above.
+        clock: One row a weekday (1 Monday to 7 Sunday) × hour of local time: accepted transactions.
+        fields: One row an Omneo field at level `transaction` or `item`: whether the mapping gives it, and
+            how many of the accepted transactions or items have a value.
+        profiles: One row a `profile_id_handle` (null: an Omneo id) or guests: accepted transactions.
+        codes: One row an outcome of a reason × code: transactions, each counted once a code; a reason
+            that belongs to no transaction (a malformed row) counts for itself.
+        causes: As `codes`, by field too; null where the code is not about one field.
+        examples: The first few reasons of each cause by file and line, long texts cut.
+        samples: One accepted transaction of each kind (sale, return, void, guest) with its request body,
+            null until `with_bodies` was called.
+        items: Items of the accepted transactions.
+        body_bytes: Bytes of all request bodies; 0 until `with_bodies` was called.
+    """
+
+    totals: pl.DataFrame
+    days: pl.DataFrame
+    clock: pl.DataFrame
+    fields: pl.DataFrame
+    profiles: pl.DataFrame
+    codes: pl.DataFrame
+    causes: pl.DataFrame
+    examples: pl.DataFrame
+    samples: pl.DataFrame
+    items: int = 0
+    body_bytes: int = 0
+
+    def transactions(self, outcome: str) -> int:
+        """How many transactions have `outcome`: accepted, dropped or rejected."""
+        return int(self.totals.filter(pl.col("outcome") == outcome)["transactions"].sum())
+
+    def sums(self, outcome: str) -> dict[str | None, Decimal]:
+        """The exact sum of totals with `outcome` by currency, alphabetically; None is "no currency"."""
+        rows = (
+            self.totals.filter(pl.col("outcome") == outcome)
+            .group_by("currency")
+            .agg(pl.col("total").sum())
+            .sort("currency", nulls_last=True)
+        )
+        return dict(rows.iter_rows())
+
+    def by_code(self, outcome: str) -> dict[str, int]:
+        """Transactions by code for one outcome of a reason, the most frequent first."""
+        rows = self.codes.filter(pl.col("outcome") == str(outcome)).sort(
+            ["transactions", "code"], descending=[True, False]
+        )
+        return dict(rows.select("code", "transactions").iter_rows())
+
+    def with_bodies(self, staged: pl.DataFrame) -> Facts:
+        """Add the request bodies of the same bucket: their bytes, and the bodies of the samples.
+
+        Args:
+            staged: One row an accepted transaction, with `external_id` and `body` (String).
+        """
+        bodies = staged.select("external_id", "body").filter(
+            pl.col("external_id").is_in(self.samples["external_id"].implode())
+        )
+        samples = self.samples.drop("body").join(
+            bodies.unique("external_id", keep="first", maintain_order=True),
+            on="external_id",
+            how="left",
+            maintain_order="left",
+        )
+        return replace(
+            self,
+            samples=samples.select(list(_SAMPLES)),
+            body_bytes=int(staged["body"].str.len_bytes().sum()),
+        )
+
+    def to_json(self) -> str:
+        """The facts as one JSON object of columns; amounts are decimal strings, days ISO dates."""
+        tables = {
+            name: getattr(self, name)
+            .with_columns(pl.col(pl.Decimal, pl.Date).cast(pl.String))
+            .to_dict(as_series=False)
+            for name in _SCHEMAS
+        }
+        return json.dumps({**tables, "items": self.items, "body_bytes": self.body_bytes}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Facts:
+        """Read what `to_json` wrote."""
+        data = json.loads(text)
+        tables: dict[str, Any] = {name: _table(data[name], schema) for name, schema in _SCHEMAS.items()}
+        return cls(**tables, items=data["items"], body_bytes=data["body_bytes"])
+
+
+def measure(
+    headers: pl.DataFrame,
+    items: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    reasons: pl.DataFrame,
+    sources: Sequence[str],
+) -> Facts:
+    """Count one bucket.
+
+    Args:
+        headers: One row a transaction, as mapped; a field that the mapping does not give has no column.
+        items: One row an item, as mapped.
+        outcomes: TX and `outcome` (accepted, dropped, rejected), one row a transaction, in any order.
+        reasons: One row a reason, with `outcome` (dropped, rejected, warning).
+        sources: Names of the files; SOURCE is the position in it.
+    """
+    known = headers.join(outcomes.select(TX, "outcome"), on=TX, how="left", maintain_order="left")
+    accepted = known.filter(pl.col("outcome") == ACCEPTED)
+    kept_items = items.join(accepted.select(TX), on=TX, how="semi")
+    labelled = _labelled(known)
+    counted = measure_reasons(reasons, sources)
+    return replace(
+        counted,
+        totals=_sum(labelled, list(_TOTALS)[:4], _TOTALS),
+        days=_sum(labelled, list(_DAYS)[:3], _DAYS),
+        clock=_clock(accepted),
+        fields=_completeness(accepted, kept_items),
+        profiles=_profiles(accepted),
+        samples=_samples(accepted),
+        items=kept_items.height,
+    )
+
+
+def measure_reasons(reasons: pl.DataFrame, sources: Sequence[str]) -> Facts:
+    """Facts of reasons alone, for rows that never became a transaction, such as malformed ones.
+
+    Args:
+        reasons: One row a reason, with `outcome`; TX null where it belongs to no transaction.
+        sources: Names of the files; SOURCE is the position in it.
+    """
+    return replace(
+        nothing(),
+        codes=_count_reasons(reasons, _CODES),
+        causes=_count_reasons(reasons, _CAUSES),
+        examples=_first_examples(reasons, sources),
+    )
+
+
+def nothing() -> Facts:
+    """Facts of no data: the neutral element of `merge`."""
+    tables: dict[str, Any] = {name: pl.DataFrame(schema=schema) for name, schema in _SCHEMAS.items()}
+    return Facts(**tables)
+
+
+def merge(parts: Sequence[Facts]) -> Facts:
+    """Add up the facts of buckets; the order of `parts` decides only which samples are kept."""
+    everything = [nothing(), *parts]
+    stacked = {name: pl.concat([getattr(part, name) for part in everything]) for name in _SCHEMAS}
+    numbers = {
+        field.name: sum(getattr(part, field.name) for part in everything)
+        for field in fields(Facts)
+        if field.name not in _SCHEMAS
+    }
+    return Facts(
+        totals=_sum(stacked["totals"], list(_TOTALS)[:4], _TOTALS),
+        days=_sum(stacked["days"], list(_DAYS)[:3], _DAYS),
+        clock=_sum(stacked["clock"], ["weekday", "hour"], _CLOCK),
+        fields=_merge_completeness(stacked["fields"]),
+        profiles=_sum(stacked["profiles"], ["handle", "guest"], _PROFILES),
+        codes=_sum(stacked["codes"], ["outcome", "code"], _CODES),
+        causes=_sum(stacked["causes"], _CAUSE, _CAUSES),
+        examples=_keep_first(stacked["examples"]),
+        samples=stacked["samples"].unique("kind", keep="first", maintain_order=True),
+        **numbers,
+    )
+
+
+def _table(columns: Mapping[str, list[Any]], schema: pl.Schema) -> pl.DataFrame:
+    as_text = {name: pl.String if kind in (_MONEY, pl.Date) else kind for name, kind in schema.items()}
+    frame = pl.DataFrame(columns, schema=as_text)
+    return frame.with_columns(
+        pl.col(name).str.to_date() if kind == pl.Date else pl.col(name).cast(kind)
+        for name, kind in schema.items()
+        if kind in (_MONEY, pl.Date)
+    )
+
+
+def _column(frame: pl.DataFrame, name: str, kind: Any) -> pl.Expr:
+    """The column, or nulls of `kind` where the mapping does not give it."""
+    return pl.col(name) if name in frame.columns else pl.lit(None, kind).alias(name)
+
+
+def _labelled(known: pl.DataFrame) -> pl.DataFrame:
+    local = _column(known, "transacted_at|local", pl.Datetime("us"))
+    return known.select(
+        local.dt.strftime("%Y-%m").alias("month"),
+        local.dt.date().alias("day"),
+        _column(known, "location_id", pl.String).alias("store"),
+        _column(known, "currency", pl.String),
+        "outcome",
+        pl.lit(1, _COUNT).alias("transactions"),
+        _column(known, "total", _MONEY).cast(_MONEY),
+    )
+
+
+def _sum(frame: pl.DataFrame, by: list[str], schema: pl.Schema) -> pl.DataFrame:
+    values = [name for name in schema if name not in by]
+    return (
+        frame.group_by(by)
+        .agg(pl.col(values).sum())
+        .sort(by, nulls_last=True)
+        .select(list(schema))
+        .cast(schema)
+    )
+
+
+def _clock(accepted: pl.DataFrame) -> pl.DataFrame:
+    local = _column(accepted, "transacted_at|local", pl.Datetime("us"))
+    parts = accepted.select(
+        local.dt.weekday().alias("weekday"),
+        local.dt.hour().alias("hour"),
+        pl.lit(1, _COUNT).alias("transactions"),
+    )
+    return _sum(parts.drop_nulls(), ["weekday", "hour"], _CLOCK)
+
+
+def _completeness(accepted: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+    filled = [
+        _filled("transaction", accepted, list(TRANSACTION_FIELDS)),
+        _filled("item", items, list(ITEM_FIELDS)),
+    ]
+    return pl.concat(filled)
+
+
+def _filled(level: str, frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """One row a field, in the order of the model."""
+    return pl.DataFrame(
+        {
+            "level": level,
+            "field": names,
+            "mapped": [name in frame.columns for name in names],
+            "filled": [
+                frame.height - frame[name].null_count() if name in frame.columns else 0 for name in names
+            ],
+            "of": frame.height,
+        },
+        schema=_FIELDS,
+    )
+
+
+def _merge_completeness(stacked: pl.DataFrame) -> pl.DataFrame:
+    return (
+        stacked.group_by(["level", "field"], maintain_order=True)
+        .agg(pl.col("mapped").any(), pl.col("filled", "of").sum())
+        .cast(_FIELDS)
+    )
+
+
+def _profiles(accepted: pl.DataFrame) -> pl.DataFrame:
+    guest = _column(accepted, "profile_id", pl.String).is_null()
+    handle = _column(accepted, "profile_id_handle", pl.String)
+    parts = accepted.select(
+        pl.when(~guest).then(handle).alias("handle"),
+        guest.alias("guest"),
+        pl.lit(1, _COUNT).alias("transactions"),
+    )
+    return _sum(parts, ["handle", "guest"], _PROFILES)
+
+
+def _count_reasons(reasons: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    by = [name for name in schema if name != "transactions"]
+    loose = pl.col(TX).is_null().sum()
+    counted = reasons.group_by(by).agg(
+        (pl.col(TX).drop_nulls().n_unique() + loose).cast(_COUNT).alias("transactions")
+    )
+    return counted.sort(by, nulls_last=True).select(list(schema))
+
+
+def _first_examples(reasons: pl.DataFrame, sources: Sequence[str]) -> pl.DataFrame:
+    names = pl.DataFrame(
+        {SOURCE: range(len(sources)), "source": list(sources)},
+        schema={SOURCE: pl.UInt32, "source": _TEXT},
+    )
+    first = reasons.filter(pl.int_range(pl.len()).over(_CAUSE) < EXAMPLES)
+    return _keep_first(
+        first.join(names, on=SOURCE, how="left")
+        .rename({LINE: "line"})
+        .with_columns(_cut("value"), _cut("message"))
+        .select(list(_EXAMPLES))
+    )
+
+
+def _keep_first(examples: pl.DataFrame) -> pl.DataFrame:
+    ordered = examples.sort([*_CAUSE, "source", "line", "value"], nulls_last=True)
+    return ordered.group_by(_CAUSE, maintain_order=True).head(EXAMPLES).select(list(_EXAMPLES))
+
+
+def _cut(name: str) -> pl.Expr:
+    text = pl.col(name)
+    return (
+        pl.when(text.str.len_chars() > EXAMPLE_CHARACTERS)
+        .then(text.str.slice(0, EXAMPLE_CHARACTERS) + "…")
+        .otherwise(text)
+        .alias(name)
+    )
+
+
+def _samples(accepted: pl.DataFrame) -> pl.DataFrame:
+    """The first accepted transaction of each kind; the kinds exclude one another."""
+    void = _column(accepted, "is_void", pl.Boolean).fill_null(value=False)
+    kind = (
+        pl.when(void)
+        .then(pl.lit("void"))
+        .when(_column(accepted, "total", _MONEY) < 0)
+        .then(pl.lit("return"))
+        .when(_column(accepted, "profile_id", pl.String).is_null())
+        .then(pl.lit("guest"))
+        .otherwise(pl.lit("sale"))
+    )
+    return (
+        accepted.select(kind.alias("kind"), _column(accepted, "external_id", pl.String))
+        .drop_nulls("external_id")
+        .unique("kind", keep="first", maintain_order=True)
+        .with_columns(pl.lit(None, pl.String).alias("body"))
+    )

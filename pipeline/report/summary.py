@@ -1,0 +1,204 @@
+"""The summary: what a script reads after `--json` and in `report.json`, and what to type next.
+
+The keys, their order and their meaning are fixed by the command line's contract.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+DEFAULT_WORKDIR: Final = Path(".omneo-import")
+NO_CURRENCY: Final = "none"
+"""Name of the sum of transactions without a currency, where there are several currencies."""
+
+Total = str | dict[str, str]
+"""An exact sum as a decimal string; by currency where the run has several."""
+
+
+class AccountingBroken(RuntimeError):
+    """The counts of a run do not add up: a bug, never the user's doing (exit code 1)."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the source: all that were read, and of those the malformed and the exact repeats."""
+
+    read: int = 0
+    malformed: int = 0
+    duplicate: int = 0
+
+
+@dataclass(frozen=True)
+class Transactions:
+    """Transactions by what became of them."""
+
+    read: int = 0
+    accepted: int = 0
+    dropped: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Accepted transactions by where they stand; before any load all are pending."""
+
+    delivered: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    failed: int = 0
+    pending: int = 0
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Requests on the wire: all, and of those the repeats, the 429s and the errors."""
+
+    sent: int = 0
+    retried: int = 0
+    throttled: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did, in numbers that add up.
+
+    Attributes:
+        run_id: Name of the run.
+        run_dir: Its directory.
+        report: Path of its `report.html`.
+        started_at: ISO 8601, UTC.
+        duration_s: Seconds.
+        rows: Rows of the source.
+        transactions: read = accepted + dropped + rejected.
+        dropped: Transactions by code; one may count under several.
+        rejected: As `dropped`.
+        warnings: As `dropped`.
+        totals: For accepted, dropped and rejected the sum of totals; see `totals_of`.
+        delivery: Sums to the accepted transactions.
+        confirmed: Found in Omneo as sent; None until `confirm` or `listen` looked.
+        missing: Not found in Omneo; None as above.
+        differing: Found, but not as sent; None as above.
+        requests: Requests on the wire.
+
+    Raises:
+        AccountingBroken: The counts do not add up.
+    """
+
+    run_id: str
+    run_dir: str
+    report: str
+    started_at: str
+    duration_s: float
+    rows: Rows
+    transactions: Transactions
+    dropped: Mapping[str, int]
+    rejected: Mapping[str, int]
+    warnings: Mapping[str, int]
+    totals: Mapping[str, Total]
+    delivery: Delivery
+    confirmed: int | None = None
+    missing: int | None = None
+    differing: int | None = None
+    requests: Requests = field(default_factory=Requests)
+
+    def __post_init__(self) -> None:
+        t, d = self.transactions, self.delivery
+        judged = t.accepted + t.dropped + t.rejected
+        if t.read != judged:
+            raise AccountingBroken(
+                f"{t.read} transactions were read, but accepted, dropped and rejected make {judged}."
+            )
+        placed = d.delivered + d.unchanged + d.refused + d.failed + d.pending
+        if t.accepted != placed:
+            raise AccountingBroken(
+                f"{t.accepted} transactions were accepted, but the delivery accounts for {placed}."
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contract's JSON object: its keys in its order."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Summary:
+        """Read what `as_dict` gave; other keys, such as those of `report.json`, are ignored."""
+        nested = {
+            "rows": Rows,
+            "transactions": Transactions,
+            "delivery": Delivery,
+            "requests": Requests,
+        }
+        known = {f.name: data[f.name] for f in fields(cls)}
+        return cls(**{name: nested[name](**known[name]) if name in nested else known[name] for name in known})
+
+
+def totals_of(sums: Mapping[str, Mapping[str | None, Decimal]]) -> dict[str, Total]:
+    """Write sums as the summary does.
+
+    Where all transactions have the same currency, or all have none, each sum is one decimal string:
+    `{"accepted": "123.45"}`. Where there are several, each is an object by currency, in alphabetical order,
+    with `none` for transactions without one: `{"accepted": {"AUD": "1.00", "NZD": "2.00", "none": "0.50"}}`.
+
+    Args:
+        sums: By outcome, the exact sum by currency; None is "no currency".
+    """
+    currencies = {currency for by_currency in sums.values() for currency in by_currency}
+    if len(currencies) <= 1:
+        return {outcome: decimal_text(sum(amounts.values(), Decimal())) for outcome, amounts in sums.items()}
+    return {
+        outcome: {
+            currency or NO_CURRENCY: decimal_text(amounts[currency])
+            for currency in sorted(amounts, key=lambda name: (name is None, name or ""))
+        }
+        for outcome, amounts in sums.items()
+    }
+
+
+def decimal_text(amount: Decimal) -> str:
+    """The amount in full, with two places or as many more as it needs: `5.00`, `0.125`, never `1E+3`."""
+    whole, _, places = f"{amount:.4f}".partition(".")
+    return f"{whole}.{places[:2]}{places[2:].rstrip('0')}"
+
+
+def next_step(summary: Summary, *, gate_closed: bool = False, stopped: str = "") -> str:
+    """The command to type next, or a sentence where nothing is left to do.
+
+    Args:
+        summary: The run as it stands.
+        gate_closed: More was rejected than `--max-rejected` allows.
+        stopped: Why the load stopped early; empty where it did not.
+    """
+    t, d = summary.transactions, summary.delivery
+    if gate_closed:
+        return "Mend what the report lists, then prepare again; or allow more with --max-rejected."
+    if t.accepted == 0:
+        return "Nothing was accepted: mend what the report lists, then prepare again."
+    if stopped or d.pending:
+        return command(summary, "load")
+    if d.failed or d.refused:
+        return command(summary, "retry")
+    return _after_delivery(summary)
+
+
+def _after_delivery(summary: Summary) -> str:
+    if summary.missing or summary.differing:
+        return command(summary, "confirm", "--resend")
+    if summary.confirmed is None and summary.delivery.delivered:
+        return command(summary, "confirm")
+    return "Nothing: all that was accepted is in Omneo."
+
+
+def command(summary: Summary, verb: str, *options: str) -> str:
+    """A command line about this run that can be pasted into a shell, with the workdir where it matters."""
+    workdir = Path(summary.run_dir).parent.parent
+    where = [] if workdir.name == str(DEFAULT_WORKDIR) and _is_here(workdir) else ["--workdir", str(workdir)]
+    return shlex.join(["omneo-import", verb, summary.run_id, *options, *where])
+
+
+def _is_here(workdir: Path) -> bool:
+    return workdir.absolute().parent == Path.cwd()

@@ -1,0 +1,163 @@
+"""The report as plain values: what `report.json` holds, and all that the page and the markdown show.
+
+Personal data is masked here, once, so that no form of the report can forget to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+
+from pipeline.model import CODES, Outcome
+from pipeline.report.data import Amount, ControlRow, ReportData
+from pipeline.report.facts import ACCEPTED, Facts
+from pipeline.report.privacy import mask_body, mask_message, mask_value
+from pipeline.report.summary import decimal_text
+from pipeline.report.verdict import judge
+
+OUTCOMES: Final = (ACCEPTED, Outcome.DROPPED.value, Outcome.REJECTED.value)
+RATES_PER_MIN: Final = (300, 1000, 3000)
+"""Shown where no rate is known; the documented throttle is 1,000 a minute by example only."""
+
+
+def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any]:
+    """Everything that the report tells, ready for JSON: the summary's keys first, the facts after them."""
+    facts = data.facts
+    return {
+        **data.summary.as_dict(),
+        "verdict": asdict(judge(data)),
+        "gate": None if data.gate is None else asdict(data.gate),
+        "by_month": _grouped(facts.totals, ["month", "currency"]),
+        "by_store": _grouped(facts.totals, ["store", "currency"]),
+        "by_currency": _grouped(facts.totals, ["currency"]),
+        "by_day": _grouped(facts.days, ["day", "currency"]),
+        "controls": [_control(row) for row in data.controls],
+        "causes": _causes(facts, show_personal_data),
+        "completeness": facts.fields.to_dicts(),
+        "profiles": facts.profiles.sort("transactions", descending=True).to_dicts(),
+        "findings": [asdict(finding) for finding in data.findings],
+        "clock": facts.clock.to_dicts(),
+        "samples": _samples(facts, show_personal_data),
+        "prediction": _prediction(data),
+        "preflight": None if data.preflight is None else [asdict(answer) for answer in data.preflight],
+        "provenance": asdict(data.provenance),
+    }
+
+
+def _grouped(totals: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
+    """One row a group, in order: for each outcome the transactions and the exact sum as text."""
+    wide = (
+        totals.group_by(by)
+        .agg(
+            expression
+            for outcome in OUTCOMES
+            for expression in (
+                pl.col("transactions").filter(outcome=outcome).sum().alias(f"{outcome}|n"),
+                pl.col("total").filter(outcome=outcome).sum().alias(f"{outcome}|sum"),
+            )
+        )
+        .sort(by, nulls_last=True)
+    )
+    return [
+        {name: _text(row[name]) for name in by}
+        | {
+            outcome: {
+                "transactions": row[f"{outcome}|n"],
+                "total": decimal_text(row[f"{outcome}|sum"] or Decimal()),
+            }
+            for outcome in OUTCOMES
+        }
+        for row in wide.iter_rows(named=True)
+    ]
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _control(row: ControlRow) -> dict[str, Any]:
+    parts: Mapping[str, Amount] = {
+        "expected": row.expected,
+        "read": row.read,
+        "difference": row.difference,
+        "staged": row.staged,
+        "dropped": row.dropped,
+        "rejected": row.rejected,
+    }
+    return {
+        "key": dict(row.key),
+        "agrees": row.agrees,
+        **{
+            name: {
+                "transactions": amount.transactions,
+                "total": None if amount.total is None else decimal_text(amount.total),
+            }
+            for name, amount in parts.items()
+        },
+    }
+
+
+def _causes(facts: Facts, show_personal_data: bool) -> list[dict[str, Any]]:
+    """One entry an outcome × code × field: rejections first, then drops, then warnings, by frequency."""
+    order = {Outcome.REJECTED: 0, Outcome.DROPPED: 1, Outcome.WARNING: 2}
+    examples: dict[tuple[str, str, str | None], list[dict[str, Any]]] = {}
+    for row in facts.examples.iter_rows(named=True):
+        key = (row.pop("outcome"), row.pop("code"), row.pop("field"))
+        shown = row if show_personal_data else _masked_example(key[2], row)
+        examples.setdefault(key, []).append(shown)
+    causes = [
+        cause | _explained(cause["code"]) | {"examples": examples.get(_key(cause), [])}
+        for cause in facts.causes.iter_rows(named=True)
+    ]
+    return sorted(
+        causes, key=lambda cause: (order[Outcome(cause["outcome"])], -cause["transactions"], cause["code"])
+    )
+
+
+def _key(cause: Mapping[str, Any]) -> tuple[str, str, str | None]:
+    return cause["outcome"], cause["code"], cause["field"]
+
+
+def _explained(code: str) -> dict[str, str]:
+    """Title and fix; a mapping's own rule has its name as title, and its message tells the rest."""
+    known = CODES.get(code)
+    if known is None:
+        return {
+            "title": code.replace("_", " ").capitalize(),
+            "fix": "A rule of the mapping; see its message.",
+        }
+    return {"title": known.title, "fix": known.fix}
+
+
+def _masked_example(field: str | None, row: dict[str, Any]) -> dict[str, Any]:
+    value = row["value"]
+    return row | {
+        "value": None if value is None else mask_value(field, value),
+        "message": mask_message(field, value, row["message"] or ""),
+    }
+
+
+def _samples(facts: Facts, show_personal_data: bool) -> list[dict[str, Any]]:
+    rows: Iterable[dict[str, Any]] = facts.samples.drop_nulls("body").iter_rows(named=True)
+    return [
+        {
+            "kind": row["kind"],
+            "body": json.loads(row["body"] if show_personal_data else mask_body(row["body"])),
+        }
+        for row in rows
+    ]
+
+
+def _prediction(data: ReportData) -> dict[str, Any]:
+    requests = data.summary.transactions.accepted if data.requests is None else data.requests
+    rates = RATES_PER_MIN if data.rate_per_min is None else (data.rate_per_min,)
+    return {
+        "requests": requests,
+        "bytes": data.facts.body_bytes,
+        "durations": [{"per_minute": rate, "hours": round(requests / rate / 60, 2)} for rate in rates],
+    }
