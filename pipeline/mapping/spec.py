@@ -14,6 +14,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -29,7 +30,27 @@ from pipeline.model import CODES, ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
 class Frozen(BaseModel):
     """Base of all parts of a mapping: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, coerce_numbers_to_str=True)
+
+
+def _as_written(raw: object) -> object:
+    """YAML's `true` and `false` where a word is wanted are those words."""
+    return str(raw).lower() if isinstance(raw, bool) else raw
+
+
+Text: TypeAlias = Annotated[
+    str, BeforeValidator(_as_written), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
+"""A word as it is in the file; in YAML it needs no quotes, also where it looks like a number or a boolean."""
+
+Scalar: TypeAlias = str | int | Decimal | bool
+
+
+def _form_tag(raw: object) -> str:
+    """Which of the forms a part may take: an object of names, a list, or one plain value."""
+    if isinstance(raw, Mapping | Frozen):
+        return "|object"
+    return "|list" if isinstance(raw, list | tuple) else "|plain"
 
 
 # ── Steps: what happens to a value after it was found ────────────────────────────────────────────────
@@ -103,9 +124,9 @@ class ValueMap(Frozen):
         ignore_case: Compare without regard to letter case.
     """
 
-    values: dict[str, str | int | Decimal | bool]
+    values: dict[str, Scalar]
     other: Literal["keep", "blank", "reject"] = "keep"
-    default: str | int | Decimal | bool | None = None
+    default: Scalar | None = None
     ignore_case: bool = False
 
 
@@ -168,8 +189,8 @@ class DateTimeStep(Frozen):
 class Boolean(Frozen):
     """Which words mean yes and which no; letter case is ignored."""
 
-    true: tuple[str, ...] = ("true", "yes", "y", "1", "t")
-    false: tuple[str, ...] = ("false", "no", "n", "0", "f")
+    true: tuple[Text, ...] = ("true", "yes", "y", "1", "t")
+    false: tuple[Text, ...] = ("false", "no", "n", "0", "f")
 
 
 class BooleanStep(Frozen):
@@ -181,7 +202,7 @@ class BooleanStep(Frozen):
 class DefaultStep(Frozen):
     """`default: x`: what a blank becomes."""
 
-    default: str | int | Decimal | bool
+    default: Scalar
 
 
 class RoundStep(Frozen):
@@ -205,7 +226,7 @@ class MultiplyStep(Frozen):
 class BlankStep(Frozen):
     """`blank_if: [..]`: texts that mean there is no value."""
 
-    blank_if: tuple[str, ...] = Field(min_length=1)
+    blank_if: tuple[Text, ...] = Field(min_length=1)
 
 
 Word: TypeAlias = Literal["trim", "upper", "lower", "title", "digits", "squeeze", "negate", "abs", "unguard"]
@@ -230,35 +251,40 @@ STEPS: dict[str, type[Frozen]] = {
 }
 
 
-def _only_key(raw: object, known: Mapping[str, object], bare: str) -> str | None:
+VALUE_TAG, STEP_TAG, FORM_TAG = "=", ">", "|"
+"""What pydantic's discriminators put in front of a tag, so that in the place of an error (pydantic's `loc`)
+a tag is told from a key of the file."""
+
+
+def _only_key(raw: object, known: Mapping[str, type[Frozen]], mark: str, bare: str) -> str | None:
     """The tag of a one-key object for pydantic's discriminator: the known key it has, or `bare`."""
     if isinstance(raw, str):
-        return bare
+        return mark + bare
     if isinstance(raw, Mapping):
-        return next((key for key in known if key in raw), None)
-    return next((key for key, kind in known.items() if isinstance(raw, kind)), None)  # type: ignore[arg-type]
+        return next((mark + key for key in known if key in raw), None)
+    return next((mark + key for key, kind in known.items() if isinstance(raw, kind)), None)
 
 
 def _step_tag(raw: object) -> str | None:
-    return _only_key(raw, STEPS, "word")
+    return _only_key(raw, STEPS, STEP_TAG, "word")
 
 
 Step: TypeAlias = Annotated[
-    Annotated[Word, Tag("word")]
-    | Annotated[ReplaceStep, Tag("replace")]
-    | Annotated[PadStep, Tag("pad")]
-    | Annotated[SliceStep, Tag("slice")]
-    | Annotated[SplitStep, Tag("split")]
-    | Annotated[SplitAllStep, Tag("list_by")]
-    | Annotated[MapStep, Tag("map")]
-    | Annotated[NumberStep, Tag("number")]
-    | Annotated[DateTimeStep, Tag("datetime")]
-    | Annotated[BooleanStep, Tag("boolean")]
-    | Annotated[DefaultStep, Tag("default")]
-    | Annotated[RoundStep, Tag("round")]
-    | Annotated[DivideStep, Tag("divide_by")]
-    | Annotated[MultiplyStep, Tag("multiply_by")]
-    | Annotated[BlankStep, Tag("blank_if")],
+    Annotated[Word, Tag(">word")]
+    | Annotated[ReplaceStep, Tag(">replace")]
+    | Annotated[PadStep, Tag(">pad")]
+    | Annotated[SliceStep, Tag(">slice")]
+    | Annotated[SplitStep, Tag(">split")]
+    | Annotated[SplitAllStep, Tag(">list_by")]
+    | Annotated[MapStep, Tag(">map")]
+    | Annotated[NumberStep, Tag(">number")]
+    | Annotated[DateTimeStep, Tag(">datetime")]
+    | Annotated[BooleanStep, Tag(">boolean")]
+    | Annotated[DefaultStep, Tag(">default")]
+    | Annotated[RoundStep, Tag(">round")]
+    | Annotated[DivideStep, Tag(">divide_by")]
+    | Annotated[MultiplyStep, Tag(">multiply_by")]
+    | Annotated[BlankStep, Tag(">blank_if")],
     Discriminator(_step_tag),
 ]
 
@@ -279,7 +305,7 @@ class ColumnValue(_Value):
 class ConstantValue(_Value):
     """The same for every row."""
 
-    constant: str | int | Decimal | bool
+    constant: Scalar
 
 
 class TemplateValue(_Value):
@@ -314,7 +340,7 @@ class LookupValue(_Value):
     """
 
     lookup: str
-    key: Value | tuple[Value, ...]
+    key: OneOrMore
     value: str
     missing: Literal["reject", "blank"] = "reject"
 
@@ -410,32 +436,40 @@ VALUES: dict[str, type[Frozen]] = {
     "object": ObjectValue,
 }
 
-BARE = "bare"
-
 
 def _value_tag(raw: object) -> str | None:
-    return _only_key(raw, VALUES, BARE)
+    return _only_key(raw, VALUES, VALUE_TAG, "bare")
 
 
 Value: TypeAlias = Annotated[
-    Annotated[str, Field(min_length=1, description="The name of a column."), Tag(BARE)]
-    | Annotated[ColumnValue, Tag("column")]
-    | Annotated[ConstantValue, Tag("constant")]
-    | Annotated[TemplateValue, Tag("template")]
-    | Annotated[SqlValue, Tag("sql")]
-    | Annotated[FirstOfValue, Tag("first_of")]
-    | Annotated[LookupValue, Tag("lookup")]
-    | Annotated[CaseValue, Tag("case")]
-    | Annotated[SumValue, Tag("sum")]
-    | Annotated[CountValue, Tag("count")]
-    | Annotated[FirstValue, Tag("first")]
-    | Annotated[LastValue, Tag("last")]
-    | Annotated[MinValue, Tag("min")]
-    | Annotated[MaxValue, Tag("max")]
-    | Annotated[LineNumberValue, Tag("line_number")]
-    | Annotated[ListValue, Tag("list")]
-    | Annotated[ObjectValue, Tag("object")],
+    Annotated[str, Field(min_length=1, description="The name of a column."), Tag("=bare")]
+    | Annotated[ColumnValue, Tag("=column")]
+    | Annotated[ConstantValue, Tag("=constant")]
+    | Annotated[TemplateValue, Tag("=template")]
+    | Annotated[SqlValue, Tag("=sql")]
+    | Annotated[FirstOfValue, Tag("=first_of")]
+    | Annotated[LookupValue, Tag("=lookup")]
+    | Annotated[CaseValue, Tag("=case")]
+    | Annotated[SumValue, Tag("=sum")]
+    | Annotated[CountValue, Tag("=count")]
+    | Annotated[FirstValue, Tag("=first")]
+    | Annotated[LastValue, Tag("=last")]
+    | Annotated[MinValue, Tag("=min")]
+    | Annotated[MaxValue, Tag("=max")]
+    | Annotated[LineNumberValue, Tag("=line_number")]
+    | Annotated[ListValue, Tag("=list")]
+    | Annotated[ObjectValue, Tag("=object")],
     Discriminator(_value_tag),
+]
+
+
+def _one_or_more_tag(raw: object) -> str:
+    return "|list" if _form_tag(raw) == "|list" else "|one"
+
+
+OneOrMore: TypeAlias = Annotated[
+    Annotated[Value, Tag("|one")] | Annotated[tuple[Value, ...], Tag("|list")],
+    Discriminator(_one_or_more_tag),
 ]
 
 
@@ -465,9 +499,9 @@ class Records(Frozen):
     """
 
     column: str
-    header: tuple[str, ...] = Field(min_length=1)
-    item: tuple[str, ...] = ()
-    payment: tuple[str, ...] = ()
+    header: tuple[Text, ...] = Field(min_length=1)
+    item: tuple[Text, ...] = ()
+    payment: tuple[Text, ...] = ()
 
 
 class Nested(Frozen):
@@ -505,7 +539,7 @@ class Source(Frozen):
     key: tuple[str, ...] = ()
     carry_key: bool = False
     csv: Dialect = Dialect()
-    nulls: tuple[str, ...] = ()
+    nulls: tuple[Text, ...] = ()
     duplicates: Literal["drop", "keep"] = "drop"
     ignore: tuple[str, ...] = ()
     number: Number = Number()
@@ -535,11 +569,18 @@ class LookupTable(Frozen):
 class Condition(Frozen):
     """Where a transaction is in a state: status words, a condition in SQL, or both (either counts)."""
 
-    status: tuple[str, ...] = ()
+    status: tuple[Text, ...] = ()
     sql: str | None = None
 
 
-Words: TypeAlias = tuple[str, ...] | Condition
+def _words_tag(raw: object) -> str:
+    return "|object" if _form_tag(raw) == "|object" else "|list"
+
+
+Words: TypeAlias = Annotated[
+    Annotated[tuple[Text, ...], Tag("|list")] | Annotated[Condition, Tag("|object")],
+    Discriminator(_words_tag),
+]
 
 
 class Completion(Frozen):
@@ -638,6 +679,16 @@ class Check(Frozen):
     tolerance: Decimal | None = Field(None, ge=0)
 
 
+def _treatment_tag(raw: object) -> str:
+    return "|object" if _form_tag(raw) == "|object" else "|plain"
+
+
+Treatment: TypeAlias = Annotated[
+    Annotated[Severity, Tag("|plain")] | Annotated[Check, Tag("|object")],
+    Discriminator(_treatment_tag),
+]
+
+
 class Rule(Frozen):
     """A check of the mapping's own: where `when` holds, the code is given.
 
@@ -654,7 +705,24 @@ class Rule(Frozen):
     severity: Literal["reject", "warn"] = "reject"
 
 
-ColumnKind: TypeAlias = Literal["integer", "decimal", "boolean"] | NumberStep | DateTimeStep | BooleanStep
+COLUMN_KINDS: dict[str, type[Frozen]] = {
+    "number": NumberStep,
+    "datetime": DateTimeStep,
+    "boolean": BooleanStep,
+}
+
+
+def _kind_tag(raw: object) -> str | None:
+    return _only_key(raw, COLUMN_KINDS, STEP_TAG, "kind")
+
+
+ColumnKind: TypeAlias = Annotated[
+    Annotated[Literal["integer", "decimal", "boolean"], Tag(">kind")]
+    | Annotated[NumberStep, Tag(">number")]
+    | Annotated[DateTimeStep, Tag(">datetime")]
+    | Annotated[BooleanStep, Tag(">boolean")],
+    Discriminator(_kind_tag),
+]
 
 
 def _one_of(known: Iterable[str], what: str) -> Callable[[str], str]:
@@ -729,5 +797,5 @@ class MappingSpec(Frozen):
     items: dict[ItemField, Value] = {}
     reward: Reward | None = None
     refund: Refund | None = None
-    checks: dict[CodeName, Severity | Check] = {}
+    checks: dict[CodeName, Treatment] = {}
     rules: tuple[Rule, ...] = ()
