@@ -364,7 +364,8 @@ class Dialect:
         escape: A character before a quote that is text; None where quotes are doubled.
         comment: Lines that start with it are skipped; None where there are none.
         skip_lines: Physical lines before the header.
-        header: True where the first row names the columns; otherwise the names, in order.
+        header: True where the first row names the columns; False where no row does (they become
+            `column_1`, `column_2`...); or the names, in order, of a file without such a row.
         encoding: A Python codec's name. A byte order mark wins over it.
         on_encoding_error: `error` names the place; `replace` puts U+FFFD there and warns.
     """
@@ -374,7 +375,7 @@ class Dialect:
     escape: str | None = None
     comment: str | None = None
     skip_lines: int = 0
-    header: Literal[True] | tuple[str, ...] = True
+    header: bool | tuple[str, ...] = True
     encoding: str = "utf-8"
     on_encoding_error: Literal["error", "replace"] = "error"
 

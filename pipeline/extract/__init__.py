@@ -1,1 +1,9 @@
-"""Files become raw rows: string cells, each with its file and physical line."""
+"""Files to raw string rows with lineage: where sources are, and a reader for each format."""
+
+from __future__ import annotations
+
+from pipeline.extract.readers import Format, open_reader
+from pipeline.extract.rows import Batch, Reader
+from pipeline.extract.storage import SourceFile, find_sources, fingerprint
+
+__all__ = ["Batch", "Format", "Reader", "SourceFile", "find_sources", "fingerprint", "open_reader"]

@@ -1,0 +1,226 @@
+"""CSV files: any delimiter and quoting, any encoding, streamed block by block."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Final, Literal, cast
+
+import numpy as np
+import polars as pl
+
+from pipeline.errors import SourceError
+from pipeline.extract.framing import Framed, Grammar, line_ends
+from pipeline.extract.rows import MALFORMED_SCHEMA, Batch, usable_names
+from pipeline.extract.storage import SourceFile, open_text
+from pipeline.extract.text import REPLACEMENT, Utf8Blocks
+from pipeline.model import LINE, Dialect
+
+if TYPE_CHECKING:
+    from pyarrow.csv import InvalidRow
+
+BLOCK_BYTES: Final = 8 << 20
+DELIMITERS: Final = (",", ";", "\t", "|")
+
+
+class CsvReader:
+    """Reads one CSV file.
+
+    A blank line is no row; in a file of several columns neither is a line of blanks only. A row with too
+    many or too few cells, or with broken quoting, is malformed.
+
+    Attributes:
+        columns: See `Reader`.
+        notices: See `Reader`.
+        delimiter: The delimiter in use.
+    """
+
+    def __init__(self, file: SourceFile, dialect: Dialect, block_bytes: int = BLOCK_BYTES) -> None:
+        """Open the file and read its header.
+
+        Raises:
+            SourceError: It cannot be read, is no text, or has no header.
+        """
+        self._name = file.name
+        self._stream: IO[bytes] = open_text(file)
+        self._text = Utf8Blocks(
+            self._stream, file.name, dialect.encoding, dialect.on_encoding_error, block_bytes
+        )
+        self._blocks = iter(self._text)
+        try:
+            self._start(dialect)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def _start(self, dialect: Dialect) -> None:
+        head = next(self._blocks, b"")
+        skipped = _after_lines(head, dialect.skip_lines, self._name)
+        self.delimiter = dialect.delimiter or sniff_delimiter(head[skipped:], dialect)
+        self._grammar = grammar_of(dialect, self.delimiter)
+        cells, end = self._first_row(head, skipped)
+        if isinstance(dialect.header, tuple):
+            cells = self._given_header(dialect.header, cells)
+        elif not dialect.header:
+            cells = [f"column_{n}" for n in range(1, len(cells) + 1)]
+        self._head = head[end if dialect.header is True else skipped :]
+        self._line = len(line_ends(head)) - len(line_ends(self._head))
+        self.columns, self.notices = usable_names(cells)
+
+    def _first_row(self, head: bytes, skipped: int) -> tuple[list[str], int]:
+        text = head[skipped:] + b"\n"
+        span = self._grammar.first_record(text)
+        if span is None:
+            raise SourceError(
+                f"{self._name} has no row with column names"
+                + (f" after its first {skipped} bytes" if skipped else ""),
+                hint="Check `quote`, `comment` and `skip_lines` in the mapping.",
+            )
+        record = text[slice(*span)].decode()
+        return split_cells(record, self._grammar), min(skipped + span[1], len(head))
+
+    def _given_header(self, header: tuple[str, ...], cells: list[str]) -> list[str]:
+        if len(header) != len(cells):
+            raise SourceError(
+                f"{self._name} has {len(cells)} columns, and the mapping's `header` names {len(header)}",
+                hint="Name every column, in order, or check the delimiter.",
+            )
+        return list(header)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the rows in order; call it once.
+
+        Raises:
+            SourceError: The file cannot be read on, or holds bytes that its encoding has not.
+        """
+        with self._stream:
+            carry = b""
+            for block in chain([self._head], self._blocks):
+                self._head = b""
+                carry += block
+                framed = self._grammar.frame(carry, final=False)
+                carry = carry[framed.used :]
+                yield from self._batch(framed)
+            if carry:
+                carry += b"" if carry.endswith((b"\r", b"\n")) else b"\n"
+                yield from self._batch(self._grammar.frame(carry, final=True))
+
+    def _batch(self, framed: Framed) -> Iterator[Batch]:
+        first = self._line + 1
+        self._line += framed.used_lines
+        rejected: list[InvalidRow] = []
+        rows = self._parse(framed.text, rejected) if len(framed.lines) else self._no_rows()
+        lines = framed.lines + first
+        if rows.height + len(rejected) != len(lines):
+            raise AssertionError(
+                f"{self._name}: {len(lines)} records from line {first}, but {rows.height} parsed"
+                f" and {len(rejected)} rejected"
+            )
+        bad = [(row.number or 0) - 1 for row in rejected]
+        malformed = [(first + b.line, b.raw.decode(), b.message) for b in framed.broken]
+        malformed += [
+            (int(lines[number]), row.text, f"{row.actual_columns} cells, expected {row.expected_columns}")
+            for number, row in zip(bad, rejected, strict=True)
+            if row.text.strip()
+        ]
+        rows = rows.with_columns(pl.Series(LINE, np.delete(lines, bad) if bad else lines, pl.Int64))
+        if rows.height or malformed:
+            yield Batch(
+                rows,
+                pl.DataFrame(sorted(malformed), MALFORMED_SCHEMA, orient="row"),
+                self._replaced(rows, framed.text),
+            )
+
+    def _no_rows(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))
+
+    def _parse(self, text: bytes, rejected: list[InvalidRow]) -> pl.DataFrame:
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
+
+        def reject(row: InvalidRow) -> Literal["skip"]:
+            rejected.append(row)
+            return "skip"
+
+        grammar = self._grammar
+        table = arrow_csv.read_csv(
+            cast("IO[bytes]", pa.BufferReader(text)),
+            # One block on one thread: only then does the parser number the rows that it rejects.
+            arrow_csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self.columns),
+            arrow_csv.ParseOptions(
+                delimiter=grammar.delimiter,
+                quote_char=grammar.quote or False,
+                escape_char=grammar.escape or False,
+                newlines_in_values=True,
+                invalid_row_handler=reject,
+            ),
+            arrow_csv.ConvertOptions(
+                check_utf8=False,
+                column_types=dict.fromkeys(self.columns, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def _replaced(self, rows: pl.DataFrame, text: bytes) -> pl.Series:
+        if not self._text.replaced or REPLACEMENT not in text:
+            return rows[LINE].clear()
+        hit = pl.any_horizontal(pl.col(self.columns).str.contains(REPLACEMENT.decode(), literal=True))
+        return rows.filter(hit)[LINE]
+
+
+def grammar_of(dialect: Dialect, delimiter: str) -> Grammar:
+    """The grammar of a dialect.
+
+    Raises:
+        SourceError: Delimiter, quote or escape is not one ASCII character, or two of them are the same.
+    """
+    marks = {"delimiter": delimiter, "quote": dialect.quote, "escape": dialect.escape}
+    given = {name: mark for name, mark in marks.items() if mark}
+    for name, mark in given.items():
+        if len(mark) != 1 or not mark.isascii() or mark in "\r\n\0":
+            raise SourceError(f"the dialect's `{name}` is {mark!r}, expected one ASCII character")
+    if len(set(given.values())) != len(given):
+        raise SourceError(f"the dialect's {', '.join(given)} must differ from each other")
+    return Grammar(delimiter, dialect.quote or None, dialect.escape or None, dialect.comment or None)
+
+
+def sniff_delimiter(head: bytes, dialect: Dialect) -> str:
+    """Find the delimiter: the one of `,` `;` tab `|` that splits the first row into most cells.
+
+    A tie goes to the first of them; a row with none of them is one cell, and the delimiter `,`.
+    """
+
+    def width(delimiter: str) -> int:
+        grammar = grammar_of(dialect, delimiter)
+        span = grammar.first_record(head + b"\n")
+        return len(split_cells(head[slice(*span)].decode(), grammar)) if span else 0
+
+    return max((mark for mark in DELIMITERS if mark not in (dialect.quote, dialect.escape)), key=width)
+
+
+def split_cells(record: str, grammar: Grammar) -> list[str]:
+    """Split one record, line break and all, into cells."""
+    reader = csv.reader(
+        io.StringIO(record, newline=""),
+        delimiter=grammar.delimiter,
+        quotechar=grammar.quote,
+        escapechar=grammar.escape,
+        quoting=csv.QUOTE_MINIMAL if grammar.quote else csv.QUOTE_NONE,
+    )
+    return next(reader)
+
+
+def _after_lines(head: bytes, count: int, name: str) -> int:
+    """Where the text begins after `count` physical lines."""
+    if not count:
+        return 0
+    ends = line_ends(head)
+    if len(ends) < count:
+        raise SourceError(f"{name} has {len(ends)} lines, and `skip_lines` is {count}")
+    return int(ends[count - 1]) + 1

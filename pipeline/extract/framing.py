@@ -1,0 +1,230 @@
+"""Where records begin and end in CSV text: what a block-wise parser and physical line numbers need.
+
+A *record* is a row of cells; it spans several physical lines where a quoted cell holds line breaks.
+A physical line ends with LF, CRLF or a lone CR. The grammar is that of RFC 4180, with two readings for
+what it leaves open: a quote inside an unquoted cell is text (`5" pipe`), and text after a closing
+quote, or a quote that is never closed, makes the record *broken*. A broken record costs its first
+physical line only, and reading goes on with the next one, so a lost quote cannot swallow a file.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+LF, CR = 10, 13
+_END: Final = rb"(?:\r\n|\n|\r)"
+MAX_RECORD_BYTES: Final = 16 << 20
+"""A quoted cell that is not closed within so many bytes is taken to be never closed."""
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A physical line that is no record.
+
+    Attributes:
+        line: Physical lines before it in its block.
+        raw: Its text without the line break.
+        message: What is wrong with it.
+    """
+
+    line: int
+    raw: bytes
+    message: str
+
+
+@dataclass(frozen=True)
+class Framed:
+    """The whole records at the start of a block.
+
+    Attributes:
+        text: The records, without broken lines and comments; blank lines may be left in.
+        lines: For each record that is not blank, the physical lines before it in the block.
+        used: Bytes of the block that are dealt with; the rest begins a record.
+        used_lines: Physical lines in these bytes.
+        broken: Broken lines, in order.
+    """
+
+    text: bytes
+    lines: Positions
+    used: int
+    used_lines: int
+    broken: list[Broken] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """How records are written.
+
+    Attributes:
+        delimiter: One character between cells.
+        quote: The quoting character, or None.
+        escape: The escaping character, or None.
+        comment: What a line that is to be skipped starts with, or None.
+    """
+
+    delimiter: str
+    quote: str | None = '"'
+    escape: str | None = None
+    comment: str | None = None
+
+    @cached_property
+    def _token(self) -> re.Pattern[bytes]:
+        """What can stand where a record begins: blank line, comment, record, or anything else: broken."""
+        cell = rb"(?:%s|%s)" % (self._quoted_cell(rb"(?=[%s\r\n])"), self._bare_cell())
+        record = rb"%s(?:%s%s)*%s" % (cell, self._delimiter, cell, _END)
+        kinds = [rb"(?P<blank>%s)" % _END, rb"(?P<record>%s)" % record, rb"(?P<broken>[^\r\n]*%s?)" % _END]
+        if self.comment:
+            kinds.insert(1, rb"(?P<comment>%s[^\r\n]*%s)" % (re.escape(self.comment.encode()), _END))
+        return re.compile(b"|".join(kinds), re.DOTALL)
+
+    @cached_property
+    def _cut_record(self) -> re.Pattern[bytes]:
+        """A record of which only the start is there."""
+        cell = rb"(?:%s|%s)" % (self._quoted_cell(rb"(?=%s)"), self._bare_cell())
+        last = rb"(?:%s|%s)" % (self._quoted_cell(rb"?"), self._bare_cell())
+        return re.compile(
+            rb"(?:%s%s)*%s%s?\Z" % (cell, self._delimiter, last, self._escape or rb"\r"), re.DOTALL
+        )
+
+    @property
+    def _delimiter(self) -> bytes:
+        return re.escape(self.delimiter.encode())
+
+    @property
+    def _escape(self) -> bytes:
+        return re.escape(self.escape.encode()) if self.escape else b""
+
+    def _quoted_cell(self, after: bytes) -> bytes:
+        if not self.quote:
+            return rb"(?!)"
+        quote = re.escape(self.quote.encode())
+        special = rb"%s%s" % (quote, quote) + (rb"|%s." % self._escape if self.escape else b"")
+        text = rb"[^%s%s]*" % (quote, self._escape)
+        after = after % self._delimiter if b"%s" in after else after
+        return rb"%s%s(?:(?:%s)%s)*%s%s" % (quote, text, special, text, quote, after)
+
+    def _bare_cell(self) -> bytes:
+        text = rb"[^%s\r\n%s]*" % (self._delimiter, self._escape)
+        not_quoted = rb"(?!%s)" % re.escape(self.quote.encode()) if self.quote else b""
+        escaped = rb"(?:%s.%s)*" % (self._escape, text) if self.escape else b""
+        return not_quoted + text + escaped
+
+    def first_record(self, data: bytes) -> tuple[int, int] | None:
+        """Where the first record of `data`, which ends with a line break, starts and ends.
+
+        Returns:
+            Its byte positions; None where there is none, or a broken line comes first.
+        """
+        for match in self._token.finditer(data):
+            if match.lastgroup == "record":
+                return match.span()
+            if match.lastgroup == "broken":
+                return None
+        return None
+
+    def frame(self, data: bytes, *, final: bool) -> Framed:
+        """Find the whole records at the start of `data`, which begins with one.
+
+        Args:
+            data: UTF-8. Where `final`, it ends with a line break.
+            final: Whether nothing follows: what is not a whole record then is broken.
+        """
+        if not final and data.endswith(b"\r"):
+            data = data[:-1]  # may be half of a CRLF
+        return self._frame_regular(data, final=final) or self._frame_tolerant(data, final=final)
+
+    def _frame_regular(self, data: bytes, *, final: bool) -> Framed | None:
+        """The fast way, by counting quotes; None where a quote is not where quoting cells would put it.
+
+        In text of that form the number of quotes before a place tells whether it is inside a cell: each
+        quote at an even place opens a cell or continues a doubled one, each at an odd place closes a cell
+        or begins a doubled one. By induction it is enough to look at the byte beside each.
+        """
+        special = (self.escape, self.comment)
+        if any(mark and mark.encode() in data for mark in special):
+            return None
+        bytes_ = np.frombuffer(data, np.uint8)
+        ends = line_ends(data)
+        quotes = np.flatnonzero(bytes_ == ord(self.quote)) if self.quote else ends[:0]
+        outside = np.flatnonzero(np.searchsorted(quotes, ends) % 2 == 0) if len(quotes) else None
+        record_ends = ends if outside is None else ends[outside]
+        if not len(record_ends) or (final and record_ends[-1] != len(data) - 1):
+            return None
+        used = int(record_ends[-1]) + 1
+        quotes = quotes[: np.searchsorted(quotes, used)]
+        if len(quotes) and not self._quotes_enclose_cells(bytes_, quotes):
+            return None
+        used_lines = int(np.searchsorted(ends, used))
+        starts = np.concatenate(([0], record_ends[:-1] + 1))
+        lines = np.arange(len(starts)) if outside is None else np.concatenate(([0], outside[:-1] + 1))
+        first = bytes_[starts]
+        whole = (first != LF) & (first != CR)
+        return Framed(data[:used], lines if whole.all() else lines[whole], used, used_lines)
+
+    def _quotes_enclose_cells(self, bytes_: npt.NDArray[np.uint8], quotes: Positions) -> bool:
+        around = np.zeros(256, bool)
+        around[[ord(self.quote or ""), self.delimiter.encode()[-1], LF, CR]] = True
+        opening, closing = quotes[0::2], quotes[1::2]
+        before = bytes_[opening[1:] - 1] if opening[0] == 0 else bytes_[opening - 1]
+        return bool(around[before].all() and around[bytes_[closing + 1]].all())
+
+    def _frame_tolerant(self, data: bytes, *, final: bool) -> Framed:
+        """The slow way, record by record, for text with stray quotes, escapes or comments."""
+        starts: list[int] = []
+        broken: list[tuple[int, bytes]] = []
+        pieces: list[bytes] = []
+        kept_from = used = 0
+        for match in self._token.finditer(data):
+            start, kind = match.start(), match.lastgroup
+            if start == len(data) or (kind == "broken" and not final and self._may_go_on(data, match)):
+                break
+            used = match.end()
+            if kind == "record":
+                starts.append(start)
+            elif kind != "blank":
+                pieces.append(data[kept_from:start])
+                kept_from = used
+            if kind == "broken":
+                broken.append((start, match.group().rstrip(b"\r\n")))
+        pieces.append(data[kept_from:used])
+        ends = line_ends(data)
+        broken_lines = np.searchsorted(ends, [start for start, _ in broken])
+        return Framed(
+            b"".join(pieces),
+            np.searchsorted(ends, np.array(starts, np.int64)),
+            used,
+            int(np.searchsorted(ends, used)),
+            [
+                Broken(int(line), raw, self._complaint(raw))
+                for line, (_, raw) in zip(broken_lines, broken, strict=True)
+            ],
+        )
+
+    def _may_go_on(self, data: bytes, line: re.Match[bytes]) -> bool:
+        """Whether a line that is no record may be the start of one that is cut by the block's end."""
+        if len(data) - line.start() > MAX_RECORD_BYTES:
+            return False
+        return line.end() == len(data) or self._cut_record.match(data, line.start()) is not None
+
+    def _complaint(self, raw: bytes) -> str:
+        if self.quote and raw.count(self.quote.encode()) % 2:
+            return f"a quote ({self.quote}) is opened and not closed, or closed and not opened"
+        return f"text follows a closing quote ({self.quote}); a quote inside a quoted cell must be doubled"
+
+
+def line_ends(data: bytes) -> Positions:
+    """Positions of the last byte of each line break: LF, CRLF or a lone CR."""
+    bytes_ = np.frombuffer(data, np.uint8)
+    if b"\r" not in data:
+        return np.flatnonzero(bytes_ == LF)
+    carriage = bytes_ == CR
+    carriage[:-1] &= bytes_[1:] != LF
+    return np.flatnonzero(carriage | (bytes_ == LF))

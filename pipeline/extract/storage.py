@@ -1,0 +1,264 @@
+"""Where sources are: local files, globs, directories and object stores, and how their bytes are read.
+
+Local paths need nothing but the standard library. A URL such as `s3://bucket/key` goes through fsspec,
+which finds its credentials by each cloud's usual means; fsspec and the clouds' drivers are extras.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from glob import glob, has_magic
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
+
+from pipeline.errors import SourceError
+
+if TYPE_CHECKING:
+    import io
+
+_CHUNK: Final = 4 << 20
+_REMOTE: Final = "://"
+
+Compression = Literal["gzip", "zstd", "bz2", "zip"]
+_MAGIC: Final[tuple[tuple[bytes, Compression], ...]] = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"BZh", "bz2"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One input file.
+
+    Attributes:
+        uri: Absolute path, or URL with its scheme; what the file is opened by.
+        name: What people are shown: the path as they would write it.
+        size: Bytes as stored, before any decompression.
+        modified: When it was last written, UTC; None where the store does not say.
+    """
+
+    uri: str
+    name: str
+    size: int
+    modified: datetime | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the file lies in an object store rather than on a local disk."""
+        return _REMOTE in self.uri
+
+
+def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceFile]:
+    """Find the files that are meant by the command line's SOURCE arguments.
+
+    Args:
+        arguments: Files, globs or URLs; or one directory (a path or a URL).
+        globs: The mapping's own input globs, looked for in that directory.
+
+    Returns:
+        The files sorted by URI, each once however often it was named. At least one.
+
+    Raises:
+        SourceError: Something named does not exist, is empty, or may not be read; a directory has no file
+            that the globs match; or a directory is named beside other sources.
+    """
+    found: dict[str, SourceFile] = {}
+    for argument in arguments:
+        look = _find_remote if _REMOTE in argument else _find_local
+        for file in look(argument, globs, len(arguments) == 1):
+            found[file.uri] = file
+    if not found:
+        raise SourceError("no source was named", hint="Name files, globs or one directory.")
+    return [found[uri] for uri in sorted(found)]
+
+
+def _find_local(argument: str, globs: Sequence[str], alone: bool) -> list[SourceFile]:
+    path = Path(argument).expanduser()
+    if path.is_dir():
+        return _in_directory(argument, globs, alone, lambda pattern: _glob(path / pattern))
+    if path.exists() or not has_magic(argument):
+        return [_local_file(path)]
+    files = _glob(path)
+    if not files:
+        raise SourceError(f"no file matches {argument}")
+    return files
+
+
+def _in_directory(
+    argument: str, globs: Sequence[str], alone: bool, look: Callable[[str], list[SourceFile]]
+) -> list[SourceFile]:
+    if not alone:
+        raise SourceError(
+            f"{argument} is a directory beside other sources",
+            hint="Name one directory alone, or only files and globs.",
+        )
+    files = [file for pattern in globs for file in look(pattern)]
+    if not files:
+        looked_for = ", ".join(globs) or "nothing, as the mapping names no input globs"
+        raise SourceError(
+            f"{argument} has no matching file; looked for: {looked_for}",
+            hint="Name the files themselves, or set the globs under the mapping's inputs.",
+        )
+    return files
+
+
+def _glob(pattern: Path) -> list[SourceFile]:
+    # The glob module knows absolute patterns and leaves hidden files out, as shells do; Path.glob does not.
+    names = sorted(glob(str(pattern), recursive=True))  # noqa: PTH207
+    return [_local_file(Path(name)) for name in names if Path(name).is_file()]
+
+
+def _local_file(path: Path) -> SourceFile:
+    try:
+        stat = path.stat()
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise SourceError(f"{path} does not exist", hint=f"Relative paths start at {Path.cwd()}.") from None
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.st_size:
+        raise SourceError(f"{path} is empty")
+    modified = datetime.fromtimestamp(stat.st_mtime, tz=UTC)
+    return SourceFile(os.path.realpath(path), str(path), stat.st_size, modified)
+
+
+def _find_remote(argument: str, globs: Sequence[str], alone: bool) -> list[SourceFile]:
+    filesystem, path = _filesystem(argument)
+    scheme = argument.split(_REMOTE, 1)[0]
+
+    def look(pattern: str) -> list[SourceFile]:
+        found = filesystem.glob(pattern, detail=True)
+        return [_remote_file(scheme, info) for info in found.values() if info["type"] == "file"]
+
+    try:
+        if has_magic(path):
+            files = look(path)
+        elif filesystem.isfile(path):
+            files = [_remote_file(scheme, filesystem.info(path))]
+        else:
+            return _in_directory(
+                argument, globs, alone, lambda pattern: look(f"{path.rstrip('/')}/{pattern}")
+            )
+    except (OSError, ImportError, ValueError) as error:
+        raise SourceError(f"{argument} cannot be read: {error}") from error
+    if not files:
+        raise SourceError(f"no file matches {argument}")
+    return files
+
+
+def _remote_file(scheme: str, info: dict[str, Any]) -> SourceFile:
+    uri = f"{scheme}{_REMOTE}{info['name'].lstrip('/')}"
+    if not info["size"]:
+        raise SourceError(f"{uri} is empty")
+    modified = info.get("LastModified") or info.get("updated") or info.get("last_modified")
+    return SourceFile(uri, uri, info["size"], modified if isinstance(modified, datetime) else None)
+
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL, and the path within it."""
+    try:
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+    except ImportError:
+        raise SourceError(
+            f"{uri} is in an object store, and fsspec is not installed",
+            hint="Install the extra: pip install 'omneo-import[cloud]'.",
+        ) from None
+    try:
+        filesystem, path = url_to_fs(uri)
+    except (ImportError, ValueError) as error:
+        raise SourceError(
+            f"{uri} cannot be opened: {error}", hint="Install the extra: pip install 'omneo-import[cloud]'."
+        ) from error
+    return filesystem, path
+
+
+def open_raw(file: SourceFile) -> IO[bytes]:
+    """Open a file's bytes as stored, seekable.
+
+    Raises:
+        SourceError: It has gone, or may not be read.
+    """
+    try:
+        if file.is_remote:
+            filesystem, path = _filesystem(file.uri)
+            return cast("IO[bytes]", filesystem.open(path, "rb"))
+        return Path(file.uri).open("rb", buffering=0)
+    except OSError as error:
+        raise SourceError(f"{file.name} cannot be read: {error.strerror or error}") from error
+
+
+def fingerprint(file: SourceFile) -> str:
+    """Tell a file's content apart from any other's: its size and the BLAKE2b hash of its stored bytes.
+
+    Returns:
+        `<size>-<hash>`, the hash of 16 bytes in hex. A renamed copy has the same fingerprint.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with open_raw(file) as stream:
+        for chunk in _chunks(stream, _CHUNK):
+            digest.update(chunk)
+    return f"{file.size}-{digest.hexdigest()}"
+
+
+def _chunks(stream: IO[bytes], size: int) -> Iterator[bytes]:
+    while chunk := stream.read(size):
+        yield chunk
+
+
+def compression_of(head: bytes) -> Compression | None:
+    """The compression that a file's first bytes tell of; a suffix may lie, the bytes do not."""
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
+
+
+def open_text(file: SourceFile) -> IO[bytes]:
+    """Open a file's bytes after decompression (gzip, zstd, bzip2, zip of one file), streamed.
+
+    Raises:
+        SourceError: It cannot be read, or is an archive of none or of several files.
+    """
+    stream = open_raw(file)
+    compression = compression_of(stream.read(4))
+    stream.seek(0)
+    if compression is None:
+        return stream
+    if compression == "zip":
+        return _open_zip(file, stream)
+    import pyarrow as pa
+
+    return cast(
+        "IO[bytes]", pa.CompressedInputStream(pa.PythonFile(cast("io.IOBase", stream), "r"), compression)
+    )
+
+
+def _open_zip(file: SourceFile, stream: IO[bytes]) -> IO[bytes]:
+    try:
+        archive = zipfile.ZipFile(stream)
+    except zipfile.BadZipFile as error:
+        raise SourceError(f"{file.name} is a damaged zip archive: {error}") from error
+    names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    members = [name for name in names if not name.startswith("__MACOSX/")]
+    if any(name == "[Content_Types].xml" for name in members):
+        raise SourceError(
+            f"{file.name} is a spreadsheet or document", hint="Save it as CSV and name that file."
+        )
+    if len(members) != 1:
+        raise SourceError(
+            f"{file.name} is a zip archive of {len(members)} files, expected one"
+            + (f": {', '.join(members[:5])}" if members else ""),
+            hint="Unpack it and name the files.",
+        )
+    try:
+        return archive.open(members[0])
+    except (RuntimeError, NotImplementedError) as error:
+        raise SourceError(
+            f"{file.name} cannot be unpacked: {error}", hint="Unpack it and name the file."
+        ) from error

@@ -1,0 +1,188 @@
+"""Bytes of any encoding to blocks of valid UTF-8, with the place of what is not text."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from typing import IO, Final, Literal
+
+import numpy as np
+
+from pipeline.errors import SourceError
+
+REPLACEMENT: Final = "�".encode()
+
+_BOMS: Final[tuple[tuple[bytes, str], ...]] = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Encodings that cannot be taken up in the middle of a file, or are none of text files.
+_NOT_OF_TEXT_FILES: Final = frozenset(
+    {"utf-7", "hz", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "iso2022_kr"}
+    | {f"iso2022_jp{variant}" for variant in ("", "_1", "_2", "_2004", "_3", "_ext")}
+)
+_BINARY: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"PAR1", "a Parquet file"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
+    (b"%PDF", "a PDF"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"ARROW1", "an Arrow file"),
+)
+
+
+def bom_of(head: bytes) -> tuple[int, str] | None:
+    """The byte order mark at the start of a file: its length, and the encoding it tells of."""
+    return next(((len(bom), encoding) for bom, encoding in _BOMS if head.startswith(bom)), None)
+
+
+def kind_of_binary(head: bytes) -> str | None:
+    """What a file is by its first bytes, in words, where it is no text; None where it may be text."""
+    known = next((kind for magic, kind in _BINARY if head.startswith(magic)), None)
+    return known or ("a binary file (it holds NUL bytes)" if b"\0" in head else None)
+
+
+class Utf8Blocks:
+    """Reads a text of any encoding in blocks of UTF-8.
+
+    Characters are never cut. A byte order mark wins over the encoding given, and is left out.
+
+    Attributes:
+        encoding: The encoding in use.
+        replaced: How many places became U+FFFD so far; where a block had one, those that the source
+            held already are counted with it.
+    """
+
+    def __init__(
+        self,
+        stream: IO[bytes],
+        name: str,
+        encoding: str,
+        on_error: Literal["error", "replace"],
+        block_bytes: int,
+    ) -> None:
+        self._stream = stream
+        self._name = name
+        self._on_error = on_error
+        self._block_bytes = block_bytes
+        self._offset = 0  # of the next byte to decode, in the decompressed file
+        self._lines = 0  # line breaks decoded so far
+        self.encoding = encoding
+        self.replaced = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield blocks, none empty.
+
+        Raises:
+            SourceError: The file is binary, is cut short, or holds bytes that its encoding has not.
+        """
+        carry = self._open()
+        while True:
+            chunk = self._read()
+            data = carry + chunk
+            if not data:
+                return
+            text, used = self._decode(data, final=not chunk)
+            carry = data[used:]
+            self._offset += used
+            self._lines += int(np.count_nonzero(np.frombuffer(text, np.uint8) == 10))
+            if text:
+                yield text
+            if not chunk:
+                return
+
+    def _open(self) -> bytes:
+        head = self._read()
+        bom = bom_of(head)
+        if bom:
+            self._offset, self.encoding = bom
+            head = head[self._offset :]
+        self.encoding = _python_name(self.encoding, self._name)
+        wide = self.encoding.startswith(("utf-16", "utf-32"))
+        kind = None if wide else kind_of_binary(head[: 1 << 16])
+        if kind:
+            raise SourceError(
+                f"{self._name} is {kind}, expected text",
+                hint="Export it as CSV; for a text in UTF-16 set `encoding: utf-16` in the mapping.",
+            )
+        return head
+
+    def _read(self) -> bytes:
+        try:
+            return self._stream.read(self._block_bytes)
+        except (OSError, EOFError, ValueError) as error:
+            raise SourceError(
+                f"{self._name} cannot be read on from byte {self._offset:,}: {error}",
+                hint="The file may be cut short or damaged; copy it again.",
+            ) from error
+
+    def _decode(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
+        if self.encoding == "utf-8":
+            end = len(data) if final else len(data) - _cut_character(data)
+            whole = data[:end]
+            if is_utf8(whole):
+                return whole, end
+        decoder = codecs.getincrementaldecoder(self.encoding)("strict")
+        try:
+            text = decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            if self._on_error == "error":
+                raise self._undecodable(data, error) from error
+            decoder = codecs.getincrementaldecoder(self.encoding)("replace")
+            text = decoder.decode(data, final)
+            self.replaced += text.count("�")
+        return text.encode(), len(data) - len(decoder.getstate()[0])
+
+    def _undecodable(self, data: bytes, error: UnicodeDecodeError) -> SourceError:
+        before = data[: error.start].decode(self.encoding, "replace")
+        line = self._lines + before.count("\n") + 1
+        return SourceError(
+            f"{self._name}: byte {self._offset + error.start:,} (0x{data[error.start]:02x}, line {line:,})"
+            f" is not {self.encoding}: {error.reason}",
+            hint="Set the right `encoding` in the mapping (often cp1252),"
+            " or `on_encoding_error: replace` to go on with U+FFFD in its place.",
+        )
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether all of `data` is valid UTF-8, checked at the speed of memory."""
+    import pyarrow as pa
+
+    offsets = pa.array([0, len(data)], pa.int64()).buffers()[1]
+    array = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(data)])
+    try:
+        array.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _cut_character(data: bytes) -> int:
+    """How many bytes at the end of UTF-8 `data` begin a character that goes on after it (0 to 3)."""
+    for back in range(1, min(3, len(data)) + 1):
+        byte = data[-back]
+        if byte < 0x80:
+            return 0
+        if byte >= 0xC0:
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return back if length > back else 0
+    return 0
+
+
+def _python_name(encoding: str, name: str) -> str:
+    try:
+        known = codecs.lookup(encoding).name
+        usable = known not in _NOT_OF_TEXT_FILES and isinstance(b"".decode(known), str)
+    except LookupError:
+        usable = False
+    if not usable:
+        raise SourceError(
+            f"{name}: '{encoding}' is no encoding that can be read",
+            hint="Use utf-8, utf-16, cp1252, latin-1 or another name of a Python codec.",
+        )
+    # Without a mark, UTF-16 is little-endian: that is what Windows writes.
+    return {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}.get(known, known)
