@@ -1,0 +1,56 @@
+# Every target makes what it needs. Only git, make and python3 (3.11 or newer, with venv) are assumed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs lock bench clean
+
+help: ## show the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# The stamps change with what they were made from, so an old environment is brought up to date.
+.venv/.made:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+.venv/.installed: .venv/.made pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.tested: .venv/.installed pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+demo: .venv/.installed ## import the sample data into a local Omneo, confirm it, and show the report
+	@$(BIN)/python -m pipeline.demo
+
+test: lint ## lint, type check and all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/.tested ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.tested ## format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/.tested ## write the generated parts of the docs again
+	$(BIN)/python -m tests.generate_docs
+
+lock: ## choose the newest versions that pyproject.toml allows and write them to constraints.txt
+	$(PYTHON) -m venv .lock
+	.lock/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.lock/bin/python -m pip install --quiet '.[test]'
+	.lock/bin/python -m pip freeze --exclude omneo-import > constraints.txt
+	rm -rf .lock
+
+bench: .venv/.tested ## measure speed and memory beside what people would use instead
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment and everything that was made
+	rm -rf .venv .lock build dist .omneo-import .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,49 @@
+"""Where work runs: on this machine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """Runs a function over jobs; the one verb that a place to work has to offer."""
+
+    def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+        """Apply `function` to every job and give the results in the order of the jobs.
+
+        An error in a job is raised here, and no further job begins.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Threads of this process. The stages spend their time in polars, which lets go of the interpreter.
+
+    Attributes:
+        workers: How many jobs at a time. Each holds a bucket in memory.
+    """
+
+    workers: int = 2
+
+    def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+        """See `Engine.map`; no more than `workers` jobs and results are held at a time."""
+        pending: deque[Future[Result]] = deque()
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="bucket") as pool:
+            try:
+                for job in jobs:
+                    pending.append(pool.submit(function, job))
+                    if len(pending) > self.workers:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()

@@ -1,0 +1,102 @@
+"""What a run was made of: enough to say years later what was imported, from which files, by which rules."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.errors import RunError
+from pipeline.staging.workdir import RunDir, write_private
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """A file that was read.
+
+    Attributes:
+        name: As given.
+        table: The mapping's table that it is part of.
+        size: In bytes, as stored.
+        modified: ISO time, or an empty text where the storage has none.
+        fingerprint: BLAKE2b of the content, hexadecimal.
+    """
+
+    name: str
+    table: str
+    size: int
+    modified: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """A staged part: its file under `staged/`, transactions, bytes of bodies, BLAKE2b of the file."""
+
+    file: str
+    transactions: int
+    body_bytes: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The immutable record of a staged run.
+
+    Attributes:
+        run_id: Its id.
+        created_at: When it was prepared, ISO, UTC.
+        mapping: Name, path and BLAKE2b of the mapping file.
+        mapping_text: The mapping itself.
+        sources: The files.
+        parts: The staged parts.
+        versions: Of the product and of the libraries that shape the output.
+        totals: Sum of the accepted totals by currency, decimal texts.
+        summary: The summary of `prepare`, as in the contract.
+        source_table: Options that matter to repeat it.
+    """
+
+    run_id: str
+    created_at: str
+    mapping: dict[str, str]
+    mapping_text: str
+    sources: tuple[SourceRecord, ...]
+    parts: tuple[PartRecord, ...]
+    versions: dict[str, str]
+    totals: dict[str, str]
+    summary: dict[str, Any]
+    format: int = FORMAT
+
+    @property
+    def transactions(self) -> int:
+        """How many are staged."""
+        return sum(part.transactions for part in self.parts)
+
+    @property
+    def body_bytes(self) -> int:
+        """How many bytes their bodies have."""
+        return sum(part.body_bytes for part in self.parts)
+
+
+def write_manifest(run: RunDir, manifest: Manifest) -> None:
+    """Write the manifest; the run counts as prepared from then on."""
+    write_private(run.manifest, json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n")
+
+
+def read_manifest(run: RunDir) -> Manifest:
+    """Read the manifest of a run.
+
+    Raises:
+        RunError: It is damaged, or was written by a newer version.
+    """
+    try:
+        raw = json.loads(run.manifest.read_text(encoding="utf-8"))
+        if raw["format"] > FORMAT:
+            raise RunError(f"Run {run.run_id} was prepared by a newer version.", hint="Upgrade omneo-import.")
+        raw["sources"] = tuple(SourceRecord(**source) for source in raw["sources"])
+        raw["parts"] = tuple(PartRecord(**part) for part in raw["parts"])
+        return Manifest(**raw)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"The manifest of run {run.run_id} cannot be read: {error}.") from None

@@ -1,0 +1,147 @@
+"""The staged run: written part by part while preparing, then only ever read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from pipeline.errors import RunError
+from pipeline.model import StagedTransaction
+from pipeline.staging.manifest import Manifest, PartRecord
+from pipeline.staging.workdir import PRIVATE_FILE, RunDir
+
+_ROWS_IN_FLIGHT = 65_536
+_TIME = "transacted_at"
+
+
+def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> PartRecord:
+    """Write one bucket's transactions, sorted by `transacted_at`, then `external_id`.
+
+    Args:
+        run: The run.
+        number: The bucket's number; parts keep this order.
+        staged: `external_id`, `transacted_at`, `total`, `body`.
+        parts: How many parts there will be; reading them side by side keeps a row group of each in memory.
+    """
+    path = run.staged / f"part-{number:05d}.parquet"
+    path.touch(mode=PRIVATE_FILE)
+    ordered = staged.select("external_id", _TIME, "total", "body").sort(_TIME, "external_id")
+    ordered.write_parquet(
+        path, compression="lz4", row_group_size=max(256, _ROWS_IN_FLIGHT // parts), statistics=False
+    )
+    size = ordered.select(pl.col("body").str.len_bytes().sum()).item()
+    return PartRecord(path.name, ordered.height, int(size or 0), _fingerprint(path))
+
+
+def _fingerprint(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+@dataclass(frozen=True)
+class StagedRun:
+    """A run that was prepared.
+
+    Attributes:
+        run: Its directory.
+        manifest: Its record.
+    """
+
+    run: RunDir
+    manifest: Manifest
+
+    def verify(self) -> None:
+        """See to it that the parts are what was reviewed.
+
+        Raises:
+            RunError: A part is gone or was changed.
+        """
+        for part in self.manifest.parts:
+            path = self.run.staged / part.file
+            if not path.exists():
+                raise RunError(
+                    f"{path} is gone, so run {self.run.run_id} cannot be sent.", hint="Prepare it again."
+                )
+            if _fingerprint(path) != part.fingerprint:
+                raise RunError(
+                    f"{path} was changed after it was reviewed; nothing was sent.", hint="Prepare it again."
+                )
+
+    def batches(self, start: int = 0) -> Iterator[list[StagedTransaction]]:
+        """The transactions in delivery order: by `transacted_at` over the whole run, oldest first.
+
+        Ties go by part, then by row, so a position always names the same transaction. Memory holds one row
+        group of each part, whatever the size of the run.
+
+        Args:
+            start: How many to leave out at the beginning.
+        """
+        left_out = 0
+        for rows in self._merged():
+            if left_out + rows.height <= start:
+                left_out += rows.height
+                continue
+            wanted = rows.slice(start - left_out if left_out < start else 0)
+            left_out = max(left_out, start)
+            yield [_transaction(*row) for row in wanted.iter_rows()]
+
+    def _merged(self) -> Iterator[pl.DataFrame]:
+        cursors = [_Cursor(self.run.staged / part.file) for part in self.manifest.parts if part.transactions]
+        while any(not cursor.done for cursor in cursors):
+            bounds = [cursor.last for cursor in cursors if cursor.more]
+            bound = min(bounds) if bounds else None
+            taken = [cursor.take_before(bound) for cursor in cursors]
+            ready = [rows for rows in taken if rows.height]
+            if ready:
+                yield pl.concat(ready).sort(_TIME, maintain_order=True)
+            for cursor in cursors:
+                if cursor.more and cursor.last == bound:
+                    cursor.load()
+
+
+class _Cursor:
+    """A place in one part: rows that are loaded but not taken, and row groups that are still to come."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path, memory_map=False)
+        self._groups = iter(range(self._file.num_row_groups))
+        self._left = self._file.num_row_groups
+        self._rows = self._next_group()
+
+    @property
+    def more(self) -> bool:
+        return self._left > 0
+
+    @property
+    def done(self) -> bool:
+        return not self.more and self._rows.is_empty()
+
+    @property
+    def last(self) -> datetime:
+        value: datetime = self._rows[_TIME][-1]
+        return value
+
+    def load(self) -> None:
+        self._rows = pl.concat([self._rows, self._next_group()])
+
+    def take_before(self, bound: datetime | None) -> pl.DataFrame:
+        """Take the rows before a time, or all where there is no bound."""
+        number = self._rows.height if bound is None else self._rows[_TIME].search_sorted(bound, side="left")
+        taken, self._rows = self._rows[:number], self._rows[number:]
+        return taken
+
+    def _next_group(self) -> pl.DataFrame:
+        self._left -= 1
+        frame = pl.from_arrow(self._file.read_row_group(next(self._groups)))
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+
+def _transaction(external_id: str, transacted_at: datetime, total: object, body: str) -> StagedTransaction:
+    return StagedTransaction(external_id, transacted_at.replace(tzinfo=None), total, body.encode())  # type: ignore[arg-type]

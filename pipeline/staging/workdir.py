@@ -1,0 +1,165 @@
+"""The working directory and the runs in it. Everything here is private: it holds personal data."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.errors import RunError, SettingsError
+
+PRIVATE_DIR = 0o700
+PRIVATE_FILE = 0o600
+_RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Where one run lives.
+
+    Attributes:
+        path: `<workdir>/runs/<run_id>`.
+    """
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's id: the UTC second it began and four random digits, so ids sort by time."""
+        return self.path.name
+
+    @property
+    def manifest(self) -> Path:
+        """`manifest.json`, written last: a run without one was never finished."""
+        return self.path / "manifest.json"
+
+    @property
+    def staged(self) -> Path:
+        """The directory of staged parts."""
+        return self.path / "staged"
+
+    @property
+    def quarantine(self) -> Path:
+        """The directory of quarantine parts."""
+        return self.path / "quarantine"
+
+    @property
+    def log(self) -> Path:
+        """`run.log.jsonl`."""
+        return self.path / "run.log.jsonl"
+
+    @property
+    def scratch(self) -> Path:
+        """Bucket files while preparing; gone afterwards."""
+        return self.path / "buckets"
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """The directory that holds all runs and the ledger.
+
+    Attributes:
+        path: Absolute.
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path) -> Workdir:
+        """Make the directory if it is not there, and see to it that only its owner can look in.
+
+        Raises:
+            SettingsError: It is a file, or cannot be made or written.
+        """
+        path = path.expanduser().absolute()
+        try:
+            private_dir(path)
+            private_dir(path / "runs")
+            if not os.access(path / "runs", os.W_OK | os.X_OK):
+                raise PermissionError("it is not writable")
+        except OSError as error:
+            raise SettingsError(
+                f"The working directory {path} cannot be used: {error.strerror or error}.",
+                hint="Name another with --workdir DIR.",
+            ) from None
+        return cls(path)
+
+    @property
+    def ledger(self) -> Path:
+        """The default ledger."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def runs(self) -> list[RunDir]:
+        """All runs, oldest first."""
+        paths = sorted((self.path / "runs").iterdir())
+        return [RunDir(path) for path in paths if _RUN_ID.fullmatch(path.name)]
+
+    def new_run(self) -> RunDir:
+        """Make the directory of a new run."""
+        while True:
+            name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+            path = self.path / "runs" / name
+            if not path.exists():
+                private_dir(path)
+                return RunDir(path)
+
+    def find(self, reference: str) -> RunDir:
+        """The finished run with this id, this unique prefix of one, or the `latest`.
+
+        Raises:
+            RunError: There is none, there are several, or it was never finished.
+        """
+        runs = [run for run in self.runs if run.manifest.exists()]
+        if reference == "latest":
+            if not runs:
+                raise RunError(
+                    f"There is no run in {self.path} yet.",
+                    hint="Make one: omneo-import prepare -m MAPPING SOURCE...",
+                )
+            return runs[-1]
+        found = [run for run in runs if run.run_id.startswith(reference)]
+        if len(found) == 1:
+            return found[0]
+        exact = [run for run in found if run.run_id == reference]
+        if exact:
+            return exact[0]
+        if found:
+            names = ", ".join(run.run_id for run in found[:5])
+            raise RunError(
+                f"{reference!r} is the start of {len(found)} runs: {names}.", hint="Give more of it."
+            )
+        if any(run.run_id.startswith(reference) for run in self.runs):
+            raise RunError(f"Run {reference} was not prepared to its end.", hint="Prepare it again.")
+        raise RunError(
+            f"There is no run {reference!r} in {self.path}.", hint="List them: omneo-import status"
+        )
+
+
+def private_dir(path: Path) -> Path:
+    """Make a directory, parents too, that only its owner may enter."""
+    path.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+    if path.stat().st_mode & 0o077:
+        path.chmod(PRIVATE_DIR)
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a small file whole or not at all, readable by its owner only."""
+    draft = path.with_name(f".{path.name}.part")
+    with os.fdopen(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "w", encoding="utf-8"
+    ) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def discard(path: Path) -> None:
+    """Remove a directory and all in it; nothing happens where it is not there."""
+    shutil.rmtree(path, ignore_errors=True)

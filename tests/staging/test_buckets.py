@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.model import KEY, LINE, SOURCE
+from pipeline.staging.buckets import Buckets, bucket_count
+
+
+def rows(keys: list[int | None], first_line: int = 2, **cells: str) -> pl.DataFrame:
+    return pl.DataFrame({KEY: keys}, schema={KEY: pl.UInt64}).with_columns(
+        pl.lit(0, pl.UInt32).alias(SOURCE),
+        (pl.int_range(pl.len()) + first_line).alias(LINE),
+        *[pl.lit(value).alias(name) for name, value in cells.items()],
+    )
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 30], ids=["on disk", "in memory"])
+@given(keys=st.lists(st.one_of(st.none(), st.integers(0, 2**64 - 1)), max_size=60), count=st.integers(1, 7))
+def test_every_row_is_in_one_bucket_with_all_of_its_transaction(
+    memory: int, tmp_path_factory: pytest.TempPathFactory, keys: list[int | None], count: int
+) -> None:
+    buckets = Buckets(tmp_path_factory.mktemp("buckets"), count, memory)
+    buckets.add("lines", rows(keys))
+    buckets.add("lines", rows(keys, first_line=1000))
+    read = [buckets.read(number).get("lines") for number in range(len(buckets))]
+    frames = [frame for frame in read if frame is not None]
+    lines = sorted(line for frame in frames for line in frame[LINE])
+    assert lines == sorted([*range(2, 2 + len(keys)), *range(1000, 1000 + len(keys))])
+    homes = [set(frame[KEY].drop_nulls()) for frame in frames]
+    assert sum(map(len, homes)) == len(set().union(*homes))
+    for frame in frames:
+        assert frame[LINE].is_sorted()
+
+
+def test_a_column_that_one_file_lacks_is_null_there(tmp_path: Path) -> None:
+    buckets = Buckets(tmp_path, 1, 0)
+    buckets.add("lines", rows([1], a="x"))
+    buckets.add("lines", rows([1], first_line=3, b="y"))
+    table = buckets.read(0)["lines"]
+    assert table.select("a", "b").rows() == [("x", None), (None, "y")]
+
+
+def test_a_forgotten_bucket_leaves_nothing_on_disk(tmp_path: Path) -> None:
+    buckets = Buckets(tmp_path / "b", 2, 0)
+    buckets.add("lines", rows([1, 2, 3, 4]))
+    assert list((tmp_path / "b").iterdir())
+    for number in range(2):
+        buckets.forget(number)
+    assert not list((tmp_path / "b").iterdir())
+
+
+def test_an_empty_input_has_one_bucket() -> None:
+    assert bucket_count(0) == 1

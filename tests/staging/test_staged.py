@@ -1,0 +1,87 @@
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import RunError
+from pipeline.staging.manifest import Manifest, PartRecord, read_manifest, write_manifest
+from pipeline.staging.staged import StagedRun, write_part
+from pipeline.staging.workdir import RunDir, Workdir
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def staged_run(run: RunDir, parts: list[list[int]]) -> StagedRun:
+    """A run whose transactions happened at the given minutes."""
+    run.staged.mkdir(exist_ok=True)
+    records = [write_part(run, n, frame(n, minutes), 300) for n, minutes in enumerate(parts)]
+    return StagedRun(run, manifest(run, tuple(records)))
+
+
+def frame(part: int, minutes: list[int]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "external_id": [f"{part}-{n}" for n in range(len(minutes))],
+            "transacted_at": [START + timedelta(minutes=m) for m in minutes],
+            "total": [Decimal("1.50")] * len(minutes),
+            "body": [f'{{"external_id":"{part}-{n}"}}' for n in range(len(minutes))],
+        },
+        schema={
+            "external_id": pl.String,
+            "transacted_at": pl.Datetime("us", "UTC"),
+            "total": pl.Decimal(15, 4),
+            "body": pl.String,
+        },
+    )
+
+
+def manifest(run: RunDir, parts: tuple[PartRecord, ...]) -> Manifest:
+    return Manifest(run.run_id, "2024-01-01T00:00:00Z", {}, "", (), parts, {}, {}, {})
+
+
+@given(
+    parts=st.lists(st.lists(st.integers(0, 400), max_size=700), min_size=1, max_size=4),
+    start=st.integers(0, 60),
+)
+def test_delivery_is_oldest_first_and_can_begin_anywhere(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], start: int
+) -> None:
+    staged = staged_run(Workdir.open(tmp_path_factory.mktemp("w")).new_run(), parts)
+    everything = [t for batch in staged.batches() for t in batch]
+    assert len(everything) == sum(map(len, parts))
+    assert len({t.external_id for t in everything}) == len(everything)
+    times = [t.transacted_at for t in everything]
+    assert times == sorted(times)
+    assert [t for batch in staged.batches(start) for t in batch] == everything[start:]
+
+
+def test_a_part_that_was_changed_after_the_review_is_not_sent(tmp_path: Path) -> None:
+    staged = staged_run(Workdir.open(tmp_path).new_run(), [[1, 2]])
+    staged.verify()
+    part = staged.run.staged / staged.manifest.parts[0].file
+    part.write_bytes(part.read_bytes()[:-1] + b"x")
+    with pytest.raises(RunError, match="changed after it was reviewed"):
+        staged.verify()
+    part.unlink()
+    with pytest.raises(RunError, match="is gone"):
+        staged.verify()
+
+
+def test_a_manifest_survives_a_round_trip(tmp_path: Path) -> None:
+    run = Workdir.open(tmp_path).new_run()
+    written = staged_run(run, [[1]]).manifest
+    write_manifest(run, written)
+    assert read_manifest(run) == written
+    assert run.manifest.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    run = Workdir.open(tmp_path).new_run()
+    write_manifest(run, manifest(run, ()))
+    run.manifest.write_text(run.manifest.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises(RunError, match="newer version"):
+        read_manifest(run)
