@@ -24,3 +24,8 @@ def _shown(character: str) -> str:
     if code < 0x20:
         return chr(0x2400 + code)
     return "␡" if code == 0x7F else character.encode("unicode_escape").decode("ascii")
+
+
+def visible_lines(text: str) -> str:
+    """As `visible`, of any length, with the line breaks kept: for messages that are several lines."""
+    return "\n".join(visible(line, None) for line in text.split("\n"))

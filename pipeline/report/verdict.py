@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from pipeline.report.data import ReportData
 from pipeline.report.summary import NO_CURRENCY, Summary, next_step
+
+if TYPE_CHECKING:
+    from pipeline.report.data import ReportData
 
 
 class Mood(StrEnum):
@@ -36,32 +38,65 @@ class Verdict:
 
 
 def judge(data: ReportData) -> Verdict:
-    """Say in a few words how the run stands."""
-    summary = data.summary
+    """Say in a few words how the run of a report stands."""
     closed = data.gate is not None and data.gate.closed
-    mood, headline = _before(data) if not _was_loaded(summary) else _after(summary)
-    return Verdict(
-        mood,
-        headline,
-        _sentence(data),
-        next_step(summary, gate_closed=closed, stopped=data.stopped),
+    currencies = {currency for currency in data.facts.sums("accepted") if currency}
+    return verdict_of(
+        data.summary,
+        gate_closed=closed,
+        stopped=data.stopped,
+        looks=_things_to_look_at(data),
+        currency=currencies.pop() if len(currencies) == 1 else "",
     )
 
 
-def _was_loaded(summary: Summary) -> bool:
+def verdict_of(
+    summary: Summary, *, gate_closed: bool = False, stopped: str = "", looks: int = 0, currency: str = ""
+) -> Verdict:
+    """Say in a few words how a run stands.
+
+    Args:
+        summary: The run in numbers.
+        gate_closed: More was rejected than `--max-rejected` allows.
+        stopped: Why the load stopped early, a sentence; empty where it did not.
+        looks: How many things a person should look at before loading.
+        currency: The currency of a run that has only one; empty where it has none or several.
+    """
+    if was_loaded(summary):
+        mood, headline = _after(summary)
+    else:
+        mood, headline = _before(summary, gate_closed, looks)
+    return Verdict(
+        mood,
+        headline,
+        _sentence(summary, stopped, currency),
+        next_step(summary, gate_closed=gate_closed, stopped=stopped),
+    )
+
+
+def was_loaded(summary: Summary) -> bool:
+    """Whether anything was sent, or was found to have been sent before."""
     return summary.transactions.accepted > summary.delivery.pending or summary.requests.sent > 0
 
 
-def _before(data: ReportData) -> tuple[Mood, str]:
-    t = data.summary.transactions
-    if data.gate is not None and data.gate.closed:
-        return Mood.BAD, "Not ready: too much was rejected"
-    if t.accepted == 0:
-        return Mood.BAD, "Nothing to import"
-    looks = _things_to_look_at(data)
-    if looks:
-        return Mood.LOOK, f"Ready, with {count(looks, 'thing')} to look at first"
-    return Mood.GOOD, "Ready to load"
+def money(summary: Summary, outcome: str, currency: str = "") -> str:
+    """The sum of an outcome for people: `AUD 1,234.50`; several currencies are joined by "and"."""
+    total = summary.totals.get(outcome, "0.00")
+    if isinstance(total, str):
+        return f"{currency} {grouped(total)}".strip()
+    parts = [f"{'' if name == NO_CURRENCY else name} {grouped(amount)}" for name, amount in total.items()]
+    return " and ".join(part.strip() for part in parts) or "0.00"
+
+
+def grouped(amount: str) -> str:
+    """A decimal string with commas between the thousands: `-1234.50` becomes `-1,234.50`."""
+    whole, point, places = amount.lstrip("-").partition(".")
+    return f"{'-' if amount.startswith('-') else ''}{int(whole):,}{point}{places}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 thing`, `2,000 things`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _things_to_look_at(data: ReportData) -> int:
@@ -72,6 +107,16 @@ def _things_to_look_at(data: ReportData) -> int:
         + len(data.findings)
         + sum(answer.good is False for answer in data.preflight or ())
     )
+
+
+def _before(summary: Summary, gate_closed: bool, looks: int) -> tuple[Mood, str]:
+    if gate_closed:
+        return Mood.BAD, "Not ready: too much was rejected"
+    if summary.transactions.accepted == 0:
+        return Mood.BAD, "Nothing to import"
+    if looks:
+        return Mood.LOOK, f"Ready, with {count(looks, 'thing')} to look at first"
+    return Mood.GOOD, "Ready to load"
 
 
 def _after(summary: Summary) -> tuple[Mood, str]:
@@ -85,35 +130,14 @@ def _after(summary: Summary) -> tuple[Mood, str]:
     return Mood.GOOD, "Delivered and confirmed" if summary.confirmed else "Delivered"
 
 
-def _sentence(data: ReportData) -> str:
-    t, d = data.summary.transactions, data.summary.delivery
-    worth = money(data.summary, "accepted", data)
-    if not _was_loaded(data.summary):
-        return f"{t.accepted:,} of {count(t.read, 'transaction')}, worth {worth}, can be sent to Omneo."
-    there = d.delivered + d.unchanged
-    text = f"{there:,} of {count(t.accepted, 'accepted transaction')} (worth {worth} in all) are delivered."
-    return f"{text} {data.stopped}".strip()
-
-
-def count(number: int, noun: str) -> str:
-    """`1 thing`, `2,000 things`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def money(summary: Summary, outcome: str, data: ReportData) -> str:
-    """The sum of an outcome for people: `AUD 1,234.50`, several currencies joined by "and"."""
-    total = summary.totals[outcome]
-    if isinstance(total, Mapping):
-        parts = [
-            f"{'' if name == NO_CURRENCY else name} {grouped(amount)}".strip()
-            for name, amount in total.items()
-        ]
-        return " and ".join(parts) or "0.00"
-    only = [name for name in data.facts.sums(outcome) if name]
-    return f"{only[0] if only else ''} {grouped(total)}".strip()
-
-
-def grouped(amount: str) -> str:
-    """A decimal string with commas between the thousands."""
-    whole, point, places = amount.partition(".")
-    return f"{int(whole):,}{point}{places}" if whole not in ("-0", "-") else amount
+def _sentence(summary: Summary, stopped: str, currency: str) -> str:
+    t, d = summary.transactions, summary.delivery
+    worth = money(summary, "accepted", currency)
+    if not was_loaded(summary):
+        sentence = f"{t.accepted:,} of {count(t.read, 'transaction')}, worth {worth}, can be sent to Omneo."
+    else:
+        there = d.delivered + d.unchanged
+        sentence = (
+            f"{there:,} of {count(t.accepted, 'accepted transaction')} were delivered; all are worth {worth}."
+        )
+    return f"{sentence} {stopped}".strip()

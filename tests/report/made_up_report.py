@@ -57,8 +57,7 @@ HOUR_WEIGHTS = [0, 0, 0, 0, 0, 0, 0, 1, 3, 9, 14, 17, 19, 16, 13, 12, 14, 18, 12
 def headers(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Mapped headers: TX and LINE number themselves, what is not given is null."""
     filled = [
-        dict.fromkeys(HEADERS) | {TX: n, SOURCE: 0, LINE: n + 2} | dict(row)
-        for n, row in enumerate(rows)
+        dict.fromkeys(HEADERS) | {TX: n, SOURCE: 0, LINE: n + 2} | dict(row) for n, row in enumerate(rows)
     ]
     return pl.DataFrame(filled, schema=HEADERS)
 
@@ -70,8 +69,7 @@ def items(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 def reasons(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     filled = [
-        dict.fromkeys(REASONS) | {SOURCE: 0, LINE: 2, "message": "it is wrong"} | dict(row)
-        for row in rows
+        dict.fromkeys(REASONS) | {SOURCE: 0, LINE: 2, "message": "it is wrong"} | dict(row) for row in rows
     ]
     return pl.DataFrame(filled, schema=REASONS)
 

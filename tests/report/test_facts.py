@@ -6,10 +6,10 @@ from decimal import Decimal
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_report import headers, items, made_up_facts, outcomes, reasons
 
 from pipeline.model import LINE, SOURCE, TX
 from pipeline.report.facts import EXAMPLE_CHARACTERS, Facts, measure, measure_reasons, merge, nothing
+from tests.report.made_up_report import headers, items, made_up_facts, outcomes, reasons
 
 TABLES = ("totals", "days", "clock", "fields", "profiles", "codes", "causes", "examples", "samples")
 NO_REASONS = reasons([])

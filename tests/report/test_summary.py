@@ -6,7 +6,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from made_up_report import made_up_facts, summary_of
 
 from pipeline.report.summary import (
     AccountingBroken,
@@ -17,6 +16,7 @@ from pipeline.report.summary import (
     next_step,
     totals_of,
 )
+from tests.report.made_up_report import made_up_facts, summary_of
 
 FACTS = made_up_facts(300)
 PREPARED = summary_of(FACTS)
