@@ -1,0 +1,262 @@
+"""YAML text becomes plain values, and every one of them keeps its line and column.
+
+YAML 1.2's plain words: only `true` and `false` are booleans (`yes`, `no`, `on` and `off` stay text), numbers
+are `int` or `Decimal` and only where they are written as people write them (`007`, `1e3` and `0x1F` stay
+text), keys are always text. A number used where a mapping wants text is its source text again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from pipeline.errors import MappingError, Problem
+
+Key: TypeAlias = str | int
+Place: TypeAlias = tuple[Key, ...]
+"""Where in a document: keys and 0-based list positions from the top, as pydantic's `loc`."""
+
+MAX_CHARACTERS = 1_000_000
+MAX_DEPTH = 40
+MAX_NODES = 100_000
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where something is written, 1-based.
+
+    Attributes:
+        key: Line and column of its key; for a list member and the whole document, of itself.
+        value: Line and column at which the value begins.
+        block: The value is written over indented lines of its own, so that its key is the better place.
+    """
+
+    key: tuple[int, int]
+    value: tuple[int, int]
+    block: bool
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file as plain values.
+
+    Attributes:
+        path: The file.
+        data: Objects, lists, texts, `int`, `Decimal`, `bool` and None.
+        spots: Where each part of it is written.
+    """
+
+    path: Path
+    data: Any
+    spots: Mapping[Place, Spot]
+
+    def place(self, loc: Sequence[Key]) -> Place:
+        """The place in the file that `loc` means: steps that are no keys of the file are left out."""
+        place: Place = ()
+        for step in loc:
+            if (*place, step) in self.spots:
+                place = (*place, step)
+        return place
+
+    def where(self, loc: Sequence[Key]) -> tuple[int, int]:
+        """Line and column of what `loc` names, or of the nearest part around it that is there."""
+        spot = self.spots[self.place(loc)]
+        return spot.key if spot.block else spot.value
+
+    def where_key(self, loc: Sequence[Key]) -> tuple[int, int]:
+        """Line and column of the key of what `loc` names."""
+        return self.spots[self.place(loc)].key
+
+    def value_at(self, place: Place) -> Any:
+        """The plain value at a place of this document."""
+        value = self.data
+        for step in place:
+            value = value[step]
+        return value
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with YAML 1.2's plain words, and a limit on depth."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(
+                problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=self.get_mark()
+            )
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+_TAG = "tag:yaml.org,2002:"
+for _kind, _pattern, _first in (
+    ("null", r"^(?:~|null|)$", [*"~n", ""]),
+    ("bool", r"^(?:true|false)$", [*"tf"]),
+    ("int", r"^(?:0|-?[1-9][0-9]{0,36})$", [*"-0123456789"]),
+    ("decimal", r"^-?(?:0|[1-9][0-9]{0,36})\.[0-9]{1,36}$", [*"-0123456789"]),
+):
+    _Loader.add_implicit_resolver(_TAG + _kind, re.compile(_pattern), _first)
+
+_SCALARS: dict[str, Callable[[str], Any]] = {
+    _TAG + "null": lambda _text: None,
+    _TAG + "bool": lambda text: text == "true",
+    _TAG + "int": int,
+    _TAG + "decimal": Decimal,
+    _TAG + "str": str,
+}
+
+# What PyYAML says, and what a person who does not know YAML's grammar can do about it; the first that is
+# found in the message counts.
+_PLAIN_WORDS = (
+    (r"character '\\t'", "there is a tab here; YAML is indented with blanks only"),
+    (
+        r"character '([@`%])'",
+        "a text cannot begin with this sign unless it stands in quotes; write '...' around it",
+    ),
+    (
+        "mapping values are not allowed here",
+        "there is a colon where none can be; put a text that holds ': ' in quotes, or mend the indentation",
+    ),
+    (
+        "could not find expected ':'",
+        "a key needs a colon and a blank after it, as in `total: sale_total`",
+    ),
+    ("unexpected end of stream", "the quote that is opened here is never closed"),
+    (
+        "while parsing a flow mapping",
+        "the { that is opened here is not closed, or a comma is missing in it; "
+        'a text that holds { or } stands in quotes, as in "{store}-{number}"',
+    ),
+    ("while parsing a flow sequence", "the [ that is opened here is not closed, or a comma is missing in it"),
+    (
+        "while parsing a block (mapping|collection)",
+        "this does not belong to the lines before it: indent it as they are, write `key: value`, "
+        'and put a text that holds { } [ ] : or # in quotes, as in "{store}-{number}"',
+    ),
+    (
+        "unknown escape character",
+        "in double quotes a backslash begins an escape; write a pattern with backslashes in single quotes",
+    ),
+    ("<document start>", "this line is indented less than the lines before it"),
+    ("while scanning an (alias|anchor)", "a text that begins with * or & stands in quotes"),
+    ("found undefined alias", "a text that begins with * stands in quotes"),
+    ("expected a single document", "a mapping is one document; take the line `---` out"),
+    ("could not determine a constructor|unknown tag", "a text that begins with ! stands in quotes"),
+)
+_AT_THE_OPENING = re.compile("unexpected end|expected ',' or")
+
+
+def parse(path: Path, text: str) -> Document:
+    """Read YAML text.
+
+    Args:
+        path: The file it is from, for messages.
+        text: The file's text.
+
+    Raises:
+        MappingError: The text is no YAML, holds a key twice, is empty or is unreasonably large or nested.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise _refused(path, (1, 1), f"the file is larger than {MAX_CHARACTERS} characters: is it a mapping?")
+    node = _compose(path, text)
+    if node is None:
+        raise _refused(path, (1, 1), "the file is empty; a mapping was expected")
+    reader = _Reader(path)
+    data = reader.read(node, (), node.start_mark)
+    if reader.problems:
+        raise MappingError(reader.problems)
+    return Document(path, data, reader.spots)
+
+
+def _compose(path: Path, text: str) -> yaml.Node | None:
+    try:
+        loader = _Loader(text)
+        try:
+            return loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise _refused(
+            path, place, f"a character that cannot be in YAML (code {error.character}); take it out"
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        raise _refused(path, _place_of(error), _plain(error)) from None
+
+
+def _place_of(error: yaml.MarkedYAMLError) -> tuple[int, int]:
+    unclosed = _AT_THE_OPENING.search(error.problem or "")
+    mark = (error.context_mark if unclosed else None) or error.problem_mark or error.context_mark
+    return _at(mark) if mark else (1, 1)
+
+
+def _plain(error: yaml.MarkedYAMLError) -> str:
+    said = f"{error.context or ''}: {error.problem or ''}"
+    for pattern, words in _PLAIN_WORDS:
+        if re.search(pattern, said):
+            return words
+    return error.problem or "this is not YAML"
+
+
+def _refused(path: Path, place: tuple[int, int], message: str) -> MappingError:
+    return MappingError([Problem(path, *place, message)])
+
+
+def _at(mark: Any) -> tuple[int, int]:
+    return mark.line + 1, mark.column + 1
+
+
+class _Reader:
+    """Turns nodes into plain values, noting spots and problems on the way."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.spots: dict[Place, Spot] = {}
+        self.problems: list[Problem] = []
+
+    def read(self, node: yaml.Node, place: Place, key: Any) -> Any:
+        """The plain value of a node that is written at `place`; `key` is the mark of its key."""
+        self.spots[place] = Spot(_at(key), _at(node.start_mark), _is_block(node))
+        if len(self.spots) > MAX_NODES or len(place) > MAX_DEPTH:
+            raise _refused(self.path, _at(key), f"aliases make more than {MAX_NODES} values, or a circle")
+        if isinstance(node, yaml.MappingNode):
+            return self._object(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(member, (*place, i), member.start_mark) for i, member in enumerate(node.value)]
+        convert = _SCALARS.get(node.tag)
+        if convert is None:
+            self._problem(
+                node, f"the tag {node.tag} is not known; a text that begins with ! stands in quotes"
+            )
+            return None
+        return convert(node.value)
+
+    def _object(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        read: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._problem(key, "a key is a plain text; a text that begins with { or [ stands in quotes")
+            elif key.value in read:
+                line, _ = self.spots[(*place, key.value)].key
+                self._problem(key, f"'{key.value}' is there twice, first in line {line}; only one can count")
+            else:
+                read[key.value] = self.read(value, (*place, key.value), key.start_mark)
+        return read
+
+    def _problem(self, node: yaml.Node, message: str) -> None:
+        self.problems.append(Problem(self.path, *_at(node.start_mark), message))
+
+
+def _is_block(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.CollectionNode) and not node.flow_style
