@@ -1,1 +1,46 @@
-"""A local Omneo for demos, rehearsals and tests."""
+"""A local Omneo for demos, rehearsals and tests: a real HTTP server on loopback, its state in SQLite.
+
+It follows Omneo's public pages; what they leave open is a setting with the harsher choice as default. The
+settings are light to import; the server comes with the first use of `create_app`, `serve` or `running`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.simulator.settings import Faults, Location, Profile, SimulatorSettings, read_seed_file
+
+if TYPE_CHECKING:
+    from pipeline.simulator.app import create_app
+    from pipeline.simulator.server import LocalOmneo, running, serve
+    from pipeline.simulator.store import Arrival
+
+__all__ = [
+    "Arrival",
+    "Faults",
+    "LocalOmneo",
+    "Location",
+    "Profile",
+    "SimulatorSettings",
+    "create_app",
+    "read_seed_file",
+    "running",
+    "serve",
+]
+
+_HOMES = {
+    "create_app": "app",
+    "Arrival": "store",
+    "LocalOmneo": "server",
+    "running": "server",
+    "serve": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the server's parts when they are asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

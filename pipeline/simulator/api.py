@@ -1,0 +1,328 @@
+"""The endpoints of Omneo's transaction API, as its public pages describe them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pipeline.simulator.checks import Errors, check_item, errors_in, parse_json
+from pipeline.simulator.dice import Fate
+from pipeline.simulator.gate import FATE, endpoint
+from pipeline.simulator.jobs import Job
+from pipeline.simulator.store import Arrival, Page, Query
+from pipeline.simulator.tenant import Tenant
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+_QUEUED: Final = b'{"data":"OK"}'
+_OPERATORS: Final = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+_FILTER: Final = re.compile(r"filter\[(\w+)\](?:\[(\w+)\])?")
+_PAGE_MOST: Final = 500
+
+
+class Refused(Exception):
+    """The request is answered with a client error.
+
+    Args:
+        status: Of the answer.
+        message: For people.
+        errors: By field path, for 422.
+    """
+
+    def __init__(self, status: int, message: str, errors: Errors | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.errors = errors
+
+    def answer(self) -> Response:
+        """As Laravel writes it."""
+        body: dict[str, Any] = {"message": self.message}
+        return JSONResponse(body | ({"errors": self.errors} if self.errors else {}), self.status)
+
+
+class Checked(NamedTuple):
+    """A transaction with what is wrong with it."""
+
+    body: dict[str, Any]
+    errors: Errors
+
+
+class Api:
+    """The endpoints, bound to one tenant."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
+        self._store = tenant.store
+
+    def routes(self) -> list[Route]:
+        """The routes below `/api/v3`; the busiest one first."""
+        post, get, put = ["POST"], ["GET"], ["PUT"]
+        return [
+            Route("/transactions/queue", self.queue, methods=post),
+            Route("/transactions/external/{external_id:path}", self.external, methods=get),
+            Route("/transactions/queue/create", self.queue_create, methods=post),
+            Route("/transactions/batch.json", self.batch, methods=post),
+            Route("/transactions/update-create", self.update_create, methods=post),
+            Route("/transactions", self.create, methods=post),
+            Route("/transactions", self.transactions, methods=get),
+            Route("/transactions/{id:int}", self.transaction, methods=get),
+            Route("/transactions/{id:int}", self.update, methods=put),
+            Route("/transactions/{id:int}/items", self.add_item, methods=post),
+            Route("/batches/{id}", self.batch_status, methods=get),
+            Route("/locations", self.locations, methods=get),
+            Route("/currencies", self.currencies, methods=get),
+            Route("/profiles", self.profiles, methods=get),
+            Route("/profiles/{id}", self.profile, methods=get),
+            Route("/identities/search", self.identities, methods=get),
+        ]
+
+    # --- queued
+
+    async def queue(self, request: Request) -> Response:
+        """Queue an upsert."""
+        return await self._queue(request, upsert=True)
+
+    async def queue_create(self, request: Request) -> Response:
+        """Queue a create."""
+        return await self._queue(request, upsert=False)
+
+    async def _queue(self, request: Request, *, upsert: bool) -> Response:
+        body = self._accepted(request, await self._json(request), create=not upsert)
+        lost = self._is_lost(body)
+        self._arrived(request, body, "lost" if lost else "accepted")
+        self._tenant.jobs.add(Job(body, upsert, lost=lost))
+        return Response(_QUEUED, media_type="application/json")
+
+    async def batch(self, request: Request) -> Response:
+        """Queue many upserts and say under which id they can be followed."""
+        data = await self._json(request)
+        rows = data.get("transactions") if isinstance(data, dict) else None
+        if not isinstance(rows, list) or not 1 <= len(rows) <= self._tenant.settings.batch_limit:
+            limit = self._tenant.settings.batch_limit
+            raise _invalid({"transactions": [f"The transactions must have between 1 and {limit} items."]})
+        checked = [self._check(row, create=False) for row in rows]
+        errors = {
+            f"transactions.{n}.{path}": text
+            for n, one in enumerate(checked)
+            for path, text in one.errors.items()
+        }
+        if errors and self._tenant.settings.batch_checks == "whole":
+            for one in checked:
+                self._arrived(request, one.body, "refused")
+            raise _invalid(errors)
+        batch_id = self._tenant.jobs.add_batch([self._batched(request, one) for one in checked])
+        return JSONResponse({"message": "Batch queued.", "batch_id": batch_id})
+
+    def _batched(self, request: Request, one: Checked) -> Job:
+        if one.errors:
+            self._arrived(request, one.body, "refused")
+            return Job(one.body, error="; ".join(text for texts in one.errors.values() for text in texts))
+        lost = self._is_lost(one.body)
+        self._arrived(request, one.body, "lost" if lost else "accepted")
+        return Job(one.body, lost=lost)
+
+    async def batch_status(self, request: Request) -> Response:
+        """How far a batch is."""
+        batch = self._store.batch(request.path_params["id"])
+        if batch is None:
+            raise _not_found()
+        return JSONResponse({"data": batch})
+
+    # --- at once
+
+    async def create(self, request: Request) -> Response:
+        """Create a transaction."""
+        body = self._accepted(request, await self._json(request), create=True)
+        self._arrived(request, body, "accepted")
+        with self._store.writing():
+            written = self._store.create(body)
+        return self._one(written.id, 201)
+
+    async def update_create(self, request: Request) -> Response:
+        """Update a transaction, or create it."""
+        body = self._accepted(request, await self._json(request), create=False)
+        self._arrived(request, body, "accepted")
+        with self._store.writing():
+            written = self._store.upsert(body)
+        return self._one(written.id, 201 if written.created else 200)
+
+    async def update(self, request: Request) -> Response:
+        """Change given fields of a transaction."""
+        body = await self._json(request)
+        if errors := errors_in(body, self._tenant.currencies, partial=True):
+            raise _invalid(errors)
+        number = self._known(request)
+        with self._store.writing():
+            self._store.update(number, body)
+        return self._one(number)
+
+    async def add_item(self, request: Request) -> Response:
+        """Add an item to a transaction, whose total stays."""
+        body = await self._json(request)
+        errors: Errors = {}
+        check_item(body, "", errors)
+        if errors:
+            raise _invalid(errors)
+        number = self._known(request)
+        with self._store.writing():
+            item = self._store.add_item(number, body)
+        return JSONResponse({"data": item}, 201)
+
+    def _known(self, request: Request) -> int:
+        number: int = request.path_params["id"]
+        if self._store.transaction(number) is None:
+            raise _not_found()
+        return number
+
+    def _one(self, number: int, status: int = 200) -> Response:
+        context = self._store.transaction(number)
+        if context is None:
+            raise _not_found()
+        self._tenant.jobs.tell(context)
+        return JSONResponse({"data": context}, status)
+
+    # --- looked up
+
+    async def external(self, request: Request) -> Response:
+        """The transaction with an `external_id`, which may hold slashes."""
+        number = self._store.id_of_external(request.path_params["external_id"])
+        if number is None:
+            raise _not_found()
+        return JSONResponse({"data": self._store.transaction(number)})
+
+    async def transaction(self, request: Request) -> Response:
+        """A transaction by id."""
+        return JSONResponse({"data": self._store.transaction(self._known(request))})
+
+    async def transactions(self, request: Request) -> Response:
+        """A page of transactions."""
+        columns = ("id", "external_id", "transacted_at", "location_id", "profile_id", "is_void", "total")
+        return _page(request, self._store.transactions, columns)
+
+    async def locations(self, request: Request) -> Response:
+        """A page of locations."""
+        return _page(request, self._store.locations, ("id", "external_id", "name", "timezone"))
+
+    async def currencies(self, request: Request) -> Response:
+        """A page of configured currencies."""
+        return _page(request, self._store.currencies, ("id", "from", "to"))
+
+    async def profiles(self, request: Request) -> Response:
+        """A page of profiles; `search` looks into email and names."""
+        search = request.query_params.get("search")
+        return _page(request, lambda query: self._store.profiles(query, search), ("id", "email"))
+
+    async def profile(self, request: Request) -> Response:
+        """A profile by its UUID."""
+        page = self._store.profiles(Query([("id = ?", request.path_params["id"])]))
+        if not page.rows:
+            raise _not_found()
+        return JSONResponse({"data": page.rows[0]})
+
+    async def identities(self, request: Request) -> Response:
+        """The profiles that have an identity, none where it is unknown."""
+        given = request.query_params
+        found = self._store.profile_of(given.get("handle", ""), given.get("identifier", ""))
+        rows = self._store.profiles(Query([("id = ?", found)])).rows if found else []
+        return JSONResponse({"data": [row | {"profile_id": row["id"]} for row in rows]})
+
+    # --- shared
+
+    async def _json(self, request: Request) -> Any:
+        body = await request.body()
+        if len(body) > self._tenant.settings.max_body_bytes:
+            raise Refused(413, "Payload Too Large")
+        try:
+            return parse_json(body)
+        except ValueError as error:
+            raise _invalid({"body": [f"The body is not JSON: {error}."]}) from None
+
+    def _accepted(self, request: Request, body: Any, *, create: bool) -> dict[str, Any]:
+        checked = self._check(body, create=create)
+        if checked.errors:
+            self._arrived(request, checked.body, "refused")
+            raise _invalid(checked.errors)
+        return checked.body
+
+    def _check(self, body: Any, *, create: bool) -> Checked:
+        if errors := errors_in(body, self._tenant.currencies):
+            return Checked(body if isinstance(body, dict) else {}, errors)
+        external_id = body.get("external_id")
+        if external_id is None:
+            return Checked(body, {})
+        if self._tenant.dice.refuses(str(external_id)):
+            return Checked(body, {"external_id": ["The selected external id is refused by the simulator."]})
+        refuse = create and self._tenant.settings.create_existing == "refuse"
+        if refuse and self._store.id_of_external(str(external_id)) is not None:
+            return Checked(body, {"external_id": ["The external id has already been taken."]})
+        return Checked(body, {})
+
+    def _is_lost(self, body: dict[str, Any]) -> bool:
+        external_id = body.get("external_id")
+        return external_id is not None and self._tenant.dice.loses(str(external_id))
+
+    def _arrived(self, request: Request, body: dict[str, Any], outcome: str) -> None:
+        external_id, transacted_at = body.get("external_id"), body.get("transacted_at")
+        self._tenant.jobs.arrived(
+            Arrival(
+                endpoint(request.scope["path"].removeprefix(request.scope["root_path"])),
+                None if external_id is None else str(external_id),
+                transacted_at if isinstance(transacted_at, str) else None,
+                outcome,
+                request.scope["state"].get(FATE) is not Fate.RESET_AFTER,
+            )
+        )
+
+
+def _invalid(errors: Errors) -> Refused:
+    first = next(iter(errors.values()))[0]
+    more = len(errors) - 1
+    return Refused(422, f"{first} (and {more} more)" if more else first, errors)
+
+
+def _not_found() -> Refused:
+    return Refused(404, "No query results.")
+
+
+def _page(request: Request, select: Callable[[Query], Page], columns: tuple[str, ...]) -> Response:
+    """Answer a page of a list in Laravel's form: data, links and meta."""
+    size = min(_positive(request, "page[size]", 25), _PAGE_MOST)
+    number = _positive(request, "page[number]", 1)
+    page = select(Query(_terms(request, columns), size, number))
+    last = max(1, ceil(page.total / size))
+
+    def link(target: int) -> str | None:
+        if not 1 <= target <= last:
+            return None
+        return str(request.url.include_query_params(**{"page[number]": target, "page[size]": size}))
+
+    links = {"first": link(1), "last": link(last), "prev": link(number - 1), "next": link(number + 1)}
+    meta = {"current_page": number, "per_page": size, "last_page": last, "total": page.total}
+    return JSONResponse({"data": page.rows, "links": links, "meta": meta})
+
+
+def _positive(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise _invalid({name: [f"The {name} must be at least 1."]})
+    return int(text)
+
+
+def _terms(request: Request, columns: tuple[str, ...]) -> list[tuple[str, str]]:
+    terms: list[tuple[str, str]] = []
+    for name, value in request.query_params.multi_items():
+        if not (found := _FILTER.fullmatch(name)):
+            continue
+        column, operator = found[1], found[2] or "eq"
+        if column not in columns or operator not in _OPERATORS:
+            raise _invalid({name: [f"The filter {name} is not supported by the simulator."]})
+        value = {"true": "1", "false": "0"}.get(value, value) if column == "is_void" else value
+        terms.append((f'"{column}" {_OPERATORS[operator]} ?', value))
+    return terms

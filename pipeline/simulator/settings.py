@@ -1,0 +1,235 @@
+"""What the local Omneo is told at its start, and the faults that can be changed while it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import NAMESPACE_URL, uuid5
+
+from pipeline.errors import SettingsError, did_you_mean
+
+API_PATH: Final = "/api/v3"
+CURRENCIES: Final = (
+    *("AUD", "NZD", "USD", "GBP", "EUR", "CAD", "BRL", "SGD", "HKD", "JPY", "CHF", "SEK", "NOK", "DKK"),
+    *("ZAR", "INR", "AED", "MYR", "THB", "MXN"),
+)
+
+
+def _fault(default: float, help_text: str, *, most: float | None = None) -> Any:
+    """A field with its range and the sentence that `--help` shows."""
+    return field(default=default, metadata={"help": help_text, "most": most})
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How the simulator behaves beyond answering well. Times are in seconds, shares from 0 to 1.
+
+    The four faults of an answer (error, reset before, reset after, slow) exclude each other: their shares
+    add up to at most 1. They are drawn from the settings' seed. Refusals and lost jobs are instead decided
+    by the transaction's `external_id` and the seed, whatever the order of arrival: the same ones are refused
+    every time, and the same ones are lost, but only once each, so that sending them again mends it.
+
+    Raises:
+        SettingsError: A value is out of its range.
+    """
+
+    latency_s: float = _fault(0.0, "Least time that an answer takes.")
+    jitter_s: float = _fault(0.0, "Up to this much is added to the latency, evenly distributed.")
+    error_share: float = _fault(0.0, "Share of requests answered with `error_status`, nothing taken.", most=1)
+    error_status: int = _fault(500, "Status of those answers.", most=599)
+    reset_before_share: float = _fault(0.0, "Share of connections reset before anything is taken.", most=1)
+    reset_after_share: float = _fault(
+        0.0, "Share of connections reset after the request was carried out.", most=1
+    )
+    slow_share: float = _fault(
+        0.0, "Share of answers held back for `slow_s`; the request is carried out.", most=1
+    )
+    slow_s: float = _fault(30.0, "How long slow answers are held back.")
+    outage: bool = _fault(False, "The API is away, from now on.")
+    outage_after_s: float = _fault(0.0, "An outage begins so long after the faults were set.")
+    outage_for_s: float = _fault(0.0, "That outage's length; 0 for none.")
+    outage_status: int = _fault(503, "Status during an outage; 0 drops connections instead.", most=599)
+    refused_share: float = _fault(0.0, "Share of external ids refused with 422.", most=1)
+    lost_share: float = _fault(0.0, "Share of external ids whose queued jobs vanish after the 200.", most=1)
+    job_delay_s: float = _fault(0.1, "A queued transaction is worked off so long after it was accepted.")
+    job_jitter_s: float = _fault(0.0, "Up to this much is added to that delay, which also changes the order.")
+    throttle_requests: int = _fault(1_000_000, "Requests a token may make in a window; 0 for no throttle.")
+    throttle_window_s: float = _fault(60.0, "Length of the throttle's window.")
+    retry_after_date: bool = _fault(False, "`Retry-After` is a date instead of seconds.")
+    webhook_delay_s: float = _fault(0.0, "Webhooks are sent so late.")
+    webhook_twice_share: float = _fault(0.0, "Share of webhooks sent twice.", most=1)
+    webhook_never_share: float = _fault(0.0, "Share of webhooks never sent.", most=1)
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            _check_range(each.name, getattr(self, each.name), type(each.default), each.metadata["most"])
+        drawn = self.error_share + self.reset_before_share + self.reset_after_share + self.slow_share
+        if drawn > 1:
+            raise SettingsError(
+                f"The shares of errors, resets and slow answers add up to {drawn:g}, above 1."
+            )
+        if self.webhook_twice_share + self.webhook_never_share > 1:
+            raise SettingsError("webhook_twice_share and webhook_never_share add up to more than 1.")
+
+    def changed(self, values: Mapping[str, Any]) -> Faults:
+        """These faults with some values replaced.
+
+        Raises:
+            SettingsError: There is no fault of that name, or a value is out of its range.
+        """
+        known = [each.name for each in fields(self)]
+        for name in values:
+            if name not in known:
+                raise SettingsError(f"There is no fault {name!r}{did_you_mean(name, known)}.")
+        return replace(self, **values)
+
+    def as_dict(self) -> dict[str, float]:
+        """Names and values, for JSON."""
+        return asdict(self)
+
+
+def _check_range(name: str, value: object, kind: type, most: float | None) -> None:
+    allowed = (int, float) if kind is float else (kind,)
+    if not isinstance(value, allowed) or (kind is not bool and isinstance(value, bool)):
+        raise SettingsError(f"{name} = {value!r} is not a {kind.__name__}.")
+    if not isinstance(value, int | float) or not 0 <= value <= (most if most is not None else float("inf")):
+        raise SettingsError(f"{name} = {value!r} is out of range: 0 to {most or 'any number'} was expected.")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A customer that the simulated tenant knows.
+
+    Attributes:
+        email: Found by it, letter case ignored.
+        identities: Handle to identifier, such as `{"shopify": "42"}`.
+        first_name: Shown in answers.
+        last_name: Shown in answers.
+        id: UUID; made from email and identities where left out, so that it is the same next time.
+    """
+
+    email: str | None = None
+    identities: Mapping[str, str] = field(default_factory=dict)
+    first_name: str = ""
+    last_name: str = ""
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            name = json.dumps([self.email, sorted(self.identities.items())])
+            object.__setattr__(self, "id", str(uuid5(NAMESPACE_URL, name)))
+
+
+@dataclass(frozen=True)
+class Location:
+    """A store that the simulated tenant knows."""
+
+    external_id: str
+    name: str = ""
+    timezone: str | None = None
+
+
+@dataclass(frozen=True)
+class SimulatorSettings:
+    """Everything the local Omneo can be told at its start.
+
+    Attributes:
+        token: The bearer token that may do everything.
+        forbidden_token: A token that is known but may do nothing: 403.
+        db: SQLite file that keeps the state between runs; None keeps it in memory.
+        seed: Seed of the draws that decide faults.
+        currencies: Codes configured in the tenant, the first one the system's own; others are refused.
+        locations: Stores known from the start.
+        profiles: Customers known from the start.
+        create_existing: What a create does with an `external_id` that is there: `copy` adds a second
+            transaction, `refuse` answers 422. The API's pages leave it open; `copy` is the harsher one.
+        batch_checks: `whole` refuses a batch for one bad transaction, `item` fails only that one.
+        batch_limit: Most transactions in a batch; the tracking calls are documented for 1 to 500.
+        max_body_bytes: A larger body is answered 413.
+        webhook_url: Where webhooks go, a loopback address; None sends none.
+        webhook_secret: Shared secret of their signature.
+        faults: How it behaves at first.
+
+    Raises:
+        SettingsError: A value cannot be used.
+    """
+
+    token: str = field(default="simulator-token", repr=False)
+    forbidden_token: str = field(default="token-without-rights", repr=False)
+    db: Path | None = None
+    seed: int = 0
+    currencies: tuple[str, ...] = CURRENCIES
+    locations: tuple[Location, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    create_existing: str = "copy"
+    batch_checks: str = "whole"
+    batch_limit: int = 500
+    max_body_bytes: int = 8 * 1024 * 1024
+    webhook_url: str | None = None
+    webhook_secret: str = field(default="simulator-secret", repr=False)
+    faults: Faults = field(default_factory=Faults)
+
+    def __post_init__(self) -> None:
+        _check_choice("create_existing", self.create_existing, ("copy", "refuse"))
+        _check_choice("batch_checks", self.batch_checks, ("whole", "item"))
+        if self.webhook_url is not None:
+            require_loopback(
+                urlsplit(self.webhook_url).hostname or "", f"The webhook URL {self.webhook_url!r}"
+            )
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingsError(f"{name} = {value!r}: {' or '.join(choices)} was expected.")
+
+
+def require_loopback(host: str, what: str) -> str:
+    """Return the loopback address that `host` means.
+
+    Raises:
+        SettingsError: `host` is another machine, or this one as others see it.
+    """
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        if ip_address(host).is_loopback:
+            return host
+    except ValueError:
+        pass
+    raise SettingsError(
+        f"{what} is not on this machine's loopback, the only place the simulator uses.",
+        hint="It has no TLS and a known token; use 127.0.0.1, ::1 or localhost.",
+    )
+
+
+def read_seed_file(path: Path) -> dict[str, Any]:
+    """Read what the tenant knows from a JSON file, as keyword arguments for `SimulatorSettings`.
+
+    The file is an object with any of `profiles` (objects with `email`, `identities`, `first_name`,
+    `last_name`, `id`), `locations` (objects with `external_id`, `name`, `timezone`) and `currencies`
+    (codes).
+
+    Raises:
+        SettingsError: The file cannot be read or has another form.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        kinds: dict[str, Any] = {
+            "profiles": lambda row: Profile(**row),
+            "locations": lambda row: Location(**row),
+        }
+        return {
+            name: tuple(kinds.get(name, str)(row) for row in data.pop(name))
+            for name in ("profiles", "locations", "currencies")
+            if name in data
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise SettingsError(
+            f"The seed file {path} cannot be used: {error}.",
+            hint="A JSON object with the lists `profiles`, `locations` and `currencies` was expected.",
+        ) from None

@@ -1,0 +1,87 @@
+"""Webhooks about processed transactions, signed as Omneo signs them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pipeline.simulator.dice import Dice
+
+if TYPE_CHECKING:
+    import aiohttp
+
+SIGNATURE_HEADER = "X-Omneo-Hmac-SHA256"
+
+
+def signature(secret: str, body: bytes) -> str:
+    """The hex HMAC-SHA256 of a webhook's raw body."""
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+class Webhooks:
+    """Sends events to one URL, in the order of their making unless they are late, and never again.
+
+    Args:
+        url: Where to; None sends nothing.
+        secret: Shared with the receiver.
+        dice: Says how late and how often.
+
+    Attributes:
+        counts: `sent` (answered 2xx), `failed` (anything else) and `withheld` (never sent on purpose).
+        pending: How many are still to be sent.
+    """
+
+    def __init__(self, url: str | None, secret: str, dice: Dice) -> None:
+        self._url = url
+        self._secret = secret
+        self._dice = dice
+        self._outbox: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        self.pending = 0
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a receiver."""
+        return self._url is not None
+
+    def add(self, context: dict[str, Any]) -> None:
+        """Send a transaction's context when its time has come.
+
+        Whether it was created or updated is not in the body: Omneo's pages show the context alone.
+        """
+        copies = self._dice.webhook_copies()
+        if not copies:
+            self.counts["withheld"] += 1
+        due = asyncio.get_running_loop().time() + self._dice.faults.webhook_delay_s
+        body = json.dumps(context, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+        for _ in range(copies):
+            self.pending += 1
+            self._outbox.put_nowait((due, body))
+
+    async def run(self) -> None:
+        """Send what is added, until cancelled."""
+        import aiohttp
+
+        loop = asyncio.get_running_loop()
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+            while True:
+                due, body = await self._outbox.get()
+                if (wait_s := due - loop.time()) > 0:
+                    await asyncio.sleep(wait_s)
+                await self._send(session, body)
+                self.pending -= 1
+
+    async def _send(self, session: aiohttp.ClientSession, body: bytes) -> None:
+        import aiohttp
+
+        headers = {"Content-Type": "application/json", SIGNATURE_HEADER: signature(self._secret, body)}
+        assert self._url is not None
+        try:
+            async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
+                self.counts["sent" if answer.ok else "failed"] += 1
+        except (aiohttp.ClientError, TimeoutError):
+            self.counts["failed"] += 1
