@@ -31,6 +31,28 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """The gate: how much may be rejected.
+
+    Attributes:
+        text: As it was written.
+        count: At most so many; None where a share is given.
+        share: At most this share of what was read, 0 to 1; None where a count is given.
+    """
+
+    text: str
+    count: int | None = None
+    share: float | None = None
+
+    def exceeded(self, rejected: int, read: int) -> bool:
+        """Whether more was rejected than allowed."""
+        if self.count is not None:
+            return rejected > self.count
+        assert self.share is not None
+        return rejected > self.share * read
+
+
+@dataclass(frozen=True)
 class Connection:
     """A tenant of Omneo.
 
@@ -77,7 +99,7 @@ def _checked_url(url: str) -> str:
         host = parts.hostname or ""
         _ = parts.port
     except ValueError as error:
-        raise SettingsError(f"OMNEO_BASE_URL={url!r} is not an address: {error}.") from None
+        raise SettingsError(f"OMNEO_BASE_URL is not an address: {error}.") from None
     if parts.username or parts.password or parts.query or parts.fragment:
         raise SettingsError("OMNEO_BASE_URL must hold no user, password, query or fragment.")
     if parts.scheme == "https" and host:

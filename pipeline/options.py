@@ -1,0 +1,75 @@
+"""How options are written: rates, times, sizes and shares become plain numbers once, at the edge."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from pipeline.settings import Limit
+
+_UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_UNITS_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+class Rate(click.ParamType):
+    """`600/min`, `10/s` or a bare number a minute; gives requests a minute."""
+
+    name = "N/min"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse, or fail with what was expected."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:\s*/\s*(s|m|min|h))?", str(value).strip())
+        if not found or float(found[1]) <= 0:
+            self.fail(f"{value!r} is not a rate; expected something like 600/min or 10/s", param, ctx)
+        return float(found[1]) * 60 / _UNITS_S[found[2] or "min"]
+
+
+class Seconds(click.ParamType):
+    """`90`, `90s`, `15m`, `6h` or `2d`; gives seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse, or fail with what was expected."""
+        if isinstance(value, int | float):
+            return float(value)
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", str(value).strip())
+        if not found:
+            self.fail(f"{value!r} is not a time; expected something like 90s, 15m or 6h", param, ctx)
+        return float(found[1]) * _UNITS_S[found[2] or "s"]
+
+
+class Bytes(click.ParamType):
+    """`512M`, `2G` or a bare number of bytes; gives bytes."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse, or fail with what was expected."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+)\s*([kmg]?)i?b?", str(value).strip().lower())
+        if not found:
+            self.fail(f"{value!r} is not a size; expected something like 512M or 2G", param, ctx)
+        return int(found[1]) * _UNITS_BYTES[found[2]]
+
+
+class LimitType(click.ParamType):
+    """`100` or `2%`."""
+
+    name = "N|N%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Limit:
+        """Parse, or fail with what was expected."""
+        if isinstance(value, Limit):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%|(\d+)", str(value).strip())
+        if not found or (found[1] and float(found[1]) > 100):
+            self.fail(f"{value!r} is neither a count such as 100 nor a share such as 2%", param, ctx)
+        if found[2]:
+            return Limit(str(value).strip(), count=int(found[2]))
+        return Limit(str(value).strip(), share=float(found[1]) / 100)

@@ -1,0 +1,63 @@
+"""Raw rows, cut into chunks that hold whole transactions wherever a file keeps a transaction's rows together.
+
+Nearly every export does, so nearly every row is mapped straight from the reader, without a detour over
+disk. Keys that turn up in more than one chunk all the same (overlapping exports, shuffled files) are found
+by comparing the chunks' keys, and only those go through buckets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import polars as pl
+
+from pipeline.model import KEY
+
+CHUNK_BYTES = 24 * 1024 * 1024
+"""How much raw text a chunk should hold: enough for vectorised work, little enough for small machines."""
+
+
+def chunks(frames: Iterable[pl.DataFrame], chunk_bytes: int = CHUNK_BYTES) -> Iterator[pl.DataFrame]:
+    """Cut rows into chunks of about `chunk_bytes`, never between adjacent rows with the same KEY.
+
+    The same frames always give the same chunks. Rows keep their order; no chunk is empty. Columns that
+    one frame has and another has not are null where they are missing.
+    """
+    waiting: list[pl.DataFrame] = []
+    size = 0
+    for frame in frames:
+        if frame.is_empty():
+            continue
+        waiting.append(frame)
+        size += int(frame.estimated_size())
+        if size >= chunk_bytes:
+            chunk, tail = _cut(_joined(waiting))
+            waiting, size = [tail] if tail.height else [], int(tail.estimated_size())
+            if chunk.height:
+                yield chunk
+    if waiting:
+        yield _joined(waiting)
+
+
+def recurring_keys(keys: Sequence[pl.Series]) -> pl.Series:
+    """The keys that are in more than one chunk, each once.
+
+    Args:
+        keys: The distinct keys of each chunk; nulls are nobody's key and are ignored.
+    """
+    together = pl.concat([pl.Series(KEY, [], pl.UInt64), *keys]).drop_nulls().sort()
+    return together.filter(together == together.shift(1)).unique().sort()
+
+
+def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(frames, how="diagonal", rechunk=True)
+
+
+def _cut(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What can be mapped now, and the last transaction, whose next rows may be in the next frame."""
+    last = rows[KEY][-1]
+    if last is None:
+        return rows, rows.clear()
+    others = (rows[KEY] != last).fill_null(value=True).arg_true()
+    end = int(others[-1]) + 1 if len(others) else 0
+    return rows[:end], rows[end:]
