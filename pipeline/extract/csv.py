@@ -89,6 +89,10 @@ class CsvReader:
             )
         return list(header)
 
+    def close(self) -> None:
+        """Let go of the file; needed only where `batches` is not read to its end."""
+        self._stream.close()
+
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order; call it once.
 
@@ -108,8 +112,27 @@ class CsvReader:
                 yield from self._batch(self._grammar.frame(carry, final=True))
 
     def _batch(self, framed: Framed) -> Iterator[Batch]:
-        first = self._line + 1
+        todo = [(framed, self._line + 1)]
         self._line += framed.used_lines
+        frames: list[pl.DataFrame] = []
+        malformed: list[tuple[int, str, str]] = []
+        while todo:
+            framed, first = todo.pop()
+            rows, rejected = self._rows(framed, first)
+            frames.append(rows)
+            malformed += [(first + b.line, b.raw.decode(), b.message) for b in framed.broken]
+            for line, row in rejected:
+                head, swallowed = self._unswallow(row.text)
+                malformed.append((line, head, _miscounted(row, bool(swallowed))))
+                if swallowed:
+                    todo.append((self._grammar.frame(swallowed, final=True), line + 1))
+        rows = pl.concat(frames).sort(LINE) if len(frames) > 1 else frames[0]
+        if rows.height or malformed:
+            told = pl.DataFrame(sorted(malformed), MALFORMED_SCHEMA, orient="row")
+            yield Batch(rows, told, self._replaced(rows))
+
+    def _rows(self, framed: Framed, first: int) -> tuple[pl.DataFrame, list[tuple[int, InvalidRow]]]:
+        """Parse whole records, of which the first line is `first`; rejected rows come with their line."""
         rejected: list[InvalidRow] = []
         rows = self._parse(framed.text, rejected) if len(framed.lines) else self._no_rows()
         lines = framed.lines + first
@@ -119,24 +142,40 @@ class CsvReader:
                 f" and {len(rejected)} rejected"
             )
         bad = [(row.number or 0) - 1 for row in rejected]
-        malformed = [(first + b.line, b.raw.decode(), b.message) for b in framed.broken]
-        malformed += [
-            (int(lines[number]), row.text, f"{row.actual_columns} cells, expected {row.expected_columns}")
-            for number, row in zip(bad, rejected, strict=True)
-            if row.text.strip()
-        ]
-        rows = rows.with_columns(pl.Series(LINE, np.delete(lines, bad) if bad else lines, pl.Int64))
-        if rows.height or malformed:
-            yield Batch(
-                rows,
-                pl.DataFrame(sorted(malformed), MALFORMED_SCHEMA, orient="row"),
-                self._replaced(rows, framed.text),
-            )
+        good_lines = np.delete(lines, bad) if bad else lines
+        # A line of blanks is no row, though the parser sees one cell in it.
+        told = [(int(lines[n]), row) for n, row in zip(bad, rejected, strict=True) if row.text.strip()]
+        return rows.with_columns(pl.Series(LINE, good_lines, pl.Int64)), told
+
+    def _unswallow(self, text: str) -> tuple[str, bytes]:
+        """Split a rejected row that swallowed whole rows between two stray quotes.
+
+        Where most of its further lines are rows of the right width by themselves, a cell was opened by a
+        quote that was meant as text: the first line is then malformed alone, and the others are read again.
+
+        Returns:
+            The malformed text, and what is to be read again, ending with a line break, or nothing.
+        """
+        ends = line_ends(text.encode())
+        width = len(self.columns)
+        if not len(ends) or width < 3:
+            return text, b""
+        data = text.encode() + b"\n"
+        rest = data[ends[0] + 1 :]
+        lines = [line for line in rest.splitlines(keepends=True) if line.strip()]
+        whole = sum(self._width_of(line) == width for line in lines)
+        if not whole or 2 * whole < len(lines):
+            return text, b""
+        return data[: ends[0] + 1].decode().rstrip("\r\n"), rest
+
+    def _width_of(self, line: bytes) -> int:
+        span = self._grammar.first_record(line)
+        return len(split_cells(line[slice(*span)].decode(), self._grammar)) if span else 0
 
     def _no_rows(self) -> pl.DataFrame:
         return pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))
 
-    def _parse(self, text: bytes, rejected: list[InvalidRow]) -> pl.DataFrame:
+    def _parse(self, text: bytes | memoryview, rejected: list[InvalidRow]) -> pl.DataFrame:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
@@ -146,7 +185,7 @@ class CsvReader:
 
         grammar = self._grammar
         table = arrow_csv.read_csv(
-            cast("IO[bytes]", pa.BufferReader(text)),
+            cast("IO[bytes]", pa.BufferReader(pa.py_buffer(text))),
             # One block on one thread: only then does the parser number the rows that it rejects.
             arrow_csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self.columns),
             arrow_csv.ParseOptions(
@@ -163,15 +202,23 @@ class CsvReader:
                 strings_can_be_null=True,
             ),
         )
-        frame = pl.from_arrow(table)
+        # Views share the parser's buffers, and polars takes them as they are: half the cost of a copy.
+        views = table.cast(pa.schema([(name, pa.string_view()) for name in self.columns]))
+        frame = pl.from_arrow(views)
         assert isinstance(frame, pl.DataFrame)
         return frame
 
-    def _replaced(self, rows: pl.DataFrame, text: bytes) -> pl.Series:
-        if not self._text.replaced or REPLACEMENT not in text:
+    def _replaced(self, rows: pl.DataFrame) -> pl.Series:
+        if not self._text.replaced:
             return rows[LINE].clear()
         hit = pl.any_horizontal(pl.col(self.columns).str.contains(REPLACEMENT.decode(), literal=True))
         return rows.filter(hit)[LINE]
+
+
+def _miscounted(row: InvalidRow, swallowed: bool) -> str:
+    if swallowed:
+        return "a quote opens a cell that swallows the rows below it"
+    return f"{row.actual_columns} cells, expected {row.expected_columns}"
 
 
 def grammar_of(dialect: Dialect, delimiter: str) -> Grammar:

@@ -52,7 +52,7 @@ class Framed:
         broken: Broken lines, in order.
     """
 
-    text: bytes
+    text: bytes | memoryview
     lines: Positions
     used: int
     used_lines: int
@@ -167,7 +167,7 @@ class Grammar:
         lines = np.arange(len(starts)) if outside is None else np.concatenate(([0], outside[:-1] + 1))
         first = bytes_[starts]
         whole = (first != LF) & (first != CR)
-        return Framed(data[:used], lines if whole.all() else lines[whole], used, used_lines)
+        return Framed(memoryview(data)[:used], lines if whole.all() else lines[whole], used, used_lines)
 
     def _quotes_enclose_cells(self, bytes_: npt.NDArray[np.uint8], quotes: Positions) -> bool:
         around = np.zeros(256, bool)

@@ -52,7 +52,11 @@ class Reader(Protocol):
     notices: list[str]
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the rows in order, in bounded memory; call it once."""
+        """Yield the rows in order, in bounded memory; call it once. At its end the file is closed."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; needed only where `batches` is not read to its end."""
         ...
 
 

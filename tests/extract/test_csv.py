@@ -11,8 +11,10 @@ from pipeline.errors import SourceError
 from pipeline.extract import find_sources, open_reader
 from pipeline.model import LINE, Dialect
 
+DEFAULT = Dialect()
 
-def read(path: Path, content: bytes, dialect: Dialect = Dialect()) -> tuple[list[tuple], list[tuple]]:
+
+def read(path: Path, content: bytes, dialect: Dialect = DEFAULT) -> tuple[list[tuple], list[tuple]]:
     """Rows as (line, cells...) and malformed rows as (line, raw)."""
     path.write_bytes(content)
     batches = list(open_reader(find_sources([str(path)], [])[0], dialect).batches())
@@ -56,7 +58,7 @@ def test_lines_are_physical(path: Path, newline: bytes) -> None:
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="nothing.csv does not exist"):
+    with pytest.raises(SourceError, match=r"nothing\.csv does not exist"):
         find_sources([str(tmp_path / "nothing.csv")], [])
 
 
