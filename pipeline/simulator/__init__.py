@@ -12,8 +12,8 @@ from pipeline.simulator.settings import Faults, Location, Profile, SimulatorSett
 
 if TYPE_CHECKING:
     from pipeline.simulator.app import create_app
+    from pipeline.simulator.history import Arrival
     from pipeline.simulator.server import LocalOmneo, running, serve
-    from pipeline.simulator.store import Arrival
 
 __all__ = [
     "Arrival",
@@ -30,7 +30,7 @@ __all__ = [
 
 _HOMES = {
     "create_app": "app",
-    "Arrival": "store",
+    "Arrival": "history",
     "LocalOmneo": "server",
     "running": "server",
     "serve": "server",

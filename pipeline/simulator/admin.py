@@ -11,8 +11,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from pipeline.errors import SettingsError
+from pipeline.simulator.database import Query
 from pipeline.simulator.gate import is_allowed
-from pipeline.simulator.store import Query
 from pipeline.simulator.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -69,12 +69,11 @@ class Admin:
 
     async def arrivals(self, request: Request) -> Response:  # noqa: ARG002
         """Every transaction that reached the API, in order, a JSON object a line."""
-        self._tenant.jobs.note_arrivals()
-        return _ndjson(arrival._asdict() for arrival in self._tenant.store.arrivals())
+        return _ndjson(arrival._asdict() for arrival in self._tenant.history.all())
 
     async def transactions(self, request: Request) -> Response:  # noqa: ARG002
         """Every transaction there is, oldest id first, a JSON object a line."""
-        return _ndjson(self._tenant.store.transactions(Query(size=-1)).rows)
+        return _ndjson(self._tenant.transactions.page(Query(size=-1)).rows)
 
     async def reset(self, request: Request) -> Response:  # noqa: ARG002
         """Forget everything but the settings and the faults."""

@@ -11,10 +11,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pipeline.simulator.checks import Errors, check_item, errors_in, parse_json
+from pipeline.simulator.database import Page, Query
 from pipeline.simulator.dice import Fate
 from pipeline.simulator.gate import FATE, endpoint
+from pipeline.simulator.history import Arrival
 from pipeline.simulator.jobs import Job
-from pipeline.simulator.store import Arrival, Page, Query
 from pipeline.simulator.tenant import Tenant
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class Api:
 
     def __init__(self, tenant: Tenant) -> None:
         self._tenant = tenant
-        self._store = tenant.store
+        self._transactions = tenant.transactions
+        self._directory = tenant.directory
+        self._currencies = frozenset(tenant.settings.currencies)
 
     def routes(self) -> list[Route]:
         """The routes below `/api/v3`; the busiest one first."""
@@ -95,9 +98,8 @@ class Api:
 
     async def _queue(self, request: Request, *, upsert: bool) -> Response:
         body = self._accepted(request, await self._json(request), create=not upsert)
-        lost = self._is_lost(body)
-        self._arrived(request, body, "lost" if lost else "accepted")
-        self._tenant.jobs.add(Job(body, upsert, lost=lost))
+        if not self._is_lost(request, body):
+            self._tenant.jobs.add(Job(body, upsert))
         return Response(_QUEUED, media_type="application/json")
 
     async def batch(self, request: Request) -> Response:
@@ -117,20 +119,23 @@ class Api:
             for one in checked:
                 self._arrived(request, one.body, "refused")
             raise _invalid(errors)
-        batch_id = self._tenant.jobs.add_batch([self._batched(request, one) for one in checked])
+        batch_id = self._tenant.batches.add([_external_id(one.body) for one in checked])
+        for position, one in enumerate(checked):
+            self._queue_in_batch(request, one, batch_id, position)
         return JSONResponse({"message": "Batch queued.", "batch_id": batch_id})
 
-    def _batched(self, request: Request, one: Checked) -> Job:
+    def _queue_in_batch(self, request: Request, one: Checked, batch_id: str, position: int) -> None:
+        error = None
         if one.errors:
             self._arrived(request, one.body, "refused")
-            return Job(one.body, error="; ".join(text for texts in one.errors.values() for text in texts))
-        lost = self._is_lost(one.body)
-        self._arrived(request, one.body, "lost" if lost else "accepted")
-        return Job(one.body, lost=lost)
+            error = "; ".join(text for texts in one.errors.values() for text in texts)
+        elif self._is_lost(request, one.body):
+            return
+        self._tenant.jobs.add(Job(one.body, batch_id=batch_id, position=position, error=error))
 
     async def batch_status(self, request: Request) -> Response:
         """How far a batch is."""
-        batch = self._store.batch(request.path_params["id"])
+        batch = self._tenant.batches.one(request.path_params["id"])
         if batch is None:
             raise _not_found()
         return JSONResponse({"data": batch})
@@ -141,27 +146,26 @@ class Api:
         """Create a transaction."""
         body = self._accepted(request, await self._json(request), create=True)
         self._arrived(request, body, "accepted")
-        with self._store.writing():
-            written = self._store.create(body)
-        return self._one(written.id, 201)
+        with self._tenant.db.writing():
+            written = self._transactions.create(body)
+        return self._written(written.id, 201)
 
     async def update_create(self, request: Request) -> Response:
         """Update a transaction, or create it."""
         body = self._accepted(request, await self._json(request), create=False)
         self._arrived(request, body, "accepted")
-        with self._store.writing():
-            written = self._store.upsert(body)
-        return self._one(written.id, 201 if written.created else 200)
+        with self._tenant.db.writing():
+            written = self._transactions.upsert(body)
+        return self._written(written.id, 201 if written.created else 200)
 
     async def update(self, request: Request) -> Response:
         """Change given fields of a transaction."""
         body = await self._json(request)
-        if errors := errors_in(body, self._tenant.currencies, partial=True):
+        if errors := errors_in(body, self._currencies, partial=True):
             raise _invalid(errors)
-        number = self._known(request)
-        with self._store.writing():
-            self._store.update(number, body)
-        return self._one(number)
+        with self._tenant.db.writing():
+            written = self._transactions.update(request.path_params["id"], body)
+        return self._written(written.id)
 
     async def add_item(self, request: Request) -> Response:
         """Add an item to a transaction, whose total stays."""
@@ -170,67 +174,59 @@ class Api:
         check_item(body, "", errors)
         if errors:
             raise _invalid(errors)
-        number = self._known(request)
-        with self._store.writing():
-            item = self._store.add_item(number, body)
+        with self._tenant.db.writing():
+            item = self._transactions.add_item(request.path_params["id"], body)
         return JSONResponse({"data": item}, 201)
 
-    def _known(self, request: Request) -> int:
-        number: int = request.path_params["id"]
-        if self._store.transaction(number) is None:
-            raise _not_found()
-        return number
-
-    def _one(self, number: int, status: int = 200) -> Response:
-        context = self._store.transaction(number)
-        if context is None:
-            raise _not_found()
-        self._tenant.jobs.tell(context)
-        return JSONResponse({"data": context}, status)
+    def _written(self, number: int, status: int = 200) -> Response:
+        self._tenant.tell(number)
+        return JSONResponse({"data": self._transactions.one(number)}, status)
 
     # --- looked up
 
     async def external(self, request: Request) -> Response:
         """The transaction with an `external_id`, which may hold slashes."""
-        number = self._store.id_of_external(request.path_params["external_id"])
+        number = self._transactions.id_of(request.path_params["external_id"])
         if number is None:
             raise _not_found()
-        return JSONResponse({"data": self._store.transaction(number)})
+        return JSONResponse({"data": self._transactions.one(number)})
 
     async def transaction(self, request: Request) -> Response:
         """A transaction by id."""
-        return JSONResponse({"data": self._store.transaction(self._known(request))})
+        return JSONResponse({"data": self._transactions.one(request.path_params["id"])})
 
     async def transactions(self, request: Request) -> Response:
         """A page of transactions."""
         columns = ("id", "external_id", "transacted_at", "location_id", "profile_id", "is_void", "total")
-        return _page(request, self._store.transactions, columns)
+        return _page(request, self._transactions.page, columns)
 
     async def locations(self, request: Request) -> Response:
         """A page of locations."""
-        return _page(request, self._store.locations, ("id", "external_id", "name", "timezone"))
+        return _page(request, self._directory.locations, ("id", "external_id", "name", "timezone"))
 
     async def currencies(self, request: Request) -> Response:
         """A page of configured currencies."""
-        return _page(request, self._store.currencies, ("id", "from", "to"))
+        return _page(request, self._directory.currencies, ("id", "from", "to"))
 
     async def profiles(self, request: Request) -> Response:
         """A page of profiles; `search` looks into email and names."""
         search = request.query_params.get("search")
-        return _page(request, lambda query: self._store.profiles(query, search), ("id", "email"))
+        return _page(request, lambda query: self._directory.profiles(query, search), ("id", "email"))
 
     async def profile(self, request: Request) -> Response:
         """A profile by its UUID."""
-        page = self._store.profiles(Query([("id = ?", request.path_params["id"])]))
+        page = self._directory.profiles(Query([("id = ?", request.path_params["id"])]))
         if not page.rows:
             raise _not_found()
         return JSONResponse({"data": page.rows[0]})
 
     async def identities(self, request: Request) -> Response:
         """The profiles that have an identity, none where it is unknown."""
-        given = request.query_params
-        found = self._store.profile_of(given.get("handle", ""), given.get("identifier", ""))
-        rows = self._store.profiles(Query([("id = ?", found)])).rows if found else []
+        given = [request.query_params.get(name, "") for name in ("handle", "identifier")]
+        if "" in given:
+            raise _invalid({"handle": ["The handle and the identifier are required."]})
+        found = self._directory.profile_id_of_identity(*given)
+        rows = self._directory.profiles(Query([("id = ?", found)])).rows if found else []
         return JSONResponse({"data": [row | {"profile_id": row["id"]} for row in rows]})
 
     # --- shared
@@ -252,33 +248,41 @@ class Api:
         return checked.body
 
     def _check(self, body: Any, *, create: bool) -> Checked:
-        if errors := errors_in(body, self._tenant.currencies):
+        if errors := errors_in(body, self._currencies):
             return Checked(body if isinstance(body, dict) else {}, errors)
-        external_id = body.get("external_id")
+        external_id = _external_id(body)
         if external_id is None:
             return Checked(body, {})
-        if self._tenant.dice.refuses(str(external_id)):
+        if self._tenant.dice.refuses(external_id):
             return Checked(body, {"external_id": ["The selected external id is refused by the simulator."]})
         refuse = create and self._tenant.settings.create_existing == "refuse"
-        if refuse and self._store.id_of_external(str(external_id)) is not None:
+        if refuse and self._transactions.id_of(external_id) is not None:
             return Checked(body, {"external_id": ["The external id has already been taken."]})
         return Checked(body, {})
 
-    def _is_lost(self, body: dict[str, Any]) -> bool:
-        external_id = body.get("external_id")
-        return external_id is not None and self._tenant.dice.loses(str(external_id))
+    def _is_lost(self, request: Request, body: dict[str, Any]) -> bool:
+        """Note that a transaction was accepted, and whether its job vanishes all the same."""
+        external_id = _external_id(body)
+        lost = external_id is not None and self._tenant.dice.loses(external_id)
+        self._arrived(request, body, "lost" if lost else "accepted")
+        return lost
 
     def _arrived(self, request: Request, body: dict[str, Any], outcome: str) -> None:
-        external_id, transacted_at = body.get("external_id"), body.get("transacted_at")
-        self._tenant.jobs.arrived(
+        scope, transacted_at = request.scope, body.get("transacted_at")
+        self._tenant.history.note(
             Arrival(
-                endpoint(request.scope["path"].removeprefix(request.scope["root_path"])),
-                None if external_id is None else str(external_id),
-                transacted_at if isinstance(transacted_at, str) else None,
-                outcome,
-                request.scope["state"].get(FATE) is not Fate.RESET_AFTER,
+                endpoint=endpoint(scope["path"].removeprefix(scope["root_path"])),
+                external_id=_external_id(body),
+                transacted_at=transacted_at if isinstance(transacted_at, str) else None,
+                outcome=outcome,
+                answered=scope["state"][FATE] is not Fate.RESET_AFTER,
             )
         )
+
+
+def _external_id(body: dict[str, Any]) -> str | None:
+    external_id = body.get("external_id")
+    return None if external_id is None else str(external_id)
 
 
 def _invalid(errors: Errors) -> Refused:

@@ -18,6 +18,7 @@ from pipeline.simulator.api import Api, Refused
 from pipeline.simulator.gate import Gate
 from pipeline.simulator.settings import API_PATH, SimulatorSettings
 from pipeline.simulator.tenant import Tenant
+from pipeline.simulator.transactions import NoSuchTransaction
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -61,4 +62,8 @@ async def _http_error(_: Request, error: Exception) -> Response:
     return JSONResponse({"message": error.detail}, error.status_code, dict(error.headers or {}))
 
 
-_HANDLERS = {Refused: _refused, HTTPException: _http_error}
+async def _not_found(_: Request, error: Exception) -> Response:
+    return JSONResponse({"message": f"No query results for transaction {error}."}, 404)
+
+
+_HANDLERS = {Refused: _refused, HTTPException: _http_error, NoSuchTransaction: _not_found}

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final, NoReturn
 from zoneinfo import ZoneInfo
 
@@ -67,16 +68,28 @@ def check_item(item: object, path: str, errors: Errors) -> None:
 
 
 def parse_json(text: bytes) -> Any:
-    """The value of a JSON text; `NaN` and `Infinity`, which Python's reader would take, are none.
+    """The value of a JSON text, as strictly as PHP reads it, where Python's reader is more lenient.
 
     Raises:
-        ValueError: It is not JSON in UTF-8.
+        ValueError: It is not JSON in UTF-8, holds `NaN` or a number too large, half a surrogate pair, or is
+            nested too deep.
     """
-    return json.loads(text, parse_constant=_not_json)
+    try:
+        value = json.loads(text, parse_constant=_not_json, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("Maximum stack depth exceeded") from None
+    if b"\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # raises on half a surrogate pair
+    return value
 
 
 def _not_json(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _not_json(text)
 
 
 def utc_text(value: str) -> str:
@@ -87,8 +100,8 @@ def utc_text(value: str) -> str:
     """
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return moment.isoformat(" ", "seconds")
 
 
 def _check_fields(
@@ -115,7 +128,11 @@ def _check_fields(
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 def _is_date(value: object) -> bool:
@@ -144,7 +161,7 @@ def _must(test: Callable[[object], bool], problem: str) -> Check:
 
 _CHECKS: Final[dict[Kind, Check]] = {
     Kind.STRING: _must(lambda value: isinstance(value, str), "must be a string"),
-    Kind.DECIMAL: _must(lambda value: _is_integer(value) or isinstance(value, float), "must be a number"),
+    Kind.DECIMAL: _must(_is_amount, "must be a number"),
     Kind.INTEGER: _must(_is_integer, "must be an integer"),
     Kind.BOOLEAN: _must(lambda value: isinstance(value, bool), "field must be true or false"),
     Kind.DATETIME: _must(_is_date, "is not a valid date"),

@@ -43,6 +43,11 @@ class Dice:
         self.faults = faults
         self._changed_at = self._clock()
 
+    def forget(self) -> None:
+        """Start again: the draws from the seed, and no job lost so far."""
+        self._random.seed(self._seed)
+        self._lost.clear()
+
     def fate(self) -> Fate:
         """Draw what happens to a request."""
         if self._is_outage():

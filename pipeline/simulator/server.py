@@ -16,8 +16,8 @@ import uvicorn
 from pipeline.errors import SettingsError
 from pipeline.simulator.app import create_app
 from pipeline.simulator.gate import TRANSPORT
+from pipeline.simulator.history import Arrival
 from pipeline.simulator.settings import API_PATH, SimulatorSettings, require_loopback
-from pipeline.simulator.store import Arrival
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -163,7 +163,13 @@ class _Server(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, listener: socket.socket, on_ready: OnReady | None = None) -> None:
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, ws="none", lifespan="on", timeout_graceful_shutdown=1
+            app,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            ws="none",
+            lifespan="on",
+            timeout_graceful_shutdown=1,
         )
         config.load()
         config.http_protocol_class = _with_transport(config.http_protocol_class)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +20,9 @@ CURRENCIES: Final = (
 )
 
 
-def _fault(default: float, help_text: str, *, most: float | None = None) -> Any:
+def _fault(default: float, help_text: str, *, least: float = 0, most: float = float("inf")) -> Any:
     """A field with its range and the sentence that `--help` shows."""
-    return field(default=default, metadata={"help": help_text, "most": most})
+    return field(default=default, metadata={"help": help_text, "least": least, "most": most})
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Faults:
     latency_s: float = _fault(0.0, "Least time that an answer takes.")
     jitter_s: float = _fault(0.0, "Up to this much is added to the latency, evenly distributed.")
     error_share: float = _fault(0.0, "Share of requests answered with `error_status`, nothing taken.", most=1)
-    error_status: int = _fault(500, "Status of those answers.", most=599)
+    error_status: int = _fault(500, "Status of those answers.", least=400, most=599)
     reset_before_share: float = _fault(0.0, "Share of connections reset before anything is taken.", most=1)
     reset_after_share: float = _fault(
         0.0, "Share of connections reset after the request was carried out.", most=1
@@ -59,7 +59,7 @@ class Faults:
     job_delay_s: float = _fault(0.1, "A queued transaction is worked off so long after it was accepted.")
     job_jitter_s: float = _fault(0.0, "Up to this much is added to that delay, which also changes the order.")
     throttle_requests: int = _fault(1_000_000, "Requests a token may make in a window; 0 for no throttle.")
-    throttle_window_s: float = _fault(60.0, "Length of the throttle's window.")
+    throttle_window_s: float = _fault(60.0, "Length of the throttle's window.", least=0.001)
     retry_after_date: bool = _fault(False, "`Retry-After` is a date instead of seconds.")
     webhook_delay_s: float = _fault(0.0, "Webhooks are sent so late.")
     webhook_twice_share: float = _fault(0.0, "Share of webhooks sent twice.", most=1)
@@ -67,7 +67,7 @@ class Faults:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            _check_range(each.name, getattr(self, each.name), type(each.default), each.metadata["most"])
+            _check_value(each, getattr(self, each.name))
         drawn = self.error_share + self.reset_before_share + self.reset_after_share + self.slow_share
         if drawn > 1:
             raise SettingsError(
@@ -93,12 +93,12 @@ class Faults:
         return asdict(self)
 
 
-def _check_range(name: str, value: object, kind: type, most: float | None) -> None:
-    allowed = (int, float) if kind is float else (kind,)
-    if not isinstance(value, allowed) or (kind is not bool and isinstance(value, bool)):
-        raise SettingsError(f"{name} = {value!r} is not a {kind.__name__}.")
-    if not isinstance(value, int | float) or not 0 <= value <= (most if most is not None else float("inf")):
-        raise SettingsError(f"{name} = {value!r} is out of range: 0 to {most or 'any number'} was expected.")
+def _check_value(fault: Field[Any], value: object) -> None:
+    kind, least, most = type(fault.default), fault.metadata["least"], fault.metadata["most"]
+    if isinstance(value, bool) is not (kind is bool) or not isinstance(value, kind | int):
+        raise SettingsError(f"{fault.name} = {value!r} is not of the kind {kind.__name__}.")
+    if not least <= value <= most:
+        raise SettingsError(f"{fault.name} = {value!r} is out of its range, {least:g} to {most:g}.")
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,15 @@ class Profile:
 
 @dataclass(frozen=True)
 class Location:
-    """A store that the simulated tenant knows."""
+    """A store that the simulated tenant knows; its name is its `external_id` where it is left out."""
 
     external_id: str
     name: str = ""
     timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.external_id)
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,8 @@ class SimulatorSettings:
     Attributes:
         token: The bearer token that may do everything.
         forbidden_token: A token that is known but may do nothing: 403.
-        db: SQLite file that keeps the state between runs; None keeps it in memory.
+        db: SQLite file that keeps the state between runs; None keeps it in memory. Commits are grouped, so
+            a kill or a power cut may cost it the last moments.
         seed: Seed of the draws that decide faults.
         currencies: Codes configured in the tenant, the first one the system's own; others are refused.
         locations: Stores known from the start.

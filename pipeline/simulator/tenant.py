@@ -8,11 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from pipeline.simulator.batches import Batches
+from pipeline.simulator.database import Database
 from pipeline.simulator.dice import Dice
+from pipeline.simulator.directory import Directory
+from pipeline.simulator.history import History
 from pipeline.simulator.jobs import Jobs
 from pipeline.simulator.settings import SimulatorSettings
-from pipeline.simulator.store import Store
 from pipeline.simulator.throttle import Throttle
+from pipeline.simulator.transactions import Transactions
 from pipeline.simulator.webhooks import Webhooks
 
 
@@ -36,14 +40,23 @@ class Tenant:
         self.settings = settings
         self.dice = Dice(settings.faults, settings.seed)
         self.throttle = Throttle()
-        self.store = Store(settings)
+        self.db = Database(settings.db)
+        self.directory = Directory(self.db)
+        self.directory.seed(settings)
+        self.transactions = Transactions(self.db, self.directory)
+        self.batches = Batches(self.db)
+        self.history = History(self.db)
         self.webhooks = Webhooks(settings.webhook_url, settings.webhook_secret, self.dice)
-        self.jobs = Jobs(self.store, self.dice, self.webhooks)
-        self.currencies = frozenset(settings.currencies)
+        self.jobs = Jobs(self.db, self.transactions, self.batches, self.history, self.dice, self.tell)
         self.requests: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.in_flight = 0
         self.in_flight_most = 0
+
+    def tell(self, number: int) -> None:
+        """Send the webhook of a created or updated transaction, where there is a receiver."""
+        if self.webhooks.wanted:
+            self.webhooks.add(self.transactions.one(number))
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -60,29 +73,28 @@ class Tenant:
                 with suppress(asyncio.CancelledError):
                     await task
             self.jobs.save()
-            self.store.close()
+            self.db.close()
 
     def reset(self) -> None:
         """Forget all but the settings and the faults."""
-        self.jobs.clear()
-        self.requests.clear()
-        self.statuses.clear()
+        for each in (self.jobs, self.history, self.requests, self.statuses, self.throttle, self.db):
+            each.clear()
+        self.dice.forget()
         self.webhooks.counts.clear()
         self.in_flight_most = 0
-        self.throttle.clear()
-        self.store.clear(self.settings)
+        self.directory.seed(self.settings)
 
     def stats(self) -> dict[str, Any]:
         """What was received, answered and made of it, as JSON."""
-        self.jobs.note_arrivals()
-        counted = dict.fromkeys(("created", "updated", "failed", "lost"), 0) | self.jobs.counts
-        webhooks = dict.fromkeys(("sent", "failed", "withheld"), 0) | self.webhooks.counts
+        jobs, webhooks = self.jobs, self.webhooks
         return {
             "requests": sum(self.requests.values()),
             "by_endpoint": dict(self.requests),
             "by_status": dict(self.statuses),
             "in_flight_most": self.in_flight_most,
-            "jobs": counted | {"pending": self.jobs.pending},
-            "webhooks": webhooks | {"pending": self.webhooks.pending},
-            **self.store.counts(),
+            "jobs": {name: jobs.counts[name] for name in ("created", "updated", "failed")}
+            | {"pending": jobs.pending},
+            "webhooks": {name: webhooks.counts[name] for name in ("sent", "failed", "withheld")}
+            | {"pending": webhooks.pending},
+            **self.history.counts(),
         }

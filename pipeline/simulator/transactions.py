@@ -1,0 +1,181 @@
+"""The tenant's transactions: upsert as the queue does it, and the documented context of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from pipeline.simulator.checks import utc_text
+from pipeline.simulator.database import Database, Json, Page, Query, now
+from pipeline.simulator.directory import Directory
+
+# The keys of the documented transaction and event context, for those that the sender left out.
+_TRANSACTION_DEFAULTS: Final[Json] = dict.fromkeys(
+    (
+        *("external_id", "redemption_id", "redemption", "profile_id", "staff_id", "currency", "currency_id"),
+        *("currency_rate", "total_original", "rounding", "margin", "meta", "deliver_at", "claimed_at"),
+        *("timezone", "tender", "payments", "receipt_is_email", "receipt_ref", "receipt_email", "order_id"),
+        *("external_order_id", "order_number", "linked_receipt_ref", "location_id"),
+    )
+) | {"is_void": False, "tags": [], "systems": [], "items": []}
+_ITEM_DEFAULTS: Final[Json] = dict.fromkeys(
+    (
+        *("external_id", "sku", "product_variant_id", "variant_external_id", "price_original"),
+        *("price_margin", "price_tax", "discounts", "department", "meta"),
+    )
+) | {"is_void": False}
+# What a sender's words do not simply become: made by Omneo, resolved to something else, or an instruction.
+_NOT_COPIED: Final = frozenset(
+    {"id", "location", "profile", "redemption", "staff", "created_at", "updated_at", "claimed_at"}
+    | {"items", "location_id", "profile_id", "profile_id_handle", "delete_existing_items"}
+)
+
+
+class NoSuchTransaction(LookupError):
+    """There is no transaction with that id."""
+
+
+class Written(NamedTuple):
+    """What a write did: the transaction's id, and whether it was new."""
+
+    id: int
+    created: bool
+
+
+class Transactions:
+    """Keeps transactions, each as one JSON document with its items."""
+
+    def __init__(self, db: Database, directory: Directory) -> None:
+        self._db = db
+        self._directory = directory
+
+    def upsert(self, body: Json) -> Written:
+        """Update the transaction with the body's `external_id`, else with its `id`; else create one."""
+        found = self._find(body)
+        return self.create(body) if found is None else self.update(found, body)
+
+    def create(self, body: Json) -> Written:
+        """Add a transaction, whether or not there is one with its `external_id`."""
+        cursor = self._db.execute(
+            "INSERT INTO transactions (is_void, last_item, document) VALUES (0, 0, '{}')"
+        )
+        number = cursor.lastrowid or 0
+        self._write(number, {"created_at": now()}, 0, body)
+        return Written(number, created=True)
+
+    def update(self, number: int, body: Json) -> Written:
+        """Change the given fields of a transaction; items are matched by their `external_id`, then `id`.
+
+        Raises:
+            NoSuchTransaction: There is none with that id.
+        """
+        row = self._db.execute(
+            "SELECT document, last_item FROM transactions WHERE id = ?", (str(number),)
+        ).fetchone()
+        if row is None:
+            raise NoSuchTransaction(number)
+        self._write(number, json.loads(row[0]), row[1], body)
+        return Written(number, created=False)
+
+    def add_item(self, number: int, item: Json) -> Json:
+        """Add an item, whatever its `external_id`; the transaction's total stays. Returns it as kept.
+
+        Raises:
+            NoSuchTransaction: There is none with that id.
+        """
+        self.update(number, {"items": [item]})
+        return dict(self.one(number)["items"][-1])
+
+    def id_of(self, external_id: str) -> int | None:
+        """The id of the oldest transaction with that `external_id`."""
+        row = self._db.execute(
+            "SELECT id FROM transactions WHERE external_id = ? ORDER BY id LIMIT 1", (external_id,)
+        ).fetchone()
+        return row and int(row[0])
+
+    def one(self, number: int) -> Json:
+        """The documented context of a transaction.
+
+        Raises:
+            NoSuchTransaction: There is none with that id.
+        """
+        page = self.page(Query([("id = ?", str(number))]))
+        if not page.rows:
+            raise NoSuchTransaction(number)
+        return page.rows[0]
+
+    def page(self, query: Query) -> Page:
+        """A page of transactions, oldest id first."""
+        rows, total = self._db.select("transactions", "id, document", query, "id")
+        return Page([self._context(number, json.loads(document)) for number, document in rows], total)
+
+    def _find(self, body: Json) -> int | None:
+        external_id, number = body.get("external_id"), body.get("id")
+        found = None if external_id is None else self.id_of(str(external_id))
+        if found is not None or not isinstance(number, int):
+            return found
+        row = self._db.execute("SELECT id FROM transactions WHERE id = ?", (str(number),)).fetchone()
+        return row and int(row[0])
+
+    def _write(self, number: int, document: Json, last_item: int, body: Json) -> None:
+        old_items = [] if body.get("delete_existing_items") else document.get("items", [])
+        items, last_item = _merged_items(old_items, body.get("items") or [], last_item)
+        document |= {name: value for name, value in body.items() if name not in _NOT_COPIED}
+        document |= self._resolved(document, body)
+        document |= {"items": items, "updated_at": now()}
+        self._db.execute(
+            "UPDATE transactions SET external_id = ?, transacted_at = ?, location_id = ?, profile_id = ?, "
+            "is_void = ?, total = ?, last_item = ?, document = ? WHERE id = ?",
+            (
+                *map(document.get, ("external_id", "transacted_at", "location_id", "profile_id")),
+                bool(document.get("is_void")),
+                document.get("total"),
+                last_item,
+                json.dumps(document, separators=(",", ":")),
+                number,
+            ),
+        )
+
+    def _resolved(self, document: Json, body: Json) -> Json:
+        """What the sender's references and dates mean here; a profile that nobody has leaves a guest."""
+        resolved: Json = {}
+        if document.get("external_id") is not None:
+            resolved["external_id"] = str(document["external_id"])
+        if document.get("transacted_at"):
+            resolved["transacted_at"] = utc_text(document["transacted_at"])
+        if body.get("location_id") is not None:
+            resolved["location_id"] = self._directory.location_id(str(body["location_id"]))
+        if body.get("profile_id") is not None:
+            handle = body.get("profile_id_handle")
+            resolved["profile_id"] = self._directory.profile_id(handle, str(body["profile_id"]))
+        return resolved
+
+    def _context(self, number: int, document: Json) -> Json:
+        context: Json = {"id": number} | _TRANSACTION_DEFAULTS | document
+        context["items"] = [_ITEM_DEFAULTS | item | {"transaction_id": number} for item in context["items"]]
+        location = context["location_id"]
+        context["location"] = self._directory.location(location) if location else None
+        return context
+
+
+def _merged_items(old: Iterable[Json], new: Iterable[Mapping[str, Any]], last: int) -> tuple[list[Json], int]:
+    """Old items with the new ones merged in; one without `external_id` or `id` is always an addition."""
+    items = [dict(item) for item in old]
+    by_external = {item["external_id"]: item for item in items if item.get("external_id") is not None}
+    by_id = {item["id"]: item for item in items}
+    written_at = now()
+    for each in new:
+        given = dict(each)
+        known = by_id.get(given.pop("id", None))
+        if given.get("external_id") is not None:
+            given["external_id"] = str(given["external_id"])
+            known = by_external.get(given["external_id"], known)
+        if known is None:
+            last += 1
+            known = {"id": last, "created_at": written_at}
+            items.append(known)
+        known |= given | {"updated_at": written_at}
+        if given.get("external_id") is not None:
+            by_external[given["external_id"]] = known
+    return items, last
