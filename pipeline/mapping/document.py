@@ -43,16 +43,33 @@ class Spot:
 
 
 @dataclass(frozen=True)
+class Found:
+    """Something wrong in a document, before its line and column are known.
+
+    Attributes:
+        place: Keys and list positions from the top of the file.
+        message: What is wrong and how to mend it.
+        word: A word in the text at that place, to point at.
+    """
+
+    place: Place
+    message: str
+    word: str = ""
+
+
+@dataclass(frozen=True)
 class Document:
     """A YAML file as plain values.
 
     Attributes:
         path: The file.
+        text: What is in it.
         data: Objects, lists, texts, `int`, `Decimal`, `bool` and None.
         spots: Where each part of it is written.
     """
 
     path: Path
+    text: str
     data: Any
     spots: Mapping[Place, Spot]
 
@@ -73,12 +90,13 @@ class Document:
         """Line and column of the key of what `loc` names."""
         return self.spots[self.place(loc)].key
 
-    def value_at(self, place: Place) -> Any:
-        """The plain value at a place of this document."""
-        value = self.data
-        for step in place:
-            value = value[step]
-        return value
+    def problem(self, found: Found) -> Problem:
+        """What was found, at its line and column; at its word's, where that is in the line."""
+        line, column = self.where(found.place)
+        if found.word:
+            at = self.text.splitlines()[line - 1].find(found.word, column - 1)
+            column = at + 1 if at >= 0 else column
+        return Problem(self.path, line, column, found.message)
 
 
 class _Loader(yaml.SafeLoader):
@@ -175,7 +193,7 @@ def parse(path: Path, text: str) -> Document:
     data = reader.read(node, (), node.start_mark)
     if reader.problems:
         raise MappingError(reader.problems)
-    return Document(path, data, reader.spots)
+    return Document(path, text, data, reader.spots)
 
 
 def _compose(path: Path, text: str) -> yaml.Node | None:

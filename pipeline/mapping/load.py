@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.errors import MappingError, Problem, SettingsError
-from pipeline.mapping.document import Document, Key, parse
+from pipeline.mapping.document import Document, Found, Key, parse
 from pipeline.mapping.shipped import find_mapping
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.wording import problems_of
@@ -22,14 +22,12 @@ class LoadedMapping:
 
     Attributes:
         path: The file; look-up tables are looked for under its directory.
-        text: What is in the file.
         digest: BLAKE2b of the file's bytes, hexadecimal, 32 characters.
         spec: The mapping's values.
-        document: The file's plain values and their places.
+        document: The file's text and plain values, and the places of these.
     """
 
     path: Path
-    text: str
     digest: str
     spec: MappingSpec
     document: Document
@@ -41,6 +39,10 @@ class LoadedMapping:
             loc: Keys and list positions from the top, as `("transaction", "total", "then", 0)`.
         """
         return self.document.where(loc)
+
+    def problem(self, loc: Sequence[Key], message: str) -> Problem:
+        """A problem with the part that `loc` names, for a `MappingError`."""
+        return self.document.problem(Found(tuple(loc), message))
 
 
 def load_mapping(path_or_name: str) -> LoadedMapping:
@@ -68,12 +70,12 @@ def read_mapping(path: Path, data: bytes) -> LoadedMapping:
     Raises:
         MappingError: As for `load_mapping`.
     """
-    document = parse(path, text := _decoded(path, data))
+    document = parse(path, _decoded(path, data))
     try:
         spec = MappingSpec.model_validate(document.data)
     except ValidationError as error:
         raise MappingError(problems_of(error, document)) from None
-    return LoadedMapping(path, text, blake2b(data, digest_size=16).hexdigest(), spec, document)
+    return LoadedMapping(path, blake2b(data, digest_size=16).hexdigest(), spec, document)
 
 
 def _decoded(path: Path, data: bytes) -> str:

@@ -207,7 +207,8 @@ def _not_a_list(finding: _Finding) -> str:
     if finding.input is None:
         return f"a list was expected, not {_shown(None)}"
     word = _yaml(finding.input)
-    return f"a list was expected; write [{word if re.fullmatch('[A-Za-z_][A-Za-z0-9_]*', word) else repr(word)}]"
+    plain = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", word)
+    return f"a list was expected; write [{word if plain else repr(word)}]"
 
 
 def _not_an_object(finding: _Finding) -> str:

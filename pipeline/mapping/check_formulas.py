@@ -1,0 +1,113 @@
+"""What can be wrong with the formulas of a mapping, and with the names of columns in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from pipeline.errors import did_you_mean
+from pipeline.mapping import spec as s
+from pipeline.mapping import walk
+from pipeline.mapping.document import Found
+from pipeline.mapping.formulas import FormulaError, sql_expression
+from pipeline.mapping.names import Names
+from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.walk import Formula, Scope
+from pipeline.model import MONEY_PRECISION, MONEY_SCALE, TRANSACTION_FIELDS, Kind
+
+MONEY = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
+_BY_WORD: dict[str, pl.DataType] = {"integer": pl.Int64(), "decimal": MONEY, "boolean": pl.Boolean()}
+_BY_STEP: dict[type[s.Frozen], pl.DataType] = {
+    s.NumberStep: MONEY,
+    s.DateTimeStep: pl.Datetime("us"),
+    s.BooleanStep: pl.Boolean(),
+}
+_BY_KIND: dict[Kind, pl.DataType] = {
+    Kind.DECIMAL: MONEY,
+    Kind.INTEGER: pl.Int64(),
+    Kind.BOOLEAN: pl.Boolean(),
+    Kind.DATETIME: pl.Datetime("us"),
+}
+_DERIVED: dict[str, pl.DataType] = {
+    "paid": MONEY,
+    "payments_total": MONEY,
+    "items_total": MONEY,
+    "items_count": pl.UInt32(),
+}
+"""What a rule may mention beside the mapped fields."""
+
+
+def broken_formulas(spec: MappingSpec) -> Iterator[Found]:
+    """Formulas that do not parse, or do not work on the types that their columns have."""
+    for formula in walk.formulas(spec):
+        try:
+            expression = sql_expression(formula.sql)
+        except FormulaError as error:
+            yield Found(formula.place, str(error))
+            continue
+        if message := _wrong_types(spec, formula, expression):
+            yield Found(formula.place, message)
+
+
+def _wrong_types(spec: MappingSpec, formula: Formula, expression: pl.Expr) -> str:
+    """Try a formula on an empty frame, where the type of every column in it is known."""
+    type_of = _mapped_type if formula.scope is Scope.MAPPED else _column_type
+    types = {name: type_of(spec, name) for name in expression.meta.root_names()}
+    known = {name: dtype for name, dtype in types.items() if dtype is not None}
+    if len(known) < len(types):
+        return ""
+    try:
+        given = pl.DataFrame(schema=known).select(expression).dtypes[0]
+    except pl.exceptions.PolarsError as error:
+        texts = ", ".join(f"`{name}`" for name, dtype in known.items() if dtype == pl.String)
+        hint = f"; text unless `columns` says otherwise: {texts}" if texts else ""
+        return f"the formula '{formula.sql}' does not work: {str(error).strip().splitlines()[0]}{hint}"
+    if formula.condition and given != pl.Boolean:
+        return f"a condition was expected, as in status = 'PAID'; this gives {_in_words(given)}"
+    return ""
+
+
+def _in_words(dtype: pl.DataType) -> str:
+    if dtype == pl.String:
+        return "text"
+    return "a number" if dtype.is_numeric() else str(dtype)
+
+
+def _column_type(spec: MappingSpec, name: str) -> pl.DataType | None:
+    """The type of a column in a formula; None for a definition whose type is not plain."""
+    if name in spec.define:
+        value = spec.define[name]
+        plain = isinstance(value, s.TemplateValue) and not value.then
+        return pl.String() if plain else None
+    kind = spec.columns.get(name)
+    if kind is None:
+        return pl.String()
+    return _BY_WORD[kind] if isinstance(kind, str) else _BY_STEP[type(kind)]
+
+
+def _mapped_type(_spec: MappingSpec, name: str) -> pl.DataType | None:
+    if name in TRANSACTION_FIELDS:
+        return _BY_KIND.get(TRANSACTION_FIELDS[name].kind, pl.String())
+    return _DERIVED.get(name)
+
+
+def unknown_names(names: Names) -> Iterator[Found]:
+    """Names that are no column, no definition or, in a rule, no mapped field."""
+    for place, name, known, whose in names.unknown():
+        near = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        yield Found(place, f"there is no column '{name}' in {whose}{near}", name)
+    for place, name in names.shadowing():
+        message = f"'{name}' is a column of the source as well; give the definition another name"
+        yield Found(place, message)
+    yield from _unknown_in_rules(names.spec)
+
+
+def _unknown_in_rules(spec: MappingSpec) -> Iterator[Found]:
+    elsewhere = [field for field, section in s.SET_ELSEWHERE.items() if getattr(spec, section)]
+    fields = [*spec.transaction, *elsewhere, *_DERIVED]
+    for i, rule in enumerate(spec.rules):
+        for name in walk.names_in(rule.when):
+            if name not in fields:
+                near = did_you_mean(name, fields) or f"; there are {', '.join(fields)}"
+                yield Found(("rules", i, "when"), f"'{name}' is not a mapped field{near}", name)

@@ -1,0 +1,186 @@
+"""What can be wrong in the sections of a mapping."""
+
+from __future__ import annotations
+
+import codecs
+from collections import Counter
+from collections.abc import Iterator
+
+from pipeline.errors import did_you_mean
+from pipeline.mapping import spec as s
+from pipeline.mapping import walk
+from pipeline.mapping.document import Found, Place
+from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.walk import Scope, Site
+from pipeline.model import CODES, Dialect, Outcome
+
+
+def _required_fields(spec: MappingSpec) -> Iterator[Found]:
+    for name in ("external_id", "total", "transacted_at"):
+        if name not in spec.transaction:
+            yield Found(("transaction",), f"`{name}` is not mapped; Omneo needs it on every transaction")
+    for name in ("name", "quantity", "price_current", "price_sell"):
+        if spec.items and name not in spec.items:
+            yield Found(("items",), f"`{name}` is not mapped; Omneo needs it on every item")
+
+
+def _key(spec: MappingSpec) -> Iterator[Found]:
+    source = spec.source
+    if source.layout == "tables":
+        for name, table in source.tables.items():
+            headers = source.tables.get("headers")
+            if headers and len(table.key) != len(headers.key):
+                wanted = f"{len(headers.key)} columns, as many as that of headers"
+                yield Found(("source", "tables", name, "key"), f"the key was expected to have {wanted}")
+        if source.key:
+            yield Found(
+                ("source", "key"), "with `layout: tables` each table has its own `key`; leave this out"
+            )
+    elif not source.key:
+        yield Found(
+            ("source",), "`key` is missing: the columns that tell transactions apart, as [receipt_no]"
+        )
+    if source.carry_key and source.layout not in ("first_row", "records"):
+        message = "a key is carried down only with `layout: first_row` or `layout: records`"
+        yield Found(("source", "carry_key"), message)
+
+
+def _layout(spec: MappingSpec) -> Iterator[Found]:
+    source = spec.source
+    for name in ("records", "nested", "tables"):
+        there = bool(getattr(source, name))
+        if source.layout == name and not there:
+            yield Found(("source", "layout"), f"`layout: {name}` needs a section `{name}` beside it")
+        elif there and source.layout != name:
+            yield Found(("source", name), f"`{name}` counts only with `layout: {name}`, not {source.layout}")
+    if source.layout == "tables" and source.tables and "headers" not in source.tables:
+        yield Found(
+            ("source", "tables"), "`headers` is missing in `tables`: the file with one row a transaction"
+        )
+    if spec.items and (why := _no_items(spec)):
+        yield Found(("items",), f"there are no items to map: {why}")
+
+
+def _no_items(spec: MappingSpec) -> str:
+    source = spec.source
+    if source.layout == "headers":
+        return "`layout: headers` means one row a transaction without items"
+    if source.layout == "tables" and source.tables and "items" not in source.tables:
+        return "`tables` has no `items`"
+    if source.layout == "records" and source.records and not source.records.item:
+        return "`records` names no word for `item`"
+    if source.layout == "nested" and source.nested and not source.nested.items:
+        return "`nested` names no column for `items`"
+    return ""
+
+
+def _dialects(spec: MappingSpec) -> Iterator[Found]:
+    dialects: list[tuple[Place, Dialect]] = [(("source", "csv"), spec.source.csv)]
+    dialects += [(("lookups", name, "csv"), table.csv) for name, table in spec.lookups.items()]
+    for place, dialect in dialects:
+        for name in ("delimiter", "quote", "escape", "comment"):
+            text = getattr(dialect, name)
+            if text is not None and len(text) != 1 and not (name == "comment" and text):
+                hint = '; a tab is "\\t"' if text.casefold() in ("tab", "\\t") else ""
+                yield Found((*place, name), f"one character was expected, not '{text}'{hint}")
+        try:
+            codecs.lookup(dialect.encoding)
+        except LookupError:
+            known = ("utf-8", "utf-16", "cp1252", "latin-1", "cp850", "iso-8859-15")
+            near = did_you_mean(dialect.encoding, known) or f"; common are {', '.join(known)}"
+            yield Found((*place, "encoding"), f"'{dialect.encoding}' is not an encoding{near}")
+
+
+def _completion(spec: MappingSpec) -> Iterator[Found]:
+    if not (completion := spec.completion):
+        return
+    seen: dict[str, str] = {}
+    for state in walk.STATES:
+        words = getattr(completion, state)
+        at: Place = ("completion", state)
+        if isinstance(words, s.Condition):
+            at, words = (*at, "status"), words.status
+        if words and completion.status is None:
+            yield Found(at, "status words need `status`: the column that holds them")
+        for i, word in enumerate(words):
+            state_before = seen.setdefault(word.strip().casefold(), state)
+            if state_before != state:
+                message = f"'{word}' is in `{state_before}` as well; a status means one thing"
+                yield Found((*at, i), message)
+    if completion.status is not None and not seen and completion.other == "reject":
+        message = "no status is listed, so every sale would be rejected; list words under `complete`"
+        yield Found(("completion",), message)
+
+
+def _payments(spec: MappingSpec) -> Iterator[Found]:
+    for i, payment in enumerate(spec.payments):
+        if spec.payments_form == "amounts" and payment.amount is None:
+            yield Found(("payments", i), "`payments_form: amounts` needs an `amount` on every tender")
+    if spec.payments_form == "amounts" and not spec.payments:
+        yield Found(("payments_form",), "there are no `payments` that it could shape")
+
+
+def _lines(spec: MappingSpec) -> Iterator[Found]:
+    lines = spec.lines
+    if lines.discount and lines.discount_amount is None:
+        yield Found(("lines", "discount"), "`discount_amount` is missing: the amount of such a line")
+    if not lines.discount and (lines.discount_amount or lines.discount_reason):
+        yield Found(("lines",), "`discount` is missing: the condition that tells discount lines")
+    if (lines.discount or lines.skip) and not spec.items:
+        yield Found(("lines",), "there are no `items` that these lines could be told from")
+    if spec.reward and not spec.items:
+        yield Found(("reward",), "there are no `items` that the reward could be spread over")
+
+
+def _treatments(spec: MappingSpec) -> Iterator[Found]:
+    for name, treatment in spec.checks.items():
+        if CODES[name].outcome is Outcome.DROPPED:
+            yield Found(("checks", name), f"`{name}` is no defect; `completion` says which sales it is")
+        elif (
+            isinstance(treatment, s.Check) and treatment.tolerance is not None and name not in WITH_TOLERANCE
+        ):
+            message = f"`{name}` compares no amounts; a tolerance is for {' and '.join(WITH_TOLERANCE)}"
+            yield Found(("checks", name, "tolerance"), message)
+
+
+WITH_TOLERANCE = ("total_mismatch", "payments_mismatch")
+"""Codes that compare amounts."""
+
+
+def _rules(spec: MappingSpec) -> Iterator[Found]:
+    counts = Counter(rule.code for rule in spec.rules)
+    for i, rule in enumerate(spec.rules):
+        if rule.code in CODES:
+            message = f"`{rule.code}` is built in; give the rule a code of its own"
+            yield Found(("rules", i, "code"), message)
+        elif counts[rule.code] > 1:
+            yield Found(("rules", i, "code"), f"`{rule.code}` is there {counts[rule.code]} times")
+
+
+def _define(spec: MappingSpec) -> Iterator[Found]:
+    order = {name: i for i, name in enumerate(spec.define)}
+    for name in spec.columns:
+        if name in order:
+            message = f"'{name}' is defined below; `columns` is for the source's own columns"
+            yield Found(("columns", name), message)
+    for name, value in spec.define.items():
+        for place, mentioned in walk.mentions(Site(("define", name), value, Scope.LINE)):
+            if order.get(mentioned, -1) >= order[name]:
+                what = "mentions itself" if mentioned == name else f"uses `{mentioned}`, defined after it"
+                message = f"`{name}` {what}; a definition may use columns and definitions above it"
+                yield Found(place, message, mentioned)
+
+
+SECTION_CHECKS = (
+    _required_fields,
+    _key,
+    _layout,
+    _dialects,
+    _completion,
+    _payments,
+    _lines,
+    _treatments,
+    _rules,
+    _define,
+)
+"""Each takes a mapping and gives what is wrong with it."""

@@ -1,0 +1,183 @@
+"""What can be wrong in the values and steps of a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from pipeline.errors import did_you_mean
+from pipeline.mapping import spec as s
+from pipeline.mapping import walk
+from pipeline.mapping.document import Found, Place
+from pipeline.mapping.formulas import FormulaError, template_columns
+from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.walk import Scope, Site
+from pipeline.mapping.zones import zone_name, zone_names
+from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
+
+
+def _values(spec: MappingSpec) -> Iterator[Found]:
+    for root in walk.all_roots(spec):
+        for site in walk.deep(root):
+            yield from _one_value(spec, site)
+            if not isinstance(site.value, str):
+                yield from _steps((*site.place, "then"), site.value.then)
+    for name, kind in spec.columns.items():
+        if not isinstance(kind, str):
+            yield from _step(("columns", name), kind)
+    yield from _number(("source", "number"), spec.source.number)
+
+
+def _one_value(spec: MappingSpec, site: Site) -> Iterator[Found]:
+    match site.value:
+        case s.TemplateValue(template=template):
+            try:
+                template_columns(template)
+            except FormulaError as error:
+                yield Found((*site.place, "template"), str(error))
+        case s.LookupValue() as value:
+            yield from _lookup(spec, site.place, value)
+        case s.LineNumberValue() if site.scope is not Scope.LINE:
+            yield Found(site.place, "`line_number` counts lines; it is for `items` only")
+        case _:
+            pass
+
+
+def _lookup(spec: MappingSpec, place: Place, value: s.LookupValue) -> Iterator[Found]:
+    table = spec.lookups.get(value.lookup)
+    if table is None:
+        names = tuple(spec.lookups)
+        near = did_you_mean(value.lookup, names) or f"; there are {', '.join(names) or 'none'}"
+        yield Found((*place, "lookup"), f"'{value.lookup}' is not among `lookups`{near}")
+        return
+    given = len(value.key) if isinstance(value.key, tuple) else 1
+    if given != len(table.key):
+        message = f"the table '{value.lookup}' has a key of {len(table.key)}, here are {given} values for it"
+        yield Found((*place, "key"), message)
+
+
+def _steps(place: Place, steps: Sequence[s.Step]) -> Iterator[Found]:
+    for i, step in enumerate(steps):
+        if not isinstance(step, str):
+            yield from _step((*place, i), step)
+
+
+def _step(place: Place, step: s.Frozen) -> Iterator[Found]:
+    match step:
+        case s.ReplaceStep(replace=replace):
+            yield from _pattern((*place, "replace", "pattern"), replace)
+        case s.NumberStep(number=number):
+            yield from _number((*place, "number"), number)
+        case s.DateTimeStep(datetime=datetime):
+            yield from _datetime((*place, "datetime"), datetime)
+        case s.BooleanStep(boolean=words):
+            no = {word.casefold() for word in words.false}
+            for word in words.true:
+                if word.casefold() in no:
+                    yield Found((*place, "boolean"), f"'{word}' means both true and false")
+        case _:
+            pass
+
+
+def _pattern(place: Place, replace: s.Replace) -> Iterator[Found]:
+    try:
+        pl.Series([""]).str.replace_all(replace.pattern, replace.with_)
+    except pl.exceptions.PolarsError as error:
+        why = str(error).split("error: ")[-1].strip().splitlines()[0]
+        yield Found(place, f"this is not a regular expression in Rust's syntax: {why}")
+
+
+def _number(place: Place, number: s.Number) -> Iterator[Found]:
+    if number.decimal in number.thousands:
+        message = f"'{number.decimal}' cannot be both the decimal mark and a mark between thousands"
+        yield Found(place, message)
+
+
+DATE_PARTS = {"year": "YyGCDFcsvx+", "month": "mbBhDFcsvx+jUW", "day": "deDFcsvx+jaAuw"}
+"""strftime letters (chrono's), any of which gives that part of a date."""
+
+
+def _datetime(place: Place, datetime: s.DateTime) -> Iterator[Found]:
+    for i, form in enumerate(datetime.formats):
+        yield from _format((*place, "formats", i), form)
+    zone = datetime.timezone
+    if isinstance(zone, s.ConstantValue) and (problem := unknown_zone(str(zone.constant))):
+        yield Found((*place, "timezone", "constant"), problem)
+    if isinstance(zone, str) and zone_name(zone):
+        yield Found((*place, "timezone"), f"'{zone}' would be a column; write {{constant: {zone}}}")
+
+
+def _format(place: Place, form: str) -> Iterator[Found]:
+    if form in ("iso", "epoch_s", "epoch_ms"):
+        return
+    letters = {part.lstrip("-_0")[:1] for part in form.replace("%%", "").split("%")[1:]}
+    missing = [part for part, any_of in DATE_PARTS.items() if letters.isdisjoint(any_of)]
+    if not letters:
+        near = did_you_mean(form, ("iso", "epoch_s", "epoch_ms"))
+        message = f"'{form}' is not a date format{near or '; write one as %d/%m/%Y %H:%M:%S, or iso'}"
+        yield Found(place, message)
+    elif missing:
+        yield Found(place, f"'{form}' has no {' and no '.join(missing)}; a date needs year, month and day")
+    if letters & {"I", "l"} and letters.isdisjoint("pP"):
+        yield Found(place, f"'{form}' has hours of 12 (%I) without %p for AM and PM; hours of 24 are %H")
+
+
+def unknown_zone(name: str) -> str:
+    """What is wrong with the name of a time zone, or an empty text."""
+    if zone_name(name):
+        return ""
+    return f"'{name}' is not a time zone{did_you_mean(name, zone_names()) or '; write it as Europe/London'}"
+
+
+def _kinds(spec: MappingSpec) -> Iterator[Found]:
+    for section, values, fields in (
+        ("transaction", spec.transaction, TRANSACTION_FIELDS),
+        ("items", spec.items, ITEM_FIELDS),
+    ):
+        for name, value in values.items():
+            kind = fields[name].kind
+            if message := _wrong_kind(kind, value):
+                yield Found((section, name), message)
+            if kind is Kind.DATETIME and not _is_date(spec, value):
+                message = (
+                    f"how `{name}` is written is not said; add {{datetime: {{formats: [...]}}}} to `then`"
+                )
+                yield Found((section, name), message)
+
+
+def _wrong_kind(kind: Kind, value: s.Value) -> str:
+    listed = isinstance(value, s.ListValue) or _ends_in(value, s.SplitAllStep)
+    if kind in (Kind.OBJECT, Kind.OBJECTS):
+        wanted = s.ObjectValue if kind is Kind.OBJECT else s.ListValue
+        example = "{object: {name: column}}" if kind is Kind.OBJECT else "{list: [{object: {name: column}}]}"
+        return "" if isinstance(value, wanted) else f"expected here is {_a(kind)}, as in {example}"
+    if isinstance(value, s.ObjectValue) or (listed and kind is not Kind.STRINGS):
+        what = "an object" if isinstance(value, s.ObjectValue) else "a list"
+        return f"{what} cannot be here: expected is {_a(kind)}"
+    return ""
+
+
+def _ends_in(value: s.Value, step: type[s.Frozen]) -> bool:
+    return not isinstance(value, str) and bool(value.then) and isinstance(value.then[-1], step)
+
+
+def _is_date(spec: MappingSpec, value: s.Value) -> bool:
+    """Whether a value, or a column or definition that it comes from, is told how its dates are written."""
+    for site in walk.deep(Site((), value, Scope.TRANSACTION)):
+        if not isinstance(site.value, str) and any(isinstance(t, s.DateTimeStep) for t in site.value.then):
+            return True
+        for _, name in walk.mentions_here(site):
+            if isinstance(spec.columns.get(name), s.DateTimeStep):
+                return True
+            if name in spec.define and _is_date(spec, spec.define[name]):
+                return True
+    return False
+
+
+def _a(kind: Kind) -> str:
+    return f"{'an' if kind.value[0] in 'aeio' else 'a'} {kind.value}"
+
+
+VALUE_CHECKS = (_values, _kinds)
+"""Each takes a mapping and gives what is wrong with it."""

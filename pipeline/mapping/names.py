@@ -1,0 +1,172 @@
+"""Which columns a mapping uses, by table, and which of them a source does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from pipeline.mapping import walk
+from pipeline.mapping.document import Place
+from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.walk import Scope, Site
+
+_TABLES: dict[Scope, tuple[str, ...]] = {
+    Scope.TRANSACTION: ("headers",),
+    Scope.LINE: ("items", "headers"),
+    Scope.PAYMENT: ("payments", "headers"),
+}
+_NESTED = ("items.", "payments.")
+
+
+def tables_of(spec: MappingSpec, scope: Scope) -> tuple[str, ...]:
+    """The tables in which a scope finds its columns, nearest first."""
+    if spec.source.layout != "tables":
+        return ("lines",)
+    return tuple(name for name in _TABLES[scope] if name in spec.source.tables)
+
+
+@dataclass(frozen=True)
+class Use:
+    """A column that a mapping mentions.
+
+    Attributes:
+        place: Where it is mentioned.
+        name: The column.
+        tables: The tables in which it may be, nearest first.
+    """
+
+    place: Place
+    name: str
+    tables: tuple[str, ...]
+
+
+def uses(spec: MappingSpec) -> Iterator[Use]:
+    """Every mention of a source column; a definition is followed from each place that uses it."""
+    yield from _in_source(spec)
+    for root in walk.roots(spec):
+        yield from _in_value(spec, root, frozenset())
+    for formula in walk.conditions(spec):
+        if formula.scope is not Scope.MAPPED:
+            yield from _in_names(spec, formula.place, walk.names_in(formula.sql), formula.scope, frozenset())
+    everywhere = tuple(dict.fromkeys(t for scope in _TABLES for t in tables_of(spec, scope)))
+    yield from (Use(("columns", name), name, everywhere) for name in spec.columns)
+
+
+def _in_source(spec: MappingSpec) -> Iterator[Use]:
+    source = spec.source
+    if source.layout != "tables":
+        yield from (Use(("source", "key", i), name, ("lines",)) for i, name in enumerate(source.key))
+    if source.records:
+        yield Use(("source", "records", "column"), source.records.column, ("lines",))
+    if source.nested:
+        for part in ("items", "payments"):
+            if name := getattr(source.nested, part):
+                yield Use(("source", "nested", part), name, ("lines",))
+    for table, described in source.tables.items():
+        for i, name in enumerate(described.key if source.layout == "tables" else ()):
+            yield Use(("source", "tables", table, "key", i), name, (table,))
+
+
+def _in_value(spec: MappingSpec, root: Site, defined: frozenset[str]) -> Iterator[Use]:
+    for site in walk.deep(root):
+        for place, name in walk.mentions_here(site):
+            yield from _in_names(spec, place, [name], _scope_of(site, place), defined)
+
+
+def _scope_of(site: Site, place: Place) -> Scope:
+    return Scope.LINE if place[-1:] == ("count",) else site.scope
+
+
+def _in_names(
+    spec: MappingSpec, place: Place, names: Sequence[str], scope: Scope, defined: frozenset[str]
+) -> Iterator[Use]:
+    for name in names:
+        if name in defined:
+            continue
+        if name in spec.define:
+            inner = Site(("define", name), spec.define[name], scope)
+            yield from _in_value(spec, inner, defined | {name})
+        else:
+            yield Use(place, name, tables_of(spec, scope))
+
+
+def used_columns(spec: MappingSpec) -> dict[str, frozenset[str]]:
+    """The columns that a mapping uses, by table.
+
+    With the layout `tables`, an item or payment may also mention a column of its transaction: such a name
+    is listed under both tables, since only the source can tell.
+    """
+    found: dict[str, set[str]] = {table: set() for table in _tables(spec)}
+    for use in uses(spec):
+        for table in use.tables:
+            found[table].add(use.name)
+    return {table: frozenset(names) for table, names in found.items()}
+
+
+def _tables(spec: MappingSpec) -> tuple[str, ...]:
+    return tuple(spec.source.tables) if spec.source.layout == "tables" else ("lines",)
+
+
+def unmapped_columns(spec: MappingSpec, columns: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The columns of a source that a mapping neither uses nor lists under `ignore`, by table.
+
+    Args:
+        spec: The mapping; `ignore` may hold shell patterns, as `Billing *`.
+        columns: The source's columns by table.
+
+    Returns:
+        Only tables that have such columns, these in the source's order.
+    """
+    used = used_columns(spec)
+    found = {}
+    for table, names in columns.items():
+        left = [name for name in names if name not in used.get(table, ()) and not _ignored(spec, name)]
+        if left:
+            found[table] = tuple(left)
+    return found
+
+
+def _ignored(spec: MappingSpec, name: str) -> bool:
+    if spec.source.nested and name.startswith(_NESTED):
+        return True
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in spec.source.ignore)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of a mapping beside the columns of a source.
+
+    Attributes:
+        spec: The mapping.
+        columns: The source's columns by table; None where they are not known.
+    """
+
+    spec: MappingSpec
+    columns: Mapping[str, Sequence[str]] | None
+
+    def unknown(self) -> Iterator[tuple[Place, str, list[str], str]]:
+        """Columns that are not in the source: place, name, the names to choose from, and whose they are."""
+        if self.columns is None:
+            return
+        told: set[tuple[Place, str]] = set()
+        for use in uses(self.spec):
+            known = [name for table in use.tables for name in self.columns.get(table, ())]
+            if self._is_known(use.name, known) or (use.place, use.name) in told:
+                continue
+            told.add((use.place, use.name))
+            there = [table for table in use.tables if table in self.columns]
+            whose = f"the {there[0]} table" if self.spec.source.layout == "tables" and there else "the source"
+            yield use.place, use.name, [*known, *self.spec.define], whose
+
+    def _is_known(self, name: str, known: Sequence[str]) -> bool:
+        if name in known or not known:
+            return True
+        prefix = next((prefix for prefix in _NESTED if name.startswith(prefix)), None)
+        members = [column for column in known if prefix and column.startswith(prefix)]
+        return self.spec.source.layout == "nested" and prefix is not None and not members
+
+    def shadowing(self) -> Iterator[tuple[Place, str]]:
+        """Definitions that have the name of a column."""
+        columns = {name for names in (self.columns or {}).values() for name in names}
+        yield from ((("define", name), name) for name in self.spec.define if name in columns)
