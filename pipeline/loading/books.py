@@ -1,0 +1,207 @@
+"""Keeping the books of one delivery: claims before sending, outcomes after, counts and watermark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.events import Emit
+from pipeline.events import Progress as ProgressEvent
+from pipeline.loading.clock import Clock
+from pipeline.loading.events import Changed, Failed, Refused
+from pipeline.loading.ledger import Progress, Row, State
+from pipeline.loading.options import Changes
+from pipeline.loading.plans import Case, Plan, Send, Settled
+from pipeline.loading.recorder import Recorder
+from pipeline.loading.retry import Meaning, Verdict
+from pipeline.loading.tally import Tally
+from pipeline.model import StagedTransaction
+
+_PROGRESS_EVERY_S = 0.2
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """A transaction on its way.
+
+    Attributes:
+        position: In the run's delivery order.
+        transaction: As staged.
+        step: What is to be sent.
+        old: The ledger's row before the claim; None where there was none.
+        row: The ledger's row now.
+        exposed: Whether Omneo may have taken it.
+        attempts: Requests made for it in this session.
+    """
+
+    position: int
+    transaction: StagedTransaction
+    step: Send
+    old: Row | None
+    row: Row
+    exposed: bool = False
+    attempts: int = 0
+
+
+class Books:
+    """What one delivery knows of its transactions.
+
+    Args:
+        recorder: Writes to the ledger.
+        progress: How far the run is.
+        plan: What the command does.
+        clock: Time.
+        emit: Is told of changes, refusals, failures and progress.
+        stage: The stage's name in events.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        progress: Progress,
+        plan: Plan,
+        clock: Clock,
+        emit: Emit,
+        stage: str = "load",
+    ) -> None:
+        self.tally = Tally(progress)
+        self.changes = Changes()
+        self.handled = 0
+        self._recorder = recorder
+        self._progress = progress
+        self._plan = plan
+        self._clock = clock
+        self._emit = emit
+        self._stage = stage
+        self._open: dict[int, Item] = {}
+        self._shown_at = clock.monotonic()
+
+    async def claim(self, position: int, transactions: Sequence[StagedTransaction]) -> list[Item]:
+        """Decide on transactions and write the intent to send; returns those to send, in order.
+
+        Args:
+            position: Of the first of them.
+            transactions: Neighbours in delivery order.
+        """
+        known = await self._recorder.find([each.external_id for each in transactions])
+        now = int(self._clock.time())
+        claimed = []
+        for at, transaction in enumerate(transactions, position):
+            old = known.get(transaction.external_id)
+            step = self._plan.step(Case(at, transaction, old, self._progress))
+            if isinstance(step, Send):
+                claimed.append(self._item(at, transaction, step, old, now))
+            elif isinstance(step, Settled):
+                self._tell_change(transaction.external_id, step.changed)
+                self._count(at, step.kind)
+        self._show()
+        if claimed:
+            self._open.update((item.position, item) for item in claimed)
+            await self._recorder.put([item.row for item in claimed])
+        return claimed
+
+    async def settle(self, outcomes: Sequence[tuple[Item, Verdict]]) -> None:
+        """Write what became of transactions; returns once it is on disk.
+
+        A transient verdict means that the transaction was given up.
+        """
+        rows = [self._settled_row(item, verdict) for item, verdict in outcomes]
+        for (item, verdict), row in zip(outcomes, rows, strict=True):
+            del self._open[item.position]
+            item.row = row
+            if self._plan.counts:
+                self._count(item.position, _KINDS[verdict.meaning], item.step.was)
+            else:
+                self.handled += 1
+            self._tell(item, verdict)
+        self._show()
+        await self._recorder.put(rows)
+
+    async def note_batch(self, items: Sequence[Item], batch_id: str) -> None:
+        """Write down in which batch these transactions went, so that a restart can ask for it."""
+        for item in items:
+            item.row = item.row._replace(batch=batch_id, attempts=self._attempts(item))
+        await self._recorder.put([item.row for item in items])
+
+    async def give_back(self) -> None:
+        """Undo the claim of what was never sent, or surely not taken; the rest stays in doubt."""
+        unsent = [item for item in self._open.values() if not item.exposed]
+        await self._recorder.put(
+            [
+                item.old._replace(attempts=self._attempts(item))
+                if item.old is not None and item.old.state is not State.SENDING
+                else item.row._replace(state=State.PENDING, attempts=self._attempts(item))
+                for item in unsent
+            ]
+        )
+        self._open.clear()
+
+    def _item(
+        self, position: int, transaction: StagedTransaction, step: Send, old: Row | None, now: int
+    ) -> Item:
+        row = Row(
+            transaction.external_id,
+            step.hash,
+            State.SENDING,
+            old.attempts if old else 0,
+            old.status if old else None,
+            None,
+            old.batch if old and step.in_doubt else None,
+            self._progress.run_no,
+            now,
+        )
+        if step.changed:
+            self._tell_change(transaction.external_id, "sent")
+        return Item(position, transaction, step, old, row, exposed=step.in_doubt)
+
+    def _settled_row(self, item: Item, verdict: Verdict) -> Row:
+        states = {Meaning.TAKEN: self._plan.taken, Meaning.REFUSED: State.REFUSED}
+        state = states.get(verdict.meaning, State.FAILED)
+        row = item.row
+        if not self._plan.counts and state is not self._plan.taken and item.old is not None:
+            row = item.old  # a void or a repeat that did not work leaves the delivery as it was
+            state = item.old.state
+        return row._replace(
+            state=state,
+            attempts=self._attempts(item),
+            status=verdict.status,
+            words=verdict.words() or None,
+            at=int(self._clock.time()),
+        )
+
+    @staticmethod
+    def _attempts(item: Item) -> int:
+        return (item.old.attempts if item.old else 0) + item.attempts
+
+    def _count(self, position: int, kind: str, was: str | None = None) -> None:
+        self.handled += 1
+        if was is None:
+            self.tally.settle(position, kind)
+        else:
+            self.tally.move(position, was, kind)
+
+    def _tell(self, item: Item, verdict: Verdict) -> None:
+        external_id = item.transaction.external_id
+        if verdict.meaning is Meaning.REFUSED:
+            self._emit(Refused(external_id, verdict.status, tuple(verdict.fields)))
+        elif verdict.meaning is not Meaning.TAKEN:
+            self._emit(Failed(external_id, item.attempts, verdict.status))
+
+    def _tell_change(self, external_id: str, action: str | None) -> None:
+        if action is not None:
+            setattr(self.changes, action, getattr(self.changes, action) + 1)
+            self._emit(Changed(external_id, action))
+
+    def _show(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._shown_at >= _PROGRESS_EVERY_S:
+            self._shown_at = now
+            self._emit(ProgressEvent(self._stage, self.tally.done if self._plan.resumes else self.handled))
+
+
+_KINDS = {
+    Meaning.TAKEN: "delivered",
+    Meaning.REFUSED: "refused",
+    Meaning.TRANSIENT: "failed",
+    Meaning.THROTTLED: "failed",
+}

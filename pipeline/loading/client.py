@@ -1,0 +1,207 @@
+"""The wire: one request goes out, one of four replies comes back.
+
+A request is an `httpx.Request` handed to an `httpx.AsyncBaseTransport`; aiohttp does the sending by
+default, since httpx's own pool costs twenty times its CPU at high concurrency. What third parties raise
+is translated here, once, into values that say the only thing that matters later: whether the request
+can have reached Omneo.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from pipeline import __version__
+from pipeline.settings import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, as yet without address and token.
+
+    Attributes:
+        method: HTTP's verb.
+        path: Below the API's root, with a leading slash; already quoted.
+        body: JSON, or empty.
+        params: Query parameters in order.
+    """
+
+    method: str
+    path: str
+    body: bytes = b""
+    params: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The server answered.
+
+    Attributes:
+        status: HTTP's status code.
+        body: The whole body, decompressed.
+        headers: Names are matched without regard to case.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=httpx.Headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """No connection: the request cannot have reached the server."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The request may have reached the server, but no whole answer came back."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Untrusted:
+    """TLS failed, so nothing was sent; there is no fall-back."""
+
+    reason: str
+
+
+Reply = Answered | Unsent | Unknown | Untrusted
+
+
+class Sender(Protocol):
+    """What the stage needs of the wire."""
+
+    async def send(self, call: Call) -> Reply:
+        """Send once, without retry; never raises for what the network or the server does."""
+
+
+class Client:
+    """Sends calls to one tenant over a pool of connections.
+
+    Args:
+        connection: Where, and with which token.
+        transport: Takes the place of the network in tests.
+        timeout_s: For connecting, and for each pause within an answer.
+        ssl_context: Certificates to trust; those of the system and of certifi by default.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        timeout_s: float = 30.0,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._connection = connection
+        self._transport = transport or _aiohttp_transport(connection.base_url, ssl_context)
+        self._extensions = {"timeout": {"connect": timeout_s, "read": timeout_s, "write": timeout_s}}
+        self._urls: dict[str, httpx.URL] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._transport.aclose()
+
+    async def send(self, call: Call) -> Reply:
+        """Send once; see `Sender`. Redirects are answers like any other: nobody follows them."""
+        try:
+            response = await self._transport.handle_async_request(self._request(call))
+            try:
+                body = await response.aread()
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            return translate(error)
+        return Answered(response.status_code, body, response.headers)
+
+    def _request(self, call: Call) -> httpx.Request:
+        headers = {
+            "Authorization": f"Bearer {self._connection.token.reveal()}",
+            "Accept": "application/json",
+            "User-Agent": f"omneo-import/{__version__}",
+        }
+        if call.body:
+            headers["Content-Type"] = "application/json"
+        return httpx.Request(
+            call.method,
+            self._url(call),
+            headers=headers,
+            content=call.body or None,
+            extensions=self._extensions,
+        )
+
+    def _url(self, call: Call) -> httpx.URL:
+        if call.method != "POST":
+            query = "&".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in call.params)
+            return httpx.URL(f"{self._connection.base_url}{call.path}{'?' if query else ''}{query}")
+        # The few addresses that are posted to are parsed once: parsing costs as much as sending.
+        if call.path not in self._urls:
+            self._urls[call.path] = httpx.URL(self._connection.base_url + call.path)
+        return self._urls[call.path]
+
+
+def translate(error: BaseException) -> Reply:
+    """Say what an exception of httpx, aiohttp or the system means for the request.
+
+    Unless it is sure that no connection came about, the outcome is `Unknown`. httpx-aiohttp reports a
+    connection dropped in mid-request as `httpx.ConnectTimeout`, so aiohttp's own exception, which is
+    kept as the cause, is looked at first.
+    """
+    chain = list(_causes(error))
+    reason = _reason(chain)
+    if any(isinstance(each, ssl.SSLError | aiohttp.ClientSSLError) for each in chain):
+        return Untrusted(reason)
+    native = [each for each in chain if isinstance(each, aiohttp.ClientError)]
+    never_connected: tuple[type[BaseException], ...] = (
+        (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+        if native
+        else (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+    )
+    if any(isinstance(each, never_connected) for each in native or chain):
+        return Unsent(reason)
+    return Unknown(reason)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _reason(chain: Sequence[BaseException]) -> str:
+    root = next((each for each in chain if isinstance(each, aiohttp.ClientError)), chain[0])
+    return f"{type(root).__name__}: {root}".rstrip(": ")
+
+
+def _aiohttp_transport(base_url: str, context: ssl.SSLContext | None) -> AiohttpTransport:
+    # Built inside the running loop, as aiohttp demands. No cookie is kept: every request stands alone.
+    trusted = context or httpx.create_ssl_context()
+
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=trusted), cookie_jar=aiohttp.DummyCookieJar()
+        )
+
+    return AiohttpTransport(verify=trusted, client=session, proxy=_proxy(base_url))
+
+
+def _proxy(base_url: str) -> httpx.Proxy | None:
+    """The proxy that the environment names for https; plain http goes to loopback only, so directly."""
+    address = urlsplit(base_url)
+    proxy = getproxies().get("https")
+    if address.scheme != "https" or not proxy or proxy_bypass(address.hostname or ""):
+        return None
+    return httpx.Proxy(proxy)

@@ -1,0 +1,207 @@
+"""Requests at the common pace: one attempt through the gate, or as many as the policy allows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tenacity import RetryCallState
+
+from pipeline.errors import StoppedByApi
+from pipeline.events import Emit
+from pipeline.loading.client import Answered, Call, Reply, Sender
+from pipeline.loading.clock import Clock
+from pipeline.loading.events import Retried, Throttled
+from pipeline.loading.pacing import Gate, hint
+from pipeline.loading.retry import Health, Meaning, RetryPolicy, Verdict, judge, retrying, stopped, verdict_of
+
+
+@dataclass
+class Requests:
+    """What went over the wire.
+
+    Attributes:
+        sent: All requests, look-ups and repeats included.
+        retried: Those that repeat an earlier one.
+        throttled: Those answered 429.
+        errors: Those answered 5xx, or not at all.
+    """
+
+    sent: int = 0
+    retried: int = 0
+    throttled: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the traffic.
+
+    Attributes:
+        concurrency: Requests in flight at most.
+        rate_per_min: Requests a minute at most; None for no cap of our own.
+        give_up_after_s: How long an outage may last.
+        policy: When a request is repeated.
+    """
+
+    concurrency: int = 64
+    rate_per_min: float | None = None
+    give_up_after_s: float = 600.0
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+Conclude = Callable[[Verdict, Reply], Awaitable[None]]
+
+
+async def _nothing(verdict: Verdict, reply: Reply) -> None:
+    """Conclude nothing."""
+
+
+class Exchange:
+    """Sends calls at one pace for all, and keeps the common view of the API's health.
+
+    Args:
+        sender: The wire.
+        base_url: For messages.
+        limits: Bounds.
+        clock: Time.
+        emit: Is told of throttling and repeats.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        base_url: str,
+        limits: Limits,
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
+        self._sender = sender
+        self._base_url = base_url
+        self._policy = limits.policy
+        self._limits = limits
+        self._clock = clock
+        self._emit = emit
+        self.gate = Gate(
+            clock,
+            limits.concurrency,
+            limits.rate_per_min,
+            lambda wait_s, per_min: emit(Throttled(round(wait_s, 3), per_min)),
+        )
+        self.health = Health(clock, limits.give_up_after_s)
+        self.requests = Requests()
+        self.in_flight: set[asyncio.Task[Any] | None] = set()  # tasks with a request in flight
+        self.backing_off = 0  # tasks that wait before another try
+        self.stirred = asyncio.Event()  # set whenever a place came free or a task began to wait
+
+    async def once(
+        self,
+        call: Call,
+        conclude: Conclude = _nothing,
+        *,
+        before: Callable[[], None] = lambda: None,
+        lookup: bool = False,
+    ) -> Verdict:
+        """Make one attempt.
+
+        Args:
+            call: What to send.
+            conclude: Gets verdict and reply; the place among those in flight stays taken until it is
+                through, so that no more than `concurrency` answers are ever unrecorded.
+            before: Is called when the request is about to leave.
+            lookup: See `judge`.
+        """
+        await self.gate.enter()
+        self.in_flight.add(asyncio.current_task())
+        try:
+            before()
+            started = self._clock.monotonic()
+            self.requests.sent += 1
+            reply = await self._sender.send(call)
+            verdict = judge(reply, self._clock.time(), lookup=lookup)
+            self._learn(verdict, reply, self._clock.monotonic() - started)
+            await conclude(verdict, reply)
+        finally:
+            self.gate.leave()
+            self.in_flight.discard(asyncio.current_task())
+            self.stirred.set()
+        return verdict
+
+    async def persist(
+        self, attempt: Callable[[], Awaitable[Verdict]], name: str, probe: Call | None = None
+    ) -> Verdict:
+        """Repeat an attempt as the policy says; a transient verdict in the end means it gave up.
+
+        Args:
+            attempt: Makes one attempt.
+            name: Whose attempt, for the log.
+            probe: Asked between late attempts: its answer tells one bad transaction from an outage.
+        """
+        first = await attempt()
+        if not first.again:  # nearly always; tenacity's machinery costs a tenth of a request
+            return first
+        made = [first]
+
+        async def again() -> Verdict:
+            return made.pop() if made else await attempt()
+
+        async def before_sleep(state: RetryCallState) -> None:
+            verdict = verdict_of(state)
+            self.requests.retried += 1
+            wait = state.upcoming_sleep
+            self._emit(Retried(name, state.attempt_number, verdict.status, round(wait, 3)))
+            if probe is not None and state.attempt_number >= self._policy.attempts:
+                await self.once(probe, lookup=True)
+
+        return await retrying(self._policy, self.health, before_sleep, self._sleep)(again)
+
+    async def ask(self, call: Call, name: str) -> tuple[Verdict, Reply]:
+        """Look something up, with repeats.
+
+        Raises:
+            StoppedByApi: The token was refused, or there was no answer for too long.
+        """
+        replies: list[Reply] = []
+
+        async def keep(_: Verdict, reply: Reply) -> None:
+            replies.append(reply)
+
+        verdict = await self.persist(lambda: self.once(call, keep, lookup=True), name)
+        if verdict.meaning is Meaning.FATAL or verdict.again:
+            raise self.error(verdict)
+        return verdict, replies[-1]
+
+    def gave_up(self, verdict: Verdict) -> bool:
+        """Whether a transient verdict was the last because the outage is too long."""
+        return verdict.again and self.health.given_up(verdict.retry_after_s or 0.0)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.backing_off += 1
+        self.stirred.set()
+        try:
+            await self._clock.sleep(seconds)
+        finally:
+            self.backing_off -= 1
+
+    def error(self, verdict: Verdict) -> StoppedByApi:
+        """The error for a verdict after which nothing can be sent."""
+        if not verdict.again:
+            return stopped(verdict, self._base_url)
+        asked = f" It asks to wait {verdict.retry_after_s:.0f} s more." if verdict.retry_after_s else ""
+        return StoppedByApi(
+            f"Omneo took nothing for {self.health.outage_s():.0f} s "
+            f"(last: {verdict.status or ''} {verdict.message}".rstrip()
+            + f"), and --give-up-after is {self._limits.give_up_after_s:.0f} s.{asked}",
+            hint="Nothing is lost: `load` goes on where it was.",
+        )
+
+    def _learn(self, verdict: Verdict, reply: Reply, latency_s: float) -> None:
+        self.health.saw(verdict)
+        if verdict.meaning is Meaning.THROTTLED:
+            self.requests.throttled += 1
+        elif verdict.again:
+            self.requests.errors += 1
+        headers = reply.headers if isinstance(reply, Answered) else {}
+        self.gate.answered(hint(verdict, headers, latency_s))

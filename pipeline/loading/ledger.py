@@ -1,0 +1,578 @@
+"""The truth about delivery: one row a transaction, in SQLite or PostgreSQL.
+
+*Sending* is on disk before a request leaves, the outcome after. SQLite runs in WAL mode with
+`synchronous=FULL`: every commit is synced, so an intent survives power loss too; commits are grouped, so
+that costs one sync for hundreds of rows. PostgreSQL's own default is as strict.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pipeline.errors import RunError, SettingsError
+
+
+class State(StrEnum):
+    """What is known about one transaction."""
+
+    PENDING = "pending"  # claimed once, then given back unsent
+    SENDING = "sending"  # a request may be on its way; after a crash: in doubt
+    DELIVERED = "delivered"  # Omneo answered that it took it
+    REFUSED = "refused"  # Omneo said no for good
+    FAILED = "failed"  # given up after several tries; perhaps taken
+    CONFIRMED = "confirmed"  # delivered, and seen in Omneo as it was sent
+    MISSING = "missing"  # delivered, and not found in Omneo
+    DIFFERING = "differing"  # delivered, and found in Omneo with other contents
+    VOIDED = "voided"  # delivered, and sent again as void
+
+
+ACCEPTED_BY_OMNEO: Final = frozenset(
+    {State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING, State.VOIDED}
+)
+"""States of a transaction for which Omneo answered yes."""
+
+
+class Row(NamedTuple):
+    """One transaction in the ledger.
+
+    Attributes:
+        external_id: Key of Omneo's upsert, and of this table.
+        hash: Of the body last sent or about to be sent; see `content_hash`.
+        state: What is known.
+        attempts: Requests that were made for it, in all runs.
+        status: HTTP status of the last answer; None where there was none.
+        words: The last answer's words as JSON (`message`, `errors` by field); None where it had none.
+        batch: Omneo's id of the batch it went in; None where it went alone.
+        run_no: The run that sent it last.
+        at: When the state was written, seconds since 1970.
+    """
+
+    external_id: str
+    hash: bytes
+    state: State
+    attempts: int
+    status: int | None
+    words: str | None
+    batch: str | None
+    run_no: int
+    at: int
+
+
+def content_hash(body: bytes) -> bytes:
+    """16 bytes of BLAKE2b over the exact body: the same content is not sent twice."""
+    return blake2b(body, digest_size=16).digest()
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Settled transactions of a run by what became of them.
+
+    Attributes:
+        delivered: Sent by this run, and Omneo took them.
+        unchanged: Not sent: Omneo has this content, or newer, or changes are skipped.
+        refused: Omneo said no for good.
+        failed: Given up after several tries.
+        held: Changed, and kept back by `--on-change hold`; a part of what is pending.
+    """
+
+    delivered: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    failed: int = 0
+    held: int = 0
+
+    def plus(self, kind: str, by: int = 1) -> Counts:
+        """The counts with one of them changed."""
+        return replace(self, **{kind: getattr(self, kind) + by})
+
+    def added(self, other: Counts) -> Counts:
+        """The sum, count by count."""
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
+
+
+KINDS: Final = tuple(each.name for each in fields(Counts))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run, or one part of it, is.
+
+    Positions count transactions in delivery order from 0. Everything below `watermark` is settled;
+    beyond it some are. A restart goes on from the watermark with `below` and finds again what it missed.
+
+    Attributes:
+        run_no: The run's number in this ledger.
+        part: 0 unless several workers share the run.
+        size: Transactions in this part.
+        watermark: Position of the first that is not settled.
+        below: Counts of the positions below the watermark.
+        settled: Counts of all settled positions.
+        newer_runs: Numbers of the runs prepared later: what they delivered is not overwritten by this one.
+    """
+
+    run_no: int
+    part: int
+    size: int
+    watermark: int = 0
+    below: Counts = field(default_factory=Counts)
+    settled: Counts = field(default_factory=Counts)
+    newer_runs: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class RunRef:
+    """A staged run, or one part of it, as delivery sees it.
+
+    Attributes:
+        run_id: Its name.
+        size: Transactions in this part.
+        prepared_at: When it was staged; with tz. Of two runs with one transaction the later one wins.
+        part: 0 unless several workers share the run.
+    """
+
+    run_id: str
+    size: int
+    prepared_at: datetime
+    part: int = 0
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run's delivery, as told to people.
+
+    `delivered + unchanged + refused + failed + pending = accepted`. `held` is a part of `pending`;
+    `confirmed`, `missing`, `differing` and `voided` are parts of `delivered`.
+    """
+
+    accepted: int
+    delivered: int
+    unchanged: int
+    refused: int
+    failed: int
+    pending: int
+    held: int = 0
+    confirmed: int = 0
+    missing: int = 0
+    differing: int = 0
+    voided: int = 0
+
+
+class Ledger(Protocol):
+    """What the loader needs of a ledger."""
+
+    def open_run(self, run: RunRef) -> Progress:
+        """Enter the run, or find it, and say how far it is."""
+
+    def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
+        """The rows of these transactions; those unknown are left out."""
+
+    def record(self, rows: Sequence[Row], progress: Progress | None = None) -> None:
+        """Write rows, whole, and how far the run is, in one durable commit."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A source file that was read, so that a nightly run takes only new or changed ones.
+
+    Attributes:
+        path: As given, or the object's address.
+        size: Bytes.
+        modified_ns: Nanoseconds since 1970.
+        digest: Of the contents, or an object store's own tag; empty where it was not taken.
+        run_id: The run that read it.
+    """
+
+    path: str
+    size: int
+    modified_ns: int
+    digest: str
+    run_id: str
+
+
+_METADATA: Final = sa.MetaData()
+_VERSION = sa.Table("schema_version", _METADATA, sa.Column("version", sa.Integer, nullable=False))
+_RUNS = sa.Table(
+    "runs",
+    _METADATA,
+    sa.Column("no", sa.Integer, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False, unique=True),
+    sa.Column("prepared_at", sa.Float, nullable=False),
+)
+_PARTS = sa.Table(
+    "parts",
+    _METADATA,
+    sa.Column("run_no", sa.Integer, sa.ForeignKey("runs.no"), primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("watermark", sa.Integer, nullable=False),
+    *(sa.Column(f"{side}_{kind}", sa.Integer, nullable=False) for side in ("below", "all") for kind in KINDS),
+    sa.Column("owner", sa.Text),
+    sa.Column("leased_until", sa.Float, nullable=False, server_default="0"),
+)
+_TRANSACTIONS = sa.Table(
+    "transactions",
+    _METADATA,
+    sa.Column("external_id", sa.Text, primary_key=True),
+    sa.Column("hash", sa.LargeBinary(16), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("status", sa.SmallInteger),
+    sa.Column("words", sa.Text),
+    sa.Column("batch", sa.Text),
+    sa.Column("run_no", sa.Integer, nullable=False),
+    sa.Column("at", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+_TROUBLE: Final = tuple(map(str, (State.REFUSED, State.FAILED, State.MISSING, State.DIFFERING)))
+_IS_TROUBLE = _TRANSACTIONS.c.state.in_([sa.literal_column(f"'{state}'") for state in _TROUBLE])
+sa.Index(
+    "transactions_in_trouble",
+    _TRANSACTIONS.c.run_no,
+    sqlite_where=_IS_TROUBLE,
+    postgresql_where=_IS_TROUBLE,
+)
+_FILES = sa.Table(
+    "files",
+    _METADATA,
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("modified_ns", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+)
+
+
+def _first_schema(connection: sa.Connection) -> None:
+    _METADATA.create_all(connection)
+
+
+MIGRATIONS: Final = (_first_schema,)
+"""Step n takes the schema from version n to n + 1; never change one that was released, add another."""
+
+
+class SqlLedger:
+    """The ledger in a database. Use it from one thread at a time.
+
+    Args:
+        where: Path of an SQLite file, made with mode 0600, or a `postgresql://` address.
+
+    Raises:
+        SettingsError: It cannot be opened or written, or was made by a newer version.
+    """
+
+    def __init__(self, where: Path | str, migrations: Sequence[Any] = MIGRATIONS) -> None:
+        self.where = _name_of(where)
+        self._migrations = migrations
+        with self._explained("opened"):
+            self._engine = _engine(where)
+            self._db = self._engine.connect()
+            self._migrate()
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        self._put_row = _upsert(insert(_TRANSACTIONS), "external_id")
+        self._put_part = _upsert(insert(_PARTS), "run_no", "part")
+        self._put_file = _upsert(insert(_FILES), "path")
+        self._add_run = insert(_RUNS).on_conflict_do_nothing(index_elements=["run_id"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._db.close()
+        self._engine.dispose()
+
+    # What the loader uses
+
+    def open_run(self, run: RunRef) -> Progress:
+        """See `Ledger`."""
+        with self._transaction("written"):
+            self._db.execute(
+                self._add_run, {"run_id": run.run_id, "prepared_at": run.prepared_at.timestamp()}
+            )
+            run_no = self._run_no(run.run_id)
+            found = self._parts(run_no, run.part)
+            progress = found[0] if found else Progress(run_no, run.part, run.size)
+            if not found:
+                self._put_progress(progress)
+            later = sa.select(_RUNS.c.no).where(_RUNS.c.prepared_at > run.prepared_at.timestamp())
+            return replace(progress, newer_runs=frozenset(self._db.execute(later).scalars()))
+
+    def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
+        """See `Ledger`."""
+        wanted = sa.select(_TRANSACTIONS).where(
+            _TRANSACTIONS.c.external_id.in_(sa.bindparam("ids", expanding=True))
+        )
+        found: dict[str, Row] = {}
+        with self._transaction("read"):
+            for start in range(0, len(external_ids), 1000):
+                some = list(external_ids[start : start + 1000])
+                found.update((row.external_id, _row(row)) for row in self._db.execute(wanted, {"ids": some}))
+        return found
+
+    def record(self, rows: Sequence[Row], progress: Progress | None = None) -> None:
+        """See `Ledger`."""
+        with self._transaction("written"):
+            if rows:
+                self._db.execute(self._put_row, [row._asdict() for row in rows])
+            if progress is not None:
+                self._put_progress(progress)
+
+    # What commands ask
+
+    def status(self, run_id: str) -> RunStatus:
+        """Counts of one run.
+
+        Raises:
+            RunError: Nothing of it was ever delivered, so the ledger does not know it.
+        """
+        with self._transaction("read"):
+            run_no = self._run_no(run_id)
+            parts = self._parts(run_no)
+            states = self._states_of(run_no)
+        settled, accepted = Counts(), 0
+        for part in parts:
+            settled, accepted = settled.added(part.settled), accepted + part.size
+        done = settled.delivered + settled.unchanged + settled.refused + settled.failed
+        shown = {str(s): states.get(s, 0) for s in _SHOWN}
+        return RunStatus(accepted=accepted, pending=accepted - done, **asdict(settled), **shown)
+
+    def runs(self) -> list[str]:
+        """Ids of the runs that were ever loaded, oldest first."""
+        with self._transaction("read"):
+            return list(self._db.execute(sa.select(_RUNS.c.run_id).order_by(_RUNS.c.no)).scalars())
+
+    def in_trouble(self, run_id: str) -> Iterator[Row]:
+        """The refused, failed, missing and differing transactions that this run sent last, by id."""
+        with self._transaction("read"):
+            run_no = self._run_no(run_id)
+            wanted = sa.select(_TRANSACTIONS).where(_TRANSACTIONS.c.run_no == run_no, _IS_TROUBLE)
+            rows = [_row(row) for row in self._db.execute(wanted.order_by(_TRANSACTIONS.c.external_id))]
+        yield from rows
+
+    def mark(self, states: Mapping[str, State]) -> int:
+        """Note what was seen of transactions in Omneo; returns how many rows that changed.
+
+        Only what Omneo has answered yes to can be confirmed, missing or differing: a row in another
+        state is left alone.
+        """
+        change = (
+            _TRANSACTIONS.update()
+            .where(
+                _TRANSACTIONS.c.external_id == sa.bindparam("id"),
+                _TRANSACTIONS.c.state.in_([str(s) for s in _MARKABLE]),
+            )
+            .values(state=sa.bindparam("new"), at=sa.bindparam("now"))
+        )
+        now = int(time.time())
+        changed = 0
+        with self._transaction("written"):
+            for external_id, state in states.items():
+                values = {"id": external_id, "new": str(state), "now": now}
+                changed += self._db.execute(change, values).rowcount
+        return changed
+
+    # Sharing a run among workers
+
+    def lease(self, run: RunRef, owner: str, until: float, now: float) -> bool:
+        """Take or renew a part for `owner`; False where another's lease still runs.
+
+        Args:
+            run: The run and its part.
+            owner: Name of the worker, unique among all.
+            until: When the lease ends, seconds since 1970.
+            now: Seconds since 1970.
+        """
+        progress = self.open_run(run)
+        free = sa.or_(_PARTS.c.owner == owner, _PARTS.c.leased_until < now)
+        take = (
+            _PARTS.update()
+            .where(_PARTS.c.run_no == progress.run_no, _PARTS.c.part == run.part, free)
+            .values(owner=owner, leased_until=until)
+        )
+        with self._transaction("written"):
+            return self._db.execute(take).rowcount == 1
+
+    # Source files
+
+    def known_files(self, paths: Sequence[str]) -> dict[str, SourceFile]:
+        """What was noted of these files; those unknown are left out."""
+        wanted = sa.select(_FILES).where(_FILES.c.path.in_(sa.bindparam("paths", expanding=True)))
+        found: dict[str, SourceFile] = {}
+        with self._transaction("read"):
+            for start in range(0, len(paths), 1000):
+                some = list(paths[start : start + 1000])
+                rows = self._db.execute(wanted, {"paths": some})
+                found.update((row.path, SourceFile(*row)) for row in rows)
+        return found
+
+    def note_files(self, files: Sequence[SourceFile]) -> None:
+        """Note files as read; what was noted of them before is replaced."""
+        if files:
+            with self._transaction("written"):
+                self._db.execute(self._put_file, [asdict(file) for file in files])
+
+    # Inside
+
+    def _run_no(self, run_id: str) -> int:
+        no: int | None = self._db.execute(sa.select(_RUNS.c.no).where(_RUNS.c.run_id == run_id)).scalar()
+        if no is None:
+            raise RunError(f"The ledger knows no run {run_id}: nothing of it was sent yet.")
+        return no
+
+    def _parts(self, run_no: int, part: int | None = None) -> list[Progress]:
+        wanted = sa.select(_PARTS).where(_PARTS.c.run_no == run_no).order_by(_PARTS.c.part)
+        if part is not None:
+            wanted = wanted.where(_PARTS.c.part == part)
+        return [_progress(row._mapping) for row in self._db.execute(wanted)]
+
+    def _states_of(self, run_no: int) -> dict[str, int]:
+        state = _TRANSACTIONS.c.state
+        wanted = sa.select(state, sa.func.count()).where(_TRANSACTIONS.c.run_no == run_no).group_by(state)
+        return {row[0]: row[1] for row in self._db.execute(wanted)}
+
+    def _put_progress(self, progress: Progress) -> None:
+        values = {"run_no": progress.run_no, "part": progress.part}
+        values |= {"size": progress.size, "watermark": progress.watermark}
+        values |= {f"below_{kind}": getattr(progress.below, kind) for kind in KINDS}
+        values |= {f"all_{kind}": getattr(progress.settled, kind) for kind in KINDS}
+        self._db.execute(self._put_part, values)
+
+    def _migrate(self) -> None:
+        newest = len(self._migrations)
+        with self._db.begin():
+            there = sa.inspect(self._db).has_table(_VERSION.name)
+            version = self._db.execute(sa.select(_VERSION.c.version)).scalar_one() if there else 0
+            if version > newest:
+                raise SettingsError(
+                    f"The ledger {self.where} has schema {version}; this version knows up to {newest}.",
+                    hint="Upgrade omneo-import, or use another --workdir.",
+                )
+            for step in self._migrations[version:]:
+                step(self._db)
+            if version < newest:
+                self._db.execute(_VERSION.delete())
+                self._db.execute(_VERSION.insert().values(version=newest))
+
+    @contextmanager
+    def _transaction(self, verb: str) -> Iterator[None]:
+        with self._explained(verb), self._db.begin():
+            yield
+
+    @contextmanager
+    def _explained(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.DBAPIError, OSError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise SettingsError(
+                f"The ledger {self.where} cannot be {verb}: {str(cause).strip()}.",
+                hint="Check the disk's free space and the rights, then repeat the command. Nothing is lost: "
+                "what could not be recorded counts as in doubt and is looked up or sent again.",
+            ) from None
+
+
+_SHOWN: Final = (State.CONFIRMED, State.MISSING, State.DIFFERING, State.VOIDED)
+_MARKABLE: Final = (State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING)
+
+
+def _upsert(insert: Any, *key: str) -> Any:
+    # Columns that are not written (a part's lease) stay as they are.
+    written = [c.name for c in insert.table.columns if c.name not in (*key, "owner", "leased_until")]
+    return insert.on_conflict_do_update(
+        index_elements=list(key), set_={name: insert.excluded[name] for name in written}
+    )
+
+
+def _row(found: Any) -> Row:
+    row = Row(*found)
+    return row._replace(state=State(row.state), hash=bytes(row.hash))
+
+
+def _progress(row: Mapping[Any, Any]) -> Progress:
+    below, settled = (Counts(*(row[f"{side}_{kind}"] for kind in KINDS)) for side in ("below", "all"))
+    return Progress(row["run_no"], row["part"], row["size"], row["watermark"], below, settled)
+
+
+def _name_of(where: Path | str) -> str:
+    if isinstance(where, Path):
+        return str(where)
+    return sa.make_url(where).render_as_string(hide_password=True)
+
+
+def _engine(where: Path | str) -> sa.Engine:
+    if isinstance(where, Path):
+        return _sqlite(where)
+    url = sa.make_url(where)
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise SettingsError(f"--ledger {_name_of(where)}: a postgresql:// address was expected.")
+    try:
+        return sa.create_engine(url.set(drivername="postgresql+psycopg"))
+    except ModuleNotFoundError:
+        raise SettingsError(
+            "A ledger on PostgreSQL needs the driver psycopg, which is not installed.",
+            hint="pip install 'omneo-import[postgres]'",
+        ) from None
+
+
+def _sqlite(path: Path) -> sa.Engine:
+    # Made here, so that nobody else can read it from the first moment; SQLite gives its mode to the
+    # journal files beside it.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 30.0})
+
+    @sa.event.listens_for(engine, "connect")
+    def set_up(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    return engine
+
+
+class MemoryLedger:
+    """A ledger that forgets: for tests and for trying things out."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.progress: dict[tuple[str, int], Progress] = {}
+        self.prepared: dict[int, datetime] = {}
+
+    def open_run(self, run: RunRef) -> Progress:
+        """See `Ledger`."""
+        known = {run_id for run_id, _ in self.progress}
+        key = (run.run_id, run.part)
+        if key not in self.progress:
+            no = next((p.run_no for (i, _), p in self.progress.items() if i == run.run_id), len(known) + 1)
+            self.prepared[no] = run.prepared_at
+            self.progress[key] = Progress(no, run.part, run.size)
+        later = frozenset(no for no, at in self.prepared.items() if at > run.prepared_at)
+        return replace(self.progress[key], newer_runs=later)
+
+    def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
+        """See `Ledger`."""
+        return {name: self.rows[name] for name in external_ids if name in self.rows}
+
+    def record(self, rows: Sequence[Row], progress: Progress | None = None) -> None:
+        """See `Ledger`."""
+        self.rows.update((row.external_id, row) for row in rows)
+        if progress is not None:
+            key = next(
+                (i, part)
+                for (i, part), p in self.progress.items()
+                if (p.run_no, part) == (progress.run_no, progress.part)
+            )
+            self.progress[key] = progress

@@ -1,0 +1,280 @@
+"""Delivery: staged transactions go out in order, each with its intent on disk first.
+
+The path of one transaction: claimed (its row says *sending*, committed), through the gate, over the
+wire, concluded (its outcome committed), and only then does it leave its place among those in flight. So
+a crash leaves at most `concurrency` requests that were taken without a record of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+
+from pipeline.errors import ImportToolError
+from pipeline.events import Emit, StageFinished, StageStarted, ignore
+from pipeline.loading.books import Books, Item
+from pipeline.loading.client import Client
+from pipeline.loading.clock import Clock, SystemClock
+from pipeline.loading.courier import Courier
+from pipeline.loading.exchange import Exchange
+from pipeline.loading.ledger import Counts, Progress, RunRef, SqlLedger
+from pipeline.loading.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.plans import Load, OnChange, Plan
+from pipeline.loading.recorder import Recorder
+from pipeline.loading.stop import Stop
+from pipeline.model import StagedTransaction
+from pipeline.settings import Connection
+
+Batches = Callable[[int], Iterable[list[StagedTransaction]]]
+"""Gives a run's transactions in delivery order, from a position on, in lists of any length."""
+
+_LANDING_TICK_S = 0.05
+_RETRYING_MAX = 1000  # transactions that wait for another try at the same time
+
+
+def deliver(
+    run: RunRef,
+    batches: Batches,
+    connection: Connection,
+    ledger: SqlLedger,
+    options: DeliveryOptions | None = None,
+    *,
+    plan: Plan | None = None,
+    emit: Emit = ignore,
+    stop: Stop | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    clock: Clock | None = None,
+) -> DeliveryResult:
+    """Send a staged run, or go on where the last call stopped.
+
+    Args:
+        run: The run, or a part of it.
+        batches: Gives its transactions.
+        connection: The tenant.
+        ledger: Where intents and outcomes go.
+        options: How to send.
+        plan: What to do with each transaction; `Load` with the options' `on_change` by default.
+        emit: Is told what happens.
+        stop: Asks the delivery to stop; give it to the signal handlers.
+        transport: Takes the place of the network in tests.
+        clock: Takes the place of the system's clocks in tests.
+
+    Returns:
+        What came of it. That the API or the ledger stopped it is told in `error`, so that the caller
+        can write its summary before raising it.
+
+    Raises:
+        SettingsError: The ledger cannot be read.
+    """
+    options = options or DeliveryOptions()
+    # An endpoint that only creates cannot bring a change: it would add a second copy.
+    on_change = options.on_change if options.endpoint.upserts else OnChange.HOLD
+    delivery = _Delivery(
+        run,
+        plan or Load(on_change),
+        ledger,
+        options,
+        emit,
+        stop or Stop(),
+        clock or SystemClock(),
+    )
+    return asyncio.run(delivery.run(batches, connection, transport))
+
+
+@dataclass
+class _Delivery:
+    run_ref: RunRef
+    plan: Plan
+    ledger: SqlLedger
+    options: DeliveryOptions
+    emit: Emit
+    stop: Stop
+    clock: Clock
+
+    async def run(
+        self, batches: Batches, connection: Connection, transport: httpx.AsyncBaseTransport | None
+    ) -> DeliveryResult:
+        started = self.clock.monotonic()
+        self.emit(StageStarted("load", "transactions", self.run_ref.size))
+        progress = self._opened()
+        recorder = Recorder(self.ledger, lambda: books.tally.progress() if self.plan.counts else None)
+        books = Books(recorder, progress, self.plan, self.clock, self.emit)
+        start = progress.watermark if self.plan.resumes else 0
+        async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
+            exchange = Exchange(client, connection.base_url, self.options.limits(), self.clock, self.emit)
+            fleet = Fleet(books, Courier(exchange, books, self.options, self.clock, self.emit), exchange)
+            error = await fleet.run(_positioned(batches, start), self.options, self.stop)
+        error = await _close(books, recorder) or error
+        seconds = self.clock.monotonic() - started
+        self.emit(StageFinished("load", books.handled, seconds))
+        return DeliveryResult(
+            self.ledger.status(self.run_ref.run_id),
+            exchange.requests,
+            books.changes,
+            books.handled,
+            seconds,
+            stopped=self.stop.requested,
+            error=error,
+        )
+
+    def _opened(self) -> Progress:
+        progress = self.ledger.open_run(self.run_ref)
+        held = isinstance(self.plan, Load) and self.plan.on_change is not OnChange.HOLD
+        if held and progress.settled.held:
+            # What was held back is somewhere below the watermark: go through the run again from its
+            # start. What this run delivered is known by its rows, so nothing is sent twice.
+            return replace(progress, watermark=0, below=Counts(), settled=Counts())
+        return progress
+
+
+async def _close(books: Books, recorder: Recorder) -> ImportToolError | None:
+    try:
+        await books.give_back()
+    except ImportToolError as error:
+        return error
+    finally:
+        recorder.close()
+    return None
+
+
+def _positioned(batches: Batches, start: int) -> Iterable[tuple[int, list[StagedTransaction]]]:
+    position = start
+    for batch in batches(start):
+        yield position, batch
+        position += len(batch)
+
+
+class Fleet:
+    """Runs couriers side by side, in order of departure, until all is done or somebody says stop.
+
+    Args:
+        books: Claims.
+        courier: Delivers what was claimed.
+        exchange: Knows the pace and who has a request in flight.
+    """
+
+    def __init__(self, books: Books, courier: Courier, exchange: Exchange) -> None:
+        self._books = books
+        self._courier = courier
+        self._exchange = exchange
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._claiming: set[asyncio.Task[list[Item]] | None] = set()
+        self._halt = asyncio.Event()
+        self._error: ImportToolError | None = None
+        self._bug: BaseException | None = None
+
+    async def run(
+        self,
+        batches: Iterable[tuple[int, list[StagedTransaction]]],
+        options: DeliveryOptions,
+        stop: Stop,
+    ) -> ImportToolError | None:
+        """Deliver everything; returns what stopped it, if it was not the user."""
+        unwatch = stop.watch(asyncio.get_running_loop(), self._halt.set)
+        work = asyncio.create_task(self._work(batches, options))
+        work.add_done_callback(self._home)
+        halted = asyncio.create_task(self._halt.wait())
+        await asyncio.wait({work, halted}, return_when=asyncio.FIRST_COMPLETED)
+        await _cancel({work, halted, *self._claiming})
+        await self._land(options.grace_s, stop)
+        unwatch()
+        if self._bug is not None:
+            raise self._bug
+        return self._error
+
+    async def _work(
+        self, batches: Iterable[tuple[int, list[StagedTransaction]]], options: DeliveryOptions
+    ) -> None:
+        async for items in self._claimed(batches, options):
+            await self._spawn(items)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _claimed(
+        self, batches: Iterable[tuple[int, list[StagedTransaction]]], options: DeliveryOptions
+    ) -> AsyncIterator[list[Item]]:
+        """Items to send, grouped as they will travel; the next ones are claimed while these leave."""
+        size = options.batch_size if options.endpoint.batched else 1
+        ahead: asyncio.Task[list[Item]] | None = None
+        async for position, batch in self._pieces(batches, size):
+            claiming = asyncio.create_task(self._books.claim(position, batch))
+            self._claiming.add(claiming)
+            for group in _grouped(await ahead if ahead else [], size):
+                yield group
+            self._claiming.discard(ahead)
+            ahead = claiming
+        for group in _grouped(await ahead if ahead else [], size):
+            yield group
+
+    async def _pieces(
+        self, batches: Iterable[tuple[int, list[StagedTransaction]]], size: int
+    ) -> AsyncIterator[tuple[int, list[StagedTransaction]]]:
+        """Batches in pieces: what is claimed far ahead of the pace would be in doubt after a crash."""
+        reading = iter(batches)
+        while (found := await asyncio.to_thread(next, reading, None)) is not None:
+            position, batch = found
+            at = 0
+            while at < len(batch):
+                piece = max(4 * self._exchange.gate.concurrency.limit, 16, 4 * size)
+                yield position + at, batch[at : at + piece]
+                at += piece
+
+    async def _spawn(self, items: Sequence[Item]) -> None:
+        while self._full():
+            self._exchange.stirred.clear()
+            await self._exchange.stirred.wait()
+        task = asyncio.create_task(self._courier.deliver(items))
+        self._tasks.add(task)
+        task.add_done_callback(self._home)
+
+    def _full(self) -> bool:
+        waiting = self._exchange.backing_off
+        leaving = len(self._tasks) - waiting
+        return leaving >= 2 * self._exchange.gate.concurrency.limit or waiting >= _RETRYING_MAX
+
+    def _home(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._exchange.stirred.set()
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ImportToolError):
+            self._error = self._error or error
+        elif error is not None:
+            self._bug = self._bug or error
+        if error is not None:
+            self._halt.set()
+
+    async def _land(self, grace_s: float, stop: Stop) -> None:
+        """Let requests in flight come home with their outcome; nothing new leaves."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_s
+        while self._tasks and not stop.immediate and loop.time() < deadline:
+            for task in self._tasks - self._exchange.in_flight:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=_LANDING_TICK_S, return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(self._tasks)
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
+    some = [task for task in tasks if task is not None]
+    for task in some:
+        task.cancel()
+    await asyncio.gather(*some, return_exceptions=True)
+
+
+def _grouped(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
+    """Items as they travel together; one in doubt goes alone, since it is looked up first."""
+    group: list[Item] = []
+    for item in items:
+        if item.exposed:
+            yield [item]
+            continue
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

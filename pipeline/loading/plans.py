@@ -1,0 +1,237 @@
+"""What to do with each transaction of a run, given what the ledger knows of it: one small class a command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from pipeline.loading.ledger import ACCEPTED_BY_OMNEO, Progress, Row, State, content_hash
+from pipeline.model import StagedTransaction
+
+
+class OnChange(StrEnum):
+    """What to do with a transaction whose contents differ from what was delivered before."""
+
+    SEND = "send"
+    HOLD = "hold"
+    SKIP = "skip"
+
+
+class InDoubtRule(StrEnum):
+    """What to do with a transaction of which a crash left unknown whether it was taken."""
+
+    LOOKUP = "lookup"
+    RESEND = "resend"
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this body.
+
+    Attributes:
+        body: The exact bytes.
+        hash: Of the content that the ledger remembers for it.
+        was: The count that the transaction leaves, where it was settled before.
+        in_doubt: Whether it may have been taken already.
+        changed: Whether Omneo has other contents of it, as far as the ledger knows.
+    """
+
+    body: bytes
+    hash: bytes
+    was: str | None = None
+    in_doubt: bool = False
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Nothing to send: count it as `kind`. `changed` is the action to be told, if there was a change."""
+
+    kind: str
+    changed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """None of this command's business."""
+
+
+Step = Send | Settled | Ignore
+
+
+class Case(NamedTuple):
+    """A transaction to decide on.
+
+    Attributes:
+        position: In the run's delivery order, from 0.
+        transaction: As staged.
+        row: What the ledger has of it; None where it has nothing.
+        progress: How far the run is.
+    """
+
+    position: int
+    transaction: StagedTransaction
+    row: Row | None
+    progress: Progress
+
+
+class Plan(Protocol):
+    """What a command does with a run's transactions.
+
+    Attributes:
+        taken: The state of a transaction that Omneo took.
+        counts: Whether outcomes change the run's counts.
+        resumes: Whether the command goes through the run in order, from its watermark.
+    """
+
+    @property
+    def taken(self) -> State: ...  # noqa: D102
+    @property
+    def counts(self) -> bool: ...  # noqa: D102
+    @property
+    def resumes(self) -> bool: ...  # noqa: D102
+
+    def step(self, case: Case) -> Step:
+        """What to do with one transaction of the run."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Send what is new or changed.
+
+    Attributes:
+        on_change: What to do with changed ones.
+    """
+
+    on_change: OnChange = OnChange.SEND
+    taken: State = State.DELIVERED
+    counts: bool = True
+    resumes: bool = True
+
+    def step(self, case: Case) -> Step:
+        """See `Plan`."""
+        _, transaction, row, progress = case
+        content = content_hash(transaction.body)
+        if row is None or row.state is State.PENDING:
+            return Send(transaction.body, content)
+        if row.run_no == progress.run_no:
+            return self._again(transaction, row, content)
+        if row.run_no in progress.newer_runs:
+            return Settled("unchanged", None if row.hash == content else "superseded")
+        return self._other_run(transaction, row, content)
+
+    def _again(self, transaction: StagedTransaction, row: Row, content: bytes) -> Step:
+        """This run sent it before it was stopped."""
+        if row.state is State.SENDING:
+            return Send(transaction.body, content, in_doubt=True)
+        kinds = {State.REFUSED: "refused", State.FAILED: "failed"}
+        return Settled(kinds.get(row.state, "delivered"))
+
+    def _other_run(self, transaction: StagedTransaction, row: Row, content: bytes) -> Step:
+        same = row.hash == content
+        if row.state is State.SENDING:
+            return Send(transaction.body, content, in_doubt=True)
+        if row.state is State.REFUSED and same:
+            return Settled("refused")
+        if same and row.state in (State.DELIVERED, State.CONFIRMED, State.DIFFERING):
+            return Settled("unchanged")
+        if same or row.state not in ACCEPTED_BY_OMNEO:
+            return Send(transaction.body, content)
+        return self._changed(transaction, row, content)
+
+    def _changed(self, transaction: StagedTransaction, row: Row, content: bytes) -> Step:
+        if self.on_change is OnChange.HOLD:
+            return Settled("held", "held")
+        if self.on_change is OnChange.SKIP:
+            return Settled("unchanged", "skipped")
+        # An update that says nothing of `is_void` would leave a voided transaction void.
+        body = transaction.body
+        if row.state is State.VOIDED and not is_void(body):
+            body = with_void(body, void=False)
+        return Send(body, content, changed=True)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Send again what this run could not deliver."""
+
+    taken: State = State.DELIVERED
+    counts: bool = True
+    resumes: bool = False
+
+    def step(self, case: Case) -> Step:
+        """See `Plan`."""
+        position, transaction, row, progress = case
+        if row is None or row.run_no != progress.run_no:
+            return Ignore()
+        content = content_hash(transaction.body)
+        if row.state in (State.REFUSED, State.FAILED):
+            doubt = row.state is State.FAILED
+            return Send(transaction.body, content, was=str(row.state), in_doubt=doubt)
+        if row.state is State.SENDING and row.hash == content and position < progress.watermark:
+            # An earlier retry was cut off; the row still has the answer from before it.
+            was = State.REFUSED if row.status is not None and row.status < 500 else State.FAILED
+            return Send(transaction.body, content, was=str(was), in_doubt=True)
+        return Ignore()
+
+
+@dataclass(frozen=True)
+class Resend:
+    """Send again what Omneo took and does not have."""
+
+    taken: State = State.DELIVERED
+    counts: bool = False
+    resumes: bool = False
+
+    def step(self, case: Case) -> Step:
+        """See `Plan`."""
+        _, transaction, row, _ = case
+        content = content_hash(transaction.body)
+        if row is None or row.state is not State.MISSING or row.hash != content:
+            return Ignore()
+        return Send(transaction.body, content)
+
+
+@dataclass(frozen=True)
+class Void:
+    """Send every delivered transaction of the run again, as void.
+
+    What a later run has updated belongs to that run and is left alone.
+    """
+
+    taken: State = State.VOIDED
+    counts: bool = False
+    resumes: bool = False
+
+    def step(self, case: Case) -> Step:
+        """See `Plan`."""
+        _, transaction, row, progress = case
+        if row is None or row.run_no != progress.run_no:
+            return Ignore()
+        body = with_void(transaction.body, void=True)
+        content = content_hash(body)
+        begun = row.state is State.SENDING and row.hash == content
+        if begun or row.state in ACCEPTED_BY_OMNEO - {State.VOIDED}:
+            return Send(body, content)
+        return Ignore()
+
+
+def is_void(body: bytes) -> bool:
+    """Whether the transaction in this body is void."""
+    return b'"is_void"' in body and json.loads(body).get("is_void") is True
+
+
+def with_void(body: bytes, *, void: bool) -> bytes:
+    """The same transaction, void or not; every other byte stays as it was.
+
+    A key that stands twice in JSON takes its last value; where it was there already it is replaced.
+    """
+    parsed: Mapping[str, Any] = json.loads(body) if b'"is_void"' in body else {}
+    if "is_void" in parsed:
+        return json.dumps({**parsed, "is_void": void}, ensure_ascii=False).encode()
+    flag = b'"is_void":true' if void else b'"is_void":false'
+    inside = body.rstrip()[:-1].rstrip()
+    return inside + (b"" if inside.endswith(b"{") else b",") + flag + b"}"

@@ -1,0 +1,53 @@
+"""Asking a load to stop, from a signal handler or another thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+
+class Stop:
+    """Once asked, no new request starts and what is in flight is finished; asked `now`, nothing is.
+
+    Safe to call from signal handlers and other threads, before, while and after a load runs.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._watchers: list[Callable[[], None]] = []
+        self.requested = False
+        self.immediate = False
+
+    def request(self) -> None:
+        """Finish what is in flight; asked a second time, end at once."""
+        self.immediate = self.immediate or self.requested
+        self.requested = True
+        self._tell()
+
+    def now(self) -> None:
+        """End at once: what is in flight stays in doubt."""
+        self.requested = self.immediate = True
+        self._tell()
+
+    def watch(self, loop: asyncio.AbstractEventLoop, notice: Callable[[], None]) -> Callable[[], None]:
+        """Have `notice` called in `loop` at each request; returns a function that ends the watching."""
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(notice)
+
+        with self._lock:
+            self._watchers.append(tell)
+        if self.requested:
+            tell()
+
+        def unwatch() -> None:
+            with self._lock:
+                self._watchers.remove(tell)
+
+        return unwatch
+
+    def _tell(self) -> None:
+        with self._lock:
+            for tell in self._watchers:
+                tell()
