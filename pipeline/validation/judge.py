@@ -1,0 +1,236 @@
+"""Every transaction gets exactly one outcome, and every violation is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+import polars as pl
+
+from pipeline.errors import CannotStart
+from pipeline.model import CODES, ITEM_FIELDS, LINE, SOURCE, TX, Outcome
+from pipeline.validation.policy import OwnRule, Policy, Severity
+from pipeline.validation.schemas import PROBLEMS, header_problems, item_problems, no_problems, underpaid
+from pipeline.validation.wording import amount, quoted
+
+ACCEPTED: Final = "accepted"
+REASONS: Final[dict[str, pl.DataType]] = {**PROBLEMS, "outcome": pl.String()}
+"""One row a reason: a problem, and whether it dropped, rejected or only warns."""
+
+DROPS: Final = tuple(name for name, code in CODES.items() if code.outcome is Outcome.DROPPED)
+_ABOUT_ROWS: Final = ("duplicate_row", "encoding_replaced")
+"""Warnings that speak of rows, whatever becomes of the transaction."""
+_OUTCOMES: Final[dict[Severity, str]] = {
+    "drop": Outcome.DROPPED.value,
+    "reject": Outcome.REJECTED.value,
+    "warn": Outcome.WARNING.value,
+}
+_LEFT_OUT: Final = {
+    "profile_invalid": ("profile_id", "profile_id_handle"),
+    "currency_invalid": ("currency",),
+    "timezone_unknown": ("timezone",),
+}
+"""Optional fields that a malformed value is taken out of where its code only warns."""
+
+
+class MappedFrames(Protocol):
+    """What the mapping gives for one bucket; see `judge`."""
+
+    @property
+    def headers(self) -> pl.DataFrame:
+        """One row a transaction: TX, SOURCE, LINE and its fields, each beside the text it was read from."""
+
+    @property
+    def items(self) -> pl.DataFrame:
+        """One row an item: TX, SOURCE, LINE and its fields."""
+
+    @property
+    def problems(self) -> pl.DataFrame:
+        """One row a problem that was found on the way, as `PROBLEMS`."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one bucket's transactions.
+
+    Attributes:
+        outcomes: TX and `outcome` (accepted, dropped, rejected): one row a transaction, in TX order.
+        reasons: As `REASONS`, in no particular order. A transaction that its status drops has that one
+            reason, and warnings about its rows; any other has every violation.
+        headers: The headers that were judged, without the optional values that a warning left out.
+    """
+
+    outcomes: pl.DataFrame
+    reasons: pl.DataFrame
+    headers: pl.DataFrame
+
+    def transactions(self, outcome: str) -> pl.DataFrame:
+        """The headers with one outcome, in TX order."""
+        chosen = self.outcomes.filter(pl.col("outcome") == outcome)
+        return self.headers.join(chosen.select(TX), on=TX, how="semi", maintain_order="left")
+
+
+def judge(mapped: MappedFrames, policy: Policy, now: datetime) -> Verdict:
+    """Decide for every transaction of a bucket.
+
+    A status that drops wins, and nothing else is judged then. Otherwise any rejection rejects. Otherwise a
+    sale that is paid less than its total is dropped as `partially_paid`. Everything else is accepted.
+
+    Args:
+        mapped: The bucket's frames.
+        policy: What each code does.
+        now: When the run started; a naive value is UTC.
+
+    Raises:
+        CannotStart: A rule of the mapping's own cannot be computed.
+    """
+    headers = mapped.headers
+    problems = [_status_problems(headers), mapped.problems, _violations(mapped, policy, now)]
+    found = pl.concat([_classified(each, policy) for each in problems])
+    unpaid = _unpaid(headers, found, policy)
+    reasons = _undropped_only(pl.concat([found, unpaid]))
+    outcomes = _outcomes(headers, reasons)
+    _check_conservation(headers, outcomes, reasons)
+    return Verdict(outcomes, reasons, _left_out(headers, reasons))
+
+
+def _violations(mapped: MappedFrames, policy: Policy, now: datetime) -> pl.DataFrame:
+    with_items = any(name in ITEM_FIELDS for name in mapped.items.columns)
+    found = [
+        header_problems(mapped.headers, policy, now, with_items=with_items),
+        item_problems(mapped.items, policy) if with_items else no_problems(),
+        *(_own_problems(mapped.headers, rule) for rule in policy.rules),
+    ]
+    problems = pl.concat(found)
+    # An item whose sale is not there has no header to judge; a sale found to be without items is told once.
+    orphans = _having(mapped.problems, "orphan_item")
+    told = _having(mapped.problems, "items_missing")
+    return problems.join(orphans, on=TX, how="anti").filter(
+        (pl.col("code") != "items_missing") | ~pl.col(TX).is_in(told[TX].implode())
+    )
+
+
+def _having(problems: pl.DataFrame, code: str) -> pl.DataFrame:
+    return problems.filter((pl.col("code") == code) & pl.col(TX).is_not_null()).select(TX).unique()
+
+
+def _status_problems(headers: pl.DataFrame) -> pl.DataFrame:
+    if "status|outcome" not in headers.columns:
+        return no_problems()
+    raw = pl.col("status|raw") if "status|raw" in headers.columns else pl.lit(None, pl.String)
+    titles = {name: CODES[name].title.lower() for name in DROPS}
+    code = pl.col("status|outcome")
+    message = (
+        pl.when(raw.is_null())
+        .then(code.replace(titles))
+        .otherwise(pl.format("status {}: {}", quoted(raw), code.replace(titles)))
+    )
+    return _as_problems(headers.filter(code.is_in(DROPS)), code, "status", raw, message)
+
+
+def _own_problems(headers: pl.DataFrame, rule: OwnRule) -> pl.DataFrame:
+    none = pl.lit(None, pl.String)
+    return _as_problems(
+        headers.filter(_holds(headers, rule)), pl.lit(rule.code), None, none, pl.lit(rule.message)
+    )
+
+
+def _holds(headers: pl.DataFrame, rule: OwnRule) -> pl.Series:
+    """Where the rule's condition holds; a condition that is null does not."""
+    try:
+        holds = headers.select(TX, pl.sql_expr(rule.when).alias("holds"))["holds"]
+    except pl.exceptions.PolarsError as error:
+        known = ", ".join(name for name in headers.columns if "|" not in name and not name.startswith("__"))
+        raise CannotStart(
+            f"rules: {rule.code}: the condition cannot be computed: {error}",
+            hint=f"Fields that it may use: {known}. A date is written DATE '2024-12-31'.",
+        ) from None
+    if holds.dtype != pl.Boolean:
+        raise CannotStart(f"rules: {rule.code}: a condition was expected, but it gives {holds.dtype}.")
+    return holds.fill_null(value=False)
+
+
+def _as_problems(
+    rows: pl.DataFrame, code: pl.Expr, field: str | None, value: pl.Expr, message: pl.Expr
+) -> pl.DataFrame:
+    return rows.select(
+        pl.col(TX),
+        code.cast(pl.String).alias("code"),
+        pl.lit(field, pl.String).alias("field"),
+        value.alias("value"),
+        message.alias("message"),
+        pl.col(SOURCE, LINE),
+        pl.lit(None, pl.String).alias("raw"),
+        pl.lit(None, pl.String).alias("severity"),
+    )
+
+
+def _classified(problems: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Problems as `REASONS`; those whose code is off are gone."""
+    severity = pl.col("severity") if "severity" in problems.columns else pl.lit(None, pl.String)
+    by_code = {code: policy.severity(code) for code in problems["code"].unique()}
+    outcome = pl.coalesce(severity, pl.col("code").replace_strict(by_code, return_dtype=pl.String))
+    named = outcome.replace_strict(_OUTCOMES, default=None, return_dtype=pl.String).alias("outcome")
+    return problems.with_columns(named).filter(pl.col("outcome").is_not_null()).select(REASONS.keys())
+
+
+def _transactions(reasons: pl.DataFrame, outcome: Outcome) -> pl.DataFrame:
+    chosen = (pl.col("outcome") == outcome.value) & pl.col(TX).is_not_null()
+    return reasons.filter(chosen).select(TX).unique()
+
+
+def _unpaid(headers: pl.DataFrame, found: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Sales that are paid less than their total, among those that nothing drops or rejects."""
+    settled = found.filter(pl.col("outcome") != Outcome.WARNING.value).select(TX)
+    rows = headers.filter(underpaid(headers.columns, policy)).join(settled, on=TX, how="anti")
+    if rows.is_empty():
+        return pl.DataFrame(schema=REASONS)
+    paid, total = amount(pl.col("paid")), amount(pl.col("total"))
+    message = pl.format("{} of {} is paid", paid, total)
+    return _classified(_as_problems(rows, pl.lit("partially_paid"), "paid", paid, message), policy)
+
+
+def _undropped_only(reasons: pl.DataFrame) -> pl.DataFrame:
+    """Leave a dropped transaction its reason to be dropped, and what is told of its rows as such."""
+    dropped = _transactions(reasons, Outcome.DROPPED)
+    is_dropped = pl.col(TX).is_in(dropped[TX].implode()).fill_null(value=False)
+    stays = (pl.col("outcome") == Outcome.DROPPED.value) | (
+        (pl.col("outcome") == Outcome.WARNING.value) & pl.col("code").is_in(_ABOUT_ROWS)
+    )
+    return reasons.filter(~is_dropped | stays)
+
+
+def _outcomes(headers: pl.DataFrame, reasons: pl.DataFrame) -> pl.DataFrame:
+    dropped, rejected = (
+        pl.col(TX).is_in(_transactions(reasons, outcome)[TX].implode())
+        for outcome in (Outcome.DROPPED, Outcome.REJECTED)
+    )
+    outcome = (
+        pl.when(rejected)
+        .then(pl.lit(Outcome.REJECTED.value))
+        .when(dropped)
+        .then(pl.lit(Outcome.DROPPED.value))
+        .otherwise(pl.lit(ACCEPTED))
+    )
+    return headers.select(TX, outcome.alias("outcome")).sort(TX)
+
+
+def _check_conservation(headers: pl.DataFrame, outcomes: pl.DataFrame, reasons: pl.DataFrame) -> None:
+    """Every transaction has exactly one outcome, and every reason speaks of a transaction that was read."""
+    if outcomes[TX].n_unique() != headers.height:
+        raise AssertionError("a transaction has no outcome, or more than one")
+    strangers = reasons.filter(pl.col(TX).is_not_null()).join(headers, on=TX, how="anti")
+    if not strangers.is_empty():
+        raise AssertionError(f"{strangers.height} reasons belong to no transaction of the bucket")
+
+
+def _left_out(headers: pl.DataFrame, reasons: pl.DataFrame) -> pl.DataFrame:
+    """Take malformed optional values out where the mapping only warns about them."""
+    for code, fields in _LEFT_OUT.items():
+        told = reasons.filter((pl.col("code") == code) & (pl.col("outcome") == Outcome.WARNING.value))
+        present = [name for name in fields if name in headers.columns]
+        if not told.is_empty() and present:
+            kept = ~pl.col(TX).is_in(told[TX].implode())
+            headers = headers.with_columns(pl.when(kept).then(pl.col(name)).alias(name) for name in present)
+    return headers

@@ -1,0 +1,99 @@
+"""How strictly a run judges: what each code does, how far amounts may be apart, and rules of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final, Literal, TypeAlias
+
+from pipeline.errors import CannotStart
+from pipeline.model import CODES, Outcome
+
+Severity: TypeAlias = Literal["drop", "reject", "warn", "off"]
+
+DEFAULT_TOLERANCES: Final[dict[str, Decimal]] = {
+    "total_mismatch": Decimal("0.01"),  # one rounding of a line's total, in most currencies
+    "payments_mismatch": Decimal("0.05"),  # cash is rounded to coins of 5 cents in many countries
+}
+"""How far two amounts may be apart before the code is given; 0 for a code that is not here."""
+
+FIRM: Final = frozenset(
+    {
+        "malformed_row",
+        "key_missing",
+        "external_id_missing",
+        "external_id_conflict",
+        "total_missing",
+        "total_invalid",
+        "transacted_at_missing",
+        "transacted_at_invalid",
+        "transacted_at_nonexistent",
+    }
+)
+"""Codes that always reject: what they speak of cannot be sent, or not twice without harm."""
+
+_USUAL: Final[dict[Outcome, Severity]] = {
+    Outcome.DROPPED: "drop",
+    Outcome.REJECTED: "reject",
+    Outcome.WARNING: "warn",
+}
+
+
+@dataclass(frozen=True)
+class OwnRule:
+    """A check of the mapping's own.
+
+    Attributes:
+        code: Its name, not one of the built-in codes.
+        when: A condition in SQL over the transaction's mapped fields; where it holds, the code is given.
+        message: For people.
+        severity: `reject` or `warn`.
+    """
+
+    code: str
+    when: str
+    message: str
+    severity: Severity = "reject"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What each code does. A code that is not named does what `pipeline.model.CODES` says.
+
+    A dropped code that is set to `reject`, `warn` or `off` no longer drops: the transaction is then judged
+    like any other. An optional value that is invalid and only warned about is left out of the payload.
+
+    Attributes:
+        severities: By code.
+        tolerances: By code, in the transaction's currency.
+        rules: Checks of the mapping's own.
+
+    Raises:
+        CannotStart: A code of `FIRM` is to be anything but a rejection.
+    """
+
+    severities: Mapping[str, Severity] = field(default_factory=dict)
+    tolerances: Mapping[str, Decimal] = field(default_factory=dict)
+    rules: tuple[OwnRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        for code in sorted(FIRM & self.severities.keys()):
+            if self.severities[code] != "reject":
+                raise CannotStart(
+                    f"checks: {code} cannot be '{self.severities[code]}': "
+                    "such a transaction cannot be sent to Omneo.",
+                    hint="Leave the code out of `checks`; or give the field a fall-back with `first_of`.",
+                )
+
+    def severity(self, code: str) -> Severity:
+        """What `code` does; a code that is neither built in nor a rule's rejects."""
+        if code in self.severities:
+            return self.severities[code]
+        if code in CODES:
+            return _USUAL[CODES[code].outcome]
+        return next((rule.severity for rule in self.rules if rule.code == code), "reject")
+
+    def tolerance(self, code: str) -> Decimal:
+        """How far apart the two amounts that `code` compares may be; that much is still fine."""
+        return self.tolerances.get(code, DEFAULT_TOLERANCES.get(code, Decimal(0)))

@@ -1,0 +1,380 @@
+"""What a mapped transaction and its items must look like, as pandera schemas built from Omneo's fields.
+
+Each check speaks of one column and gives one code. pandera runs them all on a bucket and reports, for each
+check that fails, which rows failed; those rows become problems with the cell's text, a sentence for people
+and the file and line. Nothing here runs per row in Python: a million headers with 2.7 million items
+cost about a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from itertools import groupby
+from typing import Final
+from zoneinfo import available_timezones
+
+import pandera.polars as pa
+import polars as pl
+from pandera.api.polars.types import PolarsData
+from pandera.config import ValidationDepth, config_context
+from pandera.constants import CHECK_OUTPUT_KEY
+from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
+
+from pipeline.model import (
+    ITEM_FIELDS,
+    LINE,
+    MONEY_PRECISION,
+    MONEY_SCALE,
+    SOURCE,
+    TRANSACTION_FIELDS,
+    TX,
+    Field,
+    Kind,
+)
+from pipeline.validation.policy import Policy, Severity
+from pipeline.validation.wording import amount, quoted
+
+PROBLEMS: Final[dict[str, pl.DataType]] = {
+    TX: pl.UInt32(),
+    "code": pl.String(),
+    "field": pl.String(),
+    "value": pl.String(),
+    "message": pl.String(),
+    SOURCE: pl.UInt32(),
+    LINE: pl.Int64(),
+    "raw": pl.String(),
+}
+"""One row a problem. TX is null where it belongs to no transaction; LINE is the row that it speaks of."""
+
+_TYPES: Final[dict[Kind, pl.DataType]] = {
+    Kind.DECIMAL: pl.Decimal(MONEY_PRECISION, MONEY_SCALE),
+    Kind.INTEGER: pl.Int64(),
+    Kind.BOOLEAN: pl.Boolean(),
+    Kind.DATETIME: pl.Datetime("us"),
+}
+_KIND_WORDS: Final[dict[Kind, str]] = {
+    Kind.DECIMAL: "an amount",
+    Kind.INTEGER: "a whole number",
+    Kind.BOOLEAN: "a yes or a no",
+    Kind.DATETIME: "a date in the form that the mapping gives",
+}
+_EMAIL: Final = r"^[^\s@<>()\[\]\\,;:\"]+@([^\s@<>()\[\]\\,;:\".]+\.)+[^\s@<>()\[\]\\,;:\".]{2,}$"
+"""One `@`, no blanks or list marks, a domain with a dot: what mail systems take, less quoted names."""
+_EMAIL_LENGTH: Final = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
+_UUID: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+_CURRENCY: Final = r"^[A-Z]{3}$"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One check of one column.
+
+    Attributes:
+        column: The column that the check is hung on.
+        code: What a row that fails is told under.
+        field: Omneo's field, or the part of the transaction that the code speaks of.
+        passes: True where the row is fine; null counts as fine.
+        value: The cell's text, for a row that fails.
+        message: A sentence for people, for a row that fails.
+        severity: What it does whatever the policy says; None asks the policy.
+    """
+
+    column: str
+    code: str
+    field: str
+    passes: pl.Expr
+    value: pl.Expr
+    message: pl.Expr
+    severity: Severity | None = None
+
+
+def header_problems(
+    headers: pl.DataFrame, policy: Policy, now: datetime, *, with_items: bool
+) -> pl.DataFrame:
+    """Check mapped headers.
+
+    Args:
+        headers: One row a transaction, as mapped; fields that the mapping does not give have no column.
+        policy: Codes that are `off` are not looked for.
+        now: When the run started; a naive value is UTC.
+        with_items: Whether the mapping gives items, so that a sale without any is a defect.
+
+    Returns:
+        One row a violation, as `PROBLEMS`, and `severity` (null: as the policy says).
+    """
+    moment = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
+    columns = headers.columns
+    rules = [
+        *_field_rules(TRANSACTION_FIELDS, columns),
+        *_time_rules(columns, moment),
+        *_zone_rules(columns),
+        *_person_rules(columns),
+        *_currency_rules(columns),
+        *_status_rules(columns),
+        *_sum_rules(columns, policy),
+        *(_items_missing_rules(columns) if with_items else ()),
+    ]
+    return _violations(headers, rules, TRANSACTION_FIELDS, policy)
+
+
+def item_problems(items: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Check mapped items; as `header_problems`, with the item's own line."""
+    return _violations(items, list(_field_rules(ITEM_FIELDS, items.columns)), ITEM_FIELDS, policy)
+
+
+def no_problems() -> pl.DataFrame:
+    """The empty frame of `header_problems`."""
+    return pl.DataFrame(schema={**PROBLEMS, "severity": pl.String()})
+
+
+# ── pandera ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _violations(
+    frame: pl.DataFrame, rules: Sequence[Rule], fields: Mapping[str, Field], policy: Policy
+) -> pl.DataFrame:
+    wanted = [rule for rule in rules if rule.severity or policy.severity(rule.code) != "off"]
+    # A user's PANDERA_* variables must not switch the checks off.
+    with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
+        try:
+            _schema(wanted, fields).validate(frame, lazy=True)
+        except SchemaErrors as errors:
+            found = [_problems(frame, wanted, error) for error in errors.schema_errors]
+            return pl.concat(pl.collect_all(found))
+    return no_problems()
+
+
+def _schema(rules: Sequence[Rule], fields: Mapping[str, Field]) -> pa.DataFrameSchema:
+    numbered = sorted(enumerate(rules), key=lambda pair: pair[1].column)
+    columns = {
+        name: pa.Column(
+            _TYPES.get(fields[name].kind, pl.String()) if name in fields else None,
+            checks=[_check(number, rule) for number, rule in group],
+            nullable=True,
+            name=name,
+        )
+        for name, group in groupby(numbered, key=lambda pair: pair[1].column)
+    }
+    return pa.DataFrameSchema(columns)
+
+
+def _check(number: int, rule: Rule) -> pa.Check:
+    def passes(data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(rule.passes.alias(rule.column))
+
+    # One failure case is enough for pandera's own message: the rows are taken from the check's output.
+    return pa.Check(passes, name=str(number), n_failure_cases=1)
+
+
+def _problems(frame: pl.DataFrame, rules: Sequence[Rule], error: SchemaError) -> pl.LazyFrame:
+    """The rows that failed one check; anything but a failed check means that the mapping broke its word."""
+    if error.reason_code is not SchemaErrorReason.DATAFRAME_CHECK:
+        raise AssertionError(f"the mapping's frames are not as agreed: {error}") from error
+    rule = rules[int(error.check.name)]
+    return (
+        frame.lazy()
+        .filter(~error.check_output[CHECK_OUTPUT_KEY])
+        .select(
+            pl.col(TX),
+            pl.lit(rule.code).alias("code"),
+            pl.lit(rule.field).alias("field"),
+            rule.value.cast(pl.String).alias("value"),
+            rule.message.alias("message"),
+            pl.col(SOURCE, LINE),
+            pl.lit(None, pl.String).alias("raw"),
+            pl.lit(rule.severity, pl.String).alias("severity"),
+        )
+    )
+
+
+# ── Rules ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _raw(name: str, columns: Sequence[str]) -> pl.Expr:
+    """The cell's text before it was read; where there is none beside the field, the field itself."""
+    return pl.col(f"{name}|raw") if f"{name}|raw" in columns else pl.col(name).cast(pl.String)
+
+
+def _field_rules(fields: Mapping[str, Field], columns: Sequence[str]) -> Iterator[Rule]:
+    """Required fields have a value; a cell that is not blank could be read."""
+    for field in fields.values():
+        if field.name not in columns or field.kind is Kind.DATETIME:
+            continue
+        yield from _presence_rules(field, columns)
+
+
+def _presence_rules(field: Field, columns: Sequence[str]) -> Iterator[Rule]:
+    value, raw = pl.col(field.name), _raw(field.name, columns)
+    blank = pl.lit(f"{field.name} is blank")
+    misread = pl.format("{} is not {}", quoted(raw), pl.lit(_KIND_WORDS.get(field.kind, "a text")))
+    if field.missing is not None and field.missing == field.invalid:
+        message = pl.when(raw.is_null()).then(blank).otherwise(misread)
+        yield Rule(field.name, field.missing, field.name, value.is_not_null(), raw, message)
+        return
+    if field.missing is not None:
+        there = value.is_not_null() | raw.is_not_null()
+        yield Rule(field.name, field.missing, field.name, there, raw, blank)
+    if field.kind in _KIND_WORDS:
+        read = value.is_not_null() | raw.is_null()
+        yield Rule(field.name, field.invalid, field.name, read, raw, misread)
+
+
+def _time_rules(columns: Sequence[str], now: datetime) -> Iterator[Rule]:
+    for field in TRANSACTION_FIELDS.values():
+        if field.kind is Kind.DATETIME and field.name != "transacted_at" and field.name in columns:
+            yield from _presence_rules(field, columns)
+    if "transacted_at" not in columns:
+        return
+    at, raw = pl.col("transacted_at"), _raw("transacted_at", columns)
+    local = pl.col("transacted_at|local") if "transacted_at|local" in columns else at
+    twice = _optional("transacted_at|ambiguous", columns, pl.lit(False)).fill_null(value=False)
+
+    def rule(code: str, fails: pl.Expr, message: pl.Expr, severity: Severity | None = None) -> Rule:
+        return Rule("transacted_at", code, "transacted_at", ~fails, raw, message, severity)
+
+    unread = at.is_null() & local.is_null()
+    there = pl.format("{} in {}", quoted(raw), _zone_text(columns).fill_null("its time zone"))
+    skipped = at.is_null() & local.is_not_null() & ~twice & ~_zone_unknown(columns)
+    happened_twice = there + pl.lit(" happened twice, when the clock was put back")
+    yield rule("transacted_at_missing", unread & raw.is_null(), pl.lit("transacted_at is blank"))
+    misread = pl.format("{} is not {}", quoted(raw), pl.lit(_KIND_WORDS[Kind.DATETIME]))
+    yield rule("transacted_at_invalid", unread & raw.is_not_null(), misread)
+    yield rule(
+        "transacted_at_nonexistent", skipped, there + pl.lit(" never happened: the clock skipped that hour")
+    )
+    # A repeated time that was not resolved has no UTC value: then the mapping asked for a rejection.
+    yield rule("transacted_at_ambiguous", twice & at.is_null(), happened_twice, "reject")
+    yield rule(
+        "transacted_at_ambiguous",
+        twice & at.is_not_null(),
+        happened_twice + pl.format("; it was taken as {} UTC", at.dt.strftime("%H:%M:%S")),
+    )
+    started = f"{now:%Y-%m-%d %H:%M:%S} UTC"
+    yield rule(
+        "transacted_at_future", at > now, quoted(raw) + pl.lit(f" is after the run started ({started})")
+    )
+
+
+def _optional(name: str, columns: Sequence[str], otherwise: pl.Expr) -> pl.Expr:
+    return pl.col(name) if name in columns else otherwise
+
+
+@cache
+def _zones() -> pl.Series:
+    return pl.Series(sorted(available_timezones()))
+
+
+def _zone_text(columns: Sequence[str]) -> pl.Expr:
+    """The zone as it was written, else as it was understood."""
+    written = [pl.col(name) for name in ("timezone|raw", "timezone") if name in columns]
+    return pl.coalesce([*written, pl.lit(None, pl.String)])
+
+
+def _zone_unknown(columns: Sequence[str]) -> pl.Expr:
+    """True where a zone was named that is none; never null.
+
+    A zone that the mapping uses for the date alone is known to be none by the date that it left without UTC.
+    """
+    text = _zone_text(columns)
+    if "timezone" in columns:
+        known = pl.col("timezone").is_in(_zones().implode()).fill_null(value=False)
+        return text.is_not_null() & ~known
+    if "transacted_at|local" not in columns:
+        return pl.lit(value=False)
+    unresolved = pl.col("transacted_at").is_null() & pl.col("transacted_at|local").is_not_null()
+    return (unresolved & ~text.is_in(_zones().implode())).fill_null(value=False)
+
+
+def _zone_rules(columns: Sequence[str]) -> Iterator[Rule]:
+    column = next((name for name in ("timezone", "timezone|raw") if name in columns), None)
+    if column is not None:
+        raw = _zone_text(columns)
+        message = quoted(raw) + pl.lit(" is not a time zone; a name such as Australia/Melbourne was expected")
+        yield Rule(column, "timezone_unknown", "timezone", ~_zone_unknown(columns), raw, message)
+
+
+def _person_rules(columns: Sequence[str]) -> Iterator[Rule]:
+    if "profile_id" not in columns:
+        return
+    person = pl.col("profile_id")
+    handle = _optional("profile_id_handle", columns, pl.lit(None, pl.String))
+    by_email, by_uuid = (handle == "email").fill_null(value=False), handle.is_null()
+    is_email = person.str.contains(_EMAIL) & (person.str.len_chars() <= _EMAIL_LENGTH)
+    fails = (by_email & ~is_email) | (by_uuid & ~person.str.contains(_UUID))
+    expected = (
+        pl.when(by_email)
+        .then(pl.lit(" is not an email address"))
+        .otherwise(pl.lit(" is not an Omneo profile id (a UUID); any other id needs its handle"))
+    )
+    message = quoted(person) + expected
+    yield Rule("profile_id", "profile_invalid", "profile_id", ~fails, person, message)
+    nobody = pl.lit("no customer is named: a guest sale")
+    yield Rule("profile_id", "guest", "profile_id", person.is_not_null(), person, nobody)
+
+
+def _currency_rules(columns: Sequence[str]) -> Iterator[Rule]:
+    if "currency" in columns:
+        code = pl.col("currency")
+        message = quoted(code) + pl.lit(" is not a currency's three capital letters, such as AUD")
+        yield Rule("currency", "currency_invalid", "currency", code.str.contains(_CURRENCY), code, message)
+
+
+def _status_rules(columns: Sequence[str]) -> Iterator[Rule]:
+    if "status|outcome" in columns:
+        raw = _optional("status|raw", columns, pl.lit(None, pl.String))
+        message = (
+            pl.when(raw.is_null())
+            .then(pl.lit("the status is blank, and the mapping does not say what that means"))
+            .otherwise(pl.format("the mapping does not know the status {}", quoted(raw)))
+        )
+        known = pl.col("status|outcome").is_not_null()
+        yield Rule("status|outcome", "field_invalid", "status", known, raw, message)
+
+
+def underpaid(columns: Iterable[str], policy: Policy) -> pl.Expr:
+    """True where a sale (a positive total, not void) is paid less than its total; never null."""
+    columns = list(columns)
+    if not {"paid", "total"} <= set(columns):
+        return pl.lit(value=False)
+    void = _optional("is_void", columns, pl.lit(value=False)).fill_null(value=False)
+    short = pl.col("total") - pl.col("paid") > pl.lit(policy.tolerance("partially_paid"))
+    return ((pl.col("total") > 0) & short & ~void).fill_null(value=False)
+
+
+def _sum_rules(columns: Sequence[str], policy: Policy) -> Iterator[Rule]:
+    """The items, and the payments where they have amounts, add up to the total."""
+    if "total" not in columns:
+        return
+    if "items_total" in columns:
+        there = _optional("items_count", columns, pl.lit(1)) > 0
+        yield _sum_rule("total_mismatch", "items", "items_total", there, columns, policy)
+    if "payments_total" in columns:
+        # A sale that is not paid in full is dropped for that, not rejected for payments that do not add up.
+        settled = ~underpaid(columns, policy)
+        yield _sum_rule("payments_mismatch", "payments", "payments_total", settled, columns, policy)
+
+
+def _sum_rule(
+    code: str, noun: str, column: str, applies: pl.Expr, columns: Sequence[str], policy: Policy
+) -> Rule:
+    total, parts = pl.col("total"), pl.col(column)
+    message = pl.format(
+        "total is {} but the {} add up to {}: a difference of {}",
+        amount(total),
+        pl.lit(noun),
+        amount(parts),
+        amount(total - parts),
+    )
+    fits = (total - parts).abs() <= pl.lit(policy.tolerance(code))
+    return Rule("total", code, "total", fits | ~applies, _raw("total", columns), message)
+
+
+def _items_missing_rules(columns: Sequence[str]) -> Iterator[Rule]:
+    if "items_count" in columns:
+        count = pl.col("items_count")
+        message = pl.lit("the sale has no items")
+        none = pl.lit(None, pl.String)
+        yield Rule("items_count", "items_missing", "items", count > 0, none, message)

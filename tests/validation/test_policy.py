@@ -1,0 +1,45 @@
+from decimal import Decimal
+
+import pytest
+
+from pipeline.errors import CannotStart
+from pipeline.model import CODES, Outcome
+from pipeline.validation.policy import FIRM, OwnRule, Policy
+
+
+def test_each_code_does_by_default_what_the_model_says() -> None:
+    policy = Policy()
+    severities = {Outcome.DROPPED: "drop", Outcome.REJECTED: "reject", Outcome.WARNING: "warn"}
+    assert {code: policy.severity(code) for code in CODES} == {
+        name: severities[code.outcome] for name, code in CODES.items()
+    }
+
+
+def test_a_mapping_can_turn_codes_around() -> None:
+    policy = Policy({"guest": "reject", "total_mismatch": "warn", "profile_invalid": "off"})
+    assert [policy.severity(code) for code in ("guest", "total_mismatch", "profile_invalid")] == [
+        "reject",
+        "warn",
+        "off",
+    ]
+
+
+def test_own_rules_have_their_own_severity() -> None:
+    policy = Policy(
+        rules=(OwnRule("too_big", "total > 1", "big", "warn"), OwnRule("odd", "total < 1", "odd"))
+    )
+    assert (policy.severity("too_big"), policy.severity("odd")) == ("warn", "reject")
+
+
+def test_tolerances_have_defaults() -> None:
+    policy = Policy(tolerances={"total_mismatch": Decimal("0.05")})
+    assert policy.tolerance("total_mismatch") == Decimal("0.05")
+    assert Policy().tolerance("total_mismatch") == Decimal("0.01")
+    assert Policy().tolerance("partially_paid") == 0
+
+
+@pytest.mark.parametrize("code", sorted(FIRM))
+def test_what_cannot_be_sent_cannot_be_let_through(code: str) -> None:
+    with pytest.raises(CannotStart, match=f"{code} cannot be 'warn'"):
+        Policy({code: "warn"})
+    assert Policy({code: "reject"}).severity(code) == "reject"
