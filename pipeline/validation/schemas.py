@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from itertools import groupby
 from typing import Final
 from zoneinfo import available_timezones
 
@@ -136,48 +135,58 @@ def no_problems() -> pl.DataFrame:
 def _violations(
     frame: pl.DataFrame, rules: Sequence[Rule], fields: Mapping[str, Field], policy: Policy
 ) -> pl.DataFrame:
-    wanted = [rule for rule in rules if rule.severity or policy.severity(rule.code) != "off"]
+    by_column: dict[str, list[Rule]] = {}
+    for rule in rules:
+        if rule.severity or policy.severity(rule.code) != "off":
+            by_column.setdefault(rule.column, []).append(rule)
     # A user's PANDERA_* variables must not switch the checks off.
     with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
         try:
-            _schema(wanted, fields).validate(frame, lazy=True)
+            _schema(by_column, fields).validate(frame, lazy=True)
         except SchemaErrors as errors:
-            found = [_problems(frame, wanted, error) for error in errors.schema_errors]
+            found = [each for error in errors.schema_errors for each in _problems(frame, by_column, error)]
             return pl.concat(pl.collect_all(found))
     return no_problems()
 
 
-def _schema(rules: Sequence[Rule], fields: Mapping[str, Field]) -> pa.DataFrameSchema:
-    numbered = sorted(enumerate(rules), key=lambda pair: pair[1].column)
-    columns = {
-        name: pa.Column(
-            _TYPES.get(fields[name].kind, pl.String()) if name in fields else None,
-            checks=[_check(number, rule) for number, rule in group],
-            nullable=True,
-            name=name,
-        )
-        for name, group in groupby(numbered, key=lambda pair: pair[1].column)
-    }
-    return pa.DataFrameSchema(columns)
+def _schema(rules: Mapping[str, Sequence[Rule]], fields: Mapping[str, Field]) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema(
+        {
+            name: pa.Column(
+                _TYPES.get(fields[name].kind, pl.String()) if name in fields else None,
+                checks=_check(name, of_column),
+                nullable=True,
+                name=name,
+            )
+            for name, of_column in rules.items()
+        }
+    )
 
 
-def _check(number: int, rule: Rule) -> pa.Check:
+def _check(column: str, rules: Sequence[Rule]) -> pa.Check:
+    """One check for all rules of a column, since a check costs pandera more than the rules cost polars."""
+
     def passes(data: PolarsData) -> pl.LazyFrame:
-        return data.lazyframe.select(rule.passes.alias(rule.column))
+        every = [rule.passes.fill_null(value=True) for rule in rules]
+        return data.lazyframe.select(pl.all_horizontal(every).alias(column))
 
     # One failure case is enough for pandera's own message: the rows are taken from the check's output.
-    return pa.Check(passes, name=str(number), n_failure_cases=1)
+    return pa.Check(passes, name=column, n_failure_cases=1)
 
 
-def _problems(frame: pl.DataFrame, rules: Sequence[Rule], error: SchemaError) -> pl.LazyFrame:
-    """The rows that failed one check; anything but a failed check means that the mapping broke its word."""
+def _problems(
+    frame: pl.DataFrame, rules: Mapping[str, Sequence[Rule]], error: SchemaError
+) -> Iterator[pl.LazyFrame]:
+    """Which rules the rows that failed a check break, a frame each.
+
+    Raises:
+        AssertionError: The frame is not as the mapping promised, so that no check could be made.
+    """
     if error.reason_code is not SchemaErrorReason.DATAFRAME_CHECK:
         raise AssertionError(f"the mapping's frames are not as agreed: {error}") from error
-    rule = rules[int(error.check.name)]
-    return (
-        frame.lazy()
-        .filter(~error.check_output[CHECK_OUTPUT_KEY])
-        .select(
+    failed = frame.lazy().filter(~error.check_output[CHECK_OUTPUT_KEY])
+    for rule in rules[error.check.name]:
+        yield failed.filter(~rule.passes).select(
             pl.col(TX),
             pl.lit(rule.code).alias("code"),
             pl.lit(rule.field).alias("field"),
@@ -187,7 +196,6 @@ def _problems(frame: pl.DataFrame, rules: Sequence[Rule], error: SchemaError) ->
             pl.lit(None, pl.String).alias("raw"),
             pl.lit(rule.severity, pl.String).alias("severity"),
         )
-    )
 
 
 # ── Rules ────────────────────────────────────────────────────────────────────────────────────────────
