@@ -32,6 +32,7 @@ class Item:
         row: The ledger's row now.
         exposed: Whether Omneo may have taken it.
         attempts: Requests made for it in this session.
+        in_flight: Whether a request for it is out, or its answer not yet on disk.
     """
 
     position: int
@@ -41,6 +42,7 @@ class Item:
     row: Row
     exposed: bool = False
     attempts: int = 0
+    in_flight: bool = False
 
 
 class Books:

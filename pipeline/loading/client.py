@@ -11,7 +11,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -47,12 +47,12 @@ class Answered:
     Attributes:
         status: HTTP's status code.
         body: The whole body, decompressed.
-        headers: Names are matched without regard to case.
+        headers: By name in lower case.
     """
 
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=httpx.Headers)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,12 @@ class Untrusted:
 
     reason: str
 
+
+_HEADERS: Final = (
+    ("Accept", "application/json"),
+    ("Content-Type", "application/json"),
+    ("User-Agent", f"omneo-import/{__version__}"),
+)
 
 Reply = Answered | Unsent | Unknown | Untrusted
 
@@ -107,6 +113,7 @@ class Client:
         self._connection = connection
         self._transport = transport or _aiohttp_transport(connection.base_url, ssl_context)
         self._extensions = {"timeout": {"connect": timeout_s, "read": timeout_s, "write": timeout_s}}
+        self._host = urlsplit(connection.base_url).netloc
         self._urls: dict[str, httpx.URL] = {}
 
     async def __aenter__(self) -> Self:
@@ -120,28 +127,28 @@ class Client:
         try:
             response = await self._transport.handle_async_request(self._request(call))
             try:
-                body = await response.aread()
+                body = await _body(response)
             finally:
                 await response.aclose()
-        except (httpx.HTTPError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
             return translate(error)
-        return Answered(response.status_code, body, response.headers)
+        return Answered(response.status_code, body, _plain(response.headers))
 
     def _request(self, call: Call) -> httpx.Request:
-        headers = {
-            "Authorization": f"Bearer {self._connection.token.reveal()}",
-            "Accept": "application/json",
-            "User-Agent": f"omneo-import/{__version__}",
-        }
-        if call.body:
-            headers["Content-Type"] = "application/json"
-        return httpx.Request(
-            call.method,
-            self._url(call),
-            headers=headers,
-            content=call.body or None,
-            extensions=self._extensions,
+        # Given as a stream, the body spares httpx its guesses at length and type, a quarter of the CPU.
+        headers = [
+            ("Host", self._host),
+            ("Authorization", f"Bearer {self._connection.token.reveal()}"),
+            ("Content-Length", str(len(call.body))),
+            *_HEADERS,
+        ]
+        stream = httpx.ByteStream(call.body)
+        request = httpx.Request(
+            call.method, self._url(call), headers=headers, stream=stream, extensions=self._extensions
         )
+        request.headers.encoding = "ascii"  # else httpx guesses it anew for each header
+        request.read()
+        return request
 
     def _url(self, call: Call) -> httpx.URL:
         if call.method != "POST":
@@ -151,6 +158,20 @@ class Client:
         if call.path not in self._urls:
             self._urls[call.path] = httpx.URL(self._connection.base_url + call.path)
         return self._urls[call.path]
+
+
+async def _body(response: httpx.Response) -> bytes:
+    if "content-encoding" in response.headers:
+        return await response.aread()
+    stream = response.stream
+    if not isinstance(stream, httpx.AsyncByteStream):
+        raise TypeError(f"the transport answered with a {type(stream).__name__}")
+    return b"".join([chunk async for chunk in stream])
+
+
+def _plain(headers: httpx.Headers) -> dict[str, str]:
+    """Names in lower case; where one stands several times the last counts."""
+    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers.raw}
 
 
 def translate(error: BaseException) -> Reply:

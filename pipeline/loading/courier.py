@@ -85,7 +85,11 @@ class Courier:
 
         was_exposed = [item.exposed for item in items]
         call = self._endpoint.call([item.step.body for item in items])
-        verdict = await self._exchange.once(call, conclude, before=lambda: self._leave(items))
+        try:
+            verdict = await self._exchange.once(call, conclude, before=lambda: self._leave(items))
+        finally:
+            for item in items:
+                item.in_flight = False
         if verdict.meaning is Meaning.TAKEN and self._endpoint.batched:
             await self._settle_batch(items, noted)
         return verdict
@@ -94,7 +98,7 @@ class Courier:
     def _leave(items: Sequence[Item]) -> None:
         for item in items:
             item.attempts += 1
-            item.exposed = True
+            item.exposed = item.in_flight = True
 
     @staticmethod
     def _expose(items: Sequence[Item], before: Sequence[bool], verdict: Verdict, reply: Reply) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from tenacity import RetryCallState
 
@@ -92,7 +91,6 @@ class Exchange:
         )
         self.health = Health(clock, limits.give_up_after_s)
         self.requests = Requests()
-        self.in_flight: set[asyncio.Task[Any] | None] = set()  # tasks with a request in flight
         self.backing_off = 0  # tasks that wait before another try
         self.stirred = asyncio.Event()  # set whenever a place came free or a task began to wait
 
@@ -114,7 +112,6 @@ class Exchange:
             lookup: See `judge`.
         """
         await self.gate.enter()
-        self.in_flight.add(asyncio.current_task())
         try:
             before()
             started = self._clock.monotonic()
@@ -125,7 +122,6 @@ class Exchange:
             await conclude(verdict, reply)
         finally:
             self.gate.leave()
-            self.in_flight.discard(asyncio.current_task())
             self.stirred.set()
         return verdict
 

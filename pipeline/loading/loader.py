@@ -161,7 +161,7 @@ class Fleet:
         self._books = books
         self._courier = courier
         self._exchange = exchange
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Sequence[Item]] = {}
         self._claiming: set[asyncio.Task[list[Item]] | None] = set()
         self._halt = asyncio.Event()
         self._error: ImportToolError | None = None
@@ -228,7 +228,7 @@ class Fleet:
             self._exchange.stirred.clear()
             await self._exchange.stirred.wait()
         task = asyncio.create_task(self._courier.deliver(items))
-        self._tasks.add(task)
+        self._tasks[task] = items
         task.add_done_callback(self._home)
 
     def _full(self) -> bool:
@@ -237,7 +237,7 @@ class Fleet:
         return leaving >= 2 * self._exchange.gate.concurrency.limit or waiting >= _RETRYING_MAX
 
     def _home(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._exchange.stirred.set()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, ImportToolError):
@@ -252,8 +252,9 @@ class Fleet:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
         while self._tasks and not stop.immediate and loop.time() < deadline:
-            for task in self._tasks - self._exchange.in_flight:
-                task.cancel()
+            for task, items in self._tasks.items():
+                if not any(item.in_flight for item in items):
+                    task.cancel()
             await asyncio.wait(self._tasks, timeout=_LANDING_TICK_S, return_when=asyncio.FIRST_COMPLETED)
         await _cancel(self._tasks)
 

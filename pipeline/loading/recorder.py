@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.loading.ledger import Ledger, Progress, Row
 
+GATHER_S = 0.004
+"""How long a commit waits for company: a commit costs as much for one row as for a hundred."""
+
 
 class Recorder:
     """Writes to the ledger in its own thread, one commit for many rows.
@@ -55,7 +58,7 @@ class Recorder:
 
     async def _write(self) -> None:
         while self._group is not None:
-            await asyncio.sleep(0)  # whoever can add to this group does so now
+            await asyncio.sleep(GATHER_S)  # whoever comes meanwhile joins this commit
             rows, group = self._rows, self._group
             self._rows, self._group = [], None
             if self.error is None:
