@@ -62,7 +62,7 @@ class LocalOmneo:
         self._client = httpx.Client(
             base_url=base_url.removesuffix(API_PATH),
             headers={"Authorization": f"Bearer {token}"},
-            timeout=60,
+            timeout=600,
             trust_env=False,
         )
 

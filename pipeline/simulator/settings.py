@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -224,17 +224,27 @@ def read_seed_file(path: Path) -> dict[str, Any]:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        kinds: dict[str, Any] = {
-            "profiles": lambda row: Profile(**row),
-            "locations": lambda row: Location(**row),
-        }
-        return {
-            name: tuple(kinds.get(name, str)(row) for row in data.pop(name))
-            for name in ("profiles", "locations", "currencies")
-            if name in data
-        }
+        return {name: tuple(_seeds(name, rows)) for name, rows in data.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise SettingsError(
             f"The seed file {path} cannot be used: {error}.",
             hint="A JSON object with the lists `profiles`, `locations` and `currencies` was expected.",
         ) from None
+
+
+def _seeds(name: str, rows: object) -> Iterator[Profile | Location | str]:
+    if name not in _SEEDS:
+        raise ValueError(f"it has {name!r}{did_you_mean(name, list(_SEEDS))}")
+    if not isinstance(rows, list):
+        raise TypeError(f"{name} is no list")
+    for row in rows:
+        if not isinstance(row, str if name == "currencies" else dict):
+            raise TypeError(f"{name} holds {row!r}")
+        yield _SEEDS[name](row)
+
+
+_SEEDS: Final[dict[str, Callable[[Any], Profile | Location | str]]] = {
+    "profiles": lambda row: Profile(**row),
+    "locations": lambda row: Location(**row),
+    "currencies": str,
+}
