@@ -1,0 +1,275 @@
+"""What was not imported, why, and the rows to mend.
+
+A run's directory gets
+
+- `quarantine/*.parquet` and `quarantine.csv`: one row a reason, for people and scripts;
+- `quarantine_rows.csv`: every source row of every rejected transaction, cell by cell as it was, in the
+  source's own layout, so that it can be mended and run with the same mapping. A mapping that reads several
+  tables gets a directory `quarantine_rows` with one file a table, under names that its inputs match.
+
+Units are written on their own and may be written again; `finish` puts the files for people together. All
+files are readable by their owner only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final, Literal, Protocol
+
+import polars as pl
+
+from pipeline.model import KEY, LINE, SOURCE, TX, Dialect, Outcome
+from pipeline.validation.judge import Verdict
+
+COLUMNS: Final = ("outcome", "code", "field", "value", "message", "source", "line", "external_id", "raw")
+SINGLE_TABLE: Final = "lines"
+"""The table of a mapping that reads one kind of file."""
+
+_PRIVATE: Final = 0o600
+_SORTED_UP_TO: Final = 200_000
+"""Reasons that `quarantine.csv` puts in the order of the source; more would have to be held in memory."""
+_DANGEROUS: Final = r"^('*[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
+_CONTROLS: Final = {chr(n): chr(0x2400 + n) for n in range(32) if n not in (9, 10, 13)} | {"\x7f": "␡"}
+
+
+class ShapedRows(Protocol):
+    """One unit's source rows, beside the transactions that were found in them."""
+
+    @property
+    def headers(self) -> pl.DataFrame:
+        """TX, SOURCE and LINE of each transaction's first row, among others."""
+
+    @property
+    def lines(self) -> pl.DataFrame:
+        """TX, SOURCE and LINE of each item row, among others."""
+
+    @property
+    def payments(self) -> pl.DataFrame:
+        """TX, SOURCE and LINE of each payment row, among others."""
+
+    @property
+    def rows(self) -> Mapping[str, pl.DataFrame]:
+        """The rows as they were read, by table: SOURCE, LINE, KEY and the source's columns as text."""
+
+    def with_raw(self, problems: pl.DataFrame) -> pl.DataFrame:
+        """Fill the `raw` of problems with their source row as JSON."""
+
+
+@dataclass(frozen=True)
+class RowsForm:
+    """How the rows to mend are written, so that the same mapping reads them.
+
+    Attributes:
+        columns: The source's columns by table, in order.
+        dialect: The mapping's CSV dialect. The encoding is always UTF-8 with a byte order mark, which wins
+            over the mapping's.
+        format: The format that the mapping insists on; CSV where it takes any.
+        names: For a mapping of several tables: the file name for each, which its inputs must match.
+    """
+
+    columns: Mapping[str, Sequence[str]]
+    dialect: Dialect = field(default_factory=Dialect)
+    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def path(self, run: Path, table: str) -> Path:
+        """Where the rows of `table` go."""
+        if table in self.names:
+            return run / "quarantine_rows" / self.names[table]
+        return run / f"quarantine_rows.{self.format}"
+
+
+# ── One unit ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_part(run: Path, number: int, verdict: Verdict, shaped: ShapedRows, sources: Sequence[str]) -> None:
+    """Write what one unit gives to the quarantine, in place of what it gave before.
+
+    Args:
+        run: The run's directory.
+        number: The unit's.
+        verdict: Its reasons; warnings are left out.
+        shaped: Its source rows.
+        sources: Names of the files; SOURCE is the position in it.
+    """
+    told = verdict.reasons.filter(pl.col("outcome") != Outcome.WARNING.value)
+    ids = verdict.headers.select(TX, "external_id")
+    reasons = shaped.with_raw(told).join(ids, on=TX, how="left", maintain_order="left")
+    _write_reasons(run, f"{number:05d}", reasons, sources)
+    rejected = verdict.outcomes.filter(pl.col("outcome") == Outcome.REJECTED.value)
+    for table, rows in _rows_of(rejected, shaped).items():
+        _write_parquet(_rows_parts(run) / f"{table}-{number:05d}.parquet", rows)
+
+
+def write_malformed(
+    run: Path, problems: pl.DataFrame, sources: Sequence[str], table: str = SINGLE_TABLE
+) -> None:
+    """Write the rows of a table that could not be read; call it once a table.
+
+    Args:
+        run: The run's directory.
+        problems: One row each, as problems without a transaction; `raw` is the row's text.
+        sources: Names of the files; SOURCE is the position in it.
+        table: The mapping's table that they belong to.
+    """
+    outcome = pl.lit(Outcome.REJECTED.value).alias("outcome")
+    none = pl.lit(None, pl.String).alias("external_id")
+    _write_reasons(run, f"malformed-{table}", problems.with_columns(outcome, none), sources)
+    texts = problems.sort(SOURCE, LINE).select("raw")
+    _write_parquet(_rows_parts(run) / f"malformed-{table}.parquet", texts)
+
+
+def quarantine_frame(reasons: pl.DataFrame, sources: Sequence[str]) -> pl.DataFrame:
+    """Reasons with `outcome` and `external_id` as the contract's columns, in the order of the source."""
+    name = pl.col(SOURCE).replace_strict(dict(enumerate(sources)), default=None, return_dtype=pl.String)
+    ordered = reasons.sort(SOURCE, LINE, "code", maintain_order=True, nulls_last=True)
+    return ordered.with_columns(name.alias("source"), pl.col(LINE).alias("line")).select(COLUMNS)
+
+
+def _write_reasons(run: Path, name: str, reasons: pl.DataFrame, sources: Sequence[str]) -> None:
+    _write_parquet(run / "quarantine" / f"part-{name}.parquet", quarantine_frame(reasons, sources))
+
+
+def _rows_parts(run: Path) -> Path:
+    return run / "quarantine_rows.parts"
+
+
+def _rows_of(rejected: pl.DataFrame, shaped: ShapedRows) -> dict[str, pl.DataFrame]:
+    """All source rows of rejected transactions by table, in source order, repeats of a row included.
+
+    Rows are found by the key of the rows that made the transaction, so that those which the layout put
+    aside (a second header of one sale) come along; a row without a key is found by its place.
+    """
+    places = pl.concat(
+        part.select(TX, SOURCE, LINE) for part in (shaped.headers, shaped.lines, shaped.payments)
+    )
+    places = places.join(rejected, on=TX, how="semi").select(SOURCE, LINE).unique()
+    keys = pl.concat(
+        rows.join(places, on=[SOURCE, LINE], how="semi").select(KEY) for rows in shaped.rows.values()
+    ).drop_nulls()
+    found = {}
+    for table, rows in shaped.rows.items():
+        keyless = rows.filter(pl.col(KEY).is_null()).join(places, on=[SOURCE, LINE], how="semi")
+        keyed = rows.join(keys.unique(), on=KEY, how="semi")
+        found[table] = pl.concat([keyed, keyless]).sort(SOURCE, LINE, maintain_order=True).drop(KEY)
+    return found
+
+
+# ── The whole run ────────────────────────────────────────────────────────────────────────────────────
+
+
+def finish(run: Path, form: RowsForm) -> list[Path]:
+    """Write `quarantine.csv` and the rows to mend from what the units wrote, in bounded memory.
+
+    Returns:
+        The files with rows to mend; none where nothing was rejected.
+    """
+    _write_csv(run)
+    parts = _rows_parts(run)
+    tables = sorted({path.stem.rpartition("-")[0] for path in parts.glob("*-[0-9]*.parquet")})
+    broken = {path.stem.removeprefix("malformed-"): path for path in parts.glob("malformed-*.parquet")}
+    written = []
+    for table in sorted({*tables, *broken}):
+        path = form.path(run, table)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        of_table = sorted(parts.glob(f"{table}-[0-9]*.parquet"))
+        _write_rows(path, of_table, broken.get(table), form.columns[table], form)
+        written.append(path)
+    shutil.rmtree(parts, ignore_errors=True)
+    return written
+
+
+def _write_csv(run: Path) -> None:
+    parts = sorted((run / "quarantine").glob("*.parquet"))
+    empty = pl.LazyFrame(schema={name: pl.Int64 if name == "line" else pl.String for name in COLUMNS})
+    reasons = pl.concat([empty, *(pl.scan_parquet(part) for part in parts)])
+    if reasons.select(pl.len()).collect().item() <= _SORTED_UP_TO:
+        reasons = reasons.sort("source", "line", "outcome", "code", maintain_order=True, nulls_last=True)
+    with _private(run / "quarantine.csv") as file:
+        reasons.with_columns(neutral(pl.col(pl.String))).sink_csv(file, quote_style="non_numeric")
+
+
+def neutral(text: pl.Expr) -> pl.Expr:
+    """Make texts safe to open in a spreadsheet or show on a terminal.
+
+    An apostrophe goes before a leading `=`, `+`, `-`, `@` (also in their wide forms), tab or line break,
+    with or without apostrophes of its own before it; taking one apostrophe off such a text gives it back.
+    Other control characters become their pictures, such as `␛`.
+    """
+    return text.str.replace(_DANGEROUS, "'${1}").str.replace_many(_CONTROLS)
+
+
+def _write_rows(
+    path: Path, parts: Sequence[Path], broken: Path | None, columns: Sequence[str], form: RowsForm
+) -> None:
+    empty = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    with _private(path) as file:
+        if form.format == "parquet":
+            scans = [pl.scan_parquet(part) for part in parts]
+            pl.concat([empty.lazy(), *scans], how="diagonal").select(columns).sink_parquet(file)
+            return
+        if form.format == "csv":
+            _write_head(file, columns, form.dialect)
+        for part in parts:
+            rows = pl.concat([empty, pl.read_parquet(part)], how="diagonal").select(columns)
+            if form.format == "csv":
+                _write_lines(file, rows.select(_record(columns, form.dialect)).to_series())
+            else:
+                rows.write_ndjson(file)
+        # Last, since an open quote in such a row would swallow the rows after it.
+        if broken:
+            _write_lines(file, pl.read_parquet(broken)["raw"])
+
+
+def _write_head(file: IO[bytes], columns: Sequence[str], dialect: Dialect) -> None:
+    file.write(b"\xef\xbb\xbf" + b"\n" * dialect.skip_lines)
+    if dialect.header is True:
+        names = pl.DataFrame([columns], schema=list(columns), orient="row")
+        _write_lines(file, names.select(_record(columns, dialect)).to_series())
+
+
+def _write_lines(file: IO[bytes], lines: pl.Series) -> None:
+    file.write("".join(f"{text}\n" for text in lines.drop_nulls().str.join("\n")).encode())
+
+
+def _record(names: Sequence[str], dialect: Dialect) -> pl.Expr:
+    """A row as one line of CSV: every cell that has a text is quoted, and a blank one is empty."""
+    return pl.concat_str(
+        [_cell(pl.col(name), dialect).fill_null("") for name in names],
+        separator=dialect.delimiter or ",",
+    )
+
+
+def _cell(text: pl.Expr, dialect: Dialect) -> pl.Expr:
+    quote, escape = dialect.quote, dialect.escape
+    if not quote:
+        return text
+    if escape:
+        text = text.str.replace_all(escape, escape * 2, literal=True)
+    inside = text.str.replace_all(quote, (escape or quote) + quote, literal=True)
+    return pl.lit(quote) + inside + pl.lit(quote)
+
+
+# ── Files ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    if frame.is_empty():
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with _private(path) as file:
+        frame.write_parquet(file)
+
+
+def _private(path: Path) -> IO[bytes]:
+    """Open a file of our own for writing, anew."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags, _PRIVATE)
+
+    return open(path, "wb", opener=opener)

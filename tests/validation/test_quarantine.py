@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import csv
+import json
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.extract.readers import open_reader
+from pipeline.extract.storage import find_sources
+from pipeline.model import KEY, LINE, SOURCE, TX, Dialect
+from pipeline.validation.judge import judge
+from pipeline.validation.policy import Policy
+from pipeline.validation.quarantine import COLUMNS, RowsForm, finish, neutral, write_malformed, write_part
+from tests.validation.frames import NOW, Mapped, headers, items, problems
+
+SOURCES = ["till-1.csv", "till-2.csv"]
+COLUMNS_OF_LINES = {"lines": ["receipt", "total", "note"]}
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """One unit's rows as the layouts give them, for one or several tables."""
+
+    headers: pl.DataFrame
+    lines: pl.DataFrame
+    rows: Mapping[str, pl.DataFrame]
+
+    @property
+    def payments(self) -> pl.DataFrame:
+        return self.lines.clear()
+
+    def with_raw(self, told: pl.DataFrame) -> pl.DataFrame:
+        places = [
+            rows.select(
+                SOURCE, LINE, pl.struct(pl.exclude(SOURCE, LINE, KEY)).struct.json_encode().alias("row")
+            )
+            for rows in self.rows.values()
+        ]
+        joined = told.join(pl.concat(places), on=[SOURCE, LINE], how="left", maintain_order="left")
+        return joined.with_columns(raw=pl.coalesce("raw", "row")).drop("row")
+
+
+def placed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pl.DataFrame:
+    schema = {SOURCE: pl.UInt32, LINE: pl.Int64, KEY: pl.UInt64, TX: pl.UInt32}
+    return pl.DataFrame(rows, schema={**schema, **dict.fromkeys(columns, pl.String)}, orient="row")
+
+
+def unit(*cells: tuple[int, int, str, str | None, str | None]) -> Shaped:
+    """Rows of layout `lines`: source, line, receipt (its number is TX and key), total, note."""
+    rows = [
+        {SOURCE: s, LINE: n, KEY: int(r), TX: int(r), "receipt": r, "total": t, "note": o}
+        for s, n, r, t, o in cells
+    ]
+    frame = placed(rows, ["receipt", "total", "note"])
+    first = frame.unique(TX, keep="first", maintain_order=True)
+    return Shaped(first.drop(KEY), frame.drop(KEY), {"lines": frame.drop(TX)})
+
+
+def write_one(run: Path, shaped: Shaped, *changes: dict[str, Any], number: int = 0) -> None:
+    places = shaped.headers.select(SOURCE, LINE).rows()
+    frames = [{**change, SOURCE: s, LINE: n} for change, (s, n) in zip(changes, places, strict=True)]
+    mapped = Mapped(headers(*frames), items(*[{} for _ in frames]))
+    write_part(run, number, judge(mapped, Policy(), NOW), shaped, SOURCES)
+
+
+def read_rows(path: Path, dialect: Dialect | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    (file,) = find_sources([str(path)], [])
+    batches = list(open_reader(file, dialect or Dialect()).batches())
+    return pl.concat(b.rows for b in batches), pl.concat(b.malformed for b in batches)
+
+
+def read_csv(run: Path) -> list[dict[str, str]]:
+    with (run / "quarantine.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+BAD = {"total": None, "total|raw": "N/A"}
+DRAFT = {"status|outcome": "draft", "status|raw": "DRAFT"}
+
+
+def test_one_row_a_reason_with_file_line_id_and_source_row(tmp_path: Path) -> None:
+    shaped = unit((0, 2, "0", "1", None), (0, 9, "1", "N/A", "é"), (1, 4, "2", "3", None))
+    write_one(tmp_path, shaped, {}, {**BAD, "currency": "?"}, {**DRAFT, "external_id": "R2"})
+    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    frame = pl.read_parquet(tmp_path / "quarantine" / "*.parquet")
+    assert tuple(frame.columns) == COLUMNS
+    assert frame.select(pl.exclude("raw", "message")).rows() == [
+        ("rejected", "currency_invalid", "currency", "?", "till-1.csv", 9, "R1"),
+        ("rejected", "total_invalid", "total", "N/A", "till-1.csv", 9, "R1"),
+        ("dropped", "draft", "status", "DRAFT", "till-2.csv", 4, "R2"),
+    ]
+    assert json.loads(frame["raw"][0]) == {"receipt": "1", "total": "N/A", "note": "é"}
+    told = read_csv(tmp_path)
+    assert [row["code"] for row in told] == ["currency_invalid", "total_invalid", "draft"]
+    assert (told[0]["line"], told[0]["message"]) == ("9", frame["message"][0])
+
+
+def test_rows_to_mend_are_all_rows_of_rejected_transactions_and_no_others(tmp_path: Path) -> None:
+    shaped = unit(
+        (0, 2, "0", "1", None),
+        (0, 3, "1", "N/A", "a,b"),
+        (0, 4, "2", "2", None),
+        (0, 5, "1", "N/A", 'c"d\ne'),
+        (1, 2, "1", None, "=1+1"),
+    )
+    write_one(tmp_path, shaped, {}, BAD, DRAFT)
+    (path,) = finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    assert path == tmp_path / "quarantine_rows.csv"
+    rows, malformed = read_rows(path)
+    assert malformed.is_empty()
+    assert rows.drop(LINE).rows() == [
+        ("1", "N/A", "a,b"),
+        ("1", "N/A", 'c"d\ne'),
+        ("1", None, "=1+1"),
+    ]
+    assert not (tmp_path / "quarantine_rows.parts").exists()
+
+
+def test_malformed_rows_come_last_as_they_were(tmp_path: Path) -> None:
+    write_one(tmp_path, unit((0, 2, "0", "N/A", None)), BAD)
+    broken = problems(
+        {"code": "malformed_row", LINE: 8, "raw": '7,8,9,"open'},
+        {"code": "malformed_row", LINE: 5, "raw": "7,8"},
+    )
+    write_malformed(tmp_path, broken, SOURCES)
+    (path,) = finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    assert path.read_text("utf-8-sig").splitlines()[1:] == ['"0","N/A",', "7,8", '7,8,9,"open']
+    told = [(row["code"], row["line"], row["external_id"], row["raw"]) for row in read_csv(tmp_path)]
+    assert told[1:] == [("malformed_row", "5", "", "7,8"), ("malformed_row", "8", "", '7,8,9,"open')]
+
+
+def test_malformed_rows_alone_keep_the_header(tmp_path: Path) -> None:
+    write_malformed(tmp_path, problems({"code": "malformed_row", "raw": "7,8"}), SOURCES)
+    (path,) = finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    assert path.read_text("utf-8-sig") == '"receipt","total","note"\n7,8\n'
+
+
+def test_a_unit_written_again_replaces_what_it_gave_before(tmp_path: Path) -> None:
+    shaped = unit((0, 2, "0", "N/A", None))
+    write_one(tmp_path, shaped, BAD)
+    write_one(tmp_path, unit((0, 7, "0", "N/A", None)), BAD, number=1)
+    write_one(tmp_path, shaped, {})
+    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    assert [row["line"] for row in read_csv(tmp_path)] == ["7"]
+    assert read_rows(tmp_path / "quarantine_rows.csv")[0].height == 1
+
+
+def test_a_clean_run_has_an_empty_list_and_no_rows_to_mend(tmp_path: Path) -> None:
+    write_one(tmp_path, unit((0, 2, "0", "1", None)), {})
+    assert finish(tmp_path, RowsForm(COLUMNS_OF_LINES)) == []
+    assert (tmp_path / "quarantine.csv").read_text("utf-8").splitlines() == [
+        ",".join(f'"{name}"' for name in COLUMNS)
+    ]
+
+
+def test_units_with_other_columns_line_up(tmp_path: Path) -> None:
+    write_one(tmp_path, unit((0, 2, "0", "N/A", "n")), BAD)
+    other = unit((1, 2, "0", "N/A", "n"))
+    swapped = other.rows["lines"].select(SOURCE, LINE, KEY, "note", "receipt")
+    write_one(tmp_path, Shaped(other.headers, other.lines, {"lines": swapped}), BAD, number=1)
+    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    rows, _ = read_rows(tmp_path / "quarantine_rows.csv")
+    assert rows.select("receipt", "total", "note").rows() == [("0", "N/A", "n"), ("0", None, "n")]
+
+
+def test_several_tables_give_a_file_each_with_every_row_of_the_key(tmp_path: Path) -> None:
+    cells = {SOURCE: 0, KEY: 5, "id": "5"}
+    heads = placed([{**cells, LINE: 2, TX: 0}, {**cells, LINE: 3, TX: 0}], ["id"])
+    lines = placed(
+        [{**cells, SOURCE: 1, LINE: 9, TX: 0}, {SOURCE: 1, LINE: 10, TX: 1, KEY: 6, "id": "6"}], ["id"]
+    )
+    keyless = placed([{SOURCE: 0, LINE: 4, TX: 2, KEY: None, "id": None}], ["id"])
+    firsts = pl.concat([heads.head(1), lines.tail(1), keyless])
+    rows = {"headers": pl.concat([heads, keyless]).drop(TX), "items": lines.drop(TX)}
+    shaped = Shaped(firsts.drop(KEY), lines.drop(KEY), rows)
+    write_one(tmp_path, shaped, BAD, {}, BAD)
+    form = RowsForm(
+        {"headers": ["id"], "items": ["id"]}, names={"headers": "orders_1.csv", "items": "lines_1.csv"}
+    )
+    head_file, item_file = finish(tmp_path, form)
+    assert head_file == tmp_path / "quarantine_rows" / "orders_1.csv"
+    assert head_file.read_text("utf-8-sig").splitlines() == ['"id"', '"5"', '"5"', ""]
+    assert item_file.read_text("utf-8-sig").splitlines() == ['"id"', '"5"']
+    assert stat.S_IMODE(head_file.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_rows_to_mend_keep_a_format_that_the_mapping_insists_on(tmp_path: Path, form: Any) -> None:
+    write_one(tmp_path, unit((0, 2, "0", "N/A", "ü")), BAD)
+    (path,) = finish(tmp_path, RowsForm(COLUMNS_OF_LINES, format=form))
+    assert path.name == f"quarantine_rows.{form}"
+    rows, _ = read_rows(path)
+    assert rows.select("receipt", "total", "note").rows() == [("0", "N/A", "ü")]
+
+
+DIALECTS = [
+    Dialect(),
+    Dialect(delimiter=";"),
+    Dialect(delimiter="\t", quote="'"),
+    Dialect(delimiter=",", escape="\\"),
+    Dialect(delimiter="|", skip_lines=3, encoding="cp1252"),
+    Dialect(delimiter=",", header=("receipt", "total", "note")),
+    Dialect(delimiter=",", comment="#"),
+]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=repr)
+@pytest.mark.parametrize(
+    "note", ["a,b;c|d\t\"e\" 'f'", "x\\", 'back\\"slash', "two\nlines", "#7", "=1", "'", " é ", None]
+)
+def test_the_same_dialect_reads_them_back_cell_by_cell(
+    tmp_path: Path, dialect: Dialect, note: str | None
+) -> None:
+    write_one(tmp_path, unit((0, 2, "0", "N/A", note)), BAD)
+    (path,) = finish(tmp_path, RowsForm(COLUMNS_OF_LINES, dialect))
+    rows, malformed = read_rows(path, dialect)
+    assert malformed.is_empty()
+    assert rows.select("receipt", "total", "note").rows() == [("0", "N/A", note)]
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    write_one(tmp_path, unit((0, 2, "0", "N/A", None)), BAD)
+    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+HOSTILE = ['=HYPERLINK("http://x")', "+1", "-1", "@a", "\tx", "\rx", "\nx", "'=1", "''-1", "\uff1d1"]
+
+
+@pytest.mark.parametrize("cell", HOSTILE)
+def test_no_cell_of_the_list_starts_a_formula(tmp_path: Path, cell: str) -> None:
+    write_one(tmp_path, unit((0, 2, "0", cell, None)), {"total": None, "total|raw": cell})
+    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    (row,) = read_csv(tmp_path)
+    assert row["value"] == "'" + cell
+    assert json.loads(row["raw"])["total"] == cell
+
+
+def test_control_characters_of_the_list_are_pictures(tmp_path: Path) -> None:
+    cell = "\x1b[31mred\x00\x7f"
+    write_one(tmp_path, unit((0, 2, "0", cell, None)), {"total": None, "total|raw": cell})
+    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    text = (tmp_path / "quarantine.csv").read_text("utf-8")
+    assert "␛[31mred␀␡" in text
+    assert "\x1b" not in text
+
+
+@given(st.text(st.sampled_from("=+-@'a1\t\r\n"), max_size=6))
+def test_taking_one_apostrophe_off_gives_the_cell_back(cell: str) -> None:
+    shown = pl.select(neutral(pl.lit(cell))).item()
+    assert shown in (cell, "'" + cell)
+    assert shown == "" or shown[0] not in "=+-@\t\r\n"
+    stripped = cell.lstrip("'")
+    assert (shown != cell) == (stripped != "" and stripped[0] in "=+-@\t\r\n")
