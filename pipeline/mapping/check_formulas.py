@@ -10,16 +10,17 @@ from pipeline.errors import did_you_mean
 from pipeline.mapping import spec as s
 from pipeline.mapping import walk
 from pipeline.mapping.document import Found
-from pipeline.mapping.formulas import FormulaError, sql_expression
+from pipeline.mapping.faults import FormulaError
+from pipeline.mapping.formulas import sql_expression
 from pipeline.mapping.names import Names
+from pipeline.mapping.numbers import MONEY, WORKING
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Formula, Scope
-from pipeline.model import MONEY_PRECISION, MONEY_SCALE, TRANSACTION_FIELDS, Kind
+from pipeline.model import TRANSACTION_FIELDS, Kind
 
-MONEY = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
-_BY_WORD: dict[str, pl.DataType] = {"integer": pl.Int64(), "decimal": MONEY, "boolean": pl.Boolean()}
+_BY_WORD: dict[str, pl.DataType] = {"integer": pl.Int64(), "decimal": WORKING, "boolean": pl.Boolean()}
 _BY_STEP: dict[type[s.Frozen], pl.DataType] = {
-    s.NumberStep: MONEY,
+    s.NumberStep: WORKING,
     s.DateTimeStep: pl.Datetime("us"),
     s.BooleanStep: pl.Boolean(),
 }

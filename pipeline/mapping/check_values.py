@@ -10,7 +10,8 @@ from pipeline.errors import did_you_mean
 from pipeline.mapping import spec as s
 from pipeline.mapping import walk
 from pipeline.mapping.document import Found, Place
-from pipeline.mapping.formulas import FormulaError, template_columns
+from pipeline.mapping.faults import FormulaError
+from pipeline.mapping.formulas import template_columns
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Scope, Site
 from pipeline.mapping.zones import zone_name, zone_names

@@ -169,8 +169,8 @@ _PLAIN_WORDS = (
     ("while scanning an (alias|anchor)", "a text that begins with * or & stands in quotes"),
     ("found undefined alias", "a text that begins with * stands in quotes"),
     ("expected a single document", "a mapping is one document; take the line `---` out"),
-    ("could not determine a constructor|unknown tag", "a text that begins with ! stands in quotes"),
 )
+_QUOTE_THE_MARK = "a text that begins with ! stands in quotes"
 _AT_THE_OPENING = re.compile("unexpected end|expected ',' or")
 
 
@@ -248,17 +248,14 @@ class _Reader:
         self.spots[place] = Spot(_at(key), _at(node.start_mark), _is_block(node))
         if len(self.spots) > MAX_NODES or len(place) > MAX_DEPTH:
             raise _refused(self.path, _at(key), f"aliases make more than {MAX_NODES} values, or a circle")
+        if node.tag not in (*_SCALARS, _TAG + "map", _TAG + "seq"):
+            self._problem(node, f"the tag {node.tag} is not known; {_QUOTE_THE_MARK}")
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._object(node, place)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(member, (*place, i), member.start_mark) for i, member in enumerate(node.value)]
-        convert = _SCALARS.get(node.tag)
-        if convert is None:
-            self._problem(
-                node, f"the tag {node.tag} is not known; a text that begins with ! stands in quotes"
-            )
-            return None
-        return convert(node.value)
+        return _SCALARS[node.tag](node.value)
 
     def _object(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         read: dict[str, Any] = {}

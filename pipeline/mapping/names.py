@@ -7,23 +7,22 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pipeline.mapping import walk
+from pipeline.mapping.columns import HEADER_PREFIX
 from pipeline.mapping.document import Place
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Scope, Site
 
-_TABLES: dict[Scope, tuple[str, ...]] = {
-    Scope.TRANSACTION: ("headers",),
-    Scope.LINE: ("items", "headers"),
-    Scope.PAYMENT: ("payments", "headers"),
+_TABLES: dict[Scope, str] = {
+    Scope.TRANSACTION: "headers",
+    Scope.LINE: "items",
+    Scope.PAYMENT: "payments",
 }
 _NESTED = ("items.", "payments.")
 
 
-def tables_of(spec: MappingSpec, scope: Scope) -> tuple[str, ...]:
-    """The tables in which a scope finds its columns, nearest first."""
-    if spec.source.layout != "tables":
-        return ("lines",)
-    return tuple(name for name in _TABLES[scope] if name in spec.source.tables)
+def table_of(spec: MappingSpec, scope: Scope) -> str:
+    """The table whose columns a scope sees."""
+    return _TABLES[scope] if spec.source.layout == "tables" else "lines"
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Use:
     Attributes:
         place: Where it is mentioned.
         name: The column.
-        tables: The tables in which it may be, nearest first.
+        tables: The tables one of which has it: one, but for the section `columns`.
     """
 
     place: Place
@@ -49,8 +48,7 @@ def uses(spec: MappingSpec) -> Iterator[Use]:
     for formula in walk.conditions(spec):
         if formula.scope is not Scope.MAPPED:
             yield from _in_names(spec, formula.place, walk.names_in(formula.sql), formula.scope, frozenset())
-    everywhere = tuple(dict.fromkeys(t for scope in _TABLES for t in tables_of(spec, scope)))
-    yield from (Use(("columns", name), name, everywhere) for name in spec.columns)
+    yield from (Use(("columns", name), name, _tables(spec)) for name in spec.columns)
 
 
 def _in_source(spec: MappingSpec) -> Iterator[Use]:
@@ -87,20 +85,18 @@ def _in_names(
         if name in spec.define:
             inner = Site(("define", name), spec.define[name], scope)
             yield from _in_value(spec, inner, defined | {name})
+        elif scope is not Scope.TRANSACTION and name.startswith(HEADER_PREFIX):
+            yield Use(place, name.removeprefix(HEADER_PREFIX), (table_of(spec, Scope.TRANSACTION),))
         else:
-            yield Use(place, name, tables_of(spec, scope))
+            yield Use(place, name, (table_of(spec, scope),))
 
 
 def used_columns(spec: MappingSpec) -> dict[str, frozenset[str]]:
-    """The columns that a mapping uses, by table.
-
-    With the layout `tables`, an item or payment may also mention a column of its transaction: such a name
-    is listed under both tables, since only the source can tell.
-    """
+    """The columns that a mapping uses, by table; those under `columns` only where a value uses them too."""
     found: dict[str, set[str]] = {table: set() for table in _tables(spec)}
     for use in uses(spec):
-        for table in use.tables:
-            found[table].add(use.name)
+        if use.place[0] != "columns":
+            found.setdefault(use.tables[0], set()).add(use.name)
     return {table: frozenset(names) for table, names in found.items()}
 
 
@@ -156,11 +152,11 @@ class Names:
                 continue
             told.add((use.place, use.name))
             there = [table for table in use.tables if table in self.columns]
-            whose = f"the {there[0]} table" if self.spec.source.layout == "tables" and there else "the source"
+            whose = f"the table {there[0]}" if self.spec.source.layout == "tables" and there else "the source"
             yield use.place, use.name, [*known, *self.spec.define], whose
 
     def _is_known(self, name: str, known: Sequence[str]) -> bool:
-        if name in known or not known:
+        if name in known or not known or name in self.spec.source.optional:
             return True
         prefix = next((prefix for prefix in _NESTED if name.startswith(prefix)), None)
         members = [column for column in known if prefix and column.startswith(prefix)]

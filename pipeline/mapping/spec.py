@@ -297,7 +297,10 @@ class _Value(Frozen):
 
 
 class ColumnValue(_Value):
-    """A cell of the row, or a name from `define`."""
+    """A cell of the row, or a name from `define`.
+
+    In items and payments, `header.<column>` is a cell of their transaction, where that has rows of its own.
+    """
 
     column: str = Field(min_length=1)
 
@@ -529,7 +532,9 @@ class Source(Frozen):
         csv: The CSV dialect.
         nulls: Words that mean an empty cell, beside the empty cell itself.
         duplicates: Rows alike in every cell: `drop` (once, with a warning) or `keep` (they are real).
-        ignore: Columns that are left unused on purpose; the rest warn `unmapped_column`.
+        ignore: Columns that are left unused on purpose, also as shell patterns (`Billing *`); the rest warn
+            `unmapped_column`.
+        optional: Columns that some exports of this kind do not have; there they are blank.
         number: How numbers are written where a value does not say otherwise.
     """
 
@@ -542,6 +547,7 @@ class Source(Frozen):
     nulls: tuple[Text, ...] = ()
     duplicates: Literal["drop", "keep"] = "drop"
     ignore: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     number: Number = Number()
     records: Records | None = None
     nested: Nested | None = None

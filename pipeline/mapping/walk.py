@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from pipeline.mapping import spec as s
 from pipeline.mapping.document import Place
-from pipeline.mapping.formulas import FormulaError, sql_columns, template_columns
+from pipeline.mapping.faults import FormulaError
+from pipeline.mapping.formulas import sql_columns, template_columns
 from pipeline.mapping.spec import MappingSpec, Value
 
 

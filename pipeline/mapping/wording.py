@@ -144,9 +144,7 @@ def _no_value(raw: object) -> str:
             "or {list: [...]} for a list"
         )
     if raw is None:
-        return (
-            f"a value was expected, not {_shown(raw)}: a column's name, or an object with one of {_ORIGINS}"
-        )
+        return f"a value was expected, not {_shown(raw)}; {_A_VALUE}"
     return (
         f"a bare {_yaml(raw)} is not a column; write {{constant: {_yaml(raw)}}} for a fixed value, "
         f'or "{_yaml(raw)}" in quotes for a column of that name'
