@@ -44,7 +44,7 @@ def test_a_byte_order_mark_is_no_part_of_the_mapping() -> None:
 
 def test_what_is_not_utf_8_is_told_with_its_place() -> None:
     with pytest.raises(MappingError, match=r"m\.yaml:2:10: byte 0xe9 is not UTF-8"):
-        read_mapping(Path("m.yaml"), b"mapping: m\nabout: Caf\xe9\n".replace(b"about: Caf", b"about: ca"))
+        read_mapping(Path("m.yaml"), b"mapping: m\nabout: ca\xe9\n")
 
 
 def test_numbers_and_booleans_are_words_where_words_are_wanted() -> None:
