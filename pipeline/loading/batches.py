@@ -10,7 +10,7 @@ from typing import Any, Final
 from pipeline.loading.client import Answered, Reply
 from pipeline.loading.retry import TAKEN, WORDS_MAX, Meaning, Verdict
 
-_OVER: Final = frozenset({"completed", "complete", "finished", "done", "failed", "partial", "cancelled"})
+_OVER: Final = frozenset({"completed", "complete", "finished", "success", "failed", "cancelled"})
 _WELL: Final = frozenset(
     {"success", "succeeded", "completed", "complete", "processed", "done", "created", "updated"}
 )
@@ -24,21 +24,23 @@ class BatchResult:
         over: Whether nothing more will happen to it.
         refused: Verdicts of the transactions that Omneo did not take, by external id.
         taken: External ids that it names as taken.
+        processed: How many transactions are worked off; None where it does not say.
         all_else_taken: Whether what it does not name was taken too.
     """
 
     over: bool
     refused: Mapping[str, Verdict] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
+    processed: int | None = None
     all_else_taken: bool = False
 
     def verdict(self, external_id: str) -> Verdict:
-        """What became of one transaction of a batch that is over."""
+        """What became of one transaction, as far as the batch tells."""
         if external_id in self.refused:
             return self.refused[external_id]
         if external_id in self.taken or self.all_else_taken:
             return TAKEN
-        return Verdict(Meaning.TRANSIENT, 200, "the batch is over and says nothing of this transaction")
+        return Verdict(Meaning.TRANSIENT, 200, "the batch gave no result for this transaction")
 
 
 def batch_id_of(reply: Reply) -> str | None:
@@ -57,7 +59,8 @@ def results_of(reply: Reply) -> BatchResult:
     judged = {str(item.get("external_id")): item for item in items}
     taken = frozenset(name for name, item in judged.items() if _well(item))
     refused = {name: _refusal(item) for name, item in judged.items() if name not in taken}
-    return BatchResult(over, refused if over else {}, taken, said.get("failed_count") == len(refused))
+    all_told = over and said.get("failed_count") == len(refused)
+    return BatchResult(over, refused if over else {}, taken, done, all_told)
 
 
 def _well(item: Mapping[str, Any]) -> bool:

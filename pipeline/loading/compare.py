@@ -12,7 +12,7 @@ from pipeline.loading.client import Answered, Reply
 
 def transaction_of(reply: Reply) -> Mapping[str, Any] | None:
     """The transaction in the answer to a look-up, with or without the envelope `data`; None without one."""
-    if not isinstance(reply, Answered):
+    if not isinstance(reply, Answered) or reply.status != 200:
         return None
     try:
         said = json.loads(reply.body, parse_float=Decimal)

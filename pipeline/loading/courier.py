@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.errors import StoppedByApi
 from pipeline.events import Emit
 from pipeline.loading.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.books import Books, Item
@@ -142,20 +141,20 @@ class Courier:
         )
 
     async def _poll(self, batch_id: str) -> BatchResult | None:
-        """Wait until a batch is over; None where its results cannot be had, so only acceptance is known."""
-        wait_s, waited_s = _FIRST_POLL_S, 0.0
+        """Wait until a batch is over, or gets no further for as long as an outage may last.
+
+        None where its results cannot be had at all, so that only its acceptance is known.
+        """
+        wait_s, idle_s, processed = _FIRST_POLL_S, 0.0, None
         while True:
             verdict, reply = await self._exchange.ask(batch_lookup(batch_id), batch_id)
             if verdict.meaning is Meaning.REFUSED:
                 return None
             result = results_of(reply)
-            if result.over:
+            idle_s = idle_s if result.processed == processed else 0.0
+            processed = result.processed
+            if result.over or idle_s > self._patience_s:
                 return result
-            if waited_s > self._patience_s:
-                raise StoppedByApi(
-                    f"Batch {batch_id} is not worked off after {waited_s:.0f} s.",
-                    hint="`load` goes on: it asks for the batch again.",
-                )
             await self._clock.sleep(wait_s)
-            waited_s += wait_s
+            idle_s += wait_s
             wait_s = min(wait_s * 2, _LONGEST_POLL_S)

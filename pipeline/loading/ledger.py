@@ -364,11 +364,10 @@ class SqlLedger:
             rows = [_row(row) for row in self._db.execute(wanted.order_by(_TRANSACTIONS.c.external_id))]
         yield from rows
 
-    def mark(self, states: Mapping[str, State]) -> int:
-        """Note what was seen of transactions in Omneo; returns how many rows that changed.
+    def mark(self, states: Mapping[str, State]) -> None:
+        """Note what was seen of transactions in Omneo: confirmed, missing or differing.
 
-        Only what Omneo has answered yes to can be confirmed, missing or differing: a row in another
-        state is left alone.
+        Only what Omneo has answered yes to can be that: a row in another state is left alone.
         """
         change = (
             _TRANSACTIONS.update()
@@ -379,12 +378,9 @@ class SqlLedger:
             .values(state=sa.bindparam("new"), at=sa.bindparam("now"))
         )
         now = int(time.time())
-        changed = 0
-        with self._transaction("written"):
-            for external_id, state in states.items():
-                values = {"id": external_id, "new": str(state), "now": now}
-                changed += self._db.execute(change, values).rowcount
-        return changed
+        if states:
+            with self._transaction("written"):
+                self._db.execute(change, [{"id": k, "new": str(v), "now": now} for k, v in states.items()])
 
     # Sharing a run among workers
 

@@ -5,75 +5,108 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Generic, ParamSpec, TypeVar
 
 from pipeline.loading.ledger import Ledger, Progress, Row
 
-GATHER_S = 0.004
+T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+GATHER_S = 0.003
 """How long a commit waits for company: a commit costs as much for one row as for a hundred."""
 
 
+class Grouped(Generic[T]):
+    """Gathers items from many tasks and has them written together, in a thread of its own.
+
+    Args:
+        seal: Gets everything gathered, in order, and gives the job that writes it. It is called in the
+            event loop, at one moment for all; the job runs in the thread, one at a time.
+    """
+
+    def __init__(self, seal: Callable[[list[T]], Callable[[], None]]) -> None:
+        self._seal = seal
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._items: list[T] = []
+        self._group: asyncio.Future[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
+
+    async def put(self, items: Sequence[T]) -> None:
+        """Return once these items are written; raises what the job raised."""
+        self._items.extend(items)
+        if self._group is None:
+            self._group = asyncio.get_running_loop().create_future()
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_groups())
+        await asyncio.shield(self._group)
+
+    async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call something in the same thread, so never while a write runs."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+
+    def close(self) -> None:
+        """Let go of the thread; what was put is written, or was told to have failed."""
+        self._thread.shutdown()
+
+    async def _write_groups(self) -> None:
+        while self._group is not None:
+            await asyncio.sleep(GATHER_S)
+            items, group = self._items, self._group
+            self._items, self._group = [], None
+            try:
+                await self.call(self._seal(items))
+            except Exception as error:  # told to everyone who waits for this write
+                group.set_exception(error)
+                group.exception()  # whoever waits for it may have been cancelled
+            else:
+                group.set_result(None)
+        self._writing = None
+
+
 class Recorder:
-    """Writes to the ledger in its own thread, one commit for many rows.
+    """Writes to the ledger, one commit for many rows.
 
     Once a write has failed, every later one fails with the same error: nothing may be sent whose intent
-    is not on disk.
+    is not on disk, and no watermark may pass an outcome that is not.
 
     Args:
         ledger: Is used from the recorder's thread only, until `close`.
         progress: Says how far the run is; asked once a commit.
     """
 
-    def __init__(self, ledger: Ledger, progress: Callable[[], Progress | None] = lambda: None) -> None:
+    def __init__(self, ledger: Ledger, progress: Callable[[], Progress | None]) -> None:
         self._ledger = ledger
         self._progress = progress
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._rows: list[Row] = []
-        self._group: asyncio.Future[None] | None = None
-        self._writing: asyncio.Task[None] | None = None
-        self.error: Exception | None = None
+        self._grouped = Grouped(self._seal)
+        self._error: Exception | None = None
 
     async def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
         """Look rows up; see `Ledger.find`."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._ledger.find, external_ids)
+        return await self._grouped.call(self._ledger.find, external_ids)
 
     async def put(self, rows: Sequence[Row]) -> None:
-        """Return once these rows are on disk.
+        """Return once these rows, and how far the run is with them, are on disk.
 
         Raises:
             SettingsError: The ledger cannot be written.
         """
-        if self.error is not None:
-            raise self.error
-        self._rows.extend(rows)
-        if self._group is None:
-            self._group = asyncio.get_running_loop().create_future()
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
-        await asyncio.shield(self._group)
+        await self._grouped.put(rows)
 
     def close(self) -> None:
-        """Let go of the thread; what was put is on disk or was told to have failed."""
-        self._thread.shutdown()
+        """Let go of the ledger."""
+        self._grouped.close()
 
-    async def _write(self) -> None:
-        while self._group is not None:
-            await asyncio.sleep(GATHER_S)  # whoever comes meanwhile joins this commit
-            rows, group = self._rows, self._group
-            self._rows, self._group = [], None
-            if self.error is None:
-                self.error = await self._written(rows)
-            if self.error is None:
-                group.set_result(None)
-            else:
-                group.set_exception(self.error)
-                group.exception()  # whoever waits for it may have been cancelled
-        self._writing = None
+    def _seal(self, rows: list[Row]) -> Callable[[], None]:
+        return partial(self._record, rows, self._progress())
 
-    async def _written(self, rows: Sequence[Row]) -> Exception | None:
-        loop = asyncio.get_running_loop()
+    def _record(self, rows: list[Row], progress: Progress | None) -> None:
+        if self._error is not None:
+            raise self._error
         try:
-            await loop.run_in_executor(self._thread, self._ledger.record, rows, self._progress())
-        except Exception as error:  # told to everyone who waits for this write or a later one
-            return error
-        return None
+            self._ledger.record(rows, progress)
+        except Exception as error:
+            self._error = error
+            raise

@@ -1,0 +1,269 @@
+"""Looking up in Omneo what was delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+import httpx
+
+from pipeline.events import Emit, Progress, StageFinished, StageStarted, ignore
+from pipeline.loading.client import Client
+from pipeline.loading.clock import Clock, SystemClock
+from pipeline.loading.compare import differences, transaction_of
+from pipeline.loading.endpoints import external_lookup
+from pipeline.loading.estimate import Interval, share_interval
+from pipeline.loading.exchange import Exchange, Requests
+from pipeline.loading.ledger import ACCEPTED_BY_OMNEO, Row, RunRef, SqlLedger, State, content_hash
+from pipeline.loading.loader import Batches, deliver
+from pipeline.loading.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.plans import Resend, with_void
+from pipeline.loading.recorder import Grouped
+from pipeline.loading.stop import Stop
+from pipeline.model import StagedTransaction
+from pipeline.settings import Connection
+
+_AGAIN_MAX = 20_000  # missing transactions that are kept in memory for another look
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 15.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A transaction that is not in Omneo as it was sent.
+
+    Attributes:
+        external_id: Which.
+        state: Missing or differing.
+        about: Names of the fields that differ.
+    """
+
+    external_id: str
+    state: State
+    about: tuple[str, ...] = ()
+
+
+@dataclass
+class Confirmation:
+    """What the look-ups found.
+
+    Attributes:
+        expected: Transactions of the run that Omneo has taken, by this run or an earlier one.
+        confirmed: Looked up and found as sent.
+        missing: Looked up and not found.
+        differing: Looked up and found with other contents.
+        findings: Those missing and differing.
+        requests: What went over the wire.
+        stopped: Whether it was asked to stop before it was through.
+        resent: What sending the missing again did; None where that was not asked for or none was missing.
+    """
+
+    expected: int = 0
+    confirmed: int = 0
+    missing: int = 0
+    differing: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    requests: Requests = field(default_factory=Requests)
+    stopped: bool = False
+    resent: DeliveryResult | None = None
+
+    @property
+    def looked_up(self) -> int:
+        """Transactions that were looked up."""
+        return self.confirmed + self.missing + self.differing
+
+    @property
+    def wrong(self) -> Interval:
+        """The share of all expected transactions that is missing or differing, as far as the sample tells."""
+        return share_interval(self.missing + self.differing, self.looked_up, self.expected)
+
+
+def confirm(
+    run: RunRef,
+    batches: Batches,
+    connection: Connection,
+    ledger: SqlLedger,
+    options: DeliveryOptions | None = None,
+    *,
+    sample: float = 1.0,
+    resend: bool = False,
+    patience_s: float = 30.0,
+    seed: int | None = None,
+    emit: Emit = ignore,
+    stop: Stop | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    clock: Clock | None = None,
+) -> Confirmation:
+    """Look up what a run delivered and compare it with what was sent; the ledger takes note.
+
+    What a later run has delivered with other contents is that run's to confirm.
+
+    Args:
+        run: The run.
+        batches: Gives its transactions.
+        connection: The tenant.
+        ledger: Says what was delivered.
+        options: How to ask; and to send, with `resend`.
+        sample: Share of the transactions to look up, chosen at random.
+        resend: Send the missing ones again.
+        patience_s: How long to look again for missing ones: Omneo's queue has no guaranteed time.
+        seed: Of the choice of the sample.
+        emit: Is told what happens.
+        stop: Asks it to stop.
+        transport: Takes the place of the network in tests.
+        clock: Takes the place of the system's clocks in tests.
+
+    Raises:
+        StoppedByApi: The token was refused, or there was no answer for too long.
+        SettingsError: The ledger cannot be used.
+    """
+    options, stop, clock = options or DeliveryOptions(), stop or Stop(), clock or SystemClock()
+    search = _Search(run, ledger, options, sample, patience_s, random.Random(seed), emit, stop, clock)  # noqa: S311
+    result = asyncio.run(search.run_all(batches, connection, transport))
+    if resend and result.missing and not stop.requested:
+        result.resent = deliver(
+            run,
+            batches,
+            connection,
+            ledger,
+            options,
+            plan=Resend(),
+            emit=emit,
+            stop=stop,
+            transport=transport,
+            clock=clock,
+        )
+    return result
+
+
+Wanted = tuple[str, bytes]
+"""External id, and the body that Omneo should have."""
+
+
+@dataclass
+class _Search:
+    run: RunRef
+    ledger: SqlLedger
+    options: DeliveryOptions
+    sample: float
+    patience_s: float
+    dice: random.Random
+    emit: Emit
+    stop: Stop
+    clock: Clock
+
+    async def run_all(
+        self, batches: Batches, connection: Connection, transport: httpx.AsyncBaseTransport | None
+    ) -> Confirmation:
+        started = self.clock.monotonic()
+        self.emit(StageStarted("confirm", "transactions"))
+        self.result = Confirmation()
+        self.missing: dict[str, bytes] = {}
+        self.shown_at = started
+        progress = self.ledger.open_run(self.run)
+        self.run_no, self.watermark = progress.run_no, progress.watermark
+        self.marks: Grouped[tuple[str, State]] = Grouped(lambda marks: lambda: self.ledger.mark(dict(marks)))
+        try:
+            async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
+                self.exchange = Exchange(
+                    client, connection.base_url, self.options.limits(), self.clock, self.emit
+                )
+                self.result.requests = self.exchange.requests
+                await self._each(self._delivered(batches))
+                await self._look_again()
+        finally:
+            self.marks.close()
+        self.result.stopped = self.stop.requested
+        self.emit(StageFinished("confirm", self.result.looked_up, self.clock.monotonic() - started))
+        return self.result
+
+    async def _delivered(self, batches: Batches) -> AsyncIterator[Wanted]:
+        reading, position = iter(batches(0)), 0
+        while (batch := await asyncio.to_thread(next, reading, None)) is not None:
+            for start in range(0, len(batch), 1000):
+                some = batch[start : start + 1000]
+                known = await self.marks.call(self.ledger.find, [each.external_id for each in some])
+                for wanted in self._expected(position + start, some, known):
+                    self.result.expected += 1
+                    if self.sample >= 1 or self.dice.random() < self.sample:
+                        yield wanted
+            position += len(batch)
+
+    def _expected(
+        self, position: int, batch: list[StagedTransaction], known: dict[str, Row]
+    ) -> Iterator[Wanted]:
+        for at, transaction in enumerate(batch, position):
+            row = known.get(transaction.external_id)
+            if row is None:
+                continue
+            body = transaction.body
+            if row.state is State.VOIDED:
+                body = with_void(body, void=True)
+            # Below the watermark nothing is on its way for the first time, so it was delivered before.
+            begun = row.state is State.SENDING and row.run_no == self.run_no and at < self.watermark
+            if (row.state in ACCEPTED_BY_OMNEO or begun) and row.hash == content_hash(body):
+                yield transaction.external_id, body
+
+    async def _each(self, wanted: AsyncIterator[Wanted]) -> None:
+        """Look everything up, as many at a time as may be in flight."""
+        turn = asyncio.Lock()
+
+        async def worker() -> None:
+            while not self.stop.requested:
+                async with turn:
+                    one = await anext(wanted, None)
+                if one is None:
+                    return
+                await self._look_up(*one)
+
+        await _all([worker] * self.options.concurrency)
+
+    async def _look_up(self, external_id: str, body: bytes) -> None:
+        _, reply = await self.exchange.ask(external_lookup(external_id), external_id)
+        found = transaction_of(reply)
+        if found is None and len(self.missing) < _AGAIN_MAX:
+            self.missing[external_id] = body
+            return
+        about = differences(body, found) if found is not None else ()
+        state = State.MISSING if found is None else State.DIFFERING if about else State.CONFIRMED
+        await self._note(Finding(external_id, state, about))
+
+    async def _look_again(self) -> None:
+        """Give Omneo's queue time to bring what is missing yet."""
+        wait_s, deadline = _FIRST_WAIT_S, self.clock.monotonic() + self.patience_s
+        while self.missing and self.clock.monotonic() + wait_s <= deadline and not self.stop.requested:
+            await self.clock.sleep(wait_s)
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            again, self.missing = self.missing, {}
+            await self._each(_given(again))
+        for external_id in self.missing:
+            await self._note(Finding(external_id, State.MISSING))
+
+    async def _note(self, finding: Finding) -> None:
+        kind = str(finding.state)
+        setattr(self.result, kind, getattr(self.result, kind) + 1)
+        if finding.state is not State.CONFIRMED:
+            self.result.findings.append(finding)
+        now = self.clock.monotonic()
+        if now - self.shown_at > 0.2:
+            self.shown_at = now
+            self.emit(Progress("confirm", self.result.looked_up))
+        await self.marks.put([(finding.external_id, finding.state)])
+
+
+async def _given(wanted: dict[str, bytes]) -> AsyncIterator[Wanted]:
+    for each in wanted.items():
+        yield each
+
+
+async def _all(workers: list[Callable[[], Awaitable[None]]]) -> None:
+    """Run workers side by side; the first error ends the others."""
+    tasks = [asyncio.ensure_future(worker()) for worker in workers]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,176 @@
+"""Receiving Omneo's webhooks: proof that a queued transaction was worked off.
+
+`transaction.created` and `transaction.updated` carry the transaction's context and, in
+`X-Omneo-Hmac-SHA256`, the hex HMAC-SHA256 of the raw body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from pipeline.errors import ImportToolError
+from pipeline.events import Emit, Notice, Progress, ignore
+from pipeline.loading.clock import Clock, SystemClock
+from pipeline.loading.ledger import SqlLedger, State
+from pipeline.loading.recorder import Grouped
+from pipeline.settings import Secret
+
+SIGNATURE_HEADER: Final = "X-Omneo-Hmac-SHA256"
+_BODY_MAX: Final = 4 * 1024 * 1024
+_EARLY_MAX: Final = 100_000
+_EARLY_EVERY_S: Final = 1.0
+
+
+def webhook_app(
+    ledger: SqlLedger, secret: Secret, *, emit: Emit = ignore, clock: Clock | None = None
+) -> Starlette:
+    """The receiver as an ASGI app: POST to any path.
+
+    It answers 200 once the confirmation is on disk (commits are grouped), 401 for a wrong signature and
+    503 where the ledger cannot be written, so that the event is sent again. An event that comes twice,
+    late, or for a transaction that is not in the ledger changes nothing. One that overtakes the answer to
+    its own request waits in memory until that is recorded.
+
+    Args:
+        ledger: Used from one thread of the app's, until it shuts down.
+        secret: Shared with Omneo.
+        emit: Is told of refused events and of progress.
+        clock: Time between looks at what came early.
+    """
+    receiver = _Receiver(ledger, secret, emit, clock or SystemClock())
+    return Starlette(
+        routes=[Route("/{path:path}", receiver.receive, methods=["POST"])], lifespan=receiver.lifespan
+    )
+
+
+def listen(
+    ledger: SqlLedger,
+    secret: Secret,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8787,
+    emit: Emit = ignore,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Receive webhooks until SIGINT or SIGTERM. Bound to loopback unless told otherwise: put TLS before it.
+
+    Args:
+        ledger: As for `webhook_app`.
+        secret: Shared with Omneo.
+        host: Address to bind.
+        port: 0 for a free one.
+        emit: As for `webhook_app`.
+        on_ready: Is told the address once it answers.
+    """
+    config = uvicorn.Config(
+        webhook_app(ledger, secret, emit=emit), host, port, log_level="warning", access_log=False
+    )
+    _Server(config, on_ready).run()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None] | None) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self._on_ready is not None and self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._on_ready(f"http://{host}:{port}/")
+
+
+class _Receiver:
+    def __init__(self, ledger: SqlLedger, secret: Secret, emit: Emit, clock: Clock) -> None:
+        self._ledger = ledger
+        self._secret = secret
+        self._emit = emit
+        self._clock = clock
+        self._early: dict[str, None] = {}
+        self._received = 0
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self._seen: Grouped[str] = Grouped(lambda ids: lambda: self._confirm(ids))
+        again = asyncio.create_task(self._look_again())
+        try:
+            yield
+        finally:
+            again.cancel()
+            with suppress(asyncio.CancelledError):
+                await again
+            self._seen.close()
+
+    async def receive(self, request: Request) -> Response:
+        body = await _limited(request)
+        if body is None:
+            return Response(status_code=413)
+        if not self._is_genuine(body, request.headers.get(SIGNATURE_HEADER, "")):
+            self._emit(Notice("webhook_refused", "An event with a wrong signature was refused."))
+            return Response(status_code=401)
+        external_id = _external_id(body)
+        if external_id is None:
+            return Response(status_code=200)
+        try:
+            await self._seen.put([external_id])
+        except ImportToolError as error:
+            self._emit(Notice("webhook_not_recorded", error.message))
+            return Response(status_code=503)
+        self._received += 1
+        self._emit(Progress("listen", self._received))
+        return Response(status_code=200)
+
+    def _is_genuine(self, body: bytes, signature: str) -> bool:
+        expected = hmac.new(self._secret.reveal().encode(), body, hashlib.sha256).hexdigest()
+        # As bytes: compare_digest refuses text that is not ASCII.
+        return hmac.compare_digest(expected.encode(), signature.strip().lower().encode())
+
+    def _confirm(self, external_ids: list[str]) -> None:
+        """In the ledger's thread: mark what was delivered, keep what is still on its way for later."""
+        rows = self._ledger.find(list(dict.fromkeys(external_ids)))
+        seen = {State.DELIVERED, State.MISSING}
+        self._ledger.mark({name: State.CONFIRMED for name, row in rows.items() if row.state in seen})
+        on_their_way = [name for name, row in rows.items() if row.state is State.SENDING]
+        self._early.update(dict.fromkeys(on_their_way[: _EARLY_MAX - len(self._early)]))
+
+    async def _look_again(self) -> None:
+        while True:
+            await self._clock.sleep(_EARLY_EVERY_S)
+            early, self._early = list(self._early), {}
+            if early:
+                with suppress(ImportToolError):
+                    await self._seen.put(early)
+
+
+async def _limited(request: Request) -> bytes | None:
+    """The raw body; None where it is too long to be an event."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _BODY_MAX:
+            return None
+    return body
+
+
+def _external_id(body: bytes) -> str | None:
+    """The transaction's id, from the context itself or from an envelope around it."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return None
+    for each in (said, said.get("data") if isinstance(said, dict) else None):
+        if isinstance(each, dict) and each.get("external_id") is not None:
+            return str(each["external_id"])
+    return None

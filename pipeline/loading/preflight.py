@@ -1,0 +1,213 @@
+"""Asking the tenant before anything is sent: token, locations, currencies, a sample of profiles.
+
+From the public reference of `GET /locations`, `/currencies`, `/profiles` and `/identities/search`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from pipeline.errors import StoppedByApi
+from pipeline.events import Emit, StageFinished, StageStarted, ignore
+from pipeline.loading.client import Answered, Call, Client, Reply
+from pipeline.loading.clock import Clock, SystemClock
+from pipeline.loading.estimate import Interval, share_interval
+from pipeline.loading.exchange import Exchange, Requests
+from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.retry import Meaning
+from pipeline.model import StagedTransaction
+from pipeline.settings import Connection
+
+PAGE_SIZE: Final = 100
+
+
+@dataclass(frozen=True, order=True)
+class Person:
+    """How a transaction names its customer.
+
+    Attributes:
+        handle: `email`, the handle of an identity, or empty for an Omneo UUID.
+        identifier: The email, identity or UUID.
+    """
+
+    handle: str
+    identifier: str
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a staged run refers to.
+
+    Attributes:
+        locations: Transactions by `location_id`.
+        currencies: Transactions by `currency`.
+        people: How many different customers there are.
+        sample: Some of them, chosen at random.
+    """
+
+    locations: Mapping[str, int]
+    currencies: Mapping[str, int]
+    people: int
+    sample: tuple[Person, ...]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What the tenant answered; that it answered at all means that the token is good.
+
+    Attributes:
+        new_locations: Transactions by `location_id`, for those that Omneo would create.
+        unknown_currencies: Transactions by `currency`, for those that are not configured.
+        people_asked: Customers of the sample.
+        people_known: Those of them that Omneo knows.
+        known_share: Share of all customers that Omneo knows, as far as the sample tells.
+        requests: What went over the wire.
+    """
+
+    new_locations: Mapping[str, int]
+    unknown_currencies: Mapping[str, int]
+    people_asked: int
+    people_known: int
+    known_share: Interval
+    requests: Requests = field(default_factory=Requests)
+
+
+def questions(
+    transactions: Iterable[list[StagedTransaction]], sample: int = 200, seed: int | None = None
+) -> Questions:
+    """Gather what a run refers to, from its bodies; memory grows with the number of different customers."""
+    locations: Counter[str] = Counter()
+    currencies: Counter[str] = Counter()
+    people: set[Person] = set()
+    for batch in transactions:
+        for transaction in batch:
+            body = json.loads(transaction.body)
+            locations.update(_said(body, "location_id"))
+            currencies.update(_said(body, "currency"))
+            people.update(
+                Person(str(body.get("profile_id_handle") or ""), each) for each in _said(body, "profile_id")
+            )
+    dice = random.Random(seed)  # noqa: S311
+    chosen = dice.sample(sorted(people), min(sample, len(people)))
+    return Questions(locations, currencies, len(people), tuple(chosen))
+
+
+def _said(body: Mapping[str, Any], name: str) -> list[str]:
+    return [str(body[name])] if body.get(name) not in (None, "") else []
+
+
+def preflight(
+    asked: Questions,
+    connection: Connection,
+    options: DeliveryOptions | None = None,
+    *,
+    emit: Emit = ignore,
+    transport: httpx.AsyncBaseTransport | None = None,
+    clock: Clock | None = None,
+) -> Preflight:
+    """Ask the tenant; sends no transaction.
+
+    Args:
+        asked: What the run refers to.
+        connection: The tenant.
+        options: How fast to ask, and for how long to try.
+        emit: Is told what happens.
+        transport: Takes the place of the network in tests.
+        clock: Takes the place of the system's clocks in tests.
+
+    Raises:
+        StoppedByApi: The token was refused, or there was no answer for too long.
+    """
+    inquiry = _Inquiry(asked, options or DeliveryOptions(), emit, clock or SystemClock())
+    return asyncio.run(inquiry.run(connection, transport))
+
+
+@dataclass
+class _Inquiry:
+    asked: Questions
+    options: DeliveryOptions
+    emit: Emit
+    clock: Clock
+
+    async def run(self, connection: Connection, transport: httpx.AsyncBaseTransport | None) -> Preflight:
+        started = self.clock.monotonic()
+        self.emit(StageStarted("preflight", "questions"))
+        async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
+            self.exchange = Exchange(
+                client, connection.base_url, self.options.limits(), self.clock, self.emit
+            )
+            # First, since it finds a bad token with a single request.
+            currencies = await self._values("/currencies", ("code", "currency", "from", "to"))
+            locations = await self._values("/locations", ("id", "external_id"))
+            known = await asyncio.gather(*map(self._is_known, self.asked.sample))
+        requests = self.exchange.requests
+        self.emit(StageFinished("preflight", requests.sent, self.clock.monotonic() - started))
+        return Preflight(
+            {name: count for name, count in self.asked.locations.items() if name not in locations},
+            {name: count for name, count in self.asked.currencies.items() if name not in currencies},
+            len(known),
+            sum(known),
+            share_interval(sum(known), len(known), self.asked.people),
+            requests,
+        )
+
+    async def _values(self, path: str, names: tuple[str, ...]) -> set[str]:
+        """All values of these fields in a paged list."""
+        found: set[str] = set()
+        number = seen = 0
+        while True:
+            number += 1
+            page = await self._ask(path, {"page[size]": str(PAGE_SIZE), "page[number]": str(number)})
+            rows = _rows(page)
+            seen += len(rows)
+            found.update(str(row[name]) for row in rows for name in names if row.get(name) is not None)
+            if not rows or seen >= _total(page, seen if len(rows) < PAGE_SIZE else seen + 1):
+                return found
+
+    async def _is_known(self, person: Person) -> bool:
+        if person.handle == "email":
+            answer = await self._ask("/profiles", {"filter[email]": person.identifier})
+            wanted = person.identifier.casefold()
+            return any(str(row.get("email", "")).casefold() == wanted for row in _rows(answer))
+        if person.handle:
+            answer = await self._ask(
+                "/identities/search", {"handle": person.handle, "identifier": person.identifier}
+            )
+            return bool(_rows(answer))
+        return await self._ask(f"/profiles/{quote(person.identifier, safe='')}", {}) is not None
+
+    async def _ask(self, path: str, params: Mapping[str, str]) -> Any:
+        """The JSON answer; None where there is no such thing."""
+        verdict, reply = await self.exchange.ask(Call("GET", path, params=tuple(params.items())), path)
+        if verdict.meaning is Meaning.REFUSED and verdict.status != 404:
+            raise StoppedByApi(f"Omneo answered {verdict.status} to GET {path}: {verdict.message}.")
+        return _json(reply) if verdict.meaning is Meaning.TAKEN else None
+
+
+def _json(reply: Reply) -> Any:
+    try:
+        return json.loads(reply.body) if isinstance(reply, Answered) else None
+    except ValueError:
+        return None
+
+
+def _rows(answer: Any) -> list[Mapping[str, Any]]:
+    """The rows of a list, with or without the envelope `data`; one object counts as a list of one."""
+    data = answer.get("data", []) if isinstance(answer, dict) else answer
+    rows = data if isinstance(data, list) else [data]
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _total(answer: Any, otherwise: int) -> int:
+    meta = answer.get("meta") if isinstance(answer, dict) else None
+    total = meta.get("total") if isinstance(meta, dict) else None
+    return int(total) if isinstance(total, int) else otherwise
