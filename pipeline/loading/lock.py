@@ -7,9 +7,10 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
 
 from pipeline.errors import SettingsError, WorkdirBusy
 
@@ -34,60 +35,57 @@ class Holder:
         return f"process {self.pid} on {self.host} (`{self.command}`, since {self.since})"
 
 
-class WorkdirLock:
-    """Holds a working directory for the length of a `with` block.
+@contextmanager
+def hold(workdir: Path, command: str = "omneo-import") -> Iterator[Holder | None]:
+    """Hold a working directory for the length of a `with` block.
 
-    The lock is the system's (flock): when its holder dies, however, it is free at once. What a dead
-    holder leaves in the file is only its name, told as `stale`.
+    The lock is the system's (flock): whatever ends its holder, it is free at once. What a holder that
+    died leaves in the file is its name, which is given; None where the last one let go in an orderly way.
 
     Args:
         workdir: Must be there.
         command: What this process does, for the message to others.
 
-    Attributes:
-        stale: Who held it last and did not let go in an orderly way; None otherwise.
-
     Raises:
         WorkdirBusy: Another process holds it.
         SettingsError: The directory cannot be written or locked.
     """
+    path = workdir / "lock"
+    lock = _taken(path)
+    try:
+        stale = _holder(lock)
+        me = Holder(os.getpid(), socket.gethostname(), command, time.strftime("%Y-%m-%d %H:%M:%S"))
+        _write(lock, json.dumps(asdict(me)))
+        yield stale
+        _write(lock, "")
+    finally:
+        os.close(lock)
 
-    def __init__(self, workdir: Path, command: str) -> None:
-        self._path = workdir / "lock"
-        self._command = command
-        self._file = -1
-        self.stale: Holder | None = None
 
-    def __enter__(self) -> Self:
-        try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.stale = self._holder()
-            self._write(json.dumps(asdict(self._me())))
-        except BlockingIOError:
-            holder = self._holder()
-            os.close(self._file)
-            raise WorkdirBusy(
-                f"{self._path.parent} is in use by {holder or 'another process'}.",
-                hint="Wait for it, or use another --workdir.",
-            ) from None
-        except OSError as error:
-            raise SettingsError(f"{self._path} cannot be locked: {error}.") from None
-        return self
+def _taken(path: Path) -> int:
+    lock = -1
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(lock)
+        os.close(lock)
+        raise WorkdirBusy(
+            f"{path.parent} is in use by {holder or 'another process'}.",
+            hint="Wait for it, or use another --workdir.",
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be locked: {error}.") from None
+    return lock
 
-    def __exit__(self, *_: object) -> None:
-        self._write("")
-        os.close(self._file)
 
-    def _me(self) -> Holder:
-        return Holder(os.getpid(), socket.gethostname(), self._command, time.strftime("%Y-%m-%d %H:%M:%S"))
+def _write(lock: int, text: str) -> None:
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, text.encode(), 0)
 
-    def _write(self, text: str) -> None:
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, text.encode(), 0)
 
-    def _holder(self) -> Holder | None:
-        try:
-            return Holder(**json.loads(os.pread(self._file, 4096, 0)))
-        except (ValueError, TypeError):
-            return None
+def _holder(lock: int) -> Holder | None:
+    try:
+        return Holder(**json.loads(os.pread(lock, 4096, 0)))
+    except (ValueError, TypeError):
+        return None
