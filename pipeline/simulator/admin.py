@@ -48,7 +48,7 @@ class Admin:
 
         return guarded
 
-    async def faults(self, request: Request) -> Response:  # noqa: ARG002
+    async def faults(self, request: Request) -> Response:
         """The faults in force."""
         return JSONResponse(self._tenant.dice.faults.as_dict())
 
@@ -63,28 +63,28 @@ class Admin:
             return JSONResponse({"message": str(error)}, 422)
         return await self.faults(request)
 
-    async def stats(self, request: Request) -> Response:  # noqa: ARG002
+    async def stats(self, request: Request) -> Response:
         """What was counted."""
         return JSONResponse(self._tenant.stats())
 
-    async def arrivals(self, request: Request) -> Response:  # noqa: ARG002
+    async def arrivals(self, request: Request) -> Response:
         """Every transaction that reached the API, in order, a JSON object a line."""
         return _ndjson(arrival._asdict() for arrival in self._tenant.history.all())
 
-    async def transactions(self, request: Request) -> Response:  # noqa: ARG002
+    async def transactions(self, request: Request) -> Response:
         """Every transaction there is, oldest id first, a JSON object a line."""
         return _ndjson(self._tenant.transactions.page(Query(size=-1)).rows)
 
-    async def reset(self, request: Request) -> Response:  # noqa: ARG002
+    async def reset(self, request: Request) -> Response:
         """Forget everything but the settings and the faults."""
         self._tenant.reset()
         return JSONResponse({"message": "Reset."})
 
-    async def drain(self, request: Request) -> Response:  # noqa: ARG002
+    async def drain(self, request: Request) -> Response:
         """Work the queue off now, whatever its delay."""
         return JSONResponse({"processed": self._tenant.jobs.drain()})
 
-    async def page(self, request: Request) -> Response:  # noqa: ARG002
+    async def page(self, request: Request) -> Response:
         """The counts, for people."""
         rows = "".join(
             f"<tr><th scope=row>{escape(name)}</th><td>{escape(str(value))}</td></tr>"

@@ -186,10 +186,7 @@ class Api:
 
     async def external(self, request: Request) -> Response:
         """The transaction with an `external_id`, which may hold slashes."""
-        number = self._transactions.id_of(request.path_params["external_id"])
-        if number is None:
-            raise _not_found()
-        return JSONResponse({"data": self._transactions.one(number)})
+        return JSONResponse({"data": self._transactions.external(request.path_params["external_id"])})
 
     async def transaction(self, request: Request) -> Response:
         """A transaction by id."""

@@ -42,7 +42,7 @@ def create_app(settings: SimulatorSettings) -> Starlette:
     # The gate counts and refuses what comes out of the handlers, so they must sit inside it.
     inner = Starlette(routes=Api(tenant).routes(), exception_handlers=_HANDLERS)
     inner.router.redirect_slashes = False
-    return Starlette(
+    app = Starlette(
         routes=[Mount(API_PATH, app=Gate(inner, tenant)), *Admin(tenant).routes()],
         # Another site's page must not reach the simulator through a name that resolves to loopback.
         middleware=[
@@ -50,6 +50,8 @@ def create_app(settings: SimulatorSettings) -> Starlette:
         ],
         lifespan=lifespan,
     )
+    app.state.tenant = tenant
+    return app
 
 
 async def _refused(_: Request, error: Exception) -> Response:

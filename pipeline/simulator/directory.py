@@ -9,6 +9,7 @@ from pipeline.simulator.database import Database, Json, Page, Query, now
 from pipeline.simulator.settings import SimulatorSettings
 
 _LOCATION_KEYS: Final = ("id", "external_id", "name", "timezone", "created_at")
+_LOCATION_COLUMNS: Final = ", ".join(_LOCATION_KEYS)
 _PROFILE_KEYS: Final = ("id", "email", "first_name", "last_name")
 
 
@@ -61,11 +62,12 @@ class Directory:
 
     def location(self, number: int) -> Json:
         """A location by its id."""
-        return self.locations(Query([("id = ?", str(number))])).rows[0]
+        sql = f"SELECT {_LOCATION_COLUMNS} FROM locations WHERE id = ?"  # noqa: S608  (names are this module's)
+        return dict(zip(_LOCATION_KEYS, self._db.execute(sql, (number,)).fetchone(), strict=True))
 
     def locations(self, query: Query) -> Page:
         """A page of locations."""
-        rows, total = self._db.select("locations", ", ".join(_LOCATION_KEYS), query, "id")
+        rows, total = self._db.select("locations", _LOCATION_COLUMNS, query, "id")
         return Page([dict(zip(_LOCATION_KEYS, row, strict=True)) for row in rows], total)
 
     def currencies(self, query: Query) -> Page:

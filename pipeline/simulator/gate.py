@@ -47,7 +47,7 @@ class Gate:
             fate = tenant.dice.fate()
             scope.setdefault("state", {})[FATE] = fate
             if (latency_s := tenant.dice.latency_s()) > 0:
-                await asyncio.sleep(latency_s)
+                await tenant.pause(latency_s)
             if not await self._meet(fate, scope, receive, send):
                 tenant.statuses["dropped"] += 1
                 await _reset(scope, receive)
@@ -68,7 +68,7 @@ class Gate:
             await self._answer(scope, receive, _nowhere)
             return False
         elif fate is Fate.SLOW:
-            await self._answer(scope, receive, _held_back(counted, faults.slow_s))
+            await self._answer(scope, receive, self._held_back(counted, faults.slow_s))
         else:
             await self._answer(scope, receive, counted)
         return True
@@ -82,6 +82,14 @@ class Gate:
             await send(message)
 
         return counting
+
+    def _held_back(self, send: Send, seconds: float) -> Send:
+        async def held_back(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await self._tenant.pause(seconds)
+            await send(message)
+
+        return held_back
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         settings, faults = self._tenant.settings, self._tenant.dice.faults
@@ -103,11 +111,15 @@ class Gate:
             await _too_many(verdict, as_date=faults.retry_after_date)(scope, receive, send)
 
 
-@lru_cache(maxsize=4096)
 def endpoint(path: str) -> str:
     """A path with ids replaced, for counting."""
     if path.startswith("/transactions/external/"):
         return "/transactions/external/{external_id}"
+    return _without_ids(path)
+
+
+@lru_cache(maxsize=4096)
+def _without_ids(path: str) -> str:
     return re.sub(r"/(\d+|[0-9a-f]{8}-[0-9a-f-]{27})(?=/|$)", "/{id}", path)
 
 
@@ -145,15 +157,6 @@ def _with_limits(send: Send, verdict: Verdict) -> Send:
         await send(message)
 
     return limited
-
-
-def _held_back(send: Send, seconds: float) -> Send:
-    async def held_back(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            await asyncio.sleep(seconds)
-        await send(message)
-
-    return held_back
 
 
 async def _nowhere(message: Message) -> None:

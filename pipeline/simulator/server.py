@@ -18,9 +18,10 @@ from pipeline.simulator.app import create_app
 from pipeline.simulator.gate import TRANSPORT
 from pipeline.simulator.history import Arrival
 from pipeline.simulator.settings import API_PATH, SimulatorSettings, require_loopback
+from pipeline.simulator.tenant import Tenant
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.applications import Starlette
 
 OnReady = Callable[[str], None]
 
@@ -161,10 +162,12 @@ def _base_url(listener: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """uvicorn on a given socket, that says when it answers."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, on_ready: OnReady | None = None) -> None:
+    def __init__(self, app: Starlette, listener: socket.socket, on_ready: OnReady | None = None) -> None:
         config = uvicorn.Config(
             app,
+            log_config=None,
             log_level="warning",
+            timeout_keep_alive=75,  # as nginx, so that a client's pause costs it no connection
             access_log=False,
             proxy_headers=False,
             ws="none",
@@ -176,11 +179,16 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._listener = listener
         self._on_ready = on_ready
+        self._tenant: Tenant = app.state.tenant
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self._on_ready is not None:
             self._on_ready(_base_url(self._listener))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._tenant.stopping.set()
+        await super().shutdown(sockets)
 
 
 def _with_transport(protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:

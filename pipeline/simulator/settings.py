@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +17,8 @@ CURRENCIES: Final = (
     *("AUD", "NZD", "USD", "GBP", "EUR", "CAD", "BRL", "SGD", "HKD", "JPY", "CHF", "SEK", "NOK", "DKK"),
     *("ZAR", "INR", "AED", "MYR", "THB", "MXN"),
 )
+
+_LOOPBACK: Final = {"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1", "::1": "::1"}
 
 
 def _fault(default: float, help_text: str, *, least: float = 0, most: float = float("inf")) -> Any:
@@ -194,22 +195,17 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def require_loopback(host: str, what: str) -> str:
-    """Return the loopback address that `host` means.
+    """Return the loopback address that `host` means: `127.0.0.1`, `::1`, or `localhost` for the former.
 
     Raises:
         SettingsError: `host` is another machine, or this one as others see it.
     """
-    if host == "localhost":
-        return "127.0.0.1"
-    try:
-        if ip_address(host).is_loopback:
-            return host
-    except ValueError:
-        pass
-    raise SettingsError(
-        f"{what} is not on this machine's loopback, the only place the simulator uses.",
-        hint="It has no TLS and a known token; use 127.0.0.1, ::1 or localhost.",
-    )
+    if host not in _LOOPBACK:
+        raise SettingsError(
+            f"{what} is not on this machine's loopback, the only place the simulator uses.",
+            hint="It has no TLS and a known token; use 127.0.0.1, ::1 or localhost.",
+        )
+    return _LOOPBACK[host]
 
 
 def read_seed_file(path: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Tenant:
         statuses: Answers by status; `dropped` for connections that got none.
         in_flight: Requests being answered now.
         in_flight_most: The most there were at once.
+        stopping: Set when the server is to end, so that nothing waits any longer.
 
     Raises:
         SettingsError: The database cannot be opened.
@@ -52,6 +53,13 @@ class Tenant:
         self.statuses: Counter[str] = Counter()
         self.in_flight = 0
         self.in_flight_most = 0
+        self.stopping = asyncio.Event()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the server's end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
 
     def tell(self, number: int) -> None:
         """Send the webhook of a created or updated transaction, where there is a receiver."""
@@ -60,7 +68,10 @@ class Tenant:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        """Work off the queue and send webhooks meanwhile; what waits at the end is kept in the database."""
+        """Work off the queue and send webhooks meanwhile; what waits at the end is kept in the database.
+
+        Webhooks that are not sent by then never are.
+        """
         self.jobs.load()
         tasks = [asyncio.create_task(self.jobs.run())]
         if self.webhooks.wanted:

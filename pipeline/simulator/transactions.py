@@ -33,7 +33,7 @@ _NOT_COPIED: Final = frozenset(
 
 
 class NoSuchTransaction(LookupError):
-    """There is no transaction with that id."""
+    """There is no transaction with that id, or with that `external_id`."""
 
 
 class Written(NamedTuple):
@@ -100,10 +100,24 @@ class Transactions:
         Raises:
             NoSuchTransaction: There is none with that id.
         """
-        page = self.page(Query([("id = ?", str(number))]))
-        if not page.rows:
-            raise NoSuchTransaction(number)
-        return page.rows[0]
+        return self._context_where("id = ?", str(number))
+
+    def external(self, external_id: str) -> Json:
+        """The documented context of the oldest transaction with that `external_id`.
+
+        Raises:
+            NoSuchTransaction: There is none.
+        """
+        return self._context_where("external_id = ?", external_id)
+
+    def _context_where(self, condition: str, value: str) -> Json:
+        row = self._db.execute(
+            f"SELECT id, document FROM transactions WHERE {condition} ORDER BY id LIMIT 1",  # noqa: S608
+            (value,),
+        ).fetchone()
+        if row is None:
+            raise NoSuchTransaction(value)
+        return self._context(row[0], json.loads(row[1]))
 
     def page(self, query: Query) -> Page:
         """A page of transactions, oldest id first."""

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.simulator.checks import errors_in, parse_json, utc_text
@@ -112,6 +112,7 @@ def test_what_is_no_json(text):
         parse_json(text)
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none()

@@ -21,7 +21,7 @@ def client(omneo):
     )
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.10", "example.com", ""])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.10", "127.0.0.2", "example.com", ""])
 def test_it_listens_nowhere_but_on_loopback(host):
     with pytest.raises(SettingsError, match="loopback"):
         serve(SimulatorSettings(), host=host)
