@@ -12,17 +12,17 @@ from pipeline.mapping.document import Place
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Scope, Site
 
-_TABLES: dict[Scope, str] = {
-    Scope.TRANSACTION: "headers",
-    Scope.LINE: "items",
-    Scope.PAYMENT: "payments",
+_TABLES: dict[Scope, tuple[str, ...]] = {
+    Scope.TRANSACTION: ("headers",),
+    Scope.LINE: ("items", "headers"),
+    Scope.PAYMENT: ("payments", "headers"),
 }
 _NESTED = ("items.", "payments.")
 
 
-def table_of(spec: MappingSpec, scope: Scope) -> str:
-    """The table whose columns a scope sees."""
-    return _TABLES[scope] if spec.source.layout == "tables" else "lines"
+def tables_of(spec: MappingSpec, scope: Scope) -> tuple[str, ...]:
+    """The tables in which a scope finds its columns, nearest first."""
+    return _TABLES[scope] if spec.source.layout == "tables" else ("lines",)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Use:
     Attributes:
         place: Where it is mentioned.
         name: The column.
-        tables: The tables one of which has it: one, but for the section `columns`.
+        tables: The tables in which it may be, nearest first.
     """
 
     place: Place
@@ -86,17 +86,22 @@ def _in_names(
             inner = Site(("define", name), spec.define[name], scope)
             yield from _in_value(spec, inner, defined | {name})
         elif scope is not Scope.TRANSACTION and name.startswith(HEADER_PREFIX):
-            yield Use(place, name.removeprefix(HEADER_PREFIX), (table_of(spec, Scope.TRANSACTION),))
+            yield Use(place, name.removeprefix(HEADER_PREFIX), tables_of(spec, Scope.TRANSACTION))
         else:
-            yield Use(place, name, (table_of(spec, scope),))
+            yield Use(place, name, tables_of(spec, scope))
 
 
 def used_columns(spec: MappingSpec) -> dict[str, frozenset[str]]:
-    """The columns that a mapping uses, by table; those under `columns` only where a value uses them too."""
+    """The columns that a mapping uses, by table.
+
+    With the layout `tables`, an item or payment may also mention a column of its transaction: such a name
+    is listed under both tables, since only the source can tell. What is only under `columns` is not used.
+    """
     found: dict[str, set[str]] = {table: set() for table in _tables(spec)}
     for use in uses(spec):
         if use.place[0] != "columns":
-            found.setdefault(use.tables[0], set()).add(use.name)
+            for table in use.tables:
+                found.setdefault(table, set()).add(use.name)
     return {table: frozenset(names) for table, names in found.items()}
 
 
