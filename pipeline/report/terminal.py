@@ -236,7 +236,7 @@ def closing_summary(summary: Summary, *, gate_closed: bool = False, stopped: str
         gate_closed: More was rejected than `--max-rejected` allows.
         stopped: Why the load stopped early, a sentence; empty where it did not.
     """
-    verdict = verdict_of(summary, gate_closed=gate_closed, stopped=stopped, looks=len(summary.rejected))
+    verdict = verdict_of(summary, gate_closed=gate_closed, stopped=stopped)
     lines = [verdict.headline, verdict.sentence, "", *_numbers(summary)]
     lines += _causes("Rejected", summary.rejected, fixes=True)
     lines += _causes("Dropped", summary.dropped, fixes=False)

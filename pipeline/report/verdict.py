@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -21,6 +22,19 @@ class Mood(StrEnum):
 
 
 @dataclass(frozen=True)
+class Look:
+    """A thing to look at before loading.
+
+    Attributes:
+        text: What it is, a few words.
+        section: The part of the report that tells more: causes, controls, findings or preflight.
+    """
+
+    text: str
+    section: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The answer to "may we?".
 
@@ -29,12 +43,14 @@ class Verdict:
         headline: A few words.
         sentence: One or two sentences with the numbers.
         next: The command to type next, or what to do.
+        looks: What a person should look at before loading; empty once something was sent.
     """
 
     mood: Mood
     headline: str
     sentence: str
     next: str
+    looks: tuple[Look, ...] = ()
 
 
 def judge(data: ReportData) -> Verdict:
@@ -45,13 +61,18 @@ def judge(data: ReportData) -> Verdict:
         data.summary,
         gate_closed=closed,
         stopped=data.stopped,
-        looks=_things_to_look_at(data),
+        looks=_looks(data),
         currency=currencies.pop() if len(currencies) == 1 else "",
     )
 
 
 def verdict_of(
-    summary: Summary, *, gate_closed: bool = False, stopped: str = "", looks: int = 0, currency: str = ""
+    summary: Summary,
+    *,
+    gate_closed: bool = False,
+    stopped: str = "",
+    looks: Sequence[Look] = (),
+    currency: str = "",
 ) -> Verdict:
     """Say in a few words how a run stands.
 
@@ -59,19 +80,15 @@ def verdict_of(
         summary: The run in numbers.
         gate_closed: More was rejected than `--max-rejected` allows.
         stopped: Why the load stopped early, a sentence; empty where it did not.
-        looks: How many things a person should look at before loading.
+        looks: What a person should look at before loading, besides what was rejected.
         currency: The currency of a run that has only one; empty where it has none or several.
     """
+    sentence = _sentence(summary, stopped, currency)
+    step = next_step(summary, gate_closed=gate_closed, stopped=stopped)
     if was_loaded(summary):
-        mood, headline = _after(summary)
-    else:
-        mood, headline = _before(summary, gate_closed, looks)
-    return Verdict(
-        mood,
-        headline,
-        _sentence(summary, stopped, currency),
-        next_step(summary, gate_closed=gate_closed, stopped=stopped),
-    )
+        return Verdict(*_after(summary), sentence, step)
+    found = (*_rejections(summary), *looks)
+    return Verdict(*_before(summary, gate_closed, len(found)), sentence, step, found)
 
 
 def was_loaded(summary: Summary) -> bool:
@@ -99,14 +116,22 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _things_to_look_at(data: ReportData) -> int:
-    """Rejected codes, differing control totals (as one), statistical warnings, bad answers of the tenant."""
-    return (
-        len(data.summary.rejected)
-        + any(not row.agrees for row in data.controls)
-        + len(data.findings)
-        + sum(answer.good is False for answer in data.preflight or ())
-    )
+def _rejections(summary: Summary) -> list[Look]:
+    if not summary.rejected:
+        return []
+    causes = count(len(summary.rejected), "code")
+    return [Look(f"{count(summary.transactions.rejected, 'transaction')} rejected, under {causes}", "causes")]
+
+
+def _looks(data: ReportData) -> list[Look]:
+    """Differing control totals, statistical warnings, bad answers of the tenant."""
+    differing = sum(not row.agrees for row in data.controls)
+    controls = [Look(f"{differing:,} of {count(len(data.controls), 'control total')} differ", "controls")]
+    return [
+        *(controls if differing else ()),
+        *(Look(finding.title, "findings") for finding in data.findings),
+        *(Look(answer.title, "preflight") for answer in data.preflight or () if answer.good is False),
+    ]
 
 
 def _before(summary: Summary, gate_closed: bool, looks: int) -> tuple[Mood, str]:

@@ -30,6 +30,7 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
     facts = data.facts
     return {
         **data.summary.as_dict(),
+        "personal_data_shown": show_personal_data,
         "verdict": asdict(judge(data)),
         "gate": None if data.gate is None else asdict(data.gate),
         "by_month": _grouped(facts.totals, ["month", "currency"]),
@@ -159,5 +160,5 @@ def _prediction(data: ReportData) -> dict[str, Any]:
     return {
         "requests": requests,
         "bytes": data.facts.body_bytes,
-        "durations": [{"per_minute": rate, "hours": round(requests / rate / 60, 2)} for rate in rates],
+        "durations": [{"per_minute": rate, "hours": round(requests / rate / 60, 4)} for rate in rates],
     }

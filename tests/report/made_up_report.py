@@ -32,6 +32,7 @@ HEADERS = {
     "external_id": pl.String,
     "location_id": pl.String,
     "currency": pl.String,
+    "transacted_at": pl.Datetime("us"),
     "transacted_at|local": pl.Datetime("us"),
     "total": pl.Decimal(15, 4),
     "profile_id": pl.String,
@@ -59,7 +60,7 @@ def headers(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     filled = [
         dict.fromkeys(HEADERS) | {TX: n, SOURCE: 0, LINE: n + 2} | dict(row) for n, row in enumerate(rows)
     ]
-    return pl.DataFrame(filled, schema=HEADERS)
+    return pl.DataFrame(filled, schema=HEADERS).with_columns(transacted_at="transacted_at|local")
 
 
 def items(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

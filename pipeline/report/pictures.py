@@ -1,0 +1,130 @@
+"""Which pictures the page shows, from the report's values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from pipeline.report.charts import bar_chart
+
+WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+OUTCOMES: Final = ("accepted", "dropped", "rejected")
+MOST_DAYS: Final = 62
+"""A longer time is drawn by month."""
+MOST_MONTHS: Final = 240
+"""A longer time, surely a wrong date, is drawn from its newest months."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in words, numbers and drawings.
+
+    Attributes:
+        title: What it shows.
+        text: What there is to see, in a sentence.
+        labels: One a bar.
+        values: One a bar, all series added up.
+        wide: The drawing for a wide page or paper.
+        narrow: The drawing for a phone.
+    """
+
+    title: str
+    text: str
+    labels: Sequence[str]
+    values: Sequence[int]
+    wide: Markup
+    narrow: Markup
+
+
+def timeline(values: Mapping[str, Any]) -> Picture | None:
+    """Transactions by day or month, stacked by outcome; a day or month without sales stays empty.
+
+    None where no transaction has a date.
+    """
+    days = [date.fromisoformat(row["day"]) for row in values["by_day"] if row["day"]]
+    if not days:
+        return None
+    if (max(days) - min(days)).days < MOST_DAYS:
+        unit, rows, labels = "day", values["by_day"], _days(min(days), max(days))
+    else:
+        unit, rows, labels = "month", values["by_month"], _months(min(days), max(days))[-MOST_MONTHS:]
+    numbers = {outcome: [0] * len(labels) for outcome in OUTCOMES}
+    place = {label: position for position, label in enumerate(labels)}
+    for row in rows:
+        if row[unit] in place:
+            for outcome in OUTCOMES:
+                numbers[outcome][place[row[unit]]] += row[outcome]["transactions"]
+    return _picture(f"Transactions by {unit}", labels, numbers, (740, 360))
+
+
+def time_of_day(clock: Sequence[Mapping[str, int]]) -> Picture:
+    """Accepted transactions by hour of local time."""
+    labels = [f"{hour:02}:00" for hour in range(24)]
+    numbers = {"accepted": [_sum(clock, "hour", hour) for hour in range(24)]}
+    shown = {labels[hour]: str(hour) for hour in range(0, 24, 3)}
+    return _picture("Time of day", labels, numbers, (360, 360), shown)
+
+
+def weekday(clock: Sequence[Mapping[str, int]]) -> Picture:
+    """Accepted transactions by weekday of local time."""
+    numbers = {"accepted": [_sum(clock, "weekday", day) for day in range(1, 8)]}
+    return _picture("Weekday", WEEKDAYS, numbers, (360, 360), {name: name[:3] for name in WEEKDAYS})
+
+
+def _sum(clock: Sequence[Mapping[str, int]], column: str, value: int) -> int:
+    return sum(row["transactions"] for row in clock if row[column] == value)
+
+
+def _picture(
+    title: str,
+    labels: Sequence[str],
+    numbers: Mapping[str, Sequence[int]],
+    widths: tuple[int, int],
+    shown: Mapping[str, str] | None = None,
+) -> Picture:
+    totals = [sum(column) for column in zip(*numbers.values(), strict=True)]
+    text = _in_words(labels, totals)
+    wide, narrow = (
+        bar_chart(
+            labels,
+            numbers,
+            text=f"{title}. {text}",
+            shown=shown or _some(labels, width // 60),
+            width=width,
+            height=200,
+        )
+        for width in widths
+    )
+    return Picture(title, text, labels, totals, wide, narrow if widths[0] != widths[1] else wide)
+
+
+def _in_words(labels: Sequence[str], totals: Sequence[int]) -> str:
+    most, least = max(totals, default=0), min(totals, default=0)
+    if not most:
+        return "No transactions."
+    empty = totals.count(0)
+    low = f"{empty} without any" if empty else f"fewest {labels[totals.index(least)]} ({least:,})"
+    return f"Most {labels[totals.index(most)]} ({most:,}), {low}."
+
+
+def _days(first: date, last: date) -> list[str]:
+    return [str(first + timedelta(days=n)) for n in range((last - first).days + 1)]
+
+
+def _months(first: date, last: date) -> list[str]:
+    count = (last.year - first.year) * 12 + last.month - first.month + 1
+    months = (divmod(first.year * 12 + first.month - 1 + n, 12) for n in range(count))
+    return [f"{year:04}-{month + 1:02}" for year, month in months]
+
+
+def _some(labels: Sequence[str], most: int) -> dict[str, str]:
+    """At most `most` labels to write: every January where there are many months, else every n-th."""
+    januaries = [label for label in labels if len(label) == 7 and label.endswith("-01")]
+    if len(labels) > 24 and januaries:
+        step = -(-len(januaries) // most)
+        return {label: label[:4] for label in januaries[::step]}
+    return {label: label for label in labels[:: -(-len(labels) // most) or 1]}

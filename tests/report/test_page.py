@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline.report.data import Finding, Provenance, ReportData, SourceFile
+from pipeline.report.facts import Facts, nothing
+from pipeline.report.files import write_report
+from pipeline.report.page import payload, prose, share, size
+from pipeline.report.summary import Delivery, Requests, Summary
+from tests.report.browser import Tab, browser, chromium
+from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
+
+HOSTILE = (
+    "<script>window.owned=1</script><img src='https://evil.example/x.png' onerror='window.owned=1'>"
+    '\x00\x1b[31m\u202e=HYPERLINK("https://evil.example")' + "x" * 10_000
+)
+FACTS = made_up_facts(1200)
+
+needs_chromium = pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
+
+
+def hostile_report() -> ReportData:
+    """Every text that can come from data, a mapping or the tenant is an attack."""
+    facts = replace(
+        FACTS,
+        totals=FACTS.totals.with_columns(store=FACTS.totals["store"] + HOSTILE),
+        profiles=FACTS.profiles.with_columns(handle=FACTS.profiles["handle"] + HOSTILE),
+        causes=FACTS.causes.with_columns(field=pl.col("field").fill_null("") + HOSTILE),
+        examples=FACTS.examples.with_columns(
+            field=pl.col("field").fill_null("") + HOSTILE,
+            value=pl.lit(HOSTILE),
+            message=pl.lit(HOSTILE),
+            source=pl.lit(HOSTILE),
+        ),
+        samples=FACTS.samples.with_columns(body=pl.lit(json.dumps({HOSTILE: HOSTILE, "items": [{}] * 500}))),
+    )
+    data = made_up_report(facts)
+    finding = Finding("x", HOSTILE, HOSTILE, [HOSTILE] * 50)
+    source = SourceFile(HOSTILE, 1, 1, HOSTILE)
+    return replace(
+        data,
+        findings=(finding,) * 3,
+        provenance=Provenance(HOSTILE, HOSTILE, (source,) * 30, {HOSTILE: HOSTILE}),
+        controls=tuple(replace(row, key={"store": HOSTILE}) for row in data.controls * 20),
+        stopped=HOSTILE,
+    )
+
+
+def big_report() -> ReportData:
+    """A run of a million receipts in 200 stores over 72 months and two currencies."""
+    months = [f"{2018 + month // 12}-{month % 12 + 1:02}" for month in range(72)]
+    dice = random.Random(1)
+    rows = [
+        (
+            month,
+            f"S{store:03}",
+            "NZD" if store % 9 == 0 else "AUD",
+            outcome,
+            many,
+            Decimal(dice.randrange(10**9)) / 100,
+        )
+        for month in months
+        for store in range(200)
+        for outcome, many in (("accepted", 66), ("dropped", 2), ("rejected", 1))
+    ]
+    days = pl.date_range(pl.date(2018, 1, 1), pl.date(2023, 12, 31), eager=True)
+    empty = nothing()
+    facts = replace(
+        FACTS,
+        totals=pl.DataFrame(rows, schema=empty.totals.schema, orient="row"),
+        days=pl.DataFrame(
+            {
+                "day": days,
+                "currency": "AUD",
+                "outcome": "accepted",
+                "transactions": 434,
+                "total": pl.Series([Decimal("1.00")] * len(days), dtype=pl.Decimal(38, 4)),
+            },
+            schema=empty.days.schema,
+        ),
+    )
+    return made_up_report(facts)
+
+
+def delivered_report() -> ReportData:
+    accepted = FACTS.transactions("accepted")
+    summary = summary_of(
+        FACTS,
+        delivery=Delivery(delivered=accepted - 10, refused=4, failed=6),
+        requests=Requests(sent=accepted + 20, retried=20, throttled=5, errors=15),
+        confirmed=accepted - 12,
+        missing=2,
+        differing=0,
+    )
+    return made_up_report(FACTS, summary=summary)
+
+
+REPORTS: dict[str, Callable[[], ReportData]] = {
+    "usual": lambda: made_up_report(FACTS),
+    "hostile": hostile_report,
+    "big": big_report,
+    "delivered": delivered_report,
+    "empty": lambda: made_up_report(nothing(), controls=(), findings=(), preflight=None, gate=None),
+}
+
+
+def in_browser(page: Path, look: Callable[[Tab], Awaitable[None]], **how: Any) -> Tab:
+    """Open `page`, let `look` do its work, and check that nothing was complained about or asked for."""
+
+    async def run() -> Tab:
+        async with browser() as tab:
+            await tab.open(page.as_uri(), **how)
+            await look(tab)
+            return tab
+
+    tab = asyncio.run(run())
+    assert tab.complaints == []
+    assert set(tab.requests) <= {page.as_uri(), "data:,"}
+    return tab
+
+
+LOOKS = """(() => {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const name = (element) => element.outerHTML.slice(0, 120);
+  const levels = all("h1,h2,h3,h4,h5,h6").map((h) => Number(h.tagName[1]));
+  return {
+    owned: window.owned === undefined ? 0 : 1,
+    scroll: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    longAndFixed: all("table").filter(
+      (t) => t.tBodies[0].rows.length > 24 && !t.tHead.querySelector("button")).map(name),
+    noCaption: all("table").filter((t) => !t.caption || !t.caption.textContent.trim()).map(name),
+    noScope: all("th:not([scope])").map(name),
+    namelessHeads: all("th[scope=col]").filter((h) => !h.textContent.trim()).map(name),
+    nameless: all("svg:not([aria-hidden=true])").filter(
+      (s) => s.getAttribute("role") !== "img" || !s.getAttribute("aria-label")).map(name),
+    scrollers: all(".tall").filter((d) => d.tabIndex !== 0 || !d.ariaLabel).map(name),
+    h1: levels.filter((level) => level === 1).length,
+    skipped: levels.filter((level, n) => n && level > levels[n - 1] + 1),
+    deadLinks: all("a").filter(
+      (a) => !document.getElementById(a.getAttribute("href").slice(1))).map(name),
+    ids: all("[id]").length - new Set(all("[id]").map((e) => e.id)).size,
+    lang: document.documentElement.lang,
+    elsewhere: all("[src],[href]").map((e) => e.src || e.href).filter(
+      (u) => u && typeof u === "string" && /^https?:/.test(u)),
+  };
+})()"""
+CLEAN = {
+    "owned": 0, "scroll": 0, "longAndFixed": [], "noCaption": [], "noScope": [], "namelessHeads": [],
+    "nameless": [], "scrollers": [], "h1": 1, "skipped": [], "deadLinks": [], "ids": 0, "lang": "en",
+    "elsewhere": [],
+}  # fmt: skip
+
+CONTRAST = """(() => {
+  const rgb = (text) => text.match(/[0-9.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255).map(
+    (c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)).reduce(
+    (sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0);
+  const ground = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const color = rgb(getComputedStyle(e).backgroundColor);
+      if (color.length === 3 || color[3] > 0) return color;
+    }
+    return [255, 255, 255];
+  };
+  const poor = new Set();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || ["SCRIPT", "title"].includes(element.tagName)) continue;
+    const style = getComputedStyle(element);
+    const ink = element.closest("svg") ? style.fill : style.color;
+    const [low, high] = [light(rgb(ink)), light(ground(element))].sort((a, b) => a - b);
+    if ((high + 0.05) / (low + 0.05) < 4.5) poor.add(element.tagName + "." + element.className + style.color);
+  }
+  return [...poor];
+})()"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_page_is_whole_at_every_width(name: str, tmp_path: Path) -> None:
+    page = write_report(tmp_path, REPORTS[name]())
+
+    async def look(tab: Tab) -> None:
+        assert await tab.evaluate(LOOKS) == CLEAN
+        await tab.open(page.as_uri(), width=1280)
+        assert await tab.evaluate(LOOKS) == CLEAN
+
+    in_browser(page, look, width=390)
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(scheme: str, tmp_path: Path) -> None:
+    page = write_report(tmp_path, delivered_report())
+
+    async def look(tab: Tab) -> None:
+        dark = await tab.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        assert dark == (scheme == "dark")
+        assert await tab.evaluate(CONTRAST) == []
+
+    in_browser(page, look, scheme=scheme)
+
+
+@needs_chromium
+def test_tables_sort_by_amount_and_by_name(tmp_path: Path) -> None:
+    page = write_report(tmp_path, big_report())
+    column = """((head, n) => {
+      const table = [...document.querySelectorAll("table")].find((t) => t.caption.textContent === "By store");
+      const button = [...table.tHead.querySelectorAll("button")].find((b) => b.textContent === head);
+      button.click();
+      return [button.parentElement.ariaSort, [...table.tBodies[0].rows].map((r) => r.cells[n].textContent)];
+    })"""
+
+    async def look(tab: Tab) -> None:
+        order, worth = await tab.evaluate(f"{column}('Worth', 3)")
+        amounts = [Decimal(text.replace(",", "")) for text in worth]
+        assert order == "descending"
+        assert len(amounts) == 200
+        assert amounts == sorted(amounts, reverse=True)
+        order, worth = await tab.evaluate(f"{column}('Worth', 3)")
+        assert order == "ascending"
+        assert [Decimal(text.replace(",", "")) for text in worth] == sorted(amounts)
+        order, names = await tab.evaluate(f"{column}('Store', 0)")
+        assert names == sorted(names, reverse=True)
+
+    in_browser(page, look)
+
+
+@needs_chromium
+def test_the_policy_lets_no_other_script_run_and_nothing_leave(tmp_path: Path) -> None:
+    page = write_report(tmp_path, made_up_report(FACTS))
+    attack = """(async () => {
+      const script = document.createElement("script");
+      script.textContent = "window.owned = 1";
+      document.body.append(script);
+      const image = new Image();
+      image.src = "http://127.0.0.1:9/x.png";
+      document.body.append(image);
+      const sent = await fetch("http://127.0.0.1:9/").then(() => "sent", () => "blocked");
+      return [sent, window.owned === undefined];
+    })()"""
+
+    async def run() -> list[object]:
+        async with browser() as tab:
+            await tab.open(page.as_uri())
+            answer: list[object] = await tab.evaluate(attack)
+            assert any("Content Security Policy" in complaint for complaint in tab.complaints)
+            return answer
+
+    assert asyncio.run(run()) == ["blocked", True]
+
+
+@needs_chromium
+def test_it_prints_on_paper_with_all_rows_and_without_folds(tmp_path: Path) -> None:
+    page = write_report(tmp_path, big_report())
+
+    async def look(tab: Tab) -> None:
+        assert (await tab.pdf()).startswith(b"%PDF")
+        await tab.call("Emulation.setEmulatedMedia", media="print")
+        talls = "[...document.querySelectorAll('.tall')]"
+        assert await tab.evaluate(f"{talls}.length") > 1
+        assert await tab.evaluate(f"{talls}.filter((d) => d.scrollHeight > d.clientHeight + 1).length") == 0
+        assert await tab.evaluate("getComputedStyle(document.querySelector('details')).display") == "none"
+
+    in_browser(page, look, width=794)
+
+
+def test_a_big_report_stays_small(tmp_path: Path) -> None:
+    page = write_report(tmp_path, big_report())
+    assert page.stat().st_size < 500_000
+    assert (tmp_path / "report.json").stat().st_size < 3_000_000
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_nothing_from_the_data_becomes_markup_or_hides(name: str, tmp_path: Path) -> None:
+    text = write_report(tmp_path, REPORTS[name]()).read_text(encoding="utf-8")
+    assert text.count("<script>") == 1
+    assert "<img" not in text
+    assert not set(text) & set("\x00\x1b\u202e")
+    assert "x" * 600 not in text
+
+
+def test_both_files_are_private_and_replaced_whole(tmp_path: Path) -> None:
+    data = made_up_report(FACTS)
+    page = write_report(tmp_path, data)
+    assert write_report(tmp_path, data) == page == tmp_path / "report.html"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    stored = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert Summary.from_dict(stored) == data.summary
+
+
+def test_personal_data_is_in_the_files_only_when_asked_for(tmp_path: Path) -> None:
+    data = made_up_report(FACTS)
+    page = write_report(tmp_path, data)
+    files = [page, tmp_path / "report.json"]
+    assert not any("@example" in path.read_text(encoding="utf-8") for path in files)
+    write_report(tmp_path, data, show_personal_data=True)
+    assert all("@example" in path.read_text(encoding="utf-8") for path in files)
+
+
+def test_the_sections_are_in_the_order_a_reader_needs(tmp_path: Path) -> None:
+    text = write_report(tmp_path, delivered_report()).read_text(encoding="utf-8")
+    sections = [part.split('"')[0] for part in text.split('<section id="')[1:]]
+    assert sections == [
+        "funnel", "totals", "causes", "completeness", "profiles", "findings", "clock", "samples",
+        "prediction", "preflight", "delivery", "provenance",
+    ]  # fmt: skip
+
+
+def test_several_currencies_are_never_added_up(tmp_path: Path) -> None:
+    text = write_report(tmp_path, big_report()).read_text(encoding="utf-8")
+    assert '<th scope="col">Currency</th>' in text
+    facts: Facts = big_report().facts
+    for amount in facts.sums("accepted").values():
+        assert f"{amount:,.2f}" in text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (0, 0, "0%"),
+        (0, 9, "0%"),
+        (9, 9, "100%"),
+        (1, 10_000, "<0.1%"),
+        (9_999, 10_000, ">99.9%"),
+        (1, 3, "33.3%"),
+    ],
+)
+def test_shares_never_round_to_nothing_or_all(part: int, whole: int, text: str) -> None:
+    assert share(part, whole) == text
+
+
+def test_sizes_and_long_payloads_and_prose() -> None:
+    assert [size(0), size(41_230_112), size(3 * 10**9)] == ["0 bytes", "41.2 MB", "3.0 GB"]
+    shown = payload({"items": [{"name": "a\x1b", "n": n} for n in range(400)]})
+    assert shown.count("\n") == 80
+    assert shown.endswith("more lines")
+    assert "\x1b" not in shown
+    assert prose("set `a < b` & c") == "set <code>a &lt; b</code> &amp; c"

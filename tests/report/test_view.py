@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+from pipeline.report.data import Amount, ControlRow, Gate
+from pipeline.report.summary import Delivery, Summary
+from pipeline.report.verdict import Mood, judge, money
+from pipeline.report.view import view
+from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
+
+FACTS = made_up_facts(400)
+DATA = made_up_report(FACTS)
+CALM = replace(
+    DATA,
+    summary=replace(DATA.summary, rejected={}),
+    controls=DATA.controls[:1],
+    findings=(),
+    preflight=None,
+)
+
+
+def test_the_summary_comes_first_and_everything_is_json() -> None:
+    values = view(DATA)
+    assert list(values)[: len(DATA.summary.as_dict())] == list(DATA.summary.as_dict())
+    assert Summary.from_dict(json.loads(json.dumps(values))) == DATA.summary
+
+
+def test_every_grouping_adds_up_to_the_summary() -> None:
+    values = view(DATA)
+    for grouping in ("by_month", "by_store", "by_currency", "by_day"):
+        rows = values[grouping]
+        for outcome in ("accepted", "dropped", "rejected"):
+            assert sum(row[outcome]["transactions"] for row in rows) == values["transactions"][outcome]
+            total = sum(Decimal(row[outcome]["total"]) for row in rows)
+            assert total == Decimal(values["totals"][outcome]), (grouping, outcome)
+
+
+def test_causes_are_explained_and_ordered_rejections_first() -> None:
+    causes = view(DATA)["causes"]
+    assert [cause["outcome"] for cause in causes] == ["rejected"] * 3 + ["dropped", "warning"]
+    first = causes[0]
+    assert first["title"] == "Customer's id is malformed"
+    assert "Mend the cell" in first["fix"]
+    assert first["examples"][0]["source"] == "exports/sales-2023.csv"
+    assert first["examples"][0]["line"] == 57 * 3 + 2
+
+
+def test_personal_data_is_masked_unless_asked_for() -> None:
+    masked, shown = json.dumps(view(DATA)), json.dumps(view(DATA, show_personal_data=True))
+    assert "customer1@example.com" in shown
+    assert "ann57@@example" in shown
+    assert "@example" not in masked
+
+
+def test_a_code_of_the_mapping_has_its_name_as_title() -> None:
+    facts = replace(FACTS, causes=FACTS.causes.with_columns(code=FACTS.causes["code"] + "_own"))
+    assert view(replace(DATA, facts=facts))["causes"][0]["title"] == "Profile invalid own"
+
+
+def test_the_prediction_is_in_hours_at_the_rate_given_or_at_several() -> None:
+    unknown = view(replace(DATA, requests=18_000))["prediction"]
+    assert [(it["per_minute"], it["hours"]) for it in unknown["durations"]] == [
+        (300, 1),
+        (1000, 0.3),
+        (3000, 0.1),
+    ]
+    known = view(replace(DATA, rate_per_min=600.0))["prediction"]
+    assert known["requests"] == DATA.summary.transactions.accepted
+    assert len(known["durations"]) == 1
+    assert known["bytes"] == FACTS.body_bytes > 0
+
+
+def test_control_differences_are_read_less_expected() -> None:
+    row = view(DATA)["controls"][1]
+    assert row["difference"] == {"transactions": -1, "total": "-49.95"}
+    assert row["agrees"] is False
+    unknown = ControlRow({"day": "x"}, Amount(5), Amount(5, Decimal(3)), Amount(5, Decimal(3)))
+    assert unknown.agrees, "what was not expected cannot differ"
+
+
+def test_the_verdict_before_a_load() -> None:
+    assert judge(CALM).headline == "Ready to load"
+    assert judge(CALM).mood is Mood.GOOD
+    looked = judge(DATA)
+    assert looked.mood is Mood.LOOK
+    assert [look.section for look in looked.looks] == ["causes", "controls", "findings", "preflight"]
+    closed = judge(replace(DATA, gate=Gate("1%", closed=True)))
+    assert (closed.mood, closed.headline) == (Mood.BAD, "Not ready: too much was rejected")
+    assert "load" not in closed.next
+
+
+def test_the_verdict_after_a_load() -> None:
+    accepted = DATA.summary.transactions.accepted
+
+    def verdict(
+        confirmed: int | None = None, missing: int | None = None, **delivery: int
+    ) -> tuple[Mood, str]:
+        summary = summary_of(FACTS, delivery=Delivery(**delivery), confirmed=confirmed, missing=missing)
+        judged = judge(replace(CALM, summary=summary))
+        return judged.mood, judged.headline
+
+    assert verdict(delivered=accepted) == (Mood.GOOD, "Delivered")
+    assert verdict(unchanged=accepted) == (Mood.GOOD, "Delivered")
+    assert verdict(delivered=accepted, confirmed=accepted) == (Mood.GOOD, "Delivered and confirmed")
+    assert verdict(delivered=accepted - 1, pending=1) == (Mood.LOOK, "Loading is not finished")
+    assert verdict(delivered=accepted - 1, failed=1) == (Mood.LOOK, "Delivered, except 1 transaction")
+    assert verdict(delivered=accepted, confirmed=accepted - 1, missing=1)[0] is Mood.BAD
+
+
+def test_money_is_exact_and_names_its_currency() -> None:
+    one = replace(DATA.summary, totals={"accepted": "-1234567.80"})
+    assert money(one, "accepted", "AUD") == "AUD -1,234,567.80"
+    several = replace(DATA.summary, totals={"accepted": {"AUD": "1000.00", "NZD": "2.50", "none": "0.10"}})
+    assert money(several, "accepted") == "AUD 1,000.00 and NZD 2.50 and 0.10"
