@@ -12,7 +12,7 @@ from pipeline.mapping import walk
 from pipeline.mapping.document import Found, Place
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Scope, Site
-from pipeline.model import CODES, Dialect, Outcome
+from pipeline.model import CODES, Dialect
 
 
 def _required_fields(spec: MappingSpec) -> Iterator[Found]:
@@ -134,11 +134,8 @@ def _lines(spec: MappingSpec) -> Iterator[Found]:
 
 def _treatments(spec: MappingSpec) -> Iterator[Found]:
     for name, treatment in spec.checks.items():
-        if CODES[name].outcome is Outcome.DROPPED:
-            yield Found(("checks", name), f"`{name}` is no defect; `completion` says which sales it is")
-        elif (
-            isinstance(treatment, s.Check) and treatment.tolerance is not None and name not in WITH_TOLERANCE
-        ):
+        compares = name in WITH_TOLERANCE
+        if isinstance(treatment, s.Check) and treatment.tolerance is not None and not compares:
             message = f"`{name}` compares no amounts; a tolerance is for {' and '.join(WITH_TOLERANCE)}"
             yield Found(("checks", name, "tolerance"), message)
 

@@ -123,7 +123,6 @@ REQUIRED = "Omneo needs it on every"
         pytest.param(
             MINIMAL + "checks: {draft: warn, guest: {tolerance: 1}}\n",
             [
-                "7:17: `draft` is no defect; `completion` says which sales it is",
                 "7:42: `guest` compares no amounts; a tolerance is for total_mismatch and payments_mismatch",
             ],
             id="checks",
