@@ -640,12 +640,15 @@ class Lines(Frozen):
             items, spread in proportion, instead of items.
         discount_amount: The amount of a discount line, for all of it; its sign does not matter.
         discount_reason: Its reason.
+        discount_prices: `before`: `price_sell` in the source is before such lines, so each item's share is
+            taken off. `after`: it is already off, and only listed.
     """
 
     skip: tuple[str, ...] = ()
     discount: str | None = None
     discount_amount: Value | None = None
     discount_reason: Value | None = None
+    discount_prices: Literal["before", "after"] = "before"
 
 
 class Reward(Frozen):

@@ -1,0 +1,385 @@
+"""A mapping becomes a plan once; the plan turns raw transactions into Omneo's fields, bucket by bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from pipeline.mapping import jsontext
+from pipeline.mapping.columns import columns_used
+from pipeline.mapping.faults import CompileError, Fault, FormulaError
+from pipeline.mapping.fields import Columns, field_columns
+from pipeline.mapping.lookups import load_tables
+from pipeline.mapping.numbers import MONEY
+from pipeline.mapping.ops import NOTHING, Bench, as_number, as_text
+from pipeline.mapping.plan import Frames, Plan, with_columns
+from pipeline.mapping.sections import completion_columns, gathered_payments, payment_columns, profile_columns
+from pipeline.mapping.shapes import HEADERS, ITEMS, PAYMENTS, Shaped
+from pipeline.mapping.shares import spread
+from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.walk import Scope, has_payment_rows
+from pipeline.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind
+
+_PLACE: Final = (TX, SOURCE, LINE)
+_EITHER_SIGN = {"rounding", "margin"}
+"""Amounts that are below zero now and then on sales too: on a refund they are turned, not made negative."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Transactions and items in Omneo's terms.
+
+    Attributes:
+        headers: One row a transaction, in the order of TX: TX, SOURCE, LINE; a column for each mapped field
+            (lists and objects as JSON text); `<field>|raw`, the text before the cast, beside amounts,
+            integers, booleans, dates, `timezone` and `profile_id`: there and the field null means invalid;
+            `transacted_at|local`, `|ambiguous`, `|nonexistent`; `status|raw`, `status|outcome`; `paid`,
+            `payments_total`, `items_total` (null where any item has no quantity or price), `items_count`.
+        items: One row an item, by TX and in source order: TX, SOURCE, LINE, the mapped fields, `<field>|raw`.
+        problems: What shaping and mapping found, in the frame all stages share for that.
+    """
+
+    headers: pl.DataFrame
+    items: pl.DataFrame
+    problems: pl.DataFrame
+
+
+@dataclass
+class CompiledMapping:
+    """A mapping that is ready to be applied; it holds no state of the rows it saw.
+
+    Attributes:
+        spec: The mapping.
+        plan: What is computed first.
+        headers: The columns of the transactions.
+        items: The columns of the items.
+        payments: For each way to pay its entry and its amount, where payments are rows of their own.
+        not_items: Columns of the lines that say which are no items.
+        discount: Whether there are discount lines.
+        reward: The column with the redeemed amount, if any.
+    """
+
+    spec: MappingSpec
+    plan: Plan
+    headers: Columns = field(default_factory=dict)
+    items: Columns = field(default_factory=dict)
+    payments: tuple[list[pl.Expr], list[pl.Expr]] | None = None
+    not_items: list[str] = field(default_factory=list)
+    discount: bool = False
+    reward: str = ""
+
+    def apply(self, shaped: Shaped) -> Mapped:
+        """Map the transactions of one bucket."""
+        frames = self._frames(shaped)
+        for step in self.plan.steps:
+            step.run(frames)
+        lines = frames[Scope.LINE]
+        if self.not_items:
+            lines = lines.filter(~pl.any_horizontal(self.not_items))
+        items = self._selected(lines, self.items)
+        headers = self._selected(frames[Scope.TRANSACTION], self.headers)
+        headers = self._with_payments(headers, frames[Scope.PAYMENT])
+        items = self._with_shares(items, frames)
+        problems = [shaped.problems, *self._problems(frames, lines)]
+        return Mapped(_with_item_totals(headers, items), items, pl.concat(problems))
+
+    def _frames(self, shaped: Shaped) -> Frames:
+        rows = {
+            Scope.TRANSACTION: shaped.headers,
+            Scope.LINE: shaped.lines,
+            Scope.PAYMENT: shaped.payments,
+        }
+        nulls = self.spec.source.nulls
+        return {scope: self.plan.start(scope, frame, nulls) for scope, frame in rows.items()}
+
+    def _selected(self, rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+        fresh = {f"={name}": expression for name, expression in columns.items()}
+        done = with_columns(rows, fresh).select(*_PLACE, *fresh)
+        return done.rename({f"={name}": name for name in columns})
+
+    def _with_payments(self, headers: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        if self.payments is None:
+            return headers
+        gathered = gathered_payments(rows, *self.payments, self.spec.payments_form)
+        return headers.join(gathered, on=TX, how="left", maintain_order="left")
+
+    def _with_shares(self, items: pl.DataFrame, frames: Frames) -> pl.DataFrame:
+        amounts = pl.concat([*self._discounts(frames), *self._rewards(frames)] or [_NO_AMOUNTS])
+        if not (self.discount or self.reward):
+            return items
+        shares = spread(items, amounts)
+        own = jsontext.inner(pl.col("discounts")) if "discounts" in items.columns else NOTHING
+        items = items.with_columns(shares["price_sell"], shares["entries"])
+        return items.with_columns(jsontext.entries([own, pl.col("entries")]).alias("discounts")).drop(
+            "entries"
+        )
+
+    def _discounts(self, frames: Frames) -> Iterator[pl.DataFrame]:
+        if self.discount:
+            after = self.spec.lines.discount_prices == "after"
+            yield (
+                frames[Scope.LINE]
+                .filter("__discount")
+                .select(
+                    TX,
+                    pl.col("__discount_amount").abs().alias("amount"),
+                    pl.col("__discount_reason").alias("reason"),
+                    pl.lit(not after).alias("taken_off"),
+                )
+                .drop_nulls("amount")
+            )
+
+    def _rewards(self, frames: Frames) -> Iterator[pl.DataFrame]:
+        if self.spec.reward and self.reward:
+            yield (
+                frames[Scope.TRANSACTION]
+                .select(
+                    TX,
+                    pl.col(self.reward).abs().alias("amount"),
+                    pl.lit(self.spec.reward.reason).alias("reason"),
+                    pl.lit(self.spec.reward.prices == "before").alias("taken_off"),
+                )
+                .drop_nulls("amount")
+            )
+
+    def _problems(self, frames: Frames, items: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        for check in self.plan.checks:
+            yield check.problems(items if check.items_only else frames[check.scope])
+
+
+_NO_AMOUNTS = pl.DataFrame(
+    schema={TX: pl.UInt32, "amount": MONEY, "reason": pl.String, "taken_off": pl.Boolean}
+)
+
+
+def _with_item_totals(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+    """Add `items_total` and `items_count`."""
+    priced = {"quantity", "price_sell"} <= {*items.columns}
+    paid = pl.col("quantity") * pl.col("price_sell") if priced else pl.lit(None, dtype=MONEY)
+    found = (
+        items.select(TX, paid.alias("paid"))
+        .with_columns(pl.col(TX).set_sorted())
+        .group_by(TX, maintain_order=True)
+        .agg(
+            pl.col("paid").sum().alias("items_total"),
+            pl.col("paid").null_count().alias("unpriced"),
+            pl.len().cast(pl.UInt32).alias("items_count"),
+        )
+    )
+    total = pl.when(pl.col("unpriced") == 0).then("items_total").cast(pl.Decimal(38, MONEY.scale))
+    found = found.select(TX, total.alias("items_total"), "items_count")
+    if found.height == headers.height:
+        return headers.hstack(found.drop(TX))
+    joined = headers.join(found, on=TX, how="left", maintain_order="left")
+    return joined.with_columns(pl.col("items_count").fill_null(0))
+
+
+# ── Compiling ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def compile_mapping(
+    spec: MappingSpec,
+    columns: Mapping[str, Sequence[str]],
+    *,
+    directory: Path,
+    sources: Sequence[str] = (),
+) -> CompiledMapping:
+    """Compile a mapping over the columns of its source.
+
+    Args:
+        spec: The mapping.
+        columns: The source's columns by table (`lines`; or `headers`, `items`, `payments`).
+        directory: The mapping's own, under which look-up tables are.
+        sources: The files given on the command line, for look-up tables among them.
+
+    Raises:
+        CompileError: Values cannot be computed from these columns, or look-up tables cannot be used;
+            all that is wrong is told at once.
+    """
+    tables, faults = load_tables(spec, directory, sources)
+    bench = Bench(spec, Plan(_available(spec, columns)), tables, columns_used(spec))
+    compiler = _Compiler(bench, faults)
+    compiler.run()
+    if compiler.faults:
+        raise CompileError(compiler.faults)
+    return compiler.compiled
+
+
+def _available(spec: MappingSpec, columns: Mapping[str, Sequence[str]]) -> dict[Scope, frozenset[str]]:
+    """Whose cells there are, by the layout."""
+    every = frozenset(name for table in columns.values() for name in table)
+    used = columns_used(spec)
+    match spec.source.layout:
+        case "tables":
+            items = frozenset(columns.get(ITEMS, ()))
+            headers = frozenset(columns[HEADERS]) if HEADERS in columns else items
+            payments = frozenset(columns.get(PAYMENTS, ()))
+        case "records":
+            headers = items = payments = every
+        case "nested":
+            headers, items, payments = every, _members(used.line, ITEMS), _members(used.payment, PAYMENTS)
+        case "headers":
+            headers, items, payments = every, frozenset(), frozenset()
+        case _:
+            headers, items, payments = every, every, frozenset()
+    return {Scope.TRANSACTION: headers, Scope.LINE: items, Scope.PAYMENT: payments, Scope.MAPPED: frozenset()}
+
+
+def _members(names: frozenset[str], table: str) -> frozenset[str]:
+    return frozenset(name for name in names if name.startswith(f"{table}."))
+
+
+class _Compiler:
+    """Compiles one section after the other, gathering what is wrong."""
+
+    def __init__(self, bench: Bench, faults: Sequence[Fault]) -> None:
+        self.spec = bench.spec
+        self.bench = bench
+        self.compiled = CompiledMapping(bench.spec, bench.plan)
+        self.faults = list(faults)
+        self._refund: pl.Expr | None = None
+
+    def run(self) -> None:
+        """Compile all of the mapping."""
+        for section in (
+            self._refunds,
+            self._transaction,
+            self._completion,
+            self._profile,
+            self._payments,
+            self._lines,
+            self._items,
+            self._reward,
+        ):
+            section()
+
+    @contextmanager
+    def _part(self, *place: str | int, scope: Scope = Scope.TRANSACTION) -> Iterator[Bench]:
+        """A bench for one part of the mapping; what is wrong with it is noted, and the rest goes on."""
+        target = str(place[1] if place[0] in ("transaction", "items") and len(place) > 1 else place[0])
+        try:
+            yield replace(self.bench.at(scope), target=target, items_only=place[0] == "items")
+        except FormulaError as error:
+            self.faults.append(Fault(place, str(error)))
+
+    def _refunds(self) -> None:
+        if self.spec.refund:
+            with self._part("refund", "when") as bench:
+                bench.plan.derive(bench.scope, "__refund", bench.condition(self.spec.refund.when))
+                self._refund = pl.col("__refund")
+
+    def _turned(self, what: str) -> Callable[[pl.Expr], pl.Expr]:
+        """What a refund does to amounts (`total`) or quantities (`quantity`): it makes them negative."""
+        if self._refund is None or not self.spec.refund or what not in self.spec.refund.negate:
+            return lambda value: value
+        refund = self._refund
+        return lambda value: pl.when(refund).then(-value.abs()).otherwise(value)
+
+    def _transaction(self) -> None:
+        for name, value in self.spec.transaction.items():
+            with self._part("transaction", name) as bench:
+                columns = field_columns(TRANSACTION_FIELDS[name], bench.compile(value), bench)
+                if TRANSACTION_FIELDS[name].kind is Kind.DECIMAL:
+                    columns[name] = self._turned_field(name)(columns[name]).cast(MONEY)
+                self.compiled.headers |= columns
+
+    def _turned_field(self, name: str) -> Callable[[pl.Expr], pl.Expr]:
+        refund = self._refund
+        if (
+            name in _EITHER_SIGN
+            and refund is not None
+            and self.spec.refund
+            and "total" in self.spec.refund.negate
+        ):
+            return lambda value: pl.when(refund).then(-value).otherwise(value)
+        return self._turned("total")
+
+    def _completion(self) -> None:
+        with self._part("completion") as bench:
+            columns = completion_columns(
+                self.spec.completion, replace(bench, target="paid"), self._turned("total")
+            )
+            headers = self.compiled.headers
+            if self.spec.completion and self.spec.completion.void:
+                void = columns["status|outcome"] == "void"
+                mapped = headers.get("is_void", pl.lit(None, dtype=pl.Boolean))
+                headers["is_void"] = pl.when(void).then(True).otherwise(mapped)
+                headers.setdefault("is_void|raw", pl.lit(None, dtype=pl.String))
+            headers |= columns
+
+    def _profile(self) -> None:
+        with self._part("profile") as bench:
+            self.compiled.headers |= profile_columns(self.spec.profile, bench)
+
+    def _payments(self) -> None:
+        headers = self.compiled.headers
+        if not self.spec.payments:
+            headers["payments_total"] = pl.lit(None, dtype=MONEY)
+            return
+        rows = has_payment_rows(self.spec)
+        with self._part("payments", scope=Scope.PAYMENT if rows else Scope.TRANSACTION) as bench:
+            self._spread_refund(bench)
+            entries, amounts = payment_columns(
+                self.spec.payments, self.spec.payments_form, bench, self._turned("total")
+            )
+            if rows:
+                self.compiled.payments = entries, amounts
+                return
+            given = pl.any_horizontal(amount.is_not_null() for amount in amounts)
+            headers["payments"] = jsontext.entries(entries)
+            headers["payments_total"] = pl.when(given).then(pl.sum_horizontal(amounts)).cast(MONEY)
+
+    def _spread_refund(self, bench: Bench) -> None:
+        if self._refund is not None and bench.scope is not Scope.TRANSACTION:
+            bench.plan.broadcast(bench.scope, "__refund", "__refund")
+
+    def _lines(self) -> None:
+        for i, sql in enumerate(self.spec.lines.skip):
+            with self._part("lines", "skip", i, scope=Scope.LINE) as bench:
+                self._not_items(bench, f"__skip_{i}", sql)
+        if not self.spec.lines.discount:
+            return
+        with self._part("lines", "discount", scope=Scope.LINE) as bench:
+            self._not_items(bench, "__discount", self.spec.lines.discount)
+            amount = self.spec.lines.discount_amount
+            if amount is None:
+                raise FormulaError("`discount` lines need `discount_amount`")
+            number = as_number(bench.compile(amount), bench).value.cast(MONEY, strict=False)
+            bench.plan.derive(bench.scope, "__discount_amount", number)
+            reason = self.spec.lines.discount_reason
+            text = pl.lit(None, dtype=pl.String) if reason is None else as_text(bench.compile(reason)).value
+            bench.plan.derive(bench.scope, "__discount_reason", text)
+            self._need_prices()
+            self.compiled.discount = True
+
+    def _not_items(self, bench: Bench, name: str, sql: str) -> None:
+        bench.plan.derive(bench.scope, name, bench.condition(sql))
+        self.compiled.not_items.append(name)
+
+    def _items(self) -> None:
+        self._spread_refund(self.bench.at(Scope.LINE))
+        for name, value in self.spec.items.items():
+            with self._part("items", name, scope=Scope.LINE) as bench:
+                columns = field_columns(ITEM_FIELDS[name], bench.compile(value), bench)
+                if name == "quantity":
+                    columns[name] = self._turned("quantity")(columns[name])
+                self.compiled.items |= columns
+
+    def _reward(self) -> None:
+        if self.spec.reward:
+            with self._part("reward", "amount") as bench:
+                number = as_number(bench.compile(self.spec.reward.amount), bench)
+                bench.plan.derive(bench.scope, "__reward", number.value.cast(MONEY, strict=False))
+                self._need_prices()
+                self.compiled.reward = "__reward"
+
+    def _need_prices(self) -> None:
+        if not {"quantity", "price_sell"} <= {*self.spec.items}:
+            raise FormulaError(
+                "spreading an amount over items needs `quantity` and `price_sell` under `items`"
+            )

@@ -1,0 +1,137 @@
+"""Other tables in which a mapping looks values up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+import polars as pl
+
+from pipeline.errors import did_you_mean
+from pipeline.mapping.cells import trimmed
+from pipeline.mapping.faults import Fault, FormulaError
+from pipeline.mapping.spec import LookupTable, MappingSpec
+
+SEPARATOR = "\x1f"
+"""Between the cells of a key of several columns; the ASCII character made for that."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A look-up table in memory.
+
+    Attributes:
+        keys: The key of each row, its cells joined by `SEPARATOR`; unique, never null.
+        values: All columns as trimmed texts, blank ones null; as many rows.
+    """
+
+    keys: pl.Series
+    values: pl.DataFrame
+
+    def column(self, name: str) -> pl.Series:
+        """A column of the table.
+
+        Raises:
+            FormulaError: There is none of that name.
+        """
+        if name not in self.values.columns:
+            there = ", ".join(self.values.columns)
+            near = did_you_mean(name, self.values.columns) or f"; there are {there}"
+            raise FormulaError(f"the look-up table has no column '{name}'{near}")
+        return self.values[name]
+
+
+def load_tables(
+    spec: MappingSpec, directory: Path, sources: Sequence[str] = ()
+) -> tuple[Mapping[str, Table], list[Fault]]:
+    """Read all look-up tables of a mapping.
+
+    Args:
+        spec: The mapping.
+        directory: The mapping's own directory; no table is read from outside of it.
+        sources: The files given on the command line, for tables `from: source`.
+
+    Returns:
+        The tables by name, and what is wrong with the others.
+    """
+    tables: dict[str, Table] = {}
+    faults = []
+    for name, entry in spec.lookups.items():
+        try:
+            tables[name] = _table(entry, directory, sources)
+        except FormulaError as error:
+            faults.append(Fault(("lookups", name), str(error)))
+    return tables, faults
+
+
+def _table(entry: LookupTable, directory: Path, sources: Sequence[str]) -> Table:
+    paths = [_own_file(entry, directory)] if entry.from_ == "mapping" else _matching(entry, sources)
+    rows = pl.concat([_rows(path, entry) for path in paths], how="diagonal")
+    for name in entry.key:
+        if name not in rows.columns:
+            near = did_you_mean(name, rows.columns) or f"; there are {', '.join(rows.columns)}"
+            raise FormulaError(f"{entry.file} has no column '{name}'{near}")
+    rows = (
+        rows.select(trimmed(pl.col(name), ()) for name in rows.columns)
+        .drop_nulls(entry.key)
+        .unique(maintain_order=True)
+    )
+    keys = rows.select(pl.concat_str(entry.key, separator=SEPARATOR)).to_series()
+    repeated = keys.filter(keys.is_duplicated())
+    if repeated.len():
+        shown = str(repeated[0]).replace(SEPARATOR, ", ")
+        raise FormulaError(
+            f"{entry.file} has the key '{shown}' on several rows that differ; one row a key was expected"
+        )
+    return Table(keys, rows)
+
+
+def _own_file(entry: LookupTable, directory: Path) -> str:
+    """The file under the mapping's directory; symbolic links are followed before that is judged."""
+    root = directory.resolve()
+    path = (root / entry.file).resolve()
+    if not path.is_relative_to(root):
+        raise FormulaError(f"{entry.file} is outside of the mapping's directory; copy the table beside it")
+    if not path.is_file():
+        raise FormulaError(f"{entry.file} was not found beside the mapping, in {root}")
+    return str(path)
+
+
+def _matching(entry: LookupTable, sources: Sequence[str]) -> list[str]:
+    found = [path for path in sources if fnmatch(PurePosixPath(path.replace("\\", "/")).name, entry.file)]
+    if not found:
+        raise FormulaError(f"no source file is called {entry.file}; give it on the command line as well")
+    return found
+
+
+def _rows(path: str, entry: LookupTable) -> pl.DataFrame:
+    """All cells of a file as texts."""
+    try:
+        if path.lower().endswith(".parquet"):
+            return pl.read_parquet(path).select(pl.all().cast(pl.String))
+        return _csv(path, entry)
+    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        raise FormulaError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _csv(path: str, entry: LookupTable) -> pl.DataFrame:
+    dialect = entry.csv
+    encoding = dialect.encoding.lower().replace("-", "").replace("_", "")
+    local = encoding not in ("utf8", "utf8sig", "ascii")
+    file = BytesIO(Path(path).read_bytes().decode(dialect.encoding).encode()) if local else path
+    names = dialect.header if isinstance(dialect.header, tuple) else None
+    rows = pl.read_csv(
+        file,
+        separator=dialect.delimiter or ",",
+        quote_char=dialect.quote,
+        comment_prefix=dialect.comment,
+        skip_lines=dialect.skip_lines,
+        has_header=dialect.header is True,
+        infer_schema=False,
+    )
+    if names is not None:
+        rows = rows.rename(dict(zip(rows.columns, names, strict=False)))
+    return rows.rename(str.strip)

@@ -1,0 +1,118 @@
+"""Lists inside a row become rows: a nested Parquet column, or JSON in a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from pipeline.model import KEY, LINE, SOURCE
+
+_PLACE = (SOURCE, LINE, KEY)
+
+
+@dataclass
+class _Member:
+    """A member that a mapping names, or the way to one: `a.b` is `b` inside `a`."""
+
+    inside: dict[str, _Member] = field(default_factory=dict)
+
+    def dtype(self) -> pl.DataType:
+        if not self.inside:
+            return pl.String()
+        return pl.Struct({name: member.dtype() for name, member in self.inside.items()})
+
+
+def explode(
+    rows: pl.DataFrame, column: str, prefix: str, names: Iterable[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Make one row of each object in a column of lists.
+
+    Args:
+        rows: Rows with SOURCE, LINE and KEY.
+        column: A column of JSON texts, or of lists of structs.
+        prefix: What the new columns' names begin with, such as `items.`.
+        names: The columns that are wanted, with their prefix; a dot goes into an object.
+
+    Returns:
+        The objects in order, with their row's SOURCE, LINE and KEY and all members as text; and the rows
+        whose cell is not a list of objects. JSON numbers keep 15 digits.
+    """
+    wanted = sorted({name.removeprefix(prefix) for name in names if name.startswith(prefix)})
+    empty = pl.DataFrame(
+        schema={
+            **{name: rows.schema[name] for name in _PLACE},
+            **{prefix + name: pl.String() for name in wanted},
+        }
+    )
+    if column not in rows.columns:
+        return empty, rows.clear()
+    lists, bad = _lists(rows, column, _tree(wanted))
+    objects = lists.filter(pl.col("list").list.len() > 0).explode("list")
+    objects = objects.filter(pl.col("list").is_not_null())
+    if objects.is_empty():
+        return empty, bad
+    return objects.select(*_PLACE, *(_member(name).alias(prefix + name) for name in wanted)), bad
+
+
+def _tree(names: Iterable[str]) -> _Member:
+    root = _Member()
+    for name in names:
+        at = root
+        for part in name.split("."):
+            at = at.inside.setdefault(part, _Member())
+    return root
+
+
+def _member(name: str) -> pl.Expr:
+    at = pl.col("list")
+    for part in name.split("."):
+        at = at.struct.field(part)
+    return at
+
+
+def _lists(rows: pl.DataFrame, column: str, members: _Member) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The place of each row and its `list` of structs of texts; and the rows that have none."""
+    # A struct without fields cannot be decoded, but a mapping may only count the objects.
+    dtype = pl.List(members.dtype() if members.inside else pl.Struct({"": pl.String()}))
+    if rows.schema[column] != pl.String:
+        nested = rows.select(*_PLACE, _conformed(pl.col(column), rows.schema[column], dtype).alias("list"))
+        return nested, rows.clear()
+    text = pl.col(column).str.strip_chars()
+    is_list = text.str.json_path_match("$").str.starts_with("[").fill_null(value=False)
+    blank = text.is_null() | (text == "")
+    bad, good = rows.filter(~blank & ~is_list), rows.filter(is_list)
+    lists, undecoded = _decoded(good, column, dtype)
+    return lists, pl.concat([bad, undecoded])
+
+
+def _decoded(rows: pl.DataFrame, column: str, dtype: pl.DataType) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Decode JSON lists; what does not fit is found by halving, since one such cell fails them all."""
+    try:
+        lists = rows.select(*_PLACE, pl.col(column).str.json_decode(dtype).alias("list"))
+    except pl.exceptions.ComputeError:
+        if rows.height == 1:
+            return rows.clear().select(*_PLACE, pl.lit(None, dtype=dtype).alias("list")), rows
+        half = rows.height // 2
+        parts = [_decoded(part, column, dtype) for part in (rows[:half], rows[half:])]
+        return pl.concat([lists for lists, _ in parts]), pl.concat([bad for _, bad in parts])
+    return lists, rows.clear()
+
+
+def _conformed(column: pl.Expr, have: pl.DataType, want: pl.DataType) -> pl.Expr:
+    """A nested column with just the wanted members, all of them texts."""
+    if isinstance(want, pl.List):
+        inner = have.inner if isinstance(have, pl.List) else pl.String()
+        return column.list.eval(_conformed(pl.element(), inner, want.inner))  # type: ignore[arg-type]
+    if isinstance(want, pl.Struct):
+        there = {member.name: member.dtype for member in have.fields} if isinstance(have, pl.Struct) else {}
+        return pl.struct(
+            (
+                _conformed(column.struct.field(member.name), there[member.name], member.dtype)  # type: ignore[arg-type]
+                if member.name in there
+                else pl.lit(None, dtype=member.dtype)
+            ).alias(member.name)
+            for member in want.fields
+        )
+    return column.cast(pl.String, strict=False)

@@ -1,0 +1,259 @@
+"""What is computed for a bucket, in order: columns of its transactions, lines and payments.
+
+Compiling a mapping writes a plan; applying it runs the plan over the raw cells of one bucket after the
+other. Each step adds columns to one of the three frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+
+import polars as pl
+
+from pipeline.mapping.cells import cleaned
+from pipeline.mapping.faults import FormulaError
+from pipeline.mapping.problems import problems_at
+from pipeline.mapping.walk import Scope
+from pipeline.model import LINE, SOURCE, TX
+
+Frames = dict[Scope, pl.DataFrame]
+"""The frames of one bucket: transactions (row number = TX), lines and payments (both sorted by TX)."""
+
+_PLACE = {TX: pl.UInt32(), SOURCE: pl.UInt32(), LINE: pl.Int64()}
+
+
+class Step(Protocol):
+    """Adds columns to a frame."""
+
+    def run(self, frames: Frames) -> None:
+        """Replace a frame of `frames` by one with more columns."""
+
+
+@dataclass
+class Derive:
+    """Columns computed row by row."""
+
+    scope: Scope
+    columns: dict[str, pl.Expr]
+
+    def run(self, frames: Frames) -> None:
+        """Compute them all at once."""
+        frames[self.scope] = with_columns(frames[self.scope], self.columns)
+
+
+@dataclass(frozen=True)
+class Broadcast:
+    """A transaction's column on each of its lines or payments."""
+
+    scope: Scope
+    source: str
+    name: str
+
+    def run(self, frames: Frames) -> None:
+        """Look it up by TX, which is the transaction's row number."""
+        rows = frames[self.scope]
+        column = frames[Scope.TRANSACTION][self.source].gather(rows[TX])
+        frames[self.scope] = rows.with_columns(column.alias(self.name))
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A column of lines, brought to one value a transaction.
+
+    Attributes:
+        name: The new column of the transactions.
+        value: The column of the lines.
+        how: The aggregation.
+        invalid: A column of the lines with the text of values that could not be read; one of them makes
+            the whole invalid, and the first of them is kept as `<name>|raw`.
+        dtype: The type of the result.
+    """
+
+    name: str
+    value: str
+    how: Callable[[pl.Expr], pl.Expr]
+    invalid: str | None
+    dtype: pl.DataType
+
+    def run(self, frames: Frames) -> None:
+        """Group the lines, which are sorted by TX; a transaction without lines has null."""
+        lines, headers = frames[Scope.LINE], frames[Scope.TRANSACTION]
+        results = [self.how(pl.col(self.value)).cast(self.dtype).alias(self.name)]
+        broken = self.invalid is not None and lines[self.invalid].null_count() < lines.height
+        if broken and self.invalid:
+            results.append(pl.col(self.invalid).first(ignore_nulls=True).alias(f"{self.name}|raw"))
+        found = lines.group_by(TX, maintain_order=True).agg(results)
+        if found.height == headers.height:
+            headers = headers.hstack(found.drop(TX))
+        else:
+            headers = headers.join(found, on=TX, how="left", maintain_order="left")
+        if broken:
+            valid = pl.col(f"{self.name}|raw").is_null()
+            headers = headers.with_columns(pl.when(valid).then(self.name).alias(self.name))
+        else:
+            headers = headers.with_columns(pl.lit(None, dtype=pl.String).alias(f"{self.name}|raw"))
+        frames[Scope.TRANSACTION] = headers
+
+
+@dataclass(frozen=True)
+class NumberLines:
+    """1, 2, 3… over each transaction's lines.
+
+    Attributes:
+        name: The new column.
+        content: Cells to sort by first; empty for the order of the file. Lines that are alike in all of
+            them may change places, which changes nothing but the order of equals.
+    """
+
+    name: str
+    content: tuple[str, ...]
+
+    def run(self, frames: Frames) -> None:
+        """Number them."""
+        lines = frames[Scope.LINE]
+        number = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(TX).alias(self.name)
+        if self.content:
+            order = lines.select(TX, *self.content).with_row_index("at").sort(TX, *self.content, "at")
+            numbers = order.with_columns(number).sort("at")[self.name]
+            frames[Scope.LINE] = lines.with_columns(numbers)
+        else:
+            frames[Scope.LINE] = lines.with_columns(number)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A problem to be told wherever a condition holds.
+
+    Attributes:
+        scope: Whose rows.
+        code: The problem's code.
+        field: The field concerned.
+        message: For people.
+        where: The condition.
+        value: What is there.
+        items_only: Lines that are no items do not matter.
+    """
+
+    scope: Scope
+    code: str
+    field: str
+    message: str
+    where: pl.Expr
+    value: pl.Expr
+    items_only: bool = False
+
+    def problems(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The problems among the rows of its frame."""
+        odd = rows.filter(self.where)
+        return problems_at(odd, self.code, self.message, field=self.field, value=self.value)
+
+
+@dataclass
+class Plan:
+    """The steps so far, and the columns that each frame has after them.
+
+    Attributes:
+        available: The source's columns, by frame.
+        raw: Those that are used; they are trimmed before the first step.
+        schema: The columns of each frame after the last step.
+        steps: What is computed, in order.
+        checks: Problems to be looked for when all is computed.
+        numbers: For names of columns that no mapping sees.
+    """
+
+    available: dict[Scope, frozenset[str]]
+    raw: dict[Scope, list[str]] = field(default_factory=lambda: {scope: [] for scope in Scope})
+    schema: dict[Scope, dict[str, pl.DataType]] = field(
+        default_factory=lambda: {scope: dict(_PLACE) for scope in Scope}
+    )
+    steps: list[Step] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def load(self, scope: Scope, name: str) -> None:
+        """Use a column of the source."""
+        if name not in self.raw[scope]:
+            self.raw[scope].append(name)
+            self.schema[scope].setdefault(name, pl.String())
+
+    def type_of(self, scope: Scope, expression: pl.Expr) -> pl.DataType:
+        """The type that an expression has over a frame.
+
+        Raises:
+            FormulaError: polars cannot compute it from such columns.
+        """
+        try:
+            schema = pl.LazyFrame(schema=self.schema[scope]).select(expression.alias("it")).collect_schema()
+        except pl.exceptions.PolarsError as error:
+            raise FormulaError(str(error).strip().splitlines()[0]) from None
+        return schema["it"]
+
+    def derive(self, scope: Scope, name: str, expression: pl.Expr) -> None:
+        """Add a column that is computed row by row; together with the last ones where it can be."""
+        dtype = self.type_of(scope, expression)
+        last = self.steps[-1] if self.steps else None
+        if (
+            isinstance(last, Derive)
+            and last.scope is scope
+            and last.columns.keys().isdisjoint([*expression.meta.root_names(), name])
+        ):
+            last.columns[name] = expression
+        else:
+            self.steps.append(Derive(scope, {name: expression}))
+        self.schema[scope][name] = dtype
+
+    def broadcast(self, scope: Scope, source: str, name: str) -> None:
+        """Add a column of the transactions to their lines or payments."""
+        self.steps.append(Broadcast(scope, source, name))
+        self.schema[scope][name] = self.schema[Scope.TRANSACTION][source]
+
+    def aggregate(self, step: Aggregate) -> None:
+        """Add a column that is computed from a transaction's lines."""
+        self.steps.append(step)
+        self.schema[Scope.TRANSACTION] |= {step.name: step.dtype, f"{step.name}|raw": pl.String()}
+
+    def number_lines(self, name: str, content: Sequence[str]) -> None:
+        """Add a number to each line."""
+        self.steps.append(NumberLines(name, tuple(content)))
+        self.schema[Scope.LINE][name] = pl.Int64()
+
+    def start(self, scope: Scope, rows: pl.DataFrame, nulls: Sequence[str]) -> pl.DataFrame:
+        """The frame before the first step: the cells that are used, trimmed; absent columns are blank."""
+        wanted = [
+            pl.col(name) if name in rows.columns else pl.lit(None, dtype=pl.String).alias(name)
+            for name in self.raw[scope]
+        ]
+        place = [pl.col(name).cast(dtype) for name, dtype in _PLACE.items()]
+        return cleaned(rows.select(*place, *wanted), self.raw[scope], nulls)
+
+
+def with_columns(rows: pl.DataFrame, columns: dict[str, pl.Expr]) -> pl.DataFrame:
+    """Compute columns; where a row cannot be computed, its value is null.
+
+    A sum that overflows fails the whole frame in polars, so the rows that fail it are found by halving.
+    """
+    named = [expression.alias(name) for name, expression in columns.items()]
+    try:
+        return rows.with_columns(named)
+    except pl.exceptions.ComputeError:
+        return rows.with_columns(_by_halves(rows, expression) for expression in named)
+
+
+def _by_halves(rows: pl.DataFrame, expression: pl.Expr) -> pl.Series:
+    try:
+        found = rows.select(expression)
+        # A literal has one row whatever the frame has.
+        return (
+            found.to_series()
+            if found.height == rows.height
+            else rows.with_columns(expression)[found.columns[0]]
+        )
+    except pl.exceptions.ComputeError:
+        if rows.height <= 1:
+            empty = rows.clear().select(expression).to_series()
+            return empty.clear(rows.height)
+        half = rows.height // 2
+        return pl.concat([_by_halves(rows[:half], expression), _by_halves(rows[half:], expression)])

@@ -1,0 +1,155 @@
+"""The sections of a mapping with a meaning of their own: completion, profile, payments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import polars as pl
+
+from pipeline.mapping import jsontext
+from pipeline.mapping.faults import FormulaError
+from pipeline.mapping.fields import INVALID, Columns
+from pipeline.mapping.numbers import MONEY, amount_text, money
+from pipeline.mapping.ops import NOTHING, Bench, Computed, as_number, as_text, invalid
+from pipeline.mapping.spec import Completion, Condition, Payment, ProfileLink, Words
+from pipeline.model import TX
+
+Turn = Callable[[pl.Expr], pl.Expr]
+"""What is done to amounts because of `refund`."""
+
+OUTCOMES = ("excluded", "cancelled", "draft", "order_open", "partially_paid", "void", "complete")
+"""States of a sale, in the order in which they are tried: the first that fits is taken."""
+
+_EMAIL = r"^[^@\s,;:<>()\[\]\"]+@(?:[^@\s.,;:<>()\[\]\"]+\.)+[^@\s.,;:<>()\[\]\"]{2,}$"
+_UUID = r"^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+
+def completion_columns(completion: Completion | None, bench: Bench, turned: Turn) -> Columns:
+    """`status|raw`, `status|outcome` (null where the mapping does not know the status) and `paid`."""
+    if completion is None:
+        return {
+            "status|raw": NOTHING,
+            "status|outcome": pl.lit("complete"),
+            "paid": pl.lit(None, dtype=MONEY),
+        }
+    status = NOTHING if completion.status is None else as_text(bench.compile(completion.status)).value
+    return {"status|raw": status, "status|outcome": _outcome(completion, status, bench)} | {
+        "paid": turned(_paid(completion, bench))
+    }
+
+
+def _outcome(completion: Completion, status: pl.Expr, bench: Bench) -> pl.Expr:
+    words = {outcome: _words(getattr(completion, outcome)) for outcome in OUTCOMES}
+    by_word = {word: outcome for outcome in reversed(OUTCOMES) for word in words[outcome]}
+    found = status.str.to_lowercase().replace_strict(by_word, default=None, return_dtype=pl.String)
+    conditions = {outcome: _sql_of(getattr(completion, outcome)) for outcome in OUTCOMES}
+    if any(conditions.values()):
+        holds = [
+            (
+                outcome,
+                (found == outcome).fill_null(value=False) | bench.condition(sql) if sql else found == outcome,
+            )
+            for outcome, sql in conditions.items()
+        ]
+        found = reduce(
+            lambda rest, pair: pl.when(pair[1]).then(pl.lit(pair[0])).otherwise(rest),
+            reversed(holds),
+            NOTHING,
+        )
+    # Where only exceptions are named, everything else is complete.
+    names_complete = bool(words["complete"] or conditions["complete"])
+    other = completion.other if completion.status is not None or names_complete else "complete"
+    return found if other == "reject" else found.fill_null(other)
+
+
+def _words(words: Words) -> list[str]:
+    return [word.strip().lower() for word in (words.status if isinstance(words, Condition) else words)]
+
+
+def _sql_of(words: Words) -> str | None:
+    return words.sql if isinstance(words, Condition) else None
+
+
+def _paid(completion: Completion, bench: Bench) -> pl.Expr:
+    if completion.paid is None:
+        return pl.lit(None, dtype=MONEY)
+    return _amount(bench.compile(completion.paid), bench)
+
+
+def _amount(computed: Computed, bench: Bench) -> pl.Expr:
+    """Money that is no field of Omneo's; what cannot be read is told under the bench's target."""
+    number = as_number(computed, bench)
+    raw = invalid(number)
+    if raw is not None:
+        bench.check("field_invalid", INVALID, raw.is_not_null(), raw)
+    return money(number.value)
+
+
+def profile_columns(links: Sequence[ProfileLink], bench: Bench) -> Columns:
+    """`profile_id` and `profile_id_handle` of the first link that is not blank, and `profile_id|raw`.
+
+    An email without the form of one, or an Omneo id that is no UUID, leaves both null beside the raw text.
+    """
+    if not links:
+        return {}
+    found = [as_text(bench.compile(link.value)) for link in links]
+    raws = [text.value if text.raw is None else pl.coalesce(text.value, text.raw) for text in found]
+    ids, handles = NOTHING, NOTHING
+    for link, text, raw in reversed([*zip(links, found, raws, strict=True)]):
+        pattern = {"email": _EMAIL, None: _UUID}.get(link.handle)
+        valid = text.value if pattern is None else pl.when(text.value.str.contains(pattern)).then(text.value)
+        handle = pl.when(valid.is_not_null()).then(pl.lit(link.handle, dtype=pl.String))
+        ids = pl.when(raw.is_not_null()).then(valid).otherwise(ids)
+        handles = pl.when(raw.is_not_null()).then(handle).otherwise(handles)
+    return {"profile_id": ids, "profile_id_handle": handles, "profile_id|raw": pl.coalesce(raws)}
+
+
+def payment_columns(
+    payments: Sequence[Payment], form: str, bench: Bench, turned: Turn
+) -> tuple[list[pl.Expr], list[pl.Expr]]:
+    """For each way to pay: its JSON entry (null where it was not used), and its amount (null likewise)."""
+    entries: list[pl.Expr] = []
+    amounts: list[pl.Expr] = []
+    for payment in payments:
+        tender = as_text(bench.compile(payment.tender)).value
+        if payment.amount is None and form == "amounts":
+            raise FormulaError("`payments_form: amounts` needs an `amount` for each payment")
+        amount: pl.Expr = pl.lit(None, dtype=MONEY)
+        used = tender.is_not_null()
+        if payment.amount is not None:
+            name = bench.fresh("amount")
+            bench.plan.derive(bench.scope, name, turned(_amount(bench.compile(payment.amount), bench)))
+            amount = pl.col(name)
+            used = used & (amount != 0).fill_null(value=False)
+        entry = jsontext.scalar(tender, pl.String())
+        if form == "amounts":
+            entry = pl.concat_str(pl.lit("{"), entry, pl.lit(":"), amount_text(amount), pl.lit("}"))
+        entries.append(pl.when(used).then(entry))
+        amounts.append(pl.when(used).then(amount))
+    return entries, amounts
+
+
+def gathered_payments(
+    rows: pl.DataFrame, entries: Sequence[pl.Expr], amounts: Sequence[pl.Expr], form: str
+) -> pl.DataFrame:
+    """Payment rows by transaction: TX, `payments` (JSON), `payments_total`; a name alone only once."""
+    entry = pl.col("entry").drop_nulls()
+    listed = [
+        rows.select(TX, entry.alias("entry"), amount.alias("amount"))
+        for entry, amount in zip(entries, amounts, strict=True)
+    ]
+    return (
+        pl.concat(listed)
+        .group_by(TX, maintain_order=True)
+        .agg(
+            entry if form == "amounts" else entry.unique(maintain_order=True),
+            pl.when(pl.col("amount").count() > 0).then(pl.col("amount").sum()).alias("payments_total"),
+        )
+        .select(TX, jsontext.entries([nonempty_join(pl.col("entry"))]).alias("payments"), "payments_total")
+    )
+
+
+def nonempty_join(entries: pl.Expr) -> pl.Expr:
+    """Entries joined by commas; null where there are none."""
+    return pl.when(entries.list.len() > 0).then(entries.list.join(","))

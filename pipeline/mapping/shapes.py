@@ -1,0 +1,451 @@
+"""Layouts: raw rows of any of them become transactions, their lines and their payments.
+
+Every row that was read ends up in exactly one place: as a duplicate that was counted once, in a
+transaction, or among the records that the layout leaves out. Nothing is judged here; what is odd about
+the rows (blank keys, contradicting header cells, items without a sale) is told in `problems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from pipeline.mapping.cells import blank, trimmed
+from pipeline.mapping.columns import columns_used
+from pipeline.mapping.nested import explode
+from pipeline.mapping.problems import NO_PROBLEMS, problems_at
+from pipeline.mapping.spec import MappingSpec
+from pipeline.model import KEY, LINE, SOURCE, TX
+
+LINES: Final = "lines"
+HEADERS, ITEMS, PAYMENTS = "headers", "items", "payments"
+_OURS = (TX, SOURCE, LINE, KEY)
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """Transactions as raw cells.
+
+    Attributes:
+        headers: One row a transaction: TX (0, 1, 2… in the order of first appearance; orphans last), SOURCE
+            and LINE of its first row, raw cells. In layout `lines` only the cells that a transaction's
+            values use.
+        lines: One row an item line: TX, SOURCE, LINE, raw cells; by TX, and in source order within one.
+        payments: One row a payment, likewise; empty where tenders are columns of the transaction.
+        problems: What is odd about the rows, in the frame all stages share for that.
+        duplicate_rows: How many rows were alike in every cell to one before, and left out.
+        excluded_rows: How many rows are neither header nor item nor payment (layout `records`).
+        rows: The rows as they were read, by table; for showing them with a problem.
+    """
+
+    headers: pl.DataFrame
+    lines: pl.DataFrame
+    payments: pl.DataFrame
+    problems: pl.DataFrame
+    duplicate_rows: int = 0
+    excluded_rows: int = 0
+    rows: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+    def with_raw(self, problems: pl.DataFrame) -> pl.DataFrame:
+        """Fill the `raw` of problems with the source row at their SOURCE and LINE, as JSON."""
+        places = problems.select(SOURCE, LINE).unique()
+        found = [
+            rows.join(places, on=[SOURCE, LINE], how="semi")
+            .select(SOURCE, LINE, pl.struct(_cells(rows)).struct.json_encode().alias("row"))
+            .unique([SOURCE, LINE], keep="first")
+            for rows in self.rows.values()
+            if _cells(rows)
+        ]
+        if not found:
+            return problems
+        rows = pl.concat(found).unique([SOURCE, LINE], keep="first")
+        joined = problems.join(rows, on=[SOURCE, LINE], how="left", maintain_order="left")
+        return joined.with_columns(raw=pl.coalesce("raw", "row")).drop("row")
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a source, cut by what they are; an absent kind is None."""
+
+    headers: pl.DataFrame | None
+    items: pl.DataFrame | None
+    payments: pl.DataFrame | None = None
+    excluded_rows: int = 0
+    broken: tuple[tuple[str, pl.DataFrame], ...] = ()
+
+
+def shape(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> Shaped:
+    """Find the transactions in one bucket of raw rows.
+
+    Args:
+        tables: Raw rows by table (`lines` where the layout has one input; else `headers`, `items`,
+            `payments`) with SOURCE, LINE and KEY. All rows of a transaction must be among them. A table
+            may be absent.
+        spec: The mapping.
+
+    Returns:
+        Transactions in the order of the source; a row without a key is a transaction of its own.
+    """
+    ordered = {name: _in_source_order(rows) for name, rows in tables.items()}
+    kept, duplicates = ordered, {}
+    if spec.source.duplicates == "drop":
+        split = {name: _without_duplicates(rows, spec) for name, rows in ordered.items()}
+        kept = {name: rows for name, (rows, _) in split.items()}
+        duplicates = {name: rows for name, (_, rows) in split.items() if rows.height}
+    shaped = _joined(_LAYOUTS[spec.source.layout](kept, spec), spec)
+    told = [_duplicate_problems(rows, shaped) for rows in duplicates.values()]
+    return Shaped(
+        shaped.headers.drop(KEY),
+        shaped.lines.drop(KEY, strict=False),
+        shaped.payments.drop(KEY, strict=False),
+        pl.concat([shaped.problems, *told]),
+        sum(rows.height for rows in duplicates.values()),
+        shaped.excluded_rows,
+        ordered,
+    )
+
+
+# ── Keys ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def key_columns(spec: MappingSpec, table: str = LINES) -> tuple[str, ...]:
+    """The key columns of a table of the mapping's source."""
+    named = {str(name): entry for name, entry in spec.source.tables.items()}
+    return named[table].key if table in named else spec.source.key
+
+
+def key_hash(rows: pl.DataFrame, columns: Sequence[str], nulls: Sequence[str] = ()) -> pl.Series:
+    """The transaction key of each row as one number, named KEY; null where a cell of it is blank.
+
+    Tables that call their key columns differently get the same numbers. The numbers hold for one run:
+    another version of polars may give others.
+    """
+    cells = rows.select(trimmed(pl.col(name), nulls).alias(str(at)) for at, name in enumerate(columns))
+    key = pl.lit(0, dtype=pl.UInt64)
+    for at in range(len(columns)):
+        key = key * 1_000_003 + pl.col(str(at)).hash(seed=at)
+    complete = pl.all_horizontal(pl.all().is_not_null())
+    return cells.select(pl.when(complete).then(key).alias(KEY)).to_series()
+
+
+Carry = Mapping[str, str | None]
+"""The last key cells of a file so far, by column."""
+
+
+def carry_down(
+    rows: pl.DataFrame, spec: MappingSpec, state: Carry | None = None
+) -> tuple[pl.DataFrame, Carry | None]:
+    """Fill blank key cells with those of the row above, where the mapping's layout wants it.
+
+    That is so with `carry_key`, and for item and payment records, which may leave the key to the header
+    record above them; a header record never takes its key from above.
+
+    Args:
+        rows: The next rows of one file, in file order.
+        spec: The mapping.
+        state: What this function returned for the rows before; None at the start of a file.
+
+    Returns:
+        The rows, and the state for those after them.
+    """
+    columns = [name for name in key_columns(spec) if name in rows.columns]
+    records = spec.source.records if spec.source.layout == "records" else None
+    if not columns or rows.is_empty() or not (spec.source.carry_key or records):
+        return rows, state
+    nulls = spec.source.nulls
+    starts = pl.lit(value=False)
+    if records and records.column in rows.columns:
+        starts = trimmed(pl.col(records.column), nulls).is_in(records.header).fill_null(value=False)
+    # A header record's own blank must stop what is carried, so runs of rows are filled one by one.
+    run = starts.cum_sum() if records else pl.lit(0)
+    first_run = pl.col("__run") == 0
+    filled = rows.with_columns(run.alias("__run")).with_columns(
+        pl.coalesce(
+            trimmed(pl.col(name), nulls).forward_fill().over("__run"),
+            pl.when(first_run).then(pl.lit((state or {}).get(name), dtype=pl.String)),
+        ).alias(name)
+        for name in columns
+    )
+    last = filled.select(columns).row(-1, named=True)
+    return filled.drop("__run"), last
+
+
+# ── Rows: order, duplicates, numbers ────────────────────────────────────────────────────────────────
+
+
+def _cells(rows: pl.DataFrame) -> list[str]:
+    return [name for name in rows.columns if name not in _OURS]
+
+
+def _in_source_order(rows: pl.DataFrame) -> pl.DataFrame:
+    place = rows.select(pl.col(SOURCE).cast(pl.Int64) * 2**40 + pl.col(LINE)).to_series()
+    return rows if place.is_sorted() else rows.sort(SOURCE, LINE, maintain_order=True)
+
+
+def _without_duplicates(rows: pl.DataFrame, spec: MappingSpec) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split off rows that are alike in every cell to an earlier one.
+
+    Alike in every cell means alike in each: candidates are narrowed down column by column, those of the
+    items first, which tell lines of one sale apart. Few rows get past the first two.
+    """
+    cells = _cells(rows)
+    varied = columns_used(spec).line - columns_used(spec).transaction
+    order = sorted(cells, key=lambda name: name not in varied)
+    candidates = rows.select(pl.col(KEY).fill_null(0).alias("hash")).with_row_index("at")
+    for seed, name in enumerate(order):
+        cell = rows[name] if candidates.height == rows.height else rows[name].gather(candidates["at"])
+        mixed = pl.col("hash") * 1_000_003 + cell.hash(seed)
+        candidates = candidates.with_columns(mixed.alias("hash")).filter(pl.col("hash").is_duplicated())
+        if candidates.is_empty():
+            return rows, rows.clear()
+    at = candidates["at"]
+    repeated = at.filter(~rows[at].select(pl.struct(cells).is_first_distinct()).to_series())
+    keep = pl.Series([True]).new_from_index(0, rows.height).scatter(repeated, values=False)
+    return rows.filter(keep), rows[repeated]
+
+
+def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give each row its transaction's number, in order of first appearance; sorted by it, stable."""
+    key = rows[KEY]
+    starts = rows.select(
+        (pl.col(KEY) != pl.col(KEY).shift(1)).fill_null(value=True) | pl.col(KEY).is_null()
+    ).to_series()
+    run = (starts.cast(pl.UInt32).cum_sum() - 1).cast(pl.UInt32).alias(TX)
+    blank_keys = key.null_count()
+    if int(starts.sum() or 0) == key.n_unique() - bool(blank_keys) + blank_keys:
+        return rows.with_columns(run.set_sorted())
+    at = pl.int_range(pl.len(), dtype=pl.UInt32)
+    first = pl.when(pl.col(KEY).is_null()).then(at).otherwise(at.min().over(KEY))
+    number = (first.rank("dense") - 1).cast(pl.UInt32).alias(TX)
+    return rows.with_columns(number).sort(TX, maintain_order=True)
+
+
+def _firsts(rows: pl.DataFrame) -> pl.DataFrame:
+    """The first row of each transaction; `rows` are sorted by TX."""
+    return rows.filter((pl.col(TX) != pl.col(TX).shift(1)).fill_null(value=True))
+
+
+# ── Layouts ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _one_input(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    return next(iter(tables.values()), _EMPTY)
+
+
+def _lines_rows(tables: Mapping[str, pl.DataFrame], _spec: MappingSpec) -> _Rows:
+    return _Rows(None, _one_input(tables))
+
+
+def _headers_rows(tables: Mapping[str, pl.DataFrame], _spec: MappingSpec) -> _Rows:
+    return _Rows(_one_input(tables), None)
+
+
+def _tables_rows(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> _Rows:
+    """Several files; a table that the mapping has and this bucket lacks is there, without rows."""
+    named = {str(name): tables.get(str(name), _EMPTY) for name in spec.source.tables}
+    # Without a headers file the items' own rows tell of their transaction, as in layout `lines`.
+    return _Rows(tables.get(HEADERS), named.get(ITEMS), named.get(PAYMENTS))
+
+
+def _records_rows(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> _Rows:
+    rows, records = _one_input(tables), spec.source.records
+    if records is None or records.column not in rows.columns:
+        return _Rows(rows, None)
+    word = trimmed(pl.col(records.column), ())
+    known = {
+        kind: rows.filter(word.is_in(words).fill_null(value=False))
+        for kind, words in ((HEADERS, records.header), (ITEMS, records.item), (PAYMENTS, records.payment))
+    }
+    others = rows.height - sum(part.height for part in known.values())
+    return _Rows(known[HEADERS], known[ITEMS], known[PAYMENTS], others)
+
+
+def _nested_rows(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> _Rows:
+    rows, nested, used = _one_input(tables), spec.source.nested, columns_used(spec)
+    parts: dict[str, pl.DataFrame] = {}
+    bad = []
+    for kind, column, names in (
+        (ITEMS, nested and nested.items, used.line),
+        (PAYMENTS, nested and nested.payments, used.payment),
+    ):
+        if column:
+            parts[kind], broken = explode(rows, column, f"{kind}.", names)
+            bad.append((column, broken))
+    return _Rows(rows, parts.get(ITEMS), parts.get(PAYMENTS), broken=tuple(bad))
+
+
+_EMPTY = pl.DataFrame(schema={SOURCE: pl.UInt32, LINE: pl.Int64, KEY: pl.UInt64})
+
+_LAYOUTS: dict[str, Callable[[Mapping[str, pl.DataFrame], MappingSpec], _Rows]] = {
+    "lines": _lines_rows,
+    "first_row": _lines_rows,
+    "records": _records_rows,
+    "tables": _tables_rows,
+    "nested": _nested_rows,
+    "headers": _headers_rows,
+}
+
+
+# ── Transactions out of rows ────────────────────────────────────────────────────────────────────────
+
+
+def _joined(rows: _Rows, spec: MappingSpec) -> Shaped:
+    """Number the transactions, and give items and payments the number of theirs."""
+    if rows.headers is None:
+        return _from_lines(rows, spec)
+    numbered = _numbered(rows.headers)
+    told = [_conflicts(numbered, sorted(columns_used(spec).transaction), spec), _keys_missing(numbered, spec)]
+    headers = _firsts(numbered)
+    attached = {
+        name: _attached(part, headers)
+        for name, part in ((ITEMS, rows.items), (PAYMENTS, rows.payments))
+        if part is not None
+    }
+    headers, attached, orphans = _with_orphans(headers, attached, spec)
+    told += [orphans, *_broken_lists(rows, headers)]
+    if spec.items and rows.items is not None:
+        told.append(_items_missing(headers, attached[ITEMS]))
+    empty = headers.clear().select(TX, SOURCE, LINE)
+    return Shaped(
+        headers,
+        attached.get(ITEMS, empty),
+        attached.get(PAYMENTS, empty),
+        pl.concat(told),
+        excluded_rows=rows.excluded_rows,
+    )
+
+
+def _from_lines(rows: _Rows, spec: MappingSpec) -> Shaped:
+    """The header's cells are on the lines: on each of them, or on the first."""
+    lines = _numbered(rows.items if rows.items is not None else _EMPTY)
+    used = [name for name in lines.columns if name in columns_used(spec).transaction]
+    headers = _firsts(lines).select(*_OURS, *used)
+    if spec.source.layout == "first_row" and used:
+        found = lines.group_by(TX, maintain_order=True).agg(
+            pl.when(~blank(pl.col(name), spec.source.nulls)).then(name).first(ignore_nulls=True).alias(name)
+            for name in used
+        )
+        headers = headers.select(_OURS).hstack(found.select(used))
+    told = [_conflicts(lines, used, spec), _keys_missing(lines, spec)]
+    payments = headers.clear().select(TX, SOURCE, LINE)
+    if rows.payments is not None:
+        attached = {PAYMENTS: _attached(rows.payments, headers)}
+        headers, attached, orphans = _with_orphans(headers, attached, spec)
+        payments = attached[PAYMENTS]
+        told.append(orphans)
+    return Shaped(headers, lines, payments, pl.concat(told))
+
+
+def _attached(rows: pl.DataFrame, headers: pl.DataFrame) -> pl.DataFrame:
+    """Give rows the number of the header with their key; null where there is none."""
+    by_key = headers.select(KEY, TX).drop_nulls(KEY)
+    rows = rows.join(by_key, on=KEY, how="left", maintain_order="left")
+    if not rows[KEY].null_count():
+        return rows
+    # Objects inside a row without a key belong to that row.
+    by_place = headers.filter(pl.col(KEY).is_null()).select(SOURCE, LINE, pl.col(TX).alias("own"))
+    rows = rows.join(by_place, on=[SOURCE, LINE], how="left", maintain_order="left")
+    return rows.with_columns(pl.coalesce(TX, "own").alias(TX)).drop("own")
+
+
+def _with_orphans(
+    headers: pl.DataFrame, parts: dict[str, pl.DataFrame], spec: MappingSpec
+) -> tuple[pl.DataFrame, dict[str, pl.DataFrame], pl.DataFrame]:
+    """Make transactions of rows whose header is not there, one a key; all parts sorted by TX."""
+    lost = [part.filter(pl.col(TX).is_null()).select(SOURCE, LINE, KEY) for part in parts.values()]
+    orphans = pl.concat(lost) if lost else _EMPTY
+    if orphans.is_empty():
+        return headers, {name: _by_number(part) for name, part in parts.items()}, NO_PROBLEMS
+    numbered = _numbered(orphans).with_columns(pl.col(TX) + headers.height)
+    firsts = _firsts(numbered).select(*_OURS)
+    number = numbered.select(SOURCE, LINE, pl.col(TX).alias("own")).unique([SOURCE, LINE])
+    parts = {
+        name: _by_number(
+            part.join(number, on=[SOURCE, LINE], how="left", maintain_order="left")
+            .with_columns(pl.coalesce(TX, "own").alias(TX))
+            .drop("own")
+        )
+        for name, part in parts.items()
+    }
+    told = [
+        problems_at(
+            firsts.filter(pl.col(KEY).is_not_null()),
+            "orphan_item",
+            "There is no header row with the key of this row.",
+        ),
+        _keys_missing(firsts, spec),
+    ]
+    return pl.concat([headers, firsts], how="diagonal"), parts, pl.concat(told)
+
+
+def _by_number(rows: pl.DataFrame) -> pl.DataFrame:
+    rows = rows.with_columns(pl.col(TX).cast(pl.UInt32))
+    return rows if rows[TX].is_sorted() else rows.sort(TX, maintain_order=True)
+
+
+# ── What is odd about rows ──────────────────────────────────────────────────────────────────────────
+
+
+def _keys_missing(rows: pl.DataFrame, spec: MappingSpec) -> pl.DataFrame:
+    names = spec.source.key or tuple(name for table in spec.source.tables.values() for name in table.key)
+    columns = ", ".join(f"`{name}`" for name in dict.fromkeys(names))
+    return problems_at(
+        rows.filter(pl.col(KEY).is_null()),
+        "key_missing",
+        f"A cell of the key ({columns}) is blank, so it is not known which transaction this row belongs to.",
+    )
+
+
+def _items_missing(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+    without = headers.join(items.select(TX), on=TX, how="anti", maintain_order="left")
+    return problems_at(without, "items_missing", "There is no item row with the key of this row.")
+
+
+def _broken_lists(rows: _Rows, headers: pl.DataFrame) -> list[pl.DataFrame]:
+    told = []
+    for column, broken in rows.broken:
+        numbered = _attached(broken, headers)
+        message = f"`{column}` is not a list of objects with texts, numbers and booleans as members."
+        told.append(problems_at(numbered, "field_invalid", message, field=column, value=pl.col(column)))
+    return told
+
+
+def _duplicate_problems(rows: pl.DataFrame, shaped: Shaped) -> pl.DataFrame:
+    numbered = rows.join(
+        shaped.headers.select(KEY, TX).drop_nulls(KEY), on=KEY, how="left", maintain_order="left"
+    )
+    return problems_at(
+        numbered, "duplicate_row", "This row is alike in every cell to one before it; it was counted once."
+    )
+
+
+def _conflicts(rows: pl.DataFrame, columns: Sequence[str], spec: MappingSpec) -> pl.DataFrame:
+    """Columns of a transaction's values in which its rows disagree, told once a transaction.
+
+    Rows of a transaction lie together, so comparing each with the one above finds all of it. In layout
+    `first_row` a blank cell agrees with everything.
+    """
+    columns = [name for name in columns if name in rows.columns]
+    same = pl.col(TX) == pl.col(TX).shift(1)
+    cells = [pl.col(name) for name in columns]
+    if not columns:
+        return NO_PROBLEMS
+    found = rows.select((cell.ne_missing(cell.shift(1)) & same).any() for cell in cells).row(0, named=True)
+    told = [_conflicts_in(rows, name, spec) for name, differs in found.items() if differs]
+    return pl.concat([NO_PROBLEMS, *told])
+
+
+def _conflicts_in(rows: pl.DataFrame, name: str, spec: MappingSpec) -> pl.DataFrame:
+    cell = trimmed(pl.col(name), spec.source.nulls)
+    some = rows.select(TX, SOURCE, LINE, cell.alias("here"))
+    here, there = pl.col("here"), pl.col("there")
+    if spec.source.layout == "first_row":
+        some = some.drop_nulls("here")
+    some = some.with_columns(here.first().over(TX).alias("there"), pl.col(LINE).first().over(TX).alias("at"))
+    odd = some.filter(here.ne_missing(there)).unique(TX, keep="first", maintain_order=True)
+    blank_or = [cell.fill_null("blank") for cell in (there, here)]
+    message = pl.format(f"`{name}` is {{}} on line {{}} and {{}} here.", blank_or[0], "at", blank_or[1])
+    return problems_at(odd, "header_conflict", message, field=name, value=here)

@@ -1,0 +1,95 @@
+"""Names of time zones as exports write them: IANA's, Ruby on Rails' and Windows'.
+
+IANA's names are those that both the system's zone data and polars know. Windows' names are from
+tzlocal, which takes them from Unicode's CLDR (windowsZones). Rails names most zones by a city; where that
+city is in IANA's own name, the city is enough (`Melbourne`), and the others are listed here
+(ActiveSupport::TimeZone).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from zoneinfo import available_timezones
+
+from tzlocal.windows_tz import win_tz
+
+_NOT_ZONES = {"Factory", "localtime", "posixrules"}
+
+_RAILS = {
+    "International Date Line West": "Pacific/Midway",
+    "Midway Island": "Pacific/Midway",
+    "American Samoa": "Pacific/Pago_Pago",
+    "Hawaii": "Pacific/Honolulu",
+    "Alaska": "America/Juneau",
+    "Pacific Time (US & Canada)": "America/Los_Angeles",
+    "Mountain Time (US & Canada)": "America/Denver",
+    "Arizona": "America/Phoenix",
+    "Central Time (US & Canada)": "America/Chicago",
+    "Saskatchewan": "America/Regina",
+    "Guadalajara": "America/Mexico_City",
+    "Central America": "America/Guatemala",
+    "Eastern Time (US & Canada)": "America/New_York",
+    "Indiana (East)": "America/Indiana/Indianapolis",
+    "Quito": "America/Lima",
+    "Atlantic Time (Canada)": "America/Halifax",
+    "Newfoundland": "America/St_Johns",
+    "Brasilia": "America/Sao_Paulo",
+    "Georgetown": "America/Guyana",
+    "Greenland": "America/Nuuk",
+    "Mid-Atlantic": "Atlantic/South_Georgia",
+    "Cape Verde Is.": "Atlantic/Cape_Verde",
+    "Edinburgh": "Europe/London",
+    "Bern": "Europe/Zurich",
+    "West Central Africa": "Africa/Algiers",
+    "Pretoria": "Africa/Johannesburg",
+    "St. Petersburg": "Europe/Moscow",
+    "Abu Dhabi": "Asia/Dubai",
+    "Ekaterinburg": "Asia/Yekaterinburg",
+    "Islamabad": "Asia/Karachi",
+    "Chennai": "Asia/Kolkata",
+    "Mumbai": "Asia/Kolkata",
+    "New Delhi": "Asia/Kolkata",
+    "Astana": "Asia/Almaty",
+    "Sri Jayawardenepura": "Asia/Colombo",
+    "Hanoi": "Asia/Bangkok",
+    "Beijing": "Asia/Shanghai",
+    "Osaka": "Asia/Tokyo",
+    "Sapporo": "Asia/Tokyo",
+    "Solomon Is.": "Pacific/Guadalcanal",
+    "New Caledonia": "Pacific/Noumea",
+    "Marshall Is.": "Pacific/Majuro",
+    "Wellington": "Pacific/Auckland",
+    "Nuku'alofa": "Pacific/Tongatapu",
+    "Tokelau Is.": "Pacific/Fakaofo",
+    "Chatham Is.": "Pacific/Chatham",
+    "Samoa": "Pacific/Apia",
+}
+
+
+def zone_name(text: str) -> str | None:
+    """The IANA name of a zone that is written in any of the three ways, or None.
+
+    Letter case and outer blanks do not matter.
+    """
+    return _known().get(text.strip().casefold())
+
+
+def zone_names() -> list[str]:
+    """All names that are understood, IANA's first; for `did you mean`."""
+    return [*sorted(_iana()), *_RAILS, *win_tz]
+
+
+@cache
+def _iana() -> frozenset[str]:
+    return frozenset(available_timezones() - _NOT_ZONES)
+
+
+@cache
+def _known() -> dict[str, str]:
+    cities: dict[str, str] = {}
+    for name in sorted(_iana()):
+        area, _, city = name.rpartition("/")
+        if area and not area.startswith(("Etc", "US", "Canada", "Brazil", "Mexico", "Chile")):
+            cities.setdefault(city.replace("_", " "), name)
+    names = {**cities, **_RAILS, **win_tz, **{name: name for name in _iana()}}
+    return {written.casefold(): name for written, name in names.items()}
