@@ -64,16 +64,16 @@ class RowsForm:
     """How the rows to mend are written, so that the same mapping reads them.
 
     Attributes:
-        columns: The source's columns by table, in order.
         dialect: The mapping's CSV dialect. The encoding is always UTF-8 with a byte order mark, which wins
             over the mapping's.
         format: The format that the mapping insists on; CSV where it takes any.
+        columns: The source's columns by table, in order; where a table has none here, those that were seen.
         names: For a mapping of several tables: the file name for each, which its inputs must match.
     """
 
-    columns: Mapping[str, Sequence[str]]
     dialect: Dialect = field(default_factory=Dialect)
     format: Literal["csv", "parquet", "jsonl"] = "csv"
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, run: Path, table: str) -> Path:
@@ -103,6 +103,13 @@ def write_part(run: Path, number: int, verdict: Verdict, shaped: ShapedRows, sou
     rejected = verdict.outcomes.filter(pl.col("outcome") == Outcome.REJECTED.value)
     for table, rows in _rows_of(rejected, shaped).items():
         _write_parquet(_rows_parts(run) / f"{table}-{number:05d}.parquet", rows)
+
+
+def discard_part(run: Path, number: int) -> None:
+    """Take away what a unit gave to the quarantine."""
+    (run / "quarantine" / f"part-{number:05d}.parquet").unlink(missing_ok=True)
+    for path in _rows_parts(run).glob(f"*-{number:05d}.parquet"):
+        path.unlink()
 
 
 def write_malformed(
@@ -177,10 +184,16 @@ def finish(run: Path, form: RowsForm) -> list[Path]:
         path = form.path(run, table)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         of_table = sorted(parts.glob(f"{table}-[0-9]*.parquet"))
-        _write_rows(path, of_table, broken.get(table), form.columns[table], form)
+        columns = form.columns.get(table) or _columns_seen(of_table)
+        _write_rows(path, of_table, broken.get(table), columns, form)
         written.append(path)
     shutil.rmtree(parts, ignore_errors=True)
     return written
+
+
+def _columns_seen(parts: Sequence[Path]) -> list[str]:
+    names = dict.fromkeys(name for part in parts for name in pl.read_parquet_schema(part))
+    return [name for name in names if name not in (SOURCE, LINE)]
 
 
 def _write_csv(run: Path) -> None:
@@ -227,7 +240,7 @@ def _write_rows(
 
 def _write_head(file: IO[bytes], columns: Sequence[str], dialect: Dialect) -> None:
     file.write(b"\xef\xbb\xbf" + b"\n" * dialect.skip_lines)
-    if dialect.header is True:
+    if dialect.header is True and columns:
         names = pl.DataFrame([columns], schema=list(columns), orient="row")
         _write_lines(file, names.select(_record(columns, dialect)).to_series())
 

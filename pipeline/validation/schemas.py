@@ -245,7 +245,7 @@ def _time_rules(columns: Sequence[str], now: datetime) -> Iterator[Rule]:
 
     unread = at.is_null() & local.is_null()
     there = pl.format("{} in {}", quoted(raw), _zone_text(columns).fill_null("its time zone"))
-    skipped = at.is_null() & local.is_not_null() & ~twice & ~_zone_unknown(columns)
+    skipped = _optional("transacted_at|nonexistent", columns, pl.lit(value=False)).fill_null(value=False)
     happened_twice = there + pl.lit(" happened twice, when the clock was put back")
     yield rule("transacted_at_missing", unread & raw.is_null(), pl.lit("transacted_at is blank"))
     misread = pl.format("{} is not {}", quoted(raw), pl.lit(_KIND_WORDS[Kind.DATETIME]))
@@ -282,45 +282,59 @@ def _zone_text(columns: Sequence[str]) -> pl.Expr:
 
 
 def _zone_unknown(columns: Sequence[str]) -> pl.Expr:
-    """True where a zone was named that is none; never null.
-
-    A zone that the mapping uses for the date alone is known to be none by the date that it left without UTC.
-    """
-    text = _zone_text(columns)
-    if "timezone" in columns:
-        known = pl.col("timezone").is_in(_zones().implode()).fill_null(value=False)
-        return text.is_not_null() & ~known
-    if "transacted_at|local" not in columns:
+    """True where a zone was named that is none; never null."""
+    if "timezone" not in columns:
         return pl.lit(value=False)
-    unresolved = pl.col("transacted_at").is_null() & pl.col("transacted_at|local").is_not_null()
-    return (unresolved & ~text.is_in(_zones().implode())).fill_null(value=False)
+    known = pl.col("timezone").is_in(_zones().implode()).fill_null(value=False)
+    return _zone_text(columns).is_not_null() & ~known
+
+
+def _without_zone(columns: Sequence[str]) -> pl.Expr:
+    """True where a local time was read, and neither is in UTC nor was skipped or repeated by the clock."""
+    needed = ("transacted_at|local", "transacted_at|nonexistent", "transacted_at|ambiguous")
+    if not set(needed) <= set(columns):
+        return pl.lit(value=False)
+    local, skipped, twice = (pl.col(name) for name in needed)
+    left = pl.col("transacted_at").is_null() & local.is_not_null()
+    return left & ~(skipped | twice).fill_null(value=False)
 
 
 def _zone_rules(columns: Sequence[str]) -> Iterator[Rule]:
-    column = next((name for name in ("timezone", "timezone|raw") if name in columns), None)
-    if column is not None:
-        raw = _zone_text(columns)
-        message = quoted(raw) + pl.lit(" is not a time zone; a name such as Australia/Melbourne was expected")
-        yield Rule(column, "timezone_unknown", "timezone", ~_zone_unknown(columns), raw, message)
+    column = next((name for name in ("timezone", "transacted_at") if name in columns), None)
+    if column is None:
+        return
+    text = _zone_text(columns)
+    fails = _zone_unknown(columns) | _without_zone(columns)
+    message = (
+        pl.when(_zone_unknown(columns))
+        .then(quoted(text) + pl.lit(" is not a time zone; a name such as Australia/Melbourne was expected"))
+        .otherwise(pl.lit("the time zone of transacted_at is blank or unknown"))
+    )
+    yield Rule(column, "timezone_unknown", "timezone", ~fails, text, message)
 
 
 def _person_rules(columns: Sequence[str]) -> Iterator[Rule]:
     if "profile_id" not in columns:
         return
     person = pl.col("profile_id")
+    written = _raw("profile_id", columns)
     handle = _optional("profile_id_handle", columns, pl.lit(None, pl.String))
-    by_email, by_uuid = (handle == "email").fill_null(value=False), handle.is_null()
     is_email = person.str.contains(_EMAIL) & (person.str.len_chars() <= _EMAIL_LENGTH)
-    fails = (by_email & ~is_email) | (by_uuid & ~person.str.contains(_UUID))
+    by_email = (handle == "email").fill_null(value=False) & person.is_not_null()
+    by_uuid = handle.is_null() & person.is_not_null()
+    # The mapping leaves out what has not the form of an email or a UUID, and keeps what was written.
+    left_out = person.is_null() & written.is_not_null()
+    fails = left_out | (by_email & ~is_email) | (by_uuid & ~person.str.contains(_UUID))
     expected = (
-        pl.when(by_email)
+        pl.when(by_email | (left_out & written.str.contains("@", literal=True)))
         .then(pl.lit(" is not an email address"))
-        .otherwise(pl.lit(" is not an Omneo profile id (a UUID); any other id needs its handle"))
+        .when(by_uuid)
+        .then(pl.lit(" is not an Omneo profile id (a UUID); any other id needs its handle"))
+        .otherwise(pl.lit(" is neither an email address nor an Omneo profile id (a UUID)"))
     )
-    message = quoted(person) + expected
-    yield Rule("profile_id", "profile_invalid", "profile_id", ~fails, person, message)
+    yield Rule("profile_id", "profile_invalid", "profile_id", ~fails, written, quoted(written) + expected)
     nobody = pl.lit("no customer is named: a guest sale")
-    yield Rule("profile_id", "guest", "profile_id", person.is_not_null(), person, nobody)
+    yield Rule("profile_id", "guest", "profile_id", written.is_not_null(), written, nobody)
 
 
 def _currency_rules(columns: Sequence[str]) -> Iterator[Rule]:

@@ -17,6 +17,8 @@ from tests.validation.frames import NOW, Mapped, headers, items, mapped, problem
 
 PARKED = {"status|raw": "PARKED", "status|outcome": "draft"}
 PART_PAID = {"paid": Decimal("2.00")}
+GUEST = {"profile_id": None, "profile_id_handle": None, "profile_id|raw": None}
+NOBODY = {"profile_id": "nobody", "profile_id|raw": "nobody"}
 BAD_TOTAL = {"total": None, "total|raw": "N/A"}
 
 
@@ -36,7 +38,7 @@ def test_a_clean_transaction_is_accepted_without_a_word() -> None:
 
 
 def test_a_status_that_drops_wins_over_every_defect() -> None:
-    verdict = judge(mapped({**PARKED, **BAD_TOTAL, "profile_id": None, "external_id": None}), Policy(), NOW)
+    verdict = judge(mapped({**PARKED, **BAD_TOTAL, **GUEST, "external_id": None}), Policy(), NOW)
     assert outcomes(verdict) == ["dropped"]
     assert reason_rows(verdict) == {("draft", "dropped")}
     assert verdict.reasons["message"].to_list() == ["status 'PARKED': draft sale"]
@@ -74,13 +76,13 @@ def test_returns_and_sales_paid_in_full_are_not_paid_in_part() -> None:
 
 
 def test_a_sale_dropped_for_its_payment_is_not_called_a_guest_sale() -> None:
-    verdict = judge(mapped({**PART_PAID, "profile_id": None}), Policy(), NOW)
+    verdict = judge(mapped({**PART_PAID, **GUEST}), Policy(), NOW)
     assert reason_rows(verdict) == {("partially_paid", "dropped")}
 
 
 def test_header_item_and_mapping_defects_are_all_told() -> None:
     bad = Mapped(
-        headers({**BAD_TOTAL, "profile_id": "nobody", "items_total": None}),
+        headers({**BAD_TOTAL, **NOBODY, "items_total": None}),
         items({"quantity": None, "quantity|raw": "two"}),
         problems({TX: 0, "code": "header_conflict", "field": "sale_total"}),
     )
@@ -101,7 +103,7 @@ def test_a_bad_item_rejects_its_own_transaction_only() -> None:
 
 def test_warnings_do_not_reject() -> None:
     duplicate = problems({TX: 0, "code": "duplicate_row"}, {TX: 1, "code": "duplicate_row"})
-    frames = Mapped(headers({"profile_id": None}, PARKED), items({}, {}), duplicate)
+    frames = Mapped(headers(GUEST, PARKED), items({}, {}), duplicate)
     verdict = judge(frames, Policy(), NOW)
     assert outcomes(verdict) == ["accepted", "dropped"]
     assert reason_rows(verdict) == {("guest", "warning"), ("duplicate_row", "warning")}
@@ -150,7 +152,7 @@ def test_a_mapping_without_items_misses_none() -> None:
 def test_codes_can_be_turned_around() -> None:
     policy = Policy({"guest": "reject", "total_mismatch": "warn", "draft": "off", "header_conflict": "warn"})
     frames = Mapped(
-        headers({"profile_id": None}, {"items_total": Decimal(1)}, PARKED, {}),
+        headers(GUEST, {"items_total": Decimal(1)}, PARKED, {}),
         items({}, {}, {}, {}),
         problems({TX: 3, "code": "header_conflict"}),
     )
@@ -177,7 +179,7 @@ def test_part_payment_can_be_turned_around(severity: Any, outcome: str, reasons:
 
 
 def test_a_malformed_customer_that_only_warns_makes_a_guest_sale() -> None:
-    verdict = judge(mapped({"profile_id": "nobody"}, {}), Policy({"profile_invalid": "warn"}), NOW)
+    verdict = judge(mapped(NOBODY, {}), Policy({"profile_invalid": "warn"}), NOW)
     assert outcomes(verdict) == ["accepted", "accepted"]
     assert verdict.headers.select("profile_id", "profile_id_handle").rows() == [
         (None, None),
@@ -219,7 +221,7 @@ DEFECTS: list[dict[str, Any]] = [
     PARKED,
     PART_PAID,
     BAD_TOTAL,
-    {"profile_id": None},
+    GUEST,
     {"currency": "?"},
     {"status|outcome": None},
     {"items_total": Decimal(1)},

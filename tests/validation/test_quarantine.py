@@ -18,11 +18,20 @@ from pipeline.extract.storage import find_sources
 from pipeline.model import KEY, LINE, SOURCE, TX, Dialect
 from pipeline.validation.judge import judge
 from pipeline.validation.policy import Policy
-from pipeline.validation.quarantine import COLUMNS, RowsForm, finish, neutral, write_malformed, write_part
+from pipeline.validation.quarantine import (
+    COLUMNS,
+    RowsForm,
+    discard_part,
+    finish,
+    neutral,
+    write_malformed,
+    write_part,
+)
 from tests.validation.frames import NOW, Mapped, headers, items, problems
 
 SOURCES = ["till-1.csv", "till-2.csv"]
 COLUMNS_OF_LINES = {"lines": ["receipt", "total", "note"]}
+FORM = RowsForm(columns=COLUMNS_OF_LINES)
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ DRAFT = {"status|outcome": "draft", "status|raw": "DRAFT"}
 def test_one_row_a_reason_with_file_line_id_and_source_row(tmp_path: Path) -> None:
     shaped = unit((0, 2, "0", "1", None), (0, 9, "1", "N/A", "é"), (1, 4, "2", "3", None))
     write_one(tmp_path, shaped, {}, {**BAD, "currency": "?"}, {**DRAFT, "external_id": "R2"})
-    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    finish(tmp_path, FORM)
     frame = pl.read_parquet(tmp_path / "quarantine" / "*.parquet")
     assert tuple(frame.columns) == COLUMNS
     assert frame.select(pl.exclude("raw", "message")).rows() == [
@@ -112,7 +121,7 @@ def test_rows_to_mend_are_all_rows_of_rejected_transactions_and_no_others(tmp_pa
         (1, 2, "1", None, "=1+1"),
     )
     write_one(tmp_path, shaped, {}, BAD, DRAFT)
-    (path,) = finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    (path,) = finish(tmp_path, FORM)
     assert path == tmp_path / "quarantine_rows.csv"
     rows, malformed = read_rows(path)
     assert malformed.is_empty()
@@ -131,7 +140,7 @@ def test_malformed_rows_come_last_as_they_were(tmp_path: Path) -> None:
         {"code": "malformed_row", LINE: 5, "raw": "7,8"},
     )
     write_malformed(tmp_path, broken, SOURCES)
-    (path,) = finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    (path,) = finish(tmp_path, FORM)
     assert path.read_text("utf-8-sig").splitlines()[1:] == ['"0","N/A",', "7,8", '7,8,9,"open']
     told = [(row["code"], row["line"], row["external_id"], row["raw"]) for row in read_csv(tmp_path)]
     assert told[1:] == [("malformed_row", "5", "", "7,8"), ("malformed_row", "8", "", '7,8,9,"open')]
@@ -139,7 +148,7 @@ def test_malformed_rows_come_last_as_they_were(tmp_path: Path) -> None:
 
 def test_malformed_rows_alone_keep_the_header(tmp_path: Path) -> None:
     write_malformed(tmp_path, problems({"code": "malformed_row", "raw": "7,8"}), SOURCES)
-    (path,) = finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    (path,) = finish(tmp_path, FORM)
     assert path.read_text("utf-8-sig") == '"receipt","total","note"\n7,8\n'
 
 
@@ -148,14 +157,24 @@ def test_a_unit_written_again_replaces_what_it_gave_before(tmp_path: Path) -> No
     write_one(tmp_path, shaped, BAD)
     write_one(tmp_path, unit((0, 7, "0", "N/A", None)), BAD, number=1)
     write_one(tmp_path, shaped, {})
-    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    finish(tmp_path, FORM)
+    assert [row["line"] for row in read_csv(tmp_path)] == ["7"]
+    assert read_rows(tmp_path / "quarantine_rows.csv")[0].height == 1
+
+
+def test_a_unit_can_be_taken_away_again(tmp_path: Path) -> None:
+    write_one(tmp_path, unit((0, 2, "0", "N/A", None)), BAD)
+    write_one(tmp_path, unit((0, 7, "0", "N/A", None)), BAD, number=1)
+    discard_part(tmp_path, 0)
+    discard_part(tmp_path, 2)
+    finish(tmp_path, FORM)
     assert [row["line"] for row in read_csv(tmp_path)] == ["7"]
     assert read_rows(tmp_path / "quarantine_rows.csv")[0].height == 1
 
 
 def test_a_clean_run_has_an_empty_list_and_no_rows_to_mend(tmp_path: Path) -> None:
     write_one(tmp_path, unit((0, 2, "0", "1", None)), {})
-    assert finish(tmp_path, RowsForm(COLUMNS_OF_LINES)) == []
+    assert finish(tmp_path, FORM) == []
     assert (tmp_path / "quarantine.csv").read_text("utf-8").splitlines() == [
         ",".join(f'"{name}"' for name in COLUMNS)
     ]
@@ -166,7 +185,7 @@ def test_units_with_other_columns_line_up(tmp_path: Path) -> None:
     other = unit((1, 2, "0", "N/A", "n"))
     swapped = other.rows["lines"].select(SOURCE, LINE, KEY, "note", "receipt")
     write_one(tmp_path, Shaped(other.headers, other.lines, {"lines": swapped}), BAD, number=1)
-    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    finish(tmp_path, FORM)
     rows, _ = read_rows(tmp_path / "quarantine_rows.csv")
     assert rows.select("receipt", "total", "note").rows() == [("0", "N/A", "n"), ("0", None, "n")]
 
@@ -182,9 +201,7 @@ def test_several_tables_give_a_file_each_with_every_row_of_the_key(tmp_path: Pat
     rows = {"headers": pl.concat([heads, keyless]).drop(TX), "items": lines.drop(TX)}
     shaped = Shaped(firsts.drop(KEY), lines.drop(KEY), rows)
     write_one(tmp_path, shaped, BAD, {}, BAD)
-    form = RowsForm(
-        {"headers": ["id"], "items": ["id"]}, names={"headers": "orders_1.csv", "items": "lines_1.csv"}
-    )
+    form = RowsForm(names={"headers": "orders_1.csv", "items": "lines_1.csv"})
     head_file, item_file = finish(tmp_path, form)
     assert head_file == tmp_path / "quarantine_rows" / "orders_1.csv"
     assert head_file.read_text("utf-8-sig").splitlines() == ['"id"', '"5"', '"5"', ""]
@@ -195,7 +212,7 @@ def test_several_tables_give_a_file_each_with_every_row_of_the_key(tmp_path: Pat
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
 def test_rows_to_mend_keep_a_format_that_the_mapping_insists_on(tmp_path: Path, form: Any) -> None:
     write_one(tmp_path, unit((0, 2, "0", "N/A", "ü")), BAD)
-    (path,) = finish(tmp_path, RowsForm(COLUMNS_OF_LINES, format=form))
+    (path,) = finish(tmp_path, RowsForm(format=form, columns=COLUMNS_OF_LINES))
     assert path.name == f"quarantine_rows.{form}"
     rows, _ = read_rows(path)
     assert rows.select("receipt", "total", "note").rows() == [("0", "N/A", "ü")]
@@ -220,7 +237,7 @@ def test_the_same_dialect_reads_them_back_cell_by_cell(
     tmp_path: Path, dialect: Dialect, note: str | None
 ) -> None:
     write_one(tmp_path, unit((0, 2, "0", "N/A", note)), BAD)
-    (path,) = finish(tmp_path, RowsForm(COLUMNS_OF_LINES, dialect))
+    (path,) = finish(tmp_path, RowsForm(dialect))
     rows, malformed = read_rows(path, dialect)
     assert malformed.is_empty()
     assert rows.select("receipt", "total", "note").rows() == [("0", "N/A", note)]
@@ -228,7 +245,7 @@ def test_the_same_dialect_reads_them_back_cell_by_cell(
 
 def test_files_are_private(tmp_path: Path) -> None:
     write_one(tmp_path, unit((0, 2, "0", "N/A", None)), BAD)
-    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    finish(tmp_path, FORM)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 3
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
@@ -240,7 +257,7 @@ HOSTILE = ['=HYPERLINK("http://x")', "+1", "-1", "@a", "\tx", "\rx", "\nx", "'=1
 @pytest.mark.parametrize("cell", HOSTILE)
 def test_no_cell_of_the_list_starts_a_formula(tmp_path: Path, cell: str) -> None:
     write_one(tmp_path, unit((0, 2, "0", cell, None)), {"total": None, "total|raw": cell})
-    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    finish(tmp_path, FORM)
     (row,) = read_csv(tmp_path)
     assert row["value"] == "'" + cell
     assert json.loads(row["raw"])["total"] == cell
@@ -249,7 +266,7 @@ def test_no_cell_of_the_list_starts_a_formula(tmp_path: Path, cell: str) -> None
 def test_control_characters_of_the_list_are_pictures(tmp_path: Path) -> None:
     cell = "\x1b[31mred\x00\x7f"
     write_one(tmp_path, unit((0, 2, "0", cell, None)), {"total": None, "total|raw": cell})
-    finish(tmp_path, RowsForm(COLUMNS_OF_LINES))
+    finish(tmp_path, FORM)
     text = (tmp_path / "quarantine.csv").read_text("utf-8")
     assert "␛[31mred␀␡" in text
     assert "\x1b" not in text

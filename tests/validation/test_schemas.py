@@ -22,6 +22,7 @@ SKIPPED = {
     "transacted_at": None,
     "transacted_at|raw": "02/10/2022 02:30:00",
     "transacted_at|local": datetime(2022, 10, 2, 2, 30),
+    "transacted_at|nonexistent": True,
 }
 TWICE = {
     "transacted_at": datetime(2023, 4, 1, 15, 30),
@@ -76,21 +77,35 @@ def test_a_clean_header_has_no_problems() -> None:
             "'later' is after the run started (2025-01-01 12:00:00 UTC)",
         ),
         (
-            {"profile_id": "not-an-email"},
+            {"profile_id": None, "profile_id_handle": None, "profile_id|raw": "ann@"},
             "profile_invalid",
             "profile_id",
-            "not-an-email",
-            "'not-an-email' is not an email address",
+            "ann@",
+            "'ann@' is not an email address",
         ),
         (
-            {"profile_id": "17850", "profile_id_handle": None},
+            {"profile_id": None, "profile_id_handle": None, "profile_id|raw": "nobody"},
+            "profile_invalid",
+            "profile_id",
+            "nobody",
+            "'nobody' is neither an email address nor an Omneo profile id (a UUID)",
+        ),
+        (
+            {"profile_id": "x@y", "profile_id|raw": "x@y"},
+            "profile_invalid",
+            "profile_id",
+            "x@y",
+            "'x@y' is not an email address",
+        ),
+        (
+            {"profile_id": "17850", "profile_id|raw": "17850", "profile_id_handle": None},
             "profile_invalid",
             "profile_id",
             "17850",
             "'17850' is not an Omneo profile id (a UUID); any other id needs its handle",
         ),
         (
-            {"profile_id": None, "profile_id_handle": None},
+            {"profile_id": None, "profile_id_handle": None, "profile_id|raw": None},
             "guest",
             "profile_id",
             None,
@@ -184,18 +199,31 @@ def test_a_repeated_time_without_utc_is_rejected_as_the_mapping_asked() -> None:
     assert found.select("code", "severity").rows() == [("transacted_at_ambiguous", "reject")]
 
 
-@pytest.mark.parametrize("drop", [(), ("timezone|raw",)])
-def test_an_unknown_zone_is_not_taken_for_a_skipped_time(drop: tuple[str, ...]) -> None:
-    zone = {"timezone": "Mars/Base" if drop else None, "timezone|raw": "Mars/Base"}
-    found = check({**SKIPPED, **zone}, drop=drop)
-    assert found.select("code", "field", "value").rows() == [("timezone_unknown", "timezone", "Mars/Base")]
+def test_an_unknown_zone_is_told_and_not_taken_for_a_skipped_time() -> None:
+    unknown = {**SKIPPED, "transacted_at|nonexistent": False, "timezone": None, "timezone|raw": "Mars/Base"}
+    found = check(unknown)
+    assert found.select("code", "field", "value", "message").rows() == [
+        (
+            "timezone_unknown",
+            "timezone",
+            "Mars/Base",
+            "'Mars/Base' is not a time zone; a name such as Australia/Melbourne was expected",
+        )
+    ]
 
 
-def test_a_zone_that_only_the_date_uses_is_checked_too() -> None:
-    found = check({**SKIPPED, "timezone|raw": "Mars/Base"}, SKIPPED, drop=("timezone",))
-    assert [told(found, tx, ["code"]) for tx in (0, 1)] == [
-        {"timezone_unknown"},
-        {"transacted_at_nonexistent"},
+def test_a_zone_that_the_mapping_did_not_check_is_checked() -> None:
+    assert told(check({"timezone": "Mars/Base"}, drop=("timezone|raw",)), columns=["code"]) == {
+        "timezone_unknown"
+    }
+
+
+@pytest.mark.parametrize("drop", [(), ("timezone", "timezone|raw")])
+def test_a_time_without_a_zone_is_told(drop: tuple[str, ...]) -> None:
+    lost = {**SKIPPED, "transacted_at|nonexistent": False, "timezone": None, "timezone|raw": None}
+    found = check(lost, drop=drop)
+    assert found.select("code", "message").rows() == [
+        ("timezone_unknown", "the time zone of transacted_at is blank or unknown")
     ]
 
 
@@ -204,7 +232,7 @@ def test_a_zone_that_only_the_date_uses_is_checked_too() -> None:
     ["a@b.co", "ann.o'neil+till@mail.example.com.au", "x_y-z@sub.domain.museum", "jürgen@köln.de", "1@2.io"],
 )
 def test_usual_emails_pass(email: str) -> None:
-    assert check({"profile_id": email}).is_empty()
+    assert check({"profile_id": email, "profile_id|raw": email}).is_empty()
 
 
 @pytest.mark.parametrize(
@@ -227,7 +255,9 @@ def test_usual_emails_pass(email: str) -> None:
     ],
 )
 def test_malformed_emails_do_not(email: str) -> None:
-    assert told(check({"profile_id": email}), columns=["code"]) == {"profile_invalid"}
+    assert told(check({"profile_id": email, "profile_id|raw": email}), columns=["code"]) == {
+        "profile_invalid"
+    }
 
 
 def test_ids_under_other_handles_are_free_and_uuids_need_none() -> None:
