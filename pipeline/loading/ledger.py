@@ -235,8 +235,15 @@ _TRANSACTIONS = sa.Table(
     sa.Column("at", sa.Integer, nullable=False),
     sqlite_with_rowid=False,
 )
-_TROUBLE: Final = tuple(map(str, (State.REFUSED, State.FAILED, State.MISSING, State.DIFFERING)))
-_IS_TROUBLE = _TRANSACTIONS.c.state.in_([sa.literal_column(f"'{state}'") for state in _TROUBLE])
+
+
+def _in_state(*states: State) -> sa.ColumnElement[bool]:
+    # Written out, not bound: an index's condition and a statement for many rows take no list of values.
+    return _TRANSACTIONS.c.state.in_([sa.literal_column(f"'{state}'") for state in states])
+
+
+_IS_TROUBLE: Final = _in_state(State.REFUSED, State.FAILED, State.MISSING, State.DIFFERING)
+_IS_MARKABLE: Final = _in_state(State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING)
 sa.Index(
     "transactions_in_trouble",
     _TRANSACTIONS.c.run_no,
@@ -371,10 +378,7 @@ class SqlLedger:
         """
         change = (
             _TRANSACTIONS.update()
-            .where(
-                _TRANSACTIONS.c.external_id == sa.bindparam("id"),
-                _TRANSACTIONS.c.state.in_([str(s) for s in _MARKABLE]),
-            )
+            .where(_TRANSACTIONS.c.external_id == sa.bindparam("id"), _IS_MARKABLE)
             .values(state=sa.bindparam("new"), at=sa.bindparam("now"))
         )
         now = int(time.time())
@@ -483,7 +487,6 @@ class SqlLedger:
 
 
 _SHOWN: Final = (State.CONFIRMED, State.MISSING, State.DIFFERING, State.VOIDED)
-_MARKABLE: Final = (State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING)
 
 
 def _upsert(insert: Any, *key: str) -> Any:

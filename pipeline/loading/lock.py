@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,8 +57,8 @@ def hold(workdir: Path, command: str = "omneo-import") -> Iterator[Holder | None
         me = Holder(os.getpid(), socket.gethostname(), command, time.strftime("%Y-%m-%d %H:%M:%S"))
         _write(lock, json.dumps(asdict(me)))
         yield stale
-        _write(lock, "")
     finally:
+        _write(lock, "")
         os.close(lock)
 
 
@@ -80,8 +80,9 @@ def _taken(path: Path) -> int:
 
 
 def _write(lock: int, text: str) -> None:
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, text.encode(), 0)
+    with suppress(OSError):  # on a full disk the lock still holds; only the name is missing
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, text.encode(), 0)
 
 
 def _holder(lock: int) -> Holder | None:

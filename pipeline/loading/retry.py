@@ -63,14 +63,23 @@ class Verdict:
         return self.meaning in (Meaning.THROTTLED, Meaning.TRANSIENT)
 
     def words(self) -> str:
-        """Message and words by field, as JSON for the ledger; empty where nobody said anything."""
-        said: dict[str, Any] = {}
-        if self.message:
-            said["message"] = self.message
-        if self.fields:
-            said["errors"] = self.fields
+        """Message and words by field, as JSON for the ledger; empty where nobody said anything.
+
+        Long words are cut, and fields left out, so that it is at most `WORDS_MAX` characters.
+        """
+        said: dict[str, Any] = {"message": _short(self.message, 300)} if self.message else {}
         text = json.dumps(said, ensure_ascii=False) if said else ""
-        return text if len(text) <= WORDS_MAX else json.dumps({"message": text[: WORDS_MAX - 50]})
+        for name, words in self.fields.items():
+            said.setdefault("errors", {})[_short(name, 100)] = [_short(each, 200) for each in words]
+            longer = json.dumps(said, ensure_ascii=False)
+            if len(longer) > WORDS_MAX:
+                break
+            text = longer
+        return text
+
+
+def _short(text: str, most: int) -> str:
+    return "".join(each if each.isprintable() else " " for each in text[:most])
 
 
 TAKEN = Verdict(Meaning.TAKEN, 200)

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import RunError, SettingsError
+from pipeline.loading.ledger import (
+    MIGRATIONS,
+    Counts,
+    MemoryLedger,
+    Row,
+    RunRef,
+    SourceFile,
+    SqlLedger,
+    State,
+    content_hash,
+)
+
+RUN = RunRef("run-1", 10, datetime(2024, 1, 1, tzinfo=UTC))
+
+
+def row(name: str, state: State = State.DELIVERED, run_no: int = 1, **fields: object) -> Row:
+    return Row(name, content_hash(name.encode()), state, 1, 200, None, None, run_no, 1_700_000_000)._replace(
+        **fields
+    )
+
+
+def test_what_was_recorded_is_found_as_it_was(any_ledger: SqlLedger) -> None:
+    rows = [row("a"), row("b", State.REFUSED, status=422, words='{"message": "ø"}', batch="b-1"), row("c'\"")]
+    any_ledger.open_run(RUN)
+    any_ledger.record(rows)
+    assert any_ledger.find(["a", "b", "c'\"", "unknown"]) == {each.external_id: each for each in rows}
+
+
+def test_a_later_record_replaces_the_whole_row(any_ledger: SqlLedger) -> None:
+    any_ledger.open_run(RUN)
+    any_ledger.record([row("a", State.REFUSED, status=422, words="no")])
+    any_ledger.record([row("a", hash=b"0" * 16, attempts=7)])
+    assert any_ledger.find(["a"])["a"] == row("a", hash=b"0" * 16, attempts=7)
+
+
+def test_progress_comes_back_with_the_rows_of_its_commit(any_ledger: SqlLedger) -> None:
+    start = any_ledger.open_run(RUN)
+    assert (start.watermark, start.settled, start.size) == (0, Counts(), 10)
+    further = replace(start, watermark=4, below=Counts(3, 1), settled=Counts(4, 1, 1))
+    any_ledger.record([row("a")], further)
+    assert any_ledger.open_run(RUN) == further
+
+
+def test_runs_that_were_prepared_later_are_known(any_ledger: SqlLedger) -> None:
+    later = RunRef("run-2", 1, datetime(2024, 1, 2, tzinfo=UTC))
+    no = any_ledger.open_run(later).run_no
+    assert any_ledger.open_run(RUN).newer_runs == {no}
+    assert any_ledger.open_run(later).newer_runs == frozenset()
+
+
+def test_the_status_adds_up(any_ledger: SqlLedger) -> None:
+    start = any_ledger.open_run(RUN)
+    rows = [
+        row("a"),
+        row("b", State.CONFIRMED),
+        row("c", State.MISSING),
+        row("d", State.REFUSED),
+        row("e", State.VOIDED),
+    ]
+    any_ledger.record([each._replace(run_no=start.run_no) for each in rows])
+    any_ledger.record([], replace(start, watermark=7, settled=Counts(4, 1, 1, 0, 1)))
+    status = any_ledger.status("run-1")
+    assert (status.delivered, status.unchanged, status.refused, status.failed) == (4, 1, 1, 0)
+    assert status.pending == 4
+    assert (status.confirmed, status.missing, status.differing, status.voided, status.held) == (1, 1, 0, 1, 1)
+    total = status.delivered + status.unchanged + status.refused + status.failed + status.pending
+    assert total == status.accepted == 10
+
+
+def test_the_parts_of_a_run_add_up(any_ledger: SqlLedger) -> None:
+    for part in (0, 1):
+        start = any_ledger.open_run(replace(RUN, part=part, size=5))
+        any_ledger.record([], replace(start, watermark=2, settled=Counts(2)))
+    status = any_ledger.status("run-1")
+    assert (status.accepted, status.delivered, status.pending) == (10, 4, 6)
+
+
+def test_an_unknown_run_is_an_error(any_ledger: SqlLedger) -> None:
+    with pytest.raises(RunError, match="no run nowhere"):
+        any_ledger.status("nowhere")
+    assert any_ledger.runs() == []
+
+
+def test_trouble_is_listed_by_run(any_ledger: SqlLedger) -> None:
+    no = any_ledger.open_run(RUN).run_no
+    any_ledger.record(
+        [
+            row("a", run_no=no),
+            row("b", State.REFUSED, no),
+            row("c", State.FAILED, no),
+            row("d", State.FAILED, 99),
+        ]
+    )
+    assert [each.external_id for each in any_ledger.in_trouble("run-1")] == ["b", "c"]
+
+
+def test_only_what_was_delivered_can_be_marked(any_ledger: SqlLedger) -> None:
+    any_ledger.record([row("a"), row("b", State.SENDING), row("c", State.VOIDED), row("d", State.MISSING)])
+    any_ledger.mark(dict.fromkeys("abcdx", State.CONFIRMED))
+    states = {name: found.state for name, found in any_ledger.find(list("abcdx")).items()}
+    assert states == {"a": "confirmed", "b": "sending", "c": "voided", "d": "confirmed"}
+
+
+def test_a_lease_keeps_others_out_until_it_ends(any_ledger: SqlLedger) -> None:
+    assert any_ledger.lease(RUN, "one", until=100, now=50)
+    assert not any_ledger.lease(RUN, "two", until=110, now=99)
+    assert any_ledger.lease(RUN, "one", until=200, now=99)
+    assert any_ledger.lease(RUN, "two", until=300, now=201)
+
+
+def test_recording_progress_leaves_the_lease_alone(any_ledger: SqlLedger) -> None:
+    any_ledger.lease(RUN, "one", until=100, now=50)
+    any_ledger.record([], any_ledger.open_run(RUN))
+    assert not any_ledger.lease(RUN, "two", until=110, now=99)
+
+
+def test_source_files_are_remembered(any_ledger: SqlLedger) -> None:
+    first = SourceFile("a.csv", 10, 1_700_000_000_000_000_001, "d1", "run-1")
+    any_ledger.note_files([first, replace(first, path="b.csv")])
+    any_ledger.note_files([replace(first, size=11, run_id="run-2")])
+    known = any_ledger.known_files(["a.csv", "b.csv", "c.csv"])
+    assert known == {
+        "a.csv": replace(first, size=11, run_id="run-2"),
+        "b.csv": replace(first, path="b.csv"),
+    }
+    any_ledger.note_files([])
+
+
+def test_more_ids_than_a_statement_takes_are_found(any_ledger: SqlLedger) -> None:
+    names = [f"T{number}" for number in range(2500)]
+    any_ledger.record([row(name) for name in names])
+    assert len(any_ledger.find(names)) == 2500
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    with SqlLedger(tmp_path / "l.db", migrations=(*MIGRATIONS, lambda _: None)):
+        pass
+    with pytest.raises(SettingsError, match=r"schema 2; this version knows up to 1") as told:
+        SqlLedger(tmp_path / "l.db")
+    assert "Upgrade" in told.value.hint
+
+
+def test_an_older_schema_is_migrated_and_keeps_its_rows(any_ledger: SqlLedger, tmp_path: Path) -> None:
+    any_ledger.record([row("a")])
+    any_ledger.close()
+    ran: list[int] = []
+    where = tmp_path / "ledger.db" if "ledger.db" in any_ledger.where else any_ledger.where
+    with SqlLedger(where, migrations=(*MIGRATIONS, lambda _: ran.append(1))) as migrated:
+        assert "a" in migrated.find(["a"])
+    with SqlLedger(where, migrations=(*MIGRATIONS, lambda _: ran.append(2))):
+        assert ran == [1]
+
+
+def test_nobody_else_can_read_it(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        with SqlLedger(tmp_path / "l.db") as ledger:
+            ledger.record([row("a")])
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    finally:
+        os.umask(old)
+    assert set(modes.values()) == {0o600}
+    assert len(modes) == 3
+
+
+def test_each_commit_is_synced(tmp_path: Path) -> None:
+    with SqlLedger(tmp_path / "l.db") as ledger:
+        pragma = ledger._db.exec_driver_sql
+        assert pragma("PRAGMA journal_mode").scalar() == "wal"
+        assert pragma("PRAGMA synchronous").scalar() == 2
+
+
+def test_a_transaction_takes_less_than_300_bytes(tmp_path: Path) -> None:
+    count = 20_000
+    with SqlLedger(tmp_path / "l.db") as ledger:
+        for start in range(0, count, 500):
+            names = [
+                f"MEL-REG04-2024-{number * 7919 % 1_000_003:08d}" for number in range(start, start + 500)
+            ]
+            ledger.record([row(name, State.SENDING) for name in names])
+            ledger.record([row(name) for name in names])
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert size / count < 300
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_clearly_and_loses_nothing(tmp_path: Path) -> None:
+    with SqlLedger(tmp_path / "l.db") as ledger:
+        ledger.record([row("a")])
+        # A limit on pages gives the same error of SQLite as a disk without space.
+        ledger._db.exec_driver_sql("PRAGMA max_page_count = 30")
+        ledger._db.commit()
+        many = [row(f"b{n}") for n in range(10_000)]
+        with pytest.raises(SettingsError, match="full") as told:
+            ledger.record(many)
+        assert "free space" in told.value.hint
+        assert "a" in ledger.find(["a"])
+    with SqlLedger(tmp_path / "l.db") as again:
+        again.record([row("c")])
+        assert set(again.find(["a", "c"])) == {"a", "c"}
+
+
+def test_a_read_only_database_is_told_clearly(tmp_path: Path) -> None:
+    with SqlLedger(tmp_path / "l.db") as ledger:
+        ledger._db.exec_driver_sql("PRAGMA query_only = 1")
+        ledger._db.commit()
+        with pytest.raises(SettingsError, match=r"l\.db cannot be written: .*readonly"):
+            ledger.record([row("a")])
+
+
+def test_something_else_in_its_place_is_told_clearly(tmp_path: Path) -> None:
+    (tmp_path / "l.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(SettingsError, match="not a database"):
+        SqlLedger(tmp_path / "l.db")
+    with pytest.raises(SettingsError, match="cannot be opened"):
+        SqlLedger(tmp_path / "no" / "such" / "folder" / "l.db")
+
+
+def test_another_kind_of_database_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"mysql://u:\*\*\*@h/d: a postgresql:// address"):
+        SqlLedger("mysql://u:secret@h/d")
+
+
+def test_an_unreachable_server_is_told_without_its_password() -> None:
+    pytest.importorskip("psycopg", reason="needs the extra postgres")
+    with pytest.raises(SettingsError, match="cannot be opened") as told:
+        SqlLedger("postgresql://u:s3cret@127.0.0.1:1/d")
+    assert "s3cret" not in str(told.value)
+
+
+def test_a_missing_driver_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(SettingsError) as told:
+        SqlLedger("postgresql://h/d")
+    assert "omneo-import[postgres]" in told.value.hint
+
+
+def test_another_process_can_read_while_this_one_writes(tmp_path: Path) -> None:
+    with SqlLedger(tmp_path / "l.db") as ledger:
+        ledger.record([row("a")])
+        with sqlite3.connect(tmp_path / "l.db") as other:
+            assert other.execute("SELECT state FROM transactions").fetchone() == ("delivered",)
+        other.close()
+
+
+def test_the_fake_keeps_the_same_promises() -> None:
+    fake = MemoryLedger()
+    start = fake.open_run(RUN)
+    later = fake.open_run(RunRef("run-2", 1, datetime(2024, 1, 2, tzinfo=UTC)))
+    fake.record([row("a")], replace(start, watermark=1))
+    assert fake.find(["a", "b"]) == {"a": row("a")}
+    assert fake.open_run(RUN) == replace(start, watermark=1, newer_runs=frozenset({later.run_no}))
