@@ -149,7 +149,7 @@ class ReportData:
         findings: Statistical warnings.
         preflight: Answers of the tenant; None where it was not asked.
         rate_per_min: Requests a minute that are expected; None where unknown.
-        requests: Requests that a load of all accepted transactions takes; None: one a transaction.
+        requests: Requests that loading what is pending takes; None: one a transaction.
         stopped: Why the load stopped early, a sentence; empty where it did not.
     """
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pipeline.report.page import share, size
+from pipeline.report.page import share
 from pipeline.report.terminal import duration
 from pipeline.report.text import visible
 from pipeline.report.verdict import count, grouped
@@ -31,7 +31,8 @@ def render_markdown(values: Mapping[str, Any]) -> str:
         _causes("Dropped", values["causes"], "dropped"),
         _looks(values),
         _delivery(values),
-        _closing(values),
+        _plan(values),
+        f"Run {_code(values['run_id'])}, mapping {_code(values['provenance']['mapping'])}.",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -106,13 +107,14 @@ def _delivery(values: Mapping[str, Any]) -> str:
     return f"Delivery: {', '.join(parts)}."
 
 
-def _closing(values: Mapping[str, Any]) -> str:
+def _plan(values: Mapping[str, Any]) -> str:
     plan = values["prediction"]
+    if not plan["requests"]:
+        return ""
     times = ", ".join(
         f"{duration(it['hours'] * 3600)} at {it['per_minute']:,}/min" for it in plan["durations"]
     )
-    load = f"Loading takes {count(plan['requests'], 'request')} ({size(plan['bytes'])}): {times}."
-    return f"{load}\n\nRun {_code(values['run_id'])}, mapping {_code(values['provenance']['mapping'])}."
+    return f"Loading takes {count(plan['requests'], 'request')}: {times}."
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: int = 0) -> str:

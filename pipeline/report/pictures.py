@@ -106,6 +106,8 @@ def _in_words(labels: Sequence[str], totals: Sequence[int]) -> str:
     most, least = max(totals, default=0), min(totals, default=0)
     if not most:
         return "No transactions."
+    if most == least:
+        return f"{most:,} each."
     empty = totals.count(0)
     low = f"{empty} without any" if empty else f"fewest {labels[totals.index(least)]} ({least:,})"
     return f"Most {labels[totals.index(most)]} ({most:,}), {low}."

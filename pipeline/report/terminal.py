@@ -22,7 +22,7 @@ from pipeline.events import Emit, Event, Notice, Progress, RunStarted, StageFini
 from pipeline.model import CODES
 from pipeline.report.summary import Summary
 from pipeline.report.text import visible, visible_lines
-from pipeline.report.verdict import count, verdict_of, was_loaded
+from pipeline.report.verdict import REJECTIONS, Verdict, count, verdict_of, was_loaded
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -228,19 +228,25 @@ def json_log(path: Path, run_id: str = "") -> Iterator[JsonLog]:
         yield JsonLog(stream, run_id)
 
 
-def closing_summary(summary: Summary, *, gate_closed: bool = False, stopped: str = "") -> str:
+def closing_summary(
+    summary: Summary, *, gate_closed: bool = False, stopped: str = "", verdict: Verdict | None = None
+) -> str:
     """What happened, why it was rejected, and what to type next; lines for a terminal.
 
     Args:
         summary: The run in numbers.
         gate_closed: More was rejected than `--max-rejected` allows.
         stopped: Why the load stopped early, a sentence; empty where it did not.
+        verdict: How the run stands, from `verdict.judge`, which knows of more than the numbers; it takes
+            the place of the two above.
     """
-    verdict = verdict_of(summary, gate_closed=gate_closed, stopped=stopped)
+    verdict = verdict or verdict_of(summary, gate_closed=gate_closed, stopped=stopped)
     lines = [verdict.headline, verdict.sentence, "", *_numbers(summary)]
     lines += _causes("Rejected", summary.rejected, fixes=True)
     lines += _causes("Dropped", summary.dropped, fixes=False)
     lines += _causes("Warnings", summary.warnings, fixes=False)
+    others = [look.text for look in verdict.looks if look.section != REJECTIONS]
+    lines += ["", "  Look at first", *(f"  {'':>12}  {text}" for text in others)] if others else []
     lines += ["", f"  {'report':<13} {summary.report}", f"  {'next':<13} {verdict.next}"]
     return "\n".join(visible(line, None) for line in lines)
 

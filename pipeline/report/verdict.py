@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.report.summary import NO_CURRENCY, Summary, next_step
 
 if TYPE_CHECKING:
     from pipeline.report.data import ReportData
+
+
+REJECTIONS: Final = "causes"
+"""The section of the report that explains what was rejected."""
 
 
 class Mood(StrEnum):
@@ -120,7 +124,9 @@ def _rejections(summary: Summary) -> list[Look]:
     if not summary.rejected:
         return []
     causes = count(len(summary.rejected), "code")
-    return [Look(f"{count(summary.transactions.rejected, 'transaction')} rejected, under {causes}", "causes")]
+    return [
+        Look(f"{count(summary.transactions.rejected, 'transaction')} rejected, under {causes}", REJECTIONS)
+    ]
 
 
 def _looks(data: ReportData) -> list[Look]:
@@ -160,9 +166,14 @@ def _sentence(summary: Summary, stopped: str, currency: str) -> str:
     worth = money(summary, "accepted", currency)
     if not was_loaded(summary):
         sentence = f"{t.accepted:,} of {count(t.read, 'transaction')}, worth {worth}, can be sent to Omneo."
-    else:
-        there = d.delivered + d.unchanged
-        sentence = (
-            f"{there:,} of {count(t.accepted, 'accepted transaction')} were delivered; all are worth {worth}."
-        )
-    return f"{sentence} {stopped}".strip()
+        return f"{sentence} {stopped}".strip()
+    there = f"{d.delivered + d.unchanged:,} of {count(t.accepted, 'accepted transaction')} were delivered"
+    others = {
+        "still to be sent": d.pending,
+        "refused": d.refused,
+        "failed": d.failed,
+        "missing in Omneo": summary.missing or 0,
+        "different in Omneo": summary.differing or 0,
+    }
+    rest = [f"{number:,} {state}" for state, number in others.items() if number]
+    return f"{'; '.join([there, *rest])}. All that was accepted is worth {worth}. {stopped}".strip()

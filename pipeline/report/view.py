@@ -155,7 +155,7 @@ def _samples(facts: Facts, show_personal_data: bool) -> list[dict[str, Any]]:
 
 
 def _prediction(data: ReportData) -> dict[str, Any]:
-    requests = data.summary.transactions.accepted if data.requests is None else data.requests
+    requests = data.summary.delivery.pending if data.requests is None else data.requests
     rates = RATES_PER_MIN if data.rate_per_min is None else (data.rate_per_min,)
     return {
         "requests": requests,

@@ -26,6 +26,7 @@ from pipeline.report.terminal import (
     json_log,
     progress_listener,
 )
+from pipeline.report.verdict import Look, verdict_of
 from tests.report.made_up_report import made_up_facts, summary_of
 
 PREPARED = summary_of(made_up_facts(300))
@@ -177,6 +178,14 @@ def test_the_closing_summary_after_a_load() -> None:
     assert f"omneo-import retry {PREPARED.run_id}" in text
     stopped = replace(loaded, delivery=Delivery(delivered=1, pending=accepted - 1))
     assert "Omneo refuses the token." in closing_summary(stopped, stopped="Omneo refuses the token.")
+
+
+def test_the_closing_summary_names_what_else_to_look_at() -> None:
+    looks = [Look("Sales at night", "findings")]
+    text = closing_summary(PREPARED, verdict=verdict_of(PREPARED, looks=looks, currency="AUD"))
+    assert text.startswith("Ready, with 2 things to look at first\n")
+    assert "worth AUD " in text
+    assert "Look at first\n                Sales at night" in text
 
 
 def test_many_codes_are_cut_short_and_hostile_texts_neutralised() -> None:
