@@ -228,19 +228,15 @@ def json_log(path: Path, run_id: str = "") -> Iterator[JsonLog]:
         yield JsonLog(stream, run_id)
 
 
-def closing_summary(
-    summary: Summary, *, gate_closed: bool = False, stopped: str = "", verdict: Verdict | None = None
-) -> str:
+def closing_summary(summary: Summary, verdict: Verdict | None = None) -> str:
     """What happened, why it was rejected, and what to type next; lines for a terminal.
 
     Args:
         summary: The run in numbers.
-        gate_closed: More was rejected than `--max-rejected` allows.
-        stopped: Why the load stopped early, a sentence; empty where it did not.
-        verdict: How the run stands, from `verdict.judge`, which knows of more than the numbers; it takes
-            the place of the two above.
+        verdict: How it stands, from `verdict.judge` or `verdict.verdict_of`; by the numbers alone where
+            not given.
     """
-    verdict = verdict or verdict_of(summary, gate_closed=gate_closed, stopped=stopped)
+    verdict = verdict or verdict_of(summary)
     lines = [verdict.headline, verdict.sentence, "", *_numbers(summary)]
     lines += _causes("Rejected", summary.rejected, fixes=True)
     lines += _causes("Dropped", summary.dropped, fixes=False)

@@ -177,12 +177,14 @@ def test_the_closing_summary_after_a_load() -> None:
     assert "280 delivered, 0 unchanged, 2 refused" in text
     assert f"omneo-import retry {PREPARED.run_id}" in text
     stopped = replace(loaded, delivery=Delivery(delivered=1, pending=accepted - 1))
-    assert "Omneo refuses the token." in closing_summary(stopped, stopped="Omneo refuses the token.")
+    assert "Omneo refuses the token." in closing_summary(
+        stopped, verdict_of(stopped, stopped="Omneo refuses the token.")
+    )
 
 
 def test_the_closing_summary_names_what_else_to_look_at() -> None:
     looks = [Look("Sales at night", "findings")]
-    text = closing_summary(PREPARED, verdict=verdict_of(PREPARED, looks=looks, currency="AUD"))
+    text = closing_summary(PREPARED, verdict_of(PREPARED, looks=looks, currency="AUD"))
     assert text.startswith("Ready, with 2 things to look at first\n")
     assert "worth AUD " in text
     assert "Look at first\n                Sales at night" in text
