@@ -16,9 +16,9 @@ _HEAD = """\
 
 What `prepare` finds in the data, under names that stay. Made by `python -m pipeline.validation.codes`.
 
-Every transaction is accepted, dropped or rejected, exactly once. A status that drops wins, and nothing else is
-judged then. Otherwise any rejection rejects, and every violation is told. Otherwise a sale (a positive total, not
-void) that is paid less than its total is dropped as `partially_paid`.
+Every transaction is accepted, dropped or rejected, exactly once. A status that drops wins, and nothing else
+is judged then. Otherwise any rejection rejects, and every violation is told. Otherwise a sale (a positive
+total, not void) that is paid less than its total is dropped as `partially_paid`.
 
 A mapping may treat a code otherwise, under `checks`:
 
@@ -28,9 +28,9 @@ checks:
   total_mismatch: {tolerance: 0.05}  # the largest difference that is still fine
 ```
 
-Codes marked "always" reject whatever the mapping says: such a transaction cannot be sent, or not twice without
-harm. A malformed customer id, currency or time zone that only warns is left out of what is sent, so a malformed
-customer id makes a guest sale.
+Codes marked "always" reject whatever the mapping says: such a transaction cannot be sent, or not twice
+without harm. A malformed customer id, currency or time zone that only warns is left out of what is sent, so
+a malformed customer id makes a guest sale.
 """
 _SECTIONS = {
     Outcome.DROPPED: "Dropped: expected, and no defect",

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline.model import LINE, SOURCE, TX
+from pipeline.validation.causes import MOST_SHAPES, Cause, causes, group, likely_fix
+from pipeline.validation.judge import REASONS
+
+SOURCES = ["a.csv", "b.csv"]
+
+
+def reasons(*rows: dict[str, Any]) -> pl.DataFrame:
+    blank = {**dict.fromkeys(REASONS), "outcome": "rejected", "message": "…", SOURCE: 0}
+    return pl.DataFrame([{**blank, TX: n, LINE: n + 2, **row} for n, row in enumerate(rows)], schema=REASONS)
+
+
+def date(value: str, **more: Any) -> dict[str, Any]:
+    return {"code": "transacted_at_invalid", "field": "transacted_at", "value": value, **more}
+
+
+def grouped(*frames: pl.DataFrame) -> list[Cause]:
+    return causes([group(frame) for frame in frames], SOURCES)
+
+
+def test_ten_thousand_rejections_from_one_date_format_read_as_one_problem() -> None:
+    days = [f"{1 + n % 28}.{1 + n % 12}.2024 {n % 24:02}:30" for n in range(10_000)]
+    half = [reasons(*map(date, days[start::2])) for start in (0, 1)]
+    (cause,) = grouped(*half)
+    assert (cause.transactions, cause.shape) == (10_000, "9.9.9 9:9")
+    assert (cause.example, cause.source, cause.line) == ("1.1.2024 00:30", "a.csv", 2)
+    assert cause.title == "Not a date"
+    assert cause.fix == 'These are dates of the form "%d.%m.%Y %H:%M": add it to `formats`.'
+
+
+def test_different_faults_stay_apart_rejections_first_and_the_most_frequent_first() -> None:
+    found = grouped(
+        reasons(
+            {"code": "draft", "field": "status", "value": "PARKED", "outcome": "dropped"},
+            {"code": "draft", "field": "status", "value": "PARKED", "outcome": "dropped"},
+            {"code": "draft", "field": "status", "value": "DRAFT", "outcome": "dropped"},
+            date("N/A"),
+            date("31/02/2021"),
+            date("30/02/2021"),
+            {"code": "guest", "outcome": "warning"},
+        )
+    )
+    assert [(c.outcome, c.code, c.shape, c.transactions) for c in found] == [
+        ("rejected", "transacted_at_invalid", "9/9/9", 2),
+        ("rejected", "transacted_at_invalid", "a/a", 1),
+        ("dropped", "draft", "PARKED", 2),
+        ("dropped", "draft", "DRAFT", 1),
+    ]
+
+
+def test_a_transaction_counts_once_a_cause_and_a_row_without_one_for_itself() -> None:
+    quantity = {"code": "quantity_invalid", "field": "quantity", "value": "two", TX: 0}
+    lost = {"code": "malformed_row", TX: None}
+    found = grouped(reasons(quantity, quantity, lost, lost))
+    assert {cause.code: cause.transactions for cause in found} == {"quantity_invalid": 1, "malformed_row": 2}
+
+
+def test_the_example_is_the_first_by_file_and_line_over_all_units() -> None:
+    later = {**date("2"), SOURCE: 1, LINE: 1}
+    first = {**date("1"), LINE: 9}
+    (cause,) = grouped(reasons(later), reasons(first))
+    assert (cause.example, cause.source, cause.line) == ("1", "a.csv", 9)
+
+
+def test_cells_of_ever_other_shape_are_put_together() -> None:
+    shapes = [date("-" * n + "x") for n in range(1, 40)]
+    found = grouped(reasons(*shapes, date("x"), date("y")))
+    assert len(found) == MOST_SHAPES
+    assert {cause.shape for cause in found} > {"a", None}
+    assert sum(cause.transactions for cause in found) == 41
+
+
+def test_amounts_that_differ_are_one_cause() -> None:
+    mismatch = {"code": "total_mismatch", "field": "total"}
+    (cause,) = grouped(reasons({**mismatch, "value": "1.00"}, {**mismatch, "value": "N/A 2"}))
+    assert (cause.transactions, cause.shape) == (2, None)
+
+
+def test_nothing_has_no_causes() -> None:
+    assert grouped(reasons()) == []
+    assert causes([], SOURCES) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [
+        (["2024-12-31 23:59:59"], "%Y-%m-%d %H:%M:%S"),
+        (["2024-12-31T23:59:59"], "%Y-%m-%dT%H:%M:%S"),
+        (["2024-12-31"], "%Y-%m-%d"),
+        (["12/31/2024 11:59 PM", "1/2/2024 1:05 AM"], "%m/%d/%Y %I:%M %p"),
+        (["1/2/2024 10:00", "2/13/2024 9:00"], "%m/%d/%Y %H:%M"),
+        (["31.12.2024"], "%d.%m.%Y"),
+        (["31/12/24 10:00"], "%d/%m/%y %H:%M"),
+        (["20241231"], "%Y%m%d"),
+        (["31-Dec-2024 10:00"], "%d-%b-%Y %H:%M"),
+    ],
+)
+def test_the_format_that_reads_all_dates_is_named(values: list[str], form: str) -> None:
+    assert f'"{form}"' in likely_fix("transacted_at_invalid", "transacted_at", values)
+
+
+@pytest.mark.parametrize(
+    ("code", "field", "values", "words"),
+    [
+        ("total_invalid", "total", ["1.234,56", "12,5"], "a decimal comma"),
+        ("total_invalid", "total", ["1,234.56", "12,345"], "marks between thousands"),
+        ("price_invalid", "price_sell", ["(33.62)", "($1.00)"], "parentheses"),
+        ("price_invalid", "price_sell", ["12.00-"], "minus at the end"),
+        ("price_invalid", "price_sell", ["$8.00", "-$7.00"], "currency's sign"),
+        ("price_invalid", "price_sell", ["8.00 EUR"], "currency's sign"),
+        ("field_invalid", "margin", ["12%"], "percentages"),
+        ("quantity_invalid", "quantity", ["1.250", "0.5"], "weighed goods"),
+        ("quantity_invalid", "quantity", ["two"], "weighed goods need a rule"),
+        ("currency_invalid", "currency", ["aud"], "`upper`"),
+        ("currency_invalid", "currency", ["$"], '"$": AUD'),
+        ("field_invalid", "status", ["HELD"], "the status 'HELD'"),
+        ("profile_invalid", "profile_id", ["17850"], "`handle`"),
+        ("profile_invalid", "profile_id", ["a@b"], "guest sales"),
+        ("transacted_at_invalid", "transacted_at", ["31/02/2021 10:00:00"], "right date format"),
+        ("transacted_at_missing", "transacted_at", [], "Fill the date"),
+        ("my_rule", None, [], "the rule of that name"),
+    ],
+)
+def test_the_likely_fix(code: str, field: str | None, values: list[str], words: str) -> None:
+    assert words in likely_fix(code, field, values)
