@@ -213,6 +213,7 @@ def compile_mapping(
 def _available(spec: MappingSpec, columns: Mapping[str, Sequence[str]]) -> dict[Scope, frozenset[str]]:
     """Whose cells there are, by the layout."""
     every = frozenset(name for table in columns.values() for name in table)
+    absent = frozenset(spec.source.optional) - every  # blank, as the plan makes what a frame has not
     used = columns_used(spec)
     match spec.source.layout:
         case "tables":
@@ -227,7 +228,12 @@ def _available(spec: MappingSpec, columns: Mapping[str, Sequence[str]]) -> dict[
             headers, items, payments = every, frozenset(), frozenset()
         case _:
             headers, items, payments = every, every, frozenset()
-    return {Scope.TRANSACTION: headers, Scope.LINE: items, Scope.PAYMENT: payments, Scope.MAPPED: frozenset()}
+    return {
+        Scope.TRANSACTION: headers | absent,
+        Scope.LINE: items | absent,
+        Scope.PAYMENT: payments | absent,
+        Scope.MAPPED: frozenset(),
+    }
 
 
 def _members(names: frozenset[str], table: str) -> frozenset[str]:
