@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from typing import IO, TYPE_CHECKING, Final, Literal, cast
 
 import numpy as np
@@ -21,8 +21,13 @@ from pipeline.model import LINE, Dialect
 if TYPE_CHECKING:
     from pyarrow.csv import InvalidRow
 
-BLOCK_BYTES: Final = 8 << 20
+BLOCK_BYTES: Final = 4 << 20
 DELIMITERS: Final = (",", ";", "\t", "|")
+_NARROWEST: Final = 3  # text of several lines may well have one comma in most of them
+_PROOF_IN_REJECTED: Final = 2
+_PROOF_IN_ROWS: Final = 10
+
+_Malformed = tuple[int, str, str]  # LINE, raw, message
 
 
 class CsvReader:
@@ -115,24 +120,25 @@ class CsvReader:
         todo = [(framed, self._line + 1)]
         self._line += framed.used_lines
         frames: list[pl.DataFrame] = []
-        malformed: list[tuple[int, str, str]] = []
+        malformed: list[_Malformed] = []
         while todo:
             framed, first = todo.pop()
-            rows, rejected = self._rows(framed, first)
-            frames.append(rows)
             malformed += [(first + b.line, b.raw.decode(), b.message) for b in framed.broken]
-            for line, row in rejected:
-                head, swallowed = self._unswallow(row.text)
-                malformed.append((line, head, _miscounted(row, bool(swallowed))))
-                if swallowed:
-                    todo.append((self._grammar.frame(swallowed, final=True), line + 1))
+            rows, rejected = self._rows(framed, first)
+            swallowed = list(self._swallowed(framed, first, rejected))
+            read_again = {line for line, _, _ in swallowed}
+            frames.append(rows.remove(pl.col(LINE).is_in(read_again)) if read_again else rows)
+            malformed += [row for row in rejected if row[0] not in read_again]
+            for line, head, rest in swallowed:
+                malformed.append((line, head, "a quote opens a cell that swallows the rows below it"))
+                todo.append((self._grammar.frame(rest, final=True), line + 1))
         rows = pl.concat(frames).sort(LINE) if len(frames) > 1 else frames[0]
         if rows.height or malformed:
             told = pl.DataFrame(sorted(malformed), MALFORMED_SCHEMA, orient="row")
             yield Batch(rows, told, self._replaced(rows))
 
-    def _rows(self, framed: Framed, first: int) -> tuple[pl.DataFrame, list[tuple[int, InvalidRow]]]:
-        """Parse whole records, of which the first line is `first`; rejected rows come with their line."""
+    def _rows(self, framed: Framed, first: int) -> tuple[pl.DataFrame, list[_Malformed]]:
+        """Parse whole records, of which the first line is `first`; the others are rows of a wrong width."""
         rejected: list[InvalidRow] = []
         rows = self._parse(framed.text, rejected) if len(framed.lines) else self._no_rows()
         lines = framed.lines + first
@@ -143,30 +149,47 @@ class CsvReader:
             )
         bad = [(row.number or 0) - 1 for row in rejected]
         good_lines = np.delete(lines, bad) if bad else lines
-        # A line of blanks is no row, though the parser sees one cell in it.
-        told = [(int(lines[n]), row) for n, row in zip(bad, rejected, strict=True) if row.text.strip()]
-        return rows.with_columns(pl.Series(LINE, good_lines, pl.Int64)), told
+        malformed = [
+            (int(lines[n]), row.text, f"{row.actual_columns} cells, expected {row.expected_columns}")
+            for n, row in zip(bad, rejected, strict=True)
+            if row.text.strip()  # a line of blanks is no row, though the parser sees one cell in it
+        ]
+        return rows.with_columns(pl.Series(LINE, good_lines, pl.Int64)), malformed
 
-    def _unswallow(self, text: str) -> tuple[str, bytes]:
-        """Split a rejected row that swallowed whole rows between two stray quotes.
+    def _swallowed(
+        self, framed: Framed, first: int, rejected: list[_Malformed]
+    ) -> Iterator[tuple[int, str, bytes]]:
+        """Find records that swallowed whole rows between two quotes that were meant as text.
 
-        Where most of its further lines are rows of the right width by themselves, a cell was opened by a
-        quote that was meant as text: the first line is then malformed alone, and the others are read again.
+        Such a record shows by the lines amid it, most of which are rows of the right width by themselves.
+        Where its own width is wrong, two of them are proof enough; where it happens to be right, ten.
+        Then its first line is malformed alone, and the others are to be read again.
 
-        Returns:
-            The malformed text, and what is to be read again, ending with a line break, or nothing.
+        Yields:
+            Its line, its first line's text, and its other lines with their line breaks.
         """
-        ends = line_ends(text.encode())
+        for line, text, _ in rejected:
+            if found := self._unswallow(text.encode() + b"\n", _PROOF_IN_REJECTED):
+                yield line, *found
+        known = {line for line, _, _ in rejected}
+        heights = np.diff(framed.lines, append=framed.used_lines)
+        for n in np.flatnonzero(heights > _PROOF_IN_ROWS):
+            end = framed.starts[n + 1] if n + 1 < len(framed.starts) else None
+            record = bytes(framed.text[framed.starts[n] : end])
+            line = int(framed.lines[n]) + first
+            if line not in known and (found := self._unswallow(record, _PROOF_IN_ROWS)):
+                yield line, *found
+
+    def _unswallow(self, record: bytes, proof: int) -> tuple[str, bytes] | None:
+        ends = line_ends(record)
         width = len(self.columns)
-        if not len(ends) or width < 3:
-            return text, b""
-        data = text.encode() + b"\n"
-        rest = data[ends[0] + 1 :]
-        lines = [line for line in rest.splitlines(keepends=True) if line.strip()]
-        whole = sum(self._width_of(line) == width for line in lines)
-        if not whole or 2 * whole < len(lines):
-            return text, b""
-        return data[: ends[0] + 1].decode().rstrip("\r\n"), rest
+        if width < _NARROWEST or len(ends) - 2 < proof:
+            return None
+        inner = [record[start + 1 : end + 1] for start, end in pairwise(ends[:-1])]
+        whole = sum(self._width_of(line) == width for line in inner)
+        if whole < proof or 2 * whole < len(inner):
+            return None
+        return record[: ends[0]].decode().rstrip("\r"), record[ends[0] + 1 :]
 
     def _width_of(self, line: bytes) -> int:
         span = self._grammar.first_record(line)
@@ -213,12 +236,6 @@ class CsvReader:
             return rows[LINE].clear()
         hit = pl.any_horizontal(pl.col(self.columns).str.contains(REPLACEMENT.decode(), literal=True))
         return rows.filter(hit)[LINE]
-
-
-def _miscounted(row: InvalidRow, swallowed: bool) -> str:
-    if swallowed:
-        return "a quote opens a cell that swallows the rows below it"
-    return f"{row.actual_columns} cells, expected {row.expected_columns}"
 
 
 def grammar_of(dialect: Dialect, delimiter: str) -> Grammar:

@@ -10,6 +10,7 @@ physical line only, and reading goes on with the next one, so a lost quote canno
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -46,13 +47,15 @@ class Framed:
 
     Attributes:
         text: The records, without broken lines and comments; blank lines may be left in.
-        lines: For each record that is not blank, the physical lines before it in the block.
+        starts: For each record that is not blank, where in `text` it starts.
+        lines: For each of these, the physical lines before it in the block.
         used: Bytes of the block that are dealt with; the rest begins a record.
         used_lines: Physical lines in these bytes.
         broken: Broken lines, in order.
     """
 
     text: bytes | memoryview
+    starts: Positions
     lines: Positions
     used: int
     used_lines: int
@@ -121,14 +124,21 @@ class Grammar:
         """Where the first record of `data`, which ends with a line break, starts and ends.
 
         Returns:
-            Its byte positions; None where there is none, or a broken line comes first.
+            Its byte positions; None where there is none, or a broken line comes first. A line of blanks
+            is not taken for a record here.
         """
         for match in self._token.finditer(data):
-            if match.lastgroup == "record":
+            if match.lastgroup == "record" and match.group().strip():
                 return match.span()
             if match.lastgroup == "broken":
                 return None
         return None
+
+    def spans(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield where each record of `data` starts and ends; what is no record is passed over."""
+        for match in self._token.finditer(data):
+            if match.lastgroup == "record":
+                yield match.span()
 
     def frame(self, data: bytes, *, final: bool) -> Framed:
         """Find the whole records at the start of `data`, which begins with one.
@@ -167,7 +177,9 @@ class Grammar:
         lines = np.arange(len(starts)) if outside is None else np.concatenate(([0], outside[:-1] + 1))
         first = bytes_[starts]
         whole = (first != LF) & (first != CR)
-        return Framed(memoryview(data)[:used], lines if whole.all() else lines[whole], used, used_lines)
+        if not whole.all():
+            starts, lines = starts[whole], lines[whole]
+        return Framed(memoryview(data)[:used], starts, lines, used, used_lines)
 
     def _quotes_enclose_cells(self, bytes_: npt.NDArray[np.uint8], quotes: Positions) -> bool:
         around = np.zeros(256, bool)
@@ -178,35 +190,37 @@ class Grammar:
 
     def _frame_tolerant(self, data: bytes, *, final: bool) -> Framed:
         """The slow way, record by record, for text with stray quotes, escapes or comments."""
-        starts: list[int] = []
-        broken: list[tuple[int, bytes]] = []
-        pieces: list[bytes] = []
-        kept_from = used = 0
+        kept: list[re.Match[bytes]] = []
+        left_out: list[re.Match[bytes]] = []
+        removed: list[int] = []
+        used = gone = 0
         for match in self._token.finditer(data):
-            start, kind = match.start(), match.lastgroup
-            if start == len(data) or (kind == "broken" and not final and self._may_go_on(data, match)):
+            kind = match.lastgroup
+            if match.start() == len(data) or (
+                kind == "broken" and not final and self._may_go_on(data, match)
+            ):
                 break
             used = match.end()
             if kind == "record":
-                starts.append(start)
+                kept.append(match)
+                removed.append(gone)
             elif kind != "blank":
-                pieces.append(data[kept_from:start])
-                kept_from = used
-            if kind == "broken":
-                broken.append((start, match.group().rstrip(b"\r\n")))
-        pieces.append(data[kept_from:used])
+                left_out.append(match)
+                gone += used - match.start()
+        starts = np.array([match.start() for match in kept], np.int64)
         ends = line_ends(data)
-        broken_lines = np.searchsorted(ends, [start for start, _ in broken])
         return Framed(
-            b"".join(pieces),
-            np.searchsorted(ends, np.array(starts, np.int64)),
+            _without(data[:used], left_out),
+            starts - np.array(removed, np.int64),
+            np.searchsorted(ends, starts),
             used,
             int(np.searchsorted(ends, used)),
-            [
-                Broken(int(line), raw, self._complaint(raw))
-                for line, (_, raw) in zip(broken_lines, broken, strict=True)
-            ],
+            [self._broken(match, ends) for match in left_out if match.lastgroup == "broken"],
         )
+
+    def _broken(self, line: re.Match[bytes], ends: Positions) -> Broken:
+        raw = line.group().rstrip(b"\r\n")
+        return Broken(int(np.searchsorted(ends, line.start())), raw, self._complaint(raw))
 
     def _may_go_on(self, data: bytes, line: re.Match[bytes]) -> bool:
         """Whether a line that is no record may be the start of one that is cut by the block's end."""
@@ -218,6 +232,11 @@ class Grammar:
         if self.quote and raw.count(self.quote.encode()) % 2:
             return f"a quote ({self.quote}) is opened and not closed, or closed and not opened"
         return f"text follows a closing quote ({self.quote}); a quote inside a quoted cell must be doubled"
+
+
+def _without(data: bytes, left_out: list[re.Match[bytes]]) -> bytes:
+    edges = [0, *(edge for match in left_out for edge in match.span()), len(data)]
+    return b"".join(data[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
 
 
 def line_ends(data: bytes) -> Positions:

@@ -1,18 +1,22 @@
-"""The reader for a file: by the format that the mapping states, or by the file's first bytes."""
+"""The reader for a file: of the format that is stated, or that its first bytes tell of."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from pipeline.errors import SourceError
 from pipeline.extract.csv import CsvReader
+from pipeline.extract.jsonlines import JsonLinesReader
+from pipeline.extract.parquet import ParquetReader
 from pipeline.extract.rows import Reader
-from pipeline.extract.storage import SourceFile
+from pipeline.extract.storage import SourceFile, open_text
+from pipeline.extract.text import bom_of
 from pipeline.model import Dialect
 
-Format = Literal["csv"]
+Format = Literal["csv", "parquet", "jsonl"]
 
 
-def open_reader(file: SourceFile, dialect: Dialect, format: Format | None = None) -> Reader:  # noqa: ARG001
+def open_reader(file: SourceFile, dialect: Dialect, format: Format | None = None) -> Reader:
     """Open a file for reading rows.
 
     Args:
@@ -23,4 +27,23 @@ def open_reader(file: SourceFile, dialect: Dialect, format: Format | None = None
     Raises:
         SourceError: It cannot be read or is not of that format.
     """
-    return CsvReader(file, dialect)
+    match format or format_of(file):
+        case "parquet":
+            return ParquetReader(file)
+        case "jsonl":
+            return JsonLinesReader(file)
+        case _:
+            return CsvReader(file, dialect)
+
+
+def format_of(file: SourceFile) -> Format:
+    """What a file is by its first bytes: Parquet, JSON lines where it begins with `{`, otherwise CSV."""
+    with open_text(file) as stream:
+        try:
+            head = stream.read(64)
+        except OSError as error:
+            raise SourceError(f"{file.name} cannot be read: {error}") from error
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    bom = bom_of(head)
+    return "jsonl" if head[bom[0] if bom else 0 :].lstrip().startswith(b"{") else "csv"

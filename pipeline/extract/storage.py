@@ -7,6 +7,7 @@ which finds its credentials by each cloud's usual means; fsspec and the clouds' 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from glob import glob, has_magic
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
+from typing import IO, Any, Final, Literal, cast
 
 from pipeline.errors import SourceError
-
-if TYPE_CHECKING:
-    import io
 
 _CHUNK: Final = 4 << 20
 _REMOTE: Final = "://"
@@ -74,10 +72,10 @@ def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceF
     for argument in arguments:
         look = _find_remote if _REMOTE in argument else _find_local
         for file in look(argument, globs, len(arguments) == 1):
-            found[file.uri] = file
+            found.setdefault(file.uri if file.is_remote else os.path.realpath(file.uri), file)
     if not found:
         raise SourceError("no source was named", hint="Name files, globs or one directory.")
-    return [found[uri] for uri in sorted(found)]
+    return sorted(found.values(), key=lambda file: file.uri)
 
 
 def _find_local(argument: str, globs: Sequence[str], alone: bool) -> list[SourceFile]:
@@ -128,7 +126,7 @@ def _local_file(path: Path) -> SourceFile:
     if not stat.st_size:
         raise SourceError(f"{path} is empty")
     modified = datetime.fromtimestamp(stat.st_mtime, tz=UTC)
-    return SourceFile(os.path.realpath(path), str(path), stat.st_size, modified)
+    return SourceFile(str(path.absolute()), str(path), stat.st_size, modified)
 
 
 def _find_remote(argument: str, globs: Sequence[str], alone: bool) -> list[SourceFile]:
@@ -219,6 +217,23 @@ def compression_of(head: bytes) -> Compression | None:
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
+class _Unpacked(io.RawIOBase):
+    """A decompressed stream that closes the stored one with itself."""
+
+    def __init__(self, unpacked: IO[bytes], stored: IO[bytes]) -> None:
+        self._unpacked = unpacked
+        self._stored = stored
+
+    def read(self, size: int = -1) -> bytes:
+        return self._unpacked.read() if size < 0 else self._unpacked.read(size)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._unpacked.close()
+            self._stored.close()
+        super().close()
+
+
 def open_text(file: SourceFile) -> IO[bytes]:
     """Open a file's bytes after decompression (gzip, zstd, bzip2, zip of one file), streamed.
 
@@ -226,39 +241,44 @@ def open_text(file: SourceFile) -> IO[bytes]:
         SourceError: It cannot be read, or is an archive of none or of several files.
     """
     stream = open_raw(file)
-    compression = compression_of(stream.read(4))
-    stream.seek(0)
-    if compression is None:
-        return stream
-    if compression == "zip":
-        return _open_zip(file, stream)
+    try:
+        compression = compression_of(stream.read(4))
+        stream.seek(0)
+        if compression is None:
+            return stream
+        unpacked = _open_zip(file, stream) if compression == "zip" else _unpack(stream, compression)
+    except BaseException:
+        stream.close()
+        raise
+    return cast("IO[bytes]", _Unpacked(unpacked, stream))
+
+
+def _unpack(stream: IO[bytes], compression: Literal["gzip", "zstd", "bz2"]) -> IO[bytes]:
     import pyarrow as pa
 
-    return cast(
-        "IO[bytes]", pa.CompressedInputStream(pa.PythonFile(cast("io.IOBase", stream), "r"), compression)
-    )
+    stored = pa.PythonFile(cast("io.IOBase", stream), "r")
+    return cast("IO[bytes]", pa.CompressedInputStream(stored, compression))
 
 
 def _open_zip(file: SourceFile, stream: IO[bytes]) -> IO[bytes]:
+    """Open the one member of an archive; what a Mac adds beside it does not count."""
     try:
         archive = zipfile.ZipFile(stream)
-    except zipfile.BadZipFile as error:
-        raise SourceError(f"{file.name} is a damaged zip archive: {error}") from error
-    names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    members = [name for name in names if not name.startswith("__MACOSX/")]
-    if any(name == "[Content_Types].xml" for name in members):
-        raise SourceError(
-            f"{file.name} is a spreadsheet or document", hint="Save it as CSV and name that file."
-        )
-    if len(members) != 1:
-        raise SourceError(
-            f"{file.name} is a zip archive of {len(members)} files, expected one"
-            + (f": {', '.join(members[:5])}" if members else ""),
-            hint="Unpack it and name the files.",
-        )
-    try:
-        return archive.open(members[0])
-    except (RuntimeError, NotImplementedError) as error:
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        members = [name for name in names if not name.startswith("__MACOSX/")]
+        if len(members) == 1:
+            return archive.open(members[0])
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise SourceError(
             f"{file.name} cannot be unpacked: {error}", hint="Unpack it and name the file."
         ) from error
+    if "[Content_Types].xml" in members:
+        raise SourceError(
+            f"{file.name} is a spreadsheet or document", hint="Save it as CSV and name that file."
+        )
+    listed = ", ".join(members[:5])
+    raise SourceError(
+        f"{file.name} is a zip archive of {len(members)} files, expected one"
+        + (f": {listed}" if listed else ""),
+        hint="Unpack it and name the files.",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator
 from typing import IO, Final, Literal
 
@@ -176,7 +177,8 @@ def _cut_character(data: bytes) -> int:
 def _python_name(encoding: str, name: str) -> str:
     try:
         known = codecs.lookup(encoding).name
-        usable = known not in _NOT_OF_TEXT_FILES and isinstance(b"".decode(known), str)
+        io.TextIOWrapper(io.BytesIO(), encoding=known)  # refuses codecs such as base64
+        usable = known not in _NOT_OF_TEXT_FILES
     except LookupError:
         usable = False
     if not usable:

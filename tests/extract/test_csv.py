@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from pipeline.errors import SourceError
-from pipeline.extract import find_sources, open_reader
+from pipeline.extract import Reader, find_sources, framing, open_reader
+from pipeline.extract.csv import CsvReader
 from pipeline.model import LINE, Dialect
 
 DEFAULT = Dialect()
@@ -57,12 +59,157 @@ def test_lines_are_physical(path: Path, newline: bytes) -> None:
     assert malformed == [(7, "too,many,cells"), (9, "few")]
 
 
-def test_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"nothing\.csv does not exist"):
-        find_sources([str(tmp_path / "nothing.csv")], [])
+def reader(path: Path, content: bytes, dialect: Dialect = DEFAULT) -> Reader:
+    path.write_bytes(content)
+    opened = open_reader(find_sources([str(path)], [])[0], dialect)
+    opened.close()
+    return opened
 
 
 def test_the_line_column_comes_last_and_is_int64(path: Path) -> None:
     path.write_bytes(b"a\n1\n")
     (batch,) = open_reader(find_sources([str(path)], [])[0], Dialect()).batches()
     assert batch.rows.schema == pl.Schema({"a": pl.String(), LINE: pl.Int64()})
+
+
+def test_malformed_rows_say_why(path: Path) -> None:
+    path.write_bytes(b'a,b,c\n1,2\n1,"2"x,3\n1,"2,3\n')
+    batches = open_reader(find_sources([str(path)], [])[0], Dialect()).batches()
+    malformed = pl.concat([batch.malformed for batch in batches])
+    messages = malformed["message"].to_list()
+    assert malformed["__line"].to_list() == [2, 3, 4]
+    assert messages[0] == "2 cells, expected 3"
+    assert "text follows a closing quote" in messages[1]
+    assert "opened and not closed" in messages[2]
+
+
+@pytest.mark.parametrize("more", ["", ",extra"])
+def test_two_stray_quotes_do_not_swallow_the_rows_between(path: Path, more: str) -> None:
+    head, foot = f'1,"5 inch{more},2', '3,bolt 5",4'
+    body = head + "\n" + "2,pipe,3\n" * 1000 + foot + "\n4,nut,5\n"
+    rows, malformed = read(path, b"id,name,count\n" + body.encode())
+    assert malformed == [(2, head)]
+    assert [row[0] for row in rows] == list(range(3, 1005))
+    assert rows[-2:] == [(1003, "3", 'bolt 5"', "4"), (1004, "4", "nut", "5")]
+
+
+def test_a_quote_that_is_never_closed_does_not_swallow_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(framing, "MAX_RECORD_BYTES", 1 << 16)
+    body = b'1,"open\n' + b"2,pipe\n" * 50_000
+    path.write_bytes(b"id,name\n" + body)
+    batches = list(CsvReader(find_sources([str(path)], [])[0], DEFAULT, block_bytes=1 << 14).batches())
+    assert sum(batch.rows.height for batch in batches) == 50_000
+    assert [row[:2] for batch in batches for row in batch.malformed.rows()] == [(2, '1,"open')]
+
+
+def test_a_long_text_with_commas_stays_one_cell(path: Path) -> None:
+    note = "Dear Sir,\nplease, as ever, deliver\n" * 9
+    rows, malformed = read(path, f'id,note,total\n1,"{note}",2\n'.encode())
+    assert (rows, malformed) == ([(2, "1", note, "2")], [])
+
+
+def test_a_damaged_row_of_several_lines_is_told_whole(path: Path) -> None:
+    rows, malformed = read(path, b'a,b,c\n1,"x\ny",3,4\n5,6,7\n')
+    assert (rows, malformed) == ([(4, "5", "6", "7")], [(2, '1,"x\ny",3,4')])
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_found_in_the_header(path: Path, delimiter: str) -> None:
+    head = f'id{delimiter}"a, b; c"{delimiter}total\n'
+    opened = reader(path, (head + delimiter.join("123") + "\n").encode())
+    assert opened.columns == ["id", "a, b; c", "total"]
+
+
+def test_preamble_comments_and_quotes(path: Path) -> None:
+    dialect = Dialect(delimiter=";", quote="'", comment="//", skip_lines=2)
+    content = b"Report;of\n\n// made today\nid;name\n1;'a;b'\n// half-way\n2;c // d\n"
+    assert read(path, content, dialect)[0] == [(5, "1", "a;b"), (7, "2", "c // d")]
+
+
+def test_escaped_quotes_and_no_quotes(path: Path) -> None:
+    escaped = b'a,b\n1,"5\\" pipe, \\\\"\n'
+    assert read(path, escaped, Dialect(escape="\\"))[0] == [(2, "1", '5" pipe, \\')]
+    assert read(path, b'a\tb\n1\t"x\n', Dialect(quote=None))[0] == [(2, "1", '"x')]
+
+
+def test_a_file_without_header(path: Path) -> None:
+    assert read(path, b"1,x\n2,y\n", Dialect(header=("id", "name")))[0] == [(1, "1", "x"), (2, "2", "y")]
+    opened = reader(path, b"1,x\n", Dialect(header=False))
+    assert opened.columns == ["column_1", "column_2"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "message"),
+    [
+        (Dialect(header=("id",)), "has 2 columns, and the mapping's `header` names 1"),
+        (Dialect(skip_lines=9), "has 2 lines, and `skip_lines` is 9"),
+        (Dialect(delimiter=";;"), "`delimiter` is ';;', expected one ASCII character"),
+        (Dialect(delimiter='"'), "delimiter, quote must differ"),
+        (Dialect(encoding="klingon"), "'klingon' is no encoding"),
+        (Dialect(encoding="base64"), "'base64' is no encoding"),
+    ],
+)
+def test_a_dialect_that_cannot_be_is_told(path: Path, dialect: Dialect, message: str) -> None:
+    with pytest.raises(SourceError, match=re.escape(message)):
+        reader(path, b"id,name\n1,x\n", dialect)
+
+
+def test_a_header_without_rows_gives_none(path: Path) -> None:
+    assert read(path, b"id,name\n") == ([], [])
+    assert read(path, b"id,name") == ([], [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1", "utf-8-sig"])
+def test_encodings(path: Path, encoding: str) -> None:
+    content = "id;name\n1;Müller\n".encode(encoding)
+    assert read(path, content, Dialect(encoding=encoding)) == ([(2, "1", "Müller")], [])
+
+
+def test_a_byte_order_mark_wins_over_the_mapping(path: Path) -> None:
+    assert read(path, "id;name\n1;é\n".encode("utf-16"), Dialect(encoding="cp1252"))[0] == [(2, "1", "é")]
+
+
+def test_a_wrong_encoding_is_told_with_its_place(path: Path) -> None:
+    content = b"id,name\n" + b"1,caf\xc3\xa9\n" * 1000 + b"2,caf\xe9\n"
+    path.write_bytes(content)
+    opened = CsvReader(find_sources([str(path)], [])[0], DEFAULT, block_bytes=100)
+    with pytest.raises(SourceError, match=r"sales\.csv: byte 8,013 \(0xe9, line 1,002\) is not utf-8"):
+        list(opened.batches())
+    assert content[8013] == 0xE9
+
+
+def test_undecodable_bytes_are_replaced_and_told(path: Path) -> None:
+    path.write_bytes(b'id,name\n1,ok\n2,"a\nb\xe9"\n3,ok\n4,\xff,\n5,\xff\n')
+    dialect = Dialect(on_encoding_error="replace")
+    (batch,) = open_reader(find_sources([str(path)], [])[0], dialect).batches()
+    assert batch.rows["name"].to_list() == ["ok", "a\nb\ufffd", "ok", "\ufffd"]
+    assert batch.replaced.to_list() == [3, 7]
+    assert batch.malformed["raw"].to_list() == ["4,\ufffd,"]
+
+
+def test_names_are_made_usable_and_what_changed_is_told(path: Path) -> None:
+    names = ["\ufeffid", " total ", "gift\u00a0card", "sku", "sku", "sku#2", "", "__line", "sk\u200bu"]
+    opened = reader(path, (",".join(names) + "\n").encode())
+    assert opened.columns == [
+        "id", "total", "gift card", "sku", "sku#3", "sku#2", "column_7", "column__line", "sku#4",
+    ]  # fmt: skip
+    assert "column 2 is named ' total '; it is read as 'total'" in opened.notices
+    assert "column 5 is named 'sku'; it is read as 'sku#3'" in opened.notices
+    assert len(opened.notices) == 6
+
+
+def test_look_alike_letters_in_names_are_told(path: Path) -> None:
+    opened = reader(path, "\u0415mail,\u041f\u043e\u0447\u0442\u0430,\u03a4otal\n".encode())
+    assert [notice.split(":")[0] for notice in opened.notices] == [
+        "column '\u0415mail' is not 'Email'",
+        "column '\u03a4otal' is not 'Total'",
+    ]
+    assert "Cyrillic capital letter ie" in opened.notices[0]
+
+
+def test_a_file_is_read_in_bounded_memory(path: Path) -> None:
+    path.write_bytes(b"id,name\n" + b"1,a name of some length\n" * 200_000)
+    opened = CsvReader(find_sources([str(path)], [])[0], DEFAULT, block_bytes=1 << 16)
+    assert max(batch.rows.height for batch in opened.batches()) < 6_000

@@ -79,14 +79,15 @@ def judged(
     rows: list[Row] = []
     malformed: list[tuple[int, str]] = []
     for line, raw, cells in records(text, dialect):
-        below = physical_lines(raw)[1:]
-        whole = [[len(r[2] or ()) for r in records(b, dialect)][:1] == [width] for b in below if b.strip()]
-        if cells and len(cells) == width:
-            rows.append((first + line - 1, [cell or None for cell in cells]))
-        elif cells and width > 2 and any(whole) and 2 * sum(whole) >= len(whole):
+        inner = physical_lines(raw)[1:-1]
+        whole = sum([len(r[2] or ()) for r in records(text, dialect)][:1] == [width] for text in inner)
+        right = len(cells or ()) == width
+        if cells and width > 2 and whole >= (10 if right else 2) and 2 * whole >= len(inner):
             malformed.append((first + line - 1, physical_lines(raw)[0].rstrip("\r\n")))
-            inner = judged("".join(below), width, dialect, first + line)
-            rows, malformed = rows + inner[0], malformed + inner[1]
+            again = judged("".join(physical_lines(raw)[1:]), width, dialect, first + line)
+            rows, malformed = rows + again[0], malformed + again[1]
+        elif cells and right:
+            rows.append((first + line - 1, [cell or None for cell in cells]))
         elif raw.strip():
             malformed.append((first + line - 1, raw))
     return rows, malformed
@@ -120,7 +121,8 @@ TEXT = st.text(alphabet="ab,;\t\"'\n\r \\#/é\0\x0b\u2028", max_size=60)
 
 @settings(max_examples=500, deadline=None)
 @given(TEXT, DIALECTS, st.integers(1, 4), st.integers(8, 80))
-@example('1,"a,2\n3,b,4\n5,c",6,7\n', COMMA, 3, 60)
+@example('1,"a,2\n3,b,4\n3,b,4\n5,c",6,7\n', COMMA, 3, 60)
+@example('1,"a,2\n' + "3,b,4\r\n" * 12 + '5,c",6\n', COMMA, 3, 60)
 @example('5" pipe,3\n"5" pipe",3\n"open,4\n6,7\n', COMMA, 2, 60)
 def test_any_text_is_read_as_the_reference_reads_it(
     text: str, dialect: Dialect, width: int, block_bytes: int

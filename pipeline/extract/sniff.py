@@ -1,0 +1,179 @@
+"""What a file nobody described is: format, compression, encoding, CSV dialect, and a sample of its rows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Literal
+
+import polars as pl
+
+from pipeline.errors import SourceError
+from pipeline.extract.csv import DELIMITERS, grammar_of, split_cells
+from pipeline.extract.framing import Grammar, line_ends
+from pipeline.extract.readers import Format, format_of, open_reader
+from pipeline.extract.storage import Compression, SourceFile, compression_of, open_raw, open_text
+from pipeline.extract.text import bom_of, kind_of_binary
+from pipeline.model import Dialect
+
+HEAD_BYTES: Final = 1 << 20
+_RECORDS: Final = 200  # looked at to find the dialect
+
+
+@dataclass(frozen=True)
+class Sniffed:
+    """What was found out about a file.
+
+    Attributes:
+        file: The file.
+        format: `csv`, `parquet` or `jsonl`.
+        compression: By its first bytes; None where there is none.
+        dialect: How to read it; only for CSV does it say anything.
+        encoding_confidence: From 0 to 1: 1 for a byte order mark or a whole file of valid UTF-8; below
+            that only the first mebibyte was looked at, or the encoding is a guess.
+        columns: As the reader names them.
+        notices: As the reader gives them.
+        sample: The first rows, as the reader gives them.
+    """
+
+    file: SourceFile
+    format: Format
+    compression: Compression | None
+    dialect: Dialect
+    encoding_confidence: float
+    columns: list[str]
+    notices: list[str]
+    sample: pl.DataFrame
+
+
+def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
+    """Find out what a file is, from its first mebibyte, and read its first rows.
+
+    Raises:
+        SourceError: It cannot be read, is of no format that can be read, or has no columns.
+    """
+    with open_raw(file) as stream:
+        compression = compression_of(stream.read(4))
+    format_ = format_of(file)
+    dialect, confidence = sniff_dialect(file) if format_ == "csv" else (Dialect(), 1.0)
+    reader = open_reader(file, dialect, format_)
+    try:
+        frames = [batch.rows for batch in islice(reader.batches(), 1)]
+    finally:
+        reader.close()
+    sample = frames[0].head(rows) if frames else pl.DataFrame()
+    return Sniffed(file, format_, compression, dialect, confidence, reader.columns, reader.notices, sample)
+
+
+def sniff_dialect(file: SourceFile) -> tuple[Dialect, float]:
+    """Find a CSV file's dialect, and how sure its encoding is (0 to 1).
+
+    Raises:
+        SourceError: It is no text.
+    """
+    with open_text(file) as stream:
+        try:
+            head = stream.read(HEAD_BYTES)
+        except OSError as error:
+            raise SourceError(f"{file.name} cannot be read: {error}") from error
+    encoding, confidence = sniff_encoding(head, whole=len(head) < HEAD_BYTES)
+    kind = None if encoding.startswith("utf-16") else kind_of_binary(head)
+    if kind:
+        raise SourceError(f"{file.name} is {kind}, expected CSV, Parquet or JSON lines")
+    bom = bom_of(head)
+    text = head[bom[0] if bom else 0 :].decode(encoding, "replace")
+    return _dialect_of(text.encode(), encoding), confidence
+
+
+def sniff_encoding(head: bytes, *, whole: bool) -> tuple[str, float]:
+    """Guess the encoding of a text from its start, with a confidence from 0 to 1.
+
+    A byte order mark and valid UTF-8 are as good as proof. Bytes that are not UTF-8 are nearly always
+    Windows-1252 in exports of Western tills; where they use codes that it has not, Latin-1 takes them all.
+    """
+    bom = bom_of(head)
+    if bom:
+        return bom[1], 1.0
+    if head and head[1::2].count(0) > len(head) // 4:
+        return "utf-16-le", 0.9
+    if head and head[::2].count(0) > len(head) // 4:
+        return "utf-16-be", 0.9
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        cut_at_the_end = not whole and error.start > len(head) - 4
+        if not cut_at_the_end:
+            return _sniff_8_bit(head)
+    return "utf-8", 1.0 if whole or not head.isascii() else 0.9
+
+
+def _sniff_8_bit(head: bytes) -> tuple[str, float]:
+    try:
+        head.decode("cp1252")
+    except UnicodeDecodeError:
+        return "latin-1", 0.3
+    return "cp1252", 0.6
+
+
+def _dialect_of(text: bytes, encoding: str) -> Dialect:
+    text += b"" if text.endswith(b"\n") else b"\n"
+    comment = "#" if text.startswith(b"#") else None
+    marks = Dialect(quote=_quote_of(text), escape=_escape_of(text), comment=comment, encoding=encoding)
+    tables = {mark: _Table.of(text, grammar_of(marks, mark)) for mark in DELIMITERS}
+    delimiter = max(tables, key=lambda mark: tables[mark].score)
+    table = tables[delimiter]
+    return Dialect(
+        delimiter=delimiter,
+        quote=marks.quote,
+        escape=marks.escape,
+        comment=comment,
+        skip_lines=len(line_ends(text[: table.start])),
+        header=table.has_header,
+        encoding=encoding,
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The text seen with one delimiter: rows of the commonest width, and where the first of them starts."""
+
+    start: int
+    width: int
+    score: float
+    rows: list[list[str]]
+
+    @classmethod
+    def of(cls, text: bytes, grammar: Grammar) -> _Table:
+        spans = list(islice(grammar.spans(text), _RECORDS))
+        rows = [split_cells(text[start:end].decode(), grammar) for start, end in spans]
+        if not rows:
+            return cls(0, 0, 0.0, [])
+        widths = Counter(map(len, rows))
+        width = max(widths, key=lambda width: (widths[width] * (width > 1), width))
+        first = next(n for n, row in enumerate(rows) if len(row) == width)
+        # Text before the table is narrower than it; a first row that is wider is a header with a fault.
+        start = spans[first][0] if all(len(row) < width for row in rows[:first]) else 0
+        share = widths[width] / len(rows)
+        return cls(
+            start, width, share * (width > 1) + width / 1000, [row for row in rows if len(row) == width]
+        )
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the first row names columns: it holds no number, date or blank where others have some."""
+        return bool(self.rows) and not any(_VALUE.fullmatch(cell.strip()) for cell in self.rows[0])
+
+
+_VALUE: Final = re.compile(r"[-+($€£]*\d[\d.,:/ T()-]*[%Z]?|[^@\s]+@[^@\s]+\.[a-z]+", re.IGNORECASE)
+
+
+def _quote_of(text: bytes) -> Literal['"', "'"]:
+    single = len(re.findall(rb"(?:^|[,;\t|])'[^'\r\n]*'(?=[,;\t|\r\n])", text, re.MULTILINE))
+    return "'" if b'"' not in text and single > text.count(b"\n") else '"'
+
+
+def _escape_of(text: bytes) -> Literal["\\"] | None:
+    # A backslash before a cell's own closing quote is a path's; before a quote amid text it escapes.
+    return "\\" if re.search(rb'[^\\]\\"[^",;\t|\r\n]', text) else None

@@ -1,0 +1,110 @@
+"""Parquet: every cell as exact text."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from pipeline.errors import SourceError
+from pipeline.extract import find_sources, open_reader
+from pipeline.extract import parquet as parquet_reader
+from pipeline.model import Dialect
+
+
+def cells(tmp_path: Path, array: pa.Array) -> list[str | None]:
+    path = tmp_path / "any.parquet"
+    parquet.write_table(pa.table({"x": array}), path)
+    (batch,) = open_reader(find_sources([str(path)], [])[0], Dialect()).batches()
+    assert batch.rows["__line"].to_list() == list(range(1, len(array) + 1))
+    return batch.rows["x"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (pa.array(["00123", " x ", "", None]), ["00123", " x ", None, None]),
+        (pa.array(["a", None]).dictionary_encode(), ["a", None]),
+        (pa.array([2**63 - 1, None, -5]), ["9223372036854775807", None, "-5"]),
+        (pa.array([2**64 - 1], pa.uint64()), ["18446744073709551615"]),
+        (pa.array([0.1, 17850.0, 1e-7, 1e22]), ["0.1", "17850.0", "0.0000001", "1" + "0" * 22]),
+        (pa.array([0.1, float("nan")], pa.float32()), ["0.1", None]),
+        (pa.array([Decimal("1.20"), Decimal("-0.05")], pa.decimal128(10, 2)), ["1.20", "-0.05"]),
+        (pa.array([True, False]), ["true", "false"]),
+        (pa.array([date(2020, 1, 2)]), ["2020-01-02"]),
+        (pa.array([time(1, 2, 3)]), ["01:02:03"]),
+        (pa.array([datetime(2020, 1, 2, 3, 4, 5)]), ["2020-01-02T03:04:05"]),
+        (pa.array([datetime(2020, 1, 2, 3, 4, 5, 678000)]), ["2020-01-02T03:04:05.678"]),
+        (
+            pa.array(
+                [datetime(2020, 1, 2, tzinfo=ZoneInfo("Australia/Sydney"))],
+                pa.timestamp("ms", "Australia/Sydney"),
+            ),
+            ["2020-01-02T00:00:00+11:00"],
+        ),
+        (pa.array([b"caf\xc3\xa9", b"\x00\xff"]), ["café", "00ff"]),
+        (pa.nulls(2), [None, None]),
+    ],
+)
+def test_values_become_exact_text(tmp_path: Path, array: pa.Array, expected: list[str | None]) -> None:
+    assert cells(tmp_path, array) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([{"sku": 'a"é\n', "price": Decimal("1.50")}, {"sku": None, "price": None}],
+         [{"sku": 'a"é\n', "price": "1.50"}, {"sku": None, "price": None}]),
+        ([], []),
+        ({"a": 2**60, "b": {"c": [0.1, None]}}, {"a": str(2**60), "b": {"c": ["0.1", None]}}),
+        ([[1], [], None], [["1"], [], None]),
+    ],
+)  # fmt: skip
+def test_nested_values_become_json_of_strings(tmp_path: Path, value: Any, expected: Any) -> None:
+    present, missing = cells(tmp_path, pa.array([value, None]))
+    assert json.loads(present or "") == expected
+    assert missing is None
+
+
+def test_a_map_is_a_list_of_keys_and_values(tmp_path: Path) -> None:
+    array = pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int32()))
+    assert cells(tmp_path, array) == ['[{"key":"k","value":"1"}]']
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_floats_survive_without_exponents(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[float]
+) -> None:
+    texts = cells(tmp_path_factory.mktemp("floats"), pa.array(numbers))
+    assert [float(text or "") for text in texts] == numbers
+    assert not any("e" in (text or "") for text in texts)
+
+
+def test_rows_are_numbered_across_slices_and_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_reader, "SLICE_ROWS", 40)
+    monkeypatch.setattr(parquet_reader, "BATCH_ROWS", 16)
+    path = tmp_path / "many.parquet"
+    parquet.write_table(pa.table({"n": list(range(1, 101))}), path, row_group_size=30)
+    batches = list(open_reader(find_sources([str(path)], [])[0], Dialect()).batches())
+    rows = [row for batch in batches for row in batch.rows.rows()]
+    assert rows == [(str(n), n) for n in range(1, 101)]
+    assert max(batch.rows.height for batch in batches) == 16
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.parquet"
+    parquet.write_table(pa.table({"n": [str(n) for n in range(9999)]}), path)
+    content = bytearray(path.read_bytes())
+    content[200:2000] = bytes(1800)
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=r"damaged\.parquet cannot be read"):
+        list(open_reader(find_sources([str(path)], [])[0], Dialect()).batches())
