@@ -297,8 +297,10 @@ def _integer(computed: Computed) -> Computed:
     return Computed(integers(computed.value), pl.Int64(), computed.value)
 
 
-def _working(computed: Computed, number: Number) -> Computed:
-    read = _number(computed, number)
+def _working(cell: Computed, number: Number) -> Computed:
+    if number == Number():
+        return Computed(cell.value.cast(WORKING, strict=False), WORKING, cell.value)
+    read = _number(cell, number)
     return replace(read, value=rounded(read.value, 6).cast(WORKING), dtype=WORKING)
 
 
@@ -679,10 +681,6 @@ def _moment(computed: Computed, spec: DateTime, bench: Bench) -> Computed:
     bench.plan.derive(bench.scope, name, moment)
     moment = pl.col(name)
     raw = _first_text(computed.raw, computed.value)
-    if zone_value is not None and zone_value != bench.spec.transaction.get("timezone"):
-        where = moment.struct.field("unknown_zone")
-        text = as_text(bench.compile(zone_value)).value
-        bench.check("timezone_unknown", "This is not the name of a time zone.", where, text)
     return Computed(moment.struct.field("utc"), MOMENT, raw, moment)
 
 

@@ -13,8 +13,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.mapping.cells import blank, trimmed
-from pipeline.mapping.columns import columns_used
+from pipeline.mapping.cells import blank, cleaned, trimmed
+from pipeline.mapping.columns import Used, columns_used
 from pipeline.mapping.nested import explode
 from pipeline.mapping.problems import NO_PROBLEMS, problems_at
 from pipeline.mapping.spec import MappingSpec
@@ -23,6 +23,9 @@ from pipeline.model import KEY, LINE, SOURCE, TX
 LINES: Final = "lines"
 HEADERS, ITEMS, PAYMENTS = "headers", "items", "payments"
 _OURS = (TX, SOURCE, LINE, KEY)
+
+Tables = Mapping[str, pl.DataFrame]
+"""Raw rows by table."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class _Rows:
     broken: tuple[tuple[str, pl.DataFrame], ...] = ()
 
 
-def shape(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> Shaped:
+def shape(tables: Tables, spec: MappingSpec) -> Shaped:
     """Find the transactions in one bucket of raw rows.
 
     Args:
@@ -89,13 +92,14 @@ def shape(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> Shaped:
     Returns:
         Transactions in the order of the source; a row without a key is a transaction of its own.
     """
+    used = columns_used(spec)
     ordered = {name: _in_source_order(rows) for name, rows in tables.items()}
     kept, duplicates = ordered, {}
     if spec.source.duplicates == "drop":
-        split = {name: _without_duplicates(rows, spec) for name, rows in ordered.items()}
+        split = {name: _without_duplicates(rows, used) for name, rows in ordered.items()}
         kept = {name: rows for name, (rows, _) in split.items()}
         duplicates = {name: rows for name, (_, rows) in split.items() if rows.height}
-    shaped = _joined(_LAYOUTS[spec.source.layout](kept, spec), spec)
+    shaped = _joined(_LAYOUTS[spec.source.layout](kept, spec, used), spec, used)
     told = [_duplicate_problems(rows, shaped) for rows in duplicates.values()]
     return Shaped(
         shaped.headers.drop(KEY),
@@ -123,10 +127,11 @@ def key_hash(rows: pl.DataFrame, columns: Sequence[str], nulls: Sequence[str] = 
     Tables that call their key columns differently get the same numbers. The numbers hold for one run:
     another version of polars may give others.
     """
-    cells = rows.select(trimmed(pl.col(name), nulls).alias(str(at)) for at, name in enumerate(columns))
+    cells = rows.select(pl.col(name).alias(str(at)) for at, name in enumerate(columns))
+    cells = cleaned(cells, cells.columns, nulls)
     key = pl.lit(0, dtype=pl.UInt64)
-    for at in range(len(columns)):
-        key = key * 1_000_003 + pl.col(str(at)).hash(seed=at)
+    for at, name in enumerate(cells.columns):
+        key = key * 1_000_003 + pl.col(name).hash(seed=at)
     complete = pl.all_horizontal(pl.all().is_not_null())
     return cells.select(pl.when(complete).then(key).alias(KEY)).to_series()
 
@@ -185,14 +190,14 @@ def _in_source_order(rows: pl.DataFrame) -> pl.DataFrame:
     return rows if place.is_sorted() else rows.sort(SOURCE, LINE, maintain_order=True)
 
 
-def _without_duplicates(rows: pl.DataFrame, spec: MappingSpec) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _without_duplicates(rows: pl.DataFrame, used: Used) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split off rows that are alike in every cell to an earlier one.
 
     Alike in every cell means alike in each: candidates are narrowed down column by column, those of the
     items first, which tell lines of one sale apart. Few rows get past the first two.
     """
     cells = _cells(rows)
-    varied = columns_used(spec).line - columns_used(spec).transaction
+    varied = used.line - used.transaction
     order = sorted(cells, key=lambda name: name not in varied)
     candidates = rows.select(pl.col(KEY).fill_null(0).alias("hash")).with_row_index("at")
     for seed, name in enumerate(order):
@@ -231,26 +236,26 @@ def _firsts(rows: pl.DataFrame) -> pl.DataFrame:
 # ── Layouts ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _one_input(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+def _one_input(tables: Tables) -> pl.DataFrame:
     return next(iter(tables.values()), _EMPTY)
 
 
-def _lines_rows(tables: Mapping[str, pl.DataFrame], _spec: MappingSpec) -> _Rows:
+def _lines_rows(tables: Tables, _spec: MappingSpec, _used: Used) -> _Rows:
     return _Rows(None, _one_input(tables))
 
 
-def _headers_rows(tables: Mapping[str, pl.DataFrame], _spec: MappingSpec) -> _Rows:
+def _headers_rows(tables: Tables, _spec: MappingSpec, _used: Used) -> _Rows:
     return _Rows(_one_input(tables), None)
 
 
-def _tables_rows(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> _Rows:
+def _tables_rows(tables: Tables, spec: MappingSpec, _used: Used) -> _Rows:
     """Several files; a table that the mapping has and this bucket lacks is there, without rows."""
     named = {str(name): tables.get(str(name), _EMPTY) for name in spec.source.tables}
     # Without a headers file the items' own rows tell of their transaction, as in layout `lines`.
     return _Rows(tables.get(HEADERS), named.get(ITEMS), named.get(PAYMENTS))
 
 
-def _records_rows(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> _Rows:
+def _records_rows(tables: Tables, spec: MappingSpec, _used: Used) -> _Rows:
     rows, records = _one_input(tables), spec.source.records
     if records is None or records.column not in rows.columns:
         return _Rows(rows, None)
@@ -263,8 +268,8 @@ def _records_rows(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> _Row
     return _Rows(known[HEADERS], known[ITEMS], known[PAYMENTS], others)
 
 
-def _nested_rows(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> _Rows:
-    rows, nested, used = _one_input(tables), spec.source.nested, columns_used(spec)
+def _nested_rows(tables: Tables, spec: MappingSpec, used: Used) -> _Rows:
+    rows, nested = _one_input(tables), spec.source.nested
     parts: dict[str, pl.DataFrame] = {}
     bad = []
     for kind, column, names in (
@@ -279,7 +284,7 @@ def _nested_rows(tables: Mapping[str, pl.DataFrame], spec: MappingSpec) -> _Rows
 
 _EMPTY = pl.DataFrame(schema={SOURCE: pl.UInt32, LINE: pl.Int64, KEY: pl.UInt64})
 
-_LAYOUTS: dict[str, Callable[[Mapping[str, pl.DataFrame], MappingSpec], _Rows]] = {
+_LAYOUTS: dict[str, Callable[[Tables, MappingSpec, Used], _Rows]] = {
     "lines": _lines_rows,
     "first_row": _lines_rows,
     "records": _records_rows,
@@ -292,12 +297,12 @@ _LAYOUTS: dict[str, Callable[[Mapping[str, pl.DataFrame], MappingSpec], _Rows]] 
 # ── Transactions out of rows ────────────────────────────────────────────────────────────────────────
 
 
-def _joined(rows: _Rows, spec: MappingSpec) -> Shaped:
+def _joined(rows: _Rows, spec: MappingSpec, used: Used) -> Shaped:
     """Number the transactions, and give items and payments the number of theirs."""
     if rows.headers is None:
-        return _from_lines(rows, spec)
+        return _from_lines(rows, spec, used)
     numbered = _numbered(rows.headers)
-    told = [_conflicts(numbered, sorted(columns_used(spec).transaction), spec), _keys_missing(numbered, spec)]
+    told = [_conflicts(numbered, sorted(used.transaction), spec), _keys_missing(numbered, spec)]
     headers = _firsts(numbered)
     attached = {
         name: _attached(part, headers)
@@ -318,18 +323,18 @@ def _joined(rows: _Rows, spec: MappingSpec) -> Shaped:
     )
 
 
-def _from_lines(rows: _Rows, spec: MappingSpec) -> Shaped:
+def _from_lines(rows: _Rows, spec: MappingSpec, used: Used) -> Shaped:
     """The header's cells are on the lines: on each of them, or on the first."""
     lines = _numbered(rows.items if rows.items is not None else _EMPTY)
-    used = [name for name in lines.columns if name in columns_used(spec).transaction]
-    headers = _firsts(lines).select(*_OURS, *used)
-    if spec.source.layout == "first_row" and used:
+    cells = [name for name in lines.columns if name in used.transaction]
+    headers = _firsts(lines).select(*_OURS, *cells)
+    if spec.source.layout == "first_row" and cells:
         found = lines.group_by(TX, maintain_order=True).agg(
             pl.when(~blank(pl.col(name), spec.source.nulls)).then(name).first(ignore_nulls=True).alias(name)
-            for name in used
+            for name in cells
         )
-        headers = headers.select(_OURS).hstack(found.select(used))
-    told = [_conflicts(lines, used, spec), _keys_missing(lines, spec)]
+        headers = headers.select(_OURS).hstack(found.select(cells))
+    told = [_conflicts(lines, cells, spec), _keys_missing(lines, spec)]
     payments = headers.clear().select(TX, SOURCE, LINE)
     if rows.payments is not None:
         attached = {PAYMENTS: _attached(rows.payments, headers)}
@@ -390,6 +395,8 @@ def _by_number(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _keys_missing(rows: pl.DataFrame, spec: MappingSpec) -> pl.DataFrame:
+    if not rows[KEY].null_count():
+        return NO_PROBLEMS
     names = spec.source.key or tuple(name for table in spec.source.tables.values() for name in table.key)
     columns = ", ".join(f"`{name}`" for name in dict.fromkeys(names))
     return problems_at(
