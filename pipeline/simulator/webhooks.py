@@ -82,6 +82,6 @@ class Webhooks:
         assert self._url is not None
         try:
             async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
-                self.counts["sent" if answer.ok else "failed"] += 1
+                self.counts["sent" if answer.status < 300 else "failed"] += 1
         except (aiohttp.ClientError, TimeoutError):
             self.counts["failed"] += 1

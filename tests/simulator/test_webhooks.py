@@ -34,6 +34,7 @@ def receiver() -> Iterator[Receiver]:
             made.got.append((body, self.headers["X-Omneo-Hmac-SHA256"]))
             self.send_response(made.status)
             self.send_header("Content-Length", "0")
+            self.send_header("Location", made.url + "/elsewhere")
             self.end_headers()
 
         def log_message(self, format, *args):
@@ -115,6 +116,15 @@ def test_a_receiver_that_fails_stops_nothing(receiver, client, sale):
         api.post("/transactions/queue", json=sale("S-2"))
         omneo.drain()
         assert all_sent(omneo, 2)["sent"] == 1
+
+
+def test_a_redirect_is_not_followed(receiver, client, sale):
+    receiver.status = 307
+    with local_omneo(settings(receiver)) as omneo:
+        client(omneo).post("/transactions/queue", json=sale())
+        omneo.drain()
+        assert all_sent(omneo, 1)["failed"] == 1
+    assert len(receiver.got) == 1
 
 
 def test_a_lost_job_sends_none(receiver, client, sale):
