@@ -1,0 +1,256 @@
+"""Control totals: what the source system says it sold, beside what was read from its export.
+
+The file is a small CSV with a header row and, in any order, any of `day` (or `date`), `store` (or
+`location_id`) and `currency`, and at least one of `count` and `sum` (or `total`):
+
+    day,store,count,sum
+    2024-07-01,ST0001,118,9431.20
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from pipeline.errors import SourceError, did_you_mean
+from pipeline.model import MONEY_SCALE, TX, Outcome
+from pipeline.validation.judge import ACCEPTED
+
+DIMENSIONS: Final = ("day", "store", "currency")
+_NAMES: Final = {
+    "day": "day",
+    "date": "day",
+    "store": "store",
+    "location": "store",
+    "location_id": "store",
+    "currency": "currency",
+    "count": "count",
+    "transactions": "count",
+    "sum": "sum",
+    "total": "sum",
+}
+_EXPECTED: Final = "a header row with day, store or currency, and count or sum, was expected"
+_MONEY: Final = pl.Decimal(38, MONEY_SCALE)
+_FIELDS: Final = {
+    "day": ("transacted_at|local", pl.Date()),
+    "store": ("location_id", pl.String()),
+    "currency": ("currency", pl.String()),
+}
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """A number of transactions and the sum of their totals; None where it was not stated."""
+
+    transactions: int | None = None
+    total: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class ControlTotals:
+    """What the source system printed.
+
+    Attributes:
+        by: The dimensions, among `DIMENSIONS` and in their order; none for one grand total.
+        expected: By key, in the file's order. Days are ISO dates.
+        counts: Whether numbers of transactions are stated.
+        sums: Whether sums are stated.
+    """
+
+    by: tuple[str, ...]
+    expected: Mapping[Key, Sums]
+    counts: bool
+    sums: bool
+
+
+@dataclass(frozen=True)
+class ControlLine:
+    """One key of the control totals beside what was found.
+
+    Attributes:
+        key: By dimension; an empty text is what has no day, store or currency.
+        expected: As printed; zero for a key that was found but not printed.
+        read: Over all outcomes: staged + dropped + rejected.
+        staged: What is accepted.
+        dropped: What is left out on purpose.
+        rejected: What cannot be sent; a total that could not be read counts as nothing.
+        difference: What was read less what was expected, where that was stated.
+    """
+
+    key: Mapping[str, str]
+    expected: Sums
+    read: Sums
+    staged: Sums
+    dropped: Sums
+    rejected: Sums
+
+    @property
+    def difference(self) -> Sums:
+        """What was read less what was expected; None where nothing was stated."""
+        expected, read = self.expected, self.read
+        count = None if expected.transactions is None else (read.transactions or 0) - expected.transactions
+        total = None if expected.total is None else (read.total or Decimal()) - expected.total
+        return Sums(count, total)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing that was stated differs."""
+        return not self.difference.transactions and not self.difference.total
+
+
+# ── Reading ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_control(path: Path) -> ControlTotals:
+    """Read a file of control totals.
+
+    Raises:
+        SourceError: It cannot be read, has other columns, a cell that is no date, number or amount, or a
+            key twice; file, line and column are named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"The control totals {path} cannot be read: {error}.") from None
+    head, _, _ = text.partition("\n")
+    delimiter = max(",;\t|", key=head.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    names = _columns(path, next(rows, []))
+    by = tuple(name for name in DIMENSIONS if name in names)
+    expected: dict[Key, Sums] = {}
+    for cells in rows:
+        if not any(map(str.strip, cells)):
+            continue
+        where = f"{path}:{rows.line_num}"
+        key, sums = _line(where, dict(_paired(where, names, cells)), by)
+        if key in expected:
+            raise SourceError(f"{where}: {', '.join(key) or 'the grand total'} is there twice.")
+        expected[key] = sums
+    if not expected:
+        raise SourceError(f"The control totals {path} hold no rows.")
+    return ControlTotals(by, expected, "count" in names, "sum" in names)
+
+
+def _columns(path: Path, header: Sequence[str]) -> list[str]:
+    names = []
+    for title in header:
+        name = _NAMES.get(title.strip().lower())
+        if name is None:
+            near = did_you_mean(title.strip(), list(_NAMES))
+            raise SourceError(f"{path}:1: '{title}' is no column of control totals{near}; {_EXPECTED}.")
+        if name in names:
+            raise SourceError(f"{path}:1: there are two columns for {name}.")
+        names.append(name)
+    if not {"count", "sum"} & set(names):
+        raise SourceError(f"{path}:1: there is neither count nor sum; {_EXPECTED}.")
+    return names
+
+
+def _paired(where: str, names: Sequence[str], cells: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if len(cells) != len(names):
+        raise SourceError(f"{where}: {len(names)} cells were expected, and there are {len(cells)}.")
+    return zip(names, map(str.strip, cells), strict=True)
+
+
+def _line(where: str, cells: Mapping[str, str], by: Sequence[str]) -> tuple[Key, Sums]:
+    try:
+        if "day" in cells:
+            date.fromisoformat(cells["day"])
+    except ValueError:
+        raise SourceError(f"{where}: '{cells['day']}' is not a day; 2024-12-31 was expected.") from None
+    return tuple(cells[name] for name in by), Sums(_count(where, cells), _sum(where, cells))
+
+
+def _count(where: str, cells: Mapping[str, str]) -> int | None:
+    if not cells.get("count"):
+        return None
+    try:
+        return int(cells["count"])
+    except ValueError:
+        raise SourceError(f"{where}: count '{cells['count']}' is not a whole number.") from None
+
+
+def _sum(where: str, cells: Mapping[str, str]) -> Decimal | None:
+    if not cells.get("sum"):
+        return None
+    try:
+        amount = Decimal(cells["sum"])
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise SourceError(f"{where}: sum '{cells['sum']}' is not an amount; 1234.56 was expected.")
+    return amount
+
+
+# ── Comparing ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def totals(headers: pl.DataFrame, outcomes: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Add up one unit by some of `DIMENSIONS`. Small, and made to be given to `compare`.
+
+    Args:
+        headers: One row a transaction, as mapped. Days are those of local time.
+        outcomes: TX and `outcome`.
+        by: The control totals' dimensions.
+
+    Returns:
+        One row a key and outcome: the dimensions, `outcome`, `transactions`, `total`.
+    """
+    keys = [_dimension(name, headers.columns) for name in by]
+    total = pl.col("total") if "total" in headers.columns else pl.lit(None)
+    rows = headers.select(TX, *keys, total.cast(_MONEY).alias("total")).join(outcomes, on=TX)
+    return (
+        rows.group_by(*by, "outcome")
+        .agg(pl.len().cast(pl.Int64).alias("transactions"), pl.col("total").sum())
+        .select(*by, "outcome", "transactions", "total")
+    )
+
+
+def _dimension(name: str, columns: Sequence[str]) -> pl.Expr:
+    field, kind = _FIELDS[name]
+    value = pl.col(field).cast(kind) if field in columns else pl.lit(None, kind)
+    return value.cast(pl.String).fill_null("").alias(name)
+
+
+def compare(control: ControlTotals, parts: Sequence[pl.DataFrame]) -> list[ControlLine]:
+    """Put what was found beside the control totals.
+
+    Args:
+        control: As printed by the source system.
+        parts: What `totals` gave for each unit.
+
+    Returns:
+        One line a key: those of the file in its order, then those that only the data has, sorted.
+    """
+    found: dict[Key, dict[str, Sums]] = {}
+    if parts:
+        added = pl.concat(parts).group_by(*control.by, "outcome").agg(pl.col("transactions", "total").sum())
+        for *key, outcome, transactions, total in added.iter_rows():
+            found.setdefault(tuple(key), {})[outcome] = Sums(transactions, total)
+    unprinted = sorted(found.keys() - control.expected.keys())
+    none = Sums(0 if control.counts else None, Decimal() if control.sums else None)
+    expected = {**control.expected, **dict.fromkeys(unprinted, none)}
+    return [_compared(control.by, key, sums, found.get(key, {})) for key, sums in expected.items()]
+
+
+def _compared(by: Sequence[str], key: Key, expected: Sums, found: Mapping[str, Sums]) -> ControlLine:
+    nothing = Sums(0, Decimal(0))
+    staged, dropped, rejected = (
+        found.get(outcome, nothing) for outcome in (ACCEPTED, Outcome.DROPPED.value, Outcome.REJECTED.value)
+    )
+    parts = (staged, dropped, rejected)
+    read = Sums(
+        sum(part.transactions or 0 for part in parts),
+        sum((part.total or Decimal() for part in parts), Decimal()),
+    )
+    return ControlLine(dict(zip(by, key, strict=True)), expected, read, staged, dropped, rejected)

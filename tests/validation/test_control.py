@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipeline.errors import SourceError
+from pipeline.model import TX
+from pipeline.validation.control import ControlTotals, Sums, compare, read_control, totals
+from tests.validation.frames import headers
+
+
+def control(tmp_path: Path, text: str) -> ControlTotals:
+    path = tmp_path / "control.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_control(path)
+
+
+def outcomes(*words: str) -> pl.DataFrame:
+    return pl.DataFrame({TX: range(len(words)), "outcome": words}, schema_overrides={TX: pl.UInt32})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "day,store,count,sum\n2024-07-01,ST1,3,12.50\n",
+        "\ufeffTotal;Location_ID;Date;Count\r\n12.50;ST1;2024-07-01;3\r\n\r\n",
+        'sum\tstore\tcount\tday\n"12.50"\tST1\t3\t2024-07-01',
+    ],
+)
+def test_columns_come_in_any_order_and_under_either_name(tmp_path: Path, text: str) -> None:
+    read = control(tmp_path, text)
+    assert read.by == ("day", "store")
+    assert read.expected == {("2024-07-01", "ST1"): Sums(3, Decimal("12.50"))}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "neither count nor sum"),
+        ("day,store\n2024-07-01,ST1\n", "neither count nor sum"),
+        ("dya,count\n", ":1: 'dya' is no column of control totals; did you mean 'day'"),
+        ("day,date,count\n", "two columns for day"),
+        ("day,count\n", "hold no rows"),
+        ("day,count\n01/07/2024,3\n", r":2: '01/07/2024' is not a day; 2024-12-31 was expected"),
+        ("day,count\n\n2024-07-01,3.5\n", ":3: count '3.5' is not a whole number"),
+        ("day,sum\n2024-07-01,1 000\n", ":2: sum '1 000' is not an amount"),
+        ("day,sum\n2024-07-01,nan\n", "is not an amount"),
+        ("day,sum\n2024-07-01,1,000\n", ":2: 2 cells were expected, and there are 3"),
+        ("day,sum\n2024-07-01,1\n2024-07-01,2\n", ":3: 2024-07-01 is there twice"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        control(tmp_path, text)
+
+
+def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be read"):
+        read_control(tmp_path / "none.csv")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SourceError, match="cannot be read"):
+        read_control(tmp_path / "binary")
+
+
+def test_what_was_read_staged_dropped_and_rejected_stands_beside_it(tmp_path: Path) -> None:
+    day = {"transacted_at|local": datetime(2024, 7, 1, 23, 59)}
+    unit = headers(day, day, day, {**day, "location_id": "ST2", "total": None}, {"location_id": None})
+    words = outcomes("accepted", "dropped", "rejected", "rejected", "accepted")
+    read = control(tmp_path, "day,store,count,sum\n2024-07-01,ST1,4,40\n2024-07-02,ST1,1,9.99\n")
+    part = totals(unit, words, read.by)
+    lines = compare(read, [part, part])
+    assert [tuple(line.key.values()) for line in lines] == [
+        ("2024-07-01", "ST1"),
+        ("2024-07-02", "ST1"),
+        ("2024-03-01", ""),
+        ("2024-07-01", "ST2"),
+    ]
+    assert (lines[0].read, lines[0].staged) == (Sums(6, Decimal(60)), Sums(2, Decimal(20)))
+    assert (lines[0].dropped, lines[0].rejected) == (Sums(2, Decimal(20)), Sums(2, Decimal(20)))
+    assert lines[0].difference == Sums(2, Decimal(20))
+    assert lines[1].difference == Sums(-1, Decimal("-9.99"))
+    assert lines[3].read == Sums(2, Decimal(0))
+    assert not any(line.agrees for line in lines)
+
+
+def test_what_is_not_stated_cannot_differ(tmp_path: Path) -> None:
+    read = control(tmp_path, "currency,count\nAUD,2\n")
+    (line,) = compare(read, [totals(headers({}, {}), outcomes("accepted", "accepted"), read.by)])
+    assert line.agrees
+    assert line.difference == Sums(0, None)
+
+
+def test_one_grand_total(tmp_path: Path) -> None:
+    read = control(tmp_path, "count,sum\n3,30.00\n")
+    (line,) = compare(read, [totals(headers({}, {}), outcomes("accepted", "dropped"), read.by)])
+    assert (line.key, line.difference) == ({}, Sums(-1, Decimal(-10)))
+    (empty,) = compare(read, [])
+    assert empty.difference == Sums(-3, Decimal(-30))
+
+
+def test_a_dimension_that_the_mapping_does_not_give_is_blank(tmp_path: Path) -> None:
+    read = control(tmp_path, "store,count\nST1,1\n")
+    lines = compare(read, [totals(headers({}, drop=["location_id"]), outcomes("accepted"), read.by)])
+    assert [line.key["store"] for line in lines] == ["ST1", ""]
