@@ -1,5 +1,625 @@
-"""The command line."""
+"""The command line: parses, calls `pipeline.run`, and shows what it gave. No work happens here.
+
+Heavy libraries are imported by the commands that need them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pipeline import __version__
+from pipeline.errors import ImportToolError
+from pipeline.options import Bytes, LimitType, Rate, Seconds, Share
+from pipeline.settings import connection_from_environment
+from pipeline.simulator import Faults
+
+if TYPE_CHECKING:
+    from pipeline.events import Emit
+    from pipeline.loading.options import DeliveryOptions
+    from pipeline.loading.stop import Stop
+    from pipeline.run import Finished, PrepareOptions, Target
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+BUG = 1
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def option(*names: str, **settings: Any) -> Callable[[Function], Function]:
+    """A click option that can also be set as `OMNEO_IMPORT_<NAME>`."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = long.split("/")[0].removeprefix("--").replace("-", "_").upper()
+    return click.option(*names, envvar=f"OMNEO_IMPORT_{variable}", **settings)
+
+
+@dataclass(frozen=True)
+class Console:
+    """How this call wants to be spoken to.
+
+    Attributes:
+        workdir: Where runs and the ledger are.
+        json: The last line of stdout is one JSON object; everything else goes to stderr.
+        log_format: `text` or `json`, for stderr.
+        verbosity: -1 quiet, 0, 1 verbose.
+    """
+
+    workdir: Path
+    json: bool
+    log_format: str
+    verbosity: int
+
+    def say(self, text: str) -> None:
+        """Tell a person, on stdout, or on stderr where stdout belongs to a script."""
+        click.echo(text, err=self.json)
+
+    def result(self, data: Mapping[str, Any]) -> None:
+        """Give a script its one JSON object."""
+        if self.json:
+            click.echo(json.dumps(data, ensure_ascii=False, default=str))
+
+
+COMMON = (
+    option(
+        "--workdir",
+        type=click.Path(path_type=Path, file_okay=True),
+        default=Path(".omneo-import"),
+        show_default=True,
+        help="Where runs and the ledger are kept.",
+    ),
+    option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."),
+    option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="What stderr is for: people or machines.",
+    ),
+    option("-q", "--quiet", is_flag=True, help="Say only what a person should know."),
+    option("-v", "--verbose", is_flag=True, help="Say more, and show the traceback of a bug."),
+)
+
+
+class Signalled(BaseException):
+    """SIGINT or SIGTERM came while nothing was in flight that would have to be finished."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+class Group(click.Group):
+    """Lists commands in the order in which they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of their definition."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, and suggest the nearest where there is none."""
+        from pipeline.errors import did_you_mean
+
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}{did_you_mean(args[0], list(self.commands))}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="omneo-import")
+def cli() -> None:
+    """Import years of point-of-sale transactions into Omneo, safely and repeatably.
+
+    \b
+    The usual way:
+      omneo-import scaffold exports/ -o shop.yaml     draft a mapping, then edit it
+      omneo-import check    -m shop.yaml exports/     see that it fits
+      omneo-import prepare  -m shop.yaml exports/     dry run: stage everything, write a report
+      omneo-import load     latest                    send what was staged
+      omneo-import confirm  latest                    see that it arrived
+
+    OMNEO_TENANT (or OMNEO_BASE_URL) and OMNEO_TOKEN say where to. Every option can also be set as
+    OMNEO_IMPORT_<NAME>.
+    """  # noqa: D301 (click's \b keeps the block as it is)
+
+
+def command(name: str, **settings: Any) -> Callable[[Callable[..., int]], click.Command]:
+    """A command that takes a `Console` first and returns an exit code; errors become messages here."""
+
+    def decorate(function: Callable[..., int]) -> click.Command:
+        @functools.wraps(function)
+        def call(
+            workdir: Path, as_json: bool, log_format: str, quiet: bool, verbose: bool, **arguments: Any
+        ) -> None:
+            console = Console(workdir, as_json, log_format, -1 if quiet else int(verbose))
+            sys.exit(_exit_code(console, lambda: function(console, **arguments)))
+
+        for decorate_with in reversed(COMMON):
+            call = decorate_with(call)
+        return cli.command(name, **settings)(call)
+
+    return decorate
+
+
+def _exit_code(console: Console, work: Callable[[], int]) -> int:
+    os.umask(0o077)  # everything that is written holds personal data
+    try:
+        return work()
+    except ImportToolError as error:
+        return _failed(console, error.exit_code, str(error))
+    except Signalled as signalled:
+        return _failed(console, signalled.exit_code, "Stopped before it was through; nothing was sent.")
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        if console.verbosity > 0:
+            traceback.print_exc()
+        hint = "" if console.verbosity > 0 else "\n  Run it again with -v to see where, and report it."
+        return _failed(console, BUG, f"A bug in omneo-import: {type(error).__name__}: {error}{hint}")
+
+
+def _failed(console: Console, exit_code: int, text: str) -> int:
+    if console.log_format == "json":
+        click.echo(json.dumps({"event": "error", "exit_code": exit_code, "message": text}), err=True)
+    else:
+        click.echo(f"Error: {_visible(text)}", err=True)
+    console.result({"exit_code": exit_code, "error": text})
+    return exit_code
+
+
+def _visible(text: str) -> str:
+    """The text with control characters shown as symbols, since parts of it may come from data."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+@contextmanager
+def _listening(console: Console) -> Iterator[Emit]:
+    """What happens is shown on stderr, as the caller wants it."""
+    from pipeline.report.terminal import JsonLog, progress_listener
+
+    if console.log_format == "json":
+        yield JsonLog(sys.stderr)
+        return
+    with progress_listener(quiet=console.verbosity < 0, verbose=console.verbosity > 0) as emit:
+        yield emit
+
+
+@contextmanager
+def _stoppable() -> Iterator[tuple[Stop, list[int]]]:
+    """SIGINT and SIGTERM ask the load to finish what is in flight; a second one ends it.
+
+    Gives what to hand to the load, and the list of signals that came.
+    """
+    from pipeline.loading.stop import Stop
+
+    stop, received = Stop(), list[int]()
+
+    def ask(number: int, _: object) -> None:
+        received.append(number)
+        stop.request()
+
+    before = [signal.signal(number, ask) for number in SIGNALS]
+    try:
+        yield stop, received
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _raise_signalled(number: int, _: object) -> None:
+    raise Signalled(number)
+
+
+def _show(console: Console, finished: Finished) -> int:
+    """Tell how a run ended, and give the exit code."""
+    from pipeline.report.terminal import closing_summary
+    from pipeline.report.verdict import judge
+
+    if console.verbosity >= 0:
+        console.say(closing_summary(finished.summary, verdict=judge(finished.data)))
+    if finished.error is not None:
+        click.echo(f"Error: {_visible(str(finished.error))}", err=True)
+    console.result(finished.summary.as_dict())
+    return finished.exit_code
+
+
+MAPPING = option(
+    "-m",
+    "--mapping",
+    required=True,
+    metavar="FILE",
+    help="The mapping: a file, or the name of a shipped one.",
+)
+SOURCES = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+RUN = click.argument("reference", metavar="RUN")
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+PREPARING = (
+    option(
+        "--max-rejected", type=LimitType(), help="The gate: more rejected than this ends with exit code 3."
+    ),
+    option(
+        "--control",
+        type=FILE,
+        help="Control totals to compare with: a CSV with count and sum by day, store or currency.",
+    ),
+    option(
+        "--memory",
+        type=Bytes(),
+        default="512M",
+        show_default=True,
+        help="How much raw data may wait in memory before it moves to disk.",
+    ),
+    option("--show-personal-data", is_flag=True, help="Do not mask emails and card numbers in the report."),
+)
+
+LEDGER = option(
+    "--ledger", metavar="PATH|URL", help="Another ledger than the workdir's own, such as postgresql://…"
+)
+
+CONNECTING = (
+    LEDGER,
+    option("--token-file", type=FILE, help="A file that holds the token, instead of OMNEO_TOKEN."),
+    option(
+        "--rate",
+        type=Rate(),
+        help="Requests at most, such as 600/min; the server's limits are followed anyway.",
+    ),
+    option(
+        "--concurrency",
+        type=click.IntRange(1, 1024),
+        default=64,
+        show_default=True,
+        help="Requests in flight.",
+    ),
+    option(
+        "--give-up-after",
+        type=Seconds(),
+        default="10m",
+        show_default=True,
+        help="How long an outage may last.",
+    ),
+    option(
+        "--grace",
+        type=Seconds(),
+        default="30s",
+        show_default=True,
+        help="For what is in flight, when stopped.",
+    ),
+)
+
+SENDING = (
+    *CONNECTING,
+    option(
+        "--endpoint",
+        type=click.Choice(["queue", "queue-create", "update-create", "batch"]),
+        default="queue",
+        show_default=True,
+        help="The way into Omneo.",
+    ),
+    option(
+        "--batch-size",
+        type=click.IntRange(1, 500),
+        default=100,
+        show_default=True,
+        help="For --endpoint batch.",
+    ),
+    option(
+        "--on-change",
+        type=click.Choice(["send", "hold", "skip"]),
+        default="send",
+        show_default=True,
+        help="What to do with transactions that were delivered before with other contents.",
+    ),
+    option(
+        "--in-doubt",
+        type=click.Choice(["lookup", "resend"]),
+        default="lookup",
+        show_default=True,
+        help="What to do with those of which a crash left unknown whether they arrived.",
+    ),
+)
+
+
+def _all(options: Sequence[Callable[[Function], Function]]) -> Callable[[Function], Function]:
+    def decorate(function: Function) -> Function:
+        for each in reversed(options):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+def _delivery(arguments: Mapping[str, Any]) -> DeliveryOptions:
+    """The options about sending, taken from a command's arguments."""
+    from pipeline.loading.endpoints import endpoint_named
+    from pipeline.loading.options import DeliveryOptions
+    from pipeline.loading.plans import InDoubtRule, OnChange
+
+    chosen: dict[str, Any] = {
+        "concurrency": arguments["concurrency"],
+        "rate_per_min": arguments["rate"],
+        "give_up_after_s": arguments["give_up_after"],
+        "grace_s": arguments["grace"],
+    }
+    if "endpoint" in arguments:
+        chosen |= {
+            "endpoint": endpoint_named(arguments["endpoint"]),
+            "batch_size": arguments["batch_size"],
+            "on_change": OnChange(arguments["on_change"]),
+            "in_doubt": InDoubtRule(arguments["in_doubt"]),
+        }
+    return DeliveryOptions(**chosen)
+
+
+# ── Before a load ───────────────────────────────────────────────────────────────────────────────────
+
+
+@command("prepare")
+@MAPPING
+@_all(PREPARING)
+@option("--rate", type=Rate(), help="Requests a minute that are expected, for the prediction.")
+@SOURCES
+def prepare(console: Console, mapping: str, sources: tuple[str, ...], **arguments: Any) -> int:
+    """Dry run: stage everything but sending, and write a report. No network.
+
+    SOURCE is a file, a glob, or one directory in which the mapping's own inputs are looked for.
+    """
+    return _prepare(console, mapping, sources, arguments)
+
+
+def _prepare(console: Console, mapping: str, sources: tuple[str, ...], arguments: Mapping[str, Any]) -> int:
+    from pipeline import run
+
+    with _listening(console) as emit:
+        finished = run.prepare(console.workdir, mapping, sources, _preparing(arguments), emit)
+    return _show(console, finished)
+
+
+def _preparing(arguments: Mapping[str, Any]) -> PrepareOptions:
+    from pipeline.run import PrepareOptions
+
+    return PrepareOptions(
+        max_rejected=arguments["max_rejected"],
+        control=arguments["control"],
+        memory_bytes=arguments["memory"],
+        show_personal_data=arguments["show_personal_data"],
+        rate_per_min=arguments["rate"],
+    )
+
+
+# ── Sending ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _deliver(
+    console: Console, reference: str, arguments: Mapping[str, Any], action: Callable[[Target], Finished]
+) -> int:
+    """Do something with a run and a tenant, and show how it ended."""
+    from pipeline.run import Target
+
+    connection = connection_from_environment(arguments["token_file"])
+    options = _delivery(arguments)
+    with _listening(console) as emit, _stoppable() as (stop, received):
+        target = Target(console.workdir, reference, connection, options, emit, stop, arguments.get("ledger"))
+        finished = action(target)
+    code = _show(console, finished)
+    return 128 + received[0] if received and finished.error is None else code
+
+
+@command("load")
+@_all(SENDING)
+@RUN
+def load(console: Console, reference: str, **arguments: Any) -> int:
+    """Send a staged run: exactly the bytes that `prepare` reviewed. Run again, it goes on where it was."""
+    from pipeline import run
+
+    return _deliver(console, reference, arguments, run.load)
+
+
+@command("run")
+@MAPPING
+@_all(PREPARING)
+@_all(SENDING)
+@option("--dry-run", is_flag=True, help="Only prepare.")
+@SOURCES
+def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool, **arguments: Any) -> int:
+    """`prepare`, then `load`. Repeated on the same input it sends nothing twice."""
+    from pipeline import run
+
+    if dry_run:
+        return _prepare(console, mapping, sources, arguments)
+    connection_from_environment(arguments["token_file"])
+    with _listening(console) as emit:
+        prepared = run.prepare(console.workdir, mapping, sources, _preparing(arguments), emit)
+    if prepared.exit_code:
+        return _show(console, prepared)
+    return _deliver(console, prepared.summary.run_id, arguments, run.load)
+
+
+@command("retry")
+@_all(SENDING)
+@RUN
+def retry(console: Console, reference: str, **arguments: Any) -> int:
+    """Send again what failed or was refused."""
+    from pipeline import run
+
+    return _deliver(console, reference, arguments, run.retry)
+
+
+@command("confirm")
+@_all(CONNECTING)
+@option(
+    "--sample", type=Share(), default="100%", show_default=True, help="Share to look up, chosen at random."
+)
+@option("--resend", is_flag=True, help="Send the missing ones again.")
+@RUN
+def confirm(console: Console, reference: str, sample: float, resend: bool, **arguments: Any) -> int:
+    """Look transactions up in Omneo and compare; says which are missing or differ."""
+    from pipeline import run
+
+    return _deliver(
+        console, reference, arguments, lambda target: run.confirm(target, sample=sample, resend=resend)
+    )
+
+
+@command("void")
+@_all(CONNECTING)
+@option("--yes", is_flag=True, help="Do not ask.")
+@RUN
+def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
+    """Undo: send every delivered transaction of a run again with `is_void: true`."""
+    from pipeline import run
+
+    (summary,) = run.status(console.workdir, reference, ledger=arguments.get("ledger"))
+    question = f"Void {summary.delivery.delivered:,} transactions of run {summary.run_id} in Omneo?"
+    if not yes and not click.confirm(question, err=True):
+        console.say("Nothing was voided.")
+        return 0
+    return _deliver(console, summary.run_id, arguments, run.void)
+
+
+@command("preflight")
+@_all(CONNECTING)
+@option(
+    "--customers", type=click.IntRange(0, 10_000), default=200, show_default=True, help="How many to ask for."
+)
+@RUN
+def preflight(console: Console, reference: str, customers: int, **arguments: Any) -> int:
+    """Ask the tenant, sending no transaction: token, locations, currencies, customers."""
+    from pipeline import run
+
+    def ask(target: Target) -> Finished:
+        return run.preflight(target, sample=customers)
+
+    return _deliver(console, reference, arguments, ask)
+
+
+@command("listen")
+@option("--host", default="127.0.0.1", show_default=True, help="Address to bind; put TLS before any other.")
+@option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 for a free one.")
+@option(
+    "--secret-file",
+    type=FILE,
+    help="A file that holds the webhooks' secret, instead of OMNEO_WEBHOOK_SECRET.",
+)
+@LEDGER
+def listen(console: Console, host: str, port: int, secret_file: Path | None, ledger: str | None) -> int:
+    """Receive Omneo's webhooks, check their HMAC, and mark transactions confirmed."""
+    from pipeline import run
+    from pipeline.settings import webhook_secret
+
+    secret = webhook_secret(secret_file)
+    with _listening(console) as emit:
+        run.listen(
+            console.workdir,
+            secret,
+            host,
+            port,
+            emit,
+            lambda url: click.echo(f"Listening on {url}", err=True),
+            ledger=ledger,
+        )
+    return 0
+
+
+# ── Looking at runs ─────────────────────────────────────────────────────────────────────────────────
+
+
+@command("status")
+@LEDGER
+@click.argument("reference", metavar="[RUN]", required=False)
+def status(console: Console, reference: str | None, ledger: str | None) -> int:
+    """The runs, or one run's counts and what to do next."""
+    from pipeline import run
+    from pipeline.report.terminal import closing_summary, run_table
+
+    summaries = run.status(console.workdir, reference, ledger=ledger)
+    if reference:
+        console.say(closing_summary(summaries[0]))
+        console.result(summaries[0].as_dict())
+        return 0
+    console.say(run_table(summaries))
+    console.result({"runs": [summary.as_dict() for summary in summaries]})
+    return 0
+
+
+@command("report")
+@option("--format", "form", type=click.Choice(["html", "markdown"]), default="html", show_default=True)
+@option("--show-personal-data/--mask-personal-data", default=None, help="As `prepare` was told, by default.")
+@LEDGER
+@RUN
+def report(
+    console: Console, reference: str, form: str, show_personal_data: bool | None, ledger: str | None
+) -> int:
+    """Write the report again, and print its path; or print a short version as Markdown."""
+    from pipeline import run
+    from pipeline.report.markdown import render_markdown
+
+    data, values = run.report(
+        console.workdir, reference, ledger=ledger, show_personal_data=show_personal_data
+    )
+    console.say(data.summary.report if form == "html" else render_markdown(values))
+    console.result(data.summary.as_dict())
+    return 0
+
+
+# ── The local Omneo ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
+    """The option for a fault of the local Omneo."""
+    name, about = f"--{fault.name.replace('_', '-')}", fault.metadata["help"]
+    if isinstance(fault.default, bool):
+        return option(name, is_flag=True, help=about)
+    return option(name, type=type(fault.default), default=fault.default, show_default=True, help=about)
+
+
+@command("simulate")
+@option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
+@option("--port", type=click.IntRange(0, 65535), default=0, help="A free one by default.")
+@option("--db", type=FILE, help="Where its state is kept; in memory by default.")
+@option("--seed-file", type=FILE, help="JSON with the profiles, locations and currencies it knows.")
+@_all([_fault_option(fault) for fault in fields(Faults)])
+@option("--webhook-url", help="A loopback address that is told of every transaction.")
+def simulate(
+    console: Console,
+    host: str,
+    port: int,
+    db: Path | None,
+    seed_file: Path | None,
+    webhook_url: str | None,
+    **faults: Any,
+) -> int:
+    """Run a local Omneo on loopback, for rehearsals; its faults can be changed while it runs.
+
+    The token is OMNEO_TOKEN, or `simulator-token` where that is not set.
+    """
+    from pipeline.simulator import SimulatorSettings, read_seed_file, serve
+
+    chosen: dict[str, Any] = read_seed_file(seed_file) if seed_file else {}
+    if token := os.environ.get("OMNEO_TOKEN", "").strip():
+        chosen["token"] = token
+    if db:
+        chosen["db"] = db
+    settings = SimulatorSettings(**chosen, webhook_url=webhook_url, faults=Faults(**faults))
+    serve(settings, host=host, port=port, on_ready=lambda url: click.echo(f"OMNEO_BASE_URL={url}"))
+    return 0
 
 
 def main() -> None:
     """Run the `omneo-import` command."""
+    for number in SIGNALS:
+        signal.signal(number, _raise_signalled)
+    cli(prog_name="omneo-import")

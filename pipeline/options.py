@@ -13,7 +13,7 @@ _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _UNITS_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
-class Rate(click.ParamType):
+class Rate(click.ParamType[float]):
     """`600/min`, `10/s` or a bare number a minute; gives requests a minute."""
 
     name = "N/min"
@@ -28,7 +28,7 @@ class Rate(click.ParamType):
         return float(found[1]) * 60 / _UNITS_S[found[2] or "min"]
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """`90`, `90s`, `15m`, `6h` or `2d`; gives seconds."""
 
     name = "TIME"
@@ -43,7 +43,21 @@ class Seconds(click.ParamType):
         return float(found[1]) * _UNITS_S[found[2] or "s"]
 
 
-class Bytes(click.ParamType):
+class Share(click.ParamType[float]):
+    """`5%` or `0.05`; gives a share above 0, up to 1."""
+
+    name = "SHARE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse, or fail with what was expected."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%)?", str(value).strip())
+        share = float(found[1]) / (100 if found[2] else 1) if found else 0
+        if not 0 < share <= 1:
+            self.fail(f"{value!r} is not a share; expected something like 5% or 0.05", param, ctx)
+        return share
+
+
+class Bytes(click.ParamType[int]):
     """`512M`, `2G` or a bare number of bytes; gives bytes."""
 
     name = "SIZE"
@@ -58,7 +72,7 @@ class Bytes(click.ParamType):
         return int(found[1]) * _UNITS_BYTES[found[2]]
 
 
-class LimitType(click.ParamType):
+class LimitType(click.ParamType[Limit]):
     """`100` or `2%`."""
 
     name = "N|N%"

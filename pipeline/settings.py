@@ -123,13 +123,31 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def webhook_secret(secret_file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Secret:
+    """Read the secret that Omneo signs its webhooks with, from `OMNEO_WEBHOOK_SECRET` or a file.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    text = _from_file(secret_file) if secret_file is not None else environ.get("OMNEO_WEBHOOK_SECRET", "")
+    if not text.strip():
+        raise SettingsError(
+            "There is no secret to check webhooks with.",
+            hint="Set OMNEO_WEBHOOK_SECRET, or name a file with --secret-file.",
+        )
+    return Secret(text.strip())
+
+
+def _from_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The file {path} cannot be read: {error}.") from None
+
+
 def _token(token_file: Path | None, environ: Mapping[str, str]) -> Secret:
     if token_file is not None:
-        try:
-            text = token_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"The token file {token_file} cannot be read: {error}.") from None
-        return _checked_token(text, f"The token file {token_file}")
+        return _checked_token(_from_file(token_file), f"The token file {token_file}")
     return _checked_token(environ.get("OMNEO_TOKEN", ""), "OMNEO_TOKEN")
 
 

@@ -39,13 +39,9 @@ def chunks(frames: Iterable[pl.DataFrame], chunk_bytes: int = CHUNK_BYTES) -> It
         yield _joined(waiting)
 
 
-def recurring_keys(keys: Sequence[pl.Series]) -> pl.Series:
-    """The keys that are in more than one chunk, each once.
-
-    Args:
-        keys: The distinct keys of each chunk; nulls are nobody's key and are ignored.
-    """
-    together = pl.concat([pl.Series(KEY, [], pl.UInt64), *keys]).drop_nulls().sort()
+def repeated(numbers: Sequence[pl.Series]) -> pl.Series:
+    """The numbers (UInt64) that are there twice or more over all series, each once, sorted, never null."""
+    together = pl.concat([pl.Series([], dtype=pl.UInt64), *numbers]).drop_nulls().sort()
     return together.filter(together == together.shift(1)).unique().sort()
 
 

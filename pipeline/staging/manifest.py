@@ -20,6 +20,7 @@ class SourceRecord:
         name: As given.
         table: The mapping's table that it is part of.
         size: In bytes, as stored.
+        rows: Rows that it holds.
         modified: ISO time, or an empty text where the storage has none.
         fingerprint: BLAKE2b of the content, hexadecimal.
     """
@@ -27,6 +28,7 @@ class SourceRecord:
     name: str
     table: str
     size: int
+    rows: int
     modified: str
     fingerprint: str
 
@@ -53,9 +55,7 @@ class Manifest:
         sources: The files.
         parts: The staged parts.
         versions: Of the product and of the libraries that shape the output.
-        totals: Sum of the accepted totals by currency, decimal texts.
         summary: The summary of `prepare`, as in the contract.
-        source_table: Options that matter to repeat it.
     """
 
     run_id: str
@@ -65,7 +65,6 @@ class Manifest:
     sources: tuple[SourceRecord, ...]
     parts: tuple[PartRecord, ...]
     versions: dict[str, str]
-    totals: dict[str, str]
     summary: dict[str, Any]
     format: int = FORMAT
 

@@ -20,23 +20,38 @@ _ROWS_IN_FLIGHT = 65_536
 _TIME = "transacted_at"
 
 
-def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> PartRecord:
-    """Write one bucket's transactions, sorted by `transacted_at`, then `external_id`.
+def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> PartRecord | None:
+    """Write one unit's transactions, sorted by `transacted_at`, then `external_id`.
 
     Args:
         run: The run.
-        number: The bucket's number; parts keep this order.
+        number: The unit's number; parts keep this order. A part of that number before is replaced.
         staged: `external_id`, `transacted_at`, `total`, `body`.
-        parts: How many parts there will be; reading them side by side keeps a row group of each in memory.
+        parts: About how many parts there will be; reading them side by side keeps a row group of each.
+
+    Returns:
+        The part's record; None where there is no transaction, and so no file.
     """
-    path = run.staged / f"part-{number:05d}.parquet"
+    discard_part(run, number)
+    if staged.is_empty():
+        return None
+    path = _part_path(run, number)
     path.touch(mode=PRIVATE_FILE)
     ordered = staged.select("external_id", _TIME, "total", "body").sort(_TIME, "external_id")
     ordered.write_parquet(
-        path, compression="lz4", row_group_size=max(256, _ROWS_IN_FLIGHT // parts), statistics=False
+        path, compression="lz4", row_group_size=max(256, _ROWS_IN_FLIGHT // max(1, parts)), statistics=False
     )
-    size = ordered.select(pl.col("body").str.len_bytes().sum()).item()
-    return PartRecord(path.name, ordered.height, int(size or 0), _fingerprint(path))
+    size = int(ordered["body"].str.len_bytes().sum())
+    return PartRecord(path.name, ordered.height, size, _fingerprint(path))
+
+
+def discard_part(run: RunDir, number: int) -> None:
+    """Remove a unit's part, if there is one."""
+    _part_path(run, number).unlink(missing_ok=True)
+
+
+def _part_path(run: RunDir, number: int) -> Path:
+    return run.staged / f"part-{number:05d}.parquet"
 
 
 def _fingerprint(path: Path) -> str:

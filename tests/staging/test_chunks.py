@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model import KEY
-from pipeline.staging.chunks import chunks, recurring_keys
+from pipeline.staging.chunks import chunks, repeated
 
 KEYS = st.lists(st.one_of(st.none(), st.integers(0, 5)), max_size=12)
 
@@ -31,7 +31,7 @@ def test_chunks_keep_every_row_in_order_and_never_part_neighbours(
         assert one[KEY][-1] is None or one[KEY][-1] != two[KEY][0]
     homes = [set(chunk[KEY].drop_nulls()) for chunk in found]
     again = {key for home in homes for key in home if sum(key in other for other in homes) > 1}
-    assert set(recurring_keys([chunk[KEY].unique() for chunk in found])) == again
+    assert set(repeated([chunk[KEY].unique() for chunk in found])) == again
 
 
 def test_files_with_other_columns_share_a_chunk() -> None:

@@ -19,7 +19,14 @@ def staged_run(run: RunDir, parts: list[list[int]]) -> StagedRun:
     """A run whose transactions happened at the given minutes."""
     run.staged.mkdir(exist_ok=True)
     records = [write_part(run, n, frame(n, minutes), 300) for n, minutes in enumerate(parts)]
-    return StagedRun(run, manifest(run, tuple(records)))
+    return StagedRun(run, manifest(run, tuple(record for record in records if record is not None)))
+
+
+def test_a_part_without_transactions_is_no_file(tmp_path: Path) -> None:
+    run = Workdir.open(tmp_path).new_run()
+    staged_run(run, [[1, 2]])
+    assert write_part(run, 0, frame(0, []), 1) is None
+    assert not list(run.staged.iterdir())
 
 
 def frame(part: int, minutes: list[int]) -> pl.DataFrame:
@@ -40,7 +47,7 @@ def frame(part: int, minutes: list[int]) -> pl.DataFrame:
 
 
 def manifest(run: RunDir, parts: tuple[PartRecord, ...]) -> Manifest:
-    return Manifest(run.run_id, "2024-01-01T00:00:00Z", {}, "", (), parts, {}, {}, {})
+    return Manifest(run.run_id, "2024-01-01T00:00:00Z", {}, "", (), parts, {}, {})
 
 
 @given(

@@ -1,0 +1,144 @@
+"""The files of a run: which table each belongs to, which columns there are, and their raw rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+import polars as pl
+
+from pipeline.errors import SourceError
+from pipeline.extract.readers import open_reader
+from pipeline.extract.rows import Batch
+from pipeline.extract.storage import SourceFile, find_sources
+from pipeline.mapping.shapes import carry_down, key_columns, key_hash
+from pipeline.mapping.spec import MappingSpec
+from pipeline.model import SOURCE
+
+LINES = "lines"
+"""The one table of a mapping that reads one kind of file."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file of the run.
+
+    Attributes:
+        file: Where it is.
+        table: The mapping's table that it is part of.
+        position: Its place in the run's list of files; rows name it in SOURCE.
+    """
+
+    file: SourceFile
+    table: str
+    position: int
+
+
+Look = Callable[[Input, Batch], None]
+"""Is shown every batch as it was read, with what could not be read of it."""
+
+
+def find_inputs(spec: MappingSpec, arguments: Sequence[str]) -> tuple[list[Input], list[SourceFile]]:
+    """The files that SOURCE names: those with transactions, each with its table, and the look-up tables.
+
+    Raises:
+        SourceError: A file cannot be read, or belongs to none of the mapping's tables; a table has no file.
+    """
+    tables = {str(name): table.inputs for name, table in spec.source.tables.items()}
+    lookups = [table.file for table in spec.lookups.values() if table.from_ == "source"]
+    globs = [glob for inputs in tables.values() for glob in inputs] or [*spec.source.inputs]
+    found = find_sources(arguments, [*globs, *lookups])
+    mapped = [file for file in found if not _matches(file, lookups)]
+    inputs = [Input(file, _table_of(file, tables), n) for n, file in enumerate(mapped)]
+    _check_complete(spec, inputs)
+    return inputs, [file for file in found if _matches(file, lookups)]
+
+
+def columns_of(inputs: Sequence[Input], spec: MappingSpec) -> tuple[dict[str, list[str]], list[str]]:
+    """The columns of each table, over all of its files, and what a person should know about their names.
+
+    Raises:
+        SourceError: A file cannot be read.
+    """
+    columns: dict[str, list[str]] = {}
+    notices: list[str] = []
+    for each in inputs:
+        reader = open_reader(each.file, spec.source.csv, spec.source.format)
+        reader.close()
+        known = columns.setdefault(each.table, list(reader.columns))
+        notices += [f"{each.file.name}: {notice}" for notice in reader.notices]
+        notices += _difference(each, known, reader.columns)
+        known += [name for name in reader.columns if name not in known]
+    return columns, notices
+
+
+def raw_rows(inputs: Sequence[Input], spec: MappingSpec, look: Look) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The table and the rows of each batch with SOURCE and KEY, file by file.
+
+    Raises:
+        SourceError: A file cannot be read on.
+    """
+    for each in inputs:
+        key = key_columns(spec, each.table)
+        carried = None
+        for batch in open_reader(each.file, spec.source.csv, spec.source.format).batches():
+            look(each, batch)
+            rows, carried = carry_down(batch.rows, spec, carried)
+            if rows.height:
+                placed = rows.with_columns(pl.lit(each.position, pl.UInt32).alias(SOURCE))
+                yield each.table, placed.with_columns(_key(rows, key, spec))
+
+
+def _key(rows: pl.DataFrame, columns: Sequence[str], spec: MappingSpec) -> pl.Series:
+    missing = [name for name in columns if name not in rows.columns]
+    with_all = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in missing) if missing else rows
+    return key_hash(with_all, columns, spec.source.nulls)
+
+
+def _difference(each: Input, known: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
+    lacking = [name for name in known if name not in columns]
+    adding = [name for name in columns if name not in known]
+    if lacking:
+        yield f"{each.file.name} has no {', '.join(lacking)}, which other files of the run have"
+    if adding:
+        yield f"{each.file.name} has {', '.join(adding)}, which files before it have not"
+
+
+def _matches(file: SourceFile, globs: Sequence[str]) -> bool:
+    return any(fnmatch(PurePosixPath(file.uri).name, glob) for glob in globs)
+
+
+def _table_of(file: SourceFile, tables: Mapping[str, Sequence[str]]) -> str:
+    if not tables:
+        return LINES
+    found = [name for name, globs in tables.items() if _matches(file, globs)]
+    if len(found) == 1:
+        return found[0]
+    known = "; ".join(f"{name}: {', '.join(globs)}" for name, globs in tables.items())
+    what = f"matches several tables ({', '.join(found)})" if found else "matches none of the mapping's tables"
+    raise SourceError(f"{file.name} {what}.", hint=f"Rename it, or mend `inputs` in the mapping. {known}")
+
+
+def _check_complete(spec: MappingSpec, inputs: Sequence[Input]) -> None:
+    there = {each.table for each in inputs}
+    for name, table in spec.source.tables.items():
+        if name not in there and not table.optional:
+            raise SourceError(
+                f"No file for the table `{name}` was given; looked for {', '.join(table.inputs)}.",
+                hint="Name its files too, or say `optional: true` for it in the mapping.",
+            )
+    if not inputs:
+        raise SourceError("Only look-up tables were given, and no file with transactions.")
+
+
+def unchanged(file: SourceFile) -> bool:
+    """Whether a file is still as it was when it was found; of object stores it is taken to be."""
+    if file.is_remote:
+        return True
+    stat = Path(file.uri).stat()
+    return stat.st_size == file.size and (
+        file.modified is None or datetime.fromtimestamp(stat.st_mtime, UTC) == file.modified
+    )

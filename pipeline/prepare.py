@@ -1,0 +1,416 @@
+"""The dry run: files become a staged run, in memory that does not grow with the input.
+
+Each unit of rows goes through mapping, validation and encoding on its own; a unit is also what another
+machine can take. What only a look over all units can tell (transactions whose rows lie far apart, ids that
+occur twice) is found by comparing small keys afterwards, and only the units concerned are staged again.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import polars as pl
+
+from pipeline import __version__, review
+from pipeline.engine.local import Engine
+from pipeline.errors import MappingError, Problem, SourceError
+from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted
+from pipeline.extract.rows import Batch
+from pipeline.extract.storage import SourceFile, fingerprint
+from pipeline.inputs import Input, columns_of, find_inputs, raw_rows, unchanged
+from pipeline.mapping.check import check_mapping, mapping_notices
+from pipeline.mapping.compile import CompiledMapping, compile_mapping
+from pipeline.mapping.faults import CompileError
+from pipeline.mapping.load import LoadedMapping
+from pipeline.mapping.names import unmapped_columns
+from pipeline.mapping.shapes import shape
+from pipeline.mapping.spec import Check, MappingSpec
+from pipeline.model import LINE, SOURCE, TX
+from pipeline.report.facts import Facts, measure, measure_reasons
+from pipeline.report.summary import AccountingBroken, Rows, Transactions, totals_of
+from pipeline.staging.buckets import bucket_count
+from pipeline.staging.chunks import repeated
+from pipeline.staging.manifest import Manifest, PartRecord, SourceRecord
+from pipeline.staging.payloads import encode
+from pipeline.staging.staged import discard_part, write_part
+from pipeline.staging.workdir import RunDir, private_dir
+from pipeline.units import BucketedUnits, ChunkedUnits, Unit, Units
+from pipeline.validation import quarantine
+from pipeline.validation.judge import ACCEPTED, judge
+from pipeline.validation.policy import OwnRule, Policy
+
+STAGE = "prepare"
+PLAIN = (".csv", ".txt", ".tsv")
+COMPRESSED = 8
+"""How much larger compressed input is taken to be inside; only the size of units depends on it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known before the first row is read.
+
+    Attributes:
+        mapping: The mapping.
+        compiled: The mapping over the source's columns.
+        policy: How strictly transactions are judged.
+        inputs: The files with transactions.
+        lookups: The files of look-up tables among the sources.
+        unmapped: How many columns the mapping neither uses nor ignores.
+        started_at: When the run began; later is the future.
+    """
+
+    mapping: LoadedMapping
+    compiled: CompiledMapping
+    policy: Policy
+    inputs: tuple[Input, ...]
+    lookups: tuple[SourceFile, ...]
+    unmapped: int
+    started_at: datetime
+
+    @property
+    def spec(self) -> MappingSpec:
+        """The mapping's values."""
+        return self.mapping.spec
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the files, by SOURCE."""
+        return tuple(each.file.name for each in self.inputs)
+
+    @property
+    def input_bytes(self) -> int:
+        """About how much text the files hold."""
+        return sum(
+            each.file.size * (1 if each.file.uri.endswith(PLAIN) else COMPRESSED) for each in self.inputs
+        )
+
+
+def plan(mapping: LoadedMapping, arguments: Sequence[str], emit: Emit) -> Plan:
+    """Look at mapping and files together, before anything is made.
+
+    Raises:
+        MappingError: The mapping does not work, or not with these columns; every problem is told.
+        SourceError: A file cannot be used.
+    """
+    refuse(check_mapping(mapping))
+    inputs, lookups = find_inputs(mapping.spec, arguments)
+    columns, notices = columns_of(inputs, mapping.spec)
+    refuse(check_mapping(mapping, columns))
+    for notice in notices:
+        emit(Notice("source", notice))
+    for problem in mapping_notices(mapping, columns):
+        emit(Notice("mapping", str(problem)))
+    return Plan(
+        mapping,
+        _compiled(mapping, columns, lookups),
+        policy_of(mapping.spec),
+        tuple(inputs),
+        tuple(lookups),
+        sum(map(len, unmapped_columns(mapping.spec, columns).values())),
+        datetime.now(UTC),
+    )
+
+
+def _compiled(
+    mapping: LoadedMapping, columns: Mapping[str, Sequence[str]], lookups: Sequence[SourceFile]
+) -> CompiledMapping:
+    try:
+        return compile_mapping(
+            mapping.spec, columns, directory=mapping.path.parent, sources=[file.uri for file in lookups]
+        )
+    except CompileError as error:
+        problems = [mapping.problem(fault.place, fault.message) for fault in error.faults]
+        raise MappingError(problems) from None
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise what is wrong with a mapping, if anything is."""
+    if problems:
+        raise MappingError(problems)
+
+
+def policy_of(spec: MappingSpec) -> Policy:
+    """How strictly a mapping wants its transactions to be judged."""
+    checks = {
+        code: check if isinstance(check, Check) else Check(severity=check)
+        for code, check in spec.checks.items()
+    }
+    return Policy(
+        severities={code: check.severity for code, check in checks.items()},
+        tolerances={code: check.tolerance for code, check in checks.items() if check.tolerance is not None},
+        rules=tuple(OwnRule(rule.code, rule.when, rule.message, rule.severity) for rule in spec.rules),
+    )
+
+
+# ── Rows ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Tally:
+    """What was seen while the rows were read for the first time.
+
+    Attributes:
+        rows: Rows by SOURCE, malformed ones included.
+        malformed: Problems of the rows that could not be read, by table.
+        replaced: Rows with characters that could not be read.
+    """
+
+    rows: dict[int, int] = field(default_factory=dict)
+    malformed: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    replaced: int = 0
+
+    def look(self, source: Input, batch: Batch) -> None:
+        """Count a batch."""
+        rows = batch.rows.height + batch.malformed.height
+        self.rows[source.position] = self.rows.get(source.position, 0) + rows
+        self.replaced += len(batch.replaced)
+        if batch.malformed.height:
+            self.malformed.setdefault(source.table, []).append(_malformed_problems(source, batch.malformed))
+
+    @property
+    def malformed_rows(self) -> int:
+        """Rows that could not be read."""
+        return sum(frame.height for frames in self.malformed.values() for frame in frames)
+
+
+def _malformed_problems(source: Input, malformed: pl.DataFrame) -> pl.DataFrame:
+    return malformed.select(
+        pl.lit(None, pl.UInt32).alias(TX),
+        pl.lit("malformed_row").alias("code"),
+        pl.lit(None, pl.String).alias("field"),
+        pl.lit(None, pl.String).alias("value"),
+        "message",
+        pl.lit(source.position, pl.UInt32).alias(SOURCE),
+        LINE,
+        "raw",
+    )
+
+
+class _Source:
+    """The rows of a plan's inputs; the first reading is tallied."""
+
+    def __init__(self, plan: Plan, tally: Tally) -> None:
+        self._plan = plan
+        self._tally: Tally | None = tally
+
+    def __call__(self) -> Iterator[tuple[str, pl.DataFrame]]:
+        tally, self._tally = self._tally, None
+        look = tally.look if tally else _overlook
+        yield from raw_rows(self._plan.inputs, self._plan.spec, look)
+
+
+def _overlook(source: Input, batch: Batch) -> None:
+    """What was tallied once is not tallied again."""
+
+
+def units_of(plan: Plan, run: RunDir, memory_bytes: int, tally: Tally) -> Units:
+    """Cut a plan's rows into units: as they come where one file holds a whole transaction, else by key."""
+    kind = BucketedUnits if plan.spec.source.tables else ChunkedUnits
+    return kind(_Source(plan, tally), plan.input_bytes, run.scratch, memory_bytes)
+
+
+# ── Units ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What became of a unit. Its bodies, its quarantine and its facts are on disk by then.
+
+    Attributes:
+        number: The unit's.
+        rows: How many rows it had.
+        duplicate_rows: How many of them were there twice, and counted once.
+        keys: The distinct transaction keys of its rows.
+        ids: Hashes of the external ids that it accepted.
+        part: The record of its staged part; None where it accepted nothing.
+    """
+
+    number: int
+    rows: int
+    duplicate_rows: int
+    keys: pl.Series
+    ids: pl.Series
+    part: PartRecord | None
+
+
+def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> list[Staged]:
+    """Stage all units of a run, and give what became of each, in order."""
+    begun = time.monotonic()
+    emit(StageStarted(STAGE, "rows"))
+    for directory in (run.staged, run.quarantine, run.scratch):
+        private_dir(directory)
+    done: dict[int, Staged] = {}
+
+    def work(some: Iterator[Unit], conflicts: pl.Series) -> None:
+        for each in engine.map(partial(stage_unit, plan=plan, run=run, conflicts=conflicts), some):
+            done[each.number] = each
+            emit(Progress(STAGE, sum(unit.rows for unit in done.values())))
+
+    work(units.read(), repeated([]))
+    if changed := units.bring_together({number: each.keys for number, each in done.items()}):
+        _discard(run, done, changed)
+        work(units.read(changed), repeated([]))
+    conflicts = repeated([each.ids for each in done.values()])
+    if len(conflicts):
+        concerned = {n for n, each in done.items() if each.ids.is_in(conflicts.implode()).any()}
+        work(units.read(concerned), conflicts)
+    emit(StageFinished(STAGE, sum(unit.rows for unit in done.values()), time.monotonic() - begun))
+    return [done[number] for number in sorted(done)]
+
+
+def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Staged:
+    """Take one unit all the way: shape, map, judge, encode, write.
+
+    Args:
+        unit: The rows.
+        plan: What they are mapped and judged by.
+        run: Where the results go; those of the same unit before are replaced.
+        conflicts: Hashes of external ids that several transactions of the run have.
+    """
+    shaped = shape(unit.tables, plan.spec)
+    mapped = plan.compiled.apply(shaped)
+    if len(conflicts):
+        mapped = replace(
+            mapped, problems=pl.concat([mapped.problems, _conflict_problems(mapped.headers, conflicts)])
+        )
+    verdict = judge(mapped, plan.policy, plan.started_at)
+    accepted = verdict.transactions(ACCEPTED)
+    staged = encode(accepted, mapped.items)
+    part = write_part(run, unit.number, staged, bucket_count(plan.input_bytes))
+    quarantine.write_part(run.path, unit.number, verdict, shaped, plan.names)
+    facts = measure(verdict.headers, mapped.items, verdict.outcomes, verdict.reasons, plan.names)
+    review.keep(run, unit.number, facts.with_bodies(staged))
+    rows = sum(rows.height for rows in unit.tables.values())
+    return Staged(unit.number, rows, shaped.duplicate_rows, unit.keys(), _hashes(accepted), part)
+
+
+def _discard(run: RunDir, done: dict[int, Staged], numbers: set[int]) -> None:
+    """Forget units that will be staged again, or that have no rows left."""
+    for number in numbers & done.keys():
+        discard_part(run, number)
+        quarantine.discard_part(run.path, number)
+        review.forget(run, number)
+        del done[number]
+
+
+def _hashes(headers: pl.DataFrame) -> pl.Series:
+    # The same seed everywhere: units are compared with each other, on whatever machine they were staged.
+    return headers["external_id"].hash(seed=0)
+
+
+def _conflict_problems(headers: pl.DataFrame, conflicts: pl.Series) -> pl.DataFrame:
+    value = pl.col("external_id")
+    return headers.filter(value.hash(seed=0).is_in(conflicts.implode())).select(
+        TX,
+        pl.lit("external_id_conflict").alias("code"),
+        pl.lit("external_id").alias("field"),
+        value.alias("value"),
+        pl.format("another transaction has the id {} too", value).alias("message"),
+        SOURCE,
+        LINE,
+        pl.lit(None, pl.String).alias("raw"),
+    )
+
+
+# ── The whole run ───────────────────────────────────────────────────────────────────────────────────
+
+
+def facts_of(plan: Plan, run: RunDir, tally: Tally) -> Facts:
+    """Add up what all units found, and the rows that never became a transaction."""
+    found = review.merged(review.kept(run))
+    malformed = [frame for frames in tally.malformed.values() for frame in frames]
+    if not malformed:
+        return found
+    reasons = pl.concat(malformed).with_columns(pl.lit("rejected").alias("outcome"))
+    return review.merged([found, measure_reasons(reasons, plan.names)])
+
+
+def write_quarantine(plan: Plan, run: RunDir, tally: Tally) -> None:
+    """Put the quarantine's files together."""
+    for table, frames in tally.malformed.items():
+        quarantine.write_malformed(run.path, pl.concat(frames), plan.names, table)
+    source = plan.spec.source
+    quarantine.finish(run.path, quarantine.RowsForm(source.csv, source.format or "csv"))
+
+
+def source_records(plan: Plan, tally: Tally) -> tuple[SourceRecord, ...]:
+    """Say which files were read.
+
+    Raises:
+        SourceError: A file changed while it was read.
+    """
+    for each in plan.inputs:
+        if not unchanged(each.file):
+            raise SourceError(
+                f"{each.file.name} was changed while it was read; nothing was staged.",
+                hint="Prepare again once the export is complete.",
+            )
+    return tuple(
+        SourceRecord(
+            each.file.name,
+            each.table,
+            each.file.size,
+            tally.rows.get(each.position, 0),
+            each.file.modified.isoformat() if each.file.modified else "",
+            fingerprint(each.file),
+        )
+        for each in plan.inputs
+    )
+
+
+def counts(plan: Plan, tally: Tally, staged: Sequence[Staged], facts: Facts) -> dict[str, Any]:
+    """The parts of the summary that say what was read and what became of it.
+
+    Raises:
+        AccountingBroken: A row that was read is neither in a transaction nor malformed.
+    """
+    outcomes = {name: facts.transactions(name) for name in ("accepted", "dropped", "rejected")}
+    rows = Rows(sum(tally.rows.values()), tally.malformed_rows, sum(each.duplicate_rows for each in staged))
+    if rows.read != rows.malformed + sum(each.rows for each in staged):
+        raise AccountingBroken(
+            f"{rows.read} rows were read, but {rows.malformed} malformed and the units' do not add up."
+        )
+    noticed = {"encoding_replaced": tally.replaced, "unmapped_column": plan.unmapped}
+    return {
+        "rows": rows,
+        "transactions": Transactions(sum(outcomes.values()), **outcomes),
+        "dropped": facts.by_code("dropped"),
+        "rejected": facts.by_code("rejected"),
+        "warnings": facts.by_code("warning") | {code: number for code, number in noticed.items() if number},
+        "totals": totals_of({name: facts.sums(name) for name in outcomes}),
+    }
+
+
+def manifest_of(
+    plan: Plan, run: RunDir, tally: Tally, staged: Sequence[Staged], summary: Mapping[str, Any]
+) -> Manifest:
+    """The immutable record of a run.
+
+    Raises:
+        SourceError: A file changed while it was read.
+    """
+    return Manifest(
+        run_id=run.run_id,
+        created_at=plan.started_at.isoformat(),
+        mapping={
+            "name": plan.spec.mapping,
+            "path": str(plan.mapping.path),
+            "digest": plan.mapping.digest,
+        },
+        mapping_text=plan.mapping.document.text,
+        sources=source_records(plan, tally),
+        parts=tuple(each.part for each in staged if each.part is not None),
+        versions={
+            "omneo-import": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("polars", "pyarrow", "pandera")},
+        },
+        summary=dict(summary),
+    )

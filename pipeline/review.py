@@ -1,0 +1,114 @@
+"""What the review of a run is made of, kept beside it so that the report can be written again later."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from pipeline.report.data import ControlRow, Finding, Gate, Provenance, ReportData, SourceFile, TenantFinding
+from pipeline.report.facts import Facts, merge
+from pipeline.report.summary import Summary
+from pipeline.staging.manifest import Manifest
+from pipeline.staging.workdir import RunDir, private_dir, write_private
+
+_TOGETHER = 8
+"""How many units' facts are added up at a time."""
+
+
+# ── While the units are staged ──────────────────────────────────────────────────────────────────────
+
+
+def keep(run: RunDir, number: int, found: object) -> None:
+    """Keep what a unit found, in place of what it found before."""
+    private_dir(run.scratch)
+    # A pickle: these files are the process's own, in its private directory, and gone before it ends.
+    (run.scratch / f"found-{number:05d}").write_bytes(pickle.dumps(found))
+
+
+def forget(run: RunDir, number: int) -> None:
+    """Forget what a unit found."""
+    (run.scratch / f"found-{number:05d}").unlink(missing_ok=True)
+
+
+def kept(run: RunDir) -> Iterator[Any]:
+    """What the units found, in their order."""
+    for path in sorted(run.scratch.glob("found-*")):
+        yield pickle.loads(path.read_bytes())  # noqa: S301 (see `keep`)
+
+
+def merged(facts: Iterable[Facts]) -> Facts:
+    """Add up the facts of many units with few in memory."""
+    each = iter(facts)
+    total = merge([])
+    while some := list(islice(each, _TOGETHER)):
+        total = merge([total, *some])
+    return total
+
+
+# ── Afterwards ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Review:
+    """What was found in a run, besides its numbers and facts.
+
+    Attributes:
+        gate: `--max-rejected`, and whether it is closed; None where it was not set.
+        controls: Control totals beside what was read.
+        findings: Statistical warnings.
+        rate_per_min: Requests a minute that are expected; None where unknown.
+        show_personal_data: Whether the report is unmasked.
+        preflight: Answers of the tenant; None until it was asked.
+        stopped: Why the last load stopped early; empty where it did not.
+    """
+
+    gate: Gate | None = None
+    controls: tuple[ControlRow, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    rate_per_min: float | None = None
+    show_personal_data: bool = False
+    preflight: tuple[TenantFinding, ...] | None = None
+    stopped: str = ""
+
+
+_REVIEW = TypeAdapter(Review)
+
+
+def save(run: RunDir, review: Review, facts: Facts | None = None) -> None:
+    """Keep the review beside the run; the facts are written once, since they never change."""
+    write_private(run.path / "review.json", _REVIEW.dump_json(review, indent=1).decode() + "\n")
+    if facts is not None:
+        write_private(run.path / "facts.json", facts.to_json() + "\n")
+
+
+def saved(run: RunDir) -> Review:
+    """The review that was kept."""
+    return _REVIEW.validate_json((run.path / "review.json").read_bytes())
+
+
+def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData:
+    """Put together what the report of a run tells, as it stands now."""
+    review = saved(run)
+    return ReportData(
+        summary=summary,
+        facts=Facts.from_json((run.path / "facts.json").read_text(encoding="utf-8")),
+        provenance=Provenance(
+            mapping=manifest.mapping["path"],
+            mapping_hash=manifest.mapping["digest"],
+            sources=[
+                SourceFile(each.name, each.size, each.rows, each.fingerprint) for each in manifest.sources
+            ],
+            versions=manifest.versions,
+        ),
+        gate=review.gate,
+        controls=review.controls,
+        findings=review.findings,
+        preflight=review.preflight,
+        rate_per_min=review.rate_per_min,
+        stopped=review.stopped,
+    )

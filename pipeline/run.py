@@ -1,0 +1,491 @@
+"""The whole system on a page: which stage gives what to which.
+
+files ──extract──▶ raw rows ──mapping──▶ headers + items ──validation──▶ accepted | quarantine
+                                                                             │
+Omneo ◀──loading── staged run ◀──────────staging─────────────────────────────┘
+  │                    ▲
+  └── confirm ──▶ ledger ──▶ report
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline import prepare as dry_run
+from pipeline import review
+from pipeline.engine.local import LocalEngine
+from pipeline.errors import GateClosed, ImportToolError
+from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
+from pipeline.loading.confirm import Confirmation
+from pipeline.loading.confirm import confirm as look_up
+from pipeline.loading.ledger import RunRef, RunStatus, SqlLedger
+from pipeline.loading.listen import listen as receive
+from pipeline.loading.loader import deliver
+from pipeline.loading.lock import hold
+from pipeline.loading.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.plans import Retry
+from pipeline.loading.preflight import Preflight, questions
+from pipeline.loading.preflight import preflight as ask_tenant
+from pipeline.loading.stop import Stop
+from pipeline.loading.void import void as deliver_void
+from pipeline.mapping.load import load_mapping
+from pipeline.report.data import Gate, ReportData, TenantFinding
+from pipeline.report.files import REPORT_HTML, write_report
+from pipeline.report.summary import Delivery, Requests, Summary
+from pipeline.report.terminal import json_log
+from pipeline.report.view import view
+from pipeline.settings import Connection, Limit, Secret
+from pipeline.staging.manifest import Manifest, read_manifest, write_manifest
+from pipeline.staging.staged import StagedRun
+from pipeline.staging.workdir import RunDir, Workdir, discard
+
+UNFINISHED = 4
+"""Exit code: finished, but some transactions were refused, failed, are missing or differ."""
+
+MOST_TOLD = 20
+"""Transactions that `confirm` names on the terminal; the ledger has all."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command on a run ended.
+
+    Attributes:
+        data: What its report tells.
+        exit_code: What the command gives back to the shell.
+        error: What to tell besides; None where there is nothing.
+    """
+
+    data: ReportData
+    exit_code: int = 0
+    error: ImportToolError | None = None
+
+    @property
+    def summary(self) -> Summary:
+        """The run in numbers."""
+        return self.data.summary
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What the command line says about a dry run.
+
+    Attributes:
+        max_rejected: The gate; None leaves it open.
+        control: A file of control totals.
+        memory_bytes: How much raw data may wait in memory.
+        show_personal_data: Do not mask the report.
+        rate_per_min: Requests a minute that are expected, for the prediction.
+    """
+
+    max_rejected: Limit | None = None
+    control: Path | None = None
+    memory_bytes: int = 512 << 20
+    show_personal_data: bool = False
+    rate_per_min: float | None = None
+
+
+# ── The dry run ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def prepare(
+    workdir: Path, mapping: str, sources: Sequence[str], options: PrepareOptions, emit: Emit
+) -> Finished:
+    """Stage everything and write the report; nothing is sent, and no network is used.
+
+    Args:
+        workdir: The working directory; made where it is not there.
+        mapping: A mapping's file or the name of a shipped one.
+        sources: Files, globs or one directory.
+        options: How.
+        emit: Is told what happens.
+
+    Raises:
+        CannotStart: Mapping, source, options or working directory cannot be used.
+        WorkdirBusy: Another process holds the working directory.
+    """
+    begun = time.monotonic()
+    plan = dry_run.plan(load_mapping(mapping), sources, emit)
+    home = Workdir.open(workdir)
+    with hold(home.path, "prepare"), _new_run(home, emit) as (run, tell):
+        tally = dry_run.Tally()
+        units = dry_run.units_of(plan, run, options.memory_bytes, tally)
+        staged = dry_run.stage(plan, units, run, LocalEngine(), tell)
+        facts = dry_run.facts_of(plan, run, tally)
+        dry_run.write_quarantine(plan, run, tally)
+        discard(run.scratch)
+        summary = Summary(
+            run_id=run.run_id,
+            run_dir=str(run.path),
+            report=str(run.path / "report.html"),
+            started_at=plan.started_at.isoformat(timespec="seconds"),
+            duration_s=round(time.monotonic() - begun, 3),
+            delivery=Delivery(pending=facts.transactions("accepted")),
+            **dry_run.counts(plan, tally, staged, facts),
+        )
+        gate = _gate(options.max_rejected, summary)
+        kept = review.Review(
+            gate, rate_per_min=options.rate_per_min, show_personal_data=options.show_personal_data
+        )
+        review.save(run, kept, facts)
+        manifest = dry_run.manifest_of(plan, run, tally, staged, summary.as_dict())
+        data = review.report_data(run, manifest, summary)
+        write_report(run.path, data, show_personal_data=options.show_personal_data)
+        # Last, since a run counts as prepared from then on.
+        write_manifest(run, manifest)
+        return Finished(data, GateClosed.exit_code if gate and gate.closed else 0)
+
+
+@contextmanager
+def _new_run(home: Workdir, emit: Emit) -> Iterator[tuple[RunDir, Emit]]:
+    """A new run's directory and log; the directory is removed again where preparing fails."""
+    _clear_unfinished(home)
+    run = home.new_run()
+    begun = time.monotonic()
+    try:
+        with json_log(run.log, run.run_id) as log:
+            tell = fan_out(emit, log)
+            tell(RunStarted(run.run_id, "prepare"))
+            yield run, tell
+            tell(RunFinished(run.run_id, "prepare", 0, time.monotonic() - begun))
+    except BaseException:
+        discard(run.path)
+        raise
+
+
+def _clear_unfinished(home: Workdir) -> None:
+    """Remove what a crash left of runs that were never prepared to their end."""
+    for run in home.runs:
+        if not run.manifest.exists():
+            discard(run.path)
+
+
+def _gate(limit: Limit | None, summary: Summary) -> Gate | None:
+    if limit is None:
+        return None
+    # A row that cannot be read is at least a part of a transaction, so it counts as one.
+    malformed = summary.rows.malformed
+    rejected, read = summary.transactions.rejected + malformed, summary.transactions.read + malformed
+    return Gate(limit.text, limit.exceeded(rejected, read))
+
+
+# ── Delivery ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which run to deliver, where to, and how.
+
+    Attributes:
+        workdir: The working directory.
+        reference: The run: its id, a unique prefix, or `latest`.
+        connection: The tenant.
+        options: How to send and ask.
+        emit: Is told what happens.
+        stop: Asks to stop.
+        ledger: Another ledger than the working directory's own; None for that.
+    """
+
+    workdir: Path
+    reference: str
+    connection: Connection
+    options: DeliveryOptions
+    emit: Emit
+    stop: Stop
+    ledger: str | None = None
+
+
+def load(target: Target) -> Finished:
+    """Send a staged run, or go on where it was stopped.
+
+    Raises:
+        CannotStart: There is no such run, or it or the ledger cannot be used.
+        GateClosed: Too much of it was rejected.
+        WorkdirBusy: Another process holds the working directory.
+    """
+    return _send(target, "load", deliver)
+
+
+def retry(target: Target) -> Finished:
+    """Send again what failed or was refused; see `load`."""
+    return _send(target, "retry", partial(deliver, plan=Retry()))
+
+
+def void(target: Target) -> Finished:
+    """Send every delivered transaction of the run again as void; see `load`."""
+    return _send(target, "void", deliver_void)
+
+
+def _send(target: Target, command: str, send: Callable[..., DeliveryResult]) -> Finished:
+    with _opened(target, command) as run:
+        _check_gate(run)
+        run.staged.verify()
+        result = send(
+            run.ref,
+            run.staged.batches,
+            target.connection,
+            run.ledger,
+            target.options,
+            emit=run.emit,
+            stop=target.stop,
+        )
+        summary = run.summary(Requests(**asdict(result.requests)))
+        return run.finish(summary, target.stop, result.error)
+
+
+def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Finished:
+    """Look transactions of a run up in Omneo and compare them with what was sent.
+
+    Args:
+        target: The run and the tenant.
+        sample: Share of the transactions to look up, above 0 to 1.
+        resend: Send the missing ones again; the next `confirm` says whether that mended it.
+
+    Raises:
+        StoppedByApi: The token was refused, or there was no answer for too long.
+    """
+    with _opened(target, "confirm") as run:
+        found = look_up(
+            run.ref,
+            run.staged.batches,
+            target.connection,
+            run.ledger,
+            target.options,
+            sample=sample,
+            resend=resend,
+            emit=run.emit,
+            stop=target.stop,
+        )
+        for line in _told(found, sample):
+            run.emit(Notice("confirm", line))
+        summary = replace(
+            run.summary(Requests(**asdict(found.requests))),
+            confirmed=found.confirmed,
+            missing=found.missing,
+            differing=found.differing,
+        )
+        return run.finish(summary, target.stop, found.resent.error if found.resent else None)
+
+
+def _told(found: Confirmation, sample: float) -> Iterator[str]:
+    """What a look-up found, a line each; the report of the run has the numbers."""
+    for each in found.findings[:MOST_TOLD]:
+        about = f" in {', '.join(each.about)}" if each.about else ""
+        yield f"{each.external_id} is {each.state}{about}"
+    if len(found.findings) > MOST_TOLD:
+        yield f"and {len(found.findings) - MOST_TOLD:,} more"
+    if sample < 1:
+        yield (
+            f"{found.looked_up:,} of {found.expected:,} were looked up; with 95% confidence "
+            f"{found.wrong.low:.3%} to {found.wrong.high:.3%} of all are missing or differ"
+        )
+
+
+def preflight(target: Target, *, sample: int = 200) -> Finished:
+    """Ask the tenant what would happen, sending no transaction; the answers join the report.
+
+    Args:
+        target: The run and the tenant.
+        sample: How many customers to ask for.
+
+    Raises:
+        StoppedByApi: The token was refused, or there was no answer for too long.
+    """
+    with _opened(target, "preflight") as run:
+        asked = questions(run.staged.batches(), sample)
+        answers = ask_tenant(asked, target.connection, target.options, emit=run.emit)
+        told = tuple(_answers(answers))
+        review.save(run.directory, replace(review.saved(run.directory), preflight=told))
+        summary = run.summary(Requests(**asdict(answers.requests)))
+        return run.finish(summary, target.stop)
+
+
+def _answers(found: Preflight) -> Iterator[TenantFinding]:
+    """What the tenant said, for the report."""
+    yield TenantFinding("Token", "The token is good.", good=True)
+    for title, some, none, unknown in (
+        (
+            "Locations that would be created",
+            "Omneo does not know these locations and would create them; a typo makes a store.",
+            "Omneo knows every location.",
+            found.new_locations,
+        ),
+        (
+            "Currencies that are not configured",
+            "Omneo refuses transactions in these currencies until they are configured.",
+            "Every currency is configured.",
+            found.unknown_currencies,
+        ),
+    ):
+        evidence = tuple(f"{name}: {count:,} transactions" for name, count in sorted(unknown.items()))
+        yield TenantFinding(title, some if unknown else none, good=not unknown, evidence=evidence)
+    if found.people_asked:
+        share = found.known_share
+        yield TenantFinding(
+            "Customers that Omneo knows",
+            f"{found.people_known:,} of {found.people_asked:,} that were asked for are known: with 95% "
+            f"confidence {share.low:.0%} to {share.high:.0%} of all. Sales of the others become guest sales.",
+        )
+
+
+def listen(
+    workdir: Path,
+    secret: Secret,
+    host: str,
+    port: int,
+    emit: Emit,
+    on_ready: Callable[[str], None],
+    *,
+    ledger: str | None = None,
+) -> None:
+    """Receive webhooks until a signal comes; may run beside a load.
+
+    Raises:
+        SettingsError: The ledger or the address cannot be used.
+    """
+    home = Workdir.open(workdir)
+    with SqlLedger(ledger or home.ledger) as opened:
+        receive(opened, secret, host=host, port=port, emit=emit, on_ready=on_ready)
+
+
+# ── Looking at runs ─────────────────────────────────────────────────────────────────────────────────
+
+
+def status(workdir: Path, reference: str | None, *, ledger: str | None = None) -> list[Summary]:
+    """The summaries of all runs as they stand, oldest first; or that of one.
+
+    Raises:
+        CannotStart: There is no such run, or the ledger cannot be read.
+    """
+    home = Workdir.open(workdir)
+    runs = [home.find(reference)] if reference else [run for run in home.runs if run.manifest.exists()]
+    return [_standing(home, run, ledger) for run in runs]
+
+
+def report(
+    workdir: Path, reference: str, *, ledger: str | None = None, show_personal_data: bool | None = None
+) -> tuple[ReportData, dict[str, Any]]:
+    """Write the report of a run again, as it stands now.
+
+    Args:
+        workdir: The working directory.
+        reference: Which run.
+        ledger: Another ledger than the working directory's own.
+        show_personal_data: Mask or not; None for what `prepare` was told.
+
+    Returns:
+        What the report tells, and the same as the plain values that were written.
+
+    Raises:
+        CannotStart: There is no such run, or the ledger cannot be read.
+    """
+    home = Workdir.open(workdir)
+    run = home.find(reference)
+    kept = review.saved(run)
+    if show_personal_data is not None:
+        kept = replace(kept, show_personal_data=show_personal_data)
+        review.save(run, kept)
+    data = review.report_data(run, read_manifest(run), _standing(home, run, ledger))
+    write_report(run.path, data, show_personal_data=kept.show_personal_data)
+    return data, view(data, show_personal_data=kept.show_personal_data)
+
+
+def _standing(home: Workdir, run: RunDir, ledger: str | None) -> Summary:
+    manifest = read_manifest(run)
+    where = ledger or home.ledger
+    known = RunStatus(manifest.transactions, 0, 0, 0, 0, manifest.transactions)
+    if ledger or home.ledger.exists():
+        with SqlLedger(where) as opened:
+            known = opened.status(run.run_id) if run.run_id in opened.runs() else known
+    return _counted(run, manifest, known)
+
+
+def _counted(run: RunDir, manifest: Manifest, known: RunStatus) -> Summary:
+    """The summary of `prepare`, with the delivery as the ledger has it."""
+    looked = known.confirmed or known.missing or known.differing
+    return replace(
+        Summary.from_dict(manifest.summary),
+        run_dir=str(run.path),
+        report=str(run.path / REPORT_HTML),
+        delivery=Delivery(known.delivered, known.unchanged, known.refused, known.failed, known.pending),
+        confirmed=known.confirmed if looked else None,
+        missing=known.missing if looked else None,
+        differing=known.differing if looked else None,
+    )
+
+
+# ── A run that is being delivered ───────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Run:
+    directory: RunDir
+    staged: StagedRun
+    ref: RunRef
+    ledger: SqlLedger
+    emit: Emit
+    command: str
+    started_at: datetime
+    begun: float
+
+    def summary(self, requests: Requests) -> Summary:
+        """How the run stands now, and what this command sent."""
+        manifest = self.staged.manifest
+        pending = RunStatus(manifest.transactions, 0, 0, 0, 0, manifest.transactions)
+        known = self.ledger.status(self.ref.run_id) if self.ref.run_id in self.ledger.runs() else pending
+        return replace(
+            _counted(self.directory, manifest, known),
+            started_at=self.started_at.isoformat(timespec="seconds"),
+            duration_s=round(time.monotonic() - self.begun, 3),
+            requests=requests,
+        )
+
+    def finish(self, summary: Summary, stop: Stop, error: ImportToolError | None = None) -> Finished:
+        """Write the report and say how it ended."""
+        stopped = error.message if error else "It was asked to stop." if stop.requested else ""
+        kept = replace(review.saved(self.directory), stopped=stopped)
+        review.save(self.directory, kept)
+        data = review.report_data(self.directory, self.staged.manifest, summary)
+        write_report(self.directory.path, data, show_personal_data=kept.show_personal_data)
+        code = error.exit_code if error else 0 if _is_clean(summary) else UNFINISHED
+        self.emit(RunFinished(self.ref.run_id, self.command, code, summary.duration_s))
+        return Finished(data, code, error)
+
+
+def _is_clean(summary: Summary) -> bool:
+    sent = summary.delivery
+    return not (sent.refused or sent.failed or summary.missing or summary.differing)
+
+
+@contextmanager
+def _opened(target: Target, command: str) -> Iterator[_Run]:
+    """A staged run with its ledger and log, while this process holds the working directory."""
+    home = Workdir.open(target.workdir)
+    directory = home.find(target.reference)
+    begun, now = time.monotonic(), datetime.now(UTC)
+    with (
+        hold(home.path, command),
+        SqlLedger(target.ledger or home.ledger) as ledger,
+        json_log(directory.log, directory.run_id) as log,
+    ):
+        emit = fan_out(target.emit, log)
+        emit(RunStarted(directory.run_id, command))
+        manifest = read_manifest(directory)
+        ref = RunRef(directory.run_id, manifest.transactions, datetime.fromisoformat(manifest.created_at))
+        yield _Run(directory, StagedRun(directory, manifest), ref, ledger, emit, command, now, begun)
+
+
+def _check_gate(run: _Run) -> None:
+    gate = review.saved(run.directory).gate
+    if gate is not None and gate.closed:
+        raise GateClosed(
+            f"More than {gate.limit} of run {run.ref.run_id} was rejected; nothing was sent.",
+            hint="Mend what its report lists and prepare again; or prepare with a higher --max-rejected.",
+        )
