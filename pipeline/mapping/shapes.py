@@ -222,10 +222,10 @@ def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
     blank_keys = key.null_count()
     if int(starts.sum() or 0) == key.n_unique() - bool(blank_keys) + blank_keys:
         return rows.with_columns(run.set_sorted())
-    at = pl.int_range(pl.len(), dtype=pl.UInt32)
-    first = pl.when(pl.col(KEY).is_null()).then(at).otherwise(at.min().over(KEY))
+    first = pl.when(pl.col(KEY).is_null()).then("__at").otherwise(pl.col("__at").min().over(KEY))
     number = (first.rank("dense") - 1).cast(pl.UInt32).alias(TX)
-    return rows.with_columns(number).sort(TX, maintain_order=True)
+    rows = rows.with_row_index("__at").with_columns(number).drop("__at")
+    return rows.sort(TX, maintain_order=True)
 
 
 def _firsts(rows: pl.DataFrame) -> pl.DataFrame:
@@ -309,10 +309,11 @@ def _joined(rows: _Rows, spec: MappingSpec, used: Used) -> Shaped:
         for name, part in ((ITEMS, rows.items), (PAYMENTS, rows.payments))
         if part is not None
     }
-    headers, attached, orphans = _with_orphans(headers, attached, spec)
-    told += [orphans, *_broken_lists(rows, headers)]
+    told += _broken_lists(rows, headers)
     if spec.items and rows.items is not None:
         told.append(_items_missing(headers, attached[ITEMS]))
+    headers, attached, orphans = _with_orphans(headers, attached, spec)
+    told.append(orphans)
     empty = headers.clear().select(TX, SOURCE, LINE)
     return Shaped(
         headers,

@@ -7,9 +7,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import polars as pl
-import yaml
 
 from pipeline.mapping.compile import CompiledMapping, Mapped, compile_mapping
+from pipeline.mapping.load import read_mapping
 from pipeline.mapping.shapes import Shaped, carry_down, key_columns, key_hash, shape
 from pipeline.mapping.spec import MappingSpec
 from pipeline.model import KEY, LINE, SOURCE
@@ -17,7 +17,7 @@ from pipeline.model import KEY, LINE, SOURCE
 
 def spec_of(text: str) -> MappingSpec:
     """A mapping from YAML; its name may be left out."""
-    return MappingSpec.model_validate({"mapping": "case", **yaml.safe_load(dedent(text))})
+    return read_mapping(Path("case.yaml"), f"mapping: case\n{dedent(text)}".encode()).spec
 
 
 def raw_rows(text: str, source: int = 0) -> pl.DataFrame:

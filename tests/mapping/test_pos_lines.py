@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import yaml
 
+from pipeline.mapping.load import load_mapping
 from pipeline.mapping.spec import MappingSpec
 from tests.mapping.mapping_cases import mapped_of, told
 
@@ -42,7 +42,7 @@ ROW = {
 @pytest.fixture(scope="module")
 def spec() -> MappingSpec:
     path = Path(__file__).parents[2] / "mappings" / "pos_lines.yaml"
-    return MappingSpec.model_validate(yaml.safe_load(path.read_text()))
+    return load_mapping(str(path)).spec
 
 
 def rows(*changes: dict[str, str]) -> str:
