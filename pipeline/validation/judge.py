@@ -102,13 +102,23 @@ def _violations(mapped: MappedFrames, policy: Policy, now: datetime) -> pl.DataF
         item_problems(mapped.items, policy) if with_items else no_problems(),
         *(_own_problems(mapped.headers, rule) for rule in policy.rules),
     ]
-    problems = pl.concat(found)
+    problems = _told_once(pl.concat(found))
     # An item whose sale is not there has no header to judge; a sale found to be without items is told once.
     orphans = _having(mapped.problems, "orphan_item")
     told = _having(mapped.problems, "items_missing")
     return problems.join(orphans, on=TX, how="anti").filter(
         (pl.col("code") != "items_missing") | ~pl.col(TX).is_in(told[TX].implode())
     )
+
+
+def _told_once(problems: pl.DataFrame) -> pl.DataFrame:
+    """Leave out computed fields that are invalid only for a cell which another code names already."""
+    again = pl.col("code") == "field_invalid"
+    computed = problems.filter(again)
+    if computed.is_empty():
+        return problems
+    named = problems.filter(~again).select(TX, "value").drop_nulls()
+    return pl.concat([problems.filter(~again), computed.join(named, on=[TX, "value"], how="anti")])
 
 
 def _having(problems: pl.DataFrame, code: str) -> pl.DataFrame:
