@@ -169,7 +169,8 @@ class CsvReader:
             Its line, its first line's text, and its other lines with their line breaks.
         """
         for line, text, _ in rejected:
-            if found := self._unswallow(text.encode() + b"\n", _PROOF_IN_REJECTED):
+            several = "\n" in text or "\r" in text
+            if several and (found := self._unswallow(text.encode() + b"\n", _PROOF_IN_REJECTED)):
                 yield line, *found
         known = {line for line, _, _ in rejected}
         heights = np.diff(framed.lines, append=framed.used_lines)

@@ -152,44 +152,73 @@ class Grammar:
         return self._frame_regular(data, final=final) or self._frame_tolerant(data, final=final)
 
     def _frame_regular(self, data: bytes, *, final: bool) -> Framed | None:
-        """The fast way, by counting quotes; None where a quote is not where quoting cells would put it.
-
-        In text of that form the number of quotes before a place tells whether it is inside a cell: each
-        quote at an even place opens a cell or continues a doubled one, each at an odd place closes a cell
-        or begins a doubled one. By induction it is enough to look at the byte beside each.
-        """
+        """The fast way, by counting quotes; None where that cannot tell where records end."""
         special = (self.escape, self.comment)
         if any(mark and mark.encode() in data for mark in special):
             return None
-        bytes_ = np.frombuffer(data, np.uint8)
         ends = line_ends(data)
-        quotes = np.flatnonzero(bytes_ == ord(self.quote)) if self.quote else ends[:0]
+        quotes = self._enclosing_quotes(data)
+        if quotes is None:
+            return None
         outside = np.flatnonzero(np.searchsorted(quotes, ends) % 2 == 0) if len(quotes) else None
         record_ends = ends if outside is None else ends[outside]
         if not len(record_ends) or (final and record_ends[-1] != len(data) - 1):
             return None
         used = int(record_ends[-1]) + 1
-        quotes = quotes[: np.searchsorted(quotes, used)]
-        if len(quotes) and not self._quotes_enclose_cells(bytes_, quotes):
-            return None
-        used_lines = int(np.searchsorted(ends, used))
         starts = np.concatenate(([0], record_ends[:-1] + 1))
         lines = np.arange(len(starts)) if outside is None else np.concatenate(([0], outside[:-1] + 1))
-        first = bytes_[starts]
+        first = np.frombuffer(data, np.uint8)[starts]
         whole = (first != LF) & (first != CR)
         if not whole.all():
             starts, lines = starts[whole], lines[whole]
+        used_lines = int(np.searchsorted(ends, used))
         return Framed(memoryview(data)[:used], starts, lines, used, used_lines)
 
-    def _quotes_enclose_cells(self, bytes_: npt.NDArray[np.uint8], quotes: Positions) -> bool:
-        around = np.zeros(256, bool)
-        around[[ord(self.quote or ""), self.delimiter.encode()[-1], LF, CR]] = True
+    def _enclosing_quotes(self, data: bytes) -> Positions | None:
+        """Positions of quotes such that an odd number of them before a place means it is inside a cell.
+
+        Where all quotes are regular these are all of them: each at an even place then opens a cell or
+        continues a doubled quote, each at an odd place closes a cell or begins a doubled one; by induction
+        it is enough to look at the byte beside each. Otherwise those that are text are left out, one by
+        one. None where a closing quote is followed by text.
+        """
+        if not self.quote:
+            return np.empty(0, np.int64)
+        bytes_ = np.frombuffer(data, np.uint8)
+        quotes = np.flatnonzero(bytes_ == ord(self.quote))
+        beside = np.zeros(256, bool)
+        beside[[ord(self.quote), ord(self.delimiter), LF, CR]] = True
         opening, closing = quotes[0::2], quotes[1::2]
-        before = bytes_[opening[1:] - 1] if opening[0] == 0 else bytes_[opening - 1]
-        return bool(around[before].all() and around[bytes_[closing + 1]].all())
+        before = bytes_[opening[opening > 0] - 1]
+        after = bytes_[closing[closing < len(data) - 1] + 1]
+        if beside[before].all() and beside[after].all():
+            return quotes
+        return self._without_text_quotes(data, quotes)
+
+    def _without_text_quotes(self, data: bytes, quotes: Positions) -> Positions | None:
+        quote, separators = ord(self.quote or ""), {ord(self.delimiter), LF, CR}
+        enclosing: list[int] = []
+        inside, doubled = False, -1
+        for at in quotes.tolist():
+            if at == doubled:
+                continue
+            if not inside:
+                inside = at == 0 or data[at - 1] in separators
+                if inside:
+                    enclosing.append(at)
+                continue
+            after = data[at + 1] if at + 1 < len(data) else LF
+            if after == quote:
+                doubled = at + 1
+            elif after in separators:
+                inside = False
+                enclosing.append(at)
+            else:
+                return None
+        return np.array(enclosing, np.int64)
 
     def _frame_tolerant(self, data: bytes, *, final: bool) -> Framed:
-        """The slow way, record by record, for text with stray quotes, escapes or comments."""
+        """The slow way, record by record, for text with broken quoting, escapes or comments."""
         kept: list[re.Match[bytes]] = []
         left_out: list[re.Match[bytes]] = []
         removed: list[int] = []
