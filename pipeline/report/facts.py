@@ -19,7 +19,7 @@ from pipeline.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX
 
 ACCEPTED: Final = "accepted"
 EXAMPLES: Final = 3
-"""Examples kept of each cause."""
+"""Examples kept of each cause, each with another value; where there is no value, each at another place."""
 EXAMPLE_CHARACTERS: Final = 300
 """A longer cell or message is cut here and ends in an ellipsis."""
 
@@ -78,7 +78,7 @@ _CAUSE = ["outcome", "code", "field"]
 
 @dataclass(frozen=True)
 class Facts:
-    """Aggregates of one bucket, or of many merged; sorted, so that equal input gives equal facts.
+    """Aggregates of one bucket, in any order of rows, or of many merged, which are sorted.
 
     Attributes:
         totals: One row a month of local time (`2024-07`) × store × currency × outcome: transactions and the
@@ -91,7 +91,7 @@ class Facts:
         codes: One row an outcome of a reason × code: transactions, each counted once a code; a reason
             that belongs to no transaction (a malformed row) counts for itself.
         causes: As `codes`, by field too; null where the code is not about one field.
-        examples: The first few reasons of each cause by file and line, long texts cut.
+        examples: The first few reasons of each cause by file and line, one a value, long texts cut.
         samples: One accepted transaction of each kind (sale, return, void, guest) with its request body,
             null until `with_bodies` was called.
         items: Items of the accepted transactions.
@@ -193,7 +193,7 @@ def measure(
     counted = measure_reasons(reasons, sources)
     return replace(
         counted,
-        totals=_sum(labelled, list(_TOTALS)[:4], _TOTALS),
+        totals=_monthly(labelled),
         days=_sum(labelled, list(_DAYS)[:3], _DAYS),
         clock=_clock(accepted),
         fields=_completeness(accepted, kept_items),
@@ -225,7 +225,10 @@ def nothing() -> Facts:
 
 
 def merge(parts: Sequence[Facts]) -> Facts:
-    """Add up the facts of buckets; the order of `parts` decides only which samples are kept."""
+    """Add up the facts of buckets; the order of `parts` decides only which samples are kept.
+
+    The tables are sorted, so that equal input gives equal facts however it was split.
+    """
     everything = [nothing(), *parts]
     stacked = {name: pl.concat([getattr(part, name) for part in everything]) for name in _SCHEMAS}
     numbers = {
@@ -234,13 +237,13 @@ def merge(parts: Sequence[Facts]) -> Facts:
         if field.name not in _SCHEMAS
     }
     return Facts(
-        totals=_sum(stacked["totals"], list(_TOTALS)[:4], _TOTALS),
-        days=_sum(stacked["days"], list(_DAYS)[:3], _DAYS),
-        clock=_sum(stacked["clock"], ["weekday", "hour"], _CLOCK),
+        totals=_sorted_sum(stacked["totals"], list(_TOTALS)[:4], _TOTALS),
+        days=_sorted_sum(stacked["days"], list(_DAYS)[:3], _DAYS),
+        clock=_sorted_sum(stacked["clock"], ["weekday", "hour"], _CLOCK),
         fields=_merge_completeness(stacked["fields"]),
-        profiles=_sum(stacked["profiles"], ["handle", "guest"], _PROFILES),
-        codes=_sum(stacked["codes"], ["outcome", "code"], _CODES),
-        causes=_sum(stacked["causes"], _CAUSE, _CAUSES),
+        profiles=_sorted_sum(stacked["profiles"], ["handle", "guest"], _PROFILES),
+        codes=_sorted_sum(stacked["codes"], ["outcome", "code"], _CODES),
+        causes=_sorted_sum(stacked["causes"], _CAUSE, _CAUSES),
         examples=_keep_first(stacked["examples"]),
         samples=stacked["samples"].unique("kind", keep="first", maintain_order=True),
         **numbers,
@@ -265,7 +268,7 @@ def _column(frame: pl.DataFrame, name: str, kind: Any) -> pl.Expr:
 def _labelled(known: pl.DataFrame) -> pl.DataFrame:
     local = _column(known, "transacted_at|local", pl.Datetime("us"))
     return known.select(
-        local.dt.strftime("%Y-%m").alias("month"),
+        local.dt.date().dt.month_start().alias("month"),
         local.dt.date().alias("day"),
         _column(known, "location_id", pl.String).alias("store"),
         _column(known, "currency", pl.String),
@@ -275,15 +278,19 @@ def _labelled(known: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _monthly(labelled: pl.DataFrame) -> pl.DataFrame:
+    """Months are written as text only after they were added up: there are few."""
+    added = labelled.group_by(list(_TOTALS)[:4]).agg(pl.col("transactions", "total").sum())
+    return added.with_columns(pl.col("month").dt.strftime("%Y-%m")).cast(_TOTALS)
+
+
 def _sum(frame: pl.DataFrame, by: list[str], schema: pl.Schema) -> pl.DataFrame:
     values = [name for name in schema if name not in by]
-    return (
-        frame.group_by(by)
-        .agg(pl.col(values).sum())
-        .sort(by, nulls_last=True)
-        .select(list(schema))
-        .cast(schema)
-    )
+    return frame.group_by(by).agg(pl.col(values).sum()).select(list(schema)).cast(schema)
+
+
+def _sorted_sum(frame: pl.DataFrame, by: list[str], schema: pl.Schema) -> pl.DataFrame:
+    return _sum(frame, by, schema).sort(by, nulls_last=True)
 
 
 def _clock(accepted: pl.DataFrame) -> pl.DataFrame:
@@ -345,7 +352,7 @@ def _count_reasons(reasons: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
     counted = reasons.group_by(by).agg(
         (pl.col(TX).drop_nulls().n_unique() + loose).cast(_COUNT).alias("transactions")
     )
-    return counted.sort(by, nulls_last=True).select(list(schema))
+    return counted.select(list(schema))
 
 
 def _first_examples(reasons: pl.DataFrame, sources: Sequence[str]) -> pl.DataFrame:
@@ -353,18 +360,28 @@ def _first_examples(reasons: pl.DataFrame, sources: Sequence[str]) -> pl.DataFra
         {SOURCE: range(len(sources)), "source": list(sources)},
         schema={SOURCE: pl.UInt32, "source": _TEXT},
     )
-    first = reasons.filter(pl.int_range(pl.len()).over(_CAUSE) < EXAMPLES)
-    return _keep_first(
-        first.join(names, on=SOURCE, how="left")
-        .rename({LINE: "line"})
-        .with_columns(_cut("value"), _cut("message"))
-        .select(list(_EXAMPLES))
-    )
+    first = _first_of_each(reasons).join(names, on=SOURCE, how="left").rename({LINE: "line"})
+    return first.with_columns(_cut("value"), _cut("message")).select(list(_EXAMPLES))
 
 
 def _keep_first(examples: pl.DataFrame) -> pl.DataFrame:
-    ordered = examples.sort([*_CAUSE, "source", "line", "value"], nulls_last=True)
-    return ordered.group_by(_CAUSE, maintain_order=True).head(EXAMPLES).select(list(_EXAMPLES))
+    chosen = _in_place(_first_of_each(_in_place(examples)))
+    return chosen.group_by(_CAUSE, maintain_order=True).head(EXAMPLES).select(list(_EXAMPLES))
+
+
+def _in_place(examples: pl.DataFrame) -> pl.DataFrame:
+    return examples.sort([*_CAUSE, "source", "line", "value"], nulls_last=True)
+
+
+def _first_of_each(reasons: pl.DataFrame) -> pl.DataFrame:
+    """Of each cause the first few reasons, in their order: one a value, and any that have no value."""
+    valued = pl.col("value").is_not_null()
+    differing = reasons.filter(valued).unique([*_CAUSE, "value"], keep="first", maintain_order=True)
+    groups = (
+        frame.group_by(_CAUSE, maintain_order=True).head(EXAMPLES)
+        for frame in (differing, reasons.filter(~valued))
+    )
+    return pl.concat([group.select(reasons.columns) for group in groups])
 
 
 def _cut(name: str) -> pl.Expr:

@@ -43,22 +43,38 @@ class Picture:
 def timeline(values: Mapping[str, Any]) -> Picture | None:
     """Transactions by day or month, stacked by outcome; a day or month without sales stays empty.
 
-    None where no transaction has a date.
+    It spans the accepted transactions, so that one impossible date does not press all others together; where
+    nothing was accepted, it spans all. None where no transaction has a date.
     """
-    days = [date.fromisoformat(row["day"]) for row in values["by_day"] if row["day"]]
+    dated = [row for row in values["by_day"] if row["day"]]
+    days = [date.fromisoformat(row["day"]) for row in dated if row["accepted"]["transactions"]]
+    days = days or [date.fromisoformat(row["day"]) for row in dated]
     if not days:
         return None
     if (max(days) - min(days)).days < MOST_DAYS:
-        unit, rows, labels = "day", values["by_day"], _days(min(days), max(days))
+        unit, rows, labels = "day", dated, _days(min(days), max(days))
     else:
         unit, rows, labels = "month", values["by_month"], _months(min(days), max(days))[-MOST_MONTHS:]
+    numbers, outside = _stacked(rows, unit, labels)
+    note = f" {outside:,} before or after are not shown." if outside else ""
+    return _picture(f"Transactions by {unit}", labels, numbers, (740, 360), note=note)
+
+
+def _stacked(
+    rows: Sequence[Mapping[str, Any]], unit: str, labels: Sequence[str]
+) -> tuple[dict[str, list[int]], int]:
+    """By outcome one number a label, and how many transactions have a date that is no label."""
     numbers = {outcome: [0] * len(labels) for outcome in OUTCOMES}
     place = {label: position for position, label in enumerate(labels)}
+    outside = 0
     for row in rows:
-        if row[unit] in place:
-            for outcome in OUTCOMES:
-                numbers[outcome][place[row[unit]]] += row[outcome]["transactions"]
-    return _picture(f"Transactions by {unit}", labels, numbers, (740, 360))
+        for outcome in OUTCOMES:
+            many = row[outcome]["transactions"]
+            if row[unit] in place:
+                numbers[outcome][place[row[unit]]] += many
+            elif row[unit] is not None:
+                outside += many
+    return numbers, outside
 
 
 def time_of_day(clock: Sequence[Mapping[str, int]]) -> Picture:
@@ -85,9 +101,10 @@ def _picture(
     numbers: Mapping[str, Sequence[int]],
     widths: tuple[int, int],
     shown: Mapping[str, str] | None = None,
+    note: str = "",
 ) -> Picture:
     totals = [sum(column) for column in zip(*numbers.values(), strict=True)]
-    text = _in_words(labels, totals)
+    text = _in_words(labels, totals) + note
     wide, narrow = (
         bar_chart(
             labels,

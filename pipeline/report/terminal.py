@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -283,6 +283,37 @@ def _causes(title: str, codes: Mapping[str, int], *, fixes: bool) -> list[str]:
     if len(most) > MOST_CAUSES:
         lines.append(f"  {'':>12}  and {count(len(most) - MOST_CAUSES, 'more code')}; see the report")
     return lines
+
+
+def run_table(summaries: Sequence[Summary]) -> str:
+    """One line a run, in the order given, under a line of headings."""
+    heads = ("run", "started", "accepted", "rejected", "delivered", "pending", "")
+    rows = [
+        (
+            summary.run_id,
+            summary.started_at[:16].replace("T", " "),
+            f"{summary.transactions.accepted:,}",
+            f"{summary.transactions.rejected:,}",
+            f"{summary.delivery.delivered + summary.delivery.unchanged:,}",
+            f"{summary.delivery.pending:,}",
+            verdict_of(summary).headline,
+        )
+        for summary in summaries
+    ]
+    if not rows:
+        return "There are no runs yet."
+    table = [heads, *([visible(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
+    return "\n".join(_row(row, widths) for row in table)
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Texts to the left, the numbers of columns 3 to 6 to the right."""
+    aligned = (
+        cell.rjust(width) if 2 <= column <= 5 else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return "  ".join(aligned).rstrip()
 
 
 def duration(seconds: float) -> str:

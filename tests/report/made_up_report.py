@@ -22,7 +22,7 @@ from pipeline.report.data import (
     SourceFile,
     TenantFinding,
 )
-from pipeline.report.facts import Facts, measure
+from pipeline.report.facts import Facts, measure, merge
 from pipeline.report.summary import Delivery, Requests, Rows, Summary, Transactions, totals_of
 
 HEADERS = {
@@ -104,7 +104,7 @@ def made_up_facts(transactions: int = 2000, stores: int = 12, months: int = 14) 
         lines += [{TX: n, "name": "Linen shirt", "sku": "LS-1" if n % 5 else None}] * (n % 3 + 1)
         found += _reasons_of(n, judged[-1], guest)
     facts = measure(headers(rows), items(lines), outcomes(judged), reasons(found), ["exports/sales-2023.csv"])
-    return facts.with_bodies(_bodies(rows, judged))
+    return merge([facts.with_bodies(_bodies(rows, judged))])
 
 
 def _reasons_of(n: int, outcome: str, guest: bool) -> list[dict[str, Any]]:

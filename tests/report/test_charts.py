@@ -66,7 +66,19 @@ def test_a_short_time_is_drawn_by_day_and_nothing_by_nothing() -> None:
     assert timeline({"by_day": rows("day", [None]), "by_month": []}) is None  # type: ignore[list-item]
 
 
-def test_one_wrong_date_does_not_make_an_endless_picture() -> None:
+def test_an_impossible_date_does_not_press_the_others_together() -> None:
+    rejected = rows("day", ["2099-01-01"])[0]
+    rejected |= {"accepted": rejected["dropped"], "rejected": {"transactions": 8, "total": "8.00"}}
+    picture = timeline({"by_day": [*rows("day", ["2023-01-01", "2023-01-03"]), rejected], "by_month": []})
+    assert picture is not None
+    assert picture.labels[-1] == "2023-01-03"
+    assert "8 before or after are not shown" in picture.text
+    only = timeline({"by_day": [rejected], "by_month": []})
+    assert only is not None
+    assert list(only.values) == [8]
+
+
+def test_accepted_wrong_dates_do_not_make_an_endless_picture() -> None:
     days = [str(date(1, 1, 1)), str(date(2023, 1, 1)), str(date(2023, 1, 1) + timedelta(days=99))]
     picture = timeline({"by_day": rows("day", days), "by_month": rows("month", ["0001-01", "2023-01"])})
     assert picture is not None

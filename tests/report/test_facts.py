@@ -33,7 +33,7 @@ def sale(**values: object) -> dict[str, object]:
 
 
 def measured(rows: list[dict[str, object]], judged: list[str], found: pl.DataFrame = NO_REASONS) -> Facts:
-    return measure(headers(rows), NO_ITEMS, outcomes(judged), found, ["a.csv", "b.csv"])
+    return merge([measure(headers(rows), NO_ITEMS, outcomes(judged), found, ["a.csv", "b.csv"])])
 
 
 def assert_same(one: Facts, other: Facts) -> None:
@@ -147,16 +147,28 @@ def test_examples_are_the_first_by_file_and_line_and_are_cut() -> None:
                 TX: n,
                 LINE: 100 - n,
                 SOURCE: n % 2,
-                "value": "x" * 10_000,
+                "value": "x" * 10_000 + str(n),
             }
             for n in range(20)
         ]
     )
     parts = [measure_reasons(found.filter(pl.col(TX) % 4 == n), ["a.csv", "b.csv"]) for n in range(4)]
     examples = merge(parts).examples
-    assert examples.height == 3
-    assert set(examples["source"]) == {"a.csv"}
-    assert examples["value"].str.len_chars().max() == EXAMPLE_CHARACTERS + 1
+    assert examples.height == 1, "cut alike, they are one value"
+    assert examples["source"].to_list() == ["a.csv"]
+    assert examples["value"].str.len_chars().to_list() == [EXAMPLE_CHARACTERS + 1]
+
+
+def test_examples_differ_by_value_or_else_by_place() -> None:
+    valued = [
+        {"code": "draft", "outcome": "dropped", TX: n, LINE: n + 2, "value": "ABBBBCDE"[n]} for n in range(8)
+    ]
+    blank = [{"code": "total_missing", "outcome": "rejected", TX: n, LINE: n + 2} for n in range(8)]
+    found = reasons([*valued, *blank])
+    parts = [measure_reasons(found.filter(pl.col(TX) % 2 == n), ["a.csv"]) for n in range(2)]
+    examples = merge(parts).examples.select("code", "line", "value").rows()
+    assert examples[:3] == [("draft", 2, "A"), ("draft", 3, "B"), ("draft", 7, "C")]
+    assert examples[3:] == [("total_missing", line, None) for line in (2, 3, 4)]
 
 
 def test_samples_are_one_of_each_kind_with_the_staged_body() -> None:

@@ -25,6 +25,7 @@ from pipeline.report.terminal import (
     error_text,
     json_log,
     progress_listener,
+    run_table,
 )
 from pipeline.report.verdict import Look, verdict_of
 from tests.report.made_up_report import made_up_facts, summary_of
@@ -188,6 +189,16 @@ def test_the_closing_summary_names_what_else_to_look_at() -> None:
     assert text.startswith("Ready, with 2 things to look at first\n")
     assert "worth AUD " in text
     assert "Look at first\n                Sales at night" in text
+
+
+def test_the_runs_are_a_table() -> None:
+    accepted = PREPARED.transactions.accepted
+    loaded = replace(PREPARED, run_id="r2", delivery=Delivery(delivered=accepted - 1, unchanged=1))
+    lines = run_table([PREPARED, loaded]).splitlines()
+    assert lines[0].split() == ["run", "started", "accepted", "rejected", "delivered", "pending"]
+    assert lines[1].split()[:7] == [PREPARED.run_id, "2024-08-01", "10:15", "282", "6", "0", "282"]
+    assert lines[2].endswith(f"{accepted}        0  Delivered")
+    assert run_table([]) == "There are no runs yet."
 
 
 def test_many_codes_are_cut_short_and_hostile_texts_neutralised() -> None:
