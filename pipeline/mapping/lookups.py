@@ -14,6 +14,7 @@ from pipeline.errors import did_you_mean
 from pipeline.mapping.cells import trimmed
 from pipeline.mapping.faults import Fault, FormulaError
 from pipeline.mapping.spec import LookupTable, MappingSpec
+from pipeline.model import Dialect
 
 SEPARATOR = "\x1f"
 """Between the cells of a key of several columns; the ASCII character made for that."""
@@ -119,13 +120,10 @@ def _rows(path: str, entry: LookupTable) -> pl.DataFrame:
 
 def _csv(path: str, entry: LookupTable) -> pl.DataFrame:
     dialect = entry.csv
-    encoding = dialect.encoding.lower().replace("-", "").replace("_", "")
-    local = encoding not in ("utf8", "utf8sig", "ascii")
-    file = BytesIO(Path(path).read_bytes().decode(dialect.encoding).encode()) if local else path
     names = dialect.header if isinstance(dialect.header, tuple) else None
     rows = pl.read_csv(
-        file,
-        separator=dialect.delimiter or ",",
+        _utf8(path, dialect.encoding),
+        separator=dialect.delimiter or _delimiter(path, dialect),
         quote_char=dialect.quote,
         comment_prefix=dialect.comment,
         skip_lines=dialect.skip_lines,
@@ -135,3 +133,28 @@ def _csv(path: str, entry: LookupTable) -> pl.DataFrame:
     if names is not None:
         rows = rows.rename(dict(zip(rows.columns, names, strict=False)))
     return rows.rename(str.strip)
+
+
+def _utf8(path: str, encoding: str) -> str | BytesIO:
+    if encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf8sig", "ascii"):
+        return path
+    return BytesIO(Path(path).read_bytes().decode(encoding).encode())
+
+
+def _delimiter(path: str, dialect: Dialect) -> str:
+    """The likeliest of the usual delimiters in the first line."""
+    head = pl.read_csv(
+        _utf8(path, dialect.encoding),
+        separator=_NEVER,
+        quote_char=None,
+        skip_lines=dialect.skip_lines,
+        has_header=False,
+        n_rows=1,
+        infer_schema=False,
+    )
+    line = str(head.item()) if head.height else ""
+    return max(",;\t|", key=line.count)
+
+
+_NEVER = "\x1f"
+"""A delimiter that is in no text, so that a line is one cell."""
