@@ -367,6 +367,53 @@ def _delivery(arguments: Mapping[str, Any]) -> DeliveryOptions:
 # ── Before a load ───────────────────────────────────────────────────────────────────────────────────
 
 
+@command("check")
+@MAPPING
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]")
+def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
+    """Tell what is wrong with a mapping, as `file:line:column: what`; with SOURCE, also with its columns."""
+    from pipeline import prepare
+    from pipeline.mapping.check import check_mapping
+    from pipeline.mapping.load import load_mapping
+
+    loaded = load_mapping(mapping)
+    with _listening(console) as emit:
+        if sources:
+            prepare.plan(loaded, sources, emit)
+        else:
+            prepare.refuse(check_mapping(loaded))
+    console.say(f"{loaded.path}: no problems found")
+    console.result({"mapping": str(loaded.path), "problems": []})
+    return 0
+
+
+@command("preview")
+@MAPPING
+@option(
+    "-n", "--number", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many payloads."
+)
+@SOURCES
+def preview(console: Console, mapping: str, sources: tuple[str, ...], number: int) -> int:
+    """Show the first payloads beside their source rows, and what was dropped or rejected among them."""
+    from pipeline import prepare
+    from pipeline.mapping.load import load_mapping
+    from pipeline.preview import preview as look
+
+    with _listening(console) as emit:
+        found = look(prepare.plan(load_mapping(mapping), sources, emit), number)
+    for sample in found.samples:
+        for row in sample.rows:
+            console.say(_visible(f"# {row.source}:{row.line} {json.dumps(row.cells, ensure_ascii=False)}"))
+        console.say(_visible(json.dumps(sample.payload, indent=2, ensure_ascii=False)) + "\n")
+    for reason in found.reasons.iter_rows(named=True):
+        place = f"{reason['source']}:{reason['line']}"
+        console.say(_visible(f"{place}: {reason['outcome']} {reason['code']}: {reason['message']}"))
+    console.result(
+        {"payloads": [sample.payload for sample in found.samples], "reasons": found.reasons.to_dicts()}
+    )
+    return 0
+
+
 @command("prepare")
 @MAPPING
 @_all(PREPARING)
@@ -604,11 +651,12 @@ def simulate(
 ) -> int:
     """Run a local Omneo on loopback, for rehearsals; its faults can be changed while it runs.
 
-    The token is OMNEO_TOKEN, or `simulator-token` where that is not set.
+    Without profiles in a seed file it is a tenant that knows every customer it is sent. The token is OMNEO_TOKEN, or `simulator-token` where that is not set.
     """
     from pipeline.simulator import SimulatorSettings, read_seed_file, serve
 
     chosen: dict[str, Any] = read_seed_file(seed_file) if seed_file else {}
+    chosen["unknown_profiles"] = "guest" if chosen.get("profiles") else "enrol"
     if token := os.environ.get("OMNEO_TOKEN", "").strip():
         chosen["token"] = token
     if db:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pipeline.simulator.database import Database, Json, Page, Query, now
-from pipeline.simulator.settings import SimulatorSettings
+from pipeline.simulator.settings import Profile, SimulatorSettings
 
 _LOCATION_KEYS: Final = ("id", "external_id", "name", "timezone", "created_at")
 _LOCATION_COLUMNS: Final = ", ".join(_LOCATION_KEYS)
@@ -18,9 +18,11 @@ class Directory:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._enrols = False
 
     def seed(self, settings: SimulatorSettings) -> None:
         """Add what the tenant is to know from the start, where it does not know it yet."""
+        self._enrols = settings.unknown_profiles == "enrol"
         main = settings.currencies[0] if settings.currencies else ""
         with self._db.writing():
             self._db.executemany(
@@ -94,6 +96,22 @@ class Directory:
         identities = [{"handle": handle, "identifier": identifier} for handle, identifier in found]
         return dict(zip(_PROFILE_KEYS, row, strict=True)) | {"identities": identities}
 
+    def customer(self, handle: str | None, value: str) -> str | None:
+        """The UUID that a transaction's customer gets: as `profile_id`, or newly enrolled."""
+        found = self.profile_id(handle, value)
+        if found or not self._enrols:
+            return found
+        person = _person(handle, value)
+        self._db.execute(
+            "INSERT INTO profiles (id, email, first_name, last_name) VALUES (?, ?, ?, ?)",
+            (person.id, person.email, person.first_name, person.last_name),
+        )
+        self._db.executemany(
+            "INSERT INTO identities VALUES (?, ?, ?)",
+            [(name, identifier, person.id) for name, identifier in person.identities.items()],
+        )
+        return person.id
+
     def profile_id(self, handle: str | None, value: str) -> str | None:
         """The UUID that a `profile_id` and its `profile_id_handle` mean; None where nobody has it."""
         if not handle:
@@ -112,3 +130,10 @@ class Directory:
             "SELECT profile_id FROM identities WHERE handle = ? AND identifier = ?", (handle, identifier)
         ).fetchone()
         return row and str(row[0])
+
+
+def _person(handle: str | None, value: str) -> Profile:
+    """Somebody of whom only this is known."""
+    if not handle:
+        return Profile(id=value)
+    return Profile(email=value) if handle == "email" else Profile(identities={handle: value})

@@ -154,6 +154,8 @@ class SimulatorSettings:
         profiles: Customers known from the start.
         create_existing: What a create does with an `external_id` that is there: `copy` adds a second
             transaction, `refuse` answers 422. The API's pages leave it open; `copy` is the harsher one.
+        unknown_profiles: What a transaction of a customer nobody knows becomes: `guest` makes it a guest
+            sale, `enrol` makes the customer known, as in a tenant that has all of them.
         batch_checks: `whole` refuses a batch for one bad transaction, `item` fails only that one.
         batch_limit: Most transactions in a batch; the tracking calls are documented for 1 to 500.
         max_body_bytes: A larger body is answered 413.
@@ -173,6 +175,7 @@ class SimulatorSettings:
     locations: tuple[Location, ...] = ()
     profiles: tuple[Profile, ...] = ()
     create_existing: str = "copy"
+    unknown_profiles: str = "guest"
     batch_checks: str = "whole"
     batch_limit: int = 500
     max_body_bytes: int = 8 * 1024 * 1024
@@ -182,6 +185,7 @@ class SimulatorSettings:
 
     def __post_init__(self) -> None:
         _check_choice("create_existing", self.create_existing, ("copy", "refuse"))
+        _check_choice("unknown_profiles", self.unknown_profiles, ("guest", "enrol"))
         _check_choice("batch_checks", self.batch_checks, ("whole", "item"))
         if self.webhook_url is not None:
             require_loopback(

@@ -162,7 +162,7 @@ class Transactions:
             resolved["location_id"] = self._directory.location_id(str(body["location_id"]))
         if body.get("profile_id") is not None:
             handle = body.get("profile_id_handle")
-            resolved["profile_id"] = self._directory.profile_id(handle, str(body["profile_id"]))
+            resolved["profile_id"] = self._directory.customer(handle, str(body["profile_id"]))
         return resolved
 
     def _context(self, number: int, document: Json) -> Json:

@@ -349,3 +349,17 @@ def test_the_token_is_checked(omneo, api, header, status):
     answer = api.get("/locations", headers=headers)
     assert answer.status_code == status
     assert ("message" in answer.json()) is (status != 200)
+
+
+@pytest.mark.parametrize(
+    ("handle", "value"), [("email", "new@example.com"), ("loyalty-card", "LC1"), (None, "a" * 32)]
+)
+def test_a_tenant_that_enrols_knows_every_customer_it_is_sent(client, sale, handle, value):
+    with local_omneo(SimulatorSettings(unknown_profiles="enrol")) as omneo:
+        person = {"profile_id": value} | ({"profile_id_handle": handle} if handle else {})
+        for number in (1, 2):
+            client(omneo).post("/transactions/queue", json=sale(f"S-{number}", **person))
+        omneo.drain()
+        first, second = (each["profile_id"] for each in omneo.transactions())
+        assert first == second is not None
+        assert omneo.stats()["profiles"] == 1

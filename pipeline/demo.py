@@ -1,0 +1,46 @@
+"""`make demo`: the whole way once, with the made-up sample and a local Omneo."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from pipeline.mapping.shipped import shipped_sample
+from pipeline.simulator import SimulatorSettings, running
+
+WORKDIR = Path(".omneo-import") / "demo"
+SAMPLE = "pos_lines"
+
+
+def main() -> int:
+    """Run the demo; the exit code is that of the first command that did not do its work."""
+    source = os.path.relpath(shipped_sample(SAMPLE))
+    with running(SimulatorSettings(unknown_profiles="enrol")) as omneo:
+        click.secho(f"A local Omneo listens on {omneo.base_url}", bold=True)
+        environment = {**os.environ, **omneo.environment(), "OMNEO_IMPORT_WORKDIR": str(WORKDIR)}
+        for arguments in (["run", "--mapping", SAMPLE, source], ["confirm", "latest"]):
+            if code := _command(arguments, environment):
+                return code
+        known = omneo.stats()
+    click.secho(
+        f"\nOmneo now holds {known['transactions']:,} transactions with {known['items']:,} items.", bold=True
+    )
+    click.echo("Next: your own file, as README.md shows.")
+    return 0
+
+
+def _command(arguments: list[str], environment: Mapping[str, str]) -> int:
+    click.secho(f"\n$ omneo-import {shlex.join(arguments)}", bold=True)
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments], env=environment, check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
