@@ -38,7 +38,7 @@ _TOTALS = pl.Schema(
 )
 _DAYS = pl.Schema(
     {
-        "day": pl.Date(),
+        "day": _TEXT,
         "currency": _TEXT,
         "outcome": _TEXT,
         "transactions": _COUNT,
@@ -83,7 +83,7 @@ class Facts:
     Attributes:
         totals: One row a month of local time (`2024-07`) × store × currency × outcome: transactions and the
             sum of their totals. A null month, store or currency means the transactions had none.
-        days: One row a local day × currency × outcome, as above.
+        days: One row a local day (`2024-07-31`) × currency × outcome, as above.
         clock: One row a weekday (1 Monday to 7 Sunday) × hour of local time: accepted transactions.
         fields: One row an Omneo field at level `transaction` or `item`: whether the mapping gives it, and
             how many of the accepted transactions or items have a value.
@@ -153,10 +153,10 @@ class Facts:
         )
 
     def to_json(self) -> str:
-        """The facts as one JSON object of columns; amounts are decimal strings, days ISO dates."""
+        """The facts as one JSON object of columns; amounts are decimal strings."""
         tables = {
             name: getattr(self, name)
-            .with_columns(pl.col(pl.Decimal, pl.Date).cast(pl.String))
+            .with_columns(pl.col(pl.Decimal).cast(pl.String))
             .to_dict(as_series=False)
             for name in _SCHEMAS
         }
@@ -193,8 +193,8 @@ def measure(
     counted = measure_reasons(reasons, sources)
     return replace(
         counted,
-        totals=_monthly(labelled),
-        days=_sum(labelled, list(_DAYS)[:3], _DAYS),
+        totals=_dated(labelled, _TOTALS, "%Y-%m"),
+        days=_dated(labelled, _DAYS, "%Y-%m-%d"),
         clock=_clock(accepted),
         fields=_completeness(accepted, kept_items),
         profiles=_profiles(accepted),
@@ -251,13 +251,8 @@ def merge(parts: Sequence[Facts]) -> Facts:
 
 
 def _table(columns: Mapping[str, list[Any]], schema: pl.Schema) -> pl.DataFrame:
-    as_text = {name: pl.String if kind in (_MONEY, pl.Date) else kind for name, kind in schema.items()}
-    frame = pl.DataFrame(columns, schema=as_text)
-    return frame.with_columns(
-        pl.col(name).str.to_date() if kind == pl.Date else pl.col(name).cast(kind)
-        for name, kind in schema.items()
-        if kind in (_MONEY, pl.Date)
-    )
+    as_text = {name: pl.String if kind == _MONEY else kind for name, kind in schema.items()}
+    return pl.DataFrame(columns, schema=as_text).cast(schema)
 
 
 def _column(frame: pl.DataFrame, name: str, kind: Any) -> pl.Expr:
@@ -278,10 +273,11 @@ def _labelled(known: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _monthly(labelled: pl.DataFrame) -> pl.DataFrame:
-    """Months are written as text only after they were added up: there are few."""
-    added = labelled.group_by(list(_TOTALS)[:4]).agg(pl.col("transactions", "total").sum())
-    return added.with_columns(pl.col("month").dt.strftime("%Y-%m")).cast(_TOTALS)
+def _dated(labelled: pl.DataFrame, schema: pl.Schema, form: str) -> pl.DataFrame:
+    """Add up; only then dates become text: there are few, and Python's own dates end at year 9999."""
+    when, *others = [name for name in schema if name not in ("transactions", "total")]
+    added = labelled.group_by(when, *others).agg(pl.col("transactions", "total").sum())
+    return added.with_columns(pl.col(when).dt.strftime(form)).select(list(schema)).cast(schema)
 
 
 def _sum(frame: pl.DataFrame, by: list[str], schema: pl.Schema) -> pl.DataFrame:

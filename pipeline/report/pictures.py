@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
@@ -13,6 +14,7 @@ from pipeline.report.charts import bar_chart
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 OUTCOMES: Final = ("accepted", "dropped", "rejected")
+_PLAIN_DAY: Final = re.compile(r"(?!0000)\d{4}-\d\d-\d\d")
 MOST_DAYS: Final = 62
 """A longer time is drawn by month."""
 MOST_MONTHS: Final = 240
@@ -47,8 +49,7 @@ def timeline(values: Mapping[str, Any]) -> Picture | None:
     nothing was accepted, it spans all. None where no transaction has a date.
     """
     dated = [row for row in values["by_day"] if row["day"]]
-    days = [date.fromisoformat(row["day"]) for row in dated if row["accepted"]["transactions"]]
-    days = days or [date.fromisoformat(row["day"]) for row in dated]
+    days = _dates(row for row in dated if row["accepted"]["transactions"]) or _dates(dated)
     if not days:
         return None
     if (max(days) - min(days)).days < MOST_DAYS:
@@ -128,6 +129,11 @@ def _in_words(labels: Sequence[str], totals: Sequence[int]) -> str:
     empty = totals.count(0)
     low = f"{empty} without any" if empty else f"fewest {labels[totals.index(least)]} ({least:,})"
     return f"Most {labels[totals.index(most)]} ({most:,}), {low}."
+
+
+def _dates(rows: Iterable[Mapping[str, Any]]) -> list[date]:
+    """The days that a calendar has: a wrong unit makes years such as 53935, which are written otherwise."""
+    return [date.fromisoformat(row["day"]) for row in rows if _PLAIN_DAY.fullmatch(row["day"])]
 
 
 def _days(first: date, last: date) -> list[str]:

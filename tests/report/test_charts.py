@@ -85,6 +85,15 @@ def test_accepted_wrong_dates_do_not_make_an_endless_picture() -> None:
     assert len(picture.labels) == 240
 
 
+def test_days_that_no_calendar_has_are_only_counted() -> None:
+    odd = ["+53939-05-24", "-0249-10-06", "0000-01-01"]
+    picture = timeline({"by_day": rows("day", ["2023-01-01", *odd]), "by_month": []})
+    assert picture is not None
+    assert picture.labels == ["2023-01-01"]
+    assert "3 before or after" in picture.text
+    assert timeline({"by_day": rows("day", odd), "by_month": []}) is None
+
+
 def test_the_clock_adds_up_over_weekdays_and_hours() -> None:
     clock = [
         {"weekday": 1, "hour": 9, "transactions": 5},

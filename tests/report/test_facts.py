@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 
 import polars as pl
@@ -59,7 +59,7 @@ def test_totals_are_by_local_month_store_currency_and_outcome() -> None:
         ("2024-07", "S2", "AUD", "accepted", 1, Decimal("10.0000")),
         (None, "S1", "AUD", "rejected", 1, Decimal("0.0000")),
     ]
-    assert facts.days.rows()[0] == (date(2024, 7, 1), "AUD", "accepted", 3, Decimal("20.1000"))
+    assert facts.days.rows()[0] == ("2024-07-01", "AUD", "accepted", 3, Decimal("20.1000"))
     assert facts.transactions("accepted") == 3
 
 
@@ -200,6 +200,19 @@ def test_a_mapping_without_optional_columns_is_measured() -> None:
     assert facts.totals.rows() == [(None, None, None, "accepted", 1, Decimal(10))]
     assert facts.clock.is_empty()
     assert facts.profiles.rows() == [(None, True, 1)]
+
+
+def test_years_beyond_pythons_are_counted_like_all_others() -> None:
+    """Epoch seconds taken for milliseconds, or the reverse, make such dates."""
+    far = headers([sale(), sale()]).with_columns(
+        pl.Series("transacted_at|local", [1_640_000_000_000_000_000, -70_000_000_000_000_000]).cast(
+            pl.Datetime("us")
+        )
+    )
+    facts = merge([measure(far, NO_ITEMS, outcomes(["rejected", "accepted"]), NO_REASONS, ["a.csv"])])
+    assert sorted(facts.totals["month"]) == ["+53939-07", "-0249-10"]
+    assert sorted(facts.days["day"]) == ["+53939-07-14", "-0249-10-15"]
+    assert_same(Facts.from_json(facts.to_json()), facts)
 
 
 def test_facts_survive_json() -> None:

@@ -73,7 +73,7 @@ def big_report() -> ReportData:
         for store in range(200)
         for outcome, many in (("accepted", 66), ("dropped", 2), ("rejected", 1))
     ]
-    days = pl.date_range(pl.date(2018, 1, 1), pl.date(2023, 12, 31), eager=True)
+    days = pl.date_range(pl.date(2018, 1, 1), pl.date(2023, 12, 31), eager=True).cast(pl.String)
     empty = nothing()
     facts = replace(
         FACTS,
