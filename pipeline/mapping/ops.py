@@ -473,16 +473,9 @@ def _aggregated(value: Value, how: Callable[[pl.Expr], pl.Expr], bench: Bench, k
     name = bench.fresh(kind)
     kept = lines.keep(name, replace(inner, raw=invalid(inner)))
     raw = None if kept.raw is None else f"{name}|raw"
-    bench.plan.aggregate(Aggregate(name, name, how, raw, inner.dtype))
-    moment = None
-    if kept.moment is not None:
-        # The local time and its doubts are those of the line with that moment.
-        bench.plan.aggregate(
-            Aggregate(
-                f"{name}|moment", f"{name}|moment", how, None, bench.plan.schema[Scope.LINE][f"{name}|moment"]
-            )
-        )
-        moment = pl.col(f"{name}|moment")
+    source = None if kept.moment is None else f"{name}|moment"
+    bench.plan.aggregate(Aggregate(name, name, how, raw, inner.dtype, source))
+    moment = None if source is None else pl.col(source)
     result = Computed(pl.col(name), inner.dtype, pl.col(f"{name}|raw"), moment, inner.json)
     return result if bench.scope is Scope.TRANSACTION else bench.spread(name, name + "|all", result)
 

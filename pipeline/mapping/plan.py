@@ -70,6 +70,8 @@ class Aggregate:
         invalid: A column of the lines with the text of values that could not be read; one of them makes
             the whole invalid, and the first of them is kept as `<name>|raw`.
         dtype: The type of the result.
+        moment: A column of the lines with the struct that a date and time was taken from; that of the line
+            with the resulting value is kept as `<name>|moment`.
     """
 
     name: str
@@ -77,11 +79,15 @@ class Aggregate:
     how: Callable[[pl.Expr], pl.Expr]
     invalid: str | None
     dtype: pl.DataType
+    moment: str | None = None
 
     def run(self, frames: Frames) -> None:
         """Group the lines, which are sorted by TX; a transaction without lines has null."""
         lines, headers = frames[Scope.LINE], frames[Scope.TRANSACTION]
         results = [self.how(pl.col(self.value)).cast(self.dtype).alias(self.name)]
+        if self.moment is not None:
+            chosen = pl.col(self.value) == self.how(pl.col(self.value))
+            results.append(pl.col(self.moment).filter(chosen).first().alias(f"{self.name}|moment"))
         broken = self.invalid is not None and lines[self.invalid].null_count() < lines.height
         if broken and self.invalid:
             results.append(pl.col(self.invalid).first(ignore_nulls=True).alias(f"{self.name}|raw"))
@@ -185,11 +191,11 @@ class Plan:
         Raises:
             FormulaError: polars cannot compute it from such columns.
         """
+        # Some mistakes, such as a text compared with a number, show only when something is computed.
         try:
-            schema = pl.LazyFrame(schema=self.schema[scope]).select(expression.alias("it")).collect_schema()
+            return pl.DataFrame(schema=self.schema[scope]).select(expression.alias("it")).dtypes[0]
         except pl.exceptions.PolarsError as error:
             raise FormulaError(str(error).strip().splitlines()[0]) from None
-        return schema["it"]
 
     def derive(self, scope: Scope, name: str, expression: pl.Expr) -> None:
         """Add a column that is computed row by row; together with the last ones where it can be."""
@@ -214,6 +220,8 @@ class Plan:
         """Add a column that is computed from a transaction's lines."""
         self.steps.append(step)
         self.schema[Scope.TRANSACTION] |= {step.name: step.dtype, f"{step.name}|raw": pl.String()}
+        if step.moment is not None:
+            self.schema[Scope.TRANSACTION][f"{step.name}|moment"] = self.schema[Scope.LINE][step.moment]
 
     def number_lines(self, name: str, content: Sequence[str]) -> None:
         """Add a number to each line."""
