@@ -415,7 +415,7 @@ class ListValue(_Value):
 
 
 class ObjectValue(_Value):
-    """Names and values; blank members are left out."""
+    """Names and values; blank members are left out, and the whole where all but constants are blank."""
 
     object: dict[str, Value]
 
@@ -511,6 +511,10 @@ class Nested(Frozen):
     """Columns that hold lists of objects: a nested Parquet column, or JSON in a cell.
 
     Members of the objects are used as columns named `items.<member>` / `payments.<member>`.
+
+    Attributes:
+        items: The column with the items.
+        payments: The column with the payments.
     """
 
     items: str | None = None
@@ -536,6 +540,9 @@ class Source(Frozen):
             `unmapped_column`.
         optional: Columns that some exports of this kind do not have; there they are blank.
         number: How numbers are written where a value does not say otherwise.
+        records: The record types, for `layout: records`.
+        nested: The columns with lists, for `layout: nested`.
+        tables: The files `headers`, `items` and `payments`, for `layout: tables`.
     """
 
     inputs: tuple[str, ...] = ("*.csv", "*.csv.gz", "*.csv.zst", "*.parquet")
