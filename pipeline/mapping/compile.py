@@ -15,10 +15,17 @@ from pipeline.mapping.columns import columns_used
 from pipeline.mapping.faults import CompileError, Fault, FormulaError
 from pipeline.mapping.fields import Columns, field_columns
 from pipeline.mapping.lookups import load_tables
-from pipeline.mapping.numbers import MONEY
-from pipeline.mapping.ops import NOTHING, Bench, as_number, as_text
+from pipeline.mapping.numbers import MONEY, decimal_text
+from pipeline.mapping.ops import NOTHING, Bench, as_text
 from pipeline.mapping.plan import Frames, Plan, with_columns
-from pipeline.mapping.sections import completion_columns, gathered_payments, payment_columns, profile_columns
+from pipeline.mapping.problems import NO_PROBLEMS, problems_at
+from pipeline.mapping.sections import (
+    amount_of,
+    completion_columns,
+    gathered_payments,
+    payment_columns,
+    profile_columns,
+)
 from pipeline.mapping.shapes import HEADERS, ITEMS, PAYMENTS, Shaped
 from pipeline.mapping.shares import spread
 from pipeline.mapping.spec import MappingSpec
@@ -84,8 +91,8 @@ class CompiledMapping:
         items = self._selected(lines, self.items)
         headers = self._selected(frames[Scope.TRANSACTION], self.headers)
         headers = self._with_payments(headers, frames[Scope.PAYMENT])
-        items = self._with_shares(items, frames)
-        problems = [shaped.problems, *self._problems(frames, lines)]
+        items, unspread = self._with_shares(items, frames)
+        problems = [shaped.problems, *self._problems(frames, lines), unspread]
         return Mapped(_with_item_totals(headers, items), items, pl.concat(problems))
 
     def _frames(self, shaped: Shaped) -> Frames:
@@ -108,16 +115,20 @@ class CompiledMapping:
         gathered = gathered_payments(rows, *self.payments, self.spec.payments_form)
         return headers.join(gathered, on=TX, how="left", maintain_order="left")
 
-    def _with_shares(self, items: pl.DataFrame, frames: Frames) -> pl.DataFrame:
-        amounts = pl.concat([*self._discounts(frames), *self._rewards(frames)] or [_NO_AMOUNTS])
+    def _with_shares(self, items: pl.DataFrame, frames: Frames) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Spread discount lines and the reward over the items; what no item can bear is a problem."""
         if not (self.discount or self.reward):
-            return items
-        shares = spread(items, amounts)
+            return items, NO_PROBLEMS
+        shares, left = spread(items, pl.concat([*self._discounts(frames), *self._rewards(frames)]))
         own = jsontext.inner(pl.col("discounts")) if "discounts" in items.columns else NOTHING
         items = items.with_columns(shares["price_sell"], shares["entries"])
-        return items.with_columns(jsontext.entries([own, pl.col("entries")]).alias("discounts")).drop(
-            "entries"
+        items = items.with_columns(jsontext.entries([own, pl.col("entries")]).alias("discounts"))
+        rows = left.join(frames[Scope.TRANSACTION].select(_PLACE), on=TX, maintain_order="left")
+        message = "There is no item with a price over which this could be spread."
+        told = problems_at(
+            rows, "field_invalid", message, field="reward", value=decimal_text(pl.col("amount"))
         )
+        return items.drop("entries"), told
 
     def _discounts(self, frames: Frames) -> Iterator[pl.DataFrame]:
         if self.discount:
@@ -150,11 +161,6 @@ class CompiledMapping:
     def _problems(self, frames: Frames, items: pl.DataFrame) -> Iterator[pl.DataFrame]:
         for check in self.plan.checks:
             yield check.problems(items if check.items_only else frames[check.scope])
-
-
-_NO_AMOUNTS = pl.DataFrame(
-    schema={TX: pl.UInt32, "amount": MONEY, "reason": pl.String, "taken_off": pl.Boolean}
-)
 
 
 def _with_item_totals(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
@@ -355,8 +361,7 @@ class _Compiler:
             amount = self.spec.lines.discount_amount
             if amount is None:
                 raise FormulaError("`discount` lines need `discount_amount`")
-            number = as_number(bench.compile(amount), bench).value.cast(MONEY, strict=False)
-            bench.plan.derive(bench.scope, "__discount_amount", number)
+            bench.plan.derive(bench.scope, "__discount_amount", amount_of(bench.compile(amount), bench))
             reason = self.spec.lines.discount_reason
             text = pl.lit(None, dtype=pl.String) if reason is None else as_text(bench.compile(reason)).value
             bench.plan.derive(bench.scope, "__discount_reason", text)
@@ -379,8 +384,8 @@ class _Compiler:
     def _reward(self) -> None:
         if self.spec.reward:
             with self._part("reward", "amount") as bench:
-                number = as_number(bench.compile(self.spec.reward.amount), bench)
-                bench.plan.derive(bench.scope, "__reward", number.value.cast(MONEY, strict=False))
+                amount = amount_of(bench.compile(self.spec.reward.amount), bench)
+                bench.plan.derive(bench.scope, "__reward", amount)
                 self._need_prices()
                 self.compiled.reward = "__reward"
 

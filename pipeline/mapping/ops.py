@@ -536,6 +536,14 @@ def _list(value: ListValue, bench: Bench) -> Computed:
 def _object(value: ObjectValue, bench: Bench) -> Computed:
     members = {name: bench.compile(member) for name, member in value.object.items()}
     text = jsontext.members({name: as_json(member) for name, member in members.items()})
+    found = [
+        members[name].value.is_not_null()
+        for name, member in value.object.items()
+        if not isinstance(member, ConstantValue)
+    ]
+    if found:
+        # A reason without its amount says nothing.
+        text = pl.when(pl.any_horizontal(found)).then(text)
     return Computed(text, pl.String(), _all_raws(members.values()), json="object")
 
 

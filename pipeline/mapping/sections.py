@@ -74,10 +74,10 @@ def _sql_of(words: Words) -> str | None:
 def _paid(completion: Completion, bench: Bench) -> pl.Expr:
     if completion.paid is None:
         return pl.lit(None, dtype=MONEY)
-    return _amount(bench.compile(completion.paid), bench)
+    return amount_of(bench.compile(completion.paid), bench)
 
 
-def _amount(computed: Computed, bench: Bench) -> pl.Expr:
+def amount_of(computed: Computed, bench: Bench) -> pl.Expr:
     """Money that is no field of Omneo's; what cannot be read is told under the bench's target."""
     number = as_number(computed, bench)
     raw = invalid(number)
@@ -119,7 +119,7 @@ def payment_columns(
         used = tender.is_not_null()
         if payment.amount is not None:
             name = bench.fresh("amount")
-            bench.plan.derive(bench.scope, name, turned(_amount(bench.compile(payment.amount), bench)))
+            bench.plan.derive(bench.scope, name, turned(amount_of(bench.compile(payment.amount), bench)))
             amount = pl.col(name)
             used = used & (amount != 0).fill_null(value=False)
         entry = jsontext.scalar(tender, pl.String())

@@ -17,7 +17,7 @@ _SCALE = 10**MONEY.scale
 _CENT = _SCALE // 100
 
 
-def spread(items: pl.DataFrame, amounts: pl.DataFrame) -> pl.DataFrame:
+def spread(items: pl.DataFrame, amounts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Spread amounts over items.
 
     Args:
@@ -29,11 +29,13 @@ def spread(items: pl.DataFrame, amounts: pl.DataFrame) -> pl.DataFrame:
         As many rows as `items`, in their order: `price_sell` after what is taken off, and `entries`, the
         shares as `amount` and `reason_desc` in JSON, joined by commas (null where there are none). Items
         without price or quantity get no share; where some items are returned and others sold, the sold
-        ones bear it all.
+        ones bear it all. And those of `amounts` for which there was no item to bear them.
     """
     at = items.select(TX, "quantity", "price_sell").with_row_index("at")
     rows = at.join(amounts.with_row_index("of"), on=TX, how="inner", maintain_order="left_right")
     shares = _shares(rows).filter(pl.col("share") != 0)
+    left = amounts.with_row_index("of").filter(pl.col("amount") != 0)
+    left = left.join(shares, on="of", how="anti", maintain_order="left").drop("of")
     share = pl.col("share").cast(pl.Decimal(38, 0)) / pl.lit(_SCALE, pl.Decimal(38, 4))
     entry = jsontext.members(
         {
@@ -48,7 +50,7 @@ def spread(items: pl.DataFrame, amounts: pl.DataFrame) -> pl.DataFrame:
     )
     one = pl.col("off").cast(pl.Decimal(38, 12)) / pl.col("quantity").cast(pl.Decimal(38, 12))
     price = pl.col("price_sell") - rounded(pl.when(pl.col("off") != 0).then(one).otherwise(0)).cast(MONEY)
-    return at.join(found, on="at", how="left", maintain_order="left").select(
+    done = at.join(found, on="at", how="left", maintain_order="left").select(
         pl.when(pl.col("off").is_not_null())
         .then(price)
         .otherwise("price_sell")
@@ -56,6 +58,7 @@ def spread(items: pl.DataFrame, amounts: pl.DataFrame) -> pl.DataFrame:
         .alias("price_sell"),
         pl.col("entry").list.join(",").alias("entries"),
     )
+    return done, left
 
 
 def _shares(rows: pl.DataFrame) -> pl.DataFrame:

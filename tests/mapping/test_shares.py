@@ -30,7 +30,7 @@ def spread_over(
         schema={TX: pl.UInt32, "amount": MONEY, "reason": pl.String, "taken_off": pl.Boolean},
         orient="row",
     )
-    found = spread(rows, given_amounts)
+    found, _ = spread(rows, given_amounts)
     return [
         (price, json.loads(f"[{entries or ''}]", parse_float=Decimal))
         for price, entries in found.select("price_sell", "entries").rows()
