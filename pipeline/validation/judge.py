@@ -21,6 +21,8 @@ REASONS: Final[dict[str, pl.DataType]] = {**PROBLEMS, "outcome": pl.String()}
 DROPS: Final = tuple(name for name, code in CODES.items() if code.outcome is Outcome.DROPPED)
 _ABOUT_ROWS: Final = ("duplicate_row", "encoding_replaced")
 """Warnings that speak of rows, whatever becomes of the transaction."""
+_ABOUT_IMPORT: Final = ("guest", "transacted_at_ambiguous")
+"""Warnings that say how a transaction is imported; they mean nothing where it is not."""
 _OUTCOMES: Final[dict[Severity, str]] = {
     "drop": Outcome.DROPPED.value,
     "reject": Outcome.REJECTED.value,
@@ -202,13 +204,18 @@ def _unpaid(headers: pl.DataFrame, found: pl.DataFrame, policy: Policy) -> pl.Da
 
 
 def _undropped_only(reasons: pl.DataFrame) -> pl.DataFrame:
-    """Leave a dropped transaction its reason to be dropped, and what is told of its rows as such."""
-    dropped = _transactions(reasons, Outcome.DROPPED)
-    is_dropped = pl.col(TX).is_in(dropped[TX].implode()).fill_null(value=False)
+    """Leave a dropped transaction its reason to be dropped, and what is told of its rows as such.
+
+    How a transaction is imported is told of none that is not.
+    """
+    dropped, rejected = (_transactions(reasons, each)[TX] for each in (Outcome.DROPPED, Outcome.REJECTED))
+    is_dropped = pl.col(TX).is_in(dropped.implode()).fill_null(value=False)
+    is_rejected = pl.col(TX).is_in(rejected.implode()).fill_null(value=False)
+    about_import = (pl.col("outcome") == Outcome.WARNING.value) & pl.col("code").is_in(_ABOUT_IMPORT)
     stays = (pl.col("outcome") == Outcome.DROPPED.value) | (
         (pl.col("outcome") == Outcome.WARNING.value) & pl.col("code").is_in(_ABOUT_ROWS)
     )
-    return reasons.filter(~is_dropped | stays)
+    return reasons.filter((~is_dropped | stays) & ~(is_rejected & about_import))
 
 
 def _outcomes(headers: pl.DataFrame, reasons: pl.DataFrame) -> pl.DataFrame:

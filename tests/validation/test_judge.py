@@ -80,6 +80,11 @@ def test_a_sale_dropped_for_its_payment_is_not_called_a_guest_sale() -> None:
     assert reason_rows(verdict) == {("partially_paid", "dropped")}
 
 
+def test_a_rejected_sale_is_not_called_a_guest_sale() -> None:
+    verdict = judge(mapped({**BAD_TOTAL, **GUEST}), Policy(), NOW)
+    assert reason_rows(verdict) == {("total_invalid", "rejected")}
+
+
 def test_header_item_and_mapping_defects_are_all_told() -> None:
     bad = Mapped(
         headers({**BAD_TOTAL, **NOBODY, "items_total": None}),
