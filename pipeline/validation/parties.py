@@ -1,0 +1,141 @@
+"""Findings about who sold and bought, and in what money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+import polars as pl
+
+from pipeline.validation.finding import Finding, place, share, shown
+from pipeline.validation.statistics import Observations
+
+_PERSON_SHARE: Final = 0.03
+_PERSON_SALES: Final = 50
+_PERSON_FACTOR: Final = 20  # times the sales of the average customer
+
+
+def busy_customer(observed: Observations, sources: Sequence[str]) -> Iterator[Finding]:
+    """A customer with more sales than a person has."""
+    known = observed.counts.with_customer
+    average = int(observed.people["sales"].sum()) / max(1, observed.people.height)
+    least = max(_PERSON_SALES, _PERSON_SHARE * known, _PERSON_FACTOR * average)
+    busy = observed.profiles.filter(pl.col("sales") >= least).sort("sales", descending=True)
+    lines = [
+        f"{share(row['sales'], known)}, such as {place(row, sources)}" for row in busy.iter_rows(named=True)
+    ]
+    if lines:
+        yield Finding(
+            "frequent_customer",
+            "One customer with very many sales",
+            "A customer has more sales than a person can have: a house account or a till's default customer "
+            "would collect points that belong to nobody. Make these guest sales in the mapping.",
+            shown(lines),
+        )
+
+
+_USUAL_SALES: Final = 20  # of the store in the middle, for one sale in a store to be odd
+_TYPO_SHARE: Final = 0.02  # of the sales of the store that was meant
+_BIG_STORE: Final = 50
+
+
+def locations(observed: Observations, sources: Sequence[str]) -> Iterator[Finding]:
+    """Stores with hardly any sales, and with nearly the name of a big one."""
+    stores = observed.stores.sort("sales", "store")
+    typos = {row["store"]: near for row, near in _typos(stores)}
+    usual = pl.col("sales").median()
+    once = stores.filter((pl.col("sales") == 1) & (usual >= _USUAL_SALES))
+    odd = pl.concat([once, stores.filter(pl.col("store").is_in(list(typos)))]).unique(
+        "store", maintain_order=True
+    )
+    lines = [
+        f"{row['store']!r}: {_sales_word(row['sales'])} ({place(row, sources)})"
+        + (f"; was {typos[row['store']]!r} meant?" if row["store"] in typos else "")
+        for row in odd.iter_rows(named=True)
+    ]
+    if lines:
+        yield Finding(
+            "location_unusual",
+            "Stores that may be typos",
+            "Some stores have hardly any sales. Omneo creates a store for each name it does not know, so "
+            "that a typo makes a store.",
+            shown(lines),
+        )
+
+
+def _sales_word(count: int) -> str:
+    return "1 sale" if count == 1 else f"{count:,} sales"
+
+
+def _typos(stores: pl.DataFrame) -> Iterator[tuple[dict[str, object], str]]:
+    """Small stores whose name is that of a big one but for a letter, letter case, or blanks."""
+    big = {
+        row["store"]: row["sales"]
+        for row in stores.filter(pl.col("sales") >= _BIG_STORE).iter_rows(named=True)
+    }
+    by_variant: dict[str, list[str]] = {}
+    for name in big:
+        for variant in _variants(name):
+            by_variant.setdefault(variant, []).append(name)
+    for row in stores.iter_rows(named=True):
+        near = {name for variant in _variants(row["store"]) for name in by_variant.get(variant, ())}
+        meant = [
+            name
+            for name in sorted(near - {row["store"]}, key=lambda name: -big[name])
+            if row["sales"] <= _TYPO_SHARE * big[name] and _is_typo(row["store"], name)
+        ]
+        if meant:
+            yield row, meant[0]
+
+
+def _folded(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _variants(name: str) -> set[str]:
+    """The name, and the name without any one of its letters: near names share one of these."""
+    folded = _folded(name)
+    return {folded, *(folded[:n] + folded[n + 1 :] for n in range(len(folded)))}
+
+
+def _is_typo(name: str, meant: str) -> bool:
+    """Whether one edit makes one name of the other; stores that differ in a digit are numbered, no typos."""
+    a, b = sorted((_folded(name), _folded(meant)), key=len)
+    if len(a) < len(b):
+        place = next((n for n in range(len(a)) if a[n] != b[n]), len(a))
+        return a == b[:place] + b[place + 1 :]
+    places = [n for n in range(len(a)) if a[n] != b[n]]
+    if len(places) == 2:
+        return places[1] == places[0] + 1 and a[places[0]] == b[places[1]] and a[places[1]] == b[places[0]]
+    return not places or (len(places) == 1 and not (a[places[0]].isdigit() and b[places[0]].isdigit()))
+
+
+_SALES_FOR_CURRENCY: Final = 20
+
+
+def currency_mix(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+    """Several currencies in one store."""
+    if observed.currencies["currency"].null_count() == observed.currencies.height:
+        return
+    mixed = observed.currencies.filter(
+        (pl.len().over("store") > 1) & (pl.col("sales").sum().over("store") >= _SALES_FOR_CURRENCY)
+    )
+    lines = [
+        f"{store or 'no store'}: "
+        + ", ".join(f"{currency or 'no currency'} {count:,}" for currency, count in rows)
+        for store, rows in _by_store(mixed)
+    ]
+    if lines:
+        yield Finding(
+            "currency_mix",
+            "Several currencies in one store",
+            "A store usually sells in one currency: look whether these are right.",
+            shown(lines),
+        )
+
+
+def _by_store(mixed: pl.DataFrame) -> Iterator[tuple[str | None, list[tuple[str | None, int]]]]:
+    ordered = mixed.sort("sales", descending=True)
+    for (store,), rows in ordered.partition_by("store", as_dict=True, maintain_order=True).items():
+        yield store, list(islice(rows.select("currency", "sales").iter_rows(), 5))

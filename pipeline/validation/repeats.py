@@ -1,0 +1,50 @@
+"""Findings about sales that are there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import polars as pl
+
+from pipeline.validation.finding import Finding, shown
+from pipeline.validation.statistics import Observations
+
+_REPEATED_ROWS: Final = 0.2  # a till repeats a row now and then, a doubled file every one
+_REPEATED_SALES: Final = 0.05
+_REPEATED_IN_MINUTES: Final = 0.2  # where no seconds are known, a busy shop has sales that look alike
+_FEWEST_REPEATS: Final = 20
+
+
+def doubled(message: str, lines: Sequence[str]) -> Finding:
+    """The finding that sales are there twice."""
+    return Finding("doubled_file", "Sales that are there twice", message, shown(lines))
+
+
+def twice(observed: Observations, sources: Sequence[str]) -> Iterator[Finding]:
+    """Rows that are there twice, and sales that are under other ids."""
+    counts = observed.counts
+    if counts.repeated >= max(_FEWEST_REPEATS, _REPEATED_ROWS * counts.transactions):
+        message = (
+            "Many rows are there twice, alike in every cell, and were counted once: a file may be doubled."
+        )
+        yield doubled(message, [f"{counts.repeated:,} of {counts.transactions:,} transactions"])
+    alike = observed.repeats.filter(pl.col("alike") > 1).with_columns(extra=pl.col("alike") - 1)
+    extra, looked_at = int(alike["extra"].sum()), int(observed.repeats["alike"].sum())
+    in_minutes = counts.whole_minute > 0.5 * counts.timed
+    share = _REPEATED_IN_MINUTES if in_minutes else _REPEATED_SALES
+    if extra < max(_FEWEST_REPEATS, share * looked_at):
+        return
+    message = (
+        "Many sales are alike in time, store, customer, total and number of items, but have other ids: "
+        "an export may be there twice under new numbers."
+    )
+    lines = [f"{extra:,} of {looked_at:,} sales looked at repeat another one"]
+    pairs = alike.group_by("first", "last").agg(pl.col("extra").sum()).sort("extra", descending=True)
+    lines += [
+        f"{sources[first]}: {count:,} within it"
+        if first == last
+        else f"{sources[first]} and {sources[last]}: {count:,} in both"
+        for first, last, count in pairs.iter_rows()
+    ]
+    yield doubled(message, lines)

@@ -1,0 +1,304 @@
+"""Statistical warnings: what no single row shows, such as a wrong time zone or a store that is a typo.
+
+Each unit gives small sums (`observe`), which add up in any order (`merge`) and are looked at once, at the
+end, by `pipeline.validation.findings`. What is looked at are transactions that are accepted or rejected and
+not void: what a business would call its sales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+
+from pipeline.model import LINE, SOURCE, TX, Outcome
+
+SKETCH: Final = 20_000
+"""Hashes kept of sales, the smallest ones: a fair sample in which repeats are counted exactly."""
+_PROFILES: Final = 200
+"""Customers kept of one unit, the most frequent; who has an implausible share is frequent everywhere."""
+_LARGEST: Final = 3
+"""Largest totals kept of each store."""
+BINS_PER_DECADE: Final = 10
+
+_COUNT: Final = pl.Int64()
+_AMOUNT: Final = pl.Decimal(38, 4)
+_PLACE: Final[dict[str, pl.DataType]] = {SOURCE: pl.UInt32(), LINE: pl.Int64()}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Single numbers about the sales of one unit, or of many merged.
+
+    Attributes:
+        transactions: All transactions, whatever became of them.
+        repeated: Those of them with a row that is there twice.
+        with_customer: Sales with a customer.
+        timed: Sales with a local time.
+        at_midnight: Those of them at 00:00:00.
+        whole_minute: Those of them at second 0.
+        comparable: Sales with a total and with items.
+        off: Those of them whose total differs from the items by more than rounding.
+        below_by_tax: Those of them whose total is less than the items by just the tax.
+        above_by_tax: Those of them whose total is more than the items by just the tax.
+    """
+
+    transactions: int = 0
+    repeated: int = 0
+    with_customer: int = 0
+    timed: int = 0
+    at_midnight: int = 0
+    whole_minute: int = 0
+    comparable: int = 0
+    off: int = 0
+    below_by_tax: int = 0
+    above_by_tax: int = 0
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Sums over the sales of one unit, or of many merged. "Local" is the time of the till's clock.
+
+    Attributes:
+        hours: One row a store × local hour: sales; without those at midnight sharp, which have no time.
+        days: One row a store × local day: sales.
+        sizes: One row a store × size of the total (`bin`, tenths of a decade of its amount): sales.
+        largest: The largest totals of each store, with their file and line.
+        profiles: The most frequent customers: a hash, sales, and where the first one is. Nobody's id.
+        people: A fair sample of customers: a hash and sales.
+        currencies: One row a store × currency: sales.
+        stores: One row a store: sales, and where the first one is.
+        repeats: A fair sample of sales: a hash of what was sold when to whom, how many are alike, and the
+            first and the last file they are in.
+        ratios: One row a ratio of total to items, in thousandths, of those that differ: sales.
+        counts: Single numbers.
+    """
+
+    hours: pl.DataFrame
+    days: pl.DataFrame
+    sizes: pl.DataFrame
+    largest: pl.DataFrame
+    profiles: pl.DataFrame
+    people: pl.DataFrame
+    currencies: pl.DataFrame
+    stores: pl.DataFrame
+    repeats: pl.DataFrame
+    ratios: pl.DataFrame
+    counts: Counts
+
+
+_SCHEMAS: Final[dict[str, pl.Schema]] = {
+    "hours": pl.Schema({"store": pl.String(), "hour": pl.Int8(), "sales": _COUNT}),
+    "days": pl.Schema({"store": pl.String(), "day": pl.Date(), "sales": _COUNT}),
+    "sizes": pl.Schema({"store": pl.String(), "bin": pl.Int16(), "sales": _COUNT}),
+    "largest": pl.Schema({"store": pl.String(), "total": _AMOUNT, **_PLACE}),
+    "profiles": pl.Schema({"person": pl.UInt64(), "sales": _COUNT, **_PLACE}),
+    "people": pl.Schema({"person": pl.UInt64(), "sales": _COUNT}),
+    "currencies": pl.Schema({"store": pl.String(), "currency": pl.String(), "sales": _COUNT}),
+    "stores": pl.Schema({"store": pl.String(), "sales": _COUNT, **_PLACE}),
+    "repeats": pl.Schema({"sale": pl.UInt64(), "alike": _COUNT, "first": pl.UInt32(), "last": pl.UInt32()}),
+    "ratios": pl.Schema({"ratio": pl.Int32(), "sales": _COUNT}),
+}
+
+_CENT: Final = Decimal("0.01")
+
+
+def observe(
+    headers: pl.DataFrame, items: pl.DataFrame, outcomes: pl.DataFrame, reasons: pl.DataFrame
+) -> Observations:
+    """Sum up one unit.
+
+    Args:
+        headers: One row a transaction, as mapped; what the mapping does not give has no column.
+        items: One row an item, as mapped.
+        outcomes: TX and `outcome`.
+        reasons: One row a reason; those of `duplicate_row` are counted.
+    """
+    sales = _sales(headers, outcomes)
+    timed = sales.drop_nulls("local")
+    people = _people(sales)
+    off = _off(sales)
+    return Observations(
+        hours=_counted(timed.filter(~_is_sharp("1d")), "hours", hour=pl.col("local").dt.hour()),
+        days=_counted(timed, "days", day=pl.col("local").dt.date()),
+        sizes=_counted(sales.filter(pl.col("total") != 0), "sizes", bin=_bin(pl.col("total"))),
+        largest=_largest(sales.select(_SCHEMAS["largest"].names()).drop_nulls("total")),
+        profiles=_most_frequent(_with_first(people, "person")),
+        people=_smallest(_summed(people.select("person", "sales"), ["person"]), "person"),
+        currencies=_counted(sales, "currencies"),
+        stores=_with_first(_ones(sales.drop_nulls("store"), "store"), "store"),
+        repeats=_smallest(_alike(_hashed_sales(timed)), "sale"),
+        ratios=_counted(off.filter(pl.col("items_total") != 0), "ratios", ratio=_ratio()),
+        counts=Counts(
+            transactions=headers.height,
+            repeated=reasons.filter(pl.col("code") == "duplicate_row")[TX].n_unique(),
+            with_customer=people.height,
+            timed=timed.height,
+            at_midnight=_sharp(timed, "1d"),
+            whole_minute=_sharp(timed, "1m"),
+            comparable=_comparable(sales).height,
+            off=off.height,
+            **_by_tax(off, items),
+        ),
+    )
+
+
+def merge(parts: Sequence[Observations]) -> Observations:
+    """Add up the observations of units; of none, they are empty."""
+    stacked = {
+        name: pl.concat([pl.DataFrame(schema=schema), *(getattr(part, name) for part in parts)])
+        for name, schema in _SCHEMAS.items()
+    }
+    special = {
+        "largest": _largest(stacked["largest"]),
+        "profiles": _most_frequent(_with_first(stacked["profiles"], "person")),
+        "people": _smallest(_summed(stacked["people"], ["person"]), "person"),
+        "stores": _with_first(stacked["stores"], "store"),
+        "repeats": _smallest(_alike(stacked["repeats"]), "sale"),
+    }
+    summed = {
+        name: _summed(frame, _SCHEMAS[name].names()[:-1])
+        for name, frame in stacked.items()
+        if name not in special
+    }
+    counts = {each.name: sum(getattr(part.counts, each.name) for part in parts) for each in fields(Counts)}
+    return Observations(**special, **summed, counts=Counts(**counts))
+
+
+# ── One unit ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _sales(headers: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Accepted and rejected transactions that are not void, with the columns that are looked at."""
+    wanted: dict[str, tuple[str, Any]] = {
+        "store": ("location_id", pl.String),
+        "local": ("transacted_at|local", pl.Datetime("us")),
+        "total": ("total", _AMOUNT),
+        "items_total": ("items_total", _AMOUNT),
+        "items_count": ("items_count", pl.Int64),
+        "person": ("profile_id", pl.String),
+        "currency": ("currency", pl.String),
+        "is_void": ("is_void", pl.Boolean),
+    }
+    columns = [
+        (pl.col(field).cast(kind) if field in headers.columns else pl.lit(None, kind)).alias(name)
+        for name, (field, kind) in wanted.items()
+    ]
+    dropped = outcomes.filter(pl.col("outcome") == Outcome.DROPPED.value).select(TX)
+    sales = headers.select(TX, SOURCE, LINE, *columns).join(dropped, on=TX, how="anti")
+    return sales.filter(~pl.col("is_void").fill_null(value=False))
+
+
+def _counted(sales: pl.DataFrame, name: str, **columns: pl.Expr) -> pl.DataFrame:
+    by = _SCHEMAS[name].names()[:-1]
+    return sales.with_columns(**columns).group_by(by).agg(pl.len().alias("sales")).cast(_SCHEMAS[name])
+
+
+def _summed(frame: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    return frame.group_by(by).agg(pl.all().sum())
+
+
+def _ones(sales: pl.DataFrame, by: str) -> pl.DataFrame:
+    return sales.select(by, pl.lit(1, _COUNT).alias("sales"), SOURCE, LINE)
+
+
+def _with_first(rows: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Add up `sales`, keeping the first place."""
+    return rows.sort(SOURCE, LINE).group_by(by).agg(pl.col("sales").sum(), pl.col(SOURCE, LINE).first())
+
+
+def _most_frequent(people: pl.DataFrame) -> pl.DataFrame:
+    return people.top_k(_PROFILES, by="sales")
+
+
+def _smallest(frame: pl.DataFrame, hashes: str) -> pl.DataFrame:
+    return frame.sort(hashes).head(SKETCH)
+
+
+def _sharp(timed: pl.DataFrame, every: str) -> int:
+    return timed.filter(_is_sharp(every)).height
+
+
+def _is_sharp(every: str) -> pl.Expr:
+    return pl.col("local").dt.truncate(every) == pl.col("local")
+
+
+def _bin(amount: pl.Expr) -> pl.Expr:
+    # A float only chooses the bin; nothing is added up with it.
+    return (amount.abs().cast(pl.Float64).log10() * BINS_PER_DECADE).floor().cast(pl.Int16)
+
+
+def _largest(totals: pl.DataFrame) -> pl.DataFrame:
+    ordered = totals.sort(pl.col("total").abs(), descending=True, maintain_order=True)
+    return ordered.group_by("store", maintain_order=True).head(_LARGEST)
+
+
+def _people(sales: pl.DataFrame) -> pl.DataFrame:
+    # The same seed everywhere: units are added up, on whatever machine they were looked at.
+    return _ones(sales.drop_nulls("person").with_columns(pl.col("person").hash(seed=0)), "person")
+
+
+def _hashed_sales(timed: pl.DataFrame) -> pl.DataFrame:
+    """Sales by what makes two of them alike; those without a time of day are alike too easily."""
+    known = timed.drop_nulls("total").filter(~_is_sharp("1d"))
+    sale = pl.struct("local", "store", "person", "total", "items_count").hash(seed=0)
+    source = pl.col(SOURCE)
+    return known.select(
+        sale.alias("sale"), pl.lit(1, _COUNT).alias("alike"), source.alias("first"), source.alias("last")
+    )
+
+
+def _alike(sales: pl.DataFrame) -> pl.DataFrame:
+    return sales.group_by("sale").agg(pl.col("alike").sum(), pl.col("first").min(), pl.col("last").max())
+
+
+def _comparable(sales: pl.DataFrame) -> pl.DataFrame:
+    return sales.drop_nulls(["total", "items_total"]).filter(pl.col("items_count") > 0)
+
+
+def _off(sales: pl.DataFrame) -> pl.DataFrame:
+    """Sales whose total differs from the items by more than rounding."""
+    difference = (pl.col("total") - pl.col("items_total")).abs()
+    return _comparable(sales).filter(difference > _CENT * pl.col("items_count"))
+
+
+def _ratio() -> pl.Expr:
+    return (
+        (pl.col("total").cast(pl.Float64) / pl.col("items_total").cast(pl.Float64) * 1000)
+        .round()
+        .cast(pl.Int32)
+    )
+
+
+def _by_tax(off: pl.DataFrame, items: pl.DataFrame) -> dict[str, int]:
+    """How many of the sales that are off are below, and above, their items by just the tax.
+
+    Sources give a line's tax, or that of one piece; either will do.
+    """
+    if off.is_empty() or not {"price_tax", "quantity"} <= set(items.columns):
+        return {}
+    taxes = (
+        items.join(off, on=TX, how="semi")
+        .group_by(TX)
+        .agg(
+            pl.col("price_tax").sum().alias("of_lines"),
+            (pl.col("price_tax") * pl.col("quantity")).sum().alias("of_pieces"),
+        )
+    )
+    missing = pl.col("items_total") - pl.col("total")
+    # Each line's tax is rounded on its own.
+    slack = _CENT * pl.col("items_count")
+
+    def fits(amount: pl.Expr) -> pl.Expr:
+        both = (
+            ((amount - pl.col(tax)).abs() <= slack) & (pl.col(tax) != 0) for tax in ("of_lines", "of_pieces")
+        )
+        return pl.any_horizontal(*both).sum()
+
+    found = off.join(taxes, on=TX)
+    return found.select(fits(missing).alias("below_by_tax"), fits(-missing).alias("above_by_tax")).row(
+        0, named=True
+    )

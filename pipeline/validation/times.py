@@ -1,0 +1,178 @@
+"""Findings about when sales were: a wrong zone, missing times, missing days, a day taken for a month."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Final
+
+import polars as pl
+
+from pipeline.validation.finding import Finding, share, shown
+from pipeline.validation.statistics import Observations
+
+_SALES_FOR_HOURS: Final = 100  # fewer do not tell when a shop is open
+_CLOSED_HOURS: Final = 4
+_CLOSED_SHARE: Final = 0.25  # of an even hour's sales; four such hours in a row do not come about by chance
+_NIGHT: Final = range(6)
+_NIGHT_SHARE: Final = 0.10
+
+
+def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+    """Sales at night where the shop is closed by day: everywhere, or in some stores."""
+    everywhere = _by_hour(observed.hours)
+    if _quiet_by_day(everywhere):
+        busiest = sorted(_NIGHT, key=lambda hour: -everywhere[hour])[:3]
+        lines = [
+            f"{hour:02}:00 to {hour:02}:59: {share(everywhere[hour], sum(everywhere))}" for hour in busiest
+        ]
+        yield _night_finding("Many sales are", [_quiet_line(everywhere), *lines])
+        return
+    stores = observed.hours.drop_nulls("store").partition_by("store", as_dict=True)
+    lines = []
+    for (store,), hours in sorted(stores.items()):
+        counts = _by_hour(hours)
+        if _quiet_by_day(counts):
+            at_night = sum(counts[hour] for hour in _NIGHT)
+            lines.append(
+                f"{store}: {share(at_night, sum(counts))} from 00:00 to 05:59; {_quiet_line(counts)}"
+            )
+    if lines:
+        yield _night_finding("Some stores have many sales", lines)
+
+
+def _night_finding(start: str, lines: Sequence[str]) -> Finding:
+    message = f"{start} at night in local time, and hardly any by day: most likely the time zone is wrong."
+    return Finding("sales_at_night", "Sales at night", message, shown(lines))
+
+
+def _by_hour(hours: pl.DataFrame) -> list[int]:
+    counts = dict(hours.group_by("hour").agg(pl.col("sales").sum()).iter_rows())
+    return [counts.get(hour, 0) for hour in range(24)]
+
+
+def _quiet_by_day(counts: Sequence[int]) -> bool:
+    """Whether the shop is closed around midday or in the evening, and sells at night."""
+    first, length = _closed(counts)
+    total = sum(counts)
+    if total < _SALES_FOR_HOURS or length < _CLOSED_HOURS:
+        return False
+    middle = (first + length / 2) % 24
+    return sum(counts[hour] for hour in _NIGHT) >= _NIGHT_SHARE * total and 9 <= middle < 21
+
+
+def _closed(counts: Sequence[int]) -> tuple[int, int]:
+    """First hour and number of the longest run of quiet hours around the clock."""
+    quiet = [count < _CLOSED_SHARE * sum(counts) / 24 for count in counts]
+    best = (0, 0)
+    for first in range(24):
+        length = next((n for n in range(24) if not quiet[(first + n) % 24]), 24)
+        best = max(best, (first, length), key=lambda run: run[1])
+    return best
+
+
+def _quiet_line(counts: Sequence[int]) -> str:
+    first, length = _closed(counts)
+    return f"hardly any sales from {first:02}:00 to {(first + length - 1) % 24:02}:59"
+
+
+_MIDNIGHT_SHARE: Final = 0.05  # by chance it is one in 1,440 where minutes are known
+_MIDNIGHT_SALES: Final = 20
+
+
+def at_midnight(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+    """Sales without a time of day."""
+    counts = observed.counts
+    if counts.at_midnight >= max(_MIDNIGHT_SALES, _MIDNIGHT_SHARE * counts.timed):
+        yield Finding(
+            "dates_at_midnight",
+            "Sales at exactly midnight",
+            "Many sales are at 00:00:00 sharp: the date has no time of day, or the mapping leaves it out.",
+            (f"{share(counts.at_midnight, counts.timed)} at 00:00:00",),
+        )
+
+
+_SALES_A_DAY: Final = 20  # with so many expected, a day without any comes about once in 500 million days
+_WEEKS_AROUND: Final = 9  # a weekday is compared with itself four weeks to either side
+_OPEN_SHARE: Final = 0.6  # of these weeks: a weekly closing day, or a season, is no finding
+_CLOSED_DAYS: Final = ((12, 25), (1, 1))
+
+
+def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+    """Days on which nothing was sold though the same weekday always sells, everywhere or in one store."""
+    everywhere = observed.days.group_by("day").agg(pl.col("sales").sum()).with_columns(store=pl.lit(""))
+    missing = _missing(everywhere)
+    named = _missing(_busy(observed.days.drop_nulls("store")))
+    named = named.join(missing, on="day", how="anti").sort("day", "store")
+    lines = [f"{day:%A %Y-%m-%d}: no sales; about {usual:.0f} are usual" for day, _, usual in missing.rows()]
+    lines += [
+        f"{store}, {day:%A %Y-%m-%d}: no sales; about {usual:.0f} are usual"
+        for day, store, usual in named.rows()
+    ]
+    if lines:
+        yield Finding(
+            "days_without_sales",
+            "Days without sales",
+            "On some days there are no sales where there always are: a file or a day may be missing from the "
+            "export. If the shops were closed, all is well.",
+            shown(lines),
+        )
+
+
+def _busy(days: pl.DataFrame) -> pl.DataFrame:
+    """Stores with enough sales a day for a day without any to say something."""
+    span = (pl.col("day").max() - pl.col("day").min()).dt.total_days().over("store") + 1
+    # A store that is closed on most weekdays still counts: hence a seventh.
+    return days.filter(pl.col("sales").sum().over("store") / span >= _SALES_A_DAY / 7)
+
+
+def _missing(days: pl.DataFrame) -> pl.DataFrame:
+    """Days without sales on which there should be some: `day`, `store`, `usual`, in order."""
+    empty = pl.DataFrame(schema={"day": pl.Date, "store": pl.String, "usual": pl.Float64})
+    found = [empty]
+    for (store,), sales in days.partition_by("store", as_dict=True).items():
+        calendar = pl.DataFrame({"day": pl.date_range(*_span(sales), eager=True)})
+        weeks = calendar.join(sales, on="day", how="left", maintain_order="left").with_columns(
+            pl.col("sales").fill_null(0), pl.col("day").dt.weekday().alias("weekday")
+        )
+        # The day itself is among them, with nothing.
+        usual, is_open = (
+            each.rolling_mean(_WEEKS_AROUND, min_samples=1, center=True).over("weekday")
+            for each in (pl.col("sales"), (pl.col("sales") > 0).cast(pl.Int64))
+        )
+        weeks = weeks.with_columns(
+            usual.alias("usual"), is_open.alias("is_open"), pl.lit(store).alias("store")
+        )
+        odd = (pl.col("sales") == 0) & (pl.col("usual") >= _SALES_A_DAY) & (pl.col("is_open") >= _OPEN_SHARE)
+        found.append(weeks.filter(odd & ~_holiday()).select(empty.columns))
+    return pl.concat(found).sort("store", "day")
+
+
+def _span(sales: pl.DataFrame) -> tuple[date, date]:
+    first, last = sales.select(pl.col("day").min().alias("first"), pl.col("day").max().alias("last")).row(0)
+    return first, last
+
+
+def _holiday() -> pl.Expr:
+    day = pl.col("day").dt
+    return pl.any_horizontal((day.month() == month) & (day.day() == number) for month, number in _CLOSED_DAYS)
+
+
+_DAYS_SPANNED: Final = timedelta(days=60)
+_SALES_FOR_MONTH_DAYS: Final = 100
+
+
+def day_and_month(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+    """Where day and month change places, only the first twelve days of a month are left."""
+    days = observed.days.drop_nulls("day")
+    if days["sales"].sum() < _SALES_FOR_MONTH_DAYS:
+        return
+    first, last = _span(days)
+    if last - first >= _DAYS_SPANNED and days.select((pl.col("day").dt.day() <= 12).all()).item():
+        yield Finding(
+            "day_month_swapped",
+            "Only the first twelve days of each month",
+            "No sale is after the 12th of any month: day and month have most likely changed places in the "
+            "mapping's date format.",
+            (f"{days['sales'].sum():,} sales from {first} to {last}, all on the 1st to the 12th",),
+        )

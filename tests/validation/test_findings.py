@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from pipeline.model import SOURCE, TX
+from pipeline.validation.finding import MOST_EVIDENCE, Finding
+from pipeline.validation.findings import findings
+from pipeline.validation.statistics import Observations, merge, observe
+from tests.validation.frames import headers, items
+from tests.validation.shop import MONDAY, SOURCES, Sale, evenly_random, ordinary, unit
+
+
+def found(*units: Observations) -> list[Finding]:
+    return findings(merge(units), SOURCES)
+
+
+def only(*units: Observations) -> Finding:
+    (finding,) = found(*units)
+    return finding
+
+
+# ── No false alarms ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("count", [0, 1, 50, 500, 5000, 40_000])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_evenly_random_sales_give_no_finding(count: int, seed: int) -> None:
+    assert found(unit(evenly_random(count, seed))) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "shop",
+    [
+        {"a_day": 40},
+        {"a_day": 3},
+        {"a_day": 200, "days": 20},
+        {"closed_on": (0, 5, 6)},
+        {"opens": 6, "closes": 23},
+        {"opens": 17, "closes": 23},
+        {"stores": ["Carlton"]},
+        {"stores": [f"ST{n:04}" for n in range(60)], "a_day": 300},
+    ],
+    ids=lambda shop: ",".join(shop),
+)
+def test_ordinary_shops_give_no_finding(shop: dict[str, int], seed: int) -> None:
+    assert found(unit(ordinary(seed, **shop))) == []  # type: ignore[arg-type]
+
+
+def test_what_the_mapping_does_not_give_is_not_looked_at() -> None:
+    bare = {"transacted_at|local": None, "location_id": None, "currency": None, "profile_id": None}
+    assert found(unit([{**each, **bare} for each in ordinary()])) == []
+
+
+# ── Planted faults ───────────────────────────────────────────────────────────────────────────────────
+
+
+def shifted(sales: list[Sale], hours: float) -> list[Sale]:
+    at = "transacted_at|local"
+    return [{**each, at: each[at] + timedelta(hours=hours)} for each in sales]
+
+
+@pytest.mark.parametrize("hours", [-14, -12, -10, -8, 8, 10, 11, 12])
+def test_a_wrong_zone(hours: int) -> None:
+    finding = only(unit(shifted(ordinary(), hours)))
+    assert finding.code == "sales_at_night"
+    assert finding.evidence[0].startswith("hardly any sales from ")
+
+
+def test_a_wrong_zone_of_one_store() -> None:
+    right = ordinary(1, stores=["Carlton", "Fitzroy"])
+    finding = only(unit(right), unit(shifted(ordinary(2, stores=["Perth"], a_day=10), -10)))
+    assert finding.code == "sales_at_night"
+    assert len(finding.evidence) == 1
+    assert finding.evidence[0].startswith("Perth: ")
+
+
+def test_dates_without_a_time() -> None:
+    at = "transacted_at|local"
+    dates = [{**each, at: datetime.combine(each[at].date(), datetime.min.time())} for each in ordinary()]
+    finding = only(unit(dates))
+    assert finding.code == "dates_at_midnight"
+    assert finding.evidence == ("2,400 sales (100%) at 00:00:00",)
+    assert only(unit(ordinary()), unit(dates[:200])).code == "dates_at_midnight"
+
+
+def test_a_missing_day() -> None:
+    gone = MONDAY + timedelta(days=30)
+    finding = only(unit([each for each in ordinary() if each["transacted_at|local"].date() != gone]))
+    assert finding.code == "days_without_sales"
+    assert finding.evidence == ("Wednesday 2024-05-01: no sales; about 36 are usual",)
+
+
+def test_a_missing_day_of_one_store() -> None:
+    gone = (MONDAY + timedelta(days=30), "Carlton")
+    sales = ordinary(a_day=100, stores=["Carlton", "Fitzroy"])
+    finding = only(
+        unit([each for each in sales if (each["transacted_at|local"].date(), each["location_id"]) != gone])
+    )
+    assert finding.code == "days_without_sales"
+    assert finding.evidence[0].startswith("Carlton, Wednesday 2024-05-01: no sales")
+
+
+def test_closing_for_the_holidays_is_no_finding() -> None:
+    sales = shifted(ordinary(), 24 * (date(2024, 11, 18) - MONDAY).days)
+    closed = {date(2024, 12, 25), date(2025, 1, 1)}
+    assert found(unit([each for each in sales if each["transacted_at|local"].date() not in closed])) == []
+
+
+def test_day_and_month_that_changed_places() -> None:
+    sales = [each for each in ordinary() if each["transacted_at|local"].day <= 12]
+    assert "day_month_swapped" in [finding.code for finding in found(unit(sales))]
+
+
+def test_a_file_that_is_there_twice_under_other_ids() -> None:
+    sales = ordinary()
+    again = [{**each, "external_id": f"X{n}", SOURCE: 1} for n, each in enumerate(sales)]
+    finding = only(unit(sales), unit(again))
+    assert finding.code == "doubled_file"
+    assert finding.evidence == (
+        "2,400 of 4,800 sales looked at repeat another one",
+        "till-1.csv and till-2.csv: 2,400 in both",
+    )
+    assert only(unit(sales), unit(again[:300])).code == "doubled_file"
+    assert found(unit(sales), unit(again[:15])) == []
+
+
+def test_a_file_that_is_there_twice_alike_in_every_cell() -> None:
+    finding = only(unit(ordinary(), repeated=2400))
+    assert finding.code == "doubled_file"
+    assert finding.evidence == ("2,400 of 2,400 transactions",)
+    assert found(unit(ordinary(), repeated=60)) == []
+
+
+def test_sales_in_the_same_minute_are_no_doubled_file() -> None:
+    at = "transacted_at|local"
+    coffees = [
+        {
+            **each,
+            at: each[at].replace(second=0),
+            "total": Decimal("4.50"),
+            "items_total": Decimal("4.50"),
+            "profile_id": None,
+        }
+        for each in ordinary(stores=["Carlton"], a_day=150)
+    ]
+    assert found(unit(coffees)) == []
+
+
+def taxed(sales: list[Sale], item_tax: Decimal, change: Callable[[Sale, Decimal], Sale]) -> Observations:
+    items = [
+        {
+            TX: n,
+            "quantity": 2,
+            "price_sell": each["items_total"] / 2,
+            "price_tax": (each["items_total"] * item_tax).quantize(Decimal("0.01")),
+        }
+        for n, each in enumerate(sales)
+    ]
+    return unit([{**each, **change(each, items[n]["price_tax"])} for n, each in enumerate(sales)], items)
+
+
+def test_totals_without_tax() -> None:
+    finding = only(taxed(ordinary(), Decimal(1) / 11, lambda each, tax: {"total": each["items_total"] - tax}))
+    assert finding.code == "total_without_tax"
+    assert finding.evidence == ("2,400 sales (100%): total = items − tax",)
+
+
+def test_items_without_tax() -> None:
+    finding = only(taxed(ordinary(), Decimal(1) / 10, lambda each, tax: {"total": each["items_total"] + tax}))
+    assert finding.code == "items_without_tax"
+
+
+def test_a_tax_that_the_source_does_not_tell_shows_in_the_ratio() -> None:
+    sales = [
+        {**each, "total": (each["items_total"] / Decimal("1.2")).quantize(Decimal("0.01"))}
+        for each in ordinary()
+    ]
+    finding = only(unit(sales))
+    assert finding.code == "total_without_tax"
+    assert finding.evidence == ("2,396 sales (100%): total = 0.833 × items", "as with a tax of 20%")
+
+
+def test_items_that_are_there_twice() -> None:
+    finding = only(unit([{**each, "items_total": each["total"] * 2} for each in ordinary()]))
+    assert finding.code == "doubled_file"
+
+
+def test_totals_that_are_off_by_anything_are_the_rules_business() -> None:
+    sales = [{**each, "items_total": each["total"] + 10} for each in ordinary()]
+    assert found(unit(sales)) == []
+
+
+def test_totals_far_outside() -> None:
+    sales = ordinary()
+    sales[7] = {**sales[7], "total": Decimal("1234567.00"), "items_total": Decimal("1234567.00")}
+    finding = only(unit(sales))
+    assert finding.code == "totals_out_of_range"
+    assert finding.evidence[0].startswith(
+        f"{sales[7]['location_id']}: 1,234,567.00 (till-1.csv line 9); 99% of"
+    )
+
+
+def test_a_store_that_writes_cents() -> None:
+    cents = [
+        {**each, "total": each["total"] * 100, "items_total": each["total"] * 100}
+        for each in ordinary(2, stores=["Perth"], a_day=10)
+    ]
+    finding = only(unit(ordinary()), unit(cents))
+    assert finding.code == "totals_out_of_range"
+    assert finding.evidence[0].startswith("Perth: half of the totals are below ")
+
+
+@pytest.mark.parametrize(
+    "typo", ["Carltn", "Carlton1", "Carltom", "Calrton", "CARLTON", "Carlton ", "Car-lton", "arlton"]
+)
+def test_a_typo_store(typo: str) -> None:
+    sales = ordinary()
+    where = next(n for n, each in enumerate(sales) if each["location_id"] == "Carlton")
+    sales[where]["location_id"] = typo
+    finding = only(unit(sales))
+    assert finding.code == "location_unusual"
+    assert finding.evidence == (f"{typo!r}: 1 sale (till-1.csv line {where + 2}); was 'Carlton' meant?",)
+
+
+def test_a_typo_that_was_made_several_times() -> None:
+    sales = ordinary(a_day=100)
+    for each in [each for each in sales if each["location_id"] == "Fitzroy"][:5]:
+        each["location_id"] = "Fitroy"
+    assert only(unit(sales)).evidence[0].startswith("'Fitroy': 5 sales")
+
+
+def test_a_store_that_is_seen_once() -> None:
+    sales = ordinary()
+    sales[3]["location_id"] = "Warehouse"
+    finding = only(unit(sales))
+    assert (finding.code, finding.evidence) == (
+        "location_unusual",
+        ("'Warehouse': 1 sale (till-1.csv line 5)",),
+    )
+
+
+def test_a_small_store_with_the_next_number_is_no_typo() -> None:
+    sales = ordinary(stores=["ST01", "ST02"])
+    for each in sales[:10]:
+        each["location_id"] = "ST03"
+    assert found(unit(sales)) == []
+
+
+def test_a_currency_mix() -> None:
+    sales = ordinary()
+    for each in sales[:30]:
+        each["currency"] = "NZD"
+    finding = only(unit(sales))
+    assert finding.code == "currency_mix"
+    assert "AUD" in finding.evidence[0]
+    assert "NZD" in finding.evidence[0]
+
+
+def test_stores_with_currencies_of_their_own_are_no_mix() -> None:
+    abroad = [{**each, "currency": "NZD"} for each in ordinary(2, stores=["Auckland"])]
+    assert found(unit(ordinary()), unit(abroad)) == []
+
+
+def test_a_house_account() -> None:
+    sales = ordinary()
+    for each in sales[::10]:
+        each["profile_id"] = "till@example.com"
+    finding = only(unit(sales))
+    assert finding.code == "frequent_customer"
+    assert finding.evidence[0].endswith("such as till-1.csv line 2")
+    assert "till@example.com" not in str(finding)
+
+
+def test_evidence_is_short() -> None:
+    sales = ordinary(stores=[f"Shop {n:02}" for n in range(40)])
+    for n, each in enumerate(sales[:30]):
+        each["location_id"] = "Nowhere " + "x" * n
+    finding = only(unit(sales))
+    assert len(finding.evidence) == MOST_EVIDENCE + 1
+    assert finding.evidence[-1] == "and 20 more"
+
+
+# ── Adding up ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def as_rows(observed: Observations) -> dict[str, object]:
+    values = {each.name: getattr(observed, each.name) for each in fields(observed)}
+    return {
+        name: sorted(map(str, value.rows())) if isinstance(value, pl.DataFrame) else value
+        for name, value in values.items()
+    }
+
+
+def test_units_add_up_to_the_whole_in_any_order() -> None:
+    sales = ordinary()
+    whole = as_rows(merge([unit(sales)]))
+    parts = [unit(sales[start::3]) for start in range(3)]
+    assert {**as_rows(merge(parts)), "profiles": 0} == {**whole, "profiles": 0}
+    assert {**as_rows(merge([merge(parts[::-1][:2]), parts[0]])), "profiles": 0} == {**whole, "profiles": 0}
+
+
+def test_dropped_and_void_sales_are_not_looked_at() -> None:
+    sales = headers({}, {"is_void": True}, {})
+    outcomes = pl.DataFrame(
+        {TX: [0, 1, 2], "outcome": ["rejected", "accepted", "dropped"]}, schema_overrides={TX: pl.UInt32}
+    )
+    reasons = pl.DataFrame(schema={"code": pl.String, TX: pl.UInt32})
+    observed = observe(sales, items({}, {}, {}), outcomes, reasons)
+    assert observed.counts.timed == 1
+    assert observed.counts.transactions == 3
+    assert observed.stores.rows() == [("ST1", 1, 0, 2)]
