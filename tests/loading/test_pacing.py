@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+
+import pytest
+
+from pipeline.loading.clock import FakeClock
+from pipeline.loading.pacing import Concurrency, Gate, Hint, Rate, hint
+from pipeline.loading.retry import Meaning, Verdict
+from tests.loading.throttled import (
+    Bucket,
+    ByTheClock,
+    Client,
+    FromFirstRequest,
+    Sliding,
+    Throttle,
+    share_refused,
+    share_used,
+    simulate,
+)
+
+HALF_AN_HOUR = 1800.0
+FIXED = [FromFirstRequest, ByTheClock]
+ANY = [*FIXED, Sliding, Bucket]
+TAKEN = Hint(Meaning.TAKEN, 0.1)
+
+
+@pytest.mark.parametrize("limit", [10, 100, 1000])
+@pytest.mark.parametrize("server", FIXED)
+def test_alone_it_keeps_the_limit_without_a_refusal(server: type[Throttle], limit: int) -> None:
+    clients = [Client()]
+    simulate(clients, server(), lambda _: limit, HALF_AN_HOUR)
+    assert share_used(clients, lambda _: limit, 0, HALF_AN_HOUR) > 0.97
+    assert share_refused(clients) == 0
+
+
+@pytest.mark.parametrize("server", ANY)
+def test_it_does_not_need_to_know_the_kind_of_window(server: type[Throttle]) -> None:
+    clients = [Client()]
+    simulate(clients, server(), lambda _: 300, HALF_AN_HOUR)
+    assert share_used(clients, lambda _: 300, 0, HALF_AN_HOUR) > 0.97
+    assert share_refused(clients) < 0.005
+
+
+@pytest.mark.parametrize("server", FIXED)
+@pytest.mark.parametrize("after", [250, 2000])
+def test_it_follows_a_limit_that_changes_half_way(server: type[Throttle], after: int) -> None:
+    def limit(now: float) -> int:
+        return 1000 if now < 917 else after
+
+    clients = [Client()]
+    simulate(clients, server(), limit, HALF_AN_HOUR)
+    # The minute of the change itself is the server's: what was sent before counts against the new limit.
+    assert share_used(clients, limit, 0, 900) > 0.97
+    assert share_used(clients, limit, 990, HALF_AN_HOUR) > 0.97
+    assert share_refused(clients) < 0.005
+
+
+@pytest.mark.parametrize("server", FIXED)
+@pytest.mark.parametrize("theirs", [0.1, 0.3, 0.6])
+def test_another_client_gets_its_share(server: type[Throttle], theirs: float) -> None:
+    ours, other = Client(), Client(cap_per_min=600 * theirs, start=217)
+    simulate([ours, other], server(), lambda _: 600, HALF_AN_HOUR)
+    assert share_used([ours, other], lambda _: 600, 0, HALF_AN_HOUR) > 0.97
+    assert ours.refused / ours.sent < 0.005
+    assert other.refused / other.sent < 0.01
+
+
+@pytest.mark.parametrize("server", FIXED)
+def test_two_greedy_loaders_keep_the_limit_together(server: type[Throttle]) -> None:
+    clients = [Client(), Client(start=100)]
+    simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
+    assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.97
+    assert share_refused(clients) < 0.005
+    assert 0.2 < len(clients[1].taken_at) / len(clients[0].taken_at) < 5
+
+
+@pytest.mark.parametrize("server", [Sliding, Bucket])
+def test_two_greedy_loaders_get_on_with_other_kinds_of_windows(server: type[Throttle]) -> None:
+    clients = [Client(), Client(start=100)]
+    simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
+    assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.93
+    assert share_refused(clients) < 0.03
+
+
+@pytest.mark.parametrize("server", FIXED)
+def test_refusals_alone_teach_it_the_limit(server: type[Throttle]) -> None:
+    clients = [Client()]
+    simulate(clients, server(), lambda _: 600, HALF_AN_HOUR, headers=False)
+    assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.95
+    assert share_refused(clients) < 0.005
+
+
+def test_a_cap_is_never_passed() -> None:
+    clients = [Client(cap_per_min=120)]
+    simulate(clients, FromFirstRequest(), lambda _: 1000, 600)
+    assert share_used(clients, lambda _: 120, 0, 600) > 0.97
+    taken = clients[0].taken_at
+    assert all(late - early >= 59.4 for early, late in zip(taken, taken[121:], strict=False))
+
+
+def test_a_day_of_load_keeps_the_pace_and_no_memory() -> None:
+    limit = 90
+    clients = [Client()]
+    simulate(clients, FromFirstRequest(), lambda _: limit, 86_400)
+    for hour in range(24):
+        assert share_used(clients, lambda _: limit, hour * 3600, hour * 3600 + 3600) > 0.97
+    assert share_refused(clients) == 0
+    rate, concurrency = Rate(0.0), Concurrency(8)
+    sizes = []
+    for now in range(1, 86_401):
+        rate.sent(now)
+        rate.learn(now, Hint(Meaning.TAKEN, 0.1, limit, limit - now % limit))
+        concurrency.learn(now, TAKEN)
+        if now in (3600, 86_400):
+            sizes.append(len(concurrency._best) + sys.getsizeof(rate.__dict__))
+    assert sizes[0] == sizes[1]
+
+
+def test_a_window_of_another_length_is_a_setting() -> None:
+    rate = Rate(0.0, window_s=1.0)
+    rate.sent(0.0)
+    rate.learn(0.1, Hint(Meaning.TAKEN, 0.1, 100, 99))
+    assert rate.per_min == pytest.approx(0.985 * 6000)
+
+
+def test_without_a_limit_there_is_no_waiting() -> None:
+    rate = Rate(0.0)
+    for now in range(100):
+        rate.sent(now)
+        rate.learn(now, TAKEN)
+    assert rate.per_min == math.inf
+    assert rate.wait_s(100.0) == 0
+
+
+def test_retry_after_holds_everything_back() -> None:
+    rate = Rate(0.0)
+    rate.sent(0.0)
+    rate.learn(0.0, Hint(Meaning.THROTTLED, 0.1, 100, 0, retry_after_s=30))
+    assert rate.wait_s(1.0) == 29
+    assert rate.wait_s(30.5) < 1
+
+
+@pytest.mark.parametrize("value", ["many", "", "-3", "1e3", "٣"])
+def test_malformed_headers_count_as_absent(value: str) -> None:
+    told = hint(
+        Verdict(Meaning.TAKEN, 200), {"x-ratelimit-limit": value, "x-ratelimit-remaining": value}, 0.1
+    )
+    rate = Rate(0.0)
+    rate.sent(0.0)
+    rate.learn(0.1, told)
+
+
+def test_concurrency_rises_while_latency_holds_and_falls_on_trouble() -> None:
+    concurrency = Concurrency(64)
+    assert concurrency.limit == 1
+    for n in range(200):
+        concurrency.learn(n / 100, TAKEN)
+    assert concurrency.limit == 64
+    concurrency.learn(10.0, Hint(Meaning.TRANSIENT, 0.1))
+    assert concurrency.limit == 32
+    concurrency.learn(10.1, Hint(Meaning.TRANSIENT, 0.1))  # one of the same salvo
+    assert concurrency.limit == 32
+    for n in range(20):
+        concurrency.learn(12.0 + 2 * n, Hint(Meaning.TRANSIENT, 0.1))
+    assert concurrency.limit == 1
+
+
+def test_concurrency_backs_off_when_answers_become_slow() -> None:
+    concurrency = Concurrency(64)
+    for n in range(200):
+        concurrency.learn(n / 100, TAKEN)
+    for n in range(2000):
+        concurrency.learn(2 + n / 100, Hint(Meaning.TAKEN, 2.0))
+    assert concurrency.limit < 40
+
+
+def test_the_gate_lets_in_as_many_as_allowed_first_come_first_served() -> None:
+    entered: list[int] = []
+
+    async def main() -> None:
+        clock = FakeClock()
+        gate = Gate(clock, concurrency=2)
+
+        async def one(number: int) -> None:
+            await gate.enter()
+            entered.append(number)
+            await clock.sleep(1.0)
+            gate.answered(Hint(Meaning.TAKEN, 1.0))
+            gate.leave()
+
+        await asyncio.gather(*map(one, range(7)))
+        # One, then two at a time: the first answer raises the limit.
+        assert clock.now == 4.0
+
+    asyncio.run(main())
+    assert entered == list(range(7))
+
+
+def test_someone_who_gives_up_waiting_takes_no_place() -> None:
+    async def main() -> None:
+        gate = Gate(FakeClock(), concurrency=1)
+        await gate.enter()
+        waiting = asyncio.create_task(gate.enter())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        gate.answered(TAKEN)
+        gate.leave()
+        await asyncio.wait_for(gate.enter(), 1)
+
+    asyncio.run(main())
