@@ -184,6 +184,7 @@ _DATE_FORMATS: Final = tuple(
         "",
     )
 )
+_BLANK_WORDS: Final = {"n/a", "na", "#n/a", "null", "none", "nil", "nan", "-", "--", "?", "unknown"}
 _SIGN: Final = r"([A-Z]{3}|[^\w\s.,()+-]+)"
 _NUMBER_FORMS: Final = (
     (
@@ -204,12 +205,15 @@ _NUMBER_FORMS: Final = (
 def likely_fix(code: str, field: str | None, values: Sequence[str]) -> str:
     """What to do about a cause, from a sample of its cells; the code's own advice where they tell nothing."""
     usual = CODES[code].fix if code in CODES else "Look at the rule of that name in the mapping."
-    known = ITEM_FIELDS.get(field or "") or TRANSACTION_FIELDS.get(field or "")
-    kind = known.kind if known else None
-    look: Callable[[Sequence[str]], str | None] | None = _LOOKS.get(code) or _KIND_LOOKS.get(kind)
+    if not values or not code.endswith("_invalid"):
+        return usual
+    if {value.strip().casefold() for value in values} <= _BLANK_WORDS:
+        return "These are words for a blank cell: list them under `nulls` of `source`."
     if field == "status":
-        look = _status_fix
-    return (look(values) if look and values else None) or usual
+        return f"Say under `completion` what the status {values[0]!r} means."
+    known = ITEM_FIELDS.get(field or "") or TRANSACTION_FIELDS.get(field or "")
+    look = _LOOKS.get(code) or _KIND_LOOKS.get(known.kind if known else None)
+    return (look(values) if look else None) or usual
 
 
 def _date_fix(values: Sequence[str]) -> str | None:
@@ -246,10 +250,6 @@ def _currency_fix(values: Sequence[str]) -> str | None:
     if all(re.fullmatch(r"[A-Za-z]{3}", value.strip()) for value in values):
         return "Add the steps `trim` and `upper`."
     return f'Map them: `map: {{values: {{"{values[0]}": AUD}}}}`, with the right three letters.'
-
-
-def _status_fix(values: Sequence[str]) -> str:
-    return f"Say under `completion` what the status {values[0]!r} means."
 
 
 _LOOKS: Final[dict[str, Callable[[Sequence[str]], str | None]]] = {
