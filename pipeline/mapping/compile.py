@@ -12,11 +12,12 @@ import polars as pl
 
 from pipeline.mapping import jsontext
 from pipeline.mapping.columns import columns_used
+from pipeline.mapping.computed import NOTHING, as_text
 from pipeline.mapping.faults import CompileError, Fault, FormulaError
 from pipeline.mapping.fields import Columns, field_columns
 from pipeline.mapping.lookups import load_tables
 from pipeline.mapping.numbers import MONEY, decimal_text
-from pipeline.mapping.ops import NOTHING, Bench, as_text
+from pipeline.mapping.ops import Bench
 from pipeline.mapping.plan import Frames, Plan, with_columns
 from pipeline.mapping.problems import NO_PROBLEMS, problems_at
 from pipeline.mapping.sections import (

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import polars as pl
 
 from pipeline.mapping import jsontext
+from pipeline.mapping.computed import NOTHING, Computed, as_json, as_number, as_text, invalid
 from pipeline.mapping.datetimes import MOMENT
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.numbers import booleans, decimal_text, integers, money, whole
-from pipeline.mapping.ops import NOTHING, Bench, Computed, apply_step, as_json, as_number, as_text, invalid
+from pipeline.mapping.ops import Bench
 from pipeline.mapping.spec import Boolean, DateTime, DateTimeStep
+from pipeline.mapping.steps import apply_step
 from pipeline.mapping.zones import zone_name
 from pipeline.model import Field, Kind
 
@@ -55,7 +57,7 @@ def _tell_invalid(field: Field, computed: Computed, bench: Bench) -> None:
 
 def _decimal(field: Field, computed: Computed, bench: Bench) -> Columns:
     _refuse(field, computed, pl.Boolean(), MOMENT)
-    number = as_number(computed, bench)
+    number = as_number(computed, bench.number)
     if field.name == "total":
         number = bench.keep(bench.fresh("total"), number)
         exact = money(number.value).cast(pl.Decimal(38, 12))

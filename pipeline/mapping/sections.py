@@ -8,10 +8,11 @@ from functools import reduce
 import polars as pl
 
 from pipeline.mapping import jsontext
+from pipeline.mapping.computed import NOTHING, Computed, as_number, as_text, invalid
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.fields import INVALID, Columns
 from pipeline.mapping.numbers import MONEY, amount_text, money
-from pipeline.mapping.ops import NOTHING, Bench, Computed, as_number, as_text, invalid
+from pipeline.mapping.ops import Bench
 from pipeline.mapping.spec import Completion, Condition, Payment, ProfileLink, Words
 from pipeline.model import TX
 
@@ -79,7 +80,7 @@ def _paid(completion: Completion, bench: Bench) -> pl.Expr:
 
 def amount_of(computed: Computed, bench: Bench) -> pl.Expr:
     """Money that is no field of Omneo's; what cannot be read is told under the bench's target."""
-    number = as_number(computed, bench)
+    number = as_number(computed, bench.number)
     raw = invalid(number)
     if raw is not None:
         bench.check("field_invalid", INVALID, raw.is_not_null(), raw)
