@@ -190,8 +190,9 @@ class SourceFile:
         path: As given, or the object's address.
         size: Bytes.
         modified_ns: Nanoseconds since 1970.
-        digest: Of the contents, or an object store's own tag; empty where it was not taken.
+        digest: Of the contents.
         run_id: The run that read it.
+        recipe: Digest of what it was read by, the mapping with its tables; each knows its own files.
     """
 
     path: str
@@ -199,6 +200,7 @@ class SourceFile:
     modified_ns: int
     digest: str
     run_id: str
+    recipe: str = ""
 
 
 _METADATA: Final = sa.MetaData()
@@ -258,6 +260,7 @@ _FILES = sa.Table(
     sa.Column("modified_ns", sa.BigInteger, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("recipe", sa.Text, primary_key=True),
 )
 
 
@@ -289,7 +292,7 @@ class SqlLedger:
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         self._put_row = _upsert(insert(_TRANSACTIONS), "external_id")
         self._put_part = _upsert(insert(_PARTS), "run_no", "part")
-        self._put_file = _upsert(insert(_FILES), "path")
+        self._put_file = _upsert(insert(_FILES), "path", "recipe")
         self._add_run = insert(_RUNS).on_conflict_do_nothing(index_elements=["run_id"])
 
     def __enter__(self) -> Self:
@@ -409,9 +412,11 @@ class SqlLedger:
 
     # Source files
 
-    def known_files(self, paths: Sequence[str]) -> dict[str, SourceFile]:
-        """What was noted of these files; those unknown are left out."""
-        wanted = sa.select(_FILES).where(_FILES.c.path.in_(sa.bindparam("paths", expanding=True)))
+    def known_files(self, paths: Sequence[str], recipe: str = "") -> dict[str, SourceFile]:
+        """What was noted of these files, read by this recipe; those unknown are left out."""
+        wanted = sa.select(_FILES).where(
+            _FILES.c.path.in_(sa.bindparam("paths", expanding=True)), _FILES.c.recipe == recipe
+        )
         found: dict[str, SourceFile] = {}
         with self._transaction("read"):
             for start in range(0, len(paths), 1000):

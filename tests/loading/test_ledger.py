@@ -139,6 +139,13 @@ def test_source_files_are_remembered(any_ledger: SqlLedger) -> None:
     any_ledger.note_files([])
 
 
+def test_files_are_remembered_by_what_they_were_read_by(any_ledger: SqlLedger) -> None:
+    sales = SourceFile("a.csv", 10, 1, "d1", "run-1", recipe="sales")
+    any_ledger.note_files([sales, replace(sales, recipe="refunds", run_id="run-2")])
+    assert any_ledger.known_files(["a.csv"], "sales") == {"a.csv": sales}
+    assert any_ledger.known_files(["a.csv"], "other") == {}
+
+
 def test_more_ids_than_a_statement_takes_are_found(any_ledger: SqlLedger) -> None:
     names = [f"T{number}" for number in range(2500)]
     any_ledger.record([row(name) for name in names])
