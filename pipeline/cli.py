@@ -159,6 +159,8 @@ def _exit_code(console: Console, work: Callable[[], int]) -> int:
         return work()
     except ImportToolError as error:
         return _failed(console, error.exit_code, str(error))
+    except click.Abort:
+        return _failed(console, 2, "There was nobody to ask; --yes answers the question.")
     except Signalled as signalled:
         return _failed(console, signalled.exit_code, "Stopped before it was through; nothing was sent.")
     except BrokenPipeError:
@@ -171,12 +173,16 @@ def _exit_code(console: Console, work: Callable[[], int]) -> int:
 
 
 def _failed(console: Console, exit_code: int, text: str) -> int:
+    _tell_error(console, exit_code, text)
+    console.result({"exit_code": exit_code, "error": text})
+    return exit_code
+
+
+def _tell_error(console: Console, exit_code: int, text: str) -> None:
     if console.log_format == "json":
         click.echo(json.dumps({"event": "error", "exit_code": exit_code, "message": text}), err=True)
     else:
         click.echo(f"Error: {_visible(text)}", err=True)
-    console.result({"exit_code": exit_code, "error": text})
-    return exit_code
 
 
 def _visible(text: str) -> str:
@@ -227,10 +233,11 @@ def _show(console: Console, finished: Finished) -> int:
     from pipeline.report.terminal import closing_summary
     from pipeline.report.verdict import judge
 
-    if console.verbosity >= 0:
-        console.say(closing_summary(finished.summary, verdict=judge(finished.data)))
+    # Where stderr is for machines, the last line of the log says how it ended.
+    if console.verbosity >= 0 and not (console.json and console.log_format == "json"):
+        console.say(closing_summary(finished.summary, judge(finished.data)))
     if finished.error is not None:
-        click.echo(f"Error: {_visible(str(finished.error))}", err=True)
+        _tell_error(console, finished.exit_code, str(finished.error))
     console.result(finished.summary.as_dict())
     return finished.exit_code
 
@@ -492,7 +499,11 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
         prepared = run.prepare(console.workdir, mapping, sources, _preparing(arguments), emit)
     if prepared.exit_code:
         return _show(console, prepared)
-    return _deliver(console, prepared.summary.run_id, arguments, run.load)
+
+    def send(target: Target) -> Finished:
+        return run.after(prepared, run.load(target))
+
+    return _deliver(console, prepared.summary.run_id, arguments, send)
 
 
 @command("retry")
@@ -529,7 +540,8 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
     """Undo: send every delivered transaction of a run again with `is_void: true`."""
     from pipeline import run
 
-    (summary,) = run.status(console.workdir, reference, ledger=arguments.get("ledger"))
+    (standing,) = run.status(console.workdir, reference, ledger=arguments["ledger"])
+    summary = standing.summary
     question = f"Void {summary.delivery.delivered:,} transactions of run {summary.run_id} in Omneo?"
     if not yes and not click.confirm(question, err=True):
         console.say("Nothing was voided.")
@@ -592,13 +604,13 @@ def status(console: Console, reference: str | None, ledger: str | None) -> int:
     from pipeline import run
     from pipeline.report.terminal import closing_summary, run_table
 
-    summaries = run.status(console.workdir, reference, ledger=ledger)
+    standing = run.status(console.workdir, reference, ledger=ledger)
     if reference:
-        console.say(closing_summary(summaries[0]))
-        console.result(summaries[0].as_dict())
+        console.say(closing_summary(standing[0].summary, standing[0].verdict))
+        console.result(standing[0].summary.as_dict())
         return 0
-    console.say(run_table(summaries))
-    console.result({"runs": [summary.as_dict() for summary in summaries]})
+    console.say(run_table([(each.summary, each.verdict) for each in standing]))
+    console.result({"runs": [each.summary.as_dict() for each in standing]})
     return 0
 
 
@@ -651,7 +663,8 @@ def simulate(
 ) -> int:
     """Run a local Omneo on loopback, for rehearsals; its faults can be changed while it runs.
 
-    Without profiles in a seed file it is a tenant that knows every customer it is sent. The token is OMNEO_TOKEN, or `simulator-token` where that is not set.
+    Without profiles in a seed file it is a tenant that knows every customer it is sent. The token is
+    OMNEO_TOKEN, or `simulator-token` where that is not set.
     """
     from pipeline.simulator import SimulatorSettings, read_seed_file, serve
 
@@ -662,7 +675,7 @@ def simulate(
     if db:
         chosen["db"] = db
     settings = SimulatorSettings(**chosen, webhook_url=webhook_url, faults=Faults(**faults))
-    serve(settings, host=host, port=port, on_ready=lambda url: click.echo(f"OMNEO_BASE_URL={url}"))
+    serve(settings, host=host, port=port, on_ready=lambda url: console.say(f"OMNEO_BASE_URL={url}"))
     return 0
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -33,7 +35,9 @@ from pipeline.mapping.names import unmapped_columns
 from pipeline.mapping.shapes import shape
 from pipeline.mapping.spec import Check, MappingSpec
 from pipeline.model import LINE, SOURCE, TX
+from pipeline.report.data import Amount, ControlRow, Finding
 from pipeline.report.facts import Facts, measure, measure_reasons
+from pipeline.report.facts import merge as merge_facts
 from pipeline.report.summary import AccountingBroken, Rows, Transactions, totals_of
 from pipeline.staging.buckets import bucket_count
 from pipeline.staging.chunks import repeated
@@ -43,10 +47,16 @@ from pipeline.staging.staged import discard_part, write_part
 from pipeline.staging.workdir import RunDir, private_dir
 from pipeline.units import BucketedUnits, ChunkedUnits, Unit, Units
 from pipeline.validation import quarantine
-from pipeline.validation.judge import ACCEPTED, judge
+from pipeline.validation.control import ControlTotals, Sums, compare, read_control, totals
+from pipeline.validation.findings import findings
+from pipeline.validation.judge import ACCEPTED, Verdict, judge
 from pipeline.validation.policy import OwnRule, Policy
+from pipeline.validation.schemas import no_problems
+from pipeline.validation.statistics import Observations, observe
+from pipeline.validation.statistics import merge as merge_observations
 
 STAGE = "prepare"
+CONTROL_COLUMNS = ("expected", "read", "staged", "dropped", "rejected")
 PLAIN = (".csv", ".txt", ".tsv")
 COMPRESSED = 8
 """How much larger compressed input is taken to be inside; only the size of units depends on it."""
@@ -63,6 +73,7 @@ class Plan:
         inputs: The files with transactions.
         lookups: The files of look-up tables among the sources.
         unmapped: How many columns the mapping neither uses nor ignores.
+        control: Control totals to compare with; None where there are none.
         started_at: When the run began; later is the future.
     """
 
@@ -72,6 +83,7 @@ class Plan:
     inputs: tuple[Input, ...]
     lookups: tuple[SourceFile, ...]
     unmapped: int
+    control: ControlTotals | None
     started_at: datetime
 
     @property
@@ -92,8 +104,14 @@ class Plan:
         )
 
 
-def plan(mapping: LoadedMapping, arguments: Sequence[str], emit: Emit) -> Plan:
+def plan(mapping: LoadedMapping, arguments: Sequence[str], emit: Emit, control: Path | None = None) -> Plan:
     """Look at mapping and files together, before anything is made.
+
+    Args:
+        mapping: The mapping.
+        arguments: Files, globs or one directory.
+        emit: Is told what a person should know.
+        control: A file of control totals.
 
     Raises:
         MappingError: The mapping does not work, or not with these columns; every problem is told.
@@ -114,6 +132,7 @@ def plan(mapping: LoadedMapping, arguments: Sequence[str], emit: Emit) -> Plan:
         tuple(inputs),
         tuple(lookups),
         sum(map(len, unmapped_columns(mapping.spec, columns).values())),
+        read_control(control) if control else None,
         datetime.now(UTC),
     )
 
@@ -285,10 +304,33 @@ def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Sta
     staged = encode(accepted, mapped.items)
     part = write_part(run, unit.number, staged, bucket_count(plan.input_bytes))
     quarantine.write_part(run.path, unit.number, verdict, shaped, plan.names)
-    facts = measure(verdict.headers, mapped.items, verdict.outcomes, verdict.reasons, plan.names)
-    review.keep(run, unit.number, facts.with_bodies(staged))
+    review.keep(run, unit.number, _found(plan, mapped.items, verdict, staged))
     rows = sum(rows.height for rows in unit.tables.values())
     return Staged(unit.number, rows, shaped.duplicate_rows, unit.keys(), _hashes(accepted), part)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a unit, or a whole run, adds to the report.
+
+    Attributes:
+        facts: What there is.
+        observations: What statistical warnings are made from.
+        totals: By the dimensions of the control totals; empty where there are none.
+    """
+
+    facts: Facts
+    observations: Observations
+    totals: pl.DataFrame
+
+
+def _found(plan: Plan, items: pl.DataFrame, verdict: Verdict, staged: pl.DataFrame) -> Found:
+    headers, outcomes, reasons = verdict.headers, verdict.outcomes, verdict.reasons
+    return Found(
+        measure(headers, items, outcomes, reasons, plan.names).with_bodies(staged),
+        observe(headers, items, outcomes, reasons),
+        totals(headers, outcomes, plan.control.by) if plan.control else pl.DataFrame(),
+    )
 
 
 def _discard(run: RunDir, done: dict[int, Staged], numbers: set[int]) -> None:
@@ -322,14 +364,44 @@ def _conflict_problems(headers: pl.DataFrame, conflicts: pl.Series) -> pl.DataFr
 # ── The whole run ───────────────────────────────────────────────────────────────────────────────────
 
 
-def facts_of(plan: Plan, run: RunDir, tally: Tally) -> Facts:
+def found_in(plan: Plan, run: RunDir, tally: Tally) -> Found:
     """Add up what all units found, and the rows that never became a transaction."""
-    found = review.merged(review.kept(run))
-    malformed = [frame for frames in tally.malformed.values() for frame in frames]
-    if not malformed:
-        return found
-    reasons = pl.concat(malformed).with_columns(pl.lit("rejected").alias("outcome"))
-    return review.merged([found, measure_reasons(reasons, plan.names)])
+    unreadable = [frame for frames in tally.malformed.values() for frame in frames]
+    malformed = pl.concat([no_problems().drop("severity"), *unreadable])
+    reasons = malformed.with_columns(pl.lit("rejected").alias("outcome"))
+    total = Found(measure_reasons(reasons, plan.names), merge_observations([]), pl.DataFrame())
+    kept = review.kept(run)
+    # A few at a time: their sum is hardly larger than each of them.
+    while some := [total, *islice(kept, 8)][1:]:
+        both = [total, *some]
+        total = Found(
+            merge_facts([each.facts for each in both]),
+            merge_observations([each.observations for each in both]),
+            pl.concat([each.totals for each in both], how="diagonal"),
+        )
+    return total
+
+
+def controls_of(plan: Plan, found: Found) -> tuple[ControlRow, ...]:
+    """The control totals beside what was found."""
+    if plan.control is None:
+        return ()
+    return tuple(
+        ControlRow(line.key, *(_amount(getattr(line, name)) for name in CONTROL_COLUMNS))
+        for line in compare(plan.control, [found.totals])
+    )
+
+
+def _amount(sums: Sums) -> Amount:
+    return Amount(sums.transactions, sums.total)
+
+
+def findings_of(plan: Plan, found: Found) -> tuple[Finding, ...]:
+    """The statistical warnings."""
+    return tuple(
+        Finding(each.code, each.title, each.message, tuple(each.evidence))
+        for each in findings(found.observations, plan.names)
+    )
 
 
 def write_quarantine(plan: Plan, run: RunDir, tally: Tally) -> None:

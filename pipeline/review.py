@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from pipeline.report.data import ControlRow, Finding, Gate, Provenance, ReportData, SourceFile, TenantFinding
-from pipeline.report.facts import Facts, merge
+from pipeline.report.facts import Facts
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir, private_dir, write_private
-
-_TOGETHER = 8
-"""How many units' facts are added up at a time."""
-
 
 # ── While the units are staged ──────────────────────────────────────────────────────────────────────
 
@@ -41,15 +36,6 @@ def kept(run: RunDir) -> Iterator[Any]:
         yield pickle.loads(path.read_bytes())  # noqa: S301 (see `keep`)
 
 
-def merged(facts: Iterable[Facts]) -> Facts:
-    """Add up the facts of many units with few in memory."""
-    each = iter(facts)
-    total = merge([])
-    while some := list(islice(each, _TOGETHER)):
-        total = merge([total, *some])
-    return total
-
-
 # ── Afterwards ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -65,6 +51,7 @@ class Review:
         show_personal_data: Whether the report is unmasked.
         preflight: Answers of the tenant; None until it was asked.
         stopped: Why the last load stopped early; empty where it did not.
+        looked_up: What the last `confirm` found: confirmed, missing and differing; None before it.
     """
 
     gate: Gate | None = None
@@ -74,6 +61,7 @@ class Review:
     show_personal_data: bool = False
     preflight: tuple[TenantFinding, ...] | None = None
     stopped: str = ""
+    looked_up: tuple[int, int, int] | None = None
 
 
 _REVIEW = TypeAdapter(Review)

@@ -40,6 +40,7 @@ from pipeline.report.data import Gate, ReportData, TenantFinding
 from pipeline.report.files import REPORT_HTML, write_report
 from pipeline.report.summary import Delivery, Requests, Summary
 from pipeline.report.terminal import json_log
+from pipeline.report.verdict import Verdict, verdict_of
 from pipeline.report.view import view
 from pipeline.settings import Connection, Limit, Secret
 from pipeline.staging.manifest import Manifest, read_manifest, write_manifest
@@ -112,13 +113,13 @@ def prepare(
         WorkdirBusy: Another process holds the working directory.
     """
     begun = time.monotonic()
-    plan = dry_run.plan(load_mapping(mapping), sources, emit)
+    plan = dry_run.plan(load_mapping(mapping), sources, emit, options.control)
     home = Workdir.open(workdir)
     with hold(home.path, "prepare"), _new_run(home, emit) as (run, tell):
         tally = dry_run.Tally()
         units = dry_run.units_of(plan, run, options.memory_bytes, tally)
         staged = dry_run.stage(plan, units, run, LocalEngine(), tell)
-        facts = dry_run.facts_of(plan, run, tally)
+        found = dry_run.found_in(plan, run, tally)
         dry_run.write_quarantine(plan, run, tally)
         discard(run.scratch)
         summary = Summary(
@@ -127,20 +128,27 @@ def prepare(
             report=str(run.path / "report.html"),
             started_at=plan.started_at.isoformat(timespec="seconds"),
             duration_s=round(time.monotonic() - begun, 3),
-            delivery=Delivery(pending=facts.transactions("accepted")),
-            **dry_run.counts(plan, tally, staged, facts),
+            delivery=Delivery(pending=found.facts.transactions("accepted")),
+            **dry_run.counts(plan, tally, staged, found.facts),
         )
         gate = _gate(options.max_rejected, summary)
         kept = review.Review(
-            gate, rate_per_min=options.rate_per_min, show_personal_data=options.show_personal_data
+            gate,
+            controls=dry_run.controls_of(plan, found),
+            findings=dry_run.findings_of(plan, found),
+            rate_per_min=options.rate_per_min,
+            show_personal_data=options.show_personal_data,
         )
-        review.save(run, kept, facts)
+        review.save(run, kept, found.facts)
         manifest = dry_run.manifest_of(plan, run, tally, staged, summary.as_dict())
         data = review.report_data(run, manifest, summary)
         write_report(run.path, data, show_personal_data=options.show_personal_data)
         # Last, since a run counts as prepared from then on.
         write_manifest(run, manifest)
-        return Finished(data, GateClosed.exit_code if gate and gate.closed else 0)
+        closed = _gate_closed(run.run_id, gate)
+        code = closed.exit_code if closed else 0
+        tell(RunFinished(run.run_id, "prepare", code, time.monotonic() - begun))
+        return Finished(data, code, closed)
 
 
 @contextmanager
@@ -148,13 +156,11 @@ def _new_run(home: Workdir, emit: Emit) -> Iterator[tuple[RunDir, Emit]]:
     """A new run's directory and log; the directory is removed again where preparing fails."""
     _clear_unfinished(home)
     run = home.new_run()
-    begun = time.monotonic()
     try:
         with json_log(run.log, run.run_id) as log:
             tell = fan_out(emit, log)
             tell(RunStarted(run.run_id, "prepare"))
             yield run, tell
-            tell(RunFinished(run.run_id, "prepare", 0, time.monotonic() - begun))
     except BaseException:
         discard(run.path)
         raise
@@ -191,6 +197,7 @@ class Target:
         emit: Is told what happens.
         stop: Asks to stop.
         ledger: Another ledger than the working directory's own; None for that.
+        signals: The signals that asked to stop, as they come in.
     """
 
     workdir: Path
@@ -200,6 +207,7 @@ class Target:
     emit: Emit
     stop: Stop
     ledger: str | None = None
+    signals: Sequence[int] = ()
 
 
 def load(target: Target) -> Finished:
@@ -211,6 +219,13 @@ def load(target: Target) -> Finished:
         WorkdirBusy: Another process holds the working directory.
     """
     return _send(target, "load", deliver)
+
+
+def after(prepared: Finished, loaded: Finished) -> Finished:
+    """A load that a dry run led to, as one command: it began with the dry run."""
+    seconds = round(prepared.summary.duration_s + loaded.summary.duration_s, 3)
+    summary = replace(loaded.summary, started_at=prepared.summary.started_at, duration_s=seconds)
+    return replace(loaded, data=replace(loaded.data, summary=summary))
 
 
 def retry(target: Target) -> Finished:
@@ -237,7 +252,9 @@ def _send(target: Target, command: str, send: Callable[..., DeliveryResult]) -> 
             stop=target.stop,
         )
         summary = run.summary(Requests(**asdict(result.requests)))
-        return run.finish(summary, target.stop, result.error)
+        sent = summary.delivery
+        clean = not (sent.refused or sent.failed or sent.pending)
+        return run.finish(summary, target, clean=clean, stopped=result.stopped, error=result.error)
 
 
 def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Finished:
@@ -271,7 +288,13 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Fin
             missing=found.missing,
             differing=found.differing,
         )
-        return run.finish(summary, target.stop, found.resent.error if found.resent else None)
+        return run.finish(
+            summary,
+            target,
+            clean=not (found.missing or found.differing),
+            stopped=found.stopped,
+            error=found.resent.error if found.resent else None,
+        )
 
 
 def _told(found: Confirmation, sample: float) -> Iterator[str]:
@@ -304,7 +327,7 @@ def preflight(target: Target, *, sample: int = 200) -> Finished:
         told = tuple(_answers(answers))
         review.save(run.directory, replace(review.saved(run.directory), preflight=told))
         summary = run.summary(Requests(**asdict(answers.requests)))
-        return run.finish(summary, target.stop)
+        return run.finish(summary, target)
 
 
 def _answers(found: Preflight) -> Iterator[TenantFinding]:
@@ -358,15 +381,33 @@ def listen(
 # ── Looking at runs ─────────────────────────────────────────────────────────────────────────────────
 
 
-def status(workdir: Path, reference: str | None, *, ledger: str | None = None) -> list[Summary]:
-    """The summaries of all runs as they stand, oldest first; or that of one.
+@dataclass(frozen=True)
+class Standing:
+    """How a run stands.
+
+    Attributes:
+        summary: In numbers.
+        verdict: In words.
+    """
+
+    summary: Summary
+    verdict: Verdict
+
+
+def status(workdir: Path, reference: str | None, *, ledger: str | None = None) -> list[Standing]:
+    """How all runs stand, oldest first; or how one does. Leaves no trace.
 
     Raises:
         CannotStart: There is no such run, or the ledger cannot be read.
     """
-    home = Workdir.open(workdir)
+    home = Workdir(workdir.absolute())
     runs = [home.find(reference)] if reference else [run for run in home.runs if run.manifest.exists()]
-    return [_standing(home, run, ledger) for run in runs]
+    standing = []
+    for run in runs:
+        summary, kept = _standing(home, run, ledger), review.saved(run)
+        closed = kept.gate is not None and kept.gate.closed
+        standing.append(Standing(summary, verdict_of(summary, gate_closed=closed, stopped=kept.stopped)))
+    return standing
 
 
 def report(
@@ -386,7 +427,7 @@ def report(
     Raises:
         CannotStart: There is no such run, or the ledger cannot be read.
     """
-    home = Workdir.open(workdir)
+    home = Workdir(workdir.absolute())
     run = home.find(reference)
     kept = review.saved(run)
     if show_personal_data is not None:
@@ -409,15 +450,17 @@ def _standing(home: Workdir, run: RunDir, ledger: str | None) -> Summary:
 
 def _counted(run: RunDir, manifest: Manifest, known: RunStatus) -> Summary:
     """The summary of `prepare`, with the delivery as the ledger has it."""
-    looked = known.confirmed or known.missing or known.differing
+    looked = (known.confirmed, known.missing, known.differing)
+    # What an earlier run delivered counts there; what `confirm` saw of it is remembered here.
+    seen = looked if any(looked) else review.saved(run).looked_up or (None, None, None)
     return replace(
         Summary.from_dict(manifest.summary),
         run_dir=str(run.path),
         report=str(run.path / REPORT_HTML),
         delivery=Delivery(known.delivered, known.unchanged, known.refused, known.failed, known.pending),
-        confirmed=known.confirmed if looked else None,
-        missing=known.missing if looked else None,
-        differing=known.differing if looked else None,
+        confirmed=seen[0],
+        missing=seen[1],
+        differing=seen[2],
     )
 
 
@@ -447,21 +490,38 @@ class _Run:
             requests=requests,
         )
 
-    def finish(self, summary: Summary, stop: Stop, error: ImportToolError | None = None) -> Finished:
-        """Write the report and say how it ended."""
-        stopped = error.message if error else "It was asked to stop." if stop.requested else ""
-        kept = replace(review.saved(self.directory), stopped=stopped)
+    def finish(
+        self,
+        summary: Summary,
+        target: Target,
+        *,
+        clean: bool = True,
+        stopped: bool = False,
+        error: ImportToolError | None = None,
+    ) -> Finished:
+        """Write the report and say how it ended.
+
+        Args:
+            summary: How the run stands.
+            target: What was asked for.
+            clean: Whether all that the command is about is as it should be.
+            stopped: Whether it was asked to stop before it was through.
+            error: Why the API or the ledger stopped it.
+        """
+        why = error.message if error else "It was asked to stop." if stopped else ""
+        looked_up = (summary.confirmed or 0, summary.missing or 0, summary.differing or 0)
+        kept = replace(
+            review.saved(self.directory),
+            stopped=why,
+            looked_up=None if summary.confirmed is None else looked_up,
+        )
         review.save(self.directory, kept)
         data = review.report_data(self.directory, self.staged.manifest, summary)
         write_report(self.directory.path, data, show_personal_data=kept.show_personal_data)
-        code = error.exit_code if error else 0 if _is_clean(summary) else UNFINISHED
+        code = error.exit_code if error else 128 + target.signals[0] if stopped and target.signals else 0
+        code = code or (0 if clean else UNFINISHED)
         self.emit(RunFinished(self.ref.run_id, self.command, code, summary.duration_s))
         return Finished(data, code, error)
-
-
-def _is_clean(summary: Summary) -> bool:
-    sent = summary.delivery
-    return not (sent.refused or sent.failed or summary.missing or summary.differing)
 
 
 @contextmanager
@@ -483,9 +543,14 @@ def _opened(target: Target, command: str) -> Iterator[_Run]:
 
 
 def _check_gate(run: _Run) -> None:
-    gate = review.saved(run.directory).gate
-    if gate is not None and gate.closed:
-        raise GateClosed(
-            f"More than {gate.limit} of run {run.ref.run_id} was rejected; nothing was sent.",
-            hint="Mend what its report lists and prepare again; or prepare with a higher --max-rejected.",
-        )
+    if closed := _gate_closed(run.ref.run_id, review.saved(run.directory).gate):
+        raise closed
+
+
+def _gate_closed(run_id: str, gate: Gate | None) -> GateClosed | None:
+    if gate is None or not gate.closed:
+        return None
+    return GateClosed(
+        f"More than {gate.limit} of run {run_id} was rejected; nothing was sent.",
+        hint="Mend what its report lists and prepare again; or prepare with a higher --max-rejected.",
+    )

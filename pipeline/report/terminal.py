@@ -285,7 +285,7 @@ def _causes(title: str, codes: Mapping[str, int], *, fixes: bool) -> list[str]:
     return lines
 
 
-def run_table(summaries: Sequence[Summary]) -> str:
+def run_table(runs: Sequence[tuple[Summary, Verdict]]) -> str:
     """One line a run, in the order given, under a line of headings."""
     heads = ("run", "started", "accepted", "rejected", "delivered", "pending", "")
     rows = [
@@ -296,9 +296,9 @@ def run_table(summaries: Sequence[Summary]) -> str:
             f"{summary.transactions.rejected:,}",
             f"{summary.delivery.delivered + summary.delivery.unchanged:,}",
             f"{summary.delivery.pending:,}",
-            verdict_of(summary).headline,
+            verdict.headline,
         )
-        for summary in summaries
+        for summary, verdict in runs
     ]
     if not rows:
         return "There are no runs yet."

@@ -77,6 +77,8 @@ class Workdir:
         """
         path = path.expanduser().absolute()
         try:
+            if path.exists() and not path.is_dir():
+                raise NotADirectoryError(None, "it is a file")
             private_dir(path)
             private_dir(path / "runs")
             if not os.access(path / "runs", os.W_OK | os.X_OK):
@@ -96,7 +98,7 @@ class Workdir:
     @property
     def runs(self) -> list[RunDir]:
         """All runs, oldest first."""
-        paths = sorted((self.path / "runs").iterdir())
+        paths = sorted((self.path / "runs").glob("*"))
         return [RunDir(path) for path in paths if _RUN_ID.fullmatch(path.name)]
 
     def new_run(self) -> RunDir:

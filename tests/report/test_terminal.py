@@ -194,7 +194,7 @@ def test_the_closing_summary_names_what_else_to_look_at() -> None:
 def test_the_runs_are_a_table() -> None:
     accepted = PREPARED.transactions.accepted
     loaded = replace(PREPARED, run_id="r2", delivery=Delivery(delivered=accepted - 1, unchanged=1))
-    lines = run_table([PREPARED, loaded]).splitlines()
+    lines = run_table([(each, verdict_of(each)) for each in (PREPARED, loaded)]).splitlines()
     assert lines[0].split() == ["run", "started", "accepted", "rejected", "delivered", "pending"]
     assert lines[1].split()[:7] == [PREPARED.run_id, "2024-08-01", "10:15", "282", "6", "0", "282"]
     assert lines[2].endswith(f"{accepted}        0  Delivered")
