@@ -94,7 +94,6 @@ def at_midnight(observed: Observations, _sources: Sequence[str]) -> Iterator[Fin
 
 _SALES_A_DAY: Final = 20  # with so many expected, a day without any comes about once in 500 million days
 _WEEKS_AROUND: Final = 9  # a weekday is compared with itself four weeks to either side
-_OPEN_SHARE: Final = 0.6  # of these weeks: a weekly closing day, or a season, is no finding
 _CLOSED_DAYS: Final = ((12, 25), (1, 1))
 
 
@@ -135,15 +134,10 @@ def _missing(days: pl.DataFrame) -> pl.DataFrame:
         weeks = calendar.join(sales, on="day", how="left", maintain_order="left").with_columns(
             pl.col("sales").fill_null(0), pl.col("day").dt.weekday().alias("weekday")
         )
-        # The day itself is among them, with nothing.
-        usual, is_open = (
-            each.rolling_mean(_WEEKS_AROUND, min_samples=1, center=True).over("weekday")
-            for each in (pl.col("sales"), (pl.col("sales") > 0).cast(pl.Int64))
-        )
-        weeks = weeks.with_columns(
-            usual.alias("usual"), is_open.alias("is_open"), pl.lit(store).alias("store")
-        )
-        odd = (pl.col("sales") == 0) & (pl.col("usual") >= _SALES_A_DAY) & (pl.col("is_open") >= _OPEN_SHARE)
+        # The middle one of the weeks around: a weekly closing day, a season or one busy day change nothing.
+        middle = pl.col("sales").rolling_median(_WEEKS_AROUND, min_samples=1, center=True)
+        weeks = weeks.with_columns(middle.over("weekday").alias("usual"), pl.lit(store).alias("store"))
+        odd = (pl.col("sales") == 0) & (pl.col("usual") >= _SALES_A_DAY)
         found.append(weeks.filter(odd & ~_holiday()).select(empty.columns))
     return pl.concat(found).sort("store", "day")
 
