@@ -1,0 +1,60 @@
+"""Lists inside a row."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from pipeline.mapping.nested import explode
+from pipeline.model import KEY, LINE, SOURCE
+
+
+def rows(*cells: object) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"lines": cells, SOURCE: [0] * len(cells), LINE: range(1, len(cells) + 1), KEY: [7] * len(cells)},
+        strict=False,
+    )
+
+
+def names(*cells: object, members: tuple[str, ...] = ("items.name",)) -> tuple[list[object], list[object]]:
+    objects, bad = explode(rows(*cells), "lines", "items.", members)
+    return objects.select(LINE, *members).rows(), bad[LINE].to_list()
+
+
+GOOD = '[{"name": "a"}, {"name": "b"}]'
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["{", "text", '{"name": "a"}', "[1, 2]", '["a"]', '[{"name": {"deep": 1}}]', '[{"name": ["a"]}]'],
+)
+def test_one_broken_cell_does_not_spoil_the_others(broken: str) -> None:
+    assert names(GOOD, broken, GOOD, None, "", "[]", GOOD) == (
+        [(1, "a"), (1, "b"), (3, "a"), (3, "b"), (7, "a"), (7, "b")],
+        [2],
+    )
+
+
+def test_numbers_and_booleans_become_texts_and_keep_their_digits() -> None:
+    cell = '[{"name": 1234567890123456789}, {"name": 12345678901.1234}, {"name": true}, {"name": null}]'
+    assert names(cell) == (
+        [(1, "1234567890123456789"), (1, "12345678901.1234"), (1, "true"), (1, None)],
+        [],
+    )
+
+
+def test_members_of_members() -> None:
+    found, bad = names('[{"p": {"sku": {"id": "S"}}}, {"p": {}}, {}]', members=("items.p.sku.id",))
+    assert (found, bad) == ([(1, "S"), (1, None), (1, None)], [])
+
+
+def test_a_column_that_is_not_there_and_members_that_nobody_names() -> None:
+    missing, bad = explode(rows(GOOD).drop("lines"), "lines", "items.", ["items.name"])
+    assert (missing.height, missing.columns, bad.height) == (0, [SOURCE, LINE, KEY, "items.name"], 0)
+    unnamed, _ = explode(rows(GOOD), "lines", "items.", ["other"])
+    assert unnamed.height == 2
+
+
+def test_a_nested_column_with_other_members_and_types() -> None:
+    assert names([{"name": 5, "x": 1}], None, []) == ([(1, "5")], [])
+    assert names([{"x": 1}]) == ([(1, None)], [])
