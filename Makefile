@@ -39,7 +39,9 @@ format: .venv/.tested ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 
 docs: .venv/.tested ## write the generated parts of the docs again
-	$(BIN)/python -m tests.generate_docs
+	$(BIN)/python -m pipeline.cli_reference > docs/cli.md
+	$(BIN)/python -m pipeline.validation.codes > docs/codes.md
+	$(BIN)/python -m pipeline.mapping.reference
 
 lock: ## choose the newest versions that pyproject.toml allows and write them to constraints.txt
 	$(PYTHON) -m venv .lock

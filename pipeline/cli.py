@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pipeline import __version__
-from pipeline.errors import ImportToolError
+from pipeline.errors import ImportToolError, SettingsError
 from pipeline.options import Bytes, LimitType, Rate, Seconds, Share
 from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
@@ -159,6 +159,8 @@ def _exit_code(console: Console, work: Callable[[], int]) -> int:
         return work()
     except ImportToolError as error:
         return _failed(console, error.exit_code, str(error))
+    except click.ClickException:
+        raise
     except click.Abort:
         return _failed(console, 2, "There was nobody to ask; --yes answers the question.")
     except Signalled as signalled:
@@ -222,6 +224,18 @@ def _stoppable() -> Iterator[tuple[Stop, list[int]]]:
     finally:
         for number, handler in zip(SIGNALS, before, strict=True):
             signal.signal(number, handler)
+
+
+@contextmanager
+def _until_signalled() -> Iterator[Callable[[], int]]:
+    """A server's orderly end is a signal; gives a function that says which exit code that makes."""
+    codes = [0]
+    try:
+        yield lambda: codes[-1]
+    except Signalled as signalled:
+        codes.append(signalled.exit_code)
+    except KeyboardInterrupt:
+        codes.append(128 + signal.SIGINT)
 
 
 def _raise_signalled(number: int, _: object) -> None:
@@ -372,6 +386,38 @@ def _delivery(arguments: Mapping[str, Any]) -> DeliveryOptions:
 
 
 # ── Before a load ───────────────────────────────────────────────────────────────────────────────────
+
+
+@command("scaffold")
+@option("-o", "--output", type=FILE, help="Where to write it; stdout by default.")
+@option("--from", "name", metavar="NAME", help="Copy a shipped mapping instead of drafting one.")
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]")
+def scaffold(console: Console, sources: tuple[str, ...], output: Path | None, name: str | None) -> int:
+    """Draft a mapping from a sample; what is unsure is marked."""
+    from pipeline import inputs
+    from pipeline.mapping.scaffold import copy_of, draft
+
+    if bool(sources) == bool(name):
+        raise click.UsageError("Name a SOURCE to draft from, or a shipped mapping with --from.")
+    text = copy_of(name) if name else draft(inputs.samples(sources))
+    if output is None:
+        console.say(text.rstrip("\n"))
+    else:
+        _write_new(output, text)
+        console.say(f"{output}: look for `unsure`, then `omneo-import check -m {output}`")
+    console.result({"mapping": str(output) if output else None, "unsure": text.count("# unsure")})
+    return 0
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet: it may hold somebody's work."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise SettingsError(f"{path} is there already.", hint="Name another with -o, or remove it.") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 @command("check")
@@ -580,7 +626,7 @@ def listen(console: Console, host: str, port: int, secret_file: Path | None, led
     from pipeline.settings import webhook_secret
 
     secret = webhook_secret(secret_file)
-    with _listening(console) as emit:
+    with _listening(console) as emit, _until_signalled() as ended:
         run.listen(
             console.workdir,
             secret,
@@ -590,7 +636,7 @@ def listen(console: Console, host: str, port: int, secret_file: Path | None, led
             lambda url: click.echo(f"Listening on {url}", err=True),
             ledger=ledger,
         )
-    return 0
+    return ended()
 
 
 # ── Looking at runs ─────────────────────────────────────────────────────────────────────────────────
@@ -675,8 +721,9 @@ def simulate(
     if db:
         chosen["db"] = db
     settings = SimulatorSettings(**chosen, webhook_url=webhook_url, faults=Faults(**faults))
-    serve(settings, host=host, port=port, on_ready=lambda url: console.say(f"OMNEO_BASE_URL={url}"))
-    return 0
+    with _until_signalled() as ended:
+        serve(settings, host=host, port=port, on_ready=lambda url: console.say(f"OMNEO_BASE_URL={url}"))
+    return ended()
 
 
 def main() -> None:

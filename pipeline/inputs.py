@@ -13,10 +13,18 @@ import polars as pl
 from pipeline.errors import SourceError
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch
-from pipeline.extract.storage import SourceFile, find_sources
+from pipeline.extract.sniff import sniff
+from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
 from pipeline.mapping.shapes import carry_down, key_columns, key_hash
 from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.survey import Sample
 from pipeline.model import SOURCE
+
+DATA_FILES = ("*.csv", "*.tsv", "*.txt", "*.parquet", "*.jsonl", "*.csv.gz", "*.csv.zst", "*.zip")
+"""What is looked for in a directory while there is no mapping that says it."""
+
+SURE = 0.9
+"""From this confidence on, an encoding is taken to be known."""
 
 LINES = "lines"
 """The one table of a mapping that reads one kind of file."""
@@ -40,21 +48,39 @@ class Input:
 Look = Callable[[Input, Batch], None]
 """Is shown every batch as it was read, with what could not be read of it."""
 
+Choose = Callable[[Sequence[SourceFile], Sequence[SourceFile]], Sequence[SourceFile]]
+"""Is shown the files with transactions and the look-up tables; gives those of the former to be read."""
 
-def find_inputs(spec: MappingSpec, arguments: Sequence[str]) -> tuple[list[Input], list[SourceFile]]:
+
+def take_all(files: Sequence[SourceFile], lookups: Sequence[SourceFile]) -> Sequence[SourceFile]:
+    """Choose every file."""
+    return files
+
+
+def find_inputs(
+    spec: MappingSpec, arguments: Sequence[str], choose: Choose = take_all
+) -> tuple[list[Input], list[SourceFile]]:
     """The files that SOURCE names: those with transactions, each with its table, and the look-up tables.
 
+    Args:
+        spec: The mapping.
+        arguments: Files, globs or one directory.
+        choose: Which of the files with transactions are read.
+
     Raises:
+        NothingNew: None of them was chosen.
         SourceError: A file cannot be read, or belongs to none of the mapping's tables; a table has no file.
     """
     tables = {str(name): table.inputs for name, table in spec.source.tables.items()}
     lookups = [table.file for table in spec.lookups.values() if table.from_ == "source"]
     globs = [glob for inputs in tables.values() for glob in inputs] or [*spec.source.inputs]
     found = find_sources(arguments, [*globs, *lookups])
-    mapped = [file for file in found if not _matches(file, lookups)]
+    looked_up = [file for file in found if _matches(file, lookups)]
+    mapped = choose([file for file in found if file not in looked_up], looked_up)
+    refuse_empty([*mapped, *looked_up])
     inputs = [Input(file, _table_of(file, tables), n) for n, file in enumerate(mapped)]
     _check_complete(spec, inputs)
-    return inputs, [file for file in found if _matches(file, lookups)]
+    return inputs, looked_up
 
 
 def columns_of(inputs: Sequence[Input], spec: MappingSpec) -> tuple[dict[str, list[str]], list[str]]:
@@ -138,7 +164,27 @@ def unchanged(file: SourceFile) -> bool:
     """Whether a file is still as it was when it was found; of object stores it is taken to be."""
     if file.is_remote:
         return True
-    stat = Path(file.uri).stat()
+    try:
+        stat = Path(file.uri).stat()
+    except FileNotFoundError:
+        return False
     return stat.st_size == file.size and (
         file.modified is None or datetime.fromtimestamp(stat.st_mtime, UTC) == file.modified
+    )
+
+
+def samples(arguments: Sequence[str]) -> list[Sample]:
+    """The beginning of each file that SOURCE names, for drafting a mapping.
+
+    Raises:
+        SourceError: A file cannot be read.
+    """
+    return [_sample(file) for file in find_sources(arguments, DATA_FILES)]
+
+
+def _sample(file: SourceFile) -> Sample:
+    found = sniff(file)
+    rows = found.sample.select(name for name in found.columns if name in found.sample.columns)
+    return Sample(
+        PurePosixPath(file.uri).name, rows, found.format, found.dialect, found.encoding_confidence > SURE
     )
