@@ -424,7 +424,11 @@ def _write_new(path: Path, text: str) -> None:
 @MAPPING
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]")
 def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
-    """Tell what is wrong with a mapping, as `file:line:column: what`; with SOURCE, also with its columns."""
+    """Tell what is wrong with a mapping.
+
+    Each problem is a line `file:line:column: what, what was expected`; with SOURCE, its columns are checked
+    too.
+    """
     from pipeline import prepare
     from pipeline.mapping.check import check_mapping
     from pipeline.mapping.load import load_mapping
@@ -447,7 +451,10 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
 )
 @SOURCES
 def preview(console: Console, mapping: str, sources: tuple[str, ...], number: int) -> int:
-    """Show the first payloads beside their source rows, and what was dropped or rejected among them."""
+    """Show the first payloads beside their rows.
+
+    What was dropped or rejected among the rows read for them is told too.
+    """
     from pipeline import prepare
     from pipeline.mapping.load import load_mapping
     from pipeline.preview import preview as look
@@ -473,9 +480,9 @@ def preview(console: Console, mapping: str, sources: tuple[str, ...], number: in
 @option("--rate", type=Rate(), help="Requests a minute that are expected, for the prediction.")
 @SOURCES
 def prepare(console: Console, mapping: str, sources: tuple[str, ...], **arguments: Any) -> int:
-    """Dry run: stage everything but sending, and write a report. No network.
+    """Dry run: stage all, send nothing, report.
 
-    SOURCE is a file, a glob, or one directory in which the mapping's own inputs are looked for.
+    No network is used. SOURCE is a file, a glob, or one directory in which the mapping's own inputs are looked for.
     """
     return _prepare(console, mapping, sources, arguments)
 
@@ -522,7 +529,11 @@ def _deliver(
 @_all(SENDING)
 @RUN
 def load(console: Console, reference: str, **arguments: Any) -> int:
-    """Send a staged run: exactly the bytes that `prepare` reviewed. Run again, it goes on where it was."""
+    """Send a staged run, or go on with it.
+
+    What goes out is exactly the bytes that `prepare` reviewed. Run again after any stop, it goes on where it
+    was.
+    """
     from pipeline import run
 
     return _deliver(console, reference, arguments, run.load)
@@ -535,7 +546,10 @@ def load(console: Console, reference: str, **arguments: Any) -> int:
 @option("--dry-run", is_flag=True, help="Only prepare.")
 @SOURCES
 def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool, **arguments: Any) -> int:
-    """`prepare`, then `load`. Repeated on the same input it sends nothing twice."""
+    """`prepare`, then `load`.
+
+    Repeated on the same input it sends nothing twice.
+    """
     from pipeline import run
 
     if dry_run:
@@ -570,7 +584,10 @@ def retry(console: Console, reference: str, **arguments: Any) -> int:
 @option("--resend", is_flag=True, help="Send the missing ones again.")
 @RUN
 def confirm(console: Console, reference: str, sample: float, resend: bool, **arguments: Any) -> int:
-    """Look transactions up in Omneo and compare; says which are missing or differ."""
+    """Look transactions up in Omneo and compare.
+
+    Says which are missing or differ.
+    """
     from pipeline import run
 
     return _deliver(
@@ -583,7 +600,10 @@ def confirm(console: Console, reference: str, sample: float, resend: bool, **arg
 @option("--yes", is_flag=True, help="Do not ask.")
 @RUN
 def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
-    """Undo: send every delivered transaction of a run again with `is_void: true`."""
+    """Undo a run: send it again as void.
+
+    Every transaction that it delivered is sent with `is_void: true`.
+    """
     from pipeline import run
 
     (standing,) = run.status(console.workdir, reference, ledger=arguments["ledger"])
@@ -602,7 +622,11 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
 )
 @RUN
 def preflight(console: Console, reference: str, customers: int, **arguments: Any) -> int:
-    """Ask the tenant, sending no transaction: token, locations, currencies, customers."""
+    """Ask the tenant, sending no transaction.
+
+    Is the token good, which locations would be created, are the currencies configured, what share of a
+    sample of customers is known? The answers join the report.
+    """
     from pipeline import run
 
     def ask(target: Target) -> Finished:
@@ -621,7 +645,10 @@ def preflight(console: Console, reference: str, customers: int, **arguments: Any
 )
 @LEDGER
 def listen(console: Console, host: str, port: int, secret_file: Path | None, ledger: str | None) -> int:
-    """Receive Omneo's webhooks, check their HMAC, and mark transactions confirmed."""
+    """Receive Omneo's webhooks.
+
+    Their HMAC is checked, and the transactions they tell of are marked confirmed.
+    """
     from pipeline import run
     from pipeline.settings import webhook_secret
 
@@ -646,7 +673,7 @@ def listen(console: Console, host: str, port: int, secret_file: Path | None, led
 @LEDGER
 @click.argument("reference", metavar="[RUN]", required=False)
 def status(console: Console, reference: str | None, ledger: str | None) -> int:
-    """The runs, or one run's counts and what to do next."""
+    """List the runs, or tell how one stands."""
     from pipeline import run
     from pipeline.report.terminal import closing_summary, run_table
 
@@ -668,7 +695,7 @@ def status(console: Console, reference: str | None, ledger: str | None) -> int:
 def report(
     console: Console, reference: str, form: str, show_personal_data: bool | None, ledger: str | None
 ) -> int:
-    """Write the report again, and print its path; or print a short version as Markdown."""
+    """Write a report again, and print its path."""
     from pipeline import run
     from pipeline.report.markdown import render_markdown
 
@@ -707,9 +734,9 @@ def simulate(
     webhook_url: str | None,
     **faults: Any,
 ) -> int:
-    """Run a local Omneo on loopback, for rehearsals; its faults can be changed while it runs.
+    """Run a local Omneo for rehearsals.
 
-    Without profiles in a seed file it is a tenant that knows every customer it is sent. The token is
+    It listens on loopback only, and its faults can be changed while it runs. Without profiles in a seed file it is a tenant that knows every customer it is sent. The token is
     OMNEO_TOKEN, or `simulator-token` where that is not set.
     """
     from pipeline.simulator import SimulatorSettings, read_seed_file, serve
