@@ -17,7 +17,8 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 from typing import IO, Final, Literal, Protocol
 
 import polars as pl
@@ -29,6 +30,7 @@ COLUMNS: Final = ("outcome", "code", "field", "value", "message", "source", "lin
 SINGLE_TABLE: Final = "lines"
 """The table of a mapping that reads one kind of file."""
 
+_COMPRESSED: Final = (".gz", ".zst", ".bz2", ".zip")
 _PRIVATE: Final = 0o600
 _SORTED_UP_TO: Final = 200_000
 """Reasons that `quarantine.csv` puts in the order of the source; more would have to be held in memory."""
@@ -78,9 +80,27 @@ class RowsForm:
 
     def path(self, run: Path, table: str) -> Path:
         """Where the rows of `table` go."""
-        if table in self.names:
-            return run / "quarantine_rows" / self.names[table]
-        return run / f"quarantine_rows.{self.format}"
+        if table == SINGLE_TABLE:
+            return run / f"quarantine_rows.{self.format}"
+        return run / "quarantine_rows" / self.names.get(table, f"{table}.{self.format}")
+
+
+def file_names(first: Mapping[str, str], inputs: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Names for the rows to mend of several tables, which a mapping's inputs match.
+
+    Args:
+        first: By table: the name or path of one of its files.
+        inputs: By table: the globs of its files.
+
+    Returns:
+        By table: that file's own name, without the ending of a compression where the globs allow that.
+    """
+    names = {}
+    for table, path in first.items():
+        name = PurePosixPath(path).name
+        plain = name.removesuffix(PurePosixPath(name).suffix) if name.endswith(_COMPRESSED) else name
+        names[table] = plain if any(fnmatch(plain, glob) for glob in inputs[table]) else name
+    return names
 
 
 # ── One unit ─────────────────────────────────────────────────────────────────────────────────────────

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -325,3 +327,16 @@ def test_dropped_and_void_sales_are_not_looked_at() -> None:
     assert observed.counts.timed == 1
     assert observed.counts.transactions == 3
     assert observed.stores.rows() == [("ST1", 1, 0, 2)]
+
+
+def test_every_finding_is_in_the_docs() -> None:
+    root = Path(__file__).parents[2]
+    modules = (root / "pipeline" / "validation").glob("*.py")
+    codes = {
+        code
+        for module in modules
+        for code in re.findall(r'Finding\(\s*"([a-z_]+)"', module.read_text(encoding="utf-8"))
+    }
+    page = (root / "docs" / "statistics.md").read_text(encoding="utf-8")
+    assert len(codes) == 11
+    assert {code for code in codes if f"`{code}`" not in page} == set()

@@ -22,6 +22,7 @@ from pipeline.validation.quarantine import (
     COLUMNS,
     RowsForm,
     discard_part,
+    file_names,
     finish,
     neutral,
     write_malformed,
@@ -207,6 +208,25 @@ def test_several_tables_give_a_file_each_with_every_row_of_the_key(tmp_path: Pat
     assert head_file.read_text("utf-8-sig").splitlines() == ['"id"', '"5"', '"5"', ""]
     assert item_file.read_text("utf-8-sig").splitlines() == ['"id"', '"5"']
     assert stat.S_IMODE(head_file.parent.stat().st_mode) == 0o700
+
+
+def test_tables_without_a_name_of_their_own_do_not_share_a_file() -> None:
+    paths = {RowsForm().path(Path("run"), table) for table in ("headers", "items", "lines")}
+    assert paths == {
+        Path("run/quarantine_rows/headers.csv"),
+        Path("run/quarantine_rows/items.csv"),
+        Path("run/quarantine_rows.csv"),
+    }
+
+
+def test_rows_of_tables_get_names_that_the_inputs_match() -> None:
+    first = {"headers": "data/orders-7.csv.gz", "items": "s3://b/lines.csv.gz", "payments": "tenders.csv"}
+    inputs = {"headers": ["orders*.csv*"], "items": ["*.csv.gz"], "payments": ["tenders.csv"]}
+    assert file_names(first, inputs) == {
+        "headers": "orders-7.csv",
+        "items": "lines.csv.gz",
+        "payments": "tenders.csv",
+    }
 
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
