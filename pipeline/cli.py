@@ -14,14 +14,15 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import Field, dataclass, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pipeline import __version__
-from pipeline.errors import ImportToolError, SettingsError
-from pipeline.options import Bytes, LimitType, Rate, Seconds, Share
+from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
+from pipeline.options import Bytes, LimitType, Moment, Rate, Seconds, Share
 from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
 
@@ -157,6 +158,10 @@ def _exit_code(console: Console, work: Callable[[], int]) -> int:
     os.umask(0o077)  # everything that is written holds personal data
     try:
         return work()
+    except MappingError as error:  # its lines begin with file:line:column, for editors to jump to
+        return _failed(console, error.exit_code, str(error), prefix="")
+    except NothingNew as nothing:
+        return _nothing_new(console, str(nothing))
     except ImportToolError as error:
         return _failed(console, error.exit_code, str(error))
     except click.ClickException:
@@ -174,17 +179,25 @@ def _exit_code(console: Console, work: Callable[[], int]) -> int:
         return _failed(console, BUG, f"A bug in omneo-import: {type(error).__name__}: {error}{hint}")
 
 
-def _failed(console: Console, exit_code: int, text: str) -> int:
-    _tell_error(console, exit_code, text)
+def _nothing_new(console: Console, text: str) -> int:
+    from pipeline.report.summary import empty_summary
+
+    console.say(_visible(text))
+    console.result(empty_summary().as_dict())
+    return 0
+
+
+def _failed(console: Console, exit_code: int, text: str, prefix: str = "Error: ") -> int:
+    _tell_error(console, exit_code, text, prefix)
     console.result({"exit_code": exit_code, "error": text})
     return exit_code
 
 
-def _tell_error(console: Console, exit_code: int, text: str) -> None:
+def _tell_error(console: Console, exit_code: int, text: str, prefix: str = "Error: ") -> None:
     if console.log_format == "json":
         click.echo(json.dumps({"event": "error", "exit_code": exit_code, "message": text}), err=True)
     else:
-        click.echo(f"Error: {_visible(text)}", err=True)
+        click.echo(f"{prefix}{_visible(text)}", err=True)
 
 
 def _visible(text: str) -> str:
@@ -284,6 +297,19 @@ PREPARING = (
         help="How much raw data may wait in memory before it moves to disk.",
     ),
     option("--show-personal-data", is_flag=True, help="Do not mask emails and card numbers in the report."),
+    option(
+        "--all-files", is_flag=True, help="Of a directory or glob, take files imported before as well."
+    ),
+    option(
+        "--since", type=Moment(), help="Of a directory or glob, only files modified since: a date, or 7d."
+    ),
+    option(
+        "--settle",
+        type=Seconds(),
+        default="0s",
+        show_default=True,
+        help="Of a directory or glob, not files modified less than this ago.",
+    ),
 )
 
 LEDGER = option(
@@ -477,12 +503,14 @@ def preview(console: Console, mapping: str, sources: tuple[str, ...], number: in
 @command("prepare")
 @MAPPING
 @_all(PREPARING)
+@LEDGER
 @option("--rate", type=Rate(), help="Requests a minute that are expected, for the prediction.")
 @SOURCES
 def prepare(console: Console, mapping: str, sources: tuple[str, ...], **arguments: Any) -> int:
     """Dry run: stage all, send nothing, report.
 
-    No network is used. SOURCE is a file, a glob, or one directory in which the mapping's own inputs are looked for.
+    No network is used. SOURCE is a file, a glob, or one directory in which the mapping's own inputs are
+    looked for. Of a directory or glob, only files that are new or changed since they were imported are taken.
     """
     return _prepare(console, mapping, sources, arguments)
 
@@ -496,6 +524,7 @@ def _prepare(console: Console, mapping: str, sources: tuple[str, ...], arguments
 
 
 def _preparing(arguments: Mapping[str, Any]) -> PrepareOptions:
+    from pipeline.nightly import Wanted
     from pipeline.run import PrepareOptions
 
     return PrepareOptions(
@@ -504,6 +533,8 @@ def _preparing(arguments: Mapping[str, Any]) -> PrepareOptions:
         memory_bytes=arguments["memory"],
         show_personal_data=arguments["show_personal_data"],
         rate_per_min=arguments["rate"],
+        files=Wanted(arguments["all_files"], arguments["since"], timedelta(seconds=arguments["settle"])),
+        ledger=arguments["ledger"],
     )
 
 
@@ -736,8 +767,9 @@ def simulate(
 ) -> int:
     """Run a local Omneo for rehearsals.
 
-    It listens on loopback only, and its faults can be changed while it runs. Without profiles in a seed file it is a tenant that knows every customer it is sent. The token is
-    OMNEO_TOKEN, or `simulator-token` where that is not set.
+    It listens on loopback only, and its faults can be changed while it runs. Without profiles in a seed file
+    it is a tenant that knows every customer it is sent. The token is OMNEO_TOKEN, or `simulator-token` where
+    that is not set.
     """
     from pipeline.simulator import SimulatorSettings, read_seed_file, serve
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -137,6 +138,24 @@ class Summary:
         return cls(**{name: nested[name](**known[name]) if name in nested else known[name] for name in known})
 
 
+def empty_summary() -> Summary:
+    """What a command tells that had nothing to do and made no run: no name, no paths, all numbers zero."""
+    return Summary(
+        run_id="",
+        run_dir="",
+        report="",
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        duration_s=0.0,
+        rows=Rows(),
+        transactions=Transactions(),
+        dropped={},
+        rejected={},
+        warnings={},
+        totals=totals_of({outcome: {} for outcome in ("accepted", "dropped", "rejected")}),
+        delivery=Delivery(),
+    )
+
+
 def totals_of(sums: Mapping[str, Mapping[str | None, Decimal]]) -> dict[str, Total]:
     """Write sums as the summary does.
 
@@ -176,6 +195,8 @@ def next_step(summary: Summary, *, gate_closed: bool = False, stopped: str = "")
     t, d = summary.transactions, summary.delivery
     if gate_closed:
         return "Mend what the report lists, then prepare again; or allow more with --max-rejected."
+    if t.read == 0 and not summary.rows.malformed:
+        return "Nothing: the source has no rows."
     if t.accepted == 0:
         return "Nothing was accepted: mend what the report lists, then prepare again."
     if stopped or d.pending:
