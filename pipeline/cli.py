@@ -297,9 +297,7 @@ PREPARING = (
         help="How much raw data may wait in memory before it moves to disk.",
     ),
     option("--show-personal-data", is_flag=True, help="Do not mask emails and card numbers in the report."),
-    option(
-        "--all-files", is_flag=True, help="Of a directory or glob, take files imported before as well."
-    ),
+    option("--all-files", is_flag=True, help="Of a directory or glob, take files imported before as well."),
     option(
         "--since", type=Moment(), help="Of a directory or glob, only files modified since: a date, or 7d."
     ),

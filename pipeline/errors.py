@@ -8,7 +8,8 @@
     │   └── RunError                        no such run, or a run in the wrong state
     ├── GateClosed                      3   too much was rejected; look at the report
     ├── StoppedByApi                    5   the tenant said no, or was away too long; `load` goes on
-    └── WorkdirBusy                     6   another process holds the working directory
+    ├── WorkdirBusy                     6   another process holds the working directory
+    └── NothingNew                      0   no error: every file of a nightly source was imported before
 
 A message says what is wrong and where, what was expected, and how to mend it. Bad *rows* are never
 errors: they become quarantine. Exit codes are those of the command line's contract.
@@ -103,6 +104,12 @@ class WorkdirBusy(ImportToolError):
     """Another process holds the working directory."""
 
     exit_code = 6
+
+
+class NothingNew(ImportToolError):
+    """Not an error: no file of a directory, a glob or a prefix is new or changed."""
+
+    exit_code = 0
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

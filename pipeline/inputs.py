@@ -52,7 +52,7 @@ Choose = Callable[[Sequence[SourceFile], Sequence[SourceFile]], Sequence[SourceF
 """Is shown the files with transactions and the look-up tables; gives those of the former to be read."""
 
 
-def take_all(files: Sequence[SourceFile], lookups: Sequence[SourceFile]) -> Sequence[SourceFile]:
+def take_all(files: Sequence[SourceFile], _lookups: Sequence[SourceFile]) -> Sequence[SourceFile]:
     """Choose every file."""
     return files
 

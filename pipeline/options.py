@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from pipeline.settings import Limit
 
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?")
 _UNITS_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -37,10 +39,36 @@ class Seconds(click.ParamType[float]):
         """Parse, or fail with what was expected."""
         if isinstance(value, int | float):
             return float(value)
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?", str(value).strip())
+        found = _TIME.fullmatch(str(value).strip())
         if not found:
             self.fail(f"{value!r} is not a time; expected something like 90s, 15m or 6h", param, ctx)
         return float(found[1]) * _UNITS_S[found[2] or "s"]
+
+
+class Moment(click.ParamType[datetime]):
+    """`2024-06-30`, `2024-06-30T22:00`, with or without an offset, or `7d` for so long ago; gives a time.
+
+    Without an offset it is local time; what is given has a time zone.
+    """
+
+    name = "DATE|TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse, or fail with what was expected."""
+        if isinstance(value, datetime):
+            return value
+        text = str(value).strip()
+        try:
+            if _TIME.fullmatch(text):
+                return datetime.now(UTC) - timedelta(seconds=Seconds().convert(text, param, ctx))
+            return datetime.fromisoformat(text).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is not a time; expected a date such as 2024-06-30 or 2024-06-30T22:00, or how "
+                "long ago, such as 7d or 12h",
+                param,
+                ctx,
+            )
 
 
 class Share(click.ParamType[float]):

@@ -26,7 +26,7 @@ from pipeline.errors import MappingError, Problem, SourceError
 from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile, fingerprint
-from pipeline.inputs import Input, columns_of, find_inputs, raw_rows, unchanged
+from pipeline.inputs import Choose, Input, columns_of, find_inputs, raw_rows, take_all, unchanged
 from pipeline.mapping.check import check_mapping, mapping_notices
 from pipeline.mapping.compile import CompiledMapping, compile_mapping
 from pipeline.mapping.faults import CompileError
@@ -35,6 +35,7 @@ from pipeline.mapping.names import unmapped_columns
 from pipeline.mapping.shapes import shape
 from pipeline.mapping.spec import Check, MappingSpec
 from pipeline.model import LINE, SOURCE, TX
+from pipeline.nightly import recipe
 from pipeline.report.data import Amount, ControlRow, Finding
 from pipeline.report.facts import Facts, measure, measure_reasons
 from pipeline.report.facts import merge as merge_facts
@@ -104,7 +105,13 @@ class Plan:
         )
 
 
-def plan(mapping: LoadedMapping, arguments: Sequence[str], emit: Emit, control: Path | None = None) -> Plan:
+def plan(
+    mapping: LoadedMapping,
+    arguments: Sequence[str],
+    emit: Emit,
+    control: Path | None = None,
+    choose: Choose = take_all,
+) -> Plan:
     """Look at mapping and files together, before anything is made.
 
     Args:
@@ -112,13 +119,15 @@ def plan(mapping: LoadedMapping, arguments: Sequence[str], emit: Emit, control: 
         arguments: Files, globs or one directory.
         emit: Is told what a person should know.
         control: A file of control totals.
+        choose: Which of the files are read.
 
     Raises:
+        NothingNew: None of the files was chosen.
         MappingError: The mapping does not work, or not with these columns; every problem is told.
         SourceError: A file cannot be used.
     """
     refuse(check_mapping(mapping))
-    inputs, lookups = find_inputs(mapping.spec, arguments)
+    inputs, lookups = find_inputs(mapping.spec, arguments, choose)
     columns, notices = columns_of(inputs, mapping.spec)
     refuse(check_mapping(mapping, columns))
     for notice in notices:
@@ -432,6 +441,7 @@ def source_records(plan: Plan, tally: Tally) -> tuple[SourceRecord, ...]:
             tally.rows.get(each.position, 0),
             each.file.modified.isoformat() if each.file.modified else "",
             fingerprint(each.file),
+            each.file.uri,
         )
         for each in plan.inputs
     )
@@ -475,6 +485,7 @@ def manifest_of(
             "name": plan.spec.mapping,
             "path": str(plan.mapping.path),
             "digest": plan.mapping.digest,
+            "recipe": recipe(plan.mapping, plan.lookups),
         },
         mapping_text=plan.mapping.document.text,
         sources=source_records(plan, tally),

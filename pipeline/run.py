@@ -12,14 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipeline import nightly, review
 from pipeline import prepare as dry_run
-from pipeline import review
 from pipeline.engine.local import LocalEngine
 from pipeline.errors import GateClosed, ImportToolError
 from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
@@ -84,6 +84,8 @@ class PrepareOptions:
         memory_bytes: How much raw data may wait in memory.
         show_personal_data: Do not mask the report.
         rate_per_min: Requests a minute that are expected, for the prediction.
+        files: Which files of a directory, a prefix or a glob are wanted.
+        ledger: Another ledger than the working directory's own, which knows the files that are done.
     """
 
     max_rejected: Limit | None = None
@@ -91,6 +93,8 @@ class PrepareOptions:
     memory_bytes: int = 512 << 20
     show_personal_data: bool = False
     rate_per_min: float | None = None
+    files: nightly.Wanted = field(default_factory=nightly.Wanted)
+    ledger: str | None = None
 
 
 # ── The dry run ─────────────────────────────────────────────────────────────────────────────────────
@@ -109,11 +113,15 @@ def prepare(
         emit: Is told what happens.
 
     Raises:
+        NothingNew: The source is a directory, a prefix or a glob, and none of its files is new or changed.
         CannotStart: Mapping, source, options or working directory cannot be used.
         WorkdirBusy: Another process holds the working directory.
     """
     begun = time.monotonic()
-    plan = dry_run.plan(load_mapping(mapping), sources, emit, options.control)
+    loaded = load_mapping(mapping)
+    ledger = options.ledger or Workdir(workdir.expanduser().absolute()).ledger
+    choose = partial(nightly.choose, mapping=loaded, wanted=options.files, ledger=ledger, emit=emit)
+    plan = dry_run.plan(loaded, sources, emit, options.control, choose)
     home = Workdir.open(workdir)
     with hold(home.path, "prepare"), _new_run(home, emit) as (run, tell):
         tally = dry_run.Tally()
@@ -518,6 +526,7 @@ class _Run:
         review.save(self.directory, kept)
         data = review.report_data(self.directory, self.staged.manifest, summary)
         write_report(self.directory.path, data, show_personal_data=kept.show_personal_data)
+        nightly.note(self.ledger, self.staged.manifest)
         code = error.exit_code if error else 128 + target.signals[0] if stopped and target.signals else 0
         code = code or (0 if clean else UNFINISHED)
         self.emit(RunFinished(self.ref.run_id, self.command, code, summary.duration_s))

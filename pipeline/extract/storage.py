@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from glob import glob, has_magic
@@ -41,12 +41,14 @@ class SourceFile:
         name: What people are shown: the path as they would write it.
         size: Bytes as stored, before any decompression.
         modified: When it was last written, UTC; None where the store does not say.
+        found: Whether it was found in a directory, under a prefix or by a glob, and not named itself.
     """
 
     uri: str
     name: str
     size: int
     modified: datetime | None = None
+    found: bool = False
 
     @property
     def is_remote(self) -> bool:
@@ -62,7 +64,8 @@ def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceF
         globs: The mapping's own input globs, looked for in that directory.
 
     Returns:
-        The files sorted by URI, each once however often it was named. At least one.
+        The files sorted by URI, each once however often it was named. At least one. Of those that were
+        found rather than named, some may be empty; see `refuse_empty`.
 
     Raises:
         SourceError: Something named does not exist, is empty, or may not be read; a directory has no file
@@ -72,10 +75,23 @@ def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceF
     for argument in arguments:
         look = _find_remote if _REMOTE in argument else _find_local
         for file in look(argument, globs, len(arguments) == 1):
-            found.setdefault(file.uri if file.is_remote else os.path.realpath(file.uri), file)
+            key = file.uri if file.is_remote else os.path.realpath(file.uri)
+            if key not in found or not file.found:
+                found[key] = file
     if not found:
         raise SourceError("no source was named", hint="Name files, globs or one directory.")
     return sorted(found.values(), key=lambda file: file.uri)
+
+
+def refuse_empty(files: Iterable[SourceFile]) -> None:
+    """See to it that every file holds something.
+
+    Raises:
+        SourceError: One is empty.
+    """
+    for file in files:
+        if not file.size:
+            raise SourceError(f"{file.name} is empty")
 
 
 def _find_local(argument: str, globs: Sequence[str], alone: bool) -> list[SourceFile]:
@@ -111,10 +127,10 @@ def _in_directory(
 def _glob(pattern: Path) -> list[SourceFile]:
     # The glob module knows absolute patterns and leaves hidden files out, as shells do; Path.glob does not.
     names = sorted(glob(str(pattern), recursive=True))  # noqa: PTH207
-    return [_local_file(Path(name)) for name in names if Path(name).is_file()]
+    return [_local_file(Path(name), found=True) for name in names if Path(name).is_file()]
 
 
-def _local_file(path: Path) -> SourceFile:
+def _local_file(path: Path, *, found: bool = False) -> SourceFile:
     try:
         stat = path.stat()
         with path.open("rb"):
@@ -123,10 +139,11 @@ def _local_file(path: Path) -> SourceFile:
         raise SourceError(f"{path} does not exist", hint=f"Relative paths start at {Path.cwd()}.") from None
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    if not stat.st_size:
-        raise SourceError(f"{path} is empty")
     modified = datetime.fromtimestamp(stat.st_mtime, tz=UTC)
-    return SourceFile(str(path.absolute()), str(path), stat.st_size, modified)
+    file = SourceFile(str(path.absolute()), str(path), stat.st_size, modified, found)
+    if not found:
+        refuse_empty([file])
+    return file
 
 
 def _find_remote(argument: str, globs: Sequence[str], alone: bool) -> list[SourceFile]:
@@ -135,7 +152,7 @@ def _find_remote(argument: str, globs: Sequence[str], alone: bool) -> list[Sourc
 
     def look(pattern: str) -> list[SourceFile]:
         found = filesystem.glob(pattern, detail=True)
-        return [_remote_file(scheme, info) for info in found.values() if info["type"] == "file"]
+        return [_remote_file(scheme, info, found=True) for info in found.values() if info["type"] == "file"]
 
     try:
         if has_magic(path):
@@ -153,12 +170,14 @@ def _find_remote(argument: str, globs: Sequence[str], alone: bool) -> list[Sourc
     return files
 
 
-def _remote_file(scheme: str, info: dict[str, Any]) -> SourceFile:
+def _remote_file(scheme: str, info: dict[str, Any], *, found: bool = False) -> SourceFile:
     uri = f"{scheme}{_REMOTE}{info['name'].lstrip('/')}"
-    if not info["size"]:
-        raise SourceError(f"{uri} is empty")
     modified = info.get("LastModified") or info.get("updated") or info.get("last_modified")
-    return SourceFile(uri, uri, info["size"], modified if isinstance(modified, datetime) else None)
+    when = modified if isinstance(modified, datetime) else None
+    file = SourceFile(uri, uri, info["size"], when, found)
+    if not found:
+        refuse_empty([file])
+    return file
 
 
 def _filesystem(uri: str) -> tuple[Any, str]:

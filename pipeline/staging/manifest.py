@@ -23,6 +23,7 @@ class SourceRecord:
         rows: Rows that it holds.
         modified: ISO time, or an empty text where the storage has none.
         fingerprint: BLAKE2b of the content, hexadecimal.
+        uri: Absolute path, or URL.
     """
 
     name: str
@@ -31,6 +32,7 @@ class SourceRecord:
     rows: int
     modified: str
     fingerprint: str
+    uri: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Manifest:
     Attributes:
         run_id: Its id.
         created_at: When it was prepared, ISO, UTC.
-        mapping: Name, path and BLAKE2b of the mapping file.
+        mapping: Name, path and BLAKE2b (`digest`) of the mapping file; `recipe` covers its tables too.
         mapping_text: The mapping itself.
         sources: The files.
         parts: The staged parts.

@@ -1,0 +1,195 @@
+"""Every night: of a directory, a glob or a prefix, only the files that are new or changed are taken.
+
+A file is done once a run that read it was delivered to its end: nothing pending, nothing failed. Until then
+it is taken again, which costs time and nothing else, since the ledger knows what was sent. A file that was
+named itself is always taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import NothingNew
+from pipeline.events import Emit, Notice
+from pipeline.extract.storage import SourceFile, fingerprint
+from pipeline.inputs import unchanged
+from pipeline.loading.ledger import SourceFile as Noted
+from pipeline.loading.ledger import SqlLedger
+from pipeline.mapping.load import LoadedMapping
+from pipeline.staging.manifest import Manifest
+
+RECENT: Final = timedelta(seconds=5)
+"""A file written this recently is looked at twice, to see whether it grows."""
+MOMENT_S: Final = 1.0
+"""Between the two looks."""
+BEGUN: Final = timedelta(minutes=10)
+"""An empty file this young is taken for one that was just begun, and no error."""
+MOST_NAMED: Final = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which of the files in a directory, under a prefix or of a glob are wanted.
+
+    Attributes:
+        all_files: Those that were imported before as well.
+        since: Only those modified then or later; with tz. None for any.
+        settle: Not those modified less than this ago: somebody may still be writing them.
+    """
+
+    all_files: bool = False
+    since: datetime | None = None
+    settle: timedelta = timedelta()
+
+
+def choose(
+    files: Sequence[SourceFile],
+    lookups: Sequence[SourceFile],
+    *,
+    mapping: LoadedMapping,
+    wanted: Wanted,
+    ledger: Path | str,
+    emit: Emit,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[SourceFile]:
+    """The files to read, in their order.
+
+    A mapping that reads several tables gets all files that are wanted, or none: which of them belong
+    together only their rows could tell.
+
+    Args:
+        files: With transactions.
+        lookups: Look-up tables among the sources.
+        mapping: By which they will be read.
+        wanted: Which ones.
+        ledger: What was imported before; one that is not there yet knows nothing.
+        emit: Is told what was left out.
+        sleep: Waits so many seconds.
+
+    Raises:
+        NothingNew: Nothing is left.
+    """
+    found = [file for file in files if file.found]
+    if not found:
+        return list(files)
+    growing = _growing([*found, *(table for table in lookups if table.found)], wanted.settle, sleep)
+    early = [file for file in found if _is_early(file, wanted.since)]
+    rest = [file for file in found if file not in early and file.uri not in growing]
+    known = [] if wanted.all_files else _known(rest, ledger, recipe(mapping, lookups))
+    together = bool(mapping.spec.source.tables)
+    if together and len(known) < len(rest):
+        known = []
+    if growing and (together or growing & {table.uri for table in lookups}):
+        rest = []
+    told = list(_told(known, growing, early, wanted.since))
+    taken = [file for file in files if not file.found or (file in rest and file not in known)]
+    if not taken:
+        raise NothingNew("Nothing new: " + "; ".join(text for _, text in told) + ".")
+    for code, text in told:
+        emit(Notice(code, text[0].upper() + text[1:]))
+    return taken
+
+
+def recipe(mapping: LoadedMapping, lookups: Iterable[SourceFile]) -> str:
+    """Digest of what files are read by: the mapping and its look-up tables, 32 hexadecimal characters.
+
+    Args:
+        mapping: The mapping.
+        lookups: The tables that came with the sources; those beside the mapping are found.
+    """
+    own = [
+        SourceFile(str(mapping.path.parent / table.file), table.file, 0)
+        for table in mapping.spec.lookups.values()
+        if table.from_ == "mapping"
+    ]
+    digest = blake2b(mapping.digest.encode(), digest_size=16)
+    for table in sorted([*own, *lookups], key=lambda file: file.uri):
+        digest.update(fingerprint(table).encode())
+    return digest.hexdigest()
+
+
+def note(ledger: SqlLedger, manifest: Manifest) -> None:
+    """Note the files of a run as done, if the run was delivered to its end."""
+    if manifest.run_id not in ledger.runs():
+        return
+    status = ledger.status(manifest.run_id)
+    if status.pending or status.failed:
+        return
+    ledger.note_files(
+        [
+            Noted(
+                source.uri,
+                source.size,
+                _nanoseconds(datetime.fromisoformat(source.modified) if source.modified else None),
+                source.fingerprint,
+                manifest.run_id,
+                manifest.mapping["recipe"],
+            )
+            for source in manifest.sources
+        ]
+    )
+
+
+def _is_early(file: SourceFile, since: datetime | None) -> bool:
+    return since is not None and file.modified is not None and file.modified < since
+
+
+def _known(files: Sequence[SourceFile], ledger: Path | str, recipe: str) -> list[SourceFile]:
+    if isinstance(ledger, Path) and not ledger.exists():
+        return []
+    with SqlLedger(ledger) as opened:
+        noted = opened.known_files([file.uri for file in files], recipe)
+    return [file for file in files if file.uri in noted and _is_same(file, noted[file.uri])]
+
+
+def _is_same(file: SourceFile, noted: Noted) -> bool:
+    """By size and time, as make and rsync do; one that was only touched or copied anew, by its contents."""
+    if file.size != noted.size:
+        return False
+    if file.modified is not None and _nanoseconds(file.modified) == noted.modified_ns:
+        return True
+    return fingerprint(file) == noted.digest
+
+
+def _nanoseconds(moment: datetime | None) -> int:
+    return 0 if moment is None else round(moment.timestamp() * 1e6) * 1000
+
+
+def _growing(files: Sequence[SourceFile], settle: timedelta, sleep: Callable[[float], None]) -> set[str]:
+    """Addresses of the files that somebody seems to be writing."""
+    now = datetime.now(UTC)
+    ages = [(file, now - file.modified) for file in files if file.modified is not None]
+    growing = {file.uri for file, age in ages if age < settle or (not file.size and age < BEGUN)}
+    # An object store shows an object only once it is whole.
+    fresh = [file for file, age in ages if age < RECENT and not file.is_remote and file.uri not in growing]
+    if fresh:
+        sleep(MOMENT_S)
+    return growing | {file.uri for file in fresh if not unchanged(file)}
+
+
+def _told(
+    known: Sequence[SourceFile], growing: Collection[str], early: Sequence[SourceFile], since: datetime | None
+) -> Iterable[tuple[str, str]]:
+    """Codes of notices, and what was left out, for people."""
+    if growing:
+        yield "files_growing", f"still being written and left alone: {_named(sorted(growing))}"
+    if known:
+        yield "files_known", f"{_files(known)} imported before; --all-files takes all again"
+    if early and since is not None:
+        yield "files_early", f"{_files(early)} last modified before {since.isoformat(timespec='seconds')}"
+
+
+def _files(files: Sequence[SourceFile]) -> str:
+    return "1 file was" if len(files) == 1 else f"{len(files):,} files were"
+
+
+def _named(paths: Sequence[str]) -> str:
+    names = [path.rpartition("/")[2] for path in paths]
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
