@@ -119,12 +119,10 @@ class Courier:
             external_lookup(item.transaction.external_id), item.transaction.external_id
         )
         found = transaction_of(reply)
-        there = found is not None and bool(found)
-        if (
-            found is not None
-            and there
-            and not (self._endpoint.upserts and differences(item.step.body, found))
-        ):
+        # Where sending again would add a copy, that it is there at all is enough. A profile that Omneo did
+        # not find the first time it will not find the second time.
+        differing = set(differences(item.step.body, found)) - {"profile_id"} if found else set()
+        if found and not (self._endpoint.upserts and differing):
             return await self._found(item, TAKEN)
         self._emit(InDoubt(item.transaction.external_id, "sent"))
         return False

@@ -1,0 +1,141 @@
+"""Real processes, killed for real, against a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.loading.ledger import SqlLedger
+from pipeline.testing import LocalOmneo, local_omneo
+from tests.loading.tenant import made
+
+# A load of 20,000 with 20 kills: CRASH_TRANSACTIONS=20000 CRASH_KILLS=20 pytest tests/loading/test_crashes.py
+COUNT = int(os.environ.get("CRASH_TRANSACTIONS", "1000"))
+KILLS = int(os.environ.get("CRASH_KILLS", "4"))
+CONCURRENCY = 8
+
+
+@pytest.fixture
+def omneo() -> Iterator[LocalOmneo]:
+    with local_omneo(latency_s=0.002, job_delay_s=0.0) as running:
+        yield running
+
+
+def start(workdir: Path, omneo: LocalOmneo, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.loading.loading_process", str(workdir), str(COUNT)]
+    return subprocess.Popen(
+        [*command, json.dumps({"concurrency": CONCURRENCY, **options})],
+        env=os.environ | omneo.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_arrivals(omneo: LocalOmneo, more_than: int, process: subprocess.Popen[str]) -> None:
+    while arrivals(omneo) <= more_than and process.poll() is None:
+        time.sleep(0.05)
+
+
+def arrivals(omneo: LocalOmneo) -> int:
+    return int(omneo.stats()["arrivals"]["accepted"])
+
+
+def kill_often(workdir: Path, omneo: LocalOmneo, **options: Any) -> None:
+    """Kill the load at random moments, then let it finish."""
+    dice = random.Random(7)
+    for _ in range(KILLS):
+        process = start(workdir, omneo, **options)
+        wait_for_arrivals(omneo, arrivals(omneo) + dice.randrange(COUNT // (2 * KILLS)), process)
+        process.kill()
+        process.communicate()
+        omneo.drain()
+    process = start(workdir, omneo, **options)
+    out, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert json.loads(out)["delivered"] == COUNT
+
+
+def check(workdir: Path, omneo: LocalOmneo) -> Counter[str | None]:
+    """Everything is in Omneo once and in the ledger as delivered; returns how often each arrived."""
+    omneo.drain()
+    there = [each["external_id"] for each in omneo.transactions()]
+    expected = [made(n).external_id for n in range(COUNT)]
+    assert sorted(there) == expected
+    with SqlLedger(workdir / "ledger.db") as ledger:
+        assert {row.state for row in ledger.find(expected).values()} == {"delivered"}
+        assert ledger.status("r1").delivered == COUNT
+    return Counter(each.external_id for each in omneo.arrivals())
+
+
+def test_killed_again_and_again_nothing_is_lost_and_little_repeated(
+    tmp_path: Path, omneo: LocalOmneo
+) -> None:
+    kill_often(tmp_path, omneo, in_doubt="resend")
+    arrived = check(tmp_path, omneo)
+    assert sum(arrived.values()) - COUNT <= KILLS * CONCURRENCY
+
+
+def test_with_look_ups_nothing_is_repeated(tmp_path: Path, omneo: LocalOmneo) -> None:
+    kill_often(tmp_path, omneo, in_doubt="lookup")
+    assert set(check(tmp_path, omneo).values()) == {1}
+
+
+def test_batches_survive_kills(tmp_path: Path, omneo: LocalOmneo) -> None:
+    kill_often(tmp_path, omneo, endpoint="batch", batch_size=25)
+    check(tmp_path, omneo)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_what_is_in_flight(tmp_path: Path, omneo: LocalOmneo, sent: signal.Signals) -> None:
+    process = start(tmp_path, omneo)
+    wait_for_arrivals(omneo, 100, process)
+    process.send_signal(sent)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert 100 <= json.loads(out)["delivered"] < COUNT
+    assert json.loads(out)["delivered"] == arrivals(omneo)
+    process = start(tmp_path, omneo)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert set(check(tmp_path, omneo).values()) == {1}
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path, omneo: LocalOmneo) -> None:
+    omneo.set_faults(slow_share=1.0, slow_s=60)
+    process = start(tmp_path, omneo)
+    wait_for_arrivals(omneo, 0, process)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    omneo.set_faults(slow_share=0.0)
+    process = start(tmp_path, omneo)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    assert set(check(tmp_path, omneo).values()) == {1}
+
+
+def test_the_token_is_in_no_file_and_no_process_list(tmp_path: Path, omneo: LocalOmneo) -> None:
+    process = start(tmp_path, omneo)
+    wait_for_arrivals(omneo, 50, process)
+    command = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc").exists() else b""
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=60)
+    assert omneo.token.encode() not in command
+    assert omneo.token not in out + errors
+    assert not any(
+        omneo.token.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()
+    )
