@@ -193,13 +193,14 @@ def _in_source_order(rows: pl.DataFrame) -> pl.DataFrame:
 def _without_duplicates(rows: pl.DataFrame, used: Used) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split off rows that are alike in every cell to an earlier one.
 
-    Alike in every cell means alike in each: candidates are narrowed down column by column, those of the
-    items first, which tell lines of one sale apart. Few rows get past the first two.
+    A row without a key is nobody's repeat, since it is not known which sale it belongs to. Alike in every
+    cell means alike in each: candidates are narrowed down column by column, those of the items first, which
+    tell lines of one sale apart. Few rows get past the first two.
     """
     cells = _cells(rows)
     varied = used.line - used.transaction
     order = sorted(cells, key=lambda name: name not in varied)
-    candidates = rows.select(pl.col(KEY).fill_null(0).alias("hash")).with_row_index("at")
+    candidates = rows.select(pl.col(KEY).alias("hash")).with_row_index("at").drop_nulls("hash")
     for seed, name in enumerate(order):
         cell = rows[name] if candidates.height == rows.height else rows[name].gather(candidates["at"])
         mixed = pl.col("hash") * 1_000_003 + cell.hash(seed)

@@ -133,9 +133,9 @@ def test_a_difference_in_a_column_that_is_not_mapped_makes_no_duplicate() -> Non
     assert shaped.duplicate_rows == 0
 
 
-def test_duplicates_of_a_row_without_a_key() -> None:
+def test_a_row_without_a_key_repeats_nobody() -> None:
     shaped = shaped_of(LINES, "store,no,total,name,qty\nA,,10,Shirt,1\nA,,10,Shirt,1\n")
-    assert (shaped.duplicate_rows, shaped.headers.height) == (1, 1)
+    assert (shaped.duplicate_rows, shaped.headers.height) == (0, 2)
 
 
 # ── Conflicts ───────────────────────────────────────────────────────────────────────────────────────
