@@ -26,7 +26,7 @@ from pipeline.errors import MappingError, Problem, SourceError
 from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile, fingerprint
-from pipeline.inputs import Choose, Input, columns_of, find_inputs, raw_rows, take_all, unchanged
+from pipeline.inputs import LINES, Choose, Input, columns_of, find_inputs, raw_rows, take_all, unchanged
 from pipeline.mapping.check import check_mapping, mapping_notices
 from pipeline.mapping.compile import CompiledMapping, compile_mapping
 from pipeline.mapping.faults import CompileError
@@ -72,6 +72,7 @@ class Plan:
         compiled: The mapping over the source's columns.
         policy: How strictly transactions are judged.
         inputs: The files with transactions.
+        columns: The columns of each table, in order.
         lookups: The files of look-up tables among the sources.
         unmapped: How many columns the mapping neither uses nor ignores.
         control: Control totals to compare with; None where there are none.
@@ -82,6 +83,7 @@ class Plan:
     compiled: CompiledMapping
     policy: Policy
     inputs: tuple[Input, ...]
+    columns: Mapping[str, Sequence[str]]
     lookups: tuple[SourceFile, ...]
     unmapped: int
     control: ControlTotals | None
@@ -139,6 +141,7 @@ def plan(
         _compiled(mapping, columns, lookups),
         policy_of(mapping.spec),
         tuple(inputs),
+        columns,
         tuple(lookups),
         sum(map(len, unmapped_columns(mapping.spec, columns).values())),
         read_control(control) if control else None,
@@ -418,7 +421,11 @@ def write_quarantine(plan: Plan, run: RunDir, tally: Tally) -> None:
     for table, frames in tally.malformed.items():
         quarantine.write_malformed(run.path, pl.concat(frames), plan.names, table)
     source = plan.spec.source
-    quarantine.finish(run.path, quarantine.RowsForm(source.csv, source.format or "csv"))
+    first = {each.table: each.file.name for each in reversed(plan.inputs)}
+    globs = {str(table): entry.inputs for table, entry in source.tables.items()} or {LINES: source.inputs}
+    names = quarantine.file_names(first, globs)
+    form = quarantine.RowsForm(source.csv, source.format or "csv", plan.columns, names)
+    quarantine.finish(run.path, form)
 
 
 def source_records(plan: Plan, tally: Tally) -> tuple[SourceRecord, ...]:
