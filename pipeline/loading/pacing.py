@@ -21,7 +21,7 @@ from pipeline.loading.retry import Meaning, Verdict
 WINDOW_S: Final = 60.0
 SHARE: Final = 0.985
 """Share of the limit that is aimed at: with the burst it stays below the limit in any minute."""
-BURST: Final = 0.01
+BURST: Final = 0.015
 """Share of a minute's requests that may be sent at once after a pause."""
 
 

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import StoppedByApi
+from pipeline.loading.clock import FakeClock
+from pipeline.loading.confirm import Confirmation, confirm
+from pipeline.loading.ledger import RunRef, SqlLedger, State
+from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.stop import Stop
+from pipeline.loading.void import void
+from pipeline.model import StagedTransaction
+from pipeline.settings import Connection, Secret
+from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
+
+SOME = [made(n) for n in range(100)]
+RUN = run_of("r1", SOME)
+
+
+def look(
+    ledger: SqlLedger,
+    tenant: Tenant,
+    some: list[StagedTransaction] = SOME,
+    run: RunRef = RUN,
+    **how: object,
+) -> Confirmation:
+    options = DeliveryOptions(policy=QUICK, concurrency=8)
+    given = {"patience_s": 0.0, **how}
+    return confirm(run, batches_of(some), CONNECTION, ledger, options, transport=tenant.transport, **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def delivered(any_ledger: SqlLedger) -> tuple[SqlLedger, Tenant]:
+    tenant = Tenant()
+    load(any_ledger, RUN, SOME, tenant)
+    return any_ledger, tenant
+
+
+def test_all_that_is_there_is_confirmed(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    found = look(ledger, tenant)
+    assert (found.expected, found.confirmed, found.missing, found.differing) == (100, 100, 0, 0)
+    assert found.findings == []
+    assert found.wrong.low == found.wrong.high == 0
+    assert ledger.status("r1").confirmed == ledger.status("r1").delivered == 100
+
+
+def test_the_missing_and_the_differing_are_named(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    del tenant.there["T000003"]
+    tenant.there["T000004"]["total"] = 0.01
+    tenant.there["T000005"]["items"] = []
+    tenant.there["T000006"]["is_void"] = True
+    tenant.there["T000007"]["profile_id"] = None
+    found = look(ledger, tenant)
+    told = {each.external_id: (each.state, each.about) for each in found.findings}
+    assert told == {
+        "T000003": (State.MISSING, ()),
+        "T000004": (State.DIFFERING, ("total",)),
+        "T000005": (State.DIFFERING, ("items",)),
+        "T000006": (State.DIFFERING, ("is_void",)),
+        "T000007": (State.DIFFERING, ("profile_id",)),
+    }
+    status = ledger.status("r1")
+    assert (status.confirmed, status.missing, status.differing, status.delivered) == (95, 1, 4, 100)
+
+
+def test_the_missing_are_sent_again(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    del tenant.there["T000003"]
+    found = look(ledger, tenant, resend=True)
+    assert found.resent is not None
+    assert found.resent.handled == 1
+    assert tenant.posts["T000003"] == 2
+    assert sum(tenant.posts.values()) == 101
+    assert look(ledger, tenant).missing == 0
+
+
+def test_what_appears_later_is_waited_for(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    late = tenant.there.pop("T000003")
+    clock = FakeClock()
+
+    def arrive(*_: object) -> None:
+        if clock.now > 5:
+            tenant.there["T000003"] = late
+
+    tenant.interfere = arrive
+    # The ledger's thread is nothing the clock knows of, so only waiting between passes is faked.
+    found = look(ledger, tenant, patience_s=20, clock=clock)
+    assert (found.confirmed, found.missing) == (100, 0)
+    assert clock.now < 20
+
+
+def test_a_sample_states_its_confidence(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    before = len(tenant.requests)
+    found = look(ledger, tenant, sample=0.3, seed=4)
+    assert 15 < found.looked_up < 45
+    assert len(tenant.requests) - before == found.looked_up
+    assert found.expected == 100
+    assert found.wrong.low == 0
+    assert 0 < found.wrong.high < 0.25
+
+
+def test_what_a_later_run_changed_is_that_runs_to_confirm(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    newer = [made(n, tender="cash") for n in range(10)] + [made(n) for n in range(10, 20)]
+    run = run_of("r2", newer, day=2)
+    load(ledger, run, newer, tenant)
+    assert look(ledger, tenant).expected == 90
+    # The unchanged ones belong to both.
+    assert look(ledger, tenant, newer, run).confirmed == 20
+
+
+def test_what_was_refused_is_not_looked_for(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    row = ledger.find(["T000001"])["T000001"]
+    ledger.record([row._replace(state=State.REFUSED)])
+    assert look(ledger, tenant).expected == 99
+
+
+def test_voided_ones_are_expected_to_be_void(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    void(RUN, batches_of(SOME), CONNECTION, ledger, transport=tenant.transport)
+    found = look(ledger, tenant)
+    assert (found.confirmed, found.differing) == (100, 0)
+    assert ledger.status("r1").voided == 100
+
+
+def test_a_refused_token_stops_it(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    wrong = Connection(CONNECTION.base_url, Secret("wrong"))
+    with pytest.raises(StoppedByApi, match="refused the token"):
+        confirm(RUN, batches_of(SOME), wrong, ledger, transport=tenant.transport)
+
+
+def test_it_can_be_stopped(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    stop = Stop()
+    tenant.interfere = lambda *_: stop.request()
+    found = look(ledger, tenant, stop=stop)
+    assert found.stopped
+    assert 0 < found.looked_up < 100

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import SettingsError
+from pipeline.loading.endpoints import ENDPOINTS
+from pipeline.loading.ledger import SqlLedger, State
+from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.plans import is_void, with_void
+from pipeline.loading.stop import Stop
+from pipeline.loading.void import void
+from tests.loading.tenant import CONNECTION, Tenant, batches_of, load, made, run_of
+
+SOME = [made(n) for n in range(30)]
+RUN = run_of("r1", SOME)
+
+
+def undo(ledger: SqlLedger, tenant: Tenant, **how: object) -> object:
+    return void(RUN, batches_of(SOME), CONNECTION, ledger, transport=tenant.transport, **how)
+
+
+def test_every_delivered_transaction_is_sent_again_as_void(any_ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(any_ledger, RUN, SOME, tenant)
+    undo(any_ledger, tenant)
+    assert all(each["is_void"] is True for each in tenant.there.values())
+    assert {name: {**each, "is_void": None} for name, each in tenant.there.items()} == {
+        each.external_id: {**json.loads(each.body), "is_void": None} for each in SOME
+    }
+    status = any_ledger.status("r1")
+    assert (status.voided, status.delivered, status.pending) == (30, 30, 0)
+
+
+def test_voiding_twice_sends_nothing(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    undo(ledger, tenant)
+    before = len(tenant.requests)
+    undo(ledger, tenant)
+    assert len(tenant.requests) == before
+
+
+def test_what_was_never_delivered_is_left_alone(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    stop = Stop()
+    tenant.interfere = lambda *_: stop.request()
+    load(ledger, RUN, SOME, tenant, stop=stop)
+    sent = set(tenant.there)
+    tenant.interfere = lambda *_: None
+    undo(ledger, tenant)
+    assert set(tenant.there) == sent
+
+
+def test_a_stopped_void_goes_on(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    stop = Stop()
+    tenant.interfere = lambda *_: stop.request() if len(tenant.requests) > 40 else None
+    undo(ledger, tenant, stop=stop)
+    voided = ledger.status("r1").voided
+    assert 0 < voided < 30
+    tenant.interfere = lambda *_: None
+    undo(ledger, tenant)
+    assert ledger.status("r1").voided == 30
+    assert max(tenant.posts.values()) == 2
+
+
+def test_what_a_later_run_updated_is_left_alone(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    newer = [made(n, tender="cash") for n in range(5)]
+    load(ledger, run_of("r2", newer, day=2), newer, tenant)
+    undo(ledger, tenant)
+    assert not any("is_void" in tenant.there[each.external_id] for each in newer)
+    assert sum(each.get("is_void") is True for each in tenant.there.values()) == 25
+
+
+def test_a_later_run_brings_voided_ones_back(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    undo(ledger, tenant)
+    result = load(ledger, run_of("r2", SOME, day=2), SOME, tenant)
+    assert result.status.delivered == 30
+    assert not any(each["is_void"] for each in tenant.there.values())
+    assert load(ledger, run_of("r3", SOME, day=3), SOME, tenant).status.unchanged == 30
+
+
+def test_a_void_that_is_refused_leaves_the_delivery_as_it_was(ledger: SqlLedger) -> None:
+    import httpx
+
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    tenant.interfere = lambda _, body: httpx.Response(422) if body["external_id"] == "T000001" else None
+    undo(ledger, tenant)
+    row = ledger.find(["T000001"])["T000001"]
+    assert (row.state, row.status) == (State.DELIVERED, 422)
+    assert ledger.status("r1").voided == 29
+
+
+def test_an_endpoint_that_only_creates_cannot_void(ledger: SqlLedger) -> None:
+    with pytest.raises(SettingsError, match="cannot void"):
+        undo(ledger, Tenant(), options=DeliveryOptions(endpoint=ENDPOINTS["queue-create"]))
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=8) | st.just("is_void"), st.none() | st.booleans() | st.text(max_size=20), max_size=5
+    ),
+    st.booleans(),
+)
+def test_only_the_flag_changes(body: dict[str, object], void: bool) -> None:
+    changed = with_void(json.dumps(body).encode(), void=void)
+    assert json.loads(changed) == {**body, "is_void": void}
+    assert is_void(changed) is void
+
+
+def test_amounts_keep_their_bytes() -> None:
+    assert (
+        with_void(b'{"total": 12.50, "items": []}', void=True)
+        == b'{"total": 12.50, "items": [],"is_void":true}'
+    )
