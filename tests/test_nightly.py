@@ -1,0 +1,326 @@
+"""Every night on the same folder: what is read again, what is sent again, and what is left alone."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from pipeline import nightly
+from pipeline.simulator import SimulatorSettings
+from pipeline.testing import LocalOmneo, local_omneo
+from tests.e2e.command import Ended, call
+from tests.e2e.receipts import Row, receipt, write_export
+
+YESTERDAY = time.time() - 86_400
+
+
+@pytest.fixture(scope="module")
+def tenant() -> Iterator[LocalOmneo]:
+    settings = SimulatorSettings(unknown_profiles="enrol")
+    with local_omneo(settings, job_delay_s=0) as running:
+        yield running
+
+
+@pytest.fixture
+def omneo(tenant: LocalOmneo) -> LocalOmneo:
+    tenant.reset()
+    return tenant
+
+
+@dataclass
+class Shop:
+    """A folder of exports, a working directory, and a tenant."""
+
+    home: Path
+    omneo: LocalOmneo
+    mapping: str = "pos_lines"
+
+    @property
+    def folder(self) -> Path:
+        return self.home / "exports"
+
+    def export(self, name: str, *rows: Row, age_s: float = 86_400) -> Path:
+        self.folder.mkdir(exist_ok=True)
+        path = write_export(self.folder / f"pos_lines_{name}.csv", rows)
+        os.utime(path, (time.time() - age_s,) * 2)
+        return path
+
+    def command(self, *arguments: object) -> Ended:
+        workdir = ("--workdir", self.home / "w")
+        return call(*arguments, *workdir, "--json", env=self.omneo.environment())
+
+    def run(self, *arguments: object) -> Ended:
+        arguments = arguments or (self.folder,)
+        return self.command("run", "-m", self.mapping, *arguments)
+
+    def arrived(self) -> list[str]:
+        return sorted(arrival.external_id or "" for arrival in self.omneo.arrivals())
+
+
+@pytest.fixture
+def shop(tmp_path: Path, omneo: LocalOmneo) -> Shop:
+    return Shop(tmp_path, omneo)
+
+
+def numbers(ended: Ended) -> tuple[int, int, int]:
+    """Transactions read, delivered and unchanged."""
+    summary = ended.summary
+    assert ended.code == 0, ended.stderr
+    return summary["transactions"]["read"], summary["delivery"]["delivered"], summary["delivery"]["unchanged"]
+
+
+# ── Files ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_only_new_and_changed_files_of_a_folder_are_read(shop: Shop) -> None:
+    shop.export("1", *receipt(1), *receipt(2))
+    assert numbers(shop.run()) == (2, 2, 0)
+    shop.export("2", *receipt(2), *receipt(3))
+    second = shop.run()
+    assert numbers(second) == (2, 1, 1)
+    assert "1 file was imported before" in second.stderr
+    shop.export("1", *receipt(1), *receipt(2, price="9.00"))
+    assert numbers(shop.run()) == (2, 1, 1)
+    assert shop.arrived() == ["S1-1-R1", "S1-1-R2", "S1-1-R2", "S1-1-R3"]
+
+
+@pytest.mark.parametrize("source", ["{}", "{}/*.csv"])
+def test_nothing_new_is_told_and_is_no_error(shop: Shop, source: str) -> None:
+    shop.export("1", *receipt(1))
+    source = source.format(shop.folder)
+    assert numbers(shop.run(source)) == (1, 1, 0)
+    again = shop.run(source)
+    assert again.code == 0
+    assert "Nothing new: 1 file was imported before; --all-files takes all again." in again.stderr
+    assert (again.summary["run_id"], again.summary["requests"]["sent"]) == ("", 0)
+    assert len(list((shop.home / "w" / "runs").iterdir())) == 1
+    assert numbers(shop.run(source, "--all-files")) == (1, 0, 1)
+
+
+def test_a_file_that_is_named_is_always_read(shop: Shop) -> None:
+    file = shop.export("1", *receipt(1))
+    assert numbers(shop.run(file)) == (1, 1, 0)
+    assert numbers(shop.run(file)) == (1, 0, 1)
+    assert "Nothing new" in shop.run().stderr
+
+
+def test_a_file_that_was_only_touched_is_not_read_again(shop: Shop) -> None:
+    file = shop.export("1", *receipt(1))
+    shop.run()
+    os.utime(file, (YESTERDAY + 60,) * 2)
+    assert "Nothing new" in shop.run().stderr
+
+
+def test_a_file_counts_as_done_only_once_its_run_is_delivered(shop: Shop) -> None:
+    shop.export("1", *receipt(1), *receipt(2))
+    prepared = shop.command("prepare", "-m", "pos_lines", shop.folder).summary
+    assert shop.command("prepare", "-m", "pos_lines", shop.folder).summary["transactions"]["read"] == 2
+    shop.omneo.set_faults(error_share=1.0)
+    failing = ("--give-up-after", "0s")
+    assert shop.command("load", prepared["run_id"], *failing).code == 5
+    shop.omneo.set_faults(error_share=0.0)
+    assert numbers(shop.run()) == (2, 2, 0)
+    assert "Nothing new" in shop.run().stderr
+
+
+def test_refused_transactions_do_not_bring_their_file_back(shop: Shop) -> None:
+    shop.export("1", *receipt(1))
+    shop.omneo.set_faults(refused_share=1.0)
+    assert shop.run().code == 4
+    shop.omneo.set_faults(refused_share=0.0)
+    assert "Nothing new" in shop.run().stderr
+
+
+def test_a_changed_mapping_or_look_up_table_makes_every_file_new(shop: Shop, tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "mappings" / "pos_lines.yaml").read_text(encoding="utf-8")
+    text = text.replace(
+        "location_id: store_code", "location_id: {lookup: stores, key: store_code, value: id}"
+    )
+    mapping = tmp_path / "shop.yaml"
+    mapping.write_text(text + "\nlookups:\n  stores: {file: stores.csv, key: [code]}\n", encoding="utf-8")
+    (tmp_path / "stores.csv").write_text("code,id\nS1,MEL\n", encoding="utf-8")
+    shop.mapping = str(mapping)
+    shop.export("1", *receipt(1))
+    assert numbers(shop.run()) == (1, 1, 0)
+    assert "Nothing new" in shop.run().stderr
+    (tmp_path / "stores.csv").write_text("code,id\nS1,SYD\n", encoding="utf-8")
+    assert numbers(shop.run()) == (1, 1, 0)
+    mapping.write_text(mapping.read_text(encoding="utf-8") + "\n# read again\n", encoding="utf-8")
+    assert numbers(shop.run()) == (1, 0, 1)
+
+
+def test_files_of_several_tables_are_taken_together(shop: Shop, tmp_path: Path) -> None:
+    shop.mapping = str(tmp_path / "tables.yaml")
+    Path(shop.mapping).write_text(TABLES, encoding="utf-8")
+    shop.folder.mkdir()
+    write(shop.folder / "sales_1.csv", "id,at,total\nA,2024-03-01 10:00:00,5.00\n")
+    write(shop.folder / "items_1.csv", "id,name,price\nA,Hat,5.00\n")
+    assert numbers(shop.run()) == (1, 1, 0)
+    assert "Nothing new: 2 files were" in shop.run().stderr
+    write(shop.folder / "sales_2.csv", "id,at,total\nB,2024-03-02 10:00:00,7.00\n")
+    write(shop.folder / "items_2.csv", "id,name,price\nB,Cap,7.00\n", age_s=0)
+    left = shop.run("--settle", "1h", shop.folder)
+    assert "Nothing new: still being written and left alone: items_2.csv" in left.stderr
+    assert numbers(shop.run()) == (2, 1, 1)
+
+
+TABLES = """
+mapping: tables
+source:
+  layout: tables
+  tables:
+    headers: {inputs: ["sales*.csv"], key: [id]}
+    items: {inputs: ["items*.csv"], key: [id]}
+transaction:
+  external_id: id
+  transacted_at: {column: at, then: [{datetime: {formats: ["%Y-%m-%d %H:%M:%S"], timezone: {constant: UTC}}}]}
+  total: total
+items:
+  name: items.name
+  quantity: {constant: 1}
+  price_sell: items.price
+  price_current: items.price
+"""
+
+
+def write(path: Path, text: str, age_s: float = 86_400) -> None:
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, (time.time() - age_s,) * 2)
+
+
+# ── Times ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_since_goes_by_the_time_of_the_file(shop: Shop) -> None:
+    shop.export("old", *receipt(1), age_s=3 * 86_400)
+    shop.export("new", *receipt(2), age_s=3_600)
+    assert numbers(shop.run("--since", "2d", shop.folder)) == (1, 1, 0)
+    day = (datetime.now(UTC) - timedelta(days=2)).date().isoformat()
+    ended = shop.run("--since", day, shop.folder)
+    assert "Nothing new" in ended.stderr
+    assert "1 file was last modified before" in ended.stderr
+    assert numbers(shop.run()) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2024-13-01", "7 weeks", "-1d"])
+def test_a_time_that_is_none_is_told(shop: Shop, text: str) -> None:
+    shop.export("1", *receipt(1))
+    ended = shop.run("--since", text, shop.folder)
+    assert ended.code == 2
+    assert "expected a date such as 2024-06-30" in ended.stderr
+
+
+def test_a_file_that_somebody_writes_is_left_alone(shop: Shop) -> None:
+    shop.export("1", *receipt(1))
+    growing = shop.export("2", *receipt(2), age_s=0)
+    until = time.monotonic() + 30
+
+    def write_on() -> None:
+        while growing.exists() and time.monotonic() < until:
+            with growing.open("a", encoding="utf-8") as file:
+                file.write(",".join(receipt(3, 1)[0]) + "\n")
+            time.sleep(0.05)
+
+    writer = Thread(target=write_on)
+    writer.start()
+    ended = shop.run()
+    growing.unlink()
+    writer.join()
+    assert numbers(ended) == (1, 1, 0)
+    assert "Still being written and left alone: pos_lines_2.csv" in ended.stderr
+
+
+def test_a_file_that_was_just_written_is_taken(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nightly, "MOMENT_S", 0.01)
+    shop.export("1", *receipt(1), age_s=0)
+    assert numbers(shop.run()) == (1, 1, 0)
+
+
+def test_a_file_that_was_just_begun_is_left_alone_and_an_old_empty_one_is_an_error(shop: Shop) -> None:
+    shop.export("1", *receipt(1))
+    empty = shop.folder / "pos_lines_2.csv"
+    empty.touch()
+    assert numbers(shop.run()) == (1, 1, 0)
+    os.utime(empty, (YESTERDAY,) * 2)
+    ended = shop.run()
+    assert (ended.code, "pos_lines_2.csv is empty" in ended.stderr) == (2, True)
+
+
+def test_settle_waits_for_files_to_rest(shop: Shop) -> None:
+    shop.export("1", *receipt(1), age_s=300)
+    ended = shop.run("--settle", "10m", shop.folder)
+    assert "Nothing new: still being written and left alone: pos_lines_1.csv." in ended.stderr
+    assert numbers(shop.run("--settle", "4m", shop.folder)) == (1, 1, 0)
+
+
+# ── Thirty nights ───────────────────────────────────────────────────────────────────────────────────
+
+FIRST_DAY = datetime(2024, 7, 1)
+SALES_A_DAY = 30
+WINDOW_DAYS = 7
+
+
+@dataclass
+class Till:
+    """Sales, some of which come late and some of which are corrected; every night's export has a week."""
+
+    random: random.Random = field(default_factory=lambda: random.Random(11))
+    prices: dict[tuple[int, int], int] = field(default_factory=dict)
+    known_from: dict[tuple[int, int], int] = field(default_factory=dict)
+    exported: dict[str, list[int]] = field(default_factory=dict)
+
+    def day(self, day: int) -> None:
+        """Sell; one sale in ten reaches the head office only days later. Correct some of the last week."""
+        for number in range(SALES_A_DAY):
+            self.prices[day, number] = self.random.randrange(100, 9000)
+            self.known_from[day, number] = day + (self.random.randrange(1, 6) if number % 10 == 0 else 0)
+        for sale in self.random.sample(self.window(day), 4):
+            self.prices[sale] += 1
+
+    def window(self, night: int) -> list[tuple[int, int]]:
+        return [
+            sale
+            for sale, known_from in self.known_from.items()
+            if known_from <= night and night - WINDOW_DAYS < sale[0]
+        ]
+
+    def export(self, night: int) -> list[Row]:
+        rows = []
+        for day, number in self.window(night):
+            cents, moment = self.prices[day, number], FIRST_DAY + timedelta(days=day, minutes=number)
+            price, when = f"{cents / 100:.2f}", moment.strftime("%d/%m/%Y 12:%M:00")
+            rows += receipt(f"{day}-{number}", 1, price=price, sale_datetime=when)
+            versions = self.exported.setdefault(f"S1-1-R{day}-{number}", [])
+            if cents not in versions[-1:]:
+                versions.append(cents)
+        return rows
+
+
+def test_thirty_nights_send_each_version_once(shop: Shop) -> None:
+    till = Till()
+    sent = read = 0
+    for night in range(30):
+        till.day(night)
+        before = sum(map(len, till.exported.values()))
+        shop.export(f"{night:02}", *till.export(night))
+        versions = sum(map(len, till.exported.values())) - before
+        found = shop.run("-q", shop.folder)
+        of_window = len(till.window(night))
+        assert numbers(found) == (of_window, versions, of_window - versions)
+        sent, read = sent + found.summary["requests"]["sent"], read + of_window
+    arrivals = Counter(shop.arrived())
+    assert arrivals == {name: len(versions) for name, versions in till.exported.items()}
+    assert sent == arrivals.total() < read / 5
+    held: dict[str, Any] = {each["external_id"]: each["total"] for each in shop.omneo.transactions()}
+    assert held == {name: versions[-1] / 100 for name, versions in till.exported.items()}
+    assert max(arrivals.values()) > 1, "the simulation made no correction"
