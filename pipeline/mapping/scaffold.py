@@ -24,10 +24,13 @@ __all__ = ["Sample", "copy_of", "draft"]
 def copy_of(name: str) -> str:
     """The text of a shipped mapping, to start from.
 
+    The line that tells editors where the schema is goes: a copy lies elsewhere.
+
     Raises:
         SettingsError: There is none of that name.
     """
-    return shipped_mapping(name).read_text(encoding="utf-8")
+    text = shipped_mapping(name).read_text(encoding="utf-8")
+    return re.sub(r"\A# yaml-language-server:.*\n", "", text)
 
 
 def draft(samples: Sequence[Sample]) -> str:
