@@ -548,10 +548,10 @@ def _deliver(
     connection = connection_from_environment(arguments["token_file"])
     options = _delivery(arguments)
     with _listening(console) as emit, _stoppable() as (stop, received):
-        target = Target(console.workdir, reference, connection, options, emit, stop, arguments.get("ledger"))
+        ledger = arguments.get("ledger")
+        target = Target(console.workdir, reference, connection, options, emit, stop, ledger, received)
         finished = action(target)
-    code = _show(console, finished)
-    return 128 + received[0] if received and finished.error is None else code
+    return _show(console, finished)
 
 
 @command("load")
