@@ -717,7 +717,14 @@ def status(console: Console, reference: str | None, ledger: str | None) -> int:
 
 
 @command("report")
-@option("--format", "form", type=click.Choice(["html", "markdown"]), default="html", show_default=True)
+@option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "markdown"]),
+    default="html",
+    show_default=True,
+    help="The page, or a short version for a pull request or a chat.",
+)
 @option("--show-personal-data/--mask-personal-data", default=None, help="As `prepare` was told, by default.")
 @LEDGER
 @RUN
