@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -428,7 +430,18 @@ def write_quarantine(plan: Plan, run: RunDir, tally: Tally) -> None:
     quarantine.finish(run.path, form)
 
 
-def source_records(plan: Plan, tally: Tally) -> tuple[SourceRecord, ...]:
+@contextmanager
+def fingerprinting(plan: Plan) -> Iterator[Callable[[], list[str]]]:
+    """Take the fingerprints of the files beside other work; gives a function that waits for them."""
+    with ThreadPoolExecutor(1, thread_name_prefix="fingerprint") as pool:
+        taken = [pool.submit(fingerprint, each.file) for each in plan.inputs]
+        try:
+            yield lambda: [each.result() for each in taken]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def source_records(plan: Plan, tally: Tally, fingerprints: Sequence[str]) -> tuple[SourceRecord, ...]:
     """Say which files were read.
 
     Raises:
@@ -447,10 +460,10 @@ def source_records(plan: Plan, tally: Tally) -> tuple[SourceRecord, ...]:
             each.file.size,
             tally.rows.get(each.position, 0),
             each.file.modified.isoformat() if each.file.modified else "",
-            fingerprint(each.file),
+            taken,
             each.file.uri,
         )
-        for each in plan.inputs
+        for each, taken in zip(plan.inputs, fingerprints, strict=True)
     )
 
 
@@ -478,13 +491,13 @@ def counts(plan: Plan, tally: Tally, staged: Sequence[Staged], facts: Facts) -> 
 
 
 def manifest_of(
-    plan: Plan, run: RunDir, tally: Tally, staged: Sequence[Staged], summary: Mapping[str, Any]
+    plan: Plan,
+    run: RunDir,
+    sources: tuple[SourceRecord, ...],
+    staged: Sequence[Staged],
+    summary: Mapping[str, Any],
 ) -> Manifest:
-    """The immutable record of a run.
-
-    Raises:
-        SourceError: A file changed while it was read.
-    """
+    """The immutable record of a run."""
     return Manifest(
         run_id=run.run_id,
         created_at=plan.started_at.isoformat(),
@@ -495,7 +508,7 @@ def manifest_of(
             "recipe": recipe(plan.mapping, plan.lookups),
         },
         mapping_text=plan.mapping.document.text,
-        sources=source_records(plan, tally),
+        sources=sources,
         parts=tuple(each.part for each in staged if each.part is not None),
         versions={
             "omneo-import": __version__,

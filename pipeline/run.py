@@ -126,7 +126,9 @@ def prepare(
     with hold(home.path, "prepare"), _new_run(home, emit) as (run, tell):
         tally = dry_run.Tally()
         units = dry_run.units_of(plan, run, options.memory_bytes, tally)
-        staged = dry_run.stage(plan, units, run, LocalEngine(), tell)
+        with dry_run.fingerprinting(plan) as fingerprints:
+            staged = dry_run.stage(plan, units, run, LocalEngine(), tell)
+            records = dry_run.source_records(plan, tally, fingerprints())
         found = dry_run.found_in(plan, run, tally)
         dry_run.write_quarantine(plan, run, tally)
         discard(run.scratch)
@@ -148,7 +150,7 @@ def prepare(
             show_personal_data=options.show_personal_data,
         )
         review.save(run, kept, found.facts)
-        manifest = dry_run.manifest_of(plan, run, tally, staged, summary.as_dict())
+        manifest = dry_run.manifest_of(plan, run, records, staged, summary.as_dict())
         data = review.report_data(run, manifest, summary)
         write_report(run.path, data, show_personal_data=options.show_personal_data)
         # Last, since a run counts as prepared from then on.

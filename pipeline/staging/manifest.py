@@ -22,7 +22,7 @@ class SourceRecord:
         size: In bytes, as stored.
         rows: Rows that it holds.
         modified: ISO time, or an empty text where the storage has none.
-        fingerprint: BLAKE2b of the content, hexadecimal.
+        fingerprint: Size and SHA-256 of the content.
         uri: Absolute path, or URL.
     """
 
