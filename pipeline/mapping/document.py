@@ -155,7 +155,11 @@ _PLAIN_WORDS = (
         "the { that is opened here is not closed, or a comma is missing in it; "
         'a text that holds { or } stands in quotes, as in "{store}-{number}"',
     ),
-    ("while parsing a flow sequence", "the [ that is opened here is not closed, or a comma is missing in it"),
+    (
+        "while parsing a flow sequence",
+        "the [ that is opened here is not closed, or a comma is missing in it; "
+        "a text with a # after a blank stands in quotes",
+    ),
     (
         "while parsing a block (mapping|collection)",
         "this does not belong to the lines before it: indent it as they are, write `key: value`, "
