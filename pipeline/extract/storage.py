@@ -159,15 +159,26 @@ def _find_remote(argument: str, globs: Sequence[str], alone: bool) -> list[Sourc
             files = look(path)
         elif filesystem.isfile(path):
             files = [_remote_file(scheme, filesystem.info(path))]
+        elif not filesystem.isdir(path):
+            raise SourceError(f"{argument} does not exist, neither as an object nor as a prefix")
         else:
             return _in_directory(
                 argument, globs, alone, lambda pattern: look(f"{path.rstrip('/')}/{pattern}")
             )
-    except (OSError, ImportError, ValueError) as error:
-        raise SourceError(f"{argument} cannot be read: {error}") from error
+    except SourceError:
+        raise
+    except Exception as error:  # each cloud's driver has errors of its own, for missing credentials too
+        raise _unreadable(argument, error) from error
     if not files:
         raise SourceError(f"no file matches {argument}")
     return files
+
+
+def _unreadable(name: str, error: Exception) -> SourceError:
+    return SourceError(
+        f"{name} cannot be read: {error}",
+        hint="Check its address, and the credentials that the cloud's own tools would use.",
+    )
 
 
 def _remote_file(scheme: str, info: dict[str, Any], *, found: bool = False) -> SourceFile:
@@ -206,20 +217,75 @@ def open_raw(file: SourceFile) -> IO[bytes]:
     """
     try:
         if file.is_remote:
-            filesystem, path = _filesystem(file.uri)
-            return cast("IO[bytes]", filesystem.open(path, "rb"))
+            return _open_remote(file)
         return Path(file.uri).open("rb", buffering=0)
     except OSError as error:
         raise SourceError(f"{file.name} cannot be read: {error.strerror or error}") from error
 
 
+def _open_remote(file: SourceFile) -> IO[bytes]:
+    filesystem, path = _filesystem(file.uri)
+    try:
+        return cast("IO[bytes]", _Remote(filesystem.open(path, "rb")))
+    except Exception as error:
+        raise _unreadable(file.name, error) from error
+
+
+class _Remote(io.RawIOBase):
+    """An object's bytes; whatever a cloud's driver raises becomes the OSError that readers expect."""
+
+    def __init__(self, stored: IO[bytes]) -> None:
+        self._stored = stored
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stored.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stored.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._stored.read(size)
+        except Exception as error:
+            raise OSError(str(error)) from error
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stored.close()
+        super().close()
+
+
+def is_as_found(file: SourceFile) -> bool:
+    """Whether an object in a store still has the size and the time of when it was found.
+
+    Raises:
+        SourceError: The store cannot be asked.
+    """
+    filesystem, path = _filesystem(file.uri)
+    try:
+        filesystem.invalidate_cache()
+        if not filesystem.exists(path):
+            return False
+        now = _remote_file(file.uri.split(_REMOTE, 1)[0], filesystem.info(path), found=True)
+    except Exception as error:
+        raise _unreadable(file.name, error) from error
+    return (now.size, now.modified) == (file.size, file.modified)
+
+
 def fingerprint(file: SourceFile) -> str:
-    """Tell a file's content apart from any other's: its size and the BLAKE2b hash of its stored bytes.
+    """Tell a file's content apart from any other's: its size and the SHA-256 hash of its stored bytes.
 
     Returns:
-        `<size>-<hash>`, the hash of 16 bytes in hex. A renamed copy has the same fingerprint.
+        `<size>-<hash>`, the hash in hex. A renamed copy has the same fingerprint.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    # Processors compute SHA-256 themselves, and people can with `sha256sum`.
+    digest = hashlib.sha256()
     with open_raw(file) as stream:
         for chunk in _chunks(stream, _CHUNK):
             digest.update(chunk)
