@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.loading.options import DeliveryOptions
     from pipeline.loading.stop import Stop
     from pipeline.run import Finished, PrepareOptions, Target
+    from pipeline.telemetry import Watch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -54,12 +55,14 @@ class Console:
         json: The last line of stdout is one JSON object; everything else goes to stderr.
         log_format: `text` or `json`, for stderr.
         verbosity: -1 quiet, 0, 1 verbose.
+        watch: Tells the outside how the command ends; None where nobody wants to know.
     """
 
     workdir: Path
     json: bool
     log_format: str
     verbosity: int
+    watch: Watch | None = None
 
     def say(self, text: str) -> None:
         """Tell a person, on stdout, or on stderr where stdout belongs to a script."""
@@ -208,13 +211,15 @@ def _visible(text: str) -> str:
 @contextmanager
 def _listening(console: Console) -> Iterator[Emit]:
     """What happens is shown on stderr, as the caller wants it."""
+    from pipeline.events import fan_out
     from pipeline.report.terminal import JsonLog, progress_listener
 
+    watching = [console.watch] if console.watch else []
     if console.log_format == "json":
-        yield JsonLog(sys.stderr)
+        yield fan_out(JsonLog(sys.stderr), *watching)
         return
     with progress_listener(quiet=console.verbosity < 0, verbose=console.verbosity > 0) as emit:
-        yield emit
+        yield fan_out(emit, *watching)
 
 
 @contextmanager
@@ -260,6 +265,9 @@ def _show(console: Console, finished: Finished) -> int:
     from pipeline.report.terminal import closing_summary
     from pipeline.report.verdict import judge
 
+    if console.watch:
+        console.watch.summary, console.watch.mapping = finished.summary, finished.data.provenance.mapping
+        console.watch.error = finished.error.message if finished.error else ""
     # Where stderr is for machines, the last line of the log says how it ended.
     if console.verbosity >= 0 and not (console.json and console.log_format == "json"):
         console.say(closing_summary(finished.summary, judge(finished.data)))
@@ -308,6 +316,14 @@ PREPARING = (
         show_default=True,
         help="Of a directory or glob, not files modified less than this ago.",
     ),
+)
+
+WATCHING = (
+    option(
+        "--metrics-file", type=FILE, help="Write how it ended as Prometheus metrics, for the node exporter."
+    ),
+    option("--notify", metavar="URL", help="Post the summary to this address, however it ends."),
+    option("--traces", is_flag=True, help="Send OpenTelemetry traces, as the OTEL_… variables say."),
 )
 
 LEDGER = option(
@@ -385,6 +401,66 @@ def _all(options: Sequence[Callable[[Function], Function]]) -> Callable[[Functio
         return function
 
     return decorate
+
+
+def watched(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options with which the outside is told how a command ended, and tell it, however it ends."""
+
+    @_all(WATCHING)
+    @functools.wraps(function)
+    def call(
+        console: Console, metrics_file: Path | None, notify: str | None, traces: bool, **rest: Any
+    ) -> int:
+        if not (metrics_file or notify or traces):
+            return function(console, **rest)
+        watch = _watch(
+            click.get_current_context().info_name or "", console.workdir, metrics_file, notify, traces
+        )
+        watch.mapping = rest.get("mapping", "")
+        code, error = BUG, ""
+        try:
+            code = function(replace(console, watch=watch), **rest)
+        except BaseException as problem:
+            code, error = _ending(problem, watch)
+            raise
+        else:
+            return code
+        finally:
+            with _listening(console) as emit:
+                for notice in watch.end(code, error):
+                    emit(notice)
+
+    return call
+
+
+def _watch(command: str, workdir: Path, metrics_file: Path | None, notify: str | None, traces: bool) -> Watch:
+    from pipeline import telemetry
+
+    tellers: dict[str, telemetry.Teller] = {}
+    if metrics_file:
+        tellers["--metrics-file"] = telemetry.MetricsFile(metrics_file)
+    if notify:
+        tellers["--notify"] = telemetry.Notification(notify)
+    listeners = (telemetry.traces(command),) if traces else ()
+    return telemetry.Watch(command, workdir, tellers=tellers, listeners=listeners)
+
+
+def _ending(problem: BaseException, watch: Watch) -> tuple[int, str]:
+    """The exit code that an exception becomes, and what may be told of it: a bug's words may hold data."""
+    from pipeline.report.summary import empty_summary
+
+    match problem:
+        case NothingNew():
+            watch.summary = empty_summary()
+            return 0, ""
+        case ImportToolError():
+            return problem.exit_code, problem.message
+        case Signalled():
+            return problem.exit_code, "Stopped before it was through."
+        case BrokenPipeError():
+            return 0, ""
+        case _:
+            return BUG, type(problem).__name__
 
 
 def _delivery(arguments: Mapping[str, Any]) -> DeliveryOptions:
@@ -499,6 +575,7 @@ def preview(console: Console, mapping: str, sources: tuple[str, ...], number: in
 
 
 @command("prepare")
+@watched
 @MAPPING
 @_all(PREPARING)
 @LEDGER
@@ -555,6 +632,7 @@ def _deliver(
 
 
 @command("load")
+@watched
 @_all(SENDING)
 @RUN
 def load(console: Console, reference: str, **arguments: Any) -> int:
@@ -569,6 +647,7 @@ def load(console: Console, reference: str, **arguments: Any) -> int:
 
 
 @command("run")
+@watched
 @MAPPING
 @_all(PREPARING)
 @_all(SENDING)
@@ -596,6 +675,7 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
 
 
 @command("retry")
+@watched
 @_all(SENDING)
 @RUN
 def retry(console: Console, reference: str, **arguments: Any) -> int:
@@ -606,6 +686,7 @@ def retry(console: Console, reference: str, **arguments: Any) -> int:
 
 
 @command("confirm")
+@watched
 @_all(CONNECTING)
 @option(
     "--sample", type=Share(), default="100%", show_default=True, help="Share to look up, chosen at random."

@@ -104,7 +104,7 @@ def _checked_url(url: str) -> str:
         raise SettingsError("OMNEO_BASE_URL must hold no user, password, query or fragment.")
     if parts.scheme == "https" and host:
         return url.rstrip("/")
-    if parts.scheme == "http" and _is_loopback(host):
+    if parts.scheme == "http" and is_loopback(host):
         return url.rstrip("/")
     if parts.scheme == "http" and host:
         raise SettingsError(
@@ -114,7 +114,8 @@ def _checked_url(url: str) -> str:
     raise SettingsError(f"OMNEO_BASE_URL={url!r} is not an https:// address.")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine as only it sees itself."""
     if host == "localhost":
         return True
     try:

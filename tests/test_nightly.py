@@ -186,10 +186,10 @@ transaction:
   transacted_at: {column: at, then: [{datetime: {formats: ["%Y-%m-%d %H:%M:%S"], timezone: {constant: UTC}}}]}
   total: total
 items:
-  name: items.name
+  name: name
   quantity: {constant: 1}
-  price_sell: items.price
-  price_current: items.price
+  price_sell: price
+  price_current: price
 """
 
 

@@ -1,0 +1,249 @@
+"""How a command ended, as the outside learns it: over real sockets, from real files."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipeline import telemetry
+from pipeline.errors import SettingsError
+from pipeline.events import Notice, RunStarted, StageFinished, StageStarted
+from pipeline.report.summary import empty_summary
+from pipeline.simulator import SimulatorSettings
+from pipeline.testing import LocalOmneo, local_omneo
+from tests.e2e.command import Ended, call
+from tests.e2e.receipts import receipt, write_export
+
+PERSON = "ann@example.com"
+
+
+@dataclass
+class Inbox:
+    """An address that takes what is posted to it."""
+
+    status: int = 200
+    url: str = ""
+    posts: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    box = Inbox()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            box.posts.append((dict(self.headers), json.loads(body)))
+            self.send_response(box.status)
+            self.send_header("Location", f"{box.url}/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        box.url = f"http://127.0.0.1:{server.server_port}/hook/s3cret"
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield box
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def tenant(**faults: float) -> Iterator[LocalOmneo]:
+    with local_omneo(SimulatorSettings(unknown_profiles="enrol"), job_delay_s=0, **faults) as omneo:
+        yield omneo
+
+
+@pytest.fixture
+def omneo() -> Iterator[LocalOmneo]:
+    with tenant() as running:
+        yield running
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    return write_export(tmp_path / "pos_lines.csv", [*receipt(1), *receipt(2), *receipt(3, sale_total="x")])
+
+
+def run(export: Path, omneo: LocalOmneo, *arguments: object, source: object = None) -> Ended:
+    workdir = ("--workdir", export.parent / "w", "--json")
+    source = source or export
+    return call("run", "-m", "pos_lines", source, *workdir, *arguments, env=omneo.environment())
+
+
+def metrics(path: Path) -> dict[tuple[str, str], float]:
+    """Values by name and by the label that is not the same everywhere."""
+    common = {"command", "mapping", "workdir"}
+    return {
+        (
+            sample.name.removeprefix("omneo_import_"),
+            "".join(v for k, v in sample.labels.items() if k not in common),
+        ): sample.value
+        for family in text_string_to_metric_families(path.read_text(encoding="utf-8"))
+        for sample in family.samples
+    }
+
+
+# ── Metrics ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_metrics_tell_how_a_run_ended(export: Path, omneo: LocalOmneo, tmp_path: Path) -> None:
+    path = tmp_path / "omneo.prom"
+    ended = run(export, omneo, "--metrics-file", path)
+    found = metrics(path)
+    assert ended.code == found["exit_code", ""] == 0
+    assert found["rows", "read"] == 6
+    assert (found["transactions", "accepted"], found["rejected_transactions", "total_invalid"]) == (2, 1)
+    assert (found["delivery_transactions", "delivered"], found["requests", "sent"]) == (2, 2)
+    assert found["last_success_timestamp_seconds", ""] == found["last_end_timestamp_seconds", ""]
+    assert 0 < found["stage_duration_seconds", "load"] < found["duration_seconds", ""]
+    assert 'mapping="pos_lines"' in path.read_text(encoding="utf-8")
+    assert 'command="run"' in path.read_text(encoding="utf-8")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert PERSON not in path.read_text(encoding="utf-8")
+
+
+def test_the_last_success_survives_a_failure(export: Path, omneo: LocalOmneo, tmp_path: Path) -> None:
+    path = tmp_path / "omneo.prom"
+    run(export, omneo, "--metrics-file", path)
+    before = metrics(path)["last_success_timestamp_seconds", ""]
+    assert run(export, omneo, "--metrics-file", path, source=tmp_path / "none.csv").code == 2
+    after = metrics(path)
+    assert (after["exit_code", ""], after["last_success_timestamp_seconds", ""]) == (2, before)
+    assert ("rows", "read") not in after
+
+
+def test_a_night_without_new_files_is_a_success(export: Path, omneo: LocalOmneo, tmp_path: Path) -> None:
+    path = tmp_path / "omneo.prom"
+    run(export, omneo, "--metrics-file", path)
+    ended = run(export, omneo, "--metrics-file", path, source=tmp_path)
+    assert "Nothing new" in ended.stderr
+    found = metrics(path)
+    assert (found["exit_code", ""], found["rows", "read"]) == (0, 0)
+
+
+def test_a_file_that_cannot_be_written_changes_nothing_else(export: Path, omneo: LocalOmneo) -> None:
+    ended = run(export, omneo, "--metrics-file", export.parent / "none" / "omneo.prom")
+    assert (ended.code, ended.summary["delivery"]["delivered"]) == (0, 2)
+    assert "--metrics-file did not work" in ended.stderr
+
+
+# ── Messages ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_message_holds_the_summary_and_nothing_personal(
+    export: Path, omneo: LocalOmneo, inbox: Inbox
+) -> None:
+    ended = run(export, omneo, "--notify", inbox.url)
+    ((headers, body),) = inbox.posts
+    assert body == {"command": "run", "exit_code": 0, "outcome": "complete", "error": "", **ended.summary}
+    assert headers["Content-Type"] == "application/json"
+    told = json.dumps([headers, body])
+    assert omneo.token not in told
+    assert PERSON not in told
+
+
+def test_a_run_that_the_api_stops_is_told(export: Path, inbox: Inbox) -> None:
+    with tenant(outage=True) as omneo:
+        ended = run(export, omneo, "--notify", inbox.url, "--give-up-after", "0s")
+    ((_, body),) = inbox.posts
+    assert (ended.code, body["exit_code"], body["outcome"]) == (5, 5, "stopped_by_api")
+    assert body["error"]
+    assert body["delivery"]["pending"] == 2
+
+
+def test_a_call_that_cannot_start_is_told(export: Path, omneo: LocalOmneo, inbox: Inbox) -> None:
+    run(export, omneo, "--notify", inbox.url, source=export.parent / "none.csv")
+    ((_, body),) = inbox.posts
+    assert set(body) == {"command", "exit_code", "outcome", "error"}
+    assert (body["exit_code"], body["outcome"]) == (2, "cannot_start")
+    assert "none.csv does not exist" in body["error"]
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_an_address_that_does_not_take_it_changes_nothing(
+    export: Path, omneo: LocalOmneo, inbox: Inbox, status: int
+) -> None:
+    inbox.status = status
+    ended = run(export, omneo, "--notify", inbox.url)
+    assert (ended.code, len(inbox.posts)) == (0, 1), "asked once, and no redirect is followed"
+    assert f"--notify did not work: 127.0.0.1 answered {status}" in ended.stderr
+    assert "s3cret" not in ended.stderr + ended.stdout
+
+
+def test_an_address_where_nobody_is_changes_nothing(export: Path, omneo: LocalOmneo) -> None:
+    ended = run(export, omneo, "--notify", "http://127.0.0.1:9/hook/s3cret")
+    assert ended.code == 0
+    assert "--notify did not work: 127.0.0.1 cannot be reached" in ended.stderr
+    assert "s3cret" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.com/hook", "https://user:word@example.com", "example.com", "https://", "http://[", ""],
+)
+def test_addresses_in_the_clear_are_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="--notify"):
+        telemetry.Notification(url)
+
+
+def test_personal_data_in_an_error_is_masked(inbox: Inbox, tmp_path: Path) -> None:
+    watch = telemetry.Watch("run", tmp_path, tellers={"--notify": telemetry.Notification(inbox.url)})
+    assert list(watch.end(2, f"no customer {PERSON}")) == []
+    assert PERSON not in json.dumps(inbox.posts)
+
+
+# ── Traces ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_stages_become_spans() -> None:
+    trace = pytest.importorskip("opentelemetry.sdk.trace")
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    kept, provider = InMemorySpanExporter(), trace.TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    traces = telemetry.Traces(provider.get_tracer("test"), "run", provider.force_flush)
+    watch = telemetry.Watch("run", Path("w"), listeners=(traces,), summary=empty_summary())
+    for event in (
+        RunStarted("r-1", "run"),
+        StageStarted("prepare", "rows"),
+        Notice("files_known", "2 files were imported before"),
+        StageFinished("prepare", 7, 0.5),
+        StageStarted("load", "transactions", 5),
+    ):
+        watch(event)
+    assert list(watch.end(5)) == []
+    prepare, load, root = kept.get_finished_spans()
+    assert [span.name for span in (prepare, load, root)] == ["prepare", "load", "omneo-import run"]
+    assert prepare.parent
+    assert prepare.parent.span_id == root.context.span_id
+    assert prepare.attributes
+    assert prepare.attributes["omneo_import.done"] == 7
+    assert root.attributes == {"omneo_import.run_id": "r-1", "omneo_import.exit_code": 5}
+    assert [event.name for event in root.events] == ["notice"]
+    assert not root.status.is_ok
+
+
+def test_without_opentelemetry_the_extra_is_named(
+    export: Path, omneo: LocalOmneo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    ended = run(export, omneo, "--traces")
+    assert ended.code == 2
+    assert "pip install 'omneo-import[otel]'" in ended.stderr
+    assert omneo.arrivals() == []
