@@ -14,7 +14,7 @@ from pipeline.errors import SourceError
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch
 from pipeline.extract.sniff import sniff
-from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
+from pipeline.extract.storage import SourceFile, find_sources, is_as_found, refuse_empty
 from pipeline.mapping.shapes import carry_down, key_columns, key_hash
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.survey import Sample
@@ -161,9 +161,9 @@ def _check_complete(spec: MappingSpec, inputs: Sequence[Input]) -> None:
 
 
 def unchanged(file: SourceFile) -> bool:
-    """Whether a file is still as it was when it was found; of object stores it is taken to be."""
+    """Whether a file is still as it was when it was found."""
     if file.is_remote:
-        return True
+        return is_as_found(file)
     try:
         stat = Path(file.uri).stat()
     except FileNotFoundError:

@@ -1,0 +1,149 @@
+"""Sources in an object store, over its real interface: found, read and remembered as local ones are."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline.errors import SourceError
+from pipeline.extract import find_sources, open_reader
+from pipeline.extract.storage import fingerprint
+from pipeline.inputs import unchanged
+from pipeline.model import Dialect
+from pipeline.staging.manifest import Manifest, read_manifest
+from pipeline.staging.workdir import RunDir
+from pipeline.testing import LocalOmneo
+from tests.e2e.command import SAMPLE, call, omneo_import
+from tests.e2e.receipts import export, receipt, write_export
+
+TEXT = b"id,total\n1,2.50\n2,3.00\n"
+GLOBS = ["*.csv", "*.csv.gz", "*.csv.bz2", "*.parquet"]
+
+
+def parquet() -> bytes:
+    stream = io.BytesIO()
+    pl.DataFrame({"id": ["1", "2"], "total": ["2.50", "3.00"]}).write_parquet(stream)
+    return stream.getvalue()
+
+
+CONTENTS = {
+    "in/a.csv": TEXT,
+    "in/b.csv.gz": gzip.compress(TEXT),
+    "in/c.csv.bz2": bz2.compress(TEXT),
+    "in/d.parquet": parquet(),
+}
+
+
+def manifest_of(summary: dict[str, Any]) -> Manifest:
+    return read_manifest(RunDir(Path(summary["run_dir"])))
+
+
+@pytest.fixture
+def filled(store: Any, bucket: str) -> str:
+    for name, content in {**CONTENTS, "in/notes.md": b"none of it"}.items():
+        store.pipe_file(f"{bucket}/{name}", content)
+    return bucket
+
+
+def test_a_prefix_is_searched_with_the_mappings_globs_and_every_format_is_read(filled: str) -> None:
+    files = find_sources([f"{filled}/in/"], GLOBS)
+    assert [file.uri for file in files] == [f"{filled}/{name}" for name in CONTENTS]
+    for file in files:
+        rows = pl.concat([batch.rows for batch in open_reader(file, Dialect()).batches()])
+        assert rows.select("id", "total").rows() == [("1", "2.50"), ("2", "3.00")], file.name
+
+
+def test_globs_and_single_objects_are_found(filled: str) -> None:
+    assert [f.uri for f in find_sources([f"{filled}/in/*.csv*"], [])] == [
+        f"{filled}/in/a.csv",
+        f"{filled}/in/b.csv.gz",
+        f"{filled}/in/c.csv.bz2",
+    ]
+    (one,) = find_sources([f"{filled}/in/a.csv"], [])
+    assert (one.size, one.modified is not None, one.found) == (len(TEXT), True, False)
+
+
+def test_an_object_has_the_fingerprint_of_the_same_file_on_disk(filled: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(TEXT)
+    (local,), (remote,) = (
+        find_sources([str(tmp_path / "a.csv")], []),
+        find_sources([f"{filled}/in/a.csv"], []),
+    )
+    assert fingerprint(local) == fingerprint(remote)
+
+
+def test_an_object_that_is_replaced_or_removed_meanwhile_is_seen(filled: str, store: Any) -> None:
+    first, second = find_sources([f"{filled}/in/a.csv", f"{filled}/in/b.csv.gz"], [])
+    assert unchanged(first)
+    store.pipe_file(first.uri, TEXT * 2)
+    store.rm_file(second.uri)
+    assert not unchanged(first)
+    assert not unchanged(second)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("none.csv", "does not exist"), ("in/z*.csv", "no file matches"), ("in", "no matching file; looked")],
+)
+def test_what_is_not_there_is_told(filled: str, name: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        find_sources([f"{filled}/{name}"], ["*.xyz"])
+
+
+def test_missing_credentials_are_told_as_such(
+    filled: str, store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    type(store).clear_instance_cache()
+    with pytest.raises(SourceError, match=r"cannot be read") as told:
+        find_sources([f"{filled}/in/a.csv"], [])
+    assert "credentials" in told.value.hint
+
+
+@pytest.mark.parametrize("missing", ["fsspec.core", "s3fs"])
+def test_without_the_extra_it_says_what_to_install(
+    missing: str, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    with pytest.raises(SourceError) as told:
+        find_sources(["s3://sales/a.csv"], [])
+    assert "pip install 'omneo-import[cloud]'" in str(told.value)
+
+
+def test_a_run_from_a_store_stages_the_same_bytes_as_from_a_disk(
+    store: Any, bucket: str, workdir: Path, s3_environment: dict[str, str]
+) -> None:
+    store.pipe_file(f"{bucket}/nightly/{SAMPLE.name}.gz", gzip.compress(SAMPLE.read_bytes()))
+    remote = omneo_import(
+        *("prepare", "-m", "pos_lines", "--json", "--workdir", workdir, f"{bucket}/nightly/*"),
+        env=s3_environment,
+    )
+    assert remote.code == 0, remote.stderr
+    local = call("prepare", "-m", "pos_lines", "--json", "--workdir", workdir, SAMPLE).summary
+    assert remote.summary["transactions"] == local["transactions"]
+    there, here = manifest_of(remote.summary), manifest_of(local)
+    assert [part.fingerprint for part in there.parts] == [part.fingerprint for part in here.parts]
+    assert there.sources[0].uri == f"{bucket}/nightly/{SAMPLE.name}.gz"
+
+
+def test_the_second_night_takes_only_what_is_new_in_the_store(
+    store: Any, bucket: str, workdir: Path, tmp_path: Path, omneo: LocalOmneo
+) -> None:
+    store.put_file(str(export(tmp_path / "one.csv", 20)), f"{bucket}/day-1.csv")
+    arguments = ("run", "-m", "pos_lines", "--json", "--workdir", workdir, f"{bucket}/*.csv")
+    assert call(*arguments, env=omneo.environment()).summary["delivery"]["delivered"] == 20
+    assert call(*arguments, env=omneo.environment()).summary["transactions"]["read"] == 0
+    late = write_export(tmp_path / "two.csv", receipt("late"))
+    store.put_file(str(late), f"{bucket}/day-2.csv")
+    night = call(*arguments, env=omneo.environment()).summary
+    assert (night["transactions"]["read"], night["delivery"]["delivered"]) == (1, 1)
