@@ -15,7 +15,7 @@ from pipeline.model import KEY, LINE, SOURCE, TX
 from pipeline.prepare import Plan
 from pipeline.staging.payloads import encode
 from pipeline.validation.judge import ACCEPTED, judge
-from pipeline.validation.quarantine import COLUMNS, quarantine_frame
+from pipeline.validation.quarantine import COLUMNS, placed, quarantine_frame
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ def preview(plan: Plan, number: int) -> Preview:
     chosen = verdict.transactions(ACCEPTED).head(number)
     last = chosen[TX][-1] if chosen.height == number else shaped.headers.height
     told = verdict.reasons.filter((pl.col("outcome") != "warning") & (pl.col(TX) <= last))
-    ids = verdict.headers.select(TX, "external_id")
-    reasons = shaped.with_raw(told).join(ids, on=TX, how="left", maintain_order="left")
+    reasons = placed(told, verdict.headers, shaped)
     bodies = encode(chosen, mapped.items)
     samples = (
         Sample(json.loads(body), _rows_of(tx, shaped, plan.names))

@@ -117,12 +117,29 @@ def write_part(run: Path, number: int, verdict: Verdict, shaped: ShapedRows, sou
         sources: Names of the files; SOURCE is the position in it.
     """
     told = verdict.reasons.filter(pl.col("outcome") != Outcome.WARNING.value)
-    ids = verdict.headers.select(TX, "external_id")
-    reasons = shaped.with_raw(told).join(ids, on=TX, how="left", maintain_order="left")
-    _write_reasons(run, f"{number:05d}", reasons, sources)
+    _write_reasons(run, f"{number:05d}", placed(told, verdict.headers, shaped), sources)
     rejected = verdict.outcomes.filter(pl.col("outcome") == Outcome.REJECTED.value)
     for table, rows in _rows_of(rejected, shaped).items():
         _write_parquet(_rows_parts(run) / f"{table}-{number:05d}.parquet", rows)
+
+
+def placed(reasons: pl.DataFrame, headers: pl.DataFrame, shaped: ShapedRows) -> pl.DataFrame:
+    """Reasons with the transaction's `external_id`, and with the place and `raw` of its first row.
+
+    Where another row of the transaction is at fault, the message says on which line it is.
+    """
+    first = headers.select(
+        TX, "external_id", pl.col(SOURCE).alias("first source"), pl.col(LINE).alias("first line")
+    )
+    found = reasons.join(first, on=TX, how="left", maintain_order="left")
+    other = (pl.col("first line") != pl.col(LINE)) | (pl.col("first source") != pl.col(SOURCE))
+    message = pl.when(other).then(pl.format("{} (line {})", "message", LINE)).otherwise("message")
+    found = found.with_columns(
+        message.alias("message"),
+        pl.coalesce("first source", SOURCE).alias(SOURCE),
+        pl.coalesce("first line", LINE).alias(LINE),
+    )
+    return shaped.with_raw(found.drop("first source", "first line"))
 
 
 def discard_part(run: Path, number: int) -> None:
