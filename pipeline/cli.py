@@ -22,7 +22,7 @@ import click
 
 from pipeline import __version__
 from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
-from pipeline.options import Bytes, LimitType, Moment, Rate, Seconds, Share
+from pipeline.options import Bytes, LimitType, Moment, Place, Rate, Seconds, Share
 from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
 
@@ -327,7 +327,10 @@ WATCHING = (
 )
 
 LEDGER = option(
-    "--ledger", metavar="PATH|URL", help="Another ledger than the workdir's own, such as postgresql://…"
+    "--ledger",
+    type=Place(),
+    metavar="PATH|URL",
+    help="Another ledger than the workdir's own, such as postgresql://…",
 )
 
 CONNECTING = (
@@ -754,7 +757,9 @@ def preflight(console: Console, reference: str, customers: int, **arguments: Any
     help="A file that holds the webhooks' secret, instead of OMNEO_WEBHOOK_SECRET.",
 )
 @LEDGER
-def listen(console: Console, host: str, port: int, secret_file: Path | None, ledger: str | None) -> int:
+def listen(
+    console: Console, host: str, port: int, secret_file: Path | None, ledger: Path | str | None
+) -> int:
     """Receive Omneo's webhooks.
 
     Their HMAC is checked, and the transactions they tell of are marked confirmed.
@@ -782,7 +787,7 @@ def listen(console: Console, host: str, port: int, secret_file: Path | None, led
 @command("status")
 @LEDGER
 @click.argument("reference", metavar="[RUN]", required=False)
-def status(console: Console, reference: str | None, ledger: str | None) -> int:
+def status(console: Console, reference: str | None, ledger: Path | str | None) -> int:
     """List the runs, or tell how one stands."""
     from pipeline import run
     from pipeline.report.terminal import closing_summary, run_table
@@ -810,7 +815,7 @@ def status(console: Console, reference: str | None, ledger: str | None) -> int:
 @LEDGER
 @RUN
 def report(
-    console: Console, reference: str, form: str, show_personal_data: bool | None, ledger: str | None
+    console: Console, reference: str, form: str, show_personal_data: bool | None, ledger: Path | str | None
 ) -> int:
     """Write a report again, and print its path."""
     from pipeline import run

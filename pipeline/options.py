@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -28,6 +29,18 @@ class Rate(click.ParamType[float]):
         if not found or float(found[1]) <= 0:
             self.fail(f"{value!r} is not a rate; expected something like 600/min or 10/s", param, ctx)
         return float(found[1]) * 60 / _UNITS_S[found[2] or "min"]
+
+
+class Place(click.ParamType[Path | str]):
+    """A file, or the address of a database."""
+
+    name = "PATH|URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        """Tell the two apart."""
+        if isinstance(value, Path) or "://" in str(value):
+            return value  # type: ignore[no-any-return]
+        return Path(value).expanduser().absolute()
 
 
 class Seconds(click.ParamType[float]):

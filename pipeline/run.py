@@ -94,7 +94,7 @@ class PrepareOptions:
     show_personal_data: bool = False
     rate_per_min: float | None = None
     files: nightly.Wanted = field(default_factory=nightly.Wanted)
-    ledger: str | None = None
+    ledger: Path | str | None = None
 
 
 # ── The dry run ─────────────────────────────────────────────────────────────────────────────────────
@@ -216,7 +216,7 @@ class Target:
     options: DeliveryOptions
     emit: Emit
     stop: Stop
-    ledger: str | None = None
+    ledger: Path | str | None = None
     signals: Sequence[int] = ()
 
 
@@ -376,7 +376,7 @@ def listen(
     emit: Emit,
     on_ready: Callable[[str], None],
     *,
-    ledger: str | None = None,
+    ledger: Path | str | None = None,
 ) -> None:
     """Receive webhooks until a signal comes; may run beside a load.
 
@@ -404,7 +404,7 @@ class Standing:
     verdict: Verdict
 
 
-def status(workdir: Path, reference: str | None, *, ledger: str | None = None) -> list[Standing]:
+def status(workdir: Path, reference: str | None, *, ledger: Path | str | None = None) -> list[Standing]:
     """How all runs stand, oldest first; or how one does. Leaves no trace.
 
     Raises:
@@ -421,7 +421,7 @@ def status(workdir: Path, reference: str | None, *, ledger: str | None = None) -
 
 
 def report(
-    workdir: Path, reference: str, *, ledger: str | None = None, show_personal_data: bool | None = None
+    workdir: Path, reference: str, *, ledger: Path | str | None = None, show_personal_data: bool | None = None
 ) -> tuple[ReportData, dict[str, Any]]:
     """Write the report of a run again, as it stands now.
 
@@ -448,11 +448,11 @@ def report(
     return data, view(data, show_personal_data=kept.show_personal_data)
 
 
-def _standing(home: Workdir, run: RunDir, ledger: str | None) -> Summary:
+def _standing(home: Workdir, run: RunDir, ledger: Path | str | None) -> Summary:
     manifest = read_manifest(run)
     where = ledger or home.ledger
     known = RunStatus(manifest.transactions, 0, 0, 0, 0, manifest.transactions)
-    if ledger or home.ledger.exists():
+    if not isinstance(where, Path) or where.exists():
         with SqlLedger(where) as opened:
             known = opened.status(run.run_id) if run.run_id in opened.runs() else known
     return _counted(run, manifest, known)

@@ -11,6 +11,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from glob import glob, has_magic
@@ -154,31 +155,34 @@ def _find_remote(argument: str, globs: Sequence[str], alone: bool) -> list[Sourc
         found = filesystem.glob(pattern, detail=True)
         return [_remote_file(scheme, info, found=True) for info in found.values() if info["type"] == "file"]
 
-    try:
+    with _translated(argument):
         if has_magic(path):
             files = look(path)
         elif filesystem.isfile(path):
             files = [_remote_file(scheme, filesystem.info(path))]
-        elif not filesystem.isdir(path):
-            raise SourceError(f"{argument} does not exist, neither as an object nor as a prefix")
-        else:
+        elif filesystem.isdir(path):
             return _in_directory(
                 argument, globs, alone, lambda pattern: look(f"{path.rstrip('/')}/{pattern}")
             )
-    except SourceError:
-        raise
-    except Exception as error:  # each cloud's driver has errors of its own, for missing credentials too
-        raise _unreadable(argument, error) from error
+        else:
+            raise SourceError(f"{argument} does not exist, neither as an object nor as a prefix")
     if not files:
         raise SourceError(f"no file matches {argument}")
     return files
 
 
-def _unreadable(name: str, error: Exception) -> SourceError:
-    return SourceError(
-        f"{name} cannot be read: {error}",
-        hint="Check its address, and the credentials that the cloud's own tools would use.",
-    )
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """Each cloud's driver has errors of its own, for missing credentials too: all mean the same here."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:
+        raise SourceError(
+            f"{name} cannot be read: {error}",
+            hint="Check its address, and the credentials that the cloud's own tools would use.",
+        ) from error
 
 
 def _remote_file(scheme: str, info: dict[str, Any], *, found: bool = False) -> SourceFile:
@@ -225,10 +229,8 @@ def open_raw(file: SourceFile) -> IO[bytes]:
 
 def _open_remote(file: SourceFile) -> IO[bytes]:
     filesystem, path = _filesystem(file.uri)
-    try:
+    with _translated(file.name):
         return cast("IO[bytes]", _Remote(filesystem.open(path, "rb")))
-    except Exception as error:
-        raise _unreadable(file.name, error) from error
 
 
 class _Remote(io.RawIOBase):
@@ -268,14 +270,12 @@ def is_as_found(file: SourceFile) -> bool:
         SourceError: The store cannot be asked.
     """
     filesystem, path = _filesystem(file.uri)
-    try:
+    with _translated(file.name):
         filesystem.invalidate_cache()
         if not filesystem.exists(path):
             return False
         now = _remote_file(file.uri.split(_REMOTE, 1)[0], filesystem.info(path), found=True)
-    except Exception as error:
-        raise _unreadable(file.name, error) from error
-    return (now.size, now.modified) == (file.size, file.modified)
+        return (now.size, now.modified) == (file.size, file.modified)
 
 
 def fingerprint(file: SourceFile) -> str:

@@ -65,7 +65,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres(postgres_server: str) -> Iterator[str]:
+def postgres(postgres_server: str) -> str:
     """The address of a new, empty database."""
     name = f"ledger_{uuid4().hex[:8]}"
     address = sa.make_url(postgres_server)
@@ -73,7 +73,7 @@ def postgres(postgres_server: str) -> Iterator[str]:
     with engine.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
     engine.dispose()
-    yield address.set(database=name).render_as_string(hide_password=False)
+    return address.set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture

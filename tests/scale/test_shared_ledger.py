@@ -1,0 +1,49 @@
+"""The ledger somewhere else than in the working directory, through the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.testing import LocalOmneo
+from tests.e2e.command import call
+from tests.e2e.receipts import export
+
+
+@pytest.mark.parametrize("kind", ["file", "postgresql"])
+def test_load_status_and_confirm_share_a_ledger_that_is_named(
+    kind: str, request: pytest.FixtureRequest, workdir: Path, tmp_path: Path, omneo: LocalOmneo
+) -> None:
+    ledger = tmp_path / "ledger.sqlite" if kind == "file" else request.getfixturevalue("postgres")
+    common = ("--json", "--workdir", workdir, "--ledger", ledger)
+    sales, env = export(tmp_path / "sales.csv", 30), omneo.environment()
+    assert call("prepare", "-m", "pos_lines", *common, sales).code == 0
+    assert call("status", "latest", *common).summary["delivery"]["pending"] == 30
+    assert call("load", "latest", *common, env=env).summary["delivery"]["delivered"] == 30
+    assert call("status", "latest", *common).summary["delivery"]["delivered"] == 30
+    assert call("confirm", "latest", *common, env=env).summary["confirmed"] == 30
+    # Another working directory with the same ledger sends nothing twice.
+    elsewhere = ("--json", "--workdir", tmp_path / "elsewhere", "--ledger", ledger)
+    again = call("run", "-m", "pos_lines", *elsewhere, sales, env=env)
+    assert again.summary["delivery"] == {
+        **dict.fromkeys(("delivered", "refused", "failed", "pending"), 0),
+        "unchanged": 30,
+    }
+    assert not (workdir / "ledger.sqlite").exists()
+
+
+def test_a_ledger_that_is_not_there_yet_is_not_made_by_looking(workdir: Path, tmp_path: Path) -> None:
+    sales = export(tmp_path / "sales.csv", 3)
+    ledger = tmp_path / "ledger.sqlite"
+    call("prepare", "-m", "pos_lines", "--workdir", workdir, "--ledger", ledger, sales)
+    assert call("status", "--workdir", workdir, "--ledger", ledger).code == 0
+    assert not ledger.exists()
+
+
+def test_the_address_is_told_without_its_password(workdir: Path, tmp_path: Path) -> None:
+    call("prepare", "-m", "pos_lines", "--workdir", workdir, export(tmp_path / "sales.csv", 3))
+    ended = call("status", "--workdir", workdir, "--ledger", "postgresql://u:s3cret@127.0.0.1:1/d")
+    assert ended.code == 2
+    assert "postgresql://u:***@127.0.0.1:1/d cannot be opened" in ended.stderr
+    assert "s3cret" not in ended.stdout + ended.stderr
