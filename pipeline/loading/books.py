@@ -11,7 +11,7 @@ from pipeline.loading.clock import Clock
 from pipeline.loading.events import Changed, Failed, Refused
 from pipeline.loading.ledger import Progress, Row, State
 from pipeline.loading.options import Changes
-from pipeline.loading.plans import Case, Plan, Send, Settled
+from pipeline.loading.plans import Case, Plan, Send, Settled, forgotten
 from pipeline.loading.recorder import Recorder
 from pipeline.loading.retry import Meaning, Verdict
 from pipeline.loading.tally import Tally
@@ -90,7 +90,8 @@ class Books:
         claimed = []
         for at, transaction in enumerate(transactions, position):
             old = known.get(transaction.external_id)
-            step = self._plan.step(Case(at, transaction, old, self._progress))
+            case = Case(at, transaction, old, self._progress)
+            step = self._plan.step(case) if transaction.body else forgotten(case, self._plan)
             if isinstance(step, Send):
                 claimed.append(self._item(at, transaction, step, old, now))
             elif isinstance(step, Settled):

@@ -389,6 +389,34 @@ class SqlLedger:
             with self._transaction("written"):
                 self._db.execute(change, [{"id": k, "new": str(v), "now": now} for k, v in states.items()])
 
+    def forget_words(self, external_ids: Sequence[str], text: str) -> int:
+        """Remove the server's words about some transactions, and all words in which a text stands.
+
+        Args:
+            external_ids: The transactions.
+            text: Letter case is ignored.
+
+        Returns:
+            How many rows had such words.
+        """
+        row = _TRANSACTIONS.c
+        chosen = row.external_id.in_(sa.bindparam("ids", expanding=True))
+        holding = sa.func.lower(row.words).contains(text.lower(), autoescape=True)
+        change = _TRANSACTIONS.update().values(words=None)
+        with self._explained("written"):
+            if self._engine.dialect.name == "sqlite":
+                self._db.exec_driver_sql("PRAGMA secure_delete = ON")
+                self._db.commit()
+            with self._db.begin():
+                number = self._db.execute(change.where(row.words.is_not(None), holding)).rowcount
+                for start in range(0, len(external_ids), 1000):
+                    some = {"ids": list(external_ids[start : start + 1000])}
+                    number += self._db.execute(change.where(row.words.is_not(None), chosen), some).rowcount
+            if self._engine.dialect.name == "sqlite":
+                self._db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._db.commit()
+        return int(number)
+
     # Sharing a run among workers
 
     def lease(self, run: RunRef, owner: str, until: float, now: float) -> bool:

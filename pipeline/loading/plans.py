@@ -219,6 +219,17 @@ class Void:
         return Ignore()
 
 
+def forgotten(case: Case, plan: Plan) -> Step:
+    """What becomes of a transaction whose contents were removed for its customer's sake: never a request."""
+    if not plan.resumes:
+        return Ignore()
+    if case.row is None or case.row.run_no != case.progress.run_no:
+        return Settled("unchanged")
+    kinds = {State.PENDING: "unchanged", State.SENDING: "failed"}
+    kinds |= {State.REFUSED: "refused", State.FAILED: "failed"}
+    return Settled(kinds.get(case.row.state, "delivered"))
+
+
 def is_void(body: bytes) -> bool:
     """Whether the transaction in this body is void."""
     return b'"is_void"' in body and json.loads(body).get("is_void") is True

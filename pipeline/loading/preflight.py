@@ -90,7 +90,7 @@ def questions(
     people: set[Person] = set()
     for batch in transactions:
         for transaction in batch:
-            body = json.loads(transaction.body)
+            body = json.loads(transaction.body or b"{}")  # empty where the customer was forgotten
             locations.update(_said(body, "location_id"))
             currencies.update(_said(body, "currency"))
             people.update(

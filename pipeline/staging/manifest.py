@@ -58,6 +58,7 @@ class Manifest:
         parts: The staged parts.
         versions: Of the product and of the libraries that shape the output.
         summary: The summary of `prepare`, as in the contract.
+        forgotten: Transactions whose contents were removed since, for their customers' sake.
     """
 
     run_id: str
@@ -69,6 +70,7 @@ class Manifest:
     versions: dict[str, str]
     summary: dict[str, Any]
     format: int = FORMAT
+    forgotten: int = 0
 
     @property
     def transactions(self) -> int:

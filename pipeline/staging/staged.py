@@ -42,7 +42,7 @@ def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> Pa
         path, compression="lz4", row_group_size=max(256, _ROWS_IN_FLIGHT // max(1, parts)), statistics=False
     )
     size = int(ordered["body"].str.len_bytes().sum())
-    return PartRecord(path.name, ordered.height, size, _fingerprint(path))
+    return PartRecord(path.name, ordered.height, size, fingerprint_of(path))
 
 
 def discard_part(run: RunDir, number: int) -> None:
@@ -54,7 +54,8 @@ def _part_path(run: RunDir, number: int) -> Path:
     return run.staged / f"part-{number:05d}.parquet"
 
 
-def _fingerprint(path: Path) -> str:
+def fingerprint_of(path: Path) -> str:
+    """Digest of a part's contents, as its record has it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
@@ -83,7 +84,7 @@ class StagedRun:
                 raise RunError(
                     f"{path} is gone, so run {self.run.run_id} cannot be sent.", hint="Prepare it again."
                 )
-            if _fingerprint(path) != part.fingerprint:
+            if fingerprint_of(path) != part.fingerprint:
                 raise RunError(
                     f"{path} was changed after it was reviewed; nothing was sent.", hint="Prepare it again."
                 )

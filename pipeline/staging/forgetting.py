@@ -1,0 +1,85 @@
+"""Taking the contents of single transactions out of a staged run; all others stay as they were reviewed.
+
+The row stays, with its id, its time and an empty body: positions in the order of delivery do not move, so
+what was sent is still known to have been sent. Delivery passes such a row by.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from pipeline.staging.manifest import Manifest, PartRecord, write_manifest
+from pipeline.staging.staged import fingerprint_of
+from pipeline.staging.workdir import PRIVATE_FILE, RunDir
+
+_DRAFT: Final = ".forgetting"
+
+
+def bodies_with(run: RunDir, manifest: Manifest, holds: pl.Expr) -> list[str]:
+    """Ids of the staged transactions for which `holds`, an expression over `body`, is true."""
+    return [
+        external_id
+        for part in _there(run, manifest)
+        for external_id in pl.read_parquet(run.staged / part.file).filter(holds)["external_id"]
+    ]
+
+
+def blank_bodies(run: RunDir, manifest: Manifest, holds: pl.Expr) -> Manifest:
+    """Empty the bodies for which `holds` is true, and record the parts anew.
+
+    A crash on the way leaves either the old parts or, beside them, the new ones that the manifest already
+    tells of; `settle` ends that.
+    """
+    parts = {part.file: _drafted(run, part, holds) for part in _there(run, manifest)}
+    blanked = sum(number for _, number in parts.values())
+    if not blanked:
+        return manifest
+    records = tuple(parts[part.file][0] if part.file in parts else part for part in manifest.parts)
+    changed = replace(manifest, parts=records, forgotten=manifest.forgotten + blanked)
+    write_manifest(run, changed)
+    settle(run, changed)
+    return changed
+
+
+def settle(run: RunDir, manifest: Manifest) -> None:
+    """Put new parts into their place, and remove drafts that the manifest does not tell of."""
+    known = {part.file: part.fingerprint for part in manifest.parts}
+    for draft in run.staged.glob(f"*{_DRAFT}"):
+        part = draft.with_suffix("")
+        if fingerprint_of(draft) == known.get(part.name):
+            draft.replace(part)
+        else:
+            draft.unlink()
+
+
+def _there(run: RunDir, manifest: Manifest) -> Iterator[PartRecord]:
+    return (part for part in manifest.parts if (run.staged / part.file).exists())
+
+
+def _drafted(run: RunDir, part: PartRecord, holds: pl.Expr) -> tuple[PartRecord, int]:
+    """The part's record with the new contents, which lie beside it; as it was where nothing changes."""
+    path = run.staged / part.file
+    rows = pl.read_parquet(path)
+    blanked = rows.filter(holds).height
+    if not blanked:
+        return part, 0
+    changed = rows.with_columns(pl.when(holds).then(pl.lit("")).otherwise(pl.col("body")).alias("body"))
+    draft = path.with_name(path.name + _DRAFT)
+    draft.touch(mode=PRIVATE_FILE)
+    group = pq.ParquetFile(path).metadata.row_group(0).num_rows
+    changed.write_parquet(draft, compression="lz4", row_group_size=group, statistics=False)
+    _sync(draft)
+    size = int(changed["body"].str.len_bytes().sum())
+    return replace(part, body_bytes=size, fingerprint=fingerprint_of(draft)), blanked
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
