@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -127,4 +128,4 @@ class LimitType(click.ParamType[Limit]):
             self.fail(f"{value!r} is neither a count such as 100 nor a share such as 2%", param, ctx)
         if found[2]:
             return Limit(str(value).strip(), count=int(found[2]))
-        return Limit(str(value).strip(), share=float(found[1]) / 100)
+        return Limit(str(value).strip(), share=Decimal(found[1]) / 100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -37,12 +38,13 @@ class Limit:
     Attributes:
         text: As it was written.
         count: At most so many; None where a share is given.
-        share: At most this share of what was read, 0 to 1; None where a count is given.
+        share: At most this share of what was read, 0 to 1; None where a count is given. Exact, since 29%
+            of 100 is 29, and not a little less as with floats.
     """
 
     text: str
     count: int | None = None
-    share: float | None = None
+    share: Decimal | None = None
 
     def exceeded(self, rejected: int, read: int) -> bool:
         """Whether more was rejected than allowed."""

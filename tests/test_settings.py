@@ -1,3 +1,4 @@
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_a_secret_never_shows_itself() -> None:
 
 
 def test_the_gate_counts_or_takes_a_share() -> None:
-    assert not Limit("2%", share=0.02).exceeded(2, 100)
-    assert Limit("2%", share=0.02).exceeded(3, 100)
-    assert not Limit("0%", share=0.0).exceeded(0, 0)
+    assert not Limit("2%", share=Decimal("0.02")).exceeded(2, 100)
+    assert Limit("2%", share=Decimal("0.02")).exceeded(3, 100)
+    assert not Limit("0%", share=Decimal("0.0")).exceeded(0, 0)
     assert Limit("0", count=0).exceeded(1, 100)

@@ -1,0 +1,114 @@
+"""Cutting rows into units: whole transactions, each row once, the same ones every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipeline import units
+from pipeline.inputs import LINES
+from pipeline.model import KEY, LINE, SOURCE
+from pipeline.staging import buckets
+from pipeline.staging.chunks import chunks
+from pipeline.units import BucketedUnits, ChunkedUnits, Unit, Units
+
+KEYS = [1, 1, 2, 3, 3, None, 4, 1, 5, 2, None, 6]
+
+
+def batches(
+    keys: list[int | None] = KEYS, table: str = LINES
+) -> Callable[[], Iterator[tuple[str, pl.DataFrame]]]:
+    """Reads rows with these keys, one a batch."""
+    rows = pl.DataFrame(
+        {SOURCE: [0] * len(keys), LINE: list(range(len(keys))), KEY: keys},
+        schema={SOURCE: pl.UInt32, LINE: pl.Int64, KEY: pl.UInt64},
+    )
+    return lambda: ((table, piece) for piece in rows.iter_slices(1))
+
+
+@pytest.fixture
+def one_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "chunks", lambda frames: chunks(frames, 1))
+    monkeypatch.setattr(buckets, "BUCKET_BYTES", 1)
+
+
+def lines_of(found: list[Unit]) -> list[int]:
+    return sorted(line for unit in found for rows in unit.tables.values() for line in rows[LINE])
+
+
+def units_with(key: int, found: list[Unit]) -> list[int]:
+    return [unit.number for unit in found if key in list(unit.keys())]
+
+
+def brought_together(cutting: Units) -> list[Unit]:
+    """All units once every transaction is in one."""
+    found = {unit.number: unit for unit in cutting.read()}
+    changed = cutting.bring_together({number: unit.keys() for number, unit in found.items()})
+    found = {number: unit for number, unit in found.items() if number not in changed}
+    return [*found.values(), *cutting.read(changed)] if changed else [*found.values()]
+
+
+@pytest.mark.usefixtures("one_a_chunk")
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 30])
+def test_sales_that_lie_apart_come_together_and_no_row_is_lost(memory_bytes: int, tmp_path: Path):
+    cutting = ChunkedUnits(batches(), 5, tmp_path, memory_bytes)
+    first = list(cutting.read())
+    assert lines_of(first) == list(range(len(KEYS)))
+    assert len(units_with(1, first)) == len(units_with(2, first)) == 2
+    again = brought_together(ChunkedUnits(batches(), 5, tmp_path, memory_bytes))
+    assert lines_of(again) == list(range(len(KEYS)))
+    for key in range(1, 7):
+        assert len(units_with(key, again)) == 1
+    numbers = [unit.number for unit in again]
+    assert len(set(numbers)) == len(numbers)
+
+
+@pytest.mark.usefixtures("one_a_chunk")
+def test_units_can_be_read_again_one_by_one(tmp_path: Path):
+    cutting = ChunkedUnits(batches(), 5, tmp_path, 0)
+    every = {unit.number: unit for unit in brought_together(cutting)}
+    for number, unit in every.items():
+        (same,) = cutting.read([number])
+        assert same.tables.keys() == unit.tables.keys()
+        assert all(same.tables[table].equals(rows) for table, rows in unit.tables.items())
+    assert list(cutting.read([])) == []
+
+
+def test_where_no_sale_lies_apart_nothing_changes(tmp_path: Path):
+    cutting = ChunkedUnits(batches([1, 1, 2, 3]), 1, tmp_path, 0)
+    (unit,) = cutting.read()
+    assert cutting.bring_together({0: unit.keys()}) == set()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_rows_there_is_no_unit(tmp_path: Path):
+    assert list(ChunkedUnits(batches([]), 1, tmp_path, 0).read()) == []
+    assert list(BucketedUnits(batches([]), 1, tmp_path, 0).read()) == []
+
+
+@pytest.mark.usefixtures("one_a_chunk")
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 30])
+def test_rows_of_several_tables_meet_by_their_key(memory_bytes: int, tmp_path: Path):
+    def read() -> Iterator[tuple[str, pl.DataFrame]]:
+        yield from batches([1, 2, 3, 4], "headers")()
+        yield from batches([4, 3, 2, 1, 9, None], "items")()
+
+    cutting = BucketedUnits(read, 3, tmp_path, memory_bytes)
+    found = list(cutting.read())
+    assert len(found) > 1
+    for key in (1, 2, 3, 4):
+        (number,) = units_with(key, found)
+        tables = next(unit for unit in found if unit.number == number).tables
+        assert all(key in rows[KEY] for rows in tables.values())
+    assert sum(unit.tables[table].height for unit in found for table in unit.tables) == 10
+    assert cutting.bring_together({unit.number: unit.keys() for unit in found}) == set()
+    assert [unit.number for unit in cutting.read([found[0].number])] == [found[0].number]
+
+
+def test_the_keys_of_a_unit_are_over_all_its_tables_and_never_null():
+    rows = next(rows for _, rows in batches([7])())
+    blank = next(rows for _, rows in batches([None])())
+    assert list(Unit(0, {"headers": rows, "items": pl.concat([rows, blank])}).keys()) == [7]
