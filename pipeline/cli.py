@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import Field, dataclass, fields, replace
+from dataclasses import Field, asdict, dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +22,7 @@ import click
 
 from pipeline import __version__
 from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
-from pipeline.options import Bytes, LimitType, Moment, Place, Rate, Seconds, Share
+from pipeline.options import Bytes, LimitType, Moment, Place, Rate, Seconds, Share, Where
 from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
 
@@ -260,17 +260,27 @@ def _raise_signalled(number: int, _: object) -> None:
     raise Signalled(number)
 
 
-def _show(console: Console, finished: Finished) -> int:
-    """Tell how a run ended, and give the exit code."""
+def _show(console: Console, finished: Finished, about: str = "") -> int:
+    """Tell how a run ended, and give the exit code.
+
+    Args:
+        console: Where to.
+        finished: The end.
+        about: The section of the report that the command is about: causes, preflight or, by default, neither.
+    """
     from pipeline.report.terminal import closing_summary
-    from pipeline.report.verdict import judge
+    from pipeline.report.verdict import PREFLIGHT, REJECTIONS, judge
+    from pipeline.report.view import masked
 
     if console.watch:
         console.watch.summary, console.watch.mapping = finished.summary, finished.data.provenance.mapping
         console.watch.error = finished.error.message if finished.error else ""
     # Where stderr is for machines, the last line of the log says how it ended.
     if console.verbosity >= 0 and not (console.json and console.log_format == "json"):
-        console.say(closing_summary(finished.summary, judge(finished.data)))
+        data = finished.data
+        causes = masked(data.causes) if about == REJECTIONS else None
+        answers = (data.preflight or ()) if about == PREFLIGHT else ()
+        console.say(closing_summary(data.summary, judge(data), causes=causes, answers=answers))
     if finished.error is not None:
         _tell_error(console, finished.exit_code, str(finished.error))
     console.result(finished.summary.as_dict())
@@ -303,6 +313,13 @@ PREPARING = (
         default="512M",
         show_default=True,
         help="How much raw data may wait in memory before it moves to disk.",
+    ),
+    option(
+        "--engine",
+        type=Where(),
+        default="local",
+        show_default=True,
+        help="Where the work runs: local, dask (two processes here) or dask://host:port.",
     ),
     option("--show-personal-data", is_flag=True, help="Do not mask emails and card numbers in the report."),
     option("--all-files", is_flag=True, help="Of a directory or glob, take files imported before as well."),
@@ -598,7 +615,7 @@ def _prepare(console: Console, mapping: str, sources: tuple[str, ...], arguments
 
     with _listening(console) as emit:
         finished = run.prepare(console.workdir, mapping, sources, _preparing(arguments), emit)
-    return _show(console, finished)
+    return _show(console, finished, "causes")
 
 
 def _preparing(arguments: Mapping[str, Any]) -> PrepareOptions:
@@ -609,6 +626,7 @@ def _preparing(arguments: Mapping[str, Any]) -> PrepareOptions:
         max_rejected=arguments["max_rejected"],
         control=arguments["control"],
         memory_bytes=arguments["memory"],
+        engine=arguments["engine"],
         show_personal_data=arguments["show_personal_data"],
         rate_per_min=arguments["rate"],
         files=Wanted(arguments["all_files"], arguments["since"], timedelta(seconds=arguments["settle"])),
@@ -620,7 +638,11 @@ def _preparing(arguments: Mapping[str, Any]) -> PrepareOptions:
 
 
 def _deliver(
-    console: Console, reference: str, arguments: Mapping[str, Any], action: Callable[[Target], Finished]
+    console: Console,
+    reference: str,
+    arguments: Mapping[str, Any],
+    action: Callable[[Target], Finished],
+    about: str = "",
 ) -> int:
     """Do something with a run and a tenant, and show how it ended."""
     from pipeline.run import Target
@@ -631,7 +653,7 @@ def _deliver(
         ledger = arguments.get("ledger")
         target = Target(console.workdir, reference, connection, options, emit, stop, ledger, received)
         finished = action(target)
-    return _show(console, finished)
+    return _show(console, finished, about)
 
 
 @command("load")
@@ -669,12 +691,12 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
     with _listening(console) as emit:
         prepared = run.prepare(console.workdir, mapping, sources, _preparing(arguments), emit)
     if prepared.exit_code:
-        return _show(console, prepared)
+        return _show(console, prepared, "causes")
 
     def send(target: Target) -> Finished:
-        return run.after(prepared, run.load(target))
+        return run.load(replace(target, prepared=prepared.summary))
 
-    return _deliver(console, prepared.summary.run_id, arguments, send)
+    return _deliver(console, prepared.summary.run_id, arguments, send, "causes")
 
 
 @command("retry")
@@ -745,7 +767,7 @@ def preflight(console: Console, reference: str, customers: int, **arguments: Any
     def ask(target: Target) -> Finished:
         return run.preflight(target, sample=customers)
 
-    return _deliver(console, reference, arguments, ask)
+    return _deliver(console, reference, arguments, ask, "preflight")
 
 
 @command("listen")
@@ -791,11 +813,13 @@ def status(console: Console, reference: str | None, ledger: Path | str | None) -
     """List the runs, or tell how one stands."""
     from pipeline import run
     from pipeline.report.terminal import closing_summary, run_table
+    from pipeline.report.view import masked
 
     standing = run.status(console.workdir, reference, ledger=ledger)
     if reference:
-        console.say(closing_summary(standing[0].summary, standing[0].verdict))
-        console.result(standing[0].summary.as_dict())
+        (one,) = standing
+        console.say(closing_summary(one.summary, one.verdict, causes=masked(one.causes)))
+        console.result(one.summary.as_dict())
         return 0
     console.say(run_table([(each.summary, each.verdict) for each in standing]))
     console.result({"runs": [each.summary.as_dict() for each in standing]})
@@ -826,6 +850,64 @@ def report(
     )
     console.say(data.summary.report if form == "html" else render_markdown(values))
     console.result(data.summary.as_dict())
+    return 0
+
+
+# ── Retention ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@command("prune")
+@option("--older-than", type=Seconds(), required=True, help="Only runs prepared longer ago, such as 90d.")
+@option("--force", is_flag=True, help="Also runs of which something was never delivered.")
+@option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@LEDGER
+def prune(console: Console, older_than: float, force: bool, dry_run: bool, ledger: str | None) -> int:
+    """Remove personal data from old runs.
+
+    Staged bodies and quarantine go; manifest, ledger, log and the masked report stay. Such a run cannot be
+    loaded, retried, confirmed or voided any more.
+    """
+    from pipeline import retention
+
+    runs = retention.prune(
+        console.workdir, timedelta(seconds=older_than), ledger=ledger, force=force, dry_run=dry_run
+    )
+    verb = "would be removed" if dry_run else "removed"
+    for each in runs:
+        size = f"{each.files:,} files with {each.bytes:,} bytes {verb}"
+        console.say(f"{each.run_id}: {f'left alone, {each.left_alone}' if each.left_alone else size}")
+    if not runs:
+        console.say("There was nothing to remove.")
+    console.result({"dry_run": dry_run, "runs": [asdict(each) for each in runs]})
+    return 0
+
+
+@command("forget")
+@option("--profile", required=True, metavar="VALUE", help="The person's email, card or id.")
+@option("--yes", is_flag=True, help="Do not ask.")
+@LEDGER
+def forget(console: Console, profile: str, yes: bool, ledger: str | None) -> int:
+    """Remove one person from all runs.
+
+    Their staged transactions keep id, time and total, so nothing is sent again. Omneo and the files of the
+    source are not touched.
+    """
+    from pipeline import forgetting
+
+    def agree(found: Sequence[forgetting.Traces]) -> bool:
+        staged = sum(len(traces.staged) for traces in found)
+        question = f"Remove this person from {len(found):,} runs, with {staged:,} staged transactions?"
+        return yes or not found or click.confirm(question, err=True)
+
+    removed = forgetting.forget(console.workdir, profile, ledger=ledger, agree=agree)
+    for traces in removed.runs:
+        console.say(
+            f"{traces.run_id}: {len(traces.staged):,} staged transactions emptied; {traces.quarantined:,} "
+            f"reasons and {traces.rows:,} rows to mend removed"
+        )
+    if not (removed.runs or removed.words):
+        console.say("Nothing was removed.")
+    console.result(asdict(removed))
     return 0
 
 

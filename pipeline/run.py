@@ -20,8 +20,8 @@ from typing import Any
 
 from pipeline import nightly, review
 from pipeline import prepare as dry_run
-from pipeline.engine.local import LocalEngine
-from pipeline.errors import GateClosed, ImportToolError
+from pipeline.engine.choice import engine_named
+from pipeline.errors import GateClosed, ImportToolError, RunError
 from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
 from pipeline.loading.confirm import Confirmation
 from pipeline.loading.confirm import confirm as look_up
@@ -36,7 +36,7 @@ from pipeline.loading.preflight import preflight as ask_tenant
 from pipeline.loading.stop import Stop
 from pipeline.loading.void import void as deliver_void
 from pipeline.mapping.load import load_mapping
-from pipeline.report.data import Gate, ReportData, TenantFinding
+from pipeline.report.data import Cause, Gate, ReportData, TenantFinding
 from pipeline.report.files import REPORT_HTML, write_report
 from pipeline.report.summary import Delivery, Requests, Summary
 from pipeline.report.terminal import json_log
@@ -82,6 +82,7 @@ class PrepareOptions:
         max_rejected: The gate; None leaves it open.
         control: A file of control totals.
         memory_bytes: How much raw data may wait in memory.
+        engine: Where the work runs, as `engine_named` takes it.
         show_personal_data: Do not mask the report.
         rate_per_min: Requests a minute that are expected, for the prediction.
         files: Which files of a directory, a prefix or a glob are wanted.
@@ -91,6 +92,7 @@ class PrepareOptions:
     max_rejected: Limit | None = None
     control: Path | None = None
     memory_bytes: int = 512 << 20
+    engine: str = "local"
     show_personal_data: bool = False
     rate_per_min: float | None = None
     files: nightly.Wanted = field(default_factory=nightly.Wanted)
@@ -126,10 +128,13 @@ def prepare(
     with hold(home.path, "prepare"), _new_run(home, emit) as (run, tell):
         tally = dry_run.Tally()
         units = dry_run.units_of(plan, run, options.memory_bytes, tally)
-        with dry_run.fingerprinting(plan) as fingerprints:
-            staged = dry_run.stage(plan, units, run, LocalEngine(), tell)
+        with (
+            dry_run.fingerprinting(plan) as fingerprints,
+            engine_named(options.engine, run.scratch / "jobs") as engine,
+        ):
+            staged = dry_run.stage(plan, units, run, engine, tell)
             records = dry_run.source_records(plan, tally, fingerprints())
-        found = dry_run.found_in(plan, run, tally)
+        found = dry_run.found_in(run, tally)
         dry_run.write_quarantine(plan, run, tally)
         discard(run.scratch)
         summary = Summary(
@@ -144,6 +149,7 @@ def prepare(
         gate = _gate(options.max_rejected, summary)
         kept = review.Review(
             gate,
+            causes=dry_run.causes_of(plan, found),
             controls=dry_run.controls_of(plan, found),
             findings=dry_run.findings_of(plan, found),
             rate_per_min=options.rate_per_min,
@@ -165,7 +171,7 @@ def prepare(
 def _new_run(home: Workdir, emit: Emit) -> Iterator[tuple[RunDir, Emit]]:
     """A new run's directory and log; the directory is removed again where preparing fails."""
     _clear_unfinished(home)
-    run = home.new_run()
+    run = home.new_run()  # what a signal leaves of it right here, the next run clears
     try:
         with json_log(run.log, run.run_id) as log:
             tell = fan_out(emit, log)
@@ -208,6 +214,7 @@ class Target:
         stop: Asks to stop.
         ledger: Another ledger than the working directory's own; None for that.
         signals: The signals that asked to stop, as they come in.
+        prepared: The dry run's summary, where it is a part of the same command.
     """
 
     workdir: Path
@@ -218,6 +225,7 @@ class Target:
     stop: Stop
     ledger: Path | str | None = None
     signals: Sequence[int] = ()
+    prepared: Summary | None = None
 
 
 def load(target: Target) -> Finished:
@@ -229,13 +237,6 @@ def load(target: Target) -> Finished:
         WorkdirBusy: Another process holds the working directory.
     """
     return _send(target, "load", deliver)
-
-
-def after(prepared: Finished, loaded: Finished) -> Finished:
-    """A load that a dry run led to, as one command: it began with the dry run."""
-    seconds = round(prepared.summary.duration_s + loaded.summary.duration_s, 3)
-    summary = replace(loaded.summary, started_at=prepared.summary.started_at, duration_s=seconds)
-    return replace(loaded, data=replace(loaded.data, summary=summary))
 
 
 def retry(target: Target) -> Finished:
@@ -398,10 +399,12 @@ class Standing:
     Attributes:
         summary: In numbers.
         verdict: In words.
+        causes: Why transactions were rejected or dropped.
     """
 
     summary: Summary
     verdict: Verdict
+    causes: Sequence[Cause] = ()
 
 
 def status(workdir: Path, reference: str | None, *, ledger: Path | str | None = None) -> list[Standing]:
@@ -416,7 +419,8 @@ def status(workdir: Path, reference: str | None, *, ledger: Path | str | None = 
     for run in runs:
         summary, kept = _standing(home, run, ledger), review.saved(run)
         closed = kept.gate is not None and kept.gate.closed
-        standing.append(Standing(summary, verdict_of(summary, gate_closed=closed, stopped=kept.stopped)))
+        verdict = verdict_of(summary, gate_closed=closed, stopped=kept.stopped)
+        standing.append(Standing(summary, verdict, kept.causes))
     return standing
 
 
@@ -541,6 +545,9 @@ def _opened(target: Target, command: str) -> Iterator[_Run]:
     home = Workdir.open(target.workdir)
     directory = home.find(target.reference)
     begun, now = time.monotonic(), datetime.now(UTC)
+    if target.prepared is not None:
+        begun -= target.prepared.duration_s
+        now = datetime.fromisoformat(target.prepared.started_at)
     with (
         hold(home.path, command),
         SqlLedger(target.ledger or home.ledger) as ledger,
@@ -549,6 +556,11 @@ def _opened(target: Target, command: str) -> Iterator[_Run]:
         emit = fan_out(target.emit, log)
         emit(RunStarted(directory.run_id, command))
         manifest = read_manifest(directory)
+        if manifest.parts and not directory.staged.exists():
+            raise RunError(
+                f"The staged bodies of run {directory.run_id} were removed, by `prune` most likely.",
+                hint="Prepare it again from its source.",
+            )
         ref = RunRef(directory.run_id, manifest.transactions, datetime.fromisoformat(manifest.created_at))
         yield _Run(directory, StagedRun(directory, manifest), ref, ledger, emit, command, now, begun)
 
