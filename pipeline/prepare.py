@@ -38,7 +38,7 @@ from pipeline.mapping.shapes import shape
 from pipeline.mapping.spec import Check, MappingSpec
 from pipeline.model import LINE, SOURCE, TX
 from pipeline.nightly import recipe
-from pipeline.report.data import Amount, ControlRow, Finding
+from pipeline.report.data import Amount, Cause, ControlRow, Example, Finding
 from pipeline.report.facts import Facts, measure, measure_reasons
 from pipeline.report.facts import merge as merge_facts
 from pipeline.report.summary import AccountingBroken, Rows, Transactions, totals_of
@@ -49,7 +49,7 @@ from pipeline.staging.payloads import encode
 from pipeline.staging.staged import discard_part, write_part
 from pipeline.staging.workdir import RunDir, private_dir
 from pipeline.units import BucketedUnits, ChunkedUnits, Unit, Units
-from pipeline.validation import quarantine
+from pipeline.validation import causes, quarantine
 from pipeline.validation.control import ControlTotals, Sums, compare, read_control, totals
 from pipeline.validation.findings import findings
 from pipeline.validation.judge import ACCEPTED, Verdict, judge
@@ -330,19 +330,22 @@ class Found:
     Attributes:
         facts: What there is.
         observations: What statistical warnings are made from.
+        groups: Reasons, grouped by cause.
         totals: By the dimensions of the control totals; empty where there are none.
     """
 
     facts: Facts
     observations: Observations
+    groups: pl.DataFrame
     totals: pl.DataFrame
 
 
 def _found(plan: Plan, items: pl.DataFrame, verdict: Verdict, staged: pl.DataFrame) -> Found:
     headers, outcomes, reasons = verdict.headers, verdict.outcomes, verdict.reasons
     return Found(
-        measure(headers, items, outcomes, reasons, plan.names).with_bodies(staged),
+        measure(headers, items, outcomes, reasons).with_bodies(staged),
         observe(headers, items, outcomes, reasons),
+        causes.group(reasons),
         totals(headers, outcomes, plan.control.by) if plan.control else pl.DataFrame(),
     )
 
@@ -378,12 +381,12 @@ def _conflict_problems(headers: pl.DataFrame, conflicts: pl.Series) -> pl.DataFr
 # ── The whole run ───────────────────────────────────────────────────────────────────────────────────
 
 
-def found_in(plan: Plan, run: RunDir, tally: Tally) -> Found:
+def found_in(run: RunDir, tally: Tally) -> Found:
     """Add up what all units found, and the rows that never became a transaction."""
     unreadable = [frame for frames in tally.malformed.values() for frame in frames]
     malformed = pl.concat([no_problems().drop("severity"), *unreadable])
     reasons = malformed.with_columns(pl.lit("rejected").alias("outcome"))
-    total = Found(measure_reasons(reasons, plan.names), merge_observations([]), pl.DataFrame())
+    total = Found(measure_reasons(reasons), merge_observations([]), causes.group(reasons), pl.DataFrame())
     kept = review.kept(run)
     # A few at a time: their sum is hardly larger than each of them.
     while some := [total, *islice(kept, 8)][1:]:
@@ -391,6 +394,7 @@ def found_in(plan: Plan, run: RunDir, tally: Tally) -> Found:
         total = Found(
             merge_facts([each.facts for each in both]),
             merge_observations([each.observations for each in both]),
+            causes.merge([each.groups for each in both]),
             pl.concat([each.totals for each in both], how="diagonal"),
         )
     return total
@@ -408,6 +412,14 @@ def controls_of(plan: Plan, found: Found) -> tuple[ControlRow, ...]:
 
 def _amount(sums: Sums) -> Amount:
     return Amount(sums.transactions, sums.total)
+
+
+def causes_of(plan: Plan, found: Found) -> tuple[Cause, ...]:
+    """Why transactions were rejected or dropped, and what else is told of single ones."""
+    return tuple(
+        Cause(**vars(each) | {"examples": tuple(Example(**vars(one)) for one in each.examples)})
+        for each in causes.causes(found.groups, plan.names)
+    )
 
 
 def findings_of(plan: Plan, found: Found) -> tuple[Finding, ...]:

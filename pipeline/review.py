@@ -9,7 +9,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from pipeline.report.data import ControlRow, Finding, Gate, Provenance, ReportData, SourceFile, TenantFinding
+from pipeline.report.data import (
+    Cause,
+    ControlRow,
+    Finding,
+    Gate,
+    Provenance,
+    ReportData,
+    SourceFile,
+    TenantFinding,
+)
 from pipeline.report.facts import Facts
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest
@@ -45,6 +54,7 @@ class Review:
 
     Attributes:
         gate: `--max-rejected`, and whether it is closed; None where it was not set.
+        causes: Why transactions were rejected or dropped, or are worth a look.
         controls: Control totals beside what was read.
         findings: Statistical warnings.
         rate_per_min: Requests a minute that are expected; None where unknown.
@@ -55,6 +65,7 @@ class Review:
     """
 
     gate: Gate | None = None
+    causes: tuple[Cause, ...] = ()
     controls: tuple[ControlRow, ...] = ()
     findings: tuple[Finding, ...] = ()
     rate_per_min: float | None = None
@@ -93,6 +104,7 @@ def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData
             ],
             versions=manifest.versions,
         ),
+        causes=review.causes,
         gate=review.gate,
         controls=review.controls,
         findings=review.findings,

@@ -103,6 +103,48 @@ class ControlRow:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A place where a cause shows.
+
+    Attributes:
+        value: The cell; None where it is blank, or the cause is not about a cell.
+        message: What is said about it.
+        source: Its file's name.
+        line: Its line.
+    """
+
+    value: str | None
+    message: str
+    source: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One thing to mend, or to know, however many transactions have it.
+
+    Attributes:
+        outcome: `dropped`, `rejected` or `warning`.
+        code: The stable name of what it is.
+        title: For people who do not code.
+        field: Omneo's field; None where it is about none.
+        shape: What tells these cells from others with the same code and field; None where nothing does.
+        transactions: How many have it.
+        fix: What to do about it.
+        examples: The first few.
+    """
+
+    outcome: str
+    code: str
+    title: str
+    field: str | None
+    shape: str | None
+    transactions: int
+    fix: str
+    examples: Sequence[Example] = ()
+
+
+@dataclass(frozen=True)
 class Finding:
     """A statistical warning: not wrong in itself, but the mark of something that often is.
 
@@ -143,6 +185,7 @@ class ReportData:
     Attributes:
         summary: The run in numbers.
         facts: What the data holds, all buckets merged.
+        causes: Why transactions were rejected or dropped, or are worth a look: rejections first.
         provenance: What was imported, with what.
         gate: `--max-rejected`; None where it was not set.
         controls: Control totals, all lines; empty where none were given.
@@ -156,6 +199,7 @@ class ReportData:
     summary: Summary
     facts: Facts
     provenance: Provenance
+    causes: Sequence[Cause] = ()
     gate: Gate | None = None
     controls: Sequence[ControlRow] = ()
     findings: Sequence[Finding] = ()

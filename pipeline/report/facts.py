@@ -15,13 +15,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX
+from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX
 
 ACCEPTED: Final = "accepted"
-EXAMPLES: Final = 3
-"""Examples kept of each cause, each with another value; where there is no value, each at another place."""
-EXAMPLE_CHARACTERS: Final = 300
-"""A longer cell or message is cut here and ends in an ellipsis."""
 
 _MONEY: pl.DataType = pl.Decimal(38, 4)
 _COUNT: pl.DataType = pl.Int64()
@@ -49,18 +45,6 @@ _CLOCK = pl.Schema({"weekday": pl.Int8(), "hour": pl.Int8(), "transactions": _CO
 _FIELDS = pl.Schema({"level": _TEXT, "field": _TEXT, "mapped": pl.Boolean(), "filled": _COUNT, "of": _COUNT})
 _PROFILES = pl.Schema({"handle": _TEXT, "guest": pl.Boolean(), "transactions": _COUNT})
 _CODES = pl.Schema({"outcome": _TEXT, "code": _TEXT, "transactions": _COUNT})
-_CAUSES = pl.Schema({"outcome": _TEXT, "code": _TEXT, "field": _TEXT, "transactions": _COUNT})
-_EXAMPLES = pl.Schema(
-    {
-        "outcome": _TEXT,
-        "code": _TEXT,
-        "field": _TEXT,
-        "source": _TEXT,
-        "line": pl.Int64(),
-        "value": _TEXT,
-        "message": _TEXT,
-    }
-)
 _SAMPLES = pl.Schema({"kind": _TEXT, "external_id": _TEXT, "body": _TEXT})
 _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "totals": _TOTALS,
@@ -69,11 +53,8 @@ _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "fields": _FIELDS,
     "profiles": _PROFILES,
     "codes": _CODES,
-    "causes": _CAUSES,
-    "examples": _EXAMPLES,
     "samples": _SAMPLES,
 }
-_CAUSE = ["outcome", "code", "field"]
 
 
 @dataclass(frozen=True)
@@ -90,8 +71,6 @@ class Facts:
         profiles: One row a `profile_id_handle` (null: an Omneo id) or guests: accepted transactions.
         codes: One row an outcome of a reason × code: transactions, each counted once a code; a reason
             that belongs to no transaction (a malformed row) counts for itself.
-        causes: As `codes`, by field too; null where the code is not about one field.
-        examples: The first few reasons of each cause by file and line, one a value, long texts cut.
         samples: One accepted transaction of each kind (sale, return, void, guest) with its request body,
             null until `with_bodies` was called.
         items: Items of the accepted transactions.
@@ -104,8 +83,6 @@ class Facts:
     fields: pl.DataFrame
     profiles: pl.DataFrame
     codes: pl.DataFrame
-    causes: pl.DataFrame
-    examples: pl.DataFrame
     samples: pl.DataFrame
     items: int = 0
     body_bytes: int = 0
@@ -175,7 +152,6 @@ def measure(
     items: pl.DataFrame,
     outcomes: pl.DataFrame,
     reasons: pl.DataFrame,
-    sources: Sequence[str],
 ) -> Facts:
     """Count one bucket.
 
@@ -184,15 +160,13 @@ def measure(
         items: One row an item, as mapped.
         outcomes: TX and `outcome` (accepted, dropped, rejected), one row a transaction, in any order.
         reasons: One row a reason, with `outcome` (dropped, rejected, warning).
-        sources: Names of the files; SOURCE is the position in it.
     """
     known = headers.join(outcomes.select(TX, "outcome"), on=TX, how="left", maintain_order="left")
     accepted = known.filter(pl.col("outcome") == ACCEPTED)
     kept_items = items.join(accepted.select(TX), on=TX, how="semi")
     labelled = _labelled(known)
-    counted = measure_reasons(reasons, sources)
-    return replace(
-        counted,
+    return Facts(
+        codes=_codes(reasons),
         totals=_dated(labelled, _TOTALS, "%Y-%m"),
         days=_dated(labelled, _DAYS, "%Y-%m-%d"),
         clock=_clock(accepted),
@@ -203,19 +177,13 @@ def measure(
     )
 
 
-def measure_reasons(reasons: pl.DataFrame, sources: Sequence[str]) -> Facts:
+def measure_reasons(reasons: pl.DataFrame) -> Facts:
     """Facts of reasons alone, for rows that never became a transaction, such as malformed ones.
 
     Args:
         reasons: One row a reason, with `outcome`; TX null where it belongs to no transaction.
-        sources: Names of the files; SOURCE is the position in it.
     """
-    return replace(
-        nothing(),
-        codes=_count_reasons(reasons, _CODES),
-        causes=_count_reasons(reasons, _CAUSES),
-        examples=_first_examples(reasons, sources),
-    )
+    return replace(nothing(), codes=_codes(reasons))
 
 
 def nothing() -> Facts:
@@ -243,8 +211,6 @@ def merge(parts: Sequence[Facts]) -> Facts:
         fields=_merge_completeness(stacked["fields"]),
         profiles=_sorted_sum(stacked["profiles"], ["handle", "guest"], _PROFILES),
         codes=_sorted_sum(stacked["codes"], ["outcome", "code"], _CODES),
-        causes=_sorted_sum(stacked["causes"], _CAUSE, _CAUSES),
-        examples=_keep_first(stacked["examples"]),
         samples=stacked["samples"].unique("kind", keep="first", maintain_order=True),
         **numbers,
     )
@@ -342,52 +308,12 @@ def _profiles(accepted: pl.DataFrame) -> pl.DataFrame:
     return _sum(parts, ["handle", "guest"], _PROFILES)
 
 
-def _count_reasons(reasons: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    by = [name for name in schema if name != "transactions"]
+def _codes(reasons: pl.DataFrame) -> pl.DataFrame:
     loose = pl.col(TX).is_null().sum()
-    counted = reasons.group_by(by).agg(
+    counted = reasons.group_by("outcome", "code").agg(
         (pl.col(TX).drop_nulls().n_unique() + loose).cast(_COUNT).alias("transactions")
     )
-    return counted.select(list(schema))
-
-
-def _first_examples(reasons: pl.DataFrame, sources: Sequence[str]) -> pl.DataFrame:
-    names = pl.DataFrame(
-        {SOURCE: range(len(sources)), "source": list(sources)},
-        schema={SOURCE: pl.UInt32, "source": _TEXT},
-    )
-    first = _first_of_each(reasons).join(names, on=SOURCE, how="left").rename({LINE: "line"})
-    return first.with_columns(_cut("value"), _cut("message")).select(list(_EXAMPLES))
-
-
-def _keep_first(examples: pl.DataFrame) -> pl.DataFrame:
-    chosen = _in_place(_first_of_each(_in_place(examples)))
-    return chosen.group_by(_CAUSE, maintain_order=True).head(EXAMPLES).select(list(_EXAMPLES))
-
-
-def _in_place(examples: pl.DataFrame) -> pl.DataFrame:
-    return examples.sort([*_CAUSE, "source", "line", "value"], nulls_last=True)
-
-
-def _first_of_each(reasons: pl.DataFrame) -> pl.DataFrame:
-    """Of each cause the first few reasons, in their order: one a value, and any that have no value."""
-    valued = pl.col("value").is_not_null()
-    differing = reasons.filter(valued).unique([*_CAUSE, "value"], keep="first", maintain_order=True)
-    groups = (
-        frame.group_by(_CAUSE, maintain_order=True).head(EXAMPLES)
-        for frame in (differing, reasons.filter(~valued))
-    )
-    return pl.concat([group.select(reasons.columns) for group in groups])
-
-
-def _cut(name: str) -> pl.Expr:
-    text = pl.col(name)
-    return (
-        pl.when(text.str.len_chars() > EXAMPLE_CHARACTERS)
-        .then(text.str.slice(0, EXAMPLE_CHARACTERS) + "…")
-        .otherwise(text)
-        .alias(name)
-    )
+    return counted.select(list(_CODES))
 
 
 def _samples(accepted: pl.DataFrame) -> pl.DataFrame:

@@ -66,21 +66,20 @@ def _causes(title: str, causes: Sequence[Mapping[str, Any]], outcome: str) -> st
             _text(cause["title"]),
             _code(cause["code"]),
             f"{cause['transactions']:,}",
-            _example(cause["examples"]),
+            _example(cause["examples"][0]),
+            _text(cause["fix"], 200),
         ]
         for cause in chosen[:MOST_CAUSES]
     ]
     more = len(chosen) - MOST_CAUSES
     note = f"\n\nAnd {count(more, 'more cause')}, in the report." if more > 0 else ""
-    return f"### {title}\n\n{_table(['Cause', 'Code', 'Number', 'Example'], rows)}{note}"
+    heads = ["Cause", "Code", "Number", "Example", "What to do"]
+    return f"### {title}\n\n{_table(heads, rows)}{note}"
 
 
-def _example(examples: Sequence[Mapping[str, Any]]) -> str:
-    if not examples:
-        return ""
-    first = examples[0]
-    place = f"{first['source'] or ''}:{first['line']}" if first["line"] else first["source"] or ""
-    value = "" if first["value"] is None else f" {_code(first['value'], 40)}"
+def _example(example: Mapping[str, Any]) -> str:
+    value = "" if example["value"] is None else f" {_code(example['value'], 40)}"
+    place = f"{example['source']}:{example['line']}"
     return f"{_text(place)}{value}"
 
 

@@ -24,6 +24,7 @@ from pipeline.report.verdict import count, grouped, was_loaded
 MOST_CAUSES: Final = 40
 MOST_EVIDENCE: Final = 12
 MOST_PAYLOAD_LINES: Final = 80
+PROSE_CHARACTERS: Final = 500
 MOST_ROWS: Final = 1000
 """Rows of a table that are shown; `report.json` has all."""
 
@@ -93,7 +94,7 @@ def payload(body: Mapping[str, Any]) -> str:
 
 def prose(text: str) -> Markup:
     """A sentence of ours or of a mapping, escaped; what stands in backticks is set as code."""
-    parts = enumerate(escape(visible(part, None)) for part in text.split("`"))
+    parts = enumerate(escape(part) for part in visible(text, PROSE_CHARACTERS).split("`"))
     return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in parts)
 
 

@@ -22,16 +22,20 @@ from pipeline.events import Emit, Event, Notice, Progress, RunStarted, StageFini
 from pipeline.model import CODES
 from pipeline.report.summary import Summary
 from pipeline.report.text import visible, visible_lines
-from pipeline.report.verdict import REJECTIONS, Verdict, count, verdict_of, was_loaded
+from pipeline.report.verdict import PREFLIGHT, REJECTIONS, Verdict, count, verdict_of, was_loaded
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from pipeline.report.data import Cause, TenantFinding
+
 PLAIN_EVERY_S: Final = 5.0
 LOG_EVERY_S: Final = 10.0
 MOST_CAUSES: Final = 6
 """Causes of one outcome that the closing summary names; the report has all."""
+EXAMPLE_CHARACTERS: Final = 60
+_MARKS: Final = {True: "well", False: "not well", None: "note"}
 
 
 @contextmanager
@@ -228,37 +232,64 @@ def json_log(path: Path, run_id: str = "") -> Iterator[JsonLog]:
         yield JsonLog(stream, run_id)
 
 
-def closing_summary(summary: Summary, verdict: Verdict | None = None) -> str:
-    """What happened, why it was rejected, and what to type next; lines for a terminal.
+def closing_summary(
+    summary: Summary,
+    verdict: Verdict | None = None,
+    *,
+    causes: Sequence[Cause] | None = None,
+    answers: Sequence[TenantFinding] = (),
+) -> str:
+    """How a run stands, what the command found, and what to type next; lines for a terminal.
 
     Args:
         summary: The run in numbers.
         verdict: How it stands, from `verdict.judge` or `verdict.verdict_of`; by the numbers alone where
             not given.
+        causes: What the dry run found, personal data masked; None where the command is about delivery.
+        answers: What the tenant said, where the command asked it.
     """
     verdict = verdict or verdict_of(summary)
-    lines = [verdict.headline, verdict.sentence, "", *_numbers(summary)]
-    lines += _causes("Rejected", summary.rejected, fixes=True)
-    lines += _causes("Dropped", summary.dropped, fixes=False)
-    lines += _causes("Warnings", summary.warnings, fixes=False)
-    others = [look.text for look in verdict.looks if look.section != REJECTIONS]
-    lines += ["", "  Look at first", *(f"  {'':>12}  {text}" for text in others)] if others else []
-    lines += ["", f"  {'report':<13} {summary.report}", f"  {'next':<13} {verdict.next}"]
+    lines = [verdict.headline, verdict.sentence, ""]
+    if causes is not None:
+        lines += [*_read(summary), *_delivery(summary), *_causes(causes, summary.warnings)]
+    else:
+        lines += _delivery(summary)
+    lines += _answers(answers)
+    told = {REJECTIONS} | ({PREFLIGHT} if answers else set())
+    others = [look.text for look in verdict.looks if look.section not in told]
+    lines += _titled("Look at first", [f"{'':>12}  {text}" for text in others])
+    lines += ["", *_aligned({"report": summary.report, "next": verdict.next})]
     return "\n".join(visible(line, None) for line in lines)
 
 
-def _numbers(summary: Summary) -> list[str]:
-    r, t, d, q = summary.rows, summary.transactions, summary.delivery, summary.requests
-    lines = {
-        "rows": f"{r.read:,} read, {r.malformed:,} malformed, {r.duplicate:,} duplicate",
-        "transactions": f"{t.read:,} read, {t.accepted:,} accepted, "
-        f"{t.dropped:,} dropped, {t.rejected:,} rejected",
-    }
+def _aligned(lines: Mapping[str, str]) -> list[str]:
+    return [f"  {name:<13} {text}" for name, text in lines.items()]
+
+
+def _titled(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"  {title}", *(f"  {line}" for line in lines)] if lines else []
+
+
+def _read(summary: Summary) -> list[str]:
+    r, t = summary.rows, summary.transactions
+    return _aligned(
+        {
+            "rows": f"{r.read:,} read, {r.malformed:,} malformed, {r.duplicate:,} duplicate",
+            "transactions": f"{t.read:,} read, {t.accepted:,} accepted, "
+            f"{t.dropped:,} dropped, {t.rejected:,} rejected",
+        }
+    )
+
+
+def _delivery(summary: Summary) -> list[str]:
+    d, q = summary.delivery, summary.requests
+    lines = {}
     if was_loaded(summary):
         lines["delivery"] = (
             f"{d.delivered:,} delivered, {d.unchanged:,} unchanged, {d.refused:,} refused, "
             f"{d.failed:,} failed, {d.pending:,} pending"
         )
+    if q.sent:
         lines["requests"] = (
             f"{q.sent:,} sent, {q.retried:,} retried, {q.throttled:,} throttled, {q.errors:,} errors"
         )
@@ -267,22 +298,54 @@ def _numbers(summary: Summary) -> list[str]:
             f"{summary.confirmed:,} confirmed, {summary.missing or 0:,} missing, "
             f"{summary.differing or 0:,} differing"
         )
-    return [f"  {name:<13} {text}" for name, text in lines.items()]
+    return _aligned(lines)
 
 
-def _causes(title: str, codes: Mapping[str, int], *, fixes: bool) -> list[str]:
-    if not codes:
-        return []
-    most = sorted(codes.items(), key=lambda item: (-item[1], item[0]))
-    lines = ["", f"  {title}"]
-    for code, number in most[:MOST_CAUSES]:
-        known = CODES.get(code)
-        lines.append(f"  {number:>12,}  {code:<26} {known.title if known else 'A rule of the mapping'}")
-        if fixes and known:
-            lines.append(f"  {'':>12}  {known.fix}")
-    if len(most) > MOST_CAUSES:
-        lines.append(f"  {'':>12}  and {count(len(most) - MOST_CAUSES, 'more code')}; see the report")
-    return lines
+def _causes(causes: Sequence[Cause], warnings: Mapping[str, int]) -> list[str]:
+    """Rejections with an example and the likely fix each; drops and warnings by their names."""
+    lines = []
+    for title, outcome in (("Rejected", "rejected"), ("Dropped", "dropped")):
+        of_outcome = [cause for cause in causes if cause.outcome == outcome]
+        told = [line for cause in of_outcome[:MOST_CAUSES] for line in _cause(cause)]
+        lines += _titled(title, told + _more(len(of_outcome), "cause"))
+    most = sorted(warnings.items(), key=lambda item: (-item[1], item[0]))
+    told = [_counted_code(number, code, _title(code)) for code, number in most[:MOST_CAUSES]]
+    return lines + _titled("Warnings", told + _more(len(most), "code"))
+
+
+def _cause(cause: Cause) -> list[str]:
+    first = cause.examples[0]
+    if cause.outcome == "dropped":
+        which = f": {visible(cause.shape, EXAMPLE_CHARACTERS)}" if cause.shape else ""
+        return [_counted_code(cause.transactions, cause.code, cause.title + which)]
+    value = "" if first.value is None else f"'{visible(first.value, EXAMPLE_CHARACTERS)}' in "
+    return [
+        _counted_code(cause.transactions, cause.code, cause.title),
+        f"{'':>12}  {value}{visible(first.source)}:{first.line}",
+        f"{'':>12}  {cause.fix}",
+    ]
+
+
+def _counted_code(number: int, code: str, title: str) -> str:
+    return f"{number:>12,}  {visible(code):<26} {visible(title)}"
+
+
+def _title(code: str) -> str:
+    return CODES[code].title if code in CODES else "A rule of the mapping"
+
+
+def _more(many: int, noun: str) -> list[str]:
+    more = many - MOST_CAUSES
+    return [f"{'':>12}  and {count(more, f'more {noun}')}; see the report"] if more > 0 else []
+
+
+def _answers(answers: Sequence[TenantFinding]) -> list[str]:
+    lines = []
+    for answer in answers:
+        lines.append(f"{_MARKS[answer.good]:>12}  {answer.title}: {answer.message}")
+        lines += [f"{'':>12}  - {visible(line)}" for line in answer.evidence[:MOST_CAUSES]]
+        lines += _more(len(answer.evidence), "line")
+    return _titled("What the tenant says", lines)
 
 
 def run_table(runs: Sequence[tuple[Summary, Verdict]]) -> str:

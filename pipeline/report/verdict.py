@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 REJECTIONS: Final = "causes"
 """The section of the report that explains what was rejected."""
+PREFLIGHT: Final = "preflight"
+"""The section of the report with the tenant's answers."""
 
 
 class Mood(StrEnum):
@@ -136,7 +138,7 @@ def _looks(data: ReportData) -> list[Look]:
     return [
         *(controls if differing else ()),
         *(Look(finding.title, "findings") for finding in data.findings),
-        *(Look(answer.title, "preflight") for answer in data.preflight or () if answer.good is False),
+        *(Look(answer.title, PREFLIGHT) for answer in data.preflight or () if answer.good is False),
     ]
 
 

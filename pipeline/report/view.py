@@ -6,17 +6,17 @@ Personal data is masked here, once, so that no form of the report can forget to.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
 
-from pipeline.model import CODES, Outcome
-from pipeline.report.data import Amount, ControlRow, ReportData
+from pipeline.model import Outcome
+from pipeline.report.data import Amount, Cause, ControlRow, Example, ReportData
 from pipeline.report.facts import ACCEPTED, Facts
-from pipeline.report.privacy import mask_body, mask_message, mask_value
+from pipeline.report.privacy import mask_body, mask_message, mask_text, mask_value
 from pipeline.report.summary import decimal_text
 from pipeline.report.verdict import judge
 
@@ -38,7 +38,7 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
         "by_currency": _grouped(facts.totals, ["currency"]),
         "by_day": _grouped(facts.days, ["day", "currency"]),
         "controls": [_control(row) for row in data.controls],
-        "causes": _causes(facts, show_personal_data),
+        "causes": [asdict(cause) for cause in (data.causes if show_personal_data else masked(data.causes))],
         "completeness": facts.fields.to_dicts(),
         "profiles": facts.profiles.sort("transactions", descending=True).to_dicts(),
         "findings": [asdict(finding) for finding in data.findings],
@@ -103,44 +103,32 @@ def _control(row: ControlRow) -> dict[str, Any]:
     }
 
 
-def _causes(facts: Facts, show_personal_data: bool) -> list[dict[str, Any]]:
-    """One entry an outcome × code × field: rejections first, then drops, then warnings, by frequency."""
-    order = {Outcome.REJECTED: 0, Outcome.DROPPED: 1, Outcome.WARNING: 2}
-    examples: dict[tuple[str, str, str | None], list[dict[str, Any]]] = {}
-    for row in facts.examples.iter_rows(named=True):
-        key = (row.pop("outcome"), row.pop("code"), row.pop("field"))
-        shown = row if show_personal_data else _masked_example(key[2], row)
-        examples.setdefault(key, []).append(shown)
-    causes = [
-        cause | _explained(cause["code"]) | {"examples": examples.get(_key(cause), [])}
-        for cause in facts.causes.iter_rows(named=True)
+def masked(causes: Sequence[Cause]) -> list[Cause]:
+    """Causes without personal data, in the same order."""
+    return [
+        replace(
+            cause,
+            shape=_masked_shape(cause),
+            fix=mask_text(cause.fix),
+            examples=[_masked_example(cause.field, example) for example in cause.examples],
+        )
+        for cause in causes
     ]
-    return sorted(
-        causes, key=lambda cause: (order[Outcome(cause["outcome"])], -cause["transactions"], cause["code"])
+
+
+def _masked_shape(cause: Cause) -> str | None:
+    """A shape shows nobody's data, but where it is the value itself."""
+    its_value = cause.shape is not None and [cause.shape] == [each.value for each in cause.examples]
+    return mask_value(cause.field, cause.shape) if its_value and cause.shape else cause.shape
+
+
+def _masked_example(field: str | None, example: Example) -> Example:
+    value = example.value
+    return replace(
+        example,
+        value=None if value is None else mask_value(field, value),
+        message=mask_message(field, value, example.message),
     )
-
-
-def _key(cause: Mapping[str, Any]) -> tuple[str, str, str | None]:
-    return cause["outcome"], cause["code"], cause["field"]
-
-
-def _explained(code: str) -> dict[str, str]:
-    """Title and fix; a mapping's own rule has its name as title, and its message tells the rest."""
-    known = CODES.get(code)
-    if known is None:
-        return {
-            "title": code.replace("_", " ").capitalize(),
-            "fix": "A rule of the mapping; see its message.",
-        }
-    return {"title": known.title, "fix": known.fix}
-
-
-def _masked_example(field: str | None, row: dict[str, Any]) -> dict[str, Any]:
-    value = row["value"]
-    return row | {
-        "value": None if value is None else mask_value(field, value),
-        "message": mask_message(field, value, row["message"] or ""),
-    }
 
 
 def _samples(facts: Facts, show_personal_data: bool) -> list[dict[str, Any]]:

@@ -15,16 +15,24 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.model import CODES, ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind, Outcome
+from pipeline.validation.wording import SHOWN
 
 SAMPLES: Final = 20
 """Distinct cells kept of each cause, to find what would read all of them."""
+EXAMPLES: Final = 3
+"""Examples told of each cause."""
+EXAMPLE_CHARACTERS: Final = 300
+"""A longer cell or message is cut here and ends in an ellipsis."""
 MOST_SHAPES: Final = 8
 """Shapes told of one code and field; the rest are told together."""
-_MOST_GROUPS: Final = 500
-"""Groups kept of one unit, the largest first; cells of ever other shape cannot fill the memory."""
+_SHAPES_KEPT: Final = 100
+"""Shapes of one code and field kept until all are added up: ever other cells cannot fill the memory."""
 
 _GROUP: Final = ["outcome", "code", "field", "shape"]
 _BY_VALUE: Final = ("currency_invalid", "timezone_unknown", "lookup_missing")
+_EXAMPLE: Final = pl.Schema(
+    {"value": pl.String(), "message": pl.String(), SOURCE: pl.UInt32(), LINE: pl.Int64()}
+)
 _SCHEMA: Final = pl.Schema(
     {
         "outcome": pl.String(),
@@ -32,31 +40,42 @@ _SCHEMA: Final = pl.Schema(
         "field": pl.String(),
         "shape": pl.String(),
         "transactions": pl.Int64(),
-        "values": pl.List(pl.String()),
-        "message": pl.String(),
-        SOURCE: pl.UInt32(),
-        LINE: pl.Int64(),
+        "examples": pl.List(pl.Struct(_EXAMPLE)),
     }
 )
 
 
 @dataclass(frozen=True)
-class Cause:
-    """One thing to mend.
+class Example:
+    """Where a cause shows.
 
     Attributes:
-        outcome: `dropped` or `rejected`.
+        value: The cell; None where it is blank, or the cause is not about a cell.
+        message: What is said about it.
+        source: Its file's name.
+        line: Its line.
+    """
+
+    value: str | None
+    message: str
+    source: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One thing to mend, or to know.
+
+    Attributes:
+        outcome: `dropped`, `rejected` or `warning`.
         code: The reason's code.
         title: Its name for people who do not code.
         field: Omneo's field, or None.
         shape: What the cells look like (or their value, where that says more); None where several look
             different or the code is not about a cell.
         transactions: How many have this cause.
-        example: The cell of the first one, whole; None where it is blank.
-        message: What is said about that one.
-        source: Its file's name.
-        line: Its line.
         fix: What to do, as far as it can be guessed from the cells.
+        examples: The first ones by file and line, each with another cell where it has one.
     """
 
     outcome: str
@@ -65,89 +84,108 @@ class Cause:
     field: str | None
     shape: str | None
     transactions: int
-    example: str | None
-    message: str
-    source: str
-    line: int
     fix: str
+    examples: tuple[Example, ...]
 
 
 def group(reasons: pl.DataFrame) -> pl.DataFrame:
-    """Group one unit's reasons; warnings are left out. Small, and made to be given to `causes`.
+    """Group one unit's reasons: one row a cause, few, and made to be given to `merge` and `causes`.
 
     Args:
         reasons: One row a reason, with `outcome`. One without a transaction counts for itself.
     """
-    told = reasons.filter(pl.col("outcome") != Outcome.WARNING.value)
-    groups = (
-        told.sort(SOURCE, LINE, maintain_order=True)
-        .with_columns(_shape().alias("shape"))
-        .group_by(_GROUP, maintain_order=True)
-        .agg(
-            (pl.col(TX).drop_nulls().n_unique() + pl.col(TX).null_count())
-            .cast(pl.Int64)
-            .alias("transactions"),
-            pl.col("value").drop_nulls().unique(maintain_order=True).head(SAMPLES).alias("values"),
-            pl.col("message", SOURCE, LINE).first(),
-        )
+    shaped = reasons.select("outcome", "code", "field", _shape().alias("shape"), TX, *_EXAMPLE.names())
+    loose = pl.col(TX).is_null().sum()
+    counted = shaped.group_by(_GROUP).agg(
+        (pl.col(TX).drop_nulls().n_unique() + loose).cast(pl.Int64).alias("transactions")
     )
-    return groups.top_k(_MOST_GROUPS, by="transactions").select(_SCHEMA.names()).cast(_SCHEMA)
+    return _few_shapes(_with_examples(counted, shaped), _SHAPES_KEPT)
 
 
-def causes(groups: Sequence[pl.DataFrame], sources: Sequence[str]) -> list[Cause]:
-    """Add up the groups of all units: rejections before drops, the most frequent first.
+def merge(groups: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Add up groups; of none, they are empty.
 
     Args:
-        groups: As `group` gives them.
+        groups: As `group` or `merge` gives them.
+    """
+    return _few_shapes(_added(pl.concat([pl.DataFrame(schema=_SCHEMA), *groups])), _SHAPES_KEPT)
+
+
+def causes(groups: pl.DataFrame, sources: Sequence[str]) -> list[Cause]:
+    """Name the causes: rejections before drops before warnings, the most frequent first.
+
+    Args:
+        groups: Of all units, merged.
         sources: Names of the files; SOURCE is the position in it.
     """
-    every = pl.concat([pl.DataFrame(schema=_SCHEMA), *groups])
-    added = _few_shapes(_added(every))
-    rejected_first = pl.col("outcome") != Outcome.REJECTED.value
-    ordered = added.sort(rejected_first, -pl.col("transactions"), "code", "field", nulls_last=True)
+    order = pl.col("outcome").replace_strict(_ORDER, return_dtype=pl.Int8)
+    ordered = _few_shapes(groups, MOST_SHAPES).sort(
+        order, -pl.col("transactions"), "code", "field", "shape", nulls_last=True
+    )
     return [_cause(row, sources) for row in ordered.iter_rows(named=True)]
+
+
+_ORDER: Final = {Outcome.REJECTED.value: 0, Outcome.DROPPED.value: 1, Outcome.WARNING.value: 2}
 
 
 def _shape() -> pl.Expr:
     value = pl.col("value")
     runs = value.str.slice(0, 80).str.replace_all(r"\p{L}+", "a").str.replace_all(r"\d+", "9")
     by_value = pl.col("code").is_in(_BY_VALUE) | (pl.col("field") == "status").fill_null(value=False)
-    return pl.when(by_value).then(value).when(pl.col("code").str.ends_with("_invalid")).then(runs)
+    of_value = pl.when(by_value).then(_cut(value))
+    return of_value.when(pl.col("code").str.ends_with("_invalid")).then(runs)
 
 
 def _added(groups: pl.DataFrame) -> pl.DataFrame:
-    return (
-        groups.sort(SOURCE, LINE, maintain_order=True)
-        .group_by(_GROUP, maintain_order=True)
-        .agg(
-            pl.col("transactions").sum(),
-            pl.col("values").explode(empty_as_null=False).unique(maintain_order=True).head(SAMPLES),
-            pl.col("message", SOURCE, LINE).first(),
-        )
-    )
+    counted = groups.group_by(_GROUP).agg(pl.col("transactions").sum())
+    rows = groups.select(*_GROUP, "examples").explode("examples", empty_as_null=False).unnest("examples")
+    return _with_examples(counted, rows)
 
 
-def _few_shapes(groups: pl.DataFrame) -> pl.DataFrame:
+def _with_examples(counted: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Put beside each group its first rows: one a cell, and a few that have none."""
+    ordered = rows.sort(SOURCE, LINE, "value", maintain_order=True)
+    differing = ordered.drop_nulls("value").unique([*_GROUP, "value"], keep="first", maintain_order=True)
+    blank = ordered.filter(pl.col("value").is_null())
+    first = pl.concat(
+        part.group_by(_GROUP, maintain_order=True).head(most).select(*_GROUP, *_EXAMPLE.names())
+        for part, most in ((differing, SAMPLES), (blank, EXAMPLES))
+    ).with_columns(_cut(pl.col("value", "message")))
+    examples = first.group_by(_GROUP, maintain_order=True).agg(pl.struct(_EXAMPLE.names()).alias("examples"))
+    joined = counted.join(examples, on=_GROUP, how="left", nulls_equal=True)
+    return joined.select(_SCHEMA.names()).cast(_SCHEMA)
+
+
+def _cut(text: pl.Expr) -> pl.Expr:
+    long = text.str.len_chars() > EXAMPLE_CHARACTERS
+    return pl.when(long).then(text.str.slice(0, EXAMPLE_CHARACTERS) + "…").otherwise(text)
+
+
+def _few_shapes(groups: pl.DataFrame, most: int) -> pl.DataFrame:
     """Keep the most frequent shapes of a code and field, and put the others together."""
-    rank = pl.col("transactions").rank("ordinal", descending=True).over("outcome", "code", "field")
-    shape = pl.when(rank < MOST_SHAPES).then("shape")
-    return _added(groups.with_columns(shape.alias("shape")).select(_SCHEMA.names()))
+    ordered = groups.sort("transactions", "shape", descending=[True, False], nulls_last=True)
+    rank = pl.int_range(pl.len()).over("outcome", "code", "field")
+    rare = pl.col("shape").is_not_null() & (rank >= most - 1)
+    if not ordered.select(rare.any()).item():
+        return groups
+    return _added(ordered.with_columns(pl.when(~rare).then("shape").alias("shape")))
 
 
 def _cause(row: dict[str, Any], sources: Sequence[str]) -> Cause:
-    code, field, values = row["code"], row["field"], row["values"]
+    code, field, found = row["code"], row["field"], row["examples"]
+    examples = (
+        Example(each["value"], each["message"], sources[each[SOURCE]], each[LINE])
+        for each in found[:EXAMPLES]
+    )
     return Cause(
         outcome=row["outcome"],
         code=code,
-        title=CODES[code].title if code in CODES else row["message"],
+        title=CODES[code].title if code in CODES else found[0]["message"],
         field=field,
         shape=row["shape"],
         transactions=row["transactions"],
-        example=values[0] if values else None,
-        message=row["message"],
-        source=sources[row[SOURCE]],
-        line=row[LINE],
-        fix=likely_fix(code, field, values),
+        fix=likely_fix(code, field, [each["value"] for each in found if each["value"] is not None]),
+        examples=tuple(examples),
     )
 
 
@@ -210,7 +248,7 @@ def likely_fix(code: str, field: str | None, values: Sequence[str]) -> str:
     if {value.strip().casefold() for value in values} <= _BLANK_WORDS:
         return "These are words for a blank cell: list them under `nulls` of `source`."
     if field == "status":
-        return f"Say under `completion` what the status {values[0]!r} means."
+        return f"Say under `completion` what the status '{values[0][:SHOWN]}' means."
     known = ITEM_FIELDS.get(field or "") or TRANSACTION_FIELDS.get(field or "")
     look = _LOOKS.get(code) or _KIND_LOOKS.get(known.kind if known else None)
     return (look(values) if look else None) or usual
@@ -249,7 +287,7 @@ def _person_fix(values: Sequence[str]) -> str | None:
 def _currency_fix(values: Sequence[str]) -> str | None:
     if all(re.fullmatch(r"[A-Za-z]{3}", value.strip()) for value in values):
         return "Add the steps `trim` and `upper`."
-    return f'Map them: `map: {{values: {{"{values[0]}": AUD}}}}`, with the right three letters.'
+    return f'Map them: `map: {{values: {{"{values[0][:SHOWN]}": AUD}}}}`, with the right three letters.'
 
 
 _LOOKS: Final[dict[str, Callable[[Sequence[str]], str | None]]] = {

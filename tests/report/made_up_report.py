@@ -14,7 +14,9 @@ import polars as pl
 from pipeline.model import LINE, SOURCE, TX
 from pipeline.report.data import (
     Amount,
+    Cause,
     ControlRow,
+    Example,
     Finding,
     Gate,
     Provenance,
@@ -103,8 +105,41 @@ def made_up_facts(transactions: int = 2000, stores: int = 12, months: int = 14) 
         judged.append("rejected" if n % 50 == 7 else "dropped" if n % 25 == 3 else "accepted")
         lines += [{TX: n, "name": "Linen shirt", "sku": "LS-1" if n % 5 else None}] * (n % 3 + 1)
         found += _reasons_of(n, judged[-1], guest)
-    facts = measure(headers(rows), items(lines), outcomes(judged), reasons(found), ["exports/sales-2023.csv"])
+    facts = measure(headers(rows), items(lines), outcomes(judged), reasons(found))
     return merge([facts.with_bodies(_bodies(rows, judged))])
+
+
+SALES = "exports/sales-2023.csv"
+CAUSES = (
+    Cause(
+        *("rejected", "transacted_at_invalid", "Not a date", "transacted_at", "9/9/9 9:9", 20),
+        "Mend the cell, or give the mapping the right date format.",
+        (
+            Example("31/31/2023 10:15", "'31/31/2023 10:15' is not a date", SALES, 23),
+            Example("31/32/2023 09:00", "'31/32/2023 09:00' is not a date", SALES, 323),
+        ),
+    ),
+    Cause(
+        *("rejected", "profile_invalid", "Customer's id is malformed", "profile_id", "a@@a", 12),
+        "Mend the addresses, or turn the code into a warning to import these as guest sales.",
+        (Example("ann57@@example", "'ann57@@example' is not an email", SALES, 173),),
+    ),
+    Cause(
+        *("rejected", "total_mismatch", "Total differs from the items", "total", None, 12),
+        "Look for missing lines, shipping or discounts; set `tolerance` for rounding.",
+        (Example("19.95", "total 19.95, but the items make 24.95", SALES, 173),),
+    ),
+    Cause(
+        *("dropped", "draft", "Draft sale", "status", "PARKED", 80),
+        "Nothing to do: drafts and parked sales are not sales yet.",
+        (Example("PARKED", "status 'PARKED': draft sale", SALES, 11),),
+    ),
+    Cause(
+        *("warning", "guest", "Sale without a customer", "profile_id", None, 640),
+        "Nothing to do: the customer may claim it later.",
+        (Example(None, "no customer is named: a guest sale", SALES, 2),),
+    ),
+)
 
 
 def _reasons_of(n: int, outcome: str, guest: bool) -> list[dict[str, Any]]:
@@ -187,6 +222,7 @@ def made_up_report(facts: Facts | None = None, **changes: Any) -> ReportData:
     made = ReportData(
         summary=summary_of(facts),
         facts=facts,
+        causes=CAUSES,
         provenance=Provenance(
             mapping="mappings/pos_lines.yaml",
             mapping_hash="sha256:5f0c2a9be1",

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.model import LINE, SOURCE, TX
-from pipeline.report.facts import EXAMPLE_CHARACTERS, Facts, measure, measure_reasons, merge, nothing
+from pipeline.report.facts import Facts, measure, merge, nothing
 from tests.report.made_up_report import headers, items, made_up_facts, outcomes, reasons
 
-TABLES = ("totals", "days", "clock", "fields", "profiles", "codes", "causes", "examples", "samples")
+TABLES = ("totals", "days", "clock", "fields", "profiles", "codes", "samples")
 NO_REASONS = reasons([])
 NO_ITEMS = items([])
 
@@ -33,7 +33,7 @@ def sale(**values: object) -> dict[str, object]:
 
 
 def measured(rows: list[dict[str, object]], judged: list[str], found: pl.DataFrame = NO_REASONS) -> Facts:
-    return merge([measure(headers(rows), NO_ITEMS, outcomes(judged), found, ["a.csv", "b.csv"])])
+    return merge([measure(headers(rows), NO_ITEMS, outcomes(judged), found)])
 
 
 def assert_same(one: Facts, other: Facts) -> None:
@@ -65,9 +65,7 @@ def test_totals_are_by_local_month_store_currency_and_outcome() -> None:
 
 def test_outcomes_may_come_in_any_order() -> None:
     judged = outcomes(["accepted", "rejected"])
-    facts = measure(
-        headers([sale(), sale(total=Decimal(99))]), NO_ITEMS, judged.reverse(), NO_REASONS, ["a.csv"]
-    )
+    facts = measure(headers([sale(), sale(total=Decimal(99))]), NO_ITEMS, judged.reverse(), NO_REASONS)
     assert facts.sums("accepted") == {"AUD": Decimal(10)}
     assert facts.sums("rejected") == {"AUD": Decimal(99)}
 
@@ -94,7 +92,6 @@ def test_completeness_is_of_accepted_transactions_and_their_items() -> None:
         lines,
         outcomes(["accepted", "rejected", "accepted"]),
         NO_REASONS,
-        ["a.csv"],
     )
     by_field = {(row[0], row[1]): row[2:] for row in facts.fields.iter_rows()}
     assert by_field["transaction", "profile_id"] == (True, 1, 2)
@@ -131,44 +128,6 @@ def test_a_transaction_counts_once_a_code_and_loose_rows_count_for_themselves() 
     )
     facts = measured([sale(), sale()], ["rejected", "rejected"], found)
     assert facts.by_code("rejected") == {"malformed_row": 2, "price_invalid": 2}
-    assert facts.causes.rows() == [
-        ("rejected", "malformed_row", None, 2),
-        ("rejected", "price_invalid", "price_current", 1),
-        ("rejected", "price_invalid", "price_sell", 2),
-    ]
-
-
-def test_examples_are_the_first_by_file_and_line_and_are_cut() -> None:
-    found = reasons(
-        [
-            {
-                "code": "draft",
-                "outcome": "dropped",
-                TX: n,
-                LINE: 100 - n,
-                SOURCE: n % 2,
-                "value": "x" * 10_000 + str(n),
-            }
-            for n in range(20)
-        ]
-    )
-    parts = [measure_reasons(found.filter(pl.col(TX) % 4 == n), ["a.csv", "b.csv"]) for n in range(4)]
-    examples = merge(parts).examples
-    assert examples.height == 1, "cut alike, they are one value"
-    assert examples["source"].to_list() == ["a.csv"]
-    assert examples["value"].str.len_chars().to_list() == [EXAMPLE_CHARACTERS + 1]
-
-
-def test_examples_differ_by_value_or_else_by_place() -> None:
-    valued = [
-        {"code": "draft", "outcome": "dropped", TX: n, LINE: n + 2, "value": "ABBBBCDE"[n]} for n in range(8)
-    ]
-    blank = [{"code": "total_missing", "outcome": "rejected", TX: n, LINE: n + 2} for n in range(8)]
-    found = reasons([*valued, *blank])
-    parts = [measure_reasons(found.filter(pl.col(TX) % 2 == n), ["a.csv"]) for n in range(2)]
-    examples = merge(parts).examples.select("code", "line", "value").rows()
-    assert examples[:3] == [("draft", 2, "A"), ("draft", 3, "B"), ("draft", 7, "C")]
-    assert examples[3:] == [("total_missing", line, None) for line in (2, 3, 4)]
 
 
 def test_samples_are_one_of_each_kind_with_the_staged_body() -> None:
@@ -196,7 +155,7 @@ def test_samples_are_one_of_each_kind_with_the_staged_body() -> None:
 
 def test_a_mapping_without_optional_columns_is_measured() -> None:
     bare = headers([sale()]).select(TX, SOURCE, LINE, "external_id", "total")
-    facts = measure(bare, NO_ITEMS, outcomes(["accepted"]), NO_REASONS, [])
+    facts = measure(bare, NO_ITEMS, outcomes(["accepted"]), NO_REASONS)
     assert facts.totals.rows() == [(None, None, None, "accepted", 1, Decimal(10))]
     assert facts.clock.is_empty()
     assert facts.profiles.rows() == [(None, True, 1)]
@@ -209,7 +168,7 @@ def test_years_beyond_pythons_are_counted_like_all_others() -> None:
             pl.Datetime("us")
         )
     )
-    facts = merge([measure(far, NO_ITEMS, outcomes(["rejected", "accepted"]), NO_REASONS, ["a.csv"])])
+    facts = merge([measure(far, NO_ITEMS, outcomes(["rejected", "accepted"]), NO_REASONS)])
     assert sorted(facts.totals["month"]) == ["+53939-07", "-0249-10"]
     assert sorted(facts.days["day"]) == ["+53939-07-14", "-0249-10-15"]
     assert_same(Facts.from_json(facts.to_json()), facts)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from markdown_it import MarkdownIt
 
-from pipeline.report.data import Finding
+from pipeline.report.data import Example, Finding
 from pipeline.report.markdown import render_markdown
 from pipeline.report.summary import Delivery
 from pipeline.report.view import view
-from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
+from tests.report.made_up_report import CAUSES, made_up_facts, made_up_report, summary_of
 
 FACTS = made_up_facts(400)
 DATA = made_up_report(FACTS)
@@ -19,7 +19,8 @@ def test_the_short_version_says_what_why_and_what_next() -> None:
     assert text.startswith("## ⚠️ Ready, with 4 things to look at first\n")
     assert "| accepted | 376 | 94.0% |" in text
     assert (
-        "| Not a date | `transacted_at_invalid` | 4 | exports/sales-2023.csv:23 `31/31/2023 10:15` |" in text
+        "| Not a date | `transacted_at_invalid` | 20 | exports/sales-2023.csv:23 `31/31/2023 10:15` "
+        "| Mend the cell, or give the mapping the right date format. |" in text
     )
     assert "1 of 2 control totals differ" in text
     assert f"Next: `omneo-import load {DATA.summary.run_id}" in text
@@ -37,16 +38,16 @@ def test_after_a_load_it_tells_the_delivery() -> None:
 
 def test_nothing_from_the_data_becomes_markup() -> None:
     hostile = "<img src=x> [a](https://evil.example) `b` | c\n# d @all **e** www.evil.example"
-    examples = FACTS.examples.with_columns(value="source", source="message").fill_null("")
-    examples = examples.with_columns(value=examples["value"] + hostile, source=examples["source"] + hostile)
+    example = Example(hostile, hostile, hostile, 7)
+    causes = [replace(each, title=hostile, fix=hostile, examples=(example,)) for each in CAUSES]
     finding = Finding("x", hostile, hostile)
-    text = render_markdown(view(replace(DATA, facts=replace(FACTS, examples=examples), findings=(finding,))))
+    text = render_markdown(view(replace(DATA, causes=causes, findings=(finding,))))
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     inline = [child for token in tokens for child in token.children or ()]
     assert {token.type for token in inline} <= {"text", "code_inline", "text_special"}
     assert not any(token.type.startswith("html") for token in tokens)
     assert [token.tag for token in tokens if token.type == "heading_open"] == ["h2", "h3", "h3", "h3"]
     cells = [token.type for token in tokens if token.type in {"td_open", "th_open"}]
-    assert len(cells) == 4 * (4 + 4 + 2), "three tables of four columns"
+    assert len(cells) == 4 * 4 + 5 * (4 + 2), "four rows of four columns, then two tables of five"
     assert "@all" not in text.replace("\\@all", "")
     assert "www.evil" not in text.replace("`", "").replace("www\\.evil", "")

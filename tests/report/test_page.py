@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.report.data import Finding, Provenance, ReportData, SourceFile
+from pipeline.report.data import Cause, Example, Finding, Provenance, ReportData, SourceFile
 from pipeline.report.facts import Facts, nothing
 from pipeline.report.files import write_report
 from pipeline.report.page import payload, prose, share, size
@@ -35,20 +35,19 @@ def hostile_report() -> ReportData:
         FACTS,
         totals=FACTS.totals.with_columns(store=FACTS.totals["store"] + HOSTILE),
         profiles=FACTS.profiles.with_columns(handle=FACTS.profiles["handle"] + HOSTILE),
-        causes=FACTS.causes.with_columns(field=pl.col("field").fill_null("") + HOSTILE),
-        examples=FACTS.examples.with_columns(
-            field=pl.col("field").fill_null("") + HOSTILE,
-            value=pl.lit(HOSTILE),
-            message=pl.lit(HOSTILE),
-            source=pl.lit(HOSTILE),
-        ),
         samples=FACTS.samples.with_columns(body=pl.lit(json.dumps({HOSTILE: HOSTILE, "items": [{}] * 500}))),
     )
     data = made_up_report(facts)
     finding = Finding("x", HOSTILE, HOSTILE, [HOSTILE] * 50)
+    examples = (Example(HOSTILE, HOSTILE, HOSTILE, 2), Example(None, HOSTILE, HOSTILE, 3))
+    causes = [
+        Cause(outcome, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 9, HOSTILE, examples)
+        for outcome in ("rejected", "dropped", "warning")
+    ]
     source = SourceFile(HOSTILE, 1, 1, HOSTILE)
     return replace(
         data,
+        causes=causes,
         findings=(finding,) * 3,
         provenance=Provenance(HOSTILE, HOSTILE, (source,) * 30, {HOSTILE: HOSTILE}),
         controls=tuple(replace(row, key={"store": HOSTILE}) for row in data.controls * 20),
@@ -110,7 +109,9 @@ REPORTS: dict[str, Callable[[], ReportData]] = {
     "hostile": hostile_report,
     "big": big_report,
     "delivered": delivered_report,
-    "empty": lambda: made_up_report(nothing(), controls=(), findings=(), preflight=None, gate=None),
+    "empty": lambda: made_up_report(
+        nothing(), causes=(), controls=(), findings=(), preflight=None, gate=None
+    ),
 }
 
 

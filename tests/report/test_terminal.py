@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.events import Notice, Progress, RunStarted, StageFinished, StageStarted
+from pipeline.report.data import Cause, Example, TenantFinding
 from pipeline.report.summary import Delivery, Requests
 from pipeline.report.terminal import (
     JsonLog,
@@ -28,7 +29,7 @@ from pipeline.report.terminal import (
     run_table,
 )
 from pipeline.report.verdict import Look, verdict_of
-from tests.report.made_up_report import made_up_facts, summary_of
+from tests.report.made_up_report import CAUSES, made_up_facts, summary_of
 
 PREPARED = summary_of(made_up_facts(300))
 HOSTILE = "\x1b]0;owned\x07\x1b[31m<script>\r\u202egnp.exe\x9b"
@@ -158,12 +159,34 @@ def test_the_log_file_is_private_and_is_added_to(tmp_path: Path) -> None:
 
 
 def test_the_closing_summary_says_what_why_and_what_next() -> None:
-    text = closing_summary(PREPARED)
+    text = closing_summary(PREPARED, causes=CAUSES)
     assert "282 of 300 transactions" in text
-    assert "transacted_at_invalid      Not a date" in text
-    assert "Mend the cell, or give the mapping the right date format." in text
+    assert text.split("\n\n")[2].splitlines()[:4] == [
+        "  Rejected",
+        "            20  transacted_at_invalid      Not a date",
+        "                '31/31/2023 10:15' in exports/sales-2023.csv:23",
+        "                Mend the cell, or give the mapping the right date format.",
+    ]
+    assert "  Dropped\n            80  draft                      Draft sale: PARKED\n" in text
+    assert "guest                      Sale without a customer" in text
     assert f"omneo-import load {PREPARED.run_id}" in text.splitlines()[-1]
     assert "delivery" not in text
+
+
+def test_a_command_about_delivery_does_not_repeat_what_the_dry_run_found() -> None:
+    text = closing_summary(PREPARED)
+    for word in ("Rejected", "Dropped", "Warnings", "malformed", "guest"):
+        assert word not in text
+
+
+def test_the_tenants_answers_are_told_where_it_was_asked() -> None:
+    answers = [
+        TenantFinding("Token", "The token is good.", good=True),
+        TenantFinding("New locations", HOSTILE, good=False, evidence=[f"S{n}" for n in range(9)]),
+    ]
+    text = closing_summary(PREPARED, answers=answers)
+    assert "          well  Token: The token is good.\n      not well  New locations: ␛]0;" in text
+    assert "                - S5\n                and 3 more lines; see the report" in text
 
 
 def test_the_closing_summary_after_a_load() -> None:
@@ -202,9 +225,14 @@ def test_the_runs_are_a_table() -> None:
 
 
 def test_many_codes_are_cut_short_and_hostile_texts_neutralised() -> None:
+    example = Example(HOSTILE * 400, HOSTILE, HOSTILE * 400, 2)
+    cause = Cause("rejected", HOSTILE, HOSTILE, HOSTILE, HOSTILE, 9, HOSTILE, [example])
+    causes = [cause, replace(cause, outcome="dropped")] * 10
     many = {f"rule_{n}": 10 - n for n in range(9)} | {HOSTILE: 99}
-    text = closing_summary(replace(PREPARED, rejected=many, report=f"/tmp/{HOSTILE}"))
-    assert "and 4 more codes" in text
+    text = closing_summary(replace(PREPARED, warnings=many, report=f"/tmp/{HOSTILE}"), causes=causes)
+    assert text.count("and 4 more causes") == 2
+    assert text.count("and 4 more codes") == 1
+    assert max(map(len, text.splitlines())) < 250
     assert not set(text) & set("\x1b\x07\r\x9b\u202e")
 
 

@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 from decimal import Decimal
 
-from pipeline.report.data import Amount, ControlRow, Gate
+from pipeline.report.data import Amount, Cause, ControlRow, Example, Gate
 from pipeline.report.summary import Delivery, Summary
 from pipeline.report.verdict import Mood, judge, money
-from pipeline.report.view import view
+from pipeline.report.view import masked, view
 from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
 
 FACTS = made_up_facts(400)
@@ -41,10 +41,9 @@ def test_causes_are_explained_and_ordered_rejections_first() -> None:
     causes = view(DATA)["causes"]
     assert [cause["outcome"] for cause in causes] == ["rejected"] * 3 + ["dropped", "warning"]
     first = causes[0]
-    assert first["title"] == "Customer's id is malformed"
+    assert (first["title"], first["transactions"]) == ("Not a date", 20)
     assert "Mend the cell" in first["fix"]
-    assert first["examples"][0]["source"] == "exports/sales-2023.csv"
-    assert first["examples"][0]["line"] == 57 * 3 + 2
+    assert (first["examples"][0]["source"], first["examples"][0]["line"]) == ("exports/sales-2023.csv", 23)
 
 
 def test_personal_data_is_masked_unless_asked_for() -> None:
@@ -54,9 +53,18 @@ def test_personal_data_is_masked_unless_asked_for() -> None:
     assert "@example" not in masked
 
 
-def test_a_code_of_the_mapping_has_its_name_as_title() -> None:
-    facts = replace(FACTS, causes=FACTS.causes.with_columns(code=FACTS.causes["code"] + "_own"))
-    assert view(replace(DATA, facts=facts))["causes"][0]["title"] == "Profile invalid own"
+def test_values_that_name_a_cause_are_masked_too() -> None:
+    who = "ann@example.com"
+    cause = Cause(
+        *("rejected", "lookup_missing", "Not in the table", "profile_id", who, 1),
+        f"Add '{who}' to the table.",
+        (Example(who, f"'{who}' is not in the table", "a.csv", 2),),
+    )
+    (hidden,) = masked([cause])
+    assert who not in str(hidden)
+    assert hidden.shape == hidden.examples[0].value == "a***@***"
+    (shaped,) = masked([replace(cause, shape="a@a.a")])
+    assert shaped.shape == "a@a.a", "a shape shows nobody's data"
 
 
 def test_the_prediction_is_in_hours_at_the_rate_given_or_at_several() -> None:

@@ -6,7 +6,16 @@ import polars as pl
 import pytest
 
 from pipeline.model import LINE, SOURCE, TX
-from pipeline.validation.causes import MOST_SHAPES, Cause, causes, group, likely_fix
+from pipeline.validation.causes import (
+    EXAMPLE_CHARACTERS,
+    MOST_SHAPES,
+    Cause,
+    Example,
+    causes,
+    group,
+    likely_fix,
+    merge,
+)
 from pipeline.validation.judge import REASONS
 
 SOURCES = ["a.csv", "b.csv"]
@@ -22,7 +31,7 @@ def date(value: str, **more: Any) -> dict[str, Any]:
 
 
 def grouped(*frames: pl.DataFrame) -> list[Cause]:
-    return causes([group(frame) for frame in frames], SOURCES)
+    return causes(merge([group(frame) for frame in frames]), SOURCES)
 
 
 def test_ten_thousand_rejections_from_one_date_format_read_as_one_problem() -> None:
@@ -30,7 +39,8 @@ def test_ten_thousand_rejections_from_one_date_format_read_as_one_problem() -> N
     half = [reasons(*map(date, days[start::2])) for start in (0, 1)]
     (cause,) = grouped(*half)
     assert (cause.transactions, cause.shape) == (10_000, "9.9.9 9:9")
-    assert (cause.example, cause.source, cause.line) == ("1.1.2024 00:30", "a.csv", 2)
+    assert cause.examples[0] == Example("1.1.2024 00:30", "…", "a.csv", 2)
+    assert [each.value for each in cause.examples[1:]] == ["2.2.2024 01:30", "3.3.2024 02:30"]
     assert cause.title == "Not a date"
     assert cause.fix == 'These are dates of the form "%d.%m.%Y %H:%M": add it to `formats`.'
 
@@ -44,7 +54,7 @@ def test_different_faults_stay_apart_rejections_first_and_the_most_frequent_firs
             date("N/A"),
             date("31/02/2021"),
             date("30/02/2021"),
-            {"code": "guest", "outcome": "warning"},
+            *[{"code": "guest", "outcome": "warning"}] * 9,
         )
     )
     assert [(c.outcome, c.code, c.shape, c.transactions) for c in found] == [
@@ -52,6 +62,7 @@ def test_different_faults_stay_apart_rejections_first_and_the_most_frequent_firs
         ("rejected", "transacted_at_invalid", "a/a", 1),
         ("dropped", "draft", "PARKED", 2),
         ("dropped", "draft", "DRAFT", 1),
+        ("warning", "guest", None, 9),
     ]
 
 
@@ -66,7 +77,21 @@ def test_the_example_is_the_first_by_file_and_line_over_all_units() -> None:
     later = {**date("2"), SOURCE: 1, LINE: 1}
     first = {**date("1"), LINE: 9}
     (cause,) = grouped(reasons(later), reasons(first))
-    assert (cause.example, cause.source, cause.line) == ("1", "a.csv", 9)
+    assert [(each.value, each.source, each.line) for each in cause.examples] == [
+        ("1", "a.csv", 9),
+        ("2", "b.csv", 1),
+    ]
+
+
+def test_examples_differ_by_cell_or_else_by_place_and_are_cut() -> None:
+    again = [date("1", **{LINE: 90 + n}) for n in range(5)]
+    (cause,) = grouped(reasons(date("1"), date("2"), *again))
+    assert [each.line for each in cause.examples] == [2, 3]
+    blank = {"code": "total_missing", "field": "total"}
+    (cause,) = grouped(reasons(blank, blank), reasons(blank, blank, blank))
+    assert [(each.value, each.line) for each in cause.examples] == [(None, 2), (None, 2), (None, 3)]
+    (cause,) = grouped(reasons(date("x" * 10_000)))
+    assert cause.examples[0].value == "x" * EXAMPLE_CHARACTERS + "…"
 
 
 def test_cells_of_ever_other_shape_are_put_together() -> None:
@@ -83,9 +108,23 @@ def test_amounts_that_differ_are_one_cause() -> None:
     assert (cause.transactions, cause.shape) == (2, None)
 
 
+def test_however_many_shapes_there_are_every_transaction_is_counted() -> None:
+    shapes = [date("-" * (n % 300) + "x") for n in range(1000)]
+    groups = [group(reasons(*shapes[start::3])) for start in range(3)]
+    assert max(each.height for each in groups) <= 100
+    assert sum(cause.transactions for cause in causes(merge(groups), SOURCES)) == 1000
+    step = merge([merge(groups[:1]), merge(groups[1:])])
+    assert sum(cause.transactions for cause in causes(step, SOURCES)) == 1000
+
+
+def test_a_rule_of_the_mapping_is_named_by_its_message() -> None:
+    (cause,) = grouped(reasons({"code": "staff_missing", "message": "Nobody sold it"}))
+    assert (cause.title, cause.fix) == ("Nobody sold it", "Look at the rule of that name in the mapping.")
+
+
 def test_nothing_has_no_causes() -> None:
     assert grouped(reasons()) == []
-    assert causes([], SOURCES) == []
+    assert grouped() == []
 
 
 @pytest.mark.parametrize(
