@@ -44,6 +44,18 @@ class Place(click.ParamType[Path | str]):
         return Path(value).expanduser().absolute()
 
 
+class Where(click.ParamType[str]):
+    """`local`, `dask` or `dask://host:port`."""
+
+    name = "ENGINE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the form, or fail with what was expected."""
+        if not re.fullmatch(r"local|dask|dask://[^\s/:]+:\d+", str(value)):
+            self.fail(f"{value!r} is no engine; expected local, dask or dask://host:port", param, ctx)
+        return str(value)
+
+
 class Seconds(click.ParamType[float]):
     """`90`, `90s`, `15m`, `6h` or `2d`; gives seconds."""
 
