@@ -1,0 +1,304 @@
+"""What `prune` and `forget` take away, and that everything else still works afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline.errors import RunError, SettingsError
+from pipeline.forgetting import Person
+from pipeline.loading.ledger import SqlLedger
+from pipeline.simulator import SimulatorSettings
+from pipeline.staging import forgetting as bodies
+from pipeline.staging.manifest import read_manifest
+from pipeline.staging.staged import StagedRun
+from pipeline.staging.workdir import RunDir, Workdir
+from pipeline.testing import LocalOmneo, local_omneo
+from tests.e2e.command import Ended, call, files_with, open_to_others
+from tests.e2e.receipts import Row, receipt, write_export
+
+ANN, BEA, CID = "ann@example.com", "bea@example.com", "cid@example.com"
+
+
+@pytest.fixture(scope="module")
+def tenant() -> Iterator[LocalOmneo]:
+    with local_omneo(SimulatorSettings(unknown_profiles="enrol"), job_delay_s=0) as running:
+        yield running
+
+
+@pytest.fixture
+def omneo(tenant: LocalOmneo) -> LocalOmneo:
+    tenant.reset()
+    tenant.set_faults(refused_share=0.0, outage=False)
+    return tenant
+
+
+@dataclass
+class Shop:
+    home: Path
+    omneo: LocalOmneo
+
+    def export(self, *rows: Row) -> Path:
+        return write_export(self.home / "pos_lines.csv", rows)
+
+    def command(self, *arguments: object, answer: str | None = None) -> Ended:
+        workdir = ("--workdir", self.workdir, "--json")
+        return call(*arguments, *workdir, env=self.omneo.environment(), answer=answer)
+
+    def run(self, file: Path, *arguments: object) -> dict[str, Any]:
+        ended = self.command("run", "-m", "pos_lines", file, *arguments)
+        assert ended.code in (0, 4), ended.stderr
+        return ended.summary
+
+    @property
+    def workdir(self) -> Path:
+        return self.home / "w"
+
+    def directory(self, run_id: str) -> RunDir:
+        return Workdir(self.workdir).find(run_id)
+
+    def age(self, run_id: str) -> str:
+        """Give a run the name that it would have had years ago."""
+        old = f"2020{run_id[4:]}"
+        path = self.workdir / "runs" / run_id
+        for name in ("manifest.json", "report.json"):
+            text = (path / name).read_text(encoding="utf-8").replace(run_id, old)
+            (path / name).write_text(text, encoding="utf-8")
+        path.rename(path.with_name(old))
+        if (self.workdir / "ledger.sqlite").exists():
+            with SqlLedger(self.workdir / "ledger.sqlite") as ledger, ledger._db.begin():
+                ledger._db.exec_driver_sql("UPDATE runs SET run_id = ? WHERE run_id = ?", (old, run_id))
+        return old
+
+
+@pytest.fixture
+def shop(tmp_path: Path, omneo: LocalOmneo) -> Shop:
+    return Shop(tmp_path, omneo)
+
+
+SALES = [*receipt(1, customer_email=ANN), *receipt(2, customer_email=BEA)]
+REJECTED = [*receipt(3, customer_email=ANN, sale_total="x"), *receipt(4, customer_email=CID, sale_total="x")]
+
+
+def holding(text: str, directory: Path) -> list[str]:
+    """Files in which a text stands, columns of Parquet files included."""
+    found = {path.name for path in files_with(text, directory)}
+    for path in directory.rglob("*.parquet"):
+        cells = pl.read_parquet(path).select(pl.col(pl.String)).rows()
+        if any(text in (cell or "") for row in cells for cell in row):
+            found.add(path.name)
+    return sorted(found)
+
+
+# ── By age ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_old_runs_lose_what_is_personal_and_keep_the_rest(shop: Shop) -> None:
+    run_id = shop.age(shop.run(shop.export(*SALES, *REJECTED), "--show-personal-data")["run_id"])
+    assert holding(ANN, shop.workdir)
+    before = shop.command("status", run_id).summary
+    pruned = shop.command("prune", "--older-than", "30d")
+    assert [each["run_id"] for each in pruned.summary["runs"]] == [run_id]
+    assert pruned.summary["runs"][0]["files"] >= 4
+    assert [holding(person, shop.workdir) for person in (ANN, BEA, CID)] == [[], [], []]
+    left = {path.name for path in shop.directory(run_id).path.iterdir()}
+    assert left == {
+        "manifest.json",
+        "facts.json",
+        "review.json",
+        "report.html",
+        "report.json",
+        "run.log.jsonl",
+    }
+    assert open_to_others(shop.workdir) == []
+    assert shop.command("status", run_id).summary == before
+    assert shop.command("report", run_id).code == 0
+    assert shop.command("prune", "--older-than", "30d").summary["runs"] == []
+
+
+def test_nothing_is_sent_again_after_pruning(shop: Shop) -> None:
+    file = shop.export(*SALES)
+    run_id = shop.age(shop.run(file)["run_id"])
+    shop.command("prune", "--older-than", "30d")
+    for command in ("load", "retry", "confirm", "preflight"):
+        ended = shop.command(command, run_id)
+        assert (ended.code, "removed, by `prune`" in ended.stderr) == (2, True), ended.stderr
+    assert shop.run(file)["delivery"]["unchanged"] == 2
+
+
+def test_young_runs_are_left_alone(shop: Shop) -> None:
+    run_id = shop.run(shop.export(*SALES))["run_id"]
+    assert shop.command("prune", "--older-than", "1d").summary["runs"] == []
+    assert shop.directory(run_id).staged.exists()
+    assert shop.command("prune", "--older-than", "0s").summary["runs"][0]["run_id"] == run_id
+
+
+def test_a_dry_run_only_tells(shop: Shop) -> None:
+    run_id = shop.run(shop.export(*SALES))["run_id"]
+    told = shop.command("prune", "--older-than", "0s", "--dry-run")
+    assert "would be removed" in told.stderr
+    assert shop.directory(run_id).staged.exists()
+    done = shop.command("prune", "--older-than", "0s").summary["runs"]
+    assert done == told.summary["runs"]
+
+
+def test_what_was_never_delivered_is_kept_unless_forced(shop: Shop) -> None:
+    prepared = shop.command("prepare", "-m", "pos_lines", shop.export(*SALES)).summary["run_id"]
+    kept = shop.command("prune", "--older-than", "0s")
+    assert kept.summary["runs"][0]["left_alone"] == "2 transactions of it were never delivered"
+    assert shop.directory(prepared).staged.exists()
+    shop.command("prune", "--older-than", "0s", "--force")
+    assert not shop.directory(prepared).staged.exists()
+
+
+def test_a_run_whose_sales_a_later_one_delivered_is_pruned(shop: Shop) -> None:
+    file = shop.export(*SALES)
+    shop.omneo.set_faults(outage=True)
+    stopped = shop.command("run", "-m", "pos_lines", file, "--give-up-after", "0s")
+    assert stopped.code == 5
+    shop.omneo.set_faults(outage=False)
+    shop.command("prepare", "-m", "pos_lines", file)
+    assert all(each["left_alone"] for each in shop.command("prune", "--older-than", "0s").summary["runs"])
+    shop.run(file)
+    done = shop.command("prune", "--older-than", "0s").summary["runs"]
+    assert [each["left_alone"] for each in done] == ["", "", ""]
+
+
+def test_a_run_that_the_gate_closed_is_pruned(shop: Shop) -> None:
+    file = shop.export(*SALES, *REJECTED)
+    assert shop.command("prepare", "-m", "pos_lines", file, "--max-rejected", "1").code == 3
+    assert shop.command("prune", "--older-than", "0s").summary["runs"][0]["left_alone"] == ""
+    assert holding(ANN, shop.workdir) == []
+
+
+def test_what_a_crash_left_is_removed(shop: Shop) -> None:
+    leftover = shop.workdir / "runs" / "20200101T000000-abcd" / "buckets"
+    leftover.mkdir(parents=True)
+    (leftover / "00000-lines-0000.arrow").write_text(ANN, encoding="utf-8")
+    assert shop.command("prune", "--older-than", "1d").summary["runs"][0]["files"] == 1
+    assert not leftover.parent.exists()
+
+
+# ── By person ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_person_is_gone_and_all_others_are_as_they_were(shop: Shop) -> None:
+    malformed = [receipt(5, 1, customer_email=ANN)[0][:9]]
+    file = shop.export(*SALES, *REJECTED, *malformed)
+    run_id = shop.run(file, "--show-personal-data")["run_id"]
+    run, before = shop.directory(run_id), shop.command("status", run_id).summary
+    (ann, bea) = [each.body for batch in StagedRun(run, read_manifest(run)).batches() for each in batch]
+    assert ANN.encode() in ann
+    assert {"facts.json", "report.html", "report.json"} < set(holding(ANN, run.path))
+    ended = shop.command("forget", "--profile", ANN.upper(), "--yes")
+    (told,) = ended.summary["runs"]
+    assert (told["run_id"], told["staged"], told["rows"]) == (run_id, ["S1-1-R1"], 3)
+    assert holding(ANN, shop.workdir) == []
+    assert open_to_others(shop.workdir) == []
+    after = [each.body for batch in StagedRun(run, read_manifest(run)).batches() for each in batch]
+    assert after == [b"", bea]
+    assert holding(CID, run.path) == ["part-00000.parquet", "quarantine.csv", "quarantine_rows.csv"]
+    assert shop.command("status", run_id).summary == before
+    assert json.loads(run.manifest.read_text(encoding="utf-8"))["forgotten"] == 1
+
+
+def test_nothing_is_sent_again_after_forgetting(shop: Shop) -> None:
+    file = shop.export(*SALES)
+    run_id = shop.run(file)["run_id"]
+    shop.command("forget", "--profile", ANN, "--yes")
+    sent = len(shop.omneo.arrivals())
+    for command in ("load", "retry"):
+        ended = shop.command(command, run_id)
+        assert (ended.code, ended.summary["delivery"]["delivered"]) == (0, 2)
+    assert shop.run(file)["delivery"]["unchanged"] == 2
+    assert len(shop.omneo.arrivals()) == sent
+    confirmed = shop.command("confirm", run_id)
+    assert (confirmed.code, confirmed.summary["confirmed"]) == (0, 1)
+    assert shop.command("preflight", run_id).code == 0
+    assert shop.command("void", run_id, "--yes").code == 0
+    assert [each["external_id"] for each in shop.omneo.transactions() if each.get("is_void")] == ["S1-1-R2"]
+
+
+def test_what_was_not_sent_yet_never_is(shop: Shop) -> None:
+    file = shop.export(*SALES)
+    prepared = shop.command("prepare", "-m", "pos_lines", file).summary["run_id"]
+    shop.command("forget", "--profile", ANN, "--yes")
+    loaded = shop.command("load", prepared)
+    assert loaded.code == 0
+    assert (loaded.summary["delivery"]["delivered"], loaded.summary["delivery"]["unchanged"]) == (1, 1)
+    assert [arrival.external_id for arrival in shop.omneo.arrivals()] == ["S1-1-R2"]
+
+
+def test_the_servers_words_are_forgotten(shop: Shop) -> None:
+    shop.run(shop.export(*SALES))
+    ledger = shop.workdir / "ledger.sqlite"
+    with SqlLedger(ledger) as opened:
+        rows = opened.find(["S1-1-R1", "S1-1-R2"])
+        opened.record(
+            [row._replace(words=f'{{"message": "{ANN} and {name}"}}') for name, row in rows.items()]
+        )
+    assert files_with(ANN, shop.workdir)
+    assert shop.command("forget", "--profile", ANN, "--yes").summary["words"] == 2
+    assert files_with(ANN, shop.workdir / "runs") == []
+    assert ANN.encode() not in ledger.read_bytes()
+
+
+@pytest.mark.parametrize(("answer", "gone"), [("y\n", True), ("n\n", False), ("", False)])
+def test_it_asks_first(shop: Shop, answer: str, gone: bool) -> None:
+    shop.run(shop.export(*SALES))
+    ended = shop.command("forget", "--profile", ANN, answer=answer)
+    assert "Remove this person from 1 runs, with 1 staged transactions?" in ended.stderr
+    assert (holding(ANN, shop.workdir) == []) is gone
+
+
+def test_somebody_unknown_changes_nothing(shop: Shop) -> None:
+    run_id = shop.run(shop.export(*SALES))["run_id"]
+    before = shop.directory(run_id).manifest.read_bytes()
+    ended = shop.command("forget", "--profile", "nn@example.com")
+    assert (ended.code, ended.summary) == (0, {"runs": [], "words": 0})
+    assert shop.directory(run_id).manifest.read_bytes() == before
+
+
+def test_a_crash_between_manifest_and_parts_is_mended(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = shop.run(shop.export(*SALES))["run_id"]
+    run = shop.directory(run_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(bodies, "settle", lambda *_: None)
+        bodies.blank_bodies(run, read_manifest(run), pl.col("body").str.contains(ANN))
+    with pytest.raises(RunError, match="was changed"):
+        StagedRun(run, read_manifest(run)).verify()
+    shop.command("forget", "--profile", "somebody@else.example")
+    StagedRun(run, read_manifest(run)).verify()
+    assert holding(ANN, run.staged) == []
+    assert [path.suffix for path in run.staged.iterdir()] == [".parquet"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (ANN, True),
+        (f'{{"profile_id":"{ANN}"}}', True),
+        ("Mail ANN@example.com.", True),
+        ("joann@example.com", False),
+        ("ann@example.com.au", False),
+        ("dann-ann@example.com", False),
+        ("ann@example.community", False),
+        (None, False),
+    ],
+)
+def test_a_name_is_found_only_where_it_stands_alone(text: str | None, named: bool) -> None:
+    person = Person(ANN)
+    assert person.is_in(text) is named
+    assert pl.DataFrame({"a": [text]}, schema={"a": pl.String}).select(person.within("a")).item() is named
+
+
+@pytest.mark.parametrize("name", ["", "42", "12345"])
+def test_short_numbers_are_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="too short"):
+        Person(name)
