@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +28,7 @@ class RunDir:
 
     @property
     def run_id(self) -> str:
-        """The run's id: the UTC second it began and four random digits, so ids sort by time."""
+        """The run's id: the UTC second it began and, in hexadecimal, its fraction; so ids sort by time."""
         return self.path.name
 
     @property
@@ -104,7 +103,9 @@ class Workdir:
     def new_run(self) -> RunDir:
         """Make the directory of a new run."""
         while True:
-            name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+            now = datetime.now(UTC)
+            # The fraction of the second, so that ids of one second sort by time too and `latest` is the last.
+            name = f"{now:%Y%m%dT%H%M%S}-{now.microsecond * 0x10000 // 1_000_000:04x}"
             path = self.path / "runs" / name
             if not path.exists():
                 private_dir(path)

@@ -1,0 +1,102 @@
+"""Which files a run reads, which table each belongs to, and what their rows carry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import SourceError
+from pipeline.extract.rows import Batch
+from pipeline.inputs import LINES, Input, columns_of, find_inputs, raw_rows, unchanged
+from pipeline.mapping.load import load_mapping
+from pipeline.mapping.spec import MappingSpec
+from pipeline.model import KEY, LINE, SOURCE
+from tests.e2e.command import REPOSITORY
+from tests.e2e.receipts import receipt, write_export
+
+TABLES = REPOSITORY / "sample_data" / "marketplace_tables"
+
+
+@pytest.fixture(scope="module")
+def lines() -> MappingSpec:
+    return load_mapping("pos_lines").spec
+
+
+@pytest.fixture(scope="module")
+def tables() -> MappingSpec:
+    return load_mapping("marketplace_tables").spec
+
+
+def overlook(source: Input, batch: Batch) -> None: ...
+
+
+def test_one_kind_of_file_is_one_table(lines: MappingSpec, tmp_path: Path):
+    files = [write_export(tmp_path / f"pos_lines_{n}.csv", receipt(n)) for n in (2, 1)]
+    inputs, lookups = find_inputs(lines, [str(file) for file in files])
+    assert [(Path(each.file.uri).name, each.table, each.position) for each in inputs] == [
+        ("pos_lines_1.csv", LINES, 0),
+        ("pos_lines_2.csv", LINES, 1),
+    ]
+    assert lookups == []
+
+
+def test_files_of_several_tables_are_told_apart_by_their_names(tables: MappingSpec):
+    inputs, lookups = find_inputs(tables, [str(TABLES)])
+    assert {each.table for each in inputs} >= {"headers", "items"}
+    assert [each.position for each in inputs] == list(range(len(inputs)))
+    assert not {each.file.uri for each in inputs} & {each.uri for each in lookups}
+
+
+def test_a_table_without_a_file_and_a_file_without_a_table_are_errors(tables: MappingSpec, tmp_path: Path):
+    inputs, _ = find_inputs(tables, [str(TABLES)])
+    headers = [each.file.uri for each in inputs if each.table == "headers"]
+    with pytest.raises(SourceError, match="No file for the table `items`"):
+        find_inputs(tables, headers)
+    stray = tmp_path / "stray.csv"
+    stray.write_text("a\n1\n")
+    with pytest.raises(SourceError, match=r"stray\.csv matches none of the mapping's tables"):
+        find_inputs(tables, [*(each.file.uri for each in inputs), str(stray)])
+
+
+def test_columns_are_those_of_all_files_and_differences_are_told(lines: MappingSpec, tmp_path: Path):
+    (tmp_path / "pos_lines_1.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "pos_lines_2.csv").write_text("b,c\n1,2\n")
+    inputs, _ = find_inputs(lines, [str(tmp_path)])
+    columns, notices = columns_of(inputs, lines)
+    assert columns == {LINES: ["a", "b", "c"]}
+    assert any("has no a" in notice for notice in notices)
+    assert any("has c" in notice for notice in notices)
+
+
+def test_every_row_carries_its_file_its_line_and_its_key(lines: MappingSpec, tmp_path: Path):
+    blank: dict[str, Any] = {"receipt_no": " "}
+    write_export(tmp_path / "pos_lines_1.csv", [*receipt(1), *receipt(2, 1, description="two\nlines")])
+    write_export(
+        tmp_path / "pos_lines_2.csv",
+        [*receipt(1, 1, store="S2"), *receipt(1, 1, store=" S1 "), *receipt(9, 1, **blank)],
+    )
+    inputs, _ = find_inputs(lines, [str(tmp_path)])
+    seen: list[int] = []
+    found = list(raw_rows(inputs, lines, lambda _, batch: seen.append(batch.rows.height)))
+    rows = [row for _, frame in found for row in frame.select(SOURCE, LINE, KEY).iter_rows()]
+    assert [row[:2] for row in rows] == [(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)]
+    keys = [row[2] for row in rows]
+    assert keys[0] == keys[1] == keys[4]  # Blanks around a cell do not make another sale.
+    assert len({keys[0], keys[2], keys[3]}) == 3
+    assert keys[5] is None
+    assert sum(seen) == 6
+    again = [row for _, frame in raw_rows(inputs, lines, overlook) for row in frame[KEY]]
+    assert again == keys
+
+
+def test_a_file_that_grew_shrank_or_went_is_no_longer_what_was_found(lines: MappingSpec, tmp_path: Path):
+    file = write_export(tmp_path / "pos_lines.csv", receipt(1))
+    (found,), _ = find_inputs(lines, [str(file)])
+    assert unchanged(found.file)
+    with file.open("a") as stream:
+        stream.write("more")
+    assert not unchanged(found.file)
+    file.unlink()
+    assert not unchanged(found.file)

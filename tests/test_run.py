@@ -1,0 +1,172 @@
+"""Runs and their reports: what is kept, what is masked, what is logged, and that the books are checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline import run, units
+from pipeline.events import Event, Notice, ignore
+from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.stop import Stop
+from pipeline.report.summary import AccountingBroken
+from pipeline.run import Finished, PrepareOptions, Target
+from pipeline.settings import Limit, connection_from_environment
+from pipeline.staging.chunks import chunks
+from pipeline.staging.workdir import Workdir
+from pipeline.testing import LocalOmneo
+from tests.e2e.command import open_to_others
+from tests.e2e.receipts import receipt, write_export
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "w"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Three good sales, a draft and a row with too few cells."""
+    rows = [*receipt(1), *receipt(2, status="DRAFT"), *receipt(3), *receipt(4), ["short", "row"]]
+    return write_export(tmp_path / "pos_lines.csv", rows)
+
+
+@pytest.fixture
+def target(omneo: LocalOmneo, home: Path) -> Callable[..., Target]:
+    connection = connection_from_environment(environ=omneo.environment())
+
+    def make(reference: str = "latest", **others: Any) -> Target:
+        return Target(home, reference, connection, DeliveryOptions(), ignore, Stop(), **others)
+
+    return make
+
+
+def prepared(home: Path, source: Path, **options: Any) -> Finished:
+    return run.prepare(home, "pos_lines", [str(source)], PrepareOptions(**options), ignore)
+
+
+def test_a_row_that_cannot_be_read_counts_for_the_gate(home: Path, source: Path):
+    assert prepared(home, source, max_rejected=Limit("1", count=1)).exit_code == 0
+    closed = prepared(home, source, max_rejected=Limit("0", count=0))
+    assert closed.exit_code == 3
+    assert closed.error is not None
+    assert "More than 0 of run" in closed.error.message
+
+
+def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
+    monkeypatch: pytest.MonkeyPatch, home: Path, source: Path
+):
+    def leaking(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        return (chunk[:-1] for chunk in chunks(frames))
+
+    monkeypatch.setattr(units, "chunks", leaking)
+    with pytest.raises(AccountingBroken):
+        prepared(home, source)
+    assert Workdir.open(home).runs == []
+
+
+def test_a_run_that_fails_leaves_no_directory_and_lets_go_of_the_workdir(
+    monkeypatch: pytest.MonkeyPatch, home: Path, source: Path
+):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "write_report", full)
+        with pytest.raises(OSError, match="No space left"):
+            prepared(home, source)
+    assert Workdir.open(home).runs == []
+    assert prepared(home, source).exit_code == 0
+
+
+def test_people_are_masked_in_the_report_unless_asked_for(home: Path, source: Path):
+    report = Path(prepared(home, source).summary.report)
+    assert "ann@example.com" not in report.read_text(encoding="utf-8")
+    assert "ann@example.com" not in report.with_suffix(".json").read_text(encoding="utf-8")
+    run.report(home, "latest", show_personal_data=True)
+    assert "ann@example.com" in report.read_text(encoding="utf-8")
+    run.report(home, "latest")
+    assert "ann@example.com" in report.read_text(encoding="utf-8")
+    run.report(home, "latest", show_personal_data=False)
+    assert "ann@example.com" not in report.read_text(encoding="utf-8")
+
+
+def test_the_log_of_a_run_tells_each_command_and_holds_no_person(
+    home: Path, source: Path, target: Callable[..., Target]
+):
+    finished = prepared(home, source)
+    run.load(target())
+    text = Path(finished.summary.run_dir, "run.log.jsonl").read_text(encoding="utf-8")
+    events = [json.loads(line) for line in text.splitlines()]
+    told = [(each["event"], each["command"]) for each in events if "command" in each]
+    assert told == [
+        (event, command) for command in ("prepare", "load") for event in ("run_started", "run_finished")
+    ]
+    assert {each["run_id"] for each in events} == {finished.summary.run_id}
+    assert [each["exit_code"] for each in events if each["event"] == "run_finished"] == [0, 0]
+    assert "ann@example.com" not in text
+
+
+def test_what_an_earlier_run_delivered_is_confirmed_for_both(
+    home: Path, source: Path, target: Callable[..., Target], omneo: LocalOmneo
+):
+    for _ in range(2):
+        prepared(home, source)
+        loaded = run.load(target())
+    assert loaded.summary.delivery.unchanged == 3
+    omneo.drain()
+    assert run.confirm(target()).summary.confirmed == 3
+    (standing,) = run.status(home, "latest")
+    assert standing.summary.confirmed == 3
+
+
+def test_a_ledger_may_lie_elsewhere(home: Path, source: Path, target: Callable[..., Target], tmp_path: Path):
+    prepared(home, source)
+    elsewhere = tmp_path / "elsewhere.sqlite"
+    assert run.load(target(ledger=elsewhere)).summary.delivery.delivered == 3
+    assert elsewhere.stat().st_mode & 0o077 == 0
+    assert not (home / "ledger.sqlite").exists()
+    assert run.status(home, "latest", ledger=elsewhere)[0].summary.delivery.delivered == 3
+    assert run.status(home, "latest")[0].summary.delivery.pending == 3
+    assert open_to_others(home) == []
+
+
+def test_confirm_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+    home: Path,
+    source: Path,
+    target: Callable[..., Target],
+    omneo: LocalOmneo,
+):
+    prepared(home, source)
+    omneo.set_faults(lost_share=1)
+    run.load(target())
+    omneo.drain()
+    monkeypatch.setattr(run, "look_up", partial(run.look_up, patience_s=0))
+    told: list[Event] = []
+    missing = run.confirm(Target(**{**vars(target()), "emit": told.append}))
+    assert (missing.exit_code, missing.summary.missing) == (4, 3)
+    notices = [event.message for event in told if isinstance(event, Notice)]
+    assert [notice for notice in notices if notice.startswith("S1-1-R")] == [
+        f"S1-1-R{n} is missing" for n in (1, 3, 4)
+    ]
+
+
+def test_preflight_joins_the_report_and_sends_no_transaction(
+    home: Path, source: Path, target: Callable[..., Target], omneo: LocalOmneo
+):
+    prepared(home, source)
+    asked = run.preflight(target())
+    assert (asked.exit_code, omneo.arrivals()) == (0, [])
+    titles = {finding.title: finding for finding in asked.data.preflight or ()}
+    assert titles["Token"].good
+    created = titles["Locations that would be created"]
+    assert (created.good, list(created.evidence)) == (False, ["S1: 3 transactions"])
+    again, _ = run.report(home, "latest")
+    assert again.preflight == asked.data.preflight
