@@ -41,6 +41,7 @@ format: .venv/.tested ## format the code and mend what can be mended
 docs: .venv/.tested ## write the generated parts of the docs again
 	$(BIN)/python -m pipeline.cli_reference > docs/cli.md
 	$(BIN)/python -m pipeline.validation.codes > docs/codes.md
+	$(BIN)/python -m pipeline.events_reference > docs/events.md
 	$(BIN)/python -m pipeline.mapping.reference
 
 lock: ## choose the newest versions that pyproject.toml allows and write them to constraints.txt

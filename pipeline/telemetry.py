@@ -148,7 +148,7 @@ class MetricsFile:
         from prometheus_client import generate_latest
 
         last_success = ending.at if ending.exit_code == 0 else self._last_success()
-        data = generate_latest(_registry(ending, last_success))
+        data = generate_latest(metrics_of(ending, last_success))
         draft = self.path.with_name(f".{self.path.name}.part")
         try:
             with draft.open("wb") as file:
@@ -170,7 +170,13 @@ class MetricsFile:
         return None
 
 
-def _registry(ending: Ending, last_success: float | None) -> CollectorRegistry:
+def metrics_of(ending: Ending, last_success: float | None) -> CollectorRegistry:
+    """The gauges about an ending.
+
+    Args:
+        ending: How a command ended.
+        last_success: When one last ended well, seconds since 1970; None where that never happened.
+    """
     from prometheus_client import CollectorRegistry, Gauge
 
     registry = CollectorRegistry()

@@ -1,0 +1,37 @@
+"""Airflow 3: import last night's sales into Omneo; a connection is not needed, the token is a file."""
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+from airflow.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk import dag, task
+
+COMMAND = [
+    "/usr/local/bin/omneo-import",
+    *("run", "-m", "/etc/omneo-import/shop.yaml", "s3://acme-exports/pos/"),
+    *("--workdir", "/var/lib/omneo-import", "--token-file", "/etc/omneo-import/token"),
+    *("--max-rejected", "2%", "--log-format", "json"),
+]
+NEEDS_A_PERSON = {1, 2, 3, 4}
+ALREADY_RUNNING = 6
+
+
+@dag(schedule="30 3 * * *", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False, max_active_runs=1)
+def omneo_import():
+    """One night a run; each takes whatever is new, so a night that failed needs no catching up."""
+
+    @task(retries=12, retry_delay=timedelta(minutes=10))
+    def import_sales():
+        """Run the import; only an outage or a kill is tried again."""
+        code = subprocess.run(COMMAND, check=False).returncode
+        if code in NEEDS_A_PERSON:
+            raise AirflowFailException(f"omneo-import ended with {code}; see its report")
+        if code == ALREADY_RUNNING:
+            raise AirflowSkipException("omneo-import is at work already")
+        if code:
+            raise RuntimeError(f"omneo-import ended with {code}; it goes on with the next try")
+
+    import_sales()
+
+
+omneo_import()
