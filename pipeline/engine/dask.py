@@ -1,0 +1,200 @@
+"""Where work runs: on a Dask cluster, over a directory that all of its machines see.
+
+Jobs go to the workers as files in that directory, not through the scheduler: the scheduler's memory stays
+small, and when a worker dies Dask runs its jobs again elsewhere from the same files. A job that runs twice
+must replace what it wrote before, as staging a unit does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import platform
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.engine.local import Job, Result
+from pipeline.errors import SettingsError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_PREFIX = "dask://"
+_LOCAL_WORKERS = 2
+_SHAPERS = ("omneo-import", "polars", "pyarrow")
+"""What decides over the bytes of a result: another version may give others."""
+_LANDING_S = 60.0
+_PATIENCE_S = 15.0
+"""With a scheduler that does not answer, or has no worker yet."""
+
+
+@contextmanager
+def dask_engine(where: str, shared: Path) -> Iterator[DaskEngine]:
+    """Connect to a cluster for the length of a `with` block.
+
+    Args:
+        where: `dask://host:port` of a scheduler; or `dask`, which starts two workers on this machine.
+        shared: A private directory that this process and all workers see under the same path; made when
+            needed.
+
+    Raises:
+        SettingsError: Dask is not installed, or there is no such cluster, or it has no worker.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise SettingsError(
+            f"--engine {where} needs Dask, which is not installed.",
+            hint="Install the extra: pip install 'omneo-import[dask]'.",
+        ) from None
+    if where.startswith(_PREFIX):
+        with _connected(where) as client:
+            yield DaskEngine(client, shared)
+        return
+    with (
+        LocalCluster(
+            n_workers=_LOCAL_WORKERS,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield DaskEngine(client, shared)
+
+
+@contextmanager
+def _connected(where: str) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(f"tcp://{where.removeprefix(_PREFIX)}", timeout=_PATIENCE_S)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"--engine {where}: there is no answer from a Dask scheduler: {error}",
+            hint="Start one with `dask scheduler`, and workers with `dask worker`.",
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE_S)
+        except TimeoutError:
+            raise SettingsError(
+                f"--engine {where}: the cluster has no worker.", hint="Start some with `dask worker`."
+            ) from None
+        yield client
+
+
+@dataclass(frozen=True)
+class DaskEngine:
+    """See `Engine`.
+
+    Attributes:
+        client: Of the cluster.
+        shared: Where jobs wait for the workers, as files.
+    """
+
+    client: Client
+    shared: Path
+
+    def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+        """See `Engine.map`; each thread of the cluster has a job at work and one that waits.
+
+        Those that were handed out before an error are still done.
+
+        Raises:
+            SettingsError: A worker does not see the shared directory or has other versions; or a job made
+                several workers die.
+        """
+        from distributed import wait
+
+        code = self._written("function", function)
+        pending: deque[tuple[Path, Future[Result]]] = deque()
+        try:
+            for job in jobs:
+                path = self._written("job", job)
+                # A key of its own: Dask would take the same file for the same, known result.
+                future = self.client.submit(_work, code, path, _versions(), pure=False)
+                pending.append((path, future))
+                while len(pending) >= 2 * self._threads():
+                    yield self._landed(*pending.popleft())
+            while pending:
+                yield self._landed(*pending.popleft())
+        finally:
+            # What still runs may not write any more once the caller goes on.
+            with suppress(TimeoutError):
+                wait([future for _, future in pending], timeout=_LANDING_S)
+            for path in (code, *(path for path, _ in pending)):
+                path.unlink(missing_ok=True)
+
+    def _threads(self) -> int:
+        threads: dict[str, int] = self.client.nthreads()
+        return max(1, sum(threads.values()))
+
+    def _landed(self, path: Path, future: Future[Result]) -> Result:
+        from distributed import KilledWorker
+
+        try:
+            return future.result()
+        except KilledWorker as error:
+            raise SettingsError(
+                f"A unit of work made several Dask workers die, the last at {error.last_worker}.",
+                hint="Most likely they had too little memory: give them 1 GB for each thread.",
+            ) from None
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _written(self, kind: str, content: object) -> Path:
+        import cloudpickle
+
+        self.shared.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self.shared / f"{kind}-{next(_NUMBERS):06d}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            cloudpickle.dump(content, file)
+        return path
+
+
+_NUMBERS = count()
+
+
+# ── On a worker ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _work(code: Path, job: Path, versions: dict[str, str]) -> Any:
+    if versions != _versions():
+        here = _versions()
+        differing = [
+            f"{name} {here[name]}, not {versions[name]}" for name in here if here[name] != versions[name]
+        ]
+        raise SettingsError(
+            f"The Dask worker on {socket.gethostname()} has {'; '.join(differing)}.",
+            hint="The same versions are needed everywhere, or the staged bytes may differ.",
+        )
+    os.umask(0o077)  # everything that is written holds personal data
+    try:
+        return _function(code)(pickle.loads(job.read_bytes()))  # noqa: S301 (written by the caller, private)
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"The Dask worker on {socket.gethostname()} does not see {error.filename}.",
+            hint="The working directory must be on storage that all workers share under the same path.",
+        ) from None
+
+
+@lru_cache(maxsize=2)
+def _function(code: Path) -> Callable[[Any], Any]:
+    function: Callable[[Any], Any] = pickle.loads(code.read_bytes())  # noqa: S301
+    return function
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in _SHAPERS}}

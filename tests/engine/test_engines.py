@@ -1,0 +1,163 @@
+"""What every engine promises, and what a cluster does beyond it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.engine.choice import engine_named
+from pipeline.engine.dask import _work
+from pipeline.engine.local import Engine
+from pipeline.errors import SettingsError
+
+
+@pytest.fixture(params=["local", "dask"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    name = "local" if request.param == "local" else request.getfixturevalue("address")
+    with engine_named(name, tmp_path / "jobs") as found:
+        yield found
+
+
+# Workers import nothing of these tests: what is handed to them goes by value, as closures do.
+
+
+def slow_first() -> Any:
+    def work(job: int) -> int:
+        time.sleep(0.3 if job == 0 else 0.01)
+        return job * job
+
+    return work
+
+
+def refusing(bad: int, error: type[Exception] = ValueError) -> Any:
+    def work(job: int) -> int:
+        if job == bad:
+            raise error(f"job {job} cannot be done")
+        return job
+
+    return work
+
+
+def test_results_come_in_the_order_of_the_jobs(engine: Engine) -> None:
+    assert list(engine.map(slow_first(), range(12))) == [n * n for n in range(12)]
+    assert list(engine.map(slow_first(), [])) == []
+
+
+def test_jobs_are_taken_only_as_they_are_worked_off(engine: Engine) -> None:
+    taken: list[int] = []
+
+    def jobs() -> Iterator[int]:
+        for n in range(40):
+            taken.append(n)
+            yield n
+
+    ahead = [len(taken) - done for done, _ in enumerate(engine.map(slow_first(), jobs()), 1)]
+    assert max(ahead) <= 4
+
+
+@pytest.mark.parametrize("error", [ValueError, SettingsError])
+def test_an_error_in_a_job_is_raised_at_the_caller(engine: Engine, error: type[Exception]) -> None:
+    seen: list[int] = []
+    with pytest.raises(error, match="job 5 cannot be done"):
+        seen.extend(engine.map(refusing(5, error), range(100)))
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_an_engine_can_be_left_before_it_is_through(engine: Engine) -> None:
+    results = engine.map(slow_first(), range(100))
+    assert next(results) == 0
+    results.close()  # type: ignore[attr-defined]
+    assert list(engine.map(slow_first(), range(3))) == [0, 1, 4]
+
+
+def test_jobs_are_private_and_leave_nothing_behind(address: str, tmp_path: Path) -> None:
+    modes: set[int] = set()
+    with engine_named(address, tmp_path / "jobs") as engine:
+        for _ in engine.map(slow_first(), range(8)):
+            modes |= {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "jobs").iterdir()}
+    assert modes == {0o600}
+    assert stat.S_IMODE((tmp_path / "jobs").stat().st_mode) == 0o700
+    assert list((tmp_path / "jobs").iterdir()) == []
+
+
+def leaving_its_pid(folder: Path) -> Any:
+    def work(job: int) -> int:
+        (folder / f"{job}-{os.getpid()}").touch()
+        time.sleep(0.2)
+        return job
+
+    return work
+
+
+def test_jobs_of_a_killed_worker_are_done_by_others(address: str, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    started.mkdir()
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        while not (found := [path for path in started.iterdir() if not path.name.startswith("0-")]):
+            time.sleep(0.01)
+        killed.append(int(found[0].name.split("-")[1]))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with engine_named(address, tmp_path / "jobs") as engine:
+        assert list(engine.map(leaving_its_pid(started), range(12))) == list(range(12))
+    killer.join()
+    runs = [path.name.split("-") for path in started.iterdir()]
+    assert len(killed) == 1
+    assert len(runs) > 12  # the job that was at work ran twice
+
+
+def test_a_job_that_kills_its_workers_is_told(cluster: Any, address: str, tmp_path: Path) -> None:
+    cluster.scheduler.allowed_failures, before = 1, cluster.scheduler.allowed_failures
+    try:
+        with engine_named(address, tmp_path / "jobs") as engine, pytest.raises(SettingsError) as told:
+            list(engine.map(lambda _: os.kill(os.getpid(), 9), [1]))
+    finally:
+        cluster.scheduler.allowed_failures = before
+    assert "made several Dask workers die" in told.value.message
+    assert "memory" in told.value.hint
+
+
+def test_a_worker_that_does_not_share_the_directory_says_so(tmp_path: Path) -> None:
+    from pipeline.engine.dask import _versions
+
+    with pytest.raises(SettingsError, match=r"does not see .*function-1") as told:
+        _work(tmp_path / "function-1", tmp_path / "job-1", _versions())
+    assert "share" in told.value.hint
+
+
+def test_a_worker_with_other_versions_refuses(tmp_path: Path) -> None:
+    from pipeline.engine.dask import _versions
+
+    theirs = {**_versions(), "polars": "0.1"}
+    with pytest.raises(SettingsError, match=r"has polars [\d.]+, not 0\.1\."):
+        _work(tmp_path / "function-1", tmp_path / "job-1", theirs)
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SettingsError) as told, engine_named("dask", tmp_path):
+        pass
+    assert "pip install 'omneo-import[dask]'" in told.value.hint
+
+
+def test_a_scheduler_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed", reason="needs the extra dask")
+    monkeypatch.setattr("pipeline.engine.dask._PATIENCE_S", 0.5)
+    with (
+        pytest.raises(SettingsError, match="there is no answer from a Dask scheduler"),
+        engine_named("dask://127.0.0.1:1", tmp_path),
+    ):
+        pass
