@@ -30,7 +30,13 @@ from pipeline.model import CODES, ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
 class Frozen(BaseModel):
     """Base of all parts of a mapping: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        coerce_numbers_to_str=True,
+        defer_build=True,  # else every part is built on its own, and again within the parts around it
+    )
 
 
 def _as_written(raw: object) -> object:
