@@ -136,7 +136,7 @@ class Load:
             return Send(transaction.body, content, in_doubt=True)
         if row.state is State.REFUSED and same:
             return Settled("refused")
-        if same and row.state in (State.DELIVERED, State.CONFIRMED, State.DIFFERING):
+        if same and row.state in ACCEPTED_BY_OMNEO - {State.MISSING}:
             return Settled("unchanged")
         if same or row.state not in ACCEPTED_BY_OMNEO:
             return Send(transaction.body, content)

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+
+from pipeline.loading.client import Answered, Call, Client, Reply, Unknown, Unsent, Untrusted, translate
+from pipeline.loading.endpoints import external_lookup
+from pipeline.settings import Connection, Secret
+
+GET = Call("GET", "/locations")
+POST = Call("POST", "/transactions/queue", b'{"total": 1}')
+TOKEN = "tok-c0ffee"
+
+
+def send(
+    base_url: str, *calls: Call, ssl_context: ssl.SSLContext | None = None, timeout_s: float = 5
+) -> list[Reply]:
+    async def main() -> list[Reply]:
+        connection = Connection(base_url, Secret(TOKEN))
+        async with Client(connection, timeout_s=timeout_s, ssl_context=ssl_context) as client:
+            return [await client.send(call) for call in calls]
+
+    return asyncio.run(main())
+
+
+@contextmanager
+def server(answer: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A bare socket that treats each connection as told; gives its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def run() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+                with context.wrap_socket(connection, server_side=True) if context else connection as one:
+                    answer(one)
+            except OSError:
+                if listener.fileno() < 0:
+                    return
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def answering(text: str, seen: list[bytes] | None = None) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        got = connection.recv(65536)
+        if seen is not None:
+            seen.append(got)
+        connection.sendall(text.replace("\n", "\r\n").encode())
+
+    return answer
+
+
+OK = 'HTTP/1.1 200 OK\nContent-Length: 13\nX-RateLimit-Limit: 7\nConnection: close\n\n{"data":"OK"}'
+
+
+def test_a_request_carries_the_token_and_the_exact_body() -> None:
+    seen: list[bytes] = []
+    with server(answering(OK, seen)) as port:
+        (reply,) = send(f"http://127.0.0.1:{port}/api/v3", POST)
+    assert isinstance(reply, Answered)
+    assert (reply.status, reply.body, reply.headers["x-ratelimit-limit"]) == (200, b'{"data":"OK"}', "7")
+    head, body = seen[0].split(b"\r\n\r\n")
+    assert body == POST.body
+    lines = head.decode().splitlines()
+    assert lines[0] == "POST /api/v3/transactions/queue HTTP/1.1"
+    headers = {line.split(": ", 1)[0].lower(): line.split(": ", 1)[1] for line in lines[1:]}
+    assert headers["authorization"] == f"Bearer {TOKEN}"
+    assert headers["host"] == f"127.0.0.1:{port}"
+    assert headers["content-length"] == str(len(POST.body))
+    assert headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "with/slash", "a b", "ü&?#%", "100%", "..x", "+", "q\"uo'te", "%2F", "a//b"]
+)
+def test_any_external_id_can_be_looked_up(name: str) -> None:
+    seen: list[bytes] = []
+    with server(answering(OK, seen)) as port:
+        send(f"http://127.0.0.1:{port}", external_lookup(name))
+    target = seen[0].split(b" ")[1].decode()
+    path = httpx.URL(f"http://host{target}").raw_path.decode()
+    from urllib.parse import unquote
+
+    assert "?" not in path
+    assert path.count("/") == 3
+    assert unquote(path.rsplit("/", 1)[1]) == name
+
+
+def test_query_parameters_are_quoted() -> None:
+    seen: list[bytes] = []
+    with server(answering(OK, seen)) as port:
+        send(
+            f"http://127.0.0.1:{port}", Call("GET", "/profiles", params=(("filter[email]", "a+b@x.de&c=d"),))
+        )
+    target = seen[0].split(b" ")[1].decode()
+    assert dict(httpx.URL(f"http://host{target}").params) == {"filter[email]": "a+b@x.de&c=d"}
+
+
+def test_a_redirect_is_answered_and_not_followed() -> None:
+    elsewhere: list[bytes] = []
+    with server(answering(OK, elsewhere)) as evil:
+        redirect = f"HTTP/1.1 307 Go\nLocation: http://127.0.0.1:{evil}/\nContent-Length: 0\n\n"
+        with server(answering(redirect)) as port:
+            replies = send(f"http://127.0.0.1:{port}", POST, GET)
+    assert [reply.status for reply in replies if isinstance(reply, Answered)] == [307, 307]
+    assert elsewhere == []
+
+
+def test_cookies_are_not_kept() -> None:
+    seen: list[bytes] = []
+    with server(answering(OK.replace("\n\n", "\nSet-Cookie: a=b; Path=/\n\n", 1), seen)) as port:
+        send(f"http://localhost:{port}", GET, GET)
+    assert len(seen) == 2
+    assert b"cookie" not in seen[1].lower()
+
+
+def test_a_compressed_answer_is_read() -> None:
+    import gzip
+
+    body = gzip.compress(b'{"data":"OK"}')
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65536)
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+    with server(answer) as port:
+        (reply,) = send(f"http://127.0.0.1:{port}", GET)
+    assert isinstance(reply, Answered)
+    assert reply.body == b'{"data":"OK"}'
+
+
+def test_nobody_there_means_unsent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    (reply,) = send(f"http://127.0.0.1:{port}", POST)
+    assert isinstance(reply, Unsent)
+
+
+def test_an_unknown_host_means_unsent() -> None:
+    (reply,) = send("http://no-such-host.invalid", POST)
+    assert isinstance(reply, Unsent)
+
+
+def close_at_once(connection: socket.socket) -> None:
+    connection.recv(65536)
+
+
+def reset(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def half_an_answer(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+
+
+def no_http(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+
+def silence(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.settimeout(3)
+    connection.recv(1)
+
+
+@pytest.mark.parametrize("treatment", [close_at_once, reset, half_an_answer, no_http, silence])
+def test_without_a_whole_answer_the_outcome_is_unknown(treatment: Callable[[socket.socket], None]) -> None:
+    with server(treatment) as port:
+        (reply,) = send(f"http://127.0.0.1:{port}", POST, timeout_s=0.5)
+    assert isinstance(reply, Unknown), reply
+    assert TOKEN not in reply.reason
+
+
+@pytest.fixture(scope="module")
+def authority() -> object:
+    return pytest.importorskip("trustme", reason="needs trustme for certificates").CA()
+
+
+@contextmanager
+def tls_server(authority: object, host: str) -> Iterator[tuple[int, ssl.SSLContext]]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host).configure_cert(context)  # type: ignore[attr-defined]
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)  # type: ignore[attr-defined]
+    with server(answering(OK), context) as port:
+        yield port, trusting
+
+
+def test_a_trusted_certificate_is_accepted(authority: object) -> None:
+    with tls_server(authority, "127.0.0.1") as (port, trusting):
+        (reply,) = send(f"https://127.0.0.1:{port}", POST, ssl_context=trusting)
+    assert isinstance(reply, Answered)
+
+
+def test_an_unknown_authority_is_an_error(authority: object) -> None:
+    with tls_server(authority, "127.0.0.1") as (port, _):
+        (reply,) = send(f"https://127.0.0.1:{port}", POST)
+    assert isinstance(reply, Untrusted)
+
+
+def test_another_hosts_certificate_is_an_error(authority: object) -> None:
+    with tls_server(authority, "other.example") as (port, trusting):
+        (reply,) = send(f"https://127.0.0.1:{port}", POST, ssl_context=trusting)
+    assert isinstance(reply, Untrusted)
+
+
+def test_plain_http_where_tls_was_expected_is_an_error() -> None:
+    with server(answering(OK)) as port:
+        (reply,) = send(f"https://127.0.0.1:{port}", POST)
+    assert isinstance(reply, Untrusted)
+
+
+def exceptions_of(module: object, base: type[BaseException]) -> list[type[BaseException]]:
+    found = [each for _, each in inspect.getmembers(module, inspect.isclass) if issubclass(each, base)]
+    return sorted(found, key=lambda each: each.__name__)
+
+
+@pytest.mark.parametrize("kind", exceptions_of(aiohttp, aiohttp.ClientError), ids=lambda each: each.__name__)
+def test_only_these_exceptions_of_aiohttp_mean_that_nothing_was_sent(kind: type[BaseException]) -> None:
+    never_connected = {
+        "ClientConnectorDNSError",
+        "ClientConnectorError",
+        "ClientProxyConnectionError",
+        "ConnectionTimeoutError",
+        "UnixClientConnectorError",
+    }
+    untrusted = {"ClientConnectorCertificateError", "ClientConnectorSSLError", "ClientSSLError"}
+    expected: type[object] = Unknown
+    if kind.__name__ in untrusted:
+        expected = Untrusted
+    elif kind.__name__ in never_connected:
+        expected = Unsent
+    # Most of them want a connection to be made with, and to tell it in their text.
+    speechless = type(kind.__name__, (kind,), {"__init__": lambda _: None, "__str__": lambda _: "told"})
+    wrapped = httpx.ConnectTimeout("as httpx-aiohttp has it for most of them")
+    wrapped.__cause__ = speechless()
+    assert isinstance(translate(wrapped), expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (httpx.ConnectError("x"), Unsent),
+        (httpx.ConnectTimeout("x"), Unsent),
+        (httpx.ReadError("x"), Unknown),
+        (httpx.WriteTimeout("x"), Unknown),
+        (httpx.RemoteProtocolError("x"), Unknown),
+        (ConnectionResetError(), Unknown),
+        (TimeoutError(), Unknown),
+        (ssl.SSLError("x"), Untrusted),
+    ],
+)
+def test_other_transports_exceptions_are_understood(error: Exception, expected: type[object]) -> None:
+    assert isinstance(translate(error), expected)
+
+
+def test_a_proxy_is_used_for_https_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.loading.client import _proxy
+
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    monkeypatch.setenv("http_proxy", "http://proxy.test:3128")
+    monkeypatch.setenv("no_proxy", "direct.test")
+    proxy = _proxy("https://api.acme.getomneo.com/api/v3")
+    assert proxy is not None
+    assert str(proxy.url) == "http://proxy.test:3128"
+    assert _proxy("https://direct.test/api/v3") is None
+    assert _proxy("http://127.0.0.1:1/api/v3") is None
+
+
+def test_nothing_shows_the_token(tmp_path: Path) -> None:
+    client = Client(
+        Connection("https://x", Secret(TOKEN)), httpx.MockTransport(lambda _: httpx.Response(200))
+    )
+    assert TOKEN not in repr(vars(client))

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.loading.estimate import share_interval
+
+
+@given(st.integers(1, 10_000), st.data())
+def test_the_share_lies_within(sample: int, data: st.DataObject) -> None:
+    hits = data.draw(st.integers(0, sample))
+    interval = share_interval(hits, sample, population=10**9)
+    assert 0 <= interval.low <= hits / sample <= interval.high <= 1
+
+
+def test_wilson_for_a_known_case() -> None:
+    interval = share_interval(10, 100, 10**6)
+    assert (interval.low, interval.high) == (pytest.approx(0.0552, abs=1e-4), pytest.approx(0.1744, abs=1e-4))
+
+
+def test_no_hits_still_leave_an_upper_bound() -> None:
+    interval = share_interval(0, 1000, 10**6)
+    assert interval.low == 0
+    assert interval.high == pytest.approx(0.00383, abs=1e-4)
+    assert str(interval) == "0.00% to 0.38% (with 95% confidence)"
+
+
+def test_everything_looked_at_is_exact_and_nothing_says_nothing() -> None:
+    assert share_interval(1, 4, 4).low == share_interval(1, 4, 4).high == 0.25
+    assert (share_interval(0, 0, 4).low, share_interval(0, 0, 4).high) == (0, 1)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from pipeline.events import Event, Notice
+from pipeline.loading.ledger import SqlLedger, State
+from pipeline.loading.listen import SIGNATURE_HEADER, webhook_app
+from pipeline.loading.loader import deliver
+from pipeline.settings import Connection, Secret
+from pipeline.simulator import SimulatorSettings
+from pipeline.testing import local_omneo
+from tests.loading.tenant import Tenant, batches_of, load, made, run_of
+
+SECRET = "shared-secret"
+SOME = [made(n) for n in range(20)]
+RUN = run_of("r1", SOME)
+
+
+def signed(body: bytes, secret: str = SECRET) -> dict[str, str]:
+    return {SIGNATURE_HEADER: hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
+
+
+def event(name: str, **more: Any) -> bytes:
+    return json.dumps({"id": 1, "external_id": name, "total": 1, **more}).encode()
+
+
+def post(
+    ledger: SqlLedger, *events: tuple[bytes, dict[str, str]], emit: Callable[[Event], None] = print
+) -> list[int]:
+    """Send events to the app without a socket; returns the statuses."""
+
+    async def main() -> list[int]:
+        app = webhook_app(ledger, Secret(SECRET), emit=emit)
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+                answers = [
+                    await client.post("/hook", content=body, headers=headers) for body, headers in events
+                ]
+        return [answer.status_code for answer in answers]
+
+    return asyncio.run(main())
+
+
+@pytest.fixture
+def delivered(ledger: SqlLedger) -> SqlLedger:
+    load(ledger, RUN, SOME, Tenant())
+    return ledger
+
+
+def state(ledger: SqlLedger, name: str) -> str:
+    return str(ledger.find([name])[name].state)
+
+
+def test_a_genuine_event_confirms(delivered: SqlLedger) -> None:
+    body = event("T000003")
+    assert post(delivered, (body, signed(body))) == [200]
+    assert state(delivered, "T000003") == "confirmed"
+    assert delivered.status("r1").confirmed == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {SIGNATURE_HEADER: ""},
+        {SIGNATURE_HEADER: "0" * 64},
+        {SIGNATURE_HEADER: "ü"},
+        signed(b"other"),
+        signed(event("T000003"), "guess"),
+    ],
+)
+def test_anything_else_is_refused(delivered: SqlLedger, headers: dict[str, str]) -> None:
+    told: list[Event] = []
+    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+    assert post(delivered, (event("T000003"), encoded), emit=told.append) == [401]  # type: ignore[arg-type]
+    assert state(delivered, "T000003") == "delivered"
+    assert [each.code for each in told if isinstance(each, Notice)] == ["webhook_refused"]
+
+
+def test_replays_and_strangers_change_nothing(delivered: SqlLedger) -> None:
+    known, unknown, other = event("T000003"), event("never-sent"), b'["no transaction"]'
+    events = [known, known, unknown, other, b'{"external_id": null}', b"not json", known]
+    assert set(post(delivered, *((body, signed(body)) for body in events))) == {200}
+    assert delivered.status("r1").confirmed == 1
+
+
+def test_a_voided_or_refused_one_is_not_confirmed(delivered: SqlLedger) -> None:
+    row = delivered.find(["T000003"])["T000003"]
+    delivered.record([row._replace(state=State.REFUSED)])
+    body = event("T000003")
+    assert post(delivered, (body, signed(body))) == [200]
+    assert state(delivered, "T000003") == "refused"
+
+
+def test_an_event_that_overtakes_the_answer_is_kept(delivered: SqlLedger, tmp_path: Path) -> None:
+    row = delivered.find(["T000003"])["T000003"]
+    delivered.record([row._replace(state=State.SENDING)])
+    body = event("T000003")
+
+    async def main() -> None:
+        app = webhook_app(delivered, Secret(SECRET))
+        async with app.router.lifespan_context(app):
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(app), base_url="http://here"
+            ) as client:
+                await client.post("/", content=body, headers=signed(body))
+            with SqlLedger(tmp_path / "ledger.db") as loader:
+                assert loader.find(["T000003"])["T000003"].state is State.SENDING
+                loader.record([row])
+            await asyncio.sleep(1.3)
+
+    asyncio.run(main())
+    assert state(delivered, "T000003") == "confirmed"
+
+
+def test_what_cannot_be_recorded_is_asked_for_again(delivered: SqlLedger) -> None:
+    delivered._db.exec_driver_sql("PRAGMA query_only = 1")
+    delivered._db.commit()
+    body = event("T000003")
+    assert post(delivered, (body, signed(body))) == [503]
+
+
+def test_an_endless_body_is_refused(delivered: SqlLedger) -> None:
+    assert post(delivered, (b"x" * (5 << 20), {})) == [413]
+
+
+@contextmanager
+def listening(ledger: SqlLedger) -> Iterator[str]:
+    """The app on a real socket."""
+    config = uvicorn.Config(webhook_app(ledger, Secret(SECRET)), port=0, log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_webhooks_late_twice_or_never_confirm_what_they_name(tmp_path: Path) -> None:
+    some = [made(n) for n in range(100)]
+    faults = {"webhook_twice_share": 0.3, "webhook_never_share": 0.2, "job_delay_s": 0.0, "job_jitter_s": 0.2}
+    with SqlLedger(tmp_path / "ledger.db") as hook_ledger, listening(hook_ledger) as url:
+        settings = SimulatorSettings(webhook_url=url, webhook_secret=SECRET)
+        with local_omneo(settings, **faults) as omneo, SqlLedger(tmp_path / "ledger.db") as ledger:
+            run = run_of("r1", some)
+            deliver(run, batches_of(some), Connection(omneo.base_url, Secret(omneo.token)), ledger)
+            omneo.drain()
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                hooks = omneo.stats()["webhooks"]
+                if not hooks["pending"] and ledger.status("r1").confirmed == 100 - hooks["withheld"]:
+                    break
+                time.sleep(0.1)
+            assert hooks["failed"] == 0
+            assert hooks["withheld"] > 0
+            assert ledger.status("r1").confirmed == 100 - hooks["withheld"]
+
+
+LISTENING = """
+import sys
+from pathlib import Path
+from pipeline.loading.ledger import SqlLedger
+from pipeline.loading.listen import listen
+from pipeline.settings import Secret
+with SqlLedger(Path(sys.argv[1])) as ledger:
+    listen(ledger, Secret("shared-secret"), port=0, on_ready=lambda url: print(url, flush=True))
+"""
+
+
+def test_it_runs_until_a_signal(delivered: SqlLedger, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LISTENING, str(tmp_path / "ledger.db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:")
+        body = event("T000004")
+        assert httpx.post(url, content=body, headers=signed(body), trust_env=False).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+    assert state(delivered, "T000004") == "confirmed"

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from pipeline.errors import StoppedByApi
+from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.preflight import Person, Preflight, Questions, preflight, questions
+from pipeline.settings import Connection, Secret
+from pipeline.simulator import Location, Profile, SimulatorSettings
+from pipeline.testing import LocalOmneo, local_omneo
+from tests.loading.tenant import CONNECTION, QUICK, made
+
+PROFILES = (
+    Profile(email="p1@example.com"),
+    Profile(email="p2@example.com", identities={"card": "42"}),
+)
+
+
+def ask(omneo: LocalOmneo, asked: Questions) -> Preflight:
+    return preflight(asked, Connection(omneo.base_url, Secret(omneo.token)))
+
+
+def test_a_run_is_read_into_questions() -> None:
+    some = [made(n) for n in range(30)] + [made(99, location_id="S9", currency="XTS")]
+    guest = made(100, profile_id=None, profile_id_handle=None, location_id=None)
+    asked = questions([some[:20], [*some[20:], guest]], sample=5, seed=1)
+    assert asked.locations == {"S0": 10, "S1": 10, "S2": 10, "S9": 1}
+    assert asked.currencies == {"AUD": 31, "XTS": 1}
+    assert asked.people == 10
+    assert len(set(asked.sample)) == 5
+    assert all(person.handle == "email" for person in asked.sample)
+
+
+def test_what_would_be_created_or_is_unknown_is_named() -> None:
+    locations = tuple(Location(f"S{n}") for n in range(250))
+    settings = SimulatorSettings(profiles=PROFILES, locations=locations, currencies=("AUD", "NZD"))
+    people = (
+        Person("email", "P1@example.com"),
+        Person("email", "nobody@example.com"),
+        Person("card", "42"),
+        Person("card", "43"),
+        Person("", PROFILES[0].id),
+        Person("", "00000000-0000-0000-0000-000000000000"),
+    )
+    with local_omneo(settings) as omneo:
+        result = ask(
+            omneo, Questions({"S3": 5, "S249": 1, "7": 2, "S999": 3}, {"AUD": 9, "USD": 2}, 6, people)
+        )
+        assert omneo.stats()["arrivals"]["accepted"] == 0
+        assert omneo.stats()["locations"] == 250
+    assert result.new_locations == {"S999": 3}
+    assert result.unknown_currencies == {"USD": 2}
+    assert (result.people_asked, result.people_known) == (6, 3)
+    assert result.known_share.low == result.known_share.high == 0.5
+
+
+def test_a_sample_gives_an_interval() -> None:
+    with local_omneo(SimulatorSettings(profiles=PROFILES)) as omneo:
+        result = ask(omneo, Questions({}, {}, 1000, (Person("card", "42"), Person("card", "1"))))
+    assert 0 < result.known_share.low < 0.5 < result.known_share.high < 1
+
+
+def test_a_bad_token_takes_one_request() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(401, json={"message": "Unauthenticated."})
+
+    with pytest.raises(StoppedByApi, match="refused the token"):
+        preflight(Questions({}, {}, 0, ()), CONNECTION, transport=httpx.MockTransport(answer))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [b"[]", b'{"data": null}', b"no json", b'{"data": [1, null]}', b'{"data": {}}']
+)
+def test_odd_lists_mean_that_nothing_is_known(answer: bytes) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
+    result = preflight(Questions({"S1": 1}, {"AUD": 1}, 0, ()), CONNECTION, transport=transport)
+    assert result.new_locations == {"S1": 1}
+    assert result.unknown_currencies == {"AUD": 1}
+
+
+def test_lists_without_a_total_are_read_to_their_end() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        number = int(request.url.params["page[number]"])
+        count = {1: 100, 2: 100, 3: 0}[number]
+        return httpx.Response(200, json=[{"external_id": f"S{number}-{n}"} for n in range(count)])
+
+    asked = Questions({"S2-99": 1}, {}, 0, ())
+    assert preflight(asked, CONNECTION, transport=httpx.MockTransport(answer)).new_locations == {}
+
+
+def test_trouble_is_retried() -> None:
+    calls: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        calls.append(1)
+        return httpx.Response(503) if len(calls) < 3 else httpx.Response(200, json={"data": []})
+
+    result = preflight(
+        Questions({}, {}, 0, ()),
+        CONNECTION,
+        DeliveryOptions(policy=QUICK),
+        transport=httpx.MockTransport(answer),
+    )
+    assert result.requests.errors == 2
