@@ -27,10 +27,12 @@ from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
 
 if TYPE_CHECKING:
+    from pipeline.delivery import Target
     from pipeline.events import Emit
     from pipeline.loading.options import DeliveryOptions
     from pipeline.loading.stop import Stop
-    from pipeline.run import Finished, PrepareOptions, Target
+    from pipeline.review import Finished
+    from pipeline.run import PrepareOptions
     from pipeline.telemetry import Watch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -645,7 +647,7 @@ def _deliver(
     about: str = "",
 ) -> int:
     """Do something with a run and a tenant, and show how it ended."""
-    from pipeline.run import Target
+    from pipeline.delivery import Target
 
     connection = connection_from_environment(arguments["token_file"])
     options = _delivery(arguments)
@@ -666,9 +668,9 @@ def load(console: Console, reference: str, **arguments: Any) -> int:
     What goes out is exactly the bytes that `prepare` reviewed. Run again after any stop, it goes on where it
     was.
     """
-    from pipeline import run
+    from pipeline import delivery
 
-    return _deliver(console, reference, arguments, run.load)
+    return _deliver(console, reference, arguments, delivery.load)
 
 
 @command("run")
@@ -683,7 +685,7 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
 
     Repeated on the same input it sends nothing twice.
     """
-    from pipeline import run
+    from pipeline import delivery, run
 
     if dry_run:
         return _prepare(console, mapping, sources, arguments)
@@ -694,7 +696,7 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
         return _show(console, prepared, "causes")
 
     def send(target: Target) -> Finished:
-        return run.load(replace(target, prepared=prepared.summary))
+        return delivery.load(replace(target, prepared=prepared.summary))
 
     return _deliver(console, prepared.summary.run_id, arguments, send, "causes")
 
@@ -705,9 +707,9 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
 @RUN
 def retry(console: Console, reference: str, **arguments: Any) -> int:
     """Send again what failed or was refused."""
-    from pipeline import run
+    from pipeline import delivery
 
-    return _deliver(console, reference, arguments, run.retry)
+    return _deliver(console, reference, arguments, delivery.retry)
 
 
 @command("confirm")
@@ -723,10 +725,10 @@ def confirm(console: Console, reference: str, sample: float, resend: bool, **arg
 
     Says which are missing or differ.
     """
-    from pipeline import run
+    from pipeline import delivery
 
     return _deliver(
-        console, reference, arguments, lambda target: run.confirm(target, sample=sample, resend=resend)
+        console, reference, arguments, lambda target: delivery.confirm(target, sample=sample, resend=resend)
     )
 
 
@@ -739,15 +741,15 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
 
     Every transaction that it delivered is sent with `is_void: true`.
     """
-    from pipeline import run
+    from pipeline import delivery, standing
 
-    (standing,) = run.status(console.workdir, reference, ledger=arguments["ledger"])
-    summary = standing.summary
+    (stands,) = standing.status(console.workdir, reference, ledger=arguments["ledger"])
+    summary = stands.summary
     question = f"Void {summary.delivery.delivered:,} transactions of run {summary.run_id} in Omneo?"
     if not yes and not click.confirm(question, err=True):
         console.say("Nothing was voided.")
         return 0
-    return _deliver(console, summary.run_id, arguments, run.void)
+    return _deliver(console, summary.run_id, arguments, delivery.void)
 
 
 @command("preflight")
@@ -762,10 +764,10 @@ def preflight(console: Console, reference: str, customers: int, **arguments: Any
     Is the token good, which locations would be created, are the currencies configured, what share of a
     sample of customers is known? The answers join the report.
     """
-    from pipeline import run
+    from pipeline import delivery
 
     def ask(target: Target) -> Finished:
-        return run.preflight(target, sample=customers)
+        return delivery.preflight(target, sample=customers)
 
     return _deliver(console, reference, arguments, ask, "preflight")
 
@@ -786,12 +788,12 @@ def listen(
 
     Their HMAC is checked, and the transactions they tell of are marked confirmed.
     """
-    from pipeline import run
+    from pipeline import delivery
     from pipeline.settings import webhook_secret
 
     secret = webhook_secret(secret_file)
     with _listening(console) as emit, _until_signalled() as ended:
-        run.listen(
+        delivery.listen(
             console.workdir,
             secret,
             host,
@@ -811,18 +813,18 @@ def listen(
 @click.argument("reference", metavar="[RUN]", required=False)
 def status(console: Console, reference: str | None, ledger: Path | str | None) -> int:
     """List the runs, or tell how one stands."""
-    from pipeline import run
+    from pipeline import standing
     from pipeline.report.terminal import closing_summary, run_table
     from pipeline.report.view import masked
 
-    standing = run.status(console.workdir, reference, ledger=ledger)
+    stands = standing.status(console.workdir, reference, ledger=ledger)
     if reference:
-        (one,) = standing
+        (one,) = stands
         console.say(closing_summary(one.summary, one.verdict, causes=masked(one.causes)))
         console.result(one.summary.as_dict())
         return 0
-    console.say(run_table([(each.summary, each.verdict) for each in standing]))
-    console.result({"runs": [each.summary.as_dict() for each in standing]})
+    console.say(run_table([(each.summary, each.verdict) for each in stands]))
+    console.result({"runs": [each.summary.as_dict() for each in stands]})
     return 0
 
 
@@ -842,10 +844,10 @@ def report(
     console: Console, reference: str, form: str, show_personal_data: bool | None, ledger: Path | str | None
 ) -> int:
     """Write a report again, and print its path."""
-    from pipeline import run
+    from pipeline import standing
     from pipeline.report.markdown import render_markdown
 
-    data, values = run.report(
+    data, values = standing.report(
         console.workdir, reference, ledger=ledger, show_personal_data=show_personal_data
     )
     console.say(data.summary.report if form == "html" else render_markdown(values))

@@ -30,10 +30,10 @@ from pipeline.mapping.spec import MappingSpec
 from pipeline.model import KEY, LINE, SOURCE
 from pipeline.report.data import Cause, Example
 from pipeline.report.facts import Facts
-from pipeline.run import report
 from pipeline.staging.forgetting import blank_bodies, bodies_with, settle
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.workdir import PRIVATE_FILE, RunDir, Workdir, write_private
+from pipeline.standing import report
 from pipeline.validation import quarantine
 
 FORGOTTEN: Final = "[forgotten]"

@@ -17,10 +17,10 @@ from pipeline.model import StagedTransaction
 from pipeline.report.facts import Facts
 from pipeline.report.privacy import mask_body
 from pipeline.report.view import masked
-from pipeline.run import report
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir, discard
+from pipeline.standing import report
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from pipeline.errors import GateClosed, ImportToolError
 from pipeline.report.data import (
     Cause,
     ControlRow,
@@ -111,4 +112,37 @@ def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData
         preflight=review.preflight,
         rate_per_min=review.rate_per_min,
         stopped=review.stopped,
+    )
+
+
+# ── How a command ends ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command on a run ended.
+
+    Attributes:
+        data: What its report tells.
+        exit_code: What the command gives back to the shell.
+        error: What to tell besides; None where there is nothing.
+    """
+
+    data: ReportData
+    exit_code: int = 0
+    error: ImportToolError | None = None
+
+    @property
+    def summary(self) -> Summary:
+        """The run in numbers."""
+        return self.data.summary
+
+
+def gate_closed(run_id: str, gate: Gate | None) -> GateClosed | None:
+    """What to tell where a run's gate is closed; None where it is not."""
+    if gate is None or not gate.closed:
+        return None
+    return GateClosed(
+        f"More than {gate.limit} of run {run_id} was rejected; nothing was sent.",
+        hint="Mend what its report lists and prepare again; or prepare with a higher --max-rejected.",
     )

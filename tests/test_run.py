@@ -11,12 +11,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline import run, units
+from pipeline import delivery, run, standing, units
+from pipeline.delivery import Target
 from pipeline.events import Event, Notice, ignore
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.stop import Stop
 from pipeline.report.summary import AccountingBroken
-from pipeline.run import Finished, PrepareOptions, Target
+from pipeline.review import Finished
+from pipeline.run import PrepareOptions
 from pipeline.settings import Limit, connection_from_environment
 from pipeline.staging.chunks import chunks
 from pipeline.staging.workdir import Workdir
@@ -89,11 +91,11 @@ def test_people_are_masked_in_the_report_unless_asked_for(home: Path, source: Pa
     report = Path(prepared(home, source).summary.report)
     assert "ann@example.com" not in report.read_text(encoding="utf-8")
     assert "ann@example.com" not in report.with_suffix(".json").read_text(encoding="utf-8")
-    run.report(home, "latest", show_personal_data=True)
+    standing.report(home, "latest", show_personal_data=True)
     assert "ann@example.com" in report.read_text(encoding="utf-8")
-    run.report(home, "latest")
+    standing.report(home, "latest")
     assert "ann@example.com" in report.read_text(encoding="utf-8")
-    run.report(home, "latest", show_personal_data=False)
+    standing.report(home, "latest", show_personal_data=False)
     assert "ann@example.com" not in report.read_text(encoding="utf-8")
 
 
@@ -101,7 +103,7 @@ def test_the_log_of_a_run_tells_each_command_and_holds_no_person(
     home: Path, source: Path, target: Callable[..., Target]
 ):
     finished = prepared(home, source)
-    run.load(target())
+    delivery.load(target())
     text = Path(finished.summary.run_dir, "run.log.jsonl").read_text(encoding="utf-8")
     events = [json.loads(line) for line in text.splitlines()]
     told = [(each["event"], each["command"]) for each in events if "command" in each]
@@ -118,22 +120,22 @@ def test_what_an_earlier_run_delivered_is_confirmed_for_both(
 ):
     for _ in range(2):
         prepared(home, source)
-        loaded = run.load(target())
+        loaded = delivery.load(target())
     assert loaded.summary.delivery.unchanged == 3
     omneo.drain()
-    assert run.confirm(target()).summary.confirmed == 3
-    (standing,) = run.status(home, "latest")
-    assert standing.summary.confirmed == 3
+    assert delivery.confirm(target()).summary.confirmed == 3
+    (stands,) = standing.status(home, "latest")
+    assert stands.summary.confirmed == 3
 
 
 def test_a_ledger_may_lie_elsewhere(home: Path, source: Path, target: Callable[..., Target], tmp_path: Path):
     prepared(home, source)
     elsewhere = tmp_path / "elsewhere.sqlite"
-    assert run.load(target(ledger=elsewhere)).summary.delivery.delivered == 3
+    assert delivery.load(target(ledger=elsewhere)).summary.delivery.delivered == 3
     assert elsewhere.stat().st_mode & 0o077 == 0
     assert not (home / "ledger.sqlite").exists()
-    assert run.status(home, "latest", ledger=elsewhere)[0].summary.delivery.delivered == 3
-    assert run.status(home, "latest")[0].summary.delivery.pending == 3
+    assert standing.status(home, "latest", ledger=elsewhere)[0].summary.delivery.delivered == 3
+    assert standing.status(home, "latest")[0].summary.delivery.pending == 3
     assert open_to_others(home) == []
 
 
@@ -146,11 +148,11 @@ def test_confirm_names_what_is_missing(
 ):
     prepared(home, source)
     omneo.set_faults(lost_share=1)
-    run.load(target())
+    delivery.load(target())
     omneo.drain()
-    monkeypatch.setattr(run, "look_up", partial(run.look_up, patience_s=0))
+    monkeypatch.setattr(delivery, "look_up", partial(delivery.look_up, patience_s=0))
     told: list[Event] = []
-    missing = run.confirm(Target(**{**vars(target()), "emit": told.append}))
+    missing = delivery.confirm(Target(**{**vars(target()), "emit": told.append}))
     assert (missing.exit_code, missing.summary.missing) == (4, 3)
     notices = [event.message for event in told if isinstance(event, Notice)]
     assert [notice for notice in notices if notice.startswith("S1-1-R")] == [
@@ -162,11 +164,11 @@ def test_preflight_joins_the_report_and_sends_no_transaction(
     home: Path, source: Path, target: Callable[..., Target], omneo: LocalOmneo
 ):
     prepared(home, source)
-    asked = run.preflight(target())
+    asked = delivery.preflight(target())
     assert (asked.exit_code, omneo.arrivals()) == (0, [])
     titles = {finding.title: finding for finding in asked.data.preflight or ()}
     assert titles["Token"].good
     created = titles["Locations that would be created"]
     assert (created.good, list(created.evidence)) == (False, ["S1: 3 transactions"])
-    again, _ = run.report(home, "latest")
+    again, _ = standing.report(home, "latest")
     assert again.preflight == asked.data.preflight

@@ -1,0 +1,323 @@
+"""Delivery: a staged run goes to Omneo, is confirmed there, or is undone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from pipeline import nightly, review
+from pipeline.errors import ImportToolError, RunError
+from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
+from pipeline.loading.confirm import Confirmation
+from pipeline.loading.confirm import confirm as look_up
+from pipeline.loading.ledger import RunRef, RunStatus, SqlLedger
+from pipeline.loading.listen import listen as receive
+from pipeline.loading.loader import deliver
+from pipeline.loading.lock import hold
+from pipeline.loading.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.plans import Retry
+from pipeline.loading.preflight import Preflight, questions
+from pipeline.loading.preflight import preflight as ask_tenant
+from pipeline.loading.stop import Stop
+from pipeline.loading.void import void as deliver_void
+from pipeline.report.data import TenantFinding
+from pipeline.report.files import write_report
+from pipeline.report.summary import Requests, Summary
+from pipeline.report.terminal import json_log
+from pipeline.review import Finished
+from pipeline.settings import Connection, Secret
+from pipeline.staging.manifest import read_manifest
+from pipeline.staging.staged import StagedRun
+from pipeline.staging.workdir import RunDir, Workdir
+from pipeline.standing import counted
+
+UNFINISHED = 4
+"""Exit code: finished, but some transactions were refused, failed, are missing or differ."""
+
+MOST_TOLD = 20
+"""Transactions that `confirm` names on the terminal; the ledger has all."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which run to deliver, where to, and how.
+
+    Attributes:
+        workdir: The working directory.
+        reference: The run: its id, a unique prefix, or `latest`.
+        connection: The tenant.
+        options: How to send and ask.
+        emit: Is told what happens.
+        stop: Asks to stop.
+        ledger: Another ledger than the working directory's own; None for that.
+        signals: The signals that asked to stop, as they come in.
+        prepared: The dry run's summary, where it is a part of the same command.
+    """
+
+    workdir: Path
+    reference: str
+    connection: Connection
+    options: DeliveryOptions
+    emit: Emit
+    stop: Stop
+    ledger: Path | str | None = None
+    signals: Sequence[int] = ()
+    prepared: Summary | None = None
+
+
+def load(target: Target) -> Finished:
+    """Send a staged run, or go on where it was stopped.
+
+    Raises:
+        CannotStart: There is no such run, or it or the ledger cannot be used.
+        GateClosed: Too much of it was rejected.
+        WorkdirBusy: Another process holds the working directory.
+    """
+    return _send(target, "load", deliver)
+
+
+def retry(target: Target) -> Finished:
+    """Send again what failed or was refused; see `load`."""
+    return _send(target, "retry", partial(deliver, plan=Retry()))
+
+
+def void(target: Target) -> Finished:
+    """Send every delivered transaction of the run again as void; see `load`."""
+    return _send(target, "void", deliver_void)
+
+
+def _send(target: Target, command: str, send: Callable[..., DeliveryResult]) -> Finished:
+    with _opened(target, command) as run:
+        _check_gate(run)
+        run.staged.verify()
+        result = send(
+            run.ref,
+            run.staged.batches,
+            target.connection,
+            run.ledger,
+            target.options,
+            emit=run.emit,
+            stop=target.stop,
+        )
+        summary = run.summary(Requests(**asdict(result.requests)))
+        sent = summary.delivery
+        clean = not (sent.refused or sent.failed or sent.pending)
+        return run.finish(summary, target, clean=clean, stopped=result.stopped, error=result.error)
+
+
+def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Finished:
+    """Look transactions of a run up in Omneo and compare them with what was sent.
+
+    Args:
+        target: The run and the tenant.
+        sample: Share of the transactions to look up, above 0 to 1.
+        resend: Send the missing ones again; the next `confirm` says whether that mended it.
+
+    Raises:
+        StoppedByApi: The token was refused, or there was no answer for too long.
+    """
+    with _opened(target, "confirm") as run:
+        found = look_up(
+            run.ref,
+            run.staged.batches,
+            target.connection,
+            run.ledger,
+            target.options,
+            sample=sample,
+            resend=resend,
+            emit=run.emit,
+            stop=target.stop,
+        )
+        for line in _told(found, sample):
+            run.emit(Notice("confirm", line))
+        summary = replace(
+            run.summary(Requests(**asdict(found.requests))),
+            confirmed=found.confirmed,
+            missing=found.missing,
+            differing=found.differing,
+        )
+        return run.finish(
+            summary,
+            target,
+            clean=not (found.missing or found.differing),
+            stopped=found.stopped,
+            error=found.resent.error if found.resent else None,
+        )
+
+
+def _told(found: Confirmation, sample: float) -> Iterator[str]:
+    """What a look-up found, a line each; the report of the run has the numbers."""
+    for each in found.findings[:MOST_TOLD]:
+        about = f" in {', '.join(each.about)}" if each.about else ""
+        yield f"{each.external_id} is {each.state}{about}"
+    if len(found.findings) > MOST_TOLD:
+        yield f"and {len(found.findings) - MOST_TOLD:,} more"
+    if sample < 1:
+        yield (
+            f"{found.looked_up:,} of {found.expected:,} were looked up; with 95% confidence "
+            f"{found.wrong.low:.3%} to {found.wrong.high:.3%} of all are missing or differ"
+        )
+
+
+def preflight(target: Target, *, sample: int = 200) -> Finished:
+    """Ask the tenant what would happen, sending no transaction; the answers join the report.
+
+    Args:
+        target: The run and the tenant.
+        sample: How many customers to ask for.
+
+    Raises:
+        StoppedByApi: The token was refused, or there was no answer for too long.
+    """
+    with _opened(target, "preflight") as run:
+        asked = questions(run.staged.batches(), sample)
+        answers = ask_tenant(asked, target.connection, target.options, emit=run.emit)
+        told = tuple(_answers(answers))
+        review.save(run.directory, replace(review.saved(run.directory), preflight=told))
+        summary = run.summary(Requests(**asdict(answers.requests)))
+        return run.finish(summary, target)
+
+
+def _answers(found: Preflight) -> Iterator[TenantFinding]:
+    """What the tenant said, for the report."""
+    yield TenantFinding("Token", "The token is good.", good=True)
+    for title, some, none, unknown in (
+        (
+            "Locations that would be created",
+            "Omneo does not know these locations and would create them; a typo makes a store.",
+            "Omneo knows every location.",
+            found.new_locations,
+        ),
+        (
+            "Currencies that are not configured",
+            "Omneo refuses transactions in these currencies until they are configured.",
+            "Every currency is configured.",
+            found.unknown_currencies,
+        ),
+    ):
+        evidence = tuple(f"{name}: {count:,} transactions" for name, count in sorted(unknown.items()))
+        yield TenantFinding(title, some if unknown else none, good=not unknown, evidence=evidence)
+    if found.people_asked:
+        share = found.known_share
+        yield TenantFinding(
+            "Customers that Omneo knows",
+            f"{found.people_known:,} of {found.people_asked:,} that were asked for are known: with 95% "
+            f"confidence {share.low:.0%} to {share.high:.0%} of all. Sales of the others become guest sales.",
+        )
+
+
+def listen(
+    workdir: Path,
+    secret: Secret,
+    host: str,
+    port: int,
+    emit: Emit,
+    on_ready: Callable[[str], None],
+    *,
+    ledger: Path | str | None = None,
+) -> None:
+    """Receive webhooks until a signal comes; may run beside a load.
+
+    Raises:
+        SettingsError: The ledger or the address cannot be used.
+    """
+    home = Workdir.open(workdir)
+    with SqlLedger(ledger or home.ledger) as opened:
+        receive(opened, secret, host=host, port=port, emit=emit, on_ready=on_ready)
+
+
+# ── A run that is being delivered ───────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Run:
+    directory: RunDir
+    staged: StagedRun
+    ref: RunRef
+    ledger: SqlLedger
+    emit: Emit
+    command: str
+    started_at: datetime
+    begun: float
+
+    def summary(self, requests: Requests) -> Summary:
+        """How the run stands now, and what this command sent."""
+        manifest = self.staged.manifest
+        pending = RunStatus(manifest.transactions, 0, 0, 0, 0, manifest.transactions)
+        known = self.ledger.status(self.ref.run_id) if self.ref.run_id in self.ledger.runs() else pending
+        return replace(
+            counted(self.directory, manifest, known),
+            started_at=self.started_at.isoformat(timespec="seconds"),
+            duration_s=round(time.monotonic() - self.begun, 3),
+            requests=requests,
+        )
+
+    def finish(
+        self,
+        summary: Summary,
+        target: Target,
+        *,
+        clean: bool = True,
+        stopped: bool = False,
+        error: ImportToolError | None = None,
+    ) -> Finished:
+        """Write the report and say how it ended.
+
+        Args:
+            summary: How the run stands.
+            target: What was asked for.
+            clean: Whether all that the command is about is as it should be.
+            stopped: Whether it was asked to stop before it was through.
+            error: Why the API or the ledger stopped it.
+        """
+        why = error.message if error else "It was asked to stop." if stopped else ""
+        looked_up = (summary.confirmed or 0, summary.missing or 0, summary.differing or 0)
+        kept = replace(
+            review.saved(self.directory),
+            stopped=why,
+            looked_up=None if summary.confirmed is None else looked_up,
+        )
+        review.save(self.directory, kept)
+        data = review.report_data(self.directory, self.staged.manifest, summary)
+        write_report(self.directory.path, data, show_personal_data=kept.show_personal_data)
+        nightly.note(self.ledger, self.staged.manifest)
+        code = error.exit_code if error else 128 + target.signals[0] if stopped and target.signals else 0
+        code = code or (0 if clean else UNFINISHED)
+        self.emit(RunFinished(self.ref.run_id, self.command, code, summary.duration_s))
+        return Finished(data, code, error)
+
+
+@contextmanager
+def _opened(target: Target, command: str) -> Iterator[_Run]:
+    """A staged run with its ledger and log, while this process holds the working directory."""
+    home = Workdir.open(target.workdir)
+    directory = home.find(target.reference)
+    begun, now = time.monotonic(), datetime.now(UTC)
+    if target.prepared is not None:
+        begun -= target.prepared.duration_s
+        now = datetime.fromisoformat(target.prepared.started_at)
+    with (
+        hold(home.path, command),
+        SqlLedger(target.ledger or home.ledger) as ledger,
+        json_log(directory.log, directory.run_id) as log,
+    ):
+        emit = fan_out(target.emit, log)
+        emit(RunStarted(directory.run_id, command))
+        manifest = read_manifest(directory)
+        if manifest.parts and not directory.staged.exists():
+            raise RunError(
+                f"The staged bodies of run {directory.run_id} were removed, by `prune` most likely.",
+                hint="Prepare it again from its source.",
+            )
+        ref = RunRef(directory.run_id, manifest.transactions, datetime.fromisoformat(manifest.created_at))
+        yield _Run(directory, StagedRun(directory, manifest), ref, ledger, emit, command, now, begun)
+
+
+def _check_gate(run: _Run) -> None:
+    if closed := review.gate_closed(run.ref.run_id, review.saved(run.directory).gate):
+        raise closed
