@@ -55,6 +55,8 @@ class Books:
         clock: Time.
         emit: Is told of changes, refusals, failures and progress.
         stage: The stage's name in events.
+        elsewhere: Transactions that are done in other parts of the run.
+        changes: Where changes are counted, for several parts together; a new count by default.
     """
 
     def __init__(
@@ -65,9 +67,11 @@ class Books:
         clock: Clock,
         emit: Emit,
         stage: str = "load",
+        elsewhere: int = 0,
+        changes: Changes | None = None,
     ) -> None:
         self.tally = Tally(progress)
-        self.changes = Changes()
+        self.changes = changes or Changes()
         self.handled = 0
         self._recorder = recorder
         self._progress = progress
@@ -75,6 +79,7 @@ class Books:
         self._clock = clock
         self._emit = emit
         self._stage = stage
+        self._elsewhere = elsewhere
         self._open: dict[int, Item] = {}
         self._shown_at = clock.monotonic()
 
@@ -199,7 +204,8 @@ class Books:
         now = self._clock.monotonic()
         if now - self._shown_at >= _PROGRESS_EVERY_S:
             self._shown_at = now
-            self._emit(ProgressEvent(self._stage, self.tally.done if self._plan.resumes else self.handled))
+            done = self.tally.done if self._plan.resumes else self.handled
+            self._emit(ProgressEvent(self._stage, self._elsewhere + done))
 
 
 _KINDS = {

@@ -17,8 +17,9 @@ from pipeline.loading.endpoints import external_lookup
 from pipeline.loading.estimate import Interval, share_interval
 from pipeline.loading.exchange import Exchange, Requests
 from pipeline.loading.ledger import ACCEPTED_BY_OMNEO, Row, RunRef, SqlLedger, State, content_hash
-from pipeline.loading.loader import Batches, deliver
+from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.parts import Batches
 from pipeline.loading.plans import Resend, with_void
 from pipeline.loading.recorder import Grouped
 from pipeline.loading.stop import Stop
@@ -162,7 +163,7 @@ class _Search:
         self.result = Confirmation()
         self.missing: dict[str, bytes] = {}
         self.shown_at = started
-        progress = self.ledger.open_run(self.run)
+        progress = self.ledger.progress(self.run)
         self.run_no, self.watermark = progress.run_no, progress.watermark
         self.marks: Grouped[tuple[str, State]] = Grouped(lambda marks: lambda: self.ledger.mark(dict(marks)))
         try:

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.errors import RunError, SettingsError
+from pipeline.errors import ImportToolError, RunError, SettingsError
 
 
 class State(StrEnum):
@@ -146,6 +146,51 @@ class RunRef:
     size: int
     prepared_at: datetime
     part: int = 0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A part that is a worker's own until the lease ends.
+
+    Attributes:
+        run_no: The run.
+        part: Which part of it.
+        owner: Name of the worker, unique among all.
+    """
+
+    run_no: int
+    part: int
+    owner: str
+
+
+class LeaseLost(ImportToolError):
+    """Another worker has taken a part over, since its lease was not renewed in time."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(f"Part {lease.part} was taken over by another worker.")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which parts of a run are wanted.
+
+    Attributes:
+        beyond: Those with a higher number only.
+        unfinished: Those only in which something is not settled.
+        held: Those in which something was held back too.
+    """
+
+    beyond: int = 0
+    unfinished: bool = False
+    held: bool = False
+
+    def condition(self) -> sa.ColumnElement[bool]:
+        """The same, for the database."""
+        wanted = _PARTS.c.part > self.beyond
+        if not self.unfinished:
+            return wanted
+        open_ = _PARTS.c.watermark < _PARTS.c.size
+        return sa.and_(wanted, sa.or_(open_, _PARTS.c.all_held > 0) if self.held else open_)
 
 
 @dataclass(frozen=True)
@@ -294,6 +339,12 @@ class SqlLedger:
         self._put_part = _upsert(insert(_PARTS), "run_no", "part")
         self._put_file = _upsert(insert(_FILES), "path", "recipe")
         self._add_run = insert(_RUNS).on_conflict_do_nothing(index_elements=["run_id"])
+        self._add_part = insert(_PARTS).on_conflict_do_nothing(index_elements=["run_no", "part"])
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether processes on several machines may use it at the same time."""
+        return self._engine.dialect.name == "postgresql"
 
     def __enter__(self) -> Self:
         return self
@@ -318,7 +369,7 @@ class SqlLedger:
             found = self._parts(run_no, run.part)
             progress = found[0] if found else Progress(run_no, run.part, run.size)
             if not found:
-                self._put_progress(progress)
+                self._db.execute(self._add_part, _values(progress))
             later = sa.select(_RUNS.c.no).where(_RUNS.c.prepared_at > run.prepared_at.timestamp())
             return replace(progress, newer_runs=frozenset(self._db.execute(later).scalars()))
 
@@ -337,12 +388,33 @@ class SqlLedger:
     def record(self, rows: Sequence[Row], progress: Progress | None = None) -> None:
         """See `Ledger`."""
         with self._transaction("written"):
-            if rows:
-                self._db.execute(self._put_row, [row._asdict() for row in rows])
-            if progress is not None:
-                self._put_progress(progress)
+            self._record(rows, progress)
+
+    def record_leased(self, lease: Lease, rows: Sequence[Row], progress: Progress | None = None) -> None:
+        """As `record`, but only while the part is still leased.
+
+        Raises:
+            LeaseLost: Another worker has taken the part over; nothing was written.
+        """
+        held = sa.select(_PARTS.c.part).where(_is(lease), _PARTS.c.owner == lease.owner).with_for_update()
+        with self._transaction("written"):
+            if self._db.execute(held).scalar() is None:
+                raise LeaseLost(lease)
+            self._record(rows, progress)
 
     # What commands ask
+
+    def progress(self, run: RunRef) -> Progress:
+        """How far a whole run is, all parts together; nothing is entered where it was never opened."""
+        with self._transaction("read"):
+            no = self._db.execute(sa.select(_RUNS.c.no).where(_RUNS.c.run_id == run.run_id)).scalar()
+            parts = self._parts(no) if no is not None else []
+        watermark = 0
+        for part in parts:
+            watermark += part.watermark
+            if part.watermark < part.size:
+                break
+        return Progress(no or 0, 0, run.size, watermark)
 
     def status(self, run_id: str) -> RunStatus:
         """Counts of one run.
@@ -419,24 +491,90 @@ class SqlLedger:
 
     # Sharing a run among workers
 
-    def lease(self, run: RunRef, owner: str, until: float, now: float) -> bool:
-        """Take or renew a part for `owner`; False where another's lease still runs.
+    def share(self, run: RunRef, sizes: Sequence[int]) -> list[Progress]:
+        """Enter the run in parts of these sizes, numbered from 1, unless it has parts; gives its parts.
+
+        The sizes of the first to enter it count.
+        """
+        self._enter(run)
+        with self._transaction("written"):
+            # Whoever comes second waits here for the first one's parts.
+            lock = sa.select(_RUNS.c.no).where(_RUNS.c.run_id == run.run_id).with_for_update()
+            run_no = self._db.execute(lock).scalar_one()
+            if not self._parts(run_no):
+                self._db.execute(
+                    self._add_part,
+                    [_values(Progress(run_no, part, size)) for part, size in enumerate(sizes, 1)],
+                )
+            return self._parts(run_no)
+
+    def take(self, run_no: int, owner: str, lease_s: float, wanted: Wanted) -> Lease | None:
+        """Lease the first free part that is wanted; None where there is none.
 
         Args:
-            run: The run and its part.
+            run_no: The run.
             owner: Name of the worker, unique among all.
-            until: When the lease ends, seconds since 1970.
-            now: Seconds since 1970.
+            lease_s: How long; `renew` makes it longer.
+            wanted: Which parts.
         """
-        progress = self.open_run(run)
-        free = sa.or_(_PARTS.c.owner == owner, _PARTS.c.leased_until < now)
-        take = (
-            _PARTS.update()
-            .where(_PARTS.c.run_no == progress.run_no, _PARTS.c.part == run.part, free)
-            .values(owner=owner, leased_until=until)
+        now = self._now()
+        free = (
+            sa.select(_PARTS.c.part)
+            .where(_PARTS.c.run_no == run_no, _PARTS.c.leased_until < now, wanted.condition())
+            .order_by(_PARTS.c.part)
+            .limit(1)
+            .with_for_update(skip_locked=True)
         )
         with self._transaction("written"):
-            return self._db.execute(take).rowcount == 1
+            part = self._db.execute(free).scalar()
+            if part is None:
+                return None
+            lease = Lease(run_no, part, owner)
+            self._db.execute(
+                _PARTS.update().where(_is(lease)).values(owner=owner, leased_until=now + lease_s)
+            )
+            return lease
+
+    def are_left(self, run_no: int, wanted: Wanted) -> bool:
+        """Whether any part is wanted, leased or not."""
+        left = sa.select(_PARTS.c.part).where(_PARTS.c.run_no == run_no, wanted.condition()).limit(1)
+        with self._transaction("read"):
+            return self._db.execute(left).scalar() is not None
+
+    def renew(self, lease: Lease, lease_s: float) -> int:
+        """Make a lease last so long from now; gives how many workers hold leases in this ledger.
+
+        Raises:
+            LeaseLost: Another worker has taken the part over.
+        """
+        now = self._now()
+        longer = _PARTS.update().where(_is(lease), _PARTS.c.owner == lease.owner)
+        workers = sa.select(sa.func.count(_PARTS.c.owner.distinct())).where(_PARTS.c.leased_until >= now)
+        with self._transaction("written"):
+            if self._db.execute(longer.values(leased_until=now + lease_s)).rowcount == 0:
+                raise LeaseLost(lease)
+            return int(self._db.execute(workers).scalar_one())
+
+    def release(self, lease: Lease) -> None:
+        """Let others have the part at once, if it is still leased."""
+        mine = _PARTS.update().where(_is(lease), _PARTS.c.owner == lease.owner)
+        with self._transaction("written"):
+            self._db.execute(mine.values(owner=None, leased_until=0))
+
+    def _now(self) -> float:
+        """The database's time, since the clocks of machines differ; seconds since 1970."""
+        if not self.is_shared:
+            return time.time()
+        with self._transaction("read"):
+            return float(
+                self._db.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
+            )
+
+    def _enter(self, run: RunRef) -> None:
+        with self._transaction("written"):
+            self._db.execute(
+                self._add_run, {"run_id": run.run_id, "prepared_at": run.prepared_at.timestamp()}
+            )
 
     # Source files
 
@@ -478,16 +616,19 @@ class SqlLedger:
         wanted = sa.select(state, sa.func.count()).where(_TRANSACTIONS.c.run_no == run_no).group_by(state)
         return {row[0]: row[1] for row in self._db.execute(wanted)}
 
-    def _put_progress(self, progress: Progress) -> None:
-        values = {"run_no": progress.run_no, "part": progress.part}
-        values |= {"size": progress.size, "watermark": progress.watermark}
-        values |= {f"below_{kind}": getattr(progress.below, kind) for kind in KINDS}
-        values |= {f"all_{kind}": getattr(progress.settled, kind) for kind in KINDS}
-        self._db.execute(self._put_part, values)
+    def _record(self, rows: Sequence[Row], progress: Progress | None) -> None:
+        if rows:
+            # In one order everywhere: two that write the same rows cannot wait for each other.
+            ordered = sorted(rows, key=lambda row: row.external_id)
+            self._db.execute(self._put_row, [row._asdict() for row in ordered])
+        if progress is not None:
+            self._db.execute(self._put_part, _values(progress))
 
     def _migrate(self) -> None:
         newest = len(self._migrations)
         with self._db.begin():
+            if self.is_shared:  # one at a time, should several start at once
+                self._db.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
             there = sa.inspect(self._db).has_table(_VERSION.name)
             version = self._db.execute(sa.select(_VERSION.c.version)).scalar_one() if there else 0
             if version > newest:
@@ -517,6 +658,21 @@ class SqlLedger:
                 hint="Check the disk's free space and the rights, then repeat the command. Nothing is lost: "
                 "what could not be recorded counts as in doubt and is looked up or sent again.",
             ) from None
+
+
+_MIGRATING: Final = 0x0EE0  # names the advisory lock; any number that others do not use will do
+
+
+def _is(lease: Lease) -> sa.ColumnElement[bool]:
+    return sa.and_(_PARTS.c.run_no == lease.run_no, _PARTS.c.part == lease.part)
+
+
+def _values(progress: Progress) -> dict[str, int]:
+    """A part's row, but for its lease."""
+    values = {"run_no": progress.run_no, "part": progress.part}
+    values |= {"size": progress.size, "watermark": progress.watermark}
+    values |= {f"below_{kind}": getattr(progress.below, kind) for kind in KINDS}
+    return values | {f"all_{kind}": getattr(progress.settled, kind) for kind in KINDS}
 
 
 _SHOWN: Final = (State.CONFIRMED, State.MISSING, State.DIFFERING, State.VOIDED)

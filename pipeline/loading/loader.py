@@ -8,29 +8,28 @@ a crash leaves at most `concurrency` requests that were taken without a record o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 
 from pipeline.errors import ImportToolError
-from pipeline.events import Emit, StageFinished, StageStarted, ignore
+from pipeline.events import Emit, Notice, StageFinished, StageStarted, ignore
 from pipeline.loading.books import Books, Item
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
 from pipeline.loading.courier import Courier
 from pipeline.loading.exchange import Exchange
-from pipeline.loading.ledger import Counts, Progress, RunRef, SqlLedger
-from pipeline.loading.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.ledger import Counts, Lease, LeaseLost, Progress, RunRef, SqlLedger, Wanted
+from pipeline.loading.options import Changes, DeliveryOptions, DeliveryResult
+from pipeline.loading.parts import Batches, LeasedLedger, Part, Shared, keep
 from pipeline.loading.plans import Load, OnChange, Plan
 from pipeline.loading.recorder import Recorder
 from pipeline.loading.stop import Stop
 from pipeline.model import StagedTransaction
 from pipeline.settings import Connection
-
-Batches = Callable[[int], Iterable[list[StagedTransaction]]]
-"""Gives a run's transactions in delivery order, from a position on, in lists of any length."""
 
 _LANDING_TICK_S = 0.05
 _RETRYING_MAX = 1000  # transactions that wait for another try at the same time
@@ -51,8 +50,11 @@ def deliver(
 ) -> DeliveryResult:
     """Send a staged run, or go on where the last call stopped.
 
+    Over a ledger that machines can share, other processes may do the same at the same time: each takes
+    parts of the run, and its share of the pace.
+
     Args:
-        run: The run, or a part of it.
+        run: The run.
         batches: Gives its transactions.
         connection: The tenant.
         ledger: Where intents and outcomes go.
@@ -94,37 +96,85 @@ class _Delivery:
     emit: Emit
     stop: Stop
     clock: Clock
+    changes: Changes = field(default_factory=Changes)
+    handled: int = 0
 
     async def run(
         self, batches: Batches, connection: Connection, transport: httpx.AsyncBaseTransport | None
     ) -> DeliveryResult:
         started = self.clock.monotonic()
         self.emit(StageStarted("load", "transactions", self.run_ref.size))
-        progress = self._opened()
-        recorder = Recorder(self.ledger, lambda: books.tally.progress() if self.plan.counts else None)
-        books = Books(recorder, progress, self.plan, self.clock, self.emit)
-        start = progress.watermark if self.plan.resumes else 0
-        async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
+        error: ImportToolError | None = None
+        async with (
+            Client(connection, transport, timeout_s=self.options.timeout_s) as client,
+            aclosing(self._parts(batches)) as parts,
+        ):
             exchange = Exchange(client, connection.base_url, self.options.limits(), self.clock, self.emit)
-            fleet = Fleet(books, Courier(exchange, books, self.options, self.clock, self.emit), exchange)
-            error = await fleet.run(_positioned(batches, start), self.options, self.stop)
-        error = await _close(books, recorder) or error
+            async for part in parts:
+                error = await self._part(part, exchange)
+                if isinstance(error, LeaseLost):
+                    self.emit(Notice("part_lost", error.message))
+                elif error is not None:
+                    break
         seconds = self.clock.monotonic() - started
-        self.emit(StageFinished("load", books.handled, seconds))
+        self.emit(StageFinished("load", self.handled, seconds))
         return DeliveryResult(
             self.ledger.status(self.run_ref.run_id),
             exchange.requests,
-            books.changes,
-            books.handled,
+            self.changes,
+            self.handled,
             seconds,
             stopped=self.stop.requested,
-            error=error,
+            error=None if isinstance(error, LeaseLost) else error,
         )
 
-    def _opened(self) -> Progress:
-        progress = self.ledger.open_run(self.run_ref)
-        held = isinstance(self.plan, Load) and self.plan.on_change is not OnChange.HOLD
-        if held and progress.settled.held:
+    async def _parts(self, batches: Batches) -> AsyncGenerator[Part, None]:
+        if not self.ledger.is_shared:
+            yield Part(self.run_ref, batches)
+            return
+        wanted = Wanted(unfinished=self.plan.resumes, held=self._takes_up_held)
+        shared = Shared(self.run_ref, batches, self.ledger, wanted, self.options, self.clock, self.stop)
+        async with aclosing(shared.parts()) as parts:
+            async for part in parts:
+                yield part
+
+    async def _part(self, part: Part, exchange: Exchange) -> ImportToolError | None:
+        """Deliver a part; gives what stopped it, if it was not the user."""
+        progress = self._opened(part.run)
+        ledger = LeasedLedger(self.ledger, part.lease) if part.lease else self.ledger
+        recorder = Recorder(ledger, lambda: books.tally.progress() if self.plan.counts else None)
+        books = Books(
+            recorder,
+            progress,
+            self.plan,
+            self.clock,
+            self.emit,
+            elsewhere=part.elsewhere if self.plan.resumes else self.handled,
+            changes=self.changes,
+        )
+        exchange.gate.rate.share(part.workers)
+        keeping = asyncio.create_task(self._keep(part.lease, recorder, exchange))
+        fleet = Fleet(books, Courier(exchange, books, self.options, self.clock, self.emit), exchange)
+        start = progress.watermark if self.plan.resumes else 0
+        try:
+            error = await fleet.run(_positioned(part.batches, start), self.options, self.stop)
+        finally:
+            await _cancel([keeping])
+        self.handled += books.handled
+        return await _close(books, recorder) or error
+
+    async def _keep(self, lease: Lease | None, recorder: Recorder, exchange: Exchange) -> None:
+        if lease is not None:
+            tell = exchange.gate.rate.share
+            await keep(lease, self.ledger, self.options.lease_s, recorder, tell, self.clock)
+
+    @property
+    def _takes_up_held(self) -> bool:
+        return isinstance(self.plan, Load) and self.plan.on_change is not OnChange.HOLD
+
+    def _opened(self, run: RunRef) -> Progress:
+        progress = self.ledger.open_run(run)
+        if self._takes_up_held and progress.settled.held:
             # What was held back is somewhere below the watermark: go through the run again from its
             # start. What this run delivered is known by its rows, so nothing is sent twice.
             return replace(progress, watermark=0, below=Counts(), settled=Counts())

@@ -36,7 +36,7 @@ class Holder:
 
 
 @contextmanager
-def hold(workdir: Path, command: str = "omneo-import") -> Iterator[Holder | None]:
+def hold(workdir: Path, command: str = "omneo-import", *, shared: bool = False) -> Iterator[Holder | None]:
     """Hold a working directory for the length of a `with` block.
 
     The lock is the system's (flock): whatever ends its holder, it is free at once. What a holder that
@@ -45,13 +45,14 @@ def hold(workdir: Path, command: str = "omneo-import") -> Iterator[Holder | None
     Args:
         workdir: Must be there.
         command: What this process does, for the message to others.
+        shared: Let others in that share it too.
 
     Raises:
         WorkdirBusy: Another process holds it.
         SettingsError: The directory cannot be written or locked.
     """
     path = workdir / "lock"
-    lock = _taken(path)
+    lock = _taken(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     try:
         stale = _holder(lock)
         me = Holder(os.getpid(), socket.gethostname(), command, time.strftime("%Y-%m-%d %H:%M:%S"))
@@ -62,11 +63,11 @@ def hold(workdir: Path, command: str = "omneo-import") -> Iterator[Holder | None
         os.close(lock)
 
 
-def _taken(path: Path) -> int:
+def _taken(path: Path, kind: int) -> int:
     lock = -1
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = _holder(lock)
         os.close(lock)

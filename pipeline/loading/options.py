@@ -28,6 +28,8 @@ class DeliveryOptions:
         grace_s: How long what is in flight may take after a request to stop.
         timeout_s: For connecting, and for each pause within an answer.
         policy: When a request is repeated.
+        stretch: Transactions that a worker leases at a time, where several share a ledger.
+        lease_s: After how long without a sign of life a worker's part is given to another.
     """
 
     endpoint: Endpoint = ENDPOINTS["queue"]
@@ -41,6 +43,8 @@ class DeliveryOptions:
     grace_s: float = 30.0
     timeout_s: float = 30.0
     policy: RetryPolicy = field(default_factory=RetryPolicy)
+    stretch: int = 2_000
+    lease_s: float = 30.0
 
     def __post_init__(self) -> None:
         if isinstance(self.endpoint, str):

@@ -77,6 +77,8 @@ class Rate:
         self._window_s = window_s
         self._limit: float | None = None  # requests in a window
         self._others = 0.0  # of those, what other clients take
+        self._own = 0.0  # and what this one takes
+        self._sharers = 1
         self._tokens = 1.0
         self._filled_at = now
         self._blocked_until = now
@@ -92,9 +94,17 @@ class Rate:
         """Requests a minute aimed at; infinite while no limit is known."""
         limits = [] if self._cap is None else [self._cap]
         if self._limit is not None:
-            ours = max(SHARE * self._limit - max(0.0, self._others), 0.02 * self._limit)
+            ours = max(SHARE * self._limit - max(0.0, self._foreign()), 0.02 * self._limit)
             limits.append(ours * 60.0 / self._window_s)
-        return min(limits, default=math.inf)
+        return min(limits, default=math.inf) / self._sharers
+
+    def share(self, sharers: int) -> None:
+        """Take an equal share of what so many workers, this one included, may send together."""
+        self._sharers = sharers
+
+    def _foreign(self) -> float:
+        """What clients take that are not among the sharers, who all send about as much as this one."""
+        return self._others - (self._sharers - 1) * self._own if self._window.fixed else self._others
 
     def wait_s(self, now: float) -> float:
         """Seconds until the next request may leave; 0 for at once."""
@@ -141,8 +151,10 @@ class Rate:
             return
         if self._window.fixed:
             # Signed, since the noise of what is in flight is: clipped one by one it would add up.
-            theirs = ((then - remaining) - self._answered) * self._window_s / span
+            per_window = self._window_s / span
+            theirs = ((then - remaining) - self._answered) * per_window
             self._others += 0.3 * (theirs - self._others)
+            self._own += 0.3 * (self._answered * per_window - self._own)
         elif remaining > 0.015 * limit + 1:
             self._others = max(0.0, self._others - 0.01 * limit)
         elif remaining <= 0.005 * limit:

@@ -87,6 +87,10 @@ class Recorder:
         """Look rows up; see `Ledger.find`."""
         return await self._grouped.call(self._ledger.find, external_ids)
 
+    async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call something of the ledger's in its thread."""
+        return await self._grouped.call(function, *args, **kwargs)
+
     async def put(self, rows: Sequence[Row]) -> None:
         """Return once these rows, and how far the run is with them, are on disk.
 

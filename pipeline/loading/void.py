@@ -6,8 +6,9 @@ from typing import Any
 
 from pipeline.errors import SettingsError
 from pipeline.loading.ledger import RunRef, SqlLedger
-from pipeline.loading.loader import Batches, deliver
+from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.parts import Batches
 from pipeline.loading.plans import Void
 from pipeline.settings import Connection
 

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,15 @@ from pipeline.errors import RunError, SettingsError
 from pipeline.loading.ledger import (
     MIGRATIONS,
     Counts,
+    Lease,
+    LeaseLost,
     MemoryLedger,
     Row,
     RunRef,
     SourceFile,
     SqlLedger,
     State,
+    Wanted,
     content_hash,
 )
 
@@ -114,17 +118,86 @@ def test_only_what_was_delivered_can_be_marked(any_ledger: SqlLedger) -> None:
     assert states == {"a": "confirmed", "b": "sending", "c": "voided", "d": "confirmed"}
 
 
-def test_a_lease_keeps_others_out_until_it_ends(any_ledger: SqlLedger) -> None:
-    assert any_ledger.lease(RUN, "one", until=100, now=50)
-    assert not any_ledger.lease(RUN, "two", until=110, now=99)
-    assert any_ledger.lease(RUN, "one", until=200, now=99)
-    assert any_ledger.lease(RUN, "two", until=300, now=201)
+UNFINISHED = Wanted(unfinished=True)
+
+
+def test_a_run_is_shared_in_the_parts_of_the_first_who_enters_it(any_ledger: SqlLedger) -> None:
+    first = any_ledger.share(RUN, [4, 4, 2])
+    assert [(part.part, part.size, part.watermark) for part in first] == [(1, 4, 0), (2, 4, 0), (3, 2, 0)]
+    assert any_ledger.share(RUN, [5, 5]) == first
+    assert any_ledger.status("run-1").pending == 10
+
+
+def test_parts_are_leased_in_order_and_to_one_at_a_time(any_ledger: SqlLedger) -> None:
+    no = any_ledger.share(RUN, [4, 4, 2])[0].run_no
+    leases = [any_ledger.take(no, name, 60, UNFINISHED) for name in ("one", "two", "one", "two")]
+    assert [lease and lease.part for lease in leases] == [1, 2, 3, None]
+    assert any_ledger.are_left(no, UNFINISHED)
+    assert leases[1] is not None
+    any_ledger.release(leases[1])
+    assert any_ledger.take(no, "three", 60, UNFINISHED) == Lease(no, 2, "three")
+
+
+def test_what_is_finished_or_done_is_not_wanted(any_ledger: SqlLedger) -> None:
+    first, second = any_ledger.share(RUN, [4, 6])
+    any_ledger.record([], replace(first, watermark=4, settled=Counts(3, held=1)))
+    any_ledger.record([], replace(second, watermark=6))
+    assert not any_ledger.are_left(first.run_no, UNFINISHED)
+    assert any_ledger.take(first.run_no, "one", 60, UNFINISHED) is None
+    again = any_ledger.take(first.run_no, "one", 60, Wanted(unfinished=True, held=True))
+    assert again is not None
+    assert again.part == 1
+    later = any_ledger.take(first.run_no, "one", 60, Wanted(beyond=1))
+    assert later is not None
+    assert later.part == 2
+
+
+def test_a_lease_that_is_not_renewed_goes_to_another_and_its_holder_can_write_no_more(
+    any_ledger: SqlLedger,
+) -> None:
+    (part,) = any_ledger.share(RUN, [10])
+    lost = any_ledger.take(part.run_no, "one", 0.05, UNFINISHED)
+    assert lost is not None
+    any_ledger.renew(lost, 0.1)
+    any_ledger.record_leased(lost, [row("a")], replace(part, watermark=1))
+    time.sleep(0.15)
+    assert any_ledger.take(part.run_no, "two", 60, UNFINISHED) == Lease(part.run_no, 1, "two")
+    with pytest.raises(LeaseLost):
+        any_ledger.record_leased(lost, [row("b")], replace(part, watermark=0))
+    with pytest.raises(LeaseLost):
+        any_ledger.renew(lost, 60)
+    any_ledger.release(lost)
+    assert any_ledger.take(part.run_no, "three", 60, UNFINISHED) is None
+    assert set(any_ledger.find(["a", "b"])) == {"a"}
+    assert any_ledger.progress(RUN).watermark == 1
 
 
 def test_recording_progress_leaves_the_lease_alone(any_ledger: SqlLedger) -> None:
-    any_ledger.lease(RUN, "one", until=100, now=50)
-    any_ledger.record([], any_ledger.open_run(RUN))
-    assert not any_ledger.lease(RUN, "two", until=110, now=99)
+    (part,) = any_ledger.share(RUN, [10])
+    any_ledger.take(part.run_no, "one", 60, UNFINISHED)
+    any_ledger.record([], part)
+    assert any_ledger.take(part.run_no, "two", 60, UNFINISHED) is None
+
+
+def test_a_renewal_tells_how_many_work(any_ledger: SqlLedger) -> None:
+    no = any_ledger.share(RUN, [5, 5])[0].run_no
+    other = replace(RUN, run_id="run-2")
+    any_ledger.take(any_ledger.share(other, [10])[0].run_no, "two", 60, UNFINISHED)
+    lease = any_ledger.take(no, "one", 60, UNFINISHED)
+    gone = any_ledger.take(no, "three", 0.01, UNFINISHED)
+    time.sleep(0.05)
+    assert lease is not None
+    assert gone is not None
+    assert any_ledger.renew(lease, 60) == 2
+
+
+def test_how_far_a_run_is_counts_up_to_the_first_that_is_not_settled(any_ledger: SqlLedger) -> None:
+    assert any_ledger.progress(RUN).watermark == 0
+    assert any_ledger.runs() == []
+    parts = any_ledger.share(RUN, [4, 4, 2])
+    for part, watermark in zip(parts, (4, 3, 2), strict=True):
+        any_ledger.record([], replace(part, watermark=watermark))
+    assert any_ledger.progress(RUN).watermark == 7
 
 
 def test_source_files_are_remembered(any_ledger: SqlLedger) -> None:
