@@ -119,27 +119,33 @@ def observe(
     """
     sales = _sales(headers, outcomes)
     timed = sales.drop_nulls("local")
-    people = _people(sales)
-    off = _off(sales)
+    awake = timed.filter(~_is_sharp("1d"))
+    # The same seed everywhere: units are added up, on whatever machine they were looked at.
+    people = sales.drop_nulls("person").with_columns(pl.col("person").hash(seed=0))
+    frequency = _counted(people, "people")
+    comparable = sales.drop_nulls(["total", "items_total"]).filter(pl.col("items_count") > 0)
+    off = comparable.filter(_is_off())
     return Observations(
-        hours=_counted(timed.filter(~_is_sharp("1d")), "hours", hour=pl.col("local").dt.hour()),
-        days=_counted(timed, "days", day=pl.col("local").dt.date()),
-        sizes=_counted(sales.filter(pl.col("total") != 0), "sizes", bin=_bin(pl.col("total"))),
+        hours=_counted(awake.with_columns(hour=pl.col("local").dt.hour()), "hours"),
+        days=_counted(timed.with_columns(day=pl.col("local").dt.date()), "days"),
+        sizes=_counted(sales.filter(pl.col("total") != 0).with_columns(_bin()), "sizes"),
         largest=_largest(sales.select(_SCHEMAS["largest"].names()).drop_nulls("total")),
-        profiles=_most_frequent(_with_first(people, "person")),
-        people=_smallest(_summed(people.select("person", "sales"), ["person"]), "person"),
+        profiles=_with_first(
+            _ones(people.join(_most_frequent(frequency), on="person", how="semi"), "person")
+        ),
+        people=_smallest(frequency, "person"),
         currencies=_counted(sales, "currencies"),
-        stores=_with_first(_ones(sales.drop_nulls("store"), "store"), "store"),
-        repeats=_smallest(_alike(_hashed_sales(timed)), "sale"),
-        ratios=_counted(off.filter(pl.col("items_total") != 0), "ratios", ratio=_ratio()),
+        stores=_with_first(_ones(sales.drop_nulls("store"), "store")),
+        repeats=_repeats(awake),
+        ratios=_counted(off.filter(pl.col("items_total") != 0).with_columns(_ratio()), "ratios"),
         counts=Counts(
             transactions=headers.height,
             repeated=reasons.filter(pl.col("code") == "duplicate_row")[TX].n_unique(),
             with_customer=people.height,
             timed=timed.height,
-            at_midnight=_sharp(timed, "1d"),
-            whole_minute=_sharp(timed, "1m"),
-            comparable=_comparable(sales).height,
+            at_midnight=timed.height - awake.height,
+            whole_minute=timed.filter(_is_sharp("1m")).height,
+            comparable=comparable.height,
             off=off.height,
             **_by_tax(off, items),
         ),
@@ -154,9 +160,9 @@ def merge(parts: Sequence[Observations]) -> Observations:
     }
     special = {
         "largest": _largest(stacked["largest"]),
-        "profiles": _most_frequent(_with_first(stacked["profiles"], "person")),
+        "profiles": _most_frequent(_with_first(stacked["profiles"])),
         "people": _smallest(_summed(stacked["people"], ["person"]), "person"),
-        "stores": _with_first(stacked["stores"], "store"),
+        "stores": _with_first(stacked["stores"]),
         "repeats": _smallest(_alike(stacked["repeats"]), "sale"),
     }
     summed = {
@@ -187,14 +193,16 @@ def _sales(headers: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
         (pl.col(field).cast(kind) if field in headers.columns else pl.lit(None, kind)).alias(name)
         for name, (field, kind) in wanted.items()
     ]
-    dropped = outcomes.filter(pl.col("outcome") == Outcome.DROPPED.value).select(TX)
-    sales = headers.select(TX, SOURCE, LINE, *columns).join(dropped, on=TX, how="anti")
-    return sales.filter(~pl.col("is_void").fill_null(value=False))
+    dropped = outcomes.filter(pl.col("outcome") == Outcome.DROPPED.value)[TX]
+    left_out = pl.col(TX).is_in(dropped.implode()) | pl.col("is_void").fill_null(value=False)
+    return headers.select(TX, SOURCE, LINE, *columns).filter(~left_out)
 
 
-def _counted(sales: pl.DataFrame, name: str, **columns: pl.Expr) -> pl.DataFrame:
-    by = _SCHEMAS[name].names()[:-1]
-    return sales.with_columns(**columns).group_by(by).agg(pl.len().alias("sales")).cast(_SCHEMAS[name])
+def _counted(sales: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Count sales by the columns that stand before `sales` in a table."""
+    schema = {column: kind for column, kind in _SCHEMAS[name].items() if column not in _PLACE}
+    by = [column for column in schema if column != "sales"]
+    return sales.group_by(by).agg(pl.len().alias("sales")).cast(schema)
 
 
 def _summed(frame: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
@@ -205,8 +213,9 @@ def _ones(sales: pl.DataFrame, by: str) -> pl.DataFrame:
     return sales.select(by, pl.lit(1, _COUNT).alias("sales"), SOURCE, LINE)
 
 
-def _with_first(rows: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Add up `sales`, keeping the first place."""
+def _with_first(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add up `sales` by the first column, keeping the first place."""
+    by = rows.columns[0]
     return rows.sort(SOURCE, LINE).group_by(by).agg(pl.col("sales").sum(), pl.col(SOURCE, LINE).first())
 
 
@@ -218,59 +227,49 @@ def _smallest(frame: pl.DataFrame, hashes: str) -> pl.DataFrame:
     return frame.bottom_k(SKETCH, by=hashes)
 
 
-def _sharp(timed: pl.DataFrame, every: str) -> int:
-    return timed.filter(_is_sharp(every)).height
-
-
 def _is_sharp(every: str) -> pl.Expr:
     return pl.col("local").dt.truncate(every) == pl.col("local")
 
 
-def _bin(amount: pl.Expr) -> pl.Expr:
+def _bin() -> pl.Expr:
     # A float only chooses the bin; nothing is added up with it.
-    return (amount.abs().cast(pl.Float64).log10() * BINS_PER_DECADE).floor().cast(pl.Int16)
+    size = pl.col("total").abs().cast(pl.Float64).log10()
+    return (size * BINS_PER_DECADE).floor().cast(pl.Int16).alias("bin")
 
 
 def _largest(totals: pl.DataFrame) -> pl.DataFrame:
-    ordered = totals.sort(pl.col("total").abs(), descending=True, maintain_order=True)
+    # Only what is large for its store is sorted.
+    size = pl.col("total").abs()
+    least = totals.group_by("store").agg(size.top_k(_LARGEST).min().alias("least"))
+    large = totals.join(least, on="store", nulls_equal=True).filter(size >= pl.col("least")).drop("least")
+    ordered = large.sort(-size, SOURCE, LINE)
     return ordered.group_by("store", maintain_order=True).head(_LARGEST)
 
 
-def _people(sales: pl.DataFrame) -> pl.DataFrame:
-    # The same seed everywhere: units are added up, on whatever machine they were looked at.
-    return _ones(sales.drop_nulls("person").with_columns(pl.col("person").hash(seed=0)), "person")
-
-
-def _hashed_sales(timed: pl.DataFrame) -> pl.DataFrame:
-    """Sales by what makes two of them alike; those without a time of day are alike too easily."""
-    known = timed.drop_nulls("total").filter(~_is_sharp("1d"))
+def _repeats(timed: pl.DataFrame) -> pl.DataFrame:
+    """Hashes of what makes two sales alike; those without a time of day are alike too easily."""
     sale = pl.struct("local", "store", "person", "total", "items_count").hash(seed=0)
     source = pl.col(SOURCE)
-    return known.select(
+    hashes = timed.drop_nulls("total").select(
         sale.alias("sale"), pl.lit(1, _COUNT).alias("alike"), source.alias("first"), source.alias("last")
     )
+    # Only what stays in the sample is grouped.
+    few = hashes["sale"].sort().rle().struct.field("value").head(SKETCH)
+    return _alike(hashes.filter(pl.col("sale") <= pl.lit(few.max(), pl.UInt64)))
 
 
 def _alike(sales: pl.DataFrame) -> pl.DataFrame:
     return sales.group_by("sale").agg(pl.col("alike").sum(), pl.col("first").min(), pl.col("last").max())
 
 
-def _comparable(sales: pl.DataFrame) -> pl.DataFrame:
-    return sales.drop_nulls(["total", "items_total"]).filter(pl.col("items_count") > 0)
-
-
-def _off(sales: pl.DataFrame) -> pl.DataFrame:
-    """Sales whose total differs from the items by more than rounding."""
-    difference = (pl.col("total") - pl.col("items_total")).abs()
-    return _comparable(sales).filter(difference > _CENT * pl.col("items_count"))
+def _is_off() -> pl.Expr:
+    """Whether a total differs from its items by more than rounding."""
+    return (pl.col("total") - pl.col("items_total")).abs() > _CENT * pl.col("items_count")
 
 
 def _ratio() -> pl.Expr:
-    return (
-        (pl.col("total").cast(pl.Float64) / pl.col("items_total").cast(pl.Float64) * 1000)
-        .round()
-        .cast(pl.Int32)
-    )
+    total, items = pl.col("total").cast(pl.Float64), pl.col("items_total").cast(pl.Float64)
+    return (total / items * 1000).round().cast(pl.Int32).alias("ratio")
 
 
 def _by_tax(off: pl.DataFrame, items: pl.DataFrame) -> dict[str, int]:
