@@ -152,7 +152,7 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Fin
 
 def _told(found: Confirmation, sample: float) -> Iterator[str]:
     """What a look-up found, a line each; the report of the run has the numbers."""
-    for each in found.findings[:MOST_TOLD]:
+    for each in sorted(found.findings, key=lambda one: one.external_id)[:MOST_TOLD]:
         about = f" in {', '.join(each.about)}" if each.about else ""
         yield f"{each.external_id} is {each.state}{about}"
     if len(found.findings) > MOST_TOLD:
@@ -294,7 +294,11 @@ class _Run:
 
 @contextmanager
 def _opened(target: Target, command: str) -> Iterator[_Run]:
-    """A staged run with its ledger and log, while this process holds the working directory."""
+    """A staged run with its ledger and log, while this process holds the working directory.
+
+    Several may load at a time where their ledger is a server: then leases keep them apart.
+    """
+    shared = command == "load" and isinstance(target.ledger, str)
     home = Workdir.open(target.workdir)
     directory = home.find(target.reference)
     begun, now = time.monotonic(), datetime.now(UTC)
@@ -302,7 +306,7 @@ def _opened(target: Target, command: str) -> Iterator[_Run]:
         begun -= target.prepared.duration_s
         now = datetime.fromisoformat(target.prepared.started_at)
     with (
-        hold(home.path, command),
+        hold(home.path, command, shared=shared),
         SqlLedger(target.ledger or home.ledger) as ledger,
         json_log(directory.log, directory.run_id) as log,
     ):

@@ -19,10 +19,10 @@ from zoneinfo import ZoneInfo
 ZONE = ZoneInfo("Australia/Melbourne")
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 DROPS = {"DRAFT": "draft", "PARKED": "draft", "LAYBY": "partially_paid"}
-HEADER = (
-    "receipt_no store_code register sale_datetime status customer_email loyalty_card staff_code sale_total "
-    "tender_type tender_amount"
-).split()
+HEADER = [
+    *("receipt_no", "store_code", "register", "sale_datetime", "status", "customer_email", "loyalty_card"),
+    *("staff_code", "sale_total", "tender_type", "tender_amount"),
+]
 
 
 @dataclass
@@ -86,10 +86,8 @@ def _judge(external_id: str, rows: list[dict[str, str]], now: datetime, found: E
         rejects.add("header_conflict")
     when, ambiguous = _when(head["sale_datetime"], now, rejects)
     total = _decimal(head["sale_total"])
-    if not head["sale_total"]:
-        rejects.add("total_missing")
-    elif total is None:
-        rejects.add("total_invalid")
+    if total is None:
+        rejects.add("total_invalid" if head["sale_total"] else "total_missing")
     quantities = [_integer(row["quantity"]) for row in rows]
     if None in quantities:
         rejects.add("quantity_invalid")

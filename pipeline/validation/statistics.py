@@ -200,7 +200,7 @@ def _sales(headers: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
 
 def _counted(sales: pl.DataFrame, name: str) -> pl.DataFrame:
     """Count sales by the columns that stand before `sales` in a table."""
-    schema = {column: kind for column, kind in _SCHEMAS[name].items() if column not in _PLACE}
+    schema = pl.Schema({column: kind for column, kind in _SCHEMAS[name].items() if column not in _PLACE})
     by = [column for column in schema if column != "sales"]
     return sales.group_by(by).agg(pl.len().alias("sales")).cast(schema)
 
