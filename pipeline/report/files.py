@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Final
 
@@ -33,8 +34,7 @@ def write_report(run_dir: Path, data: ReportData, *, show_personal_data: bool = 
 
 
 def _write(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".part")
-    draft.unlink(missing_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # several may load one run at a time
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(text.encode("utf-8", "backslashreplace"))
     draft.replace(path)

@@ -68,6 +68,27 @@ def test_another_client_gets_its_share(server: type[Throttle], theirs: float) ->
     assert other.refused / other.sent < 0.01
 
 
+@pytest.mark.parametrize("server", ANY)
+@pytest.mark.parametrize("workers", [2, 5])
+def test_workers_that_know_of_each_other_share_evenly(server: type[Throttle], workers: int) -> None:
+    clients = [Client(sharers=workers, start=2 * n) for n in range(workers)]
+    simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
+    assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.95
+    assert share_refused(clients) < 0.01
+    sent = [len(client.taken_at) for client in clients]
+    assert max(sent) < 1.2 * min(sent)
+
+
+@pytest.mark.parametrize("server", FIXED)
+def test_workers_leave_others_their_part(server: type[Throttle]) -> None:
+    clients = [Client(sharers=2), Client(sharers=2)]
+    other = Client(cap_per_min=180)
+    simulate([*clients, other], server(), lambda _: 600, HALF_AN_HOUR)
+    assert share_used([*clients, other], lambda _: 600, 0, HALF_AN_HOUR) > 0.95
+    assert share_refused([*clients, other]) < 0.01
+    assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.65
+
+
 @pytest.mark.parametrize("server", FIXED)
 def test_two_greedy_loaders_keep_the_limit_together(server: type[Throttle]) -> None:
     clients = [Client(), Client(start=100)]

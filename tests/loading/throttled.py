@@ -98,6 +98,7 @@ class Client:
     end: float = float("inf")
     latency_s: float = 0.15
     most_in_flight: int = 32
+    sharers: int = 1
     sent: int = 0
     refused: int = 0
     taken_at: list[float] = field(default_factory=list)
@@ -119,6 +120,7 @@ def simulate(
 
     def run(client: Client) -> Iterator[float]:
         rate = Rate(client.start, client.cap_per_min)
+        rate.share(client.sharers)
         concurrency = Concurrency(client.most_in_flight)
         answers: list[tuple[float, int, Hint]] = []
         now = client.start

@@ -1,0 +1,190 @@
+"""Several processes load one run over one ledger: nothing twice, nothing lost, one pace."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipeline.loading.ledger import SqlLedger
+from pipeline.loading.loader import deliver
+from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.parts import Reel
+from pipeline.loading.plans import Retry
+from pipeline.testing import LocalOmneo
+from tests.e2e.command import call, clean_environment, ended, start
+from tests.e2e.receipts import export
+from tests.loading.tenant import Tenant, batches_of, load, made, run_of
+
+PROCESS = Path(__file__).with_name("loader_process.py")
+
+
+def loader(omneo: LocalOmneo, ledger: str, count: int, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(PROCESS), ledger, str(count), json.dumps(options)],
+        env=clean_environment(omneo.environment()),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition: object, seconds: float = 60) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def told(process: subprocess.Popen[str]) -> dict[str, int]:
+    stdout, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    last: dict[str, int] = json.loads(stdout.splitlines()[-1])
+    return last
+
+
+def arrived(omneo: LocalOmneo) -> Counter[str | None]:
+    return Counter(each.external_id for each in omneo.arrivals())
+
+
+def taken(omneo: LocalOmneo) -> int:
+    by_status: dict[str, int] = omneo.stats()["by_status"]
+    return by_status.get("200", 0)
+
+
+def test_a_reel_gives_any_stretch_however_it_is_cut() -> None:
+    some = [made(number) for number in range(100)]
+    read: list[int] = []
+
+    def batches(start: int):  # type: ignore[no-untyped-def]
+        read.append(start)
+        return batches_of(some, 7)(start)
+
+    reel = Reel(batches)
+    for first, last in [(0, 10), (10, 14), (30, 45), (45, 46), (90, 100), (20, 33), (33, 34)]:
+        found = [each for batch in reel.stretch(first, last) for each in batch]
+        assert found == some[first:last], (first, last)
+    assert read == [0, 20]  # forwards it reads once
+    half_read = reel.stretch(34, 60)
+    next(half_read)
+    assert [each for batch in reel.stretch(60, 70) for each in batch] == some[60:70]
+
+
+def test_one_alone_delivers_all_parts_in_order_and_resumes(postgres: str) -> None:
+    some, tenant = [made(number) for number in range(250)], Tenant()
+    options = DeliveryOptions(concurrency=1, stretch=40)
+    with SqlLedger(postgres) as ledger:
+        first = load(ledger, run_of("r1", some), some, tenant, options)
+        again = load(ledger, run_of("r1", some), some, tenant, options)
+    assert (first.status.delivered, first.status.pending, first.handled) == (250, 0, 250)
+    assert (again.status.delivered, again.handled) == (250, 0)
+    assert tenant.arrivals == [each.external_id for each in some]
+
+
+def test_retry_goes_through_all_parts_once(postgres: str) -> None:
+    some, tenant = [made(number) for number in range(100)], Tenant()
+    bad = {"T000003", "T000050", "T000099"}
+
+    def refuse(_: object, body: dict[str, str]):  # type: ignore[no-untyped-def]
+        import httpx
+
+        return httpx.Response(422, json={"message": "no"}) if body.get("external_id") in bad else None
+
+    tenant.interfere = refuse
+    with SqlLedger(postgres) as ledger:
+        options = DeliveryOptions(concurrency=2, stretch=30)
+        assert load(ledger, run_of("r1", some), some, tenant, options).status.refused == 3
+        bad.discard("T000050")
+        retried = load(ledger, run_of("r1", some), some, tenant, options, plan=Retry())
+    assert (retried.status.refused, retried.status.delivered, retried.handled) == (2, 98, 3)
+
+
+def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
+    full = bool(os.environ.get("OMNEO_IMPORT_TEST_FULL"))
+    window, limit = (60.0, 6_000) if full else (6.0, 600)
+    count = 6 * limit
+    omneo.set_faults(throttle_requests=limit, throttle_window_s=window)
+    two = [loader(omneo, postgres, count, window_s=window, stretch=limit // 4, lease_s=10) for _ in range(2)]
+    wait_for(lambda: omneo.stats()["requests"] > limit)
+    # Both are at work now. Whole windows are looked at, so that it does not matter when one begins.
+    begun, taken_before = time.monotonic(), taken(omneo)
+    time.sleep(3 * window)
+    share = (taken(omneo) - taken_before) / (time.monotonic() - begun) / (limit / window)
+    results = [told(process) for process in two]
+    sent, throttled = (sum(each[name] for each in results) for name in ("sent", "throttled"))
+    assert arrived(omneo) == Counter(made(n).external_id for n in range(count))
+    assert share > 0.95
+    assert throttled < 0.01 * sent
+    assert min(each["handled"] for each in results) > 0.3 * count
+
+
+def test_the_part_of_a_killed_loader_is_taken_over(omneo: LocalOmneo, postgres: str) -> None:
+    count, concurrency = 5_000, 16
+    options = {"concurrency": concurrency, "stretch": 500, "lease_s": 2.0}
+    omneo.set_faults(job_delay_s=0.0)
+    one, two = (loader(omneo, postgres, count, **options) for _ in range(2))
+    wait_for(lambda: omneo.stats()["requests"] > count // 4)
+    one.kill()
+    one.communicate()
+    assert told(two)["error"] == "None"
+    found = arrived(omneo)
+    assert set(found) == {made(n).external_id for n in range(count)}
+    assert sum(found.values()) - count <= concurrency
+    with SqlLedger(postgres) as ledger:
+        status = ledger.status("r1")
+    assert (status.accepted, status.delivered, status.pending) == (count, count, 0)
+
+
+def test_one_that_was_frozen_too_long_sends_no_more_of_its_part(postgres: str) -> None:
+    some = [made(number) for number in range(60)]
+    with SqlLedger(postgres) as ledger, SqlLedger(postgres) as thief:
+        tenant = Tenant()
+        stolen: list[str] = []
+
+        def steal(_: object, body: dict[str, str]) -> None:
+            if body.get("external_id") == "T000010" and not stolen:
+                stolen.append("part 1")
+                thief._db.exec_driver_sql("UPDATE parts SET owner = 'thief', leased_until = 0 WHERE part = 1")
+                thief._db.commit()
+
+        tenant.interfere = steal
+        events: list[str] = []
+        result = deliver(
+            run_of("r1", some),
+            batches_of(some, 5),
+            load.__globals__["CONNECTION"],
+            ledger,
+            DeliveryOptions(concurrency=1, stretch=30, lease_s=30),
+            transport=tenant.transport,
+            emit=lambda event: events.append(type(event).__name__),
+        )
+    assert result.error is None
+    assert "Notice" in events
+    assert result.status.delivered == 60
+    assert sum(tenant.posts.values()) <= 61  # the one in flight was looked up, or sent again
+
+
+@pytest.mark.parametrize("loaders", [2])
+def test_loads_of_one_working_directory_run_side_by_side(
+    loaders: int, omneo: LocalOmneo, postgres: str, workdir: Path, tmp_path: Path
+) -> None:
+    common = ("--json", "--workdir", workdir, "--ledger", postgres)
+    assert call("prepare", "-m", "pos_lines", *common, export(tmp_path / "sales.csv", 5_000)).code == 0
+    env = omneo.environment()
+    processes = [start("load", "latest", *common, "--concurrency", "4", env=env) for _ in range(loaders)]
+    wait_for(lambda: omneo.stats()["requests"] > 0)
+    assert call("retry", "latest", *common, env=env).code == 6
+    for process in processes:
+        done = ended(process)
+        assert done.code == 0, done.stderr
+        assert done.summary["delivery"]["delivered"] == 5_000
+    assert max(arrived(omneo).values()) == 1
+    assert len(arrived(omneo)) == 5_000
+    assert call("confirm", "latest", *common, "--sample", "2%", env=env).code == 0
+    assert [path.name for path in Path(done.summary["run_dir"]).iterdir() if path.name[0] == "."] == []
