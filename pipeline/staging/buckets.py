@@ -17,7 +17,7 @@ import polars as pl
 from pipeline.model import KEY, LINE
 from pipeline.staging.workdir import PRIVATE_FILE, private_dir
 
-BUCKET_BYTES = 24 * 1024 * 1024
+BUCKET_BYTES = 12 * 1024 * 1024
 """How much raw text a bucket should hold: enough for vectorised work, little enough for small machines."""
 
 

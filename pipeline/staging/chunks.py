@@ -13,7 +13,7 @@ import polars as pl
 
 from pipeline.model import KEY
 
-CHUNK_BYTES = 24 * 1024 * 1024
+CHUNK_BYTES = 12 * 1024 * 1024
 """How much raw text a chunk should hold: enough for vectorised work, little enough for small machines."""
 
 
