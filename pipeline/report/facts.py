@@ -8,7 +8,7 @@ what would be sent.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -18,6 +18,15 @@ import polars as pl
 from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX
 
 ACCEPTED: Final = "accepted"
+
+_LOOKED_AT: Final = (
+    TX,
+    *("outcome", "external_id", "transacted_at|local", "total", "is_void"),
+    *("profile_id", "profile_id_handle"),
+)
+"""What is told of the accepted transactions, besides how complete they are."""
+_HOUR_US: Final = 3_600_000_000
+_WEEK_HOURS: Final = 168
 
 _MONEY: pl.DataType = pl.Decimal(38, 4)
 _COUNT: pl.DataType = pl.Int64()
@@ -162,18 +171,23 @@ def measure(
         reasons: One row a reason, with `outcome` (dropped, rejected, warning).
     """
     known = headers.join(outcomes.select(TX, "outcome"), on=TX, how="left", maintain_order="left")
-    accepted = known.filter(pl.col("outcome") == ACCEPTED)
-    kept_items = items.join(accepted.select(TX), on=TX, how="semi")
+    accepted = known.select(name for name in _LOOKED_AT if name in known.columns).filter(
+        pl.col("outcome") == ACCEPTED
+    )
     labelled = _labelled(known)
+    fields = [
+        _filled("transaction", known, TRANSACTION_FIELDS, pl.col("outcome") == ACCEPTED),
+        _filled("item", items, ITEM_FIELDS, pl.col(TX).is_in(accepted[TX].implode())),
+    ]
     return Facts(
         codes=_codes(reasons),
         totals=_dated(labelled, _TOTALS, "%Y-%m"),
         days=_dated(labelled, _DAYS, "%Y-%m-%d"),
         clock=_clock(accepted),
-        fields=_completeness(accepted, kept_items),
+        fields=pl.concat(fields),
         profiles=_profiles(accepted),
         samples=_samples(accepted),
-        items=kept_items.height,
+        items=fields[1]["of"][0],
     )
 
 
@@ -234,7 +248,6 @@ def _labelled(known: pl.DataFrame) -> pl.DataFrame:
         _column(known, "location_id", pl.String).alias("store"),
         _column(known, "currency", pl.String),
         "outcome",
-        pl.lit(1, _COUNT).alias("transactions"),
         _column(known, "total", _MONEY).cast(_MONEY),
     )
 
@@ -242,7 +255,7 @@ def _labelled(known: pl.DataFrame) -> pl.DataFrame:
 def _dated(labelled: pl.DataFrame, schema: pl.Schema, form: str) -> pl.DataFrame:
     """Add up; only then dates become text: there are few, and Python's own dates end at year 9999."""
     when, *others = [name for name in schema if name not in ("transactions", "total")]
-    added = labelled.group_by(when, *others).agg(pl.col("transactions", "total").sum())
+    added = labelled.group_by(when, *others).agg(pl.len().alias("transactions"), pl.col("total").sum())
     return added.with_columns(pl.col(when).dt.strftime(form)).select(list(schema)).cast(schema)
 
 
@@ -257,33 +270,29 @@ def _sorted_sum(frame: pl.DataFrame, by: list[str], schema: pl.Schema) -> pl.Dat
 
 def _clock(accepted: pl.DataFrame) -> pl.DataFrame:
     local = _column(accepted, "transacted_at|local", pl.Datetime("us"))
-    parts = accepted.select(
-        local.dt.weekday().alias("weekday"),
-        local.dt.hour().alias("hour"),
-        pl.lit(1, _COUNT).alias("transactions"),
+    # Hours of the week, counted as numbers: any week has the same, that of 1970-01-01 too.
+    hours = accepted.select((local.dt.epoch("us") // _HOUR_US % _WEEK_HOURS).alias("hour")).drop_nulls()
+    counted = hours.group_by("hour").agg(pl.len().alias("transactions"))
+    when = (pl.col("hour") * _HOUR_US).cast(pl.Datetime("us"))
+    parts = counted.select(when.dt.weekday().alias("weekday"), when.dt.hour().alias("hour"), "transactions")
+    return parts.cast(_CLOCK)
+
+
+def _filled(level: str, frame: pl.DataFrame, names: Iterable[str], is_accepted: pl.Expr) -> pl.DataFrame:
+    """One row a field, in the order of the model; counted in place, since copying rows takes longer."""
+    present = [name for name in names if name in frame.columns]
+    counts = frame.select(is_accepted.alias("of")).select(
+        pl.col("of").sum(),
+        *((pl.col("of") & frame[name].is_not_null()).sum().alias(name) for name in present),
     )
-    return _sum(parts.drop_nulls(), ["weekday", "hour"], _CLOCK)
-
-
-def _completeness(accepted: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
-    filled = [
-        _filled("transaction", accepted, list(TRANSACTION_FIELDS)),
-        _filled("item", items, list(ITEM_FIELDS)),
-    ]
-    return pl.concat(filled)
-
-
-def _filled(level: str, frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """One row a field, in the order of the model."""
+    filled = counts.row(0, named=True)
     return pl.DataFrame(
         {
             "level": level,
-            "field": names,
-            "mapped": [name in frame.columns for name in names],
-            "filled": [
-                frame.height - frame[name].null_count() if name in frame.columns else 0 for name in names
-            ],
-            "of": frame.height,
+            "field": list(names),
+            "mapped": [name in filled for name in names],
+            "filled": [filled.get(name, 0) for name in names],
+            "of": filled["of"],
         },
         schema=_FIELDS,
     )
