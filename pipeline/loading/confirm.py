@@ -12,6 +12,7 @@ import httpx
 from pipeline.events import Emit, Progress, StageFinished, StageStarted, ignore
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
+from pipeline.loading.collecting import seldom_collecting
 from pipeline.loading.compare import differences, transaction_of
 from pipeline.loading.endpoints import external_lookup
 from pipeline.loading.estimate import Interval, share_interval
@@ -122,7 +123,8 @@ def confirm(
     """
     options, stop, clock = options or DeliveryOptions(), stop or Stop(), clock or SystemClock()
     search = _Search(run, ledger, options, sample, patience_s, random.Random(seed), emit, stop, clock)  # noqa: S311
-    result = asyncio.run(search.run_all(batches, connection, transport))
+    with seldom_collecting():
+        result = asyncio.run(search.run_all(batches, connection, transport))
     if resend and result.missing and not stop.requested:
         result.resent = deliver(
             run,

@@ -20,6 +20,7 @@ from pipeline.events import Emit, Notice, StageFinished, StageStarted, ignore
 from pipeline.loading.books import Books, Item
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
+from pipeline.loading.collecting import seldom_collecting
 from pipeline.loading.courier import Courier
 from pipeline.loading.exchange import Exchange
 from pipeline.loading.ledger import Counts, Lease, LeaseLost, Progress, RunRef, SqlLedger, Wanted
@@ -84,7 +85,8 @@ def deliver(
         stop or Stop(),
         clock or SystemClock(),
     )
-    return asyncio.run(delivery.run(batches, connection, transport))
+    with seldom_collecting():
+        return asyncio.run(delivery.run(batches, connection, transport))
 
 
 @dataclass
