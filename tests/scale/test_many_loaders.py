@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,11 @@ def loader(omneo: LocalOmneo, ledger: str, count: int, **options: object) -> sub
     )
 
 
-def wait_for(condition: object, seconds: float = 60) -> None:
-    assert callable(condition)
+def wait_for(condition: Callable[[], object], seconds: float = 60, every_s: float = 0.02) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def told(process: subprocess.Popen[str]) -> dict[str, int]:
@@ -111,7 +111,7 @@ def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
     count = 6 * limit
     omneo.set_faults(throttle_requests=limit, throttle_window_s=window)
     two = [loader(omneo, postgres, count, window_s=window, stretch=limit // 4, lease_s=10) for _ in range(2)]
-    wait_for(lambda: omneo.stats()["requests"] > limit)
+    wait_for(lambda: omneo.stats()["requests"] > limit, 3 * window, 0.2)
     # Both are at work now. Whole windows are looked at, so that it does not matter when one begins.
     begun, taken_before = time.monotonic(), taken(omneo)
     time.sleep(3 * window)

@@ -1,0 +1,90 @@
+"""The model behind docs/scaling.md, and its picture: `python docs/scaling_model.py` draws it again.
+
+What a load sends a minute is the least of three: what Omneo's throttle allows, what is in flight over how
+long an answer takes, and what the processors of its machines can do.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygal
+from pygal.style import Style
+
+SHARE = 0.985
+"""Of the limit that is aimed at; see pipeline/loading/pacing.py."""
+PER_PROCESS_S = 700
+"""Requests a second of one process: two did 1,400 together, sharing two cores with all they spoke to."""
+WORKERS = (1, 2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What decides how fast a load is.
+
+    Attributes:
+        workers: Processes, each with a core of its own.
+        latency_s: From a request to its answer.
+        limit_per_min: Requests that the throttle allows, for all workers together.
+        concurrency: Requests in flight, for each worker.
+    """
+
+    workers: int
+    latency_s: float
+    limit_per_min: float
+    concurrency: int = 64
+
+    @property
+    def per_min(self) -> float:
+        """Requests a minute."""
+        each = min(self.concurrency / self.latency_s, PER_PROCESS_S)
+        return min(SHARE * self.limit_per_min, 60 * self.workers * each)
+
+
+SCENES = {
+    "1,000 a minute, 0.2 s or 2 s": (2.0, 1_000),
+    "10,000 a minute, 0.2 s": (0.2, 10_000),
+    "10,000 a minute, 10 s": (10.0, 10_000),
+    "no limit, 2 s": (2.0, float("inf")),
+    "no limit, 0.2 s": (0.2, float("inf")),
+}
+
+
+def picture() -> str:
+    """Requests a minute against workers, as SVG."""
+    style = Style(
+        background="white",
+        plot_background="white",
+        font_family="sans-serif",
+        title_font_size=18,
+        colors=("#c0392b", "#2980b9", "#16a085", "#8e44ad", "#d35400"),
+    )
+    chart = pygal.XY(
+        style=style,
+        width=860,
+        height=480,
+        logarithmic=True,
+        title="Requests a minute by workers, for some throttles and latencies",
+        x_title="workers (processes)",
+        y_title="requests a minute",
+        legend_at_bottom=True,
+        legend_at_bottom_columns=2,
+        js=(),
+        no_prefix=True,
+        disable_xml_declaration=True,
+        x_labels=WORKERS,
+        y_labels=(100, 1_000, 10_000, 100_000, 1_000_000),
+        stroke_style={"width": 2},
+        human_readable=True,
+        truncate_legend=-1,
+    )
+    for title, (latency_s, limit) in SCENES.items():
+        chart.add(title, [(n, Load(n, latency_s, limit).per_min) for n in WORKERS])
+    # Without the date in its remarks: it is the same picture every day.
+    return re.sub(r"<!--.*?-->", "", str(chart.render(is_unicode=True))).replace(chart.uuid, "scaling") + "\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("scaling.svg").write_text(picture(), encoding="utf-8")
