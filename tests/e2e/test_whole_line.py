@@ -208,7 +208,8 @@ def test_after_a_run_it_is_confirmed_undone_and_shown(omneo: LocalOmneo, right: 
     unanswered = do("void", run, answer="")
     assert (unanswered.code, "--yes" in unanswered.stderr) == (2, True)
     voided = do("void", run, "--yes", "--json")
-    assert (voided.code, voided.summary["requests"]["sent"]) == (0, accepted)
+    sent = voided.summary["requests"]
+    assert (voided.code, sent["sent"] - sent["retried"]) == (0, accepted)
     omneo.drain()
     assert len(omneo.transactions()) == accepted
     assert all(each["is_void"] for each in omneo.transactions())
