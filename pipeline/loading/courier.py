@@ -53,9 +53,10 @@ class Courier:
         if len(items) == 1 and items[0].exposed and await self._is_there(items[0]):
             return
         one = items[0]
-        probe = external_lookup(one.transaction.external_id)
         verdict = await self._exchange.persist(
-            lambda: self._attempt(items), one.transaction.external_id, probe
+            lambda: self._attempt(items),
+            one.transaction.external_id,
+            probe=lambda: external_lookup(one.transaction.external_id),
         )
         if verdict.meaning is Meaning.FATAL or (verdict.again and self._exchange.gave_up(verdict)):
             raise self._exchange.error(verdict)

@@ -129,14 +129,14 @@ class Exchange:
         return verdict
 
     async def persist(
-        self, attempt: Callable[[], Awaitable[Verdict]], name: str, probe: Call | None = None
+        self, attempt: Callable[[], Awaitable[Verdict]], name: str, probe: Callable[[], Call] | None = None
     ) -> Verdict:
         """Repeat an attempt as the policy says; a transient verdict in the end means it gave up.
 
         Args:
             attempt: Makes one attempt.
             name: Whose attempt, for the log.
-            probe: Asked between late attempts: its answer tells one bad transaction from an outage.
+            probe: What is asked between late attempts; its answer tells one bad transaction from an outage.
         """
         first = await attempt()
         if not first.again:  # nearly always; tenacity's machinery costs a tenth of a request
@@ -152,7 +152,7 @@ class Exchange:
             wait = state.upcoming_sleep
             self._emit(Retried(name, state.attempt_number, verdict.status, round(wait, 3)))
             if probe is not None and state.attempt_number >= self._policy.attempts:
-                await self.once(probe, lookup=True)
+                await self.once(probe(), lookup=True)
 
         return await retrying(self._policy, self.health, before_sleep, self._sleep)(again)
 
