@@ -3,8 +3,8 @@
 import subprocess
 from datetime import UTC, datetime, timedelta
 
-from airflow.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 COMMAND = [
     "/usr/local/bin/omneo-import",
