@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +26,28 @@ from tests.loading.tenant import Tenant, batches_of, load, made, run_of
 PROCESS = Path(__file__).with_name("loader_process.py")
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """A test that fails half-way leaves no loader behind."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.communicate()
+
+
 def loader(omneo: LocalOmneo, ledger: str, count: int, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(PROCESS), ledger, str(count), json.dumps(options)],
         env=clean_environment(omneo.environment()),
         stdout=subprocess.PIPE,
         text=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60, every_s: float = 0.02) -> None:
@@ -107,8 +122,8 @@ def test_retry_goes_through_all_parts_once(postgres: str) -> None:
 
 def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
     full = bool(os.environ.get("OMNEO_IMPORT_TEST_FULL"))
-    window, limit = (60.0, 6_000) if full else (6.0, 600)
-    count = 6 * limit
+    window, limit = (60.0, 6_000) if full else (4.0, 400)
+    count = 5 * limit
     omneo.set_faults(throttle_requests=limit, throttle_window_s=window)
     two = [loader(omneo, postgres, count, window_s=window, stretch=limit // 4, lease_s=10) for _ in range(2)]
     wait_for(lambda: omneo.stats()["requests"] > limit, 3 * window, 0.2)
