@@ -36,7 +36,9 @@ def nothing_left_running() -> Iterator[None]:
     while STARTED:
         process = STARTED.pop()
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def loader(omneo: LocalOmneo, ledger: str, count: int, **options: object) -> subprocess.Popen[str]:
