@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +208,30 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(shop: Shop) -> None:
     assert holding(CID, run.path) == ["part-00000.parquet", "quarantine.csv", "quarantine_rows.csv"]
     assert shop.command("status", run_id).summary == before
     assert json.loads(run.manifest.read_text(encoding="utf-8"))["forgotten"] == 1
+
+
+def test_rows_of_a_sale_go_whole_where_only_its_first_row_names_the_person(shop: Shop) -> None:
+    sample = Path(__file__).parent.parent / "sample_data" / "shopify_orders.csv"
+    rows = list(csv.DictReader(StringIO(sample.read_text(encoding="utf-8"))))
+    for row in rows:
+        row["Total"] = row["Total"] and "x"
+    file = shop.home / "shopify_orders.csv"
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    prepared = shop.command("prepare", "-m", "shopify_orders", file).summary
+    mend = Path(prepared["run_dir"]) / "quarantine_rows.csv"
+
+    def orders() -> list[str]:
+        return [row["Name"] for row in csv.DictReader(StringIO(mend.read_text(encoding="utf-8-sig")))]
+
+    theirs = {row["Name"] for row in rows if row["Email"] == "kim@example.com"}
+    before = orders()
+    assert len([name for name in before if name == "#2001"]) == 2, "one of its rows has a cell of two lines"
+    shop.command("forget", "--profile", "kim@example.com", "--yes")
+    assert orders() == [name for name in before if name not in theirs]
+    assert shop.command("prepare", "-m", "shopify_orders", mend).summary["transactions"]["read"] > 0
 
 
 def test_nothing_is_sent_again_after_forgetting(shop: Shop) -> None:
