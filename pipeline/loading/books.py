@@ -9,7 +9,7 @@ from pipeline.events import Emit
 from pipeline.events import Progress as ProgressEvent
 from pipeline.loading.clock import Clock
 from pipeline.loading.events import Changed, Failed, Refused
-from pipeline.loading.ledger import Progress, Row, State
+from pipeline.loading.ledger import Progress, Row, Stamp, State
 from pipeline.loading.options import Changes
 from pipeline.loading.plans import Case, Plan, Send, Settled, forgotten
 from pipeline.loading.recorder import Recorder
@@ -32,6 +32,7 @@ class Item:
         row: The ledger's row now.
         exposed: Whether Omneo may have taken it.
         attempts: Requests made for it in this session.
+        batch: Omneo's id of the batch it went in; None where it went alone.
         in_flight: Whether a request for it is out, or its answer not yet on disk.
     """
 
@@ -42,6 +43,7 @@ class Item:
     row: Row
     exposed: bool = False
     attempts: int = 0
+    batch: str | None = None
     in_flight: bool = False
 
 
@@ -113,7 +115,8 @@ class Books:
 
         A transient verdict means that the transaction was given up.
         """
-        rows = [self._settled_row(item, verdict) for item, verdict in outcomes]
+        now = int(self._clock.time())
+        rows = [self._settled_row(item, verdict, now) for item, verdict in outcomes]
         for (item, verdict), row in zip(outcomes, rows, strict=True):
             del self._open[item.position]
             item.row = row
@@ -128,8 +131,8 @@ class Books:
     async def note_batch(self, items: Sequence[Item], batch_id: str) -> None:
         """Write down in which batch these transactions went, so that a restart can ask for it."""
         for item in items:
-            item.row = item.row._replace(batch=batch_id, attempts=self._attempts(item))
-        await self._recorder.put([item.row for item in items])
+            item.batch = batch_id
+        await self._recorder.put([Stamp([item.transaction.external_id for item in items], batch_id)])
 
     async def give_back(self) -> None:
         """Undo the claim of what was never sent, or surely not taken; the rest stays in doubt."""
@@ -147,6 +150,7 @@ class Books:
     def _item(
         self, position: int, transaction: StagedTransaction, step: Send, old: Row | None, now: int
     ) -> Item:
+        batch = old.batch if old and step.in_doubt else None
         row = Row(
             transaction.external_id,
             step.hash,
@@ -154,27 +158,32 @@ class Books:
             old.attempts if old else 0,
             old.status if old else None,
             None,
-            old.batch if old and step.in_doubt else None,
+            batch,
             self._progress.run_no,
             now,
         )
         if step.changed:
             self._tell_change(transaction.external_id, "sent")
-        return Item(position, transaction, step, old, row, exposed=step.in_doubt)
+        return Item(position, transaction, step, old, row, exposed=step.in_doubt, batch=batch)
 
-    def _settled_row(self, item: Item, verdict: Verdict) -> Row:
-        states = {Meaning.TAKEN: self._plan.taken, Meaning.REFUSED: State.REFUSED}
-        state = states.get(verdict.meaning, State.FAILED)
+    def _settled_row(self, item: Item, verdict: Verdict, now: int) -> Row:
+        state = self._plan.taken if verdict.meaning is Meaning.TAKEN else State.FAILED
+        if verdict.meaning is Meaning.REFUSED:
+            state = State.REFUSED
         row = item.row
         if not self._plan.counts and state is not self._plan.taken and item.old is not None:
             row = item.old  # a void or a repeat that did not work leaves the delivery as it was
-            state = item.old.state
-        return row._replace(
-            state=state,
-            attempts=self._attempts(item),
-            status=verdict.status,
-            words=verdict.words() or None,
-            at=int(self._clock.time()),
+            state = row.state
+        return Row(
+            row.external_id,
+            row.hash,
+            state,
+            self._attempts(item),
+            verdict.status,
+            verdict.words() or None,
+            item.batch,
+            row.run_no,
+            now,
         )
 
     @staticmethod

@@ -78,8 +78,9 @@ class Courier:
         async def conclude(verdict: Verdict, reply: Reply) -> None:
             self._expose(items, was_exposed, verdict, reply)
             if verdict.meaning is Meaning.TAKEN and self._endpoint.batched:
-                noted.extend(filter(None, [batch_id_of(reply)]))
-                await self._books.note_batch(items, noted[0] if noted else "")
+                if batch_id := batch_id_of(reply):
+                    noted.append(batch_id)
+                    await self._books.note_batch(items, batch_id)
             elif verdict.meaning is Meaning.TAKEN or (verdict.meaning is Meaning.REFUSED and len(items) == 1):
                 await self._books.settle([(item, verdict) for item in items])
 
@@ -111,8 +112,8 @@ class Courier:
         """Settle an item in doubt that Omneo turns out to have as it was sent."""
         if self._rule is InDoubtRule.RESEND and self._endpoint.upserts:
             return False
-        if item.row.batch:
-            result = await self._poll(item.row.batch)
+        if item.batch:
+            result = await self._poll(item.batch)
             verdict = result.verdict(item.transaction.external_id) if result else TAKEN
             if not verdict.again:
                 return await self._found(item, verdict)

@@ -71,6 +71,18 @@ class Row(NamedTuple):
     at: int
 
 
+class Stamp(NamedTuple):
+    """Transactions that went out together, and Omneo's id of their batch.
+
+    Attributes:
+        external_ids: Whose rows get it; they are there already.
+        batch: The id.
+    """
+
+    external_ids: Sequence[str]
+    batch: str
+
+
 def content_hash(body: bytes) -> bytes:
     """16 bytes of BLAKE2b over the exact body: the same content is not sent twice."""
     return blake2b(body, digest_size=16).digest()
@@ -224,8 +236,8 @@ class Ledger(Protocol):
     def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
         """The rows of these transactions; those unknown are left out."""
 
-    def record(self, rows: Sequence[Row], progress: Progress | None = None) -> None:
-        """Write rows, whole, and how far the run is, in one durable commit."""
+    def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
+        """Write rows, whole, then stamps, and how far the run is, in one durable commit."""
 
 
 @dataclass(frozen=True)
@@ -388,12 +400,14 @@ class SqlLedger:
                 found.update((row.external_id, _row(row)) for row in self._db.execute(wanted, {"ids": some}))
         return found
 
-    def record(self, rows: Sequence[Row], progress: Progress | None = None) -> None:
+    def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
         """See `Ledger`."""
         with self._transaction("written"):
             self._record(rows, progress)
 
-    def record_leased(self, lease: Lease, rows: Sequence[Row], progress: Progress | None = None) -> None:
+    def record_leased(
+        self, lease: Lease, rows: Sequence[Row | Stamp], progress: Progress | None = None
+    ) -> None:
         """As `record`, but only while the part is still leased.
 
         Raises:
@@ -619,17 +633,21 @@ class SqlLedger:
         wanted = sa.select(state, sa.func.count()).where(_TRANSACTIONS.c.run_no == run_no).group_by(state)
         return {row[0]: row[1] for row in self._db.execute(wanted)}
 
-    def _record(self, rows: Sequence[Row], progress: Progress | None) -> None:
+    def _record(self, writes: Sequence[Row | Stamp], progress: Progress | None) -> None:
+        # In one order everywhere: two that write the same rows cannot wait for each other.
+        rows = sorted((each for each in writes if isinstance(each, Row)), key=_BY_ID)
         if rows:
-            # In one order everywhere: two that write the same rows cannot wait for each other.
-            self._db.exec_driver_sql(self._put_rows, self._as_parameters(sorted(rows, key=_BY_ID)))
+            self._db.exec_driver_sql(self._put_rows, self._as_parameters(rows))
+        for stamp in writes:
+            if isinstance(stamp, Stamp):
+                self._db.execute(_STAMP, {"ids": list(stamp.external_ids), "batch_id": stamp.batch})
         if progress is not None:
             self._db.execute(self._put_part, _values(progress))
 
     def _as_parameters(self, rows: Sequence[Row]) -> list[Any]:
         # The state as plain text: the driver would look for an adapter of the enumeration each time.
-        plain = [row._replace(state=str(row.state)) for row in rows]  # type: ignore[arg-type]
-        return [*plain] if self._positional else [row._asdict() for row in plain]
+        plain = [(*row[:2], row.state.value, *row[3:]) for row in rows]
+        return plain if self._positional else [dict(zip(Row._fields, each, strict=True)) for each in plain]
 
     def _migrate(self) -> None:
         newest = len(self._migrations)
@@ -668,6 +686,11 @@ class SqlLedger:
 
 
 _BY_ID: Final = itemgetter(0)
+_STAMP: Final = (
+    _TRANSACTIONS.update()
+    .where(_TRANSACTIONS.c.external_id.in_(sa.bindparam("ids", expanding=True)))
+    .values(batch=sa.bindparam("batch_id"))
+)
 _MIGRATING: Final = 0x0EE0  # names the advisory lock; any number that others do not use will do
 
 
@@ -762,9 +785,13 @@ class MemoryLedger:
         """See `Ledger`."""
         return {name: self.rows[name] for name in external_ids if name in self.rows}
 
-    def record(self, rows: Sequence[Row], progress: Progress | None = None) -> None:
+    def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
         """See `Ledger`."""
-        self.rows.update((row.external_id, row) for row in rows)
+        self.rows.update((row.external_id, row) for row in rows if isinstance(row, Row))
+        for stamp in rows:
+            if isinstance(stamp, Stamp):
+                stamped = (self.rows[name]._replace(batch=stamp.batch) for name in stamp.external_ids)
+                self.rows.update((row.external_id, row) for row in stamped)
         if progress is not None:
             key = next(
                 (i, part)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pipeline.loading.clock import Clock
-from pipeline.loading.ledger import Lease, LeaseLost, Progress, Row, RunRef, SqlLedger, Wanted
+from pipeline.loading.ledger import Lease, LeaseLost, Progress, Row, RunRef, SqlLedger, Stamp, Wanted
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.recorder import Recorder
 from pipeline.loading.stop import Stop
@@ -173,7 +173,7 @@ class LeasedLedger:
         """See `Ledger`."""
         return self._ledger.find(external_ids)
 
-    def record(self, rows: Sequence[Row], progress: Progress | None = None) -> None:
+    def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
         """See `Ledger`; raises LeaseLost once another worker has the part."""
         self._ledger.record_leased(self._lease, rows, progress)
 

@@ -27,8 +27,7 @@ class InDoubtRule(StrEnum):
     RESEND = "resend"
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send this body.
 
     Attributes:
@@ -46,8 +45,7 @@ class Send:
     changed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """Nothing to send: count it as `kind`. `changed` is the action to be told, if there was a change."""
 
     kind: str

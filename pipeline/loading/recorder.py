@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Generic, ParamSpec, TypeVar
 
-from pipeline.loading.ledger import Ledger, Progress, Row
+from pipeline.loading.ledger import Ledger, Progress, Row, Stamp
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -91,7 +91,7 @@ class Recorder:
         """Call something of the ledger's in its thread."""
         return await self._grouped.call(function, *args, **kwargs)
 
-    async def put(self, rows: Sequence[Row]) -> None:
+    async def put(self, rows: Sequence[Row | Stamp]) -> None:
         """Return once these rows, and how far the run is with them, are on disk.
 
         Raises:
@@ -103,10 +103,10 @@ class Recorder:
         """Let go of the ledger."""
         self._grouped.close()
 
-    def _seal(self, rows: list[Row]) -> Callable[[], None]:
+    def _seal(self, rows: list[Row | Stamp]) -> Callable[[], None]:
         return partial(self._record, rows, self._progress())
 
-    def _record(self, rows: list[Row], progress: Progress | None) -> None:
+    def _record(self, rows: list[Row | Stamp], progress: Progress | None) -> None:
         if self._error is not None:
             raise self._error
         try:

@@ -22,6 +22,7 @@ from pipeline.loading.ledger import (
     RunRef,
     SourceFile,
     SqlLedger,
+    Stamp,
     State,
     Wanted,
     content_hash,
@@ -343,3 +344,13 @@ def test_the_fake_keeps_the_same_promises() -> None:
     fake.record([row("a")], replace(start, watermark=1))
     assert fake.find(["a", "b"]) == {"a": row("a")}
     assert fake.open_run(RUN) == replace(start, watermark=1, newer_runs=frozenset({later.run_no}))
+
+
+def test_a_batch_stamps_the_rows_that_are_there(any_ledger: SqlLedger) -> None:
+    any_ledger.record([row("a", State.SENDING), row("b", State.SENDING), row("c")])
+    any_ledger.record([Stamp(["b", "a"], "batch-7"), row("d")])
+    batches = {name: found.batch for name, found in any_ledger.find(list("abcd")).items()}
+    assert batches == {"a": "batch-7", "b": "batch-7", "c": None, "d": None}
+    fake = MemoryLedger()
+    fake.record([row("a"), Stamp(["a"], "batch-7")])
+    assert fake.rows["a"].batch == "batch-7"
