@@ -221,7 +221,8 @@ class _Search:
                     return
                 await self._look_up(*one)
 
-        await _all([worker] * self.options.concurrency)
+        # Twice as many as may be in flight: half of them wait until the ledger has taken note.
+        await _all([worker] * (2 * self.options.concurrency))
 
     async def _look_up(self, external_id: str, body: bytes) -> None:
         _, reply = await self.exchange.ask(external_lookup(external_id), external_id)

@@ -30,17 +30,17 @@ class Grouped(Generic[T]):
         self._seal = seal
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._items: list[T] = []
-        self._group: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def put(self, items: Sequence[T]) -> None:
         """Return once these items are written; raises what the job raised."""
+        waiter = asyncio.get_running_loop().create_future()
         self._items.extend(items)
-        if self._group is None:
-            self._group = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_groups())
-        await asyncio.shield(self._group)
+        await waiter
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call something in the same thread, so never while a write runs."""
@@ -52,18 +52,26 @@ class Grouped(Generic[T]):
         self._thread.shutdown()
 
     async def _write_groups(self) -> None:
-        while self._group is not None:
+        while self._waiters:
             await asyncio.sleep(GATHER_S)
-            items, group = self._items, self._group
-            self._items, self._group = [], None
-            try:
-                await self.call(self._seal(items))
-            except Exception as error:  # told to everyone who waits for this write
-                group.set_exception(error)
-                group.exception()  # whoever waits for it may have been cancelled
-            else:
-                group.set_result(None)
+            items, waiters = self._items, self._waiters
+            self._items, self._waiters = [], []
+            error = await self._written(items)
+            for waiter in waiters:
+                if waiter.done():  # whoever waited was cancelled
+                    continue
+                if error is None:
+                    waiter.set_result(None)
+                else:
+                    waiter.set_exception(error)
         self._writing = None
+
+    async def _written(self, items: list[T]) -> Exception | None:
+        try:
+            await self.call(self._seal(items))
+        except Exception as error:  # for those who wait for this write
+            return error
+        return None
 
 
 class Recorder:
