@@ -219,7 +219,7 @@ def test_any_export_gives_what_the_slow_reference_gives_however_it_is_cut(export
     assert Decimal(found.counts["totals"].get("accepted", 0)) == right.total
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(exports(blank_keys=True), CUTS)
 @example(Export([[[""] * len(COLUMNS), *receipt(1), [""] * len(COLUMNS)]], "\n"), Cut(rows=1, chunk_bytes=1))
 def test_every_row_is_in_exactly_one_place_however_the_input_is_cut(export: Export, cut: Cut):
