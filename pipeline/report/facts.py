@@ -328,18 +328,15 @@ def _codes(reasons: pl.DataFrame) -> pl.DataFrame:
 def _samples(accepted: pl.DataFrame) -> pl.DataFrame:
     """The first accepted transaction of each kind; the kinds exclude one another."""
     void = _column(accepted, "is_void", pl.Boolean).fill_null(value=False)
-    kind = (
-        pl.when(void)
-        .then(pl.lit("void"))
-        .when(_column(accepted, "total", _MONEY) < 0)
-        .then(pl.lit("return"))
-        .when(_column(accepted, "profile_id", pl.String).is_null())
-        .then(pl.lit("guest"))
-        .otherwise(pl.lit("sale"))
-    )
-    return (
-        accepted.select(kind.alias("kind"), _column(accepted, "external_id", pl.String))
-        .drop_nulls("external_id")
-        .unique("kind", keep="first", maintain_order=True)
-        .with_columns(pl.lit(None, pl.String).alias("body"))
-    )
+    back = (_column(accepted, "total", _MONEY) < 0).fill_null(value=False)
+    guest = _column(accepted, "profile_id", pl.String).is_null()
+    kinds = {
+        "sale": ~void & ~back & ~guest,
+        "guest": ~void & ~back & guest,
+        "return": ~void & back,
+        "void": void,
+    }
+    known = _column(accepted, "external_id", pl.String)
+    first = [known.filter(kind & known.is_not_null()).first().alias(name) for name, kind in kinds.items()]
+    found = accepted.select(first).unpivot(variable_name="kind", value_name="external_id")
+    return found.drop_nulls().with_columns(pl.lit(None, pl.String).alias("body")).cast(_SAMPLES)

@@ -27,7 +27,7 @@ def write_report(run_dir: Path, data: ReportData, *, show_personal_data: bool = 
         show_personal_data: Leave emails, card and phone numbers and customers' ids as they are.
     """
     values = view(data, show_personal_data=show_personal_data)
-    _write(run_dir / REPORT_JSON, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+    _write(run_dir / REPORT_JSON, json.dumps(values, ensure_ascii=False) + "\n")
     page = run_dir / REPORT_HTML
     _write(page, render_page(values))
     return page

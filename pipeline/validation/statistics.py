@@ -112,7 +112,8 @@ def observe(
     """Sum up one unit.
 
     Args:
-        headers: One row a transaction, as mapped; what the mapping does not give has no column.
+        headers: One row a transaction, as mapped, in the order of their places; what the mapping does not
+            give has no column.
         items: One row an item, as mapped.
         outcomes: TX and `outcome`.
         reasons: One row a reason; those of `duplicate_row` are counted.
@@ -125,6 +126,9 @@ def observe(
     frequency = _counted(people, "people")
     comparable = sales.drop_nulls(["total", "items_total"]).filter(pl.col("items_count") > 0)
     off = comparable.filter(_is_off())
+    by_currency = sales.group_by("store", "currency").agg(
+        pl.len().cast(_COUNT).alias("sales"), pl.col(SOURCE, LINE).first()
+    )
     return Observations(
         hours=_counted(awake.with_columns(hour=pl.col("local").dt.hour()), "hours"),
         days=_counted(timed.with_columns(day=pl.col("local").dt.date()), "days"),
@@ -134,8 +138,8 @@ def observe(
             _ones(people.join(_most_frequent(frequency), on="person", how="semi"), "person")
         ),
         people=_smallest(frequency, "person"),
-        currencies=_counted(sales, "currencies"),
-        stores=_with_first(_ones(sales.drop_nulls("store"), "store")),
+        currencies=by_currency.select(_SCHEMAS["currencies"].names()),
+        stores=_with_first(by_currency.drop("currency").drop_nulls("store")),
         repeats=_repeats(awake),
         ratios=_counted(off.filter(pl.col("items_total") != 0).with_columns(_ratio()), "ratios"),
         counts=Counts(
