@@ -19,6 +19,7 @@ from pipeline.mapping.shapes import carry_down, key_columns, key_hash
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.survey import Sample
 from pipeline.model import SOURCE
+from pipeline.validation.quarantine import COLUMNS as QUARANTINE
 
 DATA_FILES = ("*.csv", "*.tsv", "*.txt", "*.parquet", "*.jsonl", "*.csv.gz", "*.csv.zst", "*.zip")
 """What is looked for in a directory while there is no mapping that says it."""
@@ -94,11 +95,21 @@ def columns_of(inputs: Sequence[Input], spec: MappingSpec) -> tuple[dict[str, li
     for each in inputs:
         reader = open_reader(each.file, spec.source.csv, spec.source.format)
         reader.close()
+        _refuse_quarantine(each, reader.columns)
         known = columns.setdefault(each.table, list(reader.columns))
         notices += [f"{each.file.name}: {notice}" for notice in reader.notices]
         notices += _difference(each, known, reader.columns)
         known += [name for name in reader.columns if name not in known]
     return columns, notices
+
+
+def _refuse_quarantine(each: Input, columns: Sequence[str]) -> None:
+    # Under another delimiter, its header is one name.
+    if ",".join(columns) == ",".join(QUARANTINE):
+        raise SourceError(
+            f"{each.file.name} lists what a run did not import, and why; it holds no transactions.",
+            hint="Mend `quarantine_rows.csv` of the same run instead, and run that.",
+        )
 
 
 def raw_rows(inputs: Sequence[Input], spec: MappingSpec, look: Look) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -133,7 +133,7 @@ def plan(
     refuse(check_mapping(mapping))
     inputs, lookups = find_inputs(mapping.spec, arguments, choose)
     columns, notices = columns_of(inputs, mapping.spec)
-    refuse(check_mapping(mapping, columns))
+    refuse(check_mapping(mapping, columns), hint=_there_are(columns))
     for notice in notices:
         emit(Notice("source", notice))
     for problem in mapping_notices(mapping, columns):
@@ -163,10 +163,18 @@ def _compiled(
         raise MappingError(problems) from None
 
 
-def refuse(problems: Sequence[Problem]) -> None:
+def refuse(problems: Sequence[Problem], *, hint: str = "") -> None:
     """Raise what is wrong with a mapping, if anything is."""
     if problems:
-        raise MappingError(problems)
+        raise MappingError(problems, hint=hint)
+
+
+def _there_are(columns: Mapping[str, Sequence[str]]) -> str:
+    """Which columns the source has; a name is cut where it is no name."""
+    lists = {table: ", ".join(name[:80] for name in names) for table, names in columns.items()}
+    if len(lists) == 1:
+        return f"The source has the columns {next(iter(lists.values()))}."
+    return "\n  ".join(f"The table {table} has the columns {names}." for table, names in lists.items())
 
 
 def policy_of(spec: MappingSpec) -> Policy:

@@ -96,8 +96,7 @@ def _mapped_type(_spec: MappingSpec, name: str) -> pl.DataType | None:
 def unknown_names(names: Names) -> Iterator[Found]:
     """Names that are no column, no definition or, in a rule, no mapped field."""
     for place, name, known, whose in names.unknown():
-        near = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-        yield Found(place, f"there is no column '{name}' in {whose}{near}", name)
+        yield Found(place, f"there is no column '{name}' in {whose}{did_you_mean(name, known)}", name)
     for place, name in names.shadowing():
         message = f"'{name}' is a column of the source as well; give the definition another name"
         yield Found(place, message)

@@ -266,8 +266,7 @@ def test_columns_that_the_source_does_not_have_are_told_at_each_place() -> None:
     )
 
     assert said(text, COLUMNS) == [
-        "2:20: there is no column 'shop' in the source; "
-        "there are id, amount, at, line, title, qty, price, status, double",
+        "2:20: there is no column 'shop' in the source",
         "7:34: there is no column 'tital' in the source; did you mean 'title'?",
         "8:24: there is no column 'pryce' in the source; did you mean 'price'?",
     ]
@@ -298,8 +297,8 @@ def test_items_see_their_own_table_and_their_transaction() -> None:
 
     assert said(right, columns) == []
     assert said(wrong, columns) == [
-        "9:10: there is no column 'price' in the table headers; there are id, amount, at",
-        "11:54: there is no column 'title' in the table headers; there are id, amount, at",
+        "9:10: there is no column 'price' in the table headers",
+        "11:54: there is no column 'title' in the table headers",
     ]
     used = used_columns(read_mapping(Path("m.yaml"), right.encode()).spec)
     assert used["headers"] >= {"id", "amount", "at"}
