@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -36,7 +36,7 @@ from pipeline.mapping.load import LoadedMapping
 from pipeline.mapping.names import unmapped_columns
 from pipeline.mapping.shapes import shape
 from pipeline.mapping.spec import Check, MappingSpec
-from pipeline.model import LINE, SOURCE, TX
+from pipeline.model import CODES, LINE, SOURCE, TX
 from pipeline.nightly import recipe
 from pipeline.report.data import Amount, Cause, ControlRow, Example, Finding
 from pipeline.report.facts import Facts, measure, measure_reasons
@@ -61,6 +61,7 @@ from pipeline.validation.statistics import merge as merge_observations
 STAGE = "prepare"
 CONTROL_COLUMNS = ("expected", "read", "staged", "dropped", "rejected")
 PLAIN = (".csv", ".txt", ".tsv")
+COLUMNS_TOLD = 12
 COMPRESSED = 8
 """How much larger compressed input is taken to be inside; only the size of units depends on it."""
 
@@ -100,6 +101,12 @@ class Plan:
     def names(self) -> tuple[str, ...]:
         """Names of the files, by SOURCE."""
         return tuple(each.file.name for each in self.inputs)
+
+    @property
+    def short_names(self) -> tuple[str, ...]:
+        """Names for people, by SOURCE: without their directories where they differ without."""
+        short = tuple(PurePosixPath(name).name for name in self.names)
+        return short if len(set(short)) == len(short) else self.names
 
     @property
     def input_bytes(self) -> int:
@@ -422,19 +429,36 @@ def _amount(sums: Sums) -> Amount:
     return Amount(sums.transactions, sums.total)
 
 
-def causes_of(plan: Plan, found: Found) -> tuple[Cause, ...]:
-    """Why transactions were rejected or dropped, and what else is told of single ones."""
-    return tuple(
+def causes_of(plan: Plan, found: Found, tally: Tally) -> tuple[Cause, ...]:
+    """Why transactions were rejected or dropped, and what else a person should know of the rows."""
+    of_reasons = (
         Cause(**vars(each) | {"examples": tuple(Example(**vars(one)) for one in each.examples)})
-        for each in causes.causes(found.groups, plan.names)
+        for each in causes.causes(found.groups, plan.short_names)
     )
+    return (*of_reasons, *_of_columns(plan), *_of_characters(tally))
+
+
+def _of_columns(plan: Plan) -> Iterator[Cause]:
+    """Columns that the mapping does not use, a cause a table."""
+    about = CODES["unmapped_column"]
+    for table, names in unmapped_columns(plan.spec, plan.columns).items():
+        file = next(plan.short_names[each.position] for each in plan.inputs if each.table == table)
+        told = tuple(Example(name, f"`{name}` is not used", file, 1) for name in names[:COLUMNS_TOLD])
+        yield Cause("warning", about.name, about.title, None, None, len(names), about.fix, told)
+
+
+def _of_characters(tally: Tally) -> Iterator[Cause]:
+    """Rows with characters that could not be read."""
+    about = CODES["encoding_replaced"]
+    if tally.replaced:
+        yield Cause("warning", about.name, about.title, None, None, tally.replaced, about.fix)
 
 
 def findings_of(plan: Plan, found: Found) -> tuple[Finding, ...]:
     """The statistical warnings."""
     return tuple(
         Finding(each.code, each.title, each.message, tuple(each.evidence))
-        for each in findings(found.observations, plan.names)
+        for each in findings(found.observations, plan.short_names)
     )
 
 

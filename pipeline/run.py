@@ -107,7 +107,7 @@ def prepare(
         gate = _gate(options.max_rejected, summary)
         kept = review.Review(
             gate,
-            causes=dry_run.causes_of(plan, found),
+            causes=dry_run.causes_of(plan, found, tally),
             controls=dry_run.controls_of(plan, found),
             findings=dry_run.findings_of(plan, found),
             rate_per_min=options.rate_per_min,
