@@ -73,7 +73,7 @@ class Console:
     def result(self, data: Mapping[str, Any]) -> None:
         """Give a script its one JSON object."""
         if self.json:
-            click.echo(json.dumps(data, ensure_ascii=False, default=str))
+            click.echo(json.dumps(data, default=str))
 
 
 COMMON = (

@@ -14,6 +14,11 @@ from pipeline.report.view import view
 
 REPORT_HTML: Final = "report.html"
 REPORT_JSON: Final = "report.json"
+_UNSEEN: Final = {
+    code: f"\\u{code:04x}"
+    for unseen in ((0x7F, 0x9F), (0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x2069), (0xFEFF, 0xFEFF))
+    for code in range(unseen[0], unseen[1] + 1)
+}
 
 
 def write_report(run_dir: Path, data: ReportData, *, show_personal_data: bool = False) -> Path:
@@ -27,10 +32,15 @@ def write_report(run_dir: Path, data: ReportData, *, show_personal_data: bool = 
         show_personal_data: Leave emails, card and phone numbers and customers' ids as they are.
     """
     values = view(data, show_personal_data=show_personal_data)
-    _write(run_dir / REPORT_JSON, json.dumps(values, ensure_ascii=False) + "\n")
+    _write(run_dir / REPORT_JSON, _unseen_escaped(json.dumps(values, ensure_ascii=False)) + "\n")
     page = run_dir / REPORT_HTML
     _write(page, render_page(values))
     return page
+
+
+def _unseen_escaped(text: str) -> str:
+    r"""JSON in which what a terminal could obey, or nobody can see, is an escape such as `\u009b`."""
+    return text.translate(_UNSEEN)
 
 
 def _write(path: Path, text: str) -> None:

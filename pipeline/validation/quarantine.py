@@ -35,7 +35,13 @@ _PRIVATE: Final = 0o600
 _SORTED_UP_TO: Final = 200_000
 """Reasons that `quarantine.csv` puts in the order of the source; more would have to be held in memory."""
 _DANGEROUS: Final = r"^('*[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
-_CONTROLS: Final = {chr(n): chr(0x2400 + n) for n in range(32) if n not in (9, 10, 13)} | {"\x7f": "␡"}
+_CONTROLS: Final = {
+    **{chr(n): chr(0x2400 + n) for n in range(32) if n not in (9, 10, 13)},
+    "\x7f": "␡",
+    **{chr(n): f"\\x{n:02x}" for n in range(0x80, 0xA0)},
+    **{chr(n): f"\\u{n:04x}" for n in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
+}
+"""Characters that a terminal obeys, or that turn the direction of a text around, and what stands for them."""
 
 
 class ShapedRows(Protocol):
@@ -244,11 +250,11 @@ def _write_csv(run: Path) -> None:
 
 
 def neutral(text: pl.Expr) -> pl.Expr:
-    """Make texts safe to open in a spreadsheet or show on a terminal.
+    r"""Make texts safe to open in a spreadsheet or show on a terminal.
 
     An apostrophe goes before a leading `=`, `+`, `-`, `@` (also in their wide forms), tab or line break,
     with or without apostrophes of its own before it; taking one apostrophe off such a text gives it back.
-    Other control characters become their pictures, such as `␛`.
+    Other control characters become their pictures, such as `␛`, or escapes, such as `\\x9b`.
     """
     return text.str.replace(_DANGEROUS, "'${1}").str.replace_many(_CONTROLS)
 
