@@ -27,6 +27,7 @@ _LOOKED_AT: Final = (
 """What is told of the accepted transactions, besides how complete they are."""
 _HOUR_US: Final = 3_600_000_000
 _WEEK_HOURS: Final = 168
+_KINDS: Final = ("sale", "guest", "return", "void")
 
 _MONEY: pl.DataType = pl.Decimal(38, 4)
 _COUNT: pl.DataType = pl.Int64()
@@ -225,7 +226,7 @@ def merge(parts: Sequence[Facts]) -> Facts:
         fields=_merge_completeness(stacked["fields"]),
         profiles=_sorted_sum(stacked["profiles"], ["handle", "guest"], _PROFILES),
         codes=_sorted_sum(stacked["codes"], ["outcome", "code"], _CODES),
-        samples=stacked["samples"].unique("kind", keep="first", maintain_order=True),
+        samples=_first_of_each(stacked["samples"]),
         **numbers,
     )
 
@@ -325,18 +326,21 @@ def _codes(reasons: pl.DataFrame) -> pl.DataFrame:
     return counted.select(list(_CODES))
 
 
+def _first_of_each(samples: pl.DataFrame) -> pl.DataFrame:
+    first = samples.unique("kind", keep="first", maintain_order=True)
+    return first.sort(pl.col("kind").cast(pl.Enum(_KINDS)))
+
+
 def _samples(accepted: pl.DataFrame) -> pl.DataFrame:
     """The first accepted transaction of each kind; the kinds exclude one another."""
     void = _column(accepted, "is_void", pl.Boolean).fill_null(value=False)
     back = (_column(accepted, "total", _MONEY) < 0).fill_null(value=False)
     guest = _column(accepted, "profile_id", pl.String).is_null()
-    kinds = {
-        "sale": ~void & ~back & ~guest,
-        "guest": ~void & ~back & guest,
-        "return": ~void & back,
-        "void": void,
-    }
+    is_kind = (~void & ~back & ~guest, ~void & ~back & guest, ~void & back, void)
     known = _column(accepted, "external_id", pl.String)
-    first = [known.filter(kind & known.is_not_null()).first().alias(name) for name, kind in kinds.items()]
+    first = [
+        known.filter(kind & known.is_not_null()).first().alias(name)
+        for name, kind in zip(_KINDS, is_kind, strict=True)
+    ]
     found = accepted.select(first).unpivot(variable_name="kind", value_name="external_id")
     return found.drop_nulls().with_columns(pl.lit(None, pl.String).alias("body")).cast(_SAMPLES)

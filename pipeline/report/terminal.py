@@ -34,7 +34,7 @@ PLAIN_EVERY_S: Final = 5.0
 LOG_EVERY_S: Final = 10.0
 MOST_CAUSES: Final = 6
 """Causes of one outcome that the closing summary names; the report has all."""
-EXAMPLE_CHARACTERS: Final = 60
+SHAPE_CHARACTERS: Final = 60
 _MARKS: Final = {True: "well", False: "not well", None: "note"}
 
 
@@ -316,12 +316,11 @@ def _causes(causes: Sequence[Cause], warnings: Mapping[str, int]) -> list[str]:
 def _cause(cause: Cause) -> list[str]:
     first = cause.examples[0]
     if cause.outcome == "dropped":
-        which = f": {visible(cause.shape, EXAMPLE_CHARACTERS)}" if cause.shape else ""
+        which = f": {visible(cause.shape, SHAPE_CHARACTERS)}" if cause.shape else ""
         return [_counted_code(cause.transactions, cause.code, cause.title + which)]
-    value = "" if first.value is None else f"'{visible(first.value, EXAMPLE_CHARACTERS)}' in "
     return [
         _counted_code(cause.transactions, cause.code, cause.title),
-        f"{'':>12}  {value}{visible(first.source)}:{first.line}",
+        f"{'':>12}  {visible(first.source)}:{first.line}: {visible(first.message)}",
         f"{'':>12}  {cause.fix}",
     ]
 

@@ -125,10 +125,8 @@ def count(number: int, noun: str) -> str:
 def _rejections(summary: Summary) -> list[Look]:
     if not summary.rejected:
         return []
-    causes = count(len(summary.rejected), "code")
-    return [
-        Look(f"{count(summary.transactions.rejected, 'transaction')} rejected, under {causes}", REJECTIONS)
-    ]
+    causes = count(len(summary.rejected), "reason")
+    return [Look(f"{count(summary.transactions.rejected, 'transaction')} rejected, for {causes}", REJECTIONS)]
 
 
 def _looks(data: ReportData) -> list[Look]:

@@ -144,9 +144,14 @@ def _samples(facts: Facts, show_personal_data: bool) -> list[dict[str, Any]]:
 
 def _prediction(data: ReportData) -> dict[str, Any]:
     requests = data.summary.delivery.pending if data.requests is None else data.requests
-    rates = RATES_PER_MIN if data.rate_per_min is None else (data.rate_per_min,)
+    rates = RATES_PER_MIN if data.rate_per_min is None else (_whole(data.rate_per_min),)
     return {
         "requests": requests,
         "bytes": data.facts.body_bytes,
         "durations": [{"per_minute": rate, "hours": round(requests / rate / 60, 4)} for rate in rates],
     }
+
+
+def _whole(number: float) -> float:
+    """1000 for 1000.0, and 0.5 for 0.5."""
+    return int(number) if number.is_integer() else number

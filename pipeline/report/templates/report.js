@@ -7,10 +7,18 @@ const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - 
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
+    // No <button>: browsers repeat no table head on paper that holds one.
+    const button = document.createElement("span");
+    button.role = "button";
+    button.tabIndex = 0;
     button.append(...head.childNodes);
     head.append(button);
+    button.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") {
+        event.preventDefault();
+        button.click();
+      }
+    });
     button.addEventListener("click", () => {
       const direction = head.getAttribute("aria-sort") === "descending" ? "ascending" : "descending";
       const sign = direction === "ascending" ? 1 : -1;
