@@ -22,6 +22,7 @@ import click
 
 from pipeline import __version__
 from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
+from pipeline.memory import keep_freed_memory, seldom_collecting
 from pipeline.options import Bytes, LimitType, Moment, Place, Rate, Seconds, Share, Where
 from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
@@ -964,4 +965,6 @@ def main() -> None:
     """Run the `omneo-import` command."""
     for number in SIGNALS:
         signal.signal(number, _raise_signalled)
-    cli(prog_name="omneo-import")
+    keep_freed_memory()
+    with seldom_collecting():
+        cli(prog_name="omneo-import")

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import NothingNew
 from pipeline.events import Emit, Notice
 from pipeline.extract.storage import SourceFile, fingerprint
 from pipeline.inputs import unchanged
-from pipeline.loading.ledger import SourceFile as Noted
-from pipeline.loading.ledger import SqlLedger
 from pipeline.mapping.load import LoadedMapping
 from pipeline.staging.manifest import Manifest
+
+if TYPE_CHECKING:  # a dry run of files that are named needs no database
+    from pipeline.loading.ledger import SourceFile as Noted
+    from pipeline.loading.ledger import SqlLedger
 
 RECENT: Final = timedelta(seconds=5)
 """A file written this recently is looked at twice, to see whether it grows."""
@@ -116,6 +118,8 @@ def recipe(mapping: LoadedMapping, lookups: Iterable[SourceFile]) -> str:
 
 def note(ledger: SqlLedger, manifest: Manifest) -> None:
     """Note the files of a run as done, if the run was delivered to its end."""
+    from pipeline.loading.ledger import SourceFile as Noted
+
     if manifest.run_id not in ledger.runs():
         return
     status = ledger.status(manifest.run_id)
@@ -143,6 +147,8 @@ def _is_early(file: SourceFile, since: datetime | None) -> bool:
 def _known(files: Sequence[SourceFile], ledger: Path | str, recipe: str) -> list[SourceFile]:
     if isinstance(ledger, Path) and not ledger.exists():
         return []
+    from pipeline.loading.ledger import SqlLedger
+
     with SqlLedger(ledger) as opened:
         noted = opened.known_files([file.uri for file in files], recipe)
     return [file for file in files if file.uri in noted and _is_same(file, noted[file.uri])]

@@ -12,7 +12,6 @@ import httpx
 from pipeline.events import Emit, Progress, StageFinished, StageStarted, ignore
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
-from pipeline.loading.collecting import seldom_collecting
 from pipeline.loading.compare import differences, transaction_of
 from pipeline.loading.endpoints import external_lookup
 from pipeline.loading.estimate import Interval, share_interval
@@ -24,6 +23,7 @@ from pipeline.loading.parts import Batches
 from pipeline.loading.plans import Resend, with_void
 from pipeline.loading.recorder import Grouped
 from pipeline.loading.stop import Stop
+from pipeline.memory import seldom_collecting
 from pipeline.model import StagedTransaction
 from pipeline.settings import Connection
 

@@ -20,7 +20,6 @@ from pipeline.events import Emit, Notice, StageFinished, StageStarted, ignore
 from pipeline.loading.books import Books, Item
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
-from pipeline.loading.collecting import seldom_collecting
 from pipeline.loading.courier import Courier
 from pipeline.loading.exchange import Exchange
 from pipeline.loading.ledger import Counts, Lease, LeaseLost, Progress, RunRef, SqlLedger, Wanted
@@ -29,6 +28,7 @@ from pipeline.loading.parts import Batches, LeasedLedger, Part, Shared, keep
 from pipeline.loading.plans import Load, OnChange, Plan
 from pipeline.loading.recorder import Recorder
 from pipeline.loading.stop import Stop
+from pipeline.memory import seldom_collecting
 from pipeline.model import StagedTransaction
 from pipeline.settings import Connection
 

@@ -57,7 +57,7 @@ class OwnRule:
     severity: Severity = "reject"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one is made a run, and what is compiled from it is found by it
 class Policy:
     """What each code does. A code that is not named does what `pipeline.model.CODES` says.
 

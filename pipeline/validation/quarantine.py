@@ -194,10 +194,12 @@ def _rows_of(rejected: pl.DataFrame, shaped: ShapedRows) -> dict[str, pl.DataFra
     Rows are found by the key of the rows that made the transaction, so that those which the layout put
     aside (a second header of one sale) come along; a row without a key is found by its place.
     """
+    if rejected.is_empty():
+        return {table: rows.clear() for table, rows in shaped.rows.items()}
     places = pl.concat(
         part.select(TX, SOURCE, LINE) for part in (shaped.headers, shaped.lines, shaped.payments)
     )
-    places = places.join(rejected, on=TX, how="semi").select(SOURCE, LINE).unique()
+    places = places.filter(pl.col(TX).is_in(rejected[TX].implode())).select(SOURCE, LINE).unique()
     keys = pl.concat(
         rows.join(places, on=[SOURCE, LINE], how="semi").select(KEY) for rows in shaped.rows.values()
     ).drop_nulls()
