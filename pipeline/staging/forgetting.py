@@ -16,8 +16,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from pipeline.staging.manifest import Manifest, PartRecord, write_manifest
-from pipeline.staging.staged import fingerprint_of
-from pipeline.staging.workdir import PRIVATE_FILE, RunDir
+from pipeline.staging.staged import fingerprint_of, save_rows
+from pipeline.staging.workdir import RunDir
 
 _DRAFT: Final = ".forgetting"
 
@@ -72,9 +72,7 @@ def _drafted(run: RunDir, part: PartRecord, holds: pl.Expr) -> tuple[PartRecord,
         return part, 0
     changed = rows.with_columns(pl.when(holds).then(pl.lit("")).otherwise(pl.col("body")).alias("body"))
     draft = path.with_name(path.name + _DRAFT)
-    draft.touch(mode=PRIVATE_FILE)
-    group = pq.ParquetFile(path).metadata.row_group(0).num_rows
-    changed.write_parquet(draft, compression="lz4", row_group_size=group, statistics=False)
+    save_rows(draft, changed, pq.ParquetFile(path).metadata.row_group(0).num_rows)
     _sync(draft)
     size = int(changed["body"].str.len_bytes().sum())
     return replace(part, body_bytes=size, fingerprint=fingerprint_of(draft)), blanked
