@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final, Literal, Protocol
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from pipeline.model import KEY, LINE, SOURCE, TX, Dialect, Outcome
 from pipeline.validation.judge import Verdict
@@ -321,7 +322,7 @@ def _write_parquet(path: Path, frame: pl.DataFrame) -> None:
         return
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with _private(path) as file:
-        frame.write_parquet(file)
+        pq.write_table(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), file, compression="zstd")
 
 
 def _private(path: Path) -> IO[bytes]:
