@@ -22,7 +22,7 @@ import click
 
 from pipeline import __version__
 from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
-from pipeline.memory import keep_freed_memory, seldom_collecting
+from pipeline.memory import Budget, keep_freed_memory, seldom_collecting
 from pipeline.options import Bytes, LimitType, Moment, Place, Rate, Seconds, Share, Where
 from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
@@ -313,9 +313,9 @@ PREPARING = (
     option(
         "--memory",
         type=Bytes(),
-        default="512M",
+        default="1G",
         show_default=True,
-        help="How much raw data may wait in memory before it moves to disk.",
+        help="About how much memory to take at most; more makes larger units and fewer temporary files.",
     ),
     option(
         "--engine",
@@ -628,7 +628,7 @@ def _preparing(arguments: Mapping[str, Any]) -> PrepareOptions:
     return PrepareOptions(
         max_rejected=arguments["max_rejected"],
         control=arguments["control"],
-        memory_bytes=arguments["memory"],
+        budget=Budget.of(arguments["memory"]),
         engine=arguments["engine"],
         show_personal_data=arguments["show_personal_data"],
         rate_per_min=arguments["rate"],

@@ -6,6 +6,41 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Self
+
+_LIBRARIES_BYTES: Final = 256 << 20
+"""What a dry run takes before it has read a row."""
+_UNITS_SHARE: Final = 64
+"""How many units' raw text fit into the rest: two at work take some forty times theirs, others wait."""
+_SMALLEST_BYTES, _LARGEST_BYTES = 1 << 20, 24 << 20
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much memory a dry run may take.
+
+    Attributes:
+        unit_bytes: Raw text of a unit: enough for vectorised work, little enough for several at a time.
+        waiting_bytes: Raw rows that may wait for others of their transaction; more of them go to disk.
+    """
+
+    unit_bytes: int = 12 << 20
+    waiting_bytes: int = 192 << 20
+
+    @classmethod
+    def of(cls, total_bytes: int) -> Self:
+        """Keep a dry run within about this much; below some 300 MB it takes what it needs all the same."""
+        free = max(0, total_bytes - _LIBRARIES_BYTES)
+        return cls(min(max(free // _UNITS_SHARE, _SMALLEST_BYTES), _LARGEST_BYTES), free // 4)
+
+    def units(self, input_bytes: int) -> int:
+        """About how many units an input of so many uncompressed bytes makes."""
+        return max(1, -(-input_bytes // self.unit_bytes))
+
+
+USUAL: Final = Budget()
+"""For a gigabyte in all."""
 
 
 def keep_freed_memory() -> None:

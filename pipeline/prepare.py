@@ -36,13 +36,13 @@ from pipeline.mapping.load import LoadedMapping
 from pipeline.mapping.names import unmapped_columns
 from pipeline.mapping.shapes import shape
 from pipeline.mapping.spec import Check, MappingSpec
+from pipeline.memory import USUAL, Budget
 from pipeline.model import CODES, LINE, SOURCE, TX
 from pipeline.nightly import recipe
 from pipeline.report.data import Amount, Cause, ControlRow, Example, Finding
 from pipeline.report.facts import Facts, measure, measure_reasons
 from pipeline.report.facts import merge as merge_facts
 from pipeline.report.summary import AccountingBroken, Rows, Transactions, totals_of
-from pipeline.staging.buckets import bucket_count
 from pipeline.staging.chunks import repeated
 from pipeline.staging.manifest import Manifest, PartRecord, SourceRecord
 from pipeline.staging.payloads import encode
@@ -80,6 +80,7 @@ class Plan:
         unmapped: How many columns the mapping neither uses nor ignores.
         control: Control totals to compare with; None where there are none.
         started_at: When the run began; later is the future.
+        budget: How much memory it may take.
     """
 
     mapping: LoadedMapping
@@ -91,6 +92,7 @@ class Plan:
     unmapped: int
     control: ControlTotals | None
     started_at: datetime
+    budget: Budget
 
     @property
     def spec(self) -> MappingSpec:
@@ -122,6 +124,7 @@ def plan(
     emit: Emit,
     control: Path | None = None,
     choose: Choose = take_all,
+    budget: Budget = USUAL,
 ) -> Plan:
     """Look at mapping and files together, before anything is made.
 
@@ -131,6 +134,7 @@ def plan(
         emit: Is told what a person should know.
         control: A file of control totals.
         choose: Which of the files are read.
+        budget: How much memory the run may take.
 
     Raises:
         NothingNew: None of the files was chosen.
@@ -155,6 +159,7 @@ def plan(
         sum(map(len, unmapped_columns(mapping.spec, columns).values())),
         read_control(control) if control else None,
         datetime.now(UTC),
+        budget,
     )
 
 
@@ -258,10 +263,10 @@ def _overlook(source: Input, batch: Batch) -> None:
     """What was tallied once is not tallied again."""
 
 
-def units_of(plan: Plan, run: RunDir, memory_bytes: int, tally: Tally) -> Units:
+def units_of(plan: Plan, run: RunDir, tally: Tally) -> Units:
     """Cut a plan's rows into units: as they come where one file holds a whole transaction, else by key."""
     kind = BucketedUnits if plan.spec.source.tables else ChunkedUnits
-    return kind(_Source(plan, tally), plan.input_bytes, run.scratch, memory_bytes)
+    return kind(_Source(plan, tally), plan.input_bytes, run.scratch, plan.budget)
 
 
 # ── Units ───────────────────────────────────────────────────────────────────────────────────────────
@@ -331,7 +336,7 @@ def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Sta
     verdict = judge(mapped, plan.policy, plan.started_at)
     accepted = verdict.transactions(ACCEPTED)
     staged = encode(accepted, mapped.items)
-    part = write_part(run, unit.number, staged, bucket_count(plan.input_bytes))
+    part = write_part(run, unit.number, staged, plan.budget.units(plan.input_bytes))
     quarantine.write_part(run.path, unit.number, verdict, shaped, plan.names)
     review.keep(run, unit.number, _found(plan, mapped.items, verdict, staged))
     rows = sum(rows.height for rows in unit.tables.values())

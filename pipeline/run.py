@@ -25,6 +25,7 @@ from pipeline.engine.choice import engine_named
 from pipeline.events import Emit, RunFinished, RunStarted, fan_out
 from pipeline.loading.lock import hold
 from pipeline.mapping.load import load_mapping
+from pipeline.memory import USUAL, Budget
 from pipeline.report.data import Gate
 from pipeline.report.files import write_report
 from pipeline.report.summary import Delivery, Summary
@@ -42,7 +43,7 @@ class PrepareOptions:
     Attributes:
         max_rejected: The gate; None leaves it open.
         control: A file of control totals.
-        memory_bytes: How much raw data may wait in memory.
+        budget: How much memory it may take.
         engine: Where the work runs, as `engine_named` takes it.
         show_personal_data: Do not mask the report.
         rate_per_min: Requests a minute that are expected, for the prediction.
@@ -52,7 +53,7 @@ class PrepareOptions:
 
     max_rejected: Limit | None = None
     control: Path | None = None
-    memory_bytes: int = 512 << 20
+    budget: Budget = USUAL
     engine: str = "local"
     show_personal_data: bool = False
     rate_per_min: float | None = None
@@ -81,11 +82,11 @@ def prepare(
     loaded = load_mapping(mapping)
     ledger = options.ledger or Workdir(workdir.expanduser().absolute()).ledger
     choose = partial(nightly.choose, mapping=loaded, wanted=options.files, ledger=ledger, emit=emit)
-    plan = dry_run.plan(loaded, sources, emit, options.control, choose)
+    plan = dry_run.plan(loaded, sources, emit, options.control, choose, options.budget)
     home = Workdir.open(workdir)
     with hold(home.path, "prepare"), _new_run(home, emit) as (run, tell):
         tally = dry_run.Tally()
-        units = dry_run.units_of(plan, run, options.memory_bytes, tally)
+        units = dry_run.units_of(plan, run, tally)
         with (
             dry_run.fingerprinting(plan) as fingerprints,
             engine_named(options.engine, run.scratch / "jobs") as engine,

@@ -10,8 +10,9 @@ from typing import Protocol
 import polars as pl
 
 from pipeline.inputs import LINES
+from pipeline.memory import Budget
 from pipeline.model import KEY
-from pipeline.staging.buckets import Buckets, bucket_count
+from pipeline.staging.buckets import Buckets
 from pipeline.staging.chunks import chunks, repeated
 
 Read = Callable[[], Iterator[tuple[str, pl.DataFrame]]]
@@ -57,14 +58,14 @@ class ChunkedUnits:
         read: Gives the rows.
         input_bytes: About how much text they hold.
         scratch: Where rows wait when memory is short.
-        memory_bytes: How much may wait in memory.
+        budget: How large units are, and how much may wait in memory.
     """
 
-    def __init__(self, read: Read, input_bytes: int, scratch: Path, memory_bytes: int) -> None:
+    def __init__(self, read: Read, input_bytes: int, scratch: Path, budget: Budget) -> None:
         self._read = read
         self._input_bytes = input_bytes
         self._scratch = scratch
-        self._memory_bytes = memory_bytes
+        self._budget = budget
         self._chunks = 0
         self._recurring = pl.Series(KEY, [], pl.UInt64)
         self._apart: Buckets | None = None
@@ -72,13 +73,15 @@ class ChunkedUnits:
 
     def read(self, wanted: Collection[int] | None = None) -> Iterator[Unit]:
         """See `Units`."""
-        for number, chunk in enumerate(chunks(rows for _, rows in self._read())):
+        for number, chunk in enumerate(chunks((rows for _, rows in self._read()), self._budget.unit_bytes)):
             self._chunks = max(self._chunks, number + 1)
             if self._apart is not None and not self._filled:
                 self._apart.add(LINES, chunk.filter(self._lies_apart()))
             if wanted is None or number in wanted:
                 yield from _unless_empty(number, {LINES: self._together(chunk)})
-        self._filled = self._apart is not None
+        if self._apart is not None:
+            self._apart.close()
+            self._filled = True
         for bucket in range(len(self._apart) if self._apart else 0):
             if self._apart and (wanted is None or self._chunks + bucket in wanted):
                 yield from _unless_empty(self._chunks + bucket, self._apart.read(bucket))
@@ -89,8 +92,8 @@ class ChunkedUnits:
         if self._recurring.is_empty():
             return set()
         share = min(1.0, 4 * len(self._recurring) / sum(map(len, keys.values())))
-        count = bucket_count(int(self._input_bytes * share))
-        self._apart = Buckets(self._scratch, count, self._memory_bytes)
+        count = self._budget.units(int(self._input_bytes * share))
+        self._apart = Buckets(self._scratch, count, self._budget.waiting_bytes)
         touched = {number for number, own in keys.items() if own.is_in(self._recurring.implode()).any()}
         return touched | set(range(self._chunks, self._chunks + count))
 
@@ -108,12 +111,12 @@ class BucketedUnits:
         read: Gives the rows.
         input_bytes: About how much text they hold.
         scratch: Where rows wait when memory is short.
-        memory_bytes: How much may wait in memory.
+        budget: How large units are, and how much may wait in memory.
     """
 
-    def __init__(self, read: Read, input_bytes: int, scratch: Path, memory_bytes: int) -> None:
+    def __init__(self, read: Read, input_bytes: int, scratch: Path, budget: Budget) -> None:
         self._read = read
-        self._buckets = Buckets(scratch, bucket_count(input_bytes), memory_bytes)
+        self._buckets = Buckets(scratch, budget.units(input_bytes), budget.waiting_bytes)
         self._filled = False
 
     def read(self, wanted: Collection[int] | None = None) -> Iterator[Unit]:
@@ -121,6 +124,7 @@ class BucketedUnits:
         if not self._filled:
             for table, rows in self._read():
                 self._buckets.add(table, rows)
+            self._buckets.close()
             self._filled = True
         for number in range(len(self._buckets)):
             if wanted is None or number in wanted:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline import prepare, run, units
+from pipeline import prepare, run
 from pipeline.events import ignore
-from pipeline.staging import buckets
-from pipeline.staging.chunks import chunks
+from pipeline.memory import Budget
 from tests.e2e.receipts import COLUMNS, Row, receipt, write_export
 from tests.reference import expected
 
@@ -31,12 +30,11 @@ from tests.reference import expected
 
 @dataclass(frozen=True)
 class Cut:
-    """How the input is cut: rows a batch, bytes a chunk and a bucket, bytes that may wait in memory."""
+    """How the input is cut: rows a batch, bytes a unit, bytes that may wait in memory."""
 
     rows: int = 1 << 20
-    chunk_bytes: int = 1 << 30
-    bucket_bytes: int = 1 << 30
-    memory_bytes: int = 1 << 30
+    unit_bytes: int = 1 << 30
+    waiting_bytes: int = 1 << 30
 
 
 WHOLE = Cut()
@@ -55,8 +53,6 @@ def cut_like(cut: Cut) -> Iterator[None]:
                 yield from ((table, piece) for piece in rows.iter_slices(cut.rows))
 
         patch.setattr(prepare, "raw_rows", in_pieces)
-        patch.setattr(units, "chunks", partial(chunks, chunk_bytes=cut.chunk_bytes))
-        patch.setattr(buckets, "BUCKET_BYTES", cut.bucket_bytes)
         patch.setattr(run, "write_report", lambda *_, **__: None)
         patch.setattr(run, "load_mapping", load_mapping)
         yield
@@ -95,7 +91,7 @@ class Outcome:
 def prepared(files: list[Path], cut: Cut = WHOLE, mapping: str = "pos_lines") -> Outcome:
     """Prepare the files, in a directory of its own; the report is not written."""
     with tempfile.TemporaryDirectory() as workdir, cut_like(cut):
-        options = run.PrepareOptions(memory_bytes=cut.memory_bytes)
+        options = run.PrepareOptions(budget=Budget(cut.unit_bytes, cut.waiting_bytes))
         finished = run.prepare(Path(workdir), mapping, [str(file) for file in files], options, ignore)
         path = Path(finished.summary.run_dir)
         counts = {name: getattr(finished.summary, name) for name in COUNTED}
@@ -127,9 +123,8 @@ WORDS = st.text(st.sampled_from("aé,;\"\n' €"), min_size=0, max_size=6).map(l
 CUTS = st.builds(
     Cut,
     rows=st.sampled_from([1, 2, 3, 7, 100]),
-    chunk_bytes=st.sampled_from([1, 600, 1 << 30]),
-    bucket_bytes=st.sampled_from([200, 1 << 30]),
-    memory_bytes=st.sampled_from([0, 1 << 30]),
+    unit_bytes=st.sampled_from([1, 200, 600, 1 << 30]),
+    waiting_bytes=st.sampled_from([0, 1 << 30]),
 )
 DEFECTS: list[dict[str, str]] = [
     *[{}] * 4,
@@ -221,7 +216,7 @@ def test_any_export_gives_what_the_slow_reference_gives_however_it_is_cut(export
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(exports(blank_keys=True), CUTS)
-@example(Export([[[""] * len(COLUMNS), *receipt(1), [""] * len(COLUMNS)]], "\n"), Cut(rows=1, chunk_bytes=1))
+@example(Export([[[""] * len(COLUMNS), *receipt(1), [""] * len(COLUMNS)]], "\n"), Cut(rows=1, unit_bytes=1))
 def test_every_row_is_in_exactly_one_place_however_the_input_is_cut(export: Export, cut: Cut):
     with tempfile.TemporaryDirectory() as directory:
         files = export.write(Path(directory))

@@ -8,13 +8,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline import units
 from pipeline.inputs import LINES
+from pipeline.memory import Budget
 from pipeline.model import KEY, LINE, SOURCE
-from pipeline.staging import buckets
-from pipeline.staging.chunks import chunks
 from pipeline.units import BucketedUnits, ChunkedUnits, Unit, Units
 
+ROW_BY_ROW = Budget(unit_bytes=1, waiting_bytes=0)
+BUDGETS = [ROW_BY_ROW, Budget(unit_bytes=1, waiting_bytes=1 << 30)]
 KEYS = [1, 1, 2, 3, 3, None, 4, 1, 5, 2, None, 6]
 
 
@@ -27,12 +27,6 @@ def batches(
         schema={SOURCE: pl.UInt32, LINE: pl.Int64, KEY: pl.UInt64},
     )
     return lambda: ((table, piece) for piece in rows.iter_slices(1))
-
-
-@pytest.fixture
-def one_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(units, "chunks", lambda frames: chunks(frames, 1))
-    monkeypatch.setattr(buckets, "BUCKET_BYTES", 1)
 
 
 def lines_of(found: list[Unit]) -> list[int]:
@@ -51,14 +45,13 @@ def brought_together(cutting: Units) -> list[Unit]:
     return [*found.values(), *cutting.read(changed)] if changed else [*found.values()]
 
 
-@pytest.mark.usefixtures("one_a_chunk")
-@pytest.mark.parametrize("memory_bytes", [0, 1 << 30])
-def test_sales_that_lie_apart_come_together_and_no_row_is_lost(memory_bytes: int, tmp_path: Path):
-    cutting = ChunkedUnits(batches(), 5, tmp_path, memory_bytes)
+@pytest.mark.parametrize("budget", BUDGETS, ids=["on disk", "in memory"])
+def test_sales_that_lie_apart_come_together_and_no_row_is_lost(budget: Budget, tmp_path: Path):
+    cutting = ChunkedUnits(batches(), 5, tmp_path, budget)
     first = list(cutting.read())
     assert lines_of(first) == list(range(len(KEYS)))
     assert len(units_with(1, first)) == len(units_with(2, first)) == 2
-    again = brought_together(ChunkedUnits(batches(), 5, tmp_path, memory_bytes))
+    again = brought_together(ChunkedUnits(batches(), 5, tmp_path, budget))
     assert lines_of(again) == list(range(len(KEYS)))
     for key in range(1, 7):
         assert len(units_with(key, again)) == 1
@@ -66,9 +59,8 @@ def test_sales_that_lie_apart_come_together_and_no_row_is_lost(memory_bytes: int
     assert len(set(numbers)) == len(numbers)
 
 
-@pytest.mark.usefixtures("one_a_chunk")
 def test_units_can_be_read_again_one_by_one(tmp_path: Path):
-    cutting = ChunkedUnits(batches(), 5, tmp_path, 0)
+    cutting = ChunkedUnits(batches(), 5, tmp_path, ROW_BY_ROW)
     every = {unit.number: unit for unit in brought_together(cutting)}
     for number, unit in every.items():
         (same,) = cutting.read([number])
@@ -78,25 +70,24 @@ def test_units_can_be_read_again_one_by_one(tmp_path: Path):
 
 
 def test_where_no_sale_lies_apart_nothing_changes(tmp_path: Path):
-    cutting = ChunkedUnits(batches([1, 1, 2, 3]), 1, tmp_path, 0)
+    cutting = ChunkedUnits(batches([1, 1, 2, 3]), 1, tmp_path, Budget())
     (unit,) = cutting.read()
     assert cutting.bring_together({0: unit.keys()}) == set()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_rows_there_is_no_unit(tmp_path: Path):
-    assert list(ChunkedUnits(batches([]), 1, tmp_path, 0).read()) == []
-    assert list(BucketedUnits(batches([]), 1, tmp_path, 0).read()) == []
+    assert list(ChunkedUnits(batches([]), 1, tmp_path, ROW_BY_ROW).read()) == []
+    assert list(BucketedUnits(batches([]), 1, tmp_path, ROW_BY_ROW).read()) == []
 
 
-@pytest.mark.usefixtures("one_a_chunk")
-@pytest.mark.parametrize("memory_bytes", [0, 1 << 30])
-def test_rows_of_several_tables_meet_by_their_key(memory_bytes: int, tmp_path: Path):
+@pytest.mark.parametrize("budget", BUDGETS, ids=["on disk", "in memory"])
+def test_rows_of_several_tables_meet_by_their_key(budget: Budget, tmp_path: Path):
     def read() -> Iterator[tuple[str, pl.DataFrame]]:
         yield from batches([1, 2, 3, 4], "headers")()
         yield from batches([4, 3, 2, 1, 9, None], "items")()
 
-    cutting = BucketedUnits(read, 3, tmp_path, memory_bytes)
+    cutting = BucketedUnits(read, 3, tmp_path, budget)
     found = list(cutting.read())
     assert len(found) > 1
     for key in (1, 2, 3, 4):

@@ -3,8 +3,8 @@
 Pass two can then take one bucket at a time with every transaction whole, in memory that does not grow
 with the input.
 
-Rows wait in memory and move to disk only once they are more than the given budget; a small input is
-never written.
+Rows wait in memory and move to disk once they are more than the given budget; a small input is never
+written.
 """
 
 from __future__ import annotations
@@ -17,14 +17,6 @@ import polars as pl
 from pipeline.model import KEY, LINE
 from pipeline.staging.workdir import PRIVATE_FILE, private_dir
 
-BUCKET_BYTES = 12 * 1024 * 1024
-"""How much raw text a bucket should hold: enough for vectorised work, little enough for small machines."""
-
-
-def bucket_count(input_bytes: int) -> int:
-    """How many buckets suit an input of so many uncompressed bytes."""
-    return max(1, -(-input_bytes // BUCKET_BYTES))
-
 
 class Buckets:
     """Raw rows of all tables, by bucket.
@@ -35,13 +27,13 @@ class Buckets:
     Args:
         directory: Where files go when memory is short; made when needed.
         count: How many buckets.
-        memory_bytes: How much may wait in memory, over all buckets.
+        waiting_bytes: How much may wait in memory, over all buckets.
     """
 
-    def __init__(self, directory: Path, count: int, memory_bytes: int) -> None:
+    def __init__(self, directory: Path, count: int, waiting_bytes: int) -> None:
         self._directory = directory
         self._count = count
-        self._memory_bytes = memory_bytes
+        self._limit_bytes = waiting_bytes
         self._waiting: dict[tuple[int, str], list[pl.DataFrame]] = defaultdict(list)
         self._waiting_bytes = 0
         self._files: dict[tuple[int, str], list[Path]] = defaultdict(list)
@@ -55,8 +47,13 @@ class Buckets:
             return
         for bucket, part in self._split(rows):
             self._waiting[bucket, table].append(part)
-        self._waiting_bytes += int(rows.estimated_size())
-        if self._waiting_bytes > self._memory_bytes:
+        self._waiting_bytes += _held_bytes(rows)
+        if self._waiting_bytes > self._limit_bytes:
+            self._spill()
+
+    def close(self) -> None:
+        """Call it after the last rows: once some are on disk, the others go there too, to make room."""
+        if self._files:
             self._spill()
 
     def read(self, bucket: int) -> dict[str, pl.DataFrame]:
@@ -66,13 +63,6 @@ class Buckets:
         """
         tables = {table for at, table in (*self._files, *self._waiting) if at == bucket}
         return {table: self._rows(bucket, table) for table in sorted(tables)}
-
-    def forget(self, bucket: int) -> None:
-        """Free a bucket that will not be read again."""
-        for at, table in [key for key in (*self._files, *self._waiting) if key[0] == bucket]:
-            self._waiting.pop((at, table), None)
-            for path in self._files.pop((at, table), ()):
-                path.unlink(missing_ok=True)
 
     def _split(self, rows: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
         if self._count == 1:
@@ -97,3 +87,9 @@ class Buckets:
         spilled = [pl.read_ipc(path) for path in self._files.get((bucket, table), ())]
         waiting = self._waiting.get((bucket, table), [])
         return pl.concat([*spilled, *waiting], how="diagonal", rechunk=True)
+
+
+def _held_bytes(rows: pl.DataFrame) -> int:
+    """What rows take in memory: polars counts the texts, but not the 16 bytes that point to each."""
+    texts = sum(kind == pl.String for kind in rows.dtypes)
+    return int(rows.estimated_size()) + 16 * texts * rows.height

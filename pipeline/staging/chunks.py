@@ -13,11 +13,8 @@ import polars as pl
 
 from pipeline.model import KEY
 
-CHUNK_BYTES = 12 * 1024 * 1024
-"""How much raw text a chunk should hold: enough for vectorised work, little enough for small machines."""
 
-
-def chunks(frames: Iterable[pl.DataFrame], chunk_bytes: int = CHUNK_BYTES) -> Iterator[pl.DataFrame]:
+def chunks(frames: Iterable[pl.DataFrame], chunk_bytes: int) -> Iterator[pl.DataFrame]:
     """Cut rows into chunks of about `chunk_bytes`, never between adjacent rows with the same KEY.
 
     The same frames always give the same chunks. Rows keep their order; no chunk is empty. Columns that

@@ -6,14 +6,13 @@ import os
 import signal
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from pipeline.staging.chunks import chunks
+from pipeline.memory import Budget
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.workdir import RunDir
 from tests.e2e.command import REPOSITORY, call, open_to_others
@@ -42,7 +41,7 @@ def quarantined(workdir: Path, manifest: Manifest) -> pl.DataFrame:
 @pytest.fixture
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Units of a few thousand rows, so that a small input has many."""
-    monkeypatch.setattr("pipeline.units.chunks", partial(chunks, chunk_bytes=1000))
+    monkeypatch.setattr("pipeline.cli.Budget.of", lambda _: Budget(unit_bytes=1000))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model import KEY, LINE, SOURCE
-from pipeline.staging.buckets import Buckets, bucket_count
+from pipeline.staging.buckets import Buckets
 
 
 def rows(keys: list[int | None], first_line: int = 2, **cells: str) -> pl.DataFrame:
@@ -43,14 +43,17 @@ def test_a_column_that_one_file_lacks_is_null_there(tmp_path: Path) -> None:
     assert table.select("a", "b").rows() == [("x", None), (None, "y")]
 
 
-def test_a_forgotten_bucket_leaves_nothing_on_disk(tmp_path: Path) -> None:
-    buckets = Buckets(tmp_path / "b", 2, 0)
-    buckets.add("lines", rows([1, 2, 3, 4]))
-    assert list((tmp_path / "b").iterdir())
-    for number in range(2):
-        buckets.forget(number)
-    assert not list((tmp_path / "b").iterdir())
-
-
-def test_an_empty_input_has_one_bucket() -> None:
-    assert bucket_count(0) == 1
+def test_rows_wait_in_memory_until_they_are_too_many_and_then_none_does(tmp_path: Path) -> None:
+    few, many = rows([1], a="x"), rows([2, 3] * 50, first_line=3, a="y" * 40)
+    buckets = Buckets(tmp_path / "b", 2, 1000)
+    buckets.add("lines", few)
+    buckets.close()
+    assert not (tmp_path / "b").exists()
+    buckets.add("lines", many)
+    written = len(list((tmp_path / "b").iterdir()))
+    assert written
+    buckets.add("lines", few)
+    assert len(list((tmp_path / "b").iterdir())) == written
+    buckets.close()
+    assert len(list((tmp_path / "b").iterdir())) > written
+    assert sum(frame.height for number in range(2) for frame in buckets.read(number).values()) == 102

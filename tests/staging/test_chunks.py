@@ -36,5 +36,5 @@ def test_chunks_keep_every_row_in_order_and_never_part_neighbours(
 
 def test_files_with_other_columns_share_a_chunk() -> None:
     first = frame([1], 0).with_columns(a=pl.lit("x"))
-    (chunk,) = chunks([first, frame([2], 1).with_columns(b=pl.lit("y"))])
+    (chunk,) = chunks([first, frame([2], 1).with_columns(b=pl.lit("y"))], 1 << 20)
     assert chunk.select("a", "b").rows() == [("x", None), (None, "y")]
