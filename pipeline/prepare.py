@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -48,7 +48,7 @@ from pipeline.staging.manifest import Manifest, PartRecord, SourceRecord
 from pipeline.staging.payloads import encode
 from pipeline.staging.staged import discard_part, write_part
 from pipeline.staging.workdir import RunDir, private_dir
-from pipeline.units import BucketedUnits, ChunkedUnits, Unit, Units
+from pipeline.units import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
 from pipeline.validation import causes, quarantine
 from pipeline.validation.control import ControlTotals, Sums, compare, read_control, totals
 from pipeline.validation.findings import findings
@@ -219,6 +219,10 @@ class Tally:
     malformed: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
     replaced: int = 0
 
+    def clear(self) -> None:
+        """Forget what was counted of a reading that was broken off."""
+        self.rows, self.malformed, self.replaced = {}, {}, 0
+
     def look(self, source: Input, batch: Batch) -> None:
         """Count a batch."""
         rows = batch.rows.height + batch.malformed.height
@@ -247,16 +251,19 @@ def _malformed_problems(source: Input, malformed: pl.DataFrame) -> pl.DataFrame:
 
 
 class _Source:
-    """The rows of a plan's inputs; the first reading is tallied."""
+    """The rows of a plan's inputs; the first reading that comes to their end is tallied."""
 
     def __init__(self, plan: Plan, tally: Tally) -> None:
         self._plan = plan
-        self._tally: Tally | None = tally
+        self._tally = tally
+        self._tallied = False
 
     def __call__(self) -> Iterator[tuple[str, pl.DataFrame]]:
-        tally, self._tally = self._tally, None
-        look = tally.look if tally else _overlook
+        if not self._tallied:
+            self._tally.clear()
+        look = _overlook if self._tallied else self._tally.look
         yield from raw_rows(self._plan.inputs, self._plan.spec, look)
+        self._tallied = True
 
 
 def _overlook(source: Input, batch: Batch) -> None:
@@ -301,15 +308,22 @@ def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> 
         private_dir(directory)
     done: dict[int, Staged] = {}
 
+    none = repeated([])
+
     def work(some: Iterator[Unit], conflicts: pl.Series) -> None:
         for each in engine.map(partial(stage_unit, plan=plan, run=run, conflicts=conflicts), some):
             done[each.number] = each
             emit(Progress(STAGE, sum(unit.rows for unit in done.values())))
 
-    work(units.read(), repeated([]))
+    try:
+        work(units.read(), none)
+    except Scattered as scattered:
+        _discard(run, done, range(scattered.given))
+        units = scattered.dealt
+        work(units.read(), none)
     if changed := units.bring_together({number: each.keys for number, each in done.items()}):
         _discard(run, done, changed)
-        work(units.read(changed), repeated([]))
+        work(units.read(changed), none)
     conflicts = repeated([each.ids for each in done.values()])
     if len(conflicts):
         concerned = {n for n, each in done.items() if each.ids.is_in(conflicts.implode()).any()}
@@ -370,13 +384,13 @@ def _found(plan: Plan, items: pl.DataFrame, verdict: Verdict, staged: pl.DataFra
     )
 
 
-def _discard(run: RunDir, done: dict[int, Staged], numbers: set[int]) -> None:
+def _discard(run: RunDir, done: dict[int, Staged], numbers: Iterable[int]) -> None:
     """Forget units that will be staged again, or that have no rows left."""
-    for number in numbers & done.keys():
+    for number in numbers:
         discard_part(run, number)
         quarantine.discard_part(run.path, number)
         review.forget(run, number)
-        del done[number]
+        done.pop(number, None)
 
 
 def _hashes(headers: pl.DataFrame) -> pl.Series:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import polars as pl
 
@@ -51,6 +51,26 @@ class Units(Protocol):
         ...
 
 
+SCATTERED: Final = 0.1
+"""Share of keys in several units from which it is quicker to deal all rows out by key."""
+_WATCHED: Final = 64
+"""Units after which no more is learnt of how the rows lie."""
+
+
+class Scattered(Exception):
+    """So many transactions have their rows in several units that cutting rows as they come is no use.
+
+    Attributes:
+        given: How many units were given before that showed.
+        dealt: Units of the same rows that never share a transaction.
+    """
+
+    def __init__(self, given: int, dealt: Units) -> None:
+        super().__init__(given)
+        self.given = given
+        self.dealt = dealt
+
+
 class ChunkedUnits:
     """Cuts one kind of file as it is read. Transactions whose rows lie apart come in units of their own.
 
@@ -70,13 +90,20 @@ class ChunkedUnits:
         self._recurring = pl.Series(KEY, [], pl.UInt64)
         self._apart: Buckets | None = None
         self._filled = False
+        self._seen: list[pl.Series] = []
 
     def read(self, wanted: Collection[int] | None = None) -> Iterator[Unit]:
-        """See `Units`."""
+        """See `Units`.
+
+        Raises:
+            Scattered: At a reading of all units; see there.
+        """
         for number, chunk in enumerate(chunks((rows for _, rows in self._read()), self._budget.unit_bytes)):
             self._chunks = max(self._chunks, number + 1)
             if self._apart is not None and not self._filled:
                 self._apart.add(LINES, chunk.filter(self._lies_apart()))
+            if self._apart is None and wanted is None:
+                self._watch(number, chunk)
             if wanted is None or number in wanted:
                 yield from _unless_empty(number, {LINES: self._together(chunk)})
         if self._apart is not None:
@@ -96,6 +123,17 @@ class ChunkedUnits:
         self._apart = Buckets(self._scratch, count, self._budget.waiting_bytes)
         touched = {number for number, own in keys.items() if own.is_in(self._recurring.implode()).any()}
         return touched | set(range(self._chunks, self._chunks + count))
+
+    def _watch(self, number: int, chunk: pl.DataFrame) -> None:
+        if number >= _WATCHED:
+            self._seen.clear()
+            return
+        self._seen.append(chunk[KEY].drop_nulls().unique())
+        # After 2, 4, 8… units: comparing all with all each time would add up.
+        is_time = number > 0 and number & (number + 1) == 0
+        if is_time and len(repeated(self._seen)) > SCATTERED * sum(map(len, self._seen)):
+            dealt = BucketedUnits(self._read, self._input_bytes, self._scratch, self._budget)
+            raise Scattered(number, dealt)
 
     def _lies_apart(self) -> pl.Expr:
         return pl.col(KEY).is_in(self._recurring.implode()).fill_null(value=False)

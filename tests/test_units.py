@@ -11,11 +11,11 @@ import pytest
 from pipeline.inputs import LINES
 from pipeline.memory import Budget
 from pipeline.model import KEY, LINE, SOURCE
-from pipeline.units import BucketedUnits, ChunkedUnits, Unit, Units
+from pipeline.units import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
 
 ROW_BY_ROW = Budget(unit_bytes=1, waiting_bytes=0)
 BUDGETS = [ROW_BY_ROW, Budget(unit_bytes=1, waiting_bytes=1 << 30)]
-KEYS = [1, 1, 2, 3, 3, None, 4, 1, 5, 2, None, 6]
+KEYS = [*range(7, 60), 1, 1, 2, 3, 3, None, 4, 1, 5, 2, None, 6]
 
 
 def batches(
@@ -47,7 +47,7 @@ def brought_together(cutting: Units) -> list[Unit]:
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=["on disk", "in memory"])
 def test_sales_that_lie_apart_come_together_and_no_row_is_lost(budget: Budget, tmp_path: Path):
-    cutting = ChunkedUnits(batches(), 5, tmp_path, budget)
+    cutting = ChunkedUnits(batches(), 65, tmp_path, budget)
     first = list(cutting.read())
     assert lines_of(first) == list(range(len(KEYS)))
     assert len(units_with(1, first)) == len(units_with(2, first)) == 2
@@ -103,3 +103,16 @@ def test_the_keys_of_a_unit_are_over_all_its_tables_and_never_null():
     rows = next(rows for _, rows in batches([7])())
     blank = next(rows for _, rows in batches([None])())
     assert list(Unit(0, {"headers": rows, "items": pl.concat([rows, blank])}).keys()) == [7]
+
+
+@pytest.mark.parametrize("first", [[], range(100, 104)], ids=["at once", "after a while"])
+def test_rows_that_are_scattered_are_dealt_out_by_key(first: list[int], tmp_path: Path):
+    keys = [*first, *range(10), *range(10), None]
+    cutting = ChunkedUnits(batches(keys), len(keys), tmp_path, ROW_BY_ROW)
+    given = []
+    with pytest.raises(Scattered) as told:
+        given.extend(cutting.read())
+    assert len(given) == told.value.given
+    found = list(told.value.dealt.read())
+    assert lines_of(found) == list(range(len(keys)))
+    assert all(len(units_with(key, found)) == 1 for key in range(10))
