@@ -26,13 +26,13 @@ class Budget:
     """
 
     unit_bytes: int = 12 << 20
-    waiting_bytes: int = 192 << 20
+    waiting_bytes: int = 128 << 20
 
     @classmethod
     def of(cls, total_bytes: int) -> Self:
         """Keep a dry run within about this much; below some 300 MB it takes what it needs all the same."""
         free = max(0, total_bytes - _LIBRARIES_BYTES)
-        return cls(min(max(free // _UNITS_SHARE, _SMALLEST_BYTES), _LARGEST_BYTES), free // 4)
+        return cls(min(max(free // _UNITS_SHARE, _SMALLEST_BYTES), _LARGEST_BYTES), free // 6)
 
     def units(self, input_bytes: int) -> int:
         """About how many units an input of so many uncompressed bytes makes."""
