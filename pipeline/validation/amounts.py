@@ -17,7 +17,7 @@ _RANGE_FACTOR: Final = 20
 _TAIL: Final = (
     1.5  # times as far again as from the middle to the 99th percentile: 5.8 sigma where it is lognormal
 )
-_STORES_TO_COMPARE: Final = 5
+_STORES_TO_COMPARE: Final = 3  # of three, the one in the middle is usual
 
 
 def far_totals(observed: Observations, sources: Sequence[str]) -> Iterator[Finding]:
@@ -126,6 +126,7 @@ def _constant_ratio(ratios: pl.DataFrame, off: int, sales: int) -> Iterator[Find
             "Totals are half of their items: the items of these sales may be there twice.", [evidence]
         )
     elif below is not None:
-        yield _tax_finding("total", evidence, f"as with a tax of {below}%")
+        off_items = f"{100 - ratio / 10:.0f}%"
+        yield _tax_finding("total", evidence, f"as with a tax of {below}%, or with {off_items} off all items")
     elif above is not None:
         yield _tax_finding("items", evidence, f"as with a tax of {above}%")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
@@ -69,7 +70,7 @@ def _sales_word(count: int) -> str:
 
 
 def _typos(stores: pl.DataFrame) -> Iterator[tuple[dict[str, object], str]]:
-    """Small stores whose name is that of a big one but for a letter, letter case, or blanks."""
+    """Stores with a bigger one's name, written otherwise; small ones also where a letter differs."""
     big = {
         row["store"]: row["sales"]
         for row in stores.filter(pl.col("sales") >= _BIG_STORE).iter_rows(named=True)
@@ -82,15 +83,18 @@ def _typos(stores: pl.DataFrame) -> Iterator[tuple[dict[str, object], str]]:
         near = {name for variant in _variants(row["store"]) for name in by_variant.get(variant, ())}
         meant = [
             name
-            for name in sorted(near - {row["store"]}, key=lambda name: -big[name])
-            if row["sales"] <= _TYPO_SHARE * big[name] and _is_typo(row["store"], name)
+            for name in sorted(near - {row["store"]}, key=lambda name: (-big[name], name))
+            if _is_same(row["store"], name, row["sales"], big[name])
+            or (row["sales"] <= _TYPO_SHARE * big[name] and _is_typo(row["store"], name))
         ]
         if meant:
             yield row, meant[0]
 
 
 def _folded(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+    """A name without what people write now so, now so: letter case, blanks, marks, zeros before a number."""
+    numbered = re.sub(r"(?<=\d)[\W_]+(?=\d)", ".", re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold()))
+    return "".join(letter for letter in numbered if letter.isalnum() or letter == ".")
 
 
 def _variants(name: str) -> set[str]:
@@ -99,16 +103,24 @@ def _variants(name: str) -> set[str]:
     return {folded, *(folded[:n] + folded[n + 1 :] for n in range(len(folded)))}
 
 
+def _is_same(name: str, meant: str, sales: int, sales_meant: int) -> bool:
+    """Whether two names differ only in how they are written; the one with fewer sales is the odd one."""
+    return _folded(name) == _folded(meant) and (sales, name) < (sales_meant, meant)
+
+
 def _is_typo(name: str, meant: str) -> bool:
-    """Whether one edit makes one name of the other; stores that differ in a digit are numbered, no typos."""
+    """Whether one edit makes one name of the other; stores that differ in their numbers are no typos."""
     a, b = sorted((_folded(name), _folded(meant)), key=len)
+    number, other = re.findall(r"\d+", a), re.findall(r"\d+", b)
+    if number and other and number != other:
+        return False
     if len(a) < len(b):
         place = next((n for n in range(len(a)) if a[n] != b[n]), len(a))
         return a == b[:place] + b[place + 1 :]
     places = [n for n in range(len(a)) if a[n] != b[n]]
     if len(places) == 2:
         return places[1] == places[0] + 1 and a[places[0]] == b[places[1]] and a[places[1]] == b[places[0]]
-    return not places or (len(places) == 1 and not (a[places[0]].isdigit() and b[places[0]].isdigit()))
+    return len(places) <= 1
 
 
 _SALES_FOR_CURRENCY: Final = 20

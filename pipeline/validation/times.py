@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import MAXYEAR, date, timedelta
 from typing import Final
 
 import polars as pl
@@ -42,7 +42,10 @@ def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Findin
 
 
 def _night_finding(start: str, lines: Sequence[str]) -> Finding:
-    message = f"{start} at night in local time, and hardly any by day: most likely the time zone is wrong."
+    message = (
+        f"{start} at night in local time, and hardly any by day: most likely the time zone is wrong. "
+        "If these are bars or bakeries, all is well."
+    )
     return Finding("sales_at_night", "Sales at night", message, shown(lines))
 
 
@@ -94,7 +97,9 @@ def at_midnight(observed: Observations, _sources: Sequence[str]) -> Iterator[Fin
 
 _SALES_A_DAY: Final = 20  # with so many expected, a day without any comes about once in 500 million days
 _WEEKS_AROUND: Final = 9  # a weekday is compared with itself four weeks to either side
-_CLOSED_DAYS: Final = ((12, 25), (1, 1))
+_CLOSED_DATES: Final = ((12, 25), (12, 26), (1, 1))
+_CLOSED_AT_EASTER: Final = (-2, 0, 1)  # Good Friday, Easter Sunday and Monday, in days from Easter Sunday
+_CLOSED_YEARS: Final = 2  # a date on which nothing is sold year after year is a holiday of the place
 
 
 def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
@@ -102,12 +107,9 @@ def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[Fi
     everywhere = observed.days.group_by("day").agg(pl.col("sales").sum()).with_columns(store=pl.lit(""))
     missing = _missing(everywhere)
     named = _missing(_busy(observed.days.drop_nulls("store")))
-    named = named.join(missing, on="day", how="anti").sort("day", "store")
-    lines = [f"{day:%A %Y-%m-%d}: no sales; about {usual:.0f} are usual" for day, _, usual in missing.rows()]
-    lines += [
-        f"{store}, {day:%A %Y-%m-%d}: no sales; about {usual:.0f} are usual"
-        for day, store, usual in named.rows()
-    ]
+    named = named.join(missing, on="day", how="anti")
+    lines = [_missing_line(*row) for row in _in_a_row(missing).rows()]
+    lines += [f"{row[0]}, {_missing_line(*row)}" for row in _in_a_row(named).rows()]
     if lines:
         yield Finding(
             "days_without_sales",
@@ -126,9 +128,14 @@ def _busy(days: pl.DataFrame) -> pl.DataFrame:
 
 
 def _missing(days: pl.DataFrame) -> pl.DataFrame:
-    """Days without sales on which there should be some: `day`, `store`, `usual`, in order."""
-    empty = pl.DataFrame(schema={"day": pl.Date, "store": pl.String, "usual": pl.Float64})
-    found = [empty]
+    """Days without sales on which there should be some, in order.
+
+    Returns:
+        One row a day: `store`, `day`, `usual` (sales), and `gap`, which is the same for days between which
+        nothing was sold.
+    """
+    schema = pl.Schema({"store": pl.String(), "day": pl.Date(), "usual": pl.Float64(), "gap": pl.Int64()})
+    found = [pl.DataFrame(schema=schema)]
     for (store,), sales in days.partition_by("store", as_dict=True).items():
         calendar = pl.DataFrame({"day": pl.date_range(*_span(sales), eager=True)})
         weeks = calendar.join(sales, on="day", how="left", maintain_order="left").with_columns(
@@ -136,10 +143,31 @@ def _missing(days: pl.DataFrame) -> pl.DataFrame:
         )
         # The middle one of the weeks around: a weekly closing day, a season or one busy day change nothing.
         middle = pl.col("sales").rolling_median(_WEEKS_AROUND, min_samples=1, center=True)
-        weeks = weeks.with_columns(middle.over("weekday").alias("usual"), pl.lit(store).alias("store"))
+        weeks = weeks.with_columns(
+            middle.over("weekday").alias("usual"),
+            (pl.col("sales") > 0).cum_sum().cast(pl.Int64).alias("gap"),
+            pl.lit(store).alias("store"),
+        )
         odd = (pl.col("sales") == 0) & (pl.col("usual") >= _SALES_A_DAY)
-        found.append(weeks.filter(odd & ~_holiday()).select(empty.columns))
-    return pl.concat(found).sort("store", "day")
+        found.append(weeks.filter(odd & ~_holiday(weeks["day"])).select(schema.names()))
+    return _unless_yearly(pl.concat(found)).sort("store", "day")
+
+
+def _in_a_row(missing: pl.DataFrame) -> pl.DataFrame:
+    """One row a store and gap: `store`, its `first` and `last` day, how many `days`, and what is `usual`."""
+    together = missing.group_by("store", "gap", maintain_order=True).agg(
+        pl.col("day").min().alias("first"),
+        pl.col("day").max().alias("last"),
+        pl.len().alias("days"),
+        pl.col("usual").mean(),
+    )
+    return together.drop("gap").sort("first", "store")
+
+
+def _missing_line(_store: str, first: date, last: date, days: int, usual: float) -> str:
+    if days == 1:
+        return f"{first:%A %Y-%m-%d}: no sales; about {usual:.0f} are usual"
+    return f"{first} to {last}: no sales on {days} days on which about {usual:.0f} are usual"
 
 
 def _span(sales: pl.DataFrame) -> tuple[date, date]:
@@ -147,13 +175,35 @@ def _span(sales: pl.DataFrame) -> tuple[date, date]:
     return first, last
 
 
-def _holiday() -> pl.Expr:
-    day = pl.col("day").dt
-    return pl.any_horizontal((day.month() == month) & (day.day() == number) for month, number in _CLOSED_DAYS)
+def _holiday(days: pl.Series) -> pl.Series:
+    """Whether shops are closed on a day in much of the world."""
+    # Years far outside are misread dates; the calendar of Easter begins in 1583.
+    years = [year for year in days.dt.year().unique() if 1583 <= year <= MAXYEAR]
+    easter = [_easter(year) + timedelta(days=n) for year in years for n in _CLOSED_AT_EASTER]
+    dates = [date(year, month, day) for year in years for month, day in _CLOSED_DATES]
+    return days.is_in([*easter, *dates])
+
+
+def _easter(year: int) -> date:
+    """Easter Sunday of the Gregorian calendar, as Jones and Meeus give it."""
+    century, rest = divmod(year, 100)
+    golden = year % 19
+    epact = (19 * golden + century - century // 4 - (century - (century + 8) // 25 + 1) // 3 + 15) % 30
+    weekday = (32 + 2 * (century % 4) + 2 * (rest // 4) - epact - rest % 4) % 7
+    late = (golden + 11 * epact + 22 * weekday) // 451
+    month, day = divmod(epact + weekday - 7 * late + 114, 31)
+    return date(year, month, day + 1)
+
+
+def _unless_yearly(missing: pl.DataFrame) -> pl.DataFrame:
+    """Leave out dates on which a store is closed year after year."""
+    date_of_year = pl.struct("store", pl.col("day").dt.month(), pl.col("day").dt.day().alias("number"))
+    return missing.filter(pl.len().over(date_of_year) < _CLOSED_YEARS)
 
 
 _DAYS_SPANNED: Final = timedelta(days=60)
 _SALES_FOR_MONTH_DAYS: Final = 100
+_MONTHS_TAKEN_FOR_DAYS: Final = 3  # who bills on the first of each month has one day
 
 
 def day_and_month(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
@@ -162,7 +212,9 @@ def day_and_month(observed: Observations, _sources: Sequence[str]) -> Iterator[F
     if days["sales"].sum() < _SALES_FOR_MONTH_DAYS:
         return
     first, last = _span(days)
-    if last - first >= _DAYS_SPANNED and days.select((pl.col("day").dt.day() <= 12).all()).item():
+    numbers = days["day"].dt.day().unique()
+    enough = last - first >= _DAYS_SPANNED and len(numbers) >= _MONTHS_TAKEN_FOR_DAYS
+    if enough and (numbers <= 12).all():
         yield Finding(
             "day_month_swapped",
             "Only the first twelve days of each month",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -16,6 +17,8 @@ from pipeline.validation.findings import findings
 from pipeline.validation.statistics import Observations, merge, observe
 from tests.validation.frames import headers, items
 from tests.validation.shop import MONDAY, SOURCES, Sale, evenly_random, ordinary, unit
+
+AT = "transacted_at|local"
 
 
 def found(*units: Observations) -> list[Finding]:
@@ -124,6 +127,34 @@ def test_closing_for_the_holidays_is_no_finding() -> None:
     assert found(unit([each for each in sales if each["transacted_at|local"].date() not in closed])) == []
 
 
+def test_holidays_are_no_finding() -> None:
+    easter = (date(2024, 3, 29), date(2024, 3, 31), date(2024, 4, 1))
+    sales = ordinary(days=70, closed_on=())
+    moved = [{**each, AT: each[AT] - timedelta(days=28)} for each in sales]
+    assert found(unit([each for each in moved if each[AT].date() not in easter])) == []
+
+
+def test_days_on_which_a_place_is_closed_every_year_are_no_finding() -> None:
+    sales = ordinary(days=500, closed_on=())
+    anzac = [each for each in sales if (each[AT].month, each[AT].day) != (4, 25)]
+    assert found(unit(anzac)) == []
+    once = [each for each in sales if each[AT].date() != date(2024, 4, 25)]
+    assert only(unit(once)).evidence == ("Thursday 2024-04-25: no sales; about 40 are usual",)
+
+
+def test_days_without_sales_in_a_row_are_one_line() -> None:
+    closed = [MONDAY + timedelta(days=n) for n in range(28, 38)]
+    sales = [each for each in ordinary() if each[AT].date() not in closed]
+    assert only(unit(sales)).evidence == (
+        "2024-04-29 to 2024-05-08: no sales on 9 days on which about 40 are usual",
+    )
+
+
+def test_what_is_billed_on_the_first_of_each_month_has_no_swapped_dates() -> None:
+    sales = [{**each, AT: each[AT].replace(month=1 + n % 12, day=1)} for n, each in enumerate(ordinary())]
+    assert "day_month_swapped" not in [finding.code for finding in found(unit(sales))]
+
+
 def test_day_and_month_that_changed_places() -> None:
     sales = [each for each in ordinary() if each["transacted_at|local"].day <= 12]
     assert "day_month_swapped" in [finding.code for finding in found(unit(sales))]
@@ -162,6 +193,22 @@ def test_sales_in_the_same_minute_are_no_doubled_file() -> None:
         for each in ordinary(stores=["Carlton"], a_day=150)
     ]
     assert found(unit(coffees)) == []
+
+
+def kiosk() -> list[Sale]:
+    """A busy place: seven prices, no customers' names, and times without seconds."""
+    rng = random.Random(5)
+    sales = ordinary(days=5, a_day=2000, stores=["Kiosk"], opens=17, closes=22, closed_on=())
+    for each in sales:
+        price = Decimal(rng.choice((450, 500, 550, 600, 900, 950, 1000))) / 100
+        each |= {"total": price, "items_total": price, "profile_id": None, AT: each[AT].replace(second=0)}
+    return sales
+
+
+def test_a_busy_place_with_few_prices_is_no_doubled_file() -> None:
+    assert found(unit(kiosk())) == []
+    (finding,) = found(unit(kiosk()), unit([{**each, SOURCE: 1} for each in kiosk()]))
+    assert finding.code == "doubled_file"
 
 
 def taxed(sales: list[Sale], item_tax: Decimal, change: Callable[[Sale, Decimal], Sale]) -> Observations:
@@ -218,12 +265,13 @@ def test_totals_far_outside() -> None:
     )
 
 
-def test_a_store_that_writes_cents() -> None:
+@pytest.mark.parametrize("others", [["Carlton", "Fitzroy"], [f"Shop {name}" for name in "ABCDEF"]])
+def test_a_store_that_writes_cents(others: list[str]) -> None:
     cents = [
         {**each, "total": each["total"] * 100, "items_total": each["total"] * 100}
         for each in ordinary(2, stores=["Perth"], a_day=10)
     ]
-    finding = only(unit(ordinary()), unit(cents))
+    finding = only(unit(ordinary(stores=others)), unit(cents))
     assert finding.code == "totals_out_of_range"
     assert finding.evidence[0].startswith("Perth: half of the totals are below ")
 
@@ -262,6 +310,38 @@ def test_a_small_store_with_the_next_number_is_no_typo() -> None:
     for each in sales[:10]:
         each["location_id"] = "ST03"
     assert found(unit(sales)) == []
+
+
+@pytest.mark.parametrize(
+    ("small", "big"),
+    [("Store 1", "Store 10"), ("S21", "S12"), ("1", "16"), ("ST0011", "ST0111"), ("1-1", "11")],
+)
+def test_a_small_store_with_a_number_of_its_own_is_no_typo(small: str, big: str) -> None:
+    sales = ordinary(stores=[big, "Office"])
+    for each in sales[:10]:
+        each["location_id"] = small
+    assert found(unit(sales)) == []
+
+
+@pytest.mark.parametrize("other", ["CARLTON", "Carlton ", "car-lton"])
+def test_a_store_under_two_spellings_however_many_its_sales(other: str) -> None:
+    sales = ordinary(stores=["Carlton", "Fitzroy"])
+    of_carlton = [each for each in sales if each["location_id"] == "Carlton"]
+    for each in of_carlton[::3]:
+        each["location_id"] = other
+    (line,) = only(unit(sales)).evidence
+    assert line.startswith(f"{other!r}: ")
+    assert line.endswith("was 'Carlton' meant?")
+
+
+def test_a_number_without_its_zeros_is_the_same_store() -> None:
+    sales = ordinary(stores=["ST0001", "ST0002"])
+    for each in sales[: len(sales) // 3]:
+        each["location_id"] = each["location_id"].replace("000", "")
+    assert [line.rpartition(";")[2] for line in only(unit(sales)).evidence] == [
+        " was 'ST0001' meant?",
+        " was 'ST0002' meant?",
+    ]
 
 
 def test_a_currency_mix() -> None:
