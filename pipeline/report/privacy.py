@@ -10,14 +10,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any, Final
 
 PERSONAL_FIELDS: Final = frozenset({"profile_id", "receipt_email"})
 _PERSONAL_NAME: Final = re.compile(
-    r"e-?mail|phone|mobile|\btel|fax|(first|last|full|sur|given|family|customer|display)[ _-]?name|customer|"
-    r"person|member|loyalty|card|birth|\bdob|address|street|post[ _-]?code|\bzip|^profile_id$",
+    r"e-?mail|phone|mobile|(?<![a-z])tel(?![a-z])|fax|"
+    r"(first|last|full|sur|given|family|display|billing|shipping|delivery)[ _-]?name|"
+    r"customer|client|buyer|guest|recipient|contact|person|member|loyalty|card|iban|passport|"
+    r"birth|(?<![a-z])dob|address|street|suburb|post[ _-]?code|postal|zip|^profile_id$",
     re.IGNORECASE,
 )
+_STAFF: Final = "staff_id"
+_QUOTED_CHARACTERS: Final = 60
+"""So much of a long cell a message holds in any case, wherever it is cut."""
+_CONFLICT: Final = re.compile(r" is (.+) on line (\d+) and (.+) here\.", re.DOTALL)
+"""Two values of one column, as a message about rows of one sale that disagree puts them."""
 _PUBLIC_FIELDS: Final = frozenset(
     {
         "external_id", "receipt_ref", "linked_receipt_ref", "redemption_id", "order_id", "external_order_id",
@@ -55,7 +63,7 @@ def mask_value(field: str | None, value: str) -> str:
 
     Numbers in fields that hold ids of sales and goods are left alone: they look like cards and are none.
     """
-    if field is not None and _PERSONAL_NAME.search(field):
+    if _is_personal(field, value):
         return mask_whole(value)
     if field in _PUBLIC_FIELDS:
         return _EMAIL.sub(lambda match: _masked_email(match[0]), value)
@@ -64,15 +72,41 @@ def mask_value(field: str | None, value: str) -> str:
 
 def mask_message(field: str | None, value: str | None, message: str) -> str:
     """Mask a message about `value` of `field`: the value inside it, and whatever else looks personal."""
-    if value and field is not None and _PERSONAL_NAME.search(field):
-        message = message.replace(value, mask_whole(value))
+    if _is_personal(field, value or ""):
+        message = _CONFLICT.sub(_masked_conflict, message)
+        message = _masked_inside(message, value) if value else message
     return mask_value(field if field in _PUBLIC_FIELDS else None, message)
+
+
+def _is_personal(field: str | None, value: str) -> bool:
+    """Whether a value is a person's by the name it stands under; staff are where they are no numbers."""
+    if field == _STAFF:
+        return not any(map(str.isdigit, value))
+    return field is not None and _PERSONAL_NAME.search(field) is not None
+
+
+def _masked_conflict(match: re.Match[str]) -> str:
+    one, other = (text if text == "blank" else mask_whole(text) for text in (match[1], match[3]))
+    return f" is {one} on line {match[2]} and {other} here."
+
+
+def _masked_inside(message: str, value: str) -> str:
+    """Mask a value wherever a message holds it, or as much of it as was not cut off."""
+    beginning = value[:_QUOTED_CHARACTERS]
+    first, *others = message.split(beginning)
+    rest = value[len(beginning) :].removesuffix("…")
+    alike = (sum(1 for _ in takewhile(bool, map(str.__eq__, other, rest))) for other in others)
+    after = (other[length:] for other, length in zip(others, alike, strict=True))
+    return mask_whole(value).join((first, *after))
 
 
 def mask_json(value: Any, name: str | None = None) -> Any:
     """Mask a payload: every text and number in it, judged by the name it stands under."""
     if isinstance(value, Mapping):
-        return {key: mask_json(inner, _nearest(name, key)) for key, inner in value.items()}
+        names = {key: _nearest(name, key) for key in value}
+        if isinstance(value.get("handle"), str) and "value" in value:  # a custom field, named by its handle
+            names["value"] = _nearest(name, value["handle"])
+        return {mask_text(key): mask_json(inner, names[key]) for key, inner in value.items()}
     if isinstance(value, list):
         return [mask_json(inner, name) for inner in value]
     if isinstance(value, str):

@@ -61,6 +61,52 @@ def test_the_value_inside_a_message_is_masked_with_it() -> None:
     assert mask_message("external_id", None, "1234567890123456789 twice") == "1234567890123456789 twice"
 
 
+def test_a_long_value_is_masked_in_a_message_that_holds_only_its_beginning() -> None:
+    value = "Anna O'Brien of Carlton, " + "x" * 200
+    for cut in (80, 120):
+        assert mask_message("profile_id", value, f"'{value[:cut]}…' is no id") == "'A***…' is no id"
+    assert mask_message("profile_id", value[:120] + "…", f"'{value[:80]}…' is no id") == "'A***…' is no id"
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "masked"),
+    [
+        ("Bob", "`customer_name` is Anna Lee on line 3 and Bob here.", "is A*** on line 3 and B*** here."),
+        ("Bob", "`customer_name` is blank on line 3 and Bob here.", "is blank on line 3 and B*** here."),
+        (None, "`customer_name` is Anna on line 3 and blank here.", "is A*** on line 3 and blank here."),
+    ],
+)
+def test_both_names_of_rows_that_disagree_are_masked(value: str | None, message: str, masked: str) -> None:
+    assert mask_message("customer_name", value, message) == f"`customer_name` {masked}"
+    assert mask_message("sale_total", value, message.replace("customer_name", "sale_total")) == (
+        message.replace("customer_name", "sale_total")
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Billing Name", "billingZipCode", "billing_zip", "Postal Code", "home_tel", "firstName", "Recipient"],
+)
+def test_what_stands_under_a_personal_name_is_masked_however_it_is_written(name: str) -> None:
+    assert mask_json({name: "Anna 3000"}) == {name: "A***"}
+
+
+@pytest.mark.parametrize("name", ["hotel", "country", "item", "title", "state"])
+def test_other_names_are_not_taken_for_personal_ones(name: str) -> None:
+    assert mask_json({name: "Anna 3000"}) == {name: "Anna 3000"}
+
+
+def test_a_custom_field_is_judged_by_its_handle_and_staff_by_their_names() -> None:
+    fields = [{"handle": "first_name", "value": "Anna"}, {"handle": "shoe", "value": "Derby"}]
+    assert mask_json({"custom_fields": fields})["custom_fields"] == [
+        {"handle": "first_name", "value": "A***"},
+        {"handle": "shoe", "value": "Derby"},
+    ]
+    assert mask_json({"staff_id": "S081"}) == {"staff_id": "S081"}
+    assert mask_json({"staff_id": "Jane Doe"}) == {"staff_id": "J***"}
+    assert mask_json({"payments": [{"Visa 4111111111111111": 5}]}) == {"payments": [{"Visa ***11": 5}]}
+
+
 def test_a_payload_is_masked_by_name_and_by_look() -> None:
     body = {
         "external_id": "1234567890123456789",

@@ -242,7 +242,10 @@ def test_a_tax_that_the_source_does_not_tell_shows_in_the_ratio() -> None:
     ]
     finding = only(unit(sales))
     assert finding.code == "total_without_tax"
-    assert finding.evidence == ("2,396 sales (100%): total = 0.833 × items", "as with a tax of 20%")
+    assert finding.evidence == (
+        "2,396 sales (100%): total = 0.833 × items",
+        "as with a tax of 20%, or with 17% off all items",
+    )
 
 
 def test_items_that_are_there_twice() -> None:
