@@ -92,9 +92,9 @@ def payload(body: Mapping[str, Any]) -> str:
     return "\n".join(visible(line, None) for line in lines)
 
 
-def prose(text: str) -> Markup:
+def prose(text: str, limit: int = PROSE_CHARACTERS) -> Markup:
     """A sentence of ours or of a mapping, escaped; what stands in backticks is set as code."""
-    parts = enumerate(escape(part) for part in visible(text, PROSE_CHARACTERS).split("`"))
+    parts = enumerate(escape(part) for part in visible(text, limit).split("`"))
     return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in parts)
 
 

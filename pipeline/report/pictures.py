@@ -124,6 +124,8 @@ def _in_words(labels: Sequence[str], totals: Sequence[int]) -> str:
     most, least = max(totals, default=0), min(totals, default=0)
     if not most:
         return "No transactions."
+    if len(totals) == 1:
+        return f"All {labels[0]} ({most:,})."
     if most == least:
         return f"{most:,} each."
     empty = totals.count(0)

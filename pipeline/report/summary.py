@@ -199,11 +199,18 @@ def next_step(summary: Summary, *, gate_closed: bool = False, stopped: str = "")
         return "Nothing: the source has no rows."
     if t.accepted == 0:
         return "Nothing was accepted: mend what the report lists, then prepare again."
+    if d.pending == t.accepted and most_rejected(t):
+        return "Mend what the report lists, then prepare again; or load the rest with `load`."
     if stopped or d.pending:
         return command(summary, "load")
     if d.failed or d.refused:
         return command(summary, "retry")
     return _after_delivery(summary)
+
+
+def most_rejected(numbers: Transactions) -> bool:
+    """Whether more than half was rejected, so that what is left is hardly worth loading."""
+    return 2 * numbers.rejected > numbers.read
 
 
 def _after_delivery(summary: Summary) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from pipeline.report.summary import NO_CURRENCY, Summary, next_step
+from pipeline.report.summary import NO_CURRENCY, Summary, Transactions, most_rejected, next_step
 
 if TYPE_CHECKING:
     from pipeline.report.data import ReportData
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 REJECTIONS: Final = "causes"
 """The section of the report that explains what was rejected."""
+MALFORMED: Final = "malformed_row"
+MUCH: Final = 0.1
+"""Share of the transactions that may be rejected before the headline says so."""
 PREFLIGHT: Final = "preflight"
 """The section of the report with the tenant's answers."""
 
@@ -123,10 +126,14 @@ def count(number: int, noun: str) -> str:
 
 
 def _rejections(summary: Summary) -> list[Look]:
-    if not summary.rejected:
-        return []
-    causes = count(len(summary.rejected), "reason")
-    return [Look(f"{count(summary.transactions.rejected, 'transaction')} rejected, for {causes}", REJECTIONS)]
+    """What was rejected; a row that could not be read may be all of it, or part of an accepted sale."""
+    looks = []
+    if reasons := summary.rejected.keys() - {MALFORMED}:
+        many = count(summary.transactions.rejected, "transaction")
+        looks.append(Look(f"{many} rejected, for {count(len(reasons), 'reason')}", REJECTIONS))
+    if rows := summary.rejected.get(MALFORMED):
+        looks.append(Look(f"{count(rows, 'row')} could not be read", REJECTIONS))
+    return looks
 
 
 def _looks(data: ReportData) -> list[Look]:
@@ -145,6 +152,11 @@ def _before(summary: Summary, gate_closed: bool, looks: int) -> tuple[Mood, str]
         return Mood.BAD, "Not ready: too much was rejected"
     if summary.transactions.accepted == 0:
         return Mood.BAD, "Nothing to import"
+    if most_rejected(summary.transactions):
+        return Mood.BAD, "Not ready: most was rejected"
+    share = summary.transactions.rejected / summary.transactions.read
+    if share > MUCH:
+        return Mood.LOOK, f"Look first: {share:.0%} of the transactions were rejected"
     if looks:
         return Mood.LOOK, f"Ready, with {count(looks, 'thing')} to look at first"
     return Mood.GOOD, "Ready to load"
@@ -166,7 +178,7 @@ def _sentence(summary: Summary, stopped: str, currency: str) -> str:
     worth = money(summary, "accepted", currency)
     if not was_loaded(summary):
         sentence = f"{t.accepted:,} of {count(t.read, 'transaction')}, worth {worth}, can be sent to Omneo."
-        return f"{sentence} {stopped}".strip()
+        return " ".join(filter(None, (sentence, _left_behind(t), stopped)))
     there = f"{d.delivered + d.unchanged:,} of {count(t.accepted, 'accepted transaction')} were delivered"
     others = {
         "still to be sent": d.pending,
@@ -177,3 +189,10 @@ def _sentence(summary: Summary, stopped: str, currency: str) -> str:
     }
     rest = [f"{number:,} {state}" for state, number in others.items() if number]
     return f"{'; '.join([there, *rest])}. All that was accepted is worth {worth}. {stopped}".strip()
+
+
+def _left_behind(numbers: Transactions) -> str:
+    """What is not sent, in a sentence; empty where all is."""
+    parts = {"dropped on purpose": numbers.dropped, "rejected": numbers.rejected}
+    told = [f"{number:,} {'was' if number == 1 else 'were'} {how}" for how, number in parts.items() if number]
+    return f"{', '.join(told)}." if told else ""

@@ -248,10 +248,17 @@ def likely_fix(code: str, field: str | None, values: Sequence[str]) -> str:
     if {value.strip().casefold() for value in values} <= _BLANK_WORDS:
         return "These are words for a blank cell: list them under `nulls` of `source`."
     if field == "status":
-        return f"Say under `completion` what the status '{values[0][:SHOWN]}' means."
+        return f"Say under `completion` what {_statuses(values)}."
     known = ITEM_FIELDS.get(field or "") or TRANSACTION_FIELDS.get(field or "")
     look = _LOOKS.get(code) or _KIND_LOOKS.get(known.kind if known else None)
     return (look(values) if look else None) or usual
+
+
+def _statuses(values: Sequence[str]) -> str:
+    told = [f"'{value[:SHOWN]}'" for value in values[:EXAMPLES]]
+    if len(values) == 1:
+        return f"the status {told[0]} means"
+    return f"statuses such as {', '.join(told)} mean"
 
 
 def _date_fix(values: Sequence[str]) -> str | None:

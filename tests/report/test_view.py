@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 from decimal import Decimal
 
-from pipeline.report.data import Amount, Cause, ControlRow, Example, Gate
-from pipeline.report.summary import Delivery, Summary
+from pipeline.report.data import Amount, Cause, ControlRow, Example, Gate, ReportData
+from pipeline.report.summary import Delivery, Summary, Transactions
 from pipeline.report.verdict import Mood, judge, money
 from pipeline.report.view import masked, view
 from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
@@ -97,6 +97,35 @@ def test_the_verdict_before_a_load() -> None:
     closed = judge(replace(DATA, gate=Gate("1%", closed=True)))
     assert (closed.mood, closed.headline) == (Mood.BAD, "Not ready: too much was rejected")
     assert "load" not in closed.next
+
+
+def of_a_hundred(rejected: int, **codes: int) -> ReportData:
+    numbers = Transactions(read=100, accepted=100 - rejected, dropped=0, rejected=rejected)
+    summary = replace(
+        CALM.summary, transactions=numbers, rejected=codes, delivery=Delivery(pending=100 - rejected)
+    )
+    return replace(CALM, summary=summary)
+
+
+def test_much_that_was_rejected_is_in_the_headline() -> None:
+    little, much, most = (of_a_hundred(number, total_invalid=number) for number in (10, 11, 51))
+    assert judge(little).headline == "Ready, with 1 thing to look at first"
+    assert judge(much).headline == "Look first: 11% of the transactions were rejected"
+    assert judge(most).headline == "Not ready: most was rejected"
+    assert [judge(each).mood for each in (little, much, most)] == [Mood.LOOK, Mood.LOOK, Mood.BAD]
+    assert "Mend" in judge(most).next
+
+
+def test_the_verdict_says_what_is_left_behind() -> None:
+    assert judge(of_a_hundred(3, total_invalid=3)).sentence.endswith("sent to Omneo. 3 were rejected.")
+    assert judge(of_a_hundred(0)).sentence.endswith("sent to Omneo.")
+
+
+def test_rows_that_could_not_be_read_are_not_called_transactions() -> None:
+    looks = [look.text for look in judge(of_a_hundred(0, malformed_row=2)).looks]
+    assert looks == ["2 rows could not be read"]
+    looks = [look.text for look in judge(of_a_hundred(3, malformed_row=1, total_invalid=3)).looks]
+    assert looks == ["3 transactions rejected, for 1 reason", "1 row could not be read"]
 
 
 def test_the_verdict_after_a_load() -> None:
