@@ -196,7 +196,7 @@ def policy_of(spec: MappingSpec) -> Policy:
         for code, check in spec.checks.items()
     }
     return Policy(
-        severities={code: check.severity for code, check in checks.items()},
+        severities={code: check.severity for code, check in checks.items() if check.severity},
         tolerances={code: check.tolerance for code, check in checks.items() if check.tolerance is not None},
         rules=tuple(OwnRule(rule.code, rule.when, rule.message, rule.severity) for rule in spec.rules),
     )
@@ -454,7 +454,7 @@ def causes_of(plan: Plan, found: Found, tally: Tally) -> tuple[Cause, ...]:
         Cause(**vars(each) | {"examples": tuple(Example(**vars(one)) for one in each.examples)})
         for each in causes.causes(found.groups, plan.short_names)
     )
-    return (*of_reasons, *_of_columns(plan), *_of_characters(tally))
+    return (*of_reasons, *_of_columns(plan), *_of_characters(plan, tally))
 
 
 def _of_columns(plan: Plan) -> Iterator[Cause]:
@@ -466,11 +466,16 @@ def _of_columns(plan: Plan) -> Iterator[Cause]:
         yield Cause("warning", about.name, about.title, None, None, len(names), about.fix, told)
 
 
-def _of_characters(tally: Tally) -> Iterator[Cause]:
+def _of_characters(plan: Plan, tally: Tally) -> Iterator[Cause]:
     """Rows with characters that could not be read."""
     about = CODES["encoding_replaced"]
-    if tally.replaced:
-        yield Cause("warning", about.name, about.title, None, None, tally.replaced, about.fix)
+    if rows := _replaced(plan, tally):
+        yield Cause("warning", about.name, about.title, None, None, rows, about.fix)
+
+
+def _replaced(plan: Plan, tally: Tally) -> int:
+    """Rows with characters that could not be read; 0 where the mapping does not want to know."""
+    return 0 if plan.policy.severity("encoding_replaced") == "off" else tally.replaced
 
 
 def findings_of(plan: Plan, found: Found) -> tuple[Finding, ...]:
@@ -542,7 +547,7 @@ def counts(plan: Plan, tally: Tally, staged: Sequence[Staged], facts: Facts) -> 
         raise AccountingBroken(
             f"{rows.read} rows were read, but {rows.malformed} malformed and the units' do not add up."
         )
-    noticed = {"encoding_replaced": tally.replaced, "unmapped_column": plan.unmapped}
+    noticed = {"encoding_replaced": _replaced(plan, tally), "unmapped_column": plan.unmapped}
     return {
         "rows": rows,
         "transactions": Transactions(sum(outcomes.values()), **outcomes),

@@ -64,7 +64,7 @@ def preview(plan: Plan, number: int) -> Preview:
     chosen = verdict.transactions(ACCEPTED).head(number)
     last = chosen[TX][-1] if chosen.height == number else shaped.headers.height
     told = verdict.reasons.filter((pl.col("outcome") != "warning") & (pl.col(TX) <= last))
-    reasons = placed(told, verdict.headers, shaped)
+    reasons = placed(told, verdict.headers, shaped, plan.names)
     bodies = encode(chosen, mapped.items)
     samples = (
         Sample(json.loads(body), _rows_of(tx, shaped, plan.names))

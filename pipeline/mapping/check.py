@@ -12,7 +12,7 @@ from pipeline.mapping.check_sections import SECTION_CHECKS
 from pipeline.mapping.check_values import VALUE_CHECKS
 from pipeline.mapping.document import Found
 from pipeline.mapping.load import LoadedMapping
-from pipeline.mapping.names import Names, unmapped_columns
+from pipeline.mapping.names import UNMAPPED, Names, severity_of, unmapped_columns
 from pipeline.mapping.spec import MappingSpec
 
 Columns = Mapping[str, Sequence[str]]
@@ -33,6 +33,8 @@ def check_mapping(loaded: LoadedMapping, columns: Columns | None = None) -> list
     found += broken_formulas(loaded.spec)
     found += unknown_names(Names(loaded.spec, columns))
     found += _missing_tables(loaded)
+    if severity_of(loaded.spec, UNMAPPED) == "reject":
+        found += _unmapped(loaded.spec, columns or {})
     return sorted({loaded.document.problem(problem) for problem in found})
 
 
@@ -44,11 +46,17 @@ def mapping_notices(loaded: LoadedMapping, columns: Columns | None = None) -> li
         without an id.
     """
     found = list(_unused(loaded.spec))
-    for table, names in unmapped_columns(loaded.spec, columns or {}).items():
-        where = f" of {table}" if len(columns or {}) > 1 else ""
-        listed = ", ".join(names)
-        found.append(Found(("source",), f"not mapped{where}: {listed}; map them or list them in `ignore`"))
+    if severity_of(loaded.spec, UNMAPPED) != "reject":
+        found += _unmapped(loaded.spec, columns or {})
     return sorted(loaded.document.problem(notice) for notice in found)
+
+
+def _unmapped(spec: MappingSpec, columns: Columns) -> Iterator[Found]:
+    """Columns that are not used: a notice, or a problem where the mapping rejects them."""
+    for table, names in unmapped_columns(spec, columns).items():
+        where = f" of {table}" if len(columns) > 1 else ""
+        listed = ", ".join(names)
+        yield Found(("source",), f"not mapped{where}: {listed}; map them or list them in `ignore`")
 
 
 def _missing_tables(loaded: LoadedMapping) -> Iterator[Found]:

@@ -136,11 +136,11 @@ def _treatments(spec: MappingSpec) -> Iterator[Found]:
     for name, treatment in spec.checks.items():
         compares = name in WITH_TOLERANCE
         if isinstance(treatment, s.Check) and treatment.tolerance is not None and not compares:
-            message = f"`{name}` compares no amounts; a tolerance is for {' and '.join(WITH_TOLERANCE)}"
+            message = f"`{name}` compares no amounts; a tolerance is for {', '.join(WITH_TOLERANCE)}"
             yield Found(("checks", name, "tolerance"), message)
 
 
-WITH_TOLERANCE = ("total_mismatch", "payments_mismatch")
+WITH_TOLERANCE = ("total_mismatch", "payments_mismatch", "partially_paid")
 """Codes that compare amounts."""
 
 

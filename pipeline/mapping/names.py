@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pipeline.mapping import walk
 from pipeline.mapping.columns import HEADER_PREFIX
 from pipeline.mapping.document import Place
-from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.spec import Check, MappingSpec
 from pipeline.mapping.walk import Scope, Site
 
 _TABLES: dict[Scope, tuple[str, ...]] = {
@@ -18,6 +18,7 @@ _TABLES: dict[Scope, tuple[str, ...]] = {
     Scope.PAYMENT: ("payments", "headers"),
 }
 _NESTED = ("items.", "payments.")
+UNMAPPED = "unmapped_column"
 
 
 def tables_of(spec: MappingSpec, scope: Scope) -> tuple[str, ...]:
@@ -109,6 +110,12 @@ def _tables(spec: MappingSpec) -> tuple[str, ...]:
     return tuple(spec.source.tables) if spec.source.layout == "tables" else ("lines",)
 
 
+def severity_of(spec: MappingSpec, code: str) -> str | None:
+    """What `checks` says that a code does; None where it does what is usual."""
+    check = spec.checks.get(code)
+    return check.severity if isinstance(check, Check) else check
+
+
 def unmapped_columns(spec: MappingSpec, columns: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """The columns of a source that a mapping neither uses nor lists under `ignore`, by table.
 
@@ -117,8 +124,11 @@ def unmapped_columns(spec: MappingSpec, columns: Mapping[str, Sequence[str]]) ->
         columns: The source's columns by table.
 
     Returns:
-        Only tables that have such columns, these in the source's order.
+        Only tables that have such columns, these in the source's order; none where the mapping turns the
+        code `unmapped_column` off.
     """
+    if severity_of(spec, UNMAPPED) == "off":
+        return {}
     used = used_columns(spec)
     found = {}
     for table, names in columns.items():

@@ -695,9 +695,9 @@ Severity: TypeAlias = Literal["reject", "warn", "off"]
 
 
 class Check(Frozen):
-    """How a code is treated: its severity, and its tolerance where it compares amounts."""
+    """How a code is treated: its severity, or the usual one, and its tolerance where it compares amounts."""
 
-    severity: Severity = "reject"
+    severity: Severity | None = None
     tolerance: Decimal | None = Field(None, ge=0)
 
 

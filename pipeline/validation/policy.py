@@ -14,6 +14,7 @@ Severity: TypeAlias = Literal["drop", "reject", "warn", "off"]
 
 DEFAULT_TOLERANCES: Final[dict[str, Decimal]] = {
     "total_mismatch": Decimal("0.01"),  # one rounding of a line's total, in most currencies
+    "partially_paid": Decimal(0),
     "payments_mismatch": Decimal("0.05"),  # cash is rounded to coins of 5 cents in many countries
 }
 """How far two amounts may be apart before the code is given; 0 for a code that is not here."""
@@ -70,7 +71,7 @@ class Policy:
         rules: Checks of the mapping's own.
 
     Raises:
-        CannotStart: A code of `FIRM` is to be anything but a rejection.
+        CannotStart: A code of `FIRM` is to be anything but a rejection, or `encoding_replaced` to be one.
     """
 
     severities: Mapping[str, Severity] = field(default_factory=dict)
@@ -85,6 +86,12 @@ class Policy:
                     "such a transaction cannot be sent to Omneo.",
                     hint="Leave the code out of `checks`; or give the field a fall-back with `first_of`.",
                 )
+
+        if self.severities.get("encoding_replaced") == "reject":
+            raise CannotStart(
+                "checks: encoding_replaced cannot be 'reject': it is about rows.",
+                hint="Set `on_encoding_error: error` under `csv` of `source`: then such a file is not read.",
+            )
 
     def severity(self, code: str) -> Severity:
         """What `code` does; a code that is neither built in nor a rule's rejects."""

@@ -124,23 +124,32 @@ def write_part(run: Path, number: int, verdict: Verdict, shaped: ShapedRows, sou
         sources: Names of the files; SOURCE is the position in it.
     """
     told = verdict.reasons.filter(pl.col("outcome") != Outcome.WARNING.value)
-    _write_reasons(run, f"{number:05d}", placed(told, verdict.headers, shaped), sources)
+    _write_reasons(run, f"{number:05d}", placed(told, verdict.headers, shaped, sources), sources)
     rejected = verdict.outcomes.filter(pl.col("outcome") == Outcome.REJECTED.value)
     for table, rows in _rows_of(rejected, shaped).items():
         _write_parquet(_rows_parts(run) / f"{table}-{number:05d}.parquet", rows)
 
 
-def placed(reasons: pl.DataFrame, headers: pl.DataFrame, shaped: ShapedRows) -> pl.DataFrame:
+def placed(
+    reasons: pl.DataFrame, headers: pl.DataFrame, shaped: ShapedRows, sources: Sequence[str]
+) -> pl.DataFrame:
     """Reasons with the transaction's `external_id`, and with the place and `raw` of its first row.
 
-    Where another row of the transaction is at fault, the message says on which line it is.
+    Where another row of the transaction is at fault, the message says on which line it is, and of which of
+    the `sources` where it is in another file.
     """
     first = headers.select(
         TX, "external_id", pl.col(SOURCE).alias("first source"), pl.col(LINE).alias("first line")
     )
     found = reasons.join(first, on=TX, how="left", maintain_order="left")
-    other = (pl.col("first line") != pl.col(LINE)) | (pl.col("first source") != pl.col(SOURCE))
-    message = pl.when(other).then(pl.format("{} (line {})", "message", LINE)).otherwise("message")
+    elsewhere = pl.col("first source") != pl.col(SOURCE)
+    message = (
+        pl.when(elsewhere)
+        .then(pl.format("{} ({} line {})", "message", _named(sources), LINE))
+        .when(pl.col("first line") != pl.col(LINE))
+        .then(pl.format("{} (line {})", "message", LINE))
+        .otherwise("message")
+    )
     found = found.with_columns(
         message.alias("message"),
         pl.coalesce("first source", SOURCE).alias(SOURCE),
@@ -176,9 +185,12 @@ def write_malformed(
 
 def quarantine_frame(reasons: pl.DataFrame, sources: Sequence[str]) -> pl.DataFrame:
     """Reasons with `outcome` and `external_id` as the contract's columns, in the order of the source."""
-    name = pl.col(SOURCE).replace_strict(dict(enumerate(sources)), default=None, return_dtype=pl.String)
     ordered = reasons.sort(SOURCE, LINE, "code", maintain_order=True, nulls_last=True)
-    return ordered.with_columns(name.alias("source"), pl.col(LINE).alias("line")).select(COLUMNS)
+    return ordered.with_columns(_named(sources).alias("source"), pl.col(LINE).alias("line")).select(COLUMNS)
+
+
+def _named(sources: Sequence[str]) -> pl.Expr:
+    return pl.col(SOURCE).replace_strict(dict(enumerate(sources)), default=None, return_dtype=pl.String)
 
 
 def _write_reasons(run: Path, name: str, reasons: pl.DataFrame, sources: Sequence[str]) -> None:

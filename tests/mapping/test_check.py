@@ -123,7 +123,8 @@ REQUIRED = "Omneo needs it on every"
         pytest.param(
             MINIMAL + "checks: {draft: warn, guest: {tolerance: 1}}\n",
             [
-                "7:42: `guest` compares no amounts; a tolerance is for total_mismatch and payments_mismatch",
+                "7:42: `guest` compares no amounts; a tolerance is for "
+                "total_mismatch, payments_mismatch, partially_paid",
             ],
             id="checks",
         ),

@@ -38,6 +38,47 @@ def told(ended: Ended) -> dict[str, Any]:
     return report
 
 
+# ── How codes are treated ────────────────────────────────────────────────────────────────────────────
+
+
+def treated(tmp_path: Path, checks: str, **cells: str) -> Ended:
+    """A dry run of a file with an unused column and unreadable characters, with `checks` of its own."""
+    mapping = tmp_path / "mine.yaml"
+    shipped = (Path(SAMPLE).parents[1] / "mappings" / "pos_lines.yaml").read_text(encoding="utf-8")
+    text = shipped.partition("\nchecks:")[0].replace(
+        'csv: {delimiter: ","}', 'csv: {delimiter: ",", on_encoding_error: replace}'
+    )
+    mapping.write_text(f"{text}\nchecks: {checks}\n", encoding="utf-8")
+    rows = [[*COLUMNS, "mood"], *([*row, "fine"] for row in receipt(1, description="Caf?", **cells))]
+    content = "\n".join(",".join(row) for row in rows).encode().replace(b"Caf?", b"Caf\xe9")
+    (tmp_path / "pos_lines.csv").write_bytes(content + b"\n")
+    return call("prepare", "-m", mapping, tmp_path / "pos_lines.csv", "--workdir", tmp_path / "w", "--json")
+
+
+def test_a_tolerance_alone_leaves_a_code_as_severe_as_it_is(tmp_path: Path) -> None:
+    checks = "{partially_paid: {tolerance: 0.05}}"
+    assert treated(tmp_path, checks, tender_amount="4.95").summary["transactions"]["accepted"] == 1
+    assert treated(tmp_path, checks, tender_amount="4.94").summary["dropped"] == {"partially_paid": 1}
+
+
+def test_warnings_about_a_file_can_be_turned_off(tmp_path: Path) -> None:
+    warned = treated(tmp_path, "{guest: off}")
+    assert warned.summary["warnings"] == {"encoding_replaced": 2, "unmapped_column": 1}
+    quiet = treated(tmp_path, "{unmapped_column: off, encoding_replaced: off}")
+    assert quiet.summary["warnings"] == {}
+    assert "not mapped" in warned.stderr
+    assert "not mapped" not in quiet.stderr
+
+
+def test_a_column_that_is_not_mapped_can_keep_a_run_from_starting(tmp_path: Path) -> None:
+    refused = treated(tmp_path, "{unmapped_column: reject}")
+    assert refused.code == 2
+    assert "mine.yaml:6:1: not mapped: mood; map them or list them in `ignore`" in refused.stderr
+    asked = treated(tmp_path, "{encoding_replaced: reject}")
+    assert asked.code == 2
+    assert "on_encoding_error: error" in asked.stderr
+
+
 # ── Causes ───────────────────────────────────────────────────────────────────────────────────────────
 
 
