@@ -29,6 +29,7 @@ from pipeline.report.data import TenantFinding
 from pipeline.report.files import write_report
 from pipeline.report.summary import Requests, Summary
 from pipeline.report.terminal import json_log
+from pipeline.report.verdict import count
 from pipeline.review import Finished
 from pipeline.settings import Connection, Secret
 from pipeline.staging.manifest import read_manifest
@@ -200,7 +201,10 @@ def _answers(found: Preflight) -> Iterator[TenantFinding]:
             found.unknown_currencies,
         ),
     ):
-        evidence = tuple(f"{name}: {count:,} transactions" for name, count in sorted(unknown.items()))
+        if unknown is None:
+            yield TenantFinding(title, "The tenant gave no list: it cannot be said.")
+            continue
+        evidence = tuple(f"{name}: {count(many, 'transaction')}" for name, many in sorted(unknown.items()))
         yield TenantFinding(title, some if unknown else none, good=not unknown, evidence=evidence)
     if found.people_asked:
         share = found.known_share
@@ -209,6 +213,8 @@ def _answers(found: Preflight) -> Iterator[TenantFinding]:
             f"{found.people_known:,} of {found.people_asked:,} that were asked for are known: with 95% "
             f"confidence {share.low:.0%} to {share.high:.0%} of all. Sales of the others become guest sales.",
         )
+    elif found.people_unanswered:
+        yield TenantFinding("Customers that Omneo knows", "The token may not ask for customers.")
 
 
 def listen(

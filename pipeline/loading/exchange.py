@@ -16,6 +16,9 @@ from pipeline.loading.events import Retried, Throttled
 from pipeline.loading.pacing import Gate, hint
 from pipeline.loading.retry import Health, Meaning, RetryPolicy, Verdict, judge, retrying, stopped, verdict_of
 
+DENIED = 403
+"""The status of what a token may not do."""
+
 
 @dataclass
 class Requests:
@@ -156,8 +159,13 @@ class Exchange:
 
         return await retrying(self._policy, self.health, before_sleep, self._sleep)(again)
 
-    async def ask(self, call: Call, name: str) -> tuple[Verdict, Reply]:
+    async def ask(self, call: Call, name: str, *, or_denied: bool = False) -> tuple[Verdict, Reply]:
         """Look something up, with repeats.
+
+        Args:
+            call: What to ask.
+            name: What it is called in events.
+            or_denied: A 403 is an answer: the token may be good for other things.
 
         Raises:
             StoppedByApi: The token was refused, or there was no answer for too long.
@@ -168,7 +176,8 @@ class Exchange:
             replies.append(reply)
 
         verdict = await self.persist(lambda: self.once(call, keep, lookup=True), name)
-        if verdict.meaning is Meaning.FATAL or verdict.again:
+        denied = or_denied and verdict.status == DENIED
+        if verdict.again or (verdict.meaning is Meaning.FATAL and not denied):
             raise self.error(verdict)
         return verdict, replies[-1]
 

@@ -21,9 +21,9 @@ from pipeline.events import Emit, StageFinished, StageStarted, ignore
 from pipeline.loading.client import Answered, Call, Client, Reply
 from pipeline.loading.clock import Clock, SystemClock
 from pipeline.loading.estimate import Interval, share_interval
-from pipeline.loading.exchange import Exchange, Requests
+from pipeline.loading.exchange import DENIED, Exchange, Requests
 from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.retry import Meaning
+from pipeline.loading.retry import Meaning, Verdict
 from pipeline.model import StagedTransaction
 from pipeline.settings import Connection
 
@@ -65,20 +65,23 @@ class Preflight:
     """What the tenant answered; that it answered at all means that the token is good.
 
     Attributes:
-        new_locations: Transactions by `location_id`, for those that Omneo would create.
-        unknown_currencies: Transactions by `currency`, for those that are not configured.
-        people_asked: Customers of the sample.
+        new_locations: Transactions by `location_id`, for those that Omneo would create; None where the
+            tenant gave no list.
+        unknown_currencies: Transactions by `currency`, for those that are not configured; None as above.
+        people_asked: Customers of the sample that the tenant answered for.
         people_known: Those of them that Omneo knows.
         known_share: Share of all customers that Omneo knows, as far as the sample tells.
         requests: What went over the wire.
+        people_unanswered: Customers of the sample that the token may not ask for.
     """
 
-    new_locations: Mapping[str, int]
-    unknown_currencies: Mapping[str, int]
+    new_locations: Mapping[str, int] | None
+    unknown_currencies: Mapping[str, int] | None
     people_asked: int
     people_known: int
     known_share: Interval
     requests: Requests = field(default_factory=Requests)
+    people_unanswered: int = 0
 
 
 def questions(
@@ -131,12 +134,17 @@ def preflight(
     return asyncio.run(inquiry.run(connection, transport))
 
 
+class _Denied(Exception):
+    """The token may not ask for this."""
+
+
 @dataclass
 class _Inquiry:
     asked: Questions
     options: DeliveryOptions
     emit: Emit
     clock: Clock
+    denied: Verdict | None = None
 
     async def run(self, connection: Connection, transport: httpx.AsyncBaseTransport | None) -> Preflight:
         started = self.clock.monotonic()
@@ -148,49 +156,74 @@ class _Inquiry:
             # First, since it finds a bad token with a single request.
             currencies = await self._values("/currencies", ("code", "currency", "from", "to"))
             locations = await self._values("/locations", ("id", "external_id"))
-            known = await asyncio.gather(*map(self._is_known, self.asked.sample))
+            if self.denied and currencies is locations is None:
+                raise self.exchange.error(self.denied)
+            answers = await asyncio.gather(*map(self._is_known, self.asked.sample))
+        known = [answer for answer in answers if answer is not None]
         requests = self.exchange.requests
         self.emit(StageFinished("preflight", requests.sent, self.clock.monotonic() - started))
         return Preflight(
-            {name: count for name, count in self.asked.locations.items() if name not in locations},
-            {name: count for name, count in self.asked.currencies.items() if name not in currencies},
+            _unknown(self.asked.locations, locations),
+            _unknown(self.asked.currencies, currencies),
             len(known),
             sum(known),
             share_interval(sum(known), len(known), self.asked.people),
             requests,
+            len(answers) - len(known),
         )
 
-    async def _values(self, path: str, names: tuple[str, ...]) -> set[str]:
-        """All values of these fields in a paged list."""
+    async def _values(self, path: str, names: tuple[str, ...]) -> set[str] | None:
+        """All values of these fields in a paged list; None where Omneo gives no list."""
         found: set[str] = set()
         number = seen = 0
         while True:
             number += 1
-            page = await self._ask(path, {"page[size]": str(PAGE_SIZE), "page[number]": str(number)})
-            rows = _rows(page)
+            try:
+                page = await self._ask(path, {"page[size]": str(PAGE_SIZE), "page[number]": str(number)})
+            except _Denied:
+                page = None
+            if page is None:
+                return found if seen else None
+            rows, known = _rows(page), len(found)
             seen += len(rows)
             found.update(str(row[name]) for row in rows for name in names if row.get(name) is not None)
-            if not rows or seen >= _total(page, seen if len(rows) < PAGE_SIZE else seen + 1):
+            # A page with nothing new is the first one again, of a list that has no pages.
+            if len(found) == known or seen >= _total(page, seen if len(rows) < PAGE_SIZE else seen + 1):
                 return found
 
-    async def _is_known(self, person: Person) -> bool:
+    async def _is_known(self, person: Person) -> bool | None:
+        """Whether Omneo knows a customer; None where the token may not ask for it."""
+        try:
+            return await self._finds(person)
+        except _Denied:
+            return None
+
+    async def _finds(self, person: Person) -> bool:
         if person.handle == "email":
             answer = await self._ask("/profiles", {"filter[email]": person.identifier})
             wanted = person.identifier.casefold()
             return any(str(row.get("email", "")).casefold() == wanted for row in _rows(answer))
         if person.handle:
-            answer = await self._ask(
-                "/identities/search", {"handle": person.handle, "identifier": person.identifier}
-            )
-            return bool(_rows(answer))
+            asked = {"handle": person.handle, "identifier": person.identifier}
+            return bool(_rows(await self._ask("/identities/search", asked)))
         return await self._ask(f"/profiles/{quote(person.identifier, safe='')}", {}) is not None
 
     async def _ask(self, path: str, params: Mapping[str, str]) -> Any:
         """The JSON answer; None where there is no such thing."""
-        verdict, reply = await self.exchange.ask(Call("GET", path, params=tuple(params.items())), path)
+        call = Call("GET", path, params=tuple(params.items()))
+        verdict, reply = await self.exchange.ask(call, path, or_denied=True)
+        if verdict.status == DENIED:
+            self.denied = verdict
+            raise _Denied
         if verdict.meaning is Meaning.REFUSED and verdict.status != 404:
             raise StoppedByApi(f"Omneo answered {verdict.status} to GET {path}: {verdict.message}.")
         return _json(reply) if verdict.meaning is Meaning.TAKEN else None
+
+
+def _unknown(asked: Mapping[str, int], known: set[str] | None) -> dict[str, int] | None:
+    if known is None:
+        return None
+    return {name: count for name, count in asked.items() if name not in known}
 
 
 def _json(reply: Reply) -> Any:

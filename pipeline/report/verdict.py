@@ -94,15 +94,15 @@ def verdict_of(
     """
     sentence = _sentence(summary, stopped, currency)
     step = next_step(summary, gate_closed=gate_closed, stopped=stopped)
-    if was_loaded(summary):
+    if was_loaded(summary) or stopped:
         return Verdict(*_after(summary), sentence, step)
     found = (*_rejections(summary), *looks)
     return Verdict(*_before(summary, gate_closed, len(found)), sentence, step, found)
 
 
 def was_loaded(summary: Summary) -> bool:
-    """Whether anything was sent, or was found to have been sent before."""
-    return summary.transactions.accepted > summary.delivery.pending or summary.requests.sent > 0
+    """Whether anything was delivered, or tried; asking the tenant is neither."""
+    return summary.transactions.accepted > summary.delivery.pending
 
 
 def money(summary: Summary, outcome: str, currency: str = "") -> str:

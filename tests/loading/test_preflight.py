@@ -73,9 +73,7 @@ def test_a_bad_token_takes_one_request() -> None:
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize(
-    "answer", [b"[]", b'{"data": null}', b"no json", b'{"data": [1, null]}', b'{"data": {}}']
-)
+@pytest.mark.parametrize("answer", [b"[]", b'{"data": null}', b'{"data": [1, null]}', b'{"data": {}}'])
 def test_odd_lists_mean_that_nothing_is_known(answer: bytes) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
     result = preflight(Questions({"S1": 1}, {"AUD": 1}, 0, ()), CONNECTION, transport=transport)
@@ -107,3 +105,46 @@ def test_trouble_is_retried() -> None:
         transport=httpx.MockTransport(answer),
     )
     assert result.requests.errors == 2
+
+
+def test_a_list_that_ignores_the_page_is_read_once() -> None:
+    rows = [{"external_id": f"S{n}"} for n in range(100)]
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"data": rows}))
+    assert preflight(
+        Questions({"S7": 1, "X": 2}, {}, 0, ()), CONNECTION, transport=transport
+    ).new_locations == {"X": 2}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(403, json={"message": "Forbidden"}),
+        httpx.Response(404),
+        httpx.Response(200, text="<p>"),
+    ],
+    ids=["denied", "absent", "no json"],
+)
+def test_a_list_that_is_not_given_leaves_the_other_answers(answer: httpx.Response) -> None:
+    def reply(request: httpx.Request) -> httpx.Response:
+        return answer if request.url.path.endswith("/currencies") else httpx.Response(200, json={"data": []})
+
+    asked = Questions({"S1": 1}, {"AUD": 1}, 1, (Person("email", "a@example.com"),))
+    result = preflight(asked, CONNECTION, transport=httpx.MockTransport(reply))
+    assert (result.new_locations, result.unknown_currencies) == ({"S1": 1}, None)
+    assert (result.people_asked, result.people_known, result.people_unanswered) == (1, 0, 0)
+
+
+def test_a_token_that_may_not_ask_for_customers_is_good_for_the_rest() -> None:
+    def reply(request: httpx.Request) -> httpx.Response:
+        denied = request.url.path.endswith("/profiles")
+        return httpx.Response(403 if denied else 200, json={"data": [{"code": "AUD"}]})
+
+    asked = Questions({}, {"AUD": 1}, 1, (Person("email", "a@example.com"),))
+    result = preflight(asked, CONNECTION, transport=httpx.MockTransport(reply))
+    assert (result.unknown_currencies, result.people_asked, result.people_unanswered) == ({}, 0, 1)
+
+
+def test_a_token_that_may_ask_for_nothing_is_refused() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(403, json={"message": "Forbidden"}))
+    with pytest.raises(StoppedByApi, match="refused the token"):
+        preflight(Questions({"S1": 1}, {"AUD": 1}, 0, ()), CONNECTION, transport=transport)

@@ -240,6 +240,9 @@ def test_the_tenants_answers_join_every_form_of_the_report(
     created = answers["Locations that would be created"]
     assert (created["good"], created["evidence"]) == (False, ["S1: 4 transactions"])
     assert "not well  Locations that would be created" in asked
+    assert report["verdict"]["headline"] == "Ready, with 1 thing to look at first"
+    assert [look["text"] for look in report["verdict"]["looks"]] == ["Locations that would be created"]
+    assert "1 thing to look at first" in asked
     assert "S1: 4 transactions" in asked
     page = Path(report["report"]).read_text(encoding="utf-8")
     assert '<section id="preflight">' in page
