@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -38,6 +39,7 @@ _NAMES: Final = {
     "total": "sum",
 }
 _EXPECTED: Final = "a header row with day, store or currency, and count or sum, was expected"
+_GROUPED: Final = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
 _MONEY: Final = pl.Decimal(38, MONEY_SCALE)
 _FIELDS: Final = {
     "day": ("transacted_at|local", pl.Date()),
@@ -175,7 +177,7 @@ def _count(where: str, cells: Mapping[str, str]) -> int | None:
     if not cells.get("count"):
         return None
     try:
-        return int(cells["count"])
+        return int(_ungrouped(cells["count"]))
     except ValueError:
         raise SourceError(f"{where}: count '{cells['count']}' is not a whole number.") from None
 
@@ -184,12 +186,17 @@ def _sum(where: str, cells: Mapping[str, str]) -> Decimal | None:
     if not cells.get("sum"):
         return None
     try:
-        amount = Decimal(cells["sum"])
+        amount = Decimal(_ungrouped(cells["sum"]))
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite():
         raise SourceError(f"{where}: sum '{cells['sum']}' is not an amount; 1234.56 was expected.")
     return amount
+
+
+def _ungrouped(number: str) -> str:
+    """`9,431.20` as `9431.20`, where the commas stand between thousands; as it is otherwise."""
+    return number.replace(",", "") if _GROUPED.fullmatch(number) else number
 
 
 # ── Comparing ────────────────────────────────────────────────────────────────────────────────────────

@@ -58,6 +58,15 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message:
         control(tmp_path, text)
 
 
+def test_commas_between_thousands_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "control.csv"
+    path.write_text("store;count;sum\nS1;1,234;-9,431.20\n", encoding="utf-8-sig")
+    assert read_control(path).expected == {("S1",): Sums(1234, Decimal("-9431.20"))}
+    path.write_text("store;count;sum\nS1;12,34;1\n")
+    with pytest.raises(SourceError, match="count '12,34' is not a whole number"):
+        read_control(path)
+
+
 def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read"):
         read_control(tmp_path / "none.csv")
