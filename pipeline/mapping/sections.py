@@ -10,7 +10,7 @@ import polars as pl
 from pipeline.mapping import jsontext
 from pipeline.mapping.computed import NOTHING, Computed, as_number, as_text, invalid
 from pipeline.mapping.faults import FormulaError
-from pipeline.mapping.fields import INVALID, Columns
+from pipeline.mapping.fields import Columns
 from pipeline.mapping.numbers import MONEY, amount_text, money
 from pipeline.mapping.ops import Bench
 from pipeline.mapping.spec import Completion, Condition, Payment, ProfileLink, Words
@@ -83,7 +83,7 @@ def amount_of(computed: Computed, bench: Bench) -> pl.Expr:
     number = as_number(computed, bench.number)
     raw = invalid(number)
     if raw is not None:
-        bench.check("field_invalid", INVALID, raw.is_not_null(), raw)
+        bench.check("field_invalid", "This is not an amount.", raw.is_not_null(), raw)
     return money(number.value)
 
 

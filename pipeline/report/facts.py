@@ -310,7 +310,8 @@ def _merge_completeness(stacked: pl.DataFrame) -> pl.DataFrame:
 def _profiles(accepted: pl.DataFrame) -> pl.DataFrame:
     guest = _column(accepted, "profile_id", pl.String).is_null()
     handle = _column(accepted, "profile_id_handle", pl.String)
-    parts = accepted.select(
+    # Beside the other columns: a mapping without customers gives one value, which must count for every row.
+    parts = accepted.with_columns(
         pl.when(~guest).then(handle).alias("handle"),
         guest.alias("guest"),
         pl.lit(1, _COUNT).alias("transactions"),

@@ -101,6 +101,14 @@ def test_completeness_is_of_accepted_transactions_and_their_items() -> None:
     assert facts.items == 2
 
 
+def test_without_customers_in_the_mapping_every_sale_is_a_guests() -> None:
+    rows = headers([sale(), sale(), sale()]).drop("profile_id", "profile_id_handle")
+    judged = outcomes(["accepted", "accepted", "rejected"])
+    assert measure(rows, NO_ITEMS, judged, NO_REASONS).profiles.rows() == [(None, True, 2)]
+    nobody = outcomes(["rejected", "rejected", "rejected"])
+    assert measure(rows, NO_ITEMS, nobody, NO_REASONS).profiles.is_empty()
+
+
 def test_profiles_by_handle_and_guests() -> None:
     facts = measured(
         [
