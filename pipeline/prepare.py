@@ -422,8 +422,8 @@ def found_in(run: RunDir, tally: Tally) -> Found:
     reasons = malformed.with_columns(pl.lit("rejected").alias("outcome"))
     total = Found(measure_reasons(reasons), merge_observations([]), causes.group(reasons), pl.DataFrame())
     kept = review.kept(run)
-    # A few at a time: their sum is hardly larger than each of them.
-    while some := [total, *islice(kept, 8)][1:]:
+    # Some at a time, since memory holds no more; not fewer, since each time their sum is added up again.
+    while some := [total, *islice(kept, 32)][1:]:
         both = [total, *some]
         total = Found(
             merge_facts([each.facts for each in both]),
