@@ -76,7 +76,7 @@ def _missing_tables(loaded: LoadedMapping) -> Iterator[Found]:
 
 
 def _unused(spec: MappingSpec) -> Iterator[Found]:
-    mentioned = {name for root in walk.all_roots(spec) for _, name in walk.mentions(root)}
+    mentioned = {mention.name for root in walk.all_roots(spec) for mention in walk.mentions(root)}
     mentioned |= {name for formula in walk.conditions(spec) for name in walk.names_in(formula.sql)}
     for name in spec.define:
         if name not in mentioned:

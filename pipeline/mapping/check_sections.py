@@ -161,11 +161,12 @@ def _define(spec: MappingSpec) -> Iterator[Found]:
             message = f"'{name}' is defined below; `columns` is for the source's own columns"
             yield Found(("columns", name), message)
     for name, value in spec.define.items():
-        for place, mentioned in walk.mentions(Site(("define", name), value, Scope.LINE)):
-            if order.get(mentioned, -1) >= order[name]:
-                what = "mentions itself" if mentioned == name else f"uses `{mentioned}`, defined after it"
+        for mention in walk.mentions(Site(("define", name), value, Scope.LINE)):
+            other = mention.name
+            if order.get(other, -1) >= order[name]:
+                what = "mentions itself" if other == name else f"uses `{other}`, defined after it"
                 message = f"`{name}` {what}; a definition may use columns and definitions above it"
-                yield Found(place, message, mentioned)
+                yield Found(mention.place, message, other)
 
 
 SECTION_CHECKS = (

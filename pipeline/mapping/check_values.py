@@ -168,10 +168,10 @@ def _is_date(spec: MappingSpec, value: s.Value) -> bool:
     for site in walk.deep(Site((), value, Scope.TRANSACTION)):
         if not isinstance(site.value, str) and any(isinstance(t, s.DateTimeStep) for t in site.value.then):
             return True
-        for _, name in walk.mentions_here(site):
-            if isinstance(spec.columns.get(name), s.DateTimeStep):
+        for mention in walk.mentions_here(site):
+            if isinstance(spec.columns.get(mention.name), s.DateTimeStep):
                 return True
-            if name in spec.define and _is_date(spec, spec.define[name]):
+            if mention.name in spec.define and _is_date(spec, spec.define[mention.name]):
                 return True
     return False
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from pipeline.mapping import walk
-from pipeline.mapping.spec import DateTimeStep, LineNumberValue, MappingSpec, Value
-from pipeline.mapping.walk import Scope, Site
+from pipeline.mapping.spec import DateTimeStep, LineNumberValue, MappingSpec, SqlValue, Value
+from pipeline.mapping.walk import Mention, Scope, Site
 
 HEADER_PREFIX = "header."
 """`header.<column>` in a line's or payment's value is the cell of its transaction's header row."""
@@ -29,54 +29,69 @@ class Used:
 
 
 def columns_used(spec: MappingSpec) -> Used:
-    """Find the columns that a mapping uses; names from `define` are followed to their columns."""
-    found = _Columns(spec)
-    for root in walk.roots(spec):
-        found.add(root)
-    for formula in walk.conditions(spec):
-        found.add_names(walk.names_in(formula.sql), formula.scope)
-    return Used(*(frozenset(found.columns[s]) for s in (Scope.TRANSACTION, Scope.LINE, Scope.PAYMENT)))
+    """Find the columns that a mapping uses."""
+    found: dict[Scope, set[str]] = {scope: set() for scope in Scope}
+    for mention in column_mentions(spec):
+        found[mention.scope].add(mention.name)
+    return Used(*(frozenset(found[scope]) for scope in (Scope.TRANSACTION, Scope.LINE, Scope.PAYMENT)))
 
 
 def columns_of(spec: MappingSpec, value: Value, scope: Scope) -> frozenset[str] | None:
     """The columns that one value uses; None where it looks at other cells than those of its own row."""
-    found = _Columns(spec)
-    found.add(Site((), value, scope))
-    return None if found.other_rows else frozenset(found.columns[scope])
+    sites = list(_stands_on(spec, Site((), value, scope), set()))
+    if any(isinstance(site.value, (*walk.AGGREGATES, LineNumberValue)) for site in sites):
+        return None
+    found = {mention for site in sites for mention in _columns_in(spec, site)}
+    return None if any(m.scope is not scope for m in found) else frozenset(m.name for m in found)
 
 
-class _Columns:
-    """Gathers columns by scope, following defined names."""
+def column_mentions(spec: MappingSpec) -> Iterator[Mention]:
+    """Every mention of a source's column in a mapping's values and formulas.
 
-    def __init__(self, spec: MappingSpec) -> None:
-        self.spec = spec
-        self.columns: dict[Scope, set[str]] = {scope: set() for scope in Scope}
-        self.other_rows = False
-        self._followed: set[tuple[str, Scope]] = set()
+    Names from `define` are followed to their columns, once for each of the scopes in which they are used;
+    so is the zone of a column that `columns` says is a date.
+    """
+    followed: set[tuple[str, Scope]] = set()
+    for root in (*walk.roots(spec), *_conditions(spec)):
+        for site in _stands_on(spec, root, followed):
+            yield from _columns_in(spec, site)
 
-    def add(self, root: Site) -> None:
-        for site in walk.deep(root):
-            self.other_rows |= isinstance(site.value, (*walk.AGGREGATES, LineNumberValue))
-            self.add_names(walk.plain_names(site.value), site.scope)
-            for formula in walk.formulas_in(site):
-                self.add_names(walk.names_in(formula.sql), formula.scope)
 
-    def add_names(self, names: Iterable[str], scope: Scope) -> None:
-        for name in names:
-            if (name, scope) in self._followed or scope is Scope.MAPPED:
-                continue
-            self._followed.add((name, scope))
-            if name in self.spec.define:
-                self.add(Site((), self.spec.define[name], scope))
-            elif scope is not Scope.TRANSACTION and name.startswith(HEADER_PREFIX):
-                self.other_rows = True
-                self.add_names([name.removeprefix(HEADER_PREFIX)], Scope.TRANSACTION)
-            else:
-                self.columns[scope].add(name)
-                self._zone_of(name, scope)
+def _conditions(spec: MappingSpec) -> Iterator[Site]:
+    """The conditions over source columns, as values that give them."""
+    for formula in walk.conditions(spec):
+        if formula.scope is not Scope.MAPPED:
+            yield Site(formula.place, SqlValue.model_construct(sql=formula.sql), formula.scope)
 
-    def _zone_of(self, name: str, scope: Scope) -> None:
-        """A column that `columns` says is a date may need another one for its zone."""
-        kind = self.spec.columns.get(name)
-        if isinstance(kind, DateTimeStep) and kind.datetime.timezone is not None:
-            self.add(Site((), kind.datetime.timezone, scope))
+
+def _stands_on(spec: MappingSpec, root: Site, followed: set[tuple[str, Scope]]) -> Iterator[Site]:
+    """A value, those within it, and those of the names that they use and that were not followed before."""
+    for site in walk.deep(root):
+        yield site
+        for mention in map(_meant, walk.mentions_here(site)):
+            inner = _named(spec, mention)
+            if inner is not None and (mention.name, mention.scope) not in followed:
+                followed.add((mention.name, mention.scope))
+                yield from _stands_on(spec, inner, followed)
+
+
+def _meant(mention: Mention) -> Mention:
+    """A line's `header.<column>` is a column of its transaction."""
+    if mention.scope is Scope.TRANSACTION or not mention.name.startswith(HEADER_PREFIX):
+        return mention
+    return replace(mention, name=mention.name.removeprefix(HEADER_PREFIX), scope=Scope.TRANSACTION)
+
+
+def _named(spec: MappingSpec, mention: Mention) -> Site | None:
+    """What else must be looked at for a name: its definition, or its zone where it is a date."""
+    if mention.name in spec.define:
+        return Site(("define", mention.name), spec.define[mention.name], mention.scope)
+    match spec.columns.get(mention.name):
+        case DateTimeStep(datetime=how) if how.timezone is not None:
+            return Site(("columns", mention.name, "datetime", "timezone"), how.timezone, mention.scope)
+        case _:
+            return None
+
+
+def _columns_in(spec: MappingSpec, site: Site) -> Iterator[Mention]:
+    return (mention for mention in map(_meant, walk.mentions_here(site)) if mention.name not in spec.define)

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from pipeline.mapping import walk
-from pipeline.mapping.columns import HEADER_PREFIX
+from pipeline.mapping.columns import column_mentions
 from pipeline.mapping.document import Place
 from pipeline.mapping.spec import Check, MappingSpec
-from pipeline.mapping.walk import Scope, Site
+from pipeline.mapping.walk import Scope
 
 _TABLES: dict[Scope, tuple[str, ...]] = {
     Scope.TRANSACTION: ("headers",),
@@ -34,21 +33,20 @@ class Use:
         place: Where it is mentioned.
         name: The column.
         tables: The tables in which it may be, nearest first.
+        formula: Whether it is mentioned in SQL.
     """
 
     place: Place
     name: str
     tables: tuple[str, ...]
+    formula: bool = False
 
 
 def uses(spec: MappingSpec) -> Iterator[Use]:
-    """Every mention of a source column; a definition is followed from each place that uses it."""
+    """Every mention of a source column."""
     yield from _in_source(spec)
-    for root in walk.roots(spec):
-        yield from _in_value(spec, root, frozenset())
-    for formula in walk.conditions(spec):
-        if formula.scope is not Scope.MAPPED:
-            yield from _in_names(spec, formula.place, walk.names_in(formula.sql), formula.scope, frozenset())
+    for mention in column_mentions(spec):
+        yield Use(mention.place, mention.name, tables_of(spec, mention.scope), mention.formula)
     yield from (Use(("columns", name), name, _tables(spec)) for name in spec.columns)
 
 
@@ -65,31 +63,6 @@ def _in_source(spec: MappingSpec) -> Iterator[Use]:
     for table, described in source.tables.items():
         for i, name in enumerate(described.key if source.layout == "tables" else ()):
             yield Use(("source", "tables", table, "key", i), name, (table,))
-
-
-def _in_value(spec: MappingSpec, root: Site, defined: frozenset[str]) -> Iterator[Use]:
-    for site in walk.deep(root):
-        for place, name in walk.mentions_here(site):
-            yield from _in_names(spec, place, [name], _scope_of(site, place), defined)
-
-
-def _scope_of(site: Site, place: Place) -> Scope:
-    return Scope.LINE if place[-1:] == ("count",) else site.scope
-
-
-def _in_names(
-    spec: MappingSpec, place: Place, names: Sequence[str], scope: Scope, defined: frozenset[str]
-) -> Iterator[Use]:
-    for name in names:
-        if name in defined:
-            continue
-        if name in spec.define:
-            inner = Site(("define", name), spec.define[name], scope)
-            yield from _in_value(spec, inner, defined | {name})
-        elif scope is not Scope.TRANSACTION and name.startswith(HEADER_PREFIX):
-            yield Use(place, name.removeprefix(HEADER_PREFIX), tables_of(spec, Scope.TRANSACTION))
-        else:
-            yield Use(place, name, tables_of(spec, scope))
 
 
 def used_columns(spec: MappingSpec) -> dict[str, frozenset[str]]:

@@ -224,17 +224,34 @@ def _names(find: Callable[[str], tuple[str, ...]], text: str) -> tuple[str, ...]
         return ()
 
 
-def mentions_here(site: Site) -> Iterator[tuple[Place, str]]:
-    """The columns and definitions that a value itself names, each with the place of the text."""
+@dataclass(frozen=True)
+class Mention:
+    """A name of a column or definition in a value or formula.
+
+    Attributes:
+        place: Where the text stands that names it.
+        name: The name.
+        scope: Whose column it is.
+        formula: Whether it is named in SQL.
+    """
+
+    place: Place
+    name: str
+    scope: Scope
+    formula: bool = False
+
+
+def mentions_here(site: Site) -> Iterator[Mention]:
+    """What a value itself names, not what those within it name."""
     key = ORIGIN.get(type(site.value))
     for name in plain_names(site.value):
-        yield (*site.place, key) if key else site.place, name
+        yield Mention((*site.place, key) if key else site.place, name, site.scope)
     for formula in formulas_in(site):
         for name in names_in(formula.sql):
-            yield formula.place, name
+            yield Mention(formula.place, name, formula.scope, formula=True)
 
 
-def mentions(site: Site) -> Iterator[tuple[Place, str]]:
-    """The columns and definitions that a value and those within it name."""
+def mentions(site: Site) -> Iterator[Mention]:
+    """What a value and those within it name."""
     for inner in deep(site):
         yield from mentions_here(inner)

@@ -341,3 +341,14 @@ def test_columns_are_ignored_by_name_or_pattern() -> None:
     columns = {"lines": ["id", "amount", "at", "status", "Billing Zip", "Bill"]}
 
     assert unmapped_columns(read_mapping(Path("m.yaml"), text.encode()).spec, columns) == {"lines": ("Bill",)}
+
+
+def test_the_zone_of_a_column_that_is_a_date_is_used() -> None:
+    text = (
+        MINIMAL.replace("amount", "{first: header.at, then: [{blank_if: [x]}]}")
+        + "columns: {at: {datetime: {formats: [iso], timezone: zone}}}\n"
+    )
+
+    assert said(text, {"lines": ["id", "at", "zones"]}) == [
+        "7:53: there is no column 'zone' in the source; did you mean 'zones'?"
+    ]
