@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from pipeline.names import as_latin, odd_letters
+
 
 class ImportToolError(Exception):
     """Base of all errors that are told to the user as one clear message.
@@ -119,4 +121,8 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """
     by_fold = {name.casefold(): name for name in known}
     near = get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
-    return f"; did you mean '{by_fold[near[0]]}'?" if near else ""
+    if not near:
+        return ""
+    looks_alike = as_latin(word).casefold() == near[0] != word.casefold()
+    odd = f" What is written holds {odd_letters(word)}" if looks_alike else ""
+    return f"; did you mean '{by_fold[near[0]]}'?{odd}"

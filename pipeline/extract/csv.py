@@ -13,10 +13,11 @@ import polars as pl
 
 from pipeline.errors import SourceError
 from pipeline.extract.framing import Framed, Grammar, line_ends
-from pipeline.extract.rows import MALFORMED_SCHEMA, Batch, usable_names
+from pipeline.extract.rows import MALFORMED_SCHEMA, Batch
 from pipeline.extract.storage import SourceFile, open_text
 from pipeline.extract.text import REPLACEMENT, Utf8Blocks
 from pipeline.model import LINE, Dialect
+from pipeline.names import usable_names
 
 if TYPE_CHECKING:
     from pyarrow.csv import InvalidRow

@@ -9,10 +9,11 @@ from typing import Final
 import polars as pl
 
 from pipeline.errors import SourceError
-from pipeline.extract.rows import MALFORMED_SCHEMA, Batch, usable_names
+from pipeline.extract.rows import MALFORMED_SCHEMA, Batch
 from pipeline.extract.storage import SourceFile, open_text
 from pipeline.extract.text import Utf8Blocks
 from pipeline.model import LINE
+from pipeline.names import usable_names
 
 BLOCK_BYTES: Final = 4 << 20
 

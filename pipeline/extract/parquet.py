@@ -9,9 +9,10 @@ from typing import Final, cast
 import polars as pl
 
 from pipeline.errors import SourceError
-from pipeline.extract.rows import Batch, usable_names
+from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile
 from pipeline.model import LINE
+from pipeline.names import usable_names
 
 SLICE_ROWS: Final = 1 << 18
 """Rows decoded at a time: measured, fewer decode large row groups too often, more cost memory."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -58,59 +57,3 @@ class Reader(Protocol):
     def close(self) -> None:
         """Let go of the file; needed only where `batches` is not read to its end."""
         ...
-
-
-def usable_names(raw: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Make column names that a mapping can use, and tell what was changed or looks wrong.
-
-    Blanks around a name are dropped, other blanks inside it become spaces, invisible characters go; an
-    empty name becomes `column_<position>`; a name that occurs again gets `#2`, `#3`...; a name that
-    starts with two underscores, which the pipeline keeps for its own columns, gets `column` before it.
-
-    Returns:
-        The names, unique and in order, and the notices.
-    """
-    names: list[str] = []
-    notices: list[str] = []
-    taken = set(raw)
-    for position, original in enumerate(raw, 1):
-        cleaned = _clean(original)
-        name = f"column{cleaned}" if cleaned.startswith("__") else cleaned or f"column_{position}"
-        if name in names:
-            name = _numbered(name, taken)
-        taken.add(name)
-        names.append(name)
-        if name != original:
-            notices.append(f"column {position} is named {original!r}; it is read as '{name}'")
-        notices.extend(_lookalikes(name))
-    return names, notices
-
-
-def _clean(name: str) -> str:
-    visible = (c for c in name if unicodedata.category(c) != "Cf")
-    return "".join(" " if c.isspace() else c for c in visible).strip()
-
-
-def _numbered(name: str, taken: set[str]) -> str:
-    number = 2
-    while f"{name}#{number}" in taken:
-        number += 1
-    return f"{name}#{number}"
-
-
-# Cyrillic and Greek letters drawn like Latin ones (Unicode's confusables.txt, the single-letter cases).
-_LOOKALIKES: Final = str.maketrans(
-    "АВЕЗІЈКМНОРСТУХаеіјорсухΑΒΕΖΗΙΚΜΝΟΡΤΥΧο",  # noqa: RUF001
-    "ABE3IJKMHOPCTYXaeijopcyxABEZHIKMNOPTYXo",
-)
-
-
-def _lookalikes(name: str) -> Iterator[str]:
-    latin = name.translate(_LOOKALIKES)
-    if latin != name and latin.isascii():
-        odd = ", ".join(
-            f"{c} ({unicodedata.name(c).capitalize()})"
-            for c in dict.fromkeys(name)
-            if c.translate(_LOOKALIKES) != c
-        )
-        yield f"column '{name}' is not '{latin}': it holds {odd}"

@@ -31,7 +31,8 @@ def check_mapping(loaded: LoadedMapping, columns: Columns | None = None) -> list
     """
     found = [problem for check in (*SECTION_CHECKS, *VALUE_CHECKS) for problem in check(loaded.spec)]
     found += broken_formulas(loaded.spec)
-    found += unknown_names(Names(loaded.spec, columns))
+    places = {problem.place for problem in found}
+    found += (name for name in unknown_names(Names(loaded.spec, columns)) if name.place not in places)
     found += _missing_tables(loaded)
     if severity_of(loaded.spec, UNMAPPED) == "reject":
         found += _unmapped(loaded.spec, columns or {})

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
 from pipeline.errors import did_you_mean
 from pipeline.mapping import spec as s
 from pipeline.mapping import walk
+from pipeline.mapping.columns import HEADER_PREFIX
 from pipeline.mapping.document import Found
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.formulas import sql_expression
-from pipeline.mapping.names import Names
+from pipeline.mapping.names import Names, Use, uses
 from pipeline.mapping.numbers import MONEY, WORKING
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Formula, Scope
+from pipeline.mapping.words import quoted
 from pipeline.model import TRANSACTION_FIELDS, Kind
+from pipeline.names import usable_name
 
 _BY_WORD: dict[str, pl.DataType] = {"integer": pl.Int64(), "decimal": WORKING, "boolean": pl.Boolean()}
 _BY_STEP: dict[type[s.Frozen], pl.DataType] = {
@@ -95,12 +98,38 @@ def _mapped_type(_spec: MappingSpec, name: str) -> pl.DataType | None:
 
 def unknown_names(names: Names) -> Iterator[Found]:
     """Names that are no column, no definition or, in a rule, no mapped field."""
-    for place, name, known, whose in names.unknown():
-        yield Found(place, f"there is no column '{name}' in {whose}{did_you_mean(name, known)}", name)
+    for use, known, whose in names.unknown():
+        message = f"there is no column '{use.name}' in {whose}{_instead(use, known)}"
+        yield Found(use.place, message, use.name)
     for place, name in names.shadowing():
         message = f"'{name}' is a column of the source as well; give the definition another name"
         yield Found(place, message)
+    yield from _read_otherwise(names.spec)
     yield from _unknown_in_rules(names.spec)
+
+
+def _instead(use: Use, known: Sequence[str]) -> str:
+    """What may have been meant: another column, or no column at all."""
+    near = did_you_mean(use.name, known)
+    if use.formula and (not near or use.name.isupper()):  # such as status = "VOID"
+        return f"; a text stands in single quotes: '{use.name}'"
+    if near:
+        return near
+    if use.place[0] in ("source", "columns") or use.place[-1] == "template":
+        return ""
+    return f"; write {{constant: {quoted(use.name)}}} for what is the same on every row"
+
+
+def _read_otherwise(spec: MappingSpec) -> Iterator[Found]:
+    """Names under which no reader gives a column, and no value can be defined."""
+    for use in uses(spec):
+        name = usable_name(use.name)
+        if name != use.name:
+            yield Found(use.place, f"a column '{use.name}' is read as '{name}'; write that", use.name)
+    for name in spec.define:
+        if name != usable_name(name) or name.startswith(HEADER_PREFIX):
+            message = f"'{name}' cannot be defined; give it a name that begins with a letter"
+            yield Found(("define", name), message)
 
 
 def _unknown_in_rules(spec: MappingSpec) -> Iterator[Found]:

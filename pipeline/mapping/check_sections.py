@@ -107,7 +107,8 @@ def _completion(spec: MappingSpec) -> Iterator[Found]:
             if state_before != state:
                 message = f"'{word}' is in `{state_before}` as well; a status means one thing"
                 yield Found((*at, i), message)
-    if completion.status is not None and not seen and completion.other == "reject":
+    by_formula = any(isinstance(getattr(completion, state), s.Condition) for state in walk.STATES)
+    if completion.status is not None and not seen and not by_formula and completion.other == "reject":
         message = "no status is listed, so every sale would be rejected; list words under `complete`"
         yield Found(("completion",), message)
 

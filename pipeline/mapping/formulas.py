@@ -36,10 +36,13 @@ def sql_expression(text: str) -> pl.Expr:
         expression = pl.sql_expr(text)
         tree = json.loads(expression.meta.serialize(format="json"))
         if expression.meta.has_multiple_outputs():
-            raise FormulaError(f"the formula '{text}' gives several columns; one value was expected")
+            raise FormulaError(
+                f"the formula '{text}' gives several columns, since `*` and names from `^` to `$` stand for "
+                "many; one value was expected"
+            )
     except pl.exceptions.PolarsError as error:
         raise FormulaError(
-            f"the formula '{text}' is not SQL that can be used: {_first_line(error)}"
+            f"the formula '{text}' is not SQL that can be used: {_first_line(error)}{_likely_cause(text)}"
         ) from None
     if _holds(tree, _ACROSS_ROWS):
         raise FormulaError(
@@ -115,6 +118,17 @@ def _dividing_safely(tree: Any) -> Any:
             safe = {"Ternary": {"predicate": unequal, "truthy": right, "falsy": _NOTHING}}
             return {"Function": {**node, "input": [left, safe]}}
     return tree
+
+
+def _likely_cause(text: str) -> str:
+    """What keeps most formulas from being parsed, where it is plain to see."""
+    without_texts = re.sub(r"'[^']*'|\"[^\"]*\"", "", text)
+    for opening, closing in ("()", "[]"):
+        if without_texts.count(opening) != without_texts.count(closing):
+            return f"; every {opening} needs its {closing}"
+    if "'" in without_texts or '"' in without_texts:
+        return "; a quote is not closed"
+    return ""
 
 
 def _first_line(error: Exception) -> str:

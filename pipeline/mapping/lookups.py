@@ -15,6 +15,7 @@ from pipeline.mapping.cells import trimmed
 from pipeline.mapping.faults import Fault, FormulaError
 from pipeline.mapping.spec import LookupTable, MappingSpec
 from pipeline.model import Dialect
+from pipeline.names import usable_names
 
 SEPARATOR = "\x1f"
 """Between the cells of a key of several columns; the ASCII character made for that."""
@@ -112,10 +113,13 @@ def _rows(path: str, entry: LookupTable) -> pl.DataFrame:
     """All cells of a file as texts."""
     try:
         if path.lower().endswith(".parquet"):
-            return pl.read_parquet(path).select(pl.all().cast(pl.String))
-        return _csv(path, entry)
+            rows = pl.read_parquet(path).select(pl.all().cast(pl.String))
+        else:
+            rows = _csv(path, entry)
     except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
         raise FormulaError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    rows.columns = usable_names(rows.columns)[0]
+    return rows
 
 
 def _csv(path: str, entry: LookupTable) -> pl.DataFrame:
@@ -132,7 +136,7 @@ def _csv(path: str, entry: LookupTable) -> pl.DataFrame:
     )
     if names is not None:
         rows = rows.rename(dict(zip(rows.columns, names, strict=False)))
-    return rows.rename(str.strip)
+    return rows
 
 
 def _utf8(path: str, encoding: str) -> str | BytesIO:

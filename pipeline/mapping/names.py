@@ -10,6 +10,7 @@ from pipeline.mapping.columns import column_mentions
 from pipeline.mapping.document import Place
 from pipeline.mapping.spec import Check, MappingSpec
 from pipeline.mapping.walk import Scope
+from pipeline.names import usable_name
 
 _TABLES: dict[Scope, tuple[str, ...]] = {
     Scope.TRANSACTION: ("headers",),
@@ -129,8 +130,8 @@ class Names:
     spec: MappingSpec
     columns: Mapping[str, Sequence[str]] | None
 
-    def unknown(self) -> Iterator[tuple[Place, str, list[str], str]]:
-        """Columns that are not in the source: place, name, the names to choose from, and whose they are."""
+    def unknown(self) -> Iterator[tuple[Use, list[str], str]]:
+        """Columns that are not in the source, the names to choose from, and whose they are."""
         if self.columns is None:
             return
         told: set[tuple[Place, str]] = set()
@@ -141,10 +142,10 @@ class Names:
             told.add((use.place, use.name))
             there = [table for table in use.tables if table in self.columns]
             whose = f"the table {there[0]}" if self.spec.source.layout == "tables" and there else "the source"
-            yield use.place, use.name, [*known, *self.spec.define], whose
+            yield use, [*known, *self.spec.define], whose
 
     def _is_known(self, name: str, known: Sequence[str]) -> bool:
-        if name in known or not known or name in self.spec.source.optional:
+        if name in known or not known or name in self.spec.source.optional or name != usable_name(name):
             return True
         prefix = next((prefix for prefix in _NESTED if name.startswith(prefix)), None)
         members = [column for column in known if prefix and column.startswith(prefix)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -48,12 +48,13 @@ def explode(
     )
     if column not in rows.columns:
         return empty, rows.clear()
-    lists, bad = _lists(rows, column, _tree(wanted))
+    members = _tree(wanted)
+    lists, bad = _lists(rows, column, members)
     objects = lists.filter(pl.col("list").list.len() > 0).explode("list")
     objects = objects.filter(pl.col("list").is_not_null())
     if objects.is_empty():
         return empty, bad
-    return objects.select(*_PLACE, *(_member(name).alias(prefix + name) for name in wanted)), bad
+    return objects.select(*_PLACE, *(_member(name, members).alias(prefix + name) for name in wanted)), bad
 
 
 def _tree(names: Iterable[str]) -> _Member:
@@ -65,11 +66,18 @@ def _tree(names: Iterable[str]) -> _Member:
     return root
 
 
-def _member(name: str) -> pl.Expr:
+def _member(name: str, root: _Member) -> pl.Expr:
     at = pl.col("list")
     for part in name.split("."):
-        at = at.struct.field(part)
+        at = _field(at, [*root.inside], part)
+        root = root.inside[part]
     return at
+
+
+def _field(struct: pl.Expr, names: Sequence[str], name: str) -> pl.Expr:
+    """A field by its position: polars would take `*` and names from `^` to `$` for patterns."""
+    numbers = [str(at) for at in range(len(names))]
+    return struct.struct.rename_fields(numbers).struct.field(numbers[names.index(name)])
 
 
 def _lists(rows: pl.DataFrame, column: str, members: _Member) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -109,7 +117,7 @@ def _conformed(column: pl.Expr, have: pl.DataType, want: pl.DataType) -> pl.Expr
         there = {member.name: member.dtype for member in have.fields} if isinstance(have, pl.Struct) else {}
         return pl.struct(
             (
-                _conformed(column.struct.field(member.name), there[member.name], member.dtype)  # type: ignore[arg-type]
+                _conformed(_field(column, [*there], member.name), there[member.name], member.dtype)  # type: ignore[arg-type]
                 if member.name in there
                 else pl.lit(None, dtype=member.dtype)
             ).alias(member.name)

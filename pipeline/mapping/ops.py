@@ -30,7 +30,7 @@ from pipeline.mapping.datetimes import MOMENT
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.formulas import sql_columns, sql_expression, template_parts
 from pipeline.mapping.lookups import SEPARATOR, Table
-from pipeline.mapping.plan import Aggregate, Check, Plan
+from pipeline.mapping.plan import Aggregate, Check, Plan, moment_of, raw_of
 from pipeline.mapping.spec import (
     CaseValue,
     ColumnValue,
@@ -121,11 +121,11 @@ class Bench:
         plan, scope = self.plan, self.scope
         moment = raw = None
         if computed.moment is not None:
-            plan.derive(scope, f"{name}|moment", computed.moment)
-            moment = pl.col(f"{name}|moment")
+            plan.derive(scope, moment_of(name), computed.moment)
+            moment = pl.col(moment_of(name))
         if computed.raw is not None:
-            plan.derive(scope, f"{name}|raw", computed.raw)
-            raw = pl.col(f"{name}|raw")
+            plan.derive(scope, raw_of(name), computed.raw)
+            raw = pl.col(raw_of(name))
         plan.derive(scope, name, computed.value)
         return replace(computed, value=pl.col(name), raw=raw, moment=moment)
 
@@ -187,17 +187,16 @@ class Bench:
 
     def spread(self, name: str, as_name: str, computed: Computed) -> Computed:
         """Put a column of the transactions, with all that belongs to it, on the rows of this bench."""
-        parts: dict[str, pl.Expr | None] = {
-            "|raw": computed.raw,
-            "|moment": computed.moment,
-            "": computed.value,
-        }
-        there = {}
-        for suffix, part in parts.items():
-            if part is not None:
-                self.plan.broadcast(self.scope, name + suffix, as_name + suffix)
-                there[suffix] = pl.col(as_name + suffix)
-        return replace(computed, value=there[""], raw=there.get("|raw"), moment=there.get("|moment"))
+
+        def brought(part: pl.Expr | None, named: Callable[[str], str]) -> pl.Expr | None:
+            if part is None:
+                return None
+            self.plan.broadcast(self.scope, named(name), named(as_name))
+            return pl.col(named(as_name))
+
+        raw, moment = brought(computed.raw, raw_of), brought(computed.moment, moment_of)
+        self.plan.broadcast(self.scope, name, as_name)
+        return replace(computed, value=pl.col(as_name), raw=raw, moment=moment)
 
 
 # ── Values ──────────────────────────────────────────────────────────────────────────────────────────
@@ -305,11 +304,11 @@ def _aggregated(value: Value, how: Callable[[pl.Expr], pl.Expr], bench: Bench, k
         inner = as_number(inner, lines.number)
     name = bench.fresh(kind)
     kept = lines.keep(name, replace(inner, raw=invalid(inner)))
-    raw = None if kept.raw is None else f"{name}|raw"
-    source = None if kept.moment is None else f"{name}|moment"
+    raw = None if kept.raw is None else raw_of(name)
+    source = None if kept.moment is None else moment_of(name)
     bench.plan.aggregate(Aggregate(name, name, how, raw, inner.dtype, source))
     moment = None if source is None else pl.col(source)
-    result = Computed(pl.col(name), inner.dtype, pl.col(f"{name}|raw"), moment, inner.json)
+    result = Computed(pl.col(name), inner.dtype, pl.col(raw_of(name)), moment, inner.json)
     return result if bench.scope is Scope.TRANSACTION else bench.spread(name, name + "|all", result)
 
 

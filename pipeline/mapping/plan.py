@@ -44,6 +44,16 @@ class Derive:
         frames[self.scope] = with_columns(frames[self.scope], self.columns)
 
 
+def raw_of(name: str) -> str:
+    """The column with the text from which the column `name` is read; no source has one of that name."""
+    return f"__raw|{name}"
+
+
+def moment_of(name: str) -> str:
+    """The column with the local time, and what is odd about it, beside the date and time in `name`."""
+    return f"__moment|{name}"
+
+
 @dataclass(frozen=True)
 class Broadcast:
     """A transaction's column on each of its lines or payments."""
@@ -87,20 +97,20 @@ class Aggregate:
         results = [self.how(pl.col(self.value)).cast(self.dtype).alias(self.name)]
         if self.moment is not None:
             chosen = pl.col(self.value) == self.how(pl.col(self.value))
-            results.append(pl.col(self.moment).filter(chosen).first().alias(f"{self.name}|moment"))
+            results.append(pl.col(self.moment).filter(chosen).first().alias(moment_of(self.name)))
         broken = self.invalid is not None and lines[self.invalid].null_count() < lines.height
         if broken and self.invalid:
-            results.append(pl.col(self.invalid).first(ignore_nulls=True).alias(f"{self.name}|raw"))
+            results.append(pl.col(self.invalid).first(ignore_nulls=True).alias(raw_of(self.name)))
         found = lines.group_by(TX, maintain_order=True).agg(results)
         if found.height == headers.height:
             headers = headers.hstack(found.drop(TX))
         else:
             headers = headers.join(found, on=TX, how="left", maintain_order="left")
         if broken:
-            valid = pl.col(f"{self.name}|raw").is_null()
+            valid = pl.col(raw_of(self.name)).is_null()
             headers = headers.with_columns(pl.when(valid).then(self.name).alias(self.name))
         else:
-            headers = headers.with_columns(pl.lit(None, dtype=pl.String).alias(f"{self.name}|raw"))
+            headers = headers.with_columns(pl.lit(None, dtype=pl.String).alias(raw_of(self.name)))
         frames[Scope.TRANSACTION] = headers
 
 
@@ -219,9 +229,9 @@ class Plan:
     def aggregate(self, step: Aggregate) -> None:
         """Add a column that is computed from a transaction's lines."""
         self.steps.append(step)
-        self.schema[Scope.TRANSACTION] |= {step.name: step.dtype, f"{step.name}|raw": pl.String()}
+        self.schema[Scope.TRANSACTION] |= {step.name: step.dtype, raw_of(step.name): pl.String()}
         if step.moment is not None:
-            self.schema[Scope.TRANSACTION][f"{step.name}|moment"] = self.schema[Scope.LINE][step.moment]
+            self.schema[Scope.TRANSACTION][moment_of(step.name)] = self.schema[Scope.LINE][step.moment]
 
     def number_lines(self, name: str, content: Sequence[str]) -> None:
         """Add a number to each line."""

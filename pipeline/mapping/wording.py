@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -119,6 +119,8 @@ def _unknown_key(finding: _Finding) -> str:
         return f"the words stand under `values`, as in map: {{values: {{{key}: ...}}}}"
     if tag.startswith(STEP_TAG) and key in STEPS:
         return f"`{tag[1:]}` and `{key}` are two steps; each stands in an object of its own, with `- ` before"
+    if key != key.strip():
+        return f"there is a no-break space or the like beside '{key.strip()}'; indent with plain blanks"
     known = known_keys(loc[:-1])
     place = _Finding(finding.error, finding.place[:-1]).section
     return f"'{key}' is not known in {place}{_near(key, known, 'known are')}"
@@ -158,7 +160,7 @@ def _no_origin(raw: Mapping[Any, Any]) -> str:
     if keys == ["then"]:
         return f"`then` needs a value before it: add one of {_ORIGINS}"
     words = [key for key in keys if key != "then"]
-    near = next((hint for key in words if (hint := did_you_mean(key, list(VALUES)))), f"; {_A_VALUE}")
+    near = next((hint for key in words if (hint := _meant(key, VALUES))), f"; {_A_VALUE}")
     return f"'{words[0]}' is no origin of a value{near}" if words else f"an empty object is no value{near}"
 
 
@@ -172,7 +174,33 @@ def _no_step(raw: object) -> str:
 
 
 def _unknown_step(word: str) -> str:
-    return f"'{word}' is not a step{did_you_mean(word, [*WORDS, *STEPS]) or '; ' + _all_steps()}"
+    return f"'{word}' is not a step{_meant(word, [*WORDS, *STEPS]) or '; ' + _all_steps()}"
+
+
+_ELSEWHERE = {
+    "template": ("concat", "concatenate", "format", "join"),
+    "case": ("if", "when", "switch"),
+    "first_of": ("coalesce", "fallback", "any_of"),
+    "constant": ("const", "fixed", "literal", "text", "value"),
+    "column": ("field", "from", "source", "header"),
+    "sql": ("expr", "expression", "formula"),
+    "lookup": ("vlookup", "table"),
+    "trim": ("strip",),
+    "replace": ("regex", "regexp", "sub"),
+    "slice": ("substr", "substring", "left", "right", "mid"),
+    "pad": ("lpad", "zfill"),
+    "number": ("amount", "decimal", "float", "int", "integer", "money"),
+    "datetime": ("date", "timestamp", "strptime"),
+    "map": ("translate", "values"),
+}
+"""What values and steps are called in other tools."""
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    """The known word for what was written, by its sense or by its letters."""
+    names = list(known)
+    sense = next((name for name in names if word.casefold() in _ELSEWHERE.get(name, ())), None)
+    return f"; did you mean '{sense}'?" if sense else did_you_mean(word, names)
 
 
 def _all_steps() -> str:
@@ -210,7 +238,12 @@ def _not_a_list(finding: _Finding) -> str:
 
 
 def _not_an_object(finding: _Finding) -> str:
-    return f"{finding.section} was expected to hold names and values, not {_shown(finding.input)}"
+    said = f"{finding.section} was expected to hold names and values, not {_shown(finding.input)}"
+    known = known_keys(finding.error["loc"])
+    # A member of a list that is just a text is nearly always what its first key should say.
+    if isinstance(finding.input, str) and finding.place and isinstance(finding.place[-1], int) and known:
+        return f"{said}; write {{{known[0]}: {finding.input}}}"
+    return said
 
 
 def _not_text(finding: _Finding) -> str:

@@ -200,6 +200,16 @@ def test_names_are_made_usable_and_what_changed_is_told(path: Path) -> None:
     assert len(opened.notices) == 6
 
 
+def test_names_that_would_be_patterns_are_read_under_another_name(path: Path) -> None:
+    opened = reader(path, b"*,^a.*$,^a,a*,column*\n1,2,3,4,5\n")
+    assert opened.columns == ["column*", "column^a.*$", "^a", "a*", "column*#2"]
+    assert opened.notices == [
+        "column 1 is named '*'; it is read as 'column*'",
+        "column 2 is named '^a.*$'; it is read as 'column^a.*$'",
+        "column 5 is named 'column*'; it is read as 'column*#2'",
+    ]
+
+
 def test_look_alike_letters_in_names_are_told(path: Path) -> None:
     opened = reader(path, "\u0415mail,\u041f\u043e\u0447\u0442\u0430,\u03a4otal\n".encode())
     assert [notice.split(":")[0] for notice in opened.notices] == [

@@ -298,7 +298,8 @@ def test_items_see_their_own_table_and_their_transaction() -> None:
 
     assert said(right, columns) == []
     assert said(wrong, columns) == [
-        "9:10: there is no column 'price' in the table headers",
+        "9:10: there is no column 'price' in the table headers; "
+        "write {constant: price} for what is the same on every row",
         "11:54: there is no column 'title' in the table headers",
     ]
     used = used_columns(read_mapping(Path("m.yaml"), right.encode()).spec)

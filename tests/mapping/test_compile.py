@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from decimal import Decimal
 
 import polars as pl
@@ -433,3 +434,18 @@ def test_a_compiled_mapping_keeps_nothing_of_the_rows_it_saw() -> None:
     first, second = (compiled.apply(shape(tables, spec)) for _ in range(2))
     assert first.headers.equals(second.headers)
     assert first.items.equals(second.items)
+
+
+def test_no_name_of_a_column_hides_what_is_computed_beside_another() -> None:
+    spec = """
+    source: {layout: lines, key: [id]}
+    columns: {qty: integer, at: {datetime: {formats: [iso], timezone: {constant: UTC}}}}
+    transaction: {total: {sum: qty}, transacted_at: {min: at}, receipt_ref: {first: "qty|raw"}}
+    items: {name: "qty|raw", sku: "at|moment", quantity: qty, department: "=name", meta: {object: {i: "a|i"}}}
+    """
+    mapped = mapped_of(spec, "id,qty,qty|raw,at,at|moment,=name,a|i\n1,two,R,2021-01-01,M,N,I\n")
+    assert mapped.items.select("name", "sku", "quantity", "quantity|raw", "department", "meta").row(0) == (
+        "R", "M", None, "two", "N", '{"i":"I"}',
+    )  # fmt: skip
+    assert mapped.headers.select("total|raw", "receipt_ref").row(0) == ("two", "R")
+    assert mapped.headers["transacted_at"].to_list() == [datetime(2021, 1, 1)]

@@ -157,3 +157,12 @@ def test_an_empty_table_has_no_key(directory: Path) -> None:
     (directory / "stores.csv").write_text("code,name\n")
     mapped = mapped_of(SPEC, "id,store\n1,A\n", directory)
     assert told(mapped.problems, "code", "value") == [("lookup_missing", "A")]
+
+
+def test_names_in_a_table_are_those_of_any_header(directory: Path) -> None:
+    (directory / "stores.csv").write_text("code,*, pl\u00a0ace \nA,Melbourne,here\n")
+    spec = SPEC.replace("value: name", "value: column*").replace(
+        "external_id: id", "external_id: id\n  staff_id: {lookup: stores, key: store, value: pl ace}"
+    )
+    headers = mapped_of(spec, "id,store\n1,A\n", directory).headers
+    assert headers.select("location_id", "staff_id").row(0) == ("Melbourne", "here")

@@ -58,3 +58,14 @@ def test_a_column_that_is_not_there_and_members_that_nobody_names() -> None:
 def test_a_nested_column_with_other_members_and_types() -> None:
     assert names([{"name": 5, "x": 1}], None, []) == ([(1, "5")], [])
     assert names([{"x": 1}]) == ([(1, None)], [])
+
+
+@pytest.mark.parametrize(
+    "cell", ['[{"*": "a", "^n|x$": "b", "name": "c"}]', [{"*": "a", "^n|x$": "b", "name": "c"}]]
+)
+def test_members_whose_names_look_like_patterns_are_taken_literally(cell: object) -> None:
+    members = ("items.*", "items.^n|x$", "items.name")
+    found, _ = explode(rows(cell), "lines", "items.", members)
+    assert found.row(0, named=True) == {
+        SOURCE: 0, LINE: 1, KEY: 7, "items.*": "a", "items.^n|x$": "b", "items.name": "c",
+    }  # fmt: skip
