@@ -21,6 +21,11 @@ _DIVISIONS = {"Div", "Rem"}
 _NOTHING = {"Literal": {"Scalar": {"Null": "Null"}}}
 _ZERO = {"Literal": {"Dyn": {"Int": 0}}}
 
+_TRUTH = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | \bIS\s+(?P<not>NOT\s+)?(?P<which>TRUE|FALSE)\b""", re.X | re.I
+)
+"""Quoted words, which are left alone, and tests for true and false."""
+
 _TEMPLATE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -33,7 +38,7 @@ def sql_expression(text: str) -> pl.Expr:
             the like): over a bucket of rows such a thing would mean nothing.
     """
     try:
-        expression = pl.sql_expr(text)
+        expression = pl.sql_expr(_TRUTH.sub(_truth_of_blanks, text))
         tree = json.loads(expression.meta.serialize(format="json"))
         if expression.meta.has_multiple_outputs():
             raise FormulaError(
@@ -118,6 +123,13 @@ def _dividing_safely(tree: Any) -> Any:
             safe = {"Ternary": {"predicate": unequal, "truthy": right, "falsy": _NOTHING}}
             return {"Function": {**node, "input": [left, safe]}}
     return tree
+
+
+def _truth_of_blanks(match: re.Match[str]) -> str:
+    """`x IS NOT TRUE` also holds where x is blank, as in any SQL; polars 2.1 gives a blank there."""
+    if match["which"] is None:
+        return match[0]
+    return f"IS {'' if match['not'] else 'NOT '}DISTINCT FROM {match['which']}"
 
 
 def _likely_cause(text: str) -> str:

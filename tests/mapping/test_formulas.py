@@ -80,3 +80,19 @@ def test_templates() -> None:
 def test_templates_with_a_lone_brace(text: str) -> None:
     with pytest.raises(FormulaError, match="brace"):
         template_parts(text)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("a IS TRUE", [True, False, False]),
+        ("a is not  true", [False, True, True]),
+        ("a IS FALSE", [False, True, False]),
+        ("a IS NOT FALSE", [True, False, True]),
+        ("NOT a IS TRUE AND a IS NOT FALSE", [False, False, True]),
+        ("CASE WHEN a THEN 'it IS TRUE' ELSE 'it''s not' END = 'it IS TRUE'", [True, False, False]),
+    ],
+)
+def test_blanks_are_neither_true_nor_false(sql: str, expected: list[bool]) -> None:
+    rows = pl.DataFrame({"a": [True, False, None]})
+    assert rows.select(sql_expression(sql)).to_series().to_list() == expected
