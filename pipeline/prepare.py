@@ -32,6 +32,7 @@ from pipeline.inputs import LINES, Choose, Input, columns_of, find_inputs, raw_r
 from pipeline.mapping.check import check_mapping, mapping_notices
 from pipeline.mapping.compile import CompiledMapping, compile_mapping
 from pipeline.mapping.faults import CompileError
+from pipeline.mapping.formulas import sql_expression
 from pipeline.mapping.load import LoadedMapping
 from pipeline.mapping.names import unmapped_columns
 from pipeline.mapping.shapes import shape
@@ -198,7 +199,9 @@ def policy_of(spec: MappingSpec) -> Policy:
     return Policy(
         severities={code: check.severity for code, check in checks.items() if check.severity},
         tolerances={code: check.tolerance for code, check in checks.items() if check.tolerance is not None},
-        rules=tuple(OwnRule(rule.code, rule.when, rule.message, rule.severity) for rule in spec.rules),
+        rules=tuple(
+            OwnRule(rule.code, sql_expression(rule.when), rule.message, rule.severity) for rule in spec.rules
+        ),
     )
 
 

@@ -249,3 +249,18 @@ def test_every_row_is_in_exactly_one_place_however_the_input_is_cut(export: Expo
         for row in keyed
         if f"{row[1]}-{row[2]}-{row[0]}" in found.bodies.keys() | found.reasons.keys()
     }
+
+
+def test_a_rule_that_divides_by_nothing_does_not_hold(tmp_path: Path) -> None:
+    mapping = tmp_path / "m.yaml"
+    mapping.write_text(
+        "mapping: m\nsource: {layout: headers, key: [id]}\ntransaction:\n  external_id: id\n  total: total\n"
+        "  margin: margin\n  transacted_at:\n    column: at\n"
+        "    then: [{datetime: {formats: [iso], timezone: {constant: UTC}}}]\n"
+        "rules: [{code: thin, when: margin / total < 0.1, message: little earned}]\n"
+    )
+    source = tmp_path / "s.csv"
+    source.write_text("id,total,margin,at\n1,0,2,2024-01-01\n2,20,1,2024-01-01\n3,20,9,2024-01-01\n")
+
+    summary = run.prepare(tmp_path / "w", str(mapping), [str(source)], run.PrepareOptions(), ignore).summary
+    assert (summary.rejected, summary.transactions.accepted) == ({"thin": 1}, 2)

@@ -151,7 +151,7 @@ def _own_problems(headers: pl.DataFrame, rule: OwnRule) -> pl.DataFrame:
 def _holds(headers: pl.DataFrame, rule: OwnRule) -> pl.Series:
     """Where the rule's condition holds; a condition that is null does not."""
     try:
-        holds = headers.select(TX, pl.sql_expr(rule.when).alias("holds"))["holds"]
+        holds = headers.select(TX, rule.when.alias("holds"))["holds"]
     except pl.exceptions.PolarsError as error:
         known = ", ".join(name for name in headers.columns if "|" not in name and not name.startswith("__"))
         raise CannotStart(

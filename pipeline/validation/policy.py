@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
 
+import polars as pl
+
 from pipeline.errors import CannotStart
 from pipeline.model import CODES, Outcome
 
@@ -47,13 +49,13 @@ class OwnRule:
 
     Attributes:
         code: Its name, not one of the built-in codes.
-        when: A condition in SQL over the transaction's mapped fields; where it holds, the code is given.
+        when: A condition over the transaction's mapped fields; where it holds, the code is given.
         message: For people.
         severity: `reject` or `warn`.
     """
 
     code: str
-    when: str
+    when: pl.Expr
     message: str
     severity: Severity = "reject"
 

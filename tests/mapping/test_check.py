@@ -250,6 +250,12 @@ def test_sql_that_does_not_parse_is_told() -> None:
     assert problem.startswith("7:19: the formula 'amount +' is not SQL")
 
 
+def test_a_rule_that_does_not_parse_is_told() -> None:
+    (problem,) = said(MINIMAL + "rules: [{code: big, when: 'total >', message: m}]\n")
+
+    assert problem.startswith("7:27: the formula 'total >' is not SQL")
+
+
 def test_a_formula_reaches_neither_files_nor_other_rows() -> None:
     (files,) = said(MINIMAL + "  rounding: {sql: \"read_csv('/etc/passwd')\"}\n")
     (rows,) = said(MINIMAL + "  rounding: {sql: 'SUM(amount)'}\n")

@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+import polars as pl
 import pytest
 
 from pipeline.errors import CannotStart
@@ -26,7 +27,10 @@ def test_a_mapping_can_turn_codes_around() -> None:
 
 def test_own_rules_have_their_own_severity() -> None:
     policy = Policy(
-        rules=(OwnRule("too_big", "total > 1", "big", "warn"), OwnRule("odd", "total < 1", "odd"))
+        rules=(
+            OwnRule("too_big", pl.sql_expr("total > 1"), "big", "warn"),
+            OwnRule("odd", pl.sql_expr("total < 1"), "odd"),
+        )
     )
     assert (policy.severity("too_big"), policy.severity("odd")) == ("warn", "reject")
 
