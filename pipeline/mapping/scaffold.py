@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import count
 from pathlib import Path, PurePath
@@ -14,7 +14,7 @@ from pipeline.mapping.load import read_mapping
 from pipeline.mapping.names import unmapped_columns
 from pipeline.mapping.shipped import shipped_mapping
 from pipeline.mapping.spec import Number
-from pipeline.mapping.survey import Sample, Survey, glob_of, survey
+from pipeline.mapping.survey import Sample, Survey, survey
 from pipeline.mapping.words import in_single_quotes, listed, quoted
 from pipeline.model import Dialect
 
@@ -37,7 +37,7 @@ def draft(samples: Sequence[Sample]) -> str:
     """Draft a mapping.
 
     Args:
-        samples: One for each kind of file; of several with the same columns the first counts.
+        samples: Of several that have the same columns, or some of another's, that with the most counts.
 
     Returns:
         YAML that passes `check` on these columns, with `# unsure:` where a person has to decide.
@@ -86,14 +86,14 @@ def _source(guess: Survey) -> Iterator[str]:
     single = guess.layout != "tables"
     yield "source:"
     if single:
-        yield f"  inputs: [{quoted(glob_of(guess.sample.name))}]"
+        yield f"  inputs: {listed(guess.sample.inputs)}"
     yield f"  layout: {guess.layout}"
     if single:
         yield f"  key: {listed(guess.key)}"
     yield from (f"  {line}" for line in guess.source)
-    if guess.sample.format == "csv":
-        doubt = "" if guess.sample.sure else "the encoding is a guess"
-        yield f"  csv: {_dialect(guess.sample.dialect)}{_mark(doubt)}"
+    dialect = _dialect(guess.sample.dialect, sure=guess.sample.sure)
+    if dialect and guess.sample.format == "csv":
+        yield f"  csv: {dialect}{_mark('' if guess.sample.sure else 'the encoding is a guess')}"
     if guess.repeats:
         doubt = "equal rows may be real, since lines have no number; leave this out if they are not"
         yield f"  duplicates: keep{_mark(doubt)}"
@@ -104,19 +104,19 @@ def _source(guess: Survey) -> Iterator[str]:
 def _number(number: Number) -> str:
     plain = Number()
     shown = {name: getattr(number, name) for name in Number.model_fields}
-    given = {name: value for name, value in shown.items() if value != getattr(plain, name)}
-    return json.dumps(given, ensure_ascii=False) if given else ""
+    return _flow({name: value for name, value in shown.items() if value != getattr(plain, name)})
 
 
-def _dialect(dialect: Dialect) -> str:
+def _dialect(dialect: Dialect, *, sure: bool) -> str:
+    usual = Dialect(delimiter=",", encoding=Dialect().encoding if sure else "")
     shown = {part.name: getattr(dialect, part.name) for part in fields(Dialect)}
-    usual = {part.name: part.default for part in fields(Dialect)}
-    given = {
-        name: value
-        for name, value in shown.items()
-        if value != usual[name] or (name == "delimiter" and value)
-    }
-    return json.dumps(given, ensure_ascii=False)
+    return _flow({name: value for name, value in shown.items() if value != getattr(usual, name)})
+
+
+def _flow(given: Mapping[str, object]) -> str:
+    """Names and values in one line of YAML; an empty text where there are none."""
+    written = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in given.items())
+    return f"{{{', '.join(written)}}}" if given else ""
 
 
 def _columns(guess: Survey) -> Iterator[str]:

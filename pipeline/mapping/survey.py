@@ -27,6 +27,7 @@ class Sample:
         format: What it is.
         dialect: How it is written, where it is CSV.
         sure: Whether its encoding is certain.
+        others: The names of other files with these columns, or with some of them.
     """
 
     name: str
@@ -34,6 +35,12 @@ class Sample:
     format: Literal["csv", "parquet", "jsonl"] = "csv"
     dialect: Dialect = field(default_factory=Dialect)
     sure: bool = True
+    others: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> list[str]:
+        """Globs for the names of all files of this kind."""
+        return list(dict.fromkeys(glob_of(name) for name in (self.name, *self.others)))
 
 
 @dataclass(frozen=True)
@@ -115,19 +122,40 @@ def survey(samples: Sequence[Sample]) -> Survey:
     """Find out what an export is.
 
     Args:
-        samples: One for each kind of file; of several with the same columns the first counts.
+        samples: Of several that have the same columns, or some of another's, that with the most counts.
 
     Raises:
         SourceError: No sample has rows, or files have no column in common.
     """
-    kinds: dict[tuple[str, ...], Sample] = {}
-    for sample in samples:
-        if sample.rows.height:
-            kinds.setdefault(tuple(cells_of(sample.rows).columns), sample)
+    kinds = _kinds([sample for sample in samples if sample.rows.height])
     if not kinds:
         raise SourceError("There are no rows to draft a mapping from.")
-    found = list(kinds.values())
-    return _one_file(found[0]) if len(found) == 1 else _several_files(found)
+    tables = [kind for kind in kinds if picks(cells_of(kind.rows), [*HEADER, *ITEM])] or kinds[:1]
+    found = _one_file(tables[0]) if len(tables) == 1 else _several_files(tables)
+    strange = [
+        f"{kind.name} is not used; it does not look like sales" for kind in kinds if kind not in tables
+    ]
+    return replace(found, doubts=(*found.doubts, *strange))
+
+
+def _kinds(samples: Sequence[Sample]) -> list[Sample]:
+    """One sample for each kind of file; columns come over the years, so fewer of them are no other kind."""
+    kinds: list[Sample] = []
+    for sample in sorted(samples, key=lambda sample: -sample.rows.width):
+        names = {*cells_of(sample.rows).columns}
+        at = next((at for at, kind in enumerate(kinds) if names <= {*kind.rows.columns}), None)
+        if at is None:
+            kinds.append(sample)
+        else:
+            kinds[at] = _joined(kinds[at], sample)
+    return sorted(kinds, key=lambda kind: min(n for n, s in enumerate(samples) if s.name == kind.name))
+
+
+def _joined(kind: Sample, sample: Sample) -> Sample:
+    """Two samples of one kind as one; more rows say more."""
+    alike = {*kind.rows.dtypes, *sample.rows.dtypes} == {pl.String()}
+    rows = pl.concat([kind.rows, sample.rows], how="diagonal") if alike else kind.rows
+    return replace(kind, rows=rows, others=(*kind.others, sample.name))
 
 
 def cells_of(rows: pl.DataFrame) -> pl.DataFrame:
@@ -287,8 +315,7 @@ def _several_files(samples: Sequence[Sample]) -> Survey:
     unused = [sample.name for sample in others if sample is not payments]
     doubts = [f"{name} is not used; is it a look-up table?" for name in unused]
     lines = [
-        f"  {table}: {{inputs: [{quoted(glob_of(sample.name))}], key: [{quoted(key)}]}}"
-        for table, sample in tables
+        f"  {table}: {{inputs: {listed(sample.inputs)}, key: [{quoted(key)}]}}" for table, sample in tables
     ]
     return Survey(
         headers,

@@ -90,6 +90,24 @@ def test_several_files_become_tables_joined_on_their_number() -> None:
     assert "# unsure: customers_dataset.csv is not used; is it a look-up table?" in text
 
 
+def test_files_whose_columns_came_over_the_years_are_one_export() -> None:
+    old = table(
+        "sales_2019.csv", no=["1", "1"], when=["2019-01-31", None], total=["5", None], price=["2", "3"]
+    )
+    new = table("shop-2024.csv", no=["2"], when=["2024-01-31"], total=["5"], price=["5"], email=["a@b.cd"])
+    text, spec = checked([old, new])
+    assert "unsure: sales" not in text
+    assert (spec.source.inputs, spec.source.layout) == (("shop-[0-9]*.csv", "sales_[0-9]*.csv"), "first_row")
+    assert spec.profile[0].value == "email"
+
+
+def test_a_file_without_a_column_of_sales_is_left_out_and_told() -> None:
+    notes = Sample("NOTES.txt", pl.DataFrame({"Thanks": ["to all"], "column_2": ["x"]}))
+    text, spec = checked([notes, table(no=["1"], when=["2019-01-31"], total=["5"])])
+    assert spec.source.inputs == ("x.csv",)
+    assert "# unsure: NOTES.txt is not used; it does not look like sales" in text
+
+
 def test_file_names_with_dates_do_not_match_each_other() -> None:
     directory = shipped_sample("loyverse_receipts")
     _, spec = checked(samples_of(*sorted(directory.iterdir())))
