@@ -98,9 +98,15 @@ def _mapped_type(_spec: MappingSpec, name: str) -> pl.DataType | None:
 
 def unknown_names(names: Names) -> Iterator[Found]:
     """Names that are no column, no definition or, in a rule, no mapped field."""
-    for use, known, whose in names.unknown():
-        message = f"there is no column '{use.name}' in {whose}{_instead(use, known)}"
-        yield Found(use.place, message, use.name)
+    unknown = list(names.unknown())
+    missing = list(dict.fromkeys(use.name for use, _, _ in unknown))
+    there = names.there()
+    if missing and not there:
+        yield Found(("source",), _another_file(missing))
+        unknown = []
+    for use, known, whose in unknown:
+        hint = did_you_mean(use.name, known) if len(missing) > len(there) else _instead(use, known)
+        yield Found(use.place, f"there is no column '{use.name}' in {whose}{hint}", use.name)
     for place, name in names.shadowing():
         message = f"'{name}' is a column of the source as well; give the definition another name"
         yield Found(place, message)
@@ -108,8 +114,20 @@ def unknown_names(names: Names) -> Iterator[Found]:
     yield from _unknown_in_rules(names.spec)
 
 
+def _another_file(missing: Sequence[str]) -> str:
+    listed = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
+    return (
+        f"no column that the mapping uses is in the source ({listed}); is it another export? Under `csv`, "
+        "`skip_lines` leaves out what stands above the header, `header: false` is for a file without one, "
+        "and `delimiter` says what is between the cells"
+    )
+
+
+_SHOWN = 5
+
+
 def _instead(use: Use, known: Sequence[str]) -> str:
-    """What may have been meant: another column, or no column at all."""
+    """What may have been meant where most columns are there: another one, or no column at all."""
     near = did_you_mean(use.name, known)
     if use.formula and (not near or use.name.isupper()):  # such as status = "VOID"
         return f"; a text stands in single quotes: '{use.name}'"

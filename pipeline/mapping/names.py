@@ -144,6 +144,11 @@ class Names:
             whose = f"the table {there[0]}" if self.spec.source.layout == "tables" and there else "the source"
             yield use, [*known, *self.spec.define], whose
 
+    def there(self) -> set[str]:
+        """The columns of the source that the mapping uses."""
+        columns = {name for names in (self.columns or {}).values() for name in names}
+        return columns & {use.name for use in uses(self.spec)}
+
     def _is_known(self, name: str, known: Sequence[str]) -> bool:
         if name in known or not known or name in self.spec.source.optional or name != usable_name(name):
             return True

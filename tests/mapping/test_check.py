@@ -279,6 +279,14 @@ def test_columns_that_the_source_does_not_have_are_told_at_each_place() -> None:
     ]
 
 
+def test_a_file_without_any_of_the_columns_is_told_once() -> None:
+    (problem,) = said(MINIMAL + ITEMS, {"lines": ["Export of 2024"]})
+
+    assert problem.startswith(
+        "2:9: no column that the mapping uses is in the source (id, amount, at, line, title, …); is it"
+    )
+
+
 def test_a_column_may_be_optional() -> None:
     text = MINIMAL.replace("{key: [id]}", "{key: [id], optional: [note]}") + "  receipt_ref: note\n"
 
