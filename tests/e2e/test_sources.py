@@ -137,6 +137,20 @@ def test_a_sale_over_two_files_is_one_sale(tmp_path: Path):
     assert_same(found, right)
 
 
+def test_each_table_of_an_export_may_come_in_parts(tmp_path: Path):
+    sample = SAMPLE.parent / "marketplace_tables"
+    (tmp_path / "parts").mkdir()
+    for file in sample.iterdir():
+        header, *lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        half = len(lines) // 2
+        for n, part in enumerate((lines[:half], lines[half:])):
+            path = tmp_path / "parts" / f"{file.stem}_{n}.csv"
+            path.write_text(header + "".join(part), encoding="utf-8")
+
+    found = prepared(tmp_path, tmp_path / "parts", mapping="marketplace_tables")
+    assert_same(found, prepared(tmp_path, sample, mapping="marketplace_tables"))
+
+
 def test_overlapping_exports_count_the_rows_they_share_once(tmp_path: Path):
     sales = [receipt(n, 2) for n in range(6)]
     monday = write_export(tmp_path / "pos_lines_mon.csv", [*chain(*sales[:4])])

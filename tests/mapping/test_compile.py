@@ -303,6 +303,37 @@ def test_a_reward_is_spread_and_listed_beside_the_items_own_discounts() -> None:
     assert mapped.headers.select("redemption_id", "items_total").rows() == [(77, 8), (None, 5)]
 
 
+def test_the_refund_of_a_rewarded_sale_is_the_sale_turned() -> None:
+    header = "id,total,redemption,off,what,qty,price,own"
+    sold = [("a", 65), ("b", 115), ("c", 25), ("d", 45)]
+    for off in ("-50", "50"):
+        rows = "".join(f"1,-200,77,{off},{what},-1,{price},\n" for what, price in sold)
+        mapped = mapped_of(REWARDED, f"{header}\n{rows}")
+        assert mapped.items["price_sell"].to_list() == [52, 92, 20, 36]
+        taken = [json.loads(entries)[0]["amount"] for entries in mapped.items["discounts"]]
+        assert taken == [-13, -23, -5, -9]
+        assert mapped.headers.select("total", "items_total").row(0) == (-200, -200)
+        assert mapped.problems.is_empty()
+
+
+def test_shipments_of_one_order_are_transactions_that_share_it() -> None:
+    spec = """
+    source: {layout: lines, key: [order, shipment]}
+    transaction:
+      external_id: {template: "{order}/{shipment}"}
+      order_id: omneo
+      external_order_id: order
+      total: total
+    items: {name: what, quantity: qty, price_sell: price}
+    """
+    mapped = mapped_of(
+        spec,
+        "order,omneo,shipment,total,what,qty,price\n7,99,A,10,Cap,1,10\n7,99,B,5,Tie,1,5\n7,99,A,10,Pin,1,0\n",
+    )
+    fields = mapped.headers.select("external_id", "order_id", "external_order_id", "total", "items_total")
+    assert fields.rows() == [("7/A", "99", "7", 10, 10), ("7/B", "99", "7", 5, 5)]
+
+
 def test_a_reward_without_an_item_to_bear_it_is_told() -> None:
     mapped = mapped_of(
         REWARDED, "id,total,redemption,off,what,qty,price,own\n1,0,77,2.50,a,1,0,\n2,0,77,x,a,1,0,\n"
