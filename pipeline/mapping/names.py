@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from pipeline.mapping.columns import column_mentions
 from pipeline.mapping.document import Place
+from pipeline.mapping.nested import outer_column
 from pipeline.mapping.spec import Check, MappingSpec
 from pipeline.mapping.walk import Scope
 from pipeline.names import usable_name
@@ -19,6 +20,7 @@ _TABLES: dict[Scope, tuple[str, ...]] = {
 }
 _NESTED = ("items.", "payments.")
 UNMAPPED = "unmapped_column"
+_LIST_IN = ("source", "nested")
 
 
 def tables_of(spec: MappingSpec, scope: Scope) -> tuple[str, ...]:
@@ -77,6 +79,8 @@ def used_columns(spec: MappingSpec) -> dict[str, frozenset[str]]:
         if use.place[0] != "columns":
             for table in use.tables:
                 found.setdefault(table, set()).add(use.name)
+                if use.place[:2] == _LIST_IN:
+                    found[table].add(outer_column(use.name, ()))
     return {table: frozenset(names) for table, names in found.items()}
 
 
@@ -137,7 +141,8 @@ class Names:
         told: set[tuple[Place, str]] = set()
         for use in uses(self.spec):
             known = [name for table in use.tables for name in self.columns.get(table, ())]
-            if self._is_known(use.name, known) or (use.place, use.name) in told:
+            name = outer_column(use.name, known) if use.place[:2] == _LIST_IN else use.name
+            if self._is_known(name, known) or (use.place, use.name) in told:
                 continue
             told.add((use.place, use.name))
             there = [table for table in use.tables if table in self.columns]

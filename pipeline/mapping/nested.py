@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -31,7 +32,8 @@ def explode(
 
     Args:
         rows: Rows with SOURCE, LINE and KEY.
-        column: A column of JSON texts, or of lists of structs.
+        column: A column of JSON texts, or of lists of structs; `a.b` is the list `b` in the objects of `a`,
+            where one object counts as a list of one, as it comes out of XML.
         prefix: What the new columns' names begin with, such as `items.`.
         names: The columns that are wanted, with their prefix; a dot goes into an object.
 
@@ -46,6 +48,7 @@ def explode(
             **{prefix + name: pl.String() for name in wanted},
         }
     )
+    rows = _with_inner_list(rows, column)
     if column not in rows.columns:
         return empty, rows.clear()
     members = _tree(wanted)
@@ -55,6 +58,21 @@ def explode(
     if objects.is_empty():
         return empty, bad
     return objects.select(*_PLACE, *(_member(name, members).alias(prefix + name) for name in wanted)), bad
+
+
+def outer_column(column: str, columns: Iterable[str]) -> str:
+    """The source's column in which the list `column` is: itself, or what stands before a dot."""
+    return column if column in columns else column.partition(".")[0]
+
+
+def _with_inner_list(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    outer = outer_column(column, rows.columns)
+    if outer == column or outer not in rows.columns:
+        return rows
+    path = "".join(f"[{json.dumps(part, ensure_ascii=False)}]" for part in column.split(".")[1:])
+    found = pl.col(outer).str.json_path_match(f"${path}")
+    alone = found.str.starts_with("{")
+    return rows.with_columns(pl.when(alone).then("[" + found + "]").otherwise(found).alias(column))
 
 
 def _tree(names: Iterable[str]) -> _Member:

@@ -519,8 +519,8 @@ class Nested(Frozen):
     Members of the objects are used as columns named `items.<member>` / `payments.<member>`.
 
     Attributes:
-        items: The column with the items.
-        payments: The column with the payments.
+        items: The column with the items; `order.lines` is the list `lines` in the object `order`.
+        payments: The column with the payments, likewise.
     """
 
     items: str | None = None

@@ -279,6 +279,21 @@ def test_columns_that_the_source_does_not_have_are_told_at_each_place() -> None:
     ]
 
 
+def test_a_list_may_lie_in_an_object() -> None:
+    text = MINIMAL.replace("[id]", "[id], layout: nested, nested: {items: lines.line}") + ITEMS.replace(
+        "line,", "items.no,"
+    )
+    for name in ("title", "qty", "price"):
+        text = text.replace(f": {name}", f": items.{name}")
+    columns = {"lines": ["id", "amount", "at", "lines"]}
+
+    assert said(text, columns) == []
+    assert unmapped_columns(read_mapping(Path("m.yaml"), text.encode()).spec, columns) == {}
+    assert said(text, {"lines": ["id", "amount", "at", "linez"]}) == [
+        "2:53: there is no column 'lines.line' in the source"
+    ]
+
+
 def test_a_file_without_any_of_the_columns_is_told_once() -> None:
     (problem,) = said(MINIMAL + ITEMS, {"lines": ["Export of 2024"]})
 

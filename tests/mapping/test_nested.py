@@ -69,3 +69,10 @@ def test_members_whose_names_look_like_patterns_are_taken_literally(cell: object
     assert found.row(0, named=True) == {
         SOURCE: 0, LINE: 1, KEY: 7, "items.*": "a", "items.^n|x$": "b", "items.name": "c",
     }  # fmt: skip
+
+
+def test_a_list_inside_an_object_where_one_object_is_a_list_of_one() -> None:
+    cells = ('{"l\'s": {"l": [{"n": 1}, {"n": 2}]}}', '{"l\'s": {"l": {"n": 3}}}', '{"l\'s": {}}', "{}", None)
+    objects, bad = explode(rows(*cells), "lines.l's.l", "items.", ["items.n"])
+    assert (objects[LINE].to_list(), objects["items.n"].to_list()) == ([1, 1, 2], ["1", "2", "3"])
+    assert bad.is_empty()
