@@ -316,18 +316,29 @@ def record_words(words: Sequence[str]) -> dict[str, list[str]]:
 
 
 def lists_in(rows: pl.DataFrame) -> Iterator[tuple[str, list[str]]]:
-    """Columns that hold lists of objects, with their members' names."""
+    """Lists of objects, as `column` or inside of objects as `column.member`, with their members' names."""
     for name, dtype in rows.schema.items():
-        if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
-            yield name, [member.name for member in dtype.inner.fields]
-        elif dtype == pl.String and (members := _json_members(values(rows[name]))):
+        held = _json_type(values(rows[name])) if dtype == pl.String else dtype
+        if members := _members_of(held):
             yield name, members
+        elif isinstance(held, pl.Struct):
+            inner = ((f"{name}.{member.name}", _members_of(member.dtype)) for member in held.fields)
+            yield from ((path, members) for path, members in inner if members)
 
 
-def _json_members(texts: pl.Series) -> list[str]:
-    """The members of the objects in a column of JSON lists; none where it is no such column."""
-    if share(texts, r"^\[\s*[{\]]") < 1 or share(texts, r"^\[\s*\{") == 0:
-        return []
-    dtype = texts.str.json_decode(infer_schema_length=None).dtype
+def _members_of(dtype: object) -> list[str]:
+    """The names in a list of objects; none where it is no such list."""
     inner = dtype.inner if isinstance(dtype, pl.List) else None
     return [member.name for member in inner.fields] if isinstance(inner, pl.Struct) else []
+
+
+def _json_type(texts: pl.Series) -> pl.DataType | None:
+    """What a column of JSON lists or objects holds; None where it is no such column."""
+    is_json = any(
+        share(texts, every) == 1 and share(texts, some) > 0
+        for every, some in ((r"^\[\s*[{\]]", r"^\[\s*\{"), (r"^\{\s*[\"}]", r"^\{\s*\""))
+    )
+    try:
+        return texts.str.json_decode(infer_schema_length=None).dtype if is_json else None
+    except pl.exceptions.ComputeError:  # braces around what is no JSON, or members of several types
+        return None

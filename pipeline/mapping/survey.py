@@ -12,6 +12,7 @@ import polars as pl
 
 from pipeline.errors import SourceError
 from pipeline.mapping.guess import Pick, lists_in, number_form, picks, plain, record_words, values
+from pipeline.mapping.nested import outer_column
 from pipeline.mapping.spec import Number
 from pipeline.mapping.words import listed, quoted
 from pipeline.model import Dialect
@@ -166,7 +167,7 @@ def cells_of(rows: pl.DataFrame) -> pl.DataFrame:
 def _one_file(sample: Sample) -> Survey:
     rows = cells_of(sample.rows)
     nested = list(lists_in(rows))
-    flat = rows.drop(name for name, _ in nested)
+    flat = rows.drop({outer_column(name, rows.columns) for name, _ in nested})
     found = _without_line_numbers(flat, picks(flat, [*HEADER, *ITEM, "record_type"]))
     header = {role: pick for role, pick in found.items() if role in HEADER}
     item = {role: pick for role, pick in found.items() if role in ITEM}

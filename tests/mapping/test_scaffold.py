@@ -108,6 +108,14 @@ def test_a_file_without_a_column_of_sales_is_left_out_and_told() -> None:
     assert "# unsure: NOTES.txt is not used; it does not look like sales" in text
 
 
+def test_a_list_in_an_object_is_found() -> None:
+    lines = '{"line": [{"qty": 1, "price": "5", "sku": "A"}]}'
+    _, spec = checked([table(no=["1"], when=["2019-01-31"], total=["5"], lines=[lines], odd=["{braces}"])])
+    assert spec.source.nested is not None
+    assert (spec.source.layout, spec.source.nested.items) == ("nested", "lines.line")
+    assert spec.items["quantity"] == "items.qty"
+
+
 def test_file_names_with_dates_do_not_match_each_other() -> None:
     directory = shipped_sample("loyverse_receipts")
     _, spec = checked(samples_of(*sorted(directory.iterdir())))
