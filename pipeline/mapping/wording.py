@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,6 +14,8 @@ from pydantic_core import ErrorDetails
 from pipeline.errors import Problem, did_you_mean
 from pipeline.mapping.document import Document, Key, Place
 from pipeline.mapping.spec import SET_ELSEWHERE, STEP_TAG, STEPS, VALUE_TAG, VALUES, MappingSpec, Word
+from pipeline.mapping.words import quoted
+from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
 
 WORDS: tuple[str, ...] = get_args(Word)
 """The steps without options."""
@@ -133,8 +135,17 @@ def _near(word: str, known: Sequence[str], introduction: str) -> str:
 
 def _no_alternative(finding: _Finding) -> str:
     chooser = str(finding.error.get("ctx", {}).get("discriminator", ""))
+    if chooser == "_value_tag()" and isinstance(finding.input, Mapping) and _holds_names(finding.place):
+        return (
+            f"{finding.section} holds names and values; write {{object: {{{', '.join(finding.input)}: ...}}}}"
+        )
     choose = {"_value_tag()": _no_value, "_step_tag()": _no_step}.get(chooser, _no_kind)
     return choose(finding.input)
+
+
+def _holds_names(place: Place) -> bool:
+    fields = {"transaction": TRANSACTION_FIELDS, "items": ITEM_FIELDS}.get(str(place[0]), {})
+    return len(place) > 1 and str(place[1]) in fields and fields[str(place[1])].kind is Kind.OBJECT
 
 
 def _no_value(raw: object) -> str:
@@ -239,11 +250,16 @@ def _not_a_list(finding: _Finding) -> str:
 
 def _not_an_object(finding: _Finding) -> str:
     said = f"{finding.section} was expected to hold names and values, not {_shown(finding.input)}"
-    known = known_keys(finding.error["loc"])
-    # A member of a list that is just a text is nearly always what its first key should say.
-    if isinstance(finding.input, str) and finding.place and isinstance(finding.place[-1], int) and known:
-        return f"{said}; write {{{known[0]}: {finding.input}}}"
+    # A plain text is nearly always what the first key should say, where that one must be there.
+    part = _at(MappingSpec, finding.error["loc"])
+    first = next(iter(part.model_fields.items()), None) if _is_model(part) else None
+    if isinstance(finding.input, str) and finding.place and first and first[1].is_required():
+        return f"{said}; write {{{first[1].alias or first[0]}: {quoted(finding.input)}}}"
     return said
+
+
+def _is_model(part: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(part, type) and issubclass(part, BaseModel)
 
 
 def _not_text(finding: _Finding) -> str:
@@ -285,6 +301,7 @@ _SENTENCES: dict[str, Callable[[_Finding], str]] = {
     "dataclass_type": _not_an_object,
     "string_type": _not_text,
     "string_too_short": lambda _: "an empty text is no value here; leave it out or write something",
+    "string_too_long": _expects("one character"),
     "string_pattern_mismatch": _bad_name,
     "too_short": lambda _: "at least one member was expected in this list",
     "unknown_name": _unknown_name,

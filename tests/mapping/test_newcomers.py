@@ -233,6 +233,25 @@ UNCLOSED = (
             id="profile as a bare column",
         ),
         pytest.param(
+            "profile:",
+            "reward: Redeemed points\nprofile:",
+            "17:9: `reward` was expected to hold names and values, not 'Redeemed points'; "
+            "write {amount: Redeemed points}",
+            id="reward as a bare column",
+        ),
+        pytest.param(
+            "location_id: store",
+            "meta: {note: title}",
+            "13:9: `meta` holds names and values; write {object: {note: ...}}",
+            id="meta without object",
+        ),
+        pytest.param(
+            "name: title",
+            "name: {column: title, then: [{pad: {width: 4, fill: '00'}}]}",
+            "23:55: one character was expected, not '00'",
+            id="two characters for one",
+        ),
+        pytest.param(
             "tender: tender",
             "tender",
             "20:5: `payments` was expected to hold names and values, not 'tender'; write {tender: tender}",
