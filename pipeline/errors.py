@@ -30,7 +30,7 @@ class ImportToolError(Exception):
 
     Args:
         message: What is wrong and what was expected, in one sentence.
-        hint: How to mend it, printed on a line of its own; empty where the message says it all.
+        hint: How to mend it, a sentence after the message; empty where the message says it all.
     """
 
     exit_code = 1
@@ -41,7 +41,11 @@ class ImportToolError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+        if not self.hint:
+            return self.message
+        if "\n" in self.message:
+            return f"{self.message}\n  {self.hint}"
+        return f"{self.message}{'' if self.message.endswith(('.', '?')) else '.'} {self.hint}"
 
 
 class CannotStart(ImportToolError):
