@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from dataclasses import Field, asdict, dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
+from click import ParameterSource
 
 from pipeline import __version__
 from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
@@ -47,6 +48,15 @@ def option(*names: str, **settings: Any) -> Callable[[Function], Function]:
     long = next(name for name in names if name.startswith("--"))
     variable = long.split("/")[0].removeprefix("--").replace("-", "_").upper()
     return click.option(*names, envvar=f"OMNEO_IMPORT_{variable}", **settings)
+
+
+def _all(options: Sequence[Callable[[Function], Function]]) -> Callable[[Function], Function]:
+    def decorate(function: Function) -> Function:
+        for each in reversed(options):
+            function = each(function)
+        return function
+
+    return decorate
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,12 @@ COMMON = (
 )
 
 
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether a call asks for JSON, even one that cannot be parsed."""
+    given = os.environ.get("OMNEO_IMPORT_JSON", "").strip().lower()
+    return "--json" in arguments or given in ("1", "true", "t", "yes", "y", "on")
+
+
 class Signalled(BaseException):
     """SIGINT or SIGTERM came while nothing was in flight that would have to be finished."""
 
@@ -107,7 +123,19 @@ class Signalled(BaseException):
 
 
 class Group(click.Group):
-    """Lists commands in the order in which they are used."""
+    """Lists commands in the order of their use, and tells scripts as well as people of wrong usage."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> NoReturn:
+        """Run a command and end the process."""
+        given = sys.argv[1:] if args is None else list(args)
+        settings["standalone_mode"] = False
+        try:
+            sys.exit(super().main(given, *rest, **settings))
+        except click.ClickException as error:
+            error.show()
+            if _wants_json(given):
+                click.echo(json.dumps({"exit_code": error.exit_code, "error": error.format_message()}))
+            sys.exit(error.exit_code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of their definition."""
@@ -125,8 +153,9 @@ class Group(click.Group):
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@_all(COMMON)
 @click.version_option(__version__, prog_name="omneo-import")
-def cli() -> None:
+def cli(**_: Any) -> None:
     """Import years of point-of-sale transactions into Omneo, safely and repeatably.
 
     \b
@@ -138,7 +167,7 @@ def cli() -> None:
       omneo-import confirm  latest                    see that it arrived
 
     OMNEO_TENANT (or OMNEO_BASE_URL) and OMNEO_TOKEN say where to. Every option can also be set as
-    OMNEO_IMPORT_<NAME>.
+    OMNEO_IMPORT_<NAME>; those below are every command's, and may stand before or after it.
     """  # noqa: D301 (click's \b keeps the block as it is)
 
 
@@ -147,17 +176,27 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int]], click.
 
     def decorate(function: Callable[..., int]) -> click.Command:
         @functools.wraps(function)
-        def call(
-            workdir: Path, as_json: bool, log_format: str, quiet: bool, verbose: bool, **arguments: Any
-        ) -> None:
-            console = Console(workdir, as_json, log_format, -1 if quiet else int(verbose))
+        def call(**arguments: Any) -> None:
+            common = _common(arguments)
+            verbosity = -1 if common["quiet"] else int(common["verbose"])
+            console = Console(common["workdir"], common["as_json"], common["log_format"], verbosity)
             sys.exit(_exit_code(console, lambda: function(console, **arguments)))
 
-        for decorate_with in reversed(COMMON):
-            call = decorate_with(call)
-        return cli.command(name, **settings)(call)
+        return cli.command(name, **settings)(_all(COMMON)(call))
 
     return decorate
+
+
+def _common(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of every command out of a command's; what stands before the command counts too."""
+    here = click.get_current_context()
+    before, typed = here.find_root(), ParameterSource.COMMANDLINE
+    taken = {name: arguments.pop(name) for name in before.params}
+    return taken | {
+        name: value
+        for name, value in before.params.items()
+        if before.get_parameter_source(name) is typed and here.get_parameter_source(name) is not typed
+    }
 
 
 def _exit_code(console: Console, work: Callable[[], int]) -> int:
@@ -248,11 +287,16 @@ def _stoppable() -> Iterator[tuple[Stop, list[int]]]:
 
 
 @contextmanager
-def _until_signalled() -> Iterator[Callable[[], int]]:
-    """A server's orderly end is a signal; gives a function that says which exit code that makes."""
+def _until_signalled(console: Console) -> Iterator[Callable[[], int]]:
+    """A server's orderly end is a signal; gives a function that tells and returns the exit code of that."""
     codes = [0]
+
+    def ended() -> int:
+        console.result({"exit_code": codes[-1]})
+        return codes[-1]
+
     try:
-        yield lambda: codes[-1]
+        yield ended
     except Signalled as signalled:
         codes.append(signalled.exit_code)
     except KeyboardInterrupt:
@@ -415,15 +459,6 @@ SENDING = (
         help="What to do with those of which a crash left unknown whether they arrived.",
     ),
 )
-
-
-def _all(options: Sequence[Callable[[Function], Function]]) -> Callable[[Function], Function]:
-    def decorate(function: Function) -> Function:
-        for each in reversed(options):
-            function = each(function)
-        return function
-
-    return decorate
 
 
 def watched(function: Callable[..., int]) -> Callable[..., int]:
@@ -749,6 +784,7 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
     question = f"Void {summary.delivery.delivered:,} transactions of run {summary.run_id} in Omneo?"
     if not yes and not click.confirm(question, err=True):
         console.say("Nothing was voided.")
+        console.result(summary.as_dict())
         return 0
     return _deliver(console, summary.run_id, arguments, delivery.void)
 
@@ -793,7 +829,7 @@ def listen(
     from pipeline.settings import webhook_secret
 
     secret = webhook_secret(secret_file)
-    with _listening(console) as emit, _until_signalled() as ended:
+    with _listening(console) as emit, _until_signalled(console) as ended:
         delivery.listen(
             console.workdir,
             secret,
@@ -956,7 +992,7 @@ def simulate(
     if db:
         chosen["db"] = db
     settings = SimulatorSettings(**chosen, webhook_url=webhook_url, faults=Faults(**faults))
-    with _until_signalled() as ended:
+    with _until_signalled(console) as ended:
         serve(settings, host=host, port=port, on_ready=lambda url: console.say(f"OMNEO_BASE_URL={url}"))
     return ended()
 

@@ -76,7 +76,6 @@ def load(target: Target) -> Finished:
 
     Raises:
         CannotStart: There is no such run, or it or the ledger cannot be used.
-        GateClosed: Too much of it was rejected.
         WorkdirBusy: Another process holds the working directory.
     """
     return _send(target, "load", deliver)
@@ -94,7 +93,8 @@ def void(target: Target) -> Finished:
 
 def _send(target: Target, command: str, send: Callable[..., DeliveryResult]) -> Finished:
     with _opened(target, command) as run:
-        _check_gate(run)
+        if closed := review.gate_closed(run.ref.run_id, review.saved(run.directory).gate):
+            return run.refuse(closed)
         run.staged.verify()
         result = send(
             run.ref,
@@ -106,8 +106,7 @@ def _send(target: Target, command: str, send: Callable[..., DeliveryResult]) -> 
             stop=target.stop,
         )
         summary = run.summary(Requests(**asdict(result.requests)))
-        sent = summary.delivery
-        clean = not (sent.refused or sent.failed or sent.pending)
+        clean = _all_delivered(summary)
         return run.finish(summary, target, clean=clean, stopped=result.stopped, error=result.error)
 
 
@@ -118,9 +117,6 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Fin
         target: The run and the tenant.
         sample: Share of the transactions to look up, above 0 to 1.
         resend: Send the missing ones again; the next `confirm` says whether that mended it.
-
-    Raises:
-        StoppedByApi: The token was refused, or there was no answer for too long.
     """
     with _opened(target, "confirm") as run:
         found = look_up(
@@ -142,13 +138,15 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Fin
             missing=found.missing,
             differing=found.differing,
         )
-        return run.finish(
-            summary,
-            target,
-            clean=not (found.missing or found.differing),
-            stopped=found.stopped,
-            error=found.resent.error if found.resent else None,
-        )
+        # What was never delivered is not in Omneo either.
+        there = _all_delivered(summary) and not (found.missing or found.differing)
+        error = found.error or (found.resent.error if found.resent else None)
+        return run.finish(summary, target, clean=there, stopped=found.stopped, error=error)
+
+
+def _all_delivered(summary: Summary) -> bool:
+    sent = summary.delivery
+    return not (sent.refused or sent.failed or sent.pending)
 
 
 def _told(found: Confirmation, sample: float) -> Iterator[str]:
@@ -263,6 +261,13 @@ class _Run:
             requests=requests,
         )
 
+    def refuse(self, error: ImportToolError) -> Finished:
+        """Nothing was done, for this reason; the run stays as it is."""
+        summary = self.summary(Requests())
+        self.emit(RunFinished(self.ref.run_id, self.command, error.exit_code, summary.duration_s))
+        data = review.report_data(self.directory, self.staged.manifest, summary)
+        return Finished(data, error.exit_code, error)
+
     def finish(
         self,
         summary: Summary,
@@ -305,8 +310,8 @@ def _opened(target: Target, command: str) -> Iterator[_Run]:
     Several may load at a time where their ledger is a server: then leases keep them apart.
     """
     shared = command == "load" and isinstance(target.ledger, str)
+    directory = Workdir(target.workdir.expanduser().absolute()).find(target.reference)
     home = Workdir.open(target.workdir)
-    directory = home.find(target.reference)
     begun, now = time.monotonic(), datetime.now(UTC)
     if target.prepared is not None:
         begun -= target.prepared.duration_s
@@ -326,8 +331,3 @@ def _opened(target: Target, command: str) -> Iterator[_Run]:
             )
         ref = RunRef(directory.run_id, manifest.transactions, datetime.fromisoformat(manifest.created_at))
         yield _Run(directory, StagedRun(directory, manifest), ref, ledger, emit, command, now, begun)
-
-
-def _check_gate(run: _Run) -> None:
-    if closed := review.gate_closed(run.ref.run_id, review.saved(run.directory).gate):
-        raise closed

@@ -39,7 +39,7 @@ def status(workdir: Path, reference: str | None, *, ledger: Path | str | None = 
     Raises:
         CannotStart: There is no such run, or the ledger cannot be read.
     """
-    home = Workdir(workdir.absolute())
+    home = Workdir(workdir.expanduser().absolute())
     runs = [home.find(reference)] if reference else [run for run in home.runs if run.manifest.exists()]
     standing = []
     for run in runs:
@@ -67,7 +67,7 @@ def report(
     Raises:
         CannotStart: There is no such run, or the ledger cannot be read.
     """
-    home = Workdir(workdir.absolute())
+    home = Workdir(workdir.expanduser().absolute())
     run = home.find(reference)
     kept = review.saved(run)
     if show_personal_data is not None:

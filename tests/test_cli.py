@@ -137,6 +137,26 @@ def test_run_can_be_a_dry_run_by_option_or_environment(source: Path, tmp_path: P
         assert (result.code, result.summary["delivery"]["pending"]) == (0, 6)
 
 
+def test_the_common_options_may_stand_before_the_command(source: Path, tmp_path: Path):
+    environment = {"OMNEO_IMPORT_WORKDIR": str(tmp_path / "environment")}
+    before = ("--workdir", tmp_path / "before", "--json", "-q")
+    result = call(*before, "prepare", "-m", "pos_lines", source, env=environment)
+    assert (result.code, result.stderr) == (0, "")
+    assert Path(result.summary["run_dir"]).parents[1] == tmp_path / "before"
+    after = call(*before, "prepare", "-m", "pos_lines", source, "--workdir", tmp_path / "after")
+    assert Path(after.summary["run_dir"]).parents[1] == tmp_path / "after"
+
+
+def test_a_home_directory_is_one_for_every_command(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for command in (["prepare", "-m", "pos_lines", source], ["status", "latest"], ["report", "latest"]):
+        result = call(*command, "--workdir=~/w", "--json")
+        assert result.code == 0
+        assert Path(result.summary["run_dir"]).parents[1] == tmp_path / "home" / "w"
+
+
 # ── What is said where ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -169,6 +189,43 @@ def test_with_json_stdout_holds_the_summary_and_nothing_else(source: Path, omneo
     for arguments in (["check", "-m", "pos_lines"], ["preview", "-m", "pos_lines", source], ["status"]):
         result = call(*arguments, *home)
         assert (result.code, len(lines_of(result.stdout))) == (0, 1)
+
+
+WRONG_CALLS: list[list[object]] = [
+    ["--json", "-q"],
+    ["--json", "lod"],
+    ["load", "--json"],
+    ["load", "latest", "--json", "--nope"],
+    ["prepare", "--json", "-m", "pos_lines"],
+    ["run", "--json", SAMPLE],
+    ["scaffold", "--json"],
+    ["prune", "--json"],
+    ["status", "--json", "--log-format", "yaml"],
+    *([name, "latest", "--json"] for name in ("load", "retry", "confirm", "preflight", "void", "report")),
+    *([name, "--json", "-m", "none.yaml", SAMPLE] for name in ("check", "preview", "prepare")),
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG_CALLS, ids=str)
+def test_with_json_an_error_is_one_object_too(
+    arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    environment = {"OMNEO_BASE_URL": "http://127.0.0.1:9/api/v3", "OMNEO_TOKEN": "t"}
+    result = call(*arguments, env=environment)
+    (told,) = lines_of(result.stdout)
+    assert (result.code, told["exit_code"]) == (2, 2)
+    assert told["error"].splitlines()[0] in result.stderr
+    asked = {**environment, "OMNEO_IMPORT_JSON": "yes"}
+    assert call(*(each for each in arguments if each != "--json"), env=asked).stdout == result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_with_json_a_void_that_was_not_wanted_is_told_as_the_run_stands(source: Path, tmp_path: Path):
+    home = ("--workdir", tmp_path / "w", "--json")
+    assert call("prepare", "-m", "pos_lines", source, *home).code == 0
+    declined = call("void", "latest", *home, answer="n\n")
+    assert (declined.code, set(declined.summary)) == (0, SUMMARY_KEYS)
 
 
 def test_without_json_people_read_the_summary_on_stdout(source: Path, tmp_path: Path):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from pipeline.errors import StoppedByApi
 from pipeline.events import Emit, Progress, StageFinished, StageStarted, ignore
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
@@ -59,6 +60,8 @@ class Confirmation:
         findings: Those missing and differing.
         requests: What went over the wire.
         stopped: Whether it was asked to stop before it was through.
+        error: Why the API stopped it before it was through: the token was refused, or there was no answer for
+            too long.
         resent: What sending the missing again did; None where that was not asked for or none was missing.
     """
 
@@ -69,6 +72,7 @@ class Confirmation:
     findings: list[Finding] = field(default_factory=list)
     requests: Requests = field(default_factory=Requests)
     stopped: bool = False
+    error: StoppedByApi | None = None
     resent: DeliveryResult | None = None
 
     @property
@@ -118,14 +122,13 @@ def confirm(
         clock: Takes the place of the system's clocks in tests.
 
     Raises:
-        StoppedByApi: The token was refused, or there was no answer for too long.
         SettingsError: The ledger cannot be used.
     """
     options, stop, clock = options or DeliveryOptions(), stop or Stop(), clock or SystemClock()
     search = _Search(run, ledger, options, sample, patience_s, random.Random(seed), emit, stop, clock)  # noqa: S311
     with seldom_collecting():
         result = asyncio.run(search.run_all(batches, connection, transport))
-    if resend and result.missing and not stop.requested:
+    if resend and result.missing and not (stop.requested or result.error):
         result.resent = deliver(
             run,
             batches,
@@ -176,6 +179,8 @@ class _Search:
                 self.result.requests = self.exchange.requests
                 await self._each(self._delivered(batches))
                 await self._look_again()
+        except StoppedByApi as error:
+            self.result.error = error
         finally:
             self.marks.close()
         self.result.stopped = self.stop.requested

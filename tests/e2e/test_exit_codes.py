@@ -254,8 +254,10 @@ def test_the_gate_closes_above_the_limit_and_stays_closed(
     assert (result.code, set(result.summary)) == (code, SUMMARY_KEYS)
     assert len(omneo.arrivals()) == (0 if code else 2)
     if code:
-        assert call("load", "latest", *home, env=environment).code == 3
-        assert call("retry", "latest", *home, env=environment).code == 3
+        for command in ("load", "retry"):
+            closed = call(command, "latest", *home, env=environment)
+            assert (closed.code, set(closed.summary)) == (3, SUMMARY_KEYS)
+            assert f"More than {limit} of run" in closed.stderr
         assert omneo.arrivals() == []
         assert (
             "reject" in call("status", "latest", "--workdir", tmp_path / "w").stdout.splitlines()[0].lower()
@@ -276,9 +278,28 @@ def test_a_refused_token_stops_at_once_and_is_not_told(omneo: LocalOmneo, tmp_pa
     assert result.summary["requests"]["sent"] <= 64
     assert "sesame" not in result.stdout + result.stderr
     assert files_with("sesame", home) == []
-    assert call("confirm", "latest", "--workdir", home, env=environment).code in (0, 5)
+    assert call("confirm", "latest", "--workdir", home, env=environment).code == 4
     assert call("load", "latest", "--workdir", home, env=omneo.environment()).code == 0
     assert len(omneo.transactions()) == 200
+    looked = call("confirm", "latest", "--workdir", home, "--json", env=environment)
+    assert (looked.code, set(looked.summary), looked.summary["confirmed"]) == (5, SUMMARY_KEYS, 0)
+    assert looked.summary["requests"]["sent"] > 0
+    assert "sesame" not in looked.stdout + looked.stderr
+
+
+def test_confirm_is_content_only_when_all_was_delivered(omneo: LocalOmneo, tmp_path: Path):
+    home = ("--workdir", tmp_path / "w", "--json")
+    assert call("prepare", "-m", "pos_lines", export(tmp_path / "pos_lines.csv", 10), *home).code == 0
+    before = call("confirm", "latest", *home, env=omneo.environment())
+    assert (before.code, before.summary["delivery"]["pending"]) == (4, 10)
+    omneo.set_faults(refused_share=0.5)
+    assert call("load", "latest", *home, env=omneo.environment()).code == 4
+    some = call("confirm", "latest", *home, env=omneo.environment())
+    refused = some.summary["delivery"]["refused"]
+    assert (some.code, some.summary["confirmed"], some.summary["missing"]) == (4, 10 - refused, 0)
+    omneo.set_faults(refused_share=0)
+    assert call("retry", "latest", *home, env=omneo.environment()).code == 0
+    assert call("confirm", "latest", *home, env=omneo.environment()).code == 0
 
 
 def test_an_outage_past_the_limit_stops_and_load_goes_on(omneo: LocalOmneo, tmp_path: Path):
@@ -325,6 +346,17 @@ def test_a_signal_finishes_what_is_in_flight_and_load_goes_on(
     finished = call("load", "latest", *home, env=omneo.environment())
     assert (finished.code, finished.summary["requests"]["sent"]) == (0, 100 - arrived)
     assert len({each.external_id for each in omneo.arrivals()}) == len(omneo.arrivals()) == 100
+
+
+@pytest.mark.parametrize("command", ["listen", "simulate"])
+def test_a_server_is_ended_by_a_signal(command: str, tmp_path: Path):
+    home = ("--workdir", tmp_path / "w", "--port", 0, "--json")
+    process = start(command, *home, env={"OMNEO_WEBHOOK_SECRET": "s"})
+    assert process.stderr is not None
+    assert "http://127.0.0.1:" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    stopped = ended(process)
+    assert (stopped.code, json.loads(stopped.stdout)) == (143, {"exit_code": 143})
 
 
 @pytest.fixture(scope="module")

@@ -132,8 +132,11 @@ def test_voided_ones_are_expected_to_be_void(delivered: tuple[SqlLedger, Tenant]
 def test_a_refused_token_stops_it(delivered: tuple[SqlLedger, Tenant]) -> None:
     ledger, tenant = delivered
     wrong = Connection(CONNECTION.base_url, Secret("wrong"))
-    with pytest.raises(StoppedByApi, match="refused the token"):
-        confirm(RUN, batches_of(SOME), wrong, ledger, transport=tenant.transport)
+    found = confirm(RUN, batches_of(SOME), wrong, ledger, resend=True, transport=tenant.transport)
+    assert isinstance(found.error, StoppedByApi)
+    assert "refused the token" in found.error.message
+    assert (found.looked_up, found.resent) == (0, None)
+    assert found.requests.sent > 0
 
 
 def test_it_can_be_stopped(delivered: tuple[SqlLedger, Tenant]) -> None:
