@@ -47,7 +47,7 @@ from pipeline.report.summary import AccountingBroken, Rows, Transactions, totals
 from pipeline.staging.chunks import repeated
 from pipeline.staging.manifest import Manifest, PartRecord, SourceRecord
 from pipeline.staging.payloads import encode
-from pipeline.staging.staged import discard_part, write_part
+from pipeline.staging.staged import discard_part, write_no_part, write_part
 from pipeline.staging.workdir import RunDir, private_dir
 from pipeline.units import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
 from pipeline.validation import causes, quarantine
@@ -331,6 +331,8 @@ def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> 
     if len(conflicts):
         concerned = {n for n, each in done.items() if each.ids.is_in(conflicts.implode()).any()}
         work(units.read(concerned), conflicts)
+    if not any(each.part for each in done.values()):
+        write_no_part(run)
     emit(StageFinished(STAGE, sum(unit.rows for unit in done.values()), time.monotonic() - begun))
     return [done[number] for number in sorted(done)]
 

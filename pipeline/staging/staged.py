@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from pipeline.errors import RunError
-from pipeline.model import StagedTransaction
+from pipeline.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
 from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import PRIVATE_FILE, RunDir
 
@@ -55,6 +55,17 @@ def save_rows(path: Path, rows: pl.DataFrame, group_rows: int) -> None:
         write_statistics=False,
         store_schema=False,
     )
+
+
+def write_no_part(run: RunDir) -> None:
+    """Write a file without rows, so that a run of which nothing was accepted has the columns to read too."""
+    columns: dict[str, pl.DataType] = {
+        "external_id": pl.String(),
+        _TIME: pl.Datetime("us", "UTC"),
+        "total": pl.Decimal(MONEY_PRECISION, MONEY_SCALE),
+        "body": pl.String(),
+    }
+    save_rows(_part_path(run, 0), pl.DataFrame(schema=columns), _ROWS_IN_FLIGHT)
 
 
 def discard_part(run: RunDir, number: int) -> None:

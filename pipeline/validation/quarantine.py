@@ -2,7 +2,8 @@
 
 A run's directory gets
 
-- `quarantine/*.parquet` and `quarantine.csv`: one row a reason, for people and scripts;
+- `quarantine/*.parquet` and `quarantine.csv`: one row a reason, for people and scripts; without a row
+  where there is no reason;
 - `quarantine_rows.csv`: every source row of every rejected transaction, cell by cell as it was, in the
   source's own layout, so that it can be mended and run with the same mapping. A mapping that reads several
   tables gets a directory `quarantine_rows` with one file a table, under names that its inputs match.
@@ -256,8 +257,10 @@ def _columns_seen(parts: Sequence[Path]) -> list[str]:
 
 def _write_csv(run: Path) -> None:
     parts = sorted((run / "quarantine").glob("*.parquet"))
-    empty = pl.LazyFrame(schema={name: pl.Int64 if name == "line" else pl.String for name in COLUMNS})
-    reasons = pl.concat([empty, *(pl.scan_parquet(part) for part in parts)])
+    empty = pl.DataFrame(schema={name: pl.Int64 if name == "line" else pl.String for name in COLUMNS})
+    if not parts:  # readers of all parts find the columns all the same
+        _write_parquet(run / "quarantine" / "part-00000.parquet", empty, keep_empty=True)
+    reasons = pl.concat([empty.lazy(), *(pl.scan_parquet(part) for part in parts)])
     if reasons.select(pl.len()).collect().item() <= _SORTED_UP_TO:
         reasons = reasons.sort("source", "line", "outcome", "code", maintain_order=True, nulls_last=True)
     with _private(run / "quarantine.csv") as file:
@@ -328,8 +331,8 @@ def _cell(text: pl.Expr, dialect: Dialect) -> pl.Expr:
 # ── Files ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _write_parquet(path: Path, frame: pl.DataFrame) -> None:
-    if frame.is_empty():
+def _write_parquet(path: Path, frame: pl.DataFrame, *, keep_empty: bool = False) -> None:
+    if frame.is_empty() and not keep_empty:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(mode=0o700, exist_ok=True)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipeline.testing import LocalOmneo
@@ -22,9 +23,10 @@ from tests.e2e.command import (
     ended,
     files_with,
     omneo_import,
+    open_to_others,
     start,
 )
-from tests.e2e.receipts import COLUMNS, export, receipt, write_export
+from tests.e2e.receipts import COLUMNS, Row, export, receipt, write_export
 
 HEADER = ",".join(COLUMNS) + "\n"
 MAPPING = (REPOSITORY / "mappings" / "pos_lines.yaml").read_text(encoding="utf-8")
@@ -233,6 +235,30 @@ def test_an_export_without_a_sale_is_a_run_with_nothing_to_send(omneo: LocalOmne
     again = call("load", "latest", "--workdir", tmp_path / "w", "--json", env=omneo.environment())
     assert (again.code, set(again.summary["transactions"].values())) == (0, {0})
     assert omneo.arrivals() == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "rejected"),
+    [([], 0), (receipt(1, sale_total=""), 1), (receipt(1, status="DRAFT"), 0), (receipt(1), 0)],
+    ids=["nothing", "rejected", "dropped", "accepted"],
+)
+def test_every_run_has_the_same_files_with_the_same_columns(rows: list[Row], rejected: int, tmp_path: Path):
+    source = write_export(tmp_path / "pos_lines.csv", rows)
+    summary = call("prepare", "-m", "pos_lines", source, "--workdir", tmp_path / "w", "--json").summary
+    directory = Path(summary["run_dir"])
+    staged = pl.read_parquet(directory / "staged" / "*.parquet")
+    assert dict(staged.schema) == {
+        "external_id": pl.String,
+        "transacted_at": pl.Datetime("us", "UTC"),
+        "total": pl.Decimal(15, 4),
+        "body": pl.String,
+    }
+    assert staged.height == summary["transactions"]["accepted"]
+    reasons = pl.read_parquet(directory / "quarantine" / "*.parquet")
+    texts = ("outcome", "code", "field", "value", "message", "source", "external_id", "raw")
+    assert dict(reasons.schema) == dict.fromkeys(texts, pl.String) | {"line": pl.Int64}
+    assert reasons.filter(pl.col("outcome") == "rejected").height == rejected
+    assert open_to_others(tmp_path / "w") == []
 
 
 # ── 3: the gate ─────────────────────────────────────────────────────────────────────────────────────

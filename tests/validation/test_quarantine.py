@@ -179,6 +179,7 @@ def test_a_clean_run_has_an_empty_list_and_no_rows_to_mend(tmp_path: Path) -> No
     assert (tmp_path / "quarantine.csv").read_text("utf-8").splitlines() == [
         ",".join(f'"{name}"' for name in COLUMNS)
     ]
+    assert pl.read_parquet(tmp_path / "quarantine" / "*.parquet").shape == (0, len(COLUMNS))
 
 
 def test_units_with_other_columns_line_up(tmp_path: Path) -> None:
