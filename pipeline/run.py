@@ -12,6 +12,8 @@ The upper line is `prepare`, here; `prepare.py` has its steps, and `units.py` cu
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from pathlib import Path
 from pipeline import nightly, review
 from pipeline import prepare as dry_run
 from pipeline.engine.choice import engine_named
+from pipeline.errors import SettingsError
 from pipeline.events import Emit, RunFinished, RunStarted, fan_out
 from pipeline.loading.lock import hold
 from pipeline.mapping.load import load_mapping
@@ -34,6 +37,8 @@ from pipeline.review import Finished
 from pipeline.settings import Limit
 from pipeline.staging.manifest import write_manifest
 from pipeline.staging.workdir import RunDir, Workdir, discard
+
+_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)))
 
 
 @dataclass(frozen=True)
@@ -136,8 +141,14 @@ def _new_run(home: Workdir, emit: Emit) -> Iterator[tuple[RunDir, Emit]]:
             tell = fan_out(emit, log)
             tell(RunStarted(run.run_id, "prepare"))
             yield run, tell
-    except BaseException:
+    except BaseException as error:
         discard(run.path)
+        # By its words, since polars gives no more than those of the system's error.
+        if why := next((words for words in _FULL if words in str(error)), None):
+            raise SettingsError(
+                f"The working directory {home.path} cannot be written: {why}.",
+                hint="Free some space, or name another with --workdir DIR.",
+            ) from error
         raise
 
 
@@ -151,7 +162,7 @@ def _clear_unfinished(home: Workdir) -> None:
 def _gate(limit: Limit | None, summary: Summary) -> Gate | None:
     if limit is None:
         return None
-    # A row that cannot be read is at least a part of a transaction, so it counts as one.
-    malformed = summary.rows.malformed
-    rejected, read = summary.transactions.rejected + malformed, summary.transactions.read + malformed
-    return Gate(limit.text, limit.exceeded(rejected, read))
+    # Most rows that cannot be read have their transaction rejected too, so the two are not added up; but
+    # such rows alone, of whose transactions nothing else was read, close the gate as well.
+    rejected = max(summary.transactions.rejected, summary.rows.malformed)
+    return Gate(limit.text, limit.exceeded(rejected, summary.transactions.read))

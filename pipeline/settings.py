@@ -145,7 +145,8 @@ def _from_file(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The file {path} cannot be read: {error}.") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"The file {path} cannot be read: {why}.") from None
 
 
 def _token(token_file: Path | None, environ: Mapping[str, str]) -> Secret:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 
 from pipeline import delivery, run, standing, units
 from pipeline.delivery import Target
+from pipeline.errors import SettingsError
 from pipeline.events import Event, Notice, ignore
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.stop import Stop
@@ -61,6 +63,14 @@ def test_a_row_that_cannot_be_read_counts_for_the_gate(home: Path, source: Path)
     assert "More than 0 of run" in closed.error.message
 
 
+def test_a_row_that_cannot_be_read_is_not_counted_beside_its_transaction(home: Path, tmp_path: Path):
+    first, second = receipt(1)
+    source = write_export(tmp_path / "pos_lines_ragged.csv", [first, [*second, "one more cell"]])
+    found = prepared(home, source, max_rejected=Limit("1", count=1))
+    assert (found.exit_code, found.summary.transactions.rejected, found.summary.rows.malformed) == (0, 1, 1)
+    assert prepared(home, source, max_rejected=Limit("0", count=0)).exit_code == 3
+
+
 def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
     monkeypatch: pytest.MonkeyPatch, home: Path, source: Path
 ):
@@ -77,11 +87,11 @@ def test_a_run_that_fails_leaves_no_directory_and_lets_go_of_the_workdir(
     monkeypatch: pytest.MonkeyPatch, home: Path, source: Path
 ):
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "write_report", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(SettingsError, match="cannot be written: No space left on device"):
             prepared(home, source)
     assert Workdir.open(home).runs == []
     assert prepared(home, source).exit_code == 0

@@ -22,6 +22,7 @@ from pipeline.errors import SourceError
 
 _CHUNK: Final = 4 << 20
 _REMOTE: Final = "://"
+_STORES: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 
 Compression = Literal["gzip", "zstd", "bz2", "zip"]
 _MAGIC: Final[tuple[tuple[bytes, Compression], ...]] = (
@@ -74,6 +75,7 @@ def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceF
     """
     found: dict[str, SourceFile] = {}
     for argument in arguments:
+        _check_address(argument)
         look = _find_remote if _REMOTE in argument else _find_local
         for file in look(argument, globs, len(arguments) == 1):
             key = file.uri if file.is_remote else os.path.realpath(file.uri)
@@ -82,6 +84,17 @@ def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceF
     if not found:
         raise SourceError("no source was named", hint="Name files, globs or one directory.")
     return sorted(found.values(), key=lambda file: file.uri)
+
+
+def _check_address(argument: str) -> None:
+    if not argument:
+        raise SourceError("a SOURCE is an empty text", hint="Is a variable of the shell not set?")
+    scheme, remote, _ = argument.partition(_REMOTE)
+    if remote and scheme not in _STORES and not Path(argument).exists():
+        raise SourceError(
+            f"{argument} is neither a local path nor the address of an object store",
+            hint="Those begin with s3://, gs:// or az://; download anything else first.",
+        )
 
 
 def refuse_empty(files: Iterable[SourceFile]) -> None:

@@ -126,7 +126,7 @@ class Workdir:
                     hint="Make one: omneo-import prepare -m MAPPING SOURCE...",
                 )
             return runs[-1]
-        found = [run for run in runs if run.run_id.startswith(reference)]
+        found = [run for run in runs if reference and run.run_id.startswith(reference)]
         if len(found) == 1:
             return found[0]
         exact = [run for run in found if run.run_id == reference]
@@ -137,7 +137,7 @@ class Workdir:
             raise RunError(
                 f"{reference!r} is the start of {len(found)} runs: {names}.", hint="Give more of it."
             )
-        if any(run.run_id.startswith(reference) for run in self.runs):
+        if reference and any(run.run_id.startswith(reference) for run in self.runs):
             raise RunError(f"Run {reference} was not prepared to its end.", hint="Prepare it again.")
         raise RunError(
             f"There is no run {reference!r} in {self.path}.", hint="List them: omneo-import status"

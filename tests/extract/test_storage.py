@@ -186,7 +186,11 @@ def test_object_stores_are_searched_and_read(bucket: fsspec.AbstractFileSystem) 
     [
         ("memory://sales/none*.csv", "no file matches"),
         ("memory://nowhere", "does not exist"),
-        ("nosuchscheme://a/b.csv", "cannot be opened"),
+        *(
+            (f"{scheme}://a/b.csv", "neither a local path nor")
+            for scheme in ("http", "ftp", "file", "nosuch")
+        ),
+        ("", "an empty text"),
     ],
 )
 def test_what_is_not_in_the_store_is_told(
