@@ -10,11 +10,11 @@ from pipeline.events import Event
 
 @dataclass(frozen=True)
 class Throttled(Event):
-    """The server said 429; everything pauses for `wait_s`. `per_min` is the pace aimed at from now on."""
+    """The server said 429; everything pauses for `wait_s`. `per_min` is the pace aimed at, null for none yet."""
 
     name: ClassVar[str] = "throttled"
     wait_s: float
-    per_min: float
+    per_min: float | None
 
 
 @dataclass(frozen=True)

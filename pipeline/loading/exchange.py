@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -93,7 +94,9 @@ class Exchange:
             limits.concurrency,
             limits.rate_per_min,
             limits.window_s,
-            lambda wait_s, per_min: emit(Throttled(round(wait_s, 3), per_min)),
+            lambda wait_s, per_min: emit(
+                Throttled(round(wait_s, 3), per_min if math.isfinite(per_min) else None)
+            ),
         )
         self.health = Health(clock, limits.give_up_after_s)
         self.requests = Requests()

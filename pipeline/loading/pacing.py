@@ -23,6 +23,8 @@ SHARE: Final = 0.985
 """Share of the limit that is aimed at: with the burst it stays below the limit in any minute."""
 BURST: Final = 0.015
 """Share of a minute's requests that may be sent at once after a pause."""
+_EVIDENCE: Final = 20
+"""Requests between two refusals from which a limit may be guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,16 +237,16 @@ class _Guess:
             self._since = max(self._since, now)
         self._sent += 1
 
-    def refused(self, limit: float | None, now: float, until: float) -> float:
-        """The limit by a refusal that holds until then."""
+    def refused(self, limit: float | None, now: float, until: float) -> float | None:
+        """The limit by a refusal that holds until then; None while too little was sent to guess one."""
         sent, elapsed = self._sent, max(until - self._since, 0.001)
         if sent == 0:  # another one of the same salvo
-            return limit or 1.0
+            return limit
         guessed = max(1.0, (sent - 1) / elapsed * self._window_s)
         self._sent, self._since, self._good = 0, until, 0
-        if limit is None:
-            return guessed
-        return max(1.0, min(guessed, 0.95 * limit) if sent > 20 else 0.95 * limit)
+        if sent <= _EVIDENCE:  # others may have used the limit up: the pause that was asked for will do
+            return None if limit is None else max(1.0, 0.95 * limit)
+        return guessed if limit is None else max(1.0, min(guessed, 0.95 * limit))
 
     def grown(self, limit: float | None) -> float | None:
         """The limit after one more answer: it is tried a little higher, but seldom."""

@@ -164,6 +164,16 @@ def test_retry_after_holds_everything_back() -> None:
     assert rate.wait_s(30.5) < 1
 
 
+def test_an_early_refusal_is_a_pause_and_teaches_no_limit() -> None:
+    rate = Rate(0.0)
+    for now in (0.0, 1.2, 2.4):
+        assert rate.wait_s(now) == 0
+        rate.sent(now)
+        rate.learn(now + 0.1, Hint(Meaning.THROTTLED, 0.1, retry_after_s=1))
+        assert rate.wait_s(now + 0.1) == pytest.approx(1)
+    assert math.isinf(rate.per_min)
+
+
 @pytest.mark.parametrize("value", ["many", "", "-3", "1e3", "٣"])
 def test_malformed_headers_count_as_absent(value: str) -> None:
     told = hint(
