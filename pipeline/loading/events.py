@@ -10,7 +10,7 @@ from pipeline.events import Event
 
 @dataclass(frozen=True)
 class Throttled(Event):
-    """The server said 429; everything pauses for `wait_s`. `per_min` is the pace aimed at, null for none yet."""
+    """The server said 429; everything pauses for `wait_s`. `per_min` is the pace aimed at, null for none."""
 
     name: ClassVar[str] = "throttled"
     wait_s: float
