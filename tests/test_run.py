@@ -74,8 +74,8 @@ def test_a_row_that_cannot_be_read_is_not_counted_beside_its_transaction(home: P
 def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
     monkeypatch: pytest.MonkeyPatch, home: Path, source: Path
 ):
-    def leaking(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-        return (chunk[:-1] for chunk in chunks(frames))
+    def leaking(frames: Iterator[pl.DataFrame], unit_bytes: int) -> Iterator[pl.DataFrame]:
+        return (chunk[:-1] for chunk in chunks(frames, unit_bytes))
 
     monkeypatch.setattr(units, "chunks", leaking)
     with pytest.raises(AccountingBroken):
