@@ -451,6 +451,7 @@ SENDING = (
         show_default=True,
         help="What to do with transactions that were delivered before with other contents.",
     ),
+    option("--revive", is_flag=True, help="Send what `void` has undone again, no longer void."),
     option(
         "--in-doubt",
         type=click.Choice(["lookup", "resend"]),
@@ -538,6 +539,7 @@ def _delivery(arguments: Mapping[str, Any]) -> DeliveryOptions:
             "endpoint": endpoint_named(arguments["endpoint"]),
             "batch_size": arguments["batch_size"],
             "on_change": OnChange(arguments["on_change"]),
+            "revive": arguments["revive"],
             "in_doubt": InDoubtRule(arguments["in_doubt"]),
         }
     return DeliveryOptions(**chosen)

@@ -88,10 +88,20 @@ def retry(target: Target) -> Finished:
 
 def void(target: Target) -> Finished:
     """Send every delivered transaction of the run again as void; see `load`."""
-    return _send(target, "void", deliver_void)
+    return _send(target, "void", deliver_void, counts=False)
 
 
-def _send(target: Target, command: str, send: Callable[..., DeliveryResult]) -> Finished:
+def _send(
+    target: Target, command: str, send: Callable[..., DeliveryResult], *, counts: bool = True
+) -> Finished:
+    """Send a run.
+
+    Args:
+        target: The run and the tenant.
+        command: Its name.
+        send: Does it.
+        counts: Whether the command is about the whole run; else about what it sent itself.
+    """
     with _opened(target, command) as run:
         if closed := review.gate_closed(run.ref.run_id, review.saved(run.directory).gate):
             return run.refuse(closed)
@@ -106,8 +116,15 @@ def _send(target: Target, command: str, send: Callable[..., DeliveryResult]) -> 
             stop=target.stop,
         )
         summary = run.summary(Requests(**asdict(result.requests)))
-        clean = _all_delivered(summary)
+        if result.changes.voided:
+            run.emit(Notice("voided", _left_void(result.changes.voided)))
+        clean = _all_delivered(summary) if counts else not result.troubled
         return run.finish(summary, target, clean=clean, stopped=result.stopped, error=result.error)
+
+
+def _left_void(number: int) -> str:
+    subject = "1 transaction was" if number == 1 else f"{number:,} transactions were"
+    return f"{subject} undone by `void` and not sent again; --revive sends them, no longer void"
 
 
 def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Finished:
@@ -175,7 +192,9 @@ def preflight(target: Target, *, sample: int = 200) -> Finished:
     """
     with _opened(target, "preflight") as run:
         asked = questions(run.staged.batches(), sample)
-        answers = ask_tenant(asked, target.connection, target.options, emit=run.emit)
+        answers = ask_tenant(asked, target.connection, target.options, emit=run.emit, stop=target.stop)
+        if answers is None:
+            return run.finish(run.summary(Requests()), target, stopped=True)
         told = tuple(_answers(answers))
         review.save(run.directory, replace(review.saved(run.directory), preflight=told))
         summary = run.summary(Requests(**asdict(answers.requests)))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeline.loading.client import Answered, Reply
-from pipeline.loading.retry import TAKEN, WORDS_MAX, Meaning, Verdict
+from pipeline.loading.client import Answered, Reply, parsed
+from pipeline.loading.retry import TAKEN, WORDS_MAX, Meaning, Verdict, words_by_field
 
 _OVER: Final = frozenset({"completed", "complete", "finished", "success", "failed", "cancelled"})
 _WELL: Final = frozenset(
@@ -47,13 +46,14 @@ def batch_id_of(reply: Reply) -> str | None:
     """The id in the answer to a batch; None where there is none."""
     said = _object(reply)
     found = said.get("batch_id") or _inner(said).get("batch_id")
-    return str(found) if found else None
+    return str(found) if isinstance(found, str | int) and str(found).isprintable() and found else None
 
 
 def results_of(reply: Reply) -> BatchResult:
     """Read a batch's state and the results by transaction."""
     said = _inner(_object(reply))
-    items = [item for item in said.get("items") or [] if isinstance(item, dict)]
+    told = said.get("items")
+    items = [item for item in told if isinstance(item, dict)] if isinstance(told, list) else []
     total, done = said.get("total_count"), said.get("processed_count")
     over = str(said.get("status", "")).lower() in _OVER or (total is not None and total == done)
     judged = {str(item.get("external_id")): item for item in items}
@@ -70,19 +70,13 @@ def _well(item: Mapping[str, Any]) -> bool:
 def _refusal(item: Mapping[str, Any]) -> Verdict:
     error = item.get("error")
     if isinstance(error, dict):
-        fields = {
-            str(k): tuple(map(str, v)) if isinstance(v, list) else (str(v),)
-            for k, v in (error.get("errors") or {}).items()
-        }
+        fields = words_by_field(error.get("errors"))
         return Verdict(Meaning.REFUSED, 422, str(error.get("message") or "")[:WORDS_MAX], fields)
     return Verdict(Meaning.REFUSED, 422, str(error or item.get("status") or "refused")[:WORDS_MAX])
 
 
 def _object(reply: Reply) -> Mapping[str, Any]:
-    try:
-        said = json.loads(reply.body) if isinstance(reply, Answered) else {}
-    except ValueError:
-        return {}
+    said = parsed(reply.body) if isinstance(reply, Answered) else None
     return said if isinstance(said, dict) else {}
 
 

@@ -74,7 +74,7 @@ class Books:
     ) -> None:
         self.tally = Tally(progress)
         self.changes = changes or Changes()
-        self.handled = 0
+        self.handled = self.troubled = 0
         self._recorder = recorder
         self._progress = progress
         self._plan = plan
@@ -124,6 +124,7 @@ class Books:
                 self._count(item.position, _KINDS[verdict.meaning], item.step.was)
             else:
                 self.handled += 1
+            self.troubled += verdict.meaning is not Meaning.TAKEN
             self._tell(item, verdict)
         self._show()
         await self._recorder.put(rows)
@@ -150,7 +151,8 @@ class Books:
     def _item(
         self, position: int, transaction: StagedTransaction, step: Send, old: Row | None, now: int
     ) -> Item:
-        batch = old.batch if old and step.in_doubt else None
+        # What a batch tells is about the contents that went in it.
+        batch = old.batch if old and step.in_doubt and old.hash == step.hash else None
         row = Row(
             transaction.external_id,
             step.hash,

@@ -8,10 +8,12 @@ can have reached Omneo.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -76,6 +78,9 @@ class Untrusted:
     reason: str
 
 
+_WHOLE: Final = 4  # times the longest pause: what drips in for longer is no answer
+_LONG_TOKEN: Final = 16  # a shorter one may be a part of any word in what was looked up
+_ANSWER_MAX: Final = 32 * 1024 * 1024
 _HEADERS: Final = (
     ("Accept", "application/json"),
     ("Content-Type", "application/json"),
@@ -98,7 +103,7 @@ class Client:
     Args:
         connection: Where, and with which token.
         transport: Takes the place of the network in tests.
-        timeout_s: For connecting, and for each pause within an answer.
+        timeout_s: For connecting, and for each pause within an answer; the whole may take four times as long.
         ssl_context: Certificates to trust; those of the system and of certifi by default.
     """
 
@@ -112,6 +117,7 @@ class Client:
     ) -> None:
         self._connection = connection
         self._transport = transport or _aiohttp_transport(connection.base_url, ssl_context)
+        self._whole_s = _WHOLE * timeout_s
         self._extensions = {"timeout": {"connect": timeout_s, "read": timeout_s, "write": timeout_s}}
         self._host = urlsplit(connection.base_url).netloc
         self._urls: dict[str, httpx.URL] = {}
@@ -125,15 +131,28 @@ class Client:
     async def send(self, call: Call) -> Reply:
         """Send once; see `Sender`. Redirects are answers like any other: nobody follows them."""
         try:
-            response = await self._transport.handle_async_request(self._request(call))
-            try:
-                headers = _plain(response.headers)
-                body = await _body(response, encoded="content-encoding" in headers)
-            finally:
-                await response.aclose()
+            async with asyncio.timeout(self._whole_s):
+                answer = await self._exchange(self._request(call))
         except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
             return translate(error)
+        return self._without_token(answer)
+
+    async def _exchange(self, request: httpx.Request) -> Answered:
+        response = await self._transport.handle_async_request(request)
+        try:
+            headers = _plain(response.headers)
+            body = await _body(response, encoded="content-encoding" in headers)
+        finally:
+            await response.aclose()
         return Answered(response.status_code, body, headers)
+
+    def _without_token(self, answer: Answered) -> Answered:
+        """What a server complains of is kept and shown, and some repeat the request in it."""
+        token = self._connection.token.reveal()
+        if answer.status < 300 and (len(token) < _LONG_TOKEN or token.encode() not in answer.body):
+            return answer
+        headers = {name: value.replace(token, "***") for name, value in answer.headers.items()}
+        return Answered(answer.status, answer.body.replace(token.encode(), b"***"), headers)
 
     def _request(self, call: Call) -> httpx.Request:
         # Given as a stream, the body spares httpx its guesses at length and type, a quarter of the CPU.
@@ -162,12 +181,24 @@ class Client:
 
 
 async def _body(response: httpx.Response, *, encoded: bool) -> bytes:
-    if encoded:
-        return await response.aread()
     stream = response.stream
     if not isinstance(stream, httpx.AsyncByteStream):
         raise TypeError(f"the transport answered with a {type(stream).__name__}")
-    return b"".join([chunk async for chunk in stream])
+    chunks, size = [], 0
+    async for chunk in response.aiter_bytes() if encoded else stream:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _ANSWER_MAX:
+            raise httpx.RemoteProtocolError(f"an answer of more than {_ANSWER_MAX >> 20} MiB")
+    return b"".join(chunks)
+
+
+def parsed(body: bytes, parse_float: type = float) -> Any:
+    """The value of a JSON text; None where it is none."""
+    try:
+        return json.loads(body, parse_float=parse_float)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _plain(headers: httpx.Headers) -> dict[str, str]:

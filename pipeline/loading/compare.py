@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from pipeline.loading.client import Answered, Reply
+from pipeline.loading.client import Answered, Reply, parsed
 
 
-def transaction_of(reply: Reply) -> Mapping[str, Any] | None:
-    """The transaction in the answer to a look-up, with or without the envelope `data`; None without one."""
+def transaction_of(reply: Reply, external_id: str) -> Mapping[str, Any] | None:
+    """The transaction in the answer to a look-up, with or without the envelope `data`; None without one.
+
+    One with another external id is not the one that was asked for.
+    """
     if not isinstance(reply, Answered) or reply.status != 200:
         return None
-    try:
-        said = json.loads(reply.body, parse_float=Decimal)
-    except ValueError:
-        return None
+    said = parsed(reply.body, Decimal)
     inner = said.get("data", said) if isinstance(said, dict) else None
-    return inner if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or str(inner.get("external_id", external_id)) != external_id:
+        return None
+    return inner
 
 
 def differences(body: bytes, found: Mapping[str, Any]) -> tuple[str, ...]:
@@ -29,11 +30,11 @@ def differences(body: bytes, found: Mapping[str, Any]) -> tuple[str, ...]:
     external id, quantity and price where both sides have these. A guest sale may have gained a profile
     since: customers claim them. A profile that was sent must be there; its id is Omneo's own by then.
     """
-    sent = json.loads(body, parse_float=Decimal)
+    sent = parsed(body, Decimal)
     differing = []
     if not _same_number(sent.get("total"), found.get("total")):
         differing.append("total")
-    if "items" in found and not _same_items(sent.get("items") or [], found["items"] or []):
+    if "items" in found and not _same_items(sent.get("items") or [], found["items"]):
         differing.append("items")
     if bool(sent.get("is_void")) != bool(found.get("is_void")):
         differing.append("is_void")
@@ -42,7 +43,8 @@ def differences(body: bytes, found: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(differing)
 
 
-def _same_items(sent: list[Mapping[str, Any]], found: list[Mapping[str, Any]]) -> bool:
+def _same_items(sent: list[Mapping[str, Any]], there: object) -> bool:
+    found = [each for each in there if isinstance(each, dict)] if isinstance(there, list) else []
     if len(sent) != len(found):
         return False
     by_id = {item.get("external_id"): item for item in found}

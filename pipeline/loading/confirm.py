@@ -23,7 +23,7 @@ from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.parts import Batches
 from pipeline.loading.plans import Resend, with_void
 from pipeline.loading.recorder import Grouped
-from pipeline.loading.stop import Stop
+from pipeline.loading.stop import Stop, until_stopped
 from pipeline.memory import seldom_collecting
 from pipeline.model import StagedTransaction
 from pipeline.settings import Connection
@@ -170,15 +170,16 @@ class _Search:
         self.shown_at = started
         progress = self.ledger.progress(self.run)
         self.run_no, self.watermark = progress.run_no, progress.watermark
-        self.marks: Grouped[tuple[str, State]] = Grouped(lambda marks: lambda: self.ledger.mark(dict(marks)))
+        self.marks: Grouped[tuple[str, State]] = Grouped(
+            lambda marks: lambda: self.ledger.mark(dict(marks), begun=True)
+        )
         try:
             async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
                 self.exchange = Exchange(
                     client, connection.base_url, self.options.limits(), self.clock, self.emit
                 )
                 self.result.requests = self.exchange.requests
-                await self._each(self._delivered(batches))
-                await self._look_again()
+                await until_stopped(self._look(batches), self.stop)
         except StoppedByApi as error:
             self.result.error = error
         finally:
@@ -186,6 +187,10 @@ class _Search:
         self.result.stopped = self.stop.requested
         self.emit(StageFinished("confirm", self.result.looked_up, self.clock.monotonic() - started))
         return self.result
+
+    async def _look(self, batches: Batches) -> None:
+        await self._each(self._delivered(batches))
+        await self._look_again()
 
     async def _delivered(self, batches: Batches) -> AsyncIterator[Wanted]:
         reading, position = iter(batches(0)), 0
@@ -219,7 +224,7 @@ class _Search:
         turn = asyncio.Lock()
 
         async def worker() -> None:
-            while not self.stop.requested:
+            while True:
                 async with turn:
                     one = await anext(wanted, None)
                 if one is None:
@@ -231,7 +236,7 @@ class _Search:
 
     async def _look_up(self, external_id: str, body: bytes) -> None:
         _, reply = await self.exchange.ask(external_lookup(external_id), external_id)
-        found = transaction_of(reply)
+        found = transaction_of(reply, external_id)
         if found is None and len(self.missing) < _AGAIN_MAX:
             self.missing[external_id] = body
             return
@@ -242,7 +247,7 @@ class _Search:
     async def _look_again(self) -> None:
         """Give Omneo's queue time to bring what is missing yet."""
         wait_s, deadline = _FIRST_WAIT_S, self.clock.monotonic() + self.patience_s
-        while self.missing and self.clock.monotonic() + wait_s <= deadline and not self.stop.requested:
+        while self.missing and self.clock.monotonic() + wait_s <= deadline:
             await self.clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
             again, self.missing = self.missing, {}

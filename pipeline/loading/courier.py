@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.errors import StoppedByApi
 from pipeline.events import Emit
 from pipeline.loading.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.books import Books, Item
@@ -15,7 +16,7 @@ from pipeline.loading.events import InDoubt
 from pipeline.loading.exchange import Exchange
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.plans import InDoubtRule
-from pipeline.loading.retry import TAKEN, Meaning, Verdict
+from pipeline.loading.retry import ABSENT, TAKEN, Meaning, Verdict
 
 _FIRST_POLL_S = 0.2
 _LONGEST_POLL_S = 10.0
@@ -110,23 +111,28 @@ class Courier:
 
     async def _is_there(self, item: Item) -> bool:
         """Settle an item in doubt that Omneo turns out to have as it was sent."""
-        if self._rule is InDoubtRule.RESEND and self._endpoint.upserts:
+        proves_nothing = item.step.earlier and not item.batch
+        if self._endpoint.upserts and (proves_nothing or self._rule is InDoubtRule.RESEND):
             return False
         if item.batch:
             result = await self._poll(item.batch)
             verdict = result.verdict(item.transaction.external_id) if result else TAKEN
             if not verdict.again:
                 return await self._found(item, verdict)
-        _, reply = await self._exchange.ask(
-            external_lookup(item.transaction.external_id), item.transaction.external_id
-        )
-        found = transaction_of(reply)
+        name = item.transaction.external_id
+        verdict, reply = await self._exchange.ask(external_lookup(name), name)
+        found = transaction_of(reply, name)
+        if found is None and verdict is not ABSENT and not self._endpoint.upserts:
+            raise StoppedByApi(
+                f"Omneo answered {verdict.status} when asked for {name}, so whether it was taken is unknown.",
+                hint="--endpoint queue can send it again without making a copy.",
+            )
         # Where sending again would add a copy, that it is there at all is enough. A profile that Omneo did
         # not find the first time it will not find the second time.
         differing = set(differences(item.step.body, found)) - {"profile_id"} if found else set()
-        if found and not (self._endpoint.upserts and differing):
+        if found and not (self._endpoint.upserts and (differing or item.step.earlier)):
             return await self._found(item, TAKEN)
-        self._emit(InDoubt(item.transaction.external_id, "sent"))
+        self._emit(InDoubt(name, "sent"))
         return False
 
     async def _found(self, item: Item, verdict: Verdict) -> bool:

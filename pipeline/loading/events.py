@@ -50,9 +50,10 @@ class Failed(Event):
 
 @dataclass(frozen=True)
 class Changed(Event):
-    """A transaction differs from what was delivered before; `action` is sent, held, skipped or superseded.
+    """A transaction differs from what Omneo was last sent; `action` says what was done.
 
-    Superseded: a run that was prepared later has delivered it, so this older version is not sent.
+    It is sent, held, skipped, superseded (a run that was prepared later has delivered it, so this older
+    version is not sent) or voided (it was undone with just these contents and stays so).
     """
 
     name: ClassVar[str] = "changed"

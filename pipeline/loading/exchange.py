@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from tenacity import RetryCallState
 
@@ -57,6 +58,8 @@ class Limits:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
+_ALONE: Final = 8  # of those that failed at least once and are not through
+
 Conclude = Callable[[Verdict, Reply], Awaitable[None]]
 
 
@@ -100,7 +103,8 @@ class Exchange:
         )
         self.health = Health(clock, limits.give_up_after_s)
         self.requests = Requests()
-        self.backing_off = 0  # tasks that wait before another try
+        self.failing = 0  # tasks that had a failure and try again
+        self.backing_off = 0  # those of them that wait
         self.stirred = asyncio.Event()  # set whenever a place came free or a task began to wait
 
     async def once(
@@ -157,10 +161,18 @@ class Exchange:
             self.requests.retried += 1
             wait = state.upcoming_sleep
             self._emit(Retried(name, state.attempt_number, verdict.status, round(wait, 3)))
-            if probe is not None and state.attempt_number >= self._policy.attempts:
-                await self.once(probe(), lookup=True)
+            # Many at once are an outage, even if look-ups still work: then nobody has failed alone.
+            alone = self.failing <= _ALONE
+            if probe is not None and alone and state.attempt_number >= self._policy.attempts:
+                asked = await self.once(probe(), lookup=True)
+                if asked.meaning is Meaning.FATAL:
+                    raise self.error(asked)
 
-        return await retrying(self._policy, self.health, before_sleep, self._sleep)(again)
+        self.failing += 1
+        try:
+            return await retrying(self._policy, self.health, before_sleep, self._sleep)(again)
+        finally:
+            self.failing -= 1
 
     async def ask(self, call: Call, name: str, *, or_denied: bool = False) -> tuple[Verdict, Reply]:
         """Look something up, with repeats.
@@ -200,15 +212,17 @@ class Exchange:
         """The error for a verdict after which nothing can be sent."""
         if not verdict.again:
             return stopped(verdict, self._base_url)
+        last = f"{verdict.status or ''} {verdict.message}".strip()
         asked = f" It asks to wait {verdict.retry_after_s:.0f} s more." if verdict.retry_after_s else ""
         return StoppedByApi(
             f"Omneo took nothing for {self.health.outage_s():.0f} s "
-            f"(last: {verdict.status or ''} {verdict.message}".rstrip()
-            + f"), and --give-up-after is {self._limits.give_up_after_s:.0f} s.{asked}",
+            f"(last: {last}), and --give-up-after is {self._limits.give_up_after_s:.0f} s.{asked}",
             hint="Nothing is lost: `load` goes on where it was.",
         )
 
     def _learn(self, verdict: Verdict, reply: Reply, latency_s: float) -> None:
+        if verdict.meaning is Meaning.FATAL:
+            self.gate.shut()  # the next one would get the same answer
         self.health.saw(verdict)
         if verdict.meaning is Meaning.THROTTLED:
             self.requests.throttled += 1

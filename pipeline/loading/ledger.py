@@ -463,14 +463,19 @@ class SqlLedger:
             rows = [_row(row) for row in self._db.execute(wanted.order_by(_TRANSACTIONS.c.external_id))]
         yield from rows
 
-    def mark(self, states: Mapping[str, State]) -> None:
+    def mark(self, states: Mapping[str, State], *, begun: bool = False) -> None:
         """Note what was seen of transactions in Omneo: confirmed, missing or differing.
 
         Only what Omneo has answered yes to can be that: a row in another state is left alone.
+
+        Args:
+            states: By external id.
+            begun: Whether *sending* can be that too, since a repeat was begun and nobody is at it any more.
         """
+        markable = sa.or_(_IS_MARKABLE, _in_state(State.SENDING)) if begun else _IS_MARKABLE
         change = (
             _TRANSACTIONS.update()
-            .where(_TRANSACTIONS.c.external_id == sa.bindparam("id"), _IS_MARKABLE)
+            .where(_TRANSACTIONS.c.external_id == sa.bindparam("id"), markable)
             .values(state=sa.bindparam("new"), at=sa.bindparam("now"))
         )
         now = int(time.time())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -20,8 +20,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.errors import ImportToolError
+from pipeline.errors import ImportToolError, SettingsError
 from pipeline.events import Emit, Notice, Progress, ignore
+from pipeline.loading.client import parsed
 from pipeline.loading.clock import Clock, SystemClock
 from pipeline.loading.ledger import SqlLedger, State
 from pipeline.loading.recorder import Grouped
@@ -31,6 +32,7 @@ SIGNATURE_HEADER: Final = "X-Omneo-Hmac-SHA256"
 _BODY_MAX: Final = 4 * 1024 * 1024
 _EARLY_MAX: Final = 100_000
 _EARLY_EVERY_S: Final = 1.0
+_GRACE_S: Final = 5  # for events that are coming in when it is to end
 
 
 def webhook_app(
@@ -73,11 +75,29 @@ def listen(
         port: 0 for a free one.
         emit: As for `webhook_app`.
         on_ready: Is told the address once it answers.
+
+    Raises:
+        SettingsError: The address cannot be used.
     """
     config = uvicorn.Config(
-        webhook_app(ledger, secret, emit=emit), host, port, log_level="warning", access_log=False
+        webhook_app(ledger, secret, emit=emit),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_S,
     )
-    _Server(config, on_ready).run()
+    with _listener(host, port) as listener:
+        _Server(config, on_ready).run(sockets=[listener])
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(
+            f"--host {host} --port {port} cannot be listened on: {error.strerror or error}.",
+            hint="Choose another --port, or 0 for a free one.",
+        ) from None
 
 
 class _Server(uvicorn.Server):
@@ -85,11 +105,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._on_ready = on_ready
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
-        if self._on_ready is not None and self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self._on_ready(f"http://{host}:{port}/")
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._on_ready is not None and self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            self._on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
 
 
 class _Receiver:
@@ -166,10 +186,7 @@ async def _limited(request: Request) -> bytes | None:
 
 def _external_id(body: bytes) -> str | None:
     """The transaction's id, from the context itself or from an envelope around it."""
-    try:
-        said = json.loads(body)
-    except ValueError:
-        return None
+    said = parsed(body)
     for each in (said, said.get("data") if isinstance(said, dict) else None):
         if isinstance(each, dict) and each.get("external_id") is not None:
             return str(each["external_id"])

@@ -78,7 +78,7 @@ def deliver(
     on_change = options.on_change if options.endpoint.upserts else OnChange.HOLD
     delivery = _Delivery(
         run,
-        plan or Load(on_change),
+        plan or Load(on_change, options.revive),
         ledger,
         options,
         emit,
@@ -100,6 +100,7 @@ class _Delivery:
     clock: Clock
     changes: Changes = field(default_factory=Changes)
     handled: int = 0
+    troubled: int = 0
 
     async def run(
         self, batches: Batches, connection: Connection, transport: httpx.AsyncBaseTransport | None
@@ -125,6 +126,7 @@ class _Delivery:
             exchange.requests,
             self.changes,
             self.handled,
+            self.troubled,
             seconds,
             stopped=self.stop.requested,
             error=None if isinstance(error, LeaseLost) else error,
@@ -134,7 +136,7 @@ class _Delivery:
         if not self.ledger.is_shared:
             yield Part(self.run_ref, batches)
             return
-        wanted = Wanted(unfinished=self.plan.resumes, held=self._takes_up_held)
+        wanted = Wanted(unfinished=self.plan.resumes and not self._revives, held=self._takes_up_held)
         shared = Shared(self.run_ref, batches, self.ledger, wanted, self.options, self.clock, self.stop)
         async with aclosing(shared.parts()) as parts:
             async for part in parts:
@@ -163,6 +165,7 @@ class _Delivery:
         finally:
             await _cancel([keeping])
         self.handled += books.handled
+        self.troubled += books.troubled
         return await _close(books, recorder) or error
 
     async def _keep(self, lease: Lease | None, recorder: Recorder, exchange: Exchange) -> None:
@@ -174,10 +177,14 @@ class _Delivery:
     def _takes_up_held(self) -> bool:
         return isinstance(self.plan, Load) and self.plan.on_change is not OnChange.HOLD
 
+    @property
+    def _revives(self) -> bool:
+        return isinstance(self.plan, Load) and self.plan.revive
+
     def _opened(self, run: RunRef) -> Progress:
         progress = self.ledger.open_run(run)
-        if self._takes_up_held and progress.settled.held:
-            # What was held back is somewhere below the watermark: go through the run again from its
+        if self._revives or (self._takes_up_held and progress.settled.held):
+            # What was held back or undone is somewhere below the watermark: go through the run again from its
             # start. What this run delivered is known by its rows, so nothing is sent twice.
             return replace(progress, watermark=0, below=Counts(), settled=Counts())
         return progress

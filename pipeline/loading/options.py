@@ -23,6 +23,7 @@ class DeliveryOptions:
         rate_per_min: Requests a minute at most; None follows the server's own limits only.
         window_s: Length of the window that the server's own limit is for; a minute is inferred.
         on_change: What to do with transactions delivered before with other contents.
+        revive: Send what `void` has undone again, no longer void.
         in_doubt: What to do with those of which a crash left unknown whether they were taken.
         give_up_after_s: How long an outage may last.
         grace_s: How long what is in flight may take after a request to stop.
@@ -38,6 +39,7 @@ class DeliveryOptions:
     rate_per_min: float | None = None
     window_s: float = 60.0
     on_change: OnChange = OnChange.SEND
+    revive: bool = False
     in_doubt: InDoubtRule = InDoubtRule.LOOKUP
     give_up_after_s: float = 600.0
     grace_s: float = 30.0
@@ -63,12 +65,13 @@ class DeliveryOptions:
 
 @dataclass
 class Changes:
-    """Transactions that differed from what was delivered before, by what was done with them."""
+    """Transactions that differed from what Omneo was last sent, by what was done with them."""
 
     sent: int = 0
     held: int = 0
     skipped: int = 0
     superseded: int = 0
+    voided: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class DeliveryResult:
         requests: What this session sent.
         changes: What this session found changed.
         handled: Transactions settled in this session.
+        troubled: Those of them that Omneo refused or that were given up.
         seconds: How long it took.
         stopped: Whether it was asked to stop before it was through.
         error: Why the API stopped it, or why the ledger could not be written; None otherwise. Raise it
@@ -90,6 +94,7 @@ class DeliveryResult:
     requests: Requests
     changes: Changes
     handled: int
+    troubled: int
     seconds: float
     stopped: bool = False
     error: ImportToolError | None = None

@@ -51,14 +51,14 @@ def hint(verdict: Verdict, headers: Mapping[str, str], latency_s: float) -> Hint
     return Hint(
         verdict.meaning,
         latency_s,
-        _count(headers.get("x-ratelimit-limit")),
+        _count(headers.get("x-ratelimit-limit")) or None,  # 0 would be no limit, not nothing at all
         _count(headers.get("x-ratelimit-remaining")),
         verdict.retry_after_s,
     )
 
 
 def _count(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    return int(text) if text is not None and len(text) < 10 and text.isdecimal() else None
 
 
 class Rate:
@@ -327,14 +327,20 @@ class Gate:
         self.concurrency = Concurrency(concurrency)
         self._throttled = throttled
         self._in_flight = 0
+        self._is_shut = False
+        self._queueing = 0
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
 
     async def enter(self) -> None:
         """Wait until a request may leave, and count it as in flight."""
-        if self._turn.locked() or self._must_wait():
-            async with self._turn:
-                await self._wait()
+        if self._queueing or self._must_wait():
+            self._queueing += 1
+            try:
+                async with self._turn:
+                    await self._wait()
+            finally:
+                self._queueing -= 1
         self._in_flight += 1
         self.rate.sent(self._clock.monotonic())
 
@@ -346,18 +352,25 @@ class Gate:
         if told.meaning is Meaning.THROTTLED and self._throttled is not None:
             self._throttled(self.rate.wait_s(now), self.rate.per_min)
 
+    def shut(self) -> None:
+        """Let nobody in any more; who waits must be cancelled."""
+        self._is_shut = True
+
     def leave(self) -> None:
         """Give the place to the next."""
         self._in_flight -= 1
         self._freed.set()
 
+    @property
+    def _is_full(self) -> bool:
+        return self._is_shut or self._in_flight >= self.concurrency.limit
+
     def _must_wait(self) -> bool:
-        full = self._in_flight >= self.concurrency.limit
-        return full or self.rate.wait_s(self._clock.monotonic()) > 0
+        return self._is_full or self.rate.wait_s(self._clock.monotonic()) > 0
 
     async def _wait(self) -> None:
         while self._must_wait():
-            if self._in_flight >= self.concurrency.limit:
+            if self._is_full:
                 self._freed.clear()
                 await self._freed.wait()
             else:

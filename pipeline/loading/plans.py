@@ -36,6 +36,7 @@ class Send(NamedTuple):
         was: The count that the transaction leaves, where it was settled before.
         in_doubt: Whether it may have been taken already.
         changed: Whether Omneo has other contents of it, as far as the ledger knows.
+        earlier: Whether Omneo may have an earlier version: then finding it there proves nothing.
     """
 
     body: bytes
@@ -43,6 +44,7 @@ class Send(NamedTuple):
     was: str | None = None
     in_doubt: bool = False
     changed: bool = False
+    earlier: bool = False
 
 
 class Settled(NamedTuple):
@@ -100,11 +102,15 @@ class Plan(Protocol):
 class Load:
     """Send what is new or changed.
 
+    What was undone by `void` stays undone until its contents change: a nightly export must not undo it.
+
     Attributes:
         on_change: What to do with changed ones.
+        revive: Send what was undone again, no longer void.
     """
 
     on_change: OnChange = OnChange.SEND
+    revive: bool = False
     taken: State = State.DELIVERED
     counts: bool = True
     resumes: bool = True
@@ -123,15 +129,19 @@ class Load:
 
     def _again(self, transaction: StagedTransaction, row: Row, content: bytes) -> Step:
         """This run sent it before it was stopped."""
-        if row.state is State.SENDING:
-            return Send(transaction.body, content, in_doubt=True)
+        if row.state is State.VOIDED and self.revive:
+            return Send(_unvoided(transaction.body), content)
+        if row.state is State.SENDING and not _is_undone(row, transaction.body):
+            return _doubtful(transaction.body, content, row)
         kinds = {State.REFUSED: "refused", State.FAILED: "failed"}
         return Settled(kinds.get(row.state, "delivered"))
 
     def _other_run(self, transaction: StagedTransaction, row: Row, content: bytes) -> Step:
         same = row.hash == content
-        if row.state is State.SENDING:
-            return Send(transaction.body, content, in_doubt=True)
+        if not self.revive and _is_undone(row, transaction.body):
+            return Settled("unchanged", "voided")
+        if row.state in (State.SENDING, State.FAILED):
+            return _doubtful(transaction.body, content, row)
         if row.state is State.REFUSED and same:
             return Settled("refused")
         if same and row.state in ACCEPTED_BY_OMNEO - {State.MISSING}:
@@ -145,11 +155,27 @@ class Load:
             return Settled("held", "held")
         if self.on_change is OnChange.SKIP:
             return Settled("unchanged", "skipped")
-        # An update that says nothing of `is_void` would leave a voided transaction void.
-        body = transaction.body
-        if row.state is State.VOIDED and not is_void(body):
-            body = with_void(body, void=False)
+        body = _unvoided(transaction.body) if row.state is State.VOIDED else transaction.body
         return Send(body, content, changed=True)
+
+
+def _doubtful(body: bytes, content: bytes, row: Row, was: str | None = None) -> Send:
+    """Send what may have been taken already."""
+    # Where there were requests before the one in doubt, or it was for other contents, Omneo may have an
+    # earlier version, and that may be void.
+    earlier = row.attempts > 0 or row.hash != content
+    return Send(_unvoided(body) if earlier else body, content, was, in_doubt=True, earlier=earlier)
+
+
+def _is_undone(row: Row, body: bytes) -> bool:
+    """Whether this very content was voided, or that was begun."""
+    candidate = row.state in (State.VOIDED, State.SENDING)
+    return candidate and row.hash == content_hash(with_void(body, void=True))
+
+
+def _unvoided(body: bytes) -> bytes:
+    """The body for a transaction that may be void: one that says nothing of `is_void` would leave it so."""
+    return body if is_void(body) else with_void(body, void=False)
 
 
 @dataclass(frozen=True)
@@ -166,13 +192,14 @@ class Retry:
         if row is None or row.run_no != progress.run_no:
             return Ignore()
         content = content_hash(transaction.body)
-        if row.state in (State.REFUSED, State.FAILED):
-            doubt = row.state is State.FAILED
-            return Send(transaction.body, content, was=str(row.state), in_doubt=doubt)
+        if row.state is State.REFUSED:
+            return Send(transaction.body, content, was="refused")
+        if row.state is State.FAILED:
+            return _doubtful(transaction.body, content, row, was="failed")
         if row.state is State.SENDING and row.hash == content and position < progress.watermark:
             # An earlier retry was cut off; the row still has the answer from before it.
             was = State.REFUSED if row.status is not None and row.status < 500 else State.FAILED
-            return Send(transaction.body, content, was=str(was), in_doubt=True)
+            return _doubtful(transaction.body, content, row, was=str(was))
         return Ignore()
 
 
@@ -195,7 +222,7 @@ class Resend:
 
 @dataclass(frozen=True)
 class Void:
-    """Send every delivered transaction of the run again, as void.
+    """Send every delivered transaction of the run again, as void, and what was perhaps taken too.
 
     What a later run has updated belongs to that run and is left alone.
     """
@@ -211,8 +238,9 @@ class Void:
             return Ignore()
         body = with_void(transaction.body, void=True)
         content = content_hash(body)
-        begun = row.state is State.SENDING and row.hash == content
-        if begun or row.state in ACCEPTED_BY_OMNEO - {State.VOIDED}:
+        if row.state in (State.SENDING, State.FAILED):
+            return Send(body, content, in_doubt=True, earlier=True)
+        if row.state in ACCEPTED_BY_OMNEO - {State.VOIDED}:
             return Send(body, content)
         return Ignore()
 

@@ -18,12 +18,13 @@ import httpx
 
 from pipeline.errors import StoppedByApi
 from pipeline.events import Emit, StageFinished, StageStarted, ignore
-from pipeline.loading.client import Answered, Call, Client, Reply
+from pipeline.loading.client import Answered, Call, Client, Reply, parsed
 from pipeline.loading.clock import Clock, SystemClock
 from pipeline.loading.estimate import Interval, share_interval
 from pipeline.loading.exchange import DENIED, Exchange, Requests
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.retry import Meaning, Verdict
+from pipeline.loading.stop import Stop, until_stopped
 from pipeline.model import StagedTransaction
 from pipeline.settings import Connection
 
@@ -114,9 +115,10 @@ def preflight(
     options: DeliveryOptions | None = None,
     *,
     emit: Emit = ignore,
+    stop: Stop | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     clock: Clock | None = None,
-) -> Preflight:
+) -> Preflight | None:
     """Ask the tenant; sends no transaction.
 
     Args:
@@ -124,13 +126,17 @@ def preflight(
         connection: The tenant.
         options: How fast to ask, and for how long to try.
         emit: Is told what happens.
+        stop: Asks it to stop.
         transport: Takes the place of the network in tests.
         clock: Takes the place of the system's clocks in tests.
+
+    Returns:
+        The answers; None where it was asked to stop before it had them all.
 
     Raises:
         StoppedByApi: The token was refused, or there was no answer for too long.
     """
-    inquiry = _Inquiry(asked, options or DeliveryOptions(), emit, clock or SystemClock())
+    inquiry = _Inquiry(asked, options or DeliveryOptions(), emit, stop or Stop(), clock or SystemClock())
     return asyncio.run(inquiry.run(connection, transport))
 
 
@@ -143,32 +149,40 @@ class _Inquiry:
     asked: Questions
     options: DeliveryOptions
     emit: Emit
+    stop: Stop
     clock: Clock
     denied: Verdict | None = None
+    answers: Preflight | None = None
 
-    async def run(self, connection: Connection, transport: httpx.AsyncBaseTransport | None) -> Preflight:
+    async def run(
+        self, connection: Connection, transport: httpx.AsyncBaseTransport | None
+    ) -> Preflight | None:
         started = self.clock.monotonic()
         self.emit(StageStarted("preflight", "questions"))
         async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
             self.exchange = Exchange(
                 client, connection.base_url, self.options.limits(), self.clock, self.emit
             )
-            # First, since it finds a bad token with a single request.
-            currencies = await self._values("/currencies", ("code", "currency", "from", "to"))
-            locations = await self._values("/locations", ("id", "external_id"))
-            if self.denied and currencies is locations is None:
-                raise self.exchange.error(self.denied)
-            answers = await asyncio.gather(*map(self._is_known, self.asked.sample))
-        known = [answer for answer in answers if answer is not None]
+            await until_stopped(self._ask_all(), self.stop)
         requests = self.exchange.requests
         self.emit(StageFinished("preflight", requests.sent, self.clock.monotonic() - started))
-        return Preflight(
+        return self.answers
+
+    async def _ask_all(self) -> None:
+        # First, since it finds a bad token with a single request.
+        currencies = await self._values("/currencies", ("code", "currency", "from", "to"))
+        locations = await self._values("/locations", ("id", "external_id"))
+        if self.denied and currencies is locations is None:
+            raise self.exchange.error(self.denied)
+        answers = await asyncio.gather(*map(self._is_known, self.asked.sample))
+        known = [answer for answer in answers if answer is not None]
+        self.answers = Preflight(
             _unknown(self.asked.locations, locations),
             _unknown(self.asked.currencies, currencies),
             len(known),
             sum(known),
             share_interval(sum(known), len(known), self.asked.people),
-            requests,
+            self.exchange.requests,
             len(answers) - len(known),
         )
 
@@ -227,10 +241,7 @@ def _unknown(asked: Mapping[str, int], known: set[str] | None) -> dict[str, int]
 
 
 def _json(reply: Reply) -> Any:
-    try:
-        return json.loads(reply.body) if isinstance(reply, Answered) else None
-    except ValueError:
-        return None
+    return parsed(reply.body) if isinstance(reply, Answered) else None
 
 
 def _rows(answer: Any) -> list[Mapping[str, Any]]:

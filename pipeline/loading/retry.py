@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
 from pipeline.errors import StoppedByApi
-from pipeline.loading.client import Answered, Reply, Unsent, Untrusted
+from pipeline.loading.client import Answered, Reply, Unsent, Untrusted, parsed
 from pipeline.loading.clock import Clock
 
 WORDS_MAX = 1000
 """Characters of the server's words that are kept with a transaction."""
+_FIELDS_MAX: Final = 50
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_TITLE: Final = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 
 
 class Meaning(StrEnum):
@@ -98,11 +102,21 @@ def judge(reply: Reply, now: float, *, lookup: bool = False) -> Verdict:
         if lookup and reply.status == 404:
             return ABSENT
         if reply.status in (200, 201, 202, 204):
-            return TAKEN if reply.status == 200 else Verdict(Meaning.TAKEN, reply.status)
+            return _judge_taken(reply, lookup=lookup)
         return _judge_error(reply, now)
     if isinstance(reply, Untrusted):
         return Verdict(Meaning.FATAL, message=f"TLS failed: {reply.reason}")
     return Verdict(Meaning.TRANSIENT, message=reply.reason, in_doubt=not isinstance(reply, Unsent))
+
+
+def _judge_taken(reply: Answered, *, lookup: bool) -> Verdict:
+    begin = reply.body[:64].lstrip()[:1]
+    if begin == b"<" or (lookup and begin not in (b"{", b"[")):
+        # A proxy's page, or that of a login or of maintenance: nobody said that anything was taken.
+        return Verdict(
+            Meaning.TRANSIENT, reply.status, f"no answer of this API: {_text(reply.body)}", in_doubt=True
+        )
+    return TAKEN if reply.status == 200 else Verdict(Meaning.TAKEN, reply.status)
 
 
 def _judge_error(reply: Answered, now: float) -> Verdict:
@@ -127,19 +141,39 @@ def _meaning(status: int) -> Meaning:
 def _said(reply: Answered) -> tuple[str, dict[str, tuple[str, ...]]]:
     if 300 <= reply.status < 400:
         return f"a redirect to {reply.headers.get('location', 'nowhere')}", {}
-    try:
-        said = json.loads(reply.body)
-    except ValueError:
-        return reply.body[:WORDS_MAX].decode("utf-8", "replace").strip(), {}
+    said = parsed(reply.body)
     if not isinstance(said, dict):
-        return "", {}
-    errors = said.get("errors")
-    fields = errors if isinstance(errors, dict) else {}
-    return str(said.get("message") or "")[:WORDS_MAX], {str(k): _words(v) for k, v in fields.items()}
+        return _text(reply.body), {}
+    fields = words_by_field(said.get("errors"))
+    message = said.get("message")
+    if isinstance(message, str):
+        return _line(message), fields
+    return "" if fields else _text(reply.body), fields
 
 
-def _words(value: object) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
+def words_by_field(errors: object) -> dict[str, tuple[str, ...]]:
+    """The server's words by field, as `errors` has them; empty where it is no object."""
+    if not isinstance(errors, dict):
+        return {}
+    some = list(errors.items())[:_FIELDS_MAX]
+    return {_short(str(name), 100): _words(said) for name, said in some}
+
+
+def _words(said: object) -> tuple[str, ...]:
+    each = said[:_FIELDS_MAX] if isinstance(said, list) else [said]
+    return tuple(one if isinstance(one, str) else json.dumps(one)[:WORDS_MAX] for one in each)
+
+
+def _text(body: bytes) -> str:
+    """What a body says that is not of the documented form."""
+    if body[:64].lstrip()[:1] == b"<":
+        title = _TITLE.search(body[:10_000])
+        return f"a web page, {_line(title[1].decode('utf-8', 'replace'))!r}" if title else "a web page"
+    return _line(body[:WORDS_MAX].decode("utf-8", "replace"))
+
+
+def _line(text: str) -> str:
+    return " ".join(text[:WORDS_MAX].split())
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
@@ -148,7 +182,7 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
     A date is taken relative to the answer's own `Date`, so that a wrong clock here does no harm.
     """
     text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
+    if _SECONDS.fullmatch(text):
         return float(text)
     until = _http_date(text)
     if until is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 
 class Stop:
@@ -51,3 +52,20 @@ class Stop:
         with self._lock:
             for tell in self._watchers:
                 tell()
+
+
+async def until_stopped(work: Coroutine[Any, Any, None], stop: Stop) -> None:
+    """Run something to its end, or until it is asked to stop: for questions, which may be left unanswered."""
+    task = asyncio.create_task(work)
+
+    def end() -> None:
+        task.cancel()
+
+    unwatch = stop.watch(asyncio.get_running_loop(), end)
+    try:
+        await asyncio.wait({task})
+    finally:
+        unwatch()
+        task.cancel()
+    if not task.cancelled():
+        task.result()

@@ -289,6 +289,46 @@ def test_a_proxy_is_used_for_https_only(monkeypatch: pytest.MonkeyPatch) -> None
     assert _proxy("http://127.0.0.1:1/api/v3") is None
 
 
+def test_what_drips_in_for_too_long_is_no_answer() -> None:
+    def drip(connection: socket.socket) -> None:
+        connection.recv(65536)
+        for each in OK.encode():
+            connection.sendall(bytes([each]))
+            stopped.wait(0.05)
+
+    stopped = threading.Event()
+    with server(drip) as port:
+        (reply,) = send(f"http://127.0.0.1:{port}", POST, timeout_s=0.1)
+        stopped.set()
+    assert isinstance(reply, Unknown)
+
+
+def test_an_answer_without_end_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.loading.client._ANSWER_MAX", 100)
+    endless = "HTTP/1.1 200 OK\nContent-Length: 5000\nConnection: close\n\n" + "x" * 5000
+    with server(answering(endless)) as port:
+        (reply,) = send(f"http://127.0.0.1:{port}", POST)
+    assert isinstance(reply, Unknown)
+    assert "an answer of more than" in reply.reason
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 422, 500])
+def test_a_token_that_a_server_repeats_goes_no_further(status: int) -> None:
+    def echo(request: httpx.Request) -> httpx.Response:
+        token = request.headers["authorization"]
+        return httpx.Response(status, json={"message": token}, headers={"location": f"https://x/?{token}"})
+
+    async def main() -> Reply:
+        secret = "a-token-of-some-length"
+        async with Client(Connection("https://x", Secret(secret)), httpx.MockTransport(echo)) as client:
+            return await client.send(POST)
+
+    reply = asyncio.run(main())
+    assert isinstance(reply, Answered)
+    assert b"a-token-of" not in reply.body
+    assert "***" in reply.headers["location"]
+
+
 def test_nothing_shows_the_token(tmp_path: Path) -> None:
     client = Client(
         Connection("https://x", Secret(TOKEN)), httpx.MockTransport(lambda _: httpx.Response(200))

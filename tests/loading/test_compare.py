@@ -71,12 +71,12 @@ def test_items_without_ids_are_compared_by_number() -> None:
 
 
 def test_the_transaction_is_found_with_and_without_an_envelope() -> None:
-    assert transaction_of(Answered(200, b'{"data": {"id": 1}}')) == {"id": 1}
-    assert transaction_of(Answered(200, b'{"id": 1}')) == {"id": 1}
+    assert transaction_of(Answered(200, b'{"data": {"id": 1}}'), "A") == {"id": 1}
+    assert transaction_of(Answered(200, b'{"id": 1}'), "A") == {"id": 1}
     for nothing in (
         Answered(404, b'{"message": "No."}'),
         Answered(200, b"x"),
         Answered(200, b"[]"),
         Unknown(""),
     ):
-        assert transaction_of(nothing) is None
+        assert transaction_of(nothing, "A") is None

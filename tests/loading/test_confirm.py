@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from pipeline.errors import StoppedByApi
@@ -137,6 +138,55 @@ def test_a_refused_token_stops_it(delivered: tuple[SqlLedger, Tenant]) -> None:
     assert "refused the token" in found.error.message
     assert (found.looked_up, found.resent) == (0, None)
     assert found.requests.sent > 0
+
+
+def test_a_stop_waits_for_no_outage(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    stop = Stop()
+
+    def away(*_: object) -> httpx.Response | None:
+        if len(tenant.requests) < 150:
+            return None
+        stop.request()
+        return httpx.Response(503, headers={"retry-after": "500"})
+
+    tenant.interfere = away
+    found = look(ledger, tenant, stop=stop)
+    assert found.stopped
+    assert found.missing == 0
+
+
+def test_one_look_is_not_enough_to_call_it_missing(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    tenant.there.clear()
+    stop = Stop()
+    tenant.interfere = lambda *_: stop.request() if len(tenant.requests) == 150 else None
+    assert look(ledger, tenant, stop=stop, patience_s=60.0).missing == 0
+
+
+def test_another_transaction_is_not_the_one_that_was_asked_for(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    tenant.there["T000007"]["external_id"] = "t000007"
+    assert [(each.external_id, each.state) for each in look(ledger, tenant).findings] == [
+        ("T000007", State.MISSING)
+    ]
+
+
+@pytest.mark.parametrize("items", [None, "none", {"data": []}, [1, "two"], 5])
+def test_odd_items_differ(delivered: tuple[SqlLedger, Tenant], items: object) -> None:
+    ledger, tenant = delivered
+    tenant.there["T000007"]["items"] = items
+    assert [each.about for each in look(ledger, tenant).findings] == [("items",)]
+
+
+def test_a_repeat_that_was_cut_off_is_looked_for_and_sent_again(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    del tenant.there["T000007"]
+    rows = ledger.find(["T000007", "T000008"]).values()
+    ledger.record([row._replace(state=State.SENDING) for row in rows])
+    found = look(ledger, tenant, resend=True)
+    assert (found.confirmed, found.missing) == (99, 1)
+    assert look(ledger, tenant).confirmed == ledger.status("r1").confirmed == 100
 
 
 def test_it_can_be_stopped(delivered: tuple[SqlLedger, Tenant]) -> None:

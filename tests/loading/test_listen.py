@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,9 +20,10 @@ import httpx
 import pytest
 import uvicorn
 
+from pipeline.errors import SettingsError
 from pipeline.events import Event, Notice
 from pipeline.loading.ledger import SqlLedger, State
-from pipeline.loading.listen import SIGNATURE_HEADER, webhook_app
+from pipeline.loading.listen import SIGNATURE_HEADER, listen, webhook_app
 from pipeline.loading.loader import deliver
 from pipeline.settings import Connection, Secret
 from pipeline.simulator import SimulatorSettings
@@ -187,6 +189,13 @@ from pipeline.settings import Secret
 with SqlLedger(Path(sys.argv[1])) as ledger:
     listen(ledger, Secret("shared-secret"), port=0, on_ready=lambda url: print(url, flush=True))
 """
+
+
+def test_an_address_that_is_taken_is_a_setting_to_mend(delivered: SqlLedger) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"--port {port} cannot be listened on"):
+            listen(delivered, Secret("s"), port=port)
 
 
 def test_it_runs_until_a_signal(delivered: SqlLedger, tmp_path: Path) -> None:

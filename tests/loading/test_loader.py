@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.errors import SettingsError
+from pipeline.errors import SettingsError, StoppedByApi
 from pipeline.events import Event, Progress, StageFinished, StageStarted
 from pipeline.loading.endpoints import ENDPOINTS
 from pipeline.loading.events import Changed, Failed, Refused, Retried
-from pipeline.loading.ledger import SqlLedger, State
+from pipeline.loading.ledger import Row, SqlLedger, State, content_hash
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.plans import InDoubtRule, OnChange, Retry
@@ -495,3 +495,83 @@ def test_the_token_is_in_no_event_and_no_error(ledger: SqlLedger, capfd: pytest.
     assert not any(
         secret.encode() in row.hash + repr(row).encode() for row in ledger.find(["T000000"]).values()
     )
+
+
+def test_an_update_that_was_cut_off_is_sent_again_though_an_older_version_is_there(
+    ledger: SqlLedger,
+) -> None:
+    tenant = Tenant()
+    first, second = [made(1)], [made(1, receipt_ref="R-1")]
+    load(ledger, run_of("r1", first), first, tenant)
+    row = ledger.find(["T000001"])["T000001"]
+    ledger.open_run(run_of("r2", second, day=2))
+    claimed = row._replace(state=State.SENDING, hash=content_hash(second[0].body), run_no=2)
+    ledger.record([claimed])  # what a crash leaves between the claim and the request
+    assert load(ledger, run_of("r2", second, day=2), second, tenant).status.delivered == 1
+    assert tenant.there["T000001"]["receipt_ref"] == "R-1"
+
+
+def test_one_that_failed_is_looked_up_by_the_next_run_before_it_is_created_again(ledger: SqlLedger) -> None:
+    some = [made(1)]
+    tenant = Tenant(after=lambda *_: httpx.Response(500))
+    create = DeliveryOptions(endpoint=ENDPOINTS["queue-create"], policy=QUICK)
+    tenant.there["T000001"] = json.loads(some[0].body)
+    ledger.open_run(run_of("r1", some))
+    row = Row("T000001", content_hash(some[0].body), State.FAILED, 8, 500, None, None, 1, 0)
+    ledger.record([row])
+    assert load(ledger, run_of("r2", some, day=2), some, tenant, create).status.delivered == 1
+    assert sum(tenant.posts.values()) == 0
+
+
+def test_a_look_up_that_tells_nothing_makes_no_copy(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(3)]
+
+    def drop(request: httpx.Request, body: dict[str, Any]) -> httpx.Response | None:
+        if request.method == "GET":
+            return httpx.Response(400)
+        if tenant.posts[body["external_id"]]:
+            return None
+        tenant.after_all(request, body)
+        raise httpx.ReadError("reset", request=request)
+
+    tenant = Tenant(drop)
+    create = DeliveryOptions(endpoint=ENDPOINTS["queue-create"], policy=QUICK, concurrency=1)
+    result = load(ledger, run_of("r1", some), some, tenant, create)
+    assert isinstance(result.error, StoppedByApi)
+    assert set(tenant.posts.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    "page", [b"<!DOCTYPE html><title>Maintenance</title>", b"  <html></html>", b"\n<?xml version='1.0'?>"]
+)
+def test_a_page_instead_of_an_answer_delivers_nothing(ledger: SqlLedger, page: bytes) -> None:
+    some = [made(n) for n in range(30)]
+    tenant = Tenant(lambda *_: httpx.Response(200, content=page) if len(tenant.requests) > 10 else None)
+    options = DeliveryOptions(policy=QUICK, give_up_after_s=0.1, concurrency=4)
+    result = load(ledger, run_of("r1", some), some, tenant, options)
+    assert result.error is not None
+    assert "no answer of this API: a web page" in str(result.error)
+    assert 0 < result.status.delivered == len(tenant.there) <= 10
+    tenant.interfere = lambda *_: None
+    assert load(ledger, run_of("r1", some), some, tenant).status.delivered == len(tenant.there) == 30
+
+
+@pytest.mark.parametrize("limit", ["0", "9" * 5000, "-1", "1e9"])
+def test_a_limit_that_is_none_holds_nothing_up(ledger: SqlLedger, limit: str) -> None:
+    some = [made(n) for n in range(50)]
+    headers = {"x-ratelimit-limit": limit, "x-ratelimit-remaining": limit}
+    tenant = Tenant(after=lambda *_: httpx.Response(200, json={"data": "OK"}, headers=headers))
+    assert load(ledger, run_of("r1", some), some, tenant).status.delivered == 50
+
+
+def test_writing_may_be_away_while_looking_up_works(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(40)]
+    tenant = Tenant(lambda request, _: httpx.Response(503) if request.method == "POST" else None)
+    options = DeliveryOptions(policy=QUICK, give_up_after_s=0.3, concurrency=16)
+    result = load(ledger, run_of("r1", some), some, tenant, options)
+    assert result.error is not None
+    assert result.error.exit_code == 5
+    assert result.status.failed == 0
+    tenant.interfere = lambda *_: None
+    load(ledger, run_of("r1", some), some, tenant)
+    assert ledger.status("r1").delivered == len(tenant.there) == 40

@@ -230,6 +230,49 @@ def test_the_gate_lets_in_as_many_as_allowed_first_come_first_served() -> None:
     assert entered == list(range(7))
 
 
+def test_nobody_overtakes_those_who_wait() -> None:
+    entered: list[str] = []
+
+    async def main() -> None:
+        gate = Gate(FakeClock(), concurrency=1)
+        await gate.enter()
+
+        async def one(name: str) -> None:
+            await gate.enter()
+            entered.append(name)
+            gate.answered(TAKEN)
+            gate.leave()
+
+        waiting = [asyncio.create_task(one(name)) for name in ("first", "second")]
+        await asyncio.sleep(0)
+        gate.answered(TAKEN)
+        gate.leave()
+        while len(entered) < 2:
+            late = asyncio.create_task(one("late"))
+            await asyncio.sleep(0)
+            waiting.append(late)
+        await asyncio.gather(*waiting)
+
+    asyncio.run(main())
+    assert entered[:2] == ["first", "second"]
+
+
+def test_a_gate_that_was_shut_lets_nobody_in() -> None:
+    async def main() -> None:
+        gate = Gate(FakeClock(), concurrency=4)
+        await gate.enter()
+        gate.shut()
+        waiting = asyncio.create_task(gate.enter())
+        gate.answered(TAKEN)
+        gate.leave()
+        done, _ = await asyncio.wait({waiting}, timeout=0.01)
+        assert not done
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(main())
+
+
 def test_someone_who_gives_up_waiting_takes_no_place() -> None:
     async def main() -> None:
         gate = Gate(FakeClock(), concurrency=1)

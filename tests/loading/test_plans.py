@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.loading.endpoints import endpoint_named
 from pipeline.loading.ledger import Progress, Row, State, content_hash
 from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.plans import Case, Ignore, Load, OnChange, Plan, Resend, Retry, Send, Settled, Void
+from pipeline.loading.plans import (
+    Case,
+    Ignore,
+    Load,
+    OnChange,
+    Plan,
+    Resend,
+    Retry,
+    Send,
+    Settled,
+    Void,
+    with_void,
+)
 from tests.loading.tenant import made
 
 TRANSACTION = made(1)
@@ -44,7 +58,7 @@ def told(plan: Plan, *args: object, **kwargs: object) -> str:
         (State.DIFFERING, "delivered", "unchanged", "change", "unchanged"),
         (State.MISSING, "delivered", "send", "change", "unchanged"),
         (State.REFUSED, "refused", "refused", "send", "unchanged"),
-        (State.FAILED, "failed", "send", "send", "unchanged"),
+        (State.FAILED, "failed", "doubt", "doubt", "unchanged"),
         (State.VOIDED, "delivered", "unchanged", "change", "unchanged"),
     ],
 )
@@ -96,8 +110,39 @@ def test_sending_the_missing_again(state: State | None) -> None:
 @pytest.mark.parametrize("state", [None, *State])
 def test_voiding(state: State | None) -> None:
     delivered = {State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING}
-    assert told(Void(), state) == ("send" if state in delivered else "ignore")
+    perhaps = {State.SENDING, State.FAILED}
+    expected = "send" if state in delivered else "doubt" if state in perhaps else "ignore"
+    assert told(Void(), state) == expected
     assert told(Void(), state, EARLIER) == "ignore"
+
+
+UNDONE = content_hash(with_void(TRANSACTION.body, void=True))
+
+
+@pytest.mark.parametrize("state", [State.VOIDED, State.SENDING])
+def test_what_was_undone_stays_so_until_it_changes(state: State) -> None:
+    assert told(Load(), state, MINE, UNDONE) == "delivered"
+    assert Load().step(case(state, EARLIER, UNDONE)) == Settled("unchanged", "voided")
+    again = Load().step(case(State.VOIDED, EARLIER, OTHER))
+    assert isinstance(again, Send)
+    assert json.loads(again.body)["is_void"] is False
+    for run_no in (MINE, EARLIER):
+        revived = Load(revive=True).step(case(State.VOIDED, run_no, UNDONE))
+        assert isinstance(revived, Send)
+        assert (json.loads(revived.body)["is_void"], revived.hash) == (False, SAME)
+
+
+def test_where_omneo_may_have_an_earlier_version_finding_it_proves_nothing() -> None:
+    def doubt(content: bytes, attempts: int) -> tuple[bool, bool]:
+        one = case(State.SENDING, EARLIER, content)
+        assert one.row is not None
+        step = Load().step(one._replace(row=one.row._replace(attempts=attempts)))
+        assert isinstance(step, Send)
+        return step.earlier, json.loads(step.body).get("is_void") is False
+
+    assert doubt(SAME, 0) == (False, False)  # never sent before the request in doubt
+    assert doubt(SAME, 1) == (True, True)  # an update was cut off; what it updates may be void
+    assert doubt(OTHER, 0) == (True, True)  # an earlier night's version was cut off
 
 
 def test_options_are_checked() -> None:

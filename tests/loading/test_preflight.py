@@ -6,6 +6,7 @@ import pytest
 from pipeline.errors import StoppedByApi
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.preflight import Person, Preflight, Questions, preflight, questions
+from pipeline.loading.stop import Stop
 from pipeline.settings import Connection, Secret
 from pipeline.simulator import Location, Profile, SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
@@ -73,12 +74,33 @@ def test_a_bad_token_takes_one_request() -> None:
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize("answer", [b"[]", b'{"data": null}', b'{"data": [1, null]}', b'{"data": {}}'])
+@pytest.mark.parametrize(
+    "answer", [b"[]", b'{"data": null}', b'{"data": [1, null]}', b'{"data": {}}', b'{"data": [' + b"[" * 9999]
+)
 def test_odd_lists_mean_that_nothing_is_known(answer: bytes) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
     result = preflight(Questions({"S1": 1}, {"AUD": 1}, 0, ()), CONNECTION, transport=transport)
     assert result.new_locations == {"S1": 1}
     assert result.unknown_currencies == {"AUD": 1}
+
+
+@pytest.mark.parametrize("answer", [b"no json", b"<html><title>Log in</title></html>", b""])
+def test_what_is_no_answer_of_the_api_tells_nothing(answer: bytes) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
+    options = DeliveryOptions(give_up_after_s=0.01)
+    with pytest.raises(StoppedByApi, match="no answer of this API"):
+        preflight(Questions({"S1": 1}, {}, 0, ()), CONNECTION, options, transport=transport)
+
+
+def test_a_stop_leaves_the_rest_unasked() -> None:
+    stop = Stop()
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        stop.request()
+        return httpx.Response(503)
+
+    transport = httpx.MockTransport(answer)
+    assert preflight(Questions({}, {}, 0, ()), CONNECTION, stop=stop, transport=transport) is None
 
 
 def test_lists_without_a_total_are_read_to_their_end() -> None:

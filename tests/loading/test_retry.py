@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from email.utils import formatdate
 
 import pytest
@@ -72,11 +73,48 @@ def test_the_words_of_a_refusal_are_kept_by_field() -> None:
     )
 
 
-@pytest.mark.parametrize("body", [b"<html>Too large</html>", b"[1]", b"\xff\xfe", b"", b'{"errors": 5}'])
+@pytest.mark.parametrize(
+    "body", [b"<html>Too large</html>", b"[1]", b"\xff\xfe", b"", b'{"errors": 5}', b"[", b'{"a":']
+)
 def test_any_body_of_an_error_can_be_read(body: bytes) -> None:
-    verdict = judge(Answered(413, body * 3000), NOW)
-    assert verdict.meaning is Meaning.REFUSED
-    assert len(verdict.words()) <= 1000
+    for each in (body, body * 3000, body * 100_000):
+        verdict = judge(Answered(413, each), NOW)
+        assert verdict.meaning is Meaning.REFUSED
+        assert len(verdict.words()) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'["too", "big"]', '["too", "big"]'),
+        (b'"no"', '"no"'),
+        (b'{"errors": ["first", "second"]}', '{"errors": ["first", "second"]}'),
+        (b'{"message": {"a": 1}}', '{"message": {"a": 1}}'),
+        (b"  <html><head><title>Too\nlarge</title>", "a web page, 'Too large'"),
+        (b"two\n  lines", "two lines"),
+    ],
+)
+def test_words_of_any_other_form_are_kept_as_they_are(body: bytes, message: str) -> None:
+    assert judge(Answered(400, body), NOW).message == message
+
+
+def test_names_and_number_of_fields_are_bounded() -> None:
+    errors = {f"{'x' * 500}\ud800{n}": [{"deep": ["er"]}] for n in range(500)}
+    fields = judge(Answered(422, json.dumps({"errors": errors}).encode()), NOW).fields
+    assert len(fields) <= 50
+    assert all(len(name) <= 100 and name.isprintable() for name in fields)
+
+
+@pytest.mark.parametrize("lookup", [True, False])
+def test_a_page_is_no_answer_whatever_its_status_says(lookup: bool) -> None:
+    verdict = judge(Answered(200, b"\r\n<!doctype html><title>Log in</title>"), NOW, lookup=lookup)
+    assert (verdict.meaning, verdict.in_doubt) == (Meaning.TRANSIENT, True)
+    assert verdict.message == "no answer of this API: a web page, 'Log in'"
+
+
+@pytest.mark.parametrize("body", [b"", b"OK", b'{"data": "OK"}'])
+def test_any_other_yes_is_a_yes(body: bytes) -> None:
+    assert judge(Answered(200, body), NOW).meaning is Meaning.TAKEN
 
 
 @pytest.mark.parametrize(
@@ -96,6 +134,9 @@ def test_any_body_of_an_error_can_be_read(body: bytes) -> None:
         ),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-5"}, None),
+        ({"retry-after": "1e9"}, None),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after": "٣"}, None),
         ({}, None),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
 from pipeline.loading.endpoints import ENDPOINTS
-from pipeline.loading.ledger import SqlLedger, State
-from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.ledger import RunRef, SqlLedger, State
+from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.plans import is_void, with_void
 from pipeline.loading.stop import Stop
 from pipeline.loading.void import void
@@ -19,7 +20,7 @@ SOME = [made(n) for n in range(30)]
 RUN = run_of("r1", SOME)
 
 
-def undo(ledger: SqlLedger, tenant: Tenant, **how: object) -> object:
+def undo(ledger: SqlLedger, tenant: Tenant, **how: Any) -> DeliveryResult:
     return void(RUN, batches_of(SOME), CONNECTION, ledger, transport=tenant.transport, **how)
 
 
@@ -79,14 +80,65 @@ def test_what_a_later_run_updated_is_left_alone(ledger: SqlLedger) -> None:
     assert sum(each.get("is_void") is True for each in tenant.there.values()) == 25
 
 
-def test_a_later_run_brings_voided_ones_back(ledger: SqlLedger) -> None:
+REVIVE = DeliveryOptions(revive=True)
+
+
+def voids(tenant: Tenant) -> int:
+    return sum(each.get("is_void") is True for each in tenant.there.values())
+
+
+def test_the_next_night_leaves_void_what_was_undone(ledger: SqlLedger) -> None:
     tenant = Tenant()
     load(ledger, RUN, SOME, tenant)
     undo(ledger, tenant)
-    result = load(ledger, run_of("r2", SOME, day=2), SOME, tenant)
-    assert result.status.delivered == 30
-    assert not any(each["is_void"] for each in tenant.there.values())
-    assert load(ledger, run_of("r3", SOME, day=3), SOME, tenant).status.unchanged == 30
+    mended = [made(n, tender="cash") if n < 5 else made(n) for n in range(40)]
+    result = load(ledger, run_of("r2", mended, day=2), mended, tenant)
+    assert (result.status.delivered, result.status.unchanged, result.changes.voided) == (15, 25, 25)
+    assert voids(tenant) == 25
+    assert tenant.there["T000004"]["is_void"] is False
+    assert load(ledger, run_of("r3", mended, day=3), mended, tenant).changes.voided == 25
+
+
+@pytest.mark.parametrize("run", [RUN, run_of("r2", SOME, day=2)])
+def test_what_was_undone_can_be_brought_back(any_ledger: SqlLedger, run: RunRef) -> None:
+    tenant = Tenant()
+    load(any_ledger, RUN, SOME, tenant)
+    undo(any_ledger, tenant)
+    result = load(any_ledger, run, SOME, tenant, REVIVE)
+    assert (result.status.delivered, result.status.pending, voids(tenant)) == (30, 0, 0)
+    sent = len(tenant.requests)
+    assert load(any_ledger, run_of("r3", SOME, day=3), SOME, tenant).status.unchanged == 30
+    load(any_ledger, run, SOME, tenant, REVIVE)
+    assert len(tenant.requests) == sent
+
+
+def in_doubt(ledger: SqlLedger, names: list[str]) -> None:
+    """As a crash leaves them: the request is out, nothing is known."""
+    ledger.record([row._replace(state=State.SENDING) for row in ledger.find(names).values()])
+
+
+def test_a_void_that_crashed_and_was_stopped_again_is_not_forgotten(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    undo(ledger, tenant)
+    for each in tenant.there.values():
+        each["is_void"] = False
+    in_doubt(ledger, [each.external_id for each in SOME])
+    stop = Stop()
+    tenant.interfere = lambda *_: stop.request()
+    undo(ledger, tenant, stop=stop, options=DeliveryOptions(concurrency=1))
+    assert voids(tenant) < 30
+    tenant.interfere = lambda *_: None
+    undo(ledger, tenant)
+    assert voids(tenant) == ledger.status("r1").voided == 30
+
+
+def test_what_was_perhaps_taken_is_voided_too(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    in_doubt(ledger, ["T000003", "T000029"])
+    undo(ledger, tenant)
+    assert voids(tenant) == 30
 
 
 def test_a_void_that_is_refused_leaves_the_delivery_as_it_was(ledger: SqlLedger) -> None:
@@ -95,7 +147,8 @@ def test_a_void_that_is_refused_leaves_the_delivery_as_it_was(ledger: SqlLedger)
     tenant = Tenant()
     load(ledger, RUN, SOME, tenant)
     tenant.interfere = lambda _, body: httpx.Response(422) if body["external_id"] == "T000001" else None
-    undo(ledger, tenant)
+    result = undo(ledger, tenant)
+    assert result.troubled == 1
     row = ledger.find(["T000001"])["T000001"]
     assert (row.state, row.status) == (State.DELIVERED, 422)
     assert ledger.status("r1").voided == 29
