@@ -5,6 +5,7 @@ Heavy libraries are imported by the commands that need them, so that `--help` an
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 BUG = 1
+DISK_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -215,13 +217,27 @@ def _exit_code(console: Console, work: Callable[[], int]) -> int:
         return _failed(console, 2, "There was nobody to ask; --yes answers the question.")
     except Signalled as signalled:
         return _failed(console, signalled.exit_code, "Stopped before it was through; nothing was sent.")
-    except BrokenPipeError:
-        return 0
+    except OSError as error:
+        return _system_failed(console, error)
     except Exception as error:
-        if console.verbosity > 0:
-            traceback.print_exc()
-        hint = "" if console.verbosity > 0 else "\n  Run it again with -v to see where, and report it."
-        return _failed(console, BUG, f"A bug in omneo-import: {type(error).__name__}: {error}{hint}")
+        return _bug(console, error)
+
+
+def _system_failed(console: Console, error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+        return 0
+    if error.errno not in DISK_FAILS:
+        return _bug(console, error)
+    text = f"The disk of {console.workdir} cannot be written: {error.strerror}."
+    hint = "Mend that and repeat the command. Nothing is lost: `load` goes on where it was."
+    return _failed(console, SettingsError.exit_code, f"{text}\n  {hint}")
+
+
+def _bug(console: Console, error: Exception) -> int:
+    if console.verbosity > 0:
+        traceback.print_exc()
+    hint = "" if console.verbosity > 0 else "\n  Run it again with -v to see where, and report it."
+    return _failed(console, BUG, f"A bug in omneo-import: {type(error).__name__}: {error}{hint}")
 
 
 def _nothing_new(console: Console, text: str) -> int:

@@ -657,20 +657,28 @@ class SqlLedger:
     def _migrate(self) -> None:
         newest = len(self._migrations)
         with self._db.begin():
-            if self.is_shared:  # one at a time, should several start at once
+            version = self._version()
+        if version > newest:
+            raise SettingsError(
+                f"The ledger {self.where} has schema {version}; this version knows up to {newest}.",
+                hint="Upgrade omneo-import, or use another --workdir.",
+            )
+        if version == newest:
+            return
+        with self._db.begin():
+            # All or nothing, and one at a time, should several start at once.
+            if self.is_shared:
                 self._db.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
-            there = sa.inspect(self._db).has_table(_VERSION.name)
-            version = self._db.execute(sa.select(_VERSION.c.version)).scalar_one() if there else 0
-            if version > newest:
-                raise SettingsError(
-                    f"The ledger {self.where} has schema {version}; this version knows up to {newest}.",
-                    hint="Upgrade omneo-import, or use another --workdir.",
-                )
-            for step in self._migrations[version:]:
+            else:
+                self._db.exec_driver_sql("BEGIN IMMEDIATE")
+            for step in self._migrations[self._version() :]:
                 step(self._db)
-            if version < newest:
-                self._db.execute(_VERSION.delete())
-                self._db.execute(_VERSION.insert().values(version=newest))
+            self._db.execute(_VERSION.delete())
+            self._db.execute(_VERSION.insert().values(version=newest))
+
+    def _version(self) -> int:
+        there = sa.inspect(self._db).has_table(_VERSION.name)
+        return int(self._db.execute(sa.select(_VERSION.c.version)).scalar() or 0) if there else 0
 
     @contextmanager
     def _transaction(self, verb: str) -> Iterator[None]:

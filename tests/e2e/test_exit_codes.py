@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -441,6 +442,21 @@ def test_a_reader_of_the_output_that_goes_away_is_no_error(tmp_path: Path):
     stderr = process.communicate(timeout=120)[1]
     assert "Traceback" not in stderr
     assert "bug" not in stderr
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux")
+def test_a_full_disk_is_no_bug(omneo: LocalOmneo, tmp_path: Path):
+    home, source = ("--workdir", tmp_path / "w", "--json"), export(tmp_path / "sales.csv", 2_000)
+    assert call("prepare", "-m", "pos_lines", source, *home).code == 0
+    for size in (1_000, 40_000, 250_000):  # of a file: nothing fits, hardly the ledger, a part of it
+        process = start("load", "latest", *home, env=omneo.environment())
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
+        full = ended(process)
+        assert full.code == 2, full.stderr
+        assert "cannot be" in full.stderr
+        assert "Nothing is lost" in full.stderr
+    done = call("load", "latest", *home, env=omneo.environment())
+    assert (done.code, done.summary["delivery"]["delivered"]) == (0, 2_000)
 
 
 def test_a_bug_is_told_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from pipeline.errors import RunError, SettingsError
 from pipeline.loading.ledger import (
+    _METADATA,
     MIGRATIONS,
     Counts,
     Lease,
@@ -354,3 +356,18 @@ def test_a_batch_stamps_the_rows_that_are_there(any_ledger: SqlLedger) -> None:
     fake = MemoryLedger()
     fake.record([row("a"), Stamp(["a"], "batch-7")])
     assert fake.rows["a"].batch == "batch-7"
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+def test_a_ledger_whose_making_was_cut_off_is_made_again(tmp_path: Path, at: int) -> None:
+    def full(connection: sa.Connection) -> None:
+        for statement, table in enumerate(_METADATA.sorted_tables, 1):
+            if statement == at:
+                raise OSError(28, "No space left on device")
+            table.create(connection)
+
+    with pytest.raises(SettingsError, match="No space left"):
+        SqlLedger(tmp_path / "ledger.db", (full,))
+    with SqlLedger(tmp_path / "ledger.db") as ledger:
+        assert ledger.runs() == []
+        assert len(sa.inspect(ledger._db).get_indexes("transactions")) == 1
