@@ -23,6 +23,8 @@ SHARE: Final = 0.985
 """Share of the limit that is aimed at: with the burst it stays below the limit in any minute."""
 BURST: Final = 0.015
 """Share of a minute's requests that may be sent at once after a pause."""
+CATCH_UP: Final = 0.1
+"""The same where the server's window is known, whose `Remaining` bounds what is sent in it."""
 _EVIDENCE: Final = 20
 """Requests between two refusals from which a limit may be guessed."""
 
@@ -115,8 +117,10 @@ class Rate:
         per_s = self.per_min / 60.0
         if math.isinf(per_s):
             return 0.0
-        burst = max(1.0, BURST * per_s * self._window_s)
-        self._tokens = min(burst, self._tokens + (now - self._filled_at) * per_s)
+        burst = CATCH_UP if self._cap is None and self._window.is_known else BURST
+        self._tokens = min(
+            max(1.0, burst * per_s * self._window_s), self._tokens + (now - self._filled_at) * per_s
+        )
         self._filled_at = now
         return max(0.0, (1.0 - self._tokens) / per_s, self._window.wait_s(now, self._in_flight))
 
@@ -196,6 +200,11 @@ class _Window:
         self._ends: float | None = None
         self.fixed = True
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known how much of a window remains, and when that ends."""
+        return self._remaining is not None and self._ends is not None
+
     def wait_s(self, now: float, in_flight: int) -> float:
         """Seconds to wait because nothing remains."""
         if self._remaining is None or self._remaining > in_flight:
@@ -214,8 +223,7 @@ class _Window:
             return True
         if over:
             self._ends, self.fixed = None, False
-        known = self._remaining is not None and self._ends is not None
-        self._remaining = min(self._remaining or 0, remaining) if known else remaining
+        self._remaining = min(self._remaining or 0, remaining) if self.is_known else remaining
         return False
 
     def refused(self, until: float) -> None:

@@ -103,6 +103,7 @@ class Tenant:
             "by_endpoint": dict(self.requests),
             "by_status": dict(self.statuses),
             "in_flight_most": self.in_flight_most,
+            "throttle": [{"began_at": each.began_at, "used": each.used} for each in self.throttle.windows],
             "jobs": {name: jobs.counts[name] for name in ("created", "updated", "failed")}
             | {"pending": jobs.pending},
             "webhooks": {name: webhooks.counts[name] for name in ("sent", "failed", "withheld")}

@@ -68,6 +68,15 @@ def test_another_client_gets_its_share(server: type[Throttle], theirs: float) ->
     assert other.refused / other.sent < 0.01
 
 
+@pytest.mark.parametrize("server", FIXED)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_busy_machine_missed_is_made_up_for(server: type[Throttle], workers: int) -> None:
+    clients = [Client(sharers=workers, stall_every_s=17 + n, stall_s=1.5) for n in range(workers)]
+    simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
+    assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.97
+    assert share_refused(clients) < 0.005
+
+
 @pytest.mark.parametrize("server", ANY)
 @pytest.mark.parametrize("workers", [2, 5])
 def test_workers_that_know_of_each_other_share_evenly(server: type[Throttle], workers: int) -> None:

@@ -99,6 +99,8 @@ class Client:
     latency_s: float = 0.15
     most_in_flight: int = 32
     sharers: int = 1
+    stall_every_s: float = float("inf")  # its machine is busy with something else, now and then
+    stall_s: float = 0.0
     sent: int = 0
     refused: int = 0
     taken_at: list[float] = field(default_factory=list)
@@ -123,12 +125,16 @@ def simulate(
         rate.share(client.sharers)
         concurrency = Concurrency(client.most_in_flight)
         answers: list[tuple[float, int, Hint]] = []
-        now = client.start
+        now, stalls = client.start, client.start + client.stall_every_s
         while now < min(client.end, seconds):
             while answers and answers[0][0] <= now:
                 at, _, told = heapq.heappop(answers)
                 rate.learn(at, told)
                 concurrency.learn(at, told)
+            if now >= stalls:
+                now, stalls = now + client.stall_s, stalls + client.stall_every_s
+                yield now
+                continue
             wait = rate.wait_s(now) if len(answers) < concurrency.limit else float("inf")
             if wait > 0:
                 # A millisecond late, as sleeping is.

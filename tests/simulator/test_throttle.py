@@ -26,6 +26,17 @@ def test_a_window_begins_with_the_first_request_and_refusals_do_not_count():
     assert throttle.ask("a", 2, 60) == (True, 2, 1, 60)
 
 
+def test_windows_are_remembered():
+    clock = Clock()
+    throttle = Throttle(clock)
+    for _ in range(3):
+        throttle.ask("a", 2, 60)
+        clock.now += 40
+    assert [(each.began_at, each.used) for each in throttle.windows] == [(1000, 2), (1080, 1)]
+    throttle.clear()
+    assert not throttle.windows
+
+
 def test_tokens_do_not_share():
     throttle = Throttle(Clock())
     assert [throttle.ask(token, 1, 60).allowed for token in "aab"] == [True, False, True]
