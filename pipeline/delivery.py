@@ -36,6 +36,7 @@ from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.standing import counted
+from pipeline.undelivered import UNDELIVERED_CSV, write_undelivered
 
 UNFINISHED = 4
 """Exit code: finished, but some transactions were refused, failed, are missing or differ."""
@@ -315,11 +316,19 @@ class _Run:
         review.save(self.directory, kept)
         data = review.report_data(self.directory, self.staged.manifest, summary)
         write_report(self.directory.path, data, show_personal_data=kept.show_personal_data)
+        self._list_undelivered()
         nightly.note(self.ledger, self.staged.manifest)
         code = error.exit_code if error else 128 + target.signals[0] if stopped and target.signals else 0
         code = code or (0 if clean else UNFINISHED)
         self.emit(RunFinished(self.ref.run_id, self.command, code, summary.duration_s))
         return Finished(data, code, error)
+
+    def _list_undelivered(self) -> None:
+        known = self.ref.run_id in self.ledger.runs()
+        troubled = self.ledger.in_trouble(self.ref.run_id) if known else iter(())
+        if number := write_undelivered(self.directory, troubled):
+            what = "1 transaction is" if number == 1 else f"{number:,} transactions are"
+            self.emit(Notice("undelivered", f"{what} listed in {self.directory.path / UNDELIVERED_CSV}"))
 
 
 @contextmanager

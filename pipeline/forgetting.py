@@ -34,6 +34,7 @@ from pipeline.staging.forgetting import blank_bodies, bodies_with, settle
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.workdir import PRIVATE_FILE, RunDir, Workdir, write_private
 from pipeline.standing import report
+from pipeline.undelivered import UNDELIVERED_CSV
 from pipeline.validation import quarantine
 
 FORGOTTEN: Final = "[forgotten]"
@@ -190,6 +191,7 @@ def _forget_in(run: RunDir, person: Person) -> None:
             _rewrite(path, frame.filter(~about))
     if run.quarantine.exists():
         quarantine.finish(run.path, quarantine.RowsForm())
+    (run.path / UNDELIVERED_CSV).unlink(missing_ok=True)  # the next command about the run writes it again
     _forget_in_review(run, person)
     if run.log.exists():
         write_private(run.log, person.removed_from(run.log.read_text(encoding="utf-8")))

@@ -21,6 +21,7 @@ from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir, discard
 from pipeline.standing import report
+from pipeline.undelivered import UNDELIVERED_CSV
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,14 @@ def _removable(run: RunDir) -> list[Path]:
     if not run.manifest.exists():
         return [run.path]
     rows = sorted(run.path.glob("quarantine_rows*"))
-    paths = [run.staged, run.quarantine, run.path / "quarantine.csv", *rows, run.scratch]
+    paths = [
+        run.staged,
+        run.quarantine,
+        run.path / "quarantine.csv",
+        run.path / UNDELIVERED_CSV,
+        *rows,
+        run.scratch,
+    ]
     return [path for path in paths if path.exists()]
 
 

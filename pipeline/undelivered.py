@@ -1,0 +1,85 @@
+"""What Omneo did not take or does not have as it was sent: one list a run, in the quarantine's form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+import polars as pl
+
+from pipeline.loading.ledger import Row, State
+from pipeline.staging.workdir import RunDir, write_private
+from pipeline.validation.quarantine import COLUMNS, neutral
+
+UNDELIVERED_CSV: Final = "undelivered.csv"
+MOST_LISTED: Final = 20_000
+"""Transactions in the list; the ledger has all."""
+
+_WITHOUT_WORDS: Final = {
+    State.FAILED: "It was given up after several tries; perhaps Omneo has it.",
+    State.MISSING: "Omneo took it and does not have it.",
+    State.DIFFERING: "Omneo has it with other contents.",
+}
+
+
+def write_undelivered(run: RunDir, troubled: Iterable[Row]) -> int:
+    """Write the list anew, or remove it where there is nothing to list.
+
+    One row a reason: `outcome` is the ledger's state, `code` the state with the HTTP status, `field`,
+    `value` and `message` are the server's words by field, `raw` is the body that was sent; source and
+    line stay empty, since a body comes of several rows.
+
+    Args:
+        run: The run.
+        troubled: Its refused, failed, missing and differing transactions.
+
+    Returns:
+        How many transactions are listed.
+    """
+    rows = list(islice(troubled, MOST_LISTED))
+    path = run.path / UNDELIVERED_CSV
+    if not rows:
+        path.unlink(missing_ok=True)
+        return 0
+    bodies = _bodies(run, [row.external_id for row in rows])
+    reasons = [reason for row in rows for reason in _reasons(row, bodies.get(row.external_id, ""))]
+    table = pl.DataFrame(reasons, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
+    write_private(path, table.with_columns(neutral(pl.all())).write_csv(quote_style="non_numeric"))
+    return len(rows)
+
+
+def _bodies(run: RunDir, external_ids: list[str]) -> dict[str, str]:
+    staged = pl.scan_parquet(run.staged / "*.parquet").select("external_id", "body")
+    return dict(staged.filter(pl.col("external_id").is_in(external_ids)).collect().iter_rows())
+
+
+def _reasons(row: Row, body: str) -> Iterator[tuple[str | None, ...]]:
+    said: Mapping[str, Any] = json.loads(row.words) if row.words else {}
+    sent = json.loads(body) if body else {}
+    code = (
+        f"{row.state}_{row.status}"
+        if row.status and row.state in (State.REFUSED, State.FAILED)
+        else row.state
+    )
+    rest = (None, None, row.external_id, body or None)
+    if row.state in (State.MISSING, State.DIFFERING):
+        said = {}
+    for field, words in said.get("errors", {}).items():
+        yield (str(row.state), str(code), field, _value(sent, field), " ".join(words), *rest)
+    if not said.get("errors"):
+        message = said.get("message") or _WITHOUT_WORDS.get(row.state)
+        yield (str(row.state), str(code), None, None, message, *rest)
+
+
+def _value(sent: Any, field: str) -> str | None:
+    """What was sent at a path such as `items.0.price_sell`; None where there is nothing."""
+    for name in field.split("."):
+        if isinstance(sent, dict):
+            sent = sent.get(name)
+        elif isinstance(sent, list) and name.isdecimal() and int(name) < len(sent):
+            sent = sent[int(name)]
+        else:
+            return None
+    return None if sent is None else sent if isinstance(sent, str) else json.dumps(sent, ensure_ascii=False)

@@ -1,0 +1,62 @@
+"""The list of what Omneo did not take: its words by field beside what was sent; gone once all is mended."""
+
+from __future__ import annotations
+
+import csv
+import stat
+from pathlib import Path
+
+import pytest
+
+from pipeline.loading.ledger import Row, State
+from pipeline.staging.workdir import RunDir
+from pipeline.testing import LocalOmneo
+from pipeline.undelivered import UNDELIVERED_CSV, write_undelivered
+from tests.e2e.command import call
+from tests.e2e.receipts import export
+
+
+def listed(run: Path) -> list[dict[str, str]]:
+    with (run / UNDELIVERED_CSV).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_was_refused_is_listed_until_it_is_mended(omneo: LocalOmneo, tmp_path: Path) -> None:
+    home = ("--workdir", tmp_path / "w", "--json")
+    source = export(tmp_path / "sales.csv", 40)
+    omneo.set_faults(refused_share=0.2)
+    first = call("run", "-m", "pos_lines", source, *home, env=omneo.environment())
+    run, refused = Path(first.summary["run_dir"]), first.summary["delivery"]["refused"]
+    found = listed(run)
+    assert (first.code, len(found) > 0, len(found)) == (4, True, refused)
+    assert f"listed in {run / UNDELIVERED_CSV}" in first.stderr
+    assert stat.S_IMODE((run / UNDELIVERED_CSV).stat().st_mode) == 0o600
+    for each in found:
+        assert (each["outcome"], each["code"], each["field"]) == ("refused", "refused_422", "external_id")
+        assert each["value"] == each["external_id"]
+        assert each["external_id"] in each["raw"]
+        assert "refused by the simulator" in each["message"]
+    omneo.set_faults(refused_share=0.0)
+    assert call("retry", "latest", *home, env=omneo.environment()).code == 0
+    assert not (run / UNDELIVERED_CSV).exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "code", "field", "message"),
+    [
+        (State.FAILED, None, "failed_503", "", "It was given up after several tries; perhaps Omneo has it."),
+        (State.REFUSED, '{"message": "=No."}', "refused_503", "", "'=No."),
+        (State.REFUSED, '{"errors": {"items.0.x": ["A", "B"]}}', "refused_503", "items.0.x", "A B"),
+        (State.MISSING, None, "missing", "", "Omneo took it and does not have it."),
+    ],
+)
+def test_each_state_has_words(
+    tmp_path: Path, state: State, words: str | None, code: str, field: str, message: str
+) -> None:
+    home = ("--workdir", tmp_path / "w", "--json")
+    prepared = call("prepare", "-m", "pos_lines", export(tmp_path / "sales.csv", 2), *home)
+    run = Path(prepared.summary["run_dir"])
+    row = Row("unknown", b"", state, 1, 503, words, None, 1, 0)
+    assert write_undelivered(RunDir(run), [row]) == 1
+    (found,) = listed(run)
+    assert (found["code"], found["field"], found["message"]) == (code, field, message)
