@@ -146,7 +146,7 @@ class Exchange:
         Args:
             attempt: Makes one attempt.
             name: Whose attempt, for the log.
-            probe: What is asked between late attempts; its answer tells one bad transaction from an outage.
+            probe: What is asked between attempts; its answer tells one bad transaction from an outage.
         """
         first = await attempt()
         if not first.again:  # nearly always; tenacity's machinery costs a tenth of a request
@@ -163,7 +163,7 @@ class Exchange:
             self._emit(Retried(name, state.attempt_number, verdict.status, round(wait, 3)))
             # Many at once are an outage, even if look-ups still work: then nobody has failed alone.
             alone = self.failing <= _ALONE
-            if probe is not None and alone and state.attempt_number >= self._policy.attempts:
+            if probe is not None and alone and state.attempt_number > 1:
                 asked = await self.once(probe(), lookup=True)
                 if asked.meaning is Meaning.FATAL:
                     raise self.error(asked)

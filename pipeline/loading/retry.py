@@ -260,7 +260,7 @@ class RetryPolicy:
     """When to send again.
 
     Attributes:
-        attempts: Tries of one transaction while others succeed; then it has failed.
+        attempts: Tries of one transaction between which others succeed; then it has failed.
         first_wait_s: Wait after the first failure; doubles each time.
         longest_wait_s: No wait of our own is longer. A server's `Retry-After` may be.
         jitter: Share by which a wait is lengthened at random, so that retries do not come in step.
@@ -288,17 +288,22 @@ class wait_as_told(wait_base):  # noqa: N801 (tenacity names its policies so)
 
 
 class stop_when_alone(stop_base):  # noqa: N801
-    """Stop after so many attempts, if the API answered others meanwhile: then it is this transaction."""
+    """Stop after so many attempts between which the API answered others: then it is this transaction.
+
+    What failed in an outage, with all others, does not count.
+    """
 
     def __init__(self, policy: RetryPolicy, health: Health) -> None:
         self._attempts = policy.attempts
         self._health = health
         self._before = health.successes
+        self._alone = 1  # attempts; the first failure is nobody's outage yet
 
     def __call__(self, state: RetryCallState) -> bool:
         """Whether to stop after this attempt."""
-        alone = self._health.successes > self._before
-        return alone and state.attempt_number >= self._attempts and not _throttled(state)
+        self._alone += state.attempt_number > 1 and self._health.successes > self._before
+        self._before = self._health.successes
+        return self._alone >= self._attempts and not _throttled(state)
 
 
 class stop_after_outage(stop_base):  # noqa: N801

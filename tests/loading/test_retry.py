@@ -241,6 +241,29 @@ def test_being_throttled_is_no_failing() -> None:
     assert asyncio.run(main()) is OK
 
 
+def test_what_failed_in_an_outage_may_fail_again_after_it() -> None:
+    clock = FakeClock()
+    health = Health(clock, 600)
+    left = iter([DOWN] * 20 + [OK])
+    made: list[Verdict] = []
+
+    async def attempt() -> Verdict:
+        made.append(next(left))
+        health.saw(made[-1])
+        if len(made) >= 18:  # the outage is over, and others get through
+            health.saw(OK)
+        return made[-1]
+
+    async def before_sleep(state: object) -> None:
+        pass
+
+    async def main() -> Verdict:
+        return await retrying(RetryPolicy(attempts=5), health, before_sleep, clock.sleep)(attempt)
+
+    assert asyncio.run(main()) is OK
+    assert len(made) == 21
+
+
 def test_health_forgets_an_outage_that_is_over() -> None:
     clock = FakeClock()
     health = Health(clock, 10)
