@@ -361,6 +361,14 @@ SOURCES = click.argument("sources", nargs=-1, required=True, metavar="SOURCE..."
 RUN = click.argument("reference", metavar="RUN")
 FILE = click.Path(path_type=Path, dir_okay=False)
 
+ENGINE = option(
+    "--engine",
+    type=Where(),
+    default="local",
+    show_default=True,
+    help="Where the work runs: local, dask (two processes here) or dask://host:port.",
+)
+
 PREPARING = (
     option(
         "--max-rejected", type=LimitType(), help="The gate: more rejected than this ends with exit code 3."
@@ -377,13 +385,7 @@ PREPARING = (
         show_default=True,
         help="About how much memory to take at most; more makes larger units and fewer temporary files.",
     ),
-    option(
-        "--engine",
-        type=Where(),
-        default="local",
-        show_default=True,
-        help="Where the work runs: local, dask (two processes here) or dask://host:port.",
-    ),
+    ENGINE,
     option("--show-personal-data", is_flag=True, help="Do not mask emails and card numbers in the report."),
     option("--all-files", is_flag=True, help="Of a directory or glob, take files imported before as well."),
     option(
@@ -707,7 +709,18 @@ def _deliver(
     options = _delivery(arguments)
     with _listening(console) as emit, _stoppable() as (stop, received):
         ledger = arguments.get("ledger")
-        target = Target(console.workdir, reference, connection, options, emit, stop, ledger, received)
+        target = Target(
+            console.workdir,
+            reference,
+            connection,
+            options,
+            emit,
+            stop,
+            ledger,
+            arguments.get("engine", "local"),
+            arguments["token_file"],
+            received,
+        )
         finished = action(target)
     return _show(console, finished, about)
 
@@ -715,6 +728,7 @@ def _deliver(
 @command("load")
 @watched
 @_all(SENDING)
+@ENGINE
 @RUN
 def load(console: Console, reference: str, **arguments: Any) -> int:
     """Send a staged run, or go on with it.
@@ -744,6 +758,7 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
     if dry_run:
         return _prepare(console, mapping, sources, arguments)
     connection_from_environment(arguments["token_file"])
+    delivery.refuse_unshared(arguments["engine"], arguments["ledger"])
     with _listening(console) as emit:
         prepared = run.prepare(console.workdir, mapping, sources, _preparing(arguments), emit)
     if prepared.exit_code:

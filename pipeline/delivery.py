@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline import nightly, review
-from pipeline.errors import ImportToolError, RunError
+from pipeline.errors import ImportToolError, RunError, SettingsError
 from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
 from pipeline.loading.confirm import Confirmation
 from pipeline.loading.confirm import confirm as look_up
@@ -32,6 +32,7 @@ from pipeline.report.terminal import json_log
 from pipeline.report.verdict import count
 from pipeline.review import Finished
 from pipeline.settings import Connection, Secret
+from pipeline.spread import Assignment, orders_in, spread
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
@@ -57,6 +58,8 @@ class Target:
         emit: Is told what happens.
         stop: Asks to stop.
         ledger: Another ledger than the working directory's own; None for that.
+        engine: Where a load works, as `engine_named` takes it.
+        token_file: Where the token is from; None for the environment. Workers elsewhere read it themselves.
         signals: The signals that asked to stop, as they come in.
         prepared: The dry run's summary, where it is a part of the same command.
     """
@@ -68,6 +71,8 @@ class Target:
     emit: Emit
     stop: Stop
     ledger: Path | str | None = None
+    engine: str = "local"
+    token_file: Path | None = None
     signals: Sequence[int] = ()
     prepared: Summary | None = None
 
@@ -79,21 +84,35 @@ def load(target: Target) -> Finished:
         CannotStart: There is no such run, or it or the ledger cannot be used.
         WorkdirBusy: Another process holds the working directory.
     """
-    return _send(target, "load", deliver)
+    refuse_unshared(target.engine, target.ledger)
+    return _send(target, "load", _here(deliver) if target.engine == "local" else _on_workers)
+
+
+def refuse_unshared(engine: str, ledger: Path | str | None) -> None:
+    """See to it that workers elsewhere can use the ledger.
+
+    Raises:
+        SettingsError: It is a file.
+    """
+    if engine != "local" and not isinstance(ledger, str):
+        raise SettingsError(
+            f"--engine {engine} loads from several processes, which need a ledger that they can share.",
+            hint="Name one with --ledger postgresql://…, or `prepare` with this engine and `load` without.",
+        )
 
 
 def retry(target: Target) -> Finished:
     """Send again what failed or was refused; see `load`."""
-    return _send(target, "retry", partial(deliver, plan=Retry()))
+    return _send(target, "retry", _here(partial(deliver, plan=Retry())))
 
 
 def void(target: Target) -> Finished:
     """Send every delivered transaction of the run again as void; see `load`."""
-    return _send(target, "void", deliver_void, counts=False)
+    return _send(target, "void", _here(deliver_void), counts=False)
 
 
 def _send(
-    target: Target, command: str, send: Callable[..., DeliveryResult], *, counts: bool = True
+    target: Target, command: str, send: Callable[[_Run, Target], DeliveryResult], *, counts: bool = True
 ) -> Finished:
     """Send a run.
 
@@ -107,15 +126,7 @@ def _send(
         if closed := review.gate_closed(run.ref.run_id, review.saved(run.directory).gate):
             return run.refuse(closed)
         run.staged.verify()
-        result = send(
-            run.ref,
-            run.staged.batches,
-            target.connection,
-            run.ledger,
-            target.options,
-            emit=run.emit,
-            stop=target.stop,
-        )
+        result = send(run, target)
         summary = run.summary(Requests(**asdict(result.requests)))
         if result.changes.voided:
             run.emit(Notice("voided", _left_void(result.changes.voided)))
@@ -126,6 +137,31 @@ def _send(
 def _left_void(number: int) -> str:
     subject = "1 transaction was" if number == 1 else f"{number:,} transactions were"
     return f"{subject} undone by `void` and not sent again; --revive sends them, no longer void"
+
+
+def _here(send: Callable[..., DeliveryResult]) -> Callable[[_Run, Target], DeliveryResult]:
+    """Send from this process."""
+
+    def here(run: _Run, target: Target) -> DeliveryResult:
+        batches, connection, options = run.staged.batches, target.connection, target.options
+        return send(run.ref, batches, connection, run.ledger, options, emit=run.emit, stop=target.stop)
+
+    return here
+
+
+def _on_workers(run: _Run, target: Target) -> DeliveryResult:
+    """Send from the workers of the target's engine, which read the run themselves."""
+    with orders_in(run.directory.scratch) as orders:
+        assignment = Assignment(
+            run.directory.path.parents[1],
+            run.ref.run_id,
+            target.connection.base_url,
+            target.token_file.absolute() if target.token_file else None,
+            str(target.ledger),
+            target.options,
+            orders,
+        )
+        return spread(run.ref, assignment, target.engine, run.ledger, emit=run.emit, stop=target.stop)
 
 
 def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Finished:

@@ -124,7 +124,7 @@ class DaskEngine:
                 # A key of its own: Dask would take the same file for the same, known result.
                 future = self.client.submit(_work, code, path, _versions(), pure=False)
                 pending.append((path, future))
-                while len(pending) >= 2 * self._threads():
+                while len(pending) >= 2 * self.workers:
                     yield self._landed(*pending.popleft())
             while pending:
                 yield self._landed(*pending.popleft())
@@ -135,7 +135,9 @@ class DaskEngine:
             for path in (code, *(path for path, _ in pending)):
                 path.unlink(missing_ok=True)
 
-    def _threads(self) -> int:
+    @property
+    def workers(self) -> int:
+        """See `Engine.workers`; counts what the cluster has now."""
         threads: dict[str, int] = self.client.nthreads()
         return max(1, sum(threads.values()))
 

@@ -15,6 +15,11 @@ Result = TypeVar("Result")
 class Engine(Protocol):
     """Runs a function over jobs; the one verb that a place to work has to offer."""
 
+    @property
+    def workers(self) -> int:
+        """How many jobs it does at a time."""
+        ...
+
     def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
         """Apply `function` to every job and give the results in the order of the jobs.
 

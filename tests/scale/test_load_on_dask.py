@@ -1,0 +1,143 @@
+"""`load --engine dask`: the parts of a load on the workers of a cluster, and what a death costs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import delivery
+from pipeline.events import Event, Notice
+from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.stop import Stop
+from pipeline.review import Finished
+from pipeline.settings import connection_from_environment
+from pipeline.testing import LocalOmneo
+from tests.e2e.command import call, ended, files_with, open_to_others, start
+from tests.e2e.receipts import export
+from tests.scale.test_many_loaders import arrived, wait_for
+
+COUNT = 2_000
+CONCURRENCY = 8
+OPTIONS = DeliveryOptions(concurrency=CONCURRENCY, stretch=100, lease_s=1.0)
+
+
+@contextmanager
+def cluster(env: dict[str, str]) -> Iterator[Any]:
+    """Two worker processes whose environment has the token, as those who run a cluster would put it there."""
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        with distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR
+        ) as running:
+            yield running
+
+
+def address_of(running: Any) -> str:
+    return str(running.scheduler_address).replace("tcp://", "dask://")
+
+
+class Load:
+    """A run that is prepared, and its load on a cluster."""
+
+    def __init__(self, omneo: LocalOmneo, workdir: Path, ledger: str, sales: Path) -> None:
+        self.common = ("--json", "--workdir", workdir, "--ledger", ledger)
+        assert call("prepare", "-m", "pos_lines", *self.common, sales).code == 0
+        self.env, self.workdir, self.told = omneo.environment(), workdir, list[Event]()
+        connection = connection_from_environment(environ=self.env)
+        self.target = delivery.Target(
+            workdir, "latest", connection, OPTIONS, self.told.append, Stop(), ledger, signals=[signal.SIGTERM]
+        )
+
+    def on(self, running: Any) -> Finished:
+        return delivery.load(replace(self.target, engine=address_of(running)))
+
+
+@pytest.fixture
+def prepared(omneo: LocalOmneo, workdir: Path, postgres: str, tmp_path: Path) -> Load:
+    return Load(omneo, workdir, postgres, export(tmp_path / "sales.csv", COUNT))
+
+
+@contextmanager
+def meanwhile(omneo: LocalOmneo, action: Any) -> Iterator[None]:
+    """Do something as soon as a part of the run is sent."""
+
+    def act() -> None:
+        wait_for(lambda: omneo.stats()["requests"] > COUNT // 4)
+        action()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def test_a_worker_that_dies_costs_what_it_had_in_flight(omneo: LocalOmneo, prepared: Load) -> None:
+    with cluster(prepared.env) as running:
+        victim = running.workers[0].pid
+        with meanwhile(omneo, lambda: os.kill(victim, signal.SIGKILL)):
+            finished = prepared.on(running)
+    assert (finished.exit_code, finished.summary.delivery.delivered) == (0, COUNT)
+    found = arrived(omneo)
+    assert len(found) == COUNT
+    assert sum(found.values()) - COUNT <= CONCURRENCY
+    assert open_to_others(prepared.workdir) == []
+    assert files_with(omneo.environment()["OMNEO_TOKEN"], prepared.workdir) == []
+    assert not list(prepared.workdir.glob("runs/*/buckets"))
+
+
+def test_asked_to_stop_all_workers_finish_what_is_in_flight_and_a_load_goes_on(
+    omneo: LocalOmneo, prepared: Load
+) -> None:
+    omneo.set_faults(latency_s=0.02)
+    with cluster(prepared.env) as running:
+        with meanwhile(omneo, prepared.target.stop.request):
+            stopped = prepared.on(running)
+        assert stopped.exit_code == 143
+        assert 0 < stopped.summary.delivery.pending < COUNT
+        omneo.set_faults(latency_s=0.0)
+        prepared.target = replace(prepared.target, stop=Stop())
+        assert prepared.on(running).summary.delivery.delivered == COUNT
+    assert max(arrived(omneo).values()) == 1
+
+
+def test_workers_without_a_token_say_so_and_send_nothing(omneo: LocalOmneo, prepared: Load) -> None:
+    with cluster({"OMNEO_TOKEN": ""}) as running:
+        finished = prepared.on(running)
+    assert (finished.exit_code, finished.summary.delivery.pending) == (2, COUNT)
+    assert finished.error is not None
+    assert "On the worker" in finished.error.message
+    assert "OMNEO_TOKEN holds no token" in finished.error.message
+    assert len([event for event in prepared.told if isinstance(event, Notice)]) == 2
+    assert omneo.stats()["requests"] == 0
+
+
+def test_from_the_command_line_with_two_processes_here(prepared: Load, omneo: LocalOmneo) -> None:
+    loaded = ended(start("load", "latest", *prepared.common, "--engine", "dask", env=prepared.env))
+    assert loaded.code == 0, loaded.stderr
+    assert loaded.summary["delivery"]["delivered"] == COUNT
+    assert loaded.summary["requests"]["sent"] >= COUNT
+    assert sum(arrived(omneo).values()) == COUNT
+
+
+@pytest.mark.parametrize("command", ["load", "run"])
+def test_a_ledger_on_a_disk_is_refused_before_anything_is_done(
+    command: str, workdir: Path, tmp_path: Path, omneo: LocalOmneo
+) -> None:
+    what = ("latest",) if command == "load" else ("-m", "pos_lines", export(tmp_path / "sales.csv", 3))
+    told = call(command, "--workdir", workdir, "--engine", "dask", *what, env=omneo.environment())
+    assert told.code == 2
+    assert "--ledger postgresql://" in told.stderr
+    assert not workdir.exists()
