@@ -25,7 +25,7 @@ from click import ParameterSource
 from pipeline import __version__
 from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
 from pipeline.memory import Budget, keep_freed_memory, seldom_collecting
-from pipeline.options import Bytes, LimitType, Moment, Place, Rate, Seconds, Share, Where
+from pipeline.options import Bytes, Folder, LimitType, Moment, Place, Rate, Seconds, Share, Where
 from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
 
@@ -66,14 +66,14 @@ class Console:
     """How this call wants to be spoken to.
 
     Attributes:
-        workdir: Where runs and the ledger are.
+        workdir: Where runs and the ledger are; a URL where that is in an object store.
         json: The last line of stdout is one JSON object; everything else goes to stderr.
         log_format: `text` or `json`, for stderr.
         verbosity: -1 quiet, 0, 1 verbose.
         watch: Tells the outside how the command ends; None where nobody wants to know.
     """
 
-    workdir: Path
+    workdir: Path | str
     json: bool
     log_format: str
     verbosity: int
@@ -92,10 +92,10 @@ class Console:
 COMMON = (
     option(
         "--workdir",
-        type=click.Path(path_type=Path, file_okay=True),
+        type=Folder(),
         default=Path(".omneo-import"),
         show_default=True,
-        help="Where runs and the ledger are kept.",
+        help="Where runs and the ledger are kept; runs may be in an object store, such as s3://…",
     ),
     option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."),
     option(
@@ -278,6 +278,35 @@ def _listening(console: Console) -> Iterator[Emit]:
         return
     with progress_listener(quiet=console.verbosity < 0, verbose=console.verbosity > 0) as emit:
         yield fan_out(emit, *watching)
+
+
+@contextmanager
+def _workdir(
+    console: Console,
+    ledger: Path | str | None,
+    failed: Callable[[SettingsError], None] | None = None,
+    **needed: Any,
+) -> Iterator[Path]:
+    """The working directory: itself, or a local copy of what is needed of one in an object store.
+
+    Args:
+        console: Knows where it is.
+        ledger: The ledger that is named; one beside the runs is not possible in an object store.
+        failed: Is told that changes could not be brought back; by default that is raised.
+        needed: See `pipeline.staging.mirror.Needed`.
+    """
+    if isinstance(console.workdir, Path):
+        yield console.workdir
+        return
+    from pipeline.staging.mirror import Needed, mirrored
+
+    if ledger is None:
+        raise SettingsError(
+            f"The ledger cannot be in an object store, as --workdir {console.workdir} is.",
+            hint="Name one with --ledger: postgresql://…, or a file on this machine.",
+        )
+    with mirrored(console.workdir, Needed(**needed), failed) as path:
+        yield path
 
 
 @contextmanager
@@ -510,7 +539,9 @@ def watched(function: Callable[..., int]) -> Callable[..., int]:
     return call
 
 
-def _watch(command: str, workdir: Path, metrics_file: Path | None, notify: str | None, traces: bool) -> Watch:
+def _watch(
+    command: str, workdir: Path | str, metrics_file: Path | None, notify: str | None, traces: bool
+) -> Watch:
     from pipeline import telemetry
 
     tellers: dict[str, telemetry.Teller] = {}
@@ -671,8 +702,8 @@ def prepare(console: Console, mapping: str, sources: tuple[str, ...], **argument
 def _prepare(console: Console, mapping: str, sources: tuple[str, ...], arguments: Mapping[str, Any]) -> int:
     from pipeline import run
 
-    with _listening(console) as emit:
-        finished = run.prepare(console.workdir, mapping, sources, _preparing(arguments), emit)
+    with _listening(console) as emit, _workdir(console, arguments["ledger"]) as workdir:
+        finished = run.prepare(workdir, mapping, sources, _preparing(arguments), emit)
     return _show(console, finished, "causes")
 
 
@@ -707,10 +738,19 @@ def _deliver(
 
     connection = connection_from_environment(arguments["token_file"])
     options = _delivery(arguments)
-    with _listening(console) as emit, _stoppable() as (stop, received):
-        ledger = arguments.get("ledger")
+    ledger = arguments["ledger"]
+
+    def not_kept(error: SettingsError) -> None:
+        # What was sent is in the ledger, so this is no reason to end with another exit code.
+        _tell_error(console, 0, f"{error}\n  Write it again: omneo-import report {reference}", "Notice: ")
+
+    with (
+        _listening(console) as emit,
+        _workdir(console, ledger, not_kept, run=reference) as workdir,
+        _stoppable() as (stop, received),
+    ):
         target = Target(
-            console.workdir,
+            workdir,
             reference,
             connection,
             options,
@@ -759,8 +799,8 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
         return _prepare(console, mapping, sources, arguments)
     connection_from_environment(arguments["token_file"])
     delivery.refuse_unshared(arguments["engine"], arguments["ledger"])
-    with _listening(console) as emit:
-        prepared = run.prepare(console.workdir, mapping, sources, _preparing(arguments), emit)
+    with _listening(console) as emit, _workdir(console, arguments["ledger"]) as workdir:
+        prepared = run.prepare(workdir, mapping, sources, _preparing(arguments), emit)
     if prepared.exit_code:
         return _show(console, prepared, "causes")
 
@@ -812,7 +852,8 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
     """
     from pipeline import delivery, standing
 
-    (stands,) = standing.status(console.workdir, reference, ledger=arguments["ledger"])
+    with _workdir(console, arguments["ledger"], run=reference, bodies=False, writes=False) as workdir:
+        (stands,) = standing.status(workdir, reference, ledger=arguments["ledger"])
     summary = stands.summary
     question = f"Void {summary.delivery.delivered:,} transactions of run {summary.run_id} in Omneo?"
     if not yes and not click.confirm(question, err=True):
@@ -862,9 +903,13 @@ def listen(
     from pipeline.settings import webhook_secret
 
     secret = webhook_secret(secret_file)
-    with _listening(console) as emit, _until_signalled(console) as ended:
+    with (
+        _listening(console) as emit,
+        _workdir(console, ledger, writes=False) as workdir,
+        _until_signalled(console) as ended,
+    ):
         delivery.listen(
-            console.workdir,
+            workdir,
             secret,
             host,
             port,
@@ -887,7 +932,8 @@ def status(console: Console, reference: str | None, ledger: Path | str | None) -
     from pipeline.report.terminal import closing_summary, run_table
     from pipeline.report.view import masked
 
-    stands = standing.status(console.workdir, reference, ledger=ledger)
+    with _workdir(console, ledger, heads=True, run=reference, bodies=False, writes=False) as workdir:
+        stands = standing.status(workdir, reference, ledger=ledger)
     if reference:
         (one,) = stands
         console.say(closing_summary(one.summary, one.verdict, causes=masked(one.causes)))
@@ -917,9 +963,10 @@ def report(
     from pipeline import standing
     from pipeline.report.markdown import render_markdown
 
-    data, values = standing.report(
-        console.workdir, reference, ledger=ledger, show_personal_data=show_personal_data
-    )
+    with _workdir(console, ledger, run=reference, bodies=False) as workdir:
+        data, values = standing.report(
+            workdir, reference, ledger=ledger, show_personal_data=show_personal_data
+        )
     console.say(data.summary.report if form == "html" else render_markdown(values))
     console.result(data.summary.as_dict())
     return 0
@@ -941,9 +988,10 @@ def prune(console: Console, older_than: float, force: bool, dry_run: bool, ledge
     """
     from pipeline import retention
 
-    runs = retention.prune(
-        console.workdir, timedelta(seconds=older_than), ledger=ledger, force=force, dry_run=dry_run
-    )
+    with _workdir(console, ledger, everything=True, writes=not dry_run) as workdir:
+        runs = retention.prune(
+            workdir, timedelta(seconds=older_than), ledger=ledger, force=force, dry_run=dry_run
+        )
     verb = "would be removed" if dry_run else "removed"
     for each in runs:
         size = f"{each.files:,} files with {each.bytes:,} bytes {verb}"
@@ -971,7 +1019,8 @@ def forget(console: Console, profile: str, yes: bool, ledger: str | None) -> int
         question = f"Remove this person from {len(found):,} runs, with {staged:,} staged transactions?"
         return yes or not found or click.confirm(question, err=True)
 
-    removed = forgetting.forget(console.workdir, profile, ledger=ledger, agree=agree)
+    with _workdir(console, ledger, everything=True) as workdir:
+        removed = forgetting.forget(workdir, profile, ledger=ledger, agree=agree)
     for traces in removed.runs:
         console.say(
             f"{traces.run_id}: {len(traces.staged):,} staged transactions emptied; {traces.quarantined:,} "

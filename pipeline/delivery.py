@@ -13,12 +13,12 @@ from pathlib import Path
 from pipeline import nightly, review
 from pipeline.errors import ImportToolError, RunError, SettingsError
 from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
+from pipeline.holding import holding
 from pipeline.loading.confirm import Confirmation
 from pipeline.loading.confirm import confirm as look_up
 from pipeline.loading.ledger import RunRef, RunStatus, SqlLedger
 from pipeline.loading.listen import listen as receive
 from pipeline.loading.loader import deliver
-from pipeline.loading.lock import hold
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.plans import Retry
 from pipeline.loading.preflight import Preflight, questions
@@ -381,7 +381,7 @@ def _opened(target: Target, command: str) -> Iterator[_Run]:
         begun -= target.prepared.duration_s
         now = datetime.fromisoformat(target.prepared.started_at)
     with (
-        hold(home.path, command, shared=shared),
+        holding(home, command, target.ledger, shared=shared),
         SqlLedger(target.ledger or home.ledger) as ledger,
         json_log(directory.log, directory.run_id) as log,
     ):

@@ -9,7 +9,6 @@ import inspect
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
-from pathlib import Path
 
 from pipeline.events import Event
 from pipeline.loading import events as _delivery_events  # noqa: F401 (its events register themselves)
@@ -59,7 +58,7 @@ def _event_rows() -> Iterator[str]:
 def _metric_rows() -> Iterator[str]:
     some = {"example": 1}
     summary = replace(empty_summary(), dropped=some, rejected=some, warnings=some)
-    ending = Ending("run", "", Path("w"), 0, "", 0.0, 0.0, summary, {"load": 0.0})
+    ending = Ending("run", "", "w", 0, "", 0.0, 0.0, summary, {"load": 0.0})
     for metric in metrics_of(ending, last_success=0.0).collect():
         labels = set().union(*(sample.labels for sample in metric.samples)) - {
             "command",

@@ -22,9 +22,9 @@ from pipeline import review
 from pipeline.errors import ImportToolError, SettingsError
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile
+from pipeline.holding import holding
 from pipeline.inputs import LINES, Input, raw_rows
 from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.lock import hold
 from pipeline.mapping.load import read_mapping
 from pipeline.mapping.spec import MappingSpec
 from pipeline.model import KEY, LINE, SOURCE
@@ -149,7 +149,7 @@ def forget(
     person, home = Person(name.strip()), Workdir(workdir.expanduser().absolute())
     if not home.runs:
         return Forgotten()
-    with hold(home.path, "forget"):
+    with holding(home, "forget", ledger):
         runs = [run for run in home.runs if run.manifest.exists()]
         for run in runs:
             settle(run, read_manifest(run))

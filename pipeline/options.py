@@ -44,6 +44,16 @@ class Place(click.ParamType[Path | str]):
         return Path(value).expanduser().absolute()
 
 
+class Folder(click.ParamType[Path | str]):
+    """A directory, or the address of a prefix in an object store."""
+
+    name = "DIR|URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        """Tell the two apart."""
+        return value if isinstance(value, Path) or "://" in str(value) else Path(value)
+
+
 class Where(click.ParamType[str]):
     """`local`, `dask` or `dask://host:port`."""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline import review
+from pipeline.holding import holding
 from pipeline.loading.ledger import Progress, RunRef, SqlLedger
-from pipeline.loading.lock import hold
 from pipeline.loading.plans import Case, Load, Send, Settled
 from pipeline.model import StagedTransaction
 from pipeline.report.facts import Facts
@@ -70,7 +70,7 @@ def prune(
     home = Workdir(workdir.expanduser().absolute())
     if not home.runs:
         return []
-    with hold(home.path, "prune"):
+    with holding(home, "prune", ledger):
         return [
             _pruned(home, run, ledger, force=force, dry_run=dry_run)
             for run in home.runs

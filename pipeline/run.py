@@ -26,7 +26,7 @@ from pipeline import prepare as dry_run
 from pipeline.engine.choice import engine_named
 from pipeline.errors import SettingsError
 from pipeline.events import Emit, RunFinished, RunStarted, fan_out
-from pipeline.loading.lock import hold
+from pipeline.holding import holding
 from pipeline.mapping.load import load_mapping
 from pipeline.memory import USUAL, Budget
 from pipeline.report.data import Gate
@@ -89,7 +89,7 @@ def prepare(
     choose = partial(nightly.choose, mapping=loaded, wanted=options.files, ledger=ledger, emit=emit)
     plan = dry_run.plan(loaded, sources, emit, options.control, choose, options.budget)
     home = Workdir.open(workdir)
-    with hold(home.path, "prepare"), _new_run(home, emit) as (run, tell):
+    with holding(home, "prepare", options.ledger), _new_run(home, emit) as (run, tell):
         tally = dry_run.Tally()
         units = dry_run.units_of(plan, run, tally)
         with (
@@ -103,8 +103,8 @@ def prepare(
         discard(run.scratch)
         summary = Summary(
             run_id=run.run_id,
-            run_dir=str(run.path),
-            report=str(run.path / "report.html"),
+            run_dir=run.address,
+            report=f"{run.address}/report.html",
             started_at=plan.started_at.isoformat(timespec="seconds"),
             duration_s=round(time.monotonic() - begun, 3),
             delivery=Delivery(pending=found.facts.transactions("accepted")),

@@ -22,10 +22,10 @@ from typing import Any, Final
 from pipeline.engine.choice import engine_named
 from pipeline.errors import ImportToolError, SettingsError
 from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted
+from pipeline.holding import holding
 from pipeline.loading.exchange import Requests
 from pipeline.loading.ledger import RunRef, RunStatus, SqlLedger
 from pipeline.loading.loader import deliver
-from pipeline.loading.lock import hold
 from pipeline.loading.options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.stop import Stop
 from pipeline.report.terminal import json_log
@@ -194,7 +194,7 @@ def _contribute(assignment: Assignment, environ: Mapping[str, str]) -> Contribut
     staged = StagedRun(directory, manifest)
     ref = RunRef(manifest.run_id, manifest.transactions, datetime.fromisoformat(manifest.created_at))
     with (
-        hold(home.path, STAGE, shared=True),
+        holding(home, STAGE, assignment.ledger, shared=True),
         SqlLedger(assignment.ledger) as ledger,
         json_log(directory.log, directory.run_id) as log,
         _listening(assignment.word) as stop,

@@ -95,8 +95,8 @@ def counted(run: RunDir, manifest: Manifest, known: RunStatus) -> Summary:
     seen = looked if any(looked) else review.saved(run).looked_up or (None, None, None)
     return replace(
         Summary.from_dict(manifest.summary),
-        run_dir=str(run.path),
-        report=str(run.path / REPORT_HTML),
+        run_dir=run.address,
+        report=f"{run.address}/{REPORT_HTML}",
         delivery=Delivery(known.delivered, known.unchanged, known.refused, known.failed, known.pending),
         confirmed=seen[0],
         missing=seen[1],

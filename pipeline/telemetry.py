@@ -63,7 +63,7 @@ class Ending:
 
     command: str
     mapping: str
-    workdir: Path
+    workdir: str
     exit_code: int
     error: str
     seconds: float
@@ -91,7 +91,7 @@ class Watch:
     """
 
     command: str
-    workdir: Path
+    workdir: Path | str
     mapping: str = ""
     tellers: Mapping[str, Teller] = field(default_factory=dict)
     listeners: tuple[Traces, ...] = ()
@@ -113,7 +113,7 @@ class Watch:
         ending = Ending(
             self.command,
             Path(self.mapping).stem,
-            self.workdir.absolute(),
+            str(self.workdir.absolute()) if isinstance(self.workdir, Path) else self.workdir,
             exit_code,
             error or self.error,
             seconds,
@@ -180,7 +180,7 @@ def metrics_of(ending: Ending, last_success: float | None) -> CollectorRegistry:
     from prometheus_client import CollectorRegistry, Gauge
 
     registry = CollectorRegistry()
-    labels = {"command": ending.command, "mapping": ending.mapping, "workdir": str(ending.workdir)}
+    labels = {"command": ending.command, "mapping": ending.mapping, "workdir": ending.workdir}
 
     def gauge(name: str, about: str, values: Mapping[str, float], label: str = "") -> None:
         names = [*labels, label] if label else [*labels]

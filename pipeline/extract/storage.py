@@ -18,10 +18,10 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import IO, Any, Final, Literal, cast
 
+from pipeline.clouds import REMOTE, file_system
 from pipeline.errors import SourceError
 
 _CHUNK: Final = 4 << 20
-_REMOTE: Final = "://"
 _STORES: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 
 Compression = Literal["gzip", "zstd", "bz2", "zip"]
@@ -55,7 +55,7 @@ class SourceFile:
     @property
     def is_remote(self) -> bool:
         """Whether the file lies in an object store rather than on a local disk."""
-        return _REMOTE in self.uri
+        return REMOTE in self.uri
 
 
 def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceFile]:
@@ -76,7 +76,7 @@ def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceF
     found: dict[str, SourceFile] = {}
     for argument in arguments:
         _check_address(argument)
-        look = _find_remote if _REMOTE in argument else _find_local
+        look = _find_remote if REMOTE in argument else _find_local
         for file in look(argument, globs, len(arguments) == 1):
             key = file.uri if file.is_remote else os.path.realpath(file.uri)
             if key not in found or not file.found:
@@ -89,7 +89,7 @@ def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceF
 def _check_address(argument: str) -> None:
     if not argument:
         raise SourceError("a SOURCE is an empty text", hint="Is a variable of the shell not set?")
-    scheme, remote, _ = argument.partition(_REMOTE)
+    scheme, remote, _ = argument.partition(REMOTE)
     if remote and scheme not in _STORES and not Path(argument).exists():
         raise SourceError(
             f"{argument} is neither a local path nor the address of an object store",
@@ -161,8 +161,8 @@ def _local_file(path: Path, *, found: bool = False) -> SourceFile:
 
 
 def _find_remote(argument: str, globs: Sequence[str], alone: bool) -> list[SourceFile]:
-    filesystem, path = _filesystem(argument)
-    scheme = argument.split(_REMOTE, 1)[0]
+    filesystem, path = file_system(argument, SourceError)
+    scheme = argument.split(REMOTE, 1)[0]
 
     def look(pattern: str) -> list[SourceFile]:
         found = filesystem.glob(pattern, detail=True)
@@ -199,31 +199,13 @@ def _translated(name: str) -> Iterator[None]:
 
 
 def _remote_file(scheme: str, info: dict[str, Any], *, found: bool = False) -> SourceFile:
-    uri = f"{scheme}{_REMOTE}{info['name'].lstrip('/')}"
+    uri = f"{scheme}{REMOTE}{info['name'].lstrip('/')}"
     modified = info.get("LastModified") or info.get("updated") or info.get("last_modified")
     when = modified if isinstance(modified, datetime) else None
     file = SourceFile(uri, uri, info["size"], when, found)
     if not found:
         refuse_empty([file])
     return file
-
-
-def _filesystem(uri: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path within it."""
-    try:
-        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
-    except ImportError:
-        raise SourceError(
-            f"{uri} is in an object store, and fsspec is not installed",
-            hint="Install the extra: pip install 'omneo-import[cloud]'.",
-        ) from None
-    try:
-        filesystem, path = url_to_fs(uri)
-    except (ImportError, ValueError) as error:
-        raise SourceError(
-            f"{uri} cannot be opened: {error}", hint="Install the extra: pip install 'omneo-import[cloud]'."
-        ) from error
-    return filesystem, path
 
 
 def open_raw(file: SourceFile) -> IO[bytes]:
@@ -241,7 +223,7 @@ def open_raw(file: SourceFile) -> IO[bytes]:
 
 
 def _open_remote(file: SourceFile) -> IO[bytes]:
-    filesystem, path = _filesystem(file.uri)
+    filesystem, path = file_system(file.uri, SourceError)
     with _translated(file.name):
         return cast("IO[bytes]", _Remote(filesystem.open(path, "rb")))
 
@@ -282,12 +264,12 @@ def is_as_found(file: SourceFile) -> bool:
     Raises:
         SourceError: The store cannot be asked.
     """
-    filesystem, path = _filesystem(file.uri)
+    filesystem, path = file_system(file.uri, SourceError)
     with _translated(file.name):
         filesystem.invalidate_cache()
         if not filesystem.exists(path):
             return False
-        now = _remote_file(file.uri.split(_REMOTE, 1)[0], filesystem.info(path), found=True)
+        now = _remote_file(file.uri.split(REMOTE, 1)[0], filesystem.info(path), found=True)
         return (now.size, now.modified) == (file.size, file.modified)
 
 

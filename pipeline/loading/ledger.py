@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.errors import ImportToolError, RunError, SettingsError
+from pipeline.errors import ImportToolError, RunError, SettingsError, WorkdirBusy
 
 
 class State(StrEnum):
@@ -360,6 +360,31 @@ class SqlLedger:
     def is_shared(self) -> bool:
         """Whether processes on several machines may use it at the same time."""
         return self._engine.dialect.name == "postgresql"
+
+    @contextmanager
+    def held(self, name: str, *, shared: bool) -> Iterator[None]:
+        """Hold something that others hold by the same name, for the length of a `with` block.
+
+        The database's own lock is free at once when its holder dies. SQLite has none; there nothing happens.
+
+        Raises:
+            WorkdirBusy: Another process holds it.
+        """
+        if not self.is_shared:
+            yield
+            return
+        number = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+        kind = "_shared" if shared else ""
+        with self._transaction("read"):
+            taken = sa.text(f"SELECT pg_try_advisory_lock{kind}(:number)")
+            if not self._db.execute(taken, {"number": number}).scalar_one():
+                raise WorkdirBusy(f"{name} is in use by another process.", hint="Wait for it.")
+        try:
+            yield
+        finally:
+            with self._transaction("read"):
+                freed = sa.text(f"SELECT pg_advisory_unlock{kind}(:number)")
+                self._db.execute(freed, {"number": number})
 
     def __enter__(self) -> Self:
         return self

@@ -36,7 +36,9 @@ class Holder:
 
 
 @contextmanager
-def hold(workdir: Path, command: str = "omneo-import", *, shared: bool = False) -> Iterator[Holder | None]:
+def hold(
+    workdir: Path, command: str = "omneo-import", *, shared: bool = False, known_as: str = ""
+) -> Iterator[Holder | None]:
     """Hold a working directory for the length of a `with` block.
 
     The lock is the system's (flock): whatever ends its holder, it is free at once. What a holder that
@@ -46,13 +48,14 @@ def hold(workdir: Path, command: str = "omneo-import", *, shared: bool = False) 
         workdir: Must be there.
         command: What this process does, for the message to others.
         shared: Let others in that share it too.
+        known_as: What people call it; its path by default.
 
     Raises:
         WorkdirBusy: Another process holds it.
         SettingsError: The directory cannot be written or locked.
     """
     path = workdir / "lock"
-    lock = _taken(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    lock = _taken(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, known_as or str(workdir))
     try:
         stale = _holder(lock)
         me = Holder(os.getpid(), socket.gethostname(), command, time.strftime("%Y-%m-%d %H:%M:%S"))
@@ -63,7 +66,7 @@ def hold(workdir: Path, command: str = "omneo-import", *, shared: bool = False) 
         os.close(lock)
 
 
-def _taken(path: Path, kind: int) -> int:
+def _taken(path: Path, kind: int, known_as: str) -> int:
     lock = -1
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -72,7 +75,7 @@ def _taken(path: Path, kind: int) -> int:
         holder = _holder(lock)
         os.close(lock)
         raise WorkdirBusy(
-            f"{path.parent} is in use by {holder or 'another process'}.",
+            f"{known_as} is in use by {holder or 'another process'}.",
             hint="Wait for it, or use another --workdir.",
         ) from None
     except OSError as error:

@@ -14,6 +14,8 @@ from pipeline.errors import RunError, SettingsError
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
+ADDRESS = "address"
+"""A file in the local copy of a working directory in an object store: the URL of that."""
 _RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
 
 
@@ -31,6 +33,12 @@ class RunDir:
     def run_id(self) -> str:
         """The run's id: the UTC second it began and, in hexadecimal, its fraction; so ids sort by time."""
         return self.path.name
+
+    @property
+    def address(self) -> str:
+        """Where people find it: its path, or its URL where this is a copy of one in an object store."""
+        home = Workdir(self.path.parents[1])
+        return f"{home.address}/runs/{self.run_id}" if home.is_copy else str(self.path)
 
     @property
     def manifest(self) -> Path:
@@ -91,6 +99,21 @@ class Workdir:
         return cls(path)
 
     @property
+    def is_copy(self) -> bool:
+        """Whether it is the local copy of one in an object store."""
+        return (self.path / ADDRESS).exists()
+
+    @property
+    def address(self) -> str:
+        """Where people find it: its path, or the URL that it is a copy of."""
+        return (self.path / ADDRESS).read_text(encoding="utf-8") if self.is_copy else str(self.path)
+
+    @property
+    def lock_dir(self) -> Path:
+        """Where its lock is, for all commands on this machine."""
+        return self.path.parent if self.is_copy else self.path
+
+    @property
     def ledger(self) -> Path:
         """The default ledger."""
         return self.path / "ledger.sqlite"
@@ -122,7 +145,7 @@ class Workdir:
         if reference == "latest":
             if not runs:
                 raise RunError(
-                    f"There is no run in {self.path} yet.",
+                    f"There is no run in {self.address} yet.",
                     hint="Make one: omneo-import prepare -m MAPPING SOURCE...",
                 )
             return runs[-1]
@@ -140,7 +163,7 @@ class Workdir:
         if reference and any(run.run_id.startswith(reference) for run in self.runs):
             raise RunError(f"Run {reference} was not prepared to its end.", hint="Prepare it again.")
         raise RunError(
-            f"There is no run {reference!r} in {self.path}.", hint="List them: omneo-import status"
+            f"There is no run {reference!r} in {self.address}.", hint="List them: omneo-import status"
         )
 
 

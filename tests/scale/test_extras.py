@@ -55,7 +55,11 @@ def test_the_core_install_brings_none_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "brings"), [("cloud", "s3fs"), ("postgres", "psycopg"), ("dask", "distributed")]
+    ("extra", "brings"),
+    [
+        *[("s3", "s3fs"), ("gs", "gcsfs"), ("az", "adlfs"), ("cloud", "adlfs")],
+        *[("postgres", "psycopg"), ("dask", "distributed"), ("otel", "opentelemetry-sdk")],
+    ],
 )
 def test_each_extra_brings_what_its_message_promises(extra: str, brings: str) -> None:
     assert brings in brought(own(extra))

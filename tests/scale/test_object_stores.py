@@ -117,7 +117,7 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     with pytest.raises(SourceError) as told:
         find_sources(["s3://sales/a.csv"], [])
-    assert "pip install 'omneo-import[cloud]'" in str(told.value)
+    assert "pip install 'omneo-import[s3]'" in str(told.value)
 
 
 def test_a_run_from_a_store_stages_the_same_bytes_as_from_a_disk(

@@ -1,0 +1,201 @@
+"""A working directory in an object store, as a private local copy of what a command needs of it.
+
+A command works on the copy as on any working directory; what it changed goes back when it ends. A run's
+manifest goes last, so a run is in the store as a whole or not at all. The copy is gone afterwards; what a
+process that was killed left of one, the next command removes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.clouds import file_system
+from pipeline.errors import SettingsError
+from pipeline.staging.workdir import ADDRESS, Workdir, discard, private_dir
+
+MARK: Final = ".omneo-import"
+"""An object that is written to see whether that can be done."""
+_ALIVE: Final = "alive"
+_HEADS: Final = ("manifest.json", "review.json")
+_BODIES: Final = ("staged", "quarantine")
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What a command needs of a working directory.
+
+    Attributes:
+        heads: How all runs stand.
+        run: One run wholly: its id, a unique prefix, or `latest`; None for none.
+        bodies: Of that run, staged transactions and quarantine too.
+        everything: All runs wholly.
+        writes: Whether it makes or changes anything.
+    """
+
+    heads: bool = False
+    run: str | None = None
+    bodies: bool = True
+    everything: bool = False
+    writes: bool = True
+
+
+@contextmanager
+def mirrored(
+    url: str, needed: Needed, failed: Callable[[SettingsError], None] | None = None
+) -> Iterator[Path]:
+    """Give a local copy of a working directory in an object store for the length of a `with` block.
+
+    Args:
+        url: Where it is.
+        needed: What of it is wanted.
+        failed: Is told that changes could not be brought back; by default that is raised.
+
+    Raises:
+        SettingsError: The store cannot be used.
+        RunError: There is no such run.
+    """
+    store = _Store(url.rstrip("/"), *file_system(url.rstrip("/"), SettingsError))
+    with _copy_of(store.url) as path:
+        store.bring(path, needed)
+        before = _files(path)
+        try:
+            yield path
+        finally:
+            try:
+                store.take_back(path, before)
+            except SettingsError as error:
+                if failed is None:
+                    raise
+                failed(error)
+
+
+@dataclass(frozen=True)
+class _Store:
+    url: str
+    system: Any = field(repr=False)
+    root: str
+
+    def bring(self, path: Path, needed: Needed) -> None:
+        with self._translated("read"):
+            self.system.invalidate_cache()
+        if needed.writes:
+            with self._translated("written"):
+                self.system.pipe_file(f"{self.root}/{MARK}", b"")
+        if not (needed.heads or needed.run or needed.everything):
+            return
+        with self._translated("read"):
+            there = self._there()
+            self._get(path, [name for name in there if needed.everything or _is_head(name)])
+        if needed.run:
+            run_id = Workdir(path).find(needed.run).run_id
+            rest = [name for name in there if name.split("/")[1] == run_id and not _is_head(name)]
+            with self._translated("read"):
+                self._get(path, [name for name in rest if needed.bodies or not _is_body(name)])
+
+    def take_back(self, path: Path, before: dict[str, tuple[int, int]]) -> None:
+        now = _files(path)
+        changed = [name for name, state in now.items() if before.get(name) != state]
+        with self._translated("written"):
+            for some in (False, True):
+                names = [name for name in changed if name.endswith("/manifest.json") is some]
+                if names:
+                    self.system.put([str(path / name) for name in names], self._remote(names))
+            if gone := [name for name in before if name not in now]:
+                self.system.rm(self._remote(gone))
+
+    def _there(self) -> list[str]:
+        """Names of all objects of runs that were prepared to their end."""
+        found = self.system.find(f"{self.root}/runs")
+        names = [each.removeprefix(self.root).lstrip("/") for each in found]
+        finished = {name.split("/")[1] for name in names if name.endswith("/manifest.json")}
+        return [name for name in names if name.split("/")[1] in finished]
+
+    def _get(self, path: Path, names: list[str]) -> None:
+        if names:
+            for directory in {(path / name).parent for name in names}:
+                directory.mkdir(parents=True, exist_ok=True)
+            self.system.get(self._remote(names), [str(path / name) for name in names])
+
+    def _remote(self, names: list[str]) -> list[str]:
+        return [f"{self.root}/{name}" for name in names]
+
+    @contextmanager
+    def _translated(self, verb: str) -> Iterator[None]:
+        """Each cloud's driver has errors of its own, for missing credentials too: all mean the same here."""
+        try:
+            yield
+        except Exception as error:
+            raise SettingsError(
+                f"The working directory {self.url} cannot be {verb}: {error}",
+                hint="Check its address, and the credentials that the cloud's own tools would use.",
+            ) from error
+
+
+def _is_head(name: str) -> bool:
+    return name.count("/") == 2 and name.endswith(_HEADS)
+
+
+def _is_body(name: str) -> bool:
+    return name.split("/")[2].startswith(_BODIES)
+
+
+def _files(path: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file of the runs in a copy."""
+    found = (file for file in (path / "runs").rglob("*") if file.is_file())
+    return {str(file.relative_to(path)): (file.stat().st_size, file.stat().st_mtime_ns) for file in found}
+
+
+# ── The copy ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _copy_of(url: str) -> Iterator[Path]:
+    """A new private directory; beside those of other commands on the same working directory."""
+    name = blake2b(url.encode(), digest_size=8).hexdigest()
+    home = private_dir(_own(Path(tempfile.gettempdir()) / f"omneo-import-{os.getuid()}") / name)
+    _clear_dead(home)
+    path = private_dir(home / secrets.token_hex(4))
+    alive = os.open(path / _ALIVE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        (path / ADDRESS).write_text(url, encoding="utf-8")
+        private_dir(path / "runs")
+        yield path
+    finally:
+        discard(path)
+        os.close(alive)
+
+
+def _own(path: Path) -> Path:
+    """A directory that nobody else can have put there."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    there = path.lstat()
+    if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.getuid():
+        raise SettingsError(f"{path} belongs to somebody else.", hint="Set TMPDIR to another directory.")
+    return private_dir(path)
+
+
+def _clear_dead(home: Path) -> None:
+    """Remove what processes that were killed left."""
+    for marker in home.glob(f"*/{_ALIVE}"):
+        try:
+            held = os.open(marker, os.O_RDWR)
+        except FileNotFoundError:  # its process ends just now
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            discard(marker.parent)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(held)
