@@ -326,6 +326,12 @@ CODES: Final[dict[str, Code]] = {
         Code("field_invalid", _R, "Value of the wrong kind", "Mend the cell, or convert it in the mapping."),
         Code("duplicate_row", _W, "Row that is there twice", "Nothing to do: it was counted once."),
         Code(
+            "older_version",
+            _W,
+            "Sale that was corrected in a later file",
+            "Nothing to do: the version in the file that was written last counts.",
+        ),
+        Code(
             "transacted_at_ambiguous",
             _W,
             "Time that happened twice",

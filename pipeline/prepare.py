@@ -35,8 +35,8 @@ from pipeline.mapping.faults import CompileError
 from pipeline.mapping.formulas import sql_expression
 from pipeline.mapping.load import LoadedMapping
 from pipeline.mapping.names import unmapped_columns
-from pipeline.mapping.shapes import shape
 from pipeline.mapping.spec import Check, MappingSpec
+from pipeline.mapping.versions import shape_latest
 from pipeline.memory import USUAL, Budget
 from pipeline.model import CODES, LINE, SOURCE, TX
 from pipeline.nightly import recipe
@@ -110,6 +110,13 @@ class Plan:
         """Names for people, by SOURCE: without their directories where they differ without."""
         short = tuple(PurePosixPath(name).name for name in self.names)
         return short if len(set(short)) == len(short) else self.names
+
+    @property
+    def written(self) -> dict[int, int]:
+        """The place of each file, by SOURCE, in the order in which they were written, then by name."""
+        earliest = datetime.min.replace(tzinfo=UTC)
+        ordered = sorted(self.inputs, key=lambda each: (each.file.modified or earliest, each.file.uri))
+        return {each.position: place for place, each in enumerate(ordered)}
 
     @property
     def input_bytes(self) -> int:
@@ -346,7 +353,7 @@ def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Sta
         run: Where the results go; those of the same unit before are replaced.
         conflicts: Hashes of external ids that several transactions of the run have.
     """
-    shaped = shape(unit.tables, plan.spec)
+    shaped = shape_latest(unit.tables, plan.spec, plan.written)
     mapped = plan.compiled.apply(shaped)
     if len(conflicts):
         mapped = replace(

@@ -263,6 +263,54 @@ def test_settle_waits_for_files_to_rest(shop: Shop) -> None:
     assert numbers(shop.run("--settle", "4m", shop.folder)) == (1, 1, 0)
 
 
+# ── Several exports at a time ───────────────────────────────────────────────────────────────────────
+
+
+def test_after_a_failed_night_the_version_written_last_counts(shop: Shop) -> None:
+    shop.export("b", *receipt(1), *receipt(2, lines=3), age_s=2 * 86_400)
+    shop.omneo.set_faults(error_share=1.0)
+    assert shop.run("--give-up-after", "0s", shop.folder).code == 5
+    shop.omneo.set_faults(error_share=0.0)
+    # The name says nothing about the time: this one is the later export.
+    shop.export("a", *receipt(2, price="9.00", status="COMPLETED"), *receipt(3))
+    both = shop.run()
+    assert numbers(both) == (3, 3, 0)
+    assert both.summary["warnings"]["older_version"] == 1
+    assert both.summary["rejected"] == {}
+    (corrected,) = (each for each in shop.omneo.transactions() if each["external_id"] == "S1-1-R2")
+    assert (corrected["total"], len(corrected["items"])) == (18.0, 2)
+
+
+def test_two_sales_with_one_number_stay_a_conflict(shop: Shop) -> None:
+    shop.export("1", *receipt(1))
+    shop.export("2", *receipt(1, price="9.00", sale_datetime="12/07/2024 09:00:00"))
+    ended = shop.run()
+    assert ended.summary["rejected"]["header_conflict"] == 1
+    assert "older_version" not in ended.summary["warnings"]
+
+
+def test_a_line_that_was_corrected_is_not_added_to_the_old_one(shop: Shop) -> None:
+    shop.export("1", *receipt(1))
+    shop.export("2", *receipt(1, description="Hat"), age_s=3_600)
+    assert numbers(shop.run()) == (1, 1, 0)
+    assert [item["name"] for item in shop.omneo.transactions()[0]["items"]] == ["Hat", "Hat"]
+
+
+def test_a_sale_that_goes_on_in_the_next_file_is_put_together(shop: Shop) -> None:
+    first, second = receipt(1)
+    shop.export("1", first)
+    shop.export("2", second, age_s=3_600)
+    found = shop.run()
+    assert numbers(found) == (1, 1, 0)
+    assert "older_version" not in found.summary["warnings"]
+
+
+def test_versions_within_one_file_stay_a_conflict(shop: Shop) -> None:
+    shop.export("1", *receipt(1))
+    shop.export("2", *receipt(1, price="9.00"), *receipt(1, price="8.00"), age_s=3_600)
+    assert "header_conflict" in shop.run().summary["rejected"]
+
+
 # ── Thirty nights ───────────────────────────────────────────────────────────────────────────────────
 
 FIRST_DAY = datetime(2024, 7, 1)
