@@ -71,13 +71,15 @@ def test_conflicts_and_rows_that_lie_apart_are_found_over_all_units(
     source = tmp_path / "sales"
     source.mkdir()
     for day in range(4):
-        # Sale 7 goes on in the next file; `Same` is in each, with other contents.
+        # Sale 7 goes on in the next file; `Same` is in each, with another time; `Mended` with another price.
         rows = [row for n in range(20) for row in receipt(f"{day}-{n}")]
-        rows += [receipt("7", 4)[day], *receipt("Same", price=f"{day + 1}.00")]
+        rows += [receipt("7", 4)[day], *receipt("Same", sale_datetime=f"1{day}/07/2024 01:39:36")]
+        rows += receipt("Mended", price=f"{day + 1}.00")
         write_export(source / f"day-{day}.csv", rows)
     here = prepared(tmp_path / "here", "local", "pos_lines", source / "*.csv")
     there = prepared(tmp_path / "there", address, "pos_lines", source / "*.csv")
     assert here.summary["rejected"]
+    assert here.summary["warnings"]["older_version"] == 1
     assert len(here.parts) > 3
     assert there.parts == here.parts
     assert outcome(there) == outcome(here)
