@@ -1,31 +1,67 @@
-"""Everything together: from S3, on a Dask cluster, over PostgreSQL, with a death on the way of each.
+"""Everything together: from S3, on a Dask cluster, over PostgreSQL, with a death in each half.
 
-Set OMNEO_IMPORT_TEST_FULL for 200,000 receipts; otherwise it is 5,000.
+Set OMNEO_IMPORT_TEST_FULL for 200,000 receipts; otherwise it is 2,000.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from pipeline.loading.options import DeliveryOptions
+from pipeline.staging.chunks import chunks
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import Ended, call, ended, start
-from tests.e2e.receipts import export
+from tests.e2e.command import call
+from tests.e2e.receipts import receipt, write_export
+from tests.scale.test_load_on_dask import Load, address_of, cluster
 from tests.scale.test_many_loaders import arrived, wait_for
 
 FULL = bool(os.environ.get("OMNEO_IMPORT_TEST_FULL"))
-RECEIPTS, CONCURRENCY = (200_000, 64) if FULL else (5_000, 8)
+RECEIPTS, UNIT_BYTES = (200_000, 12 << 20) if FULL else (2_000, 1_000)
+FILES = 10
+OPTIONS = DeliveryOptions() if FULL else DeliveryOptions(concurrency=8, stretch=100, lease_s=1.0)
 
 
-@pytest.mark.skipif(not FULL, reason="takes minutes: a dead loader's lease lasts half of one")
+def exported(folder: Path) -> Path:
+    """Sales of one to three lines, at a second's distance, in several files."""
+    folder.mkdir()
+    first = datetime(2024, 7, 1)
+    for part in range(FILES):
+        rows = [
+            row
+            for n in range(part, RECEIPTS, FILES)
+            for row in receipt(
+                n, 1 + n % 3, sale_datetime=f"{first + timedelta(seconds=n):%d/%m/%Y %H:%M:%S}"
+            )
+        ]
+        write_export(folder / f"sales-{part}.csv", rows)
+    return folder
+
+
+def kill_when(condition: Callable[[], object], victim: int, every_s: float) -> threading.Thread:
+    """Kill a process as soon as something is the case."""
+
+    def watch() -> None:
+        wait_for(condition, 900, every_s)
+        os.kill(victim, signal.SIGKILL)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    return watcher
+
+
 def test_two_deaths_cost_nothing(
     store: Any,
     bucket: str,
@@ -33,43 +69,38 @@ def test_two_deaths_cost_nothing(
     postgres: str,
     omneo: LocalOmneo,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
-    sales = export(tmp_path / "sales.csv", RECEIPTS)
-    store.put_file(str(sales), f"{bucket}/sales.csv")
-    local = call("prepare", "-m", "pos_lines", "--json", "--workdir", tmp_path / "local", sales)
+    monkeypatch.setattr("pipeline.units.chunks", partial(chunks, chunk_bytes=UNIT_BYTES))
+    sales = exported(tmp_path / "sales")
+    store.put(f"{sales}/", f"{bucket}/sales/", recursive=True)
+    local = call("prepare", "-m", "pos_lines", "--json", "--workdir", tmp_path / "local", f"{sales}/*.csv")
     expected = read_manifest(RunDir(Path(local.summary["run_dir"])))
+    assert len(expected.parts) > 3
 
     shared = tmp_path / "shared"
-    env = {**s3_environment, **omneo.environment()}
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR
-    ) as cluster:
-        address = cluster.scheduler_address.replace("tcp://", "dask://")
-        common = ("--json", "--workdir", shared, "--ledger", postgres)
-        preparing = start(
-            "prepare", "-m", "pos_lines", "--engine", address, *common, f"{bucket}/sales.csv", env=env
+    with cluster({**s3_environment, **omneo.environment()}) as running:
+        engine = ("--engine", address_of(running))
+        half = len(expected.parts) // 2
+        dying = kill_when(
+            lambda: len(list(shared.glob("runs/*/staged/*.parquet"))) >= half, running.workers[0].pid, 0.01
         )
-        wait_for(lambda: list(shared.glob("runs/*/staged/*.parquet")))
-        os.kill(cluster.workers[0].pid, signal.SIGKILL)
-        prepared = ended(preparing)
-    assert prepared.code == 0, prepared.stderr
-    found = read_manifest(RunDir(Path(prepared.summary["run_dir"])))
-    assert [part.fingerprint for part in found.parts] == [part.fingerprint for part in expected.parts]
+        load = Load(omneo, shared, postgres, f"{bucket}/sales/*.csv", *engine)
+        dying.join()
+        (run,) = shared.glob("runs/*")
+        found = read_manifest(RunDir(run))
+        assert [part.fingerprint for part in found.parts] == [part.fingerprint for part in expected.parts]
 
-    loaders = [
-        start("load", "latest", *common, "--concurrency", CONCURRENCY, "-q", env=env) for _ in range(2)
-    ]
-    # The local Omneo counts all it has at each question, so it is asked seldom.
-    wait_for(lambda: omneo.stats()["requests"] > expected.transactions // 2, 600, 5)
-    loaders[0].kill()
-    loaders[0].communicate()
-    stdout, stderr = loaders[1].communicate(timeout=900)
-    survivor = Ended(loaders[1].returncode, stdout, stderr)
-    assert survivor.code == 0, survivor.stderr
-    assert survivor.summary["delivery"]["delivered"] == expected.transactions
+        # The local Omneo counts all it has at each question, so it is asked seldom.
+        dying = kill_when(
+            lambda: omneo.stats()["requests"] > RECEIPTS // 2, running.workers[1].pid, 5 if FULL else 0.05
+        )
+        load.target = replace(load.target, options=OPTIONS)
+        finished = load.on(running)
+        dying.join()
+    assert (finished.exit_code, finished.summary.delivery.delivered) == (0, RECEIPTS), finished.error
     got = arrived(omneo)
-    staged = pl.read_parquet(shared / "runs" / found.run_id / "staged" / "*.parquet", columns=["external_id"])
+    staged = pl.read_parquet(run / "staged" / "*.parquet", columns=["external_id"])
     assert set(got) == set(staged["external_id"])
     print(f"{len(got):,} delivered, {sum(got.values()) - len(got)} of them twice")
-    assert sum(got.values()) - len(got) <= CONCURRENCY
+    assert sum(got.values()) - len(got) <= OPTIONS.concurrency

@@ -29,18 +29,13 @@ def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-@pytest.fixture(params=["postgresql", "file"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "l.sqlite") if request.param == "file" else request.getfixturevalue("postgres")
-
-
 Command = Callable[..., Ended]
 
 
 @pytest.fixture
-def command(bucket: str, ledger: str, omneo: LocalOmneo) -> Command:
+def command(bucket: str, tmp_path: Path, omneo: LocalOmneo) -> Command:
     def run(*arguments: object) -> Ended:
-        where = ("--json", "--workdir", f"{bucket}/omneo", "--ledger", ledger)
+        where = ("--json", "--workdir", f"{bucket}/omneo", "--ledger", tmp_path / "l.sqlite")
         return call(*arguments, *where, env=omneo.environment())
 
     return run
