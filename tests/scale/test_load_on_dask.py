@@ -6,6 +6,7 @@ What the death of one costs is in `test_whole_line.py`.
 from __future__ import annotations
 
 import logging
+import pickle
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,11 +18,12 @@ from typing import Any
 import pytest
 
 from pipeline import delivery
-from pipeline.events import Event, Notice
+from pipeline.events import ignore
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.stop import Stop
 from pipeline.review import Finished
 from pipeline.settings import connection_from_environment
+from pipeline.spread import Assignment, contribute
 from pipeline.testing import LocalOmneo
 from tests.e2e.command import call, ended, files_with, open_to_others, start
 from tests.e2e.receipts import export
@@ -57,10 +59,10 @@ class Load:
         self.common = ("--json", "--workdir", workdir, "--ledger", ledger)
         prepared = call("prepare", "-m", "pos_lines", *self.common, *sources)
         assert prepared.code == 0, prepared.stderr
-        self.env, self.workdir, self.told = omneo.environment(), workdir, list[Event]()
+        self.env, self.workdir = omneo.environment(), workdir
         connection = connection_from_environment(environ=self.env)
         self.target = delivery.Target(
-            workdir, "latest", connection, OPTIONS, self.told.append, Stop(), ledger, signals=[signal.SIGTERM]
+            workdir, "latest", connection, OPTIONS, ignore, Stop(), ledger, signals=[signal.SIGTERM]
         )
 
     def on(self, running: Any) -> Finished:
@@ -106,14 +108,17 @@ def test_asked_to_stop_all_workers_finish_what_is_in_flight_and_a_load_goes_on(
     assert not list(prepared.workdir.glob("runs/*/buckets"))
 
 
-def test_workers_without_a_token_say_so_and_send_nothing(omneo: LocalOmneo, prepared: Load) -> None:
-    with cluster({"OMNEO_TOKEN": ""}) as running:
-        finished = prepared.on(running)
-    assert (finished.exit_code, finished.summary.delivery.pending) == (2, COUNT)
-    assert finished.error is not None
-    assert "On the worker" in finished.error.message
-    assert "OMNEO_TOKEN holds no token" in finished.error.message
-    assert len([event for event in prepared.told if isinstance(event, Notice)]) == 2
+def test_a_worker_without_a_token_says_so_and_sends_nothing(
+    omneo: LocalOmneo, prepared: Load, postgres: str, tmp_path: Path
+) -> None:
+    (run,) = prepared.workdir.glob("runs/*")
+    url = prepared.target.connection.base_url
+    assignment = Assignment(prepared.workdir, run.name, url, None, postgres, OPTIONS, tmp_path)
+    told = contribute(assignment, environ={})
+    assert (told.handled, told.error is not None) == (0, True)
+    assert "On the worker" in str(told.error)
+    assert "OMNEO_TOKEN holds no token" in str(told.error)
+    assert pickle.loads(pickle.dumps(told)).error.hint == told.error.hint  # type: ignore[union-attr]
     assert omneo.stats()["requests"] == 0
 
 
