@@ -323,11 +323,24 @@ _FILES = sa.Table(
 
 
 def _first_schema(connection: sa.Connection) -> None:
-    _METADATA.create_all(connection)
+    """All tables are still as they were then, but that of the files."""
+    first = sa.MetaData()
+    for table in (_VERSION, _RUNS, _PARTS, _TRANSACTIONS):
+        table.to_metadata(first)
+    texts = (sa.Column(name, sa.Text, nullable=False) for name in ("digest", "run_id"))
+    numbers = (sa.Column(name, sa.BigInteger, nullable=False) for name in ("size", "modified_ns"))
+    sa.Table(_FILES.name, first, sa.Column("path", sa.Text, primary_key=True), *numbers, *texts)
+    first.create_all(connection)
 
 
-MIGRATIONS: Final = (_first_schema,)
-"""Step n takes the schema from version n to n + 1; never change one that was released, add another."""
+def _files_by_recipe(connection: sa.Connection) -> None:
+    """Each mapping knows its own files; those from before, of which that is not known, are read again."""
+    connection.execute(sa.schema.DropTable(_FILES))
+    connection.execute(sa.schema.CreateTable(_FILES))
+
+
+MIGRATIONS: Final = (_first_schema, _files_by_recipe)
+"""Step n takes the schema from version n to n + 1; never change what one does, add another."""
 
 
 class SqlLedger:
@@ -346,7 +359,11 @@ class SqlLedger:
         with self._explained("opened"):
             self._engine = _engine(where)
             self._db = self._engine.connect()
-            self._migrate()
+            try:
+                self._migrate()
+            except BaseException:
+                self.close()
+                raise
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         # Compiled once and handed to the driver: SQLAlchemy's care for each row doubles its cost.
         put_rows: Any = _upsert(insert(_TRANSACTIONS), "external_id").compile(dialect=self._engine.dialect)

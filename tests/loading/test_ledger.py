@@ -5,14 +5,17 @@ import sqlite3
 import stat
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 from pipeline.errors import RunError, SettingsError
+from pipeline.loading import ledger as ledger_module
 from pipeline.loading.ledger import (
     _METADATA,
     MIGRATIONS,
@@ -29,6 +32,10 @@ from pipeline.loading.ledger import (
     Wanted,
     content_hash,
 )
+from tests.loading.conftest import empty_database
+
+SCHEMAS = Path(__file__).with_name("schemas")
+"""What earlier versions made, as SQL: `<version>.<database>.sql`."""
 
 RUN = RunRef("run-1", 10, datetime(2024, 1, 1, tzinfo=UTC))
 
@@ -228,11 +235,20 @@ def test_more_ids_than_a_statement_takes_are_found(any_ledger: SqlLedger) -> Non
     assert len(any_ledger.find(names)) == 2500
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    with SqlLedger(tmp_path / "l.db", migrations=(*MIGRATIONS, lambda _: None)):
+def place_of(ledger: SqlLedger, tmp_path: Path) -> Path | str:
+    """Where the ledger of `any_ledger` is."""
+    return ledger.where if ledger.is_shared else tmp_path / "ledger.db"
+
+
+def test_a_newer_schema_is_refused(any_ledger: SqlLedger, tmp_path: Path) -> None:
+    where = place_of(any_ledger, tmp_path)
+    with SqlLedger(where, migrations=(*MIGRATIONS, lambda _: None)):
         pass
-    with pytest.raises(SettingsError, match=r"schema 2; this version knows up to 1") as told:
-        SqlLedger(tmp_path / "l.db")
+    newest = len(MIGRATIONS)
+    with pytest.raises(
+        SettingsError, match=rf"schema {newest + 1}; this version knows up to {newest}"
+    ) as told:
+        SqlLedger(where)
     assert "Upgrade" in told.value.hint
 
 
@@ -240,11 +256,55 @@ def test_an_older_schema_is_migrated_and_keeps_its_rows(any_ledger: SqlLedger, t
     any_ledger.record([row("a")])
     any_ledger.close()
     ran: list[int] = []
-    where = tmp_path / "ledger.db" if "ledger.db" in any_ledger.where else any_ledger.where
+    where = place_of(any_ledger, tmp_path)
     with SqlLedger(where, migrations=(*MIGRATIONS, lambda _: ran.append(1))) as migrated:
         assert "a" in migrated.find(["a"])
     with SqlLedger(where, migrations=(*MIGRATIONS, lambda _: ran.append(2))):
         assert ran == [1]
+
+
+def columns(where: Path | str) -> dict[str, list[tuple[str, str, bool]]]:
+    """Name, type and need of every column, and the keys, as the database has them."""
+    engine = ledger_module._engine(where)
+    found = sa.inspect(engine)
+    tables = {
+        table: [(each["name"], str(each["type"]), each["nullable"]) for each in found.get_columns(table)]
+        + [(name, "key", False) for name in found.get_pk_constraint(table)["constrained_columns"]]
+        for table in found.get_table_names()
+    }
+    engine.dispose()
+    return tables
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_ledger_of_every_earlier_version_goes_on(
+    kind: str, version: int, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    script = (SCHEMAS / f"{version}.{kind}.sql").read_text(encoding="utf-8")
+    if kind == "sqlite":
+        where: Path | str = tmp_path / "old.db"
+        with closing(sqlite3.connect(where)) as old:
+            old.executescript(script)
+    else:
+        where = empty_database(request.getfixturevalue("postgres"))
+        with psycopg.connect(where) as old:
+            old.execute(script.encode())
+    with SqlLedger(where) as ledger:
+        status = ledger.status("20240701T000000-0001")
+        assert (status.accepted, status.delivered, status.refused, status.pending) == (3, 1, 1, 1)
+        found = ledger.find(["A-1", "A-2", "A-3"])
+        assert found["A-1"].hash == content_hash(b"A-1")
+        assert [row.external_id for row in ledger.in_trouble("20240701T000000-0001")] == ["A-2"]
+        ledger.note_files([SourceFile("/exports/1.csv", 10, 5, "d", "20240701T000000-0001", "r")])
+        assert list(ledger.known_files(["/exports/1.csv"], "r")) == ["/exports/1.csv"]
+        assert ledger.open_run(RUN).run_no == 2
+    migrated = columns(where)
+    if kind == "postgresql":
+        empty_database(where)
+    fresh = where if kind == "postgresql" else tmp_path / "new.db"
+    SqlLedger(fresh).close()
+    assert migrated == columns(fresh)
 
 
 def test_nobody_else_can_read_it(tmp_path: Path) -> None:
