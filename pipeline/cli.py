@@ -285,6 +285,7 @@ def _workdir(
     console: Console,
     ledger: Path | str | None,
     failed: Callable[[SettingsError], None] | None = None,
+    engine: str = "local",
     **needed: Any,
 ) -> Iterator[Path]:
     """The working directory: itself, or a local copy of what is needed of one in an object store.
@@ -293,6 +294,7 @@ def _workdir(
         console: Knows where it is.
         ledger: The ledger that is named; one beside the runs is not possible in an object store.
         failed: Is told that changes could not be brought back; by default that is raised.
+        engine: Where the work runs.
         needed: See `pipeline.staging.mirror.Needed`.
     """
     if isinstance(console.workdir, Path):
@@ -304,6 +306,11 @@ def _workdir(
         raise SettingsError(
             f"The ledger cannot be in an object store, as --workdir {console.workdir} is.",
             hint="Name one with --ledger: postgresql://…, or a file on this machine.",
+        )
+    if engine.startswith("dask://"):
+        raise SettingsError(
+            f"Workers of --engine {engine} cannot see into --workdir {console.workdir}.",
+            hint="Name a directory that all machines share; sources may be in an object store all the same.",
         )
     with mirrored(console.workdir, Needed(**needed), failed) as path:
         yield path
@@ -702,7 +709,10 @@ def prepare(console: Console, mapping: str, sources: tuple[str, ...], **argument
 def _prepare(console: Console, mapping: str, sources: tuple[str, ...], arguments: Mapping[str, Any]) -> int:
     from pipeline import run
 
-    with _listening(console) as emit, _workdir(console, arguments["ledger"]) as workdir:
+    with (
+        _listening(console) as emit,
+        _workdir(console, arguments["ledger"], engine=arguments["engine"]) as workdir,
+    ):
         finished = run.prepare(workdir, mapping, sources, _preparing(arguments), emit)
     return _show(console, finished, "causes")
 
@@ -738,7 +748,7 @@ def _deliver(
 
     connection = connection_from_environment(arguments["token_file"])
     options = _delivery(arguments)
-    ledger = arguments["ledger"]
+    ledger, engine = arguments["ledger"], arguments.get("engine", "local")
 
     def not_kept(error: SettingsError) -> None:
         # What was sent is in the ledger, so this is no reason to end with another exit code.
@@ -746,7 +756,7 @@ def _deliver(
 
     with (
         _listening(console) as emit,
-        _workdir(console, ledger, not_kept, run=reference) as workdir,
+        _workdir(console, ledger, not_kept, engine, run=reference) as workdir,
         _stoppable() as (stop, received),
     ):
         target = Target(
@@ -757,7 +767,7 @@ def _deliver(
             emit,
             stop,
             ledger,
-            arguments.get("engine", "local"),
+            engine,
             arguments["token_file"],
             received,
         )
@@ -799,7 +809,10 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
         return _prepare(console, mapping, sources, arguments)
     connection_from_environment(arguments["token_file"])
     delivery.refuse_unshared(arguments["engine"], arguments["ledger"])
-    with _listening(console) as emit, _workdir(console, arguments["ledger"]) as workdir:
+    with (
+        _listening(console) as emit,
+        _workdir(console, arguments["ledger"], engine=arguments["engine"]) as workdir,
+    ):
         prepared = run.prepare(workdir, mapping, sources, _preparing(arguments), emit)
     if prepared.exit_code:
         return _show(console, prepared, "causes")

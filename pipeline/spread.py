@@ -155,8 +155,7 @@ def _look_after(
         if word != told:
             write_private(place, word)
             told = word
-        status = _status(ledger, run)
-        emit(Progress(STAGE, status.accepted - status.pending))
+        emit(Progress(STAGE, ledger.settled(run.run_id)))
 
 
 def _status(ledger: SqlLedger, run: RunRef) -> RunStatus:

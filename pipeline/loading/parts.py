@@ -111,13 +111,12 @@ class Shared:
         sizes = {part.part: part.size for part in parts}
         first = sum(size for number, size in sizes.items() if number < lease.part)
         last = first + sizes[lease.part]
-        status = self._ledger.status(self._run.run_id)
         own = self._ledger.open_run(replace(self._run, size=sizes[lease.part], part=lease.part)).settled
         settled_here = own.delivered + own.unchanged + own.refused + own.failed
         return Part(
             replace(self._run, size=sizes[lease.part], part=lease.part),
             lambda start: self._reel.stretch(first + start, last),
-            status.accepted - status.pending - settled_here,
+            self._ledger.settled(self._run.run_id) - settled_here,
             lease,
             workers,
         )

@@ -100,6 +100,7 @@ def test_the_parts_of_a_run_add_up(any_ledger: SqlLedger) -> None:
         any_ledger.record([], replace(start, watermark=2, settled=Counts(2)))
     status = any_ledger.status("run-1")
     assert (status.accepted, status.delivered, status.pending) == (10, 4, 6)
+    assert (any_ledger.settled("run-1"), any_ledger.settled("other")) == (4, 0)
 
 
 def test_an_unknown_run_is_an_error(any_ledger: SqlLedger) -> None:
