@@ -223,10 +223,6 @@ def _after_delivery(summary: Summary) -> str:
 
 def command(summary: Summary, verb: str, *options: str) -> str:
     """A command line about this run that can be pasted into a shell, with the workdir where it matters."""
-    workdir = Path(summary.run_dir).parent.parent
-    where = [] if workdir.name == str(DEFAULT_WORKDIR) and _is_here(workdir) else ["--workdir", str(workdir)]
+    workdir = summary.run_dir.removesuffix(f"/runs/{summary.run_id}")  # a path, or a URL
+    where = [] if Path(workdir).absolute() == Path.cwd() / DEFAULT_WORKDIR else ["--workdir", workdir]
     return shlex.join(["omneo-import", verb, summary.run_id, *options, *where])
-
-
-def _is_here(workdir: Path) -> bool:
-    return workdir.absolute().parent == Path.cwd()

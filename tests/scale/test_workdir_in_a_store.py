@@ -67,6 +67,7 @@ def test_every_command_works_there(
     assert prepared.code == 0, prepared.stderr
     run = f"{bucket}/omneo/runs/{prepared.summary['run_id']}"
     assert (prepared.summary["run_dir"], prepared.summary["report"]) == (run, f"{run}/report.html")
+    assert f"--workdir {bucket}/omneo\n" in prepared.stderr
     local = call("prepare", "-m", "pos_lines", "--json", "--workdir", tmp_path / "here", sales).summary
     here = Path(local["run_dir"])
     assert names(store, bucket) == sorted(str(p.relative_to(here)) for p in here.rglob("*") if p.is_file())
