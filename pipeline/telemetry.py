@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -247,9 +249,6 @@ class Notification:
 
     def __call__(self, ending: Ending) -> None:
         """Post it."""
-        import httpx
-
-        host = _parts(self.url).hostname or ""
         body: dict[str, Any] = {
             "command": ending.command,
             "exit_code": ending.exit_code,
@@ -257,6 +256,26 @@ class Notification:
             "error": mask_text(ending.error),
         }
         body |= ending.summary.as_dict() if ending.summary else {}
+        # In a thread, since httpx's own limit is for each pause: an answer can drip in for ever.
+        answered: Future[None] = Future()
+        Thread(target=self._post, args=(body, answered), daemon=True).start()
+        try:
+            answered.result(self.timeout_s)
+        except TimeoutError:
+            host = _parts(self.url).hostname
+            raise OSError(f"{host} did not answer within {self.timeout_s:g} s") from None
+
+    def _post(self, body: Mapping[str, Any], answered: Future[None]) -> None:
+        try:
+            self._send(body)
+            answered.set_result(None)
+        except BaseException as error:
+            answered.set_exception(error)
+
+    def _send(self, body: Mapping[str, Any]) -> None:
+        import httpx
+
+        host = _parts(self.url).hostname or ""
         try:
             with httpx.Client(timeout=self.timeout_s, trust_env=not is_loopback(host)) as client:
                 answer = client.post(self.url, json=body, follow_redirects=False)

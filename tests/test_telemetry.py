@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import stat
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -22,7 +25,7 @@ from pipeline.events import Notice, RunStarted, StageFinished, StageStarted
 from pipeline.report.summary import empty_summary
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
-from tests.e2e.command import Ended, call
+from tests.e2e.command import Ended, call, ended, start
 from tests.e2e.receipts import receipt, write_export
 
 PERSON = "ann@example.com"
@@ -190,6 +193,41 @@ def test_an_address_where_nobody_is_changes_nothing(export: Path, omneo: LocalOm
     assert ended.code == 0
     assert "--notify did not work: 127.0.0.1 cannot be reached" in ended.stderr
     assert "s3cret" not in ended.stderr
+
+
+def test_an_answer_that_never_ends_is_not_waited_for(inbox: Inbox, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                while not over.wait(0.05):
+                    connection.sendall(b"H")
+
+        over, dripping = Event(), Thread(target=drip)
+        dripping.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        notification = telemetry.Notification(url, timeout_s=0.5)
+        (notice,) = telemetry.Watch("run", tmp_path, tellers={"--notify": notification}).end(0)
+        over.set()
+        dripping.join()
+    assert "127.0.0.1 did not answer within 0.5 s" in notice.message
+
+
+@pytest.mark.parametrize("when", ["prepare", "load"])
+def test_a_run_that_a_signal_stops_is_told(inbox: Inbox, when: str, tmp_path: Path) -> None:
+    sales = write_export(tmp_path / "pos_lines.csv", [row for n in range(300) for row in receipt(n)])
+    with tenant(latency_s=0.05) as omneo:
+        arguments = ("run", "-m", "pos_lines", sales, "--workdir", tmp_path / "w", "--notify", inbox.url)
+        process = start(*arguments, "--concurrency", "2", "--json", env=omneo.environment())
+        begun = (lambda: (tmp_path / "w").exists()) if when == "prepare" else lambda: omneo.arrivals()
+        while not begun():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        stopped = ended(process)
+    ((_, body),) = inbox.posts
+    assert (stopped.code, body["exit_code"], body["outcome"]) == (143, 143, "terminated")
+    assert when == "prepare" or body["delivery"]["pending"] > 0
 
 
 @pytest.mark.parametrize(
