@@ -211,6 +211,15 @@ def test_how_far_a_run_is_counts_up_to_the_first_that_is_not_settled(any_ledger:
     assert any_ledger.progress(RUN).watermark == 7
 
 
+def test_the_servers_words_about_somebody_are_forgotten(any_ledger: SqlLedger) -> None:
+    words = {"a": '{"message": "no ANN@x.com"}', "b": '{"message": "no 50% of 1_2"}', "c": '{"message": "-"}'}
+    any_ledger.record([row(name, words=text) for name, text in words.items()] + [row("d")])
+    assert any_ledger.forget_words(["c", "d"], "ann@x.com") == 2
+    assert any_ledger.forget_words([], "0%_of") == 0  # what would be a pattern is a text
+    left = any_ledger.find(["a", "b", "c", "d"])
+    assert {name: each.words for name, each in left.items() if each.words} == {"b": words["b"]}
+
+
 def test_source_files_are_remembered(any_ledger: SqlLedger) -> None:
     first = SourceFile("a.csv", 10, 1_700_000_000_000_000_001, "d1", "run-1")
     any_ledger.note_files([first, replace(first, path="b.csv")])
