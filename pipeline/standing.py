@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,15 @@ def status(workdir: Path, reference: str | None, *, ledger: Path | str | None = 
         CannotStart: There is no such run, or the ledger cannot be read.
     """
     home = Workdir(workdir.expanduser().absolute())
-    runs = [home.find(reference)] if reference else [run for run in home.runs if run.manifest.exists()]
+    if reference:
+        runs = [home.find(reference)]
+        summaries = [_standing(home, runs[0], ledger)]
+    else:
+        runs = [run for run in home.runs if run.manifest.exists()]
+        summaries = _all_standing(home, runs, ledger)
     standing = []
-    for run in runs:
-        summary, kept = _standing(home, run, ledger), review.saved(run)
+    for run, summary in zip(runs, summaries, strict=True):
+        kept = review.saved(run)
         closed = kept.gate is not None and kept.gate.closed
         verdict = verdict_of(summary, gate_closed=closed, stopped=kept.stopped)
         standing.append(Standing(summary, verdict, kept.causes))
@@ -79,13 +85,32 @@ def report(
 
 
 def _standing(home: Workdir, run: RunDir, ledger: Path | str | None) -> Summary:
-    manifest = read_manifest(run)
+    with _opened(home, ledger) as opened:
+        known = opened.status(run.run_id) if opened and run.run_id in opened.runs() else None
+    return _counted(run, known)
+
+
+def _all_standing(home: Workdir, runs: Sequence[RunDir], ledger: Path | str | None) -> list[Summary]:
+    with _opened(home, ledger) as opened:
+        known = opened.statuses() if opened else {}
+    return [_counted(run, known.get(run.run_id)) for run in runs]
+
+
+@contextmanager
+def _opened(home: Workdir, ledger: Path | str | None) -> Iterator[SqlLedger | None]:
+    """The ledger; None where it is a file that is not there yet."""
     where = ledger or home.ledger
-    known = RunStatus(manifest.transactions, 0, 0, 0, 0, manifest.transactions)
-    if not isinstance(where, Path) or where.exists():
-        with SqlLedger(where) as opened:
-            known = opened.status(run.run_id) if run.run_id in opened.runs() else known
-    return counted(run, manifest, known)
+    if isinstance(where, Path) and not where.exists():
+        yield None
+        return
+    with SqlLedger(where) as opened:
+        yield opened
+
+
+def _counted(run: RunDir, known: RunStatus | None) -> Summary:
+    manifest = read_manifest(run)
+    number = manifest.transactions
+    return counted(run, manifest, known or RunStatus(number, 0, 0, 0, 0, number))
 
 
 def counted(run: RunDir, manifest: Manifest, known: RunStatus) -> Summary:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -490,14 +491,16 @@ class SqlLedger:
         """
         with self._transaction("read"):
             run_no = self._run_no(run_id)
-            parts = self._parts(run_no)
-            states = self._states_of(run_no)
-        settled, accepted = Counts(), 0
-        for part in parts:
-            settled, accepted = settled.added(part.settled), accepted + part.size
-        done = settled.delivered + settled.unchanged + settled.refused + settled.failed
-        shown = {str(s): states.get(s, 0) for s in _SHOWN}
-        return RunStatus(accepted=accepted, pending=accepted - done, **asdict(settled), **shown)
+            return _status_of(self._parts(run_no), self._states(_TRANSACTIONS.c.run_no == run_no)[run_no])
+
+    def statuses(self) -> dict[str, RunStatus]:
+        """Counts of all runs that were ever loaded, by id; the transactions are counted in one go."""
+        with self._transaction("read"):
+            parts: dict[int, list[Progress]] = defaultdict(list)
+            for row in self._db.execute(sa.select(_PARTS)):
+                parts[row.run_no].append(_progress(row._mapping))
+            states, runs = self._states(sa.true()), self._db.execute(sa.select(_RUNS.c.no, _RUNS.c.run_id))
+            return {run_id: _status_of(parts[no], states[no]) for no, run_id in runs}
 
     def runs(self) -> list[str]:
         """Ids of the runs that were ever loaded, oldest first."""
@@ -682,10 +685,14 @@ class SqlLedger:
             wanted = wanted.where(_PARTS.c.part == part)
         return [_progress(row._mapping) for row in self._db.execute(wanted)]
 
-    def _states_of(self, run_no: int) -> dict[str, int]:
-        state = _TRANSACTIONS.c.state
-        wanted = sa.select(state, sa.func.count()).where(_TRANSACTIONS.c.run_no == run_no).group_by(state)
-        return {row[0]: row[1] for row in self._db.execute(wanted)}
+    def _states(self, wanted: sa.ColumnElement[bool]) -> Mapping[int, Mapping[str, int]]:
+        """How many transactions there are in each state, by run."""
+        run_no, state = _TRANSACTIONS.c.run_no, _TRANSACTIONS.c.state
+        counts = sa.select(run_no, state, sa.func.count()).where(wanted).group_by(run_no, state)
+        found: dict[int, dict[str, int]] = defaultdict(dict)
+        for no, name, count in self._db.execute(counts):
+            found[no][name] = count
+        return found
 
     def _record(self, writes: Sequence[Row | Stamp], progress: Progress | None) -> None:
         # In one order everywhere: two that write the same rows cannot wait for each other.
@@ -766,6 +773,15 @@ def _values(progress: Progress) -> dict[str, int]:
     values |= {"size": progress.size, "watermark": progress.watermark}
     values |= {f"below_{kind}": getattr(progress.below, kind) for kind in KINDS}
     return values | {f"all_{kind}": getattr(progress.settled, kind) for kind in KINDS}
+
+
+def _status_of(parts: Sequence[Progress], states: Mapping[str, int]) -> RunStatus:
+    settled, accepted = Counts(), 0
+    for part in parts:
+        settled, accepted = settled.added(part.settled), accepted + part.size
+    done = settled.delivered + settled.unchanged + settled.refused + settled.failed
+    shown = {str(s): states.get(s, 0) for s in _SHOWN}
+    return RunStatus(accepted=accepted, pending=accepted - done, **asdict(settled), **shown)
 
 
 _SHOWN: Final = (State.CONFIRMED, State.MISSING, State.DIFFERING, State.VOIDED)

@@ -101,6 +101,10 @@ def test_the_parts_of_a_run_add_up(any_ledger: SqlLedger) -> None:
     status = any_ledger.status("run-1")
     assert (status.accepted, status.delivered, status.pending) == (10, 4, 6)
     assert (any_ledger.settled("run-1"), any_ledger.settled("other")) == (4, 0)
+    any_ledger.record([row("a", State.CONFIRMED), row("b", run_no=2)])
+    any_ledger.open_run(replace(RUN, run_id="run-2"))
+    assert any_ledger.statuses() == {name: any_ledger.status(name) for name in ("run-1", "run-2")}
+    assert any_ledger.statuses()["run-1"].confirmed == 1
 
 
 def test_an_unknown_run_is_an_error(any_ledger: SqlLedger) -> None:
