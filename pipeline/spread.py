@@ -50,7 +50,8 @@ class Assignment:
         token_file: Where the token is, if not in the worker's environment.
         ledger: The address of the ledger.
         options: How to send.
-        orders: A directory that all see; its file `stop` says so, or `now`, once it is time to.
+        orders: A directory that all see; its file `stop` says so, or `now`, once it is time to. If the
+            directory is gone, nobody waits any more, and it is time too.
     """
 
     workdir: Path
@@ -214,7 +215,7 @@ def _listening(place: Path) -> Iterator[Stop]:
             word = place.read_text(encoding="utf-8") if place.exists() else ""
             if word == "now":
                 stop.now()
-            elif word and not stop.requested:
+            elif not stop.requested and (word or not place.parent.exists()):
                 stop.request()
 
     listener = threading.Thread(target=listen, name="stop", daemon=True)

@@ -122,6 +122,18 @@ def test_a_worker_without_a_token_says_so_and_sends_nothing(
     assert omneo.stats()["requests"] == 0
 
 
+def test_a_worker_stops_once_nobody_waits_for_it(omneo: LocalOmneo, prepared: Load, postgres: str) -> None:
+    omneo.set_faults(latency_s=0.02)
+    (run,) = prepared.workdir.glob("runs/*")
+    url = prepared.target.connection.base_url
+    gone = prepared.workdir / "gone"
+    told = contribute(
+        Assignment(prepared.workdir, run.name, url, None, postgres, OPTIONS, gone), prepared.env
+    )
+    assert (told.stopped, told.error) == (True, None)
+    assert told.handled < COUNT
+
+
 def test_from_the_command_line_with_two_processes_here(prepared: Load, omneo: LocalOmneo) -> None:
     loaded = ended(start("load", "latest", *prepared.common, "--engine", "dask", env=prepared.env))
     assert loaded.code == 0, loaded.stderr
