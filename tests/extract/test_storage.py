@@ -202,5 +202,5 @@ def test_what_is_not_in_the_store_is_told(
 
 def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
-    with pytest.raises(SourceError, match=r"pip install 'omneo-import\[cloud\]'"):
+    with pytest.raises(SourceError, match=r"pip install 'omneo-import\[s3\]'"):
         find_sources(["s3://bucket/sales.csv"], [])
