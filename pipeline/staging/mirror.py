@@ -27,6 +27,7 @@ MARK: Final = ".omneo-import"
 """An object that is written to see whether that can be done."""
 _ALIVE: Final = "alive"
 _HEADS: Final = ("manifest.json", "review.json")
+_LOG: Final = "/run.log.jsonl"
 _BODIES: Final = ("staged", "quarantine")
 
 
@@ -106,12 +107,26 @@ class _Store:
         now = _files(path)
         changed = [name for name, state in now.items() if before.get(name) != state]
         with self._translated("written"):
+            for name in changed:
+                if name.endswith(_LOG) and name in before:
+                    self._add_to_log(path / name, name, before[name][0])
             for some in (False, True):
                 names = [name for name in changed if name.endswith("/manifest.json") is some]
                 if names:
                     self.system.put([str(path / name) for name in names], self._remote(names))
             if gone := [name for name in before if name not in now]:
                 self.system.rm(self._remote(gone))
+
+    def _add_to_log(self, path: Path, name: str, known: int) -> None:
+        """Put what was logged here behind what is there: others may load the run too.
+
+        A log that was rewritten, to forget somebody, takes the place of what is there.
+        """
+        here = path.read_bytes()
+        self.system.invalidate_cache()
+        there = self.system.cat_file(f"{self.root}/{name}")
+        if here[:known] == there[:known]:
+            path.write_bytes(there + here[known:])
 
     def _there(self) -> list[str]:
         """Names of all objects of runs that were prepared to their end."""
@@ -165,9 +180,10 @@ def _copy_of(url: str) -> Iterator[Path]:
     home = private_dir(_own(Path(tempfile.gettempdir()) / f"omneo-import-{os.getuid()}") / name)
     _clear_dead(home)
     path = private_dir(home / secrets.token_hex(4))
-    alive = os.open(path / _ALIVE, os.O_RDWR | os.O_CREAT, 0o600)
+    alive = os.open(path / f".{_ALIVE}", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(alive, fcntl.LOCK_EX)
+        (path / f".{_ALIVE}").rename(path / _ALIVE)  # locked from the moment that others see it
         (path / ADDRESS).write_text(url, encoding="utf-8")
         private_dir(path / "runs")
         yield path

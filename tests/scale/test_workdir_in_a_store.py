@@ -98,7 +98,10 @@ def test_forgetting_and_pruning_reach_what_is_in_the_store(
     rows = [row for n in range(19) for row in receipt(n)] + receipt("hers", customer_email=person)
     sales = write_export(tmp_path / "sales.csv", rows)
     run = command("run", "-m", "pos_lines", sales).summary["run_dir"]
-    assert holding(person, store, run) == ["part-00000.parquet"]
+    # As a version before might have: the log of this one names nobody.
+    log = store.cat_file(f"{run}/run.log.jsonl")
+    store.pipe_file(f"{run}/run.log.jsonl", log + f'{{"event": "notice", "message": "{person}"}}\n'.encode())
+    assert holding(person, store, run) == ["run.log.jsonl", "part-00000.parquet"]
     forgotten = command("forget", "--profile", person, "--yes")
     assert forgotten.summary["runs"][0]["staged"]
     assert holding(person, store, run) == []
@@ -156,7 +159,12 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(
 
 
 def test_two_machines_do_not_work_on_one_run_at_a_time(
-    bucket: str, postgres: str, s3_environment: dict[str, str], tmp_path: Path, omneo: LocalOmneo
+    bucket: str,
+    postgres: str,
+    s3_environment: dict[str, str],
+    store: Any,
+    tmp_path: Path,
+    omneo: LocalOmneo,
 ) -> None:
     where = ("--workdir", bucket, "--ledger", postgres, "--json")
     env = {**s3_environment, **omneo.environment()}
@@ -172,3 +180,5 @@ def test_two_machines_do_not_work_on_one_run_at_a_time(
     first = ended(loading)
     assert (beside.code, first.code) == (0, 0), beside.stderr + first.stderr
     assert first.summary["delivery"]["delivered"] == 400
+    log = store.cat_file(f"{first.summary['run_dir']}/run.log.jsonl").splitlines()
+    assert [json.loads(line)["event"] for line in log].count("run_finished") == 3
