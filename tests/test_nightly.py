@@ -289,6 +289,23 @@ def test_two_sales_with_one_number_stay_a_conflict(shop: Shop) -> None:
     assert "older_version" not in ended.summary["warnings"]
 
 
+def test_versions_of_several_tables_are_told_apart_table_by_table(shop: Shop, tmp_path: Path) -> None:
+    shop.mapping = str(tmp_path / "tables.yaml")
+    Path(shop.mapping).write_text(TABLES, encoding="utf-8")
+    shop.folder.mkdir()
+    head, line = "id,at,total\n", "id,name,price\n"
+    write(shop.folder / "items_1.csv", line + "A,Hat,5.00\nB,Cap,7.00\n")
+    twice = "B,2024-03-02 10:00:00,7.00\nB,2024-03-02 10:00:00,8.00\n"
+    write(shop.folder / "sales_1.csv", head + "A,2024-03-01 10:00:00,5.00\n" + twice)
+    first = shop.command("prepare", "-m", shop.mapping, shop.folder).summary
+    assert (first["rejected"]["header_conflict"], first["warnings"].get("older_version")) == (1, None)
+    write(shop.folder / "sales_2.csv", head + "A,2024-03-01 10:00:00,6.00\n", age_s=60)
+    write(shop.folder / "items_2.csv", line + "A,Big hat,6.00\n", age_s=60)
+    second = shop.command("prepare", "-m", shop.mapping, shop.folder).summary
+    assert (second["transactions"]["accepted"], second["warnings"]["older_version"]) == (1, 1)
+    assert second["totals"]["accepted"] == "6.00"
+
+
 def test_a_line_that_was_corrected_is_not_added_to_the_old_one(shop: Shop) -> None:
     shop.export("1", *receipt(1))
     shop.export("2", *receipt(1, description="Hat"), age_s=3_600)
