@@ -113,7 +113,12 @@ class Plan:
 
     @property
     def written(self) -> dict[int, int]:
-        """The place of each file, by SOURCE, in the order in which they were written, then by name."""
+        """The place of each file, by SOURCE, in the order in which they were written, then by name.
+
+        Empty where files were named one by one: they may be pieces of one export, and no versions.
+        """
+        if not all(each.file.found for each in self.inputs):
+            return {}
         earliest = datetime.min.replace(tzinfo=UTC)
         ordered = sorted(self.inputs, key=lambda each: (each.file.modified or earliest, each.file.uri))
         return {each.position: place for place, each in enumerate(ordered)}
