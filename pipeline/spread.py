@@ -128,6 +128,7 @@ def spread(
         _sum(Requests, [each.requests for each in found]),
         _sum(Changes, [each.changes for each in found]),
         handled,
+        sum(each.troubled for each in found),
         seconds,
         stopped=any(each.stopped for each in found),
         error=next((each.error for each in found if each.error is not None and status.pending), None),
