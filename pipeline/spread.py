@@ -76,6 +76,7 @@ class Contribution:
         requests: What it sent.
         changes: What it found changed.
         handled: Transactions that it settled.
+        troubled: Those of them that Omneo refused or that were given up.
         stopped: Whether it was asked to stop before all was done.
         error: What stopped it else; None where nothing did.
     """
@@ -83,6 +84,7 @@ class Contribution:
     requests: Requests
     changes: Changes
     handled: int = 0
+    troubled: int = 0
     stopped: bool = False
     error: ImportToolError | None = None
 
@@ -203,7 +205,9 @@ def _contribute(assignment: Assignment, environ: Mapping[str, str]) -> Contribut
         if not ledger.is_shared:
             raise SettingsError(f"The ledger {ledger.where} is not one that several can share.")
         result = deliver(ref, staged.batches, connection, ledger, assignment.options, emit=log, stop=stop)
-    return Contribution(result.requests, result.changes, result.handled, result.stopped, result.error)
+    return Contribution(
+        result.requests, result.changes, result.handled, result.troubled, result.stopped, result.error
+    )
 
 
 @contextmanager
