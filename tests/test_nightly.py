@@ -322,6 +322,14 @@ def test_a_sale_that_goes_on_in_the_next_file_is_put_together(shop: Shop) -> Non
     assert "older_version" not in found.summary["warnings"]
 
 
+def test_a_sale_that_is_cut_in_two_is_not_taken_for_two_versions(shop: Shop) -> None:
+    shop.export("1", receipt(1)[0])
+    shop.export("2", receipt(1, staff_code="OTHER")[1], age_s=3_600)
+    found = shop.run()
+    assert found.summary["rejected"]["header_conflict"] == 1
+    assert "older_version" not in found.summary["warnings"]
+
+
 def test_versions_within_one_file_stay_a_conflict(shop: Shop) -> None:
     shop.export("1", *receipt(1))
     shop.export("2", *receipt(1, price="9.00"), *receipt(1, price="8.00"), age_s=3_600)

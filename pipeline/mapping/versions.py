@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from pipeline.mapping.columns import columns_of
+from pipeline.mapping.columns import columns_of, columns_used
 from pipeline.mapping.problems import problems_at
 from pipeline.mapping.shapes import Shaped, Tables, shape
 from pipeline.mapping.spec import MappingSpec
@@ -18,8 +18,9 @@ from pipeline.model import KEY, LINE, SOURCE, TX
 def shape_latest(tables: Tables, spec: MappingSpec, written: Mapping[int, int]) -> Shaped:
     """As `shape`, but of a sale that several files hold differently, the version written last counts.
 
-    That is so where the files agree on when the sale was. Where they do not, they are more likely two sales
-    with one number, and stay a `header_conflict`, as rows within one file do that disagree.
+    That is so where the files agree on when the sale was, and have a line of it in common. Where they do not,
+    they are more likely two sales with one number, or one that was cut in two; these stay a
+    `header_conflict`, as rows within one file do that disagree.
 
     Args:
         tables: See `shape`.
@@ -59,9 +60,33 @@ def _corrected(shaped: Shaped, spec: MappingSpec) -> pl.Series:
     elsewhen = found.filter(pl.col("field").is_in(list(time)))[KEY]
     keys = found.filter(~pl.col(KEY).is_in(elsewhen.implode()))[KEY].unique()
     # By table: that a sale and its items are in two files says nothing about versions.
-    ours = (rows.filter(pl.col(KEY).is_in(keys.implode())) for rows in tables)
+    ours = [rows.filter(pl.col(KEY).is_in(keys.implode())) for rows in shaped.rows.values()]
     apart = [rows.filter(pl.col(SOURCE).n_unique().over(KEY) > 1)[KEY] for rows in ours]
-    return pl.concat(apart).unique()
+    cut = [_cut_in_two(rows, spec) for rows in ours]
+    versions = pl.concat(apart).unique()
+    return versions.filter(~versions.is_in(pl.concat(cut).implode()))
+
+
+def _cut_in_two(rows: pl.DataFrame, spec: MappingSpec) -> pl.Series:
+    """Keys of which several files have lines, and none of them the same one: parts of one sale.
+
+    Where a sale has a row of its own, that row being in several files is proof enough.
+    """
+    used = columns_used(spec)
+    names = _line_id(spec) or used.line - used.transaction
+    if spec.source.layout not in ("lines", "first_row") or not names or not names <= {*rows.columns}:
+        return rows[KEY].clear()
+    sources = pl.col(SOURCE).n_unique()
+    lines = rows.select(
+        KEY, sources.over(KEY).alias("files"), sources.over(KEY, *sorted(names)).alias("alike")
+    )
+    return lines.group_by(KEY).agg(pl.all().max()).filter(pl.col("files") > 1, alike=1)[KEY]
+
+
+def _line_id(spec: MappingSpec) -> frozenset[str] | None:
+    """The columns that name a line; None where only its place does."""
+    own = spec.items.get("external_id") if spec.items else None
+    return columns_of(spec, own, Scope.LINE) if own is not None else None
 
 
 def _lines_that_differ(shaped: Shaped, spec: MappingSpec) -> pl.DataFrame:
@@ -70,9 +95,7 @@ def _lines_that_differ(shaped: Shaped, spec: MappingSpec) -> pl.DataFrame:
     A line that is the same in both files is not among them: it was left out as a repeat.
     """
     none = pl.DataFrame(schema={SOURCE: pl.UInt32, LINE: pl.Int64, "field": pl.String})
-    own = spec.items.get("external_id") if spec.items else None
-    names = columns_of(spec, own, Scope.LINE) if own is not None else None
-    lines = shaped.lines
+    names, lines = _line_id(spec), shaped.lines
     if not names or not names <= {*lines.columns}:
         return none
     # Lines of a sale lie together and in the order of their files, so this is quick where none is apart.
