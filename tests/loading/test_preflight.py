@@ -74,9 +74,7 @@ def test_a_bad_token_takes_one_request() -> None:
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize(
-    "answer", [b"[]", b'{"data": null}', b'{"data": [1, null]}', b'{"data": {}}', b'{"data": [' + b"[" * 9999]
-)
+@pytest.mark.parametrize("answer", [b"[]", b'{"data": null}', b'{"data": [1, null]}', b'{"data": {}}'])
 def test_odd_lists_mean_that_nothing_is_known(answer: bytes) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
     result = preflight(Questions({"S1": 1}, {"AUD": 1}, 0, ()), CONNECTION, transport=transport)
@@ -139,8 +137,12 @@ def test_a_list_that_ignores_the_page_is_read_once() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [httpx.Response(403, json={"message": "Forbidden"}), httpx.Response(404)],
-    ids=["denied", "absent"],
+    [
+        httpx.Response(403, json={"message": "Forbidden"}),
+        httpx.Response(404),
+        httpx.Response(200, content=b'{"data": [' + b"[" * 9999),
+    ],
+    ids=["denied", "absent", "too deep"],
 )
 def test_a_list_that_is_not_given_leaves_the_other_answers(answer: httpx.Response) -> None:
     def reply(request: httpx.Request) -> httpx.Response:
