@@ -114,6 +114,7 @@ class Exchange:
         *,
         before: Callable[[], None] = lambda: None,
         lookup: bool = False,
+        or_denied: bool = False,
     ) -> Verdict:
         """Make one attempt.
 
@@ -123,6 +124,7 @@ class Exchange:
                 through, so that no more than `concurrency` answers are ever unrecorded.
             before: Is called when the request is about to leave.
             lookup: See `judge`.
+            or_denied: See `ask`.
         """
         await self.gate.enter()
         try:
@@ -131,6 +133,8 @@ class Exchange:
             self.requests.sent += 1
             reply = await self._sender.send(call)
             verdict = judge(reply, self._clock.time(), lookup=lookup)
+            if verdict.meaning is Meaning.FATAL and not (or_denied and verdict.status == DENIED):
+                self.gate.shut()  # the next one would get the same answer
             self._learn(verdict, reply, self._clock.monotonic() - started)
             await conclude(verdict, reply)
         finally:
@@ -190,7 +194,7 @@ class Exchange:
         async def keep(_: Verdict, reply: Reply) -> None:
             replies.append(reply)
 
-        verdict = await self.persist(lambda: self.once(call, keep, lookup=True), name)
+        verdict = await self.persist(lambda: self.once(call, keep, lookup=True, or_denied=or_denied), name)
         denied = or_denied and verdict.status == DENIED
         if verdict.again or (verdict.meaning is Meaning.FATAL and not denied):
             raise self.error(verdict)
@@ -221,8 +225,6 @@ class Exchange:
         )
 
     def _learn(self, verdict: Verdict, reply: Reply, latency_s: float) -> None:
-        if verdict.meaning is Meaning.FATAL:
-            self.gate.shut()  # the next one would get the same answer
         self.health.saw(verdict)
         if verdict.meaning is Meaning.THROTTLED:
             self.requests.throttled += 1
