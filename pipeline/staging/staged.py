@@ -50,7 +50,7 @@ def save_rows(path: Path, rows: pl.DataFrame, group_rows: int) -> None:
         rows.to_arrow(),
         path,
         row_group_size=group_rows,
-        compression="lz4",
+        compression="snappy",
         use_dictionary=False,
         write_statistics=False,
         store_schema=False,
