@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import polars as pl
 import pytest
 
 from pipeline.loading.options import DeliveryOptions
-from pipeline.staging.chunks import chunks
+from pipeline.memory import Budget
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo
@@ -71,7 +70,7 @@ def test_two_deaths_cost_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.units.chunks", partial(chunks, chunk_bytes=UNIT_BYTES))
+    monkeypatch.setattr("pipeline.cli.Budget.of", lambda _: Budget(unit_bytes=UNIT_BYTES))
     sales = exported(tmp_path / "sales")
     store.put(f"{sales}/", f"{bucket}/sales/", recursive=True)
     local = call("prepare", "-m", "pos_lines", "--json", "--workdir", tmp_path / "local", f"{sales}/*.csv")
