@@ -516,6 +516,15 @@ def write_quarantine(plan: Plan, run: RunDir, tally: Tally) -> None:
 
 
 @contextmanager
+def beside(function: Callable[..., None], *arguments: object) -> Iterator[None]:
+    """Do something else while the `with` block runs; it is done, or has failed, when that ends."""
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as pool:
+        done = pool.submit(function, *arguments)
+        yield
+        done.result()
+
+
+@contextmanager
 def fingerprinting(plan: Plan) -> Iterator[Callable[[], list[str]]]:
     """Take the fingerprints of the files beside other work; gives a function that waits for them."""
     with ThreadPoolExecutor(1, thread_name_prefix="fingerprint") as pool:

@@ -98,8 +98,9 @@ def prepare(
         ):
             staged = dry_run.stage(plan, units, run, engine, tell)
             records = dry_run.source_records(plan, tally, fingerprints())
-        found = dry_run.found_in(run, tally)
-        dry_run.write_quarantine(plan, run, tally)
+        with dry_run.beside(dry_run.write_quarantine, plan, run, tally):
+            found = dry_run.found_in(run, tally)
+            findings = dry_run.findings_of(plan, found)
         discard(run.scratch)
         summary = Summary(
             run_id=run.run_id,
@@ -115,7 +116,7 @@ def prepare(
             gate,
             causes=dry_run.causes_of(plan, found, tally),
             controls=dry_run.controls_of(plan, found),
-            findings=dry_run.findings_of(plan, found),
+            findings=findings,
             rate_per_min=options.rate_per_min,
             show_personal_data=options.show_personal_data,
         )

@@ -8,29 +8,35 @@ by comparing the chunks' keys, and only those go through buckets.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 import polars as pl
 
 from pipeline.model import KEY
 
+_SMALLER: Final = 2
+"""Chunks that are smaller: one for each of the workers that wait for the first."""
+
 
 def chunks(frames: Iterable[pl.DataFrame], chunk_bytes: int) -> Iterator[pl.DataFrame]:
     """Cut rows into chunks of about `chunk_bytes`, never between adjacent rows with the same KEY.
 
-    The same frames always give the same chunks. Rows keep their order; no chunk is empty. Columns that
-    one frame has and another has not are null where they are missing.
+    The first ones are smaller, so that work on them begins while the next are read. The same frames always
+    give the same chunks. Rows keep their order; no chunk is empty. Columns that one frame has and another has
+    not are null where they are missing.
     """
     waiting: list[pl.DataFrame] = []
-    size = 0
+    size = given = 0
     for frame in frames:
         if frame.is_empty():
             continue
         waiting.append(frame)
         size += int(frame.estimated_size())
-        if size >= chunk_bytes:
+        if size >= (chunk_bytes if given >= _SMALLER else chunk_bytes // 4):
             chunk, tail = _cut(_joined(waiting))
             waiting, size = [tail] if tail.height else [], int(tail.estimated_size())
             if chunk.height:
+                given += 1
                 yield chunk
     if waiting:
         yield _joined(waiting)
