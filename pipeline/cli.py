@@ -707,6 +707,7 @@ def prepare(console: Console, mapping: str, sources: tuple[str, ...], **argument
 
 
 def _prepare(console: Console, mapping: str, sources: tuple[str, ...], arguments: Mapping[str, Any]) -> int:
+    keep_freed_memory()
     from pipeline import run
 
     with (
@@ -803,6 +804,7 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
 
     Repeated on the same input it sends nothing twice.
     """
+    keep_freed_memory()
     from pipeline import delivery, run
 
     if dry_run:
@@ -1096,6 +1098,5 @@ def main() -> None:
     """Run the `omneo-import` command."""
     for number in SIGNALS:
         signal.signal(number, _raise_signalled)
-    keep_freed_memory()
     with seldom_collecting():
         cli(prog_name="omneo-import")

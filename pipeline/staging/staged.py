@@ -16,7 +16,10 @@ from pipeline.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
 from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import PRIVATE_FILE, RunDir
 
-_ROWS_IN_FLIGHT = 65_536
+_ROWS_IN_FLIGHT = 32_768
+"""Rows of all parts that are decoded at a time."""
+_ROWS_AT_A_TIME = 2_048
+"""Rows that are Python's objects at a time, which take several times as much memory."""
 _TIME = "transacted_at"
 
 
@@ -128,7 +131,8 @@ class StagedRun:
                 continue
             wanted = rows.slice(start - left_out if left_out < start else 0)
             left_out = max(left_out, start)
-            yield [_transaction(*row) for row in wanted.iter_rows()]
+            for some in wanted.iter_slices(_ROWS_AT_A_TIME):
+                yield [_transaction(*row) for row in some.iter_rows()]
 
     def _merged(self) -> Iterator[pl.DataFrame]:
         cursors = [_Cursor(self.run.staged / part.file) for part in self.manifest.parts if part.transactions]
