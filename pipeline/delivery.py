@@ -135,8 +135,11 @@ def _send(
 
 
 def _left_void(number: int) -> str:
-    subject = "1 transaction was" if number == 1 else f"{number:,} transactions were"
-    return f"{subject} undone by `void` and not sent again; --revive sends them, no longer void"
+    were = "was" if number == 1 else "were"
+    return (
+        f"{count(number, 'transaction')} {were} undone by `void` and not sent again;"
+        " --revive sends them, no longer void"
+    )
 
 
 def _here(send: Callable[..., DeliveryResult]) -> Callable[[_Run, Target], DeliveryResult]:
@@ -363,8 +366,9 @@ class _Run:
         known = self.ref.run_id in self.ledger.runs()
         troubled = self.ledger.in_trouble(self.ref.run_id) if known else iter(())
         if number := write_undelivered(self.directory, troubled):
-            what = "1 transaction is" if number == 1 else f"{number:,} transactions are"
-            self.emit(Notice("undelivered", f"{what} listed in {self.directory.path / UNDELIVERED_CSV}"))
+            what, are = count(number, "transaction"), "is" if number == 1 else "are"
+            place = self.directory.path / UNDELIVERED_CSV
+            self.emit(Notice("undelivered", f"{what} {are} listed in {place}"))
 
 
 @contextmanager

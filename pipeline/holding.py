@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.lock import hold
 from pipeline.staging.workdir import Workdir
 
@@ -31,6 +30,8 @@ def holding(
     """
     with hold(home.lock_dir, command, shared=shared, known_as=home.address), ExitStack() as stack:
         if home.is_copy and isinstance(ledger, str):
+            from pipeline.loading.ledger import SqlLedger  # a dry run on a disk needs no database
+
             opened = stack.enter_context(SqlLedger(ledger))
             stack.enter_context(opened.held(home.address, shared=shared))
         yield

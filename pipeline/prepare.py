@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -111,7 +111,7 @@ class Plan:
         short = tuple(PurePosixPath(name).name for name in self.names)
         return short if len(set(short)) == len(short) else self.names
 
-    @property
+    @cached_property  # every unit asks for it
     def written(self) -> dict[int, int]:
         """The place of each file, by SOURCE, in the order in which they were written, then by name.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -69,6 +71,12 @@ def test_a_row_that_cannot_be_read_is_not_counted_beside_its_transaction(home: P
     found = prepared(home, source, max_rejected=Limit("1", count=1))
     assert (found.exit_code, found.summary.transactions.rejected, found.summary.rows.malformed) == (0, 1, 1)
     assert prepared(home, source, max_rejected=Limit("0", count=0)).exit_code == 3
+
+
+def test_a_dry_run_loads_neither_the_database_nor_the_network():
+    code = "import sys, pipeline.run; print({'sqlalchemy', 'httpx', 'aiohttp'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"
 
 
 def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
