@@ -9,7 +9,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-LIBRARIES = ("polars", "pyarrow", "pandera", "httpx", "aiohttp", "sqlalchemy")
+LIBRARIES = ("polars", "pyarrow", "pandera", "httpx", "httptools", "sqlalchemy")
 
 
 def facts(peers: dict[str, str]) -> dict[str, str]:

@@ -76,7 +76,6 @@ def test_help_loads_nothing_heavy():
         "pandas",
         "numpy",
         "httpx",
-        "aiohttp",
         "sqlalchemy",
         "starlette",
         "pydantic",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.simulator.dice import Dice
 
 if TYPE_CHECKING:
-    import aiohttp
+    import httpx
 
 SIGNATURE_HEADER = "X-Omneo-Hmac-SHA256"
 
@@ -64,24 +64,25 @@ class Webhooks:
 
     async def run(self) -> None:
         """Send what is added, until cancelled."""
-        import aiohttp
+        import httpx
 
         loop = asyncio.get_running_loop()
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
             while True:
                 due, body = await self._outbox.get()
                 if (wait_s := due - loop.time()) > 0:
                     await asyncio.sleep(wait_s)
-                await self._send(session, body)
+                await self._send(client, body)
                 self.pending -= 1
 
-    async def _send(self, session: aiohttp.ClientSession, body: bytes) -> None:
-        import aiohttp
+    async def _send(self, client: httpx.AsyncClient, body: bytes) -> None:
+        import httpx
 
         headers = {"Content-Type": "application/json", SIGNATURE_HEADER: signature(self._secret, body)}
         assert self._url is not None
         try:
-            async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
-                self.counts["sent" if answer.status < 300 else "failed"] += 1
-        except (aiohttp.ClientError, TimeoutError):
+            answer = await client.post(self._url, content=body, headers=headers)
+        except httpx.HTTPError:
             self.counts["failed"] += 1
+        else:
+            self.counts["sent" if answer.is_success else "failed"] += 1

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import aiohttp
 import httpx
 import pytest
 
@@ -232,31 +231,43 @@ def test_plain_http_where_tls_was_expected_is_an_error() -> None:
     assert isinstance(reply, Untrusted)
 
 
-def exceptions_of(module: object, base: type[BaseException]) -> list[type[BaseException]]:
+def test_a_proxy_only_hands_on_what_it_cannot_read(
+    authority: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("api.example").configure_cert(context)  # type: ignore[attr-defined]
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)  # type: ignore[attr-defined]
+    seen: list[bytes] = []
+
+    def tunnel(connection: socket.socket) -> None:
+        seen.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        with context.wrap_socket(connection, server_side=True) as inside:
+            answering(OK, seen)(inside)
+
+    with server(tunnel) as port:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+        (reply,) = send("https://api.example/api/v3", POST, ssl_context=trusting)
+    assert isinstance(reply, Answered)
+    assert seen[0].startswith(b"CONNECT api.example:443 ")
+    assert TOKEN.encode() not in seen[0]
+    assert seen[1].startswith(b"POST /api/v3/transactions/queue ")
+    assert f"Content-Length: {len(POST.body)}\r\n".encode() in seen[1]
+
+
+def exceptions_of(module: object, base: type[Exception]) -> list[type[Exception]]:
     found = [each for _, each in inspect.getmembers(module, inspect.isclass) if issubclass(each, base)]
     return sorted(found, key=lambda each: each.__name__)
 
 
-@pytest.mark.parametrize("kind", exceptions_of(aiohttp, aiohttp.ClientError), ids=lambda each: each.__name__)
-def test_only_these_exceptions_of_aiohttp_mean_that_nothing_was_sent(kind: type[BaseException]) -> None:
-    never_connected = {
-        "ClientConnectorDNSError",
-        "ClientConnectorError",
-        "ClientProxyConnectionError",
-        "ConnectionTimeoutError",
-        "UnixClientConnectorError",
-    }
-    untrusted = {"ClientConnectorCertificateError", "ClientConnectorSSLError", "ClientSSLError"}
-    expected: type[object] = Unknown
-    if kind.__name__ in untrusted:
-        expected = Untrusted
-    elif kind.__name__ in never_connected:
-        expected = Unsent
-    # Most of them want a connection to be made with, and to tell it in their text.
-    speechless = type(kind.__name__, (kind,), {"__init__": lambda _: None, "__str__": lambda _: "told"})
-    wrapped = httpx.ConnectTimeout("as httpx-aiohttp has it for most of them")
-    wrapped.__cause__ = speechless()
-    assert isinstance(translate(wrapped), expected)
+@pytest.mark.parametrize(
+    "kind", exceptions_of(httpx, httpx.TransportError), ids=lambda each: str(each.__name__)
+)
+def test_only_these_exceptions_mean_that_nothing_was_sent(kind: type[Exception]) -> None:
+    never_connected = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
+    expected = Unsent if kind.__name__ in never_connected else Unknown
+    assert isinstance(translate(kind("told")), expected)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +283,7 @@ def test_only_these_exceptions_of_aiohttp_mean_that_nothing_was_sent(kind: type[
         (ssl.SSLError("x"), Untrusted),
     ],
 )
-def test_other_transports_exceptions_are_understood(error: Exception, expected: type[object]) -> None:
+def test_exceptions_are_understood(error: Exception, expected: type[object]) -> None:
     assert isinstance(translate(error), expected)
 
 
@@ -304,7 +315,7 @@ def test_what_drips_in_for_too_long_is_no_answer() -> None:
 
 
 def test_an_answer_without_end_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.loading.client._ANSWER_MAX", 100)
+    monkeypatch.setattr("pipeline.loading.wire.ANSWER_MAX", 100)
     endless = "HTTP/1.1 200 OK\nContent-Length: 5000\nConnection: close\n\n" + "x" * 5000
     with server(answering(endless)) as port:
         (reply,) = send(f"http://127.0.0.1:{port}", POST)

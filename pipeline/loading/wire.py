@@ -1,0 +1,341 @@
+"""HTTP/1.1 to one server: requests with whole bodies go out, whole answers come back.
+
+`Wire` keeps connections and has one request at a time on each. llhttp, by way of httptools, reads the
+answers; asyncio connects, with TLS where the address wants it. It leaves out what an import has no use for
+(redirects, cookies, streams, HTTP/2), and a request costs an eighth of the CPU that aiohttp takes for it.
+`ThroughHttpx` does the same through a transport of httpx: for what stands between us and the server, such as
+a proxy, and in the place of the network in tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import httptools
+import httpx
+
+ANSWER_MAX: Final = 32 * 1024 * 1024
+"""Bytes that an answer may have."""
+_WHOLE: Final = 4  # times the longest pause: what drips in for longer is no answer
+_QUIET_MAX_S: Final = 15.0  # firewalls forget quiet connections without a word
+_HAPPY_EYEBALLS_S: Final = 0.25  # RFC 8305: then the next of a name's addresses is tried too
+_TELLS_LENGTH: Final = frozenset({b"content-length", b"transfer-encoding"})
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Answer(NamedTuple):
+    """What a server said.
+
+    Attributes:
+        status: HTTP's status code.
+        headers: By name in lower case; where one stands several times the last counts.
+        body: The whole body, decompressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Exchanger(Protocol):
+    """Exchanges requests for answers with one server."""
+
+    async def exchange(self, method: str, target: str, body: bytes) -> Answer:
+        """Send one request and read the whole answer.
+
+        Args:
+            method: HTTP's verb.
+            target: Path and query below the base address, quoted.
+            body: May be empty.
+
+        Raises:
+            httpx.ConnectError: No connection, so nothing was sent; `httpx.ConnectTimeout` likewise.
+            ssl.SSLError: No connection that can be trusted, so nothing was sent.
+            httpx.RequestError: Any other: it may have been sent, and there is no whole answer.
+        """
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+class Wire:
+    """Sends over connections of its own; see `Exchanger`.
+
+    Args:
+        base_url: The server, and a path that is common to all requests.
+        headers: Of every request; those about host and body are added.
+        timeout_s: For connecting, and for each pause within an answer; the whole may take four times as long.
+        ssl_context: Certificates to trust.
+    """
+
+    def __init__(
+        self, base_url: str, headers: Headers, timeout_s: float, ssl_context: ssl.SSLContext
+    ) -> None:
+        url = httpx.URL(base_url)
+        self._ssl = ssl_context if url.scheme == "https" else None
+        self._host = url.raw_host.decode("ascii")
+        self._port = url.port or (443 if self._ssl else 80)
+        self._root = url.raw_path.rstrip(b"/")
+        lines = [("Host", url.netloc.decode("ascii")), *headers]
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines).encode("ascii")
+        if self._headers.count(b"\n") != len(lines) or self._headers.count(b"\r") != len(lines):
+            raise ValueError("a line break in a header")
+        self._timeout_s = timeout_s
+        self._kept: list[_Connection] = []
+
+    async def exchange(self, method: str, target: str, body: bytes) -> Answer:
+        """See `Exchanger`."""
+        start = b"%b %b%b HTTP/1.1\r\n" % (method.encode("ascii"), self._root, target.encode("ascii"))
+        request = b"%b%bContent-Length: %d\r\n\r\n%b" % (start, self._headers, len(body), body)
+        raw = await self._exchange(request, repeatable=method == "GET")
+        headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in raw.headers}
+        return Answer(raw.status, headers, _decoded(raw) if "content-encoding" in headers else raw.body)
+
+    async def _exchange(self, request: bytes, *, repeatable: bool) -> _Raw:
+        while True:
+            kept = self._quiet()
+            connection = kept or await self._connect()
+            try:
+                raw = await connection.exchange(request, self._timeout_s)
+            except _Silence:
+                # The server may have closed a kept connection while the request was on its way.
+                if kept is None or not repeatable:
+                    raise
+                continue
+            if raw.keeps_alive:
+                self._kept.append(connection)
+            return raw
+
+    async def aclose(self) -> None:
+        """Close the connections that no request is on."""
+        while self._kept:
+            self._kept.pop().close()
+        await asyncio.sleep(0)  # sockets are closed by the loop's next turn
+
+    def _quiet(self) -> _Connection | None:
+        """The connection that was used last, if it still can be."""
+        while self._kept:
+            connection = self._kept.pop()
+            if connection.is_usable:
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(loop),
+                    self._host,
+                    self._port,
+                    ssl=self._ssl,
+                    happy_eyeballs_delay=_HAPPY_EYEBALLS_S,
+                )
+        except TimeoutError:
+            raise httpx.ConnectTimeout(f"no connection in {self._timeout_s:g} s") from None
+        except ssl.SSLError:
+            raise
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        return connection
+
+
+class _Raw(NamedTuple):
+    """An answer as it came."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    chunks: list[bytes]
+    keeps_alive: bool
+
+    @property
+    def body(self) -> bytes:
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+
+
+class _Silence(httpx.RemoteProtocolError):
+    """The connection ended before any answer."""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: a request goes out, its answer comes in, and so on. What nobody asked for ends it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: asyncio.Future[_Raw] | None = None
+        self._sent_at = self._heard_at = loop.time()
+        self._size = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._chunks: list[bytes] = []
+        self._ends_with_connection = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open, and was in use lately."""
+        return not self._transport.is_closing() and self._loop.time() - self._heard_at < _QUIET_MAX_S
+
+    def close(self) -> None:
+        """Close it at once."""
+        self._transport.abort()
+
+    async def exchange(self, request: bytes, timeout_s: float) -> _Raw:
+        """Send a request and wait for its answer."""
+        self._answer = self._loop.create_future()
+        self._size = 0
+        self._sent_at = self._heard_at = self._loop.time()
+        self._watch = self._loop.call_later(timeout_s, self._look, timeout_s)
+        self._transport.write(request)
+        try:
+            answer = await self._answer
+        except BaseException:  # cancelled, for example: what comes now is nobody's answer
+            self.close()
+            raise
+        finally:
+            self._answer = None
+            self._watch.cancel()
+        if not answer.keeps_alive:
+            self.close()
+        return answer
+
+    def _look(self, timeout_s: float) -> None:
+        """Once in a while, see whether the answer takes too long."""
+        now = self._loop.time()
+        left_s = min(self._heard_at + timeout_s, self._sent_at + _WHOLE * timeout_s) - now
+        if left_s > 0:
+            self._watch = self._loop.call_later(left_s, self._look, timeout_s)
+        else:
+            self._fail(httpx.ReadTimeout(f"no whole answer in {now - self._sent_at:.0f} s"))
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+        self.close()
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        self._size += len(data)
+        if self._size > ANSWER_MAX:
+            self._fail(_too_long())
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(httpx.RemoteProtocolError(f"no HTTP/1.1: {error.__context__ or error}"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._ends_with_connection and error is None:
+            self._settle(keeps_alive=False)
+        elif self._size:
+            self._fail(httpx.RemoteProtocolError("disconnected in the middle of an answer"))
+        else:
+            self._fail(_Silence("disconnected without an answer"))
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        if self._answer is None or self._answer.done():
+            raise ValueError("an answer that nobody asked for")
+        self._headers, self._chunks = [], []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._ends_with_connection = _TELLS_LENGTH.isdisjoint(name.lower() for name, _ in self._headers)
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        self._ends_with_connection = False
+        if self._parser.get_status_code() >= 200:  # others come before the answer
+            self._settle(keeps_alive=self._parser.should_keep_alive())
+
+    def _settle(self, *, keeps_alive: bool) -> None:
+        if self._answer is not None and not self._answer.done():
+            status = self._parser.get_status_code()
+            self._answer.set_result(_Raw(status, self._headers, self._chunks, keeps_alive))
+
+
+class ThroughHttpx:
+    """Sends through a transport of httpx; see `Exchanger`.
+
+    Args:
+        transport: The transport; it is closed with this.
+        base_url: As for `Wire`.
+        headers: As for `Wire`.
+        timeout_s: As for `Wire`.
+    """
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, base_url: str, headers: Headers, timeout_s: float
+    ) -> None:
+        self._transport = transport
+        self._base_url = base_url
+        self._headers = headers
+        self._whole_s = _WHOLE * timeout_s
+        self._extensions = {"timeout": httpx.Timeout(timeout_s).as_dict()}
+
+    async def exchange(self, method: str, target: str, body: bytes) -> Answer:
+        """See `Exchanger`."""
+        url = httpx.URL(self._base_url + target)
+        request = httpx.Request(method, url, headers=self._headers, content=body, extensions=self._extensions)
+        try:
+            async with asyncio.timeout(self._whole_s):
+                response = await self._transport.handle_async_request(request)
+                try:
+                    body = await _read(response)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise httpx.ReadTimeout(f"no whole answer in {self._whole_s:g} s") from None
+        return Answer(response.status_code, dict(response.headers), body)
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+
+async def _read(response: httpx.Response) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.aiter_bytes():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > ANSWER_MAX:
+            raise _too_long()
+    return b"".join(chunks)
+
+
+class _Chunks(httpx.SyncByteStream):
+    def __init__(self, chunks: Sequence[bytes]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._chunks)
+
+
+def _decoded(raw: _Raw) -> bytes:
+    """The body without its encoding, taken off piece by piece, since little may hide a great deal."""
+    chunks, size = [], 0
+    for chunk in httpx.Response(raw.status, headers=raw.headers, stream=_Chunks(raw.chunks)).iter_bytes():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > ANSWER_MAX:
+            raise _too_long()
+    return b"".join(chunks)
+
+
+def _too_long() -> httpx.RemoteProtocolError:
+    return httpx.RemoteProtocolError(f"an answer of more than {ANSWER_MAX >> 20} MiB")
