@@ -8,6 +8,7 @@ that costs one sync for hundreds of rows. PostgreSQL's own default is as strict.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from hashlib import blake2b
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, Self
@@ -698,17 +701,29 @@ class SqlLedger:
         # In one order everywhere: two that write the same rows cannot wait for each other.
         rows = sorted((each for each in writes if isinstance(each, Row)), key=_BY_ID)
         if rows:
-            self._db.exec_driver_sql(self._put_rows, self._as_parameters(rows))
+            self._put(rows)
         for stamp in writes:
             if isinstance(stamp, Stamp):
                 self._db.execute(_STAMP, {"ids": list(stamp.external_ids), "batch_id": stamp.batch})
         if progress is not None:
             self._db.execute(self._put_part, _values(progress))
 
-    def _as_parameters(self, rows: Sequence[Row]) -> list[Any]:
+    def _put(self, rows: Sequence[Row]) -> None:
         # The state as plain text: the driver would look for an adapter of the enumeration each time.
         plain = [(*row[:2], row.state.value, *row[3:]) for row in rows]
-        return plain if self._positional else [dict(zip(Row._fields, each, strict=True)) for each in plain]
+        if not self._positional:
+            self._db.exec_driver_sql(
+                self._put_rows, [dict(zip(Row._fields, each, strict=True)) for each in plain]
+            )
+            return
+        # SQLite's driver stops and starts Python's other threads once a statement, so statements are few;
+        # and their sizes are, so that it has them compiled.
+        at = 0
+        while left := len(plain) - at:
+            size = min(_MOST_AT_ONCE, 1 << left.bit_length() - 1)
+            values = tuple(chain.from_iterable(plain[at : at + size]))
+            self._db.exec_driver_sql(_for_many(self._put_rows, size), values)
+            at += size
 
     def _migrate(self) -> None:
         newest = len(self._migrations)
@@ -755,12 +770,20 @@ class SqlLedger:
 
 
 _BY_ID: Final = itemgetter(0)
+_MOST_AT_ONCE: Final = 64
 _STAMP: Final = (
     _TRANSACTIONS.update()
     .where(_TRANSACTIONS.c.external_id.in_(sa.bindparam("ids", expanding=True)))
     .values(batch=sa.bindparam("batch_id"))
 )
 _MIGRATING: Final = 0x0EE0  # names the advisory lock; any number that others do not use will do
+
+
+@cache
+def _for_many(insert: str, rows: int) -> str:
+    """A statement that inserts one row, as one that inserts so many."""
+    head, one, tail = re.split(r"(\((?:\?, )*\?\))", insert)
+    return f"{head}{', '.join([one] * rows)}{tail}"
 
 
 def _is(lease: Lease) -> sa.ColumnElement[bool]:

@@ -53,6 +53,15 @@ def test_what_was_recorded_is_found_as_it_was(any_ledger: SqlLedger) -> None:
     assert any_ledger.find(["a", "b", "c'\"", "unknown"]) == {each.external_id: each for each in rows}
 
 
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 200])
+def test_any_number_of_rows_goes_in_and_the_last_of_a_name_counts(any_ledger: SqlLedger, count: int) -> None:
+    any_ledger.open_run(RUN)
+    first = [row(f"n{number}", State.SENDING) for number in range(count)]
+    last = [row(f"n{number}", status=number) for number in range(count)]
+    any_ledger.record([*first, *last])
+    assert any_ledger.find([f"n{number}" for number in range(count)]) == {r.external_id: r for r in last}
+
+
 def test_a_later_record_replaces_the_whole_row(any_ledger: SqlLedger) -> None:
     any_ledger.open_run(RUN)
     any_ledger.record([row("a", State.REFUSED, status=422, words="no")])
