@@ -9,7 +9,6 @@ from pipeline.events import Emit
 from pipeline.loading.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.books import Books, Item
 from pipeline.loading.client import Reply, Unsent
-from pipeline.loading.clock import Clock
 from pipeline.loading.compare import differences, transaction_of
 from pipeline.loading.endpoints import batch_lookup, external_lookup
 from pipeline.loading.events import InDoubt
@@ -29,19 +28,15 @@ class Courier:
         exchange: Requests at the common pace.
         books: Where outcomes go.
         options: Endpoint, and the rule for doubts.
-        clock: For the pauses between polls of a batch.
         emit: Is told of doubts.
     """
 
-    def __init__(
-        self, exchange: Exchange, books: Books, options: DeliveryOptions, clock: Clock, emit: Emit
-    ) -> None:
+    def __init__(self, exchange: Exchange, books: Books, options: DeliveryOptions, emit: Emit) -> None:
         self._exchange = exchange
         self._books = books
         self._endpoint = options.endpoint
         self._rule = options.in_doubt
         self._patience_s = options.give_up_after_s
-        self._clock = clock
         self._emit = emit
 
     async def deliver(self, items: Sequence[Item]) -> None:
@@ -161,6 +156,6 @@ class Courier:
             processed = result.processed
             if result.over or idle_s > self._patience_s:
                 return result
-            await self._clock.sleep(wait_s)
+            await self._exchange.pause(wait_s)
             idle_s += wait_s
             wait_s = min(wait_s * 2, _LONGEST_POLL_S)

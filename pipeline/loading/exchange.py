@@ -105,6 +105,7 @@ class Exchange:
         self.requests = Requests()
         self.failing = 0  # tasks that had a failure and try again
         self.backing_off = 0  # those of them that wait
+        self.pausing = 0  # tasks that wait between two questions
         self.stirred = asyncio.Event()  # set whenever a place came free or a task began to wait
 
     async def once(
@@ -203,6 +204,15 @@ class Exchange:
     def gave_up(self, verdict: Verdict) -> bool:
         """Whether a transient verdict was the last because the outage is too long."""
         return verdict.again and self.health.given_up(verdict.retry_after_s or 0.0)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait between two questions; meanwhile another may have the task's place."""
+        self.pausing += 1
+        self.stirred.set()
+        try:
+            await self._clock.sleep(seconds)
+        finally:
+            self.pausing -= 1
 
     async def _sleep(self, seconds: float) -> None:
         self.backing_off += 1

