@@ -7,8 +7,6 @@ Facts about the API are from Omneo's public reference of `POST /transactions/que
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
@@ -391,12 +389,8 @@ class StagedTransaction(NamedTuple):
 
     Attributes:
         external_id: Key of the upsert.
-        transacted_at: UTC, naive.
-        total: As in the body.
-        body: The JSON request body, UTF-8.
+        body: The JSON request body, UTF-8; empty where its customer was forgotten.
     """
 
     external_id: str
-    transacted_at: datetime
-    total: Decimal
     body: bytes

@@ -8,7 +8,7 @@ a crash leaves at most `concurrency` requests that were taken without a record o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -221,7 +221,7 @@ class Fleet:
         self._courier = courier
         self._exchange = exchange
         self._tasks: dict[asyncio.Task[None], Sequence[Item]] = {}
-        self._claiming: set[asyncio.Task[list[Item]] | None] = set()
+        self._claiming: set[asyncio.Task[list[Item]]] = set()
         self._halt = asyncio.Event()
         self._error: ImportToolError | None = None
         self._bug: BaseException | None = None
@@ -256,18 +256,35 @@ class Fleet:
     async def _claimed(
         self, batches: Iterable[tuple[int, list[StagedTransaction]]], options: DeliveryOptions
     ) -> AsyncIterator[list[Item]]:
-        """Items to send, grouped as they will travel; the next ones are claimed while these leave."""
+        """Items to send, grouped as they will travel; one in doubt goes alone: it is looked up first."""
         size = options.batch_size if options.endpoint.batched else 1
+        group: list[Item] = []
+        async for items in self._claims(batches, size):
+            for item in items:
+                if item.exposed:
+                    yield [item]
+                    continue
+                group.append(item)
+                if len(group) == size:
+                    yield group
+                    group = []
+        if group:
+            yield group
+
+    async def _claims(
+        self, batches: Iterable[tuple[int, list[StagedTransaction]]], size: int
+    ) -> AsyncIterator[list[Item]]:
+        """Items to send, in order; the next ones are claimed while these leave."""
         ahead: asyncio.Task[list[Item]] | None = None
         async for position, batch in self._pieces(batches, size):
             claiming = asyncio.create_task(self._books.claim(position, batch))
             self._claiming.add(claiming)
-            for group in _grouped(await ahead if ahead else [], size):
-                yield group
-            self._claiming.discard(ahead)
+            if ahead is not None:
+                yield await ahead
+                self._claiming.discard(ahead)
             ahead = claiming
-        for group in _grouped(await ahead if ahead else [], size):
-            yield group
+        if ahead is not None:
+            yield await ahead
 
     async def _pieces(
         self, batches: Iterable[tuple[int, list[StagedTransaction]]], size: int
@@ -326,18 +343,3 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
     for task in some:
         task.cancel()
     await asyncio.gather(*some, return_exceptions=True)
-
-
-def _grouped(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
-    """Items as they travel together; one in doubt goes alone, since it is looked up first."""
-    group: list[Item] = []
-    for item in items:
-        if item.exposed:
-            yield [item]
-            continue
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
@@ -21,6 +22,7 @@ _ROWS_IN_FLIGHT = 32_768
 _ROWS_AT_A_TIME = 2_048
 """Rows that are Python's objects at a time, which take several times as much memory."""
 _TIME = "transacted_at"
+_SENT = ["external_id", _TIME, "body"]
 
 
 def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> PartRecord | None:
@@ -132,7 +134,7 @@ class StagedRun:
             wanted = rows.slice(start - left_out if left_out < start else 0)
             left_out = max(left_out, start)
             for some in wanted.iter_slices(_ROWS_AT_A_TIME):
-                yield [_transaction(*row) for row in some.iter_rows()]
+                yield list(map(StagedTransaction, some["external_id"].to_list(), some["body"].to_list()))
 
     def _merged(self) -> Iterator[pl.DataFrame]:
         cursors = [_Cursor(self.run.staged / part.file) for part in self.manifest.parts if part.transactions]
@@ -156,6 +158,7 @@ class _Cursor:
         self._groups = iter(range(self._file.num_row_groups))
         self._left = self._file.num_row_groups
         self._rows = self._next_group()
+        self._times = _times(self._rows)
 
     @property
     def more(self) -> bool:
@@ -166,25 +169,27 @@ class _Cursor:
         return not self.more and self._rows.is_empty()
 
     @property
-    def last(self) -> datetime:
-        value: datetime = self._rows[_TIME][-1]
+    def last(self) -> np.int64:
+        """When the last loaded row happened."""
+        value: np.int64 = self._times[-1]
         return value
 
     def load(self) -> None:
         self._rows = pl.concat([self._rows, self._next_group()])
+        self._times = _times(self._rows)
 
-    def take_before(self, bound: datetime | None) -> pl.DataFrame:
+    def take_before(self, bound: np.int64 | None) -> pl.DataFrame:
         """Take the rows before a time, or all where there is no bound."""
-        number = self._rows.height if bound is None else self._rows[_TIME].search_sorted(bound, side="left")
-        taken, self._rows = self._rows[:number], self._rows[number:]
+        number = len(self._times) if bound is None else int(np.searchsorted(self._times, bound))
+        taken, self._rows, self._times = self._rows[:number], self._rows[number:], self._times[number:]
         return taken
 
     def _next_group(self) -> pl.DataFrame:
         self._left -= 1
-        frame = pl.from_arrow(self._file.read_row_group(next(self._groups)))
+        frame = pl.from_arrow(self._file.read_row_group(next(self._groups), columns=_SENT))
         assert isinstance(frame, pl.DataFrame)
-        return frame
+        return frame.with_columns(pl.col("body").cast(pl.Binary))
 
 
-def _transaction(external_id: str, transacted_at: datetime, total: object, body: str) -> StagedTransaction:
-    return StagedTransaction(external_id, transacted_at.replace(tzinfo=None), total, body.encode())  # type: ignore[arg-type]
+def _times(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
+    return rows[_TIME].to_physical().to_numpy()

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -48,7 +47,7 @@ def made(number: int, **fields: Any) -> StagedTransaction:
     body["items"][0]["price_sell"] = body["total"]
     body |= fields
     text = json.dumps(body).encode()
-    return StagedTransaction(f"T{number:06d}", moment, Decimal(str(body["total"])), text)
+    return StagedTransaction(f"T{number:06d}", text)
 
 
 def run_of(run_id: str, transactions: list[StagedTransaction], day: int = 1) -> RunRef:

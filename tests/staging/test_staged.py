@@ -61,8 +61,10 @@ def test_delivery_is_oldest_first_and_can_begin_anywhere(
     everything = [t for batch in staged.batches() for t in batch]
     assert len(everything) == sum(map(len, parts))
     assert len({t.external_id for t in everything}) == len(everything)
-    times = [t.transacted_at for t in everything]
+    minutes = {f"{part}-{n}": minute for part, some in enumerate(parts) for n, minute in enumerate(some)}
+    times = [minutes[t.external_id] for t in everything]
     assert times == sorted(times)
+    assert all(t.body == f'{{"external_id":"{t.external_id}"}}'.encode() for t in everything)
     assert [t for batch in staged.batches(start) for t in batch] == everything[start:]
 
 
