@@ -297,7 +297,6 @@ _TRANSACTIONS = sa.Table(
     sa.Column("batch", sa.Text),
     sa.Column("run_no", sa.Integer, nullable=False),
     sa.Column("at", sa.Integer, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 
@@ -327,10 +326,11 @@ _FILES = sa.Table(
 
 
 def _first_schema(connection: sa.Connection) -> None:
-    """All tables are still as they were then, but that of the files."""
+    """All tables are as they were then, but that of the files, and in SQLite the layout of transactions."""
     first = sa.MetaData()
     for table in (_VERSION, _RUNS, _PARTS, _TRANSACTIONS):
         table.to_metadata(first)
+    first.tables[_TRANSACTIONS.name].dialect_options["sqlite"]["with_rowid"] = False
     texts = (sa.Column(name, sa.Text, nullable=False) for name in ("digest", "run_id"))
     numbers = (sa.Column(name, sa.BigInteger, nullable=False) for name in ("size", "modified_ns"))
     sa.Table(_FILES.name, first, sa.Column("path", sa.Text, primary_key=True), *numbers, *texts)
@@ -343,7 +343,20 @@ def _files_by_recipe(connection: sa.Connection) -> None:
     connection.execute(sa.schema.CreateTable(_FILES))
 
 
-MIGRATIONS: Final = (_first_schema, _files_by_recipe)
+def _transactions_as_they_came(connection: sa.Connection) -> None:
+    """SQLite keeps rows in the order they came in: so those that go out together share pages."""
+    if connection.dialect.name != "sqlite":
+        return
+    connection.exec_driver_sql("DROP INDEX transactions_in_trouble")
+    connection.exec_driver_sql("ALTER TABLE transactions RENAME TO earlier")
+    connection.execute(sa.schema.CreateTable(_TRANSACTIONS))
+    connection.exec_driver_sql("INSERT INTO transactions SELECT * FROM earlier")
+    connection.exec_driver_sql("DROP TABLE earlier")
+    for index in _TRANSACTIONS.indexes:
+        connection.execute(sa.schema.CreateIndex(index))
+
+
+MIGRATIONS: Final = (_first_schema, _files_by_recipe, _transactions_as_they_came)
 """Step n takes the schema from version n to n + 1; never change what one does, add another."""
 
 
