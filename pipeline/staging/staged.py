@@ -18,7 +18,8 @@ from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import PRIVATE_FILE, RunDir
 
 _ROWS_IN_FLIGHT = 32_768
-"""Rows of all parts that are decoded at a time."""
+"""Rows of all parts that are decoded at a time, but for the bounds of a row group."""
+_LEAST_IN_GROUP, _MOST_IN_GROUP = 256, 4_096
 _ROWS_AT_A_TIME = 2_048
 """Rows that are Python's objects at a time, which take several times as much memory."""
 _TIME = "transacted_at"
@@ -42,7 +43,8 @@ def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> Pa
         return None
     path = _part_path(run, number)
     ordered = staged.select("external_id", _TIME, "total", "body").sort(_TIME, "external_id")
-    save_rows(path, ordered, max(256, _ROWS_IN_FLIGHT // max(1, parts)))
+    group_rows = min(max(_LEAST_IN_GROUP, _ROWS_IN_FLIGHT // max(1, parts)), _MOST_IN_GROUP)
+    save_rows(path, ordered, group_rows)
     size = int(ordered["body"].str.len_bytes().sum())
     return PartRecord(path.name, ordered.height, size, fingerprint_of(path))
 
@@ -70,7 +72,7 @@ def write_no_part(run: RunDir) -> None:
         "total": pl.Decimal(MONEY_PRECISION, MONEY_SCALE),
         "body": pl.String(),
     }
-    save_rows(_part_path(run, 0), pl.DataFrame(schema=columns), _ROWS_IN_FLIGHT)
+    save_rows(_part_path(run, 0), pl.DataFrame(schema=columns), _MOST_IN_GROUP)
 
 
 def discard_part(run: RunDir, number: int) -> None:
