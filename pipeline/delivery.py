@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from pipeline import nightly, review
+from pipeline import review
 from pipeline.errors import ImportToolError, RunError, SettingsError
 from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
 from pipeline.holding import holding
 from pipeline.loading.confirm import Confirmation
 from pipeline.loading.confirm import confirm as look_up
 from pipeline.loading.ledger import RunRef, RunStatus, SqlLedger
-from pipeline.loading.listen import listen as receive
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.plans import Retry
@@ -289,6 +288,8 @@ def listen(
     Raises:
         SettingsError: The ledger or the address cannot be used.
     """
+    from pipeline.loading.listen import listen as receive  # it brings in a web server
+
     home = Workdir.open(workdir)
     with SqlLedger(ledger or home.ledger) as opened:
         receive(opened, secret, host=host, port=port, emit=emit, on_ready=on_ready)
@@ -356,6 +357,8 @@ class _Run:
         data = review.report_data(self.directory, self.staged.manifest, summary)
         write_report(self.directory.path, data, show_personal_data=kept.show_personal_data)
         self._list_undelivered()
+        from pipeline import nightly  # it brings in what mappings are read with
+
         nightly.note(self.ledger, self.staged.manifest)
         code = error.exit_code if error else 128 + target.signals[0] if stopped and target.signals else 0
         code = code or (0 if clean else UNFINISHED)

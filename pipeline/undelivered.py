@@ -11,7 +11,6 @@ import polars as pl
 
 from pipeline.loading.ledger import Row, State
 from pipeline.staging.workdir import RunDir, write_private
-from pipeline.validation.quarantine import COLUMNS, neutral
 
 UNDELIVERED_CSV: Final = "undelivered.csv"
 MOST_LISTED: Final = 20_000
@@ -43,6 +42,8 @@ def write_undelivered(run: RunDir, troubled: Iterable[Row]) -> int:
     if not rows:
         path.unlink(missing_ok=True)
         return 0
+    from pipeline.validation.quarantine import COLUMNS, neutral  # it brings in pandera
+
     bodies = _bodies(run, [row.external_id for row in rows])
     reasons = [reason for row in rows for reason in _reasons(row, bodies.get(row.external_id, ""))]
     table = pl.DataFrame(reasons, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
