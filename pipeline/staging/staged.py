@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
@@ -17,11 +17,14 @@ from pipeline.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
 from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import PRIVATE_FILE, RunDir
 
-_ROWS_IN_FLIGHT = 32_768
-"""Rows of all parts that are decoded at a time, but for the bounds of a row group."""
+_ROWS_IN_GROUPS = 32_768
+"""Rows that a row group of each part has together, but for the bounds of one: pages are decoded whole."""
 _LEAST_IN_GROUP, _MOST_IN_GROUP = 256, 4_096
+_ROWS_IN_FLIGHT = 8_192
+"""Rows of all parts that wait to be put in order; up to twice as many are loaded."""
 _ROWS_AT_A_TIME = 2_048
 """Rows that are Python's objects at a time, which take several times as much memory."""
+_READ_BYTES = 1 << 16
 _TIME = "transacted_at"
 _SENT = ["external_id", _TIME, "body"]
 
@@ -43,7 +46,7 @@ def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> Pa
         return None
     path = _part_path(run, number)
     ordered = staged.select("external_id", _TIME, "total", "body").sort(_TIME, "external_id")
-    group_rows = min(max(_LEAST_IN_GROUP, _ROWS_IN_FLIGHT // max(1, parts)), _MOST_IN_GROUP)
+    group_rows = min(max(_LEAST_IN_GROUP, _ROWS_IN_GROUPS // max(1, parts)), _MOST_IN_GROUP)
     save_rows(path, ordered, group_rows)
     size = int(ordered["body"].str.len_bytes().sum())
     return PartRecord(path.name, ordered.height, size, fingerprint_of(path))
@@ -122,76 +125,105 @@ class StagedRun:
     def batches(self, start: int = 0) -> Iterator[list[StagedTransaction]]:
         """The transactions in delivery order: by `transacted_at` over the whole run, oldest first.
 
-        Ties go by part, then by row, so a position always names the same transaction. Memory holds one row
-        group of each part, whatever the size of the run.
+        Ties go by part, then by row, so a position always names the same transaction. Memory holds some rows
+        of each part, whatever the size of the run.
 
         Args:
             start: How many to leave out at the beginning.
         """
-        left_out = 0
-        for rows in self._merged():
-            if left_out + rows.height <= start:
-                left_out += rows.height
-                continue
-            wanted = rows.slice(start - left_out if left_out < start else 0)
-            left_out = max(left_out, start)
-            for some in wanted.iter_slices(_ROWS_AT_A_TIME):
+        passed = self._passed(start) if start else []
+        left_out = start - sum(passed)
+        for taken in self._merged(_SENT, passed):
+            rows = pl.concat([some for some in taken if some.height]).sort(_TIME, maintain_order=True)
+            for some in rows.slice(left_out).iter_slices(_ROWS_AT_A_TIME):
                 yield list(map(StagedTransaction, some["external_id"].to_list(), some["body"].to_list()))
+            left_out = max(0, left_out - rows.height)
 
-    def _merged(self) -> Iterator[pl.DataFrame]:
-        cursors = [_Cursor(self.run.staged / part.file) for part in self.manifest.parts if part.transactions]
+    def _passed(self, start: int) -> list[int]:
+        """How many rows of each part surely come before a position; only times are read for it."""
+        passed: list[int] = []
+        for taken in self._merged([_TIME]):
+            heights = [some.height for some in taken]
+            further = [a + b for a, b in zip(passed, heights, strict=True)] if passed else heights
+            if sum(further) > start:
+                break
+            passed = further
+        return passed
+
+    def _merged(self, columns: Sequence[str], passed: Sequence[int] = ()) -> Iterator[list[pl.DataFrame]]:
+        """Rows of each part that come before all rows that are yet to come, some of them at least.
+
+        Args:
+            columns: Those to read; `transacted_at` is one of them.
+            passed: How many rows of each part to leave out; none where empty.
+        """
+        parts = [part for part in self.manifest.parts if part.transactions]
+        at_a_time = max(1, _ROWS_IN_FLIGHT // max(1, len(parts)))
+        cursors = [
+            _Cursor(self.run.staged / part.file, columns, at_a_time, skip)
+            for part, skip in zip(parts, passed or [0] * len(parts), strict=True)
+        ]
+        bound: int | None = None
         while any(not cursor.done for cursor in cursors):
-            bounds = [cursor.last for cursor in cursors if cursor.more]
-            bound = min(bounds) if bounds else None
-            taken = [cursor.take_before(bound) for cursor in cursors]
-            ready = [rows for rows in taken if rows.height]
-            if ready:
-                yield pl.concat(ready).sort(_TIME, maintain_order=True)
             for cursor in cursors:
-                if cursor.more and cursor.last == bound:
+                # Where many happened at the bound, it stays until the next ones are seen.
+                while cursor.more and (cursor.height < at_a_time or cursor.last == bound):
                     cursor.load()
+            bound = min((cursor.last for cursor in cursors if cursor.more), default=None)
+            taken = [cursor.take_before(bound) for cursor in cursors]
+            if any(some.height for some in taken):
+                yield taken
 
 
 class _Cursor:
-    """A place in one part: rows that are loaded but not taken, and row groups that are still to come."""
+    """A place in one part: rows that are loaded but not taken, and rows that are still to come."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path, memory_map=False)
-        self._groups = iter(range(self._file.num_row_groups))
-        self._left = self._file.num_row_groups
-        self._rows = self._next_group()
-        self._times = _times(self._rows)
+    def __init__(self, path: Path, columns: Sequence[str], at_a_time: int, skip: int) -> None:
+        # Neither the whole file nor a whole row group at once.
+        file = pq.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=_READ_BYTES)
+        self._left = file.metadata.num_rows - skip
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        ends = list(accumulate(sizes))
+        groups = [group for group, end in enumerate(ends) if end > skip]
+        self._skip = skip - (ends[groups[0]] - sizes[groups[0]]) if groups else 0
+        self._batches = file.iter_batches(at_a_time, row_groups=groups, columns=list(columns))
+        self._rows = pl.DataFrame()
+        self._times = np.empty(0, np.int64)
 
     @property
     def more(self) -> bool:
+        """Whether rows are still to come."""
         return self._left > 0
 
     @property
     def done(self) -> bool:
-        return not self.more and self._rows.is_empty()
+        """Whether all rows are taken."""
+        return not self.more and not self.height
 
     @property
-    def last(self) -> np.int64:
-        """When the last loaded row happened."""
-        value: np.int64 = self._times[-1]
-        return value
+    def height(self) -> int:
+        """How many rows are loaded and not taken."""
+        return len(self._times)
+
+    @property
+    def last(self) -> int:
+        """When the last loaded row happened; there is one."""
+        return int(self._times[-1])
 
     def load(self) -> None:
-        self._rows = pl.concat([self._rows, self._next_group()])
-        self._times = _times(self._rows)
+        """Load some more rows."""
+        batch = next(self._batches)
+        skipped = min(self._skip, batch.num_rows)
+        self._skip -= skipped
+        rows = pl.from_arrow(batch.slice(skipped))
+        assert isinstance(rows, pl.DataFrame)
+        rows = rows.with_columns(pl.col("^body$").cast(pl.Binary))
+        self._left -= rows.height
+        self._rows = pl.concat([self._rows, rows]) if self.height else rows
+        self._times = self._rows[_TIME].to_physical().to_numpy()
 
-    def take_before(self, bound: np.int64 | None) -> pl.DataFrame:
+    def take_before(self, bound: int | None) -> pl.DataFrame:
         """Take the rows before a time, or all where there is no bound."""
-        number = len(self._times) if bound is None else int(np.searchsorted(self._times, bound))
+        number = self.height if bound is None else int(np.searchsorted(self._times, bound))
         taken, self._rows, self._times = self._rows[:number], self._rows[number:], self._times[number:]
         return taken
-
-    def _next_group(self) -> pl.DataFrame:
-        self._left -= 1
-        frame = pl.from_arrow(self._file.read_row_group(next(self._groups), columns=_SENT))
-        assert isinstance(frame, pl.DataFrame)
-        return frame.with_columns(pl.col("body").cast(pl.Binary))
-
-
-def _times(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
-    return rows[_TIME].to_physical().to_numpy()

@@ -52,12 +52,19 @@ def manifest(run: RunDir, parts: tuple[PartRecord, ...]) -> Manifest:
 
 @given(
     parts=st.lists(st.lists(st.integers(0, 400), max_size=700), min_size=1, max_size=4),
-    start=st.integers(0, 60),
+    start=st.integers(0, 2900),
+    in_flight=st.sampled_from([1, 64, 4096]),
 )
 def test_delivery_is_oldest_first_and_can_begin_anywhere(
-    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], start: int
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], start: int, in_flight: int
 ) -> None:
     staged = staged_run(Workdir.open(tmp_path_factory.mktemp("w")).new_run(), parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.staging.staged._ROWS_IN_FLIGHT", in_flight)
+        _check_order(staged, parts, start)
+
+
+def _check_order(staged: StagedRun, parts: list[list[int]], start: int) -> None:
     everything = [t for batch in staged.batches() for t in batch]
     assert len(everything) == sum(map(len, parts))
     assert len({t.external_id for t in everything}) == len(everything)
