@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import islice
 from typing import Final
 
@@ -91,6 +92,7 @@ def _typos(stores: pl.DataFrame) -> Iterator[tuple[dict[str, object], str]]:
             yield row, meant[0]
 
 
+@cache  # each name is compared with many
 def _folded(name: str) -> str:
     """A name without what people write now so, now so: letter case, blanks, marks, zeros before a number."""
     numbered = re.sub(r"(?<=\d)[\W_]+(?=\d)", ".", re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold()))

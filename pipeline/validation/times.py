@@ -20,7 +20,12 @@ _NIGHT_SHARE: Final = 0.10
 
 def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
     """Sales at night where the shop is closed by day: everywhere, or in some stores."""
-    everywhere = _by_hour(observed.hours)
+    everywhere = [0] * 24
+    by_store: dict[str, list[int]] = {}
+    for store, hour, sales in observed.hours.select("store", "hour", "sales").iter_rows():
+        everywhere[hour] += sales
+        if store is not None:
+            by_store.setdefault(store, [0] * 24)[hour] += sales
     if _quiet_by_day(everywhere):
         busiest = sorted(_NIGHT, key=lambda hour: -everywhere[hour])[:3]
         lines = [
@@ -28,10 +33,8 @@ def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Findin
         ]
         yield _night_finding("Many sales are", [_quiet_line(everywhere), *lines])
         return
-    stores = observed.hours.drop_nulls("store").partition_by("store", as_dict=True)
     lines = []
-    for (store,), hours in sorted(stores.items()):
-        counts = _by_hour(hours)
+    for store, counts in sorted(by_store.items()):
         if _quiet_by_day(counts):
             at_night = sum(counts[hour] for hour in _NIGHT)
             lines.append(
@@ -47,11 +50,6 @@ def _night_finding(start: str, lines: Sequence[str]) -> Finding:
         "If these are bars or bakeries, all is well."
     )
     return Finding("sales_at_night", "Sales at night", message, shown(lines))
-
-
-def _by_hour(hours: pl.DataFrame) -> list[int]:
-    counts = dict(hours.group_by("hour").agg(pl.col("sales").sum()).iter_rows())
-    return [counts.get(hour, 0) for hour in range(24)]
 
 
 def _quiet_by_day(counts: Sequence[int]) -> bool:
