@@ -11,7 +11,7 @@ from typing import Final, Self
 
 _LIBRARIES_BYTES: Final = 256 << 20
 """What a dry run takes before it has read a row."""
-_UNITS_SHARE: Final = 64
+_UNITS_SHARE: Final = 72
 """How many units' raw text fit into the rest: two at work take some forty times theirs, others wait."""
 _SMALLEST_BYTES, _LARGEST_BYTES = 1 << 20, 24 << 20
 
@@ -25,7 +25,7 @@ class Budget:
         waiting_bytes: Raw rows that may wait for others of their transaction; more of them go to disk.
     """
 
-    unit_bytes: int = 12 << 20
+    unit_bytes: int = 10 << 20
     waiting_bytes: int = 128 << 20
 
     @classmethod
@@ -39,7 +39,7 @@ class Budget:
         return max(1, -(-input_bytes // self.unit_bytes))
 
 
-USUAL: Final = Budget()
+USUAL: Final = Budget.of(1 << 30)
 """For a gigabyte in all."""
 
 
