@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -18,13 +19,10 @@ from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import PRIVATE_FILE, RunDir
 
 _ROWS_IN_GROUPS = 32_768
-"""Rows that a row group of each part has together, but for the bounds of one: pages are decoded whole."""
+"""Rows that a row group of each part has together, but for the bounds of one: reading holds them."""
 _LEAST_IN_GROUP, _MOST_IN_GROUP = 256, 4_096
-_ROWS_IN_FLIGHT = 8_192
-"""Rows of all parts that wait to be put in order; up to twice as many are loaded."""
 _ROWS_AT_A_TIME = 2_048
 """Rows that are Python's objects at a time, which take several times as much memory."""
-_READ_BYTES = 1 << 16
 _TIME = "transacted_at"
 _SENT = ["external_id", _TIME, "body"]
 
@@ -131,99 +129,108 @@ class StagedRun:
         Args:
             start: How many to leave out at the beginning.
         """
-        passed = self._passed(start) if start else []
+        passed = self._passed(start)
         left_out = start - sum(passed)
         for taken in self._merged(_SENT, passed):
-            rows = pl.concat([some for some in taken if some.height]).sort(_TIME, maintain_order=True)
+            rows = pl.concat(taken.values()).sort(_TIME, maintain_order=True)
             for some in rows.slice(left_out).iter_slices(_ROWS_AT_A_TIME):
                 yield list(map(StagedTransaction, some["external_id"].to_list(), some["body"].to_list()))
             left_out = max(0, left_out - rows.height)
 
+    @property
+    def _parts(self) -> list[PartRecord]:
+        return [part for part in self.manifest.parts if part.transactions]
+
     def _passed(self, start: int) -> list[int]:
         """How many rows of each part surely come before a position; only times are read for it."""
-        passed: list[int] = []
-        for taken in self._merged([_TIME]):
-            heights = [some.height for some in taken]
-            further = [a + b for a, b in zip(passed, heights, strict=True)] if passed else heights
-            if sum(further) > start:
+        passed = [0] * len(self._parts)
+        for taken in self._merged([_TIME], passed) if start else ():
+            if sum(passed) + sum(rows.height for rows in taken.values()) > start:
                 break
-            passed = further
+            for part, rows in taken.items():
+                passed[part] += rows.height
         return passed
 
-    def _merged(self, columns: Sequence[str], passed: Sequence[int] = ()) -> Iterator[list[pl.DataFrame]]:
-        """Rows of each part that come before all rows that are yet to come, some of them at least.
+    def _merged(self, columns: Sequence[str], passed: Sequence[int]) -> Iterator[dict[int, pl.DataFrame]]:
+        """Rows, by part, that come before all rows that are yet to come; at least one each time.
 
         Args:
             columns: Those to read; `transacted_at` is one of them.
-            passed: How many rows of each part to leave out; none where empty.
+            passed: How many rows of each part to leave out.
         """
-        parts = [part for part in self.manifest.parts if part.transactions]
-        at_a_time = max(1, _ROWS_IN_FLIGHT // max(1, len(parts)))
         cursors = [
-            _Cursor(self.run.staged / part.file, columns, at_a_time, skip)
-            for part, skip in zip(parts, passed or [0] * len(parts), strict=True)
+            _Cursor(self.run.staged / part.file, columns, skip)
+            for part, skip in zip(self._parts, passed, strict=True)
         ]
         bound: int | None = None
-        while any(not cursor.done for cursor in cursors):
+        while any(cursor.more or cursor.height for cursor in cursors):
             for cursor in cursors:
                 # Where many happened at the bound, it stays until the next ones are seen.
-                while cursor.more and (cursor.height < at_a_time or cursor.last == bound):
+                while cursor.more and (cursor.is_low or cursor.last == bound):
                     cursor.load()
             bound = min((cursor.last for cursor in cursors if cursor.more), default=None)
-            taken = [cursor.take_before(bound) for cursor in cursors]
-            if any(some.height for some in taken):
+            taken = {
+                part: cursor.take_before(bound)
+                for part, cursor in enumerate(cursors)
+                if cursor.height and (bound is None or cursor.first < bound)
+            }
+            if taken:
                 yield taken
 
 
 class _Cursor:
-    """A place in one part: rows that are loaded but not taken, and rows that are still to come."""
+    """A place in one part: rows that are loaded but not taken, and row groups that are still to come.
 
-    def __init__(self, path: Path, columns: Sequence[str], at_a_time: int, skip: int) -> None:
-        # Neither the whole file nor a whole row group at once.
-        file = pq.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=_READ_BYTES)
-        self._left = file.metadata.num_rows - skip
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    The file is open only while a row group is read: there may be more parts than a process may have files.
+
+    Attributes:
+        height: How many rows are loaded and not taken.
+        first: When the first of them happened; only where there is one.
+        last: When the last of them happened; likewise.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], skip: int) -> None:
+        self._path = path
+        self._columns = list(columns)
+        self._metadata = pq.read_metadata(path)
+        sizes = [self._metadata.row_group(n).num_rows for n in range(self._metadata.num_row_groups)]
         ends = list(accumulate(sizes))
-        groups = [group for group, end in enumerate(ends) if end > skip]
-        self._skip = skip - (ends[groups[0]] - sizes[groups[0]]) if groups else 0
-        self._batches = file.iter_batches(at_a_time, row_groups=groups, columns=list(columns))
+        self._groups = deque(n for n, end in enumerate(ends) if end > skip)
+        self._skip = skip - (ends[self._groups[0]] - sizes[self._groups[0]]) if self._groups else 0
+        self._low = sizes[0] // 2
         self._rows = pl.DataFrame()
         self._times = np.empty(0, np.int64)
+        self.height = self.first = self.last = 0
 
     @property
     def more(self) -> bool:
         """Whether rows are still to come."""
-        return self._left > 0
+        return bool(self._groups)
 
     @property
-    def done(self) -> bool:
-        """Whether all rows are taken."""
-        return not self.more and not self.height
-
-    @property
-    def height(self) -> int:
-        """How many rows are loaded and not taken."""
-        return len(self._times)
-
-    @property
-    def last(self) -> int:
-        """When the last loaded row happened; there is one."""
-        return int(self._times[-1])
+    def is_low(self) -> bool:
+        """Whether so few rows are left that it is time for more: then a step takes many."""
+        return self.height <= self._low
 
     def load(self) -> None:
-        """Load some more rows."""
-        batch = next(self._batches)
-        skipped = min(self._skip, batch.num_rows)
-        self._skip -= skipped
-        rows = pl.from_arrow(batch.slice(skipped))
+        """Load a row group."""
+        with pq.ParquetFile(self._path, metadata=self._metadata) as file:
+            group = file.read_row_group(self._groups.popleft(), columns=self._columns)
+        rows = pl.from_arrow(group.slice(self._skip))
         assert isinstance(rows, pl.DataFrame)
+        self._skip = 0
         rows = rows.with_columns(pl.col("^body$").cast(pl.Binary))
-        self._left -= rows.height
-        self._rows = pl.concat([self._rows, rows]) if self.height else rows
-        self._times = self._rows[_TIME].to_physical().to_numpy()
+        self._hold(pl.concat([self._rows, rows]) if self.height else rows)
 
     def take_before(self, bound: int | None) -> pl.DataFrame:
         """Take the rows before a time, or all where there is no bound."""
         number = self.height if bound is None else int(np.searchsorted(self._times, bound))
-        taken, self._rows, self._times = self._rows[:number], self._rows[number:], self._times[number:]
+        taken = self._rows[:number]
+        self._hold(self._rows[number:])
         return taken
+
+    def _hold(self, rows: pl.DataFrame) -> None:
+        self._rows, self.height = rows, rows.height
+        self._times = rows[_TIME].to_physical().to_numpy()
+        if self.height:
+            self.first, self.last = int(self._times[0]), int(self._times[-1])

@@ -53,24 +53,22 @@ def manifest(run: RunDir, parts: tuple[PartRecord, ...]) -> Manifest:
 @given(
     parts=st.lists(st.lists(st.integers(0, 400), max_size=700), min_size=1, max_size=4),
     start=st.integers(0, 2900),
-    in_flight=st.sampled_from([1, 64, 4096]),
+    group=st.sampled_from([1, 16, 256]),
 )
 def test_delivery_is_oldest_first_and_can_begin_anywhere(
-    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], start: int, in_flight: int
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], start: int, group: int
 ) -> None:
-    staged = staged_run(Workdir.open(tmp_path_factory.mktemp("w")).new_run(), parts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.staging.staged._ROWS_IN_FLIGHT", in_flight)
-        _check_order(staged, parts, start)
+        patch.setattr("pipeline.staging.staged._ROWS_IN_GROUPS", 1)
+        patch.setattr("pipeline.staging.staged._LEAST_IN_GROUP", group)
+        staged = staged_run(Workdir.open(tmp_path_factory.mktemp("w")).new_run(), parts)
+    _check_order(staged, parts, start)
 
 
 def _check_order(staged: StagedRun, parts: list[list[int]], start: int) -> None:
     everything = [t for batch in staged.batches() for t in batch]
-    assert len(everything) == sum(map(len, parts))
-    assert len({t.external_id for t in everything}) == len(everything)
-    minutes = {f"{part}-{n}": minute for part, some in enumerate(parts) for n, minute in enumerate(some)}
-    times = [minutes[t.external_id] for t in everything]
-    assert times == sorted(times)
+    rows = [(minute, part, f"{part}-{n}") for part, some in enumerate(parts) for n, minute in enumerate(some)]
+    assert [t.external_id for t in everything] == [name for _, _, name in sorted(rows)]
     assert all(t.body == f'{{"external_id":"{t.external_id}"}}'.encode() for t in everything)
     assert [t for batch in staged.batches(start) for t in batch] == everything[start:]
 
