@@ -87,7 +87,7 @@ def _base_url(environ: Mapping[str, str]) -> str:
             "OMNEO_TENANT is not set, so there is no tenant to send to.",
             hint="Set OMNEO_TENANT=<tenant> (the name in api.<tenant>.getomneo.com), or OMNEO_BASE_URL.",
         )
-    if not tenant.replace("-", "").isalnum() or not tenant.isascii():
+    if not tenant.replace("-", "").isalnum() or not tenant.isascii() or len(tenant) > _LABEL_MAX:
         raise SettingsError(
             f"OMNEO_TENANT={tenant!r} is not a tenant's name: letters, digits and hyphens were expected.",
             hint="Give only the name, as in OMNEO_TENANT=acme; a whole address goes into OMNEO_BASE_URL.",
@@ -95,12 +95,19 @@ def _base_url(environ: Mapping[str, str]) -> str:
     return f"https://api.{tenant}.getomneo.com/api/v3"
 
 
+_LABEL_MAX = 63
+"""Characters between two dots of a host's name (RFC 1035)."""
+
+
 def _checked_url(url: str) -> str:
+    import httpx
+
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         _ = parts.port
-    except ValueError as error:
+        httpx.URL(url).raw_host.decode("ascii").encode("idna")
+    except (ValueError, httpx.InvalidURL) as error:
         raise SettingsError(f"OMNEO_BASE_URL is not an address: {error}.") from None
     if parts.username or parts.password or parts.query or parts.fragment:
         raise SettingsError("OMNEO_BASE_URL must hold no user, password, query or fragment.")

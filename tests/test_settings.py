@@ -40,6 +40,10 @@ def test_an_address_is_used_as_given(url: str) -> None:
         ({"OMNEO_BASE_URL": "ftp://x"}, "is not an https:// address"),
         ({"OMNEO_BASE_URL": "https://user:pass@x"}, "must hold no user"),
         ({"OMNEO_BASE_URL": "https://x:port"}, "is not an address"),
+        ({"OMNEO_BASE_URL": "https://a..b"}, "is not an address"),
+        ({"OMNEO_BASE_URL": "https://256.256.256.256"}, "is not an address"),
+        ({"OMNEO_BASE_URL": f"https://{'a' * 64}.example"}, "is not an address"),
+        ({"OMNEO_TENANT": "a" * 64}, "is not a tenant's name"),
     ],
 )
 def test_what_cannot_be_used_says_why(environ: dict[str, str], message: str) -> None:

@@ -173,12 +173,14 @@ def translate(error: BaseException) -> Reply:
     Unless it is sure that no connection came about, the outcome is `Unknown`.
     """
     reason = f"{type(error).__name__}: {error}".rstrip(": ")
-    if any(isinstance(each, ssl.SSLError) for each in _causes(error)):
-        return Untrusted(reason)
-    return Unsent(reason) if isinstance(error, _NEVER_CONNECTED) else Unknown(reason)
+    if not isinstance(error, _NEVER_CONNECTED):
+        return Unknown(reason)
+    is_tls = any(isinstance(each, ssl.SSLError) for each in _causes(error))
+    return Untrusted(reason) if is_tls else Unsent(reason)
 
 
 _NEVER_CONNECTED: Final = (
+    ssl.SSLError,  # by itself it comes of a handshake
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,

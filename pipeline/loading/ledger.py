@@ -566,9 +566,6 @@ class SqlLedger:
         holding = sa.func.lower(row.words).contains(text.lower(), autoescape=True)
         change = _TRANSACTIONS.update().values(words=None)
         with self._explained("written"):
-            if self._engine.dialect.name == "sqlite":
-                self._db.exec_driver_sql("PRAGMA secure_delete = ON")
-                self._db.commit()
             with self._db.begin():
                 number = self._db.execute(change.where(row.words.is_not(None), holding)).rowcount
                 for start in range(0, len(external_ids), 1000):
@@ -872,6 +869,7 @@ def _sqlite(path: Path) -> sa.Engine:
     def set_up(connection: Any, _: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")  # what was forgotten is nowhere in the file
 
     return engine
 

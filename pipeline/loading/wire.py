@@ -12,16 +12,19 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from socket import SOCK_STREAM
 from typing import Final, NamedTuple, Protocol
 
 import httptools
 import httpx
+from aiohappyeyeballs import AddrInfoType, start_connection
 
 ANSWER_MAX: Final = 32 * 1024 * 1024
 """Bytes that an answer may have."""
 _WHOLE: Final = 4  # times the longest pause: what drips in for longer is no answer
 _QUIET_MAX_S: Final = 15.0  # firewalls forget quiet connections without a word
 _HAPPY_EYEBALLS_S: Final = 0.25  # RFC 8305: then the next of a name's addresses is tried too
+_ADDRESSES_S: Final = 10.0  # for so long a name keeps its addresses
 _TELLS_LENGTH: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 Headers = Sequence[tuple[str, str]]
@@ -86,6 +89,9 @@ class Wire:
             raise ValueError("a line break in a header")
         self._timeout_s = timeout_s
         self._kept: list[_Connection] = []
+        self._addresses: list[AddrInfoType] = []
+        self._resolved_at = -_ADDRESSES_S
+        self._resolving = asyncio.Lock()
 
     async def exchange(self, method: str, target: str, body: bytes) -> Answer:
         """See `Exchanger`."""
@@ -106,7 +112,7 @@ class Wire:
                 if kept is None or not repeatable:
                     raise
                 continue
-            if raw.keeps_alive:
+            if connection.is_open:
                 self._kept.append(connection)
             return raw
 
@@ -126,23 +132,32 @@ class Wire:
         return None
 
     async def _connect(self) -> _Connection:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout_s):
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(loop),
-                    self._host,
-                    self._port,
-                    ssl=self._ssl,
-                    happy_eyeballs_delay=_HAPPY_EYEBALLS_S,
-                )
+                return await self._connection(asyncio.get_running_loop())
         except TimeoutError:
             raise httpx.ConnectTimeout(f"no connection in {self._timeout_s:g} s") from None
         except ssl.SSLError:
             raise
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
             raise httpx.ConnectError(str(error)) from error
+
+    async def _connection(self, loop: asyncio.AbstractEventLoop) -> _Connection:
+        addresses = await self._resolve(loop)
+        socket = await start_connection(addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_S, interleave=1)
+        name = self._host if self._ssl else None
+        _, connection = await loop.create_connection(
+            lambda: _Connection(loop), sock=socket, ssl=self._ssl, server_hostname=name
+        )
         return connection
+
+    async def _resolve(self, loop: asyncio.AbstractEventLoop) -> list[AddrInfoType]:
+        """The server's addresses, looked up once for all who wait for them."""
+        async with self._resolving:
+            if loop.time() - self._resolved_at >= _ADDRESSES_S:
+                found = await loop.getaddrinfo(self._host, self._port, type=SOCK_STREAM)
+                self._addresses, self._resolved_at = list(found), loop.time()
+        return self._addresses
 
 
 class _Raw(NamedTuple):
@@ -173,12 +188,17 @@ class _Connection(asyncio.Protocol):
         self._size = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._chunks: list[bytes] = []
-        self._ends_with_connection = False
+        self._in_head = self._ends_with_connection = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not, and is not about to be, closed."""
+        return not self._transport.is_closing()
 
     @property
     def is_usable(self) -> bool:
         """Whether it is open, and was in use lately."""
-        return not self._transport.is_closing() and self._loop.time() - self._heard_at < _QUIET_MAX_S
+        return self.is_open and self._loop.time() - self._heard_at < _QUIET_MAX_S
 
     def close(self) -> None:
         """Close it at once."""
@@ -199,7 +219,8 @@ class _Connection(asyncio.Protocol):
         finally:
             self._answer = None
             self._watch.cancel()
-        if not answer.keeps_alive:
+        # A server may answer before it has read all; the rest must not come before the next request.
+        if not answer.keeps_alive or self._transport.get_write_buffer_size():
             self.close()
         return answer
 
@@ -247,12 +268,14 @@ class _Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._answer is None or self._answer.done():
             raise ValueError("an answer that nobody asked for")
-        self._headers, self._chunks = [], []
+        self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        if self._in_head:  # else it is a trailer
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._ends_with_connection = _TELLS_LENGTH.isdisjoint(name.lower() for name, _ in self._headers)
 
     def on_body(self, body: bytes) -> None:
@@ -262,6 +285,7 @@ class _Connection(asyncio.Protocol):
         self._ends_with_connection = False
         if self._parser.get_status_code() >= 200:  # others come before the answer
             self._settle(keeps_alive=self._parser.should_keep_alive())
+        self._headers, self._chunks = [], []
 
     def _settle(self, *, keeps_alive: bool) -> None:
         if self._answer is not None and not self._answer.done():
@@ -301,6 +325,8 @@ class ThroughHttpx:
                     await response.aclose()
         except TimeoutError:
             raise httpx.ReadTimeout(f"no whole answer in {self._whole_s:g} s") from None
+        except ssl.SSLError as error:  # httpx lets these through where they come after the handshake
+            raise httpx.ReadError(str(error)) from None
         return Answer(response.status_code, dict(response.headers), body)
 
     async def aclose(self) -> None:

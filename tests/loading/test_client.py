@@ -259,6 +259,11 @@ def test_a_proxy_only_hands_on_what_it_cannot_read(
     assert seen[1].startswith(b"POST /api/v3/transactions/queue ")
 
 
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 def exceptions_of(module: object, base: type[Exception]) -> list[type[Exception]]:
     found = [each for _, each in inspect.getmembers(module, inspect.isclass) if issubclass(each, base)]
     return sorted(found, key=lambda each: each.__name__)
@@ -284,6 +289,8 @@ def test_only_these_exceptions_mean_that_nothing_was_sent(kind: type[Exception])
         (ConnectionResetError(), Unknown),
         (TimeoutError(), Unknown),
         (ssl.SSLError("x"), Untrusted),
+        (caused(httpx.ConnectError("x"), ssl.SSLError("x")), Untrusted),
+        (caused(httpx.ReadError("x"), ssl.SSLError("x")), Unknown),
     ],
 )
 def test_exceptions_are_understood(error: Exception, expected: type[object]) -> None:

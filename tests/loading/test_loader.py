@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -521,6 +522,20 @@ def test_one_that_failed_is_looked_up_by_the_next_run_before_it_is_created_again
     ledger.record([row])
     assert load(ledger, run_of("r2", some, day=2), some, tenant, create).status.delivered == 1
     assert sum(tenant.posts.values()) == 0
+
+
+def test_tls_that_fails_in_mid_answer_makes_no_copy(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(3)]
+
+    def fail(request: httpx.Request, body: dict[str, Any]) -> httpx.Response | None:
+        if request.method == "POST" and sum(tenant.posts.values()) == 1:
+            raise ssl.SSLError(1, "record layer failure")
+        return None
+
+    tenant = Tenant(after=fail)
+    create = DeliveryOptions(endpoint=ENDPOINTS["queue-create"], policy=QUICK, concurrency=1)
+    assert load(ledger, run_of("r1", some), some, tenant, create).status.delivered == 3
+    assert set(tenant.posts.values()) == {1}
 
 
 def test_a_look_up_that_tells_nothing_makes_no_copy(ledger: SqlLedger) -> None:

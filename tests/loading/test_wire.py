@@ -209,17 +209,76 @@ def test_a_cancelled_request_takes_its_connection_with_it() -> None:
     assert asyncio.run(exchanging(Slow(OK), use)).body == b"02"
 
 
-def test_no_connection_in_time_means_that_nothing_was_sent() -> None:
+def test_no_connection_in_time_means_that_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: object, **__: object) -> None:
         await asyncio.sleep(60)
 
     async def main() -> None:
         one = Wire("http://127.0.0.1:9", HEADERS, 0.02, ssl.create_default_context())
-        asyncio.get_running_loop().create_connection = never  # type: ignore[method-assign, assignment]
         with pytest.raises(httpx.ConnectTimeout):
             await one.exchange("GET", "/x", b"")
 
+    monkeypatch.setattr(wire, "start_connection", never)
     asyncio.run(main())
+
+
+def test_a_name_that_cannot_be_one_means_that_nothing_was_sent() -> None:
+    async def main() -> None:
+        one = Wire(f"http://{'a' * 64}.test", HEADERS, 5, ssl.create_default_context())
+        with pytest.raises(httpx.ConnectError):
+            await one.exchange("GET", "/x", b"")
+
+    asyncio.run(main())
+
+
+def test_a_name_is_looked_up_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    async def use(one: Wire) -> list[Answer]:
+        loop = asyncio.get_running_loop()
+        look_up = loop.getaddrinfo
+
+        async def slowly(*arguments: Any, **more: Any) -> Any:
+            asked.append(arguments)
+            await asyncio.sleep(0.02)
+            return await look_up(*arguments, **more)
+
+        monkeypatch.setattr(loop, "getaddrinfo", slowly)
+        return await asyncio.gather(*(one.exchange("POST", "/x", b"{}") for _ in range(20)))
+
+    server = Server(OK)
+    assert len(asyncio.run(exchanging(server, use))) == 20
+    assert server.connections == 20
+    assert len(asked) == 1
+
+
+def test_what_was_not_sent_when_the_answer_came_does_not_hold_the_next_request_up() -> None:
+    class Hasty(Server):
+        """Answers by the head alone, and reads no more for a while."""
+
+        async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.connections += 1
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            if self.connections == 1:
+                writer.transport.pause_reading()  # type: ignore[attr-defined]
+                await asyncio.sleep(0.3)
+
+    async def use(one: Wire) -> list[bytes]:
+        large = await one.exchange("POST", "/x", bytes(20_000_000))
+        return [large.body, (await one.exchange("POST", "/x", b"{}")).body]
+
+    server = Hasty(OK)
+    assert asyncio.run(exchanging(server, use, timeout_s=0.2)) == [b"ok", b"ok"]
+    assert server.connections == 2
+
+
+def test_what_follows_a_body_is_no_header() -> None:
+    answer = CHUNKED.replace(b"0\r\n\r\n", b"0\r\nContent-Encoding: gzip\r\nRetry-After: 99\r\n\r\n")
+    (found,) = ask(Server(answer), "GET")
+    assert isinstance(found, Answer)
+    assert found.body == b"abcde"
+    assert set(found.headers) == {"transfer-encoding"}
 
 
 def test_an_encoded_answer_may_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
