@@ -22,6 +22,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         show_x_guides=True,
         include_x_axis=False,
         js=[],
+        legend_at_bottom=True,
+        truncate_legend=-1,
         disable_xml_declaration=True,
         range=(0, 1.1 * max(map(_cost_us, rows))),
         x_value_formatter=lambda power: f"{10**power:,.0f}",
