@@ -440,7 +440,7 @@ def found_in(run: RunDir, tally: Tally) -> Found:
     total = Found(measure_reasons(reasons), merge_observations([]), causes.group(reasons), pl.DataFrame())
     kept = review.kept(run)
     # Some at a time, since memory holds no more; not fewer, since each time their sum is added up again.
-    while some := [total, *islice(kept, 16)][1:]:
+    while some := [total, *islice(kept, 32)][1:]:
         both = [total, *some]
         total = Found(
             merge_facts([each.facts for each in both]),
