@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+import pipeline.pickling  # noqa: F401 (frames are pickled here)
 from pipeline.errors import GateClosed, ImportToolError
 from pipeline.report.data import (
     Cause,

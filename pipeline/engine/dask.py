@@ -22,6 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pipeline.pickling  # noqa: F401 (jobs and results are pickled)
 from pipeline.engine.local import Job, Result
 from pipeline.errors import SettingsError
 
