@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from pipeline import __version__
-from pipeline.loading.wire import Answer, Exchanger, Headers, ThroughHttpx, Wire
+from pipeline.loading.wire import Answered, Exchanger, Headers, ThroughHttpx, Wire
 from pipeline.settings import Connection
 
 
@@ -36,21 +36,6 @@ class Call:
     path: str
     body: bytes = b""
     params: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The server answered.
-
-    Attributes:
-        status: HTTP's status code.
-        body: The whole body, decompressed.
-        headers: By name in lower case.
-    """
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +112,13 @@ class Client:
             return translate(error)
         return self._without_token(answer)
 
-    def _without_token(self, answer: Answer) -> Answered:
+    def _without_token(self, answer: Answered) -> Answered:
         """What a server complains of is kept and shown, and some repeat the request in it."""
-        status, headers, body = answer
         token = self._token.reveal()
-        if status < 300 and (len(token) < _LONG_TOKEN or token.encode() not in body):
-            return Answered(status, body, headers)
-        masked = {name: value.replace(token, "***") for name, value in headers.items()}
-        return Answered(status, body.replace(token.encode(), b"***"), masked)
+        if answer.status < 300 and (len(token) < _LONG_TOKEN or token.encode() not in answer.body):
+            return answer
+        headers = {name: value.replace(token, "***") for name, value in answer.headers.items()}
+        return Answered(answer.status, answer.body.replace(token.encode(), b"***"), headers)
 
 
 def _wire(

@@ -156,6 +156,6 @@ class Courier:
             processed = result.processed
             if result.over or idle_s > self._patience_s:
                 return result
-            await self._exchange.pause(wait_s)
+            await self._exchange.pausing.sleep(wait_s)
             idle_s += wait_s
             wait_s = min(wait_s * 2, _LONGEST_POLL_S)

@@ -12,11 +12,12 @@ from tenacity import RetryCallState
 
 from pipeline.errors import StoppedByApi
 from pipeline.events import Emit
-from pipeline.loading.client import Answered, Call, Reply, Sender
+from pipeline.loading.client import Call, Reply, Sender
 from pipeline.loading.clock import Clock
 from pipeline.loading.events import Retried, Throttled
 from pipeline.loading.pacing import Gate, hint
 from pipeline.loading.retry import Health, Meaning, RetryPolicy, Verdict, judge, retrying, stopped, verdict_of
+from pipeline.loading.wire import Answered
 
 DENIED = 403
 """The status of what a token may not do."""
@@ -67,6 +68,32 @@ async def _nothing(verdict: Verdict, reply: Reply) -> None:
     """Conclude nothing."""
 
 
+class Waiting:
+    """Tasks that wait for a while; meanwhile others may have their places.
+
+    Args:
+        clock: Time.
+        stirred: Is set when one begins to wait.
+
+    Attributes:
+        count: How many.
+    """
+
+    def __init__(self, clock: Clock, stirred: asyncio.Event) -> None:
+        self._clock = clock
+        self._stirred = stirred
+        self.count = 0
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self.count += 1
+        self._stirred.set()
+        try:
+            await self._clock.sleep(seconds)
+        finally:
+            self.count -= 1
+
+
 class Exchange:
     """Sends calls at one pace for all, and keeps the common view of the API's health.
 
@@ -104,9 +131,9 @@ class Exchange:
         self.health = Health(clock, limits.give_up_after_s)
         self.requests = Requests()
         self.failing = 0  # tasks that had a failure and try again
-        self.backing_off = 0  # those of them that wait
-        self.pausing = 0  # tasks that wait between two questions
         self.stirred = asyncio.Event()  # set whenever a place came free or a task began to wait
+        self.backing_off = Waiting(clock, self.stirred)  # those of the failing that wait
+        self.pausing = Waiting(clock, self.stirred)  # tasks between two questions
 
     async def once(
         self,
@@ -175,7 +202,7 @@ class Exchange:
 
         self.failing += 1
         try:
-            return await retrying(self._policy, self.health, before_sleep, self._sleep)(again)
+            return await retrying(self._policy, self.health, before_sleep, self.backing_off.sleep)(again)
         finally:
             self.failing -= 1
 
@@ -204,23 +231,6 @@ class Exchange:
     def gave_up(self, verdict: Verdict) -> bool:
         """Whether a transient verdict was the last because the outage is too long."""
         return verdict.again and self.health.given_up(verdict.retry_after_s or 0.0)
-
-    async def pause(self, seconds: float) -> None:
-        """Wait between two questions; meanwhile another may have the task's place."""
-        self.pausing += 1
-        self.stirred.set()
-        try:
-            await self._clock.sleep(seconds)
-        finally:
-            self.pausing -= 1
-
-    async def _sleep(self, seconds: float) -> None:
-        self.backing_off += 1
-        self.stirred.set()
-        try:
-            await self._clock.sleep(seconds)
-        finally:
-            self.backing_off -= 1
 
     def error(self, verdict: Verdict) -> StoppedByApi:
         """The error for a verdict after which nothing can be sent."""

@@ -309,10 +309,10 @@ class Fleet:
 
     def _full(self) -> bool:
         limit = self._exchange.gate.concurrency.limit
-        trying_again = self._exchange.backing_off
+        trying_again = self._exchange.backing_off.count
         others = len(self._tasks) - trying_again
         # As many as there are places: who had to queue for one would cost a third more.
-        wanting_a_place = others - self._exchange.pausing
+        wanting_a_place = others - self._exchange.pausing.count
         return wanting_a_place >= limit or others >= 2 * limit or trying_again >= _RETRYING_MAX
 
     def _home(self, task: asyncio.Task[None]) -> None:

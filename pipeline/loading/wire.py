@@ -2,7 +2,7 @@
 
 `Wire` keeps connections and has one request at a time on each. llhttp, by way of httptools, reads the
 answers; asyncio connects, with TLS where the address wants it. It leaves out what an import has no use for
-(redirects, cookies, streams, HTTP/2), and a request costs an eighth of the CPU that aiohttp takes for it.
+(redirects, cookies, streams, HTTP/2), and a request costs less than half the CPU that aiohttp takes for it.
 `ThroughHttpx` does the same through a transport of httpx: for what stands between us and the server, such as
 a proxy, and in the place of the network in tests.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from socket import SOCK_STREAM
 from typing import Final, NamedTuple, Protocol
 
@@ -30,24 +31,25 @@ _TELLS_LENGTH: Final = frozenset({b"content-length", b"transfer-encoding"})
 Headers = Sequence[tuple[str, str]]
 
 
-class Answer(NamedTuple):
-    """What a server said.
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The server answered.
 
     Attributes:
         status: HTTP's status code.
-        headers: By name in lower case; where one stands several times the last counts.
         body: The whole body, decompressed.
+        headers: By name in lower case; where one stands several times the last counts.
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Exchanger(Protocol):
     """Exchanges requests for answers with one server."""
 
-    async def exchange(self, method: str, target: str, body: bytes) -> Answer:
+    async def exchange(self, method: str, target: str, body: bytes) -> Answered:
         """Send one request and read the whole answer.
 
         Args:
@@ -93,13 +95,13 @@ class Wire:
         self._resolved_at = -_ADDRESSES_S
         self._resolving = asyncio.Lock()
 
-    async def exchange(self, method: str, target: str, body: bytes) -> Answer:
+    async def exchange(self, method: str, target: str, body: bytes) -> Answered:
         """See `Exchanger`."""
         start = b"%b %b%b HTTP/1.1\r\n" % (method.encode("ascii"), self._root, target.encode("ascii"))
         request = b"%b%bContent-Length: %d\r\n\r\n%b" % (start, self._headers, len(body), body)
         raw = await self._exchange(request, repeatable=method == "GET")
         headers = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in raw.headers}
-        return Answer(raw.status, headers, _decoded(raw) if "content-encoding" in headers else raw.body)
+        return Answered(raw.status, _decoded(raw) if "content-encoding" in headers else raw.body, headers)
 
     async def _exchange(self, request: bytes, *, repeatable: bool) -> _Raw:
         while True:
@@ -312,7 +314,7 @@ class ThroughHttpx:
         self._whole_s = _WHOLE * timeout_s
         self._extensions = {"timeout": httpx.Timeout(timeout_s).as_dict()}
 
-    async def exchange(self, method: str, target: str, body: bytes) -> Answer:
+    async def exchange(self, method: str, target: str, body: bytes) -> Answered:
         """See `Exchanger`."""
         url = httpx.URL(self._base_url + target)
         request = httpx.Request(method, url, headers=self._headers, content=body, extensions=self._extensions)
@@ -327,7 +329,7 @@ class ThroughHttpx:
             raise httpx.ReadTimeout(f"no whole answer in {self._whole_s:g} s") from None
         except ssl.SSLError as error:  # httpx lets these through where they come after the handshake
             raise httpx.ReadError(str(error)) from None
-        return Answer(response.status_code, dict(response.headers), body)
+        return Answered(response.status_code, body, dict(response.headers))
 
     async def aclose(self) -> None:
         """Close the transport."""
@@ -335,13 +337,10 @@ class ThroughHttpx:
 
 
 async def _read(response: httpx.Response) -> bytes:
-    chunks, size = [], 0
+    body = bytearray()
     async for chunk in response.aiter_bytes():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > ANSWER_MAX:
-            raise _too_long()
-    return b"".join(chunks)
+        _grow(body, chunk)
+    return bytes(body)
 
 
 class _Chunks(httpx.SyncByteStream):
@@ -354,13 +353,16 @@ class _Chunks(httpx.SyncByteStream):
 
 def _decoded(raw: _Raw) -> bytes:
     """The body without its encoding, taken off piece by piece, since little may hide a great deal."""
-    chunks, size = [], 0
+    body = bytearray()
     for chunk in httpx.Response(raw.status, headers=raw.headers, stream=_Chunks(raw.chunks)).iter_bytes():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > ANSWER_MAX:
-            raise _too_long()
-    return b"".join(chunks)
+        _grow(body, chunk)
+    return bytes(body)
+
+
+def _grow(body: bytearray, chunk: bytes) -> None:
+    body += chunk
+    if len(body) > ANSWER_MAX:
+        raise _too_long()
 
 
 def _too_long() -> httpx.RemoteProtocolError:

@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipeline.loading.client import Answered, Call, Client, Reply, Unknown, Unsent, Untrusted, translate
+from pipeline.loading.client import Call, Client, Reply, Unknown, Unsent, Untrusted, translate
 from pipeline.loading.endpoints import external_lookup
+from pipeline.loading.wire import Answered
 from pipeline.settings import Connection, Secret
 
 GET = Call("GET", "/locations")
@@ -197,12 +198,18 @@ def authority() -> object:
     return pytest.importorskip("trustme", reason="needs trustme for certificates").CA()
 
 
-@contextmanager
-def tls_server(authority: object, host: str) -> Iterator[tuple[int, ssl.SSLContext]]:
+def certified(authority: object, host: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A context for a server of that name, and one that trusts it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(host).configure_cert(context)  # type: ignore[attr-defined]
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)  # type: ignore[attr-defined]
+    return context, trusting
+
+
+@contextmanager
+def tls_server(authority: object, host: str) -> Iterator[tuple[int, ssl.SSLContext]]:
+    context, trusting = certified(authority, host)
     with server(answering(OK), context) as port:
         yield port, trusting
 
@@ -234,10 +241,7 @@ def test_plain_http_where_tls_was_expected_is_an_error() -> None:
 def test_a_proxy_only_hands_on_what_it_cannot_read(
     authority: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("api.example").configure_cert(context)  # type: ignore[attr-defined]
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)  # type: ignore[attr-defined]
+    context, trusting = certified(authority, "api.example")
     seen: list[bytes] = []
 
     def tunnel(connection: socket.socket) -> None:

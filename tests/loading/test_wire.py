@@ -5,18 +5,18 @@ import gzip
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import httpx
 import pytest
 
 from pipeline.loading import wire
-from pipeline.loading.wire import Answer, Wire
+from pipeline.loading.wire import Answered, Wire
+
+T = TypeVar("T")
 
 HEADERS = (("Accept", "application/json"),)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Server:
@@ -45,7 +45,7 @@ async def request(reader: asyncio.StreamReader) -> bytes:
     return head + await reader.readexactly(length)
 
 
-async def exchanging(server: Server, use: Callable[[Wire], Awaitable[Any]], timeout_s: float = 5) -> Any:
+async def exchanging(server: Server, use: Callable[[Wire], Awaitable[T]], timeout_s: float = 5) -> T:
     handlers: set[asyncio.Task[None] | None] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,9 +67,9 @@ async def exchanging(server: Server, use: Callable[[Wire], Awaitable[Any]], time
         await asyncio.gather(*(each for each in handlers if each))
 
 
-def ask(server: Server, *methods: str) -> list[Answer | Exception]:
-    async def use(one: Wire) -> list[Answer | Exception]:
-        found: list[Answer | Exception] = []
+def ask(server: Server, *methods: str) -> list[Answered | Exception]:
+    async def use(one: Wire) -> list[Answered | Exception]:
+        found: list[Answered | Exception] = []
         for method in methods:
             try:
                 found.append(await one.exchange(method, "/x", b"{}"))
@@ -78,11 +78,11 @@ def ask(server: Server, *methods: str) -> list[Answer | Exception]:
             await asyncio.sleep(0.01)
         return found
 
-    return asyncio.run(exchanging(server, use))  # type: ignore[no-any-return]
+    return asyncio.run(exchanging(server, use))
 
 
-def bodies(answers: list[Answer | Exception]) -> list[bytes | str]:
-    return [each.body if isinstance(each, Answer) else type(each).__name__ for each in answers]
+def bodies(answers: list[Answered | Exception]) -> list[bytes | str]:
+    return [each.body if isinstance(each, Answered) else type(each).__name__ for each in answers]
 
 
 def test_a_connection_serves_one_request_after_another() -> None:
@@ -104,10 +104,10 @@ def test_requests_at_the_same_time_never_share_a_connection() -> None:
                 await asyncio.sleep(body[-2] % 7 / 1000)
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
-    async def use(one: Wire) -> list[Answer]:
+    async def use(one: Wire) -> list[Answered]:
         places = asyncio.Semaphore(8)
 
-        async def send(number: int) -> Answer:
+        async def send(number: int) -> Answered:
             async with places:
                 return await one.exchange("POST", "/x", b'{"n": %d}' % number)
 
@@ -200,7 +200,7 @@ def test_a_cancelled_request_takes_its_connection_with_it() -> None:
             await asyncio.sleep(0.05 if self.connections == 1 else 0)
             writer.write(OK.replace(b"ok", b"%02d" % self.connections))
 
-    async def use(one: Wire) -> Answer:
+    async def use(one: Wire) -> Answered:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await one.exchange("POST", "/x", b"")
@@ -234,7 +234,7 @@ def test_a_name_that_cannot_be_one_means_that_nothing_was_sent() -> None:
 def test_a_name_is_looked_up_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    async def use(one: Wire) -> list[Answer]:
+    async def use(one: Wire) -> list[Answered]:
         loop = asyncio.get_running_loop()
         look_up = loop.getaddrinfo
 
@@ -261,7 +261,7 @@ def test_what_was_not_sent_when_the_answer_came_does_not_hold_the_next_request_u
             await reader.readuntil(b"\r\n\r\n")
             writer.write(OK)
             if self.connections == 1:
-                writer.transport.pause_reading()  # type: ignore[attr-defined]
+                cast(asyncio.Transport, writer.transport).pause_reading()
                 await asyncio.sleep(0.3)
 
     async def use(one: Wire) -> list[bytes]:
@@ -276,7 +276,7 @@ def test_what_was_not_sent_when_the_answer_came_does_not_hold_the_next_request_u
 def test_what_follows_a_body_is_no_header() -> None:
     answer = CHUNKED.replace(b"0\r\n\r\n", b"0\r\nContent-Encoding: gzip\r\nRetry-After: 99\r\n\r\n")
     (found,) = ask(Server(answer), "GET")
-    assert isinstance(found, Answer)
+    assert isinstance(found, Answered)
     assert found.body == b"abcde"
     assert set(found.headers) == {"transfer-encoding"}
 
