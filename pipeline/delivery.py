@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from pipeline import review
+from pipeline import nightly, review
 from pipeline.errors import ImportToolError, RunError, SettingsError
 from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
 from pipeline.holding import holding
@@ -357,8 +357,6 @@ class _Run:
         data = review.report_data(self.directory, self.staged.manifest, summary)
         write_report(self.directory.path, data, show_personal_data=kept.show_personal_data)
         self._list_undelivered()
-        from pipeline import nightly  # it brings in what mappings are read with
-
         nightly.note(self.ledger, self.staged.manifest)
         code = error.exit_code if error else 128 + target.signals[0] if stopped and target.signals else 0
         code = code or (0 if clean else UNFINISHED)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import polars as pl
 
@@ -14,7 +13,7 @@ from pipeline.errors import SourceError
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch
 from pipeline.extract.sniff import sniff
-from pipeline.extract.storage import SourceFile, find_sources, is_as_found, refuse_empty
+from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
 from pipeline.mapping.shapes import carry_down, key_columns, key_hash
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.survey import Sample
@@ -169,19 +168,6 @@ def _check_complete(spec: MappingSpec, inputs: Sequence[Input]) -> None:
             )
     if not inputs:
         raise SourceError("Only look-up tables were given, and no file with transactions.")
-
-
-def unchanged(file: SourceFile) -> bool:
-    """Whether a file is still as it was when it was found."""
-    if file.is_remote:
-        return is_as_found(file)
-    try:
-        stat = Path(file.uri).stat()
-    except FileNotFoundError:
-        return False
-    return stat.st_size == file.size and (
-        file.modified is None or datetime.fromtimestamp(stat.st_mtime, UTC) == file.modified
-    )
 
 
 def samples(arguments: Sequence[str]) -> list[Sample]:

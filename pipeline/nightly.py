@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import NothingNew
 from pipeline.events import Emit, Notice
-from pipeline.extract.storage import SourceFile, fingerprint
-from pipeline.inputs import unchanged
-from pipeline.mapping.load import LoadedMapping
+from pipeline.extract.storage import SourceFile, fingerprint, unchanged
 from pipeline.staging.manifest import Manifest
 
-if TYPE_CHECKING:  # a dry run of files that are named needs no database
+if TYPE_CHECKING:  # a dry run of files that are named needs no database, and a load no mapping
     from pipeline.loading.ledger import SourceFile as Noted
     from pipeline.loading.ledger import SqlLedger
+    from pipeline.mapping.load import LoadedMapping
 
 RECENT: Final = timedelta(seconds=5)
 """A file written this recently is looked at twice, to see whether it grows."""

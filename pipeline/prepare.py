@@ -27,8 +27,8 @@ from pipeline.engine.local import Engine
 from pipeline.errors import MappingError, Problem, SourceError
 from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted
 from pipeline.extract.rows import Batch
-from pipeline.extract.storage import SourceFile, fingerprint
-from pipeline.inputs import LINES, Choose, Input, columns_of, find_inputs, raw_rows, take_all, unchanged
+from pipeline.extract.storage import SourceFile, fingerprint, unchanged
+from pipeline.inputs import LINES, Choose, Input, columns_of, find_inputs, raw_rows, take_all
 from pipeline.mapping.check import check_mapping, mapping_notices
 from pipeline.mapping.compile import CompiledMapping, compile_mapping
 from pipeline.mapping.faults import CompileError

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.extract.rows import Batch
-from pipeline.inputs import LINES, Input, columns_of, find_inputs, raw_rows, unchanged
+from pipeline.extract.storage import unchanged
+from pipeline.inputs import LINES, Input, columns_of, find_inputs, raw_rows
 from pipeline.mapping.load import load_mapping
 from pipeline.mapping.spec import MappingSpec
 from pipeline.model import KEY, LINE, SOURCE

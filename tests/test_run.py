@@ -79,6 +79,15 @@ def test_a_dry_run_loads_neither_the_database_nor_the_network():
     assert told.stdout.strip() == "set()"
 
 
+def test_a_load_loads_nothing_of_mappings_and_webhooks():
+    code = (
+        "import sys, pipeline.delivery; "
+        "print({'pipeline.mapping.spec', 'pandera', 'uvicorn'} & set(sys.modules))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"
+
+
 def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
     monkeypatch: pytest.MonkeyPatch, home: Path, source: Path
 ):

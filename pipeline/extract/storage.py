@@ -258,12 +258,24 @@ class _Remote(io.RawIOBase):
         super().close()
 
 
-def is_as_found(file: SourceFile) -> bool:
-    """Whether an object in a store still has the size and the time of when it was found.
+def unchanged(file: SourceFile) -> bool:
+    """Whether a file, or an object in a store, still has the size and the time of when it was found.
 
     Raises:
         SourceError: The store cannot be asked.
     """
+    if file.is_remote:
+        return _is_as_found(file)
+    try:
+        stat = Path(file.uri).stat()
+    except FileNotFoundError:
+        return False
+    return stat.st_size == file.size and (
+        file.modified is None or datetime.fromtimestamp(stat.st_mtime, UTC) == file.modified
+    )
+
+
+def _is_as_found(file: SourceFile) -> bool:
     filesystem, path = file_system(file.uri, SourceError)
     with _translated(file.name):
         filesystem.invalidate_cache()

@@ -14,8 +14,7 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.extract import find_sources, open_reader
-from pipeline.extract.storage import fingerprint
-from pipeline.inputs import unchanged
+from pipeline.extract.storage import fingerprint, unchanged
 from pipeline.model import Dialect
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.workdir import RunDir
