@@ -100,7 +100,7 @@ _LABEL_MAX = 63
 
 
 def _checked_url(url: str) -> str:
-    import httpx
+    import httpx  # only where an address is given
 
     try:
         parts = urlsplit(url)
