@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import secrets
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +30,8 @@ MARK: Final = ".omneo-import"
 _ALIVE: Final = "alive"
 _HEADS: Final = ("manifest.json", "review.json")
 _LOG: Final = "/run.log.jsonl"
+_TRIES: Final = 5
+_LOOKED_AT_AGAIN_S: Final = 0.2  # many times what reading and writing a log takes
 _BODIES: Final = ("staged", "quarantine")
 
 
@@ -107,9 +111,9 @@ class _Store:
         now = _files(path)
         changed = [name for name, state in now.items() if before.get(name) != state]
         with self._translated("written"):
-            for name in changed:
-                if name.endswith(_LOG) and name in before:
-                    self._add_to_log(path / name, name, before[name][0])
+            grown = [name for name in changed if name.endswith(_LOG) and name in before]
+            added = {name for name in grown if self._add_to_log(path / name, name, before[name][0])}
+            changed = [name for name in changed if name not in added]
             for some in (False, True):
                 names = [name for name in changed if name.endswith("/manifest.json") is some]
                 if names:
@@ -117,16 +121,24 @@ class _Store:
             if gone := [name for name in before if name not in now]:
                 self.system.rm(self._remote(gone))
 
-    def _add_to_log(self, path: Path, name: str, known: int) -> None:
+    def _add_to_log(self, path: Path, name: str, known: int) -> bool:
         """Put what was logged here behind what is there: others may load the run too.
 
-        A log that was rewritten, to forget somebody, takes the place of what is there.
+        A store has no way to add to an object, so one that ends at the same moment can undo it: it is looked
+        at again after a while. False for a log that was rewritten, to forget somebody: that takes the place
+        of what is there.
         """
         here = path.read_bytes()
-        self.system.invalidate_cache()
-        there = self.system.cat_file(f"{self.root}/{name}")
-        if here[:known] == there[:known]:
-            path.write_bytes(there + here[known:])
+        for _ in range(_TRIES):
+            self.system.invalidate_cache()
+            there = self.system.cat_file(f"{self.root}/{name}")
+            if here[:known] != there[:known]:
+                return False
+            if here[known:] in there:
+                break
+            self.system.pipe_file(f"{self.root}/{name}", there + here[known:])
+            time.sleep(_LOOKED_AT_AGAIN_S * (1 + random.random()))  # noqa: S311  (no secret)
+        return True
 
     def _there(self) -> list[str]:
         """Names of all objects of runs that were prepared to their end."""
