@@ -16,7 +16,8 @@ from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
 from pipeline.holding import holding
 from pipeline.loading.confirm import Confirmation
 from pipeline.loading.confirm import confirm as look_up
-from pipeline.loading.ledger import RunRef, RunStatus, SqlLedger
+from pipeline.loading.entries import RunRef, RunStatus
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.plans import Retry

@@ -21,7 +21,7 @@ from pipeline.extract.storage import SourceFile, fingerprint, unchanged
 from pipeline.staging.manifest import Manifest
 
 if TYPE_CHECKING:  # a dry run of files that are named needs no database, and a load no mapping
-    from pipeline.loading.ledger import SourceFile as Noted
+    from pipeline.loading.entries import SourceFile as Noted
     from pipeline.loading.ledger import SqlLedger
     from pipeline.mapping.load import LoadedMapping
 
@@ -117,7 +117,7 @@ def recipe(mapping: LoadedMapping, lookups: Iterable[SourceFile]) -> str:
 
 def note(ledger: SqlLedger, manifest: Manifest) -> None:
     """Note the files of a run as done, if the run was delivered to its end."""
-    from pipeline.loading.ledger import SourceFile as Noted
+    from pipeline.loading.entries import SourceFile as Noted
 
     if manifest.run_id not in ledger.runs():
         return

@@ -11,7 +11,8 @@ import polars as pl
 
 from pipeline import review
 from pipeline.holding import holding
-from pipeline.loading.ledger import Progress, RunRef, SqlLedger
+from pipeline.loading.entries import Progress, RunRef
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.plans import Case, Load, Send, Settled
 from pipeline.model import StagedTransaction
 from pipeline.report.facts import Facts

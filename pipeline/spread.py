@@ -23,8 +23,9 @@ from pipeline.engine.choice import engine_named
 from pipeline.errors import ImportToolError, SettingsError
 from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted
 from pipeline.holding import holding
+from pipeline.loading.entries import RunRef, RunStatus
 from pipeline.loading.exchange import Requests
-from pipeline.loading.ledger import RunRef, RunStatus, SqlLedger
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.stop import Stop

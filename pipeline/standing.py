@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import review
-from pipeline.loading.ledger import RunStatus, SqlLedger
+from pipeline.loading.entries import RunStatus
+from pipeline.loading.ledger import SqlLedger
 from pipeline.report.data import Cause, ReportData
 from pipeline.report.files import REPORT_HTML, write_report
 from pipeline.report.summary import Delivery, Summary

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.loading.ledger import Row, State
+from pipeline.loading.entries import Row, State
 from pipeline.staging.workdir import RunDir, write_private
 
 UNDELIVERED_CSV: Final = "undelivered.csv"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.loading.ledger import Row, State
+from pipeline.loading.entries import Row, State
 from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo
 from pipeline.undelivered import UNDELIVERED_CSV, write_undelivered

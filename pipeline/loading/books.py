@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pipeline.events import Emit
 from pipeline.events import Progress as ProgressEvent
 from pipeline.loading.clock import Clock
+from pipeline.loading.entries import Progress, Row, Stamp, State
 from pipeline.loading.events import Changed, Failed, Refused
-from pipeline.loading.ledger import Progress, Row, Stamp, State
 from pipeline.loading.options import Changes
 from pipeline.loading.plans import Case, Plan, Send, Settled, forgotten
 from pipeline.loading.recorder import Recorder
@@ -133,7 +133,7 @@ class Books:
         """Write down in which batch these transactions went, so that a restart can ask for it."""
         for item in items:
             item.batch = batch_id
-        await self._recorder.put([Stamp([item.transaction.external_id for item in items], batch_id)])
+        self._recorder.put_soon([Stamp([item.transaction.external_id for item in items], batch_id)])
 
     async def give_back(self) -> None:
         """Undo the claim of what was never sent, or surely not taken; the rest stays in doubt."""

@@ -15,9 +15,10 @@ from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
 from pipeline.loading.compare import differences, transaction_of
 from pipeline.loading.endpoints import external_lookup
+from pipeline.loading.entries import ACCEPTED_BY_OMNEO, Row, RunRef, State, content_hash
 from pipeline.loading.estimate import Interval, share_interval
 from pipeline.loading.exchange import Exchange, Requests
-from pipeline.loading.ledger import ACCEPTED_BY_OMNEO, Row, RunRef, SqlLedger, State, content_hash
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.parts import Batches

@@ -8,227 +8,46 @@ that costs one sync for hundreds of rows. PostgreSQL's own default is as strict.
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, replace
 from datetime import datetime
-from enum import StrEnum
-from functools import cache
 from hashlib import blake2b
-from itertools import chain
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.errors import ImportToolError, RunError, SettingsError, WorkdirBusy
-
-
-class State(StrEnum):
-    """What is known about one transaction."""
-
-    PENDING = "pending"  # claimed once, then given back unsent
-    SENDING = "sending"  # a request may be on its way; after a crash: in doubt
-    DELIVERED = "delivered"  # Omneo answered that it took it
-    REFUSED = "refused"  # Omneo said no for good
-    FAILED = "failed"  # given up after several tries; perhaps taken
-    CONFIRMED = "confirmed"  # delivered, and seen in Omneo as it was sent
-    MISSING = "missing"  # delivered, and not found in Omneo
-    DIFFERING = "differing"  # delivered, and found in Omneo with other contents
-    VOIDED = "voided"  # delivered, and sent again as void
-
-
-ACCEPTED_BY_OMNEO: Final = frozenset(
-    {State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING, State.VOIDED}
+from pipeline.errors import RunError, SettingsError, WorkdirBusy
+from pipeline.loading.entries import (
+    KINDS,
+    Counts,
+    Lease,
+    LeaseLost,
+    Progress,
+    Row,
+    RunRef,
+    RunStatus,
+    SourceFile,
+    Stamp,
+    State,
+    Wanted,
 )
-"""States of a transaction for which Omneo answered yes."""
-
-
-class Row(NamedTuple):
-    """One transaction in the ledger.
-
-    Attributes:
-        external_id: Key of Omneo's upsert, and of this table.
-        hash: Of the body last sent or about to be sent; see `content_hash`.
-        state: What is known.
-        attempts: Requests that were made for it, in all runs.
-        status: HTTP status of the last answer; None where there was none.
-        words: The last answer's words as JSON (`message`, `errors` by field); None where it had none.
-        batch: Omneo's id of the batch it went in; None where it went alone.
-        run_no: The run that sent it last.
-        at: When the state was written, seconds since 1970.
-    """
-
-    external_id: str
-    hash: bytes
-    state: State
-    attempts: int
-    status: int | None
-    words: str | None
-    batch: str | None
-    run_no: int
-    at: int
-
-
-class Stamp(NamedTuple):
-    """Transactions that went out together, and Omneo's id of their batch.
-
-    Attributes:
-        external_ids: Whose rows get it; they are there already.
-        batch: The id.
-    """
-
-    external_ids: Sequence[str]
-    batch: str
-
-
-def content_hash(body: bytes) -> bytes:
-    """16 bytes of BLAKE2b over the exact body: the same content is not sent twice."""
-    return blake2b(body, digest_size=16).digest()
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Settled transactions of a run by what became of them.
-
-    Attributes:
-        delivered: Sent by this run, and Omneo took them.
-        unchanged: Not sent: Omneo has this content, or newer, or changes are skipped.
-        refused: Omneo said no for good.
-        failed: Given up after several tries.
-        held: Changed, and kept back by `--on-change hold`; a part of what is pending.
-    """
-
-    delivered: int = 0
-    unchanged: int = 0
-    refused: int = 0
-    failed: int = 0
-    held: int = 0
-
-    def plus(self, kind: str, by: int = 1) -> Counts:
-        """The counts with one of them changed."""
-        return replace(self, **{kind: getattr(self, kind) + by})
-
-    def added(self, other: Counts) -> Counts:
-        """The sum, count by count."""
-        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
-
-
-KINDS: Final = tuple(each.name for each in fields(Counts))
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run, or one part of it, is.
-
-    Positions count transactions in delivery order from 0. Everything below `watermark` is settled;
-    beyond it some are. A restart goes on from the watermark with `below` and finds again what it missed.
-
-    Attributes:
-        run_no: The run's number in this ledger.
-        part: 0 unless several workers share the run.
-        size: Transactions in this part.
-        watermark: Position of the first that is not settled.
-        below: Counts of the positions below the watermark.
-        settled: Counts of all settled positions.
-        newer_runs: Numbers of the runs prepared later: what they delivered is not overwritten by this one.
-    """
-
-    run_no: int
-    part: int
-    size: int
-    watermark: int = 0
-    below: Counts = field(default_factory=Counts)
-    settled: Counts = field(default_factory=Counts)
-    newer_runs: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class RunRef:
-    """A staged run, or one part of it, as delivery sees it.
-
-    Attributes:
-        run_id: Its name.
-        size: Transactions in this part.
-        prepared_at: When it was staged; with tz. Of two runs with one transaction the later one wins.
-        part: 0 unless several workers share the run.
-    """
-
-    run_id: str
-    size: int
-    prepared_at: datetime
-    part: int = 0
-
-
-@dataclass(frozen=True)
-class Lease:
-    """A part that is a worker's own until the lease ends.
-
-    Attributes:
-        run_no: The run.
-        part: Which part of it.
-        owner: Name of the worker, unique among all.
-    """
-
-    run_no: int
-    part: int
-    owner: str
-
-
-class LeaseLost(ImportToolError):
-    """Another worker has taken a part over, since its lease was not renewed in time."""
-
-    def __init__(self, lease: Lease) -> None:
-        super().__init__(f"Part {lease.part} was taken over by another worker.")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which parts of a run are wanted.
-
-    Attributes:
-        beyond: Those with a higher number only.
-        unfinished: Those only in which something is not settled.
-        held: Those in which something was held back too.
-    """
-
-    beyond: int = 0
-    unfinished: bool = False
-    held: bool = False
-
-    def condition(self) -> sa.ColumnElement[bool]:
-        """The same, for the database."""
-        wanted = _PARTS.c.part > self.beyond
-        if not self.unfinished:
-            return wanted
-        open_ = _PARTS.c.watermark < _PARTS.c.size
-        return sa.and_(wanted, sa.or_(open_, _PARTS.c.all_held > 0) if self.held else open_)
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """A run's delivery, as told to people.
-
-    `delivered + unchanged + refused + failed + pending = accepted`. `held` is a part of `pending`;
-    `confirmed`, `missing`, `differing` and `voided` are parts of `delivered`.
-    """
-
-    accepted: int
-    delivered: int
-    unchanged: int
-    refused: int
-    failed: int
-    pending: int
-    held: int = 0
-    confirmed: int = 0
-    missing: int = 0
-    differing: int = 0
-    voided: int = 0
+from pipeline.loading.rows import InPlace, Recent, Rows
+from pipeline.loading.tables import (
+    FILES,
+    MIGRATIONS,
+    PARTS,
+    RUNS,
+    TRANSACTIONS,
+    VERSION,
+    is_in,
+    is_trouble,
+    upsert,
+)
 
 
 class Ledger(Protocol):
@@ -242,122 +61,6 @@ class Ledger(Protocol):
 
     def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
         """Write rows, whole, then stamps, and how far the run is, in one durable commit."""
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A source file that was read, so that a nightly run takes only new or changed ones.
-
-    Attributes:
-        path: As given, or the object's address.
-        size: Bytes.
-        modified_ns: Nanoseconds since 1970.
-        digest: Of the contents.
-        run_id: The run that read it.
-        recipe: Digest of what it was read by, the mapping with its tables; each knows its own files.
-    """
-
-    path: str
-    size: int
-    modified_ns: int
-    digest: str
-    run_id: str
-    recipe: str = ""
-
-
-_METADATA: Final = sa.MetaData()
-_VERSION = sa.Table("schema_version", _METADATA, sa.Column("version", sa.Integer, nullable=False))
-_RUNS = sa.Table(
-    "runs",
-    _METADATA,
-    sa.Column("no", sa.Integer, primary_key=True),
-    sa.Column("run_id", sa.Text, nullable=False, unique=True),
-    sa.Column("prepared_at", sa.Float, nullable=False),
-)
-_PARTS = sa.Table(
-    "parts",
-    _METADATA,
-    sa.Column("run_no", sa.Integer, sa.ForeignKey("runs.no"), primary_key=True),
-    sa.Column("part", sa.Integer, primary_key=True),
-    sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("watermark", sa.Integer, nullable=False),
-    *(sa.Column(f"{side}_{kind}", sa.Integer, nullable=False) for side in ("below", "all") for kind in KINDS),
-    sa.Column("owner", sa.Text),
-    sa.Column("leased_until", sa.Float, nullable=False, server_default="0"),
-)
-_TRANSACTIONS = sa.Table(
-    "transactions",
-    _METADATA,
-    sa.Column("external_id", sa.Text, primary_key=True),
-    sa.Column("hash", sa.LargeBinary(16), nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("status", sa.SmallInteger),
-    sa.Column("words", sa.Text),
-    sa.Column("batch", sa.Text),
-    sa.Column("run_no", sa.Integer, nullable=False),
-    sa.Column("at", sa.Integer, nullable=False),
-)
-
-
-def _in_state(*states: State) -> sa.ColumnElement[bool]:
-    # Written out, not bound: an index's condition and a statement for many rows take no list of values.
-    return _TRANSACTIONS.c.state.in_([sa.literal_column(f"'{state}'") for state in states])
-
-
-_IS_TROUBLE: Final = _in_state(State.REFUSED, State.FAILED, State.MISSING, State.DIFFERING)
-_IS_MARKABLE: Final = _in_state(State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING)
-sa.Index(
-    "transactions_in_trouble",
-    _TRANSACTIONS.c.run_no,
-    sqlite_where=_IS_TROUBLE,
-    postgresql_where=_IS_TROUBLE,
-)
-_FILES = sa.Table(
-    "files",
-    _METADATA,
-    sa.Column("path", sa.Text, primary_key=True),
-    sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("modified_ns", sa.BigInteger, nullable=False),
-    sa.Column("digest", sa.Text, nullable=False),
-    sa.Column("run_id", sa.Text, nullable=False),
-    sa.Column("recipe", sa.Text, primary_key=True),
-)
-
-
-def _first_schema(connection: sa.Connection) -> None:
-    """All tables are as they were then, but that of the files, and in SQLite the layout of transactions."""
-    first = sa.MetaData()
-    for table in (_VERSION, _RUNS, _PARTS, _TRANSACTIONS):
-        table.to_metadata(first)
-    first.tables[_TRANSACTIONS.name].dialect_options["sqlite"]["with_rowid"] = False
-    texts = (sa.Column(name, sa.Text, nullable=False) for name in ("digest", "run_id"))
-    numbers = (sa.Column(name, sa.BigInteger, nullable=False) for name in ("size", "modified_ns"))
-    sa.Table(_FILES.name, first, sa.Column("path", sa.Text, primary_key=True), *numbers, *texts)
-    first.create_all(connection)
-
-
-def _files_by_recipe(connection: sa.Connection) -> None:
-    """Each mapping knows its own files; those from before, of which that is not known, are read again."""
-    connection.execute(sa.schema.DropTable(_FILES))
-    connection.execute(sa.schema.CreateTable(_FILES))
-
-
-def _transactions_as_they_came(connection: sa.Connection) -> None:
-    """SQLite keeps rows in the order they came in: so those that go out together share pages."""
-    if connection.dialect.name != "sqlite":
-        return
-    connection.exec_driver_sql("DROP INDEX transactions_in_trouble")
-    connection.exec_driver_sql("ALTER TABLE transactions RENAME TO earlier")
-    connection.execute(sa.schema.CreateTable(_TRANSACTIONS))
-    connection.exec_driver_sql("INSERT INTO transactions SELECT * FROM earlier")
-    connection.exec_driver_sql("DROP TABLE earlier")
-    for index in _TRANSACTIONS.indexes:
-        connection.execute(sa.schema.CreateIndex(index))
-
-
-MIGRATIONS: Final = (_first_schema, _files_by_recipe, _transactions_as_they_came)
-"""Step n takes the schema from version n to n + 1; never change what one does, add another."""
 
 
 class SqlLedger:
@@ -376,19 +79,18 @@ class SqlLedger:
         with self._explained("opened"):
             self._engine = _engine(where)
             self._db = self._engine.connect()
+            self._finder: sa.Connection | None = None
             try:
                 self._migrate()
             except BaseException:
                 self.close()
                 raise
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        # Compiled once and handed to the driver: SQLAlchemy's care for each row doubles its cost.
-        put_rows: Any = _upsert(insert(_TRANSACTIONS), "external_id").compile(dialect=self._engine.dialect)
-        self._put_rows, self._positional = str(put_rows), put_rows.positional
-        self._put_part = _upsert(insert(_PARTS), "run_no", "part")
-        self._put_file = _upsert(insert(_FILES), "path", "recipe")
-        self._add_run = insert(_RUNS).on_conflict_do_nothing(index_elements=["run_id"])
-        self._add_part = insert(_PARTS).on_conflict_do_nothing(index_elements=["run_no", "part"])
+        self._rows: Rows = InPlace(self._db) if self.is_shared else Recent(self._db)
+        insert = postgresql.insert if self.is_shared else sqlite.insert
+        self._put_part = upsert(insert(PARTS), "run_no", "part")
+        self._put_file = upsert(insert(FILES), "path", "recipe")
+        self._add_run = insert(RUNS).on_conflict_do_nothing(index_elements=["run_id"])
+        self._add_part = insert(PARTS).on_conflict_do_nothing(index_elements=["run_no", "part"])
 
     @property
     def is_shared(self) -> bool:
@@ -429,6 +131,8 @@ class SqlLedger:
     def close(self) -> None:
         """Let go of the database."""
         self._db.close()
+        if self._finder is not None:
+            self._finder.close()
         self._engine.dispose()
 
     # What the loader uses
@@ -436,6 +140,7 @@ class SqlLedger:
     def open_run(self, run: RunRef) -> Progress:
         """See `Ledger`."""
         with self._transaction("written"):
+            self._rows.move(sending_too=True)
             self._db.execute(
                 self._add_run, {"run_id": run.run_id, "prepared_at": run.prepared_at.timestamp()}
             )
@@ -444,25 +149,28 @@ class SqlLedger:
             progress = found[0] if found else Progress(run_no, run.part, run.size)
             if not found:
                 self._db.execute(self._add_part, _values(progress))
-            later = sa.select(_RUNS.c.no).where(_RUNS.c.prepared_at > run.prepared_at.timestamp())
+            later = sa.select(RUNS.c.no).where(RUNS.c.prepared_at > run.prepared_at.timestamp())
             return replace(progress, newer_runs=frozenset(self._db.execute(later).scalars()))
 
     def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
         """See `Ledger`."""
-        wanted = sa.select(_TRANSACTIONS).where(
-            _TRANSACTIONS.c.external_id.in_(sa.bindparam("ids", expanding=True))
-        )
         found: dict[str, Row] = {}
-        with self._transaction("read"):
+        if self._finder is None:
+            self._finder = self._engine.connect()
+        with self._explained("read"), self._finder.begin():
             for start in range(0, len(external_ids), 1000):
                 some = list(external_ids[start : start + 1000])
-                found.update((row.external_id, _row(row)) for row in self._db.execute(wanted, {"ids": some}))
+                rows = self._rows.find(self._finder, some)
+                found.update((row.external_id, _row(row)) for row in rows)
         return found
 
     def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
         """See `Ledger`."""
         with self._transaction("written"):
             self._record(rows, progress)
+        if self._rows.are_many:
+            with self._transaction("written"):
+                self._rows.move(sending_too=False)
 
     def record_leased(
         self, lease: Lease, rows: Sequence[Row | Stamp], progress: Progress | None = None
@@ -472,7 +180,7 @@ class SqlLedger:
         Raises:
             LeaseLost: Another worker has taken the part over; nothing was written.
         """
-        held = sa.select(_PARTS.c.part).where(_is(lease), _PARTS.c.owner == lease.owner).with_for_update()
+        held = sa.select(PARTS.c.part).where(_is(lease), PARTS.c.owner == lease.owner).with_for_update()
         with self._transaction("written"):
             if self._db.execute(held).scalar() is None:
                 raise LeaseLost(lease)
@@ -483,7 +191,7 @@ class SqlLedger:
     def progress(self, run: RunRef) -> Progress:
         """How far a whole run is, all parts together; nothing is entered where it was never opened."""
         with self._transaction("read"):
-            no = self._db.execute(sa.select(_RUNS.c.no).where(_RUNS.c.run_id == run.run_id)).scalar()
+            no = self._db.execute(sa.select(RUNS.c.no).where(RUNS.c.run_id == run.run_id)).scalar()
             parts = self._parts(no) if no is not None else []
         watermark = 0
         for part in parts:
@@ -495,7 +203,7 @@ class SqlLedger:
     def settled(self, run_id: str) -> int:
         """How many transactions of a run are settled, all parts together; quick, however many there are."""
         with self._transaction("read"):
-            no = self._db.execute(sa.select(_RUNS.c.no).where(_RUNS.c.run_id == run_id)).scalar()
+            no = self._db.execute(sa.select(RUNS.c.no).where(RUNS.c.run_id == run_id)).scalar()
             counts = [part.settled for part in self._parts(no)] if no is not None else []
         return sum(each.delivered + each.unchanged + each.refused + each.failed for each in counts)
 
@@ -507,29 +215,30 @@ class SqlLedger:
         """
         with self._transaction("read"):
             run_no = self._run_no(run_id)
-            return _status_of(self._parts(run_no), self._states(_TRANSACTIONS.c.run_no == run_no)[run_no])
+            return _status_of(self._parts(run_no), self._states(run_no)[run_no])
 
     def statuses(self) -> dict[str, RunStatus]:
         """Counts of all runs that were ever loaded, by id; the transactions are counted in one go."""
         with self._transaction("read"):
             parts: dict[int, list[Progress]] = defaultdict(list)
-            for row in self._db.execute(sa.select(_PARTS)):
+            for row in self._db.execute(sa.select(PARTS)):
                 parts[row.run_no].append(_progress(row._mapping))
-            states, runs = self._states(sa.true()), self._db.execute(sa.select(_RUNS.c.no, _RUNS.c.run_id))
+            states, runs = self._states(), self._db.execute(sa.select(RUNS.c.no, RUNS.c.run_id))
             return {run_id: _status_of(parts[no], states[no]) for no, run_id in runs}
 
     def runs(self) -> list[str]:
         """Ids of the runs that were ever loaded, oldest first."""
         with self._transaction("read"):
-            return list(self._db.execute(sa.select(_RUNS.c.run_id).order_by(_RUNS.c.no)).scalars())
+            return list(self._db.execute(sa.select(RUNS.c.run_id).order_by(RUNS.c.no)).scalars())
 
     def in_trouble(self, run_id: str) -> Iterator[Row]:
         """The refused, failed, missing and differing transactions that this run sent last, by id."""
         with self._transaction("read"):
             run_no = self._run_no(run_id)
-            wanted = sa.select(_TRANSACTIONS).where(_TRANSACTIONS.c.run_no == run_no, _IS_TROUBLE)
-            rows = [_row(row) for row in self._db.execute(wanted.order_by(_TRANSACTIONS.c.external_id))]
-        yield from rows
+            rows = self._rows.all.c
+            wanted = sa.select(self._rows.all).where(rows.run_no == run_no, is_trouble(rows.state))
+            found = [_row(row) for row in self._db.execute(wanted.order_by(rows.external_id))]
+        yield from found
 
     def mark(self, states: Mapping[str, State], *, begun: bool = False) -> None:
         """Note what was seen of transactions in Omneo: confirmed, missing or differing.
@@ -540,15 +249,17 @@ class SqlLedger:
             states: By external id.
             begun: Whether *sending* can be that too, since a repeat was begun and nobody is at it any more.
         """
-        markable = sa.or_(_IS_MARKABLE, _in_state(State.SENDING)) if begun else _IS_MARKABLE
+        markable = [State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING]
+        markable += [State.SENDING] if begun else []
         change = (
-            _TRANSACTIONS.update()
-            .where(_TRANSACTIONS.c.external_id == sa.bindparam("id"), markable)
+            TRANSACTIONS.update()
+            .where(TRANSACTIONS.c.external_id == sa.bindparam("id"), is_in(TRANSACTIONS.c.state, *markable))
             .values(state=sa.bindparam("new"), at=sa.bindparam("now"))
         )
         now = int(time.time())
         if states:
             with self._transaction("written"):
+                self._rows.move(sending_too=begun)
                 self._db.execute(change, [{"id": k, "new": str(v), "now": now} for k, v in states.items()])
 
     def forget_words(self, external_ids: Sequence[str], text: str) -> int:
@@ -561,12 +272,13 @@ class SqlLedger:
         Returns:
             How many rows had such words.
         """
-        row = _TRANSACTIONS.c
+        row = TRANSACTIONS.c
         chosen = row.external_id.in_(sa.bindparam("ids", expanding=True))
         holding = sa.func.lower(row.words).contains(text.lower(), autoescape=True)
-        change = _TRANSACTIONS.update().values(words=None)
+        change = TRANSACTIONS.update().values(words=None)
         with self._explained("written"):
             with self._db.begin():
+                self._rows.move(sending_too=True)
                 number = self._db.execute(change.where(row.words.is_not(None), holding)).rowcount
                 for start in range(0, len(external_ids), 1000):
                     some = {"ids": list(external_ids[start : start + 1000])}
@@ -586,7 +298,7 @@ class SqlLedger:
         self._enter(run)
         with self._transaction("written"):
             # Whoever comes second waits here for the first one's parts.
-            lock = sa.select(_RUNS.c.no).where(_RUNS.c.run_id == run.run_id).with_for_update()
+            lock = sa.select(RUNS.c.no).where(RUNS.c.run_id == run.run_id).with_for_update()
             run_no = self._db.execute(lock).scalar_one()
             if not self._parts(run_no):
                 self._db.execute(
@@ -606,9 +318,9 @@ class SqlLedger:
         """
         now = self._now()
         free = (
-            sa.select(_PARTS.c.part)
-            .where(_PARTS.c.run_no == run_no, _PARTS.c.leased_until < now, wanted.condition())
-            .order_by(_PARTS.c.part)
+            sa.select(PARTS.c.part)
+            .where(PARTS.c.run_no == run_no, PARTS.c.leased_until < now, _condition(wanted))
+            .order_by(PARTS.c.part)
             .limit(1)
             .with_for_update(skip_locked=True)
         )
@@ -617,14 +329,12 @@ class SqlLedger:
             if part is None:
                 return None
             lease = Lease(run_no, part, owner)
-            self._db.execute(
-                _PARTS.update().where(_is(lease)).values(owner=owner, leased_until=now + lease_s)
-            )
+            self._db.execute(PARTS.update().where(_is(lease)).values(owner=owner, leased_until=now + lease_s))
             return lease
 
     def are_left(self, run_no: int, wanted: Wanted) -> bool:
         """Whether any part is wanted, leased or not."""
-        left = sa.select(_PARTS.c.part).where(_PARTS.c.run_no == run_no, wanted.condition()).limit(1)
+        left = sa.select(PARTS.c.part).where(PARTS.c.run_no == run_no, _condition(wanted)).limit(1)
         with self._transaction("read"):
             return self._db.execute(left).scalar() is not None
 
@@ -635,8 +345,8 @@ class SqlLedger:
             LeaseLost: Another worker has taken the part over.
         """
         now = self._now()
-        longer = _PARTS.update().where(_is(lease), _PARTS.c.owner == lease.owner)
-        workers = sa.select(sa.func.count(_PARTS.c.owner.distinct())).where(_PARTS.c.leased_until >= now)
+        longer = PARTS.update().where(_is(lease), PARTS.c.owner == lease.owner)
+        workers = sa.select(sa.func.count(PARTS.c.owner.distinct())).where(PARTS.c.leased_until >= now)
         with self._transaction("written"):
             if self._db.execute(longer.values(leased_until=now + lease_s)).rowcount == 0:
                 raise LeaseLost(lease)
@@ -644,7 +354,7 @@ class SqlLedger:
 
     def release(self, lease: Lease) -> None:
         """Let others have the part at once, if it is still leased."""
-        mine = _PARTS.update().where(_is(lease), _PARTS.c.owner == lease.owner)
+        mine = PARTS.update().where(_is(lease), PARTS.c.owner == lease.owner)
         with self._transaction("written"):
             self._db.execute(mine.values(owner=None, leased_until=0))
 
@@ -667,8 +377,8 @@ class SqlLedger:
 
     def known_files(self, paths: Sequence[str], recipe: str = "") -> dict[str, SourceFile]:
         """What was noted of these files, read by this recipe; those unknown are left out."""
-        wanted = sa.select(_FILES).where(
-            _FILES.c.path.in_(sa.bindparam("paths", expanding=True)), _FILES.c.recipe == recipe
+        wanted = sa.select(FILES).where(
+            FILES.c.path.in_(sa.bindparam("paths", expanding=True)), FILES.c.recipe == recipe
         )
         found: dict[str, SourceFile] = {}
         with self._transaction("read"):
@@ -687,53 +397,38 @@ class SqlLedger:
     # Inside
 
     def _run_no(self, run_id: str) -> int:
-        no: int | None = self._db.execute(sa.select(_RUNS.c.no).where(_RUNS.c.run_id == run_id)).scalar()
+        no: int | None = self._db.execute(sa.select(RUNS.c.no).where(RUNS.c.run_id == run_id)).scalar()
         if no is None:
             raise RunError(f"The ledger knows no run {run_id}: nothing of it was sent yet.")
         return no
 
     def _parts(self, run_no: int, part: int | None = None) -> list[Progress]:
-        wanted = sa.select(_PARTS).where(_PARTS.c.run_no == run_no).order_by(_PARTS.c.part)
+        wanted = sa.select(PARTS).where(PARTS.c.run_no == run_no).order_by(PARTS.c.part)
         if part is not None:
-            wanted = wanted.where(_PARTS.c.part == part)
+            wanted = wanted.where(PARTS.c.part == part)
         return [_progress(row._mapping) for row in self._db.execute(wanted)]
 
-    def _states(self, wanted: sa.ColumnElement[bool]) -> Mapping[int, Mapping[str, int]]:
-        """How many transactions there are in each state, by run."""
-        run_no, state = _TRANSACTIONS.c.run_no, _TRANSACTIONS.c.state
-        counts = sa.select(run_no, state, sa.func.count()).where(wanted).group_by(run_no, state)
+    def _states(self, run: int | None = None) -> Mapping[int, Mapping[str, int]]:
+        """How many transactions of one run, or of all, are in each state that is shown, by run."""
+        run_no, state = self._rows.all.c.run_no, self._rows.all.c.state
+        shown = is_in(state, *_SHOWN)
+        counts = sa.select(run_no, state, sa.func.count()).where(shown).group_by(run_no, state)
+        if run is not None:
+            counts = counts.where(run_no == run)
         found: dict[int, dict[str, int]] = defaultdict(dict)
         for no, name, count in self._db.execute(counts):
             found[no][name] = count
         return found
 
     def _record(self, writes: Sequence[Row | Stamp], progress: Progress | None) -> None:
-        # In one order everywhere: two that write the same rows cannot wait for each other.
-        rows = sorted((each for each in writes if isinstance(each, Row)), key=_BY_ID)
-        if rows:
-            self._put(rows)
+        rows = {each.external_id: each for each in writes if isinstance(each, Row)}
         for stamp in writes:
-            if isinstance(stamp, Stamp):
-                self._db.execute(_STAMP, {"ids": list(stamp.external_ids), "batch_id": stamp.batch})
+            if isinstance(stamp, Stamp) and not all(name in rows for name in stamp.external_ids):
+                self._rows.stamp(stamp)
+        if rows:
+            self._rows.put(list(rows.values()))
         if progress is not None:
             self._db.execute(self._put_part, _values(progress))
-
-    def _put(self, rows: Sequence[Row]) -> None:
-        # The state as plain text: the driver would look for an adapter of the enumeration each time.
-        plain = [(*row[:2], row.state.value, *row[3:]) for row in rows]
-        if not self._positional:
-            self._db.exec_driver_sql(
-                self._put_rows, [dict(zip(Row._fields, each, strict=True)) for each in plain]
-            )
-            return
-        # SQLite's driver stops and starts Python's other threads once a statement, so statements are few;
-        # and their sizes are, so that it has them compiled.
-        at = 0
-        while left := len(plain) - at:
-            size = min(_MOST_AT_ONCE, 1 << left.bit_length() - 1)
-            values = tuple(chain.from_iterable(plain[at : at + size]))
-            self._db.exec_driver_sql(_for_many(self._put_rows, size), values)
-            at += size
 
     def _migrate(self) -> None:
         newest = len(self._migrations)
@@ -754,17 +449,22 @@ class SqlLedger:
                 self._db.exec_driver_sql("BEGIN IMMEDIATE")
             for step in self._migrations[self._version() :]:
                 step(self._db)
-            self._db.execute(_VERSION.delete())
-            self._db.execute(_VERSION.insert().values(version=newest))
+            self._db.execute(VERSION.delete())
+            self._db.execute(VERSION.insert().values(version=newest))
 
     def _version(self) -> int:
-        there = sa.inspect(self._db).has_table(_VERSION.name)
-        return int(self._db.execute(sa.select(_VERSION.c.version)).scalar() or 0) if there else 0
+        there = sa.inspect(self._db).has_table(VERSION.name)
+        return int(self._db.execute(sa.select(VERSION.c.version)).scalar() or 0) if there else 0
 
     @contextmanager
     def _transaction(self, verb: str) -> Iterator[None]:
-        with self._explained(verb), self._db.begin():
-            yield
+        with self._explained(verb):
+            try:
+                with self._db.begin():
+                    yield
+            except BaseException:
+                self._rows.lose()
+                raise
 
     @contextmanager
     def _explained(self, verb: str) -> Iterator[None]:
@@ -779,25 +479,19 @@ class SqlLedger:
             ) from None
 
 
-_BY_ID: Final = itemgetter(0)
-_MOST_AT_ONCE: Final = 64
-_STAMP: Final = (
-    _TRANSACTIONS.update()
-    .where(_TRANSACTIONS.c.external_id.in_(sa.bindparam("ids", expanding=True)))
-    .values(batch=sa.bindparam("batch_id"))
-)
 _MIGRATING: Final = 0x0EE0  # names the advisory lock; any number that others do not use will do
 
 
-@cache
-def _for_many(insert: str, rows: int) -> str:
-    """A statement that inserts one row, as one that inserts so many."""
-    head, one, tail = re.split(r"(\((?:\?, )*\?\))", insert)
-    return f"{head}{', '.join([one] * rows)}{tail}"
+def _condition(wanted: Wanted) -> sa.ColumnElement[bool]:
+    found = PARTS.c.part > wanted.beyond
+    if not wanted.unfinished:
+        return found
+    open_ = PARTS.c.watermark < PARTS.c.size
+    return sa.and_(found, sa.or_(open_, PARTS.c.all_held > 0) if wanted.held else open_)
 
 
 def _is(lease: Lease) -> sa.ColumnElement[bool]:
-    return sa.and_(_PARTS.c.run_no == lease.run_no, _PARTS.c.part == lease.part)
+    return sa.and_(PARTS.c.run_no == lease.run_no, PARTS.c.part == lease.part)
 
 
 def _values(progress: Progress) -> dict[str, int]:
@@ -818,14 +512,6 @@ def _status_of(parts: Sequence[Progress], states: Mapping[str, int]) -> RunStatu
 
 
 _SHOWN: Final = (State.CONFIRMED, State.MISSING, State.DIFFERING, State.VOIDED)
-
-
-def _upsert(insert: Any, *key: str) -> Any:
-    # Columns that are not written (a part's lease) stay as they are.
-    written = [c.name for c in insert.table.columns if c.name not in (*key, "owner", "leased_until")]
-    return insert.on_conflict_do_update(
-        index_elements=list(key), set_={name: insert.excluded[name] for name in written}
-    )
 
 
 def _row(found: Any) -> Row:

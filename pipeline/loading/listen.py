@@ -24,7 +24,8 @@ from pipeline.errors import ImportToolError, SettingsError
 from pipeline.events import Emit, Notice, Progress, ignore
 from pipeline.loading.client import parsed
 from pipeline.loading.clock import Clock, SystemClock
-from pipeline.loading.ledger import SqlLedger, State
+from pipeline.loading.entries import State
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.recorder import Grouped
 from pipeline.settings import Secret
 

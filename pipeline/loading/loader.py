@@ -21,8 +21,9 @@ from pipeline.loading.books import Books, Item
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
 from pipeline.loading.courier import Courier
+from pipeline.loading.entries import Counts, Lease, LeaseLost, Progress, RunRef, Wanted
 from pipeline.loading.exchange import Exchange
-from pipeline.loading.ledger import Counts, Lease, LeaseLost, Progress, RunRef, SqlLedger, Wanted
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.parts import Batches, LeasedLedger, Part, Shared, keep
 from pipeline.loading.plans import Load, OnChange, Plan

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from pipeline.errors import ImportToolError, SettingsError
 from pipeline.loading.endpoints import ENDPOINTS, Endpoint, endpoint_named
+from pipeline.loading.entries import RunStatus
 from pipeline.loading.exchange import Limits, Requests
-from pipeline.loading.ledger import RunStatus
 from pipeline.loading.plans import InDoubtRule, OnChange
 from pipeline.loading.retry import RetryPolicy
 

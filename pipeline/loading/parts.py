@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pipeline.loading.clock import Clock
-from pipeline.loading.ledger import Lease, LeaseLost, Progress, Row, RunRef, SqlLedger, Stamp, Wanted
+from pipeline.loading.entries import Lease, LeaseLost, Progress, Row, RunRef, Stamp, Wanted
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.recorder import Recorder
 from pipeline.loading.stop import Stop

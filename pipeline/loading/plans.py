@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from pipeline.loading.ledger import ACCEPTED_BY_OMNEO, Progress, Row, State, content_hash
+from pipeline.loading.entries import ACCEPTED_BY_OMNEO, Progress, Row, State, content_hash
 from pipeline.model import StagedTransaction
 
 

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, NamedTuple, ParamSpec, TypeVar
 
-from pipeline.loading.ledger import Ledger, Progress, Row, Stamp
+from pipeline.loading.entries import Progress, Row, Stamp
+from pipeline.loading.ledger import Ledger
 
 T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
 
 
+class _Group(NamedTuple, Generic[T]):
+    items: list[T]
+    waiters: list[asyncio.Future[None]]
+    job: Callable[[], None]
+
+
 class Grouped(Generic[T]):
     """Gathers items from many tasks and has them written together, in a thread of its own.
 
+    The thread goes from one group to the next without a turn of the event loop between them.
+
     Args:
         seal: Gets everything gathered, in order, and gives the job that writes it. It is called in the
-            event loop, at one moment for all; the job runs in the thread, one at a time.
+            event loop, at one moment for all, and again where more comes before the thread has begun; the
+            job runs in the thread, one at a time.
     """
 
     def __init__(self, seal: Callable[[list[T]], Callable[[], None]]) -> None:
@@ -28,16 +39,24 @@ class Grouped(Generic[T]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._items: list[T] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._is_offering = False
+        self._offered: _Group[T] | None = None  # until the thread takes it
+        self._taking = threading.Lock()
 
     async def put(self, items: Sequence[T]) -> None:
         """Return once these items are written; raises what the job raised."""
         waiter = asyncio.get_running_loop().create_future()
-        self._items.extend(items)
         self._waiters.append(waiter)
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_groups())
+        self.put_soon(items)
         await waiter
+
+    def put_soon(self, items: Sequence[T]) -> None:
+        """Have these items written with the next group, and do not wait."""
+        self._items.extend(items)
+        if not self._is_offering:
+            self._is_offering = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._offer, loop)  # whatever comes in the same turn of the loop goes together
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call something in the same thread, so never while a write runs."""
@@ -48,27 +67,40 @@ class Grouped(Generic[T]):
         """Let go of the thread; what was put is written, or was told to have failed."""
         self._thread.shutdown()
 
-    async def _write_groups(self) -> None:
-        while self._waiters:
-            await asyncio.sleep(0)  # whatever comes in the same turn of the loop goes together
-            items, waiters = self._items, self._waiters
-            self._items, self._waiters = [], []
-            error = await self._written(items)
-            for waiter in waiters:
-                if waiter.done():  # whoever waited was cancelled
-                    continue
-                if error is None:
-                    waiter.set_result(None)
-                else:
-                    waiter.set_exception(error)
-        self._writing = None
+    def _offer(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have everything written that was put since, together with what the thread has not begun with."""
+        self._is_offering = False
+        with self._taking:
+            earlier = self._offered
+            items, waiters = (earlier.items, earlier.waiters) if earlier else ([], [])
+            items += self._items
+            waiters += self._waiters
+            self._offered = _Group(items, waiters, self._seal(items))
+        self._items, self._waiters = [], []
+        if earlier is None:
+            self._thread.submit(self._write, loop)
 
-    async def _written(self, items: list[T]) -> Exception | None:
+    def _write(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._taking:
+            group, self._offered = self._offered, None
+        assert group is not None
+        error = None
         try:
-            await self.call(self._seal(items))
-        except Exception as error:  # for those who wait for this write
-            return error
-        return None
+            group.job()
+        except Exception as raised:  # for those who wait for this write
+            error = raised
+        if group.waiters:
+            loop.call_soon_threadsafe(_tell, group.waiters, error)
+
+
+def _tell(waiters: Sequence[asyncio.Future[None]], error: Exception | None) -> None:
+    for waiter in waiters:
+        if waiter.done():  # whoever waited was cancelled
+            continue
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
 
 
 class Recorder:
@@ -87,10 +119,12 @@ class Recorder:
         self._progress = progress
         self._grouped = Grouped(self._seal)
         self._error: Exception | None = None
+        self._finder = ThreadPoolExecutor(1, thread_name_prefix="finder")
 
     async def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
         """Look rows up; see `Ledger.find`."""
-        return await self._grouped.call(self._ledger.find, external_ids)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._finder, self._ledger.find, external_ids)
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call something of the ledger's in its thread."""
@@ -104,8 +138,13 @@ class Recorder:
         """
         await self._grouped.put(rows)
 
+    def put_soon(self, rows: Sequence[Row | Stamp]) -> None:
+        """Have these rows written by the next commit."""
+        self._grouped.put_soon(rows)
+
     def close(self) -> None:
         """Let go of the ledger."""
+        self._finder.shutdown()
         self._grouped.close()
 
     def _seal(self, rows: list[Row | Stamp]) -> Callable[[], None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.loading.ledger import KINDS, Counts, Progress
+from pipeline.loading.entries import KINDS, Counts, Progress
 
 
 class Tally:

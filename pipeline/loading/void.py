@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.errors import SettingsError
-from pipeline.loading.ledger import RunRef, SqlLedger
+from pipeline.loading.entries import RunRef
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.parts import Batches

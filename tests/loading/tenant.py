@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 import httpx
 
-from pipeline.loading.ledger import RunRef, SqlLedger
+from pipeline.loading.entries import RunRef
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.retry import RetryPolicy

@@ -6,7 +6,8 @@ import pytest
 from pipeline.errors import StoppedByApi
 from pipeline.loading.clock import FakeClock
 from pipeline.loading.confirm import Confirmation, confirm
-from pipeline.loading.ledger import RunRef, SqlLedger, State
+from pipeline.loading.entries import RunRef, State
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.stop import Stop
 from pipeline.loading.void import void

@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from pipeline.loading.confirm import confirm
-from pipeline.loading.ledger import SqlLedger, State
+from pipeline.loading.entries import State
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.retry import RetryPolicy

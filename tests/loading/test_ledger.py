@@ -16,22 +16,20 @@ import sqlalchemy as sa
 
 from pipeline.errors import RunError, SettingsError
 from pipeline.loading import ledger as ledger_module
-from pipeline.loading.ledger import (
-    _METADATA,
-    MIGRATIONS,
+from pipeline.loading.entries import (
     Counts,
     Lease,
     LeaseLost,
-    MemoryLedger,
     Row,
     RunRef,
     SourceFile,
-    SqlLedger,
     Stamp,
     State,
     Wanted,
     content_hash,
 )
+from pipeline.loading.ledger import MemoryLedger, SqlLedger
+from pipeline.loading.tables import METADATA, MIGRATIONS
 from tests.loading.conftest import empty_database
 
 SCHEMAS = Path(__file__).with_name("schemas")
@@ -414,12 +412,13 @@ def test_a_missing_driver_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatch
     assert "omneo-import[postgres]" in told.value.hint
 
 
-def test_another_process_can_read_while_this_one_writes(tmp_path: Path) -> None:
-    with SqlLedger(tmp_path / "l.db") as ledger:
+def test_another_connection_reads_while_this_one_writes(tmp_path: Path) -> None:
+    with SqlLedger(tmp_path / "l.db") as ledger, SqlLedger(tmp_path / "l.db") as other:
         ledger.record([row("a")])
-        with sqlite3.connect(tmp_path / "l.db") as other:
-            assert other.execute("SELECT state FROM transactions").fetchone() == ("delivered",)
-        other.close()
+        with ledger._transaction("written"):
+            ledger._rows.put([row("b")])
+            assert list(other.find(["a", "b"])) == ["a"]
+        assert list(other.find(["a", "b"])) == ["a", "b"]
 
 
 def test_the_fake_keeps_the_same_promises() -> None:
@@ -444,7 +443,7 @@ def test_a_batch_stamps_the_rows_that_are_there(any_ledger: SqlLedger) -> None:
 @pytest.mark.parametrize("at", range(1, 6))
 def test_a_ledger_whose_making_was_cut_off_is_made_again(tmp_path: Path, at: int) -> None:
     def full(connection: sa.Connection) -> None:
-        for statement, table in enumerate(_METADATA.sorted_tables, 1):
+        for statement, table in enumerate(METADATA.sorted_tables, 1):
             if statement == at:
                 raise OSError(28, "No space left on device")
             table.create(connection)

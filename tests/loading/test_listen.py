@@ -22,7 +22,8 @@ import uvicorn
 
 from pipeline.errors import SettingsError
 from pipeline.events import Event, Notice
-from pipeline.loading.ledger import SqlLedger, State
+from pipeline.loading.entries import State
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.listen import SIGNATURE_HEADER, listen, webhook_app
 from pipeline.loading.loader import deliver
 from pipeline.settings import Connection, Secret

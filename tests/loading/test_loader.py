@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,8 +14,9 @@ import pytest
 from pipeline.errors import SettingsError, StoppedByApi
 from pipeline.events import Event, Progress, StageFinished, StageStarted
 from pipeline.loading.endpoints import ENDPOINTS
+from pipeline.loading.entries import Row, State, content_hash
 from pipeline.loading.events import Changed, Failed, Refused, Retried
-from pipeline.loading.ledger import Row, SqlLedger, State, content_hash
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.plans import InDoubtRule, OnChange, Retry
@@ -582,7 +584,9 @@ def test_a_limit_that_is_none_holds_nothing_up(ledger: SqlLedger, limit: str) ->
 def test_writing_may_be_away_while_looking_up_works(ledger: SqlLedger) -> None:
     some = [made(n) for n in range(40)]
     tenant = Tenant(lambda request, _: httpx.Response(503) if request.method == "POST" else None)
-    options = DeliveryOptions(policy=QUICK, give_up_after_s=0.3, concurrency=16)
+    # Long enough for all to have failed once before one of them fails twice.
+    policy = replace(QUICK, first_wait_s=0.1, longest_wait_s=0.1)
+    options = DeliveryOptions(policy=policy, give_up_after_s=0.3, concurrency=16)
     result = load(ledger, run_of("r1", some), some, tenant, options)
     assert result.error is not None
     assert result.error.exit_code == 5

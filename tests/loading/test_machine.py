@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pipeline.events import ignore
 from pipeline.loading.books import Books, Item
 from pipeline.loading.clock import SystemClock
-from pipeline.loading.ledger import RunRef, SqlLedger, State, content_hash
+from pipeline.loading.entries import RunRef, State, content_hash
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.plans import Load
 from pipeline.loading.recorder import Recorder
 from pipeline.loading.retry import TAKEN, Meaning, Verdict

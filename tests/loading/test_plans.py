@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.loading.endpoints import endpoint_named
-from pipeline.loading.ledger import Progress, Row, State, content_hash
+from pipeline.loading.entries import Progress, Row, State, content_hash
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.plans import (
     Case,

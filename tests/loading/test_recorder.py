@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.errors import SettingsError
-from pipeline.loading.ledger import MemoryLedger, Row, State
+from pipeline.loading.entries import Row, State
+from pipeline.loading.ledger import MemoryLedger
 from pipeline.loading.recorder import Grouped, Recorder
 
 

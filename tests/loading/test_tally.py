@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.loading.ledger import KINDS, Counts, Progress
+from pipeline.loading.entries import KINDS, Counts, Progress
 from pipeline.loading.tally import Tally
 
 Order = st.permutations(range(12))

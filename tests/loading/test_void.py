@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
 from pipeline.loading.endpoints import ENDPOINTS
-from pipeline.loading.ledger import RunRef, SqlLedger, State
+from pipeline.loading.entries import RunRef, State
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.plans import is_void, with_void
 from pipeline.loading.stop import Stop

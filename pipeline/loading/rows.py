@@ -1,0 +1,239 @@
+"""How a database keeps the rows of transactions.
+
+PostgreSQL writes each to its place. In SQLite that is dear: the place of a row in an index by id is
+anywhere, so each is a page read, changed, logged and synced for it alone, and a delivery writes a row two
+or three times. So there rows first lie one after another as they come, and change by their numbers; many at
+a time, in the order of their ids, they then move to their places.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pipeline.loading.entries import Row, Stamp, State
+from pipeline.loading.tables import RECENT, TRANSACTIONS, upsert
+
+_MANY: Final = 50_000  # rows: then several share each page of an index for a million
+_MOST_AT_ONCE: Final = 512
+_NOWHERE: Final = (0, b"")
+_BY_ID: Final = itemgetter(0)
+
+_STAMP: Final = (
+    TRANSACTIONS.update()
+    .where(TRANSACTIONS.c.external_id.in_(sa.bindparam("ids", expanding=True)))
+    .values(batch=sa.bindparam("batch_id"))
+)
+
+
+class Rows(Protocol):
+    """The rows of a ledger; every method wants a transaction around it."""
+
+    @property
+    def all(self) -> sa.FromClause:
+        """One row a transaction, with the columns of `TRANSACTIONS`."""
+
+    @property
+    def are_many(self) -> bool:
+        """Whether it is time to move them."""
+
+    def find(self, db: sa.Connection, external_ids: Sequence[str]) -> Iterable[Any]:
+        """The rows with these ids, 1,000 at most, by any connection."""
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Write rows, whole, one an id."""
+
+    def stamp(self, stamp: Stamp) -> None:
+        """Give rows that are there the id of their batch."""
+
+    def move(self, *, sending_too: bool) -> None:
+        """See to it that rows are in their places, all or those that are not being sent."""
+
+    def lose(self) -> None:
+        """Take nothing for known that was written, since its transaction failed."""
+
+
+class InPlace:
+    """Rows that are always in their places.
+
+    Args:
+        db: The connection, to PostgreSQL.
+    """
+
+    all: sa.FromClause = TRANSACTIONS
+    are_many = False
+
+    def __init__(self, db: sa.Connection) -> None:
+        self._db = db
+        # Compiled once and handed to the driver: SQLAlchemy's care for each row doubles its cost.
+        self._put = str(upsert(postgresql.insert(TRANSACTIONS), "external_id").compile(dialect=db.dialect))
+
+    def find(self, db: sa.Connection, external_ids: Sequence[str]) -> Iterable[Any]:
+        """See `Rows`."""
+        return db.execute(sa.select(TRANSACTIONS).where(TRANSACTIONS.c.external_id.in_(external_ids)))
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """See `Rows`."""
+        # In one order everywhere: two that write the same rows cannot wait for each other.
+        self._db.exec_driver_sql(self._put, [row._asdict() for row in sorted(rows, key=_BY_ID)])
+
+    def stamp(self, stamp: Stamp) -> None:
+        """See `Rows`."""
+        self._db.execute(_STAMP, {"ids": stamp.external_ids, "batch_id": stamp.batch})
+
+    def move(self, *, sending_too: bool) -> None:
+        """See `Rows`."""
+
+    def lose(self) -> None:
+        """See `Rows`."""
+
+
+class Recent:
+    """Rows that lie as they came until they move to their places.
+
+    Of several with one id the last counts, and it counts more than the one in its place. One process at a
+    time puts rows; any other may move those that are not being sent.
+
+    Args:
+        db: The connection, to SQLite.
+    """
+
+    def __init__(self, db: sa.Connection) -> None:
+        self._db = db
+        self.all = _latest()
+        self._everywhere = f"{_compiled(sa.select(self.all))} WHERE external_id IN "
+        self._in_place = f"{_compiled(sa.select(TRANSACTIONS))} WHERE external_id IN "
+        self._places: dict[str, tuple[int, bytes]] = {}  # number and hash of those that are being sent
+        self._ids: set[str] = set()  # of all that this connection put there
+        self._are_mine = False
+
+    @property
+    def are_many(self) -> bool:
+        """See `Rows`."""
+        return len(self._ids) >= _MANY
+
+    def find(self, db: sa.Connection, external_ids: Sequence[str]) -> Iterable[Any]:
+        """See `Rows`."""
+        found = self._in_place if self._lacks(external_ids) else self._everywhere
+        marks = ", ".join("?" * len(external_ids))
+        return db.exec_driver_sql(f"{found} ({marks})", tuple(external_ids))
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """See `Rows`."""
+        if not self._are_mine:
+            self.move(sending_too=True)
+            self._are_mine = True
+        alike: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+        for row in rows:
+            alike[row[2:]].append(row)
+        for values, some in alike.items():
+            # The state as plain text: the driver would look for an adapter of the enumeration.
+            self._write((str(values[0]), *values[1:]), some)
+
+    def stamp(self, stamp: Stamp) -> None:
+        """See `Rows`."""
+        places = [self._places.get(name, _NOWHERE) for name in stamp.external_ids]
+        numbers = [no for no, _ in places if no]
+        if self._numbered(_STAMP_RECENT, (stamp.batch,), numbers) < len(places):
+            self.move(sending_too=True)
+            self._db.execute(_STAMP, {"ids": stamp.external_ids, "batch_id": stamp.batch})
+
+    def move(self, *, sending_too: bool) -> None:
+        """See `Rows`."""
+        which = sa.true() if sending_too else RECENT.c.state != State.SENDING
+        if not self._db.execute(sa.select(sa.exists().where(which).select_from(RECENT))).scalar():
+            return
+        columns = TRANSACTIONS.columns.keys()
+        moved = sa.select(*(RECENT.c[name] for name in columns)).where(which)
+        moved = moved.order_by(RECENT.c.external_id, RECENT.c.no)
+        insert = sqlite.insert(TRANSACTIONS).from_select(columns, moved)
+        self._db.execute(upsert(insert, "external_id"))
+        self._db.execute(RECENT.delete().where(which))
+        if sending_too:
+            self._places.clear()
+        self._ids = set(self._places)
+
+    def lose(self) -> None:
+        """See `Rows`."""
+        self._places, self._ids, self._are_mine = {}, set(), False
+
+    def _lacks(self, external_ids: Iterable[str]) -> bool:
+        """Whether it is known that none of these is here."""
+        return self._are_mine and self._ids.isdisjoint(external_ids)
+
+    def _write(self, values: tuple[Any, ...], rows: Sequence[Row]) -> None:
+        """Write rows that differ in nothing but id and hash."""
+        ids = [row.external_id for row in rows]
+        places = [self._places.pop(name, _NOWHERE) for name in ids]
+        numbers = [no for no, _ in places if no]
+        are_here = all(place[1] == row.hash for place, row in zip(places, rows, strict=True))
+        if are_here and self._numbered(_CHANGE, values, numbers) == len(rows):
+            if values[0] == State.SENDING:
+                self._places.update(zip(ids, places, strict=True))
+            return
+        # They were not here, or with another hash, or another process has moved them.
+        self._numbered(_REMOVE, (), numbers)
+        for start in range(0, len(rows), _MOST_AT_ONCE):
+            self._append(values, rows[start : start + _MOST_AT_ONCE])
+        self._ids.update(ids)
+
+    def _append(self, values: tuple[Any, ...], rows: Sequence[Row]) -> None:
+        statement = f"{_APPEND} FROM (VALUES {', '.join(['(?, ?)'] * len(rows))})"
+        keys = chain.from_iterable(row[:2] for row in rows)
+        last = self._db.exec_driver_sql(statement, (*values, *keys)).lastrowid
+        if values[0] == State.SENDING:
+            numbers = range(last - len(rows) + 1, last + 1)
+            self._places.update(
+                (row.external_id, (no, row.hash)) for no, row in zip(numbers, rows, strict=True)
+            )
+
+    def _numbered(self, statement: str, values: tuple[Any, ...], numbers: Sequence[int]) -> int:
+        """Execute for the rows with these numbers; gives how many there were.
+
+        The driver stops and starts Python's other threads once a statement, so they are few.
+        """
+        count = 0
+        for where, some in _conditions(numbers):
+            count += self._db.exec_driver_sql(f"{statement} WHERE no {where}", (*values, *some)).rowcount
+        return count
+
+
+def _conditions(numbers: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
+    if numbers and max(numbers) - min(numbers) + 1 == len(numbers):
+        yield "BETWEEN ? AND ?", (min(numbers), max(numbers))
+        return
+    for start in range(0, len(numbers), _MOST_AT_ONCE):
+        some = numbers[start : start + _MOST_AT_ONCE]
+        yield f"IN ({', '.join('?' * len(some))})", some
+
+
+def _latest() -> sa.FromClause:
+    """The last row of each id, wherever it lies."""
+    last = sa.select(sa.func.max(RECENT.c.no)).group_by(RECENT.c.external_id)
+    in_place = sa.select(TRANSACTIONS).where(
+        TRANSACTIONS.c.external_id.not_in(sa.select(RECENT.c.external_id))
+    )
+    recent = sa.select(*(RECENT.c[each.name] for each in TRANSACTIONS.columns)).where(RECENT.c.no.in_(last))
+    return sa.union_all(in_place, recent).subquery("latest")
+
+
+def _compiled(statement: Any) -> str:
+    return str(statement.compile(dialect=sqlite.dialect()))
+
+
+_SHARED: Final = [each.name for each in TRANSACTIONS.columns][2:]  # all but id and hash
+_APPEND: Final = _compiled(
+    sqlite.insert(RECENT).from_select(
+        [each.name for each in TRANSACTIONS.columns],
+        sa.select(sa.column("column1"), sa.column("column2"), *map(sa.bindparam, _SHARED)),
+    )
+)
+_CHANGE: Final = _compiled(RECENT.update().values({name: sa.bindparam(f"new_{name}") for name in _SHARED}))
+_STAMP_RECENT: Final = _compiled(RECENT.update().values(batch=sa.bindparam("id")))
+_REMOVE: Final = _compiled(RECENT.delete())
