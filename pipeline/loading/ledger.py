@@ -60,11 +60,11 @@ class Ledger(Protocol):
         """The rows of these transactions; those unknown are left out."""
 
     def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
-        """Write rows, whole, then stamps, and how far the run is, in one durable commit."""
+        """Write stamps, then rows, whole, and how far the run is, in one durable commit."""
 
 
 class SqlLedger:
-    """The ledger in a database. Use it from one thread at a time.
+    """The ledger in a database. Use it from one thread at a time, and for `find` from one more.
 
     Args:
         where: Path of an SQLite file, made with mode 0600, or a `postgresql://` address.
