@@ -116,18 +116,18 @@ class Books:
         A transient verdict means that the transaction was given up.
         """
         now = int(self._clock.time())
-        rows = [self._settled_row(item, verdict, now) for item, verdict in outcomes]
-        for (item, verdict), row in zip(outcomes, rows, strict=True):
+        for item, verdict in outcomes:
             del self._open[item.position]
-            item.row = row
+            item.row = self._settled_row(item, verdict, now)
             if self._plan.counts:
                 self._count(item.position, _KINDS[verdict.meaning], item.step.was)
             else:
                 self.handled += 1
-            self.troubled += verdict.meaning is not Meaning.TAKEN
-            self._tell(item, verdict)
+            if verdict.meaning is not Meaning.TAKEN:
+                self.troubled += 1
+                self._tell(item, verdict)
         self._show()
-        await self._recorder.put(rows)
+        await self._recorder.put([item.row for item, _ in outcomes])
 
     async def note_batch(self, items: Sequence[Item], batch_id: str) -> None:
         """Write down in which batch these transactions went, so that a restart can ask for it."""
@@ -203,7 +203,7 @@ class Books:
         external_id = item.transaction.external_id
         if verdict.meaning is Meaning.REFUSED:
             self._emit(Refused(external_id, verdict.status, tuple(verdict.fields)))
-        elif verdict.meaning is not Meaning.TAKEN:
+        else:
             self._emit(Failed(external_id, item.attempts, verdict.status))
 
     def _tell_change(self, external_id: str, action: str | None) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from pipeline.loading.entries import Row, Stamp, State
 from pipeline.loading.tables import RECENT, TRANSACTIONS, upsert
 
-_MANY: Final = 50_000  # rows: then several share each page of an index for a million
+_MANY: Final = 100_000  # rows: then several share each page of an index for a million
 _MOST_AT_ONCE: Final = 512
 _NOWHERE: Final = (0, b"")
 _BY_ID: Final = itemgetter(0)
@@ -110,13 +110,13 @@ class Recent:
         self._everywhere = f"{_compiled(sa.select(self.all))} WHERE external_id IN "
         self._in_place = f"{_compiled(sa.select(TRANSACTIONS))} WHERE external_id IN "
         self._places: dict[str, tuple[int, bytes]] = {}  # number and hash of those that are being sent
-        self._ids: set[str] = set()  # of all that this connection put there
+        self._hashes: set[int] = set()  # of the ids of all that this connection put there
         self._are_mine = False
 
     @property
     def are_many(self) -> bool:
         """See `Rows`."""
-        return len(self._ids) >= _MANY
+        return len(self._hashes) >= _MANY
 
     def find(self, db: sa.Connection, external_ids: Sequence[str]) -> Iterable[Any]:
         """See `Rows`."""
@@ -157,15 +157,15 @@ class Recent:
         self._db.execute(RECENT.delete().where(which))
         if sending_too:
             self._places.clear()
-        self._ids = set(self._places)
+        self._hashes = set(map(hash, self._places))
 
     def lose(self) -> None:
         """See `Rows`."""
-        self._places, self._ids, self._are_mine = {}, set(), False
+        self._places, self._hashes, self._are_mine = {}, set(), False
 
     def _lacks(self, external_ids: Iterable[str]) -> bool:
         """Whether it is known that none of these is here."""
-        return self._are_mine and self._ids.isdisjoint(external_ids)
+        return self._are_mine and self._hashes.isdisjoint(map(hash, external_ids))
 
     def _write(self, values: tuple[Any, ...], rows: Sequence[Row]) -> None:
         """Write rows that differ in nothing but id and hash."""
@@ -181,7 +181,7 @@ class Recent:
         self._numbered(_REMOVE, (), numbers)
         for start in range(0, len(rows), _MOST_AT_ONCE):
             self._append(values, rows[start : start + _MOST_AT_ONCE])
-        self._ids.update(ids)
+        self._hashes.update(map(hash, ids))
 
     def _append(self, values: tuple[Any, ...], rows: Sequence[Row]) -> None:
         statement = f"{_APPEND} FROM (VALUES {', '.join(['(?, ?)'] * len(rows))})"

@@ -86,3 +86,71 @@ def test_a_waiter_that_gives_up_does_not_undo_the_write() -> None:
 
     asyncio.run(main())
     assert set(ledger.rows) == {"a", "b"}
+
+
+def test_what_nobody_waits_for_is_written_all_the_same() -> None:
+    written: list[int] = []
+    is_written = threading.Event()
+
+    def seal(items: list[int]) -> Callable[[], None]:
+        def job() -> None:
+            written.extend(items)
+            is_written.set()
+
+        return job
+
+    async def main() -> None:
+        grouped = Grouped(seal)
+        grouped.put_soon([1])
+        assert await asyncio.to_thread(is_written.wait, 10)
+        assert written == [1]
+        grouped.put_soon([2])
+        await grouped.put([3])
+        assert written == [1, 2, 3]
+        grouped.close()
+
+    asyncio.run(main())
+
+
+def test_a_failure_that_nobody_waited_for_is_told_to_the_next() -> None:
+    class Full(MemoryLedger):
+        def record(self, *args: object) -> None:
+            raise SettingsError("full")
+
+    async def main() -> None:
+        recorder = Recorder(Full(), lambda: None)
+        recorder.put_soon([row("a")])
+        await asyncio.sleep(0)
+        with pytest.raises(SettingsError, match="full"):
+            await recorder.put([row("b")])
+        recorder.close()
+
+    asyncio.run(main())
+
+
+def test_what_comes_while_a_group_is_written_goes_into_the_next_as_a_whole() -> None:
+    groups: list[list[int]] = []
+    has_begun, go_on = threading.Event(), threading.Event()
+
+    def seal(items: list[int]) -> Callable[[], None]:
+        def job() -> None:
+            has_begun.set()
+            go_on.wait()
+            groups.append(list(items))
+
+        return job
+
+    async def main() -> None:
+        grouped = Grouped(seal)
+        first = asyncio.create_task(grouped.put([1]))
+        await asyncio.to_thread(has_begun.wait)
+        others = []
+        for number in (2, 3, 4):
+            others.append(asyncio.create_task(grouped.put([number])))
+            await asyncio.sleep(0.01)  # turns of the loop of their own
+        go_on.set()
+        await asyncio.gather(first, *others)
+        grouped.close()
+
+    asyncio.run(main())
+    assert groups == [[1], [2, 3, 4]]
