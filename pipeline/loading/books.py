@@ -123,11 +123,13 @@ class Books:
                 self._count(item.position, _KINDS[verdict.meaning], item.step.was)
             else:
                 self.handled += 1
+            self.troubled += verdict.meaning is not Meaning.TAKEN
+        # Straight on: were they counted and not put, a watermark could pass an outcome that is not on disk.
+        await self._recorder.put([item.row for item, _ in outcomes])
+        for item, verdict in outcomes:
             if verdict.meaning is not Meaning.TAKEN:
-                self.troubled += 1
                 self._tell(item, verdict)
         self._show()
-        await self._recorder.put([item.row for item, _ in outcomes])
 
     async def note_batch(self, items: Sequence[Item], batch_id: str) -> None:
         """Write down in which batch these transactions went, so that a restart can ask for it."""

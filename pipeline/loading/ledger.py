@@ -139,6 +139,7 @@ class SqlLedger:
 
     def open_run(self, run: RunRef) -> Progress:
         """See `Ledger`."""
+        self._rows.lose()  # another process may have put some
         with self._transaction("written"):
             self._rows.move(sending_too=True)
             self._db.execute(
@@ -155,13 +156,14 @@ class SqlLedger:
     def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
         """See `Ledger`."""
         found: dict[str, Row] = {}
-        if self._finder is None:
-            self._finder = self._engine.connect()
-        with self._explained("read"), self._finder.begin():
-            for start in range(0, len(external_ids), 1000):
-                some = list(external_ids[start : start + 1000])
-                rows = self._rows.find(self._finder, some)
-                found.update((row.external_id, _row(row)) for row in rows)
+        with self._explained("read"):
+            if self._finder is None:
+                self._finder = self._engine.connect()
+            with self._finder.begin():
+                for start in range(0, len(external_ids), 1000):
+                    some = list(external_ids[start : start + 1000])
+                    rows = self._rows.find(self._finder, some)
+                    found.update((row.external_id, _row(row)) for row in rows)
         return found
 
     def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
@@ -283,9 +285,15 @@ class SqlLedger:
                 for start in range(0, len(external_ids), 1000):
                     some = {"ids": list(external_ids[start : start + 1000])}
                     number += self._db.execute(change.where(row.words.is_not(None), chosen), some).rowcount
-            if self._engine.dialect.name == "sqlite":
-                self._db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not self.is_shared:
+                busy, *_ = self._db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
                 self._db.commit()
+                if busy:
+                    raise SettingsError(
+                        f"The ledger {self.where} is being read, so that what was removed from it still "
+                        f"stands in the log beside it.",
+                        hint="Repeat the command once nothing else uses the working directory.",
+                    )
         return int(number)
 
     # Sharing a run among workers
@@ -465,6 +473,7 @@ class SqlLedger:
             except BaseException:
                 self._rows.lose()
                 raise
+            self._rows.keep()
 
     @contextmanager
     def _explained(self, verb: str) -> Iterator[None]:
@@ -556,6 +565,7 @@ def _sqlite(path: Path) -> sa.Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA secure_delete=ON")  # what was forgotten is nowhere in the file
+        connection.execute("PRAGMA temp_store=MEMORY")  # nor in another: sorting makes files elsewhere
 
     return engine
 

@@ -163,6 +163,9 @@ class _Delivery:
         start = progress.watermark if self.plan.resumes else 0
         try:
             error = await fleet.run(_positioned(part.batches, start), self.options, self.stop)
+        except BaseException:
+            recorder.close()  # its threads are in the ledger, which is closed next
+            raise
         finally:
             await _cancel([keeping])
         self.handled += books.handled

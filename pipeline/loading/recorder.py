@@ -39,24 +39,26 @@ class Grouped(Generic[T]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._items: list[T] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self._is_offering = False
+        self._offering: asyncio.AbstractEventLoop | None = None
         self._offered: _Group[T] | None = None  # until the thread takes it
         self._taking = threading.Lock()
+        self._is_closed = False
 
     async def put(self, items: Sequence[T]) -> None:
         """Return once these items are written; raises what the job raised."""
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
         self.put_soon(items)
+        self._waiters.append(waiter)
         await waiter
 
     def put_soon(self, items: Sequence[T]) -> None:
         """Have these items written with the next group, and do not wait."""
+        if self._is_closed:
+            raise RuntimeError("Nothing is written any more.")
         self._items.extend(items)
-        if not self._is_offering:
-            self._is_offering = True
-            loop = asyncio.get_running_loop()
-            loop.call_soon(self._offer, loop)  # whatever comes in the same turn of the loop goes together
+        if self._offering is None:
+            self._offering = asyncio.get_running_loop()
+            self._offering.call_soon(self._offer)  # whatever comes in the same turn of it goes together
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call something in the same thread, so never while a write runs."""
@@ -65,20 +67,30 @@ class Grouped(Generic[T]):
 
     def close(self) -> None:
         """Let go of the thread; what was put is written, or was told to have failed."""
+        self._is_closed = True
+        self._offer()
         self._thread.shutdown()
 
-    def _offer(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _offer(self) -> None:
         """Have everything written that was put since, together with what the thread has not begun with."""
-        self._is_offering = False
+        loop, self._offering = self._offering, None
+        if loop is None:  # it was closed meanwhile
+            return
         with self._taking:
             earlier = self._offered
-            items, waiters = (earlier.items, earlier.waiters) if earlier else ([], [])
-            items += self._items
-            waiters += self._waiters
-            self._offered = _Group(items, waiters, self._seal(items))
+            items, waiters = self._items, self._waiters
+            if earlier is not None:
+                items, waiters = [*earlier.items, *items], [*earlier.waiters, *waiters]
+            self._offered = _Group(items, waiters, self._job(items))
         self._items, self._waiters = [], []
         if earlier is None:
             self._thread.submit(self._write, loop)
+
+    def _job(self, items: list[T]) -> Callable[[], None]:
+        try:
+            return self._seal(items)
+        except Exception as error:
+            return partial(_fail, error)
 
     def _write(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._taking:
@@ -91,6 +103,10 @@ class Grouped(Generic[T]):
             error = raised
         if group.waiters:
             loop.call_soon_threadsafe(_tell, group.waiters, error)
+
+
+def _fail(error: Exception) -> None:
+    raise error
 
 
 def _tell(waiters: Sequence[asyncio.Future[None]], error: Exception | None) -> None:

@@ -55,8 +55,11 @@ class Rows(Protocol):
     def move(self, *, sending_too: bool) -> None:
         """See to it that rows are in their places, all or those that are not being sent."""
 
+    def keep(self) -> None:
+        """Take for known what was written: its transaction is through."""
+
     def lose(self) -> None:
-        """Take nothing for known that was written, since its transaction failed."""
+        """Take nothing for known: a transaction failed, or others may have written."""
 
 
 class InPlace:
@@ -90,6 +93,9 @@ class InPlace:
     def move(self, *, sending_too: bool) -> None:
         """See `Rows`."""
 
+    def keep(self) -> None:
+        """See `Rows`."""
+
     def lose(self) -> None:
         """See `Rows`."""
 
@@ -110,13 +116,15 @@ class Recent:
         self._everywhere = f"{_compiled(sa.select(self.all))} WHERE external_id IN "
         self._in_place = f"{_compiled(sa.select(TRANSACTIONS))} WHERE external_id IN "
         self._places: dict[str, tuple[int, bytes]] = {}  # number and hash of those that are being sent
-        self._hashes: set[int] = set()  # of the ids of all that this connection put there
-        self._are_mine = False
+        # Hashes of the ids of all that lie here, or more, and as they will be once the transaction is
+        # through: `find` runs beside it. None where that is not known.
+        self._hashes: set[int] | None = None
+        self._later: set[int] | None = None
 
     @property
     def are_many(self) -> bool:
         """See `Rows`."""
-        return len(self._hashes) >= _MANY
+        return self._hashes is not None and len(self._hashes) >= _MANY
 
     def find(self, db: sa.Connection, external_ids: Sequence[str]) -> Iterable[Any]:
         """See `Rows`."""
@@ -126,9 +134,9 @@ class Recent:
 
     def put(self, rows: Sequence[Row]) -> None:
         """See `Rows`."""
-        if not self._are_mine:
+        if self._hashes is None and self._later is None:
             self.move(sending_too=True)
-            self._are_mine = True
+            self._later = set()
         alike: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
         for row in rows:
             alike[row[2:]].append(row)
@@ -138,7 +146,7 @@ class Recent:
 
     def stamp(self, stamp: Stamp) -> None:
         """See `Rows`."""
-        places = [self._places.get(name, _NOWHERE) for name in stamp.external_ids]
+        places = [self._places.get(name, _NOWHERE) for name in dict.fromkeys(stamp.external_ids)]
         numbers = [no for no, _ in places if no]
         if self._numbered(_STAMP_RECENT, (stamp.batch,), numbers) < len(places):
             self.move(sending_too=True)
@@ -147,6 +155,10 @@ class Recent:
     def move(self, *, sending_too: bool) -> None:
         """See `Rows`."""
         which = sa.true() if sending_too else RECENT.c.state != State.SENDING
+        if sending_too:
+            self._places.clear()
+        if self._hashes is not None:
+            self._later = set(map(hash, self._places))
         if not self._db.execute(sa.select(sa.exists().where(which).select_from(RECENT))).scalar():
             return
         columns = TRANSACTIONS.columns.keys()
@@ -155,17 +167,21 @@ class Recent:
         insert = sqlite.insert(TRANSACTIONS).from_select(columns, moved)
         self._db.execute(upsert(insert, "external_id"))
         self._db.execute(RECENT.delete().where(which))
-        if sending_too:
-            self._places.clear()
-        self._hashes = set(map(hash, self._places))
+
+    def keep(self) -> None:
+        """See `Rows`."""
+        if self._later is not None:
+            self._hashes, self._later = self._later, None
 
     def lose(self) -> None:
         """See `Rows`."""
-        self._places, self._hashes, self._are_mine = {}, set(), False
+        self._hashes = self._later = None
+        self._places = {}
 
     def _lacks(self, external_ids: Iterable[str]) -> bool:
         """Whether it is known that none of these is here."""
-        return self._are_mine and self._hashes.isdisjoint(map(hash, external_ids))
+        hashes = self._hashes
+        return hashes is not None and hashes.isdisjoint(map(hash, external_ids))
 
     def _write(self, values: tuple[Any, ...], rows: Sequence[Row]) -> None:
         """Write rows that differ in nothing but id and hash."""
@@ -181,7 +197,9 @@ class Recent:
         self._numbered(_REMOVE, (), numbers)
         for start in range(0, len(rows), _MOST_AT_ONCE):
             self._append(values, rows[start : start + _MOST_AT_ONCE])
-        self._hashes.update(map(hash, ids))
+        for hashes in (self._hashes, self._later):
+            if hashes is not None:
+                hashes.update(map(hash, ids))
 
     def _append(self, values: tuple[Any, ...], rows: Sequence[Row]) -> None:
         statement = f"{_APPEND} FROM (VALUES {', '.join(['(?, ?)'] * len(rows))})"

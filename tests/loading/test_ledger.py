@@ -347,6 +347,37 @@ def test_each_commit_is_synced(tmp_path: Path) -> None:
         assert pragma("PRAGMA synchronous").scalar() == 2
 
 
+def test_sorting_leaves_nothing_in_other_files(tmp_path: Path) -> None:
+    with SqlLedger(tmp_path / "l.db") as ledger:
+        assert ledger._db.exec_driver_sql("PRAGMA temp_store").scalar() == 2  # in memory
+
+
+def test_forgetting_says_so_where_somebody_still_reads_what_was_there(
+    tmp_path: Path,
+) -> None:
+    with SqlLedger(tmp_path / "l.db") as ledger:
+        ledger.record([row("a", words="Jo Doe")])
+        with closing(sqlite3.connect(tmp_path / "l.db")) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM recent").fetchall()
+            ledger._db.exec_driver_sql("PRAGMA busy_timeout = 10")
+            ledger._db.commit()
+            with pytest.raises(SettingsError, match="is being read"):
+                ledger.forget_words(["a"], "jo")
+        ledger.forget_words(["a"], "jo")
+    assert not any(b"Jo Doe" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_stamp_that_names_one_twice_stamps_nobody_else(any_ledger: SqlLedger) -> None:
+    any_ledger.record([row(name, State.SENDING) for name in "abc"])
+    any_ledger.record([Stamp(["a", "a", "c"], "batch-7")])
+    assert {n: each.batch for n, each in any_ledger.find(list("abc")).items()} == {
+        "a": "batch-7",
+        "b": None,
+        "c": "batch-7",
+    }
+
+
 def test_a_transaction_takes_less_than_300_bytes(tmp_path: Path) -> None:
     count = 20_000
     with SqlLedger(tmp_path / "l.db") as ledger:

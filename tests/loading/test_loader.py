@@ -594,3 +594,20 @@ def test_writing_may_be_away_while_looking_up_works(ledger: SqlLedger) -> None:
     tenant.interfere = lambda *_: None
     load(ledger, run_of("r1", some), some, tenant)
     assert ledger.status("r1").delivered == len(tenant.there) == 40
+
+
+def test_a_failure_of_who_is_told_leaves_no_outcome_out(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(60)]
+    tenant = Tenant(
+        lambda request, _: httpx.Response(422, json={"message": "no"}) if request.content else None
+    )
+
+    def emit(event: object) -> None:
+        if isinstance(event, Refused):
+            raise ZeroDivisionError
+
+    run = run_of("r1", some)
+    with pytest.raises(ZeroDivisionError):
+        load(ledger, run, some, tenant, emit=emit)
+    passed = some[: ledger.progress(run).watermark]
+    assert states(ledger, passed) == {"refused": len(passed)}

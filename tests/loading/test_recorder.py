@@ -154,3 +154,33 @@ def test_what_comes_while_a_group_is_written_goes_into_the_next_as_a_whole() -> 
 
     asyncio.run(main())
     assert groups == [[1], [2, 3, 4]]
+
+
+def test_what_was_put_just_before_the_end_is_written() -> None:
+    ledger = MemoryLedger()
+
+    async def main() -> None:
+        recorder = Recorder(ledger, lambda: None)
+        recorder.put_soon([row("a")])
+        waiting = asyncio.create_task(recorder.put([row("b")]))
+        await asyncio.sleep(0)
+        recorder.close()
+        await waiting
+        with pytest.raises(RuntimeError):
+            await recorder.put([row("c")])
+
+    asyncio.run(main())
+    assert set(ledger.rows) == {"a", "b"}
+
+
+def test_a_bug_while_a_group_is_put_together_reaches_whoever_waits() -> None:
+    def seal(items: list[int]) -> Callable[[], None]:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        grouped = Grouped(seal)
+        with pytest.raises(ZeroDivisionError):
+            await grouped.put([1])
+        grouped.close()
+
+    asyncio.run(main())

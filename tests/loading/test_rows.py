@@ -162,3 +162,26 @@ def test_the_next_to_open_a_run_finds_everything_in_its_place(tmp_path: Path) ->
         ledger.open_run(RunRef("next", 1, RUN.prepared_at))
         assert (count(ledger, RECENT), count(ledger, TRANSACTIONS)) == (0, 2)
         assert ledger.find(["b"])["b"].state is State.SENDING
+
+
+def test_who_looks_rows_up_while_they_move_finds_them(tmp_path: Path) -> None:
+    with SqlLedger(tmp_path / "l.db") as ledger:
+        ledger.record([row("a")])
+        with ledger._transaction("written"):
+            ledger._rows.move(sending_too=False)
+            assert set(ledger.find(["a"])) == {"a"}
+        assert set(ledger.find(["a"])) == {"a"}
+        with suppress(ZeroDivisionError), ledger._transaction("written"):
+            ledger._rows.put([row("b")])
+            raise ZeroDivisionError
+        assert set(ledger.find(["a", "b"])) == {"a"}
+
+
+def test_a_ledger_that_another_one_used_meanwhile_is_looked_at_anew(tmp_path: Path) -> None:
+    with SqlLedger(tmp_path / "l.db") as first, SqlLedger(tmp_path / "l.db") as second:
+        first.open_run(RUN)
+        first.record([row("a")])
+        second.open_run(RUN)
+        second.record([row("b")])
+        first.open_run(RUN)
+        assert set(first.find(["a", "b"])) == {"a", "b"}
