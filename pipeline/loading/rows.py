@@ -8,6 +8,7 @@ a time, in the order of their ids, they then move to their places.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -22,6 +23,7 @@ from pipeline.loading.tables import RECENT, TRANSACTIONS, upsert
 
 _MANY: Final = 100_000  # rows: then several share each page of an index for a million
 _MOST_AT_ONCE: Final = 512
+_REPLACED_AT_ONCE: Final = 4096
 _NOWHERE: Final = (0, b"")
 _BY_ID: Final = itemgetter(0)
 
@@ -159,14 +161,22 @@ class Recent:
             self._places.clear()
         if self._hashes is not None:
             self._later = set(map(hash, self._places))
-        if not self._db.execute(sa.select(sa.exists().where(which).select_from(RECENT))).scalar():
-            return
-        columns = TRANSACTIONS.columns.keys()
-        moved = sa.select(*(RECENT.c[name] for name in columns)).where(which)
-        moved = moved.order_by(RECENT.c.external_id, RECENT.c.no)
-        insert = sqlite.insert(TRANSACTIONS).from_select(columns, moved)
-        self._db.execute(upsert(insert, "external_id"))
+        count = self._db.execute(sa.select(sa.func.count()).select_from(RECENT).where(which)).scalar_one()
+        if not count:
+            return  # without a lock for writing
+        # Nearly always none of them is there yet. Then one statement does, of which SQLite keeps no copy of
+        # each page that it changes, as it does of one that could fail in the middle.
+        if self._db.execute(_move(which, "OR IGNORE")).rowcount < count:
+            self._replace(which)
         self._db.execute(RECENT.delete().where(which))
+
+    def _replace(self, which: sa.ColumnElement[bool]) -> None:
+        """Move rows in place of those that are there, some at a time since SQLite does keep copies then."""
+        in_order = sa.select(RECENT.c.no).where(which).order_by(RECENT.c.external_id, RECENT.c.no)
+        numbers = self._db.execute(in_order).scalars().all()
+        for start in range(0, len(numbers), _REPLACED_AT_ONCE):
+            some = list(numbers[start : start + _REPLACED_AT_ONCE])
+            self._db.execute(_REPLACE, {"numbers": json.dumps(some)})
 
     def keep(self) -> None:
         """See `Rows`."""
@@ -231,6 +241,15 @@ def _conditions(numbers: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
         yield f"IN ({', '.join('?' * len(some))})", some
 
 
+def _move(which: sa.ColumnElement[bool], *words: str) -> Any:
+    columns = [each.name for each in TRANSACTIONS.columns]
+    rows = sa.select(*(RECENT.c[name] for name in columns)).where(which)
+    insert = sqlite.insert(TRANSACTIONS).from_select(
+        columns, rows.order_by(RECENT.c.external_id, RECENT.c.no)
+    )
+    return insert.prefix_with(*words) if words else insert
+
+
 def _latest() -> sa.FromClause:
     """The last row of each id, wherever it lies."""
     last = sa.select(sa.func.max(RECENT.c.no)).group_by(RECENT.c.external_id)
@@ -255,3 +274,5 @@ _APPEND: Final = _compiled(
 _CHANGE: Final = _compiled(RECENT.update().values({name: sa.bindparam(f"new_{name}") for name in _SHARED}))
 _STAMP_RECENT: Final = _compiled(RECENT.update().values(batch=sa.bindparam("id")))
 _REMOVE: Final = _compiled(RECENT.delete())
+_NUMBERS: Final = sa.func.json_each(sa.bindparam("numbers")).table_valued("value")
+_REPLACE: Final = upsert(_move(RECENT.c.no.in_(sa.select(_NUMBERS.c.value))), "external_id")
