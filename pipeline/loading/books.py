@@ -131,7 +131,7 @@ class Books:
                 self._tell(item, verdict)
         self._show()
 
-    async def note_batch(self, items: Sequence[Item], batch_id: str) -> None:
+    def note_batch(self, items: Sequence[Item], batch_id: str) -> None:
         """Write down in which batch these transactions went, so that a restart can ask for it."""
         for item in items:
             item.batch = batch_id

@@ -76,7 +76,7 @@ class Courier:
             if verdict.meaning is Meaning.TAKEN and self._endpoint.batched:
                 if batch_id := batch_id_of(reply):
                     noted.append(batch_id)
-                    await self._books.note_batch(items, batch_id)
+                    self._books.note_batch(items, batch_id)
             elif verdict.meaning is Meaning.TAKEN or (verdict.meaning is Meaning.REFUSED and len(items) == 1):
                 await self._books.settle([(item, verdict) for item in items])
 

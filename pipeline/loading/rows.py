@@ -27,11 +27,9 @@ _REPLACED_AT_ONCE: Final = 4096
 _NOWHERE: Final = (0, b"")
 _BY_ID: Final = itemgetter(0)
 
-_STAMP: Final = (
-    TRANSACTIONS.update()
-    .where(TRANSACTIONS.c.external_id.in_(sa.bindparam("ids", expanding=True)))
-    .values(batch=sa.bindparam("batch_id"))
-)
+_COLUMNS: Final = [each.name for each in TRANSACTIONS.columns]
+_SHARED: Final = _COLUMNS[2:]  # all but id and hash
+_RECENT_ROWS: Final = sa.select(*(RECENT.c[name] for name in _COLUMNS))
 
 
 class Rows(Protocol):
@@ -90,7 +88,7 @@ class InPlace:
 
     def stamp(self, stamp: Stamp) -> None:
         """See `Rows`."""
-        self._db.execute(_STAMP, {"ids": stamp.external_ids, "batch_id": stamp.batch})
+        self._db.execute(_stamp(stamp))
 
     def move(self, *, sending_too: bool) -> None:
         """See `Rows`."""
@@ -152,7 +150,7 @@ class Recent:
         numbers = [no for no, _ in places if no]
         if self._numbered(_STAMP_RECENT, (stamp.batch,), numbers) < len(places):
             self.move(sending_too=True)
-            self._db.execute(_STAMP, {"ids": stamp.external_ids, "batch_id": stamp.batch})
+            self._db.execute(_stamp(stamp))
 
     def move(self, *, sending_too: bool) -> None:
         """See `Rows`."""
@@ -166,7 +164,7 @@ class Recent:
             return  # without a lock for writing
         # Nearly always none of them is there yet. Then one statement does, of which SQLite keeps no copy of
         # each page that it changes, as it does of one that could fail in the middle.
-        if self._db.execute(_move(which, "OR IGNORE")).rowcount < count:
+        if self._db.execute(_move(which).prefix_with("OR IGNORE")).rowcount < count:
             self._replace(which)
         self._db.execute(RECENT.delete().where(which))
 
@@ -241,13 +239,15 @@ def _conditions(numbers: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
         yield f"IN ({', '.join('?' * len(some))})", some
 
 
-def _move(which: sa.ColumnElement[bool], *words: str) -> Any:
-    columns = [each.name for each in TRANSACTIONS.columns]
-    rows = sa.select(*(RECENT.c[name] for name in columns)).where(which)
-    insert = sqlite.insert(TRANSACTIONS).from_select(
-        columns, rows.order_by(RECENT.c.external_id, RECENT.c.no)
-    )
-    return insert.prefix_with(*words) if words else insert
+def _stamp(stamp: Stamp) -> sa.Update:
+    """Stamps rows in their places."""
+    those = TRANSACTIONS.c.external_id.in_(stamp.external_ids)
+    return TRANSACTIONS.update().where(those).values(batch=stamp.batch)
+
+
+def _move(which: sa.ColumnElement[bool]) -> Any:
+    rows = _RECENT_ROWS.where(which).order_by(RECENT.c.external_id, RECENT.c.no)
+    return sqlite.insert(TRANSACTIONS).from_select(_COLUMNS, rows)
 
 
 def _latest() -> sa.FromClause:
@@ -256,18 +256,16 @@ def _latest() -> sa.FromClause:
     in_place = sa.select(TRANSACTIONS).where(
         TRANSACTIONS.c.external_id.not_in(sa.select(RECENT.c.external_id))
     )
-    recent = sa.select(*(RECENT.c[each.name] for each in TRANSACTIONS.columns)).where(RECENT.c.no.in_(last))
-    return sa.union_all(in_place, recent).subquery("latest")
+    return sa.union_all(in_place, _RECENT_ROWS.where(RECENT.c.no.in_(last))).subquery("latest")
 
 
 def _compiled(statement: Any) -> str:
     return str(statement.compile(dialect=sqlite.dialect()))
 
 
-_SHARED: Final = [each.name for each in TRANSACTIONS.columns][2:]  # all but id and hash
 _APPEND: Final = _compiled(
     sqlite.insert(RECENT).from_select(
-        [each.name for each in TRANSACTIONS.columns],
+        _COLUMNS,
         sa.select(sa.column("column1"), sa.column("column2"), *map(sa.bindparam, _SHARED)),
     )
 )
