@@ -5,8 +5,10 @@ Heavy libraries are imported by the commands that need them, so that `--help` an
 
 from __future__ import annotations
 
+import atexit
 import errno
 import functools
+import gc
 import json
 import os
 import signal
@@ -1098,5 +1100,6 @@ def main() -> None:
     """Run the `omneo-import` command."""
     for number in SIGNALS:
         signal.signal(number, _raise_signalled)
+    atexit.register(gc.freeze)  # Python would look for garbage once more, which takes longer than to end
     with seldom_collecting():
         cli(prog_name="omneo-import")

@@ -29,13 +29,13 @@ from pipeline.events import Emit, RunFinished, RunStarted, fan_out
 from pipeline.holding import holding
 from pipeline.mapping.load import load_mapping
 from pipeline.memory import USUAL, Budget
-from pipeline.report.data import Gate
+from pipeline.report.data import Gate, ReportData
 from pipeline.report.files import write_report
 from pipeline.report.summary import Delivery, Summary
 from pipeline.report.terminal import json_log
 from pipeline.review import Finished
 from pipeline.settings import Limit
-from pipeline.staging.manifest import write_manifest
+from pipeline.staging.manifest import Manifest, SourceRecord, write_manifest
 from pipeline.staging.workdir import RunDir, Workdir, discard
 
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)))
@@ -99,37 +99,50 @@ def prepare(
             staged = dry_run.stage(plan, units, run, engine, tell)
             records = dry_run.source_records(plan, tally, fingerprints())
         with dry_run.beside(dry_run.write_quarantine, plan, run, tally):
-            found = dry_run.found_in(run, tally)
-            findings = dry_run.findings_of(plan, found)
-        discard(run.scratch)
-        summary = Summary(
-            run_id=run.run_id,
-            run_dir=run.address,
-            report=f"{run.address}/report.html",
-            started_at=plan.started_at.isoformat(timespec="seconds"),
-            duration_s=round(time.monotonic() - begun, 3),
-            delivery=Delivery(pending=found.facts.transactions("accepted")),
-            **dry_run.counts(plan, tally, staged, found.facts),
-        )
-        gate = _gate(options.max_rejected, summary)
-        kept = review.Review(
-            gate,
-            causes=dry_run.causes_of(plan, found, tally),
-            controls=dry_run.controls_of(plan, found),
-            findings=findings,
-            rate_per_min=options.rate_per_min,
-            show_personal_data=options.show_personal_data,
-        )
-        review.save(run, kept, found.facts)
-        manifest = dry_run.manifest_of(plan, run, records, staged, summary.as_dict())
-        data = review.report_data(run, manifest, summary)
-        write_report(run.path, data, show_personal_data=options.show_personal_data)
+            data, manifest = _report(plan, run, tally, staged, records, options, begun)
         # Last, since a run counts as prepared from then on.
         write_manifest(run, manifest)
-        closed = review.gate_closed(run.run_id, gate)
+        closed = review.gate_closed(run.run_id, data.gate)
         code = closed.exit_code if closed else 0
         tell(RunFinished(run.run_id, "prepare", code, time.monotonic() - begun))
         return Finished(data, code, closed)
+
+
+def _report(
+    plan: dry_run.Plan,
+    run: RunDir,
+    tally: dry_run.Tally,
+    staged: Sequence[dry_run.Staged],
+    sources: tuple[SourceRecord, ...],
+    options: PrepareOptions,
+    begun: float,
+) -> tuple[ReportData, Manifest]:
+    """Add up what was found, and write the report and all it is made of."""
+    found = dry_run.found_in(run, tally)
+    findings = dry_run.findings_of(plan, found)
+    discard(run.scratch)
+    summary = Summary(
+        run_id=run.run_id,
+        run_dir=run.address,
+        report=f"{run.address}/report.html",
+        started_at=plan.started_at.isoformat(timespec="seconds"),
+        duration_s=round(time.monotonic() - begun, 3),
+        delivery=Delivery(pending=found.facts.transactions("accepted")),
+        **dry_run.counts(plan, tally, staged, found.facts),
+    )
+    kept = review.Review(
+        _gate(options.max_rejected, summary),
+        causes=dry_run.causes_of(plan, found, tally),
+        controls=dry_run.controls_of(plan, found),
+        findings=findings,
+        rate_per_min=options.rate_per_min,
+        show_personal_data=options.show_personal_data,
+    )
+    review.save(run, kept, found.facts)
+    manifest = dry_run.manifest_of(plan, run, sources, staged, summary.as_dict())
+    data = review.report_data(run, manifest, summary)
+    write_report(run.path, data, show_personal_data=options.show_personal_data)
+    return data, manifest
 
 
 @contextmanager

@@ -86,6 +86,8 @@ def _objects(rows: pl.DataFrame, fields: Iterable[Field]) -> pl.Series:
 def _member(field: Field, *, gappy: bool) -> list[pl.Expr]:
     """What makes up one member, beginning with a comma; null where there is no value."""
     value, key = pl.col(field.name), pl.lit(f',"{field.name}":')
+    if field.kind is Kind.BOOLEAN:  # of which only true is left
+        return [pl.when(value).then(pl.lit(f',"{field.name}":true'))]
     if field.kind not in _JSON_TEXT:
         return [pl.when(value.is_not_null()).then(pl.concat_str(pl.lit(","), _encoded(field.name)))]
     parts = [key, pl.lit("["), value, pl.lit("]")] if field is _ITEMS else [key, value]
@@ -93,7 +95,8 @@ def _member(field: Field, *, gappy: bool) -> list[pl.Expr]:
 
 
 def _encoded(*names: str) -> pl.Expr:
-    return pl.struct(names).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
+    # Braces are sliced off, which writes no text anew.
+    return pl.struct(names).struct.json_encode().str.slice(1).str.head(-1)
 
 
 def _printable(field: Field) -> pl.Expr:
