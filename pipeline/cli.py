@@ -26,7 +26,7 @@ from click import ParameterSource
 
 from pipeline import __version__
 from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
-from pipeline.memory import Budget, keep_freed_memory, seldom_collecting
+from pipeline.memory import Budget, keep_freed_memory, prefer_jemalloc, seldom_collecting
 from pipeline.options import Bytes, Folder, LimitType, Moment, Place, Rate, Seconds, Share, Where
 from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
@@ -1100,6 +1100,7 @@ def main() -> None:
     """Run the `omneo-import` command."""
     for number in SIGNALS:
         signal.signal(number, _raise_signalled)
+    prefer_jemalloc()
     atexit.register(gc.freeze)  # Python would look for garbage once more, which takes longer than to end
     with seldom_collecting():
         cli(prog_name="omneo-import")

@@ -10,6 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
@@ -18,9 +19,9 @@ from pipeline.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
 from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import PRIVATE_FILE, RunDir
 
-_ROWS_IN_GROUPS = 32_768
+_ROWS_IN_GROUPS = 24_576
 """Rows that a row group of each part has together, but for the bounds of one: reading holds them."""
-_LEAST_IN_GROUP, _MOST_IN_GROUP = 256, 4_096
+_LEAST_IN_GROUP, _MOST_IN_GROUP = 128, 4_096
 _ROWS_AT_A_TIME = 2_048
 """Rows that are Python's objects at a time, which take several times as much memory."""
 _TIME = "transacted_at"
@@ -129,9 +130,9 @@ class StagedRun:
         Args:
             start: How many to leave out at the beginning.
         """
-        passed = self._passed(start)
+        passed = self._passed(start) if start else [0] * len(self._parts)
         left_out = start - sum(passed)
-        for taken in self._merged(_SENT, passed):
+        for taken in self._merged(passed):
             rows = pl.concat(taken.values()).sort(_TIME, maintain_order=True)
             for some in rows.slice(left_out).iter_slices(_ROWS_AT_A_TIME):
                 yield list(map(StagedTransaction, some["external_id"].to_list(), some["body"].to_list()))
@@ -142,26 +143,24 @@ class StagedRun:
         return [part for part in self.manifest.parts if part.transactions]
 
     def _passed(self, start: int) -> list[int]:
-        """How many rows of each part surely come before a position; only times are read for it."""
-        passed = [0] * len(self._parts)
-        for taken in self._merged([_TIME], passed) if start else ():
-            if sum(passed) + sum(rows.height for rows in taken.values()) > start:
-                break
-            for part, rows in taken.items():
-                passed[part] += rows.height
-        return passed
+        """How many rows of each part are older than the transaction at a position; only times are read."""
+        parts = [_times(pl.read_parquet(self._path(part), columns=[_TIME])) for part in self._parts]
+        everything = np.concatenate([np.empty(0, np.int64), *parts])
+        if start >= len(everything):
+            return [len(times) for times in parts]
+        everything.partition(start)
+        return [int(np.searchsorted(times, everything[start])) for times in parts]
 
-    def _merged(self, columns: Sequence[str], passed: Sequence[int]) -> Iterator[dict[int, pl.DataFrame]]:
+    def _path(self, part: PartRecord) -> Path:
+        return self.run.staged / part.file
+
+    def _merged(self, passed: Sequence[int]) -> Iterator[dict[int, pl.DataFrame]]:
         """Rows, by part, that come before all rows that are yet to come; at least one each time.
 
         Args:
-            columns: Those to read; `transacted_at` is one of them.
             passed: How many rows of each part to leave out.
         """
-        cursors = [
-            _Cursor(self.run.staged / part.file, columns, skip)
-            for part, skip in zip(self._parts, passed, strict=True)
-        ]
+        cursors = [_Cursor(self._path(part), skip) for part, skip in zip(self._parts, passed, strict=True)]
         bound: int | None = None
         while any(cursor.more or cursor.height for cursor in cursors):
             for cursor in cursors:
@@ -182,6 +181,7 @@ class _Cursor:
     """A place in one part: rows that are loaded but not taken, and row groups that are still to come.
 
     The file is open only while a row group is read: there may be more parts than a process may have files.
+    What it says of its row groups is read each time, too: for a run of millions it is more than their rows.
 
     Attributes:
         height: How many rows are loaded and not taken.
@@ -189,11 +189,10 @@ class _Cursor:
         last: When the last of them happened; likewise.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], skip: int) -> None:
+    def __init__(self, path: Path, skip: int) -> None:
         self._path = path
-        self._columns = list(columns)
-        self._metadata = pq.read_metadata(path)
-        sizes = [self._metadata.row_group(n).num_rows for n in range(self._metadata.num_row_groups)]
+        metadata = pq.read_metadata(path)
+        sizes = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
         ends = list(accumulate(sizes))
         self._groups = deque(n for n, end in enumerate(ends) if end > skip)
         self._skip = skip - (ends[self._groups[0]] - sizes[self._groups[0]]) if self._groups else 0
@@ -214,12 +213,12 @@ class _Cursor:
 
     def load(self) -> None:
         """Load a row group."""
-        with pq.ParquetFile(self._path, metadata=self._metadata) as file:
-            group = file.read_row_group(self._groups.popleft(), columns=self._columns)
+        with pq.ParquetFile(self._path) as file:
+            group = file.read_row_group(self._groups.popleft(), columns=_SENT)
         rows = pl.from_arrow(group.slice(self._skip))
         assert isinstance(rows, pl.DataFrame)
         self._skip = 0
-        rows = rows.with_columns(pl.col("^body$").cast(pl.Binary))
+        rows = rows.with_columns(pl.col("body").cast(pl.Binary))
         self._hold(pl.concat([self._rows, rows]) if self.height else rows)
 
     def take_before(self, bound: int | None) -> pl.DataFrame:
@@ -231,6 +230,12 @@ class _Cursor:
 
     def _hold(self, rows: pl.DataFrame) -> None:
         self._rows, self.height = rows, rows.height
-        self._times = rows[_TIME].to_physical().to_numpy()
+        self._times = _times(rows)
         if self.height:
             self.first, self.last = int(self._times[0]), int(self._times[-1])
+
+
+def _times(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """When each happened, in microseconds."""
+    times: npt.NDArray[np.int64] = rows[_TIME].to_physical().to_numpy()
+    return times
