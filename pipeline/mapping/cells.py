@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -26,15 +26,28 @@ def nonblank(text: pl.Expr) -> pl.Expr:
 def cleaned(rows: pl.DataFrame, columns: Sequence[str], nulls: Sequence[str]) -> pl.DataFrame:
     """Trim the cells of `columns` and make blank ones null.
 
-    Most columns of most exports need nothing: comparing lengths finds those at half the cost of
-    writing all of them anew.
+    Most columns of most exports need nothing. Their outer bytes tell that of nearly all of them, at a quarter
+    of the cost of writing them anew; comparing lengths tells it of the others, at half of it.
     """
-    if not columns:
-        return rows
-    cells = pl.col(columns)
-    untidy = rows.select(
-        ((cells.str.strip_chars().str.len_bytes() != cells.str.len_bytes()) | cells.is_in(["", *nulls])).any()
-        if nulls
-        else ((cells.str.strip_chars().str.len_bytes() != cells.str.len_bytes()) | (cells == "")).any()
-    ).row(0, named=True)
-    return rows.with_columns(trimmed(pl.col(name), nulls) for name, found in untidy.items() if found)
+    doubtful = columns if nulls else _where(rows, columns, lambda cells: ~_begin_and_end_visibly(cells))
+    untidy = _where(rows, doubtful, lambda cells: _untidy(cells, nulls))
+    return rows.with_columns(trimmed(pl.col(name), nulls) for name in untidy)
+
+
+def _where(rows: pl.DataFrame, columns: Sequence[str], holds: Callable[[pl.Expr], pl.Expr]) -> list[str]:
+    """Those of the columns of which something holds."""
+    found = rows.select(holds(pl.col(columns))).row(0, named=True) if columns else {}
+    return [name for name, is_so in found.items() if is_so]
+
+
+def _begin_and_end_visibly(cells: pl.Expr) -> pl.Expr:
+    """Whether the first and the last character of every cell are ASCII, and no white space."""
+    text = cells.cast(pl.Binary)
+    first, last = (text.bin.get(at, null_on_oob=True).is_between(0x21, 0x7E) for at in (0, -1))
+    return (first & last).sum() == cells.count()
+
+
+def _untidy(cells: pl.Expr, nulls: Sequence[str]) -> pl.Expr:
+    """Whether any cell has outer white space, or is blank without being null."""
+    is_blank = cells.is_in(["", *nulls]) if nulls else cells == ""
+    return ((cells.str.strip_chars().str.len_bytes() != cells.str.len_bytes()) | is_blank).any()
