@@ -36,7 +36,7 @@ def cleaned(rows: pl.DataFrame, columns: Sequence[str], nulls: Sequence[str]) ->
 
 def _where(rows: pl.DataFrame, columns: Sequence[str], holds: Callable[[pl.Expr], pl.Expr]) -> list[str]:
     """Those of the columns of which something holds."""
-    found = rows.select(holds(pl.col(columns))).row(0, named=True) if columns else {}
+    found = rows.select_seq(holds(pl.col(columns))).row(0, named=True) if columns else {}
     return [name for name, is_so in found.items() if is_so]
 
 

@@ -107,7 +107,7 @@ class CompiledMapping:
 
     def _selected(self, rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
         fresh = {f"={name}": expression for name, expression in columns.items()}
-        done = with_columns(rows, fresh).select(*_PLACE, *fresh)
+        done = with_columns(rows, fresh).select_seq(*_PLACE, *fresh)
         return done.rename({f"={name}": name for name in columns})
 
     def _with_payments(self, headers: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

@@ -245,7 +245,7 @@ class Plan:
             for name in self.raw[scope]
         ]
         place = [pl.col(name).cast(dtype) for name, dtype in _PLACE.items()]
-        return cleaned(rows.select(*place, *wanted), self.raw[scope], nulls)
+        return cleaned(rows.select_seq(*place, *wanted), self.raw[scope], nulls)
 
 
 def with_columns(rows: pl.DataFrame, columns: dict[str, pl.Expr]) -> pl.DataFrame:
@@ -255,7 +255,7 @@ def with_columns(rows: pl.DataFrame, columns: dict[str, pl.Expr]) -> pl.DataFram
     """
     named = [expression.alias(name) for name, expression in columns.items()]
     try:
-        return rows.with_columns(named)
+        return rows.with_columns_seq(named)  # one after the other, since units run side by side
     except pl.exceptions.ComputeError:
         return rows.with_columns(_by_halves(rows, expression) for expression in named)
 

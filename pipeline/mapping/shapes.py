@@ -445,7 +445,9 @@ def _conflicts(rows: pl.DataFrame, columns: Sequence[str], spec: MappingSpec) ->
     cells = [pl.col(name) for name in columns]
     if not columns:
         return NO_PROBLEMS
-    found = rows.select((cell.ne_missing(cell.shift(1)) & same).any() for cell in cells).row(0, named=True)
+    found = rows.select_seq((cell.ne_missing(cell.shift(1)) & same).any() for cell in cells).row(
+        0, named=True
+    )
     told = [_conflicts_in(rows, name, spec) for name, differs in found.items() if differs]
     return pl.concat([NO_PROBLEMS, *told])
 

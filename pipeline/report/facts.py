@@ -243,7 +243,7 @@ def _column(frame: pl.DataFrame, name: str, kind: Any) -> pl.Expr:
 
 def _labelled(known: pl.DataFrame) -> pl.DataFrame:
     local = _column(known, "transacted_at|local", pl.Datetime("us"))
-    return known.select(
+    return known.select_seq(
         local.dt.date().dt.month_start().alias("month"),
         local.dt.date().alias("day"),
         _column(known, "location_id", pl.String).alias("store"),
@@ -282,7 +282,7 @@ def _clock(accepted: pl.DataFrame) -> pl.DataFrame:
 def _filled(level: str, frame: pl.DataFrame, names: Iterable[str], is_accepted: pl.Expr) -> pl.DataFrame:
     """One row a field, in the order of the model; counted in place, since copying rows takes longer."""
     present = [name for name in names if name in frame.columns]
-    counts = frame.select(is_accepted.alias("of")).select(
+    counts = frame.select(is_accepted.alias("of")).select_seq(
         pl.col("of").sum(),
         *((pl.col("of") & frame[name].is_not_null()).sum().alias(name) for name in present),
     )
@@ -343,5 +343,5 @@ def _samples(accepted: pl.DataFrame) -> pl.DataFrame:
         known.filter(kind & known.is_not_null()).first().alias(name)
         for name, kind in zip(_KINDS, is_kind, strict=True)
     ]
-    found = accepted.select(first).unpivot(variable_name="kind", value_name="external_id")
+    found = accepted.select_seq(first).unpivot(variable_name="kind", value_name="external_id")
     return found.drop_nulls().with_columns(pl.lit(None, pl.String).alias("body")).cast(_SAMPLES)

@@ -35,7 +35,7 @@ def encode(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     rows = headers
     if not items.is_empty():
         rows = headers.join(_item_lists(items), on=TX, how="left", maintain_order="left")
-    return headers.select(
+    return headers.select_seq(
         TX,
         "external_id",
         pl.col("transacted_at").dt.replace_time_zone("UTC"),
@@ -64,7 +64,7 @@ def _objects(rows: pl.DataFrame, fields: Iterable[Field]) -> pl.Series:
     Neighbours that no row lacks are encoded in one go; every pass over the texts costs about as much.
     """
     present = [field for field in fields if field.name in rows.columns]
-    cells = rows.select(_printable(field) for field in present)
+    cells = rows.select_seq(_printable(field) for field in present)
     gappy = {name for name in cells.columns if cells[name].null_count()}
     alone = {field for field in present if field.name in gappy or field.kind in _JSON_TEXT}
     if not alone:

@@ -166,7 +166,7 @@ def _holds(headers: pl.DataFrame, rule: OwnRule) -> pl.Series:
 def _as_problems(
     rows: pl.DataFrame, code: pl.Expr, field: str | None, value: pl.Expr, message: pl.Expr
 ) -> pl.DataFrame:
-    return rows.select(
+    return rows.select_seq(
         pl.col(TX),
         code.cast(pl.String).alias("code"),
         pl.lit(field, pl.String).alias("field"),

@@ -151,7 +151,7 @@ def placed(
         .then(pl.format("{} (line {})", "message", LINE))
         .otherwise("message")
     )
-    found = found.with_columns(
+    found = found.with_columns_seq(
         message.alias("message"),
         pl.coalesce("first source", SOURCE).alias(SOURCE),
         pl.coalesce("first line", LINE).alias(LINE),

@@ -217,13 +217,13 @@ def _problems(
     if error.reason_code is not SchemaErrorReason.DATAFRAME_CHECK:
         raise AssertionError(f"the mapping's frames cannot be checked: {error}") from error
     failed = frame.filter(~error.check_output[CHECK_OUTPUT_KEY])
-    broken = failed.select((~rule.passes).any().alias(str(n)) for n, rule in enumerate(rules)).row(0)
+    broken = failed.select_seq((~rule.passes).any().alias(str(n)) for n, rule in enumerate(rules)).row(0)
     found = (rule for rule, is_broken in zip(rules, broken, strict=True) if is_broken)
     return pl.collect_all([_rows_breaking(rule, failed.lazy()) for rule in found])
 
 
 def _rows_breaking(rule: Rule, rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows.filter(~rule.passes).select(
+    return rows.filter(~rule.passes).select_seq(
         pl.col(TX),
         pl.lit(rule.code).alias("code"),
         pl.lit(rule.field).alias("field"),

@@ -199,7 +199,7 @@ def _sales(headers: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     ]
     dropped = outcomes.filter(pl.col("outcome") == Outcome.DROPPED.value)[TX]
     left_out = pl.col(TX).is_in(dropped.implode()) | pl.col("is_void").fill_null(value=False)
-    return headers.select(TX, SOURCE, LINE, *columns).filter(~left_out)
+    return headers.select_seq(TX, SOURCE, LINE, *columns).filter(~left_out)
 
 
 def _counted(sales: pl.DataFrame, name: str) -> pl.DataFrame:
