@@ -22,7 +22,7 @@ from pipeline.names import usable_names
 if TYPE_CHECKING:
     from pyarrow.csv import InvalidRow
 
-BLOCK_BYTES: Final = 4 << 20
+BLOCK_BYTES: Final = 5 << 20
 DELIMITERS: Final = (",", ";", "\t", "|")
 _NARROWEST: Final = 3  # text of several lines may well have one comma in most of them
 _PROOF_IN_REJECTED: Final = 2
