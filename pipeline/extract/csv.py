@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator
@@ -208,6 +209,8 @@ class CsvReader:
             rejected.append(row)
             return "skip"
 
+        if text[:3] == codecs.BOM_UTF8:
+            text = b"\n" + text  # the parser would drop the mark from where its input begins
         grammar = self._grammar
         table = arrow_csv.read_csv(
             cast("IO[bytes]", pa.BufferReader(pa.py_buffer(text))),

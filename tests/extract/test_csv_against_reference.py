@@ -136,6 +136,8 @@ def test_any_text_is_read_as_the_reference_reads_it(
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=80), st.sampled_from(["utf-8", "cp1252", "latin-1", "shift_jis"]))
+@example(b"\xef\xbb\xbf", "utf-8")
+@example(b"\xef\xbb\xbfa,b\nc,d,e\n\xef\xbb\xbff,g\nh\n", "utf-8")
 def test_any_bytes_are_all_accounted_for(content: bytes, encoding: str) -> None:
     dialect = replace(COMMA, encoding=encoding, on_encoding_error="replace")
     text = content.decode(encoding, "replace")
