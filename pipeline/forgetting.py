@@ -18,7 +18,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline import review
+from pipeline import parquet, review
 from pipeline.errors import ImportToolError, SettingsError
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile
@@ -201,7 +201,7 @@ def _forget_in(run: RunDir, person: Person) -> None:
 
 
 def _quarantine(run: RunDir) -> Iterator[tuple[Path, pl.DataFrame]]:
-    return ((path, pl.read_parquet(path)) for path in sorted(run.quarantine.glob("*.parquet")))
+    return ((path, parquet.read(path)) for path in sorted(run.quarantine.glob("*.parquet")))
 
 
 def _about(reasons: pl.DataFrame, person: Person) -> pl.Expr:
@@ -288,7 +288,7 @@ def _drop_rows(path: Path, places: pl.DataFrame) -> None:
         path.unlink()
     elif path.suffix == ".parquet":
         numbers = places.filter("of_person")[LINE]
-        rows = pl.read_parquet(path).with_row_index("row", offset=1)
+        rows = parquet.read(path).with_row_index("row", offset=1)
         _rewrite(path, rows.filter(~pl.col("row").is_in(numbers.implode())).drop("row"))
     else:
         _drop_lines(path, places)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from pipeline import parquet
 from pipeline.loading.entries import Row, State
 from pipeline.staging.workdir import RunDir, write_private
 
@@ -52,8 +53,9 @@ def write_undelivered(run: RunDir, troubled: Iterable[Row]) -> int:
 
 
 def _bodies(run: RunDir, external_ids: list[str]) -> dict[str, str]:
-    staged = pl.scan_parquet(run.staged / "*.parquet").select("external_id", "body")
-    return dict(staged.filter(pl.col("external_id").is_in(external_ids)).collect().iter_rows())
+    staged = pl.concat(parquet.scan(part) for part in sorted(run.staged.glob("*.parquet")))
+    wanted = pl.col("external_id").is_in(external_ids)
+    return dict(staged.select("external_id", "body").filter(wanted).collect().iter_rows())
 
 
 def _reasons(row: Row, body: str) -> Iterator[tuple[str | None, ...]]:

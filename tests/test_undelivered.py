@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.loading.entries import Row, State
-from pipeline.staging.workdir import RunDir
+from pipeline.staging.manifest import read_manifest
+from pipeline.staging.staged import StagedRun
+from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.undelivered import UNDELIVERED_CSV, write_undelivered
-from tests.e2e.command import call
+from tests.e2e.command import SAMPLE, call
 from tests.e2e.receipts import export
 
 
@@ -39,6 +41,18 @@ def test_what_was_refused_is_listed_until_it_is_mended(omneo: LocalOmneo, tmp_pa
     omneo.set_faults(refused_share=0.0)
     assert call("retry", "latest", *home, env=omneo.environment()).code == 0
     assert not (run / UNDELIVERED_CSV).exists()
+
+
+def test_brackets_in_a_path_are_no_pattern(omneo: LocalOmneo, tmp_path: Path) -> None:
+    workdir = tmp_path / "sales [2024] {1}*"
+    omneo.set_faults(refused_share=0.2)
+    ran = call("run", "-m", "pos_lines", SAMPLE, "--workdir", workdir, "--json", env=omneo.environment())
+    run, transactions = Workdir(workdir).find("latest"), ran.summary["transactions"]
+    assert (ran.code, transactions["rejected"] > 0) == (4, True)
+    assert len((run.path / "quarantine.csv").read_text().splitlines()) > transactions["rejected"]
+    assert all(each["external_id"] in each["raw"] for each in listed(run.path))
+    rest = list(StagedRun(run, read_manifest(run)).batches(3))
+    assert sum(map(len, rest)) == transactions["accepted"] - 3
 
 
 @pytest.mark.parametrize(

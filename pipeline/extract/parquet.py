@@ -8,6 +8,7 @@ from typing import Final, cast
 
 import polars as pl
 
+from pipeline import parquet
 from pipeline.errors import SourceError
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile
@@ -41,7 +42,7 @@ class ParquetReader:
         """
         self._name = file.name
         try:
-            self._scan = pl.scan_parquet(file.uri, glob=False, hive_partitioning=False)
+            self._scan = parquet.scan(file.uri)
             schema = self._scan.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise SourceError(f"{file.name} cannot be read as Parquet: {error}") from error

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
+from pipeline import parquet
 from pipeline.errors import did_you_mean
 from pipeline.mapping.cells import trimmed
 from pipeline.mapping.faults import Fault, FormulaError
@@ -113,7 +114,7 @@ def _rows(path: str, entry: LookupTable) -> pl.DataFrame:
     """All cells of a file as texts."""
     try:
         if path.lower().endswith(".parquet"):
-            rows = pl.read_parquet(path).select(pl.all().cast(pl.String))
+            rows = parquet.read(path).select(pl.all().cast(pl.String))
         else:
             rows = _csv(path, entry)
     except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
@@ -133,6 +134,7 @@ def _csv(path: str, entry: LookupTable) -> pl.DataFrame:
         skip_lines=dialect.skip_lines,
         has_header=dialect.header is True,
         infer_schema=False,
+        glob=False,
     )
     if names is not None:
         rows = rows.rename(dict(zip(rows.columns, names, strict=False)))
@@ -155,6 +157,7 @@ def _delimiter(path: str, dialect: Dialect) -> str:
         has_header=False,
         n_rows=1,
         infer_schema=False,
+        glob=False,
     )
     line = str(head.item()) if head.height else ""
     return max(",;\t|", key=line.count)

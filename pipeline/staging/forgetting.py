@@ -15,6 +15,7 @@ from typing import Final
 import polars as pl
 import pyarrow.parquet as pq
 
+from pipeline import parquet
 from pipeline.staging.manifest import Manifest, PartRecord, write_manifest
 from pipeline.staging.staged import fingerprint_of, save_rows
 from pipeline.staging.workdir import RunDir
@@ -27,7 +28,7 @@ def bodies_with(run: RunDir, manifest: Manifest, holds: pl.Expr) -> list[str]:
     return [
         external_id
         for part in _there(run, manifest)
-        for external_id in pl.read_parquet(run.staged / part.file).filter(holds)["external_id"]
+        for external_id in parquet.read(run.staged / part.file).filter(holds)["external_id"]
     ]
 
 
@@ -66,7 +67,7 @@ def _there(run: RunDir, manifest: Manifest) -> Iterator[PartRecord]:
 def _drafted(run: RunDir, part: PartRecord, holds: pl.Expr) -> tuple[PartRecord, int]:
     """The part's record with the new contents, which lie beside it; as it was where nothing changes."""
     path = run.staged / part.file
-    rows = pl.read_parquet(path)
+    rows = parquet.read(path)
     blanked = rows.filter(holds).height
     if not blanked:
         return part, 0

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
+from pipeline import parquet
 from pipeline.errors import RunError
 from pipeline.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
 from pipeline.staging.manifest import Manifest, PartRecord
@@ -125,7 +126,7 @@ class StagedRun:
         """The transactions in delivery order: by `transacted_at` over the whole run, oldest first.
 
         Ties go by part, then by row, so a position always names the same transaction. Memory holds some rows
-        of each part, whatever the size of the run.
+        of each part, whatever the size of the run, and all times for a moment where it does not start at 0.
 
         Args:
             start: How many to leave out at the beginning.
@@ -144,7 +145,7 @@ class StagedRun:
 
     def _passed(self, start: int) -> list[int]:
         """How many rows of each part are older than the transaction at a position; only times are read."""
-        parts = [_times(pl.read_parquet(self._path(part), columns=[_TIME])) for part in self._parts]
+        parts = [_times(parquet.read(self._path(part), [_TIME])) for part in self._parts]
         everything = np.concatenate([np.empty(0, np.int64), *parts])
         if start >= len(everything):
             return [len(times) for times in parts]

@@ -25,6 +25,7 @@ from typing import IO, Final, Literal, Protocol
 import polars as pl
 import pyarrow.parquet as pq
 
+from pipeline import parquet
 from pipeline.model import KEY, LINE, SOURCE, TX, Dialect, Outcome
 from pipeline.validation.judge import Verdict
 
@@ -260,7 +261,7 @@ def _write_csv(run: Path) -> None:
     empty = pl.DataFrame(schema={name: pl.Int64 if name == "line" else pl.String for name in COLUMNS})
     if not parts:  # readers of all parts find the columns all the same
         _write_parquet(run / "quarantine" / "part-00000.parquet", empty, keep_empty=True)
-    reasons = pl.concat([empty.lazy(), *(pl.scan_parquet(part) for part in parts)])
+    reasons = pl.concat([empty.lazy(), *(parquet.scan(part) for part in parts)])
     if reasons.select(pl.len()).collect().item() <= _SORTED_UP_TO:
         reasons = reasons.sort("source", "line", "outcome", "code", maintain_order=True, nulls_last=True)
     with _private(run / "quarantine.csv") as file:
@@ -283,20 +284,20 @@ def _write_rows(
     empty = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     with _private(path) as file:
         if form.format == "parquet":
-            scans = [pl.scan_parquet(part) for part in parts]
+            scans = [parquet.scan(part) for part in parts]
             pl.concat([empty.lazy(), *scans], how="diagonal").select(columns).sink_parquet(file)
             return
         if form.format == "csv":
             _write_head(file, columns, form.dialect)
         for part in parts:
-            rows = pl.concat([empty, pl.read_parquet(part)], how="diagonal").select(columns)
+            rows = pl.concat([empty, parquet.read(part)], how="diagonal").select(columns)
             if form.format == "csv":
                 _write_lines(file, rows.select(_record(columns, form.dialect)).to_series())
             else:
                 rows.write_ndjson(file)
         # Last, since an open quote in such a row would swallow the rows after it.
         if broken:
-            _write_lines(file, pl.read_parquet(broken)["raw"])
+            _write_lines(file, parquet.read(broken)["raw"])
 
 
 def _write_head(file: IO[bytes], columns: Sequence[str], dialect: Dialect) -> None:
