@@ -112,7 +112,7 @@ class StagedRun:
             RunError: A part is gone or was changed.
         """
         for part in self.manifest.parts:
-            path = self.run.staged / part.file
+            path = self._path(part)
             if not path.exists():
                 raise RunError(
                     f"{path} is gone, so run {self.run.run_id} cannot be sent.", hint="Prepare it again."

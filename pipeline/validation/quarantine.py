@@ -252,7 +252,7 @@ def finish(run: Path, form: RowsForm) -> list[Path]:
 
 
 def _columns_seen(parts: Sequence[Path]) -> list[str]:
-    names = dict.fromkeys(name for part in parts for name in pl.read_parquet_schema(part))
+    names = dict.fromkeys(name for part in parts for name in parquet.scan(part).collect_schema())
     return [name for name in names if name not in (SOURCE, LINE)]
 
 
