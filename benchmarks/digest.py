@@ -44,13 +44,16 @@ def ids(path: Path) -> Iterator[str]:
 
 
 def sums(path: Path, every: int) -> dict[str, Any]:
-    """Count of all ids and a checksum of them, and a checksum of each payload whose id is in the sample.
+    """Count of all ids and a checksum of them, and checksums of the payloads whose id is in the sample.
+
+    `values` goes over what they say, whatever the order of items and with or without nulls; `bodies` minds
+    both. The order of names and the way numbers are written count in neither.
 
     Args:
         path: What was written.
         every: One in so many payloads is looked at.
     """
-    count = id_sum = payload_sum = looked_at = 0
+    count = id_sum = looked_at = values = bodies = 0
     for external_id in ids(path):
         count += 1
         id_sum += crc32(external_id.encode()) << 1 | 1
@@ -59,30 +62,43 @@ def sums(path: Path, every: int) -> dict[str, Any]:
         own_id = body.split(b'"', 4)[3]
         if crc32(own_id) % every == 0:
             looked_at += 1
-            payload_sum += _checksum(json.loads(body, parse_float=Decimal, parse_int=Decimal))
+            payload = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+            bodies += _checksum(_plain(payload))
+            payload["items"].sort(key=lambda item: item["external_id"])
+            values += _checksum(_without_nulls(_plain(payload)))
     return {
         "count": count,
         "ids": id_sum % 2**64,
         "looked_at": looked_at,
-        "payloads": payload_sum % 2**64,
+        "values": values % 2**64,
+        "bodies": bodies % 2**64,
     }
 
 
-def _checksum(payload: dict[str, Any]) -> int:
-    """Of the values, whatever the order of names and items and however numbers are written."""
-    payload["items"].sort(key=lambda item: item["external_id"])
-    text = json.dumps(_plain(payload), sort_keys=True)
+def _checksum(payload: Any) -> int:
+    text = json.dumps(payload, sort_keys=True)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
 def _plain(value: Any) -> Any:
+    """The value with numbers as the shortest text."""
     match value:
         case dict():
-            return {name: _plain(each) for name, each in value.items() if each is not None}
+            return {name: _plain(each) for name, each in value.items()}
         case list():
             return [_plain(each) for each in value]
         case Decimal():
             return f"{value.normalize():f}"
+        case _:
+            return value
+
+
+def _without_nulls(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+        case list():
+            return [_without_nulls(each) for each in value]
         case _:
             return value
 

@@ -28,9 +28,7 @@ def _beside_duckdb(csv: Sequence[Row], rows: Sequence[Row]) -> Iterator[Target]:
     for row in csv:
         for other in (each for each in rows if each.work == row.work and each.who.startswith("DuckDB")):
             ratio = row.wall_s / other.wall_s
-            yield Target(
-                f"{row.work}, beside DuckDB's bare transform", "at most 1.0 ×", f"{ratio:.2f} ×", ratio <= 1
-            )
+            yield Target(f"{row.work}, beside {other.who}", "at most 1.0 ×", f"{ratio:.2f} ×", ratio <= 1)
 
 
 def _parquet(prepared: Sequence[Row]) -> Iterator[Target]:

@@ -1,8 +1,10 @@
-"""DuckDB: the bare transform in one query, without quarantine, lineage or report.
+"""DuckDB: the transform in one query, without quarantine, lineage or report.
 
-Items come in no promised order and missing values as null; asking for more costs DuckDB a third more CPU.
+    python duckdb_transform.py SOURCE OUT.parquet [loose]
 
-    python duckdb_transform.py SOURCE OUT.parquet
+It writes the bodies that this project writes: items in the order of their lines, and no null, which Omneo
+refuses for some fields. `loose` leaves items in no promised order and missing values as null: the least that
+can be asked of DuckDB, and no body to send.
 """
 
 import sys
@@ -24,12 +26,7 @@ COPY (
       any_value(loyalty_card) AS card, any_value(tender_type) AS tender,
       any_value(sale_total)::DECIMAL(15, 4) AS total, any_value(tender_amount)::DECIMAL(15, 4) AS paid,
       sum(quantity::INTEGER * rrp::DECIMAL(15, 4)) AS total_original,
-      list(struct_pack(
-        external_id := store_code || '-' || register || '-' || receipt_no || '-' || line_no,
-        name := description, sku := sku, quantity := quantity::INTEGER,
-        price_original := rrp::DECIMAL(15, 4), price_current := rrp::DECIMAL(15, 4),
-        price_sell := unit_price::DECIMAL(15, 4), price_tax := tax::DECIMAL(15, 4)
-      )) AS items
+      {items} AS items
     FROM {source}
     GROUP BY store_code, register, receipt_no
   ), accepted AS (
@@ -37,7 +34,17 @@ COPY (
     FROM receipts
     WHERE status IN ('COMPLETED', 'REFUND', 'VOID') AND NOT (status = 'COMPLETED' AND paid < total)
   )
-  SELECT external_id, sold_at AS transacted_at, total, to_json(struct_pack(
+  SELECT external_id, sold_at AS transacted_at, total, {body} AS body
+  FROM accepted ORDER BY sold_at, external_id
+) TO '{out}' (FORMAT parquet)
+"""
+ITEM = """struct_pack(
+        external_id := store_code || '-' || register || '-' || receipt_no || '-' || line_no,
+        name := description, sku := sku, quantity := quantity::INTEGER,
+        price_original := rrp::DECIMAL(15, 4), price_current := rrp::DECIMAL(15, 4),
+        price_sell := unit_price::DECIMAL(15, 4), price_tax := tax::DECIMAL(15, 4)
+      )"""
+BODY = """to_json(struct_pack(
     external_id := external_id, total := total,
     transacted_at := strftime(sold_at AT TIME ZONE 'UTC', '%Y-%m-%d %H:%M:%S'),
     timezone := 'Australia/Melbourne',
@@ -46,16 +53,20 @@ COPY (
                               WHEN card IS NOT NULL THEN 'loyalty-card' END,
     location_id := location_id, staff_id := staff_id, currency := 'AUD', total_original := total_original,
     payments := [tender], is_void := CASE WHEN status = 'VOID' THEN true END, items := items
-  ))::VARCHAR AS body
-  FROM accepted ORDER BY sold_at, external_id
-) TO '{out}' (FORMAT parquet)
-"""
+  ))"""
+LOOSE = {"items": f"list({ITEM})", "body": f"{BODY}::VARCHAR"}
+# Of all ways tried, these cost DuckDB least: an ordered aggregate takes a quarter more.
+EXACT = {
+    "items": f"list_transform(list_sort(list(struct_pack(line := line_no::INTEGER, item := {ITEM}))), "
+    "lambda each: each.item)",
+    "body": f"json_merge_patch('{{}}', {BODY})::VARCHAR",
+}
 
 
 def main() -> None:
-    path, out = sys.argv[1:]
+    path, out, *how = sys.argv[1:]
     source = READ[path.rsplit(".", 1)[-1]].format(path=path)
-    duckdb.execute(QUERY.replace("{source}", source).replace("{out}", out))
+    duckdb.execute(QUERY.format(source=source, out=out, **(LOOSE if how == ["loose"] else EXACT)))
 
 
 if __name__ == "__main__":
