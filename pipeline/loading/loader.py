@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 import httpx
@@ -34,6 +35,7 @@ from pipeline.model import StagedTransaction
 from pipeline.settings import Connection
 
 _LANDING_TICK_S = 0.05
+_BATCHED_AT_ONCE = 1024  # transactions claimed for batches, or two of the largest batches
 _RETRYING_MAX = 1000  # transactions that wait for another try at the same time
 
 
@@ -298,8 +300,10 @@ class Fleet:
         while (found := await asyncio.to_thread(next, reading, None)) is not None:
             position, batch = found
             at = 0
-            while at < len(batch):
-                piece = max(4 * self._exchange.gate.concurrency.limit, 16, 4 * size)
+            while (rest := len(batch) - at) > 0:
+                about = max(4 * self._exchange.gate.concurrency.limit, 16, min(4 * size, _BATCHED_AT_ONCE))
+                # Equal ones: a small rest would cost a commit of its own.
+                piece = ceil(rest / max(1, round(rest / about)))
                 yield position + at, batch[at : at + piece]
                 at += piece
 
