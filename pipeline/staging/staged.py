@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ _ROWS_IN_GROUPS = 24_576
 _LEAST_IN_GROUP, _MOST_IN_GROUP = 128, 4_096
 _ROWS_AT_A_TIME = 2_048
 """Rows that are Python's objects at a time, which take several times as much memory."""
+_TIMES_HELD = 1 << 20
+"""About how many times are compared to find where delivery goes on."""
 _TIME = "transacted_at"
 _SENT = ["external_id", _TIME, "body"]
 
@@ -126,7 +129,7 @@ class StagedRun:
         """The transactions in delivery order: by `transacted_at` over the whole run, oldest first.
 
         Ties go by part, then by row, so a position always names the same transaction. Memory holds some rows
-        of each part, whatever the size of the run, and all times for a moment where it does not start at 0.
+        of each part, whatever the size of the run.
 
         Args:
             start: How many to leave out at the beginning.
@@ -144,13 +147,20 @@ class StagedRun:
         return [part for part in self.manifest.parts if part.transactions]
 
     def _passed(self, start: int) -> list[int]:
-        """How many rows of each part are older than the transaction at a position; only times are read."""
-        parts = [_times(parquet.read(self._path(part), [_TIME])) for part in self._parts]
-        everything = np.concatenate([np.empty(0, np.int64), *parts])
-        if start >= len(everything):
-            return [len(times) for times in parts]
-        everything.partition(start)
-        return [int(np.searchsorted(times, everything[start])) for times in parts]
+        """How many rows at the head of each part surely come before a position; only times are read.
+
+        Of a large run one time in so many is held. That leaves few rows before the position to be read.
+        """
+        if start >= self.manifest.transactions:
+            return [part.transactions for part in self._parts]
+        step = ceil(self.manifest.transactions / _TIMES_HELD)
+        parts = [_times(parquet.read(self._path(part), [_TIME]))[::step].copy() for part in self._parts]
+        everything = np.concatenate(parts)
+        everything.partition(start // step)
+        # At most `step` rows of a part lie before each of its times that are held, from one on to the next.
+        bound = everything[start // step]
+        earlier = [int(np.searchsorted(times, bound)) for times in parts]
+        return [max(0, (count - 1) * step + 1) for count in earlier]
 
     def _path(self, part: PartRecord) -> Path:
         return self.run.staged / part.file

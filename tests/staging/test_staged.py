@@ -54,15 +54,17 @@ def manifest(run: RunDir, parts: tuple[PartRecord, ...]) -> Manifest:
     parts=st.lists(st.lists(st.integers(0, 400), max_size=700), min_size=1, max_size=4),
     start=st.integers(0, 2900),
     group=st.sampled_from([1, 16, 256]),
+    held=st.sampled_from([1, 7, 60, 1 << 20]),
 )
 def test_delivery_is_oldest_first_and_can_begin_anywhere(
-    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], start: int, group: int
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], start: int, group: int, held: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.staging.staged._ROWS_IN_GROUPS", 1)
         patch.setattr("pipeline.staging.staged._LEAST_IN_GROUP", group)
+        patch.setattr("pipeline.staging.staged._TIMES_HELD", held)
         staged = staged_run(Workdir.open(tmp_path_factory.mktemp("w")).new_run(), parts)
-    _check_order(staged, parts, start)
+        _check_order(staged, parts, start)
 
 
 def _check_order(staged: StagedRun, parts: list[list[int]], start: int) -> None:
