@@ -558,7 +558,7 @@ def _sqlite(path: Path) -> sa.Engine:
     # Made here, so that nobody else can read it from the first moment; SQLite gives its mode to the
     # journal files beside it.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    # Statements for many rows differ in length and take up to 150 KB each, of which few come again.
+    # Statements for many rows take up to 150 KB each, and those of some lengths never come again.
     options = {"check_same_thread": False, "timeout": 30.0, "cached_statements": 16}
     engine = sa.create_engine(f"sqlite:///{path}", connect_args=options)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -23,6 +23,7 @@ from pipeline.loading.tables import RECENT, TRANSACTIONS, upsert
 
 _MANY: Final = 100_000  # rows: then several share each page of an index for a million
 _MOST_AT_ONCE: Final = 512
+_WIDTHS: Final = 64  # statements are for multiples of so many rows, and so few that each is prepared once
 _REPLACED_AT_ONCE: Final = 4096
 _NOWHERE: Final = (0, b"")
 _BY_ID: Final = itemgetter(0)
@@ -210,8 +211,10 @@ class Recent:
                 hashes.update(map(hash, ids))
 
     def _append(self, values: tuple[Any, ...], rows: Sequence[Row]) -> None:
-        statement = f"{_APPEND} FROM (VALUES {', '.join(['(?, ?)'] * len(rows))})"
-        keys = chain.from_iterable(row[:2] for row in rows)
+        padding = -len(rows) % _WIDTHS
+        marks = ", ".join(["(?, ?)"] * (len(rows) + padding))
+        statement = f"{_APPEND} FROM (VALUES {marks}) WHERE column1 IS NOT NULL"
+        keys = chain(chain.from_iterable(row[:2] for row in rows), repeat(None, 2 * padding))
         last = self._db.exec_driver_sql(statement, (*values, *keys)).lastrowid
         if values[0] == State.SENDING:
             numbers = range(last - len(rows) + 1, last + 1)
@@ -235,7 +238,8 @@ def _conditions(numbers: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
         yield "BETWEEN ? AND ?", (min(numbers), max(numbers))
         return
     for start in range(0, len(numbers), _MOST_AT_ONCE):
-        some = numbers[start : start + _MOST_AT_ONCE]
+        some = list(numbers[start : start + _MOST_AT_ONCE])
+        some += some[-1:] * (-len(some) % _WIDTHS)
         yield f"IN ({', '.join('?' * len(some))})", some
 
 
