@@ -44,7 +44,7 @@ from pipeline.report.data import Amount, Cause, ControlRow, Example, Finding
 from pipeline.report.facts import Facts, measure, measure_reasons
 from pipeline.report.facts import merge as merge_facts
 from pipeline.report.summary import AccountingBroken, Rows, Transactions, totals_of
-from pipeline.staging.chunks import repeated
+from pipeline.staging.hashes import Hashes, repeated
 from pipeline.staging.manifest import Manifest, PartRecord, SourceRecord
 from pipeline.staging.payloads import encode
 from pipeline.staging.staged import discard_part, write_no_part, write_part
@@ -296,22 +296,18 @@ def units_of(plan: Plan, run: RunDir, tally: Tally) -> Units:
 
 @dataclass(frozen=True)
 class Staged:
-    """What became of a unit. Its bodies, its quarantine and its facts are on disk by then.
+    """What became of a unit. Its bodies, its quarantine, its facts and its hashes are on disk by then.
 
     Attributes:
         number: The unit's.
         rows: How many rows it had.
         duplicate_rows: How many of them were there twice, and counted once.
-        keys: The distinct transaction keys of its rows.
-        ids: Hashes of the external ids that it accepted.
         part: The record of its staged part; None where it accepted nothing.
     """
 
     number: int
     rows: int
     duplicate_rows: int
-    keys: pl.Series
-    ids: pl.Series
     part: PartRecord | None
 
 
@@ -336,12 +332,12 @@ def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> 
         _discard(run, done, range(scattered.given))
         units = scattered.dealt
         work(units.read(), none)
-    if changed := units.bring_together({number: each.keys for number, each in done.items()}):
+    if changed := units.bring_together(_keys(run)):
         _discard(run, done, changed)
         work(units.read(changed), none)
-    conflicts = repeated([each.ids for each in done.values()])
+    conflicts = repeated(_ids(run).values())
     if len(conflicts):
-        concerned = {n for n, each in done.items() if each.ids.is_in(conflicts.implode()).any()}
+        concerned = {n for n, ids in _ids(run).items() if ids.is_in(conflicts.implode()).any()}
         work(units.read(concerned), conflicts)
     if not any(each.part for each in done.values()):
         write_no_part(run)
@@ -370,8 +366,10 @@ def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Sta
     part = write_part(run, unit.number, staged, plan.budget.units(plan.input_bytes))
     quarantine.write_part(run.path, unit.number, verdict, shaped, plan.names)
     review.keep(run, unit.number, _found(plan, mapped.items, verdict, staged))
+    _keys(run).put(unit.number, unit.keys())
+    _ids(run).put(unit.number, _hashes(accepted))
     rows = sum(rows.height for rows in unit.tables.values())
-    return Staged(unit.number, rows, shaped.duplicate_rows, unit.keys(), _hashes(accepted), part)
+    return Staged(unit.number, rows, shaped.duplicate_rows, part)
 
 
 @dataclass(frozen=True)
@@ -407,7 +405,19 @@ def _discard(run: RunDir, done: dict[int, Staged], numbers: Iterable[int]) -> No
         discard_part(run, number)
         quarantine.discard_part(run.path, number)
         review.forget(run, number)
+        _keys(run).drop(number)
+        _ids(run).drop(number)
         done.pop(number, None)
+
+
+def _keys(run: RunDir) -> Hashes:
+    """The distinct transaction keys of each unit's rows."""
+    return Hashes(run.scratch, "keys")
+
+
+def _ids(run: RunDir) -> Hashes:
+    """Hashes of the external ids that each unit accepted."""
+    return Hashes(run.scratch, "ids")
 
 
 def _hashes(headers: pl.DataFrame) -> pl.Series:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -13,7 +13,8 @@ from pipeline.inputs import LINES
 from pipeline.memory import Budget
 from pipeline.model import KEY
 from pipeline.staging.buckets import Buckets
-from pipeline.staging.chunks import chunks, repeated
+from pipeline.staging.chunks import chunks
+from pipeline.staging.hashes import repeated
 
 Read = Callable[[], Iterator[tuple[str, pl.DataFrame]]]
 """Gives the table and the rows, with SOURCE, LINE and KEY, batch by batch; from the start at every call."""
@@ -39,7 +40,7 @@ class Units(Protocol):
         """All units in order, or those with the wanted numbers; empty ones are left out."""
         ...
 
-    def bring_together(self, keys: dict[int, pl.Series]) -> set[int]:
+    def bring_together(self, keys: Mapping[int, pl.Series]) -> set[int]:
         """Give transactions whose rows turned out to be in several units a unit of their own.
 
         Args:
@@ -113,9 +114,9 @@ class ChunkedUnits:
             if self._apart and (wanted is None or self._chunks + bucket in wanted):
                 yield from _unless_empty(self._chunks + bucket, self._apart.read(bucket))
 
-    def bring_together(self, keys: dict[int, pl.Series]) -> set[int]:
+    def bring_together(self, keys: Mapping[int, pl.Series]) -> set[int]:
         """See `Units`."""
-        self._recurring = repeated(list(keys.values()))
+        self._recurring = repeated(keys.values())
         if self._recurring.is_empty():
             return set()
         share = min(1.0, 4 * len(self._recurring) / sum(map(len, keys.values())))
@@ -168,7 +169,7 @@ class BucketedUnits:
             if wanted is None or number in wanted:
                 yield from _unless_empty(number, self._buckets.read(number))
 
-    def bring_together(self, keys: dict[int, pl.Series]) -> set[int]:
+    def bring_together(self, keys: Mapping[int, pl.Series]) -> set[int]:
         """See `Units`: here no transaction is ever in two units."""
         return set()
 

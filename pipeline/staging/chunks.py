@@ -42,12 +42,6 @@ def chunks(frames: Iterable[pl.DataFrame], chunk_bytes: int) -> Iterator[pl.Data
         yield _joined(waiting)
 
 
-def repeated(numbers: Sequence[pl.Series]) -> pl.Series:
-    """The numbers (UInt64) that are there twice or more over all series, each once, sorted, never null."""
-    together = pl.concat([pl.Series([], dtype=pl.UInt64), *numbers]).drop_nulls().sort()
-    return together.filter(together == together.shift(1)).unique().sort()
-
-
 def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames, how="diagonal", rechunk=True)
 

@@ -1,0 +1,68 @@
+"""Hashes of what the units hold, on disk, since those of all units together grow with the input."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+_COMPARED: Final = 1 << 22
+"""How many hashes are compared at a time."""
+
+
+class Hashes(Mapping[int, pl.Series]):
+    """Hashes (UInt64, never null) by the number of their unit; they are read whenever they are asked for.
+
+    Args:
+        directory: A private directory, where they lie.
+        name: What they are hashes of.
+    """
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self._name = name
+
+    def put(self, number: int, hashes: pl.Series) -> None:
+        """Keep a unit's hashes, in place of those that it had before."""
+        np.save(self._path(number), hashes.rechunk().to_numpy(), allow_pickle=False)
+
+    def drop(self, number: int) -> None:
+        """Forget a unit's hashes, if it has any."""
+        self._path(number).unlink(missing_ok=True)
+
+    def __getitem__(self, number: int) -> pl.Series:
+        try:
+            return pl.Series(np.load(self._path(number), allow_pickle=False))
+        except FileNotFoundError:
+            raise KeyError(number) from None
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(int(path.stem.rsplit("-", 1)[1]) for path in self._files()))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._files())
+
+    def _files(self) -> Iterator[Path]:
+        return self._directory.glob(f"{self._name}-*.npy")
+
+    def _path(self, number: int) -> Path:
+        return self._directory / f"{self._name}-{number:05d}.npy"
+
+
+def repeated(hashes: Collection[pl.Series]) -> pl.Series:
+    """Those (UInt64) that are there twice or more over all series, each once, sorted, never null.
+
+    Of many a share at a time is held, so the series are gone through several times.
+    """
+    shares = ceil(sum(map(len, hashes)) / _COMPARED)
+    found = [_repeated([each.filter(each % shares == share) for each in hashes]) for share in range(shares)]
+    return pl.concat([pl.Series([], dtype=pl.UInt64), *found]).sort()
+
+
+def _repeated(hashes: Collection[pl.Series]) -> pl.Series:
+    together = pl.concat(hashes).sort()
+    return together.filter(together == together.shift(1)).unique()

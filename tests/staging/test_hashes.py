@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.staging.hashes import Hashes, repeated
+
+LARGEST = 2**64 - 1
+SERIES = st.lists(st.integers(0, 30) | st.just(LARGEST), max_size=40)
+
+
+def series(numbers: list[int]) -> pl.Series:
+    return pl.Series(numbers, dtype=pl.UInt64)
+
+
+@given(st.lists(SERIES, max_size=5), st.sampled_from([1, 7, 1 << 22]))
+def test_what_is_there_twice_is_found_however_many_are_compared_at_a_time(
+    units: list[list[int]], compared: int
+) -> None:
+    everything = [number for unit in units for number in unit]
+    twice = {number for number in everything if everything.count(number) > 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.staging.hashes._COMPARED", compared)
+        assert repeated([series(unit) for unit in units]).to_list() == sorted(twice)
+
+
+def test_hashes_come_back_by_unit_until_they_are_dropped(tmp_path: Path) -> None:
+    directory = tmp_path / "a [b]"
+    directory.mkdir()
+    keys, ids = Hashes(directory, "keys"), Hashes(directory, "ids")
+    keys.put(100_000, series([3, LARGEST]))
+    keys.put(7, pl.concat([series([1]), series([2])], rechunk=False))
+    keys.put(7, pl.concat([series([4]), series([5])], rechunk=False))
+    ids.put(1, series([]))
+    assert list(keys) == [7, 100_000]
+    assert [own.to_list() for own in keys.values()] == [[4, 5], [3, LARGEST]]
+    assert repeated(ids.values()).to_list() == []
+    assert ids[1].dtype == pl.UInt64
+    keys.drop(7)
+    keys.drop(7)
+    assert list(keys) == [100_000]
+    assert 7 not in keys
+    assert len(keys) == len(ids) == 1
