@@ -28,7 +28,8 @@ class Hashes(Mapping[int, pl.Series]):
 
     def put(self, number: int, hashes: pl.Series) -> None:
         """Keep a unit's hashes, in place of those that it had before."""
-        np.save(self._path(number), hashes.rechunk().to_numpy(), allow_pickle=False)
+        # Not by numpy, which does not tell why it could not write.
+        self._path(number).write_bytes(hashes.rechunk().to_numpy().tobytes())
 
     def drop(self, number: int) -> None:
         """Forget a unit's hashes, if it has any."""
@@ -36,21 +37,21 @@ class Hashes(Mapping[int, pl.Series]):
 
     def __getitem__(self, number: int) -> pl.Series:
         try:
-            return pl.Series(np.load(self._path(number), allow_pickle=False))
+            return pl.Series(np.frombuffer(self._path(number).read_bytes(), np.uint64))
         except FileNotFoundError:
             raise KeyError(number) from None
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(int(path.stem.rsplit("-", 1)[1]) for path in self._files()))
+        return iter(sorted(int(path.name.rsplit("-", 1)[1]) for path in self._files()))
 
     def __len__(self) -> int:
         return sum(1 for _ in self._files())
 
     def _files(self) -> Iterator[Path]:
-        return self._directory.glob(f"{self._name}-*.npy")
+        return self._directory.glob(f"{self._name}-*")
 
     def _path(self, number: int) -> Path:
-        return self._directory / f"{self._name}-{number:05d}.npy"
+        return self._directory / f"{self._name}-{number:05d}"
 
 
 def repeated(hashes: Collection[pl.Series]) -> pl.Series:
