@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -332,12 +332,12 @@ def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> 
         _discard(run, done, range(scattered.given))
         units = scattered.dealt
         work(units.read(), none)
-    if changed := units.bring_together(_keys(run)):
+    if changed := units.bring_together(_keys(run, done)):
         _discard(run, done, changed)
         work(units.read(changed), none)
-    conflicts = repeated(_ids(run).values())
+    conflicts = repeated(_ids(run, done).values())
     if len(conflicts):
-        concerned = {n for n, ids in _ids(run).items() if ids.is_in(conflicts.implode()).any()}
+        concerned = {n for n, ids in _ids(run, done).items() if ids.is_in(conflicts.implode()).any()}
         work(units.read(concerned), conflicts)
     if not any(each.part for each in done.values()):
         write_no_part(run)
@@ -410,14 +410,14 @@ def _discard(run: RunDir, done: dict[int, Staged], numbers: Iterable[int]) -> No
         done.pop(number, None)
 
 
-def _keys(run: RunDir) -> Hashes:
+def _keys(run: RunDir, units: Collection[int] = ()) -> Hashes:
     """The distinct transaction keys of each unit's rows."""
-    return Hashes(run.scratch, "keys")
+    return Hashes(run.scratch, "keys", units)
 
 
-def _ids(run: RunDir) -> Hashes:
+def _ids(run: RunDir, units: Collection[int] = ()) -> Hashes:
     """Hashes of the external ids that each unit accepted."""
-    return Hashes(run.scratch, "ids")
+    return Hashes(run.scratch, "ids", units)
 
 
 def _hashes(headers: pl.DataFrame) -> pl.Series:

@@ -20,11 +20,14 @@ class Hashes(Mapping[int, pl.Series]):
     Args:
         directory: A private directory, where they lie.
         name: What they are hashes of.
+        units: The numbers of the units whose hashes there are, to be read. One that is not there is an error:
+            a directory that machines share may not list at once what another one wrote.
     """
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, units: Collection[int] = ()) -> None:
         self._directory = directory
         self._name = name
+        self._units = units
 
     def put(self, number: int, hashes: pl.Series) -> None:
         """Keep a unit's hashes, in place of those that it had before."""
@@ -36,19 +39,15 @@ class Hashes(Mapping[int, pl.Series]):
         self._path(number).unlink(missing_ok=True)
 
     def __getitem__(self, number: int) -> pl.Series:
-        try:
-            return pl.Series(np.frombuffer(self._path(number).read_bytes(), np.uint64))
-        except FileNotFoundError:
-            raise KeyError(number) from None
+        if number not in self._units:
+            raise KeyError(number)
+        return pl.Series(np.frombuffer(self._path(number).read_bytes(), np.uint64))
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(int(path.name.rsplit("-", 1)[1]) for path in self._files()))
+        return iter(self._units)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._files())
-
-    def _files(self) -> Iterator[Path]:
-        return self._directory.glob(f"{self._name}-*")
+        return len(self._units)
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{self._name}-{number:05d}"

@@ -29,17 +29,17 @@ def test_what_is_there_twice_is_found_however_many_are_compared_at_a_time(
 def test_hashes_come_back_by_unit_until_they_are_dropped(tmp_path: Path) -> None:
     directory = tmp_path / "a [b]"
     directory.mkdir()
-    keys, ids = Hashes(directory, "keys"), Hashes(directory, "ids")
+    keys, ids = Hashes(directory, "keys", [7, 100_000]), Hashes(directory, "ids", [1])
     keys.put(100_000, series([3, LARGEST]))
     keys.put(7, pl.concat([series([1]), series([2])], rechunk=False))
     keys.put(7, pl.concat([series([4]), series([5])], rechunk=False))
     ids.put(1, series([]))
-    assert list(keys) == [7, 100_000]
     assert [own.to_list() for own in keys.values()] == [[4, 5], [3, LARGEST]]
+    assert len(keys) == 2
     assert repeated(ids.values()).to_list() == []
     assert ids[1].dtype == pl.UInt64
+    assert 7 not in ids
     keys.drop(7)
     keys.drop(7)
-    assert list(keys) == [100_000]
-    assert 7 not in keys
-    assert len(keys) == len(ids) == 1
+    with pytest.raises(FileNotFoundError):
+        repeated(keys.values())
