@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import threading
+import time
 from pathlib import Path
 
 import polars as pl
@@ -223,3 +227,30 @@ def test_a_file_is_read_in_bounded_memory(path: Path) -> None:
     path.write_bytes(b"id,name\n" + b"1,a name of some length\n" * 200_000)
     opened = CsvReader(find_sources([str(path)], [])[0], DEFAULT, block_bytes=1 << 16)
     assert max(batch.rows.height for batch in opened.batches()) < 6_000
+
+
+def test_no_signal_is_lost_while_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"a,b\n" + b"1,2\n" * 2000)
+    (file,) = find_sources([str(path)], [])
+    caught: list[int] = []
+
+    def send() -> None:
+        for count in range(1, 201):
+            os.kill(os.getpid(), signal.SIGTERM)
+            deadline = time.monotonic() + 5
+            while len(caught) < count and time.monotonic() < deadline:
+                time.sleep(0.0005)
+            if len(caught) < count:
+                return
+
+    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
+    try:
+        sender = threading.Thread(target=send)
+        sender.start()
+        while sender.is_alive():
+            assert sum(batch.rows.height for batch in CsvReader(file, DEFAULT).batches()) == 2000
+    finally:
+        sender.join()
+        signal.signal(signal.SIGTERM, before)
+    assert len(caught) == 200
