@@ -335,9 +335,10 @@ def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> 
     if changed := units.bring_together(_keys(run, done)):
         _discard(run, done, changed)
         work(units.read(changed), none)
-    conflicts = repeated(_ids(run, done).values())
+    ids = _ids(run, done)
+    conflicts = repeated(ids.values())
     if len(conflicts):
-        concerned = {n for n, ids in _ids(run, done).items() if ids.is_in(conflicts.implode()).any()}
+        concerned = {n for n, own in ids.items() if own.is_in(conflicts.implode()).any()}
         work(units.read(concerned), conflicts)
     if not any(each.part for each in done.values()):
         write_no_part(run)

@@ -205,7 +205,7 @@ class CsvReader:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
-        # It puts handlers of its own in the way of signals, and now and then loses one that comes as it ends.
+        # pyarrow puts handlers of its own in the way of signals, and can lose one that comes as it ends.
         pa.enable_signal_handlers(False)
 
         def reject(row: InvalidRow) -> Literal["skip"]:

@@ -23,7 +23,7 @@ from pipeline.loading.tables import RECENT, TRANSACTIONS, upsert
 
 _MANY: Final = 100_000  # rows: then several share each page of an index for a million
 _MOST_AT_ONCE: Final = 512
-_WIDTHS: Final = 64  # statements are for multiples of so many rows, and so few that each is prepared once
+_WIDTHS: Final = 64  # statements are for multiples of so many rows: then few have to be prepared anew
 _REPLACED_AT_ONCE: Final = 4096
 _NOWHERE: Final = (0, b"")
 _BY_ID: Final = itemgetter(0)
