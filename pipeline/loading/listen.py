@@ -93,7 +93,9 @@ def listen(
 def _listener(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server((str(address[0]), port), family=family, backlog=2048)
+        unnamed = socket.create_server((str(address[0]), port), family=family, backlog=2048)
+        # asyncio sends answers at once (TCP_NODELAY) only on connections of a socket that names its protocol.
+        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=unnamed.detach())
     except OSError as error:
         raise SettingsError(
             f"--host {host} --port {port} cannot be listened on: {error.strerror or error}.",

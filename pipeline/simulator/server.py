@@ -140,7 +140,8 @@ def running(settings: SimulatorSettings | None = None) -> Iterator[LocalOmneo]:
 def _listener(host: str, port: int) -> socket.socket:
     address = require_loopback(host, f"The address {host!r}")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends answers at once (TCP_NODELAY) only on connections of a socket that names its protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))

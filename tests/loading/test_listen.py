@@ -30,6 +30,7 @@ from pipeline.settings import Connection, Secret
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import local_omneo
 from tests.loading.tenant import Tenant, batches_of, load, made, run_of
+from tests.sockets import sends_at_once
 
 SECRET = "shared-secret"
 SOME = [made(n) for n in range(20)]
@@ -210,3 +211,23 @@ def test_it_runs_until_a_signal(delivered: SqlLedger, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         process.wait(10)
     assert state(delivered, "T000004") == "confirmed"
+
+
+def test_answers_go_out_at_once(delivered: SqlLedger) -> None:
+    seen: list[bool] = []
+
+    def look(url: httpx.URL) -> None:
+        try:
+            with socket.create_connection((url.host, url.port)) as connection:
+                connection.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n")
+                assert connection.recv(4096).startswith(b"HTTP/1.1 401")
+                seen.append(sends_at_once(connection))
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def ready(url: str) -> None:
+        threading.Thread(target=look, args=[httpx.URL(url)]).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        listen(delivered, Secret(SECRET), port=0, on_ready=ready)
+    assert seen == [True]

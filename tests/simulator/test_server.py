@@ -1,6 +1,7 @@
 """The server itself: where it listens, what survives a restart, how it starts and ends."""
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from pipeline.errors import SettingsError
 from pipeline.simulator import SimulatorSettings, serve
 from pipeline.testing import local_omneo
+from tests.sockets import sends_at_once
 
 SALE = {"external_id": "S-1", "total": 10.5, "transacted_at": "2024-03-01 10:00:00"}
 
@@ -32,6 +34,15 @@ def test_a_taken_port_is_told():
         port = httpx.URL(omneo.base_url).port
         with pytest.raises(SettingsError, match=f"port {port}"):
             serve(SimulatorSettings(), port=port)
+
+
+def test_answers_go_out_at_once():
+    with local_omneo() as omneo:
+        url = httpx.URL(omneo.base_url)
+        with socket.create_connection((url.host, url.port)) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 ")
+            assert sends_at_once(connection)
 
 
 def test_state_and_waiting_jobs_survive_a_restart(tmp_path):
