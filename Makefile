@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs lock bench clean
+.PHONY: help demo test fuzz lint format docs lock bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,8 +25,14 @@ help: ## show the targets
 demo: .venv/.installed ## import the sample data into a local Omneo, confirm it, and show the report
 	@$(BIN)/python -m pipeline.demo
 
+# In as many processes as there are cores, at least two; ARGS chooses among the tests.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
 test: lint ## lint, type check and all tests
-	$(BIN)/python -m pytest
+	$(PYTEST) $(ARGS)
+
+fuzz: .venv/.tested ## look for new counterexamples with ten times as many random examples (ARGS="tests/loading")
+	$(PYTEST) -m hypothesis --hypothesis-profile fuzz --timeout 3600 -o faulthandler_timeout=0 $(ARGS)
 
 lint: .venv/.tested ## style, types and the direction of imports
 	$(BIN)/ruff check .

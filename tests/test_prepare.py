@@ -16,13 +16,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline import prepare, run
 from pipeline.events import ignore
 from pipeline.memory import Budget
 from tests.e2e.receipts import COLUMNS, Row, receipt, write_export
+from tests.fuzzing import examples
 from tests.reference import expected
 
 # ── Running the stages ──────────────────────────────────────────────────────────────────────────────
@@ -191,7 +192,7 @@ def _spoiled(row: Row, blank_keys: bool) -> st.SearchStrategy[Row]:
     return st.sampled_from(choices)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(25)
 @given(exports(), CUTS)
 def test_any_export_gives_what_the_slow_reference_gives_however_it_is_cut(export: Export, cut: Cut):
     with tempfile.TemporaryDirectory() as directory:
@@ -214,7 +215,7 @@ def test_any_export_gives_what_the_slow_reference_gives_however_it_is_cut(export
     assert Decimal(found.counts["totals"].get("accepted", 0)) == right.total
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(15)
 @given(exports(blank_keys=True), CUTS)
 @example(Export([[[""] * len(COLUMNS), *receipt(1), [""] * len(COLUMNS)]], "\n"), Cut(rows=1, unit_bytes=1))
 def test_every_row_is_in_exactly_one_place_however_the_input_is_cut(export: Export, cut: Cut):

@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.extract.csv import CsvReader
 from pipeline.extract.storage import find_sources
 from pipeline.model import Dialect
+from tests.fuzzing import examples
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 Row = tuple[int, list[str | None]]
@@ -119,7 +120,7 @@ DIALECTS = st.sampled_from(
 TEXT = st.text(alphabet="ab,;\t\"'\n\r \\#/é\0\x0b\u2028", max_size=60)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(TEXT, DIALECTS, st.integers(1, 4), st.integers(8, 80))
 @example('1,"a,2\n3,b,4\n3,b,4\n5,c",6,7\n', COMMA, 3, 60)
 @example('1,"a,2\n' + "3,b,4\r\n" * 12 + '5,c",6\n', COMMA, 3, 60)
@@ -134,7 +135,7 @@ def test_any_text_is_read_as_the_reference_reads_it(
     assert read((header + text).encode(), dialect, len(header)) == (rows, malformed)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=80), st.sampled_from(["utf-8", "cp1252", "latin-1", "shift_jis"]))
 @example(b"\xef\xbb\xbf", "utf-8")
 @example(b"\xef\xbb\xbfa,b\nc,d,e\n\xef\xbb\xbff,g\nh\n", "utf-8")
@@ -145,7 +146,7 @@ def test_any_bytes_are_all_accounted_for(content: bytes, encoding: str) -> None:
     assert read(header + content, dialect, len(header)) == judged(text, 2, dialect, first=2)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(st.lists(st.text(alphabet="ab,;\"' \n\r\té\U0001f600"), min_size=3, max_size=3), max_size=8),
     st.sampled_from([",", ";", "\t", "|"]),

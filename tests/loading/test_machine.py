@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -27,6 +27,7 @@ from pipeline.loading.plans import Load
 from pipeline.loading.recorder import Recorder
 from pipeline.loading.retry import TAKEN, Meaning, Verdict
 from pipeline.model import StagedTransaction
+from tests.fuzzing import examples
 from tests.loading.tenant import made, run_of
 
 REFUSED = Verdict(Meaning.REFUSED, 422, "No.")
@@ -208,9 +209,6 @@ class Delivery(RuleBasedStateMachine):
 
 
 TestDelivery = Delivery.TestCase
-TestDelivery.settings = settings(
-    max_examples=25,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+TestDelivery.settings = examples(
+    25, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )

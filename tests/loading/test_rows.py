@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -18,6 +17,7 @@ from pipeline.loading import rows as rows_module
 from pipeline.loading.entries import Row, RunRef, Stamp, State, content_hash
 from pipeline.loading.ledger import MemoryLedger, SqlLedger
 from pipeline.loading.tables import RECENT, TRANSACTIONS
+from tests.fuzzing import examples
 from tests.loading.test_ledger import RUN, row
 
 NAMES = [f"n{number}" for number in range(8)]
@@ -126,7 +126,7 @@ def plain(found: Row) -> Row:
     return found._replace(at=0)
 
 
-Ledgers.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Ledgers.TestCase.settings = examples(60, stateful_step_count=25)
 TestLedgers = Ledgers.TestCase
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.mapping.datetimes import check_format, moments
@@ -101,7 +101,6 @@ def test_a_time_that_the_clock_skipped(zone: str, cell: str, shifted: datetime) 
     assert (found["utc"], found["ambiguous"]) == (shifted, False)
 
 
-@settings(deadline=None)
 @given(
     st.datetimes(datetime(1990, 1, 1), datetime(2035, 1, 1)),
     st.sampled_from(["Australia/Melbourne", "America/New_York", "Europe/London", "Asia/Kolkata"]),

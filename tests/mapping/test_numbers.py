@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.mapping.numbers import amount_text, booleans, decimal_text, decimals, integers, money, whole
@@ -77,7 +77,6 @@ def test_money_is_rounded_half_away_from_zero(cell: str, expected: str) -> None:
     assert read(cell) == Decimal(expected)
 
 
-@settings(deadline=None)
 @given(st.decimals(min_value=-(10**10), max_value=10**10, places=4))
 def test_every_amount_of_four_places_survives(amount: Decimal) -> None:
     assert read(f"{amount:f}") == amount

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.mapping import ops, steps
@@ -16,6 +16,7 @@ from pipeline.mapping.faults import CompileError
 from pipeline.mapping.shapes import shape
 from pipeline.mapping.spec import STEPS, VALUES
 from pipeline.model import LINE, SOURCE
+from tests.fuzzing import examples
 from tests.mapping.mapping_cases import compiled_of, keyed, mapped_of, spec_of, told, value_of
 
 D = Decimal
@@ -417,7 +418,7 @@ def numbers_by_content(rows: list[tuple[str, str, str]]) -> dict[tuple[str, str,
     return {content: sorted(numbers) for content, numbers in found.items()}
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(st.data())
 def test_numbers_by_content_do_not_care_about_the_order_of_rows(data: st.DataObject) -> None:
     letters, quantity = st.sampled_from("ab"), st.sampled_from(["1", "2", "10"])

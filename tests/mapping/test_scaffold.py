@@ -3,7 +3,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError, SourceError
@@ -16,6 +16,7 @@ from pipeline.mapping.scaffold import Sample, copy_of, draft
 from pipeline.mapping.shipped import shipped_mapping, shipped_names, shipped_sample
 from pipeline.mapping.spec import MappingSpec, Number
 from pipeline.mapping.survey import survey
+from tests.fuzzing import examples
 
 
 def samples_of(*sources: Path) -> list[Sample]:
@@ -232,7 +233,7 @@ CELLS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60)
 @given(st.data())
 def test_whatever_the_columns_the_draft_passes_check(data: st.DataObject) -> None:
     names = data.draw(st.lists(NAMES, min_size=1, max_size=8, unique=True))

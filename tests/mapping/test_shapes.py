@@ -6,7 +6,7 @@ import json
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.mapping.shapes import Shaped, carry_down, key_hash, shape
@@ -469,7 +469,6 @@ cells = st.sampled_from(["A", "B", " A", "", None])
 some_rows = st.lists(st.tuples(st.sampled_from([0, 1]), cells, cells, cells, cells), max_size=30)
 
 
-@settings(deadline=None)
 @given(some_rows, st.sampled_from(["lines", "first_row"]), st.sampled_from(["drop", "keep"]))
 def test_no_row_is_lost_or_counted_twice(
     rows: list[tuple[int, str | None, str | None, str | None, str | None]], layout: str, duplicates: str
@@ -499,7 +498,6 @@ def test_no_row_is_lost_or_counted_twice(
     assert shaped.headers.height == len(keys) + kept
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["Sale", "Sale Line", "Payment", "Note"]), cells, cells), max_size=25)
 )

@@ -4,11 +4,12 @@ from datetime import datetime
 from decimal import Decimal
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model import LINE, SOURCE, TX
 from pipeline.report.facts import Facts, measure, merge, nothing
+from tests.fuzzing import examples
 from tests.report.made_up_report import headers, items, made_up_facts, outcomes, reasons
 
 TABLES = ("totals", "days", "clock", "fields", "profiles", "codes", "samples")
@@ -204,7 +205,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(ROWS, st.integers(0, 12))
 def test_buckets_add_up_however_the_transactions_are_split(
     rows: list[tuple[dict[str, object], str]], cut: int

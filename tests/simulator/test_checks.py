@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.simulator.checks import errors_in, parse_json, utc_text
+from tests.fuzzing import examples
 
 CURRENCIES = frozenset({"AUD"})
 ITEM = {"name": "Socks", "quantity": 2, "price_current": 9.5, "price_sell": 9}
@@ -112,7 +113,7 @@ def test_what_is_no_json(text):
         parse_json(text)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     st.recursive(
         st.none()

@@ -6,13 +6,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import CannotStart
 from pipeline.model import CODES, SOURCE, TX
 from pipeline.validation.judge import DROPS, REASONS, Verdict, judge
 from pipeline.validation.policy import OwnRule, Policy
+from tests.fuzzing import examples
 from tests.validation.frames import NOW, Mapped, headers, items, mapped, problems, told
 
 PARKED = {"status|raw": "PARKED", "status|outcome": "draft"}
@@ -234,7 +235,7 @@ DEFECTS: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     combinations=st.lists(st.lists(st.sampled_from(DEFECTS), max_size=3), max_size=8),
     codes=st.dictionaries(
