@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,11 +20,18 @@ SAMPLE = "pos_lines"
 
 
 def main() -> int:
-    """Run the demo; the exit code is that of the first command that did not do its work."""
+    """Run the demo; the exit code is that of the first command that did not do its work.
+
+    Each starts from an empty working directory, as its Omneo knows nothing of an earlier one, and from no
+    settings of the user's.
+    """
     source = os.path.relpath(shipped_sample(SAMPLE))
+    if WORKDIR.exists():
+        shutil.rmtree(WORKDIR)
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("OMNEO")}
     with running(SimulatorSettings(unknown_profiles="enrol")) as omneo:
         click.secho(f"A local Omneo listens on {omneo.base_url}", bold=True)
-        environment = {**os.environ, **omneo.environment(), "OMNEO_IMPORT_WORKDIR": str(WORKDIR)}
+        environment = {**ours, **omneo.environment(), "OMNEO_IMPORT_WORKDIR": str(WORKDIR)}
         for arguments in (["run", "--mapping", SAMPLE, source], ["confirm", "latest"]):
             if code := _command(arguments, environment):
                 return code

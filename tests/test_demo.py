@@ -1,0 +1,36 @@
+"""`make demo`, as whoever tries the product for the first time runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.command import REPOSITORY, clean_environment
+
+
+def demo(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a folder, with the environment that runs the tests: nothing is installed."""
+    target = ("--file", REPOSITORY / "Makefile", "--old-file", ".venv/.installed", "demo")
+    return subprocess.run(
+        ["make", "--no-print-directory", *target, f"BIN={Path(sys.executable).parent}"],
+        cwd=folder,
+        env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def test_it_runs_twice_in_one_folder(tmp_path: Path):
+    for _ in range(2):
+        done = demo(tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "Omneo now holds" in done.stdout
+        assert len(list((tmp_path / ".omneo-import" / "demo" / "runs").iterdir())) == 1
+
+
+def test_settings_for_the_own_omneo_are_not_the_demos(tmp_path: Path):
+    own = {"OMNEO_BASE_URL": "http://127.0.0.1:9/api/v3", "OMNEO_TENANT": "acme", "OMNEO_TOKEN": "theirs"}
+    done = demo(tmp_path, **own, OMNEO_IMPORT_LEDGER=str(tmp_path / "elsewhere" / "ledger.db"))
+    assert done.returncode == 0, done.stderr
