@@ -409,7 +409,10 @@ ENGINE = option(
 
 PREPARING = (
     option(
-        "--max-rejected", type=LimitType(), help="The gate: more rejected than this ends with exit code 3."
+        "--max-rejected",
+        type=LimitType(),
+        help="The gate: more rejected than this ends with exit code 3. By default more than 25% and at least "
+        "20, or all; 100% opens it.",
     ),
     option(
         "--control",

@@ -95,7 +95,7 @@ class MappingError(CannotStart):
 
 
 class GateClosed(ImportToolError):
-    """More than `--max-rejected` was rejected; nothing was sent."""
+    """More was rejected than the gate allows; nothing was sent."""
 
     exit_code = 3
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 import pipeline.pickling  # noqa: F401 (frames are pickled here)
 from pipeline.errors import GateClosed, ImportToolError
 from pipeline.report.data import (
+    FEW_REJECTED,
     Cause,
     ControlRow,
     Finding,
@@ -23,6 +25,7 @@ from pipeline.report.data import (
 )
 from pipeline.report.facts import Facts
 from pipeline.report.summary import Summary
+from pipeline.settings import Limit
 from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir, private_dir, write_private
 
@@ -55,7 +58,7 @@ class Review:
     """What was found in a run, besides its numbers and facts.
 
     Attributes:
-        gate: `--max-rejected`, and whether it is closed; None where it was not set.
+        gate: How much may be rejected; None for runs of versions that had no default gate.
         causes: Why transactions were rejected or dropped, or are worth a look.
         controls: Control totals beside what was read.
         findings: Statistical warnings.
@@ -139,11 +142,45 @@ class Finished:
         return self.data.summary
 
 
+DEFAULT_GATE: Final = Limit("25%", share=Decimal("0.25"))
+"""More than this means that the mapping or the export is wrong, rather than some of its sales."""
+
+
+def gate_of(limit: Limit | None, summary: Summary) -> Gate:
+    """Compare what a run rejected with what may be rejected.
+
+    Args:
+        limit: `--max-rejected`; None for the default.
+        summary: The run in numbers.
+    """
+    unknown = _rows_of_unknown_sales(summary)
+    rejected = summary.transactions.rejected + unknown
+    read = summary.transactions.read + unknown
+    if limit is not None:
+        return Gate(limit.text, limit.exceeded(rejected, read), rejected, read)
+    nothing_accepted = not summary.transactions.accepted and rejected > 0
+    too_many = rejected >= FEW_REJECTED and DEFAULT_GATE.exceeded(rejected, read)
+    return Gate(
+        DEFAULT_GATE.text,
+        nothing_accepted or too_many,
+        rejected,
+        read,
+        default=True,
+        nothing_accepted=nothing_accepted,
+    )
+
+
+def _rows_of_unknown_sales(summary: Summary) -> int:
+    """Malformed rows of no known sale; where the sale is known it is rejected, and counts itself."""
+    return max(0, summary.rows.malformed - summary.transactions.rejected)
+
+
 def gate_closed(run_id: str, gate: Gate | None) -> GateClosed | None:
-    """What to tell where a run's gate is closed; None where it is not."""
+    """What to report where a run's gate is closed; None where it is not."""
     if gate is None or not gate.closed:
         return None
     return GateClosed(
-        f"More than {gate.limit} of run {run_id} was rejected; nothing was sent.",
-        hint="Mend what its report lists and prepare again; or prepare with a higher --max-rejected.",
+        f"{gate.reason(f'run {run_id}')}; nothing was sent.",
+        hint="Fix what its report lists and prepare again. Or prepare it again with a higher --max-rejected: "
+        "100% lets through whatever was accepted.",
     )

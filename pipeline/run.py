@@ -29,7 +29,7 @@ from pipeline.events import Emit, RunFinished, RunStarted, fan_out
 from pipeline.holding import holding
 from pipeline.mapping.load import load_mapping
 from pipeline.memory import USUAL, Budget
-from pipeline.report.data import Gate, ReportData
+from pipeline.report.data import ReportData
 from pipeline.report.files import write_report
 from pipeline.report.summary import Delivery, Summary
 from pipeline.report.terminal import json_log
@@ -46,7 +46,7 @@ class PrepareOptions:
     """What the command line says about a dry run.
 
     Attributes:
-        max_rejected: The gate; None leaves it open.
+        max_rejected: The gate; None for the default one.
         control: A file of control totals.
         budget: How much memory it may take.
         engine: Where the work runs, as `engine_named` takes it.
@@ -131,7 +131,7 @@ def _report(
         **dry_run.counts(plan, tally, staged, found.facts),
     )
     kept = review.Review(
-        _gate(options.max_rejected, summary),
+        review.gate_of(options.max_rejected, summary),
         causes=dry_run.causes_of(plan, found, tally),
         controls=dry_run.controls_of(plan, found),
         findings=findings,
@@ -171,12 +171,3 @@ def _clear_unfinished(home: Workdir) -> None:
     for run in home.runs:
         if not run.manifest.exists():
             discard(run.path)
-
-
-def _gate(limit: Limit | None, summary: Summary) -> Gate | None:
-    if limit is None:
-        return None
-    # Most rows that cannot be read have their transaction rejected too, so the two are not added up; but
-    # such rows alone, of whose transactions nothing else was read, close the gate as well.
-    rejected = max(summary.transactions.rejected, summary.rows.malformed)
-    return Gate(limit.text, limit.exceeded(rejected, summary.transactions.read))

@@ -51,8 +51,7 @@ def status(workdir: Path, reference: str | None, *, ledger: Path | str | None = 
     standing = []
     for run, summary in zip(runs, summaries, strict=True):
         kept = review.saved(run)
-        closed = kept.gate is not None and kept.gate.closed
-        verdict = verdict_of(summary, gate_closed=closed, stopped=kept.stopped)
+        verdict = verdict_of(summary, gate=kept.gate, stopped=kept.stopped)
         standing.append(Standing(summary, verdict, kept.causes))
     return standing
 

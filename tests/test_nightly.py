@@ -94,6 +94,17 @@ def test_only_new_and_changed_files_of_a_folder_are_read(shop: Shop) -> None:
     assert shop.arrived() == ["S1-1-R1", "S1-1-R2", "S1-1-R2", "S1-1-R3"]
 
 
+@pytest.mark.parametrize("command", ["load", "retry", "confirm", "preflight"])
+def test_files_of_a_run_that_ended_at_the_gate_are_not_done(shop: Shop, command: str) -> None:
+    shop.export("1", *(row for n in range(60) for row in receipt(n, sale_total="x")))
+    assert shop.run().code == 3
+    assert shop.command(command, "latest").code in ({3} if command in ("load", "retry") else {0, 4})
+    again = shop.run()
+    assert (again.code, again.summary["transactions"]["rejected"]) == (3, 60)
+    assert "Nothing of run" in again.stderr
+    assert shop.arrived() == []
+
+
 @pytest.mark.parametrize("source", ["{}", "{}/*.csv"])
 def test_nothing_new_is_told_and_is_no_error(shop: Shop, source: str) -> None:
     shop.export("1", *receipt(1))

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pipeline.events import Event, Notice, ignore
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.stop import Stop
 from pipeline.report.summary import AccountingBroken
+from pipeline.report.verdict import judge
 from pipeline.review import Finished
 from pipeline.run import PrepareOptions
 from pipeline.settings import Limit, connection_from_environment
@@ -71,6 +73,53 @@ def test_a_row_that_cannot_be_read_is_not_counted_beside_its_transaction(home: P
     found = prepared(home, source, max_rejected=Limit("1", count=1))
     assert (found.exit_code, found.summary.transactions.rejected, found.summary.rows.malformed) == (0, 1, 1)
     assert prepared(home, source, max_rejected=Limit("0", count=0)).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("good", "rejected", "malformed", "limit", "code"),
+    [
+        (60, 20, 0, None, 0),  # a quarter, and not more
+        (59, 20, 0, None, 3),
+        (1, 19, 0, None, 0),  # too few to say anything
+        (1, 20, 0, None, 3),
+        (0, 1, 0, None, 3),  # all that there was
+        (0, 0, 1, None, 3),
+        (60, 0, 20, None, 0),  # 20 of 80: a row of no known sale counts as a sale that was read
+        (59, 0, 20, None, 3),
+        (0, 0, 0, None, 0),
+        (0, 60, 0, Limit("100%", share=Decimal(1)), 0),
+        (0, 0, 60, Limit("100%", share=Decimal(1)), 0),
+        (0, 60, 0, Limit("60", count=60), 0),
+        (1, 0, 1, Limit("50%", share=Decimal("0.5")), 0),
+        (1, 0, 1, Limit("49%", share=Decimal("0.49")), 3),
+    ],
+)
+def test_how_much_may_be_rejected(
+    good: int, rejected: int, malformed: int, limit: Limit | None, code: int, home: Path, tmp_path: Path
+):
+    rows = [row for n in range(good) for row in receipt(n)]
+    rows += [row for n in range(rejected) for row in receipt(1000 + n, sale_total="x")]
+    rows += [["short", f"row {n}"] for n in range(malformed)]
+    source = write_export(tmp_path / "pos_lines.csv", rows)
+    ended = prepared(home, source, max_rejected=limit)
+    assert ended.exit_code == code
+    assert (ended.data.gate is not None and ended.data.gate.closed) == bool(code)
+
+
+def test_a_closed_gate_says_which_limit_and_how_to_open_it(home: Path, tmp_path: Path):
+    bad = [row for n in range(30) for row in receipt(n, sale_total="x")]
+    mixed = write_export(tmp_path / "pos_lines_mixed.csv", [*receipt(99), *bad])
+    most = prepared(home, mixed)
+    assert most.error
+    assert "More than 25% of run" in most.error.message
+    assert "(30 of 31)" in most.error.message
+    assert "--max-rejected: 100%" in most.error.hint
+    assert "More than 25%" in judge(most.data).sentence
+    assert "--max-rejected 100%" in judge(most.data).next
+    all_of_it = prepared(home, write_export(tmp_path / "pos_lines_bad.csv", bad))
+    assert all_of_it.error
+    assert all_of_it.error.message.startswith("Nothing of run")
+    assert judge(all_of_it.data).headline == "Not ready: nothing was accepted"
 
 
 def test_a_dry_run_loads_neither_the_database_nor_the_network():

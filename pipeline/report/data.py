@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pipeline.report.facts import Facts
 from pipeline.report.summary import Summary
@@ -47,17 +47,45 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
+FEW_REJECTED: Final = 20
+"""Fewer rejected transactions do not close the default gate: a share of a small export says little."""
+
+
 @dataclass(frozen=True)
 class Gate:
-    """The gate `--max-rejected`.
+    """Whether so much was rejected that nothing may be sent.
 
     Attributes:
-        limit: As the user wrote it, such as `2%` or `100`.
-        closed: More than that was rejected, so nothing may be sent.
+        limit: How much may be rejected, such as `2%` or `100`.
+        closed: More than that was rejected, or all of it, so nothing may be sent.
+        rejected: Transactions that were rejected, and malformed rows of which no sale is known.
+        read: Transactions that were read, and the same rows.
+        default: The limit is the default; False where the user gave it with `--max-rejected`.
+        nothing_accepted: The default gate is closed because nothing was accepted.
     """
 
     limit: str
     closed: bool
+    rejected: int = 0
+    read: int = 0
+    default: bool = False
+    nothing_accepted: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """How much may be rejected, in words that follow "at most"."""
+        return f"{self.limit}, or fewer than {FEW_REJECTED} transactions," if self.default else self.limit
+
+    def reason(self, run: str = "the run") -> str:
+        """Why it is closed, a sentence without its full stop.
+
+        Args:
+            run: What to call the run.
+        """
+        numbers = f" ({self.rejected:,} of {self.read:,})" if self.read else ""
+        if self.nothing_accepted:
+            return f"Nothing of {run} was accepted, and something was rejected{numbers}"
+        return f"More than {self.limit} of {run} was rejected{numbers}"
 
 
 @dataclass(frozen=True)
@@ -187,7 +215,7 @@ class ReportData:
         facts: What the data holds, all buckets merged.
         causes: Why transactions were rejected or dropped, or are worth a look: rejections first.
         provenance: What was imported, with what.
-        gate: `--max-rejected`; None where it was not set.
+        gate: How much may be rejected; None for runs of versions that had no default gate.
         controls: Control totals, all lines; empty where none were given.
         findings: Statistical warnings.
         preflight: Answers of the tenant; None where it was not asked.

@@ -189,12 +189,12 @@ def next_step(summary: Summary, *, gate_closed: bool = False, stopped: str = "")
 
     Args:
         summary: The run as it stands.
-        gate_closed: More was rejected than `--max-rejected` allows.
+        gate_closed: More was rejected than the gate allows.
         stopped: Why the load stopped early; empty where it did not.
     """
     t, d = summary.transactions, summary.delivery
     if gate_closed:
-        return "Mend what the report lists, then prepare again; or allow more with --max-rejected."
+        return "Fix what the report lists, then prepare again; or open the gate with --max-rejected 100%."
     if t.read == 0 and not summary.rows.malformed:
         return "Nothing: the source has no rows."
     if t.accepted == 0:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.report.summary import NO_CURRENCY, Summary, Transactions, most_rejected, next_step
 
 if TYPE_CHECKING:
-    from pipeline.report.data import ReportData
+    from pipeline.report.data import Gate, ReportData
 
 
 REJECTIONS: Final = "causes"
@@ -64,11 +64,10 @@ class Verdict:
 
 def judge(data: ReportData) -> Verdict:
     """Say in a few words how the run of a report stands."""
-    closed = data.gate is not None and data.gate.closed
     currencies = {currency for currency in data.facts.sums("accepted") if currency}
     return verdict_of(
         data.summary,
-        gate_closed=closed,
+        gate=data.gate,
         stopped=data.stopped,
         looks=_looks(data),
         currency=currencies.pop() if len(currencies) == 1 else "",
@@ -78,7 +77,7 @@ def judge(data: ReportData) -> Verdict:
 def verdict_of(
     summary: Summary,
     *,
-    gate_closed: bool = False,
+    gate: Gate | None = None,
     stopped: str = "",
     looks: Sequence[Look] = (),
     currency: str = "",
@@ -87,17 +86,24 @@ def verdict_of(
 
     Args:
         summary: The run in numbers.
-        gate_closed: More was rejected than `--max-rejected` allows.
+        gate: How much may be rejected; None where that is not known.
         stopped: Why the load stopped early, a sentence; empty where it did not.
         looks: What a person should look at before loading, besides what was rejected.
         currency: The currency of a run that has only one; empty where it has none or several.
     """
     sentence = _sentence(summary, stopped, currency)
-    step = next_step(summary, gate_closed=gate_closed, stopped=stopped)
+    closed = gate if gate is not None and gate.closed else None
+    step = next_step(summary, gate_closed=closed is not None, stopped=stopped)
     if was_loaded(summary) or stopped:
         return Verdict(*_after(summary), sentence, step)
     found = (*_rejections(summary), *looks)
-    return Verdict(*_before(summary, gate_closed, len(found)), sentence, step, found)
+    if closed is not None:
+        return Verdict(Mood.BAD, _headline_of(closed), f"{closed.reason()}. {sentence}", step, found)
+    return Verdict(*_before(summary, len(found)), sentence, step, found)
+
+
+def _headline_of(closed: Gate) -> str:
+    return "Not ready: " + ("nothing was accepted" if closed.nothing_accepted else "too much was rejected")
 
 
 def was_loaded(summary: Summary) -> bool:
@@ -147,9 +153,7 @@ def _looks(data: ReportData) -> list[Look]:
     ]
 
 
-def _before(summary: Summary, gate_closed: bool, looks: int) -> tuple[Mood, str]:
-    if gate_closed:
-        return Mood.BAD, "Not ready: too much was rejected"
+def _before(summary: Summary, looks: int) -> tuple[Mood, str]:
     if summary.transactions.accepted == 0:
         return Mood.BAD, "Nothing to import"
     if most_rejected(summary.transactions):

@@ -32,7 +32,7 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
         **data.summary.as_dict(),
         "personal_data_shown": show_personal_data,
         "verdict": asdict(judge(data)),
-        "gate": None if data.gate is None else asdict(data.gate),
+        "gate": None if data.gate is None else {"limit": data.gate.allowed, "closed": data.gate.closed},
         "by_month": _grouped(facts.totals, ["month", "currency"]),
         "by_store": _grouped(facts.totals, ["store", "currency"]),
         "by_currency": _grouped(facts.totals, ["currency"]),

@@ -32,6 +32,7 @@ HOSTILE = [
 ALL = f"{SCRIPT}{CONTROLS}" + "`|*[a](http://evil.example)" + "y" * 10_000
 FILE = f"pos_lines <img src=x onerror=window.owned=1>{CONTROLS}=1+1.csv"
 UNMAPPED = [f"=cmd|{SCRIPT}{CONTROLS}", "z" * 10_000]
+OPEN_GATE = ("--max-rejected", "100%")
 NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]")
 
 
@@ -61,7 +62,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def prepared(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     workdir = tmp_path_factory.mktemp("w") / "w"
-    return call("prepare", "-m", "pos_lines", source, "--json", "-v", "--workdir", workdir)
+    return call("prepare", "-m", "pos_lines", source, "--json", "-v", *OPEN_GATE, "--workdir", workdir)
 
 
 def run_dir(prepared: Ended) -> Path:
