@@ -241,6 +241,18 @@ CODES: Final[dict[str, Code]] = {
             "Two sales with one id",
             "Add what tells them apart, such as store or register, to `external_id`.",
         ),
+        Code(
+            "item_external_id_conflict",
+            _R,
+            "Two items of a sale with one id",
+            "Add what tells the lines apart, such as a line number, to the item's `external_id`.",
+        ),
+        Code(
+            "id_rounded",
+            _R,
+            "Id that a spreadsheet shortened",
+            "Export it again as text: digits of 1.23E+12 are lost, and other ids become the same.",
+        ),
         Code("total_missing", _R, "No total", "Fill the total in the source, or compute it in the mapping."),
         Code(
             "total_invalid",
@@ -334,6 +346,48 @@ CODES: Final[dict[str, Code]] = {
             _W,
             "Time that happened twice",
             "Taken as the first of the two; add an offset to the export to be exact.",
+        ),
+        Code(
+            "transacted_at_implausible",
+            _W,
+            "Date before 1980",
+            "Look whether the date was read in the right format, or stands for a blank.",
+        ),
+        Code(
+            "rows_far_apart",
+            _W,
+            "Rows of one sale far apart",
+            "Numbers that restart each day merge sales: add the date to `key`, by a definition.",
+        ),
+        Code(
+            "formats_disagree",
+            _W,
+            "Date formats that contradict each other",
+            "Look whether day and month changed places in some of them; export dates in one format.",
+        ),
+        Code(
+            "invisible_characters",
+            _W,
+            "Characters that cannot be seen",
+            "They were taken off the ends of ids; look at those that are within one.",
+        ),
+        Code(
+            "item_external_id_repeated",
+            _W,
+            "Item id that several sales have",
+            "Make the item's `external_id` unique, with the sale's id in it: Omneo may move such an item.",
+        ),
+        Code(
+            "amount_finer_than_currency",
+            _W,
+            "Amount finer than its currency",
+            "Look whether the currency is right, and whether the total was computed and not rounded.",
+        ),
+        Code(
+            "paid_missing",
+            _W,
+            "Amount paid is blank",
+            "Fill what was paid, or say in `completion` which sales are complete.",
         ),
         Code("guest", _W, "Sale without a customer", "Nothing to do: the customer may claim it later."),
         Code(

@@ -9,6 +9,7 @@ import polars as pl
 from pipeline.errors import did_you_mean
 from pipeline.mapping import spec as s
 from pipeline.mapping import walk
+from pipeline.mapping.datetimes import EPOCHS, NAMED_FORMATS
 from pipeline.mapping.document import Found, Place
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.formulas import template_columns
@@ -107,15 +108,22 @@ def _datetime(place: Place, datetime: s.DateTime) -> Iterator[Found]:
         yield Found((*place, "timezone", "constant"), problem)
     if isinstance(zone, str) and zone_name(zone):
         yield Found((*place, "timezone"), f"'{zone}' would be a column; write {{constant: {zone}}}")
+    if zone is not None and (counted := [form for form in datetime.formats if form in EPOCHS]):
+        message = (
+            f"`{counted[0]}` counts from 1970 in UTC, so a `timezone` beside it says nothing; leave it out, "
+            "or read the other formats in a value of their own (first_of); days of a spreadsheet are "
+            "spreadsheet_days"
+        )
+        yield Found((*place, "timezone"), message)
 
 
 def _format(place: Place, form: str) -> Iterator[Found]:
-    if form in ("iso", "epoch_s", "epoch_ms"):
+    if form in NAMED_FORMATS:
         return
     letters = {part.lstrip("-_0")[:1] for part in form.replace("%%", "").split("%")[1:]}
     missing = [part for part, any_of in DATE_PARTS.items() if letters.isdisjoint(any_of)]
     if not letters:
-        near = did_you_mean(form, ("iso", "epoch_s", "epoch_ms"))
+        near = did_you_mean(form, NAMED_FORMATS)
         message = f"'{form}' is not a date format{near or '; write one as %d/%m/%Y %H:%M:%S, or iso'}"
         yield Found(place, message)
     elif missing:

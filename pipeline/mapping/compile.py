@@ -46,7 +46,8 @@ class Mapped:
         headers: One row a transaction, in the order of TX: TX, SOURCE, LINE; a column for each mapped field
             (lists and objects as JSON text); `<field>|raw`, the text before the cast, beside amounts,
             integers, booleans, dates, `timezone` and `profile_id`: there and the field null means invalid;
-            `transacted_at|local`, `|ambiguous`, `|nonexistent`; `status|raw`, `status|outcome`; `paid`,
+            `transacted_at|local`, `|ambiguous`, `|nonexistent`; `status|raw`, `status|outcome`; `paid` (and
+            `paid|raw` where the mapping gives it),
             `payments_total`, `items_total` (null where any item has no quantity or price), `items_count`.
         items: One row an item, by TX and in source order: TX, SOURCE, LINE, the mapped fields, `<field>|raw`.
         problems: What shaping and mapping found, in the frame all stages share for that.

@@ -7,7 +7,7 @@ a zone tells; there a local time may have happened twice, or never, when clocks 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import polars as pl
@@ -25,7 +25,18 @@ _EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(9999, 12, 31)  # noqa: DTZ00
 _ISO = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _OFFSET = r"\s*(Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
 _OFFSET_DIRECTIVE = re.compile(r"\s*%(?::{0,3}|#)z$")
-_EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
+EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
+"""Formats that count from 1970 in UTC, whatever the zone: how many microseconds one is."""
+NAMED_FORMATS = ("iso", *EPOCHS, "spreadsheet_days")
+"""Formats that have a name and no `%`."""
+_EARLIEST_EPOCH = datetime(1980, 1, 1)  # noqa: DTZ001 smaller numbers count something else, such as days
+_FIRST_DAY = datetime(1899, 12, 30)  # noqa: DTZ001 so that day 61 is 1900-03-01, as in every spreadsheet
+_EARLIEST_DAY = 61  # before it, spreadsheets disagree: one of them has a 29 February 1900
+_US_PER_DAY = 86_400_000_000
+_EXACT = pl.Decimal(38, 12)
+_MOST_MICROS = 4 * 10**17  # in the year 14,600; a product of it is within what a decimal holds
+_EAST_MOST, _WEST_MOST = 14 * 60, -12 * 60
+"""The offsets that are in use are between these, in minutes."""
 
 
 def moments(text: pl.Expr, spec: DateTime, zone: str | pl.Expr | None) -> pl.Expr:
@@ -53,7 +64,7 @@ def check_format(form: str) -> None:
     Raises:
         FormulaError: It cannot.
     """
-    if form == "iso" or form in _EPOCHS:
+    if form in NAMED_FORMATS:
         return
     if "%Z" in form:
         raise FormulaError(f"the format '{form}' reads a zone's name (%Z); give the zone in `timezone`")
@@ -155,11 +166,14 @@ def _read(text: pl.Series, formats: tuple[str, ...]) -> tuple[pl.Series, pl.Seri
 
 def _read_one(text: pl.Series, form: str) -> tuple[pl.Series, pl.Series]:
     no_offset = pl.Series([None], dtype=pl.Int64).new_from_index(0, text.len())
-    if form in _EPOCHS:
-        return _epoch(text, _EPOCHS[form])
+    if form in EPOCHS:
+        return _epoch(text, EPOCHS[form])
+    if form == "spreadsheet_days":
+        return _spreadsheet_days(text), no_offset
     if form != "iso" and not _OFFSET_DIRECTIVE.search(form):
         return _parsed(text, form), no_offset
-    offset = _offset_s(text.str.extract(_OFFSET))
+    written = text.str.extract(_OFFSET)
+    offset = _offset_s(written)
     if form != "iso":
         local = _parsed(text.str.replace(_OFFSET, ""), _OFFSET_DIRECTIVE.sub("", form))
         return local.zip_with(offset.is_not_null(), local.clear(local.len())), offset
@@ -169,32 +183,63 @@ def _read_one(text: pl.Series, form: str) -> tuple[pl.Series, pl.Series]:
     local = _parsed(naive, _ISO[0])
     for also in _ISO[1:]:
         local = local.zip_with(local.is_not_null(), _parsed(naive, also)) if local.null_count() else local
+    unreal = timed & written.is_not_null() & offset.is_null()
+    local = local.clear(local.len()).zip_with(unreal.fill_null(value=False), local)
     return local, offset.zip_with(timed.fill_null(value=False), no_offset)
 
 
 def _parsed(text: pl.Series, form: str) -> pl.Series:
     read = text.str.to_datetime(form, strict=False, exact=True, time_unit="us", ambiguous="null")
-    return (
-        read.to_frame("at")
-        .select(pl.when(pl.col("at").is_between(_EARLIEST, _LATEST)).then("at").alias("local"))
-        .to_series()
-    )
+    return _between(read, _EARLIEST, _LATEST)
+
+
+def _between(read: pl.Series, earliest: datetime, latest: datetime) -> pl.Series:
+    """The moments that lie in a range; the others are null."""
+    at = pl.col("at")
+    return read.to_frame("at").select(pl.when(at.is_between(earliest, latest)).then(at).alias("local"))[
+        "local"
+    ]
 
 
 def _epoch(text: pl.Series, us_per_unit: int) -> tuple[pl.Series, pl.Series]:
-    units = text.to_frame("text").select(pl.col("text").cast(pl.Decimal(38, 6), strict=False))
-    micros = units.select((pl.col("text") * us_per_unit).cast(pl.Int64, strict=False)).to_series()
-    local = micros.cast(MOMENT)
+    """Moments counted from 1970 in UTC.
+
+    A number so small that it falls before 1980 is none: days of a spreadsheet, or the 0 of a blank, would
+    otherwise become sales of 1970. One of milliseconds read as seconds is far beyond the last year.
+    """
+    local = _between(_micros(text, us_per_unit).cast(MOMENT), _EARLIEST_EPOCH, _LATEST)
     return local, pl.Series([0], dtype=pl.Int64).new_from_index(0, text.len())
 
 
+def _spreadsheet_days(text: pl.Series) -> pl.Series:
+    """Days since 1899-12-30 with the time of day as their fraction, to the millisecond.
+
+    A day's fraction has more digits than it is exact to, so 18:00:30 is stored as 18:00:29.9999999.
+    """
+    millis = (_micros(text, _US_PER_DAY) / 1000).round().cast(pl.Int64)
+    after = pl.Series([_FIRST_DAY], dtype=MOMENT).new_from_index(0, text.len()) + (millis * 1000).cast(
+        pl.Duration("us")
+    )
+    return _between(after, _FIRST_DAY + timedelta(days=_EARLIEST_DAY), _LATEST)
+
+
+def _micros(text: pl.Series, us_per_unit: int) -> pl.Series:
+    """Numbers times so many microseconds; null where that is no number, or beyond all dates."""
+    number = pl.col("text").cast(_EXACT, strict=False)
+    most = _MOST_MICROS // us_per_unit
+    sized = pl.when(number.is_between(-most, most)).then(number)
+    return text.to_frame("text").select((sized * us_per_unit).cast(pl.Int64, strict=False)).to_series()
+
+
 def _offset_s(written: pl.Series) -> pl.Series:
-    """Seconds east of UTC from `+0200`, `+02:00`, `+02` or `Z`; null where there is none."""
+    """Seconds east of UTC from `+0200`, `+02:00`, `+02` or `Z`; null where there is none in use like it."""
     text = pl.col("text")
     digits = text.str.replace(":", "", literal=True).str.slice(1)
     hours = digits.str.slice(0, 2).cast(pl.Int64, strict=False)
     minutes = digits.str.slice(2, 2).cast(pl.Int64, strict=False).fill_null(0)
-    seconds = hours * 3600 + minutes * 60
-    signed = pl.when(text.str.starts_with("-")).then(-seconds).otherwise(seconds)
+    east = hours * 60 + minutes
+    signed = pl.when(text.str.starts_with("-")).then(-east).otherwise(east)
+    real = (minutes < 60) & signed.is_between(_WEST_MOST, _EAST_MOST)
     zero = text.is_in(["Z", "z", "UTC", "GMT"])
-    return written.to_frame("text").select(pl.when(zero).then(0).otherwise(signed)).to_series()
+    seconds = pl.when(zero).then(0).when(real).then(signed * 60)
+    return written.to_frame("text").select(seconds).to_series()

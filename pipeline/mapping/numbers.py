@@ -40,17 +40,17 @@ def decimals(text: pl.Expr, number: Number) -> pl.Expr:
 
 def _plain_digits(text: pl.Expr, number: Number) -> tuple[pl.Expr, pl.Expr | None]:
     """The text in `-1234.5` notation, and where its marks make it negative besides."""
-    signs: list[pl.Expr] = []
+    marks: list[pl.Expr] = []
     for sign in number.currency:
-        text = text.str.replace(sign, "", literal=True)
+        text = _without_currency(text, sign)
     text = text.str.strip_chars()
     if number.percent:
         text = text.str.strip_suffix("%").str.strip_chars()
     if number.parentheses:
-        signs.append(text.str.starts_with("(") & text.str.ends_with(")"))
-        text = pl.when(signs[-1]).then(text.str.slice(1, text.str.len_chars() - 2)).otherwise(text)
+        marks.append(text.str.starts_with("(") & text.str.ends_with(")"))
+        text = pl.when(marks[-1]).then(text.str.slice(1, text.str.len_chars() - 2)).otherwise(text)
     if number.trailing_minus:
-        signs.append(text.str.ends_with("-"))
+        marks.append(text.str.ends_with("-"))
         text = text.str.strip_suffix("-").str.strip_chars()
     text = text.str.replace(r"^([+-])\s+", "$1")
     if number.thousands:
@@ -58,7 +58,18 @@ def _plain_digits(text: pl.Expr, number: Number) -> tuple[pl.Expr, pl.Expr | Non
     if number.decimal != ".":
         # A point that is neither a thousands mark nor the decimal mark makes it no number.
         text = pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(",", ".", literal=True))
-    return text, pl.any_horizontal(signs) if signs else None
+    if not marks:
+        return text, None
+    # Two signs, as in (-12.00) or (12.00-), contradict each other: which one is meant is not known.
+    signs = pl.sum_horizontal(*marks, text.str.contains(r"^[+-]"))
+    return pl.when(signs <= 1).then(text), pl.any_horizontal(marks)
+
+
+def _without_currency(text: pl.Expr, sign: str) -> pl.Expr:
+    """Take a currency out where it stands before or after the amount; within it, it is no number."""
+    word = re.escape(sign)
+    text = text.str.replace(rf"^([-+(\s]*){word}", "${1}")
+    return text.str.replace(rf"{word}([-)%\s]*)$", "${1}")
 
 
 def _without_thousands(text: pl.Expr, number: Number) -> pl.Expr:

@@ -27,7 +27,10 @@ _UUID = r"^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
 def completion_columns(completion: Completion | None, bench: Bench, turned: Turn) -> Columns:
-    """`status|raw`, `status|outcome` (null where the mapping does not know the status) and `paid`."""
+    """`status|raw`, `status|outcome` (null where the mapping does not know the status) and `paid`.
+
+    Beside `paid` there is `paid|raw`, its text, where the mapping says what was paid.
+    """
     if completion is None:
         return {
             "status|raw": NOTHING,
@@ -35,9 +38,12 @@ def completion_columns(completion: Completion | None, bench: Bench, turned: Turn
             "paid": pl.lit(None, dtype=MONEY),
         }
     status = NOTHING if completion.status is None else as_text(bench.compile(completion.status)).value
-    return {"status|raw": status, "status|outcome": _outcome(completion, status, bench)} | {
-        "paid": turned(_paid(completion, bench))
-    }
+    found = {"status|raw": status, "status|outcome": _outcome(completion, status, bench)}
+    if completion.paid is None:
+        return found | {"paid": pl.lit(None, dtype=MONEY)}
+    number = as_number(bench.compile(completion.paid), bench.number)
+    raw = NOTHING if number.raw is None else number.raw
+    return found | {"paid": turned(amount_of(number, bench)), "paid|raw": raw}
 
 
 def _outcome(completion: Completion, status: pl.Expr, bench: Bench) -> pl.Expr:
@@ -70,12 +76,6 @@ def _words(words: Words) -> list[str]:
 
 def _sql_of(words: Words) -> str | None:
     return words.sql if isinstance(words, Condition) else None
-
-
-def _paid(completion: Completion, bench: Bench) -> pl.Expr:
-    if completion.paid is None:
-        return pl.lit(None, dtype=MONEY)
-    return amount_of(bench.compile(completion.paid), bench)
 
 
 def amount_of(computed: Computed, bench: Bench) -> pl.Expr:

@@ -174,7 +174,8 @@ class DateTime(Frozen):
     """How a date and time is written.
 
     Attributes:
-        formats: strftime formats (chrono's), tried in order; or `iso`, `epoch_s`, `epoch_ms`.
+        formats: strftime formats (chrono's), tried in order; or `iso`, `epoch_s` and `epoch_ms` (from 1970 in
+            UTC), `spreadsheet_days` (43390.75: days since 1899-12-30, as spreadsheets count).
         timezone: The zone of times without an offset: an IANA, Rails or Windows name, or a value giving one.
         ambiguous: What a local time that happened twice is: the `first`, the `second`, or a `reject`.
         nonexistent: What a local time that the clock skipped is: a `reject`, or `shift`ed forward.

@@ -16,8 +16,8 @@ Severity: TypeAlias = Literal["drop", "reject", "warn", "off"]
 
 DEFAULT_TOLERANCES: Final[dict[str, Decimal]] = {
     "total_mismatch": Decimal("0.01"),  # one rounding of a line's total, in most currencies
-    "partially_paid": Decimal(0),
-    "payments_mismatch": Decimal("0.05"),  # cash is rounded to coins of 5 cents in many countries
+    "partially_paid": Decimal("0.05"),  # cash is rounded to coins of 5 cents in many countries
+    "payments_mismatch": Decimal("0.05"),
 }
 """How far two amounts may be apart before the code is given; 0 for a code that is not here."""
 
@@ -32,6 +32,8 @@ FIRM: Final = frozenset(
         "transacted_at_missing",
         "transacted_at_invalid",
         "transacted_at_nonexistent",
+        "id_rounded",
+        "item_external_id_conflict",
     }
 )
 """Codes that always reject: what they speak of cannot be sent, or not twice without harm."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Final
 from zoneinfo import available_timezones
@@ -65,6 +65,11 @@ _EMAIL: Final = r"^[^\s@<>()\[\]\\,;:\"]+@([^\s@<>()\[\]\\,;:\".]+\.)+[^\s@<>()\
 """One `@`, no blanks or list marks, a domain with a dot: what mail systems take, less quoted names."""
 _EMAIL_LENGTH: Final = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 _UUID: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+CLOCKS_AHEAD: Final = timedelta(minutes=15)
+"""How far ahead of ours a till's clock may be: such a sale is not in the future."""
+_EARLIEST_LIKELY: Final = datetime(1980, 1, 1)  # noqa: DTZ001 UTC, as all times here
+_DAY_NUMBER: Final = r"^[2-7][0-9]{4}(?:\.[0-9]+)?$"  # 1954 to 2119, where it counts a spreadsheet's days
+_DAY_HINT: Final = "; where it is a day's number in a spreadsheet, read it with the format spreadsheet_days"
 _CURRENCY: Final = r"^[A-Z]{3}$"
 
 
@@ -152,6 +157,7 @@ def _header_schema(columns: _Columns, policy: Policy, moment: datetime, with_ite
         *_person_rules(names),
         *_currency_rules(names),
         *_status_rules(names),
+        *_paid_rules(names),
         *_sum_rules(names, policy),
         *(_items_missing_rules(names) if with_items else ()),
     ]
@@ -286,7 +292,8 @@ def _time_rules(columns: Sequence[str], now: datetime) -> Iterator[Rule]:
     happened_twice = there + pl.lit(" happened twice, when the clock was put back")
     yield rule("transacted_at_missing", unread & raw.is_null(), pl.lit("transacted_at is blank"))
     misread = pl.format("{} is not {}", quoted(raw), pl.lit(_KIND_WORDS[Kind.DATETIME]))
-    yield rule("transacted_at_invalid", unread & raw.is_not_null(), misread)
+    days = pl.when(raw.str.contains(_DAY_NUMBER)).then(pl.lit(_DAY_HINT)).otherwise(pl.lit(""))
+    yield rule("transacted_at_invalid", unread & raw.is_not_null(), misread + days)
     yield rule(
         "transacted_at_nonexistent", skipped, there + pl.lit(" never happened: the clock skipped that hour")
     )
@@ -298,9 +305,10 @@ def _time_rules(columns: Sequence[str], now: datetime) -> Iterator[Rule]:
         happened_twice + pl.format("; it was taken as {} UTC", at.dt.strftime("%H:%M:%S")),
     )
     started = f"{now:%Y-%m-%d %H:%M:%S} UTC"
-    yield rule(
-        "transacted_at_future", at > now, quoted(raw) + pl.lit(f" is after the run started ({started})")
-    )
+    late = quoted(raw) + pl.lit(f" is after the run started ({started})")
+    yield rule("transacted_at_future", at > now + CLOCKS_AHEAD, late)
+    early = pl.format("{} is read as the year {}, before tills kept such data", quoted(raw), at.dt.year())
+    yield rule("transacted_at_implausible", at < _EARLIEST_LIKELY, early)
 
 
 def _optional(name: str, columns: Sequence[str], otherwise: pl.Expr) -> pl.Expr:
@@ -394,13 +402,33 @@ def _status_rules(columns: Sequence[str]) -> Iterator[Rule]:
 
 
 def underpaid(columns: Iterable[str], policy: Policy) -> pl.Expr:
-    """True where a sale (a positive total, not void) is paid less than its total; never null."""
+    """True where a sale (a positive total, not void) is paid less than its total; never null.
+
+    Cash is rounded to what coins there are. Unless the mapping sets a tolerance, a sale may fall short by
+    what that usually leaves, or by its own `rounding` where it has one.
+    """
     columns = list(columns)
     if not {"paid", "total"} <= set(columns):
         return pl.lit(value=False)
-    void = _optional("is_void", columns, pl.lit(value=False)).fill_null(value=False)
-    short = pl.col("total") - pl.col("paid") > pl.lit(policy.tolerance("partially_paid"))
-    return ((pl.col("total") > 0) & short & ~void).fill_null(value=False)
+    allowed: pl.Expr = pl.lit(policy.tolerance("partially_paid"))
+    if "rounding" in columns and "partially_paid" not in policy.tolerances:
+        allowed = pl.max_horizontal(allowed.cast(_TYPES[Kind.DECIMAL]), pl.col("rounding").abs())
+    short = pl.col("total") - pl.col("paid") > allowed
+    return (_is_sale(columns) & short).fill_null(value=False)
+
+
+def _is_sale(columns: Sequence[str]) -> pl.Expr:
+    """A positive total, and not void; null where the total is."""
+    return (pl.col("total") > 0) & ~_optional("is_void", columns, pl.lit(value=False)).fill_null(value=False)
+
+
+def _paid_rules(columns: Sequence[str]) -> Iterator[Rule]:
+    """Where the mapping says what was paid and the cell is blank, it is not known that a sale is complete."""
+    if {"paid", "paid|raw", "total"} <= set(columns):
+        there = pl.col("paid").is_not_null() | pl.col("paid|raw").is_not_null()
+        message = pl.lit("what was paid is blank, so it is not known whether the sale is complete")
+        none = pl.lit(None, pl.String)
+        yield Rule("paid", "paid_missing", "paid", there | ~_is_sale(columns), none, message)
 
 
 def _sum_rules(columns: Sequence[str], policy: Policy) -> Iterator[Rule]:

@@ -202,6 +202,15 @@ REQUIRED = "Omneo needs it on every"
             id="bare zone",
         ),
         pytest.param(
+            MINIMAL.replace("[iso]", "[iso, epoch_ms]"),
+            [
+                "6:86: `epoch_ms` counts from 1970 in UTC, so a `timezone` beside it says nothing; leave it "
+                "out, or read the other formats in a value of their own (first_of); days of a spreadsheet "
+                "are spreadsheet_days"
+            ],
+            id="zone beside a count in UTC",
+        ),
+        pytest.param(
             MINIMAL.replace(WHEN, "at"),
             ["6:18: how `transacted_at` is written is not said; add {datetime: {formats: [...]}} to `then`"],
             id="date without a format",

@@ -56,6 +56,25 @@ def utc(*cells: str | None, zone: str | None = MELBOURNE, **options: object) -> 
         ("%Y-%m-%d %H:%M:%S %z", "2026-08-24 13:18:58 +0200", datetime(2026, 8, 24, 11, 18, 58)),
         ("%Y-%m-%d %H:%M:%S%:z", "2026-08-24 13:18:58+02:00", datetime(2026, 8, 24, 11, 18, 58)),
         ("%Y-%m-%d %H:%M:%S %z", "2026-08-24 13:18:58", None),
+        ("iso", "2021-07-01T10:00:00+14:00", datetime(2021, 6, 30, 20)),
+        ("iso", "2021-07-01T10:00:00+25:00", None),
+        ("iso", "2021-07-01T10:00:00+02:75", None),
+        ("iso", "2021-07-01 10:00-13:00", None),
+        ("%Y-%m-%d %H:%M:%S %z", "2026-08-24 13:18:58 +9900", None),
+        ("epoch_s", "1690000000123", None),
+        ("epoch_s", "43390", None),
+        ("epoch_s", "0", None),
+        ("epoch_s", "1e30", None),
+        ("epoch_s", "9" * 32, None),
+        ("epoch_ms", "1690000000", None),
+        ("spreadsheet_days", "43390", datetime(2018, 10, 17)),
+        ("spreadsheet_days", "45581.75", datetime(2024, 10, 16, 18)),
+        ("spreadsheet_days", "45581.7503472222", datetime(2024, 10, 16, 18, 0, 30)),
+        ("spreadsheet_days", "61", datetime(1900, 3, 1)),
+        ("spreadsheet_days", "60", None),
+        ("spreadsheet_days", "-1", None),
+        ("spreadsheet_days", "1e40", None),
+        ("spreadsheet_days", "16/10/2024", None),
         ("epoch_s", "1690000000", datetime(2023, 7, 22, 4, 26, 40)),
         ("epoch_s", "1690000000.5", datetime(2023, 7, 22, 4, 26, 40, 500_000)),
         ("epoch_ms", "1690000000500", datetime(2023, 7, 22, 4, 26, 40, 500_000)),
@@ -190,3 +209,12 @@ def test_formats_that_cannot_work(form: str, message: str) -> None:
 @pytest.mark.parametrize("form", ["iso", "epoch_s", "%d.%m.%y", "%Y-%m-%d %H:%M:%S %z", "%e %b %Y %l:%M %p"])
 def test_formats_that_work(form: str) -> None:
     check_format(form)
+
+
+def test_days_of_a_spreadsheet_are_local_and_may_stand_beside_written_dates() -> None:
+    cells = ("43390", "16/10/2024", "45581.75")
+    assert utc(*cells, zone="Australia/Sydney", formats=("%d/%m/%Y", "spreadsheet_days")) == [
+        datetime(2018, 10, 16, 13),
+        datetime(2024, 10, 15, 13),
+        datetime(2024, 10, 16, 7),
+    ]

@@ -39,7 +39,7 @@ def test_tolerances_have_defaults() -> None:
     policy = Policy(tolerances={"total_mismatch": Decimal("0.05")})
     assert policy.tolerance("total_mismatch") == Decimal("0.05")
     assert Policy().tolerance("total_mismatch") == Decimal("0.01")
-    assert Policy().tolerance("partially_paid") == 0
+    assert Policy().tolerance("partially_paid") == Decimal("0.05")
 
 
 @pytest.mark.parametrize("code", sorted(FIRM))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.model import LINE, TX
 from pipeline.validation.policy import Policy
-from pipeline.validation.schemas import header_problems, item_problems
+from pipeline.validation.schemas import header_problems, item_problems, underpaid
 from tests.validation.frames import NOW, headers, items, told
 
 NO_DATE = {"transacted_at": None, "transacted_at|raw": None, "transacted_at|local": None}
@@ -70,7 +70,7 @@ def test_a_clean_header_has_no_problems() -> None:
             "it was taken as 15:30:00 UTC",
         ),
         (
-            {"transacted_at": datetime(2025, 1, 1, 12, 0, 1), "transacted_at|raw": "later"},
+            {"transacted_at": datetime(2025, 1, 1, 12, 15, 1), "transacted_at|raw": "later"},
             "transacted_at_future",
             "transacted_at",
             "later",
@@ -333,3 +333,69 @@ def test_pandera_cannot_be_switched_off_from_outside() -> None:
         [sys.executable, "-c", script], env=environment, cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "1"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "code"), [(14 * 60, set()), (15 * 60, set()), (15 * 60 + 1, {"transacted_at_future"})]
+)
+def test_a_tills_clock_may_be_a_quarter_of_an_hour_fast(ahead: int, code: set[str]) -> None:
+    at = NOW.replace(tzinfo=None) + timedelta(seconds=ahead)
+    assert told(check({"transacted_at": at}), columns=("code",)) == code
+
+
+@pytest.mark.parametrize(
+    ("year", "codes"),
+    [(1900, {"transacted_at_implausible"}), (1970, {"transacted_at_implausible"}), (1980, set())],
+)
+def test_a_date_before_tills_kept_data_is_reported(year: int, codes: set[str]) -> None:
+    assert told(check({"transacted_at": datetime(year, 1, 1)}), columns=("code",)) == codes
+
+
+@pytest.mark.parametrize("cell", ["43390", "45581.75"])
+def test_a_days_number_that_is_no_date_is_said_to_be_one(cell: str) -> None:
+    found = check(BAD_DATE | {"transacted_at|raw": cell})
+    assert "spreadsheet_days" in found["message"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "policy", "short"),
+    [
+        ({"paid": Decimal("9.95")}, Policy(), False),
+        ({"paid": Decimal("9.94")}, Policy(), True),
+        ({"paid": Decimal("9.60"), "rounding": Decimal("-0.40")}, Policy(), False),
+        ({"paid": Decimal("9.59"), "rounding": Decimal("0.40")}, Policy(), True),
+        ({"paid": Decimal("9.95"), "rounding": None}, Policy(), False),
+        ({"paid": Decimal("9.95")}, Policy(tolerances={"partially_paid": Decimal(0)}), True),
+        (
+            {"paid": Decimal("9.60"), "rounding": Decimal("0.40")},
+            Policy(tolerances={"partially_paid": Decimal("0.02")}),
+            True,
+        ),
+    ],
+)
+def test_cash_rounding_leaves_a_sale_paid(change: dict[str, Any], policy: Policy, short: bool) -> None:
+    frame = headers({k: v for k, v in change.items() if k != "rounding"})
+    if "rounding" in change:
+        frame = frame.with_columns(pl.lit(change["rounding"], pl.Decimal(15, 4)).alias("rounding"))
+    assert frame.select(underpaid(frame.columns, policy)).to_series().to_list() == [short]
+
+
+@pytest.mark.parametrize(
+    ("change", "codes"),
+    [
+        ({}, set()),
+        ({"paid": None}, {"paid_missing"}),
+        ({"paid": None, "total": Decimal("-10.00"), "items_total": Decimal("-10.00")}, set()),
+        ({"paid": None, "is_void": True}, set()),
+    ],
+)
+def test_a_sale_of_which_it_is_not_known_what_was_paid_is_reported(
+    change: dict[str, Any], codes: set[str]
+) -> None:
+    frame = headers(change).with_columns(pl.lit(None, pl.String).alias("paid|raw"))
+    found = header_problems(frame, Policy(), NOW, with_items=True)
+    assert told(found, columns=("code",)) == codes
+
+
+def test_nothing_is_asked_of_what_was_paid_where_the_mapping_does_not_say_it() -> None:
+    assert check({"paid": None}).is_empty()
