@@ -6,7 +6,6 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,25 +15,11 @@ from typing import Any
 import pytest
 
 from pipeline import nightly
-from pipeline.simulator import SimulatorSettings
-from pipeline.testing import LocalOmneo, local_omneo
+from pipeline.testing import LocalOmneo
 from tests.e2e.command import Ended, call
 from tests.e2e.receipts import Row, receipt, write_export
 
 YESTERDAY = time.time() - 86_400
-
-
-@pytest.fixture(scope="module")
-def tenant() -> Iterator[LocalOmneo]:
-    settings = SimulatorSettings(unknown_profiles="enrol")
-    with local_omneo(settings, job_delay_s=0) as running:
-        yield running
-
-
-@pytest.fixture
-def omneo(tenant: LocalOmneo) -> LocalOmneo:
-    tenant.reset()
-    return tenant
 
 
 @dataclass

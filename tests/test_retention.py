@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -16,29 +15,15 @@ import pytest
 from pipeline.errors import RunError, SettingsError
 from pipeline.forgetting import Person
 from pipeline.loading.ledger import SqlLedger
-from pipeline.simulator import SimulatorSettings
 from pipeline.staging import forgetting as bodies
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
-from pipeline.testing import LocalOmneo, local_omneo
+from pipeline.testing import LocalOmneo
 from tests.e2e.command import Ended, call, files_with, open_to_others
 from tests.e2e.receipts import Row, receipt, write_export
 
 ANN, BEA, CID = "ann@example.com", "bea@example.com", "cid@example.com"
-
-
-@pytest.fixture(scope="module")
-def tenant() -> Iterator[LocalOmneo]:
-    with local_omneo(SimulatorSettings(unknown_profiles="enrol"), job_delay_s=0) as running:
-        yield running
-
-
-@pytest.fixture
-def omneo(tenant: LocalOmneo) -> LocalOmneo:
-    tenant.reset()
-    tenant.set_faults(refused_share=0.0, outage=False)
-    return tenant
 
 
 @dataclass

@@ -72,12 +72,6 @@ def tenant(**faults: float) -> Iterator[LocalOmneo]:
 
 
 @pytest.fixture
-def omneo() -> Iterator[LocalOmneo]:
-    with tenant() as running:
-        yield running
-
-
-@pytest.fixture
 def export(tmp_path: Path) -> Path:
     return write_export(tmp_path / "pos_lines.csv", [*receipt(1), *receipt(2), *receipt(3, sale_total="x")])
 

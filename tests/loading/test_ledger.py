@@ -30,7 +30,7 @@ from pipeline.loading.entries import (
 )
 from pipeline.loading.ledger import MemoryLedger, SqlLedger
 from pipeline.loading.tables import METADATA, MIGRATIONS
-from tests.loading.conftest import empty_database
+from tests.servers import new_database
 
 SCHEMAS = Path(__file__).with_name("schemas")
 """What earlier versions made, as SQL: `<version>.<database>.sql`."""
@@ -308,7 +308,7 @@ def test_a_ledger_of_every_earlier_version_goes_on(
         with closing(sqlite3.connect(where)) as old:
             old.executescript(script)
     else:
-        where = empty_database(request.getfixturevalue("postgres"))
+        where = request.getfixturevalue("postgres")
         with psycopg.connect(where) as old:
             old.execute(script.encode())
     with SqlLedger(where) as ledger:
@@ -321,9 +321,9 @@ def test_a_ledger_of_every_earlier_version_goes_on(
         assert list(ledger.known_files(["/exports/1.csv"], "r")) == ["/exports/1.csv"]
         assert ledger.open_run(RUN).run_no == 2
     migrated = columns(where)
+    fresh: Path | str = tmp_path / "new.db"
     if kind == "postgresql":
-        empty_database(where)
-    fresh = where if kind == "postgresql" else tmp_path / "new.db"
+        fresh = new_database(request.getfixturevalue("postgres_address"))
     SqlLedger(fresh).close()
     assert migrated == columns(fresh)
 

