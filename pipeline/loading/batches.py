@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeline.loading.client import Reply, parsed
+from pipeline.loading.client import Answered, Reply, parsed
 from pipeline.loading.retry import TAKEN, WORDS_MAX, Meaning, Verdict, words_by_field
-from pipeline.loading.wire import Answered
 
 _OVER: Final = frozenset({"completed", "complete", "finished", "success", "failed", "cancelled"})
 _WELL: Final = frozenset(

@@ -1,23 +1,25 @@
 """One tenant of Omneo: one request goes out, one of four replies comes back.
 
-What the wire raises is translated here, once, into values that say the only thing that matters later:
+What the transport raises is translated here, once, into values that say the only thing that matters later:
 whether the request can have reached Omneo.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol, Self
-from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-import httpx
+from urllib.parse import quote
 
 from pipeline import __version__
-from pipeline.loading.wire import Answered, Exchanger, Headers, ThroughHttpx, Wire
+from pipeline.loading.http.content import decoded
+from pipeline.loading.http.interface import httpx
+from pipeline.network import proxy_for, trusted_certificates
 from pipeline.settings import Connection
 
 
@@ -39,10 +41,31 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The server answered.
+
+    Attributes:
+        status: HTTP's status code.
+        body: The whole body, decompressed.
+        headers: By name in lower case; where one stands several times the last counts.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Unsent:
-    """No connection: the request cannot have reached the server."""
+    """No connection: the request cannot have reached the server.
+
+    Attributes:
+        reason: What happened.
+        unresolved: Whether the host's name has no address.
+    """
 
     reason: str
+    unresolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +77,12 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Untrusted:
-    """TLS failed, so nothing was sent; there is no fall-back."""
+    """The server's certificate is not trusted, so nothing was sent; there is no fall-back."""
 
     reason: str
 
 
+_WHOLE: Final = 4  # times the longest pause: what drips in for longer is no answer
 _LONG_TOKEN: Final = 16  # a shorter one may be a part of any word in what was looked up
 _HEADERS: Final = (
     ("Accept", "application/json"),
@@ -70,7 +94,7 @@ Reply = Answered | Unsent | Unknown | Untrusted
 
 
 class Sender(Protocol):
-    """What the stage needs of the wire."""
+    """What the stage needs of the network."""
 
     async def send(self, call: Call) -> Reply:
         """Send once, without retry; never raises for what the network or the server does."""
@@ -83,7 +107,10 @@ class Client:
         connection: Where, and with which token.
         transport: Takes the place of the network in tests.
         timeout_s: For connecting, and for each pause within an answer; the whole may take four times as long.
-        ssl_context: Certificates to trust; those of the system and of certifi by default.
+        ssl_context: Certificates to trust; by default as the environment says, see `trusted_certificates`.
+
+    Raises:
+        SettingsError: The environment names certificates or a proxy that cannot be used.
     """
 
     def __init__(
@@ -95,20 +122,29 @@ class Client:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._token = connection.token
-        headers = (("Authorization", f"Bearer {connection.token.reveal()}"), *_HEADERS)
-        self._wire = _wire(connection.base_url, headers, timeout_s, transport, ssl_context)
+        self._headers = httpx.Headers([("Authorization", f"Bearer {connection.token.reveal()}"), *_HEADERS])
+        self._base_url = connection.base_url
+        self._whole_s = _WHOLE * timeout_s
+        self._transport = transport or _transport(connection.base_url, ssl_context, timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._wire.aclose()
+        await self._transport.aclose()
 
     async def send(self, call: Call) -> Reply:
         """Send once; see `Sender`. Redirects are answers like any other: nobody follows them."""
+        url = _url(self._base_url + _target(call))
+        request = httpx.Request(call.method, url, headers=self._headers, content=call.body)
         try:
-            answer = await self._wire.exchange(call.method, _target(call), call.body)
-        except (httpx.HTTPError, OSError) as error:  # what TLS raises is an OSError too
+            async with asyncio.timeout(self._whole_s):
+                response = await self._transport.handle_async_request(request)
+                raw = await _raw(response)
+            answer = _answered(response, raw)
+        except TimeoutError:
+            return Unknown(f"no whole answer in {self._whole_s:g} s")
+        except (httpx.RequestError, OSError) as error:
             return translate(error)
         return self._without_token(answer)
 
@@ -121,20 +157,18 @@ class Client:
         return Answered(answer.status, answer.body.replace(token.encode(), b"***"), headers)
 
 
-def _wire(
-    base_url: str,
-    headers: Headers,
-    timeout_s: float,
-    transport: httpx.AsyncBaseTransport | None,
-    ssl_context: ssl.SSLContext | None,
-) -> Exchanger:
-    if transport is None:
-        trusted = ssl_context or httpx.create_ssl_context()
-        proxy = _proxy(base_url)
-        if proxy is None:
-            return Wire(base_url, headers, timeout_s, trusted)
-        transport = httpx.AsyncHTTPTransport(verify=trusted, proxy=proxy)
-    return ThroughHttpx(transport, base_url, headers, timeout_s)
+def _transport(
+    base_url: str, ssl_context: ssl.SSLContext | None, timeout_s: float
+) -> httpx.AsyncBaseTransport:
+    trusted = ssl_context or trusted_certificates()
+    from pipeline.loading.http.transport import AiohttpTransport  # aiohttp is slow to import
+
+    return AiohttpTransport(trusted, proxy_for(base_url), timeout_s)
+
+
+@lru_cache(maxsize=16)  # a load sends to one address, and to parse it takes longer than to send
+def _url(text: str) -> httpx.URL:
+    return httpx.URL(text)
 
 
 def _target(call: Call) -> str:
@@ -151,20 +185,33 @@ def parsed(body: bytes, parse_float: type = float) -> Any:
         return None
 
 
+async def _raw(response: httpx.Response) -> bytes:
+    """The body as it came: httpx would decode it without a bound."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return b"".join([chunk async for chunk in response.stream])
+
+
+def _answered(response: httpx.Response, raw: bytes) -> Answered:
+    headers = {name.lower(): value for name, value in response.headers.multi_items()}
+    encoding = response.headers.get("content-encoding")  # all of them, where it stands several times
+    return Answered(response.status_code, decoded(raw, encoding) if encoding else raw, headers)
+
+
 def translate(error: BaseException) -> Reply:
-    """Say what an exception of the wire means for the request.
+    """Say what an exception of a transport means for the request.
 
     Unless it is sure that no connection came about, the outcome is `Unknown`.
     """
     reason = f"{type(error).__name__}: {error}".rstrip(": ")
     if not isinstance(error, _NEVER_CONNECTED):
         return Unknown(reason)
-    is_tls = any(isinstance(each, ssl.SSLError) for each in _causes(error))
-    return Untrusted(reason) if is_tls else Unsent(reason)
+    came_of = tuple(map(type, _causes(error)))
+    if any(issubclass(each, ssl.SSLCertVerificationError) for each in came_of):
+        return Untrusted(reason)
+    return Unsent(reason, unresolved=any(issubclass(each, socket.gaierror) for each in came_of))
 
 
 _NEVER_CONNECTED: Final = (
-    ssl.SSLError,  # by itself it comes of a handshake
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
@@ -176,13 +223,4 @@ _NEVER_CONNECTED: Final = (
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
-
-
-def _proxy(base_url: str) -> httpx.Proxy | None:
-    """The proxy that the environment names for https; plain http goes to loopback only, so directly."""
-    address = urlsplit(base_url)
-    proxy = getproxies().get("https")
-    if address.scheme != "https" or not proxy or proxy_bypass(address.hostname or ""):
-        return None
-    return httpx.Proxy(proxy)
+        error = error.__cause__

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from pipeline.loading.client import Reply, parsed
-from pipeline.loading.wire import Answered
+from pipeline.loading.client import Answered, Reply, parsed
 
 
 def transaction_of(reply: Reply, external_id: str) -> Mapping[str, Any] | None:

@@ -7,8 +7,6 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
-import httpx
-
 from pipeline.errors import StoppedByApi
 from pipeline.events import Emit, Progress, StageFinished, StageStarted, ignore
 from pipeline.loading.client import Client
@@ -18,6 +16,7 @@ from pipeline.loading.endpoints import external_lookup
 from pipeline.loading.entries import ACCEPTED_BY_OMNEO, Row, RunRef, State, content_hash
 from pipeline.loading.estimate import Interval, share_interval
 from pipeline.loading.exchange import Exchange, Requests
+from pipeline.loading.http.interface import httpx
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult

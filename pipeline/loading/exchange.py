@@ -12,12 +12,11 @@ from tenacity import RetryCallState
 
 from pipeline.errors import StoppedByApi
 from pipeline.events import Emit
-from pipeline.loading.client import Call, Reply, Sender
+from pipeline.loading.client import Answered, Call, Reply, Sender
 from pipeline.loading.clock import Clock
 from pipeline.loading.events import Retried, Throttled
 from pipeline.loading.pacing import Gate, hint
 from pipeline.loading.retry import Health, Meaning, RetryPolicy, Verdict, judge, retrying, stopped, verdict_of
-from pipeline.loading.wire import Answered
 
 DENIED = 403
 """The status of what a token may not do."""

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
-import httpx
-
 from pipeline.errors import ImportToolError
 from pipeline.events import Emit, Notice, StageFinished, StageStarted, ignore
 from pipeline.loading.books import Books, Item
@@ -24,6 +22,7 @@ from pipeline.loading.clock import Clock, SystemClock
 from pipeline.loading.courier import Courier
 from pipeline.loading.entries import Counts, Lease, LeaseLost, Progress, RunRef, Wanted
 from pipeline.loading.exchange import Exchange
+from pipeline.loading.http.interface import httpx
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.parts import Batches, LeasedLedger, Part, Shared, keep

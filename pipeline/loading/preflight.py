@@ -14,18 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-import httpx
-
 from pipeline.errors import StoppedByApi
 from pipeline.events import Emit, StageFinished, StageStarted, ignore
-from pipeline.loading.client import Call, Client, Reply, parsed
+from pipeline.loading.client import Answered, Call, Client, Reply, parsed
 from pipeline.loading.clock import Clock, SystemClock
 from pipeline.loading.estimate import Interval, share_interval
 from pipeline.loading.exchange import DENIED, Exchange, Requests
+from pipeline.loading.http.interface import httpx
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.retry import Meaning, Verdict
 from pipeline.loading.stop import Stop, until_stopped
-from pipeline.loading.wire import Answered
 from pipeline.model import StagedTransaction
 from pipeline.settings import Connection
 

@@ -21,9 +21,8 @@ from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
 from pipeline.errors import StoppedByApi
-from pipeline.loading.client import Reply, Unsent, Untrusted, parsed
+from pipeline.loading.client import Answered, Reply, Unsent, Untrusted, parsed
 from pipeline.loading.clock import Clock
-from pipeline.loading.wire import Answered
 
 WORDS_MAX = 1000
 """Characters of the server's words that are kept with a transaction."""

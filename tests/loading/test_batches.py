@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.loading.batches import batch_id_of, results_of
-from pipeline.loading.client import Unknown
+from pipeline.loading.client import Answered, Unknown
 from pipeline.loading.retry import Meaning
-from pipeline.loading.wire import Answered
 
 
 def reply(said: Any) -> Answered:

@@ -12,9 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipeline.loading.client import Call, Client, Reply, Unknown, Unsent, Untrusted, translate
+from pipeline.loading.client import Answered, Call, Client, Reply, Unknown, Unsent, Untrusted, translate
 from pipeline.loading.endpoints import external_lookup
-from pipeline.loading.wire import Answered
 from pipeline.settings import Connection, Secret
 
 GET = Call("GET", "/locations")
@@ -117,7 +116,8 @@ def test_query_parameters_are_quoted() -> None:
 def test_a_redirect_is_answered_and_not_followed() -> None:
     elsewhere: list[bytes] = []
     with server(answering(OK, elsewhere)) as evil:
-        redirect = f"HTTP/1.1 307 Go\nLocation: http://127.0.0.1:{evil}/\nContent-Length: 0\n\n"
+        there = f"Location: http://127.0.0.1:{evil}/"
+        redirect = f"HTTP/1.1 307 Go\n{there}\nContent-Length: 0\nConnection: close\n\n"
         with server(answering(redirect)) as port:
             replies = send(f"http://127.0.0.1:{port}", POST, GET)
     assert [reply.status for reply in replies if isinstance(reply, Answered)] == [307, 307]
@@ -232,10 +232,18 @@ def test_another_hosts_certificate_is_an_error(authority: object) -> None:
     assert isinstance(reply, Untrusted)
 
 
-def test_plain_http_where_tls_was_expected_is_an_error() -> None:
-    with server(answering(OK)) as port:
+def no_tls(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(OK.encode())
+
+
+@pytest.mark.parametrize("treatment", [no_tls, close_at_once, reset])
+def test_only_a_certificate_is_distrusted_what_else_fails_before_the_request_may_pass(
+    treatment: Callable[[socket.socket], None],
+) -> None:
+    with server(treatment) as port:
         (reply,) = send(f"https://127.0.0.1:{port}", POST)
-    assert isinstance(reply, Untrusted)
+    assert isinstance(reply, Unsent), reply
 
 
 def test_a_proxy_only_hands_on_what_it_cannot_read(
@@ -292,26 +300,14 @@ def test_only_these_exceptions_mean_that_nothing_was_sent(kind: type[Exception])
         (httpx.RemoteProtocolError("x"), Unknown),
         (ConnectionResetError(), Unknown),
         (TimeoutError(), Unknown),
-        (ssl.SSLError("x"), Untrusted),
-        (caused(httpx.ConnectError("x"), ssl.SSLError("x")), Untrusted),
-        (caused(httpx.ReadError("x"), ssl.SSLError("x")), Unknown),
+        (caused(httpx.ConnectError("x"), ssl.SSLCertVerificationError("x")), Untrusted),
+        (caused(httpx.ConnectError("x"), ssl.SSLError("x")), Unsent),
+        (caused(httpx.ReadError("x"), ssl.SSLCertVerificationError("x")), Unknown),
+        (ssl.SSLError("x"), Unknown),
     ],
 )
 def test_exceptions_are_understood(error: Exception, expected: type[object]) -> None:
     assert isinstance(translate(error), expected)
-
-
-def test_a_proxy_is_used_for_https_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.loading.client import _proxy
-
-    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
-    monkeypatch.setenv("http_proxy", "http://proxy.test:3128")
-    monkeypatch.setenv("no_proxy", "direct.test")
-    proxy = _proxy("https://api.acme.getomneo.com/api/v3")
-    assert proxy is not None
-    assert str(proxy.url) == "http://proxy.test:3128"
-    assert _proxy("https://direct.test/api/v3") is None
-    assert _proxy("http://127.0.0.1:1/api/v3") is None
 
 
 def test_what_drips_in_for_too_long_is_no_answer() -> None:
@@ -329,7 +325,7 @@ def test_what_drips_in_for_too_long_is_no_answer() -> None:
 
 
 def test_an_answer_without_end_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.loading.wire.ANSWER_MAX", 100)
+    monkeypatch.setattr("pipeline.loading.http.transport.ANSWER_MAX", 100)
     endless = "HTTP/1.1 200 OK\nContent-Length: 5000\nConnection: close\n\n" + "x" * 5000
     with server(answering(endless)) as port:
         (reply,) = send(f"http://127.0.0.1:{port}", POST)

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.loading.client import Unknown
+from pipeline.loading.client import Answered, Unknown
 from pipeline.loading.compare import differences, transaction_of
-from pipeline.loading.wire import Answered
 
 SENT: dict[str, Any] = {
     "external_id": "T1",

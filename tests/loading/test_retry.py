@@ -7,7 +7,7 @@ from email.utils import formatdate
 import pytest
 
 from pipeline.errors import StoppedByApi
-from pipeline.loading.client import Unknown, Unsent, Untrusted
+from pipeline.loading.client import Answered, Unknown, Unsent, Untrusted
 from pipeline.loading.clock import FakeClock
 from pipeline.loading.retry import (
     Health,
@@ -19,7 +19,6 @@ from pipeline.loading.retry import (
     retrying,
     stopped,
 )
-from pipeline.loading.wire import Answered
 
 NOW = 1_700_000_000.0
 DOWN = Verdict(Meaning.TRANSIENT, 503, in_doubt=True)

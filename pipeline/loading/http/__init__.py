@@ -1,0 +1,1 @@
+"""HTTP: the interface, the transport behind it, and how far an answer is believed."""
