@@ -32,10 +32,10 @@ from pipeline.inputs import LINES, Choose, Input, columns_of, find_inputs, raw_r
 from pipeline.mapping.check import check_mapping, mapping_notices
 from pipeline.mapping.compile import CompiledMapping, compile_mapping
 from pipeline.mapping.faults import CompileError
-from pipeline.mapping.formulas import sql_expression
 from pipeline.mapping.load import LoadedMapping
 from pipeline.mapping.names import unmapped_columns
-from pipeline.mapping.spec import Check, MappingSpec
+from pipeline.mapping.rules import compile_rule
+from pipeline.mapping.spec import Check, MappingSpec, Rule
 from pipeline.mapping.versions import shape_latest
 from pipeline.memory import USUAL, Budget
 from pipeline.model import CODES, LINE, SOURCE, TX
@@ -211,10 +211,13 @@ def policy_of(spec: MappingSpec) -> Policy:
     return Policy(
         severities={code: check.severity for code, check in checks.items() if check.severity},
         tolerances={code: check.tolerance for code, check in checks.items() if check.tolerance is not None},
-        rules=tuple(
-            OwnRule(rule.code, sql_expression(rule.when), rule.message, rule.severity) for rule in spec.rules
-        ),
+        rules=tuple(_own_rule(rule) for rule in spec.rules),
     )
+
+
+def _own_rule(rule: Rule) -> OwnRule:
+    compiled = compile_rule(rule.when)
+    return OwnRule(rule.code, compiled.when, rule.message, rule.severity, tuple(compiled.first))
 
 
 # ── Rows ────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,13 +12,13 @@ from pipeline.mapping import walk
 from pipeline.mapping.columns import HEADER_PREFIX
 from pipeline.mapping.document import Found
 from pipeline.mapping.faults import FormulaError
-from pipeline.mapping.formulas import sql_expression
+from pipeline.mapping.formulas import compile_formula, in_words, parse_formula
 from pipeline.mapping.names import Names, Use, uses
-from pipeline.mapping.numbers import MONEY, WORKING
+from pipeline.mapping.numbers import WORKING
+from pipeline.mapping.rules import DERIVED, MAPPED, compile_rule
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Formula, Scope
 from pipeline.mapping.words import quoted
-from pipeline.model import TRANSACTION_FIELDS, Kind
 from pipeline.names import usable_name
 
 _BY_WORD: dict[str, pl.DataType] = {"integer": pl.Int64(), "decimal": WORKING, "boolean": pl.Boolean()}
@@ -27,55 +27,45 @@ _BY_STEP: dict[type[s.Frozen], pl.DataType] = {
     s.DateTimeStep: pl.Datetime("us"),
     s.BooleanStep: pl.Boolean(),
 }
-_BY_KIND: dict[Kind, pl.DataType] = {
-    Kind.DECIMAL: MONEY,
-    Kind.INTEGER: pl.Int64(),
-    Kind.BOOLEAN: pl.Boolean(),
-    Kind.DATETIME: pl.Datetime("us"),
-}
-_DERIVED: dict[str, pl.DataType] = {
-    "paid": MONEY,
-    "payments_total": MONEY,
-    "items_total": MONEY,
-    "items_count": pl.UInt32(),
-}
-"""What a rule may mention beside the mapped fields."""
 
 
 def broken_formulas(spec: MappingSpec) -> Iterator[Found]:
     """Formulas that do not parse, or do not work on the types that their columns have."""
     for formula in walk.formulas(spec):
         try:
-            expression = sql_expression(formula.sql)
+            _try(spec, formula)
         except FormulaError as error:
-            yield Found(formula.place, str(error))
-            continue
-        if message := _wrong_types(spec, formula, expression):
-            yield Found(formula.place, message)
+            yield Found(formula.place, str(error), text=formula.sql, at=error.at)
 
 
-def _wrong_types(spec: MappingSpec, formula: Formula, expression: pl.Expr) -> str:
-    """Try a formula on an empty frame, where the type of every column in it is known."""
-    type_of = _mapped_type if formula.scope is Scope.MAPPED else _column_type
-    types = {name: type_of(spec, name) for name in expression.meta.root_names()}
-    known = {name: dtype for name, dtype in types.items() if dtype is not None}
-    if len(known) < len(types):
-        return ""
-    try:
-        given = pl.DataFrame(schema=known).select(expression).dtypes[0]
-    except pl.exceptions.PolarsError as error:
-        texts = ", ".join(f"`{name}`" for name, dtype in known.items() if dtype == pl.String)
-        hint = f"; text unless `columns` says otherwise: {texts}" if texts else ""
-        return f"the formula '{formula.sql}' does not work: {str(error).strip().splitlines()[0]}{hint}"
+def _try(spec: MappingSpec, formula: Formula) -> None:
+    """Compile a formula, as far as the types of its columns are known."""
+    columns = parse_formula(formula.sql).columns
+    types = {
+        name: _mapped_type(name) if formula.scope is Scope.MAPPED else _column_type(spec, name)
+        for name in columns
+    }
+    schema = {name: dtype for name, dtype in types.items() if dtype is not None}
+    if len(schema) < len(types):
+        return
+    if formula.scope is Scope.MAPPED:
+        compile_rule(formula.sql)
+        return
+
+    def type_of(expression: pl.Expr) -> pl.DataType:
+        try:
+            return pl.DataFrame(schema=schema).select(expression.alias("it")).dtypes[0]
+        except pl.exceptions.PolarsError as error:
+            raise FormulaError(str(error).strip().splitlines()[0]) from None
+
+    def keep(expression: pl.Expr) -> str:
+        name = f"__{len(schema)}"
+        schema[name] = type_of(expression)
+        return name
+
+    given = compile_formula(formula.sql, type_of, keep).dtype
     if formula.condition and given != pl.Boolean:
-        return f"a condition was expected, as in status = 'PAID'; this gives {_in_words(given)}"
-    return ""
-
-
-def _in_words(dtype: pl.DataType) -> str:
-    if dtype == pl.String:
-        return "text"
-    return "a number" if dtype.is_numeric() else str(dtype)
+        raise FormulaError(f"a condition was expected, as in status = 'PAID'; this gives {in_words(given)}")
 
 
 def _column_type(spec: MappingSpec, name: str) -> pl.DataType | None:
@@ -90,10 +80,8 @@ def _column_type(spec: MappingSpec, name: str) -> pl.DataType | None:
     return _BY_WORD[kind] if isinstance(kind, str) else _BY_STEP[type(kind)]
 
 
-def _mapped_type(_spec: MappingSpec, name: str) -> pl.DataType | None:
-    if name in TRANSACTION_FIELDS:
-        return _BY_KIND.get(TRANSACTION_FIELDS[name].kind, pl.String())
-    return _DERIVED.get(name)
+def _mapped_type(name: str) -> pl.DataType | None:
+    return MAPPED.get(name)
 
 
 def unknown_names(names: Names) -> Iterator[Found]:
@@ -152,7 +140,7 @@ def _read_otherwise(spec: MappingSpec) -> Iterator[Found]:
 
 def _unknown_in_rules(spec: MappingSpec) -> Iterator[Found]:
     elsewhere = [field for field, section in s.SET_ELSEWHERE.items() if getattr(spec, section)]
-    fields = [*spec.transaction, *elsewhere, *_DERIVED]
+    fields = [*spec.transaction, *elsewhere, *DERIVED]
     for i, rule in enumerate(spec.rules):
         for name in walk.names_in(rule.when):
             if name not in fields:

@@ -73,6 +73,12 @@ def invalid(computed: Computed) -> pl.Expr | None:
     return pl.when(computed.value.is_null()).then(computed.raw)
 
 
+def unread(like: Computed, text: pl.Expr) -> Computed:
+    """A value of the type of another that could not be read from a text."""
+    moment = None if like.moment is None else pl.lit(None)
+    return replace(like, value=pl.lit(None, dtype=like.dtype), raw=text, moment=moment)
+
+
 def alike(values: Sequence[Computed], number: Number) -> list[Computed]:
     """Bring values to one type: as they are, as numbers, or else as texts."""
     if any(value.json for value in values):

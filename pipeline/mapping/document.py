@@ -50,11 +50,15 @@ class Found:
         place: Keys and list positions from the top of the file.
         message: What is wrong and how to mend it.
         word: A word in the text at that place, to point at.
+        text: The text at that place; with `at`, to point at a character in it.
+        at: The character, counted from 0.
     """
 
     place: Place
     message: str
     word: str = ""
+    text: str = ""
+    at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,10 +97,26 @@ class Document:
     def problem(self, found: Found) -> Problem:
         """What was found, at its line and column; at its word's, where that is in the line."""
         line, column = self.where(found.place)
+        written = self.text.splitlines()[line - 1] if self.text else ""
         if found.word:
-            at = self.text.splitlines()[line - 1].find(found.word, column - 1)
+            at = written.find(found.word, column - 1)
             column = at + 1 if at >= 0 else column
+        elif found.at is not None:
+            column = _character(written, column, found.text, found.at)
         return Problem(self.path, line, column, found.message)
+
+
+def _character(line: str, column: int, text: str, at: int) -> int:
+    """The column of a character of a text that is written in a line at or after a column, in any quotes."""
+    for escaped in (
+        str,
+        lambda part: part.replace("'", "''"),
+        lambda part: part.replace("\\", r"\\").replace('"', r"\""),
+    ):
+        begin = line.find(escaped(text), column - 1)
+        if begin >= 0:
+            return begin + len(escaped(text[:at])) + 1
+    return column
 
 
 class _Loader(yaml.SafeLoader):

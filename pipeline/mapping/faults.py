@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 
 class FormulaError(ValueError):
-    """A value that cannot be computed; the message says why and what was expected."""
+    """A value that cannot be computed; the message says why and what was expected.
+
+    Attributes:
+        at: The character of the formula that is wrong, counted from 0; None where it is all of it.
+    """
+
+    def __init__(self, message: str, at: int | None = None) -> None:
+        self.at = at
+        super().__init__(message)
 
 
 @dataclass(frozen=True)

@@ -1,71 +1,113 @@
-"""SQL formulas and templates of a mapping: which columns they use, and their polars expressions."""
+"""SQL formulas and templates of a mapping: which columns they use, and what they compute.
+
+No cell can stop a formula: beside its value stands the text of a cell that could not be read.
+"""
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
-from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pipeline.mapping.faults import FormulaError
 
-_ACROSS_ROWS = {"Agg", "Over", "Len", "Range", "Rolling", "Gather"}
-"""Nodes of polars' expression tree that look at other rows than their own."""
-_TEXTS = {"Literal", "Column"}
-"""Nodes that hold the mapping's own words."""
-
-_DIVISIONS = {"Div", "Rem"}
-_NOTHING = {"Literal": {"Scalar": {"Null": "Null"}}}
-_ZERO = {"Literal": {"Dyn": {"Int": 0}}}
-
-_TRUTH = re.compile(
-    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | \bIS\s+(?P<not>NOT\s+)?(?P<which>TRUE|FALSE)\b""", re.X | re.I
-)
-"""Quoted words, which are left alone, and tests for true and false."""
+if TYPE_CHECKING:
+    from sqlglot import exp
 
 _TEMPLATE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
+@dataclass(frozen=True)
+class Formula:
+    """A formula that was read.
+
+    Attributes:
+        text: As it is written in the mapping.
+        tree: What it says.
+        columns: The names that it uses, in order, and the character at which each stands first, from 0.
+    """
+
+    text: str
+    tree: exp.Expr
+    columns: Mapping[str, int | None]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A formula over a frame.
+
+    Attributes:
+        value: Its value; null where it is blank or depends on a cell that could not be read.
+        dtype: The value's type.
+        failed: The text of the cell that could not be read, else null. None where nothing in it can fail.
+    """
+
+    value: pl.Expr
+    dtype: pl.DataType
+    failed: pl.Expr | None
+
+
+TypeOf = Callable[[pl.Expr], pl.DataType]
+"""The type that an expression has over a frame; a FormulaError where polars cannot compute it."""
+Keep = Callable[[pl.Expr], str]
+"""Makes an expression a column of the frame, and gives that column's name."""
+
+
 @cache
-def sql_expression(text: str) -> pl.Expr:
-    """Parse a formula; what is divided by 0 is null.
+def parse_formula(text: str) -> Formula:
+    """Read a formula.
 
     Raises:
-        FormulaError: It is no SQL that polars knows, or it looks at other rows than its own (sums and
-            the like): over a bucket of rows such a thing would mean nothing.
+        FormulaError: It is not SQL that can be used, or it looks at other rows than its own (sums and the
+            like): over a bucket of rows such a thing would mean nothing.
     """
-    try:
-        expression = pl.sql_expr(_TRUTH.sub(_truth_of_blanks, text))
-        tree = json.loads(expression.meta.serialize(format="json"))
-        if expression.meta.has_multiple_outputs():
-            raise FormulaError(
-                f"the formula '{text}' gives several columns, since `*` and names from `^` to `$` stand for "
-                "many; one value was expected"
-            )
-    except pl.exceptions.PolarsError as error:
-        raise FormulaError(
-            f"the formula '{text}' is not SQL that can be used: {_first_line(error)}{_likely_cause(text)}"
-        ) from None
-    if _holds(tree, _ACROSS_ROWS):
-        raise FormulaError(
-            f"the formula '{text}' looks at other rows; use sum, count, first, last, min or max of the "
-            "mapping for what concerns all lines of a transaction"
-        )
-    if not _holds(tree, _DIVISIONS):
-        return expression
-    return pl.Expr.deserialize(StringIO(json.dumps(_dividing_safely(tree))), format="json")
+    from pipeline.mapping import sql  # sqlglot takes 0.1 s to import
+
+    tree = sql.parse(text)
+    return Formula(text, tree, sql.columns_in(tree))
+
+
+def compile_formula(
+    text: str, type_of: TypeOf, keep: Keep, failed: Mapping[str, pl.Expr] | None = None
+) -> Compiled:
+    """Compile a formula.
+
+    Args:
+        text: The formula.
+        type_of: The type that an expression has over the frame, as it is after what was kept.
+        keep: Makes an expression a column of the frame.
+        failed: For columns that were read from texts, the text where it could not be read.
+
+    Raises:
+        FormulaError: As for `parse_formula`; or the formula does not work on columns of these types.
+    """
+    from pipeline.mapping.sqlcompile import Compiler
+
+    return Compiler(text, parse_formula(text).tree, type_of, keep, dict(failed or {})).compiled()
 
 
 def sql_columns(text: str) -> tuple[str, ...]:
     """The names of the columns that a formula uses, each once, in order.
 
     Raises:
-        FormulaError: As for `sql_expression`.
+        FormulaError: As for `parse_formula`.
     """
-    return tuple(dict.fromkeys(sql_expression(text).meta.root_names()))
+    return tuple(parse_formula(text).columns)
+
+
+def in_words(dtype: pl.DataType) -> str:
+    """What a value of a type is, for people."""
+    if dtype.is_numeric():
+        return "a number"
+    words = {pl.String(): "text", pl.Date(): "a date", pl.Boolean(): "true or false", pl.Null(): "nothing"}
+    words |= {pl.Time(): "a time without a date"}
+    if isinstance(dtype, pl.Datetime):
+        return "a date and time"
+    return words.get(dtype, "a span of time" if isinstance(dtype, pl.Duration) else "a list")
 
 
 def template_parts(text: str) -> tuple[tuple[str, bool], ...]:
@@ -99,49 +141,3 @@ def template_columns(text: str) -> tuple[str, ...]:
         FormulaError: As for `template_parts`.
     """
     return tuple(dict.fromkeys(name for name, is_column in template_parts(text) if is_column))
-
-
-def _holds(tree: object, nodes: set[str]) -> bool:
-    if isinstance(tree, dict):
-        inner = {key: value for key, value in tree.items() if key not in _TEXTS}
-        return any(key in nodes or _holds(value, nodes) for key, value in inner.items())
-    if isinstance(tree, list):
-        return any(_holds(member, nodes) for member in tree)
-    return isinstance(tree, str) and tree in nodes
-
-
-def _dividing_safely(tree: Any) -> Any:
-    """Make divisors null where they are 0: one such row would fail all that are computed with it."""
-    if isinstance(tree, list):
-        return [_dividing_safely(member) for member in tree]
-    if not isinstance(tree, dict):
-        return tree
-    tree = {key: _dividing_safely(value) for key, value in tree.items()}
-    match tree:
-        case {"Function": {"input": [left, right], "function": {"Sql": {"Binary": "Div" | "Rem"}}} as node}:
-            unequal = {"BinaryExpr": {"left": right, "op": "NotEq", "right": _ZERO}}
-            safe = {"Ternary": {"predicate": unequal, "truthy": right, "falsy": _NOTHING}}
-            return {"Function": {**node, "input": [left, safe]}}
-    return tree
-
-
-def _truth_of_blanks(match: re.Match[str]) -> str:
-    """`x IS NOT TRUE` also holds where x is blank, as in any SQL; polars 2.1 gives a blank there."""
-    if match["which"] is None:
-        return match[0]
-    return f"IS {'' if match['not'] else 'NOT '}DISTINCT FROM {match['which']}"
-
-
-def _likely_cause(text: str) -> str:
-    """What keeps most formulas from being parsed, where it is plain to see."""
-    without_texts = re.sub(r"'[^']*'|\"[^\"]*\"", "", text)
-    for opening, closing in ("()", "[]"):
-        if without_texts.count(opening) != without_texts.count(closing):
-            return f"; every {opening} needs its {closing}"
-    if "'" in without_texts or '"' in without_texts:
-        return "; a quote is not closed"
-    return ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -25,10 +26,11 @@ from pipeline.mapping.computed import (
     chosen,
     invalid,
     literal,
+    unread,
 )
 from pipeline.mapping.datetimes import MOMENT
 from pipeline.mapping.faults import FormulaError
-from pipeline.mapping.formulas import sql_columns, sql_expression, template_parts
+from pipeline.mapping.formulas import Compiled, compile_formula, in_words, parse_formula, template_parts
 from pipeline.mapping.lookups import SEPARATOR, Table
 from pipeline.mapping.plan import Aggregate, Check, Plan, moment_of, raw_of
 from pipeline.mapping.spec import (
@@ -100,14 +102,39 @@ class Bench:
             computed = apply_step(step, computed, self)
         return computed
 
-    def condition(self, sql: str) -> pl.Expr:
-        """Compile a condition; what is neither true nor false is false."""
-        computed = _sql(SqlValue(sql=sql), self)
-        if computed.dtype != pl.Boolean:
+    def formula(self, sql: str, *, condition: bool = False) -> Compiled:
+        """Compile SQL over the cells of this bench's rows.
+
+        Raises:
+            FormulaError: It cannot be used on these columns, or is no condition where one was expected.
+        """
+        failed: dict[str, pl.Expr] = {}
+        for name, at in parse_formula(sql).columns.items():
+            try:
+                text = invalid(self.column(name))
+            except FormulaError as error:
+                raise FormulaError(str(error), at) from None
+            failed |= {} if text is None else {name: text}
+        compiled = compile_formula(sql, partial(self.plan.type_of, self.scope), self._kept, failed)
+        if condition and compiled.dtype != pl.Boolean:
             raise FormulaError(
-                f"the formula '{sql}' gives {computed.dtype}; a condition was expected, as in status = 'PAID'"
+                f"the formula '{sql}' gives {in_words(compiled.dtype)}; "
+                "a condition was expected, as in status = 'PAID'"
             )
-        return computed.value.fill_null(value=False)
+        return compiled
+
+    def condition(self, sql: str) -> pl.Expr:
+        """Compile a condition; what is neither true nor false is false, and told where a cell is to blame."""
+        compiled = self.formula(sql, condition=True)
+        if compiled.failed is not None:
+            message = f"The condition {sql} cannot be decided with this."
+            self.check("field_invalid", message, compiled.failed.is_not_null(), compiled.failed)
+        return compiled.value.fill_null(value=False)
+
+    def _kept(self, expression: pl.Expr) -> str:
+        name = self.fresh("sql")
+        self.plan.derive(self.scope, name, expression)
+        return name
 
     def column(self, name: str) -> Computed:
         """A column of the source or a definition, as it is seen from this bench's rows."""
@@ -223,16 +250,8 @@ def _template(value: TemplateValue, bench: Bench) -> Computed:
 
 
 def _sql(value: SqlValue, bench: Bench) -> Computed:
-    expression = sql_expression(value.sql)
-    columns = [bench.column(name) for name in sql_columns(value.sql)]
-    try:
-        dtype = bench.plan.type_of(bench.scope, expression)
-    except FormulaError as error:
-        raise FormulaError(
-            f"the formula '{value.sql}' does not work: {error}; "
-            "cells are texts unless `columns` says otherwise"
-        ) from None
-    text = all_raws(columns)
+    compiled = bench.formula(value.sql)
+    expression, dtype, text = compiled.value, compiled.dtype, compiled.failed
     if dtype.is_float():
         raise FormulaError(
             f"the formula '{value.sql}' gives a binary floating-point number, which is not exact; "
@@ -241,10 +260,14 @@ def _sql(value: SqlValue, bench: Bench) -> Computed:
     if dtype == pl.String:
         return Computed(nonblank(expression.str.strip_chars()), dtype, text)
     if dtype.is_integer():
-        return Computed(expression.cast(pl.Int64), pl.Int64(), text)
-    if dtype.is_temporal():
+        return Computed(expression.cast(pl.Int64, strict=False), pl.Int64(), text)
+    if dtype in (pl.Date, pl.Datetime):
         return Computed(expression.cast(MOMENT), MOMENT, text)
-    return Computed(expression, dtype, text)
+    if dtype == pl.Boolean or dtype.is_decimal() or dtype == pl.Null:
+        return Computed(expression, dtype, text)
+    raise FormulaError(
+        f"the formula '{value.sql}' gives {in_words(dtype)}; a text, number, date or boolean was expected"
+    )
 
 
 def _first_of(value: FirstOfValue, bench: Bench) -> Computed:
@@ -260,9 +283,21 @@ def _case(value: CaseValue, bench: Bench) -> Computed:
     branches = [bench.compile(branch.value) for branch in value.case]
     if value.else_ is not None:
         branches.append(bench.compile(value.else_))
-    conditions = [bench.condition(branch.when) for branch in value.case]
-    otherwise = [pl.lit(value=True)] if value.else_ is not None else []
-    return chosen([*conditions, *otherwise], alike(branches, bench.number))
+    found = alike(branches, bench.number)
+    conditions: list[pl.Expr] = []
+    values: list[Computed] = []
+    for branch, result in zip(value.case, found, strict=False):
+        compiled = bench.formula(branch.when, condition=True)
+        if compiled.failed is not None:
+            # Which branch it is cannot be known, so it is none.
+            conditions.append(compiled.failed.is_not_null())
+            values.append(unread(result, compiled.failed))
+        conditions.append(compiled.value.fill_null(value=False))
+        values.append(result)
+    if value.else_ is not None:
+        conditions.append(pl.lit(value=True))
+        values.append(found[-1])
+    return chosen(conditions, values)
 
 
 def _lookup(value: LookupValue, bench: Bench) -> Computed:

@@ -325,9 +325,11 @@ class TemplateValue(_Value):
 
 
 class SqlValue(_Value):
-    """A formula in polars' SQL over columns and names from `define`.
+    """A formula in SQL over columns and names from `define`.
 
-    Cells are texts unless `columns` says what they are.
+    Cells are texts unless `columns` says what they are. A name with blanks or points in it stands in double
+    quotes, a text in single quotes. What is divided by 0 is blank. Where a value depends on a cell that a
+    `CAST` or `STRPTIME` cannot read, the transaction is rejected; `TRY_CAST` makes such a cell blank.
     """
 
     sql: str = Field(min_length=1)

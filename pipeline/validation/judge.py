@@ -150,10 +150,12 @@ def _own_problems(headers: pl.DataFrame, rule: OwnRule) -> pl.DataFrame:
 
 def _holds(headers: pl.DataFrame, rule: OwnRule) -> pl.Series:
     """Where the rule's condition holds; a condition that is null does not."""
+    known = ", ".join(name for name in headers.columns if "|" not in name and not name.startswith("__"))
     try:
+        for column in rule.first:
+            headers = headers.with_columns(column)
         holds = headers.select(TX, rule.when.alias("holds"))["holds"]
     except pl.exceptions.PolarsError as error:
-        known = ", ".join(name for name in headers.columns if "|" not in name and not name.startswith("__"))
         raise CannotStart(
             f"rules: {rule.code}: the condition cannot be computed: {error}",
             hint=f"Fields that it may use: {known}. A date is written DATE '2024-12-31'.",

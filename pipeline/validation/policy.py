@@ -54,12 +54,14 @@ class OwnRule:
         when: A condition over the transaction's mapped fields; where it holds, the code is given.
         message: For people.
         severity: `reject` or `warn`.
+        first: Columns that the condition uses, and that are added before, one after the other.
     """
 
     code: str
     when: pl.Expr
     message: str
     severity: Severity = "reject"
+    first: tuple[pl.Expr, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)  # one is made a run, and what is compiled from it is found by it

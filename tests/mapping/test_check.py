@@ -256,13 +256,13 @@ def test_a_condition_gives_yes_or_no() -> None:
 def test_sql_that_does_not_parse_is_told() -> None:
     (problem,) = said(MINIMAL + "  rounding: {sql: 'amount +'}\n")
 
-    assert problem.startswith("7:19: the formula 'amount +' is not SQL")
+    assert problem.startswith("7:27: the formula 'amount +' is not SQL")
 
 
 def test_a_rule_that_does_not_parse_is_told() -> None:
     (problem,) = said(MINIMAL + "rules: [{code: big, when: 'total >', message: m}]\n")
 
-    assert problem.startswith("7:27: the formula 'total >' is not SQL")
+    assert problem.startswith("7:34: the formula 'total >' is not SQL")
 
 
 def test_a_formula_reaches_neither_files_nor_other_rows() -> None:

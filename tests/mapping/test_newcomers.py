@@ -195,8 +195,8 @@ UNCLOSED = (
         pytest.param(
             "total: total",
             'total: {sql: "SUM(pieces * price"}',
-            "9:16: the formula 'SUM(pieces * price' is not SQL that can be used: unable to parse "
-            "'SUM(pieces * price' as Expr; every ( needs its )",
+            "9:30: the formula 'SUM(pieces * price' is not SQL that can be used: Expecting ) at 'price'; "
+            "every ( needs its )",
             id="bracket left open in SQL",
         ),
         pytest.param(

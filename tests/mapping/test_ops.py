@@ -436,7 +436,7 @@ def test_numbers_by_content_do_not_care_about_the_order_of_rows(data: st.DataObj
         ("total", "totl", "there is no column 'totl'; did you mean 'total'?"),
         ("total", '{sql: "qty / 2"}', "does not work|floating-point"),
         ("total", '{sql: "n / 2"}', "floating-point number, which is not exact"),
-        ("total", '{sql: "x * n"}', "cells are texts unless"),
+        ("total", '{sql: "x * n"}', "text unless"),
         ("total", "{line_number: file}", "is for `items` only"),
         ("total", "{object: {a: x}}", "holds a decimal"),
         ("receipt_ref", "{list: [x]}", "holds a text"),
