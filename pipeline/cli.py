@@ -15,7 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import Field, asdict, dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from pipeline.memory import Budget, keep_freed_memory, prefer_jemalloc, seldom_c
 from pipeline.options import Bytes, Folder, LimitType, Moment, Place, Rate, Seconds, Share, Where
 from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
+from pipeline.streams import open_standard_streams, while_writable, write_line
 
 if TYPE_CHECKING:
     from pipeline.delivery import Target
@@ -83,12 +84,12 @@ class Console:
 
     def say(self, text: str) -> None:
         """Tell a person, on stdout, or on stderr where stdout belongs to a script."""
-        click.echo(text, err=self.json)
+        write_line(text, err=self.json)
 
     def result(self, data: Mapping[str, Any]) -> None:
         """Give a script its one JSON object."""
         if self.json:
-            click.echo(json.dumps(data, default=str))
+            write_line(json.dumps(data, default=str))
 
 
 COMMON = (
@@ -138,7 +139,7 @@ class Group(click.Group):
         except click.ClickException as error:
             error.show()
             if _wants_json(given):
-                click.echo(json.dumps({"exit_code": error.exit_code, "error": error.format_message()}))
+                write_line(json.dumps({"exit_code": error.exit_code, "error": error.format_message()}))
             sys.exit(error.exit_code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -226,8 +227,6 @@ def _exit_code(console: Console, work: Callable[[], int]) -> int:
 
 
 def _system_failed(console: Console, error: OSError) -> int:
-    if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
-        return 0
     if error.errno not in DISK_FAILS:
         return _bug(console, error)
     text = f"The disk of {console.workdir} cannot be written: {error.strerror}."
@@ -258,9 +257,9 @@ def _failed(console: Console, exit_code: int, text: str, prefix: str = "Error: "
 
 def _tell_error(console: Console, exit_code: int, text: str, prefix: str = "Error: ") -> None:
     if console.log_format == "json":
-        click.echo(json.dumps({"event": "error", "exit_code": exit_code, "message": text}), err=True)
+        write_line(json.dumps({"event": "error", "exit_code": exit_code, "message": text}), err=True)
     else:
-        click.echo(f"{prefix}{_visible(text)}", err=True)
+        write_line(f"{prefix}{_visible(text)}", err=True)
 
 
 def _visible(text: str) -> str:
@@ -276,10 +275,10 @@ def _listening(console: Console) -> Iterator[Emit]:
 
     watching = [console.watch] if console.watch else []
     if console.log_format == "json":
-        yield fan_out(JsonLog(sys.stderr), *watching)
+        yield fan_out(while_writable(JsonLog(sys.stderr)), *watching)
         return
     with progress_listener(quiet=console.verbosity < 0, verbose=console.verbosity > 0) as emit:
-        yield fan_out(emit, *watching)
+        yield fan_out(while_writable(emit), *watching)
 
 
 @contextmanager
@@ -537,6 +536,9 @@ def watched(function: Callable[..., int]) -> Callable[..., int]:
         watch.mapping = rest.get("mapping", "")
         code, error = BUG, ""
         try:
+            with _listening(console) as emit:
+                for notice in watch.notices:
+                    emit(notice)
             code = function(replace(console, watch=watch), **rest)
         except BaseException as problem:
             code, error = _ending(problem, watch)
@@ -544,11 +546,16 @@ def watched(function: Callable[..., int]) -> Callable[..., int]:
         else:
             return code
         finally:
-            with _listening(console) as emit:
-                for notice in watch.end(code, error):
-                    emit(notice)
+            _tell(console, watch, code, error)
 
     return call
+
+
+def _tell(console: Console, watch: Watch, code: int, error: str) -> None:
+    """Tell how a command ended; neither a fault nor a signal that comes meanwhile changes that end."""
+    with suppress(Exception, Signalled), _listening(console) as emit:
+        for notice in watch.end(code, error):
+            emit(notice)
 
 
 def _watch(
@@ -561,8 +568,8 @@ def _watch(
         tellers["--metrics-file"] = telemetry.MetricsFile(metrics_file)
     if notify:
         tellers["--notify"] = telemetry.Notification(notify)
-    listeners = (telemetry.traces(command),) if traces else ()
-    return telemetry.Watch(command, workdir, tellers=tellers, listeners=listeners)
+    listeners, notices = telemetry.traces(command) if traces else ((), ())
+    return telemetry.Watch(command, workdir, tellers=tellers, listeners=listeners, notices=notices)
 
 
 def _ending(problem: BaseException, watch: Watch) -> tuple[int, str]:
@@ -577,8 +584,6 @@ def _ending(problem: BaseException, watch: Watch) -> tuple[int, str]:
             return problem.exit_code, problem.message
         case Signalled():
             return problem.exit_code, "Stopped before it was through."
-        case BrokenPipeError():
-            return 0, ""
         case _:
             return BUG, type(problem).__name__
 
@@ -934,7 +939,7 @@ def listen(
             host,
             port,
             emit,
-            lambda url: click.echo(f"Listening on {url}", err=True),
+            lambda url: write_line(f"Listening on {url}", err=True),
             ledger=ledger,
         )
     return ended()
@@ -1101,6 +1106,7 @@ def simulate(
 
 def main() -> None:
     """Run the `omneo-import` command."""
+    open_standard_streams()
     for number in SIGNALS:
         signal.signal(number, _raise_signalled)
     prefer_jemalloc()

@@ -1,18 +1,23 @@
-"""How a command ended, told to the outside: a file of metrics, a message to an address, traces.
+"""How a command ended, reported to the outside: a file of metrics, a message to an address, traces.
 
-All of it listens to events and to the summary; none of it can change how a command ends. Nothing told
-here holds a token, a payload or a cell.
+All of it listens to events and to the summary. None of it can change how a command ends, and all of it
+together delays the end by at most `TELL_WITHIN_S`: whatever fails or hangs becomes a notice. Nothing reported
+here holds a token, a payload or a cell; of a failure only its type is shown, since the words of libraries
+hold addresses and headers.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from tempfile import mkstemp
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -24,14 +29,18 @@ from pipeline.loading.events import Throttled
 from pipeline.report.privacy import mask_text
 from pipeline.report.summary import Summary
 from pipeline.settings import is_loopback
+from pipeline.tracing import set_up
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
     from prometheus_client import CollectorRegistry
 
-NOTIFY_TIMEOUT_S: Final = 10.0
+TELL_WITHIN_S: Final = 2.0
+"""How long the end of a command waits for all that is reported: twice what a healthy network needs."""
 METRICS_MODE: Final = 0o644
 """Unlike all other files: the node exporter runs as another user, and counts are no personal data."""
+METRICS_AT_MOST: Final = 1 << 20
+"""Characters that are read of a file of metrics; ours have some thousands."""
 SUCCESS: Final = "omneo_import_last_success_timestamp_seconds"
 OUTCOMES: Final = {
     0: "complete",
@@ -74,8 +83,12 @@ class Ending:
     stages: Mapping[str, float]
 
 
+class NotTold(Exception):
+    """Somebody could not be told; its words hold no secret."""
+
+
 Teller = Callable[[Ending], None]
-"""Tells an ending to somebody; raises OSError or ValueError where that does not work."""
+"""Tells an ending to somebody. Of what it raises only `NotTold` is shown in words."""
 
 
 @dataclass
@@ -87,7 +100,9 @@ class Watch:
         workdir: The working directory.
         mapping: The mapping, as far as it is known.
         tellers: Who is told, by what for: `--metrics-file`, `--notify`.
-        listeners: Are given every event.
+        listeners: Are given every event, and told in the end.
+        notices: What could not be set up.
+        within_s: How long telling may take, all of it together.
         summary: The run in numbers, once it is known.
         error: What stopped the run, once it is known.
     """
@@ -97,6 +112,8 @@ class Watch:
     mapping: str = ""
     tellers: Mapping[str, Teller] = field(default_factory=dict)
     listeners: tuple[Traces, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    within_s: float = TELL_WITHIN_S
     summary: Summary | None = None
     error: str = ""
     _stages: dict[str, float] = field(default_factory=dict)
@@ -107,10 +124,11 @@ class Watch:
         if isinstance(event, StageFinished):
             self._stages[event.stage] = self._stages.get(event.stage, 0.0) + event.seconds
         for listener in self.listeners:
-            listener(event)
+            with suppress(Exception):  # a library that fails must not stop the work that it watches
+                listener(event)
 
     def end(self, exit_code: int, error: str = "") -> Iterator[Notice]:
-        """Tell everybody; gives a notice for each who could not be told."""
+        """Tell everybody at once; gives a notice for each who could not be told."""
         seconds = time.monotonic() - self._begun
         ending = Ending(
             self.command,
@@ -123,13 +141,39 @@ class Watch:
             self.summary,
             self._stages,
         )
-        for option, tell in self.tellers.items():
-            try:
-                tell(ending)
-            except (OSError, ValueError) as problem:
+        until = time.monotonic() + self.within_s
+        tellers = dict(self.tellers)
+        tellers.update(("--traces", listener.end) for listener in self.listeners)
+        told = {option: _in_background(partial(tell, ending)) for option, tell in tellers.items()}
+        for option, done in told.items():
+            if problem := _problem(done, until - time.monotonic(), self.within_s):
                 yield Notice("not_told", f"{option} did not work: {problem}.")
-        for listener in self.listeners:
-            listener.end(ending)
+
+
+def _in_background(work: Callable[[], None]) -> Future[None]:
+    """Do something in a thread that the end of the process does not wait for."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+            done.set_result(None)
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return done
+
+
+def _problem(done: Future[None], wait_s: float, within_s: float) -> str:
+    """Why something was not told; empty where it was."""
+    try:
+        problem = done.exception(max(wait_s, 0))
+    except TimeoutError:
+        return f"it was not finished within {within_s:g} s"
+    if problem is None or isinstance(problem, NotTold):
+        return str(problem or "")
+    return type(problem).__name__
 
 
 # ── Metrics ─────────────────────────────────────────────────────────────────────────────────────────
@@ -151,20 +195,39 @@ class MetricsFile:
 
         last_success = ending.at if ending.exit_code == 0 else self._last_success()
         data = generate_latest(metrics_of(ending, last_success))
-        draft = self.path.with_name(f".{self.path.name}.part")
         try:
-            with draft.open("wb") as file:
-                os.fchmod(file.fileno(), METRICS_MODE)
-                file.write(data)
-            draft.replace(self.path)
+            self._write(data)
         except OSError as error:
-            raise OSError(f"{self.path} cannot be written: {error.strerror or error}") from None
+            raise NotTold(
+                f"{self.path} cannot be written: {error.strerror or type(error).__name__}"
+            ) from None
+
+    def _write(self, data: bytes) -> None:
+        """Write beside the file, under a name that cannot be foreseen, and put that in its place."""
+        self._refuse_others()
+        descriptor, draft = mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                os.fchmod(file.fileno(), METRICS_MODE)
+            Path(draft).replace(self.path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+
+    def _refuse_others(self) -> None:
+        """Leave links and devices alone: what they stand for belongs to somebody else."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(self.path).st_mode):
+                raise NotTold(f"{self.path} is not a plain file")
 
     def _last_success(self) -> float | None:
         from prometheus_client.parser import text_string_to_metric_families
 
         with suppress(OSError, ValueError):
-            text = self.path.read_text(encoding="utf-8")
+            self._refuse_others()
+            with self.path.open(encoding="utf-8") as file:
+                text = file.read(METRICS_AT_MOST)
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
                     if sample.name == SUCCESS:
@@ -229,14 +292,12 @@ class Notification:
 
     Attributes:
         url: `https://`, or `http://` to a loopback address. It may hold a secret, so it is told nowhere.
-        timeout_s: For the whole of it.
 
     Raises:
         SettingsError: The address is another.
     """
 
     url: str = field(repr=False)
-    timeout_s: float = NOTIFY_TIMEOUT_S
 
     def __post_init__(self) -> None:
         parts = _parts(self.url)
@@ -256,33 +317,21 @@ class Notification:
             "error": mask_text(ending.error),
         }
         body |= ending.summary.as_dict() if ending.summary else {}
-        # In a thread, since httpx's own limit is for each pause: an answer can drip in for ever.
-        answered: Future[None] = Future()
-        Thread(target=self._post, args=(body, answered), daemon=True).start()
-        try:
-            answered.result(self.timeout_s)
-        except TimeoutError:
-            host = _parts(self.url).hostname
-            raise OSError(f"{host} did not answer within {self.timeout_s:g} s") from None
-
-    def _post(self, body: Mapping[str, Any], answered: Future[None]) -> None:
-        try:
-            self._send(body)
-            answered.set_result(None)
-        except BaseException as error:
-            answered.set_exception(error)
-
-    def _send(self, body: Mapping[str, Any]) -> None:
         import httpx
 
         host = _parts(self.url).hostname or ""
+        timeout, by_environment = httpx.Timeout(TELL_WITHIN_S), not is_loopback(host)
         try:
-            with httpx.Client(timeout=self.timeout_s, trust_env=not is_loopback(host)) as client:
-                answer = client.post(self.url, json=body, follow_redirects=False)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise OSError(f"{host} cannot be reached: {type(error).__name__}") from None
-        if not answer.is_success:
-            raise OSError(f"{host} answered {answer.status_code}")
+            # Only the head of the answer is read: its body may be of any length.
+            with (
+                httpx.Client(timeout=timeout, trust_env=by_environment, follow_redirects=False) as client,
+                client.stream("POST", self.url, json=body) as answer,
+            ):
+                status, taken = answer.status_code, answer.is_success
+        except Exception as error:  # a proxy's or a certificate's settings raise whatever they like
+            raise NotTold(f"{host} cannot be reached: {type(error).__name__}") from None
+        if not taken:
+            raise NotTold(f"{host} answered {status}")
 
 
 def _parts(url: str) -> SplitResult:
@@ -304,9 +353,13 @@ class Traces:
         tracer: Makes the spans.
         command: The command's name.
         flush: Sends what is waiting.
+        failures: Gets a word for each batch that the collector did not take.
     """
 
-    def __init__(self, tracer: Tracer, command: str, flush: Callable[[], object]) -> None:
+    def __init__(
+        self, tracer: Tracer, command: str, flush: Callable[[], object], failures: Sequence[str] = ()
+    ) -> None:
+        self._failures = failures
         self._tracer = tracer
         self._flush = flush
         self._root = tracer.start_span(f"omneo-import {command}")
@@ -337,6 +390,9 @@ class Traces:
             self._root.set_status(StatusCode.ERROR, OUTCOMES.get(ending.exit_code, "signalled"))
         self._root.end()
         self._flush()
+        if self._failures:
+            why = f" ({last})" if (last := self._failures[-1]) else ""
+            raise NotTold(f"the collector did not take all spans{why}")
 
     def _begun(self, event: StageStarted) -> Span:
         from opentelemetry.trace import set_span_in_context
@@ -348,22 +404,19 @@ class Traces:
         return span
 
 
-def traces(command: str) -> Traces:
-    """Traces that go where the `OTEL_…` variables say, by OTLP over HTTP.
+def traces(command: str) -> tuple[tuple[Traces, ...], tuple[Notice, ...]]:
+    """Traces that go where the `OTEL_…` variables say, and what is wrong with those; maybe no traces then.
+
+    A wrong variable is no error: it may be set for others on the machine, and the sales are to be imported
+    all the same.
 
     Raises:
         SettingsError: OpenTelemetry is not installed.
     """
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ImportError:
-        raise SettingsError(
-            "--traces needs OpenTelemetry, which is not installed.", hint="pip install 'omneo-import[otel]'"
-        ) from None
-    resource = Resource.create({"service.name": "omneo-import", "service.version": __version__})
-    provider = TracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return Traces(provider.get_tracer("omneo-import", __version__), command, provider.shutdown)
+    tracing = set_up()
+    tracer, provider = tracing.tracer, tracing.provider
+    text = f"OpenTelemetry cannot use the value of {' or '.join(tracing.wrong)}"
+    if tracer is None or provider is None:
+        return (), (Notice("not_told", f"--traces is left out: {text}."),)
+    notices = (Notice("not_told", f"{text}: its default is used."),) if tracing.wrong else ()
+    return (Traces(tracer, command, provider.shutdown, tracing.log.errors),), notices

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import signal
 import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -25,7 +27,7 @@ from pipeline.events import Notice, RunStarted, StageFinished, StageStarted
 from pipeline.report.summary import empty_summary
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
-from tests.e2e.command import Ended, call, ended, start
+from tests.e2e.command import Ended, call, ended, omneo_import, start
 from tests.e2e.receipts import receipt, write_export
 
 PERSON = "ann@example.com"
@@ -139,6 +141,62 @@ def test_a_file_that_cannot_be_written_changes_nothing_else(export: Path, omneo:
     assert "--metrics-file did not work" in ended.stderr
 
 
+@pytest.mark.parametrize("kind", ["link", "dead link", "fifo", "directory", "no directory", "read only"])
+def test_only_a_plain_file_is_written(kind: str, tmp_path: Path) -> None:
+    path, other = tmp_path / "omneo.prom", tmp_path / "other"
+    other.write_text("somebody's")
+    match kind:
+        case "link":
+            path.symlink_to(other)
+        case "dead link":
+            path.symlink_to(tmp_path / "none")
+        case "fifo":
+            os.mkfifo(path)
+        case "directory":
+            path.mkdir()
+        case "no directory":
+            path = tmp_path / "none" / "omneo.prom"
+        case "read only":
+            path = Path("/proc/omneo.prom")
+    watch = telemetry.Watch("run", tmp_path, tellers={"--metrics-file": telemetry.MetricsFile(path)})
+    (notice,) = watch.end(0)
+    assert f"--metrics-file did not work: {path} " in notice.message
+    assert other.read_text() == "somebody's"
+    assert {each.name for each in tmp_path.iterdir()} <= {"omneo.prom", "other"}
+
+
+def test_links_that_were_put_beside_a_file_of_metrics_are_not_followed(tmp_path: Path) -> None:
+    path, other = tmp_path / "omneo.prom", tmp_path / "other"
+    other.write_text("somebody's")
+    for name in (".omneo.prom.part", "omneo.prom.part", "omneo.prom.tmp"):
+        (tmp_path / name).symlink_to(other)
+    other.chmod(0o600)
+    watch = telemetry.Watch("run", tmp_path, tellers={"--metrics-file": telemetry.MetricsFile(path)})
+    assert list(watch.end(0)) == []
+    assert metrics(path)["exit_code", ""] == 0
+    assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("somebody's", 0o600)
+
+
+def test_a_full_disk_leaves_the_file_of_metrics_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "omneo.prom"
+    watch = telemetry.Watch("run", tmp_path, tellers={"--metrics-file": telemetry.MetricsFile(path)})
+    assert list(watch.end(0)) == []
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
+    try:
+        (notice,) = watch.end(4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "cannot be written: File too large" in notice.message
+    assert [each.name for each in tmp_path.iterdir()] == ["omneo.prom"]
+    assert path.read_bytes() == before
+
+
 # ── Messages ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -189,23 +247,122 @@ def test_an_address_where_nobody_is_changes_nothing(export: Path, omneo: LocalOm
     assert "s3cret" not in ended.stderr
 
 
-def test_an_answer_that_never_ends_is_not_waited_for(inbox: Inbox, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+@contextmanager
+def server(answer: Callable[[socket.socket, Event], None]) -> Iterator[tuple[str, Event]]:
+    """An address that treats whoever calls as it likes; gives it, and what tells that somebody called."""
+    called, over = Event(), Event()
 
-        def drip() -> None:
-            connection, _ = server.accept()
-            with connection, suppress(OSError):
-                while not over.wait(0.05):
-                    connection.sendall(b"H")
+    def serve(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            answer(connection, over)
 
-        over, dripping = Event(), Thread(target=drip)
-        dripping.start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-        notification = telemetry.Notification(url, timeout_s=0.5)
-        (notice,) = telemetry.Watch("run", tmp_path, tellers={"--notify": notification}).end(0)
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                called.set()
+                Thread(target=serve, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/s3cret", called
         over.set()
-        dripping.join()
-    assert "127.0.0.1 did not answer within 0.5 s" in notice.message
+
+
+def silent(connection: socket.socket, over: Event) -> None:
+    over.wait(30)
+
+
+def dripping(connection: socket.socket, over: Event) -> None:
+    while not over.wait(0.05):
+        connection.sendall(b"H")
+
+
+def endless(connection: socket.socket, over: Event) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+    while not over.is_set():
+        connection.sendall(b"x" * 65536)
+
+
+def failing_slowly(connection: socket.socket, over: Event) -> None:
+    over.wait(1)
+    connection.sendall(b"HTTP/1.1 503 No s3cret\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n")
+
+
+def hanging_up(connection: socket.socket, over: Event) -> None:
+    connection.recv(1)
+
+
+def closed_port(connection: socket.socket, over: Event) -> None:
+    """Stands for an address where nobody listens."""
+
+
+SERVERS = [silent, dripping, endless, failing_slowly, hanging_up, closed_port]
+
+
+@contextmanager
+def address_of(answer: Callable[[socket.socket, Event], None]) -> Iterator[str]:
+    if answer is closed_port:
+        yield "http://127.0.0.1:9/s3cret"
+        return
+    with server(answer) as (url, _):
+        yield url
+
+
+@pytest.mark.parametrize("answer", SERVERS)
+def test_a_message_is_not_waited_for(answer: Callable[[socket.socket, Event], None], tmp_path: Path) -> None:
+    with address_of(answer) as url:
+        watch = telemetry.Watch(
+            "run", tmp_path, tellers={"--notify": telemetry.Notification(url)}, within_s=0.5
+        )
+        begun = time.monotonic()
+        notices = list(watch.end(0))
+    assert time.monotonic() - begun < 2
+    assert len(notices) == (answer is not endless), "its head said that it was taken"
+    assert "s3cret" not in "".join(notice.message for notice in notices)
+
+
+@pytest.mark.parametrize("url", ["https://hooks.invalid/s3cret", "https://127.0.0.1:9/s3cret"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HTTPS_PROXY": "foo://user:s3cret@127.0.0.1:9"},
+        {"HTTPS_PROXY": "socks5://user:s3cret@127.0.0.1:9"},
+        {"HTTPS_PROXY": "http://user:s3cret@127.0.0.1:9"},
+        {"HTTPS_PROXY": "http://user:s3cret@127.0.0.1:port"},
+        {"HTTPS_PROXY": "http://127.0.0.1:9", "SSL_CERT_FILE": "/none/s3cret.pem"},
+    ],
+)
+def test_an_environment_that_is_wrong_for_messages_changes_nothing(
+    environment: dict[str, str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    watch = telemetry.Watch("run", tmp_path, tellers={"--notify": telemetry.Notification(url)})
+    (notice,) = watch.end(0)
+    assert "--notify did not work" in notice.message
+    assert "s3cret" not in notice.message
+
+
+def test_all_that_hangs_hangs_at_once(tmp_path: Path) -> None:
+    def hang(_: telemetry.Ending) -> None:
+        time.sleep(30)
+
+    watch = telemetry.Watch("run", tmp_path, tellers={"--one": hang, "--two": hang}, within_s=0.3)
+    begun = time.monotonic()
+    told = [notice.message for notice in watch.end(0)]
+    assert time.monotonic() - begun < 2
+    assert told == [f"{name} did not work: it was not finished within 0.3 s." for name in ("--one", "--two")]
+
+
+def test_a_signal_that_comes_while_it_is_told_changes_nothing(export: Path, omneo: LocalOmneo) -> None:
+    with server(silent) as (url, called):
+        arguments = ("run", "-m", "pos_lines", export, "--workdir", export.parent / "w", "--notify", url)
+        process = start(*arguments, "--json", env=omneo.environment())
+        assert called.wait(60)
+        process.send_signal(signal.SIGTERM)
+        stopped = ended(process)
+    assert (stopped.code, stopped.summary["delivery"]["delivered"]) == (0, 2)
 
 
 @pytest.mark.parametrize("when", ["prepare", "load"])
@@ -269,6 +426,74 @@ def test_stages_become_spans() -> None:
     assert root.attributes == {"omneo_import.run_id": "r-1", "omneo_import.exit_code": 5}
     assert [event.name for event in root.events] == ["notice"]
     assert not root.status.is_ok
+
+
+@pytest.mark.parametrize("answer", SERVERS)
+def test_a_collector_is_not_waited_for(
+    answer: Callable[[socket.socket, Event], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("opentelemetry.sdk.trace")
+    with address_of(answer) as url:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url.replace("127", "user:s3cret@127"))
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret")
+        listeners, notices = telemetry.traces("run")
+        watch = telemetry.Watch("run", tmp_path, listeners=listeners)
+        begun = time.monotonic()
+        notices += tuple(watch.end(0))
+    assert time.monotonic() - begun < 4
+    assert len(notices) == (answer is not endless)
+    assert "s3cret" not in "".join([*(notice.message for notice in notices), *capfd.readouterr()])
+
+
+def test_a_dead_collector_changes_nothing_of_a_run(export: Path, omneo: LocalOmneo) -> None:
+    pytest.importorskip("opentelemetry.sdk.trace")
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:s3cret@127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization Bearer s3cret",
+    }
+    workdir = ("--workdir", export.parent / "w", "--json", "--log-format", "json")
+    arguments = ("run", "-m", "pos_lines", export, *workdir, "--traces")
+    ended = omneo_import(*arguments, env=omneo.environment() | environment)
+    assert (ended.code, ended.summary["delivery"]["delivered"]) == (0, 2)
+    told = [json.loads(line)["message"] for line in ended.stderr.splitlines() if '"not_told"' in line]
+    assert [message.split(":")[0] for message in told] == [
+        "OpenTelemetry cannot use the value of OTEL_EXPORTER_OTLP_HEADERS",
+        "--traces did not work",
+    ]
+    assert "s3cret" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "s3cret"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "s3cret"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "s3cret:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://s3cret:port/"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/none/s3cret.pem"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization Bearer s3cret"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "-1"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "s3cret"),
+        ("OTEL_TRACES_SAMPLER", "s3cret"),
+        ("OTEL_PYTHON_METER_PROVIDER", "s3cret"),
+        ("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "s3cret"),
+    ],
+)
+def test_a_variable_that_opentelemetry_cannot_use_is_named_and_stops_nothing(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("opentelemetry.sdk.trace")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "sales")
+    monkeypatch.setenv(name, value)
+    _, (notice,) = telemetry.traces("run")
+    assert f"cannot use the value of {name}" in notice.message
+    assert "SERVICE_NAME" not in notice.message
+    assert "s3cret" not in "".join([notice.message, *capfd.readouterr()])
+    assert os.environ[name] == value
 
 
 def test_without_opentelemetry_the_extra_is_named(
