@@ -102,7 +102,7 @@ def _judge(external_id: str, rows: list[dict[str, str]], now: datetime, found: E
     assert total is not None
     assert when is not None
     paid = _decimal(head["tender_amount"])
-    if head["status"] == "COMPLETED" and paid is not None and paid < total:
+    if head["status"] == "COMPLETED" and paid is not None and total - paid > Decimal("0.05"):
         return _settle(external_id, "dropped", {"partially_paid"}, found)
     found.ambiguous += ambiguous
     found.guests += not (head["customer_email"] or head["loyalty_card"])
@@ -132,7 +132,7 @@ def _when(text: str, now: datetime, rejects: set[str]) -> tuple[datetime | None,
     if utc.astimezone(ZONE).replace(tzinfo=None) != local:
         rejects.add("transacted_at_nonexistent")
         return None, False
-    if utc > now + timedelta(0):
+    if utc > now + timedelta(minutes=15):
         rejects.add("transacted_at_future")
     return utc, first.utcoffset() != first.replace(fold=1).utcoffset()
 

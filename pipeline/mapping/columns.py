@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.mapping import walk
-from pipeline.mapping.spec import DateTimeStep, LineNumberValue, MappingSpec, SqlValue, Value
+from pipeline.mapping.spec import ConstantValue, DateTimeStep, LineNumberValue, MappingSpec, SqlValue, Value
 from pipeline.mapping.walk import Mention, Scope, Site
 
 HEADER_PREFIX = "header."
@@ -43,6 +43,13 @@ def columns_of(spec: MappingSpec, value: Value, scope: Scope) -> frozenset[str] 
         return None
     found = {mention for site in sites for mention in _columns_in(spec, site)}
     return None if any(m.scope is not scope for m in found) else frozenset(m.name for m in found)
+
+
+def is_of_cells(spec: MappingSpec, value: Value, scope: Scope) -> bool:
+    """Whether a value is there only where a cell of the source is: it has no constant to fall back on."""
+    sites = list(_stands_on(spec, Site((), value, scope), set()))
+    has_constant = any(isinstance(site.value, ConstantValue) for site in sites)
+    return not has_constant and any(mention for site in sites for mention in _columns_in(spec, site))
 
 
 def column_mentions(spec: MappingSpec) -> Iterator[Mention]:

@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.currencies import smallest_amount
 from pipeline.mapping import jsontext
 from pipeline.mapping.columns import columns_used
 from pipeline.mapping.computed import NOTHING, as_text
@@ -26,6 +27,7 @@ from pipeline.mapping.sections import (
     gathered_payments,
     payment_columns,
     profile_columns,
+    turned_as_a_whole,
 )
 from pipeline.mapping.shapes import HEADERS, ITEMS, PAYMENTS, Shaped
 from pipeline.mapping.shares import spread
@@ -69,6 +71,7 @@ class CompiledMapping:
         items: The columns of the items.
         payments: For each way to pay its entry and its amount, where payments are rows of their own.
         not_items: Columns of the lines that say which are no items.
+        void: Where a line is void; None where the mapping does not say it.
         discount: Whether there are discount lines.
         reward: The column with the redeemed amount, if any.
     """
@@ -79,6 +82,7 @@ class CompiledMapping:
     items: Columns = field(default_factory=dict)
     payments: tuple[list[pl.Expr], list[pl.Expr]] | None = None
     not_items: list[str] = field(default_factory=list)
+    void: pl.Expr | None = None
     discount: bool = False
     reward: str = ""
 
@@ -93,7 +97,7 @@ class CompiledMapping:
         items = self._selected(lines, self.items)
         headers = self._selected(frames[Scope.TRANSACTION], self.headers)
         headers = self._with_payments(headers, frames[Scope.PAYMENT])
-        items, unspread = self._with_shares(items, frames)
+        items, unspread = self._with_shares(items, frames, headers)
         problems = [shaped.problems, *self._problems(frames, lines), unspread]
         return Mapped(_with_item_totals(headers, items), items, pl.concat(problems))
 
@@ -117,11 +121,16 @@ class CompiledMapping:
         gathered = gathered_payments(rows, *self.payments, self.spec.payments_form)
         return headers.join(gathered, on=TX, how="left", maintain_order="left")
 
-    def _with_shares(self, items: pl.DataFrame, frames: Frames) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _with_shares(
+        self, items: pl.DataFrame, frames: Frames, headers: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Spread discount lines and the reward over the items; what no item can bear is a problem."""
         if not (self.discount or self.reward):
             return items, NO_PROBLEMS
-        shares, left = spread(items, pl.concat([*self._discounts(frames), *self._rewards(frames)]))
+        amounts = pl.concat([*self._discounts(frames), *self._rewards(frames)])
+        currency = headers["currency"].gather(amounts[TX]) if "currency" in headers.columns else NOTHING
+        amounts = amounts.with_columns(currency.alias("currency"))
+        shares, left = spread(items, amounts.with_columns(smallest=smallest_amount(pl.col("currency"))))
         own = jsontext.inner(pl.col("discounts")) if "discounts" in items.columns else NOTHING
         items = items.with_columns(shares["price_sell"], shares["entries"])
         items = items.with_columns(jsontext.entries([own, pl.col("entries")]).alias("discounts"))
@@ -137,7 +146,7 @@ class CompiledMapping:
             after = self.spec.lines.discount_prices == "after"
             yield (
                 frames[Scope.LINE]
-                .filter("__discount")
+                .filter(pl.col("__discount") & ~(pl.lit(value=False) if self.void is None else self.void))
                 .select(
                     TX,
                     pl.col("__discount_amount").abs().alias("amount"),
@@ -166,9 +175,11 @@ class CompiledMapping:
 
 
 def _with_item_totals(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
-    """Add `items_total` and `items_count`."""
+    """Add `items_total`, without the lines that are void, and `items_count`."""
     priced = {"quantity", "price_sell"} <= {*items.columns}
     paid = pl.col("quantity") * pl.col("price_sell") if priced else pl.lit(None, dtype=MONEY)
+    if priced and "is_void" in items.columns:
+        paid = pl.when(pl.col("is_void").fill_null(value=False)).then(pl.lit(0, MONEY)).otherwise(paid)
     found = (
         items.select(TX, paid.alias("paid"))
         .with_columns(pl.col(TX).set_sorted())
@@ -338,9 +349,8 @@ class _Compiler:
         rows = has_payment_rows(self.spec)
         with self._part("payments", scope=Scope.PAYMENT if rows else Scope.TRANSACTION) as bench:
             self._spread_refund(bench)
-            entries, amounts = payment_columns(
-                self.spec.payments, self.spec.payments_form, bench, self._turned("total")
-            )
+            refund = self._refund if self.spec.refund and "total" in self.spec.refund.negate else None
+            entries, amounts = payment_columns(self.spec.payments, self.spec.payments_form, bench, refund)
             if rows:
                 self.compiled.payments = entries, amounts
                 return
@@ -369,6 +379,7 @@ class _Compiler:
             bench.plan.derive(bench.scope, "__discount_reason", text)
             self._need_prices()
             self.compiled.discount = True
+            self.compiled.void = bench.void_line()
 
     def _not_items(self, bench: Bench, name: str, sql: str) -> None:
         bench.plan.derive(bench.scope, name, bench.condition(sql))
@@ -379,9 +390,17 @@ class _Compiler:
         for name, value in self.spec.items.items():
             with self._part("items", name, scope=Scope.LINE) as bench:
                 columns = field_columns(ITEM_FIELDS[name], bench.compile(value), bench)
-                if name == "quantity":
-                    columns[name] = self._turned("quantity")(columns[name])
+                if name == "quantity" and self.spec.refund and "quantity" in self.spec.refund.negate:
+                    columns[name] = self._turned_quantity(columns[name], bench)
                 self.compiled.items |= columns
+
+    def _turned_quantity(self, quantity: pl.Expr, bench: Bench) -> pl.Expr:
+        """Quantities of a refund written as positive; those of what was handed out keep the other sign."""
+        if self._refund is None:
+            return quantity
+        name = bench.fresh("quantity")
+        bench.plan.derive(bench.scope, name, quantity)
+        return turned_as_a_whole(pl.col(name), pl.col(name).sum().over(TX), self._refund)
 
     def _reward(self) -> None:
         if self.spec.reward:

@@ -108,7 +108,9 @@ def read_number(computed: Computed, number: Number) -> Computed:
 
 
 def read_boolean(computed: Computed, words: Boolean) -> Computed:
-    """A text as yes or no."""
+    """A text as yes or no; what is that already stays."""
+    if computed.dtype == pl.Boolean:
+        return computed
     text = as_text(computed)
     return Computed(booleans(text.value, words), pl.Boolean(), first_text(computed.raw, text.value))
 

@@ -26,6 +26,7 @@ from pipeline.mapping.computed import (
     chosen,
     invalid,
     literal,
+    read_boolean,
     unread,
 )
 from pipeline.mapping.datetimes import MOMENT
@@ -34,6 +35,7 @@ from pipeline.mapping.formulas import Compiled, compile_formula, in_words, parse
 from pipeline.mapping.lookups import SEPARATOR, Table
 from pipeline.mapping.plan import Aggregate, Check, Plan, moment_of, raw_of
 from pipeline.mapping.spec import (
+    Boolean,
     CaseValue,
     ColumnValue,
     ConstantValue,
@@ -56,6 +58,9 @@ from pipeline.mapping.spec import (
 )
 from pipeline.mapping.steps import apply_step, typed_cell
 from pipeline.mapping.walk import Scope
+
+_VOID = "__void"
+"""The column of the lines that says which are void."""
 
 
 @dataclass
@@ -161,6 +166,22 @@ class Bench:
         self.plan.checks.append(
             Check(self.scope, code, self.target, message, where, value, items_only=self.items_only)
         )
+
+    def void_line(self) -> pl.Expr | None:
+        """Where a line is void, never null; None where the mapping does not say it, or not rightly."""
+        value = self.spec.items.get("is_void")
+        if value is None or _VOID in self._defining:  # what says that a line is void may itself be a sum
+            return None
+        key = (Scope.LINE, _VOID)
+        if key not in self._names:
+            lines = replace(self.at(Scope.LINE), _defining=(*self._defining, _VOID))
+            try:
+                void = read_boolean(lines.compile(value), Boolean())
+            except FormulaError:  # reported where `items` are compiled
+                return None
+            lines.plan.derive(Scope.LINE, _VOID, void.value.fill_null(value=False))
+            self._names[key] = Computed(pl.col(_VOID), pl.Boolean())
+        return self._names[key].value
 
     def fresh(self, what: str) -> str:
         """A new column's name."""
@@ -335,8 +356,9 @@ def _aggregated(value: Value, how: Callable[[pl.Expr], pl.Expr], bench: Bench, k
     """A value over the transaction's lines, brought to one a transaction."""
     lines = bench.at(Scope.LINE)
     inner = lines.compile(value)
-    if kind == "sum" and not inner.dtype.is_numeric():
-        inner = as_number(inner, lines.number)
+    if kind == "sum":
+        inner = inner if inner.dtype.is_numeric() else as_number(inner, lines.number)
+        inner = _not_void(inner, lines)
     name = bench.fresh(kind)
     kept = lines.keep(name, replace(inner, raw=invalid(inner)))
     raw = None if kept.raw is None else raw_of(name)
@@ -345,6 +367,16 @@ def _aggregated(value: Value, how: Callable[[pl.Expr], pl.Expr], bench: Bench, k
     moment = None if source is None else pl.col(source)
     result = Computed(pl.col(name), inner.dtype, pl.col(raw_of(name)), moment, inner.json)
     return result if bench.scope is Scope.TRANSACTION else bench.spread(name, name + "|all", result)
+
+
+def _not_void(amount: Computed, lines: Bench) -> Computed:
+    """The amount of a line; 0 where the line is void, whatever is written there."""
+    void = lines.void_line()
+    if void is None:
+        return amount
+    raw = None if amount.raw is None else pl.when(~void).then(amount.raw)
+    value = pl.when(void).then(pl.lit(0).cast(amount.dtype)).otherwise(amount.value)
+    return replace(amount, value=value, raw=raw)
 
 
 def _sum(value: SumValue, bench: Bench) -> Computed:

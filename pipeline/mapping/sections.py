@@ -8,12 +8,14 @@ from functools import reduce
 import polars as pl
 
 from pipeline.mapping import jsontext
+from pipeline.mapping.columns import is_of_cells
 from pipeline.mapping.computed import NOTHING, Computed, as_number, as_text, invalid
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.fields import Columns
 from pipeline.mapping.numbers import MONEY, amount_text, money
 from pipeline.mapping.ops import Bench
 from pipeline.mapping.spec import Completion, Condition, Payment, ProfileLink, Words
+from pipeline.mapping.walk import Scope
 from pipeline.model import TX
 
 Turn = Callable[[pl.Expr], pl.Expr]
@@ -107,28 +109,58 @@ def profile_columns(links: Sequence[ProfileLink], bench: Bench) -> Columns:
 
 
 def payment_columns(
-    payments: Sequence[Payment], form: str, bench: Bench, turned: Turn
+    payments: Sequence[Payment], form: str, bench: Bench, refund: pl.Expr | None
 ) -> tuple[list[pl.Expr], list[pl.Expr]]:
-    """For each way to pay: its JSON entry (null where it was not used), and its amount (null likewise)."""
+    """For each way to pay: its JSON entry (null where it was not used), and its amount (null likewise).
+
+    A tender that the source names was used, also for an amount of 0; of a tender that has a column of its
+    own, 0 says that it was not.
+    """
+    given = [_payment_amount(payment, form, bench) for payment in payments]
+    if refund is not None and (amounts := [amount for amount in given if amount is not None]):
+        given = _turned_payments(given, pl.sum_horizontal(amounts), refund, bench)
     entries: list[pl.Expr] = []
-    amounts: list[pl.Expr] = []
-    for payment in payments:
+    found: list[pl.Expr] = []
+    for payment, amount in zip(payments, given, strict=True):
         tender = as_text(bench.compile(payment.tender)).value
-        if payment.amount is None and form == "amounts":
-            raise FormulaError("`payments_form: amounts` needs an `amount` for each payment")
-        amount: pl.Expr = pl.lit(None, dtype=MONEY)
         used = tender.is_not_null()
-        if payment.amount is not None:
-            name = bench.fresh("amount")
-            bench.plan.derive(bench.scope, name, turned(amount_of(bench.compile(payment.amount), bench)))
-            amount = pl.col(name)
-            used = used & (amount != 0).fill_null(value=False)
+        if amount is not None:
+            is_named = is_of_cells(bench.spec, payment.tender, bench.scope)
+            used &= amount.is_not_null() if is_named else (amount != 0).fill_null(value=False)
         entry = jsontext.scalar(tender, pl.String())
-        if form == "amounts":
+        if form == "amounts" and amount is not None:
             entry = pl.concat_str(pl.lit("{"), entry, pl.lit(":"), amount_text(amount), pl.lit("}"))
         entries.append(pl.when(used).then(entry))
-        amounts.append(pl.when(used).then(amount))
-    return entries, amounts
+        found.append(pl.when(used).then(pl.lit(None, dtype=MONEY) if amount is None else amount))
+    return entries, found
+
+
+def _payment_amount(payment: Payment, form: str, bench: Bench) -> pl.Expr | None:
+    """The column with a payment's amount; None where the mapping gives none."""
+    if payment.amount is None:
+        if form == "amounts":
+            raise FormulaError("`payments_form: amounts` needs an `amount` for each payment")
+        return None
+    name = bench.fresh("amount")
+    bench.plan.derive(bench.scope, name, amount_of(bench.compile(payment.amount), bench))
+    return pl.col(name)
+
+
+def _turned_payments(
+    amounts: Sequence[pl.Expr | None], whole: pl.Expr, refund: pl.Expr, bench: Bench
+) -> list[pl.Expr | None]:
+    name = bench.fresh("paid_in_all")
+    bench.plan.derive(bench.scope, name, whole)
+    in_all = pl.col(name) if bench.scope is Scope.TRANSACTION else pl.col(name).sum().over(TX)
+    return [amount if amount is None else turned_as_a_whole(amount, in_all, refund) for amount in amounts]
+
+
+def turned_as_a_whole(part: pl.Expr, whole: pl.Expr, refund: pl.Expr) -> pl.Expr:
+    """A part of a refund, turned where the refund as a whole is written as a positive number.
+
+    Change, or an item that was exchanged, has the other sign: it must keep it.
+    """
+    return pl.when(refund & (whole > 0)).then(-part).otherwise(part)
 
 
 def gathered_payments(

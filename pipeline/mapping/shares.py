@@ -1,8 +1,8 @@
-"""An amount off a whole sale, spread over its items in proportion to what they cost, to the cent.
+"""An amount off a whole sale, spread over its items in proportion to what they cost.
 
-Shares are by largest remainder: everybody gets the whole cents of the exact share, and the cents that are
-left go to those whose share was cut most. 50.00 over items of 65, 115, 25 and 45 is 13, 23, 5 and 9
-(Omneo's guide to point-of-sale integration).
+Shares are in the smallest amount of the currency (a cent, a yen, a fils), by largest remainder: everybody
+gets the whole cents of the exact share, and the cents that are left go to those whose share was cut most.
+50.00 over items of 65, 115, 25 and 45 is 13, 23, 5 and 9 (Omneo's guide to point-of-sale integration).
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ def spread(items: pl.DataFrame, amounts: pl.DataFrame) -> tuple[pl.DataFrame, pl
     """Spread amounts over items.
 
     Args:
-        items: TX, `quantity` and `price_sell`; one row an item.
-        amounts: TX, `amount` (money, 0 or more), `reason` (may be null) and `taken_off`: whether the prices
-            do not hold it yet. Several rows a transaction are spread one by one.
+        items: TX, `quantity` and `price_sell`; one row an item. `is_void`, where it is there, says which
+            lines are void.
+        amounts: TX, `amount` (money, 0 or more), `reason` (may be null), `taken_off`: whether the prices
+            do not hold it yet, and `smallest`: the smallest amount of its currency. Several rows a
+            transaction are spread one by one.
 
     Returns:
         As many rows as `items`, in their order: `price_sell` after what is taken off, and `entries`, the
         shares as `amount` and `reason_desc` in JSON, joined by commas (null where there are none). Items
-        without price or quantity get no share; where some items are returned and others sold, the sold
-        ones bear it all. And those of `amounts` for which there was no item to bear them.
+        that are void or without price or quantity get no share; where some items are returned and others
+        sold, the sold ones bear it all. And those of `amounts` for which there was no item to bear them.
     """
-    at = items.select(TX, "quantity", "price_sell").with_row_index("at")
+    void = pl.col("is_void") if "is_void" in items.columns else pl.lit(value=False)
+    sold = pl.when(~void.fill_null(value=False)).then("quantity").alias("quantity")
+    at = items.select(TX, sold, "price_sell").with_row_index("at")
     rows = at.join(amounts.with_row_index("of"), on=TX, how="inner", maintain_order="left_right")
     shares = _shares(rows).filter(pl.col("share") != 0)
     left = amounts.with_row_index("of").filter(pl.col("amount") != 0)
@@ -65,8 +69,10 @@ def _shares(rows: pl.DataFrame) -> pl.DataFrame:
     """Add `share` in units of money's smallest place; `rows` is each item beside each amount (`of`)."""
     worth = pl.col("price_sell").to_physical().cast(pl.Int128) * pl.col("quantity").cast(pl.Int128)
     total, whole = pl.col("amount").to_physical().cast(pl.Int128), pl.col("worth").sum().over("of")
-    # Whole cents, unless the amount itself has a fraction of one (currencies with three places).
-    unit = pl.when(total % _CENT == 0).then(_CENT).otherwise(1).cast(pl.Int128)
+    smallest = pl.col("smallest").to_physical().cast(pl.Int128)
+    # An amount that has itself a fraction of its currency's smallest one is spread to the cent, or finer.
+    unit = pl.when(total % smallest == 0).then(smallest).when(total % _CENT == 0).then(_CENT).otherwise(1)
+    unit = unit.cast(pl.Int128)
     rows = rows.with_columns(worth.fill_null(0).alias("worth"))
     sold = pl.col("worth") > 0
     side = pl.when(sold.any().over("of")).then(sold).otherwise(pl.col("worth") < 0)

@@ -641,7 +641,7 @@ class ProfileLink(Frozen):
 
 
 class Payment(Frozen):
-    """One tender. With an `amount`, a blank or zero amount means that the tender was not used."""
+    """One tender. Without `amount` in the row it was not used; nor with 0, unless a cell names the tender."""
 
     tender: Value
     amount: Value | None = None
@@ -668,7 +668,7 @@ class Lines(Frozen):
 
 
 class Reward(Frozen):
-    """A redeemed amount, spread over the items in proportion to price × quantity, to the cent.
+    """A redeemed amount, spread over the items in proportion to price × quantity, to the cent (yen, fils).
 
     Attributes:
         amount: What was redeemed, for the transaction.

@@ -15,7 +15,7 @@ from pipeline.model import CODES, Outcome
 Severity: TypeAlias = Literal["drop", "reject", "warn", "off"]
 
 DEFAULT_TOLERANCES: Final[dict[str, Decimal]] = {
-    "total_mismatch": Decimal("0.01"),  # one rounding of a line's total, in most currencies
+    "total_mismatch": Decimal("0.01"),  # one rounding; where the currency is known, its smallest amount
     "partially_paid": Decimal("0.05"),  # cash is rounded to coins of 5 cents in many countries
     "payments_mismatch": Decimal("0.05"),
 }

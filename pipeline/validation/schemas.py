@@ -23,6 +23,7 @@ from pandera.config import ValidationDepth, config_context
 from pandera.constants import CHECK_OUTPUT_KEY
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
+from pipeline.currencies import smallest_amount
 from pipeline.model import (
     ITEM_FIELDS,
     LINE,
@@ -156,6 +157,7 @@ def _header_schema(columns: _Columns, policy: Policy, moment: datetime, with_ite
         *_zone_rules(names),
         *_person_rules(names),
         *_currency_rules(names),
+        *_fineness_rules(names),
         *_status_rules(names),
         *_paid_rules(names),
         *_sum_rules(names, policy),
@@ -389,6 +391,23 @@ def _currency_rules(columns: Sequence[str]) -> Iterator[Rule]:
         yield Rule("currency", "currency_invalid", "currency", code.str.contains(_CURRENCY), code, message)
 
 
+def _fineness_rules(columns: Sequence[str]) -> Iterator[Rule]:
+    """Amounts that were paid have no more places than their currency; prices for one may."""
+    if "currency" not in columns:
+        return
+    currency = pl.col("currency")
+    for name in ("total", "payments_total", "rounding"):
+        if name in columns:
+            value = pl.col(name)
+            fits = value.to_physical() % smallest_amount(currency).to_physical() == 0
+            message = pl.format(
+                "{} is {}, finer than any amount in {}", pl.lit(name), amount(value), currency
+            )
+            yield Rule(
+                name, "amount_finer_than_currency", name, fits | currency.is_null(), amount(value), message
+            )
+
+
 def _status_rules(columns: Sequence[str]) -> Iterator[Rule]:
     if "status|outcome" in columns:
         raw = _optional("status|raw", columns, pl.lit(None, pl.String))
@@ -455,7 +474,10 @@ def _sum_rule(
         amount(parts),
         amount(total - parts),
     )
-    fits = (total - parts).abs() <= pl.lit(policy.tolerance(code))
+    allowed: pl.Expr = pl.lit(policy.tolerance(code))
+    if code == "total_mismatch" and "currency" in columns and code not in policy.tolerances:
+        allowed = smallest_amount(pl.col("currency"))
+    fits = (total - parts).abs() <= allowed
     return Rule("total", code, "total", fits | ~applies, _raw("total", columns), message)
 
 

@@ -124,8 +124,8 @@ payments:
 @pytest.mark.parametrize(
     ("form", "expected"),
     [
-        ("names", ['["CASH","V \\"1\\""]', '["CASH"]', None, None]),
-        ("amounts", ['[{"CASH":10.00},{"V \\"1\\"":2.125}]', '[{"CASH":-3.00}]', None, None]),
+        ("names", ['["CASH","V \\"1\\""]', '["CASH","V"]', None, None]),
+        ("amounts", ['[{"CASH":10.00},{"V \\"1\\"":2.125}]', '[{"CASH":-3.00},{"V":0.00}]', None, None]),
     ],
 )
 def test_tenders_as_amount_columns(form: str, expected: list[str | None]) -> None:
@@ -160,7 +160,10 @@ PAYMENT_ROWS = {
 
 @pytest.mark.parametrize(
     ("form", "expected"),
-    [("names", '["CASH","CARD"]'), ("amounts", '[{"CASH":4.00},{"CARD":6.00},{"CASH":4.00}]')],
+    [
+        ("names", '["CASH","CARD","GIFT"]'),
+        ("amounts", '[{"CASH":4.00},{"CARD":6.00},{"CASH":4.00},{"GIFT":0.00}]'),
+    ],
 )
 def test_payments_in_rows_of_their_own(form: str, expected: str) -> None:
     spec = ROWS.replace("layout: tables", "layout: tables\n  duplicates: keep") + f"payments_form: {form}\n"
@@ -174,7 +177,7 @@ def test_payments_in_rows_of_their_own(form: str, expected: str) -> None:
 
 def test_payment_rows_see_their_transactions_cells() -> None:
     spec = ROWS.replace("tender: how", 'tender: {template: "{how} {header.id} {total}"}')
-    assert mapped_of(spec, PAYMENT_ROWS).headers["payments"][0] == '["CASH 1 10","CARD 1 10"]'
+    assert mapped_of(spec, PAYMENT_ROWS).headers["payments"][0] == '["CASH 1 10","CARD 1 10","GIFT 1 10"]'
 
 
 def test_amounts_need_an_amount() -> None:
@@ -480,3 +483,117 @@ def test_no_name_of_a_column_hides_what_is_computed_beside_another() -> None:
     )  # fmt: skip
     assert mapped.headers.select("total|raw", "receipt_ref").row(0) == ("two", "R")
     assert mapped.headers["transacted_at"].to_list() == [datetime(2021, 1, 1)]
+
+
+# ── Refunds with change or exchange ─────────────────────────────────────────────────────────────────
+
+CHANGE = """
+source:
+  layout: tables
+  tables:
+    headers: {inputs: [h.csv], key: [id]}
+    payments: {inputs: [p.csv], key: [id]}
+transaction: {external_id: id, total: total}
+payments: [{tender: how, amount: amount}]
+payments_form: amounts
+refund: {when: "type = 'Refund'"}
+"""
+CHANGE_ROWS = {
+    "headers": "id,type,total\n1,Refund,10\n2,Refund,-10\n3,Sale,10\n",
+    "payments": """
+    id,how,amount
+    1,CASH,20
+    1,CHANGE,-10
+    2,CASH,-20
+    2,CHANGE,10
+    3,CASH,20
+    3,CHANGE,-10
+    """,
+}
+
+
+def test_the_change_of_a_refund_keeps_its_sign() -> None:
+    mapped = mapped_of(CHANGE, CHANGE_ROWS)
+    assert mapped.headers.select("total", "payments_total").rows() == [
+        (D(-10), D(-10)),
+        (D(-10), D(-10)),
+        (D(10), D(10)),
+    ]
+    refund = '[{"CASH":-20.00},{"CHANGE":10.00}]'
+    assert mapped.headers["payments"].to_list() == [refund, refund, '[{"CASH":20.00},{"CHANGE":-10.00}]']
+
+
+def test_the_change_of_a_refund_keeps_its_sign_in_columns_too() -> None:
+    spec = """
+    source: {layout: headers, key: [id]}
+    transaction: {external_id: id}
+    payments:
+      - {tender: {constant: CASH}, amount: cash}
+      - {tender: {constant: CHANGE}, amount: change}
+    refund: {when: "type = 'Refund'"}
+    """
+    mapped = mapped_of(spec, "id,type,cash,change\n1,Refund,20,-10\n2,Refund,5,\n3,Refund,-20,10\n")
+    assert mapped.headers["payments_total"].to_list() == [D(-10), D(-5), D(-10)]
+
+
+def test_an_item_that_was_handed_out_in_a_refund_keeps_its_sign() -> None:
+    spec = """
+    source: {layout: lines, key: [id]}
+    transaction: {total: total}
+    refund: {when: "type = 'Refund'"}
+    items: {name: what, quantity: qty, price_sell: price}
+    """
+    mapped = mapped_of(spec, "id,type,total,what,qty,price\n1,Refund,15,a,2,10\n1,Refund,15,b,-1,5\n")
+    assert mapped.items["quantity"].to_list() == [-2, 1]
+    assert mapped.headers.select("total", "items_total").row(0) == (D(-15), D(-15))
+
+
+# ── Lines that are void ─────────────────────────────────────────────────────────────────────────────
+
+VOIDED = """
+source: {layout: lines, key: [id]}
+columns: {qty: integer, price: decimal}
+transaction: {external_id: id, total: {sum: {sql: "qty * price"}}, currency: currency}
+reward: {amount: off}
+items: {name: what, quantity: qty, price_sell: price, is_void: void}
+"""
+VOIDED_ROWS = """
+id,currency,off,what,qty,price,void
+1,AUD,10,a,1,30,no
+1,AUD,10,b,1,70,yes
+1,AUD,10,c,2,10,
+2,AUD,,d,1,5,Y
+3,AUD,,e,1,x,Y
+3,AUD,,f,1,4,n
+"""
+
+
+def test_lines_that_are_void_count_neither_in_totals_nor_in_shares() -> None:
+    mapped = mapped_of(VOIDED, VOIDED_ROWS)
+    assert mapped.headers.select("total", "items_total", "items_count").rows() == [
+        (D(50), D(40), 3),
+        (D(0), D(0), 1),
+        (D(4), D(4), 2),
+    ]
+    assert mapped.items["price_sell"].to_list() == [D(24), D(70), D(8), D(5), None, D(4)]
+    assert mapped.items["discounts"].is_not_null().to_list() == [True, False, True, False, False, False]
+    assert mapped.items["is_void"].to_list() == [False, True, None, True, True, False]
+
+
+def test_a_discount_line_that_is_void_takes_nothing_off() -> None:
+    spec = DISCOUNTED.replace("price_sell: price}", "price_sell: price, is_void: void}")
+    mapped = mapped_of(spec, "id,total,sku,what,qty,price,void\n1,9,A,Shirt,1,9,n\n1,9,OFF,Voucher,1,-5,y\n")
+    assert mapped.items.select("price_sell", "discounts").rows() == [(D(9), None)]
+
+
+def test_shares_are_in_what_the_currency_of_the_sale_has() -> None:
+    rows = [(1, "JPY", 100, "500"), (2, "KWD", "0.500", "5"), (3, "", 100, "500")]
+    text = "id,currency,off,what,qty,price,void\n" + "".join(
+        f"{at},{currency},{off},{what},1,{price},\n" for at, currency, off, price in rows for what in "abc"
+    )
+    found = mapped_of(VOIDED, text).items["discounts"]
+    assert [json.loads(entries)[0]["amount"] for entries in found] == [
+        *(34, 33, 33),
+        *(0.167, 0.167, 0.166),
+        *(33.34, 33.33, 33.33),
+    ]

@@ -17,7 +17,9 @@ MONEY = pl.Decimal(15, 4)
 
 
 def spread_over(
-    items: list[tuple[int, int | None, str | None]], amounts: list[tuple[int, str, str | None, bool]]
+    items: list[tuple[int, int | None, str | None]],
+    amounts: list[tuple[int, str, str | None, bool]],
+    smallest: str = "0.01",
 ) -> list[tuple[Decimal | None, list[dict[str, object]]]]:
     """Price after, and entries, of each item; amounts in JSON as Decimal."""
     rows = pl.DataFrame(
@@ -29,7 +31,7 @@ def spread_over(
         [(tx, Decimal(amount), reason, off) for tx, amount, reason, off in amounts],
         schema={TX: pl.UInt32, "amount": MONEY, "reason": pl.String, "taken_off": pl.Boolean},
         orient="row",
-    )
+    ).with_columns(smallest=pl.lit(Decimal(smallest)).cast(MONEY))
     found, _ = spread(rows, given_amounts)
     return [
         (price, json.loads(f"[{entries or ''}]", parse_float=Decimal))
@@ -118,3 +120,18 @@ def test_shares_add_up_to_the_cent_and_nobody_is_cut_by_more_than_one(
     for share, weight in zip(each, worth, strict=True):
         assert abs(share - amount * weight / sum(worth)) < Decimal("0.01")
         assert share == share.quantize(Decimal("0.01"))
+
+
+@pytest.mark.parametrize(
+    ("smallest", "amount", "expected"),
+    [
+        ("1", "100", ["34", "33", "33"]),
+        ("0.001", "0.5", ["0.167", "0.167", "0.166"]),
+        ("0.0001", "0.5", ["0.1667", "0.1667", "0.1666"]),
+        ("0.01", "0.5", ["0.17", "0.17", "0.16"]),
+        ("1", "100.50", ["33.5", "33.5", "33.5"]),
+    ],
+)
+def test_shares_are_in_what_the_currency_has(smallest: str, amount: str, expected: list[str]) -> None:
+    found = spread_over([(0, 1, "500")] * 3, [(0, amount, None, True)], smallest)
+    assert shares(found) == [[Decimal(share)] for share in expected]

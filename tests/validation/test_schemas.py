@@ -399,3 +399,28 @@ def test_a_sale_of_which_it_is_not_known_what_was_paid_is_reported(
 
 def test_nothing_is_asked_of_what_was_paid_where_the_mapping_does_not_say_it() -> None:
     assert check({"paid": None}).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("currency", "total", "items_total", "codes"),
+    [
+        ("AUD", "10.00", "10.01", set()),
+        ("AUD", "10.00", "10.02", {"total_mismatch"}),
+        ("JPY", "100", "101", set()),
+        ("JPY", "100", "102", {"total_mismatch"}),
+        ("KWD", "1.500", "1.501", set()),
+        ("KWD", "1.500", "1.502", {"total_mismatch"}),
+        (None, "10.00", "10.01", set()),
+        ("AUD", "10.005", "10.005", {"amount_finer_than_currency"}),
+        ("JPY", "33.34", "33.34", {"amount_finer_than_currency"}),
+        ("KWD", "1.5005", "1.5005", {"amount_finer_than_currency"}),
+        ("KWD", "-1.505", "-1.505", set()),
+        (None, "10.005", "10.005", set()),
+    ],
+)
+def test_amounts_are_checked_in_what_the_currency_has(
+    currency: str | None, total: str, items_total: str, codes: set[str]
+) -> None:
+    change = {"currency": currency, "total": Decimal(total), "items_total": Decimal(items_total)}
+    found = check(change | {"paid": None}, drop=("paid",))
+    assert told(found, columns=("code",)) == codes
