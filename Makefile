@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint format docs lock bench clean
+.PHONY: help demo test check fuzz lint format docs lock bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: lint ## lint, type check and all tests
 	$(PYTEST) $(ARGS)
+
+check: lint ## what takes about a minute: lint, type check and the quick tests
+	$(PYTEST) -m "not slow" $(ARGS)
 
 fuzz: .venv/.tested ## look for new counterexamples with ten times as many random examples (ARGS="tests/loading")
 	$(PYTEST) -m hypothesis --hypothesis-profile fuzz --timeout 3600 -o faulthandler_timeout=0 $(ARGS)

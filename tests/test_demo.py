@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.command import REPOSITORY, clean_environment
+
+pytestmark = pytest.mark.slow
 
 
 def demo(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

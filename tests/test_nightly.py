@@ -19,6 +19,8 @@ from pipeline.testing import LocalOmneo
 from tests.e2e.command import Ended, call
 from tests.e2e.receipts import Row, receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 YESTERDAY = time.time() - 86_400
 
 

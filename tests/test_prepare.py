@@ -26,6 +26,8 @@ from tests.e2e.receipts import COLUMNS, Row, receipt, write_export
 from tests.fuzzing import examples
 from tests.reference import expected
 
+pytestmark = pytest.mark.slow
+
 # ── Running the stages ──────────────────────────────────────────────────────────────────────────────
 
 

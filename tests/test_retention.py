@@ -23,6 +23,8 @@ from pipeline.testing import LocalOmneo
 from tests.e2e.command import Ended, call, files_with, open_to_others
 from tests.e2e.receipts import Row, receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 ANN, BEA, CID = "ann@example.com", "bea@example.com", "cid@example.com"
 
 

@@ -32,6 +32,8 @@ from pipeline.testing import LocalOmneo
 from tests.e2e.command import open_to_others
 from tests.e2e.receipts import receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:

@@ -30,6 +30,8 @@ from pipeline.testing import LocalOmneo, local_omneo
 from tests.e2e.command import Ended, call, ended, omneo_import, start
 from tests.e2e.receipts import receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 PERSON = "ann@example.com"
 
 

@@ -17,6 +17,8 @@ from pipeline.undelivered import UNDELIVERED_CSV, write_undelivered
 from tests.e2e.command import SAMPLE, call
 from tests.e2e.receipts import export
 
+pytestmark = pytest.mark.slow
+
 
 def listed(run: Path) -> list[dict[str, str]]:
     with (run / UNDELIVERED_CSV).open(encoding="utf-8", newline="") as file:

@@ -29,6 +29,8 @@ from tests.e2e.command import (
 )
 from tests.e2e.receipts import COLUMNS, Row, export, receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 HEADER = ",".join(COLUMNS) + "\n"
 MAPPING = (REPOSITORY / "mappings" / "pos_lines.yaml").read_text(encoding="utf-8")
 

@@ -18,6 +18,8 @@ from pipeline import prepare as dry_run
 from tests.e2e.command import REPOSITORY, SAMPLE, call
 from tests.e2e.receipts import Row, receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 MAPPING = (REPOSITORY / "mappings" / "pos_lines.yaml").read_text(encoding="utf-8")
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.e2e.command import REPOSITORY, clean_environment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -28,6 +28,8 @@ from tests.e2e.command import (
 )
 from tests.reference import Expected, expected
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def right() -> Expected:

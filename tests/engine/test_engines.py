@@ -19,6 +19,8 @@ from pipeline.engine.dask import _work
 from pipeline.engine.local import Engine
 from pipeline.errors import SettingsError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["local", "dask"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:

@@ -18,6 +18,8 @@ from pipeline.staging.workdir import RunDir
 from tests.e2e.command import REPOSITORY, call, open_to_others
 from tests.e2e.receipts import export, receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = REPOSITORY / "sample_data"
 
 

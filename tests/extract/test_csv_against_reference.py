@@ -19,6 +19,8 @@ from pipeline.extract.storage import find_sources
 from pipeline.model import Dialect
 from tests.fuzzing import examples
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 Row = tuple[int, list[str | None]]
 COMMA = Dialect(delimiter=",")

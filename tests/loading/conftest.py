@@ -14,7 +14,7 @@ def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
         yield opened
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def any_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlLedger]:
     """The same tests for either database; each test gets an empty one."""
     if request.param == "sqlite":

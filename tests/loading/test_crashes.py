@@ -20,6 +20,8 @@ from pipeline.loading.ledger import SqlLedger
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.loading.tenant import made
 
+pytestmark = pytest.mark.slow
+
 # A load of 20,000 with 20 kills: CRASH_TRANSACTIONS=20000 CRASH_KILLS=20 pytest tests/loading/test_crashes.py
 COUNT = int(os.environ.get("CRASH_TRANSACTIONS", "1000"))
 KILLS = int(os.environ.get("CRASH_KILLS", "4"))

@@ -6,6 +6,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from pipeline.loading.confirm import confirm
 from pipeline.loading.entries import State
 from pipeline.loading.ledger import SqlLedger
@@ -16,6 +18,8 @@ from pipeline.settings import Connection, Secret
 from pipeline.simulator import Profile, SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.loading.tenant import batches_of, made, run_of
+
+pytestmark = pytest.mark.slow
 
 COUNT = int(os.environ.get("FAULT_TRANSACTIONS", "1500"))
 OUTAGE_S = float(os.environ.get("FAULT_OUTAGE_S", "2"))

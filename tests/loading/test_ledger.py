@@ -297,7 +297,7 @@ def columns(where: Path | str) -> dict[str, list[tuple[str, str, bool]]]:
     return tables
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
 def test_a_ledger_of_every_earlier_version_goes_on(
     kind: str, version: int, request: pytest.FixtureRequest, tmp_path: Path

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -29,6 +30,8 @@ from pipeline.loading.retry import TAKEN, Meaning, Verdict
 from pipeline.model import StagedTransaction
 from tests.fuzzing import examples
 from tests.loading.tenant import made, run_of
+
+pytestmark = pytest.mark.slow
 
 REFUSED = Verdict(Meaning.REFUSED, 422, "No.")
 SIZE = 12

@@ -131,6 +131,7 @@ def test_a_cap_is_never_passed() -> None:
     assert all(late - early >= 59.4 for early, late in zip(taken, taken[121:], strict=False))
 
 
+@pytest.mark.slow
 def test_a_day_of_load_keeps_the_pace_and_no_memory() -> None:
     limit = 90
     clients = [Client()]

@@ -20,6 +20,8 @@ from pipeline.loading.tables import RECENT, TRANSACTIONS
 from tests.fuzzing import examples
 from tests.loading.test_ledger import RUN, row
 
+pytestmark = pytest.mark.slow
+
 NAMES = [f"n{number}" for number in range(8)]
 SETTLED = [State.DELIVERED, State.REFUSED, State.FAILED, State.PENDING]
 

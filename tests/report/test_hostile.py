@@ -18,6 +18,8 @@ from tests.e2e.receipts import COLUMNS, Row, receipt
 from tests.report.browser import browser
 from tests.report.test_page import CLEAN, LOOKS, needs_chromium
 
+pytestmark = pytest.mark.slow
+
 CONTROLS = "\x1b[31m\x1b]0;owned\x07\x08\r\x9b2J\u202egnp\x7f"
 SCRIPT = "<script>window.owned=1</script><img src=x onerror='window.owned=1'>"
 HOSTILE = [

@@ -18,6 +18,8 @@ from tests.e2e.command import SAMPLE, Ended, call
 from tests.e2e.receipts import COLUMNS, Row, export, receipt, write_export
 from tests.validation.shop import MONDAY, Sale, ordinary
 
+pytestmark = pytest.mark.slow
+
 AT = "transacted_at|local"
 
 

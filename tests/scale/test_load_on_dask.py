@@ -29,6 +29,8 @@ from tests.e2e.command import call, ended, files_with, open_to_others, start
 from tests.e2e.receipts import export
 from tests.scale.test_many_loaders import arrived, wait_for
 
+pytestmark = pytest.mark.slow
+
 COUNT = 1_000
 CONCURRENCY = 8
 OPTIONS = DeliveryOptions(concurrency=CONCURRENCY, stretch=100, lease_s=1.0)

@@ -23,6 +23,8 @@ from tests.e2e.command import call, clean_environment, ended, start
 from tests.e2e.receipts import export
 from tests.loading.tenant import Tenant, batches_of, load, made, run_of
 
+pytestmark = pytest.mark.slow
+
 PROCESS = Path(__file__).with_name("loader_process.py")
 
 
@@ -133,7 +135,9 @@ def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
     results = [told(process) for process in two]
     sent, throttled = (sum(each[name] for each in results) for name in ("sent", "throttled"))
     assert arrived(omneo) == Counter(made(n).external_id for n in range(count))
-    assert share > 0.95
+    # A machine that is busy with other tests begins each window late, which costs much of a short one.
+    # Loaders that do not share the limit well leave half of it.
+    assert share > (0.95 if full else 0.8)
     assert throttled < 0.01 * sent
     assert min(each["handled"] for each in results) > 0.3 * count
 

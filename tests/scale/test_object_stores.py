@@ -22,6 +22,8 @@ from pipeline.testing import LocalOmneo
 from tests.e2e.command import SAMPLE, call, omneo_import
 from tests.e2e.receipts import export, receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 TEXT = b"id,total\n1,2.50\n2,3.00\n"
 GLOBS = ["*.csv", "*.csv.gz", "*.csv.bz2", "*.parquet"]
 

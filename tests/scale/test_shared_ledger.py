@@ -10,6 +10,8 @@ from pipeline.testing import LocalOmneo
 from tests.e2e.command import call
 from tests.e2e.receipts import export
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", ["file", "postgresql"])
 def test_load_status_and_confirm_share_a_ledger_that_is_named(

@@ -27,6 +27,8 @@ from tests.e2e.receipts import receipt, write_export
 from tests.scale.test_load_on_dask import Load, address_of, cluster
 from tests.scale.test_many_loaders import arrived, wait_for
 
+pytestmark = pytest.mark.slow
+
 FULL = bool(os.environ.get("OMNEO_IMPORT_TEST_FULL"))
 RECEIPTS, UNIT_BYTES = (200_000, 12 << 20) if FULL else (2_000, 1_000)
 FILES = 10

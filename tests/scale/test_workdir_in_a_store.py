@@ -18,6 +18,8 @@ from tests.e2e.command import Ended, call, ended, open_to_others, start
 from tests.e2e.receipts import export, receipt, write_export
 from tests.scale.test_many_loaders import wait_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

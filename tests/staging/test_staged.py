@@ -50,6 +50,7 @@ def manifest(run: RunDir, parts: tuple[PartRecord, ...]) -> Manifest:
     return Manifest(run.run_id, "2024-01-01T00:00:00Z", {}, "", (), parts, {}, {})
 
 
+@pytest.mark.slow
 @given(
     parts=st.lists(st.lists(st.integers(0, 400), max_size=700), min_size=1, max_size=4),
     start=st.integers(0, 2900),
