@@ -358,7 +358,7 @@ class _Run:
         data = review.report_data(self.directory, self.staged.manifest, summary)
         write_report(self.directory.path, data, show_personal_data=kept.show_personal_data)
         self._list_undelivered()
-        nightly.note(self.ledger, self.staged.manifest)
+        nightly.note(self.ledger, self.staged.manifest, self.emit)
         code = error.exit_code if error else 128 + target.signals[0] if stopped and target.signals else 0
         code = code or (0 if clean else UNFINISHED)
         self.emit(RunFinished(self.ref.run_id, self.command, code, summary.duration_s))

@@ -1,15 +1,15 @@
 """Every night: of a directory, a glob or a prefix, only the files that are new or changed are taken.
 
-A file is done once a run that read it was delivered to its end: nothing pending, nothing failed. Until then
-it is taken again, which costs time and nothing else, since the ledger knows what was sent. A file that was
-named itself is always taken.
+A file is done once a run that read it was delivered to its end: nothing pending, nothing failed, and no sale
+rejected for what time alone fixes. Until then it is taken again, which costs time and nothing else, since the
+ledger knows what was sent. A file that was named itself is always taken.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +32,8 @@ MOMENT_S: Final = 1.0
 BEGUN: Final = timedelta(minutes=10)
 """An empty file this young is taken for one that was just begun, and no error."""
 MOST_NAMED: Final = 3
+FIXED_BY_TIME: Final = ("transacted_at_future",)
+"""Why sales are rejected that are good later, without any change to their file."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,11 @@ def choose(
     Raises:
         NothingNew: Nothing is left.
     """
+    now = datetime.now(UTC)
     found = [file for file in files if file.found]
     if not found:
-        return list(files)
-    growing = _growing([*found, *(table for table in lookups if table.found)], wanted.settle, sleep)
+        return [_dated(file, now) for file in files]
+    growing = _growing([*found, *(table for table in lookups if table.found)], wanted.settle, now, sleep)
     early = [file for file in found if _is_early(file, wanted.since)]
     rest = [file for file in found if file not in early and file.uri not in growing]
     known = [] if wanted.all_files else _known(rest, ledger, recipe(mapping, lookups))
@@ -92,9 +95,9 @@ def choose(
     taken = [file for file in files if not file.found or (file in rest and file not in known)]
     if not taken:
         raise NothingNew("Nothing new: " + "; ".join(text for _, text in told) + ".")
-    for code, text in told:
+    for code, text in [*told, *_told_ahead(taken, now)]:
         emit(Notice(code, text[0].upper() + text[1:]))
-    return taken
+    return [_dated(file, now) for file in taken]
 
 
 def recipe(mapping: LoadedMapping, lookups: Iterable[SourceFile]) -> str:
@@ -115,8 +118,14 @@ def recipe(mapping: LoadedMapping, lookups: Iterable[SourceFile]) -> str:
     return digest.hexdigest()
 
 
-def note(ledger: SqlLedger, manifest: Manifest) -> None:
-    """Note the files of a run as done, if the run was delivered to its end."""
+def note(ledger: SqlLedger, manifest: Manifest, emit: Emit) -> None:
+    """Note the files of a run as done, if the run was delivered to its end.
+
+    Args:
+        ledger: Keeps them.
+        manifest: Knows them.
+        emit: Is told which of them the next run takes again all the same.
+    """
     from pipeline.loading.entries import SourceFile as Noted
 
     if manifest.run_id not in ledger.runs():
@@ -135,8 +144,16 @@ def note(ledger: SqlLedger, manifest: Manifest) -> None:
                 manifest.mapping["recipe"],
             )
             for source in manifest.sources
+            if not source.waiting
         ]
     )
+    if waiting := [source.name for source in manifest.sources if source.waiting]:
+        emit(
+            Notice(
+                "files_waiting",
+                f"Taken again by the next run, since they hold sales from the future: {_named(waiting)}",
+            )
+        )
 
 
 def _is_early(file: SourceFile, since: datetime | None) -> bool:
@@ -166,16 +183,33 @@ def _nanoseconds(moment: datetime | None) -> int:
     return 0 if moment is None else round(moment.timestamp() * 1e6) * 1000
 
 
-def _growing(files: Sequence[SourceFile], settle: timedelta, sleep: Callable[[float], None]) -> set[str]:
+def _growing(
+    files: Sequence[SourceFile], settle: timedelta, now: datetime, sleep: Callable[[float], None]
+) -> set[str]:
     """Addresses of the files that somebody seems to be writing."""
-    now = datetime.now(UTC)
     ages = [(file, now - file.modified) for file in files if file.modified is not None]
-    growing = {file.uri for file, age in ages if age < settle or (not file.size and age < BEGUN)}
-    # An object store shows an object only once it is whole.
-    fresh = [file for file, age in ages if age < RECENT and not file.is_remote and file.uri not in growing]
+    growing = {file.uri for file, age in ages if _is_unsettled(file, age, settle)}
+    # An object store shows an object only once it is whole. A time in the future says nothing of the age.
+    fresh = [
+        file
+        for file, age in ages
+        if age < RECENT and file.uri not in growing and (not file.is_remote or age < -RECENT)
+    ]
     if fresh:
         sleep(MOMENT_S)
     return growing | {file.uri for file in fresh if not unchanged(file)}
+
+
+def _is_unsettled(file: SourceFile, age: timedelta, settle: timedelta) -> bool:
+    """Whether a file is too young to be read; one from the future would be so for ever."""
+    if not file.size and abs(age) < BEGUN:
+        return True
+    return age >= -RECENT and max(age, timedelta()) < settle
+
+
+def _dated(file: SourceFile, now: datetime) -> SourceFile:
+    """The file with the time of its contents: never in the future, where nothing could ever replace it."""
+    return replace(file, since=now) if file.modified is not None and file.modified > now else file
 
 
 def _told(
@@ -188,6 +222,15 @@ def _told(
         yield "files_known", f"{_files(known)} imported before; --all-files takes all again"
     if early and since is not None:
         yield "files_early", f"{_files(early)} last modified before {since.isoformat(timespec='seconds')}"
+
+
+def _told_ahead(taken: Sequence[SourceFile], now: datetime) -> Iterable[tuple[str, str]]:
+    ahead = [file.uri for file in taken if file.modified is not None and file.modified - now > RECENT]
+    if ahead:
+        yield (
+            "files_ahead",
+            f"read although their time lies in the future, so that a clock may be wrong: {_named(ahead)}",
+        )
 
 
 def _files(files: Sequence[SourceFile]) -> str:

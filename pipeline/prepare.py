@@ -35,11 +35,12 @@ from pipeline.mapping.faults import CompileError
 from pipeline.mapping.load import LoadedMapping
 from pipeline.mapping.names import unmapped_columns
 from pipeline.mapping.rules import compile_rule
+from pipeline.mapping.shapes import Shaped
 from pipeline.mapping.spec import Check, MappingSpec, Rule
 from pipeline.mapping.versions import shape_latest
 from pipeline.memory import USUAL, Budget
-from pipeline.model import CODES, LINE, SOURCE, TX
-from pipeline.nightly import recipe
+from pipeline.model import CODES, LINE, SOURCE, TX, Outcome
+from pipeline.nightly import FIXED_BY_TIME, recipe
 from pipeline.report.data import Amount, Cause, ControlRow, Example, Finding
 from pipeline.report.facts import Facts, measure, measure_reasons
 from pipeline.report.facts import merge as merge_facts
@@ -120,7 +121,7 @@ class Plan:
         if not all(each.file.found for each in self.inputs):
             return {}
         earliest = datetime.min.replace(tzinfo=UTC)
-        ordered = sorted(self.inputs, key=lambda each: (each.file.modified or earliest, each.file.uri))
+        ordered = sorted(self.inputs, key=lambda each: (each.file.written or earliest, each.file.uri))
         return {each.position: place for place, each in enumerate(ordered)}
 
     @property
@@ -306,12 +307,14 @@ class Staged:
         rows: How many rows it had.
         duplicate_rows: How many of them were there twice, and counted once.
         part: The record of its staged part; None where it accepted nothing.
+        waiting: The files, by SOURCE, with sales that only have to be read again later.
     """
 
     number: int
     rows: int
     duplicate_rows: int
     part: PartRecord | None
+    waiting: frozenset[int] = frozenset()
 
 
 def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> list[Staged]:
@@ -373,7 +376,18 @@ def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Sta
     _keys(run).put(unit.number, unit.keys())
     _ids(run).put(unit.number, _hashes(accepted))
     rows = sum(rows.height for rows in unit.tables.values())
-    return Staged(unit.number, rows, shaped.duplicate_rows, part)
+    return Staged(unit.number, rows, shaped.duplicate_rows, part, _waiting(verdict, shaped))
+
+
+def _waiting(verdict: Verdict, shaped: Shaped) -> frozenset[int]:
+    """The files, by SOURCE, that hold rows of sales which were rejected only for what time alone fixes."""
+    rejections = verdict.reasons.filter(pl.col("outcome") == Outcome.REJECTED.value)
+    by_time = pl.col("code").is_in(FIXED_BY_TIME).all()
+    waiting = rejections.group_by(TX).agg(by_time).filter("code").select(TX)
+    if waiting.is_empty():
+        return frozenset()
+    rows = pl.concat(rows.select(TX, SOURCE) for rows in (shaped.headers, shaped.lines, shaped.payments))
+    return frozenset(rows.join(waiting, on=TX, how="semi")[SOURCE].unique().to_list())
 
 
 @dataclass(frozen=True)
@@ -549,7 +563,9 @@ def fingerprinting(plan: Plan) -> Iterator[Callable[[], list[str]]]:
             pool.shutdown(cancel_futures=True)
 
 
-def source_records(plan: Plan, tally: Tally, fingerprints: Sequence[str]) -> tuple[SourceRecord, ...]:
+def source_records(
+    plan: Plan, tally: Tally, staged: Sequence[Staged], fingerprints: Sequence[str]
+) -> tuple[SourceRecord, ...]:
     """Say which files were read.
 
     Raises:
@@ -561,6 +577,7 @@ def source_records(plan: Plan, tally: Tally, fingerprints: Sequence[str]) -> tup
                 f"{each.file.name} was changed while it was read; nothing was staged.",
                 hint="Prepare again once the export is complete.",
             )
+    waiting = frozenset[int]().union(*(each.waiting for each in staged))
     return tuple(
         SourceRecord(
             each.file.name,
@@ -570,6 +587,8 @@ def source_records(plan: Plan, tally: Tally, fingerprints: Sequence[str]) -> tup
             each.file.modified.isoformat() if each.file.modified else "",
             taken,
             each.file.uri,
+            each.file.written.isoformat() if each.file.written else "",
+            each.position in waiting,
         )
         for each, taken in zip(plan.inputs, fingerprints, strict=True)
     )

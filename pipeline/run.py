@@ -97,7 +97,7 @@ def prepare(
             engine_named(options.engine, run.scratch / "jobs") as engine,
         ):
             staged = dry_run.stage(plan, units, run, engine, tell)
-            records = dry_run.source_records(plan, tally, fingerprints())
+            records = dry_run.source_records(plan, tally, staged, fingerprints())
         with dry_run.beside(dry_run.write_quarantine, plan, run, tally):
             data, manifest = _report(plan, run, tally, staged, records, options, begun)
         # Last, since a run counts as prepared from then on.

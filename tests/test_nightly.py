@@ -244,6 +244,85 @@ def test_a_file_that_was_just_written_is_taken(shop: Shop, monkeypatch: pytest.M
     assert numbers(shop.run()) == (1, 1, 0)
 
 
+@pytest.mark.parametrize("arguments", [(), ("--settle", "10m"), ("--since", "2d")])
+@pytest.mark.parametrize("ahead_s", [1, 60, 400 * 86_400])
+def test_a_file_from_the_future_is_read_once_it_rests(
+    shop: Shop, ahead_s: float, arguments: tuple[str, ...]
+) -> None:
+    shop.export("1", *receipt(1), age_s=-ahead_s)
+    ended = shop.run(*arguments, shop.folder)
+    if ahead_s > 5 or "--settle" not in arguments:
+        assert numbers(ended) == (1, 1, 0)
+        assert ("time lies in the future" in ended.stderr) == (ahead_s > 5)
+        again = shop.run(*arguments, shop.folder)
+        assert "Nothing new" in again.stderr
+        assert "future" not in again.stderr
+
+
+def test_a_file_from_the_future_that_somebody_writes_is_left_alone(shop: Shop) -> None:
+    growing, over = shop.export("1", *receipt(1), age_s=-3_600), time.time() + 30
+
+    def write_on() -> None:
+        while growing.exists() and time.time() < over:
+            with growing.open("a", encoding="utf-8") as file:
+                file.write(",".join(receipt(3, 1)[0]) + "\n")
+            os.utime(growing, (time.time() + 3_600,) * 2)
+            time.sleep(0.05)
+
+    writer = Thread(target=write_on)
+    writer.start()
+    ended = shop.run()
+    growing.unlink()
+    writer.join()
+    assert "Nothing new: still being written and left alone: pos_lines_1.csv" in ended.stderr
+
+
+def test_an_empty_file_from_the_far_future_is_an_error(shop: Shop) -> None:
+    shop.export("1", *receipt(1))
+    empty = shop.folder / "pos_lines_2.csv"
+    empty.touch()
+    os.utime(empty, (time.time() + 60,) * 2)
+    assert numbers(shop.run()) == (1, 1, 0)
+    os.utime(empty, (time.time() + 86_400,) * 2)
+    ended = shop.run()
+    assert (ended.code, "pos_lines_2.csv is empty" in ended.stderr) == (2, True)
+
+
+def test_a_file_from_the_future_does_not_outlive_later_ones(shop: Shop) -> None:
+    shop.export("1", *receipt(1, price="5.00"), age_s=-86_400)
+    assert numbers(shop.run()) == (1, 1, 0)
+    shop.export("2", *receipt(1, price="9.00"), age_s=0)
+    assert numbers(shop.run()) == (1, 1, 0)
+    assert [each["total"] for each in shop.omneo.transactions()] == [18.0]
+
+
+def test_a_sale_from_the_future_is_taken_again_and_only_its_file(shop: Shop) -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=20)  # further ahead than any tolerance, in any zone
+    shop.export("1", *receipt(1), *receipt(2, sale_datetime=ahead.strftime("%d/%m/%Y %H:%M:%S")))
+    shop.export("2", *receipt(3))
+    wrong = ahead.strftime("%d/%m/%Y %H:%M:%S")
+    shop.export("3", *receipt(4, sale_datetime=wrong, sale_total="x"), *receipt(5))
+    first = shop.run()
+    assert numbers(first) == (5, 3, 0)
+    assert first.summary["rejected"]["transacted_at_future"] == 2
+    assert (
+        "Taken again by the next run, since they hold sales from the future: pos_lines_1.csv" in first.stderr
+    )
+    second = shop.run()
+    assert numbers(second) == (2, 0, 1), "what is wrong with the other one only a person can fix"
+    manifest = Path(second.summary["run_dir"]) / "manifest.json"
+    assert '"waiting": true' in manifest.read_text()
+
+
+def test_all_files_of_a_sale_from_the_future_are_taken_again(shop: Shop) -> None:
+    ahead = (datetime.now(UTC) + timedelta(hours=20)).strftime("%d/%m/%Y %H:%M:%S")
+    first, second = receipt(1, sale_datetime=ahead)
+    shop.export("1", first, *receipt(2))
+    shop.export("2", second, *receipt(3))
+    assert numbers(shop.run()) == (3, 2, 0)
+    assert numbers(shop.run()) == (3, 0, 2)
+
+
 def test_a_file_that_was_just_begun_is_left_alone_and_an_old_empty_one_is_an_error(shop: Shop) -> None:
     shop.export("1", *receipt(1))
     empty = shop.folder / "pos_lines_2.csv"

@@ -44,6 +44,7 @@ class SourceFile:
         size: Bytes as stored, before any decompression.
         modified: When it was last written, UTC; None where the store does not say.
         found: Whether it was found in a directory, under a prefix or by a glob, and not named itself.
+        since: Since when its contents are known, where that is another time than `modified`.
     """
 
     uri: str
@@ -51,6 +52,12 @@ class SourceFile:
     size: int
     modified: datetime | None = None
     found: bool = False
+    since: datetime | None = None
+
+    @property
+    def written(self) -> datetime | None:
+        """When its contents were written, as far as that is known; of two versions the later one counts."""
+        return self.since or self.modified
 
     @property
     def is_remote(self) -> bool:

@@ -24,6 +24,8 @@ class SourceRecord:
         modified: ISO time, or an empty text where the storage has none.
         fingerprint: Size and SHA-256 of the content.
         uri: Absolute path, or URL.
+        written: ISO time since when its contents are known; an empty text as `modified`.
+        waiting: It holds sales that were rejected only for what time alone fixes, and is to be read again.
     """
 
     name: str
@@ -33,6 +35,8 @@ class SourceRecord:
     modified: str
     fingerprint: str
     uri: str
+    written: str = ""
+    waiting: bool = False
 
 
 @dataclass(frozen=True)
