@@ -125,7 +125,7 @@ def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
     count = 5 * limit
     omneo.set_faults(throttle_requests=limit, throttle_window_s=window)
     two = [loader(omneo, postgres, count, window_s=window, stretch=limit // 4, lease_s=10) for _ in range(2)]
-    wait_for(lambda: omneo.stats()["requests"] > limit, 3 * window, 0.2)
+    wait_for(lambda: omneo.stats()["requests"] > limit, every_s=0.2)  # two processes start
     # Both are at work now. The server's own windows are looked at, from the next one's beginning on.
     first = len(omneo.stats()["throttle"])
     wait_for(lambda: len(omneo.stats()["throttle"]) > first + 3, 6 * window, window / 20)
