@@ -24,18 +24,19 @@ import polars as pl
 
 from pipeline import __version__, review
 from pipeline.engine.local import Engine
-from pipeline.errors import MappingError, Problem, SourceError
+from pipeline.errors import ImportToolError, MappingError, Problem, SourceError
 from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile, fingerprint, unchanged
 from pipeline.inputs import LINES, Choose, Input, columns_of, find_inputs, raw_rows, take_all
+from pipeline.isolate import unjudged
 from pipeline.mapping.check import check_mapping, mapping_notices
 from pipeline.mapping.compile import CompiledMapping, compile_mapping
-from pipeline.mapping.faults import CompileError
+from pipeline.mapping.faults import FAILURES, CompileError
 from pipeline.mapping.load import LoadedMapping
 from pipeline.mapping.names import unmapped_columns
 from pipeline.mapping.rules import compile_rule
-from pipeline.mapping.shapes import Shaped
+from pipeline.mapping.shapes import Shaped, Tables, structural_columns
 from pipeline.mapping.spec import Check, MappingSpec, Rule
 from pipeline.mapping.versions import shape_latest
 from pipeline.memory import USUAL, Budget
@@ -361,22 +362,61 @@ def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Sta
         run: Where the results go; those of the same unit before are replaced.
         conflicts: Hashes of external ids that several transactions of the run have.
     """
-    shaped = shape_latest(unit.tables, plan.spec, plan.written)
+    judged = _judged_safely(unit.tables, plan, conflicts)
+    shaped, verdict, staged = judged.shaped, judged.verdict, judged.staged
+    part = write_part(run, unit.number, staged, plan.budget.units(plan.input_bytes))
+    quarantine.write_part(run.path, unit.number, verdict, shaped, plan.names)
+    review.keep(run, unit.number, _found(plan, judged.items, verdict, staged))
+    _keys(run).put(unit.number, unit.keys())
+    _ids(run).put(unit.number, _hashes(verdict.transactions(ACCEPTED)))
+    rows = sum(rows.height for rows in unit.tables.values())
+    return Staged(unit.number, rows, shaped.duplicate_rows, part, _waiting(verdict, shaped))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A unit's transactions as they are judged.
+
+    Attributes:
+        shaped: The transactions as raw cells.
+        items: Their items, mapped.
+        verdict: What becomes of each.
+        staged: The bodies of those that are accepted.
+    """
+
+    shaped: Shaped
+    items: pl.DataFrame
+    verdict: Verdict
+    staged: pl.DataFrame
+
+
+def _judged(tables: Tables, plan: Plan, conflicts: pl.Series, unjudged: pl.DataFrame | None = None) -> Judged:
+    shaped = shape_latest(tables, plan.spec, plan.written)
     mapped = plan.compiled.apply(shaped)
     if len(conflicts):
         mapped = replace(
             mapped, problems=pl.concat([mapped.problems, _conflict_problems(mapped.headers, conflicts)])
         )
     verdict = judge(mapped, plan.policy, plan.started_at)
-    accepted = verdict.transactions(ACCEPTED)
-    staged = encode(accepted, mapped.items)
-    part = write_part(run, unit.number, staged, plan.budget.units(plan.input_bytes))
-    quarantine.write_part(run.path, unit.number, verdict, shaped, plan.names)
-    review.keep(run, unit.number, _found(plan, mapped.items, verdict, staged))
-    _keys(run).put(unit.number, unit.keys())
-    _ids(run).put(unit.number, _hashes(accepted))
-    rows = sum(rows.height for rows in unit.tables.values())
-    return Staged(unit.number, rows, shaped.duplicate_rows, part, _waiting(verdict, shaped))
+    if unjudged is not None:
+        verdict = verdict.rejecting(unjudged, "field_invalid")
+    return Judged(shaped, mapped.items, verdict, encode(verdict.transactions(ACCEPTED), mapped.items))
+
+
+def _judged_safely(tables: Tables, plan: Plan, conflicts: pl.Series) -> Judged:
+    """Judge all transactions of a unit; those that cannot be judged are rejected, and the rest goes on."""
+    try:
+        return _judged(tables, plan, conflicts)
+    except ImportToolError:
+        raise
+    except FAILURES:
+        odd = unjudged(tables, partial(_judged, plan=plan, conflicts=conflicts))
+        if odd is None:
+            raise
+        blanked = odd.blanked(tables, structural_columns(plan.spec))
+        judged = _judged(blanked, plan, conflicts, odd.rows)
+        # Shown is what was read.
+        return replace(judged, shaped=replace(judged.shaped, rows=tables))
 
 
 def _waiting(verdict: Verdict, shaped: Shaped) -> frozenset[int]:

@@ -89,16 +89,18 @@ class CompiledMapping:
     def apply(self, shaped: Shaped) -> Mapped:
         """Map the transactions of one bucket."""
         frames = self._frames(shaped)
+        told: list[pl.DataFrame] = []
         for step in self.plan.steps:
-            step.run(frames)
+            step.run(frames, told)
         lines = frames[Scope.LINE]
         if self.not_items:
             lines = lines.filter(~pl.any_horizontal(self.not_items))
-        items = self._selected(lines, self.items)
-        headers = self._selected(frames[Scope.TRANSACTION], self.headers)
+        # A mapping without items imports sales alone, whatever lines there are.
+        items = self._selected(lines if self.items else lines.clear(), self.items, told)
+        headers = self._selected(frames[Scope.TRANSACTION], self.headers, told)
         headers = self._with_payments(headers, frames[Scope.PAYMENT])
         items, unspread = self._with_shares(items, frames, headers)
-        problems = [shaped.problems, *self._problems(frames, lines), unspread]
+        problems = [shaped.problems, *told, *self._problems(frames, lines), unspread]
         return Mapped(_with_item_totals(headers, items), items, pl.concat(problems))
 
     def _frames(self, shaped: Shaped) -> Frames:
@@ -110,9 +112,9 @@ class CompiledMapping:
         nulls = self.spec.source.nulls
         return {scope: self.plan.start(scope, frame, nulls) for scope, frame in rows.items()}
 
-    def _selected(self, rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    def _selected(self, rows: pl.DataFrame, columns: Columns, told: list[pl.DataFrame]) -> pl.DataFrame:
         fresh = {f"={name}": expression for name, expression in columns.items()}
-        done = with_columns(rows, fresh).select_seq(*_PLACE, *fresh)
+        done = with_columns(rows, fresh, told).select_seq(*_PLACE, *fresh)
         return done.rename({f"={name}": name for name in columns})
 
     def _with_payments(self, headers: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

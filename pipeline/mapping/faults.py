@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+FAILURES: Final = (Exception, pl.exceptions.PanicException)
+"""What polars raises where a cell is at fault: errors of many kinds, and panics, which are no exceptions."""
+
+
+def what_failed(error: BaseException) -> str:
+    """What polars says about a failure, without the cells that it quotes: they may be personal."""
+    line = str(error).strip().partition("\n")[0]
+    said = re.split(r" for \d+ out of| in column|[\['\"]", line)[0].strip(" :(")
+    return said or type(error).__name__
 
 
 class FormulaError(ValueError):

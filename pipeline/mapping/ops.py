@@ -363,7 +363,7 @@ def _aggregated(value: Value, how: Callable[[pl.Expr], pl.Expr], bench: Bench, k
     kept = lines.keep(name, replace(inner, raw=invalid(inner)))
     raw = None if kept.raw is None else raw_of(name)
     source = None if kept.moment is None else moment_of(name)
-    bench.plan.aggregate(Aggregate(name, name, how, raw, inner.dtype, source))
+    bench.plan.aggregate(Aggregate(name, name, how, raw, inner.dtype, source, adds=kind == "sum"))
     moment = None if source is None else pl.col(source)
     result = Computed(pl.col(name), inner.dtype, pl.col(raw_of(name)), moment, inner.json)
     return result if bench.scope is Scope.TRANSACTION else bench.spread(name, name + "|all", result)

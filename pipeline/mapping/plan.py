@@ -6,7 +6,7 @@ other. Each step adds columns to one of the three frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -14,7 +14,7 @@ from typing import Protocol
 import polars as pl
 
 from pipeline.mapping.cells import cleaned
-from pipeline.mapping.faults import FormulaError
+from pipeline.mapping.faults import FAILURES, FormulaError, what_failed
 from pipeline.mapping.problems import problems_at
 from pipeline.mapping.walk import Scope
 from pipeline.model import LINE, SOURCE, TX
@@ -25,11 +25,20 @@ Frames = dict[Scope, pl.DataFrame]
 _PLACE = {TX: pl.UInt32(), SOURCE: pl.UInt32(), LINE: pl.Int64()}
 
 
+_ABOUT = "__about"
+"""The column of a sum as a float, which has no largest number to run over."""
+
+
 class Step(Protocol):
     """Adds columns to a frame."""
 
-    def run(self, frames: Frames) -> None:
-        """Replace a frame of `frames` by one with more columns."""
+    def run(self, frames: Frames, told: list[pl.DataFrame]) -> None:
+        """Replace a frame of `frames` by one with more columns.
+
+        Args:
+            frames: The frames.
+            told: Is added the problems of rows that cannot be computed.
+        """
 
 
 @dataclass
@@ -39,9 +48,9 @@ class Derive:
     scope: Scope
     columns: dict[str, pl.Expr]
 
-    def run(self, frames: Frames) -> None:
+    def run(self, frames: Frames, told: list[pl.DataFrame]) -> None:
         """Compute them all at once."""
-        frames[self.scope] = with_columns(frames[self.scope], self.columns)
+        frames[self.scope] = with_columns(frames[self.scope], self.columns, told)
 
 
 def raw_of(name: str) -> str:
@@ -62,7 +71,7 @@ class Broadcast:
     source: str
     name: str
 
-    def run(self, frames: Frames) -> None:
+    def run(self, frames: Frames, _told: list[pl.DataFrame]) -> None:
         """Look it up by TX, which is the transaction's row number."""
         rows = frames[self.scope]
         column = frames[Scope.TRANSACTION][self.source].gather(rows[TX])
@@ -82,6 +91,7 @@ class Aggregate:
         dtype: The type of the result.
         moment: A column of the lines with the struct that a date and time was taken from; that of the line
             with the resulting value is kept as `<name>|moment`.
+        adds: It is a sum, which polars lets run over the largest number in silence.
     """
 
     name: str
@@ -90,8 +100,9 @@ class Aggregate:
     invalid: str | None
     dtype: pl.DataType
     moment: str | None = None
+    adds: bool = False
 
-    def run(self, frames: Frames) -> None:
+    def run(self, frames: Frames, told: list[pl.DataFrame]) -> None:
         """Group the lines, which are sorted by TX; a transaction without lines has null."""
         lines, headers = frames[Scope.LINE], frames[Scope.TRANSACTION]
         results = [self.how(pl.col(self.value)).cast(self.dtype).alias(self.name)]
@@ -101,7 +112,12 @@ class Aggregate:
         broken = self.invalid is not None and lines[self.invalid].null_count() < lines.height
         if broken and self.invalid:
             results.append(pl.col(self.invalid).first(ignore_nulls=True).alias(raw_of(self.name)))
+        may_run_over = self.adds and self._may_run_over(lines[self.value])
+        if may_run_over:
+            results.append(pl.col(self.value).cast(pl.Float64).sum().alias(_ABOUT))
         found = lines.group_by(TX, maintain_order=True).agg(results)
+        if may_run_over:
+            found = self._without_overrun(found, headers, told)
         if found.height == headers.height:
             headers = headers.hstack(found.drop(TX))
         else:
@@ -112,6 +128,25 @@ class Aggregate:
         else:
             headers = headers.with_columns(pl.lit(None, dtype=pl.String).alias(raw_of(self.name)))
         frames[Scope.TRANSACTION] = headers
+
+    def _may_run_over(self, values: pl.Series) -> bool:
+        """Whether any sum of these could, which one look at the largest nearly always rules out."""
+        largest = [abs(float(str(each))) for each in (values.min(), values.max()) if each is not None]
+        return max(largest, default=0.0) * values.len() >= self._limit
+
+    @property
+    def _limit(self) -> float:
+        return 10.0 ** (38 - self.dtype.scale) if isinstance(self.dtype, pl.Decimal) else 2.0**63
+
+    def _without_overrun(
+        self, found: pl.DataFrame, headers: pl.DataFrame, told: list[pl.DataFrame]
+    ) -> pl.DataFrame:
+        """The sums without those that ran over, which are told."""
+        too_large = pl.col(_ABOUT).abs() >= self._limit
+        rows = headers.select(*_PLACE).join(found.filter(too_large).select(TX, _ABOUT), on=TX)
+        message = "The sum over the lines is too large to be computed."
+        told.append(problems_at(rows, "field_invalid", message, value=pl.col(_ABOUT)))
+        return found.with_columns(pl.when(~too_large).then(self.name).alias(self.name)).drop(_ABOUT)
 
 
 @dataclass(frozen=True)
@@ -127,7 +162,7 @@ class NumberLines:
     name: str
     content: tuple[str, ...]
 
-    def run(self, frames: Frames) -> None:
+    def run(self, frames: Frames, _told: list[pl.DataFrame]) -> None:
         """Number them."""
         lines = frames[Scope.LINE]
         number = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(TX).alias(self.name)
@@ -163,7 +198,11 @@ class Check:
 
     def problems(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The problems among the rows of its frame."""
-        odd = rows.filter(self.where)
+        try:
+            odd = rows.filter(self.where)
+        except FAILURES:
+            # A value that cannot be computed is told where it is a column.
+            odd = rows.filter(_by_halves(rows, self.field, self.where, []))
         return problems_at(odd, self.code, self.message, field=self.field, value=self.value)
 
 
@@ -248,19 +287,23 @@ class Plan:
         return cleaned(rows.select_seq(*place, *wanted), self.raw[scope], nulls)
 
 
-def with_columns(rows: pl.DataFrame, columns: dict[str, pl.Expr]) -> pl.DataFrame:
-    """Compute columns; where a row cannot be computed, its value is null.
+def with_columns(
+    rows: pl.DataFrame, columns: Mapping[str, pl.Expr], told: list[pl.DataFrame]
+) -> pl.DataFrame:
+    """Compute columns; where a row cannot be computed, its value is null, and that is told.
 
     A sum that overflows fails the whole frame in polars, so the rows that fail it are found by halving.
     """
     named = [expression.alias(name) for name, expression in columns.items()]
     try:
         return rows.with_columns_seq(named)  # one after the other, since units run side by side
-    except pl.exceptions.ComputeError:
-        return rows.with_columns(_by_halves(rows, expression) for expression in named)
+    except FAILURES:
+        return rows.with_columns(
+            _by_halves(rows, name, expression, told).alias(name) for name, expression in columns.items()
+        )
 
 
-def _by_halves(rows: pl.DataFrame, expression: pl.Expr) -> pl.Series:
+def _by_halves(rows: pl.DataFrame, name: str, expression: pl.Expr, told: list[pl.DataFrame]) -> pl.Series:
     try:
         found = rows.select(expression)
         # A literal has one row whatever the frame has.
@@ -269,9 +312,26 @@ def _by_halves(rows: pl.DataFrame, expression: pl.Expr) -> pl.Series:
             if found.height == rows.height
             else rows.with_columns(expression)[found.columns[0]]
         )
-    except pl.exceptions.ComputeError:
+    except FAILURES as error:
+        none = rows.clear().select(expression).to_series()  # fails where no row is to blame
         if rows.height <= 1:
-            empty = rows.clear().select(expression).to_series()
-            return empty.clear(rows.height)
+            told.append(_not_computed(rows, name, expression, error))
+            return none.clear(rows.height)
         half = rows.height // 2
-        return pl.concat([_by_halves(rows[:half], expression), _by_halves(rows[half:], expression)])
+        parts = [_by_halves(part, name, expression, told) for part in (rows[:half], rows[half:])]
+        return pl.concat(parts)
+
+
+def _not_computed(rows: pl.DataFrame, name: str, expression: pl.Expr, error: BaseException) -> pl.DataFrame:
+    roots = [root for root in dict.fromkeys(expression.meta.root_names()) if not root.startswith("__")]
+    cells = rows.select(pl.col(root).cast(pl.String, strict=False) for root in roots if root in rows.columns)
+    of = ", ".join(f"`{root}`" for root in cells.columns) or "this row"
+    value = ", ".join(cell for cell in cells.row(0) if cell is not None) if cells.width else None
+    field = name.removeprefix("=")
+    return problems_at(
+        rows,
+        "field_invalid",
+        f"This cannot be computed from {of}: {what_failed(error)}.",
+        field=None if field.startswith("__") else field.removesuffix("|raw"),
+        value=pl.lit(value),
+    )

@@ -124,6 +124,12 @@ def key_columns(spec: MappingSpec, table: str = LINES) -> tuple[str, ...]:
     return named[table].key if table in named else spec.source.key
 
 
+def structural_columns(spec: MappingSpec) -> set[str]:
+    """The columns that say which rows belong together, and what each row is."""
+    names = {name for table in (LINES, *spec.source.tables) for name in key_columns(spec, str(table))}
+    return names | ({spec.source.records.column} if spec.source.records else set())
+
+
 def key_hash(rows: pl.DataFrame, columns: Sequence[str], nulls: Sequence[str] = ()) -> pl.Series:
     """The transaction key of each row as one number, named KEY; null where a cell of it is blank.
 

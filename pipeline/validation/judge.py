@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -71,6 +71,24 @@ class Verdict:
         """The headers with one outcome, in TX order."""
         chosen = self.outcomes.filter(pl.col("outcome") == outcome)
         return self.headers.join(chosen.select(TX), on=TX, how="semi", maintain_order="left")
+
+    def rejecting(self, rows: pl.DataFrame, code: str) -> Verdict:
+        """The verdict with some transactions rejected for one reason alone.
+
+        Args:
+            rows: SOURCE, LINE and `message` of their rows.
+            code: The reason's code.
+        """
+        concerned = self.headers.select(TX, SOURCE, LINE).join(rows, on=[SOURCE, LINE])
+        none = pl.lit(None, pl.String)
+        told = _as_problems(concerned, pl.lit(code), None, none, pl.col("message"))
+        told = told.with_columns(outcome=pl.lit(Outcome.REJECTED.value)).select(REASONS.keys())
+        is_rejected = pl.col(TX).is_in(concerned[TX].implode())
+        outcome = pl.when(is_rejected).then(pl.lit(Outcome.REJECTED.value)).otherwise("outcome")
+        others = self.reasons.filter(~is_rejected.fill_null(value=False))
+        return replace(
+            self, outcomes=self.outcomes.with_columns(outcome=outcome), reasons=pl.concat([others, told])
+        )
 
 
 def judge(mapped: MappedFrames, policy: Policy, now: datetime) -> Verdict:
@@ -150,19 +168,31 @@ def _own_problems(headers: pl.DataFrame, rule: OwnRule) -> pl.DataFrame:
 
 def _holds(headers: pl.DataFrame, rule: OwnRule) -> pl.Series:
     """Where the rule's condition holds; a condition that is null does not."""
-    known = ", ".join(name for name in headers.columns if "|" not in name and not name.startswith("__"))
     try:
-        for column in rule.first:
-            headers = headers.with_columns(column)
-        holds = headers.select(TX, rule.when.alias("holds"))["holds"]
+        holds = _computed(headers, rule)
+    except pl.exceptions.PolarsError:
+        _can_be_computed(headers.clear(), rule)
+        raise
+    if holds.dtype != pl.Boolean:
+        raise CannotStart(f"rules: {rule.code}: a condition was expected, but it gives {holds.dtype}.")
+    return holds.fill_null(value=False)
+
+
+def _computed(headers: pl.DataFrame, rule: OwnRule) -> pl.Series:
+    for column in rule.first:
+        headers = headers.with_columns(column)
+    return headers.select(TX, rule.when.alias("holds"))["holds"]
+
+
+def _can_be_computed(none: pl.DataFrame, rule: OwnRule) -> None:
+    known = ", ".join(name for name in none.columns if "|" not in name and not name.startswith("__"))
+    try:
+        _computed(none, rule)
     except pl.exceptions.PolarsError as error:
         raise CannotStart(
             f"rules: {rule.code}: the condition cannot be computed: {error}",
             hint=f"Fields that it may use: {known}. A date is written DATE '2024-12-31'.",
         ) from None
-    if holds.dtype != pl.Boolean:
-        raise CannotStart(f"rules: {rule.code}: a condition was expected, but it gives {holds.dtype}.")
-    return holds.fill_null(value=False)
 
 
 def _as_problems(

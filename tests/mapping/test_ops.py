@@ -389,6 +389,19 @@ def test_overflow_in_one_row_leaves_the_others_alone() -> None:
     assert headers["total"].to_list() == [D(2), None, D(4), None, None, D(-3)]
 
 
+@pytest.mark.parametrize(("kind", "cell"), [("decimal", "9" * 31), ("integer", "9" * 18)])
+def test_a_sum_that_runs_over_is_told_and_is_no_number(kind: str, cell: str) -> None:
+    spec = f"""
+    source: {{layout: lines, key: [id], duplicates: keep}}
+    columns: {{a: {kind}}}
+    transaction: {{external_id: id, total: {{sum: a}}}}
+    """
+    lines = "".join(f"1,{cell}\n" for _ in range(20)) + "2,3\n2,4\n"
+    mapped = mapped_of(spec, f"id,a\n{lines}")
+    assert mapped.headers["total"].to_list() == [None, D(7)]
+    assert told(mapped.problems) == [("field_invalid", 2)]
+
+
 # ── Line numbers ────────────────────────────────────────────────────────────────────────────────────
 
 NUMBERED = """
