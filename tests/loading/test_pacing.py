@@ -21,6 +21,8 @@ from tests.loading.throttled import (
     simulate,
 )
 
+pytestmark = pytest.mark.slow
+
 HALF_AN_HOUR = 1800.0
 FIXED = [FromFirstRequest, ByTheClock]
 ANY = [*FIXED, Sliding, Bucket]
@@ -131,7 +133,6 @@ def test_a_cap_is_never_passed() -> None:
     assert all(late - early >= 59.4 for early, late in zip(taken, taken[121:], strict=False))
 
 
-@pytest.mark.slow
 def test_a_day_of_load_keeps_the_pace_and_no_memory() -> None:
     limit = 90
     clients = [Client()]

@@ -18,6 +18,8 @@ from pipeline.mapping.spec import MappingSpec, Number
 from pipeline.mapping.survey import survey
 from tests.fuzzing import examples
 
+pytestmark = pytest.mark.slow
+
 
 def samples_of(*sources: Path) -> list[Sample]:
     found = [sniff(file) for file in find_sources([str(source) for source in sources], ["*"])]
