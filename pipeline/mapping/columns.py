@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pipeline.mapping import walk
 from pipeline.mapping.spec import ConstantValue, DateTimeStep, LineNumberValue, MappingSpec, SqlValue, Value
@@ -43,6 +44,46 @@ def columns_of(spec: MappingSpec, value: Value, scope: Scope) -> frozenset[str] 
         return None
     found = {mention for site in sites for mention in _columns_in(spec, site)}
     return None if any(m.scope is not scope for m in found) else frozenset(m.name for m in found)
+
+
+ID_FIELDS: Final = (
+    *("external_id", "receipt_ref", "location_id", "order_id", "external_order_id", "order_number"),
+    "linked_receipt_ref",
+)
+"""Fields of a transaction that name something, as people write it down and systems look for it."""
+ITEM_ID_FIELDS: Final = (
+    *("external_id", "sku", "product_variant_id", "product_variant_sku", "variant_external_id"),
+)
+"""The same of an item."""
+
+
+def keys_of(spec: MappingSpec) -> tuple[str, ...]:
+    """What tells transactions apart, in all tables of the source."""
+    return (*spec.source.key, *(name for table in spec.source.tables.values() for name in table.key))
+
+
+def id_columns(spec: MappingSpec) -> frozenset[str]:
+    """The columns that keys, ids, receipt numbers, customers, products and locations are made of."""
+    ids = [
+        *(Site(("source", "key"), name, Scope.LINE) for name in keys_of(spec)),
+        *(Site(("profile",), link.value, Scope.TRANSACTION) for link in spec.profile),
+        *(
+            Site(("transaction", name), spec.transaction[name], Scope.TRANSACTION)
+            for name in ID_FIELDS
+            if name in spec.transaction
+        ),
+        *(
+            Site(("items", name), spec.items[name], Scope.LINE)
+            for name in ITEM_ID_FIELDS
+            if name in spec.items
+        ),
+    ]
+    return frozenset(
+        mention.name
+        for root in ids
+        for site in _stands_on(spec, root, set())
+        for mention in _columns_in(spec, site)
+    )
 
 
 def is_of_cells(spec: MappingSpec, value: Value, scope: Scope) -> bool:

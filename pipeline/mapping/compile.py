@@ -12,10 +12,11 @@ import polars as pl
 
 from pipeline.currencies import smallest_amount
 from pipeline.mapping import jsontext
-from pipeline.mapping.columns import columns_used
+from pipeline.mapping.columns import columns_used, id_columns, keys_of
 from pipeline.mapping.computed import NOTHING, as_text
 from pipeline.mapping.faults import CompileError, Fault, FormulaError
 from pipeline.mapping.fields import Columns, field_columns
+from pipeline.mapping.ids import invisible_characters, item_conflicts, rounded_cells, rounded_ids
 from pipeline.mapping.lookups import load_tables
 from pipeline.mapping.numbers import MONEY, decimal_text
 from pipeline.mapping.ops import Bench
@@ -32,7 +33,7 @@ from pipeline.mapping.sections import (
 from pipeline.mapping.shapes import HEADERS, ITEMS, PAYMENTS, Shaped
 from pipeline.mapping.shares import spread
 from pipeline.mapping.spec import MappingSpec
-from pipeline.mapping.walk import Scope, has_payment_rows
+from pipeline.mapping.walk import Scope, has_headers_on_lines, has_payment_rows
 from pipeline.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind
 
 _PLACE: Final = (TX, SOURCE, LINE)
@@ -100,7 +101,8 @@ class CompiledMapping:
         headers = self._selected(frames[Scope.TRANSACTION], self.headers, told)
         headers = self._with_payments(headers, frames[Scope.PAYMENT])
         items, unspread = self._with_shares(items, frames, headers)
-        problems = [shaped.problems, *told, *self._problems(frames, lines), unspread]
+        odd = self._odd_ids(shaped, headers, items)
+        problems = [shaped.problems, *told, *odd, *self._problems(frames, lines), unspread]
         return Mapped(_with_item_totals(headers, items), items, pl.concat(problems))
 
     def _frames(self, shaped: Shaped) -> Frames:
@@ -111,6 +113,16 @@ class CompiledMapping:
         }
         nulls = self.spec.source.nulls
         return {scope: self.plan.start(scope, frame, nulls) for scope, frame in rows.items()}
+
+    def _odd_ids(self, shaped: Shaped, headers: pl.DataFrame, items: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        # Where a transaction has no row of its own, its cells are on each of its lines.
+        rows = [] if has_headers_on_lines(self.spec) else [shaped.headers]
+        for frame in (*rows, shaped.lines, shaped.payments):
+            yield invisible_characters(frame, self.plan.ids)
+            yield rounded_cells(frame, keys_of(self.spec))
+        yield rounded_ids(headers, ("external_id", "profile_id"))
+        yield rounded_ids(items, ("external_id",))
+        yield item_conflicts(items)
 
     def _selected(self, rows: pl.DataFrame, columns: Columns, told: list[pl.DataFrame]) -> pl.DataFrame:
         fresh = {f"={name}": expression for name, expression in columns.items()}
@@ -223,7 +235,8 @@ def compile_mapping(
             all that is wrong is told at once.
     """
     tables, faults = load_tables(spec, directory, sources)
-    bench = Bench(spec, Plan(_available(spec, columns)), tables, columns_used(spec))
+    plan = Plan(_available(spec, columns), ids=id_columns(spec))
+    bench = Bench(spec, plan, tables, columns_used(spec))
     compiler = _Compiler(bench, faults)
     compiler.run()
     if compiler.faults:

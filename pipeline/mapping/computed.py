@@ -30,6 +30,7 @@ class Computed:
             the value was never a text that could fail.
         moment: The struct of `datetimes.MOMENTS` that a date and time was taken from.
         json: Where the value is JSON text, of what.
+        is_cell: The value is a cell of the source, and `raw` its text as it is written.
     """
 
     value: pl.Expr
@@ -37,6 +38,14 @@ class Computed:
     raw: pl.Expr | None = None
     moment: pl.Expr | None = None
     json: Literal["", "list", "object"] = ""
+    is_cell: bool = False
+
+
+def as_written(computed: Computed) -> Computed:
+    """The value as the source writes it: 1.00 stays 1.00, whatever `columns` says that it is."""
+    if computed.is_cell and computed.raw is not None:
+        return Computed(computed.raw, pl.String())
+    return as_text(computed)
 
 
 def as_text(computed: Computed) -> Computed:
@@ -76,7 +85,7 @@ def invalid(computed: Computed) -> pl.Expr | None:
 def unread(like: Computed, text: pl.Expr) -> Computed:
     """A value of the type of another that could not be read from a text."""
     moment = None if like.moment is None else pl.lit(None)
-    return replace(like, value=pl.lit(None, dtype=like.dtype), raw=text, moment=moment)
+    return replace(like, value=pl.lit(None, dtype=like.dtype), raw=text, moment=moment, is_cell=False)
 
 
 def alike(values: Sequence[Computed], number: Number) -> list[Computed]:
@@ -92,7 +101,7 @@ def alike(values: Sequence[Computed], number: Number) -> list[Computed]:
             replace(n, value=n.value.cast(WORKING), dtype=WORKING)
             for n in (as_number(v, number) for v in values)
         ]
-    return [as_text(value) for value in values]
+    return [as_written(value) for value in values]
 
 
 def read_number(computed: Computed, number: Number) -> Computed:
@@ -149,7 +158,9 @@ def chosen(conditions: Sequence[pl.Expr], values: Sequence[Computed]) -> Compute
         raw = choose(NOTHING if value.raw is None else value.raw for value in values)
     if all(value.moment is not None for value in values):
         moment = choose(value.moment for value in values if value.moment is not None)
-    return replace(values[0], value=choose(value.value for value in values), raw=raw, moment=moment)
+    is_cell = all(value.is_cell for value in values)
+    chosen_value = choose(value.value for value in values)
+    return replace(values[0], value=chosen_value, raw=raw, moment=moment, is_cell=is_cell)
 
 
 def all_raws(members: Iterable[Computed]) -> pl.Expr | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import polars as pl
 
 from pipeline.mapping import jsontext
-from pipeline.mapping.computed import NOTHING, Computed, as_json, as_number, as_text, invalid
+from pipeline.mapping.computed import NOTHING, Computed, as_json, as_number, as_text, as_written, invalid
 from pipeline.mapping.datetimes import MOMENT
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.numbers import booleans, decimal_text, integers, money, whole
@@ -35,7 +35,7 @@ def field_columns(field: Field, computed: Computed, bench: Bench) -> Columns:
 def _string(field: Field, computed: Computed, bench: Bench) -> Columns:
     if computed.json:
         raise FormulaError(f"a {computed.json} was given; `{field.name}` holds a text")
-    text = as_text(computed)
+    text = as_written(computed)
     if field.name == "timezone":
         name = text.value.map_batches(_zone_names, return_dtype=pl.String, is_elementwise=True)
         return {"timezone": name, "timezone|raw": text.value}

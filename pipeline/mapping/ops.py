@@ -23,6 +23,7 @@ from pipeline.mapping.computed import (
     as_json,
     as_number,
     as_text,
+    as_written,
     chosen,
     invalid,
     literal,
@@ -214,7 +215,7 @@ class Bench:
         if kind is None:
             return cell
         typed = typed_cell(kind, cell, self)
-        return self.keep(name, replace(typed, raw=cell.value))
+        return self.keep(name, replace(typed, raw=cell.value, is_cell=True))
 
     def _defined(self, name: str) -> Computed:
         if name in self._defining:
@@ -264,7 +265,7 @@ def _constant(value: ConstantValue, _bench: Bench) -> Computed:
 
 def _template(value: TemplateValue, bench: Bench) -> Computed:
     parts = [
-        as_text(bench.column(part)) if is_column else literal(part, keep_blanks=True)
+        as_written(bench.column(part)) if is_column else literal(part, keep_blanks=True)
         for part, is_column in template_parts(value.template)
     ]
     return Computed(pl.concat_str(part.value for part in parts), pl.String(), all_raws(parts))

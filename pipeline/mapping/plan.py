@@ -217,6 +217,7 @@ class Plan:
         steps: What is computed, in order.
         checks: Problems to be looked for when all is computed.
         numbers: For names of columns that no mapping sees.
+        ids: Columns that ids are made of; they are trimmed as such.
     """
 
     available: dict[Scope, frozenset[str]]
@@ -227,6 +228,7 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=count)
+    ids: frozenset[str] = frozenset()
 
     def load(self, scope: Scope, name: str) -> None:
         """Use a column of the source."""
@@ -284,7 +286,7 @@ class Plan:
             for name in self.raw[scope]
         ]
         place = [pl.col(name).cast(dtype) for name, dtype in _PLACE.items()]
-        return cleaned(rows.select_seq(*place, *wanted), self.raw[scope], nulls)
+        return cleaned(rows.select_seq(*place, *wanted), self.raw[scope], nulls, self.ids)
 
 
 def with_columns(

@@ -9,7 +9,7 @@ import polars as pl
 
 from pipeline.mapping import jsontext
 from pipeline.mapping.columns import is_of_cells
-from pipeline.mapping.computed import NOTHING, Computed, as_number, as_text, invalid
+from pipeline.mapping.computed import NOTHING, Computed, as_number, as_text, as_written, invalid
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.fields import Columns
 from pipeline.mapping.numbers import MONEY, amount_text, money
@@ -24,7 +24,7 @@ Turn = Callable[[pl.Expr], pl.Expr]
 OUTCOMES = ("excluded", "cancelled", "draft", "order_open", "partially_paid", "void", "complete")
 """States of a sale, in the order in which they are tried: the first that fits is taken."""
 
-_EMAIL = r"^[^@\s,;:<>()\[\]\"]+@(?:[^@\s.,;:<>()\[\]\"]+\.)+[^@\s.,;:<>()\[\]\"]{2,}$"
+_EMAIL = r"^[^@\s\p{C},;:<>()\[\]\"]+@(?:[^@\s\p{C}.,;:<>()\[\]\"]+\.)+[^@\s\p{C}.,;:<>()\[\]\"]{2,}$"
 _UUID = r"^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
@@ -96,7 +96,7 @@ def profile_columns(links: Sequence[ProfileLink], bench: Bench) -> Columns:
     """
     if not links:
         return {}
-    found = [as_text(bench.compile(link.value)) for link in links]
+    found = [as_written(bench.compile(link.value)) for link in links]
     raws = [text.value if text.raw is None else pl.coalesce(text.value, text.raw) for text in found]
     ids, handles = NOTHING, NOTHING
     for link, text, raw in reversed([*zip(links, found, raws, strict=True)]):
@@ -122,7 +122,7 @@ def payment_columns(
     entries: list[pl.Expr] = []
     found: list[pl.Expr] = []
     for payment, amount in zip(payments, given, strict=True):
-        tender = as_text(bench.compile(payment.tender)).value
+        tender = as_written(bench.compile(payment.tender)).value
         used = tender.is_not_null()
         if amount is not None:
             is_named = is_of_cells(bench.spec, payment.tender, bench.scope)

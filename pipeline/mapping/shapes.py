@@ -15,6 +15,7 @@ import polars as pl
 
 from pipeline.mapping.cells import blank, cleaned, trimmed
 from pipeline.mapping.columns import Used, columns_used
+from pipeline.mapping.equality import Equality
 from pipeline.mapping.nested import explode
 from pipeline.mapping.problems import NO_PROBLEMS, problems_at
 from pipeline.mapping.spec import MappingSpec
@@ -99,7 +100,7 @@ def shape(tables: Tables, spec: MappingSpec) -> Shaped:
     ordered = {name: _in_source_order(rows) for name, rows in tables.items()}
     kept, duplicates = ordered, {}
     if spec.source.duplicates == "drop":
-        split = {name: _without_duplicates(rows, used) for name, rows in ordered.items()}
+        split = {name: _without_duplicates(rows, used, spec) for name, rows in ordered.items()}
         kept = {name: rows for name, (rows, _) in split.items()}
         duplicates = {name: rows for name, (_, rows) in split.items() if rows.height}
     shaped = _joined(_LAYOUTS[spec.source.layout](kept, spec, used), spec, used)
@@ -137,7 +138,7 @@ def key_hash(rows: pl.DataFrame, columns: Sequence[str], nulls: Sequence[str] = 
     another version of polars may give others.
     """
     cells = rows.select(pl.col(name).alias(str(at)) for at, name in enumerate(columns))
-    cells = cleaned(cells, cells.columns, nulls)
+    cells = cleaned(cells, cells.columns, nulls, cells.columns)
     key = pl.lit(0, dtype=pl.UInt64)
     for at, name in enumerate(cells.columns):
         key = key * 1_000_003 + pl.col(name).hash(seed=at)
@@ -178,7 +179,7 @@ def carry_down(
     first_run = pl.col("__run") == 0
     filled = rows.with_columns(run.alias("__run")).with_columns(
         pl.coalesce(
-            trimmed(pl.col(name), nulls).forward_fill().over("__run"),
+            trimmed(pl.col(name), nulls, is_id=True).forward_fill().over("__run"),
             pl.when(first_run).then(pl.lit((state or {}).get(name), dtype=pl.String)),
         ).alias(name)
         for name in columns
@@ -199,25 +200,29 @@ def _in_source_order(rows: pl.DataFrame) -> pl.DataFrame:
     return rows if place.is_sorted() else rows.sort(SOURCE, LINE, maintain_order=True)
 
 
-def _without_duplicates(rows: pl.DataFrame, used: Used) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _without_duplicates(
+    rows: pl.DataFrame, used: Used, spec: MappingSpec
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split off rows that are alike in every cell to an earlier one.
 
     A row without a key is nobody's repeat, since it is not known which sale it belongs to. Alike in every
     cell means alike in each: candidates are narrowed down column by column, those of the items first, which
     tell lines of one sale apart. Few rows get past the first two.
     """
-    cells = _cells(rows)
+    cells, equal = _cells(rows), Equality.of(spec)
     varied = used.line - used.transaction
-    order = sorted(cells, key=lambda name: name not in varied)
+    # Numbers are compared by value, which costs more: they come last, when few rows are left.
+    order = sorted(cells, key=lambda name: (name in equal.numbers, name not in varied))
     candidates = rows.select(pl.col(KEY).alias("hash")).with_row_index("at").drop_nulls("hash")
     for seed, name in enumerate(order):
         cell = rows[name] if candidates.height == rows.height else rows[name].gather(candidates["at"])
-        mixed = pl.col("hash") * 1_000_003 + cell.hash(seed)
+        mixed = pl.col("hash") * 1_000_003 + equal.comparable(cell).hash(seed)
         candidates = candidates.with_columns(mixed.alias("hash")).filter(pl.col("hash").is_duplicated())
         if candidates.is_empty():
             return rows, rows.clear()
     at = candidates["at"]
-    repeated = at.filter(~rows[at].select(pl.struct(cells).is_first_distinct()).to_series())
+    alike = pl.DataFrame([equal.comparable(rows[name].gather(at)) for name in cells])
+    repeated = at.filter(~alike.select(pl.struct(cells).is_first_distinct()).to_series())
     keep = pl.Series([True]).new_from_index(0, rows.height).scatter(repeated, values=False)
     return rows.filter(keep), rows[repeated]
 
@@ -341,7 +346,10 @@ def _from_lines(rows: _Rows, spec: MappingSpec, used: Used) -> Shaped:
     headers = _firsts(lines).select(*_OURS, *cells)
     if spec.source.layout == "first_row" and cells:
         found = lines.group_by(TX, maintain_order=True).agg(
-            pl.when(~blank(pl.col(name), spec.source.nulls)).then(name).first(ignore_nulls=True).alias(name)
+            pl.when(~blank(pl.col(name), spec.source.nulls, is_id=True))
+            .then(name)
+            .first(ignore_nulls=True)
+            .alias(name)
             for name in cells
         )
         headers = headers.select(_OURS).hstack(found.select(cells))
@@ -459,7 +467,7 @@ def _conflicts(rows: pl.DataFrame, columns: Sequence[str], spec: MappingSpec) ->
 
 
 def _conflicts_in(rows: pl.DataFrame, name: str, spec: MappingSpec) -> pl.DataFrame:
-    cell = trimmed(pl.col(name), spec.source.nulls)
+    cell = Equality.of(spec).form(name)
     some = rows.select(TX, SOURCE, LINE, cell.alias("here"))
     here, there = pl.col("here"), pl.col("there")
     if spec.source.layout == "first_row":

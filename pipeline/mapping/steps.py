@@ -217,7 +217,7 @@ def _default(step: DefaultStep, computed: Computed, bench: Bench) -> Computed:
     if value.raw is not None:
         # What is there but cannot be read is not blank.
         filled = pl.when(value.raw.is_null() | value.value.is_not_null()).then(filled)
-    return replace(value, value=filled, moment=None)
+    return replace(value, value=filled, moment=None, is_cell=False)
 
 
 def _round(step: RoundStep, computed: Computed, bench: Bench) -> Computed:

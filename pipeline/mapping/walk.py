@@ -198,6 +198,14 @@ def has_payment_rows(spec: MappingSpec) -> bool:
     )
 
 
+def has_headers_on_lines(spec: MappingSpec) -> bool:
+    """Whether a transaction's cells are on its lines, and there are no rows for it alone."""
+    source = spec.source
+    return source.layout in ("lines", "first_row") or (
+        source.layout == "tables" and "headers" not in source.tables
+    )
+
+
 def all_roots(spec: MappingSpec) -> Iterator[Site]:
     """The outermost values of a mapping, definitions first (as seen from a line: they may be used there)."""
     yield from _named("define", spec.define, Scope.LINE)
