@@ -32,10 +32,12 @@ class Proxy:
 
     Attributes:
         url: Its address, without credentials.
+        variable: The environment variable that names it.
         headers: What it wants to know, its credentials above all; None for nothing.
     """
 
     url: str
+    variable: str
     headers: Mapping[str, str] | None = field(default=None, repr=False)
 
 
@@ -147,9 +149,9 @@ def _checked_proxy(value: str, variable: str) -> Proxy:
     where = f"[{host}]" if ":" in (host or "") else host
     url = f"{parts.scheme}://{where}:{port or (443 if parts.scheme == 'https' else 80)}"
     if parts.username is None:
-        return Proxy(url)
+        return Proxy(url, variable)
     credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-    return Proxy(url, {"Proxy-Authorization": f"Basic {b64encode(credentials).decode()}"})
+    return Proxy(url, variable, {"Proxy-Authorization": f"Basic {b64encode(credentials).decode()}"})
 
 
 _PROXY_FORM: Final = (

@@ -78,6 +78,11 @@ def connection_from_environment(
     return Connection(_base_url(environ), _token(token_file, environ))
 
 
+def address_variable(environ: Mapping[str, str] = os.environ) -> str:
+    """The variable that says where Omneo is: `OMNEO_BASE_URL` where that is set, else `OMNEO_TENANT`."""
+    return "OMNEO_BASE_URL" if environ.get("OMNEO_BASE_URL", "").strip() else "OMNEO_TENANT"
+
+
 def _base_url(environ: Mapping[str, str]) -> str:
     if url := environ.get("OMNEO_BASE_URL", "").strip():
         return _checked_url(url)

@@ -19,8 +19,8 @@ from urllib.parse import quote
 from pipeline import __version__
 from pipeline.loading.http.content import decoded
 from pipeline.loading.http.interface import httpx
-from pipeline.network import proxy_for, trusted_certificates
-from pipeline.settings import Connection
+from pipeline.network import Proxy, proxy_for, trusted_certificates
+from pipeline.settings import Connection, address_variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ class Unsent:
 
     Attributes:
         reason: What happened.
-        unresolved: Whether the host's name has no address.
+        unresolved: The environment variable whose host has no address; empty where that is not the reason.
     """
 
     reason: str
-    unresolved: bool = False
+    unresolved: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,9 @@ class Client:
         self._headers = httpx.Headers([("Authorization", f"Bearer {connection.token.reveal()}"), *_HEADERS])
         self._base_url = connection.base_url
         self._whole_s = _WHOLE * timeout_s
-        self._transport = transport or _transport(connection.base_url, ssl_context, timeout_s)
+        proxy = None if transport else proxy_for(connection.base_url)
+        self._named_by = proxy.variable if proxy else address_variable()
+        self._transport = transport or _transport(proxy, ssl_context or trusted_certificates(), timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,7 +147,7 @@ class Client:
         except TimeoutError:
             return Unknown(f"no whole answer in {self._whole_s:g} s")
         except (httpx.RequestError, OSError) as error:
-            return translate(error)
+            return translate(error, self._named_by)
         return self._without_token(answer)
 
     def _without_token(self, answer: Answered) -> Answered:
@@ -157,13 +159,10 @@ class Client:
         return Answered(answer.status, answer.body.replace(token.encode(), b"***"), headers)
 
 
-def _transport(
-    base_url: str, ssl_context: ssl.SSLContext | None, timeout_s: float
-) -> httpx.AsyncBaseTransport:
-    trusted = ssl_context or trusted_certificates()
+def _transport(proxy: Proxy | None, trusted: ssl.SSLContext, timeout_s: float) -> httpx.AsyncBaseTransport:
     from pipeline.loading.http.transport import AiohttpTransport  # aiohttp is slow to import
 
-    return AiohttpTransport(trusted, proxy_for(base_url), timeout_s)
+    return AiohttpTransport(trusted, proxy, timeout_s)
 
 
 @lru_cache(maxsize=16)  # a load sends to one address, and to parse it takes longer than to send
@@ -197,10 +196,14 @@ def _answered(response: httpx.Response, raw: bytes) -> Answered:
     return Answered(response.status_code, decoded(raw, encoding) if encoding else raw, headers)
 
 
-def translate(error: BaseException) -> Reply:
+def translate(error: BaseException, named_by: str = "") -> Reply:
     """Say what an exception of a transport means for the request.
 
     Unless it is sure that no connection came about, the outcome is `Unknown`.
+
+    Args:
+        error: What was raised.
+        named_by: The variable that names the host to connect to.
     """
     reason = f"{type(error).__name__}: {error}".rstrip(": ")
     if not isinstance(error, _NEVER_CONNECTED):
@@ -208,7 +211,7 @@ def translate(error: BaseException) -> Reply:
     came_of = tuple(map(type, _causes(error)))
     if any(issubclass(each, ssl.SSLCertVerificationError) for each in came_of):
         return Untrusted(reason)
-    return Unsent(reason, unresolved=any(issubclass(each, socket.gaierror) for each in came_of))
+    return Unsent(reason, named_by if any(issubclass(each, socket.gaierror) for each in came_of) else "")
 
 
 _NEVER_CONNECTED: Final = (

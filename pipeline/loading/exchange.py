@@ -12,7 +12,7 @@ from tenacity import RetryCallState
 
 from pipeline.errors import StoppedByApi
 from pipeline.events import Emit
-from pipeline.loading.client import Answered, Call, Reply, Sender
+from pipeline.loading.client import Answered, Call, Reply, Sender, Unsent
 from pipeline.loading.clock import Clock
 from pipeline.loading.events import Retried, Throttled
 from pipeline.loading.pacing import Gate, hint
@@ -126,6 +126,7 @@ class Exchange:
             lambda wait_s, per_min: emit(
                 Throttled(round(wait_s, 3), per_min if math.isfinite(per_min) else None)
             ),
+            limits.policy,
         )
         self.health = Health(clock, limits.give_up_after_s)
         self.requests = Requests()
@@ -235,6 +236,11 @@ class Exchange:
         """The error for a verdict after which nothing can be sent."""
         if not verdict.again:
             return stopped(verdict, self._base_url)
+        if variable := self.health.unresolved:
+            return StoppedByApi(
+                f"{self._base_url} cannot be reached: the name of a host has no address.",
+                hint=f"Check {variable}, or this machine's network, then `load` goes on.",
+            )
         last = f"{verdict.status or ''} {verdict.message}".strip()
         asked = f" It asks to wait {verdict.retry_after_s:.0f} s more." if verdict.retry_after_s else ""
         return StoppedByApi(
@@ -244,7 +250,7 @@ class Exchange:
         )
 
     def _learn(self, verdict: Verdict, reply: Reply, latency_s: float) -> None:
-        self.health.saw(verdict)
+        self.health.saw(verdict, reply.unresolved if isinstance(reply, Unsent) else "")
         if verdict.meaning is Meaning.THROTTLED:
             self.requests.throttled += 1
         elif verdict.again:

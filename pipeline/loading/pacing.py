@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from pipeline.loading.clock import Clock
-from pipeline.loading.retry import Meaning, Verdict
+from pipeline.loading.retry import Meaning, RetryPolicy, Verdict
 
 WINDOW_S: Final = 60.0
 SHARE: Final = 0.985
@@ -27,6 +28,11 @@ CATCH_UP: Final = 0.1
 """The same where the server's window is known, whose `Remaining` bounds what is sent in it."""
 _EVIDENCE: Final = 20
 """Requests between two refusals from which a limit may be guessed."""
+_NOTHING: Final = 1e-9
+_OUTAGE: Final = 8
+"""Failures in a row that are an outage, and no longer about single transactions."""
+_LONGEST_OUTAGE_S: Final = 5.0
+"""Pause of our own, at most, while a server only fails: its return should not be noticed late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +80,16 @@ class Rate:
         now: Seconds, monotonic.
         cap_per_min: Never faster than this; None for no cap.
         window_s: Length of the window that the server's limit is for.
+        policy: How long to pause, at least, while the server only refuses or fails.
     """
 
-    def __init__(self, now: float, cap_per_min: float | None = None, window_s: float = WINDOW_S) -> None:
+    def __init__(
+        self,
+        now: float,
+        cap_per_min: float | None = None,
+        window_s: float = WINDOW_S,
+        policy: RetryPolicy = RetryPolicy(),  # noqa: B008 (it is frozen)
+    ) -> None:
         self._cap = cap_per_min
         self._window_s = window_s
         self._limit: float | None = None  # requests in a window
@@ -90,6 +103,7 @@ class Rate:
         self._window = _Window(window_s)
         self._guess = _Guess(now, window_s)
         self._told = False  # whether the limit is the server's word
+        self._backoff = _Backoff(policy)
         self._measured: tuple[float, int] | None = None  # when, and what remained then
         self._answered = 0  # own answers since then
 
@@ -122,7 +136,10 @@ class Rate:
             max(1.0, burst * per_s * self._window_s), self._tokens + (now - self._filled_at) * per_s
         )
         self._filled_at = now
-        return max(0.0, (1.0 - self._tokens) / per_s, self._window.wait_s(now, self._in_flight))
+        missing = max(0.0, 1.0 - self._tokens)
+        # What sums of floats leave over is no wait: a clock may be too coarse for it to ever pass.
+        own_s = 0.0 if missing < _NOTHING else missing / per_s
+        return max(own_s, self._window.wait_s(now, self._in_flight))
 
     def sent(self, now: float) -> None:
         """A request leaves."""
@@ -140,8 +157,11 @@ class Rate:
                 self._limit, self._measured = float(told.limit), None
             if told.remaining is not None:
                 self._learn_remaining(now, told, told.limit, told.remaining)
+        pause_s = self._backoff.pause_s(now, told)
+        if pause_s:
+            self._blocked_until = max(self._blocked_until, now + pause_s)
         if told.meaning is Meaning.THROTTLED:
-            self._learn_refusal(now, told)
+            self._learn_refusal(now)
         elif not self._told:
             self._limit = self._guess.grown(self._limit)
 
@@ -171,9 +191,7 @@ class Rate:
         """Where `Remaining` comes back bit by bit, all that shows of others is that little is left."""
         self._others = min(limit, max(0.0, self._others) + 0.02 * limit)
 
-    def _learn_refusal(self, now: float, told: Hint) -> None:
-        wait = told.retry_after_s if told.retry_after_s is not None else 1.0
-        self._blocked_until = max(self._blocked_until, now + wait)
+    def _learn_refusal(self, now: float) -> None:
         self._tokens = min(self._tokens, 1.0)
         self._measured = None
         if self._told and self._limit is not None:
@@ -182,6 +200,48 @@ class Rate:
             self._window.refused(self._blocked_until)
         else:
             self._limit = self._guess.refused(self._limit, now, self._blocked_until)
+
+
+class _Backoff:
+    """Pauses for all, which grow while a server does nothing but refuse or fail.
+
+    What a server asks for may lengthen a pause and never shortens it: by `Retry-After: 0`, or a date in the
+    past, we would ask again at once and for ever.
+
+    Args:
+        policy: Its waits.
+    """
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._refusals = 0
+        self._failures = 0
+        self._last_at = -math.inf  # when an answer made for the last pause
+        self._until = -math.inf
+
+    def pause_s(self, now: float, told: Hint) -> float:
+        """Seconds to pause for after an answer, from now on; 0 for none."""
+        sent_at = now - told.latency_s
+        if told.meaning not in (Meaning.THROTTLED, Meaning.TRANSIENT):
+            if sent_at >= self._last_at:
+                self._refusals = self._failures = 0
+            return 0.0
+        asked_s, longest_s = 0.0, self._policy.longest_wait_s
+        if told.meaning is Meaning.THROTTLED:
+            asked_s = told.retry_after_s or 0.0
+        else:
+            longest_s = min(longest_s, _LONGEST_OUTAGE_S)
+            self._failures += 1
+            if self._failures < _OUTAGE:
+                return 0.0
+        if sent_at < self._until:  # of the same salvo as the one before
+            return asked_s
+        self._refusals += 1
+        own_s = min(self._policy.first_wait_s * 2.0 ** min(self._refusals - 1, 30), longest_s)
+        # With jitter, so that several loaders do not come back in step.
+        pause_s = max(asked_s, own_s * (1 + self._policy.jitter * random.random()))  # noqa: S311
+        self._last_at, self._until = now, now + pause_s
+        return pause_s
 
 
 class _Window:
@@ -320,6 +380,7 @@ class Gate:
         cap_per_min: Requests a minute at most; None for no cap.
         window_s: Length of the window that the server's limit is for.
         throttled: Is told the pause in seconds and the new pace when the server says 429.
+        policy: See `Rate`.
     """
 
     def __init__(
@@ -329,9 +390,10 @@ class Gate:
         cap_per_min: float | None = None,
         window_s: float = WINDOW_S,
         throttled: Callable[[float, float], None] | None = None,
+        policy: RetryPolicy = RetryPolicy(),  # noqa: B008
     ) -> None:
         self._clock = clock
-        self.rate = Rate(clock.monotonic(), cap_per_min, window_s)
+        self.rate = Rate(clock.monotonic(), cap_per_min, window_s, policy)
         self.concurrency = Concurrency(concurrency)
         self._throttled = throttled
         self._in_flight = 0

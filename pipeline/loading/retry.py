@@ -27,6 +27,7 @@ from pipeline.loading.clock import Clock
 WORDS_MAX = 1000
 """Characters of the server's words that are kept with a transaction."""
 _FIELDS_MAX: Final = 50
+_UNRESOLVED_S: Final = 5.0  # a typing error does not pass; a name server that is away for a moment does
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _TITLE: Final = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 
@@ -236,10 +237,19 @@ class Health:
         self._clock = clock
         self._give_up_after_s = give_up_after_s
         self._failing_since: float | None = None
+        self._unresolved = ""
+        self._reached = False
         self.successes = 0
 
-    def saw(self, verdict: Verdict) -> None:
-        """Take note of an answer: anything that is not transient shows that the API is up."""
+    def saw(self, verdict: Verdict, unresolved: str = "") -> None:
+        """Take note of an answer: anything that is not transient shows that the API is up.
+
+        Args:
+            verdict: What it means.
+            unresolved: See `client.Unsent`.
+        """
+        self._unresolved = unresolved
+        self._reached = self._reached or verdict.status is not None
         if not verdict.again:
             self.successes += 1
             self._failing_since = None
@@ -252,7 +262,13 @@ class Health:
 
     def given_up(self, wait_s: float = 0.0) -> bool:
         """Whether the outage will have lasted too long after waiting for `wait_s` more."""
-        return self._failing_since is not None and self.outage_s() + wait_s > self._give_up_after_s
+        patience_s = min(self._give_up_after_s, _UNRESOLVED_S) if self.unresolved else self._give_up_after_s
+        return self._failing_since is not None and self.outage_s() + wait_s > patience_s
+
+    @property
+    def unresolved(self) -> str:
+        """The variable whose name of a host has no address, and never had since we began; else empty."""
+        return "" if self._reached else self._unresolved
 
 
 @dataclass(frozen=True)
@@ -272,8 +288,8 @@ class RetryPolicy:
     jitter: float = 0.5
 
 
-class wait_as_told(wait_base):  # noqa: N801 (tenacity names its policies so)
-    """As long as `Retry-After` says; else exponentially longer, with jitter."""
+class wait_backing_off(wait_base):  # noqa: N801 (tenacity names its policies so)
+    """Exponentially longer, with jitter; longer still where `Retry-After` asks for it, never shorter."""
 
     def __init__(self, policy: RetryPolicy, random_share: Callable[[], float] = random.random) -> None:
         self._policy = policy
@@ -281,10 +297,10 @@ class wait_as_told(wait_base):  # noqa: N801 (tenacity names its policies so)
 
     def __call__(self, state: RetryCallState) -> float:
         """Seconds to wait after this attempt."""
-        told = verdict_of(state).retry_after_s
         doubled = self._policy.first_wait_s * 2 ** min(state.attempt_number - 1, 30)
-        wait = min(doubled, self._policy.longest_wait_s) if told is None else told
-        return wait * (1 + self._policy.jitter * self._random_share() * (told is None))
+        lengthened = 1 + self._policy.jitter * self._random_share()
+        own: float = min(doubled, self._policy.longest_wait_s) * lengthened
+        return max(own, verdict_of(state).retry_after_s or 0.0)
 
 
 class stop_when_alone(stop_base):  # noqa: N801
@@ -341,7 +357,7 @@ def retrying(
     """
     return AsyncRetrying(
         retry=retry_if_result(lambda verdict: verdict.again),
-        wait=wait_as_told(policy),
+        wait=wait_backing_off(policy),
         stop=stop_when_alone(policy, health) | stop_after_outage(health),
         sleep=sleep,
         before_sleep=before_sleep,

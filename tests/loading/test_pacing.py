@@ -177,11 +177,11 @@ def test_retry_after_holds_everything_back() -> None:
 
 def test_an_early_refusal_is_a_pause_and_teaches_no_limit() -> None:
     rate = Rate(0.0)
-    for now in (0.0, 1.2, 2.4):
+    for now in (0.0, 5.2, 10.4):
         assert rate.wait_s(now) == 0
         rate.sent(now)
-        rate.learn(now + 0.1, Hint(Meaning.THROTTLED, 0.1, retry_after_s=1))
-        assert rate.wait_s(now + 0.1) == pytest.approx(1)
+        rate.learn(now + 0.1, Hint(Meaning.THROTTLED, 0.1, retry_after_s=5))
+        assert rate.wait_s(now + 0.1) == pytest.approx(5)
     assert math.isinf(rate.per_min)
 
 

@@ -180,9 +180,12 @@ def test_jitter_only_lengthens() -> None:
     assert len(set(slept)) > 10
 
 
-def test_a_wait_that_was_asked_for_is_kept_exactly() -> None:
-    slept, last = waits([SLOW_DOWN, SLOW_DOWN, OK], RetryPolicy())
-    assert slept == [7, 7]
+def test_what_a_server_asks_for_lengthens_our_own_wait_and_never_shortens_it() -> None:
+    policy = RetryPolicy(first_wait_s=1, longest_wait_s=16, jitter=0)
+    asked = [7, 0, 0, None, 0.5, 40, 0, 3]
+    refusals = [Verdict(Meaning.THROTTLED, 429, retry_after_s=each) for each in asked]
+    slept, last = waits([*refusals, OK], policy)
+    assert slept == [7, 2, 4, 8, 16, 40, 16, 16]
     assert last is OK
 
 
