@@ -1065,6 +1065,8 @@ def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
     name, about = f"--{fault.name.replace('_', '-')}", fault.metadata["help"]
     if isinstance(fault.default, bool):
         return option(name, is_flag=True, help=about)
+    if choices := fault.metadata.get("choices"):
+        return option(name, type=click.Choice(choices), default=fault.default, show_default=True, help=about)
     return option(name, type=type(fault.default), default=fault.default, show_default=True, help=about)
 
 
@@ -1072,9 +1074,20 @@ def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
 @option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @option("--port", type=click.IntRange(0, 65535), default=0, help="A free one by default.")
 @option("--db", type=FILE, help="Where its state is kept; in memory by default.")
-@option("--seed-file", type=FILE, help="JSON with the profiles, locations and currencies it knows.")
+@option(
+    "--seed-file",
+    type=FILE,
+    help="JSON with the profiles, locations, currencies, triggers and automations it has.",
+)
 @_all([_fault_option(fault) for fault in fields(Faults)])
-@option("--webhook-url", help="A loopback address that is told of every transaction.")
+@option(
+    "--webhook-url", help="A loopback address that is told of every transaction, such as that of `listen`."
+)
+@option(
+    "--with-triggers",
+    is_flag=True,
+    help="The tenant has active triggers, which mail and award points; by default it has none.",
+)
 def simulate(
     console: Console,
     host: str,
@@ -1082,20 +1095,26 @@ def simulate(
     db: Path | None,
     seed_file: Path | None,
     webhook_url: str | None,
+    with_triggers: bool,
     **faults: Any,
 ) -> int:
     """Run a local Omneo for rehearsals.
 
     It listens on loopback only, and its faults can be changed while it runs. Without profiles in a seed file
     it is a tenant that knows every customer it is sent. The token is OMNEO_TOKEN, or `simulator-token` where
-    that is not set.
+    that is not set. Webhooks are signed with OMNEO_WEBHOOK_SECRET, or `simulator-secret` where that is not
+    set.
     """
-    from pipeline.simulator import SimulatorSettings, read_seed_file, serve
+    from pipeline.simulator import EXAMPLE_TRIGGERS, SimulatorSettings, read_seed_file, serve
 
     chosen: dict[str, Any] = read_seed_file(seed_file) if seed_file else {}
     chosen["unknown_profiles"] = "guest" if chosen.get("profiles") else "enrol"
     if token := os.environ.get("OMNEO_TOKEN", "").strip():
         chosen["token"] = token
+    if secret := os.environ.get("OMNEO_WEBHOOK_SECRET", "").strip():
+        chosen["webhook_secret"] = secret
+    if with_triggers:
+        chosen["triggers"] = (*chosen.get("triggers", ()), *EXAMPLE_TRIGGERS)
     if db:
         chosen["db"] = db
     settings = SimulatorSettings(**chosen, webhook_url=webhook_url, faults=Faults(**faults))

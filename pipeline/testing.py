@@ -18,7 +18,7 @@ __all__ = ["LocalOmneo", "local_omneo"]
 
 
 @contextmanager
-def local_omneo(settings: SimulatorSettings | None = None, **faults: float) -> Iterator[LocalOmneo]:
+def local_omneo(settings: SimulatorSettings | None = None, **faults: float | str) -> Iterator[LocalOmneo]:
     """Run a local Omneo on a free loopback port for the length of a `with` block.
 
     It is a real HTTP server in a thread of this process. The object given tells what it was sent (`stats`,

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.simulator.settings import Faults, Location, Profile, SimulatorSettings, read_seed_file
+from pipeline.simulator.settings import (
+    EXAMPLE_TRIGGERS,
+    Faults,
+    Location,
+    Profile,
+    Reaction,
+    SimulatorSettings,
+    read_seed_file,
+)
 
 if TYPE_CHECKING:
     from pipeline.simulator.app import create_app
@@ -16,11 +24,13 @@ if TYPE_CHECKING:
     from pipeline.simulator.server import LocalOmneo, running, serve
 
 __all__ = [
+    "EXAMPLE_TRIGGERS",
     "Arrival",
     "Faults",
     "LocalOmneo",
     "Location",
     "Profile",
+    "Reaction",
     "SimulatorSettings",
     "create_app",
     "read_seed_file",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -16,15 +17,20 @@ from pipeline.simulator.dice import Fate
 from pipeline.simulator.gate import FATE, endpoint
 from pipeline.simulator.history import Arrival
 from pipeline.simulator.jobs import Job
+from pipeline.simulator.settings import Reaction
 from pipeline.simulator.tenant import Tenant
+from pipeline.simulator.transactions import FILTERS as TRANSACTION_FILTERS
+from pipeline.simulator.transactions import Written
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 _QUEUED: Final = b'{"data":"OK"}'
 _OPERATORS: Final = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-_FILTER: Final = re.compile(r"filter\[(\w+)\](?:\[(\w+)\])?")
-_PAGE_MOST: Final = 500
+_FILTER: Final = re.compile(r"filter\[([\w.]+)\](?:\[(\w+)\])?")
+
+Select = Callable[[Query], Page]
+"""Gives a page of a list."""
 
 
 class Refused(Exception):
@@ -82,7 +88,11 @@ class Api:
             Route("/locations", self.locations, methods=get),
             Route("/currencies", self.currencies, methods=get),
             Route("/profiles", self.profiles, methods=get),
+            Route("/profiles/{id}/aggregations", self.aggregations, methods=get),
             Route("/profiles/{id}", self.profile, methods=get),
+            Route("/triggers", self.triggers, methods=get),
+            Route("/automations", self.automations, methods=get),
+            Route("/webhooks", self.webhooks, methods=get),
             Route("/identities/search", self.identities, methods=get),
         ]
 
@@ -99,7 +109,7 @@ class Api:
     async def _queue(self, request: Request, *, upsert: bool) -> Response:
         body = self._accepted(request, await self._json(request), create=not upsert)
         if not self._is_lost(request, body):
-            self._tenant.jobs.add(Job(body, upsert))
+            self._add_job(Job(body, upsert))
         return Response(_QUEUED, media_type="application/json")
 
     async def batch(self, request: Request) -> Response:
@@ -131,7 +141,13 @@ class Api:
             error = "; ".join(text for texts in one.errors.values() for text in texts)
         elif self._is_lost(request, one.body):
             return
-        self._tenant.jobs.add(Job(one.body, batch_id=batch_id, position=position, error=error))
+        self._add_job(Job(one.body, batch_id=batch_id, position=position, error=error))
+
+    def _add_job(self, job: Job) -> None:
+        self._tenant.jobs.add(job)
+        external_id = _external_id(job.body)
+        if external_id is not None and job.error is None and self._tenant.dice.doubles(external_id):
+            self._tenant.jobs.add(Job(job.body, upsert=False))
 
     async def batch_status(self, request: Request) -> Response:
         """How far a batch is."""
@@ -148,7 +164,7 @@ class Api:
         self._arrived(request, body, "accepted")
         with self._tenant.db.writing():
             written = self._transactions.create(body)
-        return self._written(written.id, 201)
+        return self._written(written, 201)
 
     async def update_create(self, request: Request) -> Response:
         """Update a transaction, or create it."""
@@ -156,7 +172,7 @@ class Api:
         self._arrived(request, body, "accepted")
         with self._tenant.db.writing():
             written = self._transactions.upsert(body)
-        return self._written(written.id, 201 if written.created else 200)
+        return self._written(written, 201 if written.created else 200)
 
     async def update(self, request: Request) -> Response:
         """Change given fields of a transaction."""
@@ -164,8 +180,8 @@ class Api:
         if errors := errors_in(body, self._currencies, partial=True):
             raise _invalid(errors)
         with self._tenant.db.writing():
-            written = self._transactions.update(request.path_params["id"], body)
-        return self._written(written.id)
+            written = self._transactions.update(request.path_params["id"], self._kept(body))
+        return self._written(written)
 
     async def add_item(self, request: Request) -> Response:
         """Add an item to a transaction, whose total stays."""
@@ -178,9 +194,9 @@ class Api:
             item = self._transactions.add_item(request.path_params["id"], body)
         return JSONResponse({"data": item}, 201)
 
-    def _written(self, number: int, status: int = 200) -> Response:
-        self._tenant.tell(number)
-        return JSONResponse({"data": self._transactions.one(number)}, status)
+    def _written(self, written: Written, status: int = 200) -> Response:
+        self._tenant.processed(written)
+        return JSONResponse({"data": self._transactions.one(written.id)}, status)
 
     # --- looked up
 
@@ -193,29 +209,61 @@ class Api:
         return JSONResponse({"data": self._transactions.one(request.path_params["id"])})
 
     async def transactions(self, request: Request) -> Response:
-        """A page of transactions."""
-        columns = ("id", "external_id", "transacted_at", "location_id", "profile_id", "is_void", "total")
-        return _page(request, self._transactions.page, columns)
+        """A page of transactions, with or without their items."""
+        faults = self._tenant.dice.faults
+
+        def select(query: Query) -> Page:
+            page = self._transactions.page(query)
+            for row in page.rows if faults.list_without_items else ():
+                del row["items"]
+            return page
+
+        ignored = "external_id" if faults.list_ids == "none" else ""
+        terms = _terms(request, TRANSACTION_FILTERS, many=faults.list_ids == "many", ignored=ignored)
+        return self._page(request, select, terms)
 
     async def locations(self, request: Request) -> Response:
         """A page of locations."""
-        return _page(request, self._directory.locations, ("id", "external_id", "name", "timezone"))
+        terms = _terms(request, _columns("id", "external_id", "name", "timezone"))
+        return self._page(request, self._directory.locations, terms)
 
     async def currencies(self, request: Request) -> Response:
         """A page of configured currencies."""
-        return _page(request, self._directory.currencies, ("id", "from", "to"))
+        return self._page(request, self._directory.currencies, _terms(request, _columns("id", "from", "to")))
 
     async def profiles(self, request: Request) -> Response:
         """A page of profiles; `search` looks into email and names."""
         search = request.query_params.get("search")
-        return _page(request, lambda query: self._directory.profiles(query, search), ("id", "email"))
+        terms = _terms(request, _columns("id", "email"))
+        return self._page(request, lambda query: self._directory.profiles(query, search), terms)
 
     async def profile(self, request: Request) -> Response:
         """A profile by its UUID."""
+        return JSONResponse({"data": self._profile(request)})
+
+    async def aggregations(self, request: Request) -> Response:
+        """A profile's figures, as they were when they were last calculated."""
+        return JSONResponse({"data": self._tenant.aggregations.of(self._profile(request)["id"])})
+
+    def _profile(self, request: Request) -> dict[str, Any]:
         page = self._directory.profiles(Query([("id = ?", request.path_params["id"])]))
         if not page.rows:
             raise _not_found()
-        return JSONResponse({"data": page.rows[0]})
+        return page.rows[0]
+
+    async def triggers(self, request: Request) -> Response:
+        """A page of what events set off."""
+        if status := self._tenant.dice.faults.triggers_status:
+            return JSONResponse({"message": "The simulator was told to answer this."}, status)
+        return self._page(request, _rows(_reactions(self._tenant.settings.triggers)))
+
+    async def automations(self, request: Request) -> Response:
+        """A page of what schedules set off."""
+        return self._page(request, _rows(_reactions(self._tenant.settings.automations)))
+
+    async def webhooks(self, request: Request) -> Response:
+        """A page of the webhooks that are registered."""
+        return self._page(request, _rows(self._tenant.webhooks.registered()))
 
     async def identities(self, request: Request) -> Response:
         """The profiles that have an identity, none where it is unknown."""
@@ -227,6 +275,22 @@ class Api:
         return JSONResponse({"data": [row | {"profile_id": row["id"]} for row in rows]})
 
     # --- shared
+
+    def _page(self, request: Request, select: Select, terms: Sequence[tuple[str, str]] = ()) -> Response:
+        """Answer a page of a list in Laravel's form: data, links and meta."""
+        size = min(_positive(request, "page[size]", 25), self._tenant.dice.faults.list_page_most)
+        number = _positive(request, "page[number]", 1)
+        page = select(Query(terms, size, number))
+        last = max(1, ceil(page.total / size))
+
+        def link(target: int) -> str | None:
+            if not 1 <= target <= last:
+                return None
+            return str(request.url.include_query_params(**{"page[number]": target, "page[size]": size}))
+
+        links = {"first": link(1), "last": link(last), "prev": link(number - 1), "next": link(number + 1)}
+        meta = {"current_page": number, "per_page": size, "last_page": last, "total": page.total}
+        return JSONResponse({"data": page.rows, "links": links, "meta": meta})
 
     async def _json(self, request: Request) -> Any:
         body = await request.body()
@@ -244,9 +308,23 @@ class Api:
             raise _invalid(checked.errors)
         return checked.body
 
+    def _kept(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What is kept of a body: all of it, but for what the tenant was told to ignore."""
+        faults = self._tenant.dice.faults
+        if not (faults.unkept_fields or faults.keeps_items):
+            return body
+        names = {name.strip() for name in faults.unkept_fields.split(",")}
+        names |= {"delete_existing_items"} if faults.keeps_items else set()
+        kept = {name: value for name, value in body.items() if name not in names}
+        of_items = {name.removeprefix("items.") for name in names if name.startswith("items.")}
+        if of_items and isinstance(body.get("items"), list):
+            kept["items"] = [{k: v for k, v in item.items() if k not in of_items} for item in body["items"]]
+        return kept
+
     def _check(self, body: Any, *, create: bool) -> Checked:
         if errors := errors_in(body, self._currencies):
             return Checked(body if isinstance(body, dict) else {}, errors)
+        body = self._kept(body)
         external_id = _external_id(body)
         if external_id is None:
             return Checked(body, {})
@@ -292,23 +370,6 @@ def _not_found() -> Refused:
     return Refused(404, "No query results.")
 
 
-def _page(request: Request, select: Callable[[Query], Page], columns: tuple[str, ...]) -> Response:
-    """Answer a page of a list in Laravel's form: data, links and meta."""
-    size = min(_positive(request, "page[size]", 25), _PAGE_MOST)
-    number = _positive(request, "page[number]", 1)
-    page = select(Query(_terms(request, columns), size, number))
-    last = max(1, ceil(page.total / size))
-
-    def link(target: int) -> str | None:
-        if not 1 <= target <= last:
-            return None
-        return str(request.url.include_query_params(**{"page[number]": target, "page[size]": size}))
-
-    links = {"first": link(1), "last": link(last), "prev": link(number - 1), "next": link(number + 1)}
-    meta = {"current_page": number, "per_page": size, "last_page": last, "total": page.total}
-    return JSONResponse({"data": page.rows, "links": links, "meta": meta})
-
-
 def _positive(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name, str(default))
     if not text.isascii() or not text.isdigit() or int(text) < 1:
@@ -316,14 +377,63 @@ def _positive(request: Request, name: str, default: int) -> int:
     return int(text)
 
 
-def _terms(request: Request, columns: tuple[str, ...]) -> list[tuple[str, str]]:
+def _columns(*names: str) -> dict[str, str]:
+    """Filters that look into a column of the same name."""
+    return {name: f'"{name}" {{is}}' for name in names}
+
+
+def _terms(
+    request: Request, filters: Mapping[str, str], *, many: bool = False, ignored: str = ""
+) -> list[tuple[str, str]]:
+    """The conditions that a request's filters stand for.
+
+    Args:
+        request: Has them, as `filter[name]=value` or `filter[name][operator]=value`.
+        filters: By name: the condition in SQL, with `{is}` where operator and value go.
+        many: Several values may be given, separated by commas.
+        ignored: The name of a filter that does nothing.
+    """
     terms: list[tuple[str, str]] = []
     for name, value in request.query_params.multi_items():
-        if not (found := _FILTER.fullmatch(name)):
+        if not (found := _FILTER.fullmatch(name)) or found[1] == ignored:
             continue
         column, operator = found[1], found[2] or "eq"
-        if column not in columns or operator not in _OPERATORS:
+        if column not in filters or operator not in _OPERATORS:
             raise _invalid({name: [f"The filter {name} is not supported by the simulator."]})
         value = {"true": "1", "false": "0"}.get(value, value) if column == "is_void" else value
-        terms.append((f'"{column}" {_OPERATORS[operator]} ?', value))
+        comparison = f"{_OPERATORS[operator]} ?"
+        if many and operator == "eq" and "," in value:
+            comparison, value = "IN (SELECT value FROM json_each(?))", json.dumps(value.split(","))
+        terms.append((filters[column].format(**{"is": comparison}), value))
     return terms
+
+
+def _reactions(reactions: Iterable[Reaction]) -> list[dict[str, Any]]:
+    """Triggers or automations in the form of the SDK."""
+    return [
+        {
+            "id": number,
+            "name": each.name,
+            "trigger": each.trigger,
+            "description": each.description,
+            "notes": each.notes,
+            "is_active": each.is_active,
+            "actions": [
+                {"id": place, "reference_id": None, "name": "", "sort_order": place, "description": ""}
+                | {"arguments": {}}
+                | dict(action)
+                for place, action in enumerate(each.actions, start=1)
+            ],
+        }
+        for number, each in enumerate(reactions, start=1)
+    ]
+
+
+def _rows(rows: Sequence[dict[str, Any]]) -> Select:
+    """A list that is held in memory."""
+
+    def select(query: Query) -> Page:
+        start = (query.number - 1) * query.size
+        return Page(list(rows[start : start + query.size]), len(rows))
+
+    return select

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS transactions (
     id INTEGER PRIMARY KEY, external_id TEXT, transacted_at TEXT, location_id INTEGER, profile_id TEXT,
     is_void INTEGER NOT NULL, total REAL, last_item INTEGER NOT NULL, document TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS transactions_external ON transactions (external_id);
+CREATE INDEX IF NOT EXISTS transactions_profile ON transactions (profile_id);
 CREATE TABLE IF NOT EXISTS locations (
     id INTEGER PRIMARY KEY, external_id TEXT UNIQUE, name TEXT, timezone TEXT, created_at TEXT);
 CREATE TABLE IF NOT EXISTS currencies (

@@ -36,6 +36,7 @@ class Dice:
         self._seed = seed
         self._random = Random(seed)  # noqa: S311  (a rehearsal must be repeatable)
         self._lost: set[str] = set()
+        self._doubled: set[str] = set()
         self.change(faults)
 
     def change(self, faults: Faults) -> None:
@@ -44,9 +45,10 @@ class Dice:
         self._changed_at = self._clock()
 
     def forget(self) -> None:
-        """Start again: the draws from the seed, and no job lost so far."""
+        """Start again: the draws from the seed, and no job lost or doubled so far."""
         self._random.seed(self._seed)
         self._lost.clear()
+        self._doubled.clear()
 
     def fate(self) -> Fate:
         """Draw what happens to a request."""
@@ -96,6 +98,13 @@ class Dice:
         if external_id in self._lost or not self._picks("lost", external_id, self.faults.lost_share):
             return False
         self._lost.add(external_id)
+        return True
+
+    def doubles(self, external_id: str) -> bool:
+        """Whether this job is worked off twice; one that was is not doubled again."""
+        if external_id in self._doubled or not self._picks("doubled", external_id, self.faults.doubled_share):
+            return False
+        self._doubled.add(external_id)
         return True
 
     def _picks(self, what: str, external_id: str, share: float) -> bool:

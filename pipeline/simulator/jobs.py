@@ -49,7 +49,7 @@ class Jobs:
         batches: Told how the jobs of a batch ended.
         history: Written down on the way.
         dice: Says how long jobs wait.
-        tell: Called with the id of every processed transaction.
+        processed: Called with every processed transaction.
 
     Attributes:
         counts: `created`, `updated` and `failed` jobs.
@@ -62,14 +62,14 @@ class Jobs:
         batches: Batches,
         history: History,
         dice: Dice,
-        tell: Callable[[int], None],
+        processed: Callable[[Written], None],
     ) -> None:
         self._db = db
         self._transactions = transactions
         self._batches = batches
         self._history = history
         self._dice = dice
-        self._tell = tell
+        self._processed = processed
         self._waiting: list[tuple[float, int, Job]] = []
         self._numbers = count()
         self.counts: Counter[str] = Counter()
@@ -107,7 +107,7 @@ class Jobs:
                 written = [self._process(job) for job in jobs]
             for each in written:
                 if each is not None:
-                    self._tell(each.id)
+                    self._processed(each)
         return len(jobs)
 
     def _process(self, job: Job) -> Written | None:

@@ -83,7 +83,7 @@ class LocalOmneo:
         """The faults in force."""
         return dict(self._ask("GET", "/_admin/faults"))
 
-    def set_faults(self, **faults: float) -> dict[str, Any]:
+    def set_faults(self, **faults: float | str) -> dict[str, Any]:
         """Change the named faults, keep the others; an outage's start counts from now.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,11 @@ _LOOPBACK: Final = {"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1", "::1": "
 def _fault(default: float, help_text: str, *, least: float = 0, most: float = float("inf")) -> Any:
     """A field with its range and the sentence that `--help` shows."""
     return field(default=default, metadata={"help": help_text, "least": least, "most": most})
+
+
+def _choice(default: str, choices: tuple[str, ...], help_text: str) -> Any:
+    """A field with its choices and the sentence that `--help` shows; no choices stand for any text."""
+    return field(default=default, metadata={"help": help_text, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,24 @@ class Faults:
     throttle_requests: int = _fault(1_000_000, "Requests a token may make in a window; 0 for no throttle.")
     throttle_window_s: float = _fault(60.0, "Length of the throttle's window.", least=0.001)
     retry_after_date: bool = _fault(False, "`Retry-After` is a date instead of seconds.")
+    doubled_share: float = _fault(
+        0.0, "Share of external ids whose queued jobs are worked off twice.", most=1
+    )
+    unkept_fields: str = _choice(
+        "", (), "Fields that are taken and not kept, separated by commas, such as `order_number,items.meta`."
+    )
+    keeps_items: bool = _fault(False, "`delete_existing_items` is ignored: items that an update lacks stay.")
+    list_ids: str = _choice(
+        "one",
+        ("many", "one", "none"),
+        "What `filter[external_id]` of the list takes: many ids between commas, one, or none (ignored).",
+    )
+    list_without_items: bool = _fault(False, "Transactions in the list have no items.")
+    list_page_most: int = _fault(500, "Most rows in a page of any list, whatever was asked for.", least=1)
+    aggregations_every_s: float = _fault(
+        0.0, "Customers' figures are calculated anew so often; before the first time they are null."
+    )
+    triggers_status: int = _fault(0, "`GET /triggers` answers with this status; 0 for the list.", most=599)
     webhook_delay_s: float = _fault(0.0, "Webhooks are sent so late.")
     webhook_twice_share: float = _fault(0.0, "Share of webhooks sent twice.", most=1)
     webhook_never_share: float = _fault(0.0, "Share of webhooks never sent.", most=1)
@@ -89,13 +112,19 @@ class Faults:
                 raise SettingsError(f"There is no fault {name!r}{did_you_mean(name, known)}.")
         return replace(self, **values)
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float | str]:
         """Names and values, for JSON."""
         return asdict(self)
 
 
 def _check_value(fault: Field[Any], value: object) -> None:
-    kind, least, most = type(fault.default), fault.metadata["least"], fault.metadata["most"]
+    kind = type(fault.default)
+    if kind is str:
+        choices = fault.metadata["choices"]
+        if not isinstance(value, str) or (choices and value not in choices):
+            raise SettingsError(f"{fault.name} = {value!r} is not {' or '.join(choices) or 'a text'}.")
+        return
+    least, most = fault.metadata["least"], fault.metadata["most"]
     if isinstance(value, bool) is not (kind is bool) or not isinstance(value, kind | int):
         raise SettingsError(f"{fault.name} = {value!r} is not of the kind {kind.__name__}.")
     if not least <= value <= most:
@@ -140,6 +169,36 @@ class Location:
 
 
 @dataclass(frozen=True)
+class Reaction:
+    """A trigger, which an event sets off, or an automation, which a schedule does.
+
+    Attributes:
+        name: What people call it.
+        trigger: The event, such as `transaction.created`, or the schedule.
+        actions: Each with at least `uuid`, the action's type, such as `target.send`, and maybe a `name`.
+        is_active: Whether it runs at all.
+        description: For people.
+        notes: For people.
+    """
+
+    name: str
+    trigger: str
+    actions: Sequence[Mapping[str, Any]] = ()
+    is_active: bool = True
+    description: str = ""
+    notes: str = ""
+
+
+EXAMPLE_TRIGGERS: Final = (
+    Reaction("Send receipt mail", "transaction.created", ({"uuid": "target.send", "name": "Receipt"},)),
+    Reaction("Points for every sale", "transaction.created", ({"uuid": "points.award", "name": "Points"},)),
+    Reaction("Old campaign", "transaction.created", ({"uuid": "reward.create"},), is_active=False),
+    Reaction("Welcome", "profile.created", ({"uuid": "target.send", "name": "Welcome mail"},)),
+)
+"""For rehearsals: two of them run for a transaction that is imported."""
+
+
+@dataclass(frozen=True)
 class SimulatorSettings:
     """Everything the local Omneo can be told at its start.
 
@@ -152,6 +211,8 @@ class SimulatorSettings:
         currencies: Codes configured in the tenant, the first one the system's own; others are refused.
         locations: Stores known from the start.
         profiles: Customers known from the start.
+        triggers: What events set off; none by default.
+        automations: What schedules set off.
         create_existing: What a create does with an `external_id` that is there: `copy` adds a second
             transaction, `refuse` answers 422. The API's pages leave it open; `copy` is the harsher one.
         unknown_profiles: What a transaction of a customer nobody knows becomes: `guest` makes it a guest
@@ -174,6 +235,8 @@ class SimulatorSettings:
     currencies: tuple[str, ...] = CURRENCIES
     locations: tuple[Location, ...] = ()
     profiles: tuple[Profile, ...] = ()
+    triggers: tuple[Reaction, ...] = ()
+    automations: tuple[Reaction, ...] = ()
     create_existing: str = "copy"
     unknown_profiles: str = "guest"
     batch_checks: str = "whole"
@@ -216,8 +279,8 @@ def read_seed_file(path: Path) -> dict[str, Any]:
     """Read what the tenant knows from a JSON file, as keyword arguments for `SimulatorSettings`.
 
     The file is an object with any of `profiles` (objects with `email`, `identities`, `first_name`,
-    `last_name`, `id`), `locations` (objects with `external_id`, `name`, `timezone`) and `currencies`
-    (codes).
+    `last_name`, `id`), `locations` (objects with `external_id`, `name`, `timezone`), `currencies` (codes),
+    and `triggers` and `automations` (objects with `name`, `trigger`, `actions`, `is_active`).
 
     Raises:
         SettingsError: The file cannot be read or has another form.
@@ -228,11 +291,11 @@ def read_seed_file(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise SettingsError(
             f"The seed file {path} cannot be used: {error}.",
-            hint="A JSON object with the lists `profiles`, `locations` and `currencies` was expected.",
+            hint=f"A JSON object with lists was expected, each of them one of {', '.join(_SEEDS)}.",
         ) from None
 
 
-def _seeds(name: str, rows: object) -> Iterator[Profile | Location | str]:
+def _seeds(name: str, rows: object) -> Iterator[Profile | Location | Reaction | str]:
     if name not in _SEEDS:
         raise ValueError(f"it has {name!r}{did_you_mean(name, list(_SEEDS))}")
     if not isinstance(rows, list):
@@ -243,8 +306,10 @@ def _seeds(name: str, rows: object) -> Iterator[Profile | Location | str]:
         yield _SEEDS[name](row)
 
 
-_SEEDS: Final[dict[str, Callable[[Any], Profile | Location | str]]] = {
+_SEEDS: Final[dict[str, Callable[[Any], Profile | Location | Reaction | str]]] = {
     "profiles": lambda row: Profile(**row),
     "locations": lambda row: Location(**row),
     "currencies": str,
+    "triggers": lambda row: Reaction(**row),
+    "automations": lambda row: Reaction(**row),
 }

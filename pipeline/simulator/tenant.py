@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from pipeline.simulator.aggregations import Aggregations
 from pipeline.simulator.batches import Batches
 from pipeline.simulator.database import Database
 from pipeline.simulator.dice import Dice
@@ -16,7 +17,7 @@ from pipeline.simulator.history import History
 from pipeline.simulator.jobs import Jobs
 from pipeline.simulator.settings import SimulatorSettings
 from pipeline.simulator.throttle import Throttle
-from pipeline.simulator.transactions import Transactions
+from pipeline.simulator.transactions import Transactions, Written
 from pipeline.simulator.webhooks import Webhooks
 
 
@@ -27,6 +28,7 @@ class Tenant:
         settings: What it is told at its start.
 
     Attributes:
+        reactions: How often which active trigger ran, by name.
         requests: Requests by `METHOD /path` with ids replaced.
         statuses: Answers by status; `dropped` for connections that got none.
         in_flight: Requests being answered now.
@@ -48,7 +50,9 @@ class Tenant:
         self.batches = Batches(self.db)
         self.history = History(self.db)
         self.webhooks = Webhooks(settings.webhook_url, settings.webhook_secret, self.dice)
-        self.jobs = Jobs(self.db, self.transactions, self.batches, self.history, self.dice, self.tell)
+        self.aggregations = Aggregations(self.db, self.dice)
+        self.reactions: Counter[str] = Counter()
+        self.jobs = Jobs(self.db, self.transactions, self.batches, self.history, self.dice, self.processed)
         self.requests: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.in_flight = 0
@@ -61,10 +65,14 @@ class Tenant:
             async with asyncio.timeout(seconds):
                 await self.stopping.wait()
 
-    def tell(self, number: int) -> None:
-        """Send the webhook of a created or updated transaction, where there is a receiver."""
+    def processed(self, written: Written) -> None:
+        """Do what a created or updated transaction sets off: triggers run, webhooks are sent."""
+        event = "transaction.created" if written.created else "transaction.updated"
+        self.reactions.update(
+            each.name for each in self.settings.triggers if each.is_active and each.trigger == event
+        )
         if self.webhooks.wanted:
-            self.webhooks.add(self.transactions.one(number))
+            self.webhooks.add(self.transactions.one(written.id))
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -92,6 +100,8 @@ class Tenant:
             each.clear()
         self.dice.forget()
         self.webhooks.counts.clear()
+        self.reactions.clear()
+        self.aggregations.clear()
         self.in_flight_most = 0
         self.directory.seed(self.settings)
 
@@ -108,5 +118,6 @@ class Tenant:
             | {"pending": jobs.pending},
             "webhooks": {name: webhooks.counts[name] for name in ("sent", "failed", "withheld")}
             | {"pending": webhooks.pending},
+            "reactions": dict(self.reactions),
             **self.history.counts(),
         }

@@ -32,6 +32,26 @@ _NOT_COPIED: Final = frozenset(
 )
 
 
+FILTERS: Final[Mapping[str, str]] = {
+    **{
+        name: f'"{name}" {{is}}'
+        for name in ("id", "external_id", "transacted_at", "location_id", "profile_id", "is_void", "total")
+    },
+    **{
+        name: f"CAST(json_extract(document, '$.{name}') AS TEXT) {{is}}"
+        for name in ("timezone", "receipt_ref", "type", "status", "order_number")
+    },
+    **{
+        f"{name}.handle": f"EXISTS (SELECT 1 FROM json_each(document, '$.{name}') WHERE "  # noqa: S608
+        "CASE type WHEN 'object' THEN json_extract(value, '$.handle') ELSE value END {is})"
+        for name in ("tags", "systems")
+    },
+    "profile.identities.identifier": "profile_id IN "
+    "(SELECT profile_id FROM identities WHERE identifier {is})",
+}
+"""The documented filters of the list, as SQL with `{is}` where operator and value go."""
+
+
 class NoSuchTransaction(LookupError):
     """There is no transaction with that id, or with that `external_id`."""
 

@@ -48,6 +48,14 @@ class Webhooks:
         """Whether there is a receiver."""
         return self._url is not None
 
+    def registered(self) -> list[dict[str, Any]]:
+        """The webhooks as the tenant lists them."""
+        events = ("transaction.created", "transaction.updated") if self._url else ()
+        return [
+            {"id": number, "trigger": event, "url": self._url, "is_active": True}
+            for number, event in enumerate(events, start=1)
+        ]
+
     def add(self, context: dict[str, Any]) -> None:
         """Send a transaction's context when its time has come.
 
