@@ -619,8 +619,9 @@ def _delivery(arguments: Mapping[str, Any]) -> DeliveryOptions:
 @option("--from", "name", metavar="NAME", help="Copy a shipped mapping instead of drafting one.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]")
 def scaffold(console: Console, sources: tuple[str, ...], output: Path | None, name: str | None) -> int:
-    """Draft a mapping from a sample; what is unsure is marked."""
+    """Draft a mapping from a sample; what is unsure is marked, what is missing is left open."""
     from pipeline import inputs
+    from pipeline.mapping.marks import open_values, unsure_marks
     from pipeline.mapping.scaffold import copy_of, draft
 
     if bool(sources) == bool(name):
@@ -630,8 +631,9 @@ def scaffold(console: Console, sources: tuple[str, ...], output: Path | None, na
         console.say(text.rstrip("\n"))
     else:
         _write_new(output, text)
-        console.say(f"{output}: look for `unsure`, then `omneo-import check -m {output}`")
-    console.result({"mapping": str(output) if output else None, "unsure": text.count("# unsure")})
+        console.say(f"{output}: look for `unsure` and `open:`, then `omneo-import check -m {output}`")
+    marks = {"unsure": unsure_marks(text), "open": open_values(text)}
+    console.result({"mapping": str(output) if output else None, **marks})
     return 0
 
 
@@ -653,11 +655,12 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
     """Tell what is wrong with a mapping.
 
     Each problem is a line `file:line:column: what, what was expected`; with SOURCE, its columns are checked
-    too.
+    too. A value that is still `{open: ...}` is a problem; those marked `# unsure` are counted.
     """
     from pipeline import prepare
     from pipeline.mapping.check import check_mapping
     from pipeline.mapping.load import load_mapping
+    from pipeline.mapping.marks import unsure_marks, unsure_sentence
 
     loaded = load_mapping(mapping)
     with _listening(console) as emit:
@@ -665,8 +668,9 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
             prepare.plan(loaded, sources, emit)
         else:
             prepare.refuse(check_mapping(loaded))
-    console.say(f"{loaded.path}: no problems found")
-    console.result({"mapping": str(loaded.path), "problems": []})
+    unsure = unsure_marks(loaded.document.text)
+    console.say(f"{loaded.path}: no problems found{f'; {unsure_sentence(unsure)}' if unsure else ''}")
+    console.result({"mapping": str(loaded.path), "problems": [], "unsure": unsure})
     return 0
 
 

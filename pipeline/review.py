@@ -67,6 +67,7 @@ class Review:
         preflight: Answers of the tenant; None until it was asked.
         stopped: Why the last load stopped early; empty where it did not.
         looked_up: What the last `confirm` found: confirmed, missing and differing; None before it.
+        unsure: How many values of the mapping were marked as unsure.
     """
 
     gate: Gate | None = None
@@ -78,6 +79,7 @@ class Review:
     preflight: tuple[TenantFinding, ...] | None = None
     stopped: str = ""
     looked_up: tuple[int, int, int] | None = None
+    unsure: int = 0
 
 
 _REVIEW = TypeAdapter(Review)
@@ -116,6 +118,7 @@ def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData
         preflight=review.preflight,
         rate_per_min=review.rate_per_min,
         stopped=review.stopped,
+        unsure=review.unsure,
     )
 
 

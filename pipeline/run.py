@@ -28,6 +28,7 @@ from pipeline.errors import SettingsError
 from pipeline.events import Emit, RunFinished, RunStarted, fan_out
 from pipeline.holding import holding
 from pipeline.mapping.load import load_mapping
+from pipeline.mapping.marks import unsure_marks
 from pipeline.memory import USUAL, Budget
 from pipeline.report.data import ReportData
 from pipeline.report.files import write_report
@@ -137,6 +138,7 @@ def _report(
         findings=findings,
         rate_per_min=options.rate_per_min,
         show_personal_data=options.show_personal_data,
+        unsure=unsure_marks(plan.mapping.document.text),
     )
     review.save(run, kept, found.facts)
     manifest = dry_run.manifest_of(plan, run, sources, staged, summary.as_dict())

@@ -51,7 +51,7 @@ def status(workdir: Path, reference: str | None, *, ledger: Path | str | None = 
     standing = []
     for run, summary in zip(runs, summaries, strict=True):
         kept = review.saved(run)
-        verdict = verdict_of(summary, gate=kept.gate, stopped=kept.stopped)
+        verdict = verdict_of(summary, gate=kept.gate, stopped=kept.stopped, unsure=kept.unsure)
         standing.append(Standing(summary, verdict, kept.causes))
     return standing
 

@@ -311,3 +311,53 @@ def test_everything_written_is_private_whatever_the_umask(source: Path, tmp_path
     (tmp_path / "w").chmod(0o755)
     assert call("prepare", "-m", "pos_lines", source, "--workdir", tmp_path / "w").code == 0
     assert (tmp_path / "w").stat().st_mode & 0o077 == 0
+
+
+# ── Marks of a draft ────────────────────────────────────────────────────────────────────────────────
+
+DRAFT = """\
+mapping: m
+source: {layout: headers, key: [id]}
+transaction:
+  external_id: id
+  total: total  # unsure: with tax?
+  staff_id: '# unsure is only text here'
+  transacted_at:
+    column: at  # unsure
+    then: [{datetime: {formats: [iso], timezone: {constant: UTC}}}]
+"""
+
+
+@pytest.fixture
+def drafted(tmp_path: Path) -> Path:
+    (tmp_path / "s.csv").write_text("id,total,at,# unsure is only text here\n1,2.00,2024-01-01 10:00,x\n")
+    (tmp_path / "m.yaml").write_text(DRAFT)
+    return tmp_path
+
+
+def test_check_counts_what_is_still_unsure(drafted: Path):
+    result = call("check", "-m", drafted / "m.yaml", drafted / "s.csv", "--json")
+    assert result.code == 0
+    assert json.loads(result.stdout)["unsure"] == 2
+    assert "2 values are marked unsure" in result.stderr
+
+
+def test_a_run_of_an_unsure_mapping_is_not_called_ready(drafted: Path):
+    workdir = drafted / "w"
+    prepared = call("prepare", "-m", drafted / "m.yaml", drafted / "s.csv", "--workdir", workdir)
+    assert prepared.code == 0
+    for said in (prepared, call("status", "latest", "--workdir", workdir)):
+        assert "Not decided: 2 values of the mapping still marked unsure" in said.stdout + said.stderr
+        assert "Ready" not in said.stdout + said.stderr
+    page = next(workdir.glob("runs/*/report.html")).read_text(encoding="utf-8")
+    assert "2 values of the mapping still marked unsure" in page
+    assert "Ready to load" not in page
+
+
+@pytest.mark.parametrize("command", ["check", "prepare", "preview"])
+def test_an_open_value_runs_nothing(drafted: Path, command: str):
+    text = DRAFT.replace("total: total", "total: {open: which of three columns}")
+    (drafted / "m.yaml").write_text(text)
+    result = call(command, "-m", drafted / "m.yaml", drafted / "s.csv")
+    assert result.code == 2
+    assert "m.yaml:5:10: `total` is open (which of three columns): write the column" in result.stderr

@@ -13,6 +13,7 @@ from pipeline.mapping.datetimes import EPOCHS, NAMED_FORMATS
 from pipeline.mapping.document import Found, Place
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.formulas import template_columns
+from pipeline.mapping.marks import still_open
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Scope, Site
 from pipeline.mapping.zones import zone_name, zone_names
@@ -40,6 +41,9 @@ def _one_value(spec: MappingSpec, site: Site) -> Iterator[Found]:
                 yield Found((*site.place, "template"), str(error))
         case s.LookupValue() as value:
             yield from _lookup(spec, site.place, value)
+        case s.OpenValue(open=missing):
+            names = [step for step in site.place if isinstance(step, str)]
+            yield Found(site.place, still_open(names[-1], missing))
         case s.LineNumberValue() if site.scope is not Scope.LINE:
             yield Found(site.place, "`line_number` counts lines; it is for `items` only")
         case _:
@@ -146,6 +150,8 @@ def _kinds(spec: MappingSpec) -> Iterator[Found]:
     ):
         for name, value in values.items():
             kind = fields[name].kind
+            if _is_open(value):
+                continue
             if message := _wrong_kind(kind, value):
                 yield Found((section, name), message)
             if kind is Kind.DATETIME and not _is_date(spec, value):
@@ -153,6 +159,10 @@ def _kinds(spec: MappingSpec) -> Iterator[Found]:
                     f"how `{name}` is written is not said; add {{datetime: {{formats: [...]}}}} to `then`"
                 )
                 yield Found((section, name), message)
+
+
+def _is_open(value: s.Value) -> bool:
+    return any(isinstance(site.value, s.OpenValue) for site in walk.deep(Site((), value, Scope.TRANSACTION)))
 
 
 def _wrong_kind(kind: Kind, value: s.Value) -> str:

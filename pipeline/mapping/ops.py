@@ -34,6 +34,7 @@ from pipeline.mapping.datetimes import MOMENT
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.formulas import Compiled, compile_formula, in_words, parse_formula, template_parts
 from pipeline.mapping.lookups import SEPARATOR, Table
+from pipeline.mapping.marks import still_open
 from pipeline.mapping.plan import Aggregate, Check, Plan, moment_of, raw_of
 from pipeline.mapping.spec import (
     Boolean,
@@ -52,6 +53,7 @@ from pipeline.mapping.spec import (
     MinValue,
     Number,
     ObjectValue,
+    OpenValue,
     SqlValue,
     SumValue,
     TemplateValue,
@@ -447,6 +449,10 @@ def _object(value: ObjectValue, bench: Bench) -> Computed:
     return Computed(text, pl.String(), all_raws(members.values()), json="object")
 
 
+def _open(value: OpenValue, bench: Bench) -> Computed:
+    raise FormulaError(still_open(bench.target, value.open))
+
+
 VALUE_OPS: dict[type, Callable[[Any, Bench], Computed]] = {
     str: _bare,
     ColumnValue: _column,
@@ -465,5 +471,6 @@ VALUE_OPS: dict[type, Callable[[Any, Bench], Computed]] = {
     LineNumberValue: _line_number,
     ListValue: _list,
     ObjectValue: _object,
+    OpenValue: _open,
 }
 """How each kind of value is compiled."""

@@ -61,6 +61,7 @@ VALUE_EXAMPLES = {
     "line_number": Example("external_id: {template: '{Receipt}-{line}'}", "items"),
     "list": Example("tags: {list: [{constant: imported}, Season]}"),
     "object": Example("product_variant: {object: {sku: Sku, title: Title, brand: Brand}}", "items"),
+    "open": Example("staff_id: {open: no column says who sold it}"),
 }
 """One for each origin; `line` is defined as `{line_number: file}`."""
 

@@ -1,4 +1,4 @@
-"""A first draft of a mapping from a sample of an export; what is unsure is marked, and it passes `check`."""
+"""A first draft of a mapping from a sample; what is unsure is marked, and what is missing is left open."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def draft(samples: Sequence[Sample]) -> str:
         samples: Of several that have the same columns, or some of another's, that with the most counts.
 
     Returns:
-        YAML that passes `check` on these columns, with `# unsure:` where a person has to decide.
+        YAML that passes `check` on these columns, but for required fields that no column holds: they are left
+        `{open: …}`. Where a person has to decide stands `# unsure:`.
 
     Raises:
         SourceError: No sample has rows, or files have no column in common.
@@ -71,6 +72,11 @@ def _parts(guess: Survey) -> Iterator[Iterator[str]]:
 def _mark(*doubts: str) -> str:
     given = "; ".join(doubt for doubt in doubts if doubt)
     return f"  # unsure: {given}" if given else ""
+
+
+def _open(missing: str) -> str:
+    """A field that Omneo needs and for which nothing was found: the draft does not run until it is given."""
+    return f"{{open: {missing}}}"
 
 
 def _head(guess: Survey) -> Iterator[str]:
@@ -194,10 +200,7 @@ def _currency(number: Number) -> Iterator[str]:
 def _transacted_at(guess: Survey) -> Iterator[str]:
     pick = guess.header.get("transacted_at")
     if pick is None:
-        yield (
-            '  transacted_at: {constant: "2000-01-01", then: [{datetime: {formats: ["%Y-%m-%d"]}}]}'
-            + _mark("no column holds dates")
-        )
+        yield f"  transacted_at: {_open('no column holds dates')}"
         return
     rows = guess.header_rows
     formats = date_formats(values(rows[pick.column]))
@@ -236,7 +239,7 @@ def _total(guess: Survey) -> str:
         return f"{{sum: {{sql: {formula}}}}}{added}"
     if price:
         return f"{{sum: {quoted(price.column)}}}{added}"
-    return f"{{constant: 0}}{_mark('no column holds the total')}"
+    return _open("no column holds the total")
 
 
 # ── Status, customer, payments ──────────────────────────────────────────────────────────────────────
@@ -317,7 +320,7 @@ def _list_price(pick: Pick, guess: Survey) -> str:
 def _name(guess: Survey) -> str:
     found = [pick for role in ("name", "sku") if (pick := guess.item.get(role))]
     if not found:
-        return f"{{constant: Item}}{_mark('no column holds what was sold')}"
+        return _open("no column holds what was sold")
     if len(found) == 1:
         return quoted(found[0].column) + _mark(found[0].doubt)
     return f"{{first_of: {listed([pick.column for pick in found])}}}{_mark(found[0].doubt)}"
@@ -326,7 +329,7 @@ def _name(guess: Survey) -> str:
 def _quantity(guess: Survey) -> str:
     pick = guess.item.get("quantity")
     if pick is None:
-        return f"{{constant: 1}}{_mark('no column holds a quantity')}"
+        return _open("no column holds a quantity")
     doubt = "" if _whole(guess) else "some quantities are no whole numbers, which Omneo needs"
     return quoted(pick.column) + _mark(pick.doubt, doubt)
 
@@ -341,4 +344,4 @@ def _price(guess: Survey) -> str:
         return f"{{column: {quoted(line.column)}, then: {steps}}}{doubts}"
     if price:
         return quoted(price.column) + _mark(price.doubt)
-    return f"{{constant: 0}}{_mark('no column holds a price')}"
+    return _open("no column holds a price")

@@ -429,6 +429,12 @@ class ObjectValue(_Value):
     object: dict[str, Value]
 
 
+class OpenValue(_Value):
+    """A value that is still to be decided; the text says what is missing. A mapping with one does not run."""
+
+    open: str = Field(min_length=1)
+
+
 VALUES: dict[str, type[Frozen]] = {
     "column": ColumnValue,
     "constant": ConstantValue,
@@ -446,6 +452,7 @@ VALUES: dict[str, type[Frozen]] = {
     "line_number": LineNumberValue,
     "list": ListValue,
     "object": ObjectValue,
+    "open": OpenValue,
 }
 
 
@@ -470,7 +477,8 @@ Value: TypeAlias = Annotated[
     | Annotated[MaxValue, Tag("=max")]
     | Annotated[LineNumberValue, Tag("=line_number")]
     | Annotated[ListValue, Tag("=list")]
-    | Annotated[ObjectValue, Tag("=object")],
+    | Annotated[ObjectValue, Tag("=object")]
+    | Annotated[OpenValue, Tag("=open")],
     Discriminator(_value_tag),
 ]
 

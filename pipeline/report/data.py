@@ -222,6 +222,7 @@ class ReportData:
         rate_per_min: Requests a minute that are expected; None where unknown.
         requests: Requests that loading what is pending takes; None: one a transaction.
         stopped: Why the load stopped early, a sentence; empty where it did not.
+        unsure: How many values of the mapping were marked as unsure.
     """
 
     summary: Summary
@@ -235,6 +236,7 @@ class ReportData:
     rate_per_min: float | None = None
     requests: int | None = None
     stopped: str = ""
+    unsure: int = 0
 
 
 def _less(one: _Number | None, other: _Number | None) -> _Number | None:

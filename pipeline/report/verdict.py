@@ -18,6 +18,8 @@ REJECTIONS: Final = "causes"
 MALFORMED: Final = "malformed_row"
 MUCH: Final = 0.1
 """Share of the transactions that may be rejected before the headline says so."""
+PROVENANCE: Final = "provenance"
+"""The section of the report that names the mapping."""
 PREFLIGHT: Final = "preflight"
 """The section of the report with the tenant's answers."""
 
@@ -70,6 +72,7 @@ def judge(data: ReportData) -> Verdict:
         gate=data.gate,
         stopped=data.stopped,
         looks=_looks(data),
+        unsure=data.unsure,
         currency=currencies.pop() if len(currencies) == 1 else "",
     )
 
@@ -80,6 +83,7 @@ def verdict_of(
     gate: Gate | None = None,
     stopped: str = "",
     looks: Sequence[Look] = (),
+    unsure: int = 0,
     currency: str = "",
 ) -> Verdict:
     """Say in a few words how a run stands.
@@ -89,6 +93,7 @@ def verdict_of(
         gate: How much may be rejected; None where that is not known.
         stopped: Why the load stopped early, a sentence; empty where it did not.
         looks: What a person should look at before loading, besides what was rejected.
+        unsure: How many values of the mapping are marked as unsure.
         currency: The currency of a run that has only one; empty where it has none or several.
     """
     sentence = _sentence(summary, stopped, currency)
@@ -96,10 +101,10 @@ def verdict_of(
     step = next_step(summary, gate_closed=closed is not None, stopped=stopped)
     if was_loaded(summary) or stopped:
         return Verdict(*_after(summary), sentence, step)
-    found = (*_rejections(summary), *looks)
+    found = (*_unsure(unsure), *_rejections(summary), *looks)
     if closed is not None:
         return Verdict(Mood.BAD, _headline_of(closed), f"{closed.reason()}. {sentence}", step, found)
-    return Verdict(*_before(summary, len(found)), sentence, step, found)
+    return Verdict(*_before(summary, len(found), unsure), sentence, step, found)
 
 
 def _headline_of(closed: Gate) -> str:
@@ -153,7 +158,14 @@ def _looks(data: ReportData) -> list[Look]:
     ]
 
 
-def _before(summary: Summary, looks: int) -> tuple[Mood, str]:
+def _unsure(values: int) -> list[Look]:
+    """Values that were guessed: nobody has said yet that they are right."""
+    if not values:
+        return []
+    return [Look(f"{count(values, 'value')} of the mapping still marked unsure", PROVENANCE)]
+
+
+def _before(summary: Summary, looks: int, unsure: int) -> tuple[Mood, str]:
     if summary.transactions.accepted == 0:
         return Mood.BAD, "Nothing to import"
     if most_rejected(summary.transactions):
@@ -161,6 +173,8 @@ def _before(summary: Summary, looks: int) -> tuple[Mood, str]:
     share = summary.transactions.rejected / summary.transactions.read
     if share > MUCH:
         return Mood.LOOK, f"Look first: {share:.0%} of the transactions were rejected"
+    if unsure:
+        return Mood.LOOK, f"Not decided: {count(unsure, 'value')} of the mapping still marked unsure"
     if looks:
         return Mood.LOOK, f"Ready, with {count(looks, 'thing')} to look at first"
     return Mood.GOOD, "Ready to load"

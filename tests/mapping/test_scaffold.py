@@ -12,9 +12,10 @@ from pipeline.extract.storage import find_sources
 from pipeline.mapping.check import check_mapping
 from pipeline.mapping.guess import ROLES, date_formats, number_form, picks, states
 from pipeline.mapping.load import read_mapping
+from pipeline.mapping.marks import open_values
 from pipeline.mapping.scaffold import Sample, copy_of, draft
 from pipeline.mapping.shipped import shipped_mapping, shipped_names, shipped_sample
-from pipeline.mapping.spec import MappingSpec, Number
+from pipeline.mapping.spec import MappingSpec, Number, OpenValue
 from pipeline.mapping.survey import survey
 from tests.fuzzing import examples
 
@@ -30,10 +31,11 @@ def samples_of(*sources: Path) -> list[Sample]:
 
 
 def checked(samples: Sequence[Sample]) -> tuple[str, MappingSpec]:
-    """A draft that passes `check` on the sample's columns."""
+    """A draft that passes `check` on the sample's columns, but for what it leaves open."""
     text = draft(samples)
     loaded = read_mapping(Path("draft.yaml"), text.encode())
-    assert check_mapping(loaded, survey(samples).columns) == []
+    problems = check_mapping(loaded, survey(samples).columns)
+    assert [problem for problem in problems if " is open (" not in problem.message] == []
     return text, loaded.spec
 
 
@@ -158,12 +160,38 @@ def test_day_and_month_that_could_change_places_are_marked() -> None:
     assert "# unsure: it could also be %m/%d/%Y %H:%M" in draft([sample])
 
 
-def test_what_cannot_be_found_is_marked_and_still_passes() -> None:
+def test_what_cannot_be_found_is_left_open_and_nothing_is_made_up() -> None:
     text, spec = checked([table(a=["1"], b=["x"])])
 
     assert spec.source.layout == "headers"
-    assert text.count("# unsure:") >= 3
+    assert text.count("# unsure:") == 2
+    assert open_values(text) == 2
+    assert "  transacted_at: {open: no column holds dates}\n" in text
+    assert "  total: {open: no column holds the total}\n" in text
     assert "# Not used: b" in text
+
+
+@pytest.mark.parametrize("missing", ["date", "product_name", "quantity", "unit_price"])
+def test_a_required_field_without_a_column_is_open(missing: str) -> None:
+    columns = {
+        "receipt_no": ["1", "1", "2"],
+        "date": ["2024-01-02", "2024-01-02", "2024-01-03"],
+        "line_no": ["1", "2", "1"],
+        "product_name": ["Tea", "Cup", "Tea"],
+        "quantity": ["1", "2", "1"],
+        "unit_price": ["3.50", "9.00", "3.50"],
+        "total": ["21.50", "21.50", "3.50"],
+    }
+    del columns[missing]
+    text, spec = checked([table(**columns)])
+    required = {
+        "transacted_at": spec.transaction["transacted_at"],
+        **{name: spec.items[name] for name in ("name", "quantity", "price_current", "price_sell")},
+    }
+    left = {name for name, value in required.items() if isinstance(value, OpenValue)}
+    fields = {"date": {"transacted_at"}, "product_name": {"name"}, "quantity": {"quantity"}}
+    assert left == fields.get(missing, {"price_current", "price_sell"})
+    assert "constant: 0" not in text
 
 
 def test_line_totals_give_unit_prices_and_the_total() -> None:
