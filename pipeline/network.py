@@ -144,7 +144,12 @@ def _checked_proxy(value: str, variable: str) -> Proxy:
     if parts.scheme not in ("http", "https"):
         raise _unusable(variable, "names a kind of proxy that is not supported", _PROXY_FORM)
     named = (host or "").replace(":", "") if "[" in parts.netloc else host or ""
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", named) or port == 0 or re.search(r"[^!-~]", value):
+    if (
+        not re.fullmatch(r"[A-Za-z0-9._-]+", named)
+        or port == 0
+        or parts.path.strip("/")
+        or re.search(r"[^!-~]", value)
+    ):
         raise _unusable(variable, "is no address of a proxy", _PROXY_FORM)
     where = f"[{host}]" if ":" in (host or "") else host
     url = f"{parts.scheme}://{where}:{port or (443 if parts.scheme == 'https' else 80)}"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
+import idna
+
 from pipeline.errors import SettingsError
+from pipeline.network import check_network
 
 
 class Secret:
@@ -73,9 +78,12 @@ def connection_from_environment(
     """Read `OMNEO_TENANT` or `OMNEO_BASE_URL`, and the token from `OMNEO_TOKEN` or `token_file`.
 
     Raises:
-        SettingsError: Something is missing, malformed, or would send the token in the clear.
+        SettingsError: Something is missing, malformed, or would send the token in the clear, or what the
+            environment says of proxies and certificates cannot be used.
     """
-    return Connection(_base_url(environ), _token(token_file, environ))
+    connection = Connection(_base_url(environ), _token(token_file, environ))
+    check_network(connection.base_url)
+    return connection
 
 
 def address_variable(environ: Mapping[str, str] = os.environ) -> str:
@@ -92,40 +100,61 @@ def _base_url(environ: Mapping[str, str]) -> str:
             "OMNEO_TENANT is not set, so there is no tenant to send to.",
             hint="Set OMNEO_TENANT=<tenant> (the name in api.<tenant>.getomneo.com), or OMNEO_BASE_URL.",
         )
-    if not tenant.replace("-", "").isalnum() or not tenant.isascii() or len(tenant) > _LABEL_MAX:
+    if not _LABEL.fullmatch(tenant) or "_" in tenant:
         raise SettingsError(
-            f"OMNEO_TENANT={tenant!r} is not a tenant's name: letters, digits and hyphens were expected.",
+            "OMNEO_TENANT is not a tenant's name: letters, digits and hyphens were expected.",
             hint="Give only the name, as in OMNEO_TENANT=acme; a whole address goes into OMNEO_BASE_URL.",
         )
     return f"https://api.{tenant}.getomneo.com/api/v3"
 
 
-_LABEL_MAX = 63
-"""Characters between two dots of a host's name (RFC 1035)."""
-
-
 def _checked_url(url: str) -> str:
-    import httpx  # only where an address is given
-
+    """The address, if requests can go there. It is not repeated in errors: it may hold a password."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-        httpx.URL(url).raw_host.decode("ascii").encode("idna")
-    except (ValueError, httpx.InvalidURL) as error:
-        raise SettingsError(f"OMNEO_BASE_URL is not an address: {error}.") from None
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise SettingsError("OMNEO_BASE_URL must hold no user, password, query or fragment.")
-    if parts.scheme == "https" and host:
-        return url.rstrip("/")
-    if parts.scheme == "http" and is_loopback(host):
-        return url.rstrip("/")
-    if parts.scheme == "http" and host:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise _no_address("is no address") from None
+    if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
+        raise _no_address("must hold no user, password, query or fragment")
+    if parts.scheme not in ("http", "https") or not host:
+        raise _no_address("is not an https:// address")
+    if port == 0 or not _is_host(host) or _NOT_IN_A_PATH.search(parts.path):
+        raise _no_address("is no address")
+    if parts.scheme == "http" and not is_loopback(host):
         raise SettingsError(
-            f"OMNEO_BASE_URL={url!r} would send the token unencrypted to {host}.",
+            "OMNEO_BASE_URL would send the token unencrypted.",
             hint="Use https://; plain http:// is allowed only to a loopback address such as 127.0.0.1.",
         )
-    raise SettingsError(f"OMNEO_BASE_URL={url!r} is not an https:// address.")
+    return url.rstrip("/")
+
+
+def _no_address(why: str) -> SettingsError:
+    return SettingsError(
+        f"OMNEO_BASE_URL {why}.", hint="It is like https://api.acme.getomneo.com/api/v3, or set OMNEO_TENANT."
+    )
+
+
+_NOT_IN_A_PATH: Final = re.compile(r"[^!-~\u00a1-\ud7ff\uf900-\ufffd]|[\\<>\"{}|^`]|%(?![0-9A-Fa-f]{2})")
+_LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+
+
+def _is_host(host: str) -> bool:
+    """Whether a host is an IP address in its usual form, or can be a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return "%" not in host  # a zone holds for one machine
+    try:
+        labels = idna.encode(host).decode() if not host.isascii() else host
+    except UnicodeError:  # idna's own are these too
+        return False
+    parts = labels.removesuffix(".").split(".")
+    # All digits, or hexadecimal: meant as an IP address, which it is not.
+    is_number = re.fullmatch(r"[0-9]+|0x[0-9a-f]*", parts[-1])
+    return len(labels) < 254 and not is_number and all(map(_LABEL.fullmatch, parts))
 
 
 def is_loopback(host: str) -> bool:
