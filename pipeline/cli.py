@@ -27,7 +27,7 @@ from click import ParameterSource
 from pipeline import __version__
 from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
 from pipeline.memory import Budget, keep_freed_memory, prefer_jemalloc, seldom_collecting
-from pipeline.options import Bytes, Folder, LimitType, Moment, Place, Rate, Seconds, Share, Where
+from pipeline.options import Age, Bytes, Folder, LimitType, Moment, Place, Rate, Seconds, Share, Where
 from pipeline.settings import connection_from_environment
 from pipeline.simulator import Faults
 from pipeline.streams import open_standard_streams, while_writable, write_line
@@ -217,7 +217,7 @@ def _exit_code(console: Console, work: Callable[[], int]) -> int:
     except click.ClickException:
         raise
     except click.Abort:
-        return _failed(console, 2, "There was nobody to ask; --yes answers the question.")
+        return _failed(console, 2, "Cannot ask for confirmation without a terminal. Pass --yes to confirm.")
     except Signalled as signalled:
         return _failed(console, signalled.exit_code, "Stopped before it was through; nothing was sent.")
     except OSError as error:
@@ -1005,22 +1005,33 @@ def report(
 
 
 @command("prune")
-@option("--older-than", type=Seconds(), required=True, help="Only runs prepared longer ago, such as 90d.")
+@option("--older-than", type=Age(), required=True, help="Only runs prepared longer ago, such as 90d.")
 @option("--force", is_flag=True, help="Also runs of which something was never delivered.")
+@option("--yes", is_flag=True, help="Do not ask.")
 @option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @LEDGER
-def prune(console: Console, older_than: float, force: bool, dry_run: bool, ledger: str | None) -> int:
+def prune(
+    console: Console, older_than: float, force: bool, yes: bool, dry_run: bool, ledger: str | None
+) -> int:
     """Remove personal data from old runs.
 
     Staged bodies and quarantine go; manifest, ledger, log and the masked report stay. Such a run cannot be
-    loaded, retried, confirmed or voided any more.
+    loaded, retried, confirmed or voided any more. Asks first.
     """
     from pipeline import retention
 
     with _workdir(console, ledger, everything=True, writes=not dry_run) as workdir:
-        runs = retention.prune(
-            workdir, timedelta(seconds=older_than), ledger=ledger, force=force, dry_run=dry_run
+        look = functools.partial(
+            retention.prune, workdir, timedelta(seconds=older_than), ledger=ledger, force=force
         )
+        runs = look(dry_run=True)
+        old = sum(not each.left_alone for each in runs)
+        if old and not dry_run:
+            question = f"Remove the contents of {old:,} runs, which can then not be sent or undone any more?"
+            if yes or click.confirm(question, err=True):
+                runs = look(dry_run=False)
+            else:
+                dry_run = True
     verb = "would be removed" if dry_run else "removed"
     for each in runs:
         size = f"{each.files:,} files with {each.bytes:,} bytes {verb}"

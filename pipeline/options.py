@@ -81,6 +81,19 @@ class Seconds(click.ParamType[float]):
         return float(found[1]) * _UNITS_S[found[2] or "s"]
 
 
+class Age(Seconds):
+    """`90d`, `12h`: a time whose unit must be given, where a wrong one would remove what is needed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse, or fail with what was expected."""
+        found = _TIME.fullmatch(str(value).strip())
+        if not found or not found[2]:
+            self.fail(
+                f"{value!r} is not a time with its unit; expected something like 90d or 12h", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
 class Moment(click.ParamType[datetime]):
     """`2024-06-30`, `2024-06-30T22:00`, with or without an offset, or `7d` for so long ago; gives a time.
 

@@ -92,7 +92,7 @@ def test_old_runs_lose_what_is_personal_and_keep_the_rest(shop: Shop) -> None:
     run_id = shop.age(shop.run(shop.export(*SALES, *REJECTED), "--show-personal-data")["run_id"])
     assert holding(ANN, shop.workdir)
     before = shop.command("status", run_id).summary
-    pruned = shop.command("prune", "--older-than", "30d")
+    pruned = shop.command("prune", "--older-than", "30d", "--yes")
     assert [each["run_id"] for each in pruned.summary["runs"]] == [run_id]
     assert pruned.summary["runs"][0]["files"] >= 4
     assert [holding(person, shop.workdir) for person in (ANN, BEA, CID)] == [[], [], []]
@@ -108,13 +108,13 @@ def test_old_runs_lose_what_is_personal_and_keep_the_rest(shop: Shop) -> None:
     assert open_to_others(shop.workdir) == []
     assert shop.command("status", run_id).summary == before
     assert shop.command("report", run_id).code == 0
-    assert shop.command("prune", "--older-than", "30d").summary["runs"] == []
+    assert shop.command("prune", "--older-than", "30d", "--yes").summary["runs"] == []
 
 
 def test_nothing_is_sent_again_after_pruning(shop: Shop) -> None:
     file = shop.export(*SALES)
     run_id = shop.age(shop.run(file)["run_id"])
-    shop.command("prune", "--older-than", "30d")
+    shop.command("prune", "--older-than", "30d", "--yes")
     for command in ("load", "retry", "confirm", "preflight"):
         ended = shop.command(command, run_id)
         assert (ended.code, "removed, by `prune`" in ended.stderr) == (2, True), ended.stderr
@@ -123,9 +123,9 @@ def test_nothing_is_sent_again_after_pruning(shop: Shop) -> None:
 
 def test_young_runs_are_left_alone(shop: Shop) -> None:
     run_id = shop.run(shop.export(*SALES))["run_id"]
-    assert shop.command("prune", "--older-than", "1d").summary["runs"] == []
+    assert shop.command("prune", "--older-than", "1d", "--yes").summary["runs"] == []
     assert shop.directory(run_id).staged.exists()
-    assert shop.command("prune", "--older-than", "0s").summary["runs"][0]["run_id"] == run_id
+    assert shop.command("prune", "--older-than", "0s", "--yes").summary["runs"][0]["run_id"] == run_id
 
 
 def test_a_dry_run_only_tells(shop: Shop) -> None:
@@ -133,17 +133,36 @@ def test_a_dry_run_only_tells(shop: Shop) -> None:
     told = shop.command("prune", "--older-than", "0s", "--dry-run")
     assert "would be removed" in told.stderr
     assert shop.directory(run_id).staged.exists()
-    done = shop.command("prune", "--older-than", "0s").summary["runs"]
+    done = shop.command("prune", "--older-than", "0s", "--yes").summary["runs"]
     assert done == told.summary["runs"]
 
 
 def test_what_was_never_delivered_is_kept_unless_forced(shop: Shop) -> None:
     prepared = shop.command("prepare", "-m", "pos_lines", shop.export(*SALES)).summary["run_id"]
-    kept = shop.command("prune", "--older-than", "0s")
+    kept = shop.command("prune", "--older-than", "0s", "--yes")
     assert kept.summary["runs"][0]["left_alone"] == "2 transactions of it were never delivered"
     assert shop.directory(prepared).staged.exists()
-    shop.command("prune", "--older-than", "0s", "--force")
+    shop.command("prune", "--older-than", "0s", "--force", "--yes")
     assert not shop.directory(prepared).staged.exists()
+
+
+@pytest.mark.parametrize(("answer", "code", "goes"), [("y\n", 0, True), ("n\n", 0, False), ("", 2, False)])
+def test_prune_asks_before_it_removes(shop: Shop, answer: str, code: int, goes: bool) -> None:
+    run_id = shop.run(shop.export(*receipt(1)))["run_id"]
+    bodies = shop.home / "w" / "runs" / run_id / "staged"
+    asked = call("prune", "--older-than", "0s", "--workdir", shop.home / "w", answer=answer)
+    assert (asked.code, bodies.exists()) == (code, not goes)
+    assert "Remove the contents of 1 runs" in asked.stderr
+    if code:
+        assert "Pass --yes to confirm" in asked.stderr
+    again = call("prune", "--older-than", "9d", "--workdir", shop.home / "w", answer="")
+    assert (again.code, "Remove" in again.stderr) == (0, False), "there is nothing to ask for"
+
+
+@pytest.mark.parametrize("age", ["90", "0", "d", "-1d", "3 weeks"])
+def test_prune_wants_a_unit(shop: Shop, age: str) -> None:
+    told = shop.command("prune", "--older-than", age, "--yes")
+    assert (told.code, "expected something like 90d" in told.stderr) == (2, True)
 
 
 def test_a_run_whose_sales_a_later_one_delivered_is_pruned(shop: Shop) -> None:
@@ -153,16 +172,18 @@ def test_a_run_whose_sales_a_later_one_delivered_is_pruned(shop: Shop) -> None:
     assert stopped.code == 5
     shop.omneo.set_faults(outage=False)
     shop.command("prepare", "-m", "pos_lines", file)
-    assert all(each["left_alone"] for each in shop.command("prune", "--older-than", "0s").summary["runs"])
+    assert all(
+        each["left_alone"] for each in shop.command("prune", "--older-than", "0s", "--yes").summary["runs"]
+    )
     shop.run(file)
-    done = shop.command("prune", "--older-than", "0s").summary["runs"]
+    done = shop.command("prune", "--older-than", "0s", "--yes").summary["runs"]
     assert [each["left_alone"] for each in done] == ["", "", ""]
 
 
 def test_a_run_that_the_gate_closed_is_pruned(shop: Shop) -> None:
     file = shop.export(*SALES, *REJECTED)
     assert shop.command("prepare", "-m", "pos_lines", file, "--max-rejected", "1").code == 3
-    assert shop.command("prune", "--older-than", "0s").summary["runs"][0]["left_alone"] == ""
+    assert shop.command("prune", "--older-than", "0s", "--yes").summary["runs"][0]["left_alone"] == ""
     assert holding(ANN, shop.workdir) == []
 
 
@@ -170,7 +191,7 @@ def test_what_a_crash_left_is_removed(shop: Shop) -> None:
     leftover = shop.workdir / "runs" / "20200101T000000-abcd" / "buckets"
     leftover.mkdir(parents=True)
     (leftover / "00000-lines-0000.arrow").write_text(ANN, encoding="utf-8")
-    assert shop.command("prune", "--older-than", "1d").summary["runs"][0]["files"] == 1
+    assert shop.command("prune", "--older-than", "1d", "--yes").summary["runs"][0]["files"] == 1
     assert not leftover.parent.exists()
 
 

@@ -109,7 +109,7 @@ def test_forgetting_and_pruning_reach_what_is_in_the_store(
     assert holding(person, store, run) == []
     assert command("prune", "--older-than", "0s", "--dry-run").summary["runs"][0]["files"]
     assert "staged/part-00000.parquet" in names(store, bucket)
-    assert command("prune", "--older-than", "0s").code == 0
+    assert command("prune", "--older-than", "0s", "--yes").code == 0
     left = ["facts.json", "manifest.json", "report.html", "report.json", "review.json", "run.log.jsonl"]
     assert names(store, bucket) == left
     assert command("load", "latest").code == 2
