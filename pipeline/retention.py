@@ -15,8 +15,8 @@ from pipeline.loading.entries import Progress, RunRef
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.plans import Case, Load, Send, Settled
 from pipeline.model import StagedTransaction
+from pipeline.privacy import mask_body
 from pipeline.report.facts import Facts
-from pipeline.report.privacy import mask_body
 from pipeline.report.view import masked
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun

@@ -26,7 +26,7 @@ from pipeline import __version__
 from pipeline.errors import SettingsError
 from pipeline.events import Event, Notice, RunStarted, StageFinished, StageStarted
 from pipeline.loading.events import Throttled
-from pipeline.report.privacy import mask_text
+from pipeline.privacy import mask_text
 from pipeline.report.summary import Summary
 from pipeline.settings import is_loopback
 from pipeline.tracing import set_up

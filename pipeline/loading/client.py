@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Protocol, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pipeline import __version__
 from pipeline.loading.http.content import decoded
 from pipeline.loading.http.interface import httpx
 from pipeline.network import Proxy, proxy_for, trusted_certificates
+from pipeline.privacy import personal_values
 from pipeline.settings import Connection, address_variable
 
 
@@ -38,6 +39,14 @@ class Call:
     path: str
     body: bytes = b""
     params: tuple[tuple[str, str], ...] = ()
+
+    def personal(self) -> set[str]:
+        """What it says of people: values that the server's answer may repeat."""
+        asked = personal_values(dict(self.params))
+        asked.update(value for name, value in self.params if name == "identifier")
+        if self.path.startswith("/profiles/"):
+            asked.add(unquote(self.path.rsplit("/", 1)[1]))
+        return asked | personal_values(parsed(self.body) if self.body else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pipeline.errors import StoppedByApi
 from pipeline.events import Emit
 from pipeline.loading.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.books import Books, Item
-from pipeline.loading.client import Reply, Unsent
+from pipeline.loading.client import Reply, Unsent, parsed
 from pipeline.loading.compare import differences, transaction_of
 from pipeline.loading.endpoints import batch_lookup, external_lookup
 from pipeline.loading.events import InDoubt
@@ -16,6 +16,7 @@ from pipeline.loading.exchange import Exchange
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.plans import InDoubtRule
 from pipeline.loading.retry import ABSENT, TAKEN, Meaning, Verdict
+from pipeline.privacy import personal_values
 
 _FIRST_POLL_S = 0.2
 _LONGEST_POLL_S = 10.0
@@ -111,7 +112,7 @@ class Courier:
             return False
         if item.batch:
             result = await self._poll(item.batch)
-            verdict = result.verdict(item.transaction.external_id) if result else TAKEN
+            verdict = _of_batch(result, item) if result else TAKEN
             if not verdict.again:
                 return await self._found(item, verdict)
         name = item.transaction.external_id
@@ -137,9 +138,7 @@ class Courier:
 
     async def _settle_batch(self, items: Sequence[Item], batch_ids: Sequence[str]) -> None:
         result = await self._poll(batch_ids[0]) if batch_ids else None
-        await self._books.settle(
-            [(item, result.verdict(item.transaction.external_id) if result else TAKEN) for item in items]
-        )
+        await self._books.settle([(item, _of_batch(result, item) if result else TAKEN) for item in items])
 
     async def _poll(self, batch_id: str) -> BatchResult | None:
         """Wait until a batch is over, or gets no further for as long as an outage may last.
@@ -159,3 +158,11 @@ class Courier:
             await self._exchange.pausing.sleep(wait_s)
             idle_s += wait_s
             wait_s = min(wait_s * 2, _LONGEST_POLL_S)
+
+
+def _of_batch(result: BatchResult, item: Item) -> Verdict:
+    """What became of an item, without what was sent of a person with it."""
+    verdict = result.verdict(item.transaction.external_id)
+    if not (verdict.message or verdict.fields):
+        return verdict
+    return verdict.without(personal_values(parsed(item.step.body)))

@@ -161,6 +161,8 @@ class Exchange:
             self.requests.sent += 1
             reply = await self._sender.send(call)
             verdict = judge(reply, self._clock.time(), lookup=lookup)
+            if verdict.message or verdict.fields:
+                verdict = verdict.without(call.personal())
             if verdict.meaning is Meaning.FATAL and not (or_denied and verdict.status == DENIED):
                 self.gate.shut()  # the next one would get the same answer
             self._learn(verdict, reply, self._clock.monotonic() - started)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -23,6 +23,7 @@ from tenacity.wait import wait_base
 from pipeline.errors import StoppedByApi
 from pipeline.loading.client import Answered, Reply, Unsent, Untrusted, parsed
 from pipeline.loading.clock import Clock
+from pipeline.privacy import mask_values
 
 WORDS_MAX = 1000
 """Characters of the server's words that are kept with a transaction."""
@@ -61,6 +62,27 @@ class Verdict:
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     retry_after_s: float | None = None
     in_doubt: bool = False
+
+    def __post_init__(self) -> None:
+        """Mask what the server says where it enters: it goes into ledger, logs, reports and errors."""
+        if self.message or self.fields:
+            self._mask(())
+
+    def without(self, personal: Collection[str]) -> Verdict:
+        """The same, with these values masked too: what was sent of a person, which a server may repeat."""
+        if not (personal and (self.message or self.fields)):
+            return self
+        masked = replace(self)
+        masked._mask(personal)
+        return masked
+
+    def _mask(self, personal: Collection[str]) -> None:
+        object.__setattr__(self, "message", mask_values(self.message, personal))
+        masked = {
+            mask_values(name, personal): tuple(mask_values(each, personal) for each in said)
+            for name, said in self.fields.items()
+        }
+        object.__setattr__(self, "fields", masked)
 
     @property
     def again(self) -> bool:

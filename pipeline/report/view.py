@@ -14,9 +14,9 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.model import Outcome
+from pipeline.privacy import mask_body, mask_message, mask_text, mask_value
 from pipeline.report.data import Amount, Cause, ControlRow, Example, ReportData
 from pipeline.report.facts import ACCEPTED, Facts
-from pipeline.report.privacy import mask_body, mask_message, mask_text, mask_value
 from pipeline.report.summary import decimal_text
 from pipeline.report.verdict import judge
 

@@ -1,4 +1,4 @@
-"""Personal data made unrecognisable, for reports that travel further than the run directory.
+"""Personal data made unrecognisable: in reports, which travel, and in what a server says of it.
 
 What is masked: emails, card numbers and phone-like texts wherever they stand, and in full every value that
 is a person's by its field or name (`profile_id`, `receipt_email`, anything called email, phone, name, …).
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from decimal import Decimal
 from itertools import takewhile
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ _CARD: Final = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?!\w)")
 _PHONE: Final = re.compile(r"(?<![\w.+-])(?:\+\d|\(?0)[\d ().-]{5,25}\d(?!\w)")
 _DATE: Final = re.compile(r"^\d{1,2}([-.])\d{1,2}\1(\d{4}|\d{2})(?![-.\d])")
 _STARS: Final = "***"
+_TELLING: Final = 2
+"""A single character says nothing of a person, and may stand anywhere."""
 
 
 def mask_text(text: str) -> str:
@@ -120,6 +123,28 @@ def mask_json(value: Any, name: str | None = None) -> Any:
 def mask_body(body: str) -> str:
     """Mask a request body, JSON in and JSON out."""
     return json.dumps(mask_json(json.loads(body)), ensure_ascii=False)
+
+
+def personal_values(value: Any, name: str | None = None) -> set[str]:
+    """Every text and number of a payload that is a person's by the name it stands under."""
+    if isinstance(value, Mapping):
+        names = {key: _nearest(name, key) for key in value}
+        if isinstance(value.get("handle"), str) and "value" in value:
+            names["value"] = _nearest(name, value["handle"])
+        inner = (personal_values(each, names[key]) for key, each in value.items())
+        return set().union(*inner)
+    if isinstance(value, list):
+        return set().union(*(personal_values(each, name) for each in value))
+    text = str(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else ""
+    return {text} if len(text) >= _TELLING and _is_personal(name, text) else set()
+
+
+def mask_values(text: str, values: Collection[str]) -> str:
+    """Mask these values wherever a text repeats them, in whatever case; and what looks personal by itself."""
+    if found := [re.escape(each) for each in sorted(values, key=len, reverse=True) if each]:
+        repeated = re.compile(rf"(?<!\w)(?:{'|'.join(found)})(?!\w)", re.IGNORECASE)
+        text = repeated.sub(lambda match: mask_whole(match[0]), text)
+    return mask_text(text)
 
 
 def _nearest(outer: str | None, name: str) -> str:
