@@ -26,6 +26,7 @@ from pipeline.holding import holding
 from pipeline.inputs import LINES, Input, raw_rows
 from pipeline.loading.ledger import SqlLedger
 from pipeline.mapping.load import read_mapping
+from pipeline.mapping.shapes import without_lost
 from pipeline.mapping.spec import MappingSpec
 from pipeline.model import KEY, LINE, SOURCE
 from pipeline.report.data import Cause, Example
@@ -248,7 +249,7 @@ def _places(run: RunDir, manifest: Manifest, person: Person) -> list[tuple[Path,
 def _read_places(paths: Sequence[Path], spec: MappingSpec, person: Person) -> pl.DataFrame:
     found = [pl.DataFrame(schema=_PLACES)]
 
-    def look(each: Input, batch: Batch) -> None:
+    def look(each: Input, batch: Batch, _skipped: int) -> None:
         broken = batch.malformed.select(
             pl.lit(each.position, pl.UInt32).alias(SOURCE),
             LINE,
@@ -259,8 +260,9 @@ def _read_places(paths: Sequence[Path], spec: MappingSpec, person: Person) -> pl
 
     files = [SourceFile(str(path), path.name, path.stat().st_size) for path in paths]
     inputs = [Input(file, _table_of(file.name, spec), n) for n, file in enumerate(files)]
-    for _, rows in raw_rows(inputs, spec, look):
-        found.append(rows.select(SOURCE, LINE, KEY, person.within().alias("of_person")))
+    for table, rows in raw_rows(inputs, spec, look):
+        good, _ = without_lost({table: rows})
+        found.append(good[table].select(SOURCE, LINE, KEY, person.within().alias("of_person")))
     places = pl.concat(found)
     keys = places.filter("of_person")[KEY].drop_nulls()
     return places.with_columns(

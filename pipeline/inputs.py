@@ -11,13 +11,13 @@ import polars as pl
 
 from pipeline.errors import SourceError
 from pipeline.extract.readers import open_reader
-from pipeline.extract.rows import Batch
+from pipeline.extract.rows import Batch, Reader, without_empty_rows
 from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
-from pipeline.mapping.shapes import carry_down, key_columns, key_hash
+from pipeline.mapping.shapes import carry_down, key_columns, placed
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.survey import Sample
-from pipeline.model import SOURCE
+from pipeline.model import LINE, LOST, Lost
 from pipeline.validation.quarantine import COLUMNS as QUARANTINE
 
 DATA_FILES = ("*.csv", "*.tsv", "*.txt", "*.parquet", "*.jsonl", "*.csv.gz", "*.csv.zst", "*.zip")
@@ -45,8 +45,8 @@ class Input:
     position: int
 
 
-Look = Callable[[Input, Batch], None]
-"""Is shown every batch as it was read, with what could not be read of it."""
+Look = Callable[[Input, Batch, int], None]
+"""Is shown every batch as it was read, and how many of its rows are no records: blank, or a header again."""
 
 Choose = Callable[[Sequence[SourceFile], Sequence[SourceFile]], Sequence[SourceFile]]
 """Is shown the files with transactions and the look-up tables; gives those of the former to be read."""
@@ -114,24 +114,43 @@ def _refuse_quarantine(each: Input, columns: Sequence[str]) -> None:
 def raw_rows(inputs: Sequence[Input], spec: MappingSpec, look: Look) -> Iterator[tuple[str, pl.DataFrame]]:
     """The table and the rows of each batch with SOURCE and KEY, file by file.
 
+    Rows that are no records are left out. Where rows were malformed, the frame has LOST: a row for each of
+    them, with SOURCE, LINE, and KEY where its key is known, so that it meets the other rows of its sale.
+
     Raises:
         SourceError: A file cannot be read on.
     """
     for each in inputs:
         key = key_columns(spec, each.table)
         carried = None
-        for batch in open_reader(each.file, spec.source.csv, spec.source.format).batches():
-            look(each, batch)
-            rows, carried = carry_down(batch.rows, spec, carried)
+        reader = open_reader(each.file, spec.source.csv, spec.source.format)
+        for batch in reader.batches():
+            records = without_empty_rows(batch.rows, reader, key, spec.source.nulls)
+            look(each, batch, batch.blank + batch.rows.height - records.height)
+            rows, carried = carry_down(with_lost(records, batch.malformed, reader, key, spec), spec, carried)
             if rows.height:
-                placed = rows.with_columns(pl.lit(each.position, pl.UInt32).alias(SOURCE))
-                yield each.table, placed.with_columns(_key(rows, key, spec))
+                yield each.table, placed(rows, key, spec, each.position)
 
 
-def _key(rows: pl.DataFrame, columns: Sequence[str], spec: MappingSpec) -> pl.Series:
-    missing = [name for name in columns if name not in rows.columns]
-    with_all = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in missing) if missing else rows
-    return key_hash(with_all, columns, spec.source.nulls)
+def with_lost(
+    rows: pl.DataFrame, malformed: pl.DataFrame, reader: Reader, key: Sequence[str], spec: MappingSpec
+) -> pl.DataFrame:
+    """Put a row for each malformed one among the others: see LOST. Of its cells it has those of its key."""
+    if malformed.is_empty():
+        return rows
+    records = spec.source.records
+    names = [*key, *([records.column] if records else [])]
+    places = {name: reader.columns.index(name) for name in names if name in reader.columns}
+    split = [reader.cells(raw) for raw in malformed["raw"]]
+    wide = [all(places.get(name, len(cells)) < len(cells) for name in names) for cells in split]
+    lost = malformed.select(LINE).with_columns(
+        pl.Series(LOST, [Lost.KEYED if each else Lost.UNKEYED for each in wide], pl.UInt8),
+        *(
+            pl.Series(name, [c[at] if ok else None for c, ok in zip(split, wide, strict=True)], pl.String)
+            for name, at in places.items()
+        ),
+    )
+    return pl.concat([rows, lost], how="diagonal").sort(LINE, maintain_order=True)
 
 
 def _difference(each: Input, known: Sequence[str], columns: Sequence[str]) -> Iterator[str]:

@@ -7,15 +7,25 @@ Facts about the API are from Omneo's public reference of `POST /transactions/que
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Final, Literal, NamedTuple
 
 # Columns that the pipeline adds to a source's own. A source column cannot take such a name: readers
 # rename it, since a leading underscore followed by a letter of ours would be ambiguous.
 SOURCE: Final = "__source"  # UInt32: position of the file in the manifest's list of sources
 LINE: Final = "__line"  # Int64: 1-based physical line on which the row starts (Parquet, JSON: row number)
+LOST: Final = "__lost"  # UInt8: the row stands for a malformed one, see `Lost`; null for all others
 KEY: Final = "__key"  # UInt64: hash of the transaction key's cells; null where a key cell is blank
 TX: Final = "__tx"  # UInt32: the transaction's number within its bucket, 0..n-1
+
+
+class Lost(IntEnum):
+    """What a row stands for that has LOST: it takes a malformed row to the sale that goes short of it."""
+
+    KEYED = 1  # a malformed row whose key cells could be read
+    UNKEYED = 2  # one whose key cells could not be read
+    BELOW = 3  # the same once more, at the sale above it, which it may be part of
+
 
 MONEY_PRECISION: Final = 15
 MONEY_SCALE: Final = 4
@@ -222,6 +232,19 @@ CODES: Final[dict[str, Code]] = {
             "Fill the key column in the source, or choose another `key` in the mapping.",
         ),
         Code(
+            "row_lost",
+            _R,
+            "Sale of which a row could not be read",
+            "Fix that row in the source: without it the sale would be sent short of an item or a payment.",
+        ),
+        Code(
+            "in_several_files",
+            _R,
+            "Sale that differs from file to file",
+            "Remove the file that is out of date; or set `across_files` in the mapping: `latest` where files "
+            "correct each other, `add` where they continue each other.",
+        ),
+        Code(
             "header_conflict",
             _R,
             "Rows of one sale disagree",
@@ -338,8 +361,8 @@ CODES: Final[dict[str, Code]] = {
         Code(
             "older_version",
             _W,
-            "Sale that was corrected in a later file",
-            "Nothing to do: the version in the file that was written last counts.",
+            "Sale that is in several files",
+            "Nothing to do: its rows in the file that was written last count.",
         ),
         Code(
             "transacted_at_ambiguous",

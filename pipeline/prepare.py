@@ -23,11 +23,12 @@ from typing import Any
 import polars as pl
 
 from pipeline import __version__, review
+from pipeline.accounting import RowCounts, count_rows
 from pipeline.engine.local import Engine
 from pipeline.errors import ImportToolError, MappingError, Problem, SourceError
 from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted
 from pipeline.extract.rows import Batch
-from pipeline.extract.storage import SourceFile, fingerprint, unchanged
+from pipeline.extract.storage import SourceFile, fingerprint, in_order_written, unchanged
 from pipeline.inputs import LINES, Choose, Input, columns_of, find_inputs, raw_rows, take_all
 from pipeline.isolate import unjudged
 from pipeline.mapping.check import check_mapping, mapping_notices
@@ -36,9 +37,9 @@ from pipeline.mapping.faults import FAILURES, CompileError
 from pipeline.mapping.load import LoadedMapping
 from pipeline.mapping.names import unmapped_columns
 from pipeline.mapping.rules import compile_rule
-from pipeline.mapping.shapes import Shaped, Tables, structural_columns
+from pipeline.mapping.shapes import Shaped, Tables, shape, structural_columns, without_lost
 from pipeline.mapping.spec import Check, MappingSpec, Rule
-from pipeline.mapping.versions import shape_latest
+from pipeline.mapping.versions import choose_versions
 from pipeline.memory import USUAL, Budget
 from pipeline.model import CODES, LINE, SOURCE, TX, Outcome
 from pipeline.nightly import FIXED_BY_TIME, recipe
@@ -55,7 +56,7 @@ from pipeline.units import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
 from pipeline.validation import causes, quarantine
 from pipeline.validation.control import ControlTotals, Sums, compare, read_control, totals
 from pipeline.validation.findings import findings
-from pipeline.validation.judge import ACCEPTED, Verdict, judge
+from pipeline.validation.judge import ACCEPTED, Verdict, agreeing, judge
 from pipeline.validation.policy import OwnRule, Policy
 from pipeline.validation.schemas import no_problems
 from pipeline.validation.statistics import Observations, observe
@@ -115,15 +116,9 @@ class Plan:
 
     @cached_property  # every unit asks for it
     def written(self) -> dict[int, int]:
-        """The place of each file, by SOURCE, in the order in which they were written, then by name.
-
-        Empty where files were named one by one: they may be pieces of one export, and no versions.
-        """
-        if not all(each.file.found for each in self.inputs):
-            return {}
-        earliest = datetime.min.replace(tzinfo=UTC)
-        ordered = sorted(self.inputs, key=lambda each: (each.file.written or earliest, each.file.uri))
-        return {each.position: place for place, each in enumerate(ordered)}
+        """The place of each file, by SOURCE, in the order in which they were written."""
+        places = in_order_written([each.file for each in self.inputs])
+        return {each.position: place for each, place in zip(self.inputs, places, strict=True)}
 
     @property
     def input_bytes(self) -> int:
@@ -230,23 +225,26 @@ class Tally:
     """What was seen while the rows were read for the first time.
 
     Attributes:
-        rows: Rows by SOURCE, malformed ones included.
+        rows: Rows by SOURCE, those included that were malformed or skipped.
         malformed: Problems of the rows that could not be read, by table.
+        skipped: Rows that were blank or repeated the header.
         replaced: Rows with characters that could not be read.
     """
 
     rows: dict[int, int] = field(default_factory=dict)
     malformed: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    skipped: int = 0
     replaced: int = 0
 
     def clear(self) -> None:
         """Forget what was counted of a reading that was broken off."""
-        self.rows, self.malformed, self.replaced = {}, {}, 0
+        self.rows, self.malformed, self.skipped, self.replaced = {}, {}, 0, 0
 
-    def look(self, source: Input, batch: Batch) -> None:
-        """Count a batch."""
-        rows = batch.rows.height + batch.malformed.height
+    def look(self, source: Input, batch: Batch, skipped: int) -> None:
+        """Count a batch as the reader gave it."""
+        rows = batch.rows.height + batch.malformed.height + batch.blank
         self.rows[source.position] = self.rows.get(source.position, 0) + rows
+        self.skipped += skipped
         self.replaced += len(batch.replaced)
         if batch.malformed.height:
             self.malformed.setdefault(source.table, []).append(_malformed_problems(source, batch.malformed))
@@ -286,7 +284,7 @@ class _Source:
         self._tallied = True
 
 
-def _overlook(source: Input, batch: Batch) -> None:
+def _overlook(source: Input, batch: Batch, skipped: int) -> None:
     """What was tallied once is not tallied again."""
 
 
@@ -305,15 +303,13 @@ class Staged:
 
     Attributes:
         number: The unit's.
-        rows: How many rows it had.
-        duplicate_rows: How many of them were there twice, and counted once.
+        rows: Its rows by outcome.
         part: The record of its staged part; None where it accepted nothing.
         waiting: The files, by SOURCE, with sales that only have to be read again later.
     """
 
     number: int
-    rows: int
-    duplicate_rows: int
+    rows: RowCounts
     part: PartRecord | None
     waiting: frozenset[int] = frozenset()
 
@@ -331,7 +327,7 @@ def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> 
     def work(some: Iterator[Unit], conflicts: pl.Series) -> None:
         for each in engine.map(partial(stage_unit, plan=plan, run=run, conflicts=conflicts), some):
             done[each.number] = each
-            emit(Progress(STAGE, sum(unit.rows for unit in done.values())))
+            emit(Progress(STAGE, sum(unit.rows.all for unit in done.values())))
 
     try:
         work(units.read(), none)
@@ -349,7 +345,7 @@ def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> 
         work(units.read(concerned), conflicts)
     if not any(each.part for each in done.values()):
         write_no_part(run)
-    emit(StageFinished(STAGE, sum(unit.rows for unit in done.values()), time.monotonic() - begun))
+    emit(StageFinished(STAGE, sum(unit.rows.all for unit in done.values()), time.monotonic() - begun))
     return [done[number] for number in sorted(done)]
 
 
@@ -362,15 +358,16 @@ def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Sta
         run: Where the results go; those of the same unit before are replaced.
         conflicts: Hashes of external ids that several transactions of the run have.
     """
-    judged = _judged_safely(unit.tables, plan, conflicts)
+    tables, lost = without_lost(unit.tables)
+    judged = _judged_safely(tables, lost, plan, conflicts)
     shaped, verdict, staged = judged.shaped, judged.verdict, judged.staged
     part = write_part(run, unit.number, staged, plan.budget.units(plan.input_bytes))
     quarantine.write_part(run.path, unit.number, verdict, shaped, plan.names)
     review.keep(run, unit.number, _found(plan, judged.items, verdict, staged))
     _keys(run).put(unit.number, unit.keys())
     _ids(run).put(unit.number, _hashes(verdict.transactions(ACCEPTED)))
-    rows = sum(rows.height for rows in unit.tables.values())
-    return Staged(unit.number, rows, shaped.duplicate_rows, part, _waiting(verdict, shaped))
+    rows = count_rows(unit.tables, shaped, judged.left_out, verdict)
+    return Staged(unit.number, rows, part, _waiting(verdict, shaped))
 
 
 @dataclass(frozen=True)
@@ -379,19 +376,29 @@ class Judged:
 
     Attributes:
         shaped: The transactions as raw cells.
+        left_out: SOURCE and LINE of rows that do not count because those of another file do.
         items: Their items, mapped.
         verdict: What becomes of each.
         staged: The bodies of those that are accepted.
     """
 
     shaped: Shaped
+    left_out: pl.DataFrame
     items: pl.DataFrame
     verdict: Verdict
     staged: pl.DataFrame
 
 
-def _judged(tables: Tables, plan: Plan, conflicts: pl.Series, unjudged: pl.DataFrame | None = None) -> Judged:
-    shaped = shape_latest(tables, plan.spec, plan.written)
+def _judged(
+    tables: Tables,
+    lost: pl.DataFrame,
+    plan: Plan,
+    conflicts: pl.Series,
+    unjudged: pl.DataFrame | None = None,
+) -> Judged:
+    agrees = partial(agreeing, policy=plan.policy, now=plan.started_at)
+    chosen = choose_versions(tables, plan.compiled, plan.written, agrees)
+    shaped = shape(chosen.tables, plan.spec, pl.concat([chosen.notes, chosen.still_short(lost)]))
     mapped = plan.compiled.apply(shaped)
     if len(conflicts):
         mapped = replace(
@@ -400,21 +407,22 @@ def _judged(tables: Tables, plan: Plan, conflicts: pl.Series, unjudged: pl.DataF
     verdict = judge(mapped, plan.policy, plan.started_at)
     if unjudged is not None:
         verdict = verdict.rejecting(unjudged, "field_invalid")
-    return Judged(shaped, mapped.items, verdict, encode(verdict.transactions(ACCEPTED), mapped.items))
+    staged = encode(verdict.transactions(ACCEPTED), mapped.items)
+    return Judged(shaped, chosen.left_out, mapped.items, verdict, staged)
 
 
-def _judged_safely(tables: Tables, plan: Plan, conflicts: pl.Series) -> Judged:
+def _judged_safely(tables: Tables, lost: pl.DataFrame, plan: Plan, conflicts: pl.Series) -> Judged:
     """Judge all transactions of a unit; those that cannot be judged are rejected, and the rest goes on."""
     try:
-        return _judged(tables, plan, conflicts)
+        return _judged(tables, lost, plan, conflicts)
     except ImportToolError:
         raise
     except FAILURES:
-        odd = unjudged(tables, partial(_judged, plan=plan, conflicts=conflicts))
+        odd = unjudged(tables, partial(_judged, lost=lost, plan=plan, conflicts=conflicts))
         if odd is None:
             raise
         blanked = odd.blanked(tables, structural_columns(plan.spec))
-        judged = _judged(blanked, plan, conflicts, odd.rows)
+        judged = _judged(blanked, lost, plan, conflicts, odd.rows)
         # Shown is what was read.
         return replace(judged, shaped=replace(judged.shaped, rows=tables))
 
@@ -638,13 +646,21 @@ def counts(plan: Plan, tally: Tally, staged: Sequence[Staged], facts: Facts) -> 
     """The parts of the summary that say what was read and what became of it.
 
     Raises:
-        AccountingBroken: A row that was read is neither in a transaction nor malformed.
+        AccountingBroken: The rows that were read, and those that have an outcome, are not as many.
     """
     outcomes = {name: facts.transactions(name) for name in ("accepted", "dropped", "rejected")}
-    rows = Rows(sum(tally.rows.values()), tally.malformed_rows, sum(each.duplicate_rows for each in staged))
-    if rows.read != rows.malformed + sum(each.rows for each in staged):
+    of_units = [each.rows for each in staged]
+    rows = Rows(
+        read=sum(tally.rows.values()),
+        malformed=tally.malformed_rows,
+        duplicate=sum(each.duplicate for each in of_units),
+        skipped=tally.skipped + sum(each.skipped for each in of_units),
+    )
+    ended = tally.skipped + sum(each.all for each in of_units)
+    if rows.read != ended or rows.malformed != sum(each.malformed for each in of_units):
         raise AccountingBroken(
-            f"{rows.read} rows were read, but {rows.malformed} malformed and the units' do not add up."
+            f"{rows.read} rows were read, {rows.malformed} of them malformed, but {ended} have an outcome, "
+            f"{sum(each.malformed for each in of_units)} of them as malformed."
         )
     noticed = {"encoding_replaced": _replaced(plan, tally), "unmapped_column": plan.unmapped}
     return {

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.inputs import Input, raw_rows
-from pipeline.mapping.shapes import HEADERS, Shaped, shape
+from pipeline.mapping.shapes import HEADERS, Shaped, shape, without_lost
 from pipeline.model import KEY, LINE, SOURCE, TX
 from pipeline.prepare import Plan
 from pipeline.staging.payloads import encode
@@ -57,8 +57,8 @@ def preview(plan: Plan, number: int) -> Preview:
     Raises:
         SourceError: A file cannot be read.
     """
-    tables = first_rows(plan)
-    shaped = shape(tables, plan.spec)
+    tables, lost = without_lost(first_rows(plan))
+    shaped = shape(tables, plan.spec, lost)
     mapped = plan.compiled.apply(shaped)
     verdict = judge(mapped, plan.policy, plan.started_at)
     chosen = verdict.transactions(ACCEPTED).head(number)
@@ -110,5 +110,5 @@ def _cells(rows: pl.DataFrame, names: Sequence[str]) -> Iterator[SourceRow]:
         yield SourceRow(source, line, {name: cell for name, cell in row.items() if cell is not None})
 
 
-def _overlook(source: Input, batch: object) -> None:
+def _overlook(source: Input, batch: object, skipped: int) -> None:
     """Rows that cannot be read are told by `prepare`."""

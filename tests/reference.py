@@ -43,27 +43,69 @@ class Expected:
     total: Decimal = Decimal(0)
 
 
-def expected(path: Path, now: datetime) -> Expected:
-    """Judge a file."""
+def expected(path: Path, now: datetime, *more: Path) -> Expected:
+    """Judge files, of which the later ones were written later."""
     found = Expected()
-    receipts: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    seen: set[tuple[str, ...]] = set()
-    for line, cells, names in _rows(path):
-        found.rows += 1
-        if len(cells) != len(names):
-            found.malformed.append(line)
-            continue
-        if tuple(cells) in seen:
-            found.duplicates += 1
-            continue
-        seen.add(tuple(cells))
-        row = dict(zip(names, cells, strict=True))
-        key = (row["store_code"], row["register"], row["receipt_no"])
-        found.first_lines.setdefault("-".join(key), line)
-        receipts.setdefault(key, []).append(row)
-    for key, rows in receipts.items():
-        _judge("-".join(key), rows, now, found)
+    receipts: dict[tuple[str, ...], dict[int, list[dict[str, str]]]] = {}
+    lost: dict[tuple[str, ...], set[int]] = {}
+    for number, file in enumerate([path, *more]):
+        for line, cells, names in _rows(file):
+            found.rows += 1
+            key = (cells[1], cells[2], cells[0]) if len(cells) > 2 else ()
+            if len(cells) != len(names):
+                found.malformed.append(line)
+                lost.setdefault(key, set()).add(number)
+                continue
+            found.first_lines.setdefault("-".join(key), line)
+            row = dict(zip(names, cells, strict=True))
+            receipts.setdefault(key, {}).setdefault(number, []).append(row)
+    for key, files in receipts.items():
+        _judge_files(key, files, lost.get(key, set()), now, found)
     return found
+
+
+def _judge_files(
+    key: tuple[str, ...],
+    files: dict[int, list[dict[str, str]]],
+    lost: set[int],
+    now: datetime,
+    found: Expected,
+) -> None:
+    """Choose among the files that hold a receipt, then judge it."""
+    later = {number: [row for n in files if n > number for row in files[n]] for number in files}
+    older = {n for n in files if any(_shared(row, other) for row in files[n] for other in later[n])}
+    changed = any(row not in later[n] for n in older for row in files[n])
+    times = [when for rows in files.values() if (when := _when(rows[0]["sale_datetime"], now, set())[0])]
+    apart = changed and max(times, default=now) - min(times, default=now) > timedelta(hours=12)
+    left = set(files) if apart else set(files) - older
+    codes = set()
+    if len(left) > 1:
+        together = [row for n in sorted(left) for row in files[n]]
+        alone, every = _agrees(files[max(left)]), _agrees(together)
+        if apart or alone == every:
+            codes.add("in_several_files")
+        elif alone:
+            left = {max(left)}
+    rows: list[dict[str, str]] = []
+    for number in sorted(left):
+        rows += [row for n, row in enumerate(files[number]) if row not in [*files[number][:n], *rows]]
+    if lost - (set(files) - left):
+        codes.add("row_lost")
+    found.duplicates += sum(map(len, files.values())) - len(rows)
+    _judge("-".join(key), rows, codes, now, found)
+
+
+def _shared(row: dict[str, str], other: dict[str, str]) -> bool:
+    return row == other or (row["line_no"].strip() == other["line_no"].strip() != "")
+
+
+def _agrees(rows: list[dict[str, str]]) -> bool:
+    distinct = [row for n, row in enumerate(rows) if row not in rows[:n]]
+    total, quantities = _decimal(rows[0]["sale_total"]), [_integer(row["quantity"]) for row in distinct]
+    if total is None or None in quantities or len({row["sale_total"] for row in rows}) > 1:
+        return False
+    worth = sum(Decimal(row["unit_price"]) * q for row, q in zip(distinct, quantities, strict=True) if q)
+    return abs(total - worth) <= Decimal("0.05")
 
 
 def _rows(path: Path) -> list[tuple[int, list[str], list[str]]]:
@@ -77,11 +119,13 @@ def _rows(path: Path) -> list[tuple[int, list[str], list[str]]]:
     return rows
 
 
-def _judge(external_id: str, rows: list[dict[str, str]], now: datetime, found: Expected) -> None:
+def _judge(
+    external_id: str, rows: list[dict[str, str]], codes: set[str], now: datetime, found: Expected
+) -> None:
     head = rows[0]
     if code := DROPS.get(head["status"]):
         return _settle(external_id, "dropped", {code}, found)
-    rejects: set[str] = set()
+    rejects = codes | _of_lines(rows)
     if any(row[name] != head[name] for row in rows for name in HEADER):
         rejects.add("header_conflict")
     when, ambiguous = _when(head["sale_datetime"], now, rejects)
@@ -110,6 +154,10 @@ def _judge(external_id: str, rows: list[dict[str, str]], now: datetime, found: E
     found.transactions["accepted"] += 1
     found.bodies[external_id] = _body(external_id, rows, when, total)
     return None
+
+
+def _of_lines(rows: list[dict[str, str]]) -> set[str]:
+    return {"item_external_id_conflict"} if len({row["line_no"] for row in rows}) < len(rows) else set()
 
 
 def _settle(external_id: str, outcome: str, codes: set[str], found: Expected) -> None:

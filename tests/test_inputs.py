@@ -30,7 +30,7 @@ def tables() -> MappingSpec:
     return load_mapping("marketplace_tables").spec
 
 
-def overlook(source: Input, batch: Batch) -> None: ...
+def overlook(source: Input, batch: Batch, skipped: int) -> None: ...
 
 
 def test_one_kind_of_file_is_one_table(lines: MappingSpec, tmp_path: Path):
@@ -80,7 +80,7 @@ def test_every_row_carries_its_file_its_line_and_its_key(lines: MappingSpec, tmp
     )
     inputs, _ = find_inputs(lines, [str(tmp_path)])
     seen: list[int] = []
-    found = list(raw_rows(inputs, lines, lambda _, batch: seen.append(batch.rows.height)))
+    found = list(raw_rows(inputs, lines, lambda _, batch, __: seen.append(batch.rows.height)))
     rows = [row for _, frame in found for row in frame.select(SOURCE, LINE, KEY).iter_rows()]
     assert [row[:2] for row in rows] == [(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)]
     keys = [row[2] for row in rows]

@@ -35,11 +35,12 @@ _Malformed = tuple[int, str, str]  # LINE, raw, message
 class CsvReader:
     """Reads one CSV file.
 
-    A blank line is no row; in a file of several columns neither is a line of blanks only. A row with too
-    many or too few cells, or with broken quoting, is malformed.
+    An empty line is no row. A row with too many or too few cells, or with broken quoting, is malformed, but
+    for one whose cells are all blank: it is only counted.
 
     Attributes:
         columns: See `Reader`.
+        header: See `Reader`.
         notices: See `Reader`.
         delimiter: The delimiter in use.
     """
@@ -74,6 +75,7 @@ class CsvReader:
             cells = [f"column_{n}" for n in range(1, len(cells) + 1)]
         self._head = head[end if dialect.header is True else skipped :]
         self._line = len(line_ends(head)) - len(line_ends(self._head))
+        self.header = cells
         self.columns, self.notices = usable_names(cells)
 
     def _first_row(self, head: bytes, skipped: int) -> tuple[list[str], int]:
@@ -95,6 +97,13 @@ class CsvReader:
                 hint="Name every column, in order, or check the delimiter.",
             )
         return list(header)
+
+    def cells(self, raw: str) -> list[str]:
+        """The cells of a malformed row as far as they can be told apart; none where they cannot."""
+        try:
+            return split_cells(raw, self._grammar)
+        except (csv.Error, StopIteration):
+            return []
 
     def close(self) -> None:
         """Let go of the file; needed only where `batches` is not read to its end."""
@@ -123,6 +132,7 @@ class CsvReader:
         self._line += framed.used_lines
         frames: list[pl.DataFrame] = []
         malformed: list[_Malformed] = []
+        blank = 0
         while todo:
             framed, first = todo.pop()
             malformed += [(first + b.line, b.raw.decode(), b.message) for b in framed.broken]
@@ -130,14 +140,19 @@ class CsvReader:
             swallowed = list(self._swallowed(framed, first, rejected))
             read_again = {line for line, _, _ in swallowed}
             frames.append(rows.remove(pl.col(LINE).is_in(read_again)) if read_again else rows)
-            malformed += [row for row in rejected if row[0] not in read_again]
+            uneven = [row for row in rejected if row[0] not in read_again]
+            malformed += [row for row in uneven if not self._is_blank(row[1])]
+            blank += sum(self._is_blank(text) for _, text, _ in uneven)
             for line, head, rest in swallowed:
                 malformed.append((line, head, "a quote opens a cell that swallows the rows below it"))
                 todo.append((self._grammar.frame(rest, final=True), line + 1))
         rows = pl.concat(frames).sort(LINE) if len(frames) > 1 else frames[0]
-        if rows.height or malformed:
+        if rows.height or malformed or blank:
             told = pl.DataFrame(sorted(malformed), MALFORMED_SCHEMA, orient="row")
-            yield Batch(rows, told, self._replaced(rows))
+            yield Batch(rows, told, self._replaced(rows), blank)
+
+    def _is_blank(self, text: str) -> bool:
+        return not any(cell.strip() for cell in self.cells(text))
 
     def _rows(self, framed: Framed, first: int) -> tuple[pl.DataFrame, list[_Malformed]]:
         """Parse whole records, of which the first line is `first`; the others are rows of a wrong width."""
@@ -154,7 +169,6 @@ class CsvReader:
         malformed = [
             (int(lines[n]), row.text, f"{row.actual_columns} cells, expected {row.expected_columns}")
             for n, row in zip(bad, rejected, strict=True)
-            if row.text.strip()  # a line of blanks is no row, though the parser sees one cell in it
         ]
         return rows.with_columns(pl.Series(LINE, good_lines, pl.Int64)), malformed
 

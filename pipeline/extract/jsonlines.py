@@ -28,6 +28,7 @@ class JsonLinesReader:
 
     Attributes:
         columns: See `Reader`.
+        header: See `Reader`.
         notices: See `Reader`.
     """
 
@@ -43,7 +44,12 @@ class JsonLinesReader:
         self._members = list(dict.fromkeys(names))
         if not self._members:
             raise SourceError(f"{file.name} has no JSON object on any line")
+        self.header = self._members
         self.columns, self.notices = usable_names(self._members)
+
+    def cells(self, _raw: str) -> list[str]:
+        """None: a line that is no object has no cells."""
+        return []
 
     def close(self) -> None:
         """Do nothing: the file is open only while it is read."""

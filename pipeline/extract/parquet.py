@@ -31,6 +31,7 @@ class ParquetReader:
 
     Attributes:
         columns: See `Reader`.
+        header: See `Reader`.
         notices: See `Reader`.
     """
 
@@ -46,11 +47,16 @@ class ParquetReader:
             schema = self._scan.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise SourceError(f"{file.name} cannot be read as Parquet: {error}") from error
-        self.columns, self.notices = usable_names(schema.names())
+        self.header = schema.names()
+        self.columns, self.notices = usable_names(self.header)
         self._texts = [
             as_text(pl.col(old), schema[old]).alias(new)
             for new, old in zip(self.columns, schema, strict=True)
         ]
+
+    def cells(self, _raw: str) -> list[str]:
+        """None: no row of such a file is malformed."""
+        return []
 
     def close(self) -> None:
         """Do nothing: the file is open only while it is read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -32,11 +32,13 @@ class Batch:
             row's number (Parquet).
         malformed: One row for each row that could not be read: LINE, `raw` its text, `message`.
         replaced: LINE of each row in which undecodable bytes became U+FFFD.
+        blank: How many rows of another width than the header were left out because all their cells are blank.
     """
 
     rows: pl.DataFrame
     malformed: pl.DataFrame = field(default_factory=no_malformed)
     replaced: pl.Series = field(default_factory=_no_lines)
+    blank: int = 0
 
 
 class Reader(Protocol):
@@ -44,16 +46,64 @@ class Reader(Protocol):
 
     Attributes:
         columns: The source columns, in order, under usable and unique names.
+        header: The same as they stand in the file, where they differ from what a mapping can use.
         notices: Sentences about what a person should know of these names.
     """
 
     columns: list[str]
+    header: list[str]
     notices: list[str]
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order, in bounded memory; call it once. At its end the file is closed."""
         ...
 
+    def cells(self, raw: str) -> list[str]:
+        """The cells of a malformed row as far as they can be told apart; none where they cannot."""
+        ...
+
     def close(self) -> None:
         """Let go of the file; needed only where `batches` is not read to its end."""
         ...
+
+
+_INVISIBLE: Final = " \t\r\n\u00a0\u200b\ufeff"
+"""What may stand around a name in a header; a byte order mark does where files were joined."""
+
+
+def without_empty_rows(
+    rows: pl.DataFrame, reader: Reader, first: Sequence[str], nulls: Sequence[str]
+) -> pl.DataFrame:
+    """Leave out rows that are no records: all cells are blank, or each repeats the name of its column.
+
+    Args:
+        rows: Rows of the reader.
+        reader: It knows the header.
+        first: Columns in which few cells are blank. They are looked at first, and mostly no others.
+        nulls: Words that mean an empty cell.
+    """
+    names = sorted(reader.columns, key=lambda name: name not in first)
+    titles = dict(zip(reader.columns, (title.strip(_INVISIBLE) for title in reader.header), strict=True))
+
+    def is_blank(name: str) -> pl.Expr:
+        cell = pl.col(name).str.strip_chars()
+        return cell.is_null() | cell.is_in(["", *nulls])
+
+    def is_title(name: str) -> pl.Expr:
+        cell = pl.col(name).str.strip_chars(_INVISIBLE)
+        return cell == titles[name] if titles[name] else is_blank(name)
+
+    empty = pl.concat([_where_all(rows, names, is_blank), _where_all(rows, names, is_title)])
+    if empty.is_empty():
+        return rows
+    return rows.filter(~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(empty.implode()))
+
+
+def _where_all(rows: pl.DataFrame, names: Sequence[str], holds: Callable[[str], pl.Expr]) -> pl.Series:
+    """Places of the rows in which something holds of every column; it is asked only where it holds so far."""
+    places = rows.select(pl.arg_where(holds(names[0]))).to_series()
+    for name in names[1:]:
+        if places.is_empty():
+            break
+        places = places.filter(rows.select(pl.col(name).gather(places)).select(holds(name)).to_series())
+    return places

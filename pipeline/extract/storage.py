@@ -12,10 +12,10 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from glob import glob, has_magic
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, Literal, cast
 
 from pipeline.clouds import REMOTE, file_system
@@ -45,6 +45,7 @@ class SourceFile:
         modified: When it was last written, UTC; None where the store does not say.
         found: Whether it was found in a directory, under a prefix or by a glob, and not named itself.
         since: Since when its contents are known, where that is another time than `modified`.
+        order: Its place in the order in which files were named or found.
     """
 
     uri: str
@@ -53,6 +54,7 @@ class SourceFile:
     modified: datetime | None = None
     found: bool = False
     since: datetime | None = None
+    order: int = field(default=0, compare=False)
 
     @property
     def written(self) -> datetime | None:
@@ -90,7 +92,30 @@ def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceF
                 found[key] = file
     if not found:
         raise SourceError("no source was named", hint="Name files, globs or one directory.")
-    return sorted(found.values(), key=lambda file: file.uri)
+    ordered = [replace(file, order=order) for order, file in enumerate(found.values())]
+    return sorted(ordered, key=lambda file: file.uri)
+
+
+_SAME_TIME: Final = timedelta(seconds=2)
+"""Times of writing that are no further apart say nothing: file systems round them, copying sets them anew."""
+
+
+def in_order_written(files: Sequence[SourceFile]) -> list[int]:
+    """The place of each file in the order in which they were written.
+
+    That order goes by time of writing where this differs by more than two seconds, else by name, else by the
+    order in which they were named.
+    """
+    earliest = datetime.min.replace(tzinfo=UTC)
+    by_time = sorted(range(len(files)), key=lambda n: files[n].written or earliest)
+    moments: dict[int, datetime] = {}
+    moment = earliest
+    for n in by_time:
+        written = files[n].written or earliest
+        moment = written if written - moment > _SAME_TIME else moment
+        moments[n] = moment
+    order = sorted(by_time, key=lambda n: (moments[n], PurePosixPath(files[n].uri).name, files[n].order))
+    return [place for _, place in sorted(zip(order, range(len(files)), strict=True))]
 
 
 def _check_address(argument: str) -> None:

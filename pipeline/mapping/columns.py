@@ -37,13 +37,30 @@ def columns_used(spec: MappingSpec) -> Used:
     return Used(*(frozenset(found[scope]) for scope in (Scope.TRANSACTION, Scope.LINE, Scope.PAYMENT)))
 
 
+def values_of(spec: MappingSpec, value: Value, scope: Scope) -> list[Site]:
+    """A value, and all others that it is made of, through definitions."""
+    return list(_stands_on(spec, Site((), value, scope), set()))
+
+
 def columns_of(spec: MappingSpec, value: Value, scope: Scope) -> frozenset[str] | None:
     """The columns that one value uses; None where it looks at other cells than those of its own row."""
-    sites = list(_stands_on(spec, Site((), value, scope), set()))
+    found = _mentioned(spec, value, scope)
+    if found is None or any(mention.scope is not scope for mention in found):
+        return None
+    return frozenset(mention.name for mention in found)
+
+
+def own_columns_of(spec: MappingSpec, value: Value, scope: Scope) -> frozenset[str] | None:
+    """The columns of its own row that a value uses; None where it depends on other lines of the sale."""
+    found = _mentioned(spec, value, scope)
+    return None if found is None else frozenset(each.name for each in found if each.scope is scope)
+
+
+def _mentioned(spec: MappingSpec, value: Value, scope: Scope) -> list[Mention] | None:
+    sites = values_of(spec, value, scope)
     if any(isinstance(site.value, (*walk.AGGREGATES, LineNumberValue)) for site in sites):
         return None
-    found = {mention for site in sites for mention in _columns_in(spec, site)}
-    return None if any(m.scope is not scope for m in found) else frozenset(m.name for m in found)
+    return [mention for site in sites for mention in _columns_in(spec, site)]
 
 
 ID_FIELDS: Final = (

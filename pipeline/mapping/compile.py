@@ -54,11 +54,13 @@ class Mapped:
             `payments_total`, `items_total` (null where any item has no quantity or price), `items_count`.
         items: One row an item, by TX and in source order: TX, SOURCE, LINE, the mapped fields, `<field>|raw`.
         problems: What shaping and mapping found, in the frame all stages share for that.
+        headless: TX of the transactions whose header row was not read: what their headers say means nothing.
     """
 
     headers: pl.DataFrame
     items: pl.DataFrame
     problems: pl.DataFrame
+    headless: pl.Series
 
 
 @dataclass
@@ -103,7 +105,7 @@ class CompiledMapping:
         items, unspread = self._with_shares(items, frames, headers)
         odd = self._odd_ids(shaped, headers, items)
         problems = [shaped.problems, *told, *odd, *self._problems(frames, lines), unspread]
-        return Mapped(_with_item_totals(headers, items), items, pl.concat(problems))
+        return Mapped(_with_item_totals(headers, items), items, pl.concat(problems), shaped.headless)
 
     def _frames(self, shaped: Shaped) -> Frames:
         rows = {

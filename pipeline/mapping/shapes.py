@@ -8,7 +8,7 @@ the rows (blank keys, contradicting header cells, items without a sale) is told 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import polars as pl
@@ -19,11 +19,15 @@ from pipeline.mapping.equality import Equality
 from pipeline.mapping.nested import explode
 from pipeline.mapping.problems import NO_PROBLEMS, problems_at
 from pipeline.mapping.spec import MappingSpec
-from pipeline.model import KEY, LINE, SOURCE, TX
+from pipeline.model import KEY, LINE, LOST, SOURCE, TX, Lost
 
 LINES: Final = "lines"
 HEADERS, ITEMS, PAYMENTS = "headers", "items", "payments"
 _OURS = (TX, SOURCE, LINE, KEY)
+_PLACE = (SOURCE, LINE)
+_MEMBER = (TX, SOURCE, LINE)
+_NO_PLACES = pl.DataFrame(schema={SOURCE: pl.UInt32, LINE: pl.Int64})
+_NO_TX = pl.Series(TX, [], pl.UInt32)
 
 Tables = Mapping[str, pl.DataFrame]
 """Raw rows by table."""
@@ -40,8 +44,11 @@ class Shaped:
         lines: One row an item line: TX, SOURCE, LINE, raw cells; by TX, and in source order within one.
         payments: One row a payment, likewise; empty where tenders are columns of the transaction.
         problems: What is odd about the rows, in the frame all stages share for that.
-        duplicate_rows: How many rows were alike in every cell to one before, and left out.
-        excluded_rows: How many rows are neither header nor item nor payment (layout `records`).
+        members: TX, SOURCE and LINE of every row that is part of a transaction, once each.
+        duplicates: SOURCE and LINE of the rows that were left out as alike in every cell to one before.
+        skipped: SOURCE and LINE of those that are neither header nor item nor payment (layout `records`).
+        headless: TX of the transactions whose header row was not among the rows, so that nothing is known
+            of their status.
         rows: The rows as they were read, by table; for showing them with a problem.
     """
 
@@ -49,8 +56,10 @@ class Shaped:
     lines: pl.DataFrame
     payments: pl.DataFrame
     problems: pl.DataFrame
-    duplicate_rows: int = 0
-    excluded_rows: int = 0
+    members: pl.DataFrame
+    duplicates: pl.DataFrame
+    skipped: pl.DataFrame
+    headless: pl.Series
     rows: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def with_raw(self, problems: pl.DataFrame) -> pl.DataFrame:
@@ -61,10 +70,10 @@ class Shaped:
         found = [
             rows.filter(near)
             .join(places, on=[SOURCE, LINE], how="semi")
-            .select(SOURCE, LINE, pl.struct(_cells(rows)).struct.json_encode().alias("row"))
+            .select(SOURCE, LINE, pl.struct(cells_of(rows)).struct.json_encode().alias("row"))
             .unique([SOURCE, LINE], keep="first")
             for rows in self.rows.values()
-            if _cells(rows)
+            if cells_of(rows)
         ]
         if not found:
             return problems
@@ -74,17 +83,30 @@ class Shaped:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Parts:
     """Rows of a source, cut by what they are; an absent kind is None."""
 
     headers: pl.DataFrame | None
     items: pl.DataFrame | None
     payments: pl.DataFrame | None = None
-    excluded_rows: int = 0
+    skipped: pl.DataFrame | None = None
     broken: tuple[tuple[str, pl.DataFrame], ...] = ()
+    nested: bool = False  # items and payments are no rows of their own, but lie in those of the headers
 
 
-def shape(tables: Tables, spec: MappingSpec) -> Shaped:
+NOTES: Final = {
+    KEY: pl.UInt64(),
+    "code": pl.String(),
+    "message": pl.String(),
+    SOURCE: pl.UInt32(),
+    LINE: pl.Int64(),
+}
+"""What is known of a sale before its rows are looked at; without SOURCE and LINE, of all of it."""
+
+NO_NOTES: Final = pl.DataFrame(schema=NOTES)
+
+
+def shape(tables: Tables, spec: MappingSpec, notes: pl.DataFrame = NO_NOTES) -> Shaped:
     """Find the transactions in one bucket of raw rows.
 
     Args:
@@ -92,6 +114,7 @@ def shape(tables: Tables, spec: MappingSpec) -> Shaped:
             `payments`) with SOURCE, LINE and KEY. All rows of a transaction must be among them. A table
             may be absent.
         spec: The mapping.
+        notes: As `NOTES`; each becomes a problem of the transaction with that key, if there is one.
 
     Returns:
         Transactions in the order of the source; a row without a key is a transaction of its own.
@@ -105,15 +128,54 @@ def shape(tables: Tables, spec: MappingSpec) -> Shaped:
         duplicates = {name: rows for name, (_, rows) in split.items() if rows.height}
     shaped = _joined(_LAYOUTS[spec.source.layout](kept, spec, used), spec, used)
     told = [_duplicate_problems(rows, shaped) for rows in duplicates.values()]
-    return Shaped(
-        shaped.headers.drop(KEY),
-        shaped.lines.drop(KEY, strict=False),
-        shaped.payments.drop(KEY, strict=False),
-        pl.concat([shaped.problems, *told]),
-        sum(rows.height for rows in duplicates.values()),
-        shaped.excluded_rows,
-        ordered,
+    noted = _noted(notes, shaped.headers)
+    return replace(
+        shaped,
+        headers=shaped.headers.drop(KEY),
+        lines=shaped.lines.drop(KEY, strict=False),
+        payments=shaped.payments.drop(KEY, strict=False),
+        problems=pl.concat([shaped.problems, *told, noted]),
+        duplicates=pl.concat([_NO_PLACES, *(rows.select(_PLACE) for rows in duplicates.values())]),
+        headless=pl.concat([shaped.headless, _first_row_lost(noted, shaped.headers, spec)]),
+        rows=ordered,
     )
+
+
+def without_lost(tables: Tables) -> tuple[Tables, pl.DataFrame]:
+    """The rows that could be read, and the others as notes that their sales go short of them."""
+    notes = [NO_NOTES]
+    good = dict(tables)
+    for name, rows in tables.items():
+        if LOST in rows.columns:
+            good[name] = rows.filter(pl.col(LOST).is_null()).drop(LOST)
+            lost = rows.filter(pl.col(LOST).is_not_null() & pl.col(KEY).is_not_null())
+            message = "A row of this sale could not be read, and without it the sale would go short."
+            notes.append(
+                lost.select(KEY, pl.lit("row_lost").alias("code"), pl.lit(message).alias("message"), *_PLACE)
+            )
+    return good, pl.concat(notes)
+
+
+def _noted(notes: pl.DataFrame, headers: pl.DataFrame) -> pl.DataFrame:
+    """The notes as problems of the transactions with their keys."""
+    if notes.is_empty():
+        return NO_PROBLEMS
+    own = headers.select(KEY, TX, pl.col(SOURCE).alias("first source"), pl.col(LINE).alias("first line"))
+    found = notes.join(own, on=KEY, maintain_order="left").with_columns(
+        pl.coalesce(SOURCE, "first source").alias(SOURCE), pl.coalesce(LINE, "first line").alias(LINE)
+    )
+    by_code = found.group_by("code", maintain_order=True)
+    told = [problems_at(some, str(code), pl.col("message")) for (code,), some in by_code]
+    return pl.concat([NO_PROBLEMS, *told])
+
+
+def _first_row_lost(noted: pl.DataFrame, headers: pl.DataFrame, spec: MappingSpec) -> pl.Series:
+    """Transactions whose first row could not be read, where that is the one with the header's cells."""
+    lost = noted.filter(pl.col("code") == "row_lost")
+    if spec.source.layout != "first_row" or lost.is_empty():
+        return _NO_TX
+    before = lost.join(headers.select(TX, SOURCE, pl.col(LINE).alias("first")), on=[TX, SOURCE])
+    return before.filter(pl.col(LINE) < pl.col("first"))[TX].unique()
 
 
 # ── Keys ────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,8 +208,32 @@ def key_hash(rows: pl.DataFrame, columns: Sequence[str], nulls: Sequence[str] = 
     return cells.select(pl.when(complete).then(key).alias(KEY)).to_series()
 
 
+def placed(rows: pl.DataFrame, columns: Sequence[str], spec: MappingSpec, position: int) -> pl.DataFrame:
+    """Give the rows of one file SOURCE and KEY.
+
+    Args:
+        rows: Rows as `carry_down` gives them.
+        columns: The key columns; where the file has not all of them, no row has a key.
+        spec: The mapping.
+        position: The file's place among those of the run.
+    """
+    missing = [pl.lit(None, pl.String).alias(name) for name in columns if name not in rows.columns]
+    key = key_hash(rows.with_columns(missing) if missing else rows, columns, spec.source.nulls)
+    rows = rows.with_columns(pl.lit(position, pl.UInt32).alias(SOURCE), key)
+    if _UNDER not in rows.columns:
+        return rows
+    # Rows below an unreadable one are a sale by themselves: whatever it was, they are not of the sale above.
+    under = pl.struct(SOURCE, _UNDER).hash(seed=0)
+    return rows.with_columns(
+        pl.coalesce(KEY, pl.when(pl.col(_UNDER).is_not_null()).then(under)).alias(KEY)
+    ).drop(_UNDER)
+
+
+_UNDER: Final = "__under"
+"""The line of the unreadable row from which a row without a key of its own would have taken it."""
+
 Carry = Mapping[str, str | None]
-"""The last key cells of a file so far, by column."""
+"""The last key cells of a file so far, by column, and `_UNDER`."""
 
 
 def carry_down(
@@ -156,10 +242,13 @@ def carry_down(
     """Fill blank key cells with those of the row above, where the mapping's layout wants it.
 
     That is so with `carry_key`, and for item and payment records, which may leave the key to the header
-    record above them; a header record never takes its key from above.
+    record above them; a header record never takes its key from above. A row that could not be read gives
+    its key to those below it all the same. Where its key could not be read either, it may have been part of
+    the sale above it, or the first row of another one: then nothing is carried on from above, and one more
+    row with LOST takes it to the sale above.
 
     Args:
-        rows: The next rows of one file, in file order.
+        rows: The next rows of one file, in file order; LOST where some could not be read.
         spec: The mapping.
         state: What this function returned for the rows before; None at the start of a file.
 
@@ -170,28 +259,45 @@ def carry_down(
     records = spec.source.records if spec.source.layout == "records" else None
     if not columns or rows.is_empty() or not (spec.source.carry_key or records):
         return rows, state
-    nulls = spec.source.nulls
+    nulls, state = spec.source.nulls, state or {}
     starts = pl.lit(value=False)
     if records and records.column in rows.columns:
         starts = trimmed(pl.col(records.column), nulls).is_in(records.header).fill_null(value=False)
-    # A header record's own blank must stop what is carried, so runs of rows are filled one by one.
-    run = starts.cum_sum() if records else pl.lit(0)
+    if LOST in rows.columns or state.get(_UNDER):
+        unkeyed = (pl.col(LOST) == Lost.UNKEYED).fill_null(value=False) if LOST in rows.columns else _NEVER
+        rows = rows.with_columns(pl.when(unkeyed).then(pl.col(LINE).cast(pl.String)).alias(_UNDER))
+        columns, starts = [*columns, _UNDER], starts | unkeyed
+    # What starts anew must stop what is carried, also where its own key is blank: runs are filled one by one.
+    run = starts.cum_sum() if records or _UNDER in columns else pl.lit(0)
     first_run = pl.col("__run") == 0
     filled = rows.with_columns(run.alias("__run")).with_columns(
         pl.coalesce(
             trimmed(pl.col(name), nulls, is_id=True).forward_fill().over("__run"),
-            pl.when(first_run).then(pl.lit((state or {}).get(name), dtype=pl.String)),
+            pl.when(first_run).then(pl.lit(state.get(name), dtype=pl.String)),
         ).alias(name)
         for name in columns
     )
     last = filled.select(columns).row(-1, named=True)
-    return filled.drop("__run"), last
+    return _with_lost_below(filled.drop("__run"), columns, state), last
+
+
+def _with_lost_below(rows: pl.DataFrame, columns: Sequence[str], state: Carry) -> pl.DataFrame:
+    """Take each unreadable row to the sale above it as well."""
+    if LOST not in rows.columns:
+        return rows
+    above = rows.select(LINE, LOST, *(pl.col(name).shift(1, fill_value=state.get(name)) for name in columns))
+    below = above.filter(pl.col(LOST) == Lost.UNKEYED).with_columns(pl.lit(Lost.BELOW, pl.UInt8).alias(LOST))
+    return pl.concat([rows, below], how="diagonal").sort(LINE, maintain_order=True)
+
+
+_NEVER: Final = pl.lit(value=False)
 
 
 # ── Rows: order, duplicates, numbers ────────────────────────────────────────────────────────────────
 
 
-def _cells(rows: pl.DataFrame) -> list[str]:
+def cells_of(rows: pl.DataFrame) -> list[str]:
+    """The columns of the source."""
     return [name for name in rows.columns if name not in _OURS]
 
 
@@ -209,7 +315,7 @@ def _without_duplicates(
     cell means alike in each: candidates are narrowed down column by column, those of the items first, which
     tell lines of one sale apart. Few rows get past the first two.
     """
-    cells, equal = _cells(rows), Equality.of(spec)
+    cells, equal = cells_of(rows), Equality.of(spec)
     varied = used.line - used.transaction
     # Numbers are compared by value, which costs more: they come last, when few rows are left.
     order = sorted(cells, key=lambda name: (name in equal.numbers, name not in varied))
@@ -255,35 +361,36 @@ def _one_input(tables: Tables) -> pl.DataFrame:
     return next(iter(tables.values()), _EMPTY)
 
 
-def _lines_rows(tables: Tables, _spec: MappingSpec, _used: Used) -> _Rows:
-    return _Rows(None, _one_input(tables))
+def _lines_rows(tables: Tables, _spec: MappingSpec, _used: Used) -> Parts:
+    return Parts(None, _one_input(tables))
 
 
-def _headers_rows(tables: Tables, _spec: MappingSpec, _used: Used) -> _Rows:
-    return _Rows(_one_input(tables), None)
+def _headers_rows(tables: Tables, _spec: MappingSpec, _used: Used) -> Parts:
+    return Parts(_one_input(tables), None)
 
 
-def _tables_rows(tables: Tables, spec: MappingSpec, _used: Used) -> _Rows:
+def _tables_rows(tables: Tables, spec: MappingSpec, _used: Used) -> Parts:
     """Several files; a table that the mapping has and this bucket lacks is there, without rows."""
     named = {str(name): tables.get(str(name), _EMPTY) for name in spec.source.tables}
     # Without a headers file the items' own rows tell of their transaction, as in layout `lines`.
-    return _Rows(tables.get(HEADERS), named.get(ITEMS), named.get(PAYMENTS))
+    return Parts(tables.get(HEADERS), named.get(ITEMS), named.get(PAYMENTS))
 
 
-def _records_rows(tables: Tables, spec: MappingSpec, _used: Used) -> _Rows:
+def _records_rows(tables: Tables, spec: MappingSpec, _used: Used) -> Parts:
     rows, records = _one_input(tables), spec.source.records
     if records is None or records.column not in rows.columns:
-        return _Rows(rows, None)
+        return Parts(rows, None)
     word = trimmed(pl.col(records.column), ())
     known = {
         kind: rows.filter(word.is_in(words).fill_null(value=False))
         for kind, words in ((HEADERS, records.header), (ITEMS, records.item), (PAYMENTS, records.payment))
     }
-    others = rows.height - sum(part.height for part in known.values())
-    return _Rows(known[HEADERS], known[ITEMS], known[PAYMENTS], others)
+    words = (*records.header, *records.item, *records.payment)
+    others = rows.filter(~word.is_in(words).fill_null(value=False))
+    return Parts(known[HEADERS], known[ITEMS], known[PAYMENTS], others)
 
 
-def _nested_rows(tables: Tables, spec: MappingSpec, used: Used) -> _Rows:
+def _nested_rows(tables: Tables, spec: MappingSpec, used: Used) -> Parts:
     rows, nested = _one_input(tables), spec.source.nested
     parts: dict[str, pl.DataFrame] = {}
     bad = []
@@ -294,12 +401,12 @@ def _nested_rows(tables: Tables, spec: MappingSpec, used: Used) -> _Rows:
         if column:
             parts[kind], broken = explode(rows, column, f"{kind}.", names)
             bad.append((column, broken))
-    return _Rows(rows, parts.get(ITEMS), parts.get(PAYMENTS), broken=tuple(bad))
+    return Parts(rows, parts.get(ITEMS), parts.get(PAYMENTS), broken=tuple(bad), nested=True)
 
 
 _EMPTY = pl.DataFrame(schema={SOURCE: pl.UInt32, LINE: pl.Int64, KEY: pl.UInt64})
 
-_LAYOUTS: dict[str, Callable[[Tables, MappingSpec, Used], _Rows]] = {
+_LAYOUTS: dict[str, Callable[[Tables, MappingSpec, Used], Parts]] = {
     "lines": _lines_rows,
     "first_row": _lines_rows,
     "records": _records_rows,
@@ -309,15 +416,21 @@ _LAYOUTS: dict[str, Callable[[Tables, MappingSpec, Used], _Rows]] = {
 }
 
 
+def parts_of(tables: Tables, spec: MappingSpec) -> Parts:
+    """Cut raw rows by what they are."""
+    return _LAYOUTS[spec.source.layout](tables, spec, columns_used(spec))
+
+
 # ── Transactions out of rows ────────────────────────────────────────────────────────────────────────
 
 
-def _joined(rows: _Rows, spec: MappingSpec, used: Used) -> Shaped:
+def _joined(rows: Parts, spec: MappingSpec, used: Used) -> Shaped:
     """Number the transactions, and give items and payments the number of theirs."""
     if rows.headers is None:
         return _from_lines(rows, spec, used)
     numbered = _numbered(rows.headers)
-    told = [_conflicts(numbered, sorted(used.transaction), spec), _keys_missing(numbered, spec)]
+    conflicts = _conflicts(numbered, sorted(used.transaction), spec)
+    told = [conflicts, _second_headers(numbered, conflicts), _keys_missing(numbered, spec)]
     headers = _firsts(numbered)
     attached = {
         name: _attached(part, headers)
@@ -327,19 +440,27 @@ def _joined(rows: _Rows, spec: MappingSpec, used: Used) -> Shaped:
     told += _broken_lists(rows, headers)
     if spec.items and rows.items is not None:
         told.append(_items_missing(headers, attached[ITEMS]))
+    known = headers.height
     headers, attached, orphans = _with_orphans(headers, attached, spec)
     told.append(orphans)
-    empty = headers.clear().select(TX, SOURCE, LINE)
+    empty = headers.clear().select(_MEMBER)
     return Shaped(
         headers,
         attached.get(ITEMS, empty),
         attached.get(PAYMENTS, empty),
         pl.concat(told),
-        excluded_rows=rows.excluded_rows,
+        _members([numbered] if rows.nested else [numbered, *attached.values()]),
+        _NO_PLACES,
+        _NO_PLACES if rows.skipped is None else rows.skipped.select(_PLACE),
+        headers[TX][known:],
     )
 
 
-def _from_lines(rows: _Rows, spec: MappingSpec, used: Used) -> Shaped:
+def _members(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat([part.select(pl.col(TX).cast(pl.UInt32), SOURCE, LINE) for part in parts])
+
+
+def _from_lines(rows: Parts, spec: MappingSpec, used: Used) -> Shaped:
     """The header's cells are on the lines: on each of them, or on the first."""
     lines = _numbered(rows.items if rows.items is not None else _EMPTY)
     cells = [name for name in lines.columns if name in used.transaction]
@@ -354,13 +475,23 @@ def _from_lines(rows: _Rows, spec: MappingSpec, used: Used) -> Shaped:
         )
         headers = headers.select(_OURS).hstack(found.select(cells))
     told = [_conflicts(lines, cells, spec), _keys_missing(lines, spec)]
-    payments = headers.clear().select(TX, SOURCE, LINE)
+    payments = headers.clear().select(_MEMBER)
+    known = headers.height
     if rows.payments is not None:
         attached = {PAYMENTS: _attached(rows.payments, headers)}
         headers, attached, orphans = _with_orphans(headers, attached, spec)
         payments = attached[PAYMENTS]
         told.append(orphans)
-    return Shaped(headers, lines, payments, pl.concat(told))
+    return Shaped(
+        headers,
+        lines,
+        payments,
+        pl.concat(told),
+        _members([lines, payments]),
+        _NO_PLACES,
+        _NO_PLACES,
+        headers[TX][known:],
+    )
 
 
 def _attached(rows: pl.DataFrame, headers: pl.DataFrame) -> pl.DataFrame:
@@ -425,12 +556,26 @@ def _keys_missing(rows: pl.DataFrame, spec: MappingSpec) -> pl.DataFrame:
     )
 
 
+def _second_headers(rows: pl.DataFrame, conflicts: pl.DataFrame) -> pl.DataFrame:
+    """Rows beside the first that hold a whole transaction, and agree with it in all that is mapped.
+
+    They may be two sales, or two payments of one: taking them for one would lose what the second is worth.
+    """
+    again = (pl.col(TX) == pl.col(TX).shift(1)).fill_null(value=False)
+    if not rows.select(again.any()).item():
+        return NO_PROBLEMS
+    first = pl.col(LINE).first().over(TX).alias("first")
+    second = rows.with_columns(first).filter(again).unique(TX, keep="first", maintain_order=True)
+    message = pl.format("Line {} has the key of this row as well, and a sale has one such row.", "first")
+    return problems_at(second.filter(~pl.col(TX).is_in(conflicts[TX].implode())), "header_conflict", message)
+
+
 def _items_missing(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     without = headers.join(items.select(TX), on=TX, how="anti", maintain_order="left")
     return problems_at(without, "items_missing", "There is no item row with the key of this row.")
 
 
-def _broken_lists(rows: _Rows, headers: pl.DataFrame) -> list[pl.DataFrame]:
+def _broken_lists(rows: Parts, headers: pl.DataFrame) -> list[pl.DataFrame]:
     told = []
     for column, broken in rows.broken:
         numbered = _attached(broken, headers)

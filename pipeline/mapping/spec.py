@@ -553,6 +553,9 @@ class Source(Frozen):
         csv: The CSV dialect.
         nulls: Words that mean an empty cell, beside the empty cell itself.
         duplicates: Rows alike in every cell: `drop` (once, with a warning) or `keep` (they are real).
+        across_files: What counts of a sale that several files of a run hold differently, where neither a line
+            that they share nor the total decides: the `latest` file, all files together (`add`), or nothing
+            (`reject`).
         ignore: Columns that are left unused on purpose, also as shell patterns (`Billing *`); the rest warn
             `unmapped_column`.
         optional: Columns that some exports of this kind do not have; there they are blank.
@@ -570,6 +573,7 @@ class Source(Frozen):
     csv: Dialect = Dialect()
     nulls: tuple[Text, ...] = ()
     duplicates: Literal["drop", "keep"] = "drop"
+    across_files: Literal["latest", "add", "reject"] = "reject"
     ignore: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     number: Number = Number()

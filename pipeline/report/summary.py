@@ -27,11 +27,19 @@ class AccountingBroken(RuntimeError):
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the source: all that were read, and of those the malformed and the exact repeats."""
+    """Rows of the source by what became of them; those not named here are rows of a transaction.
+
+    Attributes:
+        read: All of them.
+        malformed: Those that could not be read.
+        duplicate: Those left out because another copy of them, or another version of their sale, counts.
+        skipped: Those left out by rule: blank rows, repeated headers, records of types that are not mapped.
+    """
 
     read: int = 0
     malformed: int = 0
     duplicate: int = 0
+    skipped: int = 0
 
 
 @dataclass(frozen=True)

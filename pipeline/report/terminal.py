@@ -274,7 +274,8 @@ def _read(summary: Summary) -> list[str]:
     r, t = summary.rows, summary.transactions
     return _aligned(
         {
-            "rows": f"{r.read:,} read, {r.malformed:,} malformed, {r.duplicate:,} duplicate",
+            "rows": f"{r.read:,} read, {r.malformed:,} malformed, "
+            f"{r.duplicate:,} duplicate, {r.skipped:,} skipped",
             "transactions": f"{t.read:,} read, {t.accepted:,} accepted, "
             f"{t.dropped:,} dropped, {t.rejected:,} rejected",
         }

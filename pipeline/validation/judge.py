@@ -19,7 +19,7 @@ REASONS: Final[dict[str, pl.DataType]] = {**PROBLEMS, "outcome": pl.String()}
 """One row a reason: a problem, and whether it dropped, rejected or only warns."""
 
 DROPS: Final = tuple(name for name, code in CODES.items() if code.outcome is Outcome.DROPPED)
-_ABOUT_ROWS: Final = ("duplicate_row", "encoding_replaced")
+_ABOUT_ROWS: Final = ("duplicate_row", "older_version", "encoding_replaced")
 """Warnings that speak of rows, whatever becomes of the transaction."""
 _ABOUT_IMPORT: Final = ("guest", "transacted_at_ambiguous")
 """Warnings that say how a transaction is imported; they mean nothing where it is not."""
@@ -50,6 +50,10 @@ class MappedFrames(Protocol):
     @property
     def problems(self) -> pl.DataFrame:
         """One row a problem that was found on the way, as `PROBLEMS`."""
+
+    @property
+    def headless(self) -> pl.Series:
+        """TX of the transactions whose header row was not read: what their headers say means nothing."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ class Verdict:
 def judge(mapped: MappedFrames, policy: Policy, now: datetime) -> Verdict:
     """Decide for every transaction of a bucket.
 
-    A status that drops wins, and nothing else is judged then. Otherwise any rejection rejects. Otherwise a
+    A status that drops wins, and nothing else is judged then; a transaction whose header row was not read
+    has none. Otherwise any rejection rejects. Otherwise a
     sale that is paid less than its total is dropped as `partially_paid`. Everything else is accepted.
 
     Args:
@@ -106,13 +111,27 @@ def judge(mapped: MappedFrames, policy: Policy, now: datetime) -> Verdict:
         CannotStart: A rule of the mapping's own cannot be computed.
     """
     headers = mapped.headers
-    problems = [_status_problems(headers), mapped.problems, _violations(mapped, policy, now)]
+    headed = headers.filter(~pl.col(TX).is_in(mapped.headless.implode()))
+    problems = [_status_problems(headed), mapped.problems, _violations(mapped, policy, now)]
     found = pl.concat([_classified(each, policy) for each in problems])
     unpaid = _unpaid(headers, found, policy)
     reasons = _undropped_only(pl.concat([found, unpaid]))
     outcomes = _outcomes(headers, reasons)
     _check_conservation(headers, outcomes, reasons)
     return Verdict(outcomes, reasons, _left_out(headers, reasons))
+
+
+def agreeing(mapped: MappedFrames, policy: Policy, now: datetime) -> pl.Series:
+    """TX of the transactions whose items, and payments where they have amounts, add up to their total."""
+    strict = Policy(tolerances=policy.tolerances)  # also where the mapping does not want to know
+    found = header_problems(mapped.headers, strict, now, with_items=True)
+    off = found.filter(pl.col("code").is_in(_SUMS))[TX]
+    headers = mapped.headers.filter(pl.col("total").is_not_null(), ~pl.col(TX).is_in(off.implode()))
+    sums = [name for name in ("items_total", "payments_total") if name in headers.columns]
+    return headers.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in sums))[TX]
+
+
+_SUMS: Final = ("total_mismatch", "payments_mismatch")
 
 
 def _violations(mapped: MappedFrames, policy: Policy, now: datetime) -> pl.DataFrame:
@@ -123,12 +142,20 @@ def _violations(mapped: MappedFrames, policy: Policy, now: datetime) -> pl.DataF
         *(_own_problems(mapped.headers, rule) for rule in policy.rules),
     ]
     problems = _told_once(pl.concat(found))
-    # An item whose sale is not there has no header to judge; a sale found to be without items is told once.
-    orphans = _having(mapped.problems, "orphan_item")
+    # Where there is no header row, there is none to judge; a sale found to be without items is told once.
     told = _having(mapped.problems, "items_missing")
-    return problems.join(orphans, on=TX, how="anti").filter(
-        (pl.col("code") != "items_missing") | ~pl.col(TX).is_in(told[TX].implode())
+    return problems.filter(
+        ~pl.col(TX).is_in(_rejected_headless(mapped, policy).implode()).fill_null(value=False)
+        & ((pl.col("code") != "items_missing") | ~pl.col(TX).is_in(told[TX].implode()))
     )
+
+
+def _rejected_headless(mapped: MappedFrames, policy: Policy) -> pl.Series:
+    """Those of the transactions without a header row that are rejected for it, as the mapping wants it."""
+    if mapped.headless.is_empty():
+        return mapped.headless
+    rejected = _transactions(_classified(mapped.problems, policy), Outcome.REJECTED)
+    return mapped.headless.filter(mapped.headless.is_in(rejected[TX].implode()))
 
 
 def _told_once(problems: pl.DataFrame) -> pl.DataFrame:

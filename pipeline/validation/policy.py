@@ -25,6 +25,7 @@ FIRM: Final = frozenset(
     {
         "malformed_row",
         "key_missing",
+        "in_several_files",
         "external_id_missing",
         "external_id_conflict",
         "total_missing",

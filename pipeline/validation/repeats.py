@@ -27,7 +27,7 @@ def twice(observed: Observations, sources: Sequence[str]) -> Iterator[Finding]:
     counts = observed.counts
     if counts.repeated >= max(_FEWEST_REPEATS, _REPEATED_ROWS * counts.transactions):
         message = (
-            "Many rows are there twice, alike in every cell, and were counted once: a file may be doubled."
+            "Many sales are there twice and were counted once: a file may be doubled, or exports overlap."
         )
         yield doubled(message, [f"{counts.repeated:,} of {counts.transactions:,} transactions"])
     alike = observed.repeats.filter(pl.col("alike") > 1).with_columns(extra=pl.col("alike") - 1)

@@ -35,7 +35,7 @@ class Counts:
 
     Attributes:
         transactions: All transactions, whatever became of them.
-        repeated: Those of them with a row that is there twice.
+        repeated: Those of them with a row that is there twice, or that several files hold.
         with_customer: Sales with a customer.
         timed: Sales with a local time.
         at_midnight: Those of them at 00:00:00.
@@ -104,6 +104,7 @@ _SCHEMAS: Final[dict[str, pl.Schema]] = {
 }
 
 _CENT: Final = Decimal("0.01")
+_REPEATED: Final = ("duplicate_row", "older_version")
 
 
 def observe(
@@ -116,7 +117,7 @@ def observe(
             give has no column.
         items: One row an item, as mapped.
         outcomes: TX and `outcome`.
-        reasons: One row a reason; those of `duplicate_row` are counted.
+        reasons: One row a reason; those that tell of rows that are there twice are counted.
     """
     sales = _sales(headers, outcomes)
     timed = sales.drop_nulls("local")
@@ -144,7 +145,7 @@ def observe(
         ratios=_counted(off.filter(pl.col("items_total") != 0).with_columns(_ratio()), "ratios"),
         counts=Counts(
             transactions=headers.height,
-            repeated=reasons.filter(pl.col("code") == "duplicate_row")[TX].n_unique(),
+            repeated=reasons.filter(pl.col("code").is_in(_REPEATED))[TX].n_unique(),
             with_customer=people.height,
             timed=timed.height,
             at_midnight=timed.height - awake.height,

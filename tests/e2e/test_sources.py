@@ -158,7 +158,7 @@ def test_overlapping_exports_count_the_rows_they_share_once(tmp_path: Path):
     monday = write_export(tmp_path / "pos_lines_mon.csv", [*chain(*sales[:4])])
     tuesday = write_export(tmp_path / "pos_lines_tue.csv", [*chain(*sales[2:])])
     found = prepared(tmp_path, monday, tuesday)
-    assert found["rows"] == {"read": 16, "malformed": 0, "duplicate": 4}
+    assert found["rows"] == {"read": 16, "malformed": 0, "duplicate": 4, "skipped": 0}
     assert found["warnings"]["duplicate_row"] == 2
     right = prepared(tmp_path, write_export(tmp_path / "pos_lines_all.csv", [*chain(*sales)]))
     assert_same(found, right, but=("rows", "warnings"))

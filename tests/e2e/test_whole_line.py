@@ -70,6 +70,7 @@ def assert_is_right(summary: dict[str, Any], right: Expected) -> None:
         "read": right.rows,
         "malformed": len(right.malformed),
         "duplicate": right.duplicates,
+        "skipped": 0,
     }
     accepted, dropped, rejected = (right.transactions[name] for name in ("accepted", "dropped", "rejected"))
     read = accepted + dropped + rejected

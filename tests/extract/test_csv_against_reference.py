@@ -91,7 +91,7 @@ def judged(
             rows, malformed = rows + again[0], malformed + again[1]
         elif cells and right:
             rows.append((first + line - 1, [cell or None for cell in cells]))
-        elif raw.strip():
+        elif cells is None or any(cell.strip() for cell in cells):
             malformed.append((first + line - 1, raw))
     return rows, malformed
 
@@ -175,7 +175,7 @@ def test_what_is_written_is_read(
 
 
 def real_files() -> list[Path]:
-    return sorted(SHARED.rglob("*.csv"))
+    return sorted(path for path in SHARED.rglob("*.csv") if "cases" not in path.parts)
 
 
 @pytest.mark.skipif(not real_files(), reason="the real exports are not here")

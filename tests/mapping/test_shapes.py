@@ -108,7 +108,7 @@ B,1,10,Shirt,1
 
 def test_a_row_alike_in_every_cell_counts_once() -> None:
     shaped = shaped_of(LINES, TWICE)
-    assert shaped.duplicate_rows == 1
+    assert shaped.duplicates.height == 1
     assert shaped.lines[LINE].to_list() == [2, 3, 5]
     assert told(shaped.problems, "code", LINE, TX) == [("duplicate_row", 4, 0)]
 
@@ -118,24 +118,24 @@ def test_duplicates_are_found_across_files() -> None:
     text = "store,no,total,name,qty\nA,1,10,Shirt,1\n"
     rows = pl.concat([raw_rows(text, 0), raw_rows(text, 1)])
     shaped = shape({"lines": keyed(rows, spec)}, spec)
-    assert shaped.duplicate_rows == 1
+    assert shaped.duplicates.height == 1
     assert shaped.problems.select(SOURCE, LINE).rows() == [(1, 2)]
 
 
 def test_repeats_that_are_real_are_kept_where_the_mapping_says_so() -> None:
     shaped = shaped_of(LINES.replace("key:", "duplicates: keep, key:"), TWICE)
-    assert (shaped.duplicate_rows, shaped.lines.height) == (0, 4)
+    assert (shaped.duplicates.height, shaped.lines.height) == (0, 4)
     assert shaped.problems.is_empty()
 
 
 def test_a_difference_in_a_column_that_is_not_mapped_makes_no_duplicate() -> None:
     shaped = shaped_of(LINES, "store,no,total,name,qty,note\nA,1,10,Shirt,1,a\nA,1,10,Shirt,1,\n")
-    assert shaped.duplicate_rows == 0
+    assert shaped.duplicates.height == 0
 
 
 def test_a_row_without_a_key_repeats_nobody() -> None:
     shaped = shaped_of(LINES, "store,no,total,name,qty\nA,,10,Shirt,1\nA,,10,Shirt,1\n")
-    assert (shaped.duplicate_rows, shaped.headers.height) == (0, 2)
+    assert (shaped.duplicates.height, shaped.headers.height) == (0, 2)
 
 
 # ── Conflicts ───────────────────────────────────────────────────────────────────────────────────────
@@ -261,7 +261,7 @@ def test_records_with_the_key_on_every_row_or_only_on_the_sale(text: str) -> Non
     assert headers(shaped, TX, "no", "total") == [(0, "1", "10"), (1, "2", "7"), (2, "3", "5")]
     assert shaped.lines.select(TX, "what").rows() == [(0, "Shirt"), (1, "Cap")]
     assert shaped.payments.select(TX, "what", "paid").rows() == [(0, "Cash", "10")]
-    assert shaped.excluded_rows == 1
+    assert shaped.skipped.height == 1
     assert told(shaped.problems) == [("items_missing", 8)]
 
 
@@ -482,7 +482,7 @@ def test_no_row_is_lost_or_counted_twice(
     places = [*shaped.lines.select(SOURCE, LINE).rows()]
     twice = [*shaped.problems.filter(pl.col("code") == "duplicate_row").select(SOURCE, LINE).rows()]
     assert sorted(places + twice) == sorted(table.select(SOURCE, LINE).rows())
-    assert shaped.duplicate_rows == len(twice)
+    assert shaped.duplicates.height == len(twice)
     assert shaped.headers[TX].to_list() == list(range(shaped.headers.height))
     assert set(shaped.lines[TX]) == set(shaped.headers[TX])
     assert shaped.lines[TX].is_sorted()
@@ -510,7 +510,7 @@ def test_no_record_is_lost_or_counted_twice(rows: list[tuple[str, str | None, st
     kinds = [kind for kind, *_ in rows]
     assert shaped.lines.height == kinds.count("Sale Line")
     assert shaped.payments.height == kinds.count("Payment")
-    assert shaped.excluded_rows == kinds.count("Note")
+    assert shaped.skipped.height == kinds.count("Note")
     assert {*shaped.lines[TX], *shaped.payments[TX]} <= {*shaped.headers[TX]}
     assert shaped.lines[LINE].is_unique().all()
     assert shaped.headers[TX].to_list() == list(range(shaped.headers.height))

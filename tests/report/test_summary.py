@@ -33,7 +33,7 @@ def test_the_keys_are_the_contracts_in_its_order() -> None:
         "run_id", "run_dir", "report", "started_at", "duration_s", "rows", "transactions", "dropped",
         "rejected", "warnings", "totals", "delivery", "confirmed", "missing", "differing", "requests",
     ]  # fmt: skip
-    assert list(data["rows"]) == ["read", "malformed", "duplicate"]
+    assert list(data["rows"]) == ["read", "malformed", "duplicate", "skipped"]
     assert list(data["transactions"]) == ["read", "accepted", "dropped", "rejected"]
     assert list(data["delivery"]) == ["delivered", "unchanged", "refused", "failed", "pending"]
     assert list(data["requests"]) == ["sent", "retried", "throttled", "errors"]

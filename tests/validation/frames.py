@@ -103,6 +103,7 @@ class Mapped:
     headers: pl.DataFrame
     items: pl.DataFrame
     problems: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PROBLEMS))
+    headless: pl.Series = field(default_factory=lambda: pl.Series(TX, [], pl.UInt32))
 
 
 def headers(*changes: Mapping[str, Any], drop: Iterable[str] = ()) -> pl.DataFrame:

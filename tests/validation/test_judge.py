@@ -137,7 +137,8 @@ def test_a_transaction_that_is_there_twice_is_a_bug() -> None:
 
 def test_an_item_without_its_sale_is_told_once_and_not_as_a_sale_without_everything() -> None:
     blank = {name: None for name in headers({}).columns if name not in (TX, SOURCE, "__line")}
-    frames = Mapped(headers(blank), items({}), problems({TX: 0, "code": "orphan_item"}))
+    headless = pl.Series(TX, [0], pl.UInt32)
+    frames = Mapped(headers(blank), items({}), problems({TX: 0, "code": "orphan_item"}), headless)
     assert reason_rows(judge(frames, Policy(), NOW)) == {("orphan_item", "rejected")}
 
 
