@@ -103,9 +103,25 @@ def id_columns(spec: MappingSpec) -> frozenset[str]:
     )
 
 
+def date_formats(spec: MappingSpec) -> frozenset[str]:
+    """The formats in which the time of a sale may be written."""
+    value = spec.transaction.get("transacted_at")
+    found: set[str] = set()
+    for site in values_of(spec, value, Scope.TRANSACTION) if value is not None else ():
+        steps = () if isinstance(site.value, str) else site.value.then
+        kinds = [spec.columns.get(mention.name) for mention in _columns_in(spec, site)]
+        found |= {
+            form
+            for step in (*steps, *kinds)
+            if isinstance(step, DateTimeStep)
+            for form in step.datetime.formats
+        }
+    return frozenset(found)
+
+
 def is_of_cells(spec: MappingSpec, value: Value, scope: Scope) -> bool:
     """Whether a value is there only where a cell of the source is: it has no constant to fall back on."""
-    sites = list(_stands_on(spec, Site((), value, scope), set()))
+    sites = values_of(spec, value, scope)
     has_constant = any(isinstance(site.value, ConstantValue) for site in sites)
     return not has_constant and any(mention for site in sites for mention in _columns_in(spec, site))
 

@@ -12,15 +12,16 @@ import polars as pl
 
 from pipeline.currencies import smallest_amount
 from pipeline.mapping import jsontext
-from pipeline.mapping.columns import columns_used, id_columns, keys_of
+from pipeline.mapping.columns import columns_used, id_columns, keys_of, values_of
 from pipeline.mapping.computed import NOTHING, as_text
+from pipeline.mapping.datetimes import MOMENT
 from pipeline.mapping.faults import CompileError, Fault, FormulaError
 from pipeline.mapping.fields import Columns, field_columns
 from pipeline.mapping.ids import invisible_characters, item_conflicts, rounded_cells, rounded_ids
 from pipeline.mapping.lookups import load_tables
 from pipeline.mapping.numbers import MONEY, decimal_text
-from pipeline.mapping.ops import Bench
-from pipeline.mapping.plan import Frames, Plan, with_columns
+from pipeline.mapping.ops import CHOOSING, Bench
+from pipeline.mapping.plan import Aggregate, Frames, Plan, with_columns
 from pipeline.mapping.problems import NO_PROBLEMS, problems_at
 from pipeline.mapping.sections import (
     amount_of,
@@ -32,11 +33,14 @@ from pipeline.mapping.sections import (
 )
 from pipeline.mapping.shapes import HEADERS, ITEMS, PAYMENTS, Shaped
 from pipeline.mapping.shares import spread
-from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.spec import DateTime, DateTimeStep, MappingSpec, Value
+from pipeline.mapping.steps import apply_step
 from pipeline.mapping.walk import Scope, has_headers_on_lines, has_payment_rows
 from pipeline.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind
 
 _PLACE: Final = (TX, SOURCE, LINE)
+FAR_APART_HOURS: Final = 12
+"""No sale takes so long: rows further apart are of sales whose numbers start again each day."""
 _EITHER_SIGN = {"rounding", "margin"}
 """Amounts that are below zero now and then on sales too: on a refund they are turned, not made negative."""
 
@@ -329,6 +333,29 @@ class _Compiler:
                 if TRANSACTION_FIELDS[name].kind is Kind.DECIMAL:
                     columns[name] = self._turned_field(name)(columns[name]).cast(MONEY)
                 self.compiled.headers |= columns
+                if name == "transacted_at":
+                    self._rows_far_apart(value, bench)
+
+    def _rows_far_apart(self, value: Value, bench: Bench) -> None:
+        """Look whether the lines from which a sale's time is chosen are of one sale at all."""
+        if not any(isinstance(site.value, CHOOSING) for site in values_of(self.spec, value, bench.scope)):
+            return
+        line = bench.each_line().compile(value)
+        if line.dtype == pl.String:
+            line = apply_step(DateTimeStep(datetime=DateTime(formats=("iso",))), line, bench.each_line())
+        ends = []
+        for how in (pl.Expr.min, pl.Expr.max):
+            name = bench.fresh("end")
+            bench.plan.derive(Scope.LINE, name, line.value)
+            bench.plan.aggregate(Aggregate(name, name, how, None, MOMENT))
+            ends.append(pl.col(name))
+        first, last = ends
+        bench.check(
+            "rows_far_apart",
+            f"Rows of this sale are more than {FAR_APART_HOURS} hours apart; they may be of several sales.",
+            (last - first) > pl.duration(hours=FAR_APART_HOURS),
+            pl.format("{} to {} UTC", *(end.dt.strftime("%Y-%m-%d %H:%M:%S") for end in ends)),
+        )
 
     def _turned_field(self, name: str) -> Callable[[pl.Expr], pl.Expr]:
         refund = self._refund

@@ -17,9 +17,17 @@ from pipeline.mapping.spec import DateTime
 from pipeline.mapping.zones import zone_name
 
 MOMENT = pl.Datetime("us")
-MOMENTS = pl.Struct({"utc": MOMENT, "local": MOMENT, "ambiguous": pl.Boolean, "unknown_zone": pl.Boolean})
-"""`utc` is null where the text is no date, the local time never was, or the zone is unknown; `local` is
-null only where the text is no date."""
+MOMENTS = pl.Struct(
+    {
+        "utc": MOMENT,
+        "local": MOMENT,
+        "ambiguous": pl.Boolean,
+        "unknown_zone": pl.Boolean,
+        "format": pl.String,
+    }
+)
+"""`utc` is null where the text is no date, the local time never was, or the zone is unknown; `local` and
+`format`, by which it was read, are null only where the text is no date."""
 
 _EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(9999, 12, 31)  # noqa: DTZ001 naive on purpose
 _ISO = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
@@ -97,8 +105,8 @@ def _by_zone(both: pl.Series, spec: DateTime) -> pl.Series:
 
 def _moments(text: pl.Series, spec: DateTime, zone: str | None) -> pl.Series:
     """Parse texts of one zone; None where the zone is unknown, which matters only without an offset."""
-    local, offset_s = _read(text, spec.formats)
-    table = pl.DataFrame({"local": local, "offset": offset_s})
+    local, offset_s, form = _read(text, spec.formats)
+    table = pl.DataFrame({"local": local, "offset": offset_s, "format": form})
     needs_zone = pl.col("local").is_not_null() & pl.col("offset").is_null()
     if zone is None:
         utc, ambiguous = pl.lit(None, MOMENT), pl.lit(False)
@@ -114,6 +122,7 @@ def _moments(text: pl.Series, spec: DateTime, zone: str | None) -> pl.Series:
             local="local",
             ambiguous=needs_zone & ambiguous,
             unknown_zone=needs_zone & pl.lit(zone is None),
+            format="format",
         )
     ).to_series()
 
@@ -148,20 +157,28 @@ def _shifted(local: pl.Series, zone: str) -> pl.Series:
     return before.dt.offset_by("1d")
 
 
-def _read(text: pl.Series, formats: tuple[str, ...]) -> tuple[pl.Series, pl.Series]:
-    """What the clock showed, and the written offset from UTC in seconds (null where none is written)."""
+def _read(text: pl.Series, formats: tuple[str, ...]) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """What the clock showed, the written offset in seconds (null where there is none), and the format."""
     local = pl.Series([None], dtype=MOMENT).new_from_index(0, text.len())
     offset = pl.Series([None], dtype=pl.Int64).new_from_index(0, text.len())
+    used = pl.Series([None], dtype=pl.String).new_from_index(0, text.len())
     for form in formats:
         left = (local.is_null() & text.is_not_null()).arg_true()
         if not left.len():
             break
         if left.len() == text.len():
             local, offset = _read_one(text, form)
+            used = _where_read(local, form)
         else:
             read, by = _read_one(text.gather(left), form)
             local, offset = local.scatter(left, read), offset.scatter(left, by)
-    return local, offset
+            used = used.scatter(left, _where_read(read, form))
+    return local, offset, used
+
+
+def _where_read(local: pl.Series, form: str) -> pl.Series:
+    """The format, wherever it read something."""
+    return local.to_frame("at").select(pl.when(pl.col("at").is_not_null()).then(pl.lit(form)))["literal"]
 
 
 def _read_one(text: pl.Series, form: str) -> tuple[pl.Series, pl.Series]:

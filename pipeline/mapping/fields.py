@@ -7,6 +7,7 @@ from collections.abc import Callable
 import polars as pl
 
 from pipeline.mapping import jsontext
+from pipeline.mapping.columns import date_formats
 from pipeline.mapping.computed import NOTHING, Computed, as_json, as_number, as_text, as_written, invalid
 from pipeline.mapping.datetimes import MOMENT
 from pipeline.mapping.faults import FormulaError
@@ -101,6 +102,8 @@ def _datetime(field: Field, computed: Computed, bench: Bench) -> Columns:
             computed.moment.struct.field(name) for name in ("local", "ambiguous", "unknown_zone")
         )
         nonexistent = local.is_not_null() & computed.value.is_null() & ~ambiguous & ~unknown
+    if len(date_formats(bench.spec)) > 1 and computed.moment is not None:
+        columns["transacted_at|format"] = computed.moment.struct.field("format")
     return columns | {
         "transacted_at|local": local,
         "transacted_at|ambiguous": ambiguous.fill_null(value=False),

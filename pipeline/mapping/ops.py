@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -78,6 +78,7 @@ class Bench:
         scope: Whose cells a bare name means.
         target: The field that is being compiled, for problems.
         items_only: Problems on lines that are no items do not matter.
+        of_each_line: See `each_line`.
     """
 
     spec: MappingSpec
@@ -87,6 +88,7 @@ class Bench:
     scope: Scope = Scope.TRANSACTION
     target: str = ""
     items_only: bool = False
+    of_each_line: bool = False
     _names: dict[tuple[Scope, str], Computed] = field(default_factory=dict)
     _defining: tuple[str, ...] = ()
 
@@ -146,7 +148,9 @@ class Bench:
 
     def column(self, name: str) -> Computed:
         """A column of the source or a definition, as it is seen from this bench's rows."""
-        key = (self.scope, name)
+        # A definition over the lines is something else on a bench of each line; a cell is the same.
+        apart = self.of_each_line and name in self.spec.define
+        key = (self.scope, f"__each|{name}" if apart else name)
         if key not in self._names:
             self._names[key] = self._found(name)
         return self._names[key]
@@ -185,6 +189,10 @@ class Bench:
             lines.plan.derive(Scope.LINE, _VOID, void.value.fill_null(value=False))
             self._names[key] = Computed(pl.col(_VOID), pl.Boolean())
         return self._names[key].value
+
+    def each_line(self) -> Bench:
+        """A bench on which a value over the lines is the line's own: what is chosen from, not the choice."""
+        return replace(self.at(Scope.LINE), of_each_line=True)
 
     def fresh(self, what: str) -> str:
         """A new column's name."""
@@ -230,7 +238,7 @@ class Bench:
             # What depends only on cells that are alike on all lines is computed once a transaction.
             if one_row_each and columns is not None and columns <= self.used.transaction:
                 return self._from_transaction(name, name)
-        return self.keep(name, inside.compile(value))
+        return self.keep(self.fresh(name) if self.of_each_line else name, inside.compile(value))
 
     def _from_transaction(self, name: str, as_name: str) -> Computed:
         computed = self.at(Scope.TRANSACTION).column(name)
@@ -359,6 +367,8 @@ def _aggregated(value: Value, how: Callable[[pl.Expr], pl.Expr], bench: Bench, k
     """A value over the transaction's lines, brought to one a transaction."""
     lines = bench.at(Scope.LINE)
     inner = lines.compile(value)
+    if bench.of_each_line and kind != "sum":
+        return inner
     if kind == "sum":
         inner = inner if inner.dtype.is_numeric() else as_number(inner, lines.number)
         inner = _not_void(inner, lines)
@@ -370,6 +380,10 @@ def _aggregated(value: Value, how: Callable[[pl.Expr], pl.Expr], bench: Bench, k
     moment = None if source is None else pl.col(source)
     result = Computed(pl.col(name), inner.dtype, pl.col(raw_of(name)), moment, inner.json)
     return result if bench.scope is Scope.TRANSACTION else bench.spread(name, name + "|all", result)
+
+
+CHOOSING: Final = (FirstValue, LastValue, MinValue, MaxValue)
+"""Values that are one of those of the transaction's lines."""
 
 
 def _not_void(amount: Computed, lines: Bench) -> Computed:

@@ -20,15 +20,12 @@ from typing import Final
 import polars as pl
 
 from pipeline.mapping.columns import own_columns_of, values_of
-from pipeline.mapping.compile import CompiledMapping, Mapped
+from pipeline.mapping.compile import FAR_APART_HOURS, CompiledMapping, Mapped
 from pipeline.mapping.equality import Equality
 from pipeline.mapping.shapes import HEADERS, NO_NOTES, NOTES, Tables, cells_of, key_columns, parts_of, shape
 from pipeline.mapping.spec import CountValue, MappingSpec, SumValue, Value
 from pipeline.mapping.walk import Scope
 from pipeline.model import KEY, LINE, SOURCE, TX
-
-FAR_APART_HOURS: Final = 12
-"""Versions may differ in the time of the sale, but not by so much: receipt numbers start again each day."""
 
 _RANK = "__rank"
 _IN_FILE = (KEY, SOURCE)

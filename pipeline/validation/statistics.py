@@ -73,6 +73,8 @@ class Observations:
         stores: One row a store: sales, and where the first one is.
         repeats: A fair sample of sales: a hash of what was sold when to whom, how many are alike, and the
             first and the last file they are in.
+        formats: One row a format of the sale's time, where the mapping gives several: sales, those of them on
+            the first twelve days of a month, and the first and the last day.
         ratios: One row a ratio of total to items, in thousandths, of those that differ: sales.
         counts: Single numbers.
     """
@@ -87,6 +89,7 @@ class Observations:
     stores: pl.DataFrame
     repeats: pl.DataFrame
     ratios: pl.DataFrame
+    formats: pl.DataFrame
     counts: Counts
 
 
@@ -101,8 +104,13 @@ _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "stores": pl.Schema({"store": pl.String(), "sales": _COUNT, **_PLACE}),
     "repeats": pl.Schema({"sale": pl.UInt64(), "alike": _COUNT, "first": pl.UInt32(), "last": pl.UInt32()}),
     "ratios": pl.Schema({"ratio": pl.Int32(), "sales": _COUNT}),
+    "formats": pl.Schema(
+        {"format": pl.String(), "sales": _COUNT, "early": _COUNT, "first": pl.Date(), "last": pl.Date()}
+    ),
 }
 
+_MONTHS: Final = 12
+"""Only on these days of a month can day and month change places."""
 _CENT: Final = Decimal("0.01")
 _REPEATED: Final = ("duplicate_row", "older_version")
 
@@ -143,6 +151,7 @@ def observe(
         stores=_with_first(by_currency.drop("currency").drop_nulls("store")),
         repeats=_repeats(awake),
         ratios=_counted(off.filter(pl.col("items_total") != 0).with_columns(_ratio()), "ratios"),
+        formats=_formats(timed),
         counts=Counts(
             transactions=headers.height,
             repeated=reasons.filter(pl.col("code").is_in(_REPEATED))[TX].n_unique(),
@@ -169,6 +178,7 @@ def merge(parts: Sequence[Observations]) -> Observations:
         "people": _smallest(_summed(stacked["people"], ["person"]), "person"),
         "stores": _with_first(stacked["stores"]),
         "repeats": _smallest(_alike(stacked["repeats"]), "sale"),
+        "formats": _by_format(stacked["formats"]),
     }
     summed = {
         name: _summed(frame, _SCHEMAS[name].names()[:-1])
@@ -187,6 +197,7 @@ def _sales(headers: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     wanted: dict[str, tuple[str, Any]] = {
         "store": ("location_id", pl.String),
         "local": ("transacted_at|local", pl.Datetime("us")),
+        "format": ("transacted_at|format", pl.String),
         "total": ("total", _AMOUNT),
         "items_total": ("items_total", _AMOUNT),
         "items_count": ("items_count", pl.Int64),
@@ -265,6 +276,24 @@ def _repeats(timed: pl.DataFrame) -> pl.DataFrame:
 
 def _alike(sales: pl.DataFrame) -> pl.DataFrame:
     return sales.group_by("sale").agg(pl.col("alike").sum(), pl.col("first").min(), pl.col("last").max())
+
+
+def _formats(timed: pl.DataFrame) -> pl.DataFrame:
+    day = pl.col("local").dt.date()
+    early = (pl.col("local").dt.day() <= _MONTHS).cast(_COUNT)
+    one = pl.lit(1, _COUNT).alias("sales")
+    written = timed.drop_nulls("format")
+    if written.is_empty():
+        return pl.DataFrame(schema=_SCHEMAS["formats"])
+    return _by_format(
+        written.select("format", one, early.alias("early"), day.alias("first"), day.alias("last"))
+    )
+
+
+def _by_format(sales: pl.DataFrame) -> pl.DataFrame:
+    return sales.group_by("format").agg(
+        pl.col("sales", "early").sum(), pl.col("first").min(), pl.col("last").max()
+    )
 
 
 def _is_off() -> pl.Expr:

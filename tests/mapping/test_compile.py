@@ -597,3 +597,51 @@ def test_shares_are_in_what_the_currency_of_the_sale_has() -> None:
         *(0.167, 0.167, 0.166),
         *(33.34, 33.33, 33.33),
     ]
+
+
+# ── Rows far apart ──────────────────────────────────────────────────────────────────────────────────
+
+FAR_APART = """
+source: {{layout: lines, key: [id]}}
+{extra}
+transaction: {{external_id: id, total: total, transacted_at: {at}}}
+items: {{name: what}}
+"""
+FORMAT = '{datetime: {formats: ["%d/%m/%Y %H:%M"]}}'
+FAR_APART_ROWS = """
+id,total,what,sold
+1,1,a,01/02/2024 10:00
+1,1,b,01/02/2024 22:00
+2,1,a,01/02/2024 10:00
+2,1,b,01/02/2024 22:01
+3,1,a,28/02/2024 10:00
+3,1,b,01/03/2024 09:00
+3,1,c,
+4,1,a,30/04/2024 23:59
+4,1,b,01/05/2024 00:01
+5,1,a,x
+"""
+
+
+@pytest.mark.parametrize(
+    ("at", "extra"),
+    [
+        (f"{{min: sold, then: [{FORMAT}]}}", ""),
+        (f"{{max: {{column: sold, then: [{FORMAT}]}}}}", ""),
+        (f"{{first: {{column: sold, then: [{FORMAT}]}}}}", ""),
+        ("{last: sold}", f"columns: {{sold: {FORMAT}}}"),
+        (f"{{column: time, then: [{FORMAT}]}}", "define: {time: {first: sold}}"),
+        (f"{{first_of: [time, {{constant: x}}], then: [{FORMAT}]}}", "define: {time: {first: sold}}"),
+    ],
+)
+def test_rows_of_a_sale_that_are_far_apart_are_reported(at: str, extra: str) -> None:
+    mapped = mapped_of(FAR_APART.format(at=at, extra=extra), FAR_APART_ROWS)
+    assert told(mapped.problems, "code", TX) == [("rows_far_apart", 1), ("rows_far_apart", 2)]
+
+
+def test_the_time_of_a_sale_is_no_other_for_being_looked_at_on_each_line() -> None:
+    at = f"{{min: sold, then: [{FORMAT}]}}"
+    mapped = mapped_of(FAR_APART.format(at=at, extra="define: {time: {min: sold}}"), FAR_APART_ROWS)
+    assert [str(at)[:10] for at in mapped.headers["transacted_at"]] == [
+        *("2024-02-01", "2024-02-01", "2024-03-01", "2024-05-01", "None"),
+    ]

@@ -90,6 +90,8 @@ def test_formats_are_tried_in_order_for_each_cell() -> None:
     formats = ("%d/%m/%Y", "iso", "%m/%d/%Y")
     third, thirteenth = datetime(2021, 4, 3), datetime(2021, 4, 13)
     assert utc(*cells, zone="UTC", formats=formats) == [third, third, None, None, thirteenth]
+    used = [found["format"] for found in read(*cells, zone="UTC", formats=formats)]
+    assert used == ["%d/%m/%Y", "iso", None, None, "%m/%d/%Y"]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,7 @@ def test_a_time_that_happened_twice(ambiguous: str, expected: datetime | None) -
         "local": datetime(2023, 4, 2, 2, 30),
         "ambiguous": True,
         "unknown_zone": False,
+        "format": "iso",
     }
 
 
