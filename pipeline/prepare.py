@@ -56,6 +56,7 @@ from pipeline.units import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
 from pipeline.validation import causes, quarantine
 from pipeline.validation.control import ControlTotals, Sums, compare, read_control, totals
 from pipeline.validation.findings import findings
+from pipeline.validation.formats import contradictions
 from pipeline.validation.judge import ACCEPTED, Verdict, agreeing, judge
 from pipeline.validation.policy import OwnRule, Policy
 from pipeline.validation.schemas import no_problems
@@ -365,7 +366,9 @@ def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Sta
     quarantine.write_part(run.path, unit.number, verdict, shaped, plan.names)
     review.keep(run, unit.number, _found(plan, judged.items, verdict, staged))
     _keys(run).put(unit.number, unit.keys())
-    _ids(run).put(unit.number, _hashes(verdict.transactions(ACCEPTED)))
+    accepted = verdict.transactions(ACCEPTED)
+    _ids(run).put(unit.number, _hashes(accepted))
+    _item_ids(run).put(unit.number, _item_hashes(judged.items, accepted))
     rows = count_rows(unit.tables, shaped, judged.left_out, verdict)
     return Staged(unit.number, rows, part, _waiting(verdict, shaped))
 
@@ -447,12 +450,14 @@ class Found:
         observations: What statistical warnings are made from.
         groups: Reasons, grouped by cause.
         totals: By the dimensions of the control totals; empty where there are none.
+        repeated_items: How many ids of items several sales of the run have; 0 for a unit.
     """
 
     facts: Facts
     observations: Observations
     groups: pl.DataFrame
     totals: pl.DataFrame
+    repeated_items: int = 0
 
 
 def _found(plan: Plan, items: pl.DataFrame, verdict: Verdict, staged: pl.DataFrame) -> Found:
@@ -473,6 +478,7 @@ def _discard(run: RunDir, done: dict[int, Staged], numbers: Iterable[int]) -> No
         review.forget(run, number)
         _keys(run).drop(number)
         _ids(run).drop(number)
+        _item_ids(run).drop(number)
         done.pop(number, None)
 
 
@@ -484,6 +490,19 @@ def _keys(run: RunDir, units: Collection[int] = ()) -> Hashes:
 def _ids(run: RunDir, units: Collection[int] = ()) -> Hashes:
     """Hashes of the external ids that each unit accepted."""
     return Hashes(run.scratch, "ids", units)
+
+
+def _item_ids(run: RunDir, units: Collection[int] = ()) -> Hashes:
+    """Hashes of the ids of the items that each unit accepted."""
+    return Hashes(run.scratch, "item-ids", units)
+
+
+def _item_hashes(items: pl.DataFrame, accepted: pl.DataFrame) -> pl.Series:
+    """The hashes of item ids; within a sale each id is there once."""
+    if "external_id" not in items.columns:
+        return pl.Series([], dtype=pl.UInt64)
+    ids = items.filter(pl.col(TX).is_in(accepted[TX].implode()))["external_id"]
+    return ids.drop_nulls().hash(seed=0)
 
 
 def _hashes(headers: pl.DataFrame) -> pl.Series:
@@ -508,7 +527,7 @@ def _conflict_problems(headers: pl.DataFrame, conflicts: pl.Series) -> pl.DataFr
 # ── The whole run ───────────────────────────────────────────────────────────────────────────────────
 
 
-def found_in(run: RunDir, tally: Tally) -> Found:
+def found_in(run: RunDir, tally: Tally, staged: Sequence[Staged]) -> Found:
     """Add up what all units found, and the rows that never became a transaction."""
     unreadable = [frame for frames in tally.malformed.values() for frame in frames]
     malformed = pl.concat([no_problems().drop("severity"), *unreadable])
@@ -524,7 +543,8 @@ def found_in(run: RunDir, tally: Tally) -> Found:
             causes.merge([each.groups for each in both]),
             pl.concat([each.totals for each in both], how="diagonal"),
         )
-    return total
+    items = repeated(_item_ids(run, [each.number for each in staged]).values())
+    return replace(total, repeated_items=len(items))
 
 
 def controls_of(plan: Plan, found: Found) -> tuple[ControlRow, ...]:
@@ -547,7 +567,7 @@ def causes_of(plan: Plan, found: Found, tally: Tally) -> tuple[Cause, ...]:
         Cause(**vars(each) | {"examples": tuple(Example(**vars(one)) for one in each.examples)})
         for each in causes.causes(found.groups, plan.short_names)
     )
-    return (*of_reasons, *_of_columns(plan), *_of_characters(plan, tally))
+    return (*of_reasons, *_of_columns(plan), *_of_run(plan, found, tally))
 
 
 def _of_columns(plan: Plan) -> Iterator[Cause]:
@@ -559,16 +579,29 @@ def _of_columns(plan: Plan) -> Iterator[Cause]:
         yield Cause("warning", about.name, about.title, None, None, len(names), about.fix, told)
 
 
-def _of_characters(plan: Plan, tally: Tally) -> Iterator[Cause]:
-    """Rows with characters that could not be read."""
-    about = CODES["encoding_replaced"]
-    if rows := _replaced(plan, tally):
-        yield Cause("warning", about.name, about.title, None, None, rows, about.fix)
+def _of_run(plan: Plan, found: Found, tally: Tally) -> Iterator[Cause]:
+    """What only all of the run shows."""
+    seen = {"formats_disagree": [f" {each.evidence}." for each in contradictions(found.observations)]}
+    for code, number in _noticed(plan, found, tally).items():
+        about = CODES[code]
+        fix = "".join([about.fix, *seen.get(code, ())])
+        yield Cause("warning", about.name, about.title, None, None, number, fix)
 
 
-def _replaced(plan: Plan, tally: Tally) -> int:
-    """Rows with characters that could not be read; 0 where the mapping does not want to know."""
-    return 0 if plan.policy.severity("encoding_replaced") == "off" else tally.replaced
+def _noticed(plan: Plan, found: Found, tally: Tally) -> dict[str, int]:
+    """Warnings about the run as a whole, and how often; without those that the mapping does not want to know.
+
+    These are rows with characters that could not be read, ids of items that several sales have, and sales of
+    which the date stands in a format that another one contradicts.
+    """
+    numbers = {
+        "encoding_replaced": tally.replaced,
+        "item_external_id_repeated": found.repeated_items,
+        "formats_disagree": sum(each.sales for each in contradictions(found.observations)),
+    }
+    return {
+        code: number for code, number in numbers.items() if number and plan.policy.severity(code) != "off"
+    }
 
 
 def findings_of(plan: Plan, found: Found) -> tuple[Finding, ...]:
@@ -642,12 +675,13 @@ def source_records(
     )
 
 
-def counts(plan: Plan, tally: Tally, staged: Sequence[Staged], facts: Facts) -> dict[str, Any]:
+def counts(plan: Plan, tally: Tally, staged: Sequence[Staged], found: Found) -> dict[str, Any]:
     """The parts of the summary that say what was read and what became of it.
 
     Raises:
         AccountingBroken: The rows that were read, and those that have an outcome, are not as many.
     """
+    facts = found.facts
     outcomes = {name: facts.transactions(name) for name in ("accepted", "dropped", "rejected")}
     of_units = [each.rows for each in staged]
     rows = Rows(
@@ -662,13 +696,13 @@ def counts(plan: Plan, tally: Tally, staged: Sequence[Staged], facts: Facts) -> 
             f"{rows.read} rows were read, {rows.malformed} of them malformed, but {ended} have an outcome, "
             f"{sum(each.malformed for each in of_units)} of them as malformed."
         )
-    noticed = {"encoding_replaced": _replaced(plan, tally), "unmapped_column": plan.unmapped}
+    unmapped = {"unmapped_column": plan.unmapped} if plan.unmapped else {}
     return {
         "rows": rows,
         "transactions": Transactions(sum(outcomes.values()), **outcomes),
         "dropped": facts.by_code("dropped"),
         "rejected": facts.by_code("rejected"),
-        "warnings": facts.by_code("warning") | {code: number for code, number in noticed.items() if number},
+        "warnings": facts.by_code("warning") | _noticed(plan, found, tally) | unmapped,
         "totals": totals_of({name: facts.sums(name) for name in outcomes}),
     }
 

@@ -119,7 +119,7 @@ def _report(
     begun: float,
 ) -> tuple[ReportData, Manifest]:
     """Add up what was found, and write the report and all it is made of."""
-    found = dry_run.found_in(run, tally)
+    found = dry_run.found_in(run, tally, staged)
     findings = dry_run.findings_of(plan, found)
     discard(run.scratch)
     summary = Summary(
@@ -129,7 +129,7 @@ def _report(
         started_at=plan.started_at.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - begun, 3),
         delivery=Delivery(pending=found.facts.transactions("accepted")),
-        **dry_run.counts(plan, tally, staged, found.facts),
+        **dry_run.counts(plan, tally, staged, found),
     )
     kept = review.Review(
         review.gate_of(options.max_rejected, summary),

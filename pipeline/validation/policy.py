@@ -39,6 +39,13 @@ FIRM: Final = frozenset(
 )
 """Codes that always reject: what they speak of cannot be sent, or not twice without harm."""
 
+_OF_RUN: Final = {
+    "encoding_replaced": "Set `on_encoding_error: error` under `csv`: then such a file is not read.",
+    "item_external_id_repeated": "Put the sale's id into the item's `external_id`.",
+    "formats_disagree": "Give `formats` only the one that is right: then dates in others are rejected.",
+}
+"""Codes that say something of the whole run, and what a mapping can do that wants more than a warning."""
+
 _USUAL: Final[dict[Outcome, Severity]] = {
     Outcome.DROPPED: "drop",
     Outcome.REJECTED: "reject",
@@ -78,7 +85,7 @@ class Policy:
         rules: Checks of the mapping's own.
 
     Raises:
-        CannotStart: A code of `FIRM` is to be anything but a rejection, or `encoding_replaced` to be one.
+        CannotStart: A code of `FIRM` is to be anything but a rejection, or one of `_OF_RUN` to be one.
     """
 
     severities: Mapping[str, Severity] = field(default_factory=dict)
@@ -94,11 +101,12 @@ class Policy:
                     hint="Leave the code out of `checks`; or give the field a fall-back with `first_of`.",
                 )
 
-        if self.severities.get("encoding_replaced") == "reject":
-            raise CannotStart(
-                "checks: encoding_replaced cannot be 'reject': it is about rows.",
-                hint="Set `on_encoding_error: error` under `csv` of `source`: then such a file is not read.",
-            )
+        for code, hint in _OF_RUN.items():
+            if self.severities.get(code) == "reject":
+                raise CannotStart(
+                    f"checks: {code} cannot be 'reject': it is about the run, not about a transaction.",
+                    hint=hint,
+                )
 
     def severity(self, code: str) -> Severity:
         """What `code` does; a code that is neither built in nor a rule's rejects."""
