@@ -14,6 +14,8 @@ from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
 from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
+from pipeline.mapping.columns import key_cells
+from pipeline.mapping.keys import DefinedKeys
 from pipeline.mapping.shapes import carry_down, key_columns, placed
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.survey import Sample
@@ -122,14 +124,17 @@ def raw_rows(inputs: Sequence[Input], spec: MappingSpec, look: Look) -> Iterator
     """
     for each in inputs:
         key = key_columns(spec, each.table)
+        cells, defined = key_cells(spec, key), DefinedKeys(spec, key)
         carried = None
         reader = open_reader(each.file, spec.source.csv, spec.source.format)
         for batch in reader.batches():
-            records = without_empty_rows(batch.rows, reader, key, spec.source.nulls)
+            records = without_empty_rows(batch.rows, reader, cells, spec.source.nulls)
             look(each, batch, batch.blank + batch.rows.height - records.height)
-            rows, carried = carry_down(with_lost(records, batch.malformed, reader, key, spec), spec, carried)
+            rows = with_lost(records, batch.malformed, reader, cells, spec)
+            rows, carried = carry_down(rows, spec, carried)
             if rows.height:
-                yield each.table, placed(rows, key, spec, each.position)
+                keyed = placed(defined.added(rows), key, spec, each.position)
+                yield each.table, defined.without(keyed)
 
 
 def with_lost(

@@ -132,9 +132,6 @@ def _judge(
     total = _decimal(head["sale_total"])
     if total is None:
         rejects.add("total_invalid" if head["sale_total"] else "total_missing")
-    lines = [row["line_no"] for row in rows if row["line_no"]]
-    if len({*lines}) < len(lines):
-        rejects.add("item_external_id_conflict")
     quantities = [_integer(row["quantity"]) for row in rows]
     if None in quantities:
         rejects.add("quantity_invalid")

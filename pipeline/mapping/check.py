@@ -10,6 +10,7 @@ from pipeline.mapping import walk
 from pipeline.mapping.check_formulas import broken_formulas, unknown_names
 from pipeline.mapping.check_sections import SECTION_CHECKS
 from pipeline.mapping.check_values import VALUE_CHECKS
+from pipeline.mapping.columns import keys_of
 from pipeline.mapping.document import Found
 from pipeline.mapping.load import LoadedMapping
 from pipeline.mapping.names import UNMAPPED, Names, severity_of, unmapped_columns
@@ -79,6 +80,7 @@ def _missing_tables(loaded: LoadedMapping) -> Iterator[Found]:
 def _unused(spec: MappingSpec) -> Iterator[Found]:
     mentioned = {mention.name for root in walk.all_roots(spec) for mention in walk.mentions(root)}
     mentioned |= {name for formula in walk.conditions(spec) for name in walk.names_in(formula.sql)}
+    mentioned |= {*keys_of(spec)}
     for name in spec.define:
         if name not in mentioned:
             yield Found(("define", name), f"`{name}` is defined and never used")

@@ -10,6 +10,7 @@ from pipeline.errors import did_you_mean
 from pipeline.mapping import spec as s
 from pipeline.mapping import walk
 from pipeline.mapping.document import Found, Place
+from pipeline.mapping.keys import unusable
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Scope, Site
 from pipeline.model import CODES, Dialect
@@ -40,6 +41,13 @@ def _key(spec: MappingSpec) -> Iterator[Found]:
         yield Found(
             ("source",), "`key` is missing: the columns that tell transactions apart, as [receipt_no]"
         )
+    keys = {("source", "key"): source.key} | {
+        ("source", "tables", str(kind), "key"): table.key for kind, table in source.tables.items()
+    }
+    for place, key in keys.items():
+        for i, part in enumerate(key):
+            if part in spec.define and (why := unusable(spec, part)):
+                yield Found((*place, i), f"`{part}` cannot be part of a key: {why}", part)
     if source.carry_key and source.layout not in ("first_row", "records"):
         message = "a key is carried down only with `layout: first_row` or `layout: records`"
         yield Found(("source", "carry_key"), message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,19 +22,40 @@ class Used:
         transaction: Those of the transaction itself; its rows must agree in them.
         line: Those of its lines, also where a transaction's value sums them up.
         payment: Those of payment rows.
+        key: Those that a transaction uses only through definitions that are part of its key: the rows agree
+            in what these make of them, and need not agree in the cells.
     """
 
     transaction: frozenset[str]
     line: frozenset[str]
     payment: frozenset[str]
+    key: frozenset[str]
+
+
+NOTHING_USED: Final = Used(frozenset(), frozenset(), frozenset(), frozenset())
+"""The columns of a mapping that has no values."""
 
 
 def columns_used(spec: MappingSpec) -> Used:
     """Find the columns that a mapping uses."""
     found: dict[Scope, set[str]] = {scope: set() for scope in Scope}
-    for mention in column_mentions(spec):
+    in_key = {(name, Scope.TRANSACTION) for name in keys_of(spec) if name in spec.define}
+    for mention in column_mentions(spec, in_key):
         found[mention.scope].add(mention.name)
-    return Used(*(frozenset(found[scope]) for scope in (Scope.TRANSACTION, Scope.LINE, Scope.PAYMENT)))
+    transaction, line, payment = (
+        frozenset(found[scope]) for scope in (Scope.TRANSACTION, Scope.LINE, Scope.PAYMENT)
+    )
+    in_key_only = frozenset(key_cells(spec, [name for name, _ in in_key])) - transaction
+    return Used(transaction, line, payment, in_key_only)
+
+
+def key_cells(spec: MappingSpec, key: Iterable[str]) -> tuple[str, ...]:
+    """The columns of the source that a key is made of."""
+    found = (
+        sorted(columns_of(spec, spec.define[name], Scope.LINE) or ()) if name in spec.define else [name]
+        for name in key
+    )
+    return tuple(dict.fromkeys(name for names in found for name in names))
 
 
 def values_of(spec: MappingSpec, value: Value, scope: Scope) -> list[Site]:
@@ -126,13 +147,13 @@ def is_of_cells(spec: MappingSpec, value: Value, scope: Scope) -> bool:
     return not has_constant and any(mention for site in sites for mention in _columns_in(spec, site))
 
 
-def column_mentions(spec: MappingSpec) -> Iterator[Mention]:
+def column_mentions(spec: MappingSpec, without: Iterable[tuple[str, Scope]] = ()) -> Iterator[Mention]:
     """Every mention of a source's column in a mapping's values and formulas.
 
     Names from `define` are followed to their columns, once for each of the scopes in which they are used;
-    so is the zone of a column that `columns` says is a date.
+    so is the zone of a column that `columns` says is a date. Those in `without` are not followed.
     """
-    followed: set[tuple[str, Scope]] = set()
+    followed = set(without)
     for root in (*walk.roots(spec), *_conditions(spec)):
         for site in _stands_on(spec, root, followed):
             yield from _columns_in(spec, site)

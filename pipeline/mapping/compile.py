@@ -12,7 +12,7 @@ import polars as pl
 
 from pipeline.currencies import smallest_amount
 from pipeline.mapping import jsontext
-from pipeline.mapping.columns import columns_used, id_columns, keys_of, values_of
+from pipeline.mapping.columns import columns_used, id_columns, key_cells, keys_of, values_of
 from pipeline.mapping.computed import NOTHING, as_text
 from pipeline.mapping.datetimes import MOMENT
 from pipeline.mapping.faults import CompileError, Fault, FormulaError
@@ -125,7 +125,7 @@ class CompiledMapping:
         rows = [] if has_headers_on_lines(self.spec) else [shaped.headers]
         for frame in (*rows, shaped.lines, shaped.payments):
             yield invisible_characters(frame, self.plan.ids)
-            yield rounded_cells(frame, keys_of(self.spec))
+            yield rounded_cells(frame, key_cells(self.spec, keys_of(self.spec)))
         yield rounded_ids(headers, ("external_id", "profile_id"))
         yield rounded_ids(items, ("external_id",))
         yield item_conflicts(items)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from pipeline.mapping.columns import column_mentions
+from pipeline.mapping.columns import column_mentions, key_cells
 from pipeline.mapping.document import Place
 from pipeline.mapping.nested import outer_column
 from pipeline.mapping.spec import Check, MappingSpec
@@ -56,7 +56,7 @@ def uses(spec: MappingSpec) -> Iterator[Use]:
 def _in_source(spec: MappingSpec) -> Iterator[Use]:
     source = spec.source
     if source.layout != "tables":
-        yield from (Use(("source", "key", i), name, ("lines",)) for i, name in enumerate(source.key))
+        yield from _in_key(spec, ("source", "key"), source.key, "lines")
     if source.records:
         yield Use(("source", "records", "column"), source.records.column, ("lines",))
     if source.nested:
@@ -64,8 +64,13 @@ def _in_source(spec: MappingSpec) -> Iterator[Use]:
             if name := getattr(source.nested, part):
                 yield Use(("source", "nested", part), name, ("lines",))
     for table, described in source.tables.items():
-        for i, name in enumerate(described.key if source.layout == "tables" else ()):
-            yield Use(("source", "tables", table, "key", i), name, (table,))
+        if source.layout == "tables":
+            yield from _in_key(spec, ("source", "tables", table, "key"), described.key, table)
+
+
+def _in_key(spec: MappingSpec, place: Place, key: Sequence[str], table: str) -> Iterator[Use]:
+    for i, name in enumerate(key):
+        yield from (Use((*place, i), cell, (table,)) for cell in key_cells(spec, [name]))
 
 
 def used_columns(spec: MappingSpec) -> dict[str, frozenset[str]]:

@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.mapping.cells import blank, cleaned, trimmed
-from pipeline.mapping.columns import Used, columns_used
+from pipeline.mapping.columns import Used, columns_used, key_cells
 from pipeline.mapping.equality import Equality
 from pipeline.mapping.nested import explode
 from pipeline.mapping.problems import NO_PROBLEMS, problems_at
@@ -190,7 +190,7 @@ def key_columns(spec: MappingSpec, table: str = LINES) -> tuple[str, ...]:
 def structural_columns(spec: MappingSpec) -> set[str]:
     """The columns that say which rows belong together, and what each row is."""
     names = {name for table in (LINES, *spec.source.tables) for name in key_columns(spec, str(table))}
-    return names | ({spec.source.records.column} if spec.source.records else set())
+    return {*key_cells(spec, names)} | ({spec.source.records.column} if spec.source.records else set())
 
 
 def key_hash(rows: pl.DataFrame, columns: Sequence[str], nulls: Sequence[str] = ()) -> pl.Series:
@@ -255,7 +255,7 @@ def carry_down(
     Returns:
         The rows, and the state for those after them.
     """
-    columns = [name for name in key_columns(spec) if name in rows.columns]
+    columns = [name for name in key_cells(spec, key_columns(spec)) if name in rows.columns]
     records = spec.source.records if spec.source.layout == "records" else None
     if not columns or rows.is_empty() or not (spec.source.carry_key or records):
         return rows, state
@@ -464,7 +464,8 @@ def _from_lines(rows: Parts, spec: MappingSpec, used: Used) -> Shaped:
     """The header's cells are on the lines: on each of them, or on the first."""
     lines = _numbered(rows.items if rows.items is not None else _EMPTY)
     cells = [name for name in lines.columns if name in used.transaction]
-    headers = _firsts(lines).select(*_OURS, *cells)
+    in_key = [name for name in lines.columns if name in used.key]
+    headers = _firsts(lines).select(*_OURS, *cells, *in_key)
     if spec.source.layout == "first_row" and cells:
         found = lines.group_by(TX, maintain_order=True).agg(
             pl.when(~blank(pl.col(name), spec.source.nulls, is_id=True))
@@ -473,7 +474,7 @@ def _from_lines(rows: Parts, spec: MappingSpec, used: Used) -> Shaped:
             .alias(name)
             for name in cells
         )
-        headers = headers.select(_OURS).hstack(found.select(cells))
+        headers = headers.select(*_OURS, *in_key).hstack(found.select(cells))
     told = [_conflicts(lines, cells, spec), _keys_missing(lines, spec)]
     payments = headers.clear().select(_MEMBER)
     known = headers.height

@@ -548,7 +548,7 @@ class Source(Frozen):
             transaction's first row. `records`: record types interleaved. `tables`: several files joined on
             keys. `nested`: one row a transaction with lists inside. `headers`: one row a transaction,
             no items.
-        key: The columns that tell transactions apart.
+        key: The columns, or names from `define`, that tell transactions apart.
         carry_key: A blank key means that of the row above.
         csv: The CSV dialect.
         nulls: Words that mean an empty cell, beside the empty cell itself.
