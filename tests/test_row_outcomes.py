@@ -1,0 +1,281 @@
+"""Where rows end that are blank, repeated, malformed, without their sale, or two of one key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline import accounting, prepare, run
+from pipeline.events import ignore
+from pipeline.mapping.shapes import Shaped, shape
+from pipeline.memory import Budget
+from pipeline.report.summary import AccountingBroken
+from pipeline.review import Finished
+
+VALUES = """
+columns: {qty: integer, price: decimal}
+define: {n: {line_number: file}}
+transaction:
+  external_id: no
+  transacted_at: {column: at, then: [{datetime: {formats: ["%Y-%m-%d"], timezone: {constant: UTC}}}]}
+  total: {sum: {sql: "qty * price"}}
+items:
+  {external_id: {template: "{no}-{n}"}, name: what, quantity: qty, price_current: price, price_sell: price}
+checks: {guest: "off"}
+"""
+SOURCES = {
+    "lines": "{layout: lines, key: [no]}",
+    "first_row": "{layout: first_row, key: [no], carry_key: true}",
+    "records": "{layout: records, key: [no], records: {column: kind, header: [H], item: [L]}}",
+}
+TEXTS = {
+    "lines": "no,at,what,qty,price\n"
+    "A,2026-01-02,Tea,1,2.00\nA,2026-01-02,Cup,1,3.00\nB,2026-01-02,Pot,1,4.00\n",
+    "first_row": "no,at,what,qty,price\nA,2026-01-02,Tea,1,2.00\n,,Cup,1,3.00\nB,2026-01-02,Pot,1,4.00\n",
+    "records": "kind,no,at,what,qty,price\n"
+    "H,A,2026-01-02,,,\nL,,,Tea,1,2.00\nL,,,Cup,1,3.00\nH,B,2026-01-02,,,\nL,,,Pot,1,4.00\n",
+}
+RIGHT = {"A": (Decimal(5), ["Tea", "Cup"]), "B": (Decimal(4), ["Pot"])}
+WHOLE = Budget()
+ROW_BY_ROW = Budget(unit_bytes=1, waiting_bytes=0)
+
+
+def prepared(path: Path, layout: str, *files: Path, budget: Budget = WHOLE, mapping: str = "") -> Finished:
+    (path / "m.yaml").write_text(mapping or f"mapping: case\nsource: {SOURCES[layout]}{VALUES}")
+    options = run.PrepareOptions(budget=budget)
+    return run.prepare(path / "w", str(path / "m.yaml"), [str(file) for file in files], options, ignore)
+
+
+def source(path: Path, text: str, name: str = "s.csv") -> Path:
+    (path / name).write_text(text, encoding="utf-8")
+    return path / name
+
+
+def bodies(finished: Finished) -> dict[str, tuple[Decimal, list[str]]]:
+    """Total and names of items, by id."""
+    found = {}
+    for part in Path(finished.summary.run_dir).glob("staged/*.parquet"):
+        for text in pl.read_parquet(part)["body"]:
+            body: dict[str, Any] = json.loads(text, parse_float=Decimal)
+            found[body["external_id"]] = (Decimal(body["total"]), [i["name"] for i in body.get("items", [])])
+    return found
+
+
+def reasons(finished: Finished) -> set[tuple[str, int]]:
+    """Codes and lines of the quarantine."""
+    found = pl.read_parquet(Path(finished.summary.run_dir) / "quarantine" / "*.parquet")
+    return {*found.select("code", "line").iter_rows()}
+
+
+# ── Blank rows and repeated headers ─────────────────────────────────────────────────────────────────
+
+EMPTY: dict[str, Callable[[list[str]], str]] = {
+    "no cell": lambda header: "," * (len(header) - 1),
+    "white space": lambda header: ",".join(" " * n for n in range(1, len(header) + 1)),
+    "quoted": lambda header: ",".join('""' for _ in header),
+    "too few": lambda header: "," * (len(header) - 2),
+    "too many": lambda header: "," * (len(header) + 3),
+    "one blank": lambda _: "  ",
+    "header": ",".join,
+    "header with a mark and blanks": lambda header: "\ufeff" + ", ".join(header),
+}
+
+
+@pytest.mark.parametrize("budget", [WHOLE, ROW_BY_ROW], ids=["whole", "row by row"])
+@pytest.mark.parametrize("kind", EMPTY)
+@pytest.mark.parametrize("layout", TEXTS)
+def test_rows_that_are_no_records_are_skipped_wherever_they_stand(
+    tmp_path: Path, layout: str, kind: str, budget: Budget
+) -> None:
+    header, *rows = TEXTS[layout].splitlines()
+    empty = EMPTY[kind](header.split(","))
+    text = "\n".join([header, empty, *(line for row in rows for line in (row, empty))]) + "\n"
+    found = prepared(tmp_path, layout, source(tmp_path, text), budget=budget)
+    assert bodies(found) == RIGHT
+    assert found.summary.rejected == {}
+    assert (found.summary.rows.skipped, found.summary.rows.read) == (len(rows) + 1, 2 * len(rows) + 1)
+
+
+def test_words_that_mean_an_empty_cell_make_a_blank_row(tmp_path: Path) -> None:
+    mapping = f"mapping: case\nsource: {SOURCES['lines'].replace('key', 'nulls: [NULL], key')}{VALUES}"
+    text = TEXTS["lines"] + "NULL,,NULL,NULL, NULL\n"
+    found = prepared(tmp_path, "lines", source(tmp_path, text), mapping=mapping)
+    assert (bodies(found), found.summary.rows.skipped) == (RIGHT, 1)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+@pytest.mark.parametrize("layout", TEXTS)
+def test_other_formats_skip_them_as_well(tmp_path: Path, layout: str, ending: str) -> None:
+    table = pl.read_csv(source(tmp_path, TEXTS[layout]), infer_schema=False)
+    header = pl.DataFrame({name: [name] for name in table.columns})
+    blank = pl.DataFrame({name: [" "] for name in table.columns})
+    file = tmp_path / f"s.{ending}"
+    table = pl.concat([table[:1], header, table[1:], blank])
+    table.write_parquet(file) if ending == "parquet" else table.write_ndjson(file)
+    found = prepared(tmp_path, layout, file)
+    assert (bodies(found), found.summary.rows.skipped) == (RIGHT, 2)
+
+
+def test_a_header_with_odd_names_repeats_too(tmp_path: Path) -> None:
+    header, *rows = (f"{row},x,y," for row in TEXTS["lines"].splitlines())
+    header = header.replace(",x,y,", ",*,price,")  # none of these three can be used as it is
+    text = "\n".join([header, *rows[:2], header, *rows[2:]]) + "\n"
+    found = prepared(tmp_path, "lines", source(tmp_path, text))
+    assert (bodies(found), found.summary.rows.skipped) == (RIGHT, 1)
+
+
+# ── Malformed rows ──────────────────────────────────────────────────────────────────────────────────
+
+
+def spoiled(layout: str, starts: str, how: Callable[[str], str]) -> tuple[str, int]:
+    """The text with the row that starts so made malformed, and its line."""
+    lines = TEXTS[layout].splitlines()
+    (at,) = (n for n, line in enumerate(lines) if line.startswith(starts))
+    lines[at] = how(lines[at])
+    return "\n".join(lines) + "\n", at + 1
+
+
+WIDER, NARROWER = (lambda row: row + ",x"), (lambda row: row.rpartition(",")[0])
+BROKEN = lambda row: row.replace("2026", '"2026"x')  # noqa: E731
+
+
+@pytest.mark.parametrize("budget", [WHOLE, ROW_BY_ROW], ids=["whole", "row by row"])
+@pytest.mark.parametrize("how", [WIDER, NARROWER, BROKEN])
+@pytest.mark.parametrize(
+    ("layout", "starts", "lost"),
+    [
+        ("lines", "A,2026-01-02,Tea", {"row_lost"}),
+        ("first_row", "A,", {"row_lost"}),
+        ("records", "H,A", {"row_lost", "orphan_item"}),
+    ],
+)
+def test_a_sale_that_lost_a_row_with_its_key_is_rejected(
+    tmp_path: Path, layout: str, starts: str, lost: set[str], how: Callable[[str], str], budget: Budget
+) -> None:
+    text, line = spoiled(layout, starts, how)
+    found = prepared(tmp_path, layout, source(tmp_path, text), budget=budget)
+    assert bodies(found) == {"B": RIGHT["B"]}
+    told = reasons(found)
+    assert ("malformed_row", line) in told
+    assert {code for code, at in told if at > line} >= lost
+    assert found.summary.rows.malformed == 1
+
+
+@pytest.mark.parametrize("how", [WIDER, NARROWER])
+@pytest.mark.parametrize(("layout", "starts"), [("first_row", ",,Cup"), ("records", "L,,,Cup")])
+def test_a_row_without_a_key_is_missed_in_the_sale_above(
+    tmp_path: Path, layout: str, starts: str, how: Callable[[str], str]
+) -> None:
+    text, _ = spoiled(layout, starts, how)
+    found = prepared(tmp_path, layout, source(tmp_path, text))
+    assert bodies(found) == {"B": RIGHT["B"]}
+    assert found.summary.rejected == {"malformed_row": 1, "row_lost": 1}
+
+
+@pytest.mark.parametrize("budget", [WHOLE, ROW_BY_ROW], ids=["whole", "row by row"])
+@pytest.mark.parametrize("layout", ["first_row", "records"])
+def test_rows_below_an_unreadable_one_go_to_no_sale(tmp_path: Path, layout: str, budget: Budget) -> None:
+    """What such a row was cannot be told: part of the sale above, or the first of another one."""
+    header, *rows = TEXTS[layout].splitlines()
+    first, second = {"first_row": (rows[:1], rows[1:]), "records": (rows[:2], rows[2:])}[layout]
+    # The key is far right, and the row too narrow for it.
+    lines = [",".join(reversed(row.split(","))) for row in [header, *first, "4,5", *second]]
+    found = prepared(tmp_path, layout, source(tmp_path, "\n".join(lines) + "\n"), budget=budget)
+    assert bodies(found) == {"B": RIGHT["B"]}
+    assert found.summary.rejected["row_lost"] == 2
+    assert found.summary.transactions.rejected == 2  # the sale above, and the row below
+
+
+def test_a_row_that_alone_has_its_key_is_no_sale_that_goes_short(tmp_path: Path) -> None:
+    text = TEXTS["lines"] + "C,2026-01-02,Mug,1,1.00,x\n"
+    found = prepared(tmp_path, "lines", source(tmp_path, text))
+    assert bodies(found) == RIGHT
+    assert found.summary.rejected == {"malformed_row": 1}
+
+
+# ── Sales without their header row, and header rows of one key ──────────────────────────────────────
+
+GATES = {
+    "nothing": "",
+    "sql": 'completion: {order_open: {sql: "shipped IS NULL"}}',
+    "status": "completion: {status: shipped, complete: [yes], other: excluded}",
+    "excluded": "completion: {excluded: {sql: \"COALESCE(shipped, '') <> 'yes'\"}}",
+    "paid": "completion: {paid: paid}",
+}
+TABLES = """
+mapping: case
+source:
+  layout: tables
+  optional: [paid]
+  tables: {headers: {inputs: ["h*.csv"], key: [no]}, items: {inputs: ["i*.csv"], key: [order]}}
+""" + VALUES.replace("{no}-{n}", "{order}-{n}")
+
+
+@pytest.mark.parametrize("key", ["X", ""])
+@pytest.mark.parametrize("gate", GATES)
+def test_an_item_without_its_sale_is_rejected_whatever_the_status_conditions(
+    tmp_path: Path, gate: str, key: str
+) -> None:
+    headers = source(tmp_path, "no,at,shipped\nA,2026-01-02,yes\n", "h.csv")
+    items = source(tmp_path, f"order,what,qty,price\nA,Tea,1,5.00\n{key},Cup,1,3.00\n", "i.csv")
+    found = prepared(tmp_path, "tables", headers, items, mapping=f"{TABLES}{GATES[gate]}")
+    assert bodies(found) == {"A": (Decimal(5), ["Tea"])}
+    assert found.summary.dropped == {}
+    assert reasons(found) == {("orphan_item" if key else "key_missing", 3)}
+
+
+TWICE = {
+    "headers": "source: {layout: headers, key: [no], duplicates: keep, ignore: [paid]}",
+    "nested": "source: {layout: nested, key: [no], duplicates: keep, ignore: [paid], nested: {items: list}}",
+}
+
+
+@pytest.mark.parametrize("second", ["x", "y"])
+@pytest.mark.parametrize("layout", TWICE)
+def test_two_rows_that_are_each_a_whole_sale_are_not_one(tmp_path: Path, layout: str, second: str) -> None:
+    values = VALUES.partition("items:")[0].replace('{sum: {sql: "qty * price"}}', "total")
+    values = values.replace("columns: {qty: integer, price: decimal}\n", "")
+    if layout == "nested":
+        values += "items: {name: items.a, quantity: items.a, price_current: items.a, price_sell: items.a}"
+    text = f"no,at,total,paid,list\nA,2026-01-02,9.50,x,\nA,2026-01-02,9.50,{second},\nB,2026-01-02,1.00,x,\n"
+    found = prepared(
+        tmp_path, layout, source(tmp_path, text), mapping=f"mapping: case\n{TWICE[layout]}{values}"
+    )
+    assert "A" not in bodies(found)
+    assert found.summary.rejected["header_conflict"] == 1
+
+
+# ── The count ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def without_first(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame[1:]
+
+
+def first_again(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([frame, frame[:1]])
+
+
+@pytest.mark.parametrize("change", [without_first, first_again])
+def test_a_row_that_is_merged_or_given_away_is_a_bug_that_stages_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: Callable[[pl.DataFrame], pl.DataFrame]
+) -> None:
+    def wrong(*arguments: Any) -> Shaped:
+        found = shape(*arguments)
+        return accounting.Shaped(**vars(found) | {"members": change(found.members)})
+
+    monkeypatch.setattr(prepare, "shape", wrong)
+    with pytest.raises(AccountingBroken):
+        prepared(tmp_path, "lines", source(tmp_path, TEXTS["lines"]))
+
+
+def test_records_of_other_types_are_skipped(tmp_path: Path) -> None:
+    text = TEXTS["records"] + "N,B,,note,,\n"
+    found = prepared(tmp_path, "records", source(tmp_path, text))
+    assert (bodies(found), found.summary.rows.skipped) == (RIGHT, 1)
