@@ -100,7 +100,7 @@ def verdict_of(
     closed = gate if gate is not None and gate.closed else None
     step = next_step(summary, gate_closed=closed is not None, stopped=stopped)
     if was_loaded(summary) or stopped:
-        return Verdict(*_after(summary), sentence, step)
+        return Verdict(*_with_rejections(summary, *_after(summary)), sentence, step)
     found = (*_unsure(unsure), *_rejections(summary), *looks)
     if closed is not None:
         return Verdict(Mood.BAD, _headline_of(closed), f"{closed.reason()}. {sentence}", step, found)
@@ -189,6 +189,15 @@ def _after(summary: Summary) -> tuple[Mood, str]:
     if d.refused or d.failed:
         return Mood.LOOK, f"Delivered, except {count(d.refused + d.failed, 'transaction')}"
     return Mood.GOOD, "Delivered and confirmed" if summary.confirmed else "Delivered"
+
+
+def _with_rejections(summary: Summary, mood: Mood, headline: str) -> tuple[Mood, str]:
+    """A headline after a load, with what was rejected: whoever has to fix that is not through."""
+    parts = {"transaction": summary.transactions.rejected}
+    if not summary.transactions.rejected:  # rows of rejected transactions count by these
+        parts["row"] = summary.rejected.get(MALFORMED, 0)
+    told = [f"{count(number, noun)} rejected" for noun, number in parts.items() if number]
+    return (Mood.LOOK if told and mood is Mood.GOOD else mood), "; ".join([headline, *told])
 
 
 def _sentence(summary: Summary, stopped: str, currency: str) -> str:

@@ -220,7 +220,7 @@ def test_the_runs_are_a_table() -> None:
     lines = run_table([(each, verdict_of(each)) for each in (PREPARED, loaded)]).splitlines()
     assert lines[0].split() == ["run", "started", "accepted", "rejected", "delivered", "pending"]
     assert lines[1].split()[:7] == [PREPARED.run_id, "2024-08-01", "10:15", "282", "6", "0", "282"]
-    assert lines[2].endswith(f"{accepted}        0  Delivered")
+    assert lines[2].endswith(f"{accepted}        0  Delivered; 6 transactions rejected")
     assert run_table([]) == "There are no runs yet."
 
 

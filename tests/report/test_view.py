@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from pipeline.report.data import Amount, Cause, ControlRow, Example, Gate, ReportData
 from pipeline.report.summary import Delivery, Summary, Transactions
 from pipeline.report.verdict import Mood, judge, money
@@ -138,12 +140,31 @@ def test_the_verdict_after_a_load() -> None:
         judged = judge(replace(CALM, summary=summary))
         return judged.mood, judged.headline
 
-    assert verdict(delivered=accepted) == (Mood.GOOD, "Delivered")
-    assert verdict(unchanged=accepted) == (Mood.GOOD, "Delivered")
-    assert verdict(delivered=accepted, confirmed=accepted) == (Mood.GOOD, "Delivered and confirmed")
-    assert verdict(delivered=accepted - 1, pending=1) == (Mood.LOOK, "Loading is not finished")
-    assert verdict(delivered=accepted - 1, failed=1) == (Mood.LOOK, "Delivered, except 1 transaction")
+    assert verdict(delivered=accepted) == (Mood.LOOK, "Delivered; 8 transactions rejected")
+    rest = "; 8 transactions rejected"
+    assert verdict(unchanged=accepted) == (Mood.LOOK, f"Delivered{rest}")
+    assert verdict(delivered=accepted, confirmed=accepted) == (Mood.LOOK, f"Delivered and confirmed{rest}")
+    assert verdict(delivered=accepted - 1, pending=1) == (Mood.LOOK, f"Loading is not finished{rest}")
+    assert verdict(delivered=accepted - 1, failed=1) == (Mood.LOOK, f"Delivered, except 1 transaction{rest}")
     assert verdict(delivered=accepted, confirmed=accepted - 1, missing=1)[0] is Mood.BAD
+
+
+@pytest.mark.parametrize(
+    ("rejected", "malformed", "headline"),
+    [
+        (0, 0, (Mood.GOOD, "Delivered")),
+        (1, 0, (Mood.LOOK, "Delivered; 1 transaction rejected")),
+        (2, 2, (Mood.LOOK, "Delivered; 2 transactions rejected")),
+        (0, 3, (Mood.LOOK, "Delivered; 3 rows rejected")),
+    ],
+)
+def test_a_headline_names_what_was_rejected(
+    rejected: int, malformed: int, headline: tuple[Mood, str]
+) -> None:
+    data = of_a_hundred(rejected, **({"malformed_row": malformed} if malformed else {}))
+    sent = replace(data.summary, delivery=Delivery(delivered=100 - rejected))
+    judged = judge(replace(data, summary=sent))
+    assert (judged.mood, judged.headline) == headline
 
 
 def test_money_is_exact_and_names_its_currency() -> None:
