@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.mapping.shapes import Shaped
-from pipeline.model import LINE, LOST, SOURCE, TX, Lost
+from pipeline.model import KEY, LINE, LOST, SOURCE, TX, Lost
 from pipeline.report.summary import AccountingBroken
 from pipeline.validation.judge import Verdict
 
@@ -62,6 +62,22 @@ def count_rows(
         skipped=shaped.skipped.height,
         **_by_outcome(shaped.members[TX], verdict.outcomes),
     )
+
+
+def count_lost_of_known_sales(tables: Mapping[str, pl.DataFrame]) -> int:
+    """Malformed rows of a partition whose sale has a good row in it, and which that sale stands for.
+
+    Args:
+        tables: The rows as they were read, with LOST where some were malformed.
+    """
+    with_lost = [table for table in tables.values() if LOST in table.columns]
+    if not with_lost:
+        return 0
+    is_lost = pl.col(LOST).is_not_null()
+    lost = pl.concat(table.filter(is_lost).select(KEY, SOURCE, LINE) for table in with_lost)
+    read = (table.filter(~is_lost) if LOST in table.columns else table for table in tables.values())
+    keys = pl.concat(table.select(KEY) for table in read).drop_nulls().unique()
+    return lost.join(keys, on=KEY, how="semi").select(SOURCE, LINE).n_unique()
 
 
 def _check(rows: Sequence[pl.DataFrame], outcomes: Sequence[pl.DataFrame]) -> None:

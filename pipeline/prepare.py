@@ -23,7 +23,7 @@ from typing import Any
 import polars as pl
 
 from pipeline import __version__, review
-from pipeline.accounting import RowCounts, count_rows
+from pipeline.accounting import RowCounts, count_lost_of_known_sales, count_rows
 from pipeline.engine.local import Engine
 from pipeline.errors import ImportToolError, MappingError, Problem, SourceError
 from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted
@@ -307,12 +307,14 @@ class Staged:
         rows: Its rows by outcome.
         part: The record of its staged part; None where it accepted nothing.
         waiting: The files, by SOURCE, with sales that only have to be read again later.
+        lost_of_known_sales: How many malformed rows belong to a sale that is known, and rejected.
     """
 
     number: int
     rows: RowCounts
     part: PartRecord | None
     waiting: frozenset[int] = frozenset()
+    lost_of_known_sales: int = 0
 
 
 def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> list[Staged]:
@@ -370,7 +372,8 @@ def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Sta
     _ids(run).put(unit.number, _hashes(accepted))
     _item_ids(run).put(unit.number, _item_hashes(judged.items, accepted))
     rows = count_rows(unit.tables, shaped, judged.left_out, verdict)
-    return Staged(unit.number, rows, part, _waiting(verdict, shaped))
+    known = count_lost_of_known_sales(unit.tables)
+    return Staged(unit.number, rows, part, _waiting(verdict, shaped), known)
 
 
 @dataclass(frozen=True)

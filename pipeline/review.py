@@ -149,14 +149,15 @@ DEFAULT_GATE: Final = Limit("25%", share=Decimal("0.25"))
 """More than this means that the mapping or the export is wrong, rather than some of its sales."""
 
 
-def gate_of(limit: Limit | None, summary: Summary) -> Gate:
+def gate_of(limit: Limit | None, summary: Summary, lost_of_known_sales: int = 0) -> Gate:
     """Compare what a run rejected with what may be rejected.
 
     Args:
         limit: `--max-rejected`; None for the default.
         summary: The run in numbers.
+        lost_of_known_sales: Malformed rows of sales that are known: those count themselves, as rejected.
     """
-    unknown = _rows_of_unknown_sales(summary)
+    unknown = summary.rows.malformed - lost_of_known_sales
     rejected = summary.transactions.rejected + unknown
     read = summary.transactions.read + unknown
     if limit is not None:
@@ -171,11 +172,6 @@ def gate_of(limit: Limit | None, summary: Summary) -> Gate:
         default=True,
         nothing_accepted=nothing_accepted,
     )
-
-
-def _rows_of_unknown_sales(summary: Summary) -> int:
-    """Malformed rows of no known sale; where the sale is known it is rejected, and counts itself."""
-    return max(0, summary.rows.malformed - summary.transactions.rejected)
 
 
 def gate_closed(run_id: str, gate: Gate | None) -> GateClosed | None:

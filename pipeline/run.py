@@ -132,7 +132,7 @@ def _report(
         **dry_run.counts(plan, tally, staged, found),
     )
     kept = review.Review(
-        review.gate_of(options.max_rejected, summary),
+        review.gate_of(options.max_rejected, summary, sum(each.lost_of_known_sales for each in staged)),
         causes=dry_run.causes_of(plan, found, tally),
         controls=dry_run.controls_of(plan, found),
         findings=findings,

@@ -88,6 +88,7 @@ def test_a_row_that_cannot_be_read_is_not_counted_beside_its_transaction(home: P
         (0, 0, 1, None, 3),
         (60, 0, 20, None, 0),  # 20 of 80: a row of no known sale counts as a sale that was read
         (59, 0, 20, None, 3),
+        (59, 10, 10, None, 3),
         (0, 0, 0, None, 0),
         (0, 60, 0, Limit("100%", share=Decimal(1)), 0),
         (0, 0, 60, Limit("100%", share=Decimal(1)), 0),
@@ -106,6 +107,17 @@ def test_how_much_may_be_rejected(
     ended = prepared(home, source, max_rejected=limit)
     assert ended.exit_code == code
     assert (ended.data.gate is not None and ended.data.gate.closed) == bool(code)
+
+
+@pytest.mark.parametrize(("whole", "code"), [(60, 0), (59, 3)])
+def test_a_row_of_a_known_sale_counts_by_that_sale(whole: int, code: int, home: Path, tmp_path: Path):
+    rows = [row for n in range(whole) for row in receipt(n)]
+    for n in range(20):
+        first, second, third = receipt(1000 + n, lines=3)
+        rows += [first, [*second, "one more cell"], [*third, "one more cell"]]
+    ended = prepared(home, write_export(tmp_path / "pos_lines.csv", rows))
+    assert (ended.summary.rows.malformed, ended.summary.transactions.rejected) == (40, 20)
+    assert ended.exit_code == code
 
 
 def test_a_closed_gate_says_which_limit_and_how_to_open_it(home: Path, tmp_path: Path):
