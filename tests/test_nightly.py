@@ -92,6 +92,18 @@ def test_files_of_a_run_that_ended_at_the_gate_are_not_done(shop: Shop, command:
     assert shop.arrived() == []
 
 
+def test_a_night_at_the_gate_is_read_again_until_it_is_fixed_or_let_through(shop: Shop) -> None:
+    bad = [row for n in range(100, 130) for row in receipt(n, sale_total="x")]
+    shop.export("1", *receipt(1), *bad)
+    shop.export("2", *receipt(2))
+    assert (shop.run().code, shop.run().code) == (3, 3)
+    opened = shop.run("--max-rejected", "100%", shop.folder)
+    assert (opened.summary["transactions"]["read"], opened.summary["delivery"]["delivered"]) == (32, 2)
+    assert "Nothing new" in shop.run().stderr
+    shop.export("1", *receipt(1), *(row for n in range(100, 130) for row in receipt(n)))
+    assert numbers(shop.run()) == (31, 30, 1)
+
+
 @pytest.mark.parametrize("source", ["{}", "{}/*.csv"])
 def test_nothing_new_is_told_and_is_no_error(shop: Shop, source: str) -> None:
     shop.export("1", *receipt(1))
