@@ -14,7 +14,7 @@ import polars as pl
 
 from pipeline.errors import SourceError
 from pipeline.extract.framing import Framed, Grammar, line_ends
-from pipeline.extract.rows import MALFORMED_SCHEMA, Batch
+from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_text
 from pipeline.extract.text import REPLACEMENT, Utf8Blocks
 from pipeline.model import LINE, Dialect
@@ -170,7 +170,21 @@ class CsvReader:
             (int(lines[n]), row.text, f"{row.actual_columns} cells, expected {row.expected_columns}")
             for n, row in zip(bad, rejected, strict=True)
         ]
-        return rows.with_columns(pl.Series(LINE, good_lines, pl.Int64)), malformed
+        rows = rows.with_columns(pl.Series(LINE, good_lines, pl.Int64))
+        if not self._text.holds_nul:
+            return rows, malformed
+        with_nul = lines_with_nul(rows)
+        malformed += [(line, self._record(framed, line - first), NUL_MESSAGE) for line in with_nul]
+        return rows.remove(pl.col(LINE).is_in(with_nul.implode())), malformed
+
+    def _record(self, framed: Framed, line: int) -> str:
+        """The text of the record that starts on a line, counted from 0, without its line break."""
+        n = int(np.searchsorted(framed.lines, line))
+        end = framed.starts[n + 1] if n + 1 < len(framed.starts) else None
+        text = bytes(framed.text[framed.starts[n] : end])
+        span = self._grammar.first_record(text)
+        record = text[slice(*span)] if span else text
+        return record.removesuffix(b"\n").removesuffix(b"\r").decode()
 
     def _swallowed(
         self, framed: Framed, first: int, rejected: list[_Malformed]

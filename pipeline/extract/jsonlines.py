@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import chain
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.errors import SourceError
-from pipeline.extract.rows import MALFORMED_SCHEMA, Batch
+from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_text
 from pipeline.extract.text import Utf8Blocks
 from pipeline.model import LINE
@@ -24,7 +25,8 @@ class JsonLinesReader:
     The columns are the members of any object in the file, in the order they first appear; to know them
     the file is read once more, before its rows. A number is written as short as it can be without losing
     value (`1.50` becomes `1.5`); one with a fraction is rounded to 17 digits. A line that is no object is
-    malformed; a blank line is no row.
+    malformed, and so is one with a NUL character or half of a character; a blank line is no row. Of a
+    member that an object has twice the last counts.
 
     Attributes:
         columns: See `Reader`.
@@ -47,9 +49,13 @@ class JsonLinesReader:
         self.header = self._members
         self.columns, self.notices = usable_names(self._members)
 
-    def cells(self, _raw: str) -> list[str]:
-        """None: a line that is no object has no cells."""
-        return []
+    def cells(self, raw: str) -> list[str]:
+        """The members' texts of an object that holds what is no text; none of a line that is no object."""
+        try:
+            found = json.loads(raw, strict=False)
+        except ValueError:
+            return []
+        return [_cell(found.get(name)) for name in self._members] if isinstance(found, dict) else []
 
     def close(self) -> None:
         """Do nothing: the file is open only while it is read."""
@@ -89,14 +95,76 @@ class JsonLinesReader:
                 yield from self._read(lines[:middle])
                 yield from self._read(lines[middle:])
                 return
-            malformed = lines.with_columns(message=pl.lit("not a JSON object"))
+            half = pl.when(pl.col("raw").str.contains(_HALF_CHARACTER)).then(pl.lit(_HALF_MESSAGE))
+            malformed = lines.with_columns(message=half.otherwise(pl.lit("not a JSON object")))
             yield self._named(pl.DataFrame(schema=schema), lines.clear()), malformed
         else:
-            yield self._named(rows, lines), pl.DataFrame(schema=MALFORMED_SCHEMA)
+            rows = self._with_last_members(rows, lines["raw"])
+            named = self._named(rows, lines)
+            odd = _no_texts(named, lines)
+            yield named.remove(pl.col(LINE).is_in(odd[LINE].implode())), odd
+
+    def _with_last_members(self, rows: pl.DataFrame, raw: pl.Series) -> pl.DataFrame:
+        """Read again, with its last value, what has a member twice: polars takes the first."""
+        doubled = _doubled(raw, rows)
+        if doubled.is_empty():
+            return rows
+        once = raw.gather(doubled).str.json_path_match("$")
+        again = pl.read_ndjson(_joined(once), schema=dict.fromkeys(self._members, pl.String))
+        place = pl.int_range(pl.len(), dtype=pl.UInt32).alias("at")
+        return (
+            pl.concat([rows.with_columns(place), again.with_columns(doubled.alias("at"))])
+            .unique("at", keep="last")
+            .sort("at")
+            .drop("at")
+        )
 
     def _named(self, rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
         rows.columns = self.columns
         return rows.with_columns(pl.when(pl.all() != "").then(pl.all())).with_columns(lines[LINE])
+
+
+_KEY: Final = r'"\s*:'
+_NULL: Final = r":\s*null"
+_HALF_MESSAGE: Final = "half of a character (a lone surrogate) is no text"
+_HALF_CHARACTER: Final = r"(?i)\\ud[89a-f]"
+
+
+def _doubled(raw: pl.Series, rows: pl.DataFrame) -> pl.Series:
+    """The places of objects that have one of their members twice.
+
+    Of those the text has more keys than the row has values; only where that is not explained by nulls and by
+    objects within the object, the text is compared with itself as it is without repeats.
+    """
+    keys = raw.str.count_matches(_KEY)
+    found = rows.select(pl.sum_horizontal(pl.all().is_not_null().cast(pl.UInt32))).to_series()
+    if not (keys > found).any():
+        return pl.Series([], dtype=pl.UInt32)
+    nested = [name for name in rows.columns if rows[name].str.contains(r"^[\[{]").any()]
+    inner = [rows[name].str.count_matches('": ', literal=True).fill_null(0) for name in nested]
+    nulls = [rows[name].str.count_matches(": null", literal=True).fill_null(0) for name in nested]
+    explained = sum(inner, found + raw.str.count_matches(_NULL)) - sum(nulls, found * 0)
+    suspects = (keys > explained).arg_true()
+    texts = raw.gather(suspects)
+    once = texts.str.json_path_match("$").str.count_matches(_KEY)
+    return suspects.filter((texts.str.count_matches(_KEY) > once).fill_null(value=False))
+
+
+def _no_texts(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """The lines, as malformed ones, of objects with a NUL or with half of a character."""
+    escaped = lines.filter(pl.col("raw").str.contains("\\u", literal=True))
+    if escaped.is_empty():
+        return pl.DataFrame(schema=MALFORMED_SCHEMA)
+    half = pl.col("raw").str.contains(_HALF_CHARACTER) & pl.col("raw").str.json_path_match("$").is_null()
+    nul = pl.col(LINE).is_in(lines_with_nul(rows).implode())
+    message = pl.when(half).then(pl.lit(_HALF_MESSAGE))
+    return escaped.filter(half | nul).select(
+        LINE, "raw", message.otherwise(pl.lit(NUL_MESSAGE)).alias("message")
+    )
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def _numbered(block: bytes, first: int) -> pl.DataFrame:

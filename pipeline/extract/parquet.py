@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final, cast
@@ -10,7 +11,7 @@ import polars as pl
 
 from pipeline import parquet
 from pipeline.errors import SourceError
-from pipeline.extract.rows import Batch
+from pipeline.extract.rows import NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile
 from pipeline.model import LINE
 from pipeline.names import usable_names
@@ -18,6 +19,9 @@ from pipeline.names import usable_names
 SLICE_ROWS: Final = 1 << 18
 """Rows decoded at a time: measured, fewer decode large row groups too often, more cost memory."""
 BATCH_ROWS: Final = 1 << 16
+_LOOKED_AT: Final = 1_000
+"""Values that tell whether a column of bytes holds text."""
+_NO_TEXT: Final = "__no_text"
 _EMPTY_AS_NULL: Final = pl.when(pl.all() != "").then(pl.all())
 
 
@@ -26,8 +30,11 @@ class ParquetReader:
 
     Numbers are written in full and as short as their type allows (a decimal keeps its places), booleans
     as `true` and `false`, dates and times in ISO 8601, with an offset where the column has a zone. A NaN
-    is no value. Bytes that are no text are written in hex. Lists, structs and maps (lists of `key` and
-    `value`) become JSON text, in which every value is such a string too. LINE is the row's number, from 1.
+    is no value. A column of bytes is text, unless most of its first values are none: then all of it is
+    written in hex. A row with bytes that are no text in a column of text, or with a NUL character, is
+    malformed; within lists and structs such bytes are written in hex. Lists, structs and maps (lists of
+    `key` and `value`) become JSON text, in which every value is such a string too. LINE is the row's
+    number, from 1.
 
     Attributes:
         columns: See `Reader`.
@@ -49,14 +56,34 @@ class ParquetReader:
             raise SourceError(f"{file.name} cannot be read as Parquet: {error}") from error
         self.header = schema.names()
         self.columns, self.notices = usable_names(self.header)
+        names = dict(zip(schema, self.columns, strict=True))
+        in_hex = self._in_hex([old for old, kind in schema.items() if kind == pl.Binary])
         self._texts = [
-            as_text(pl.col(old), schema[old]).alias(new)
-            for new, old in zip(self.columns, schema, strict=True)
+            (
+                _of_bytes(pl.col(old), in_hex=old in in_hex)
+                if kind == pl.Binary
+                else as_text(pl.col(old), kind)
+            ).alias(names[old])
+            for old, kind in schema.items()
+        ]
+        self._bytes = {
+            old: names[old] for old, kind in schema.items() if kind == pl.Binary and old not in in_hex
+        }
+        self._written = [
+            names[old] for old, kind in schema.items() if kind in (pl.String, pl.Binary, pl.Categorical)
         ]
 
-    def cells(self, _raw: str) -> list[str]:
-        """None: no row of such a file is malformed."""
-        return []
+    def _in_hex(self, names: list[str]) -> set[str]:
+        """The columns of bytes that hold other things than text, such as ids of 16 bytes."""
+        if not names:
+            return set()
+        head = self._scan.select(names).head(_LOOKED_AT).collect()
+        texts = {name: _as_text(head[name]).null_count() - head[name].null_count() for name in names}
+        return {name for name, lost in texts.items() if 2 * lost > head.height - head[name].null_count()}
+
+    def cells(self, raw: str) -> list[str]:
+        """The cells of a row that holds what is no text."""
+        return ["" if cell is None else cell for cell in json.loads(raw).values()]
 
     def close(self) -> None:
         """Do nothing: the file is open only while it is read."""
@@ -70,12 +97,35 @@ class ParquetReader:
         first = 1
         while (rows := self._slice(first - 1)).height:
             lines = pl.int_range(first, first + rows.height, dtype=pl.Int64, eager=True).alias(LINE)
-            yield from map(Batch, rows.with_columns(lines).iter_slices(BATCH_ROWS))
+            yield from map(self._batch, rows.with_columns(lines).iter_slices(BATCH_ROWS))
             first += rows.height
+
+    def _batch(self, rows: pl.DataFrame) -> Batch:
+        with_nul = lines_with_nul(rows.select(*self._written, LINE))
+        no_text = rows.filter(pl.any_horizontal(pl.col(_NO_TEXT), pl.lit(value=False)))[LINE]
+        rows = rows.drop(_NO_TEXT)
+        if with_nul.is_empty() and no_text.is_empty():
+            return Batch(rows)
+        is_nul, is_bytes = (pl.col(LINE).is_in(some.implode()) for some in (with_nul, no_text))
+        message = (
+            pl.when(is_nul).then(pl.lit(NUL_MESSAGE)).otherwise(pl.lit("a cell holds bytes that are no text"))
+        )
+        raw = pl.struct(self.columns).struct.json_encode()
+        odd = rows.filter(is_nul | is_bytes).select(LINE, raw.alias("raw"), message.alias("message"))
+        return Batch(rows.filter(~(is_nul | is_bytes)), odd)
 
     def _slice(self, start: int) -> pl.DataFrame:
         try:
-            return self._scan.slice(start, SLICE_ROWS).collect().select(self._texts).select(_EMPTY_AS_NULL)
+            cells = self._scan.slice(start, SLICE_ROWS).collect()
+            texts = cells.select(self._texts)
+            lost = [cells[old].is_not_null() & texts[new].is_null() for old, new in self._bytes.items()]
+            no_text = pl.DataFrame(lost).select(pl.any_horizontal(pl.all())) if lost else None
+            column = (
+                no_text.to_series()
+                if no_text is not None
+                else pl.Series([False]).new_from_index(0, cells.height)
+            )
+            return texts.select(_EMPTY_AS_NULL).with_columns(column.alias(_NO_TEXT))
         except (pl.exceptions.PolarsError, OSError) as error:
             message = str(error).split("\n", 1)[0]
             raise SourceError(f"{self._name} cannot be read from row {start + 1:,} on: {message}") from error
@@ -115,7 +165,7 @@ def _leaf(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Duration):
         return value.dt.to_string("iso")
     if isinstance(dtype, pl.Binary):
-        return value.map_batches(_bytes_as_text, return_dtype=pl.String)
+        return value.map_batches(_text_or_hex, return_dtype=pl.String)
     if dtype.is_float():
         return value.fill_nan(None).cast(pl.String).map_batches(_without_exponent, return_dtype=pl.String)
     return value.cast(pl.String)
@@ -129,21 +179,26 @@ def _without_exponent(numbers: pl.Series) -> pl.Series:
     return numbers.replace(short, pl.Series([f"{Decimal(number):f}" for number in short], dtype=pl.String))
 
 
-def _bytes_as_text(values: pl.Series) -> pl.Series:
-    """Take bytes for UTF-8, as writers without a text type mean them; what is none, one by one, in hex."""
+def _of_bytes(value: pl.Expr, *, in_hex: bool) -> pl.Expr:
+    return value.bin.encode("hex") if in_hex else value.map_batches(_as_text, return_dtype=pl.String)
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    """Take bytes for UTF-8, as writers without a text type mean them; what is none, one by one, is null."""
     try:
-        text = values.cast(pl.String)
+        return values.cast(pl.String)
     except pl.exceptions.PolarsError:
-        pass
-    else:
-        if not text.str.contains("\0", literal=True).any():
-            return text
-    return pl.Series([_text_or_hex(value) if value else None for value in values], dtype=pl.String)
+        return pl.Series([_decoded(value) for value in values], dtype=pl.String)
 
 
-def _text_or_hex(value: bytes) -> str:
+def _text_or_hex(values: pl.Series) -> pl.Series:
+    text = _as_text(values)
+    is_text = text.is_not_null() & ~text.str.contains("\0", literal=True)
+    return text.zip_with(is_text, values.bin.encode("hex"))
+
+
+def _decoded(value: bytes | None) -> str | None:
     try:
-        text = value.decode()
+        return None if value is None else value.decode()
     except UnicodeDecodeError:
-        return value.hex()
-    return value.hex() if "\0" in text else text
+        return None

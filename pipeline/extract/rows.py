@@ -41,6 +41,17 @@ class Batch:
     blank: int = 0
 
 
+NUL_MESSAGE: Final = "a cell holds the character NUL (U+0000), which is no text"
+
+
+def lines_with_nul(rows: pl.DataFrame) -> pl.Series:
+    """LINE of each row with a NUL character in a cell: no server keeps such a text as it is."""
+    names = [name for name, kind in rows.schema.items() if kind == pl.String]
+    if not names:
+        return rows[LINE].clear()
+    return rows.filter(pl.any_horizontal(pl.col(names).str.contains("\0", literal=True)))[LINE]
+
+
 class Reader(Protocol):
     """Reads one file as batches of rows.
 

@@ -36,6 +36,10 @@ _BINARY: Final[tuple[tuple[bytes, str], ...]] = (
 )
 
 
+_NULS_OF_BINARY: Final = 10
+"""One byte in so many being NUL makes a file binary."""
+
+
 def bom_of(head: bytes) -> tuple[int, str] | None:
     """The byte order mark at the start of a file: its length, and the encoding it tells of."""
     return next(((len(bom), encoding) for bom, encoding in _BOMS if head.startswith(bom)), None)
@@ -44,7 +48,9 @@ def bom_of(head: bytes) -> tuple[int, str] | None:
 def kind_of_binary(head: bytes) -> str | None:
     """What a file is by its first bytes, in words, where it is no text; None where it may be text."""
     known = next((kind for magic, kind in _BINARY if head.startswith(magic)), None)
-    return known or ("a binary file (it holds NUL bytes)" if b"\0" in head else None)
+    # A few are a fault of single cells, whose rows are rejected; text in UTF-16 is half of them.
+    many = head.count(b"\0") * _NULS_OF_BINARY > len(head)
+    return known or ("a binary file (it holds NUL bytes)" if many else None)
 
 
 class Utf8Blocks:
@@ -56,6 +62,7 @@ class Utf8Blocks:
         encoding: The encoding in use.
         replaced: How many places became U+FFFD so far; where a block had one, those that the source
             held already are counted with it.
+        holds_nul: Whether there was a NUL character so far.
     """
 
     def __init__(
@@ -74,6 +81,7 @@ class Utf8Blocks:
         self._lines = 0  # line breaks decoded so far
         self.encoding = encoding
         self.replaced = 0
+        self.holds_nul = False
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield blocks, none empty.
@@ -92,6 +100,7 @@ class Utf8Blocks:
             self._offset += used
             self._lines += int(np.count_nonzero(np.frombuffer(text, np.uint8) == 10))
             if text:
+                self.holds_nul = self.holds_nul or b"\0" in text
                 yield text
             if not chunk:
                 return

@@ -11,6 +11,8 @@ import polars as pl
 from pipeline.model import KEY, LINE, SOURCE
 
 _PLACE = (SOURCE, LINE, KEY)
+_NUL = r"(?:^|[^\\])(?:\\\\)*\\u0000"
+"""The escape of the character NUL, which is no text; after an even number of backslashes it is one."""
 
 
 @dataclass
@@ -106,9 +108,15 @@ def _lists(rows: pl.DataFrame, column: str, members: _Member) -> tuple[pl.DataFr
         nested = rows.select(*_PLACE, _conformed(pl.col(column), rows.schema[column], dtype).alias("list"))
         return nested, rows.clear()
     text = pl.col(column).str.strip_chars()
-    is_list = text.str.json_path_match("$").str.starts_with("[").fill_null(value=False)
+    # Without repeats: of a member that an object has twice, the last counts, and the decoder takes the first.
+    once = text.str.json_path_match("$").alias("__once")
+    rows = rows.with_columns(once)
+    is_list = (pl.col("__once").str.starts_with("[") & ~pl.col("__once").str.contains(_NUL)).fill_null(
+        value=False
+    )
     blank = text.is_null() | (text == "")
-    bad, good = rows.filter(~blank & ~is_list), rows.filter(is_list)
+    bad = rows.filter(~blank & ~is_list).drop("__once")
+    good = rows.filter(is_list).with_columns(pl.col("__once").alias(column)).drop("__once")
     lists, undecoded = _decoded(good, column, dtype)
     return lists, pl.concat([bad, undecoded])
 

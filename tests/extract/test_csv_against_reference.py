@@ -89,6 +89,8 @@ def judged(
             malformed.append((first + line - 1, physical_lines(raw)[0].rstrip("\r\n")))
             again = judged("".join(physical_lines(raw)[1:]), width, dialect, first + line)
             rows, malformed = rows + again[0], malformed + again[1]
+        elif cells and right and "\0" in "".join(cells):
+            malformed.append((first + line - 1, raw))
         elif cells and right:
             rows.append((first + line - 1, [cell or None for cell in cells]))
         elif cells is None or any(cell.strip() for cell in cells):

@@ -38,3 +38,63 @@ def test_a_file_without_objects_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"[1]\n")
     with pytest.raises(SourceError, match="no JSON object"):
         JsonLinesReader(find_sources([str(path)], [])[0])
+
+
+def read(
+    tmp_path: Path, *lines: str
+) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]], JsonLinesReader]:
+    path = tmp_path / "sales.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    reader = JsonLinesReader(find_sources([str(path)], [])[0])
+    batches = list(reader.batches())
+    rows = [row for batch in batches for row in batch.rows.rows()]
+    return rows, [row for batch in batches for row in batch.malformed.rows()], reader
+
+
+def test_of_a_member_that_is_there_twice_the_last_counts(tmp_path: Path) -> None:
+    rows, malformed, _ = read(
+        tmp_path,
+        '{"id":"A","n":1,"n":2}',
+        '{"id":"B","n":1}',
+        '{"id" : "C", "id" : "D", "n":null}',
+        '{"id":"E","n":null,"n":7}',
+        '{"id":"F","n":[{"n":null,"id":2}],"id":"G"}',
+        '{"id":"H","n":"\\":\\":"}',
+        '{"n":{"n":{"n":1}},"id":"I"}',
+    )
+    assert malformed == []
+    assert [row[:2] for row in rows] == [
+        ("A", "2"),
+        ("B", "1"),
+        ("D", None),
+        ("E", "7"),
+        ("G", '[{"n": null, "id": 2}]'),
+        ("H", '":":'),
+        ("I", '{"n": {"n": 1}}'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("te\\u0000a", "NUL"),
+        ("\\u0000", "NUL"),
+        ("te\\ud800a", "half of a character"),
+        ("te\\udc00a", "half of a character"),
+        ("te\\ude00\\ud83da", "half of a character"),
+    ],
+)
+def test_what_is_no_text_makes_a_line_malformed_and_its_other_members_are_known(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    rows, malformed, reader = read(tmp_path, '{"id":"A","x":"tea"}', f'{{"x":"{text}","id":5}}', '{"id":"C"}')
+    assert rows == [("A", "tea", 1), ("C", None, 3)]
+    ((line, raw, message),) = malformed
+    assert (line, reader.cells(str(raw))[0]) == (2, "5")
+    assert why in str(message)
+
+
+def test_whole_characters_that_are_written_as_pairs_are_text(tmp_path: Path) -> None:
+    rows, malformed, _ = read(tmp_path, '{"id":"te\\ud83d\\ude00a \\\\ud800 \\\\u0000"}')
+    assert rows == [("te😀a \\ud800 \\u0000", 1)]
+    assert malformed == []

@@ -51,7 +51,9 @@ def cells(tmp_path: Path, array: pa.Array) -> list[str | None]:
             ),
             ["2020-01-02T00:00:00+11:00"],
         ),
-        (pa.array([b"caf\xc3\xa9", b"\x00\xff"]), ["café", "00ff"]),
+        (pa.array([b"caf\xc3\xa9", b"", None]), ["café", None, None]),
+        (pa.array([b"\x00\xff", b"\x01\xfe", b"abc"]), ["00ff", "01fe", "616263"]),
+        (pa.array([[b"caf\xc3\xa9", b"\xff"]]), ['["café","ff"]']),
         (pa.nulls(2), [None, None]),
     ],
 )
@@ -108,3 +110,25 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(SourceError, match=r"damaged\.parquet cannot be read"):
         list(open_reader(find_sources([str(path)], [])[0], Dialect()).batches())
+
+
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (pa.array([b"tea", b"cak\xff", b"mug"]), "bytes that are no text"),
+        (pa.array([b"tea", b"ca\0ke", b"mug"]), "NUL"),
+        (pa.array(["tea", "ca\0ke", "mug"]), "NUL"),
+        (pa.array(["tea", "cake\0", "mug"]).dictionary_encode(), "NUL"),
+    ],
+)
+def test_a_row_with_what_is_no_text_is_malformed_and_its_other_cells_are_known(
+    tmp_path: Path, array: pa.Array, why: str
+) -> None:
+    path = tmp_path / "any.parquet"
+    parquet.write_table(pa.table({"id": ["A", "B", "C"], "x": array, "n": [1, 2, 3]}), path)
+    reader = open_reader(find_sources([str(path)], [])[0], Dialect())
+    (batch,) = reader.batches()
+    assert batch.rows.rows() == [("A", "tea", "1", 1), ("C", "mug", "3", 3)]
+    ((line, raw, message),) = batch.malformed.rows()
+    assert (line, reader.cells(raw)[0], reader.cells(raw)[2]) == (2, "B", "2")
+    assert why in message

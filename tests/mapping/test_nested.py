@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.mapping.nested import explode
 from pipeline.model import KEY, LINE, SOURCE
+from tests.mapping.mapping_cases import mapped_of
 
 
 def rows(*cells: object) -> pl.DataFrame:
@@ -76,3 +77,28 @@ def test_a_list_inside_an_object_where_one_object_is_a_list_of_one() -> None:
     objects, bad = explode(rows(*cells), "lines.l's.l", "items.", ["items.n"])
     assert (objects[LINE].to_list(), objects["items.n"].to_list()) == ([1, 1, 2], ["1", "2", "3"])
     assert bad.is_empty()
+
+
+def test_of_a_member_that_is_there_twice_the_last_counts() -> None:
+    spec = """
+    source: {layout: nested, key: [id], nested: {items: order.lines}}
+    transaction: {external_id: id}
+    items: {name: items.name, sku: items.sku}
+    """
+    cell = '{""lines"": [], ""lines"": [{""name"": ""Tea"", ""sku"": ""1"", ""name"": ""Mug""}]}'
+    mapped = mapped_of(spec, f'id,order\n1,"{cell}"\n')
+    assert mapped.items.select("name", "sku").rows() == [("Mug", "1")]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_text"), [("Te\\u0000a", False), ("Te\\ud800a", False), ("Te\\\\u0000a", True)]
+)
+def test_a_list_with_what_is_no_text_is_no_list(name: str, is_text: bool) -> None:
+    spec = """
+    source: {layout: nested, key: [id], nested: {items: lines}}
+    transaction: {external_id: id}
+    items: {name: items.name}
+    """
+    mapped = mapped_of(spec, f'id,lines\n1,"[{{""name"": ""{name}""}}]"\n')
+    assert mapped.items.height == is_text
+    assert ("field_invalid" in mapped.problems["code"]) is not is_text
