@@ -31,9 +31,9 @@ from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile, fingerprint, in_order_written, unchanged
 from pipeline.inputs import LINES, Choose, Input, columns_of, find_inputs, raw_rows, take_all
 from pipeline.isolate import unjudged
-from pipeline.mapping.check import check_mapping, mapping_notices
-from pipeline.mapping.compile import CompiledMapping, compile_mapping
-from pipeline.mapping.faults import FAILURES, CompileError
+from pipeline.mapping.check import check_mapping, compiled_and_checked, mapping_notices
+from pipeline.mapping.compile import CompiledMapping
+from pipeline.mapping.faults import FAILURES
 from pipeline.mapping.load import LoadedMapping
 from pipeline.mapping.names import unmapped_columns
 from pipeline.mapping.rules import compile_rule
@@ -155,14 +155,15 @@ def plan(
     refuse(check_mapping(mapping))
     inputs, lookups = find_inputs(mapping.spec, arguments, choose)
     columns, notices = columns_of(inputs, mapping.spec)
-    refuse(check_mapping(mapping, columns), hint=_there_are(columns))
+    compiled, problems = compiled_and_checked(mapping, columns, [file.uri for file in lookups])
+    refuse(problems, hint=_there_are(columns))
     for notice in notices:
         emit(Notice("source", notice))
     for problem in mapping_notices(mapping, columns):
         emit(Notice("mapping", str(problem)))
     return Plan(
         mapping,
-        _compiled(mapping, columns, lookups),
+        compiled,
         policy_of(mapping.spec),
         tuple(inputs),
         columns,
@@ -172,18 +173,6 @@ def plan(
         datetime.now(UTC),
         budget,
     )
-
-
-def _compiled(
-    mapping: LoadedMapping, columns: Mapping[str, Sequence[str]], lookups: Sequence[SourceFile]
-) -> CompiledMapping:
-    try:
-        return compile_mapping(
-            mapping.spec, columns, directory=mapping.path.parent, sources=[file.uri for file in lookups]
-        )
-    except CompileError as error:
-        problems = [mapping.problem(fault.place, fault.message) for fault in error.faults]
-        raise MappingError(problems) from None
 
 
 def refuse(problems: Sequence[Problem], *, hint: str = "") -> None:

@@ -4,40 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.errors import Problem, did_you_mean
+from pipeline.errors import Problem
 from pipeline.mapping import spec as s
 from pipeline.mapping import walk
-from pipeline.mapping.check_formulas import broken_formulas, unknown_names
-from pipeline.mapping.check_sections import SECTION_CHECKS
-from pipeline.mapping.check_values import VALUE_CHECKS
 from pipeline.mapping.columns import keys_of
+from pipeline.mapping.compile import CompiledMapping, examine
 from pipeline.mapping.document import Found
 from pipeline.mapping.load import LoadedMapping
-from pipeline.mapping.names import UNMAPPED, Names, severity_of, unmapped_columns
+from pipeline.mapping.names import UNMAPPED, severity_of, unmapped_columns
 from pipeline.mapping.spec import MappingSpec
 
 Columns = Mapping[str, Sequence[str]]
 """Column names by table: `lines` for a single input, else `headers`, `items` and `payments`."""
 
 
-def check_mapping(loaded: LoadedMapping, columns: Columns | None = None) -> list[Problem]:
-    """Find what would keep a mapping from working.
+def check_mapping(
+    loaded: LoadedMapping, columns: Columns | None = None, sources: Sequence[str] | None = None
+) -> list[Problem]:
+    """Find what would keep a mapping from working, by compiling it.
 
     Args:
         loaded: A mapping that is right in form.
         columns: The source's columns by table, where they are known: then names are checked against them.
+        sources: The files given on the command line, for look-up tables among them; None where not known.
 
     Returns:
         All problems in the order of the file; empty where the mapping can be used.
     """
-    found = [problem for check in (*SECTION_CHECKS, *VALUE_CHECKS) for problem in check(loaded.spec)]
-    found += broken_formulas(loaded.spec)
-    places = {problem.place for problem in found}
-    found += (name for name in unknown_names(Names(loaded.spec, columns)) if name.place not in places)
-    found += _missing_tables(loaded)
+    return compiled_and_checked(loaded, columns, sources)[1]
+
+
+def compiled_and_checked(
+    loaded: LoadedMapping, columns: Columns | None, sources: Sequence[str] | None
+) -> tuple[CompiledMapping, list[Problem]]:
+    """Compile a mapping, and say what keeps it from working: the same arguments as `check_mapping`.
+
+    Returns:
+        The compiled mapping, which can be used where there is no problem; and the problems.
+    """
+    compiled, found = examine(loaded.spec, columns, directory=loaded.path.parent, sources=sources)
     if severity_of(loaded.spec, UNMAPPED) == "reject":
         found += _unmapped(loaded.spec, columns or {})
-    return sorted({loaded.document.problem(problem) for problem in found})
+    return compiled, sorted({loaded.document.problem(problem) for problem in found})
 
 
 def mapping_notices(loaded: LoadedMapping, columns: Columns | None = None) -> list[Problem]:
@@ -59,22 +67,6 @@ def _unmapped(spec: MappingSpec, columns: Columns) -> Iterator[Found]:
         where = f" of {table}" if len(columns) > 1 else ""
         listed = ", ".join(names)
         yield Found(("source",), f"not mapped{where}: {listed}; map them or list them in `ignore`")
-
-
-def _missing_tables(loaded: LoadedMapping) -> Iterator[Found]:
-    """Look-up tables beside the mapping that are not there, or not under its directory."""
-    root = loaded.path.parent.resolve()
-    for name, table in loaded.spec.lookups.items():
-        if table.from_ == "source":
-            continue
-        file = (root / table.file).resolve()
-        if not file.is_relative_to(root):
-            message = f"'{table.file}' is not under the mapping's own directory; put the table beside it"
-            yield Found(("lookups", name, "file"), message)
-        elif not file.is_file():
-            near = did_you_mean(table.file, [p.name for p in root.glob("*.*")])
-            message = f"there is no file '{table.file}' beside the mapping{near}"
-            yield Found(("lookups", name, "file"), message)
 
 
 def _unused(spec: MappingSpec) -> Iterator[Found]:

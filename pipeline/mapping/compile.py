@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -11,18 +11,22 @@ from typing import Final
 import polars as pl
 
 from pipeline.currencies import smallest_amount
-from pipeline.mapping import jsontext
+from pipeline.mapping import jsontext, walk
 from pipeline.mapping.columns import columns_used, id_columns, key_cells, keys_of, values_of
 from pipeline.mapping.computed import NOTHING, as_text
 from pipeline.mapping.datetimes import MOMENT
-from pipeline.mapping.faults import CompileError, Fault, FormulaError
+from pipeline.mapping.document import Found
+from pipeline.mapping.faults import CompileError, Faults, FormulaError
 from pipeline.mapping.fields import Columns, field_columns
 from pipeline.mapping.ids import invisible_characters, item_conflicts, rounded_cells, rounded_ids
 from pipeline.mapping.lookups import load_tables
+from pipeline.mapping.names import Names, name_problems, used_columns
 from pipeline.mapping.numbers import MONEY, decimal_text
 from pipeline.mapping.ops import CHOOSING, Bench
 from pipeline.mapping.plan import Aggregate, Frames, Plan, with_columns
 from pipeline.mapping.problems import NO_PROBLEMS, problems_at
+from pipeline.mapping.rules import MAPPED, compile_rule
+from pipeline.mapping.section_rules import SECTION_RULES
 from pipeline.mapping.sections import (
     amount_of,
     completion_columns,
@@ -35,6 +39,7 @@ from pipeline.mapping.shapes import HEADERS, ITEMS, PAYMENTS, Shaped
 from pipeline.mapping.shares import spread
 from pipeline.mapping.spec import DateTime, DateTimeStep, MappingSpec, Value
 from pipeline.mapping.steps import apply_step
+from pipeline.mapping.value_rules import column_problems
 from pipeline.mapping.walk import Scope, has_headers_on_lines, has_payment_rows
 from pipeline.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind
 
@@ -240,17 +245,47 @@ def compile_mapping(
         CompileError: Values cannot be computed from these columns, or look-up tables cannot be used;
             all that is wrong is told at once.
     """
-    tables, faults = load_tables(spec, directory, sources)
-    plan = Plan(_available(spec, columns), ids=id_columns(spec))
-    bench = Bench(spec, plan, tables, columns_used(spec))
-    compiler = _Compiler(bench, faults)
+    compiled, faults = examine(spec, columns, directory=directory, sources=sources)
+    if faults:
+        raise CompileError(faults)
+    return compiled
+
+
+def examine(
+    spec: MappingSpec,
+    columns: Mapping[str, Sequence[str]] | None,
+    *,
+    directory: Path,
+    sources: Sequence[str] | None,
+) -> tuple[CompiledMapping, list[Found]]:
+    """Compile a mapping as far as that goes: this is all the checking there is.
+
+    Args:
+        spec: The mapping.
+        columns: As for `compile_mapping`; None where they are not known: then all that it uses are there.
+        directory: As for `compile_mapping`.
+        sources: As for `compile_mapping`; None where they are not known.
+
+    Returns:
+        The compiled mapping, which can be used where nothing is wrong; and all that is wrong.
+    """
+    names = Names(spec, columns)
+    faults = Faults()
+    known = used_columns(spec) if columns is None else names.with_unknown()
+    tables, broken = load_tables(spec, directory, sources)
+    faults.add(*broken, *column_problems(spec))
+    faults.broken |= {str(found.place[1]) for found in faults.found if found.place[0] == "columns"}
+    for rule in SECTION_RULES:
+        faults.add(*rule(spec))
+    plan = Plan(_available(spec, known), ids=id_columns(spec))
+    compiler = _Compiler(Bench(spec, plan, tables, columns_used(spec), faults=faults))
     compiler.run()
-    if compiler.faults:
-        raise CompileError(compiler.faults)
-    return compiler.compiled
+    places = {found.place for found in faults.found}
+    faults.add(*(found for found in name_problems(names) if found.place not in places))
+    return compiler.compiled, list(dict.fromkeys(faults.found))
 
 
-def _available(spec: MappingSpec, columns: Mapping[str, Sequence[str]]) -> dict[Scope, frozenset[str]]:
+def _available(spec: MappingSpec, columns: Mapping[str, Collection[str]]) -> dict[Scope, frozenset[str]]:
     """Whose cells there are, by the layout."""
     every = frozenset(name for table in columns.values() for name in table)
     absent = frozenset(spec.source.optional) - every  # blank, as the plan makes what a frame has not
@@ -281,13 +316,12 @@ def _members(names: frozenset[str], table: str) -> frozenset[str]:
 
 
 class _Compiler:
-    """Compiles one section after the other, gathering what is wrong."""
+    """Compiles one section after the other; what is wrong is noted in the bench's faults."""
 
-    def __init__(self, bench: Bench, faults: Sequence[Fault]) -> None:
+    def __init__(self, bench: Bench) -> None:
         self.spec = bench.spec
         self.bench = bench
         self.compiled = CompiledMapping(bench.spec, bench.plan)
-        self.faults = list(faults)
         self._refund: pl.Expr | None = None
 
     def run(self) -> None:
@@ -301,6 +335,8 @@ class _Compiler:
             self._lines,
             self._items,
             self._reward,
+            self._definitions,
+            self._rules,
         ):
             section()
 
@@ -308,10 +344,12 @@ class _Compiler:
     def _part(self, *place: str | int, scope: Scope = Scope.TRANSACTION) -> Iterator[Bench]:
         """A bench for one part of the mapping; what is wrong with it is noted, and the rest goes on."""
         target = str(place[1] if place[0] in ("transaction", "items") and len(place) > 1 else place[0])
+        bench = replace(self.bench.at(scope), target=target, items_only=place[0] == "items", place=place)
         try:
-            yield replace(self.bench.at(scope), target=target, items_only=place[0] == "items")
+            yield bench
         except FormulaError as error:
-            self.faults.append(Fault(place, str(error)))
+            if not bench.faults.around(place):  # else it only follows from that
+                bench.note(error)
 
     def _refunds(self) -> None:
         if self.spec.refund:
@@ -453,6 +491,24 @@ class _Compiler:
                 bench.plan.derive(bench.scope, "__reward", amount)
                 self._need_prices()
                 self.compiled.reward = "__reward"
+
+    def _definitions(self) -> None:
+        """Definitions that nothing uses are compiled as well, apart from the plan."""
+        bench = self.bench
+        mentioned = {m.name for root in walk.all_roots(self.spec) for m in walk.mentions(root)}
+        mentioned -= self.spec.define.keys()
+        available = {scope: names | mentioned for scope, names in bench.plan.available.items()}
+        apart = replace(bench, plan=Plan(available, ids=bench.plan.ids), _names={}, scope=Scope.LINE)
+        used = {name for _, name in bench._names}
+        for name in self.spec.define.keys() - used:
+            with suppress(FormulaError):
+                apart.column(name)
+
+    def _rules(self) -> None:
+        for i, rule in enumerate(self.spec.rules):
+            with self._part("rules", i, "when"):
+                if MAPPED.keys() >= set(walk.names_in(rule.when)):  # else the names are reported
+                    compile_rule(rule.when)
 
     def _need_prices(self) -> None:
         if not {"quantity", "price_sell"} <= {*self.spec.items}:

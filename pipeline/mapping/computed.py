@@ -12,6 +12,7 @@ import polars as pl
 
 from pipeline.mapping import jsontext
 from pipeline.mapping.faults import FormulaError
+from pipeline.mapping.formulas import in_words
 from pipeline.mapping.numbers import WORKING, booleans, decimal_text, decimals
 from pipeline.mapping.spec import Boolean, Number, Scalar
 
@@ -111,7 +112,9 @@ def read_number(computed: Computed, number: Number) -> Computed:
         FormulaError: The value is no text any more.
     """
     if computed.dtype != pl.String:
-        raise FormulaError(f"a text was expected to read a number from, and this is {computed.dtype} already")
+        raise FormulaError(
+            f"a text was expected to read a number from, and this is {in_words(computed.dtype)} already"
+        )
     dtype = pl.Decimal(38, 12)
     return Computed(decimals(computed.value, number), dtype, first_text(computed.raw, computed.value))
 

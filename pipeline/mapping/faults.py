@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
+
+from pipeline.mapping.document import Found, Place
 
 FAILURES: Final = (Exception, pl.exceptions.PanicException)
 """What polars raises where a cell is at fault: errors of many kinds, and panics, which are no exceptions."""
@@ -25,33 +27,56 @@ class FormulaError(ValueError):
 
     Attributes:
         at: The character of the formula that is wrong, counted from 0; None where it is all of it.
+        text: The formula, where it is one.
+        inside: Where in the value it is: keys and list positions.
     """
 
-    def __init__(self, message: str, at: int | None = None) -> None:
+    def __init__(self, message: str, at: int | None = None, inside: Place = ()) -> None:
         self.at = at
+        self.text = ""
+        self.inside = inside
         super().__init__(message)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong.
+@dataclass
+class Faults:
+    """Everything that is wrong with a mapping, gathered while it is compiled.
 
     Attributes:
-        place: Keys and list positions from the top of the mapping, as `("transaction", "total")`.
-        message: What is wrong and what was expected.
+        found: What is wrong, each thing with its place.
+        broken: Columns and definitions that cannot be used; what uses them is not at fault.
+        met: How often something was at fault, or met something that is.
     """
 
-    place: tuple[str | int, ...]
-    message: str
+    found: list[Found] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    met: int = 0
+
+    def add(self, *found: Found) -> None:
+        """Note what is wrong."""
+        self.found += found
+        self.met += len(found)
+
+    def meet(self, name: str) -> None:
+        """Use a name; where it is broken, that is noted already."""
+        self.met += name in self.broken
+
+    def around(self, place: Place) -> bool:
+        """Whether something is wrong at, in or around a place."""
+        return any(here[: len(place)] == place or place[: len(here)] == here for here in self._places)
+
+    @property
+    def _places(self) -> list[Place]:
+        return [found.place for found in self.found]
 
 
 class CompileError(ValueError):
     """A mapping that cannot be computed over the columns there are.
 
     Attributes:
-        faults: Everything that is wrong, in the order of the mapping.
+        faults: Everything that is wrong.
     """
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Found]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(f"{'.'.join(map(str, f.place))}: {f.message}" for f in self.faults))

@@ -11,6 +11,7 @@ from pipeline.mapping.columns import date_formats
 from pipeline.mapping.computed import NOTHING, Computed, as_json, as_number, as_text, as_written, invalid
 from pipeline.mapping.datetimes import MOMENT
 from pipeline.mapping.faults import FormulaError
+from pipeline.mapping.formulas import in_words
 from pipeline.mapping.numbers import booleans, decimal_text, integers, money, whole
 from pipeline.mapping.ops import Bench
 from pipeline.mapping.spec import Boolean, DateTime, DateTimeStep
@@ -91,7 +92,7 @@ def _datetime(field: Field, computed: Computed, bench: Bench) -> Columns:
     if computed.dtype == pl.String:
         computed = apply_step(DateTimeStep(datetime=DateTime(formats=("iso",))), computed, bench)
     if not computed.dtype.is_temporal():
-        raise FormulaError(f"`{field.name}` holds a date and time, and this is {computed.dtype}")
+        raise FormulaError(f"`{field.name}` holds a date and time, and this is {in_words(computed.dtype)}")
     columns = {field.name: computed.value.cast(MOMENT), f"{field.name}|raw": _raw(computed)}
     if field.name != "transacted_at":
         return columns
@@ -129,7 +130,7 @@ def _raw(computed: Computed) -> pl.Expr:
 def _refuse(field: Field, computed: Computed, *dtypes: pl.DataType) -> None:
     if computed.json or computed.dtype in dtypes:
         raise FormulaError(
-            f"`{field.name}` holds a {field.kind}, and this is {computed.json or computed.dtype}"
+            f"`{field.name}` holds a {field.kind}, and this is {computed.json or in_words(computed.dtype)}"
         )
 
 

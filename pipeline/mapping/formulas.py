@@ -6,7 +6,8 @@ No cell can stop a formula: beside its value stands the text of a cell that coul
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -67,7 +68,8 @@ def parse_formula(text: str) -> Formula:
     """
     from pipeline.mapping import sql  # sqlglot takes 0.1 s to import
 
-    tree = sql.parse(text)
+    with _of(text):
+        tree = sql.parse(text)
     return Formula(text, tree, sql.columns_in(tree))
 
 
@@ -87,7 +89,18 @@ def compile_formula(
     """
     from pipeline.mapping.sqlcompile import Compiler
 
-    return Compiler(text, parse_formula(text).tree, type_of, keep, dict(failed or {})).compiled()
+    tree = parse_formula(text).tree
+    with _of(text):
+        return Compiler(text, tree, type_of, keep, dict(failed or {})).compiled()
+
+
+@contextmanager
+def _of(text: str) -> Iterator[None]:
+    try:
+        yield
+    except FormulaError as error:
+        error.text = text
+        raise
 
 
 def sql_columns(text: str) -> tuple[str, ...]:

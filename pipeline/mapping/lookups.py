@@ -13,7 +13,8 @@ import polars as pl
 from pipeline import parquet
 from pipeline.errors import did_you_mean
 from pipeline.mapping.cells import trimmed
-from pipeline.mapping.faults import Fault, FormulaError
+from pipeline.mapping.document import Found
+from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.spec import LookupTable, MappingSpec
 from pipeline.model import Dialect
 from pipeline.names import usable_names
@@ -47,15 +48,24 @@ class Table:
         return self.values[name]
 
 
+class _UnknownTable(Table):
+    """A table whose file is not known yet."""
+
+    def column(self, name: str) -> pl.Series:
+        """An empty column: there may be one of that name."""
+        return pl.Series(name, [], dtype=pl.String)
+
+
 def load_tables(
-    spec: MappingSpec, directory: Path, sources: Sequence[str] = ()
-) -> tuple[Mapping[str, Table], list[Fault]]:
+    spec: MappingSpec, directory: Path, sources: Sequence[str] | None = ()
+) -> tuple[Mapping[str, Table], list[Found]]:
     """Read all look-up tables of a mapping.
 
     Args:
         spec: The mapping.
         directory: The mapping's own directory; no table is read from outside of it.
-        sources: The files given on the command line, for tables `from: source`.
+        sources: The files given on the command line, for tables `from: source`; None where they are not
+            known yet: such a table has any column, and no rows.
 
     Returns:
         The tables by name, and what is wrong with the others.
@@ -64,9 +74,12 @@ def load_tables(
     faults = []
     for name, entry in spec.lookups.items():
         try:
-            tables[name] = _table(entry, directory, sources)
+            if entry.from_ == "source" and sources is None:
+                tables[name] = _UnknownTable(pl.Series([], dtype=pl.String), pl.DataFrame())
+            else:
+                tables[name] = _table(entry, directory, sources or ())
         except FormulaError as error:
-            faults.append(Fault(("lookups", name), str(error)))
+            faults.append(Found(("lookups", name, *error.inside), str(error)))
     return tables, faults
 
 
@@ -97,9 +110,13 @@ def _own_file(entry: LookupTable, directory: Path) -> str:
     root = directory.resolve()
     path = (root / entry.file).resolve()
     if not path.is_relative_to(root):
-        raise FormulaError(f"{entry.file} is outside of the mapping's directory; copy the table beside it")
+        raise FormulaError(
+            f"'{entry.file}' is not under the mapping's own directory; put the table beside it",
+            inside=("file",),
+        )
     if not path.is_file():
-        raise FormulaError(f"{entry.file} was not found beside the mapping, in {root}")
+        near = did_you_mean(entry.file, [beside.name for beside in root.glob("*.*")])
+        raise FormulaError(f"there is no file '{entry.file}' beside the mapping{near}", inside=("file",))
     return str(path)
 
 

@@ -1,4 +1,4 @@
-"""Which columns a mapping uses, by table, and which of them a source does not have."""
+"""Which columns a mapping uses, by table, and what is wrong with their names."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from pipeline.mapping.columns import column_mentions, key_cells
-from pipeline.mapping.document import Place
+from pipeline.errors import did_you_mean
+from pipeline.mapping import walk
+from pipeline.mapping.columns import HEADER_PREFIX, column_mentions, key_cells
+from pipeline.mapping.document import Found, Place
 from pipeline.mapping.nested import outer_column
-from pipeline.mapping.spec import Check, MappingSpec
+from pipeline.mapping.rules import DERIVED
+from pipeline.mapping.spec import SET_ELSEWHERE, Check, MappingSpec
 from pipeline.mapping.walk import Scope
+from pipeline.mapping.words import quoted
 from pipeline.names import usable_name
 
 _TABLES: dict[Scope, tuple[str, ...]] = {
@@ -154,6 +158,14 @@ class Names:
             whose = f"the table {there[0]}" if self.spec.source.layout == "tables" and there else "the source"
             yield use, [*known, *self.spec.define], whose
 
+    def with_unknown(self) -> dict[str, list[str]]:
+        """The source's columns, as if those that are not in it were: what else is wrong shows then."""
+        found = {table: list(names) for table, names in (self.columns or {}).items()}
+        for use in uses(self.spec):
+            if not any(use.name in found.get(table, ()) for table in use.tables):
+                found.setdefault(use.tables[0], []).append(use.name)
+        return found
+
     def there(self) -> set[str]:
         """The columns of the source that the mapping uses."""
         columns = {name for names in (self.columns or {}).values() for name in names}
@@ -170,3 +182,67 @@ class Names:
         """Definitions that have the name of a column."""
         columns = {name for names in (self.columns or {}).values() for name in names}
         yield from ((("define", name), name) for name in self.spec.define if name in columns)
+
+
+def name_problems(names: Names) -> Iterator[Found]:
+    """Names that are no column, no definition or, in a rule, no mapped field."""
+    unknown = list(names.unknown())
+    missing = list(dict.fromkeys(use.name for use, _, _ in unknown))
+    there = names.there()
+    if missing and not there:
+        yield Found(("source",), _another_file(missing))
+        unknown = []
+    for use, known, whose in unknown:
+        hint = did_you_mean(use.name, known) if len(missing) > len(there) else _instead(use, known)
+        yield Found(use.place, f"there is no column '{use.name}' in {whose}{hint}", use.name)
+    for place, name in names.shadowing():
+        message = f"'{name}' is a column of the source as well; give the definition another name"
+        yield Found(place, message)
+    yield from _read_otherwise(names.spec)
+    yield from _unknown_in_rules(names.spec)
+
+
+def _another_file(missing: Sequence[str]) -> str:
+    listed = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
+    return (
+        f"no column that the mapping uses is in the source ({listed}); is it another export? Under `csv`, "
+        "`skip_lines` leaves out what stands above the header, `header: false` is for a file without one, "
+        "and `delimiter` says what is between the cells"
+    )
+
+
+_SHOWN = 5
+
+
+def _instead(use: Use, known: Sequence[str]) -> str:
+    """What may have been meant where most columns are there: another one, or no column at all."""
+    near = did_you_mean(use.name, known)
+    if use.formula and (not near or use.name.isupper()):  # such as status = "VOID"
+        return f"; a text stands in single quotes: '{use.name}'"
+    if near:
+        return near
+    if use.place[0] in ("source", "columns") or use.place[-1] == "template":
+        return ""
+    return f"; write {{constant: {quoted(use.name)}}} for what is the same on every row"
+
+
+def _read_otherwise(spec: MappingSpec) -> Iterator[Found]:
+    """Names under which no reader gives a column, and no value can be defined."""
+    for use in uses(spec):
+        name = usable_name(use.name)
+        if name != use.name:
+            yield Found(use.place, f"a column '{use.name}' is read as '{name}'; write that", use.name)
+    for name in spec.define:
+        if name != usable_name(name) or name.startswith(HEADER_PREFIX):
+            message = f"'{name}' cannot be defined; give it a name that begins with a letter"
+            yield Found(("define", name), message)
+
+
+def _unknown_in_rules(spec: MappingSpec) -> Iterator[Found]:
+    elsewhere = [field for field, section in SET_ELSEWHERE.items() if getattr(spec, section)]
+    fields = [*spec.transaction, *elsewhere, *DERIVED]
+    for i, rule in enumerate(spec.rules):
+        for name in walk.names_in(rule.when):
+            if name not in fields:
+                near = did_you_mean(name, fields) or f"; there are {', '.join(fields)}"
+                yield Found(("rules", i, "when"), f"'{name}' is not a mapped field{near}", name)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.errors import did_you_mean
-from pipeline.mapping import jsontext
+from pipeline.mapping import jsontext, walk
 from pipeline.mapping.cells import nonblank
 from pipeline.mapping.columns import HEADER_PREFIX, Used, columns_of
 from pipeline.mapping.computed import (
@@ -31,10 +31,10 @@ from pipeline.mapping.computed import (
     unread,
 )
 from pipeline.mapping.datetimes import MOMENT
-from pipeline.mapping.faults import FormulaError
+from pipeline.mapping.document import Found, Place
+from pipeline.mapping.faults import Faults, FormulaError
 from pipeline.mapping.formulas import Compiled, compile_formula, in_words, parse_formula, template_parts
 from pipeline.mapping.lookups import SEPARATOR, Table
-from pipeline.mapping.marks import still_open
 from pipeline.mapping.plan import Aggregate, Check, Plan, moment_of, raw_of
 from pipeline.mapping.spec import (
     Boolean,
@@ -53,14 +53,15 @@ from pipeline.mapping.spec import (
     MinValue,
     Number,
     ObjectValue,
-    OpenValue,
     SqlValue,
     SumValue,
     TemplateValue,
     Value,
 )
 from pipeline.mapping.steps import apply_step, typed_cell
-from pipeline.mapping.walk import Scope
+from pipeline.mapping.value_rules import value_problems
+from pipeline.mapping.walk import Scope, Site
+from pipeline.names import usable_name
 
 _VOID = "__void"
 """The column of the lines that says which are void."""
@@ -79,6 +80,9 @@ class Bench:
         target: The field that is being compiled, for problems.
         items_only: Problems on lines that are no items do not matter.
         of_each_line: See `each_line`.
+        faults: What is wrong with the mapping so far.
+        place: The part of the mapping that is being compiled.
+        site: The value that is being compiled; None between values.
     """
 
     spec: MappingSpec
@@ -89,6 +93,9 @@ class Bench:
     target: str = ""
     items_only: bool = False
     of_each_line: bool = False
+    faults: Faults = field(default_factory=Faults)
+    place: Place = ()
+    site: Site | None = None
     _names: dict[tuple[Scope, str], Computed] = field(default_factory=dict)
     _defining: tuple[str, ...] = ()
 
@@ -102,15 +109,51 @@ class Bench:
         return self if scope is self.scope else replace(self, scope=scope, items_only=False)
 
     def compile(self, value: Value) -> Computed:
-        """Compile a value and its steps.
+        """Compile a value and its steps; what is wrong with it is noted, and a blank stands in for it."""
+        site = replace(self._site_of(value), scope=self.scope)
+        inside, met = replace(self, site=site), self.faults.met
+        self.faults.add(*value_problems(self.spec, site))
+        if self.faults.met > met:
+            for inner in walk.within(site):
+                replace(inside.at(inner.scope), site=site).compile(inner.value)
+            return UNKNOWN
+        try:
+            return inside._computed(value)
+        except FormulaError as error:
+            if self.faults.met == met:  # else it only follows from what is wrong within
+                inside.note(error)
+            return UNKNOWN
 
-        Raises:
-            FormulaError: It cannot be computed from the columns there are.
-        """
+    def _computed(self, value: Value) -> Computed:
         computed = VALUE_OPS[type(value)](value, self)
-        for step in getattr(value, "then", ()):
-            computed = apply_step(step, computed, self)
+        for i, step in enumerate(getattr(value, "then", ())):
+            try:
+                computed = apply_step(step, computed, self)
+            except FormulaError as error:
+                error.inside = ("then", i, *error.inside)
+                raise
         return computed
+
+    def note(self, error: FormulaError) -> None:
+        """Note what is wrong with the value, or the part, that is being compiled."""
+        place = (*(self.site.place if self.site else self.place), *error.inside)
+        if error.text:
+            around = walk.formulas_in(self.site) if self.site else walk.conditions(self.spec)
+            at = (f.place for f in around if f.sql == error.text and f.place[: len(place)] == place)
+            place = next(at, place)
+        self.faults.add(Found(place, str(error), text=error.text, at=error.at))
+
+    def _site_of(self, value: Value) -> Site:
+        """Where a value is written: within the one that is being compiled, or in this part of the mapping."""
+        if self.site is not None:
+            around = walk.deep(self.site)
+        else:
+            roots = (
+                root for root in walk.all_roots(self.spec) if root.place[: len(self.place)] == self.place
+            )
+            around = (site for root in roots for site in walk.deep(root))
+        here = self.site.place if self.site else self.place
+        return next((site for site in around if site.value is value), Site(here, value, self.scope))
 
     def formula(self, sql: str, *, condition: bool = False) -> Compiled:
         """Compile SQL over the cells of this bench's rows.
@@ -119,27 +162,43 @@ class Bench:
             FormulaError: It cannot be used on these columns, or is no condition where one was expected.
         """
         failed: dict[str, pl.Expr] = {}
+        met = self.faults.met
         for name, at in parse_formula(sql).columns.items():
             try:
                 text = invalid(self.column(name))
             except FormulaError as error:
-                raise FormulaError(str(error), at) from None
+                located = FormulaError(str(error), at)
+                located.text = sql
+                raise located from None
             failed |= {} if text is None else {name: text}
+        if self.faults.met > met:
+            raise FormulaError(f"the formula '{sql}' uses what is at fault")
         compiled = compile_formula(sql, partial(self.plan.type_of, self.scope), self._kept, failed)
         if condition and compiled.dtype != pl.Boolean:
-            raise FormulaError(
-                f"the formula '{sql}' gives {in_words(compiled.dtype)}; "
-                "a condition was expected, as in status = 'PAID'"
+            wrong = FormulaError(
+                f"a condition was expected, as in status = 'PAID'; this gives {in_words(compiled.dtype)}"
             )
+            wrong.text = sql
+            raise wrong
         return compiled
 
     def condition(self, sql: str) -> pl.Expr:
         """Compile a condition; what is neither true nor false is false, and told where a cell is to blame."""
-        compiled = self.formula(sql, condition=True)
+        compiled = self.decided(sql)
         if compiled.failed is not None:
             message = f"The condition {sql} cannot be decided with this."
             self.check("field_invalid", message, compiled.failed.is_not_null(), compiled.failed)
         return compiled.value.fill_null(value=False)
+
+    def decided(self, sql: str) -> Compiled:
+        """Compile a condition; what is wrong with it is noted."""
+        met = self.faults.met
+        try:
+            return self.formula(sql, condition=True)
+        except FormulaError as error:
+            if self.faults.met == met:
+                self.note(error)
+            return Compiled(pl.lit(value=False), pl.Boolean(), None)
 
     def _kept(self, expression: pl.Expr) -> str:
         name = self.fresh("sql")
@@ -152,7 +211,10 @@ class Bench:
         apart = self.of_each_line and name in self.spec.define
         key = (self.scope, f"__each|{name}" if apart else name)
         if key not in self._names:
-            self._names[key] = self._found(name)
+            if name != usable_name(name):  # which is reported with the names
+                self.faults.broken.add(name)
+            self._names[key] = UNKNOWN if name in self.faults.broken else self._found(name)
+        self.faults.meet(name)
         return self._names[key]
 
     def keep(self, name: str, computed: Computed) -> Computed:
@@ -181,11 +243,10 @@ class Bench:
             return None
         key = (Scope.LINE, _VOID)
         if key not in self._names:
-            lines = replace(self.at(Scope.LINE), _defining=(*self._defining, _VOID))
-            try:
-                void = read_boolean(lines.compile(value), Boolean())
-            except FormulaError:  # reported where `items` are compiled
-                return None
+            lines = replace(
+                self.at(Scope.LINE), _defining=(*self._defining, _VOID), site=None, place=("items", "is_void")
+            )
+            void = read_boolean(lines.compile(value), Boolean())
             lines.plan.derive(Scope.LINE, _VOID, void.value.fill_null(value=False))
             self._names[key] = Computed(pl.col(_VOID), pl.Boolean())
         return self._names[key].value
@@ -222,23 +283,38 @@ class Bench:
         self.plan.load(self.scope, name)
         cell = Computed(pl.col(name), pl.String())
         kind = self.spec.columns.get(name)
-        if kind is None:
+        if kind is None or name in self.faults.broken:
             return cell
-        typed = typed_cell(kind, cell, self)
+        here = replace(self, site=None, place=("columns", name))
+        met = self.faults.met
+        try:
+            typed = typed_cell(kind, cell, here)
+        except FormulaError as error:
+            here.note(error)
+        if self.faults.met > met:
+            self.faults.broken.add(name)
+            return cell
         return self.keep(name, replace(typed, raw=cell.value, is_cell=True))
 
     def _defined(self, name: str) -> Computed:
-        if name in self._defining:
-            raise FormulaError(f"the definition '{name}' uses itself")
+        if name in self._defining:  # which the rules of `define` report
+            self.faults.met += 1
+            return UNKNOWN
         value = self.spec.define[name]
-        inside = replace(self, _defining=(*self._defining, name))
+        inside = replace(
+            self, _defining=(*self._defining, name), site=None, place=("define", name), target=name
+        )
         if self.scope is not Scope.TRANSACTION:
             columns = columns_of(self.spec, value, self.scope)
             one_row_each = self.spec.source.layout in ("lines", "first_row")
             # What depends only on cells that are alike on all lines is computed once a transaction.
             if one_row_each and columns is not None and columns <= self.used.transaction:
                 return self._from_transaction(name, name)
-        return self.keep(self.fresh(name) if self.of_each_line else name, inside.compile(value))
+        met = self.faults.met
+        computed = inside.compile(value)
+        if self.faults.met > met:
+            self.faults.broken.add(name)
+        return self.keep(self.fresh(name) if self.of_each_line else name, computed)
 
     def _from_transaction(self, name: str, as_name: str) -> Computed:
         computed = self.at(Scope.TRANSACTION).column(name)
@@ -259,6 +335,10 @@ class Bench:
 
 
 # ── Values ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+UNKNOWN: Final = Computed(pl.lit(None, dtype=pl.String), pl.String())
+"""What stands in for a value that is at fault."""
 
 
 def _bare(name: str, bench: Bench) -> Computed:
@@ -319,7 +399,7 @@ def _case(value: CaseValue, bench: Bench) -> Computed:
     conditions: list[pl.Expr] = []
     values: list[Computed] = []
     for branch, result in zip(value.case, found, strict=False):
-        compiled = bench.formula(branch.when, condition=True)
+        compiled = bench.decided(branch.when)
         if compiled.failed is not None:
             # Which branch it is cannot be known, so it is none.
             conditions.append(compiled.failed.is_not_null())
@@ -334,10 +414,9 @@ def _case(value: CaseValue, bench: Bench) -> Computed:
 
 def _lookup(value: LookupValue, bench: Bench) -> Computed:
     table = bench.tables.get(value.lookup)
-    if table is None:
-        raise FormulaError(
-            f"there is no look-up table '{value.lookup}'{did_you_mean(value.lookup, [*bench.tables])}"
-        )
+    if table is None:  # which is reported where the table is described
+        bench.faults.met += 1
+        return UNKNOWN
     keys = value.key if isinstance(value.key, tuple) else (value.key,)
     parts = [as_text(bench.compile(key)).value for key in keys]
     key = pl.concat_str(parts, separator=SEPARATOR)
@@ -431,8 +510,6 @@ def _max(value: MaxValue, bench: Bench) -> Computed:
 
 
 def _line_number(value: LineNumberValue, bench: Bench) -> Computed:
-    if bench.scope is not Scope.LINE:
-        raise FormulaError("`line_number` counts lines; it is for `items` only")
     content: list[str] = []
     if value.line_number == "content":
         content = sorted(bench.used.line & bench.plan.available[Scope.LINE])
@@ -463,10 +540,6 @@ def _object(value: ObjectValue, bench: Bench) -> Computed:
     return Computed(text, pl.String(), all_raws(members.values()), json="object")
 
 
-def _open(value: OpenValue, bench: Bench) -> Computed:
-    raise FormulaError(still_open(bench.target, value.open))
-
-
 VALUE_OPS: dict[type, Callable[[Any, Bench], Computed]] = {
     str: _bare,
     ColumnValue: _column,
@@ -485,6 +558,5 @@ VALUE_OPS: dict[type, Callable[[Any, Bench], Computed]] = {
     LineNumberValue: _line_number,
     ListValue: _list,
     ObjectValue: _object,
-    OpenValue: _open,
 }
 """How each kind of value is compiled."""

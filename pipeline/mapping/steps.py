@@ -27,6 +27,7 @@ from pipeline.mapping.computed import (
 )
 from pipeline.mapping.datetimes import MOMENT, check_format, moments
 from pipeline.mapping.faults import FormulaError
+from pipeline.mapping.formulas import in_words
 from pipeline.mapping.numbers import WORKING, integers, rounded
 from pipeline.mapping.spec import (
     BlankStep,
@@ -182,10 +183,15 @@ def _moment(computed: Computed, spec: DateTime, bench: Bench) -> Computed:
     for form in spec.formats:
         check_format(form)
     if computed.dtype != pl.String:
-        raise FormulaError(f"a text was expected to read a date from, and this is {computed.dtype} already")
+        raise FormulaError(
+            f"a text was expected to read a date from, and this is {in_words(computed.dtype)} already"
+        )
     # Times without an offset are in the transaction's zone, unless the step says otherwise.
-    zone_value = spec.timezone if spec.timezone is not None else bench.spec.transaction.get("timezone")
-    moment = moments(computed.value, spec, _zone(zone_value, bench))
+    zone_value, zone_bench = spec.timezone, bench
+    if zone_value is None:
+        zone_value = bench.spec.transaction.get("timezone")
+        zone_bench = replace(bench, site=None, place=("transaction", "timezone"))
+    moment = moments(computed.value, spec, _zone(zone_value, zone_bench))
     name = bench.fresh("moment")
     bench.plan.derive(bench.scope, name, moment)
     moment = pl.col(name)

@@ -61,11 +61,12 @@ ORIGIN: dict[type, str] = {kind: name for name, kind in s.VALUES.items()}
 def deep(site: Site) -> Iterator[Site]:
     """The value and all values within it, outer ones first."""
     yield site
-    for inner in _within(site):
+    for inner in within(site):
         yield from deep(inner)
 
 
-def _within(site: Site) -> Iterator[Site]:
+def within(site: Site) -> Iterator[Site]:
+    """The values directly within a value."""
     value = site.value
     if isinstance(value, str):
         return

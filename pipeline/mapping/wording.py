@@ -20,7 +20,7 @@ from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
 WORDS: tuple[str, ...] = get_args(Word)
 """The steps without options."""
 
-_ORIGINS = ", ".join(VALUES)
+_ORIGINS = ", ".join(name for name in VALUES if name != "open")  # which drafts are for
 _A_VALUE = f"a value is a column's name, or an object with one of {_ORIGINS}"
 
 

@@ -8,7 +8,8 @@ from textwrap import dedent
 
 import polars as pl
 
-from pipeline.mapping.compile import CompiledMapping, Mapped, compile_mapping
+from pipeline.mapping.compile import CompiledMapping, Mapped, examine
+from pipeline.mapping.faults import CompileError
 from pipeline.mapping.load import read_mapping
 from pipeline.mapping.shapes import Shaped, carry_down, key_columns, key_hash, shape
 from pipeline.mapping.spec import MappingSpec
@@ -57,7 +58,11 @@ def compiled_of(
         name: [column for column in rows.columns if not column.startswith("__")]
         for name, rows in tables.items()
     }
-    return compile_mapping(spec, columns, directory=directory, sources=sources)
+    compiled, faults = examine(spec, columns, directory=directory, sources=sources)
+    # A case is about one field, so that others that Omneo needs are not there.
+    if wrong := [fault for fault in faults if "Omneo needs it on every" not in fault.message]:
+        raise CompileError(wrong)
+    return compiled
 
 
 def mapped_of(spec: MappingSpec | str, texts: str | dict[str, str], directory: Path = Path()) -> Mapped:

@@ -346,7 +346,7 @@ def test_items_see_their_own_table_and_their_transaction() -> None:
 
 
 def test_look_up_tables_lie_beside_the_mapping(tmp_path: Path) -> None:
-    (tmp_path / "stores.csv").touch()
+    (tmp_path / "stores.csv").write_text("k,v\n1,x\n")
     uses = ", ".join(f"{{lookup: {name}, key: id, value: v}}" for name in "abc")
     text = (
         f"{MINIMAL}  location_id: {{first_of: [{uses}]}}\nlookups:\n  a: {{file: stores.csv, key: [k]}}\n"
@@ -389,5 +389,6 @@ def test_the_zone_of_a_column_that_is_a_date_is_used() -> None:
     )
 
     assert said(text, {"lines": ["id", "at", "zones"]}) == [
-        "7:53: there is no column 'zone' in the source; did you mean 'zones'?"
+        "6:38: a text was expected to read a date from, and this is a date and time already",
+        "7:53: there is no column 'zone' in the source; did you mean 'zones'?",
     ]

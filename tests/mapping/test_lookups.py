@@ -114,7 +114,7 @@ def test_a_table_among_the_sources(tmp_path: Path, directory: Path) -> None:
 def test_nothing_is_read_outside_of_the_mappings_directory(directory: Path, path: str) -> None:
     (directory.parent / "secret.csv").write_text(STORES)
     (directory / "link.csv").symlink_to(directory.parent / "secret.csv")
-    assert "outside of the mapping's directory" in fault(directory, SPEC.replace("stores.csv", path))
+    assert "is not under the mapping's own directory" in fault(directory, SPEC.replace("stores.csv", path))
 
 
 def test_a_link_within_the_directory_is_fine(directory: Path) -> None:
@@ -136,10 +136,10 @@ def test_rows_that_are_alike_are_no_error(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("stores.csv", "shops.csv", "was not found beside the mapping"),
+        ("stores.csv", "shops.csv", "there is no file 'shops.csv' beside the mapping"),
         ("key: [code]", "key: [cod]", "no column 'cod'; did you mean 'code'?"),
         ("value: name", "value: nam", "no column 'nam'; did you mean 'name'?"),
-        ("lookup: stores", "lookup: store", "no look-up table 'store'; did you mean 'stores'?"),
+        ("lookup: stores", "lookup: store", "'store' is not among `lookups`; did you mean 'stores'?"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_nearest_name(

@@ -1,4 +1,4 @@
-"""What can be wrong in the values and steps of a mapping."""
+"""What a value and its steps must hold for the compiler; it asks before it compiles them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import polars as pl
 
 from pipeline.errors import did_you_mean
 from pipeline.mapping import spec as s
-from pipeline.mapping import walk
 from pipeline.mapping.datetimes import EPOCHS, NAMED_FORMATS
 from pipeline.mapping.document import Found, Place
 from pipeline.mapping.faults import FormulaError
@@ -17,15 +16,17 @@ from pipeline.mapping.marks import still_open
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Scope, Site
 from pipeline.mapping.zones import zone_name, zone_names
-from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
 
 
-def _values(spec: MappingSpec) -> Iterator[Found]:
-    for root in walk.all_roots(spec):
-        for site in walk.deep(root):
-            yield from _one_value(spec, site)
-            if not isinstance(site.value, str):
-                yield from _steps((*site.place, "then"), site.value.then)
+def value_problems(spec: MappingSpec, site: Site) -> Iterator[Found]:
+    """What is wrong with a value itself and its steps, not with those within it."""
+    yield from _one_value(spec, site)
+    if not isinstance(site.value, str):
+        yield from _steps((*site.place, "then"), site.value.then)
+
+
+def column_problems(spec: MappingSpec) -> Iterator[Found]:
+    """What is wrong with what the mapping says of columns and of numbers."""
     for name, kind in spec.columns.items():
         if not isinstance(kind, str):
             yield from _step(("columns", name), kind)
@@ -141,62 +142,3 @@ def unknown_zone(name: str) -> str:
     if zone_name(name):
         return ""
     return f"'{name}' is not a time zone{did_you_mean(name, zone_names()) or '; write it as Europe/London'}"
-
-
-def _kinds(spec: MappingSpec) -> Iterator[Found]:
-    for section, values, fields in (
-        ("transaction", spec.transaction, TRANSACTION_FIELDS),
-        ("items", spec.items, ITEM_FIELDS),
-    ):
-        for name, value in values.items():
-            kind = fields[name].kind
-            if _is_open(value):
-                continue
-            if message := _wrong_kind(kind, value):
-                yield Found((section, name), message)
-            if kind is Kind.DATETIME and not _is_date(spec, value):
-                message = (
-                    f"how `{name}` is written is not said; add {{datetime: {{formats: [...]}}}} to `then`"
-                )
-                yield Found((section, name), message)
-
-
-def _is_open(value: s.Value) -> bool:
-    return any(isinstance(site.value, s.OpenValue) for site in walk.deep(Site((), value, Scope.TRANSACTION)))
-
-
-def _wrong_kind(kind: Kind, value: s.Value) -> str:
-    listed = isinstance(value, s.ListValue) or _ends_in(value, s.SplitAllStep)
-    if kind in (Kind.OBJECT, Kind.OBJECTS):
-        wanted = s.ObjectValue if kind is Kind.OBJECT else s.ListValue
-        example = "{object: {name: column}}" if kind is Kind.OBJECT else "{list: [{object: {name: column}}]}"
-        return "" if isinstance(value, wanted) else f"expected here is {_a(kind)}, as in {example}"
-    if isinstance(value, s.ObjectValue) or (listed and kind is not Kind.STRINGS):
-        what = "an object" if isinstance(value, s.ObjectValue) else "a list"
-        return f"{what} cannot be here: expected is {_a(kind)}"
-    return ""
-
-
-def _ends_in(value: s.Value, step: type[s.Frozen]) -> bool:
-    return not isinstance(value, str) and bool(value.then) and isinstance(value.then[-1], step)
-
-
-def _is_date(spec: MappingSpec, value: s.Value) -> bool:
-    """Whether a value, or a column or definition that it comes from, is told how its dates are written."""
-    for site in walk.deep(Site((), value, Scope.TRANSACTION)):
-        if not isinstance(site.value, str) and any(isinstance(t, s.DateTimeStep) for t in site.value.then):
-            return True
-        for mention in walk.mentions_here(site):
-            if isinstance(spec.columns.get(mention.name), s.DateTimeStep):
-                return True
-            if mention.name in spec.define and _is_date(spec, spec.define[mention.name]):
-                return True
-    return False
-
-
-def _a(kind: Kind) -> str:
-    return f"{'an' if kind.value[0] in 'aeio' else 'a'} {kind.value}"
-
-
-VALUE_CHECKS = (_values, _kinds)
-"""Each takes a mapping and gives what is wrong with it."""
