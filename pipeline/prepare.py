@@ -429,8 +429,7 @@ def _waiting(verdict: Verdict, shaped: Shaped) -> frozenset[int]:
     waiting = rejections.group_by(TX).agg(by_time).filter("code").select(TX)
     if waiting.is_empty():
         return frozenset()
-    rows = pl.concat(rows.select(TX, SOURCE) for rows in (shaped.headers, shaped.lines, shaped.payments))
-    return frozenset(rows.join(waiting, on=TX, how="semi")[SOURCE].unique().to_list())
+    return frozenset(shaped.members.join(waiting, on=TX, how="semi")[SOURCE].unique().to_list())
 
 
 @dataclass(frozen=True)

@@ -392,7 +392,9 @@ class Traces:
         self._flush()
         if self._failures:
             why = f" ({last})" if (last := self._failures[-1]) else ""
-            raise NotTold(f"the collector did not take all spans{why}")
+            raise NotTold(
+                f"the collector did not take all spans{why}; see the OTEL_EXPORTER_OTLP_… variables"
+            )
 
     def _begun(self, event: StageStarted) -> Span:
         from opentelemetry.trace import set_span_in_context
