@@ -28,7 +28,7 @@ from pipeline import __version__
 from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
 from pipeline.memory import Budget, keep_freed_memory, prefer_jemalloc, seldom_collecting
 from pipeline.options import Age, Bytes, Folder, LimitType, Moment, Place, Rate, Seconds, Share, Where
-from pipeline.settings import connection_from_environment
+from pipeline.settings import base_url_from_environment, connection_from_environment
 from pipeline.simulator import Faults
 from pipeline.streams import open_standard_streams, while_writable, write_line
 
@@ -745,6 +745,7 @@ def _preparing(arguments: Mapping[str, Any]) -> PrepareOptions:
         rate_per_min=arguments["rate"],
         files=Wanted(arguments["all_files"], arguments["since"], timedelta(seconds=arguments["settle"])),
         ledger=arguments["ledger"],
+        base_url=base_url_from_environment(),
     )
 
 
@@ -881,8 +882,9 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
     """
     from pipeline import delivery, standing
 
+    base_url = base_url_from_environment()
     with _workdir(console, arguments["ledger"], run=reference, bodies=False, writes=False) as workdir:
-        (stands,) = standing.status(workdir, reference, ledger=arguments["ledger"])
+        *_, stands = standing.status(workdir, reference, ledger=arguments["ledger"], base_url=base_url)
     summary = stands.summary
     question = f"Void {summary.delivery.delivered:,} transactions of run {summary.run_id} in Omneo?"
     if not yes and not click.confirm(question, err=True):
@@ -962,11 +964,12 @@ def status(console: Console, reference: str | None, ledger: Path | str | None) -
     from pipeline.report.view import masked
 
     with _workdir(console, ledger, heads=True, run=reference, bodies=False, writes=False) as workdir:
-        stands = standing.status(workdir, reference, ledger=ledger)
+        stands = standing.status(workdir, reference, ledger=ledger, base_url=base_url_from_environment())
     if reference:
-        (one,) = stands
-        console.say(closing_summary(one.summary, one.verdict, causes=masked(one.causes)))
-        console.result(one.summary.as_dict())
+        for each in stands:
+            console.say(closing_summary(each.summary, each.verdict, causes=masked(each.causes)))
+        tenants = [each.summary.as_dict() for each in stands if each.summary.tenant is not None]
+        console.result({**stands[-1].summary.as_dict(), "tenants": tenants})
         return 0
     console.say(run_table([(each.summary, each.verdict) for each in stands]))
     console.result({"runs": [each.summary.as_dict() for each in stands]})
@@ -994,7 +997,11 @@ def report(
 
     with _workdir(console, ledger, run=reference, bodies=False) as workdir:
         data, values = standing.report(
-            workdir, reference, ledger=ledger, show_personal_data=show_personal_data
+            workdir,
+            reference,
+            ledger=ledger,
+            base_url=base_url_from_environment(),
+            show_personal_data=show_personal_data,
         )
     console.say(data.summary.report if form == "html" else render_markdown(values))
     console.result(data.summary.as_dict())

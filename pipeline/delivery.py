@@ -16,7 +16,7 @@ from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
 from pipeline.holding import holding
 from pipeline.loading.confirm import Confirmation
 from pipeline.loading.confirm import confirm as look_up
-from pipeline.loading.entries import RunRef, RunStatus
+from pipeline.loading.entries import RunRef
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
@@ -36,7 +36,7 @@ from pipeline.spread import Assignment, orders_in, spread
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
-from pipeline.standing import counted
+from pipeline.standing import counted, unsent
 from pipeline.undelivered import UNDELIVERED_CSV, write_undelivered
 
 UNFINISHED = 4
@@ -203,7 +203,7 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Fin
 
 def _all_delivered(summary: Summary) -> bool:
     sent = summary.delivery
-    return not (sent.refused or sent.failed or sent.pending)
+    return not (sent.refused or sent.failed or sent.pending or sent.in_doubt)
 
 
 def _told(found: Confirmation, sample: float) -> Iterator[str]:
@@ -236,7 +236,9 @@ def preflight(target: Target, *, sample: int = 200) -> Finished:
         if answers is None:
             return run.finish(run.summary(Requests()), target, stopped=True)
         told = tuple(_answers(answers))
-        review.save(run.directory, replace(review.saved(run.directory), preflight=told))
+        kept, tenant = review.saved(run.directory), run.tenant
+        known = replace(kept.of(tenant), preflight=told)
+        review.save(run.directory, kept.with_tenant(tenant, known))
         summary = run.summary(Requests(**asdict(answers.requests)))
         return run.finish(summary, target)
 
@@ -310,13 +312,19 @@ class _Run:
     started_at: datetime
     begun: float
 
+    @property
+    def tenant(self) -> str:
+        """The base URL of the tenant."""
+        assert self.ledger.base_url is not None
+        return self.ledger.base_url
+
     def summary(self, requests: Requests) -> Summary:
         """How the run stands now, and what this command sent."""
         manifest = self.staged.manifest
-        pending = RunStatus(manifest.transactions, 0, 0, 0, 0, manifest.transactions)
-        known = self.ledger.status(self.ref.run_id) if self.ref.run_id in self.ledger.runs() else pending
+        is_known = self.ref.run_id in self.ledger.runs()
+        known = self.ledger.status(self.ref.run_id) if is_known else unsent(manifest)
         return replace(
-            counted(self.directory, manifest, known),
+            counted(self.directory, manifest, known, self.tenant),
             started_at=self.started_at.isoformat(timespec="seconds"),
             duration_s=round(time.monotonic() - self.begun, 3),
             requests=requests,
@@ -349,11 +357,11 @@ class _Run:
         """
         why = error.message if error else "It was asked to stop." if stopped else ""
         looked_up = (summary.confirmed or 0, summary.missing or 0, summary.differing or 0)
-        kept = replace(
-            review.saved(self.directory),
-            stopped=why,
-            looked_up=None if summary.confirmed is None else looked_up,
+        kept = review.saved(self.directory)
+        of_tenant = replace(
+            kept.of(self.tenant), stopped=why, looked_up=None if summary.confirmed is None else looked_up
         )
+        kept = kept.with_tenant(self.tenant, of_tenant)
         review.save(self.directory, kept)
         data = review.report_data(self.directory, self.staged.manifest, summary)
         write_report(self.directory.path, data, show_personal_data=kept.show_personal_data)
@@ -388,16 +396,18 @@ def _opened(target: Target, command: str) -> Iterator[_Run]:
         now = datetime.fromisoformat(target.prepared.started_at)
     with (
         holding(home, command, target.ledger, shared=shared),
-        SqlLedger(target.ledger or home.ledger) as ledger,
+        SqlLedger(target.ledger or home.ledger, target.connection.base_url) as ledger,
         json_log(directory.log, directory.run_id) as log,
     ):
         emit = fan_out(target.emit, log)
         emit(RunStarted(directory.run_id, command))
+        for sentence in ledger.notices:
+            emit(Notice("ledger", sentence))
         manifest = read_manifest(directory)
         if manifest.parts and not directory.staged.exists():
             raise RunError(
                 f"The staged bodies of run {directory.run_id} were removed, by `prune` most likely.",
                 hint="Prepare it again from its source.",
             )
-        ref = RunRef(directory.run_id, manifest.transactions, datetime.fromisoformat(manifest.created_at))
+        ref = RunRef(directory.run_id, manifest.transactions, manifest.ordinal)
         yield _Run(directory, StagedRun(directory, manifest), ref, ledger, emit, command, now, begun)

@@ -467,7 +467,12 @@ class StagedTransaction(NamedTuple):
     Attributes:
         external_id: Key of the upsert.
         body: The JSON request body, UTF-8; empty where its customer was forgotten.
+        source_time: When the file that it came from was written, microseconds since 1970; None where unknown.
+        remains: Of one whose customer was forgotten: a JSON body of id, total and time only, which is enough
+            to void it. Empty for all others.
     """
 
     external_id: str
     body: bytes
+    source_time: int | None = None
+    remains: bytes = b""

@@ -21,7 +21,6 @@ from pipeline.extract.storage import SourceFile, fingerprint, unchanged
 from pipeline.staging.manifest import Manifest
 
 if TYPE_CHECKING:  # a dry run of files that are named needs no database, and a load no mapping
-    from pipeline.loading.entries import SourceFile as Noted
     from pipeline.loading.ledger import SqlLedger
     from pipeline.mapping.load import LoadedMapping
 
@@ -58,6 +57,7 @@ def choose(
     mapping: LoadedMapping,
     wanted: Wanted,
     ledger: Path | str,
+    base_url: str | None = None,
     emit: Emit,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[SourceFile]:
@@ -72,6 +72,7 @@ def choose(
         mapping: By which they will be read.
         wanted: Which ones.
         ledger: What was imported before; one that is not there yet knows nothing.
+        base_url: Into which tenant; None for the only one that the ledger knows.
         emit: Is told what was left out.
         sleep: Waits so many seconds.
 
@@ -85,7 +86,7 @@ def choose(
     growing = _growing([*found, *(table for table in lookups if table.found)], wanted.settle, now, sleep)
     early = [file for file in found if _is_early(file, wanted.since)]
     rest = [file for file in found if file not in early and file.uri not in growing]
-    known = [] if wanted.all_files else _known(rest, ledger, recipe(mapping, lookups))
+    known = [] if wanted.all_files else _known(rest, ledger, base_url, recipe(mapping, lookups))
     together = bool(mapping.spec.source.tables)
     if together and len(known) < len(rest):
         known = []
@@ -131,7 +132,7 @@ def note(ledger: SqlLedger, manifest: Manifest, emit: Emit) -> None:
     if manifest.run_id not in ledger.runs():
         return
     status = ledger.status(manifest.run_id)
-    if status.pending or status.failed:
+    if status.pending or status.failed or status.in_doubt:
         return
     ledger.note_files(
         [
@@ -160,23 +161,27 @@ def _is_early(file: SourceFile, since: datetime | None) -> bool:
     return since is not None and file.modified is not None and file.modified < since
 
 
-def _known(files: Sequence[SourceFile], ledger: Path | str, recipe: str) -> list[SourceFile]:
+def _known(
+    files: Sequence[SourceFile], ledger: Path | str, base_url: str | None, recipe: str
+) -> list[SourceFile]:
+    """The files whose contents the tenant got; one that was renamed, copied or touched is not new.
+
+    By path, size and time first, as make and rsync do, so that what was there before need not be read.
+    """
     if isinstance(ledger, Path) and not ledger.exists():
         return []
     from pipeline.loading.ledger import SqlLedger
 
-    with SqlLedger(ledger) as opened:
-        noted = opened.known_files([file.uri for file in files], recipe)
-    return [file for file in files if file.uri in noted and _is_same(file, noted[file.uri])]
+    with SqlLedger(ledger, base_url) as opened:
+        noted = opened.known_paths([file.uri for file in files], recipe)
+        seen = {(each.path, each.size, each.modified_ns) for each in noted}
+        others = {file.uri: fingerprint(file) for file in files if not _is_seen(file, seen)}
+        known = opened.known_files(list(others.values()), recipe)
+    return [file for file in files if file.uri not in others or others[file.uri] in known]
 
 
-def _is_same(file: SourceFile, noted: Noted) -> bool:
-    """By size and time, as make and rsync do; one that was only touched or copied anew, by its contents."""
-    if file.size != noted.size:
-        return False
-    if file.modified is not None and _nanoseconds(file.modified) == noted.modified_ns:
-        return True
-    return fingerprint(file) == noted.digest
+def _is_seen(file: SourceFile, seen: Collection[tuple[str, int, int]]) -> bool:
+    return file.modified is not None and (file.uri, file.size, _nanoseconds(file.modified)) in seen
 
 
 def _nanoseconds(moment: datetime | None) -> int:

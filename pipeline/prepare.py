@@ -48,7 +48,7 @@ from pipeline.report.facts import Facts, measure, measure_reasons
 from pipeline.report.facts import merge as merge_facts
 from pipeline.report.summary import AccountingBroken, Rows, Transactions, totals_of
 from pipeline.staging.hashes import Hashes, repeated
-from pipeline.staging.manifest import Manifest, PartRecord, SourceRecord
+from pipeline.staging.manifest import Manifest, PartRecord, SourceRecord, microseconds
 from pipeline.staging.payloads import encode
 from pipeline.staging.staged import discard_part, write_no_part, write_part
 from pipeline.staging.workdir import RunDir, private_dir
@@ -402,7 +402,8 @@ def _judged(
     verdict = judge(mapped, plan.policy, plan.started_at)
     if unjudged is not None:
         verdict = verdict.rejecting(unjudged, "field_invalid")
-    staged = encode(verdict.transactions(ACCEPTED), mapped.items)
+    accepted = verdict.transactions(ACCEPTED)
+    staged = encode(accepted, mapped.items).with_columns(_places(accepted, plan))
     return Judged(shaped, chosen.left_out, mapped.items, verdict, staged)
 
 
@@ -430,6 +431,19 @@ def _waiting(verdict: Verdict, shaped: Shaped) -> frozenset[int]:
     if waiting.is_empty():
         return frozenset()
     return frozenset(shaped.members.join(waiting, on=TX, how="semi")[SOURCE].unique().to_list())
+
+
+def _places(headers: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    """`source`, `line` and `source_time` of each transaction's first row."""
+    times = [each.file.modified and microseconds(each.file.modified) for each in plan.inputs]
+    source = headers[SOURCE]
+    return pl.DataFrame(
+        {
+            "source": pl.Series(plan.names, dtype=pl.String).gather(source),
+            "line": headers[LINE],
+            "source_time": pl.Series(times, dtype=pl.Int64).gather(source),
+        }
+    )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline import review
 from pipeline.holding import holding
-from pipeline.loading.entries import Progress, RunRef
+from pipeline.loading.entries import Progress, RunRef, State
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.plans import Case, Load, Send, Settled
 from pipeline.model import StagedTransaction
@@ -133,8 +133,7 @@ def _waiting(home: Workdir, run: RunDir, ledger: str | None) -> int:
             status = opened.status(run.run_id)
             if not (status.pending or status.failed):
                 return 0
-            prepared_at = datetime.fromisoformat(manifest.created_at)
-            progress = opened.open_run(RunRef(run.run_id, manifest.transactions, prepared_at))
+            progress = opened.open_run(RunRef(run.run_id, manifest.transactions, manifest.ordinal))
         return sum(_would_send(batch, opened, progress) for batch in StagedRun(run, manifest).batches())
 
 
@@ -142,7 +141,8 @@ def _would_send(batch: Sequence[StagedTransaction], ledger: SqlLedger, progress:
     known = ledger.find([each.external_id for each in batch])
     steps = [Load().step(Case(0, each, known.get(each.external_id), progress)) for each in batch if each.body]
     return sum(
-        isinstance(step, Send) or (isinstance(step, Settled) and step.kind == "failed") for step in steps
+        isinstance(step, Send) or (isinstance(step, Settled) and step.counted is State.FAILED)
+        for step in steps
     )
 
 

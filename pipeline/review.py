@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -54,6 +55,21 @@ def kept(run: RunDir) -> Iterator[Any]:
 
 
 @dataclass(frozen=True)
+class TenantReview:
+    """What a run's tenant said.
+
+    Attributes:
+        preflight: Its answers; None until it was asked.
+        stopped: Why the last load stopped early; empty where it did not.
+        looked_up: What the last `confirm` found: confirmed, missing and differing; None before it.
+    """
+
+    preflight: tuple[TenantFinding, ...] | None = None
+    stopped: str = ""
+    looked_up: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Review:
     """What was found in a run, besides its numbers and facts.
 
@@ -64,10 +80,8 @@ class Review:
         findings: Statistical warnings.
         rate_per_min: Requests a minute that are expected; None where unknown.
         show_personal_data: Whether the report is unmasked.
-        preflight: Answers of the tenant; None until it was asked.
-        stopped: Why the last load stopped early; empty where it did not.
-        looked_up: What the last `confirm` found: confirmed, missing and differing; None before it.
         unsure: How many values of the mapping were marked as unsure.
+        tenants: What is known from each tenant, by its base URL; see `of`.
     """
 
     gate: Gate | None = None
@@ -76,13 +90,20 @@ class Review:
     findings: tuple[Finding, ...] = ()
     rate_per_min: float | None = None
     show_personal_data: bool = False
-    preflight: tuple[TenantFinding, ...] | None = None
-    stopped: str = ""
-    looked_up: tuple[int, int, int] | None = None
     unsure: int = 0
+    tenants: Mapping[str, TenantReview] = field(default_factory=dict)
+
+    def of(self, tenant: str | None) -> TenantReview:
+        """What is known from a tenant; nothing where there is none."""
+        return self.tenants.get(tenant or "", TenantReview())
+
+    def with_tenant(self, tenant: str, known: TenantReview) -> Review:
+        """The same with what is known from a tenant now."""
+        return replace(self, tenants={**self.tenants, tenant: known})
 
 
 _REVIEW = TypeAdapter(Review)
+_OF_TENANT = tuple(each.name for each in fields(TenantReview))
 
 
 def save(run: RunDir, review: Review, facts: Facts | None = None) -> None:
@@ -94,12 +115,26 @@ def save(run: RunDir, review: Review, facts: Facts | None = None) -> None:
 
 def saved(run: RunDir) -> Review:
     """The review that was kept."""
-    return _REVIEW.validate_json((run.path / "review.json").read_bytes())
+    kept = json.loads((run.path / "review.json").read_bytes())
+    # Older versions did not keep apart which tenant said it.
+    unnamed = {name: kept.pop(name) for name in _OF_TENANT if name in kept}
+    if any(unnamed.values()):
+        kept["tenants"] = {"": unnamed}
+    return _REVIEW.validate_python(kept)
+
+
+def adopt(run: RunDir, tenant: str) -> None:
+    """Give what a tenant that was not noted has said to this one."""
+    review = saved(run)
+    if "" in review.tenants:
+        others = {url: known for url, known in review.tenants.items() if url}
+        save(run, replace(review, tenants={tenant: review.tenants[""], **others}))
 
 
 def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData:
     """Put together what the report of a run tells, as it stands now."""
     review = saved(run)
+    of_tenant = review.of(summary.tenant)
     return ReportData(
         summary=summary,
         facts=Facts.from_json((run.path / "facts.json").read_text(encoding="utf-8")),
@@ -115,9 +150,9 @@ def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData
         gate=review.gate,
         controls=review.controls,
         findings=review.findings,
-        preflight=review.preflight,
+        preflight=of_tenant.preflight,
         rate_per_min=review.rate_per_min,
-        stopped=review.stopped,
+        stopped=of_tenant.stopped,
         unsure=review.unsure,
     )
 

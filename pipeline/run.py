@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from pipeline.report.summary import Delivery, Summary
 from pipeline.report.terminal import json_log
 from pipeline.review import Finished
 from pipeline.settings import Limit
-from pipeline.staging.manifest import Manifest, SourceRecord, write_manifest
+from pipeline.staging.manifest import Manifest, SourceRecord, next_ordinal, write_manifest
 from pipeline.staging.workdir import RunDir, Workdir, discard
 
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)))
@@ -55,6 +55,7 @@ class PrepareOptions:
         rate_per_min: Requests a minute that are expected, for the prediction.
         files: Which files of a directory, a prefix or a glob are wanted.
         ledger: Another ledger than the working directory's own, which knows the files that are done.
+        base_url: The tenant for which they are done; None for the only one that the ledger knows.
     """
 
     max_rejected: Limit | None = None
@@ -65,6 +66,7 @@ class PrepareOptions:
     rate_per_min: float | None = None
     files: nightly.Wanted = field(default_factory=nightly.Wanted)
     ledger: Path | str | None = None
+    base_url: str | None = None
 
 
 def prepare(
@@ -87,7 +89,14 @@ def prepare(
     begun = time.monotonic()
     loaded = load_mapping(mapping)
     ledger = options.ledger or Workdir(workdir.expanduser().absolute()).ledger
-    choose = partial(nightly.choose, mapping=loaded, wanted=options.files, ledger=ledger, emit=emit)
+    choose = partial(
+        nightly.choose,
+        mapping=loaded,
+        wanted=options.files,
+        ledger=ledger,
+        base_url=options.base_url,
+        emit=emit,
+    )
     plan = dry_run.plan(loaded, sources, emit, options.control, choose, options.budget)
     home = Workdir.open(workdir)
     with holding(home, "prepare", options.ledger), _new_run(home, emit) as (run, tell):
@@ -102,7 +111,8 @@ def prepare(
         with dry_run.beside(dry_run.write_quarantine, plan, run, tally):
             data, manifest = _report(plan, run, tally, staged, records, options, begun)
         # Last, since a run counts as prepared from then on.
-        write_manifest(run, manifest)
+        others = [other for other in home.runs if other.run_id != run.run_id]
+        write_manifest(run, replace(manifest, ordinal=next_ordinal(others, plan.started_at)))
         closed = review.gate_closed(run.run_id, data.gate)
         code = closed.exit_code if closed else 0
         tell(RunFinished(run.run_id, "prepare", code, time.monotonic() - begun))

@@ -91,6 +91,27 @@ def address_variable(environ: Mapping[str, str] = os.environ) -> str:
     return "OMNEO_BASE_URL" if environ.get("OMNEO_BASE_URL", "").strip() else "OMNEO_TENANT"
 
 
+def base_url_from_environment(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The tenant that `OMNEO_TENANT` or `OMNEO_BASE_URL` names; None where neither is set.
+
+    Raises:
+        SettingsError: It is malformed.
+    """
+    named = any(environ.get(name, "").strip() for name in ("OMNEO_BASE_URL", "OMNEO_TENANT"))
+    return _base_url(environ) if named else None
+
+
+def tenant_of(base_url: str) -> str:
+    """The form in which base URLs are compared: no trailing slash, case of host or usual port."""
+    if not base_url:
+        return ""
+    parts = urlsplit(base_url)
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    usual = {"http": 80, "https": 443}.get(scheme)
+    port = "" if parts.port in (None, usual) else f":{parts.port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path.rstrip('/')}"
+
+
 def _base_url(environ: Mapping[str, str]) -> str:
     if url := environ.get("OMNEO_BASE_URL", "").strip():
         return _checked_url(url)

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -165,7 +164,7 @@ def _look_after(
 
 def _status(ledger: SqlLedger, run: RunRef) -> RunStatus:
     known = run.run_id in ledger.runs()  # as soon as the first worker has entered it
-    return ledger.status(run.run_id) if known else RunStatus(run.size, 0, 0, 0, 0, run.size)
+    return ledger.status(run.run_id) if known else RunStatus(run.size, pending=run.size)
 
 
 def _sum(kind: Any, each: list[Any]) -> Any:
@@ -196,10 +195,10 @@ def _contribute(assignment: Assignment, environ: Mapping[str, str]) -> Contribut
     directory = home.find(assignment.run_id)
     manifest = read_manifest(directory)
     staged = StagedRun(directory, manifest)
-    ref = RunRef(manifest.run_id, manifest.transactions, datetime.fromisoformat(manifest.created_at))
+    ref = RunRef(manifest.run_id, manifest.transactions, manifest.ordinal)
     with (
         holding(home, STAGE, assignment.ledger, shared=True),
-        SqlLedger(assignment.ledger) as ledger,
+        SqlLedger(assignment.ledger, assignment.base_url) as ledger,
         json_log(directory.log, directory.run_id) as log,
         _listening(assignment.word) as stop,
     ):

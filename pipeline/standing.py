@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipeline.report.files import REPORT_HTML, write_report
 from pipeline.report.summary import Delivery, Summary
 from pipeline.report.verdict import Verdict, verdict_of
 from pipeline.report.view import view
+from pipeline.settings import tenant_of
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.workdir import RunDir, Workdir
 
@@ -35,29 +36,43 @@ class Standing:
     causes: Sequence[Cause] = ()
 
 
-def status(workdir: Path, reference: str | None, *, ledger: Path | str | None = None) -> list[Standing]:
+def status(
+    workdir: Path, reference: str | None, *, ledger: Path | str | None = None, base_url: str | None = None
+) -> list[Standing]:
     """How all runs stand, oldest first; or how one does. Leaves no trace.
+
+    Args:
+        workdir: The working directory.
+        reference: Which run; None for all.
+        ledger: Another ledger than the working directory's own.
+        base_url: The tenant that is meant; of one run it comes last, also where nothing was sent to it.
+
+    Returns:
+        One for each run and tenant that knows it; one for a run that no tenant knows.
 
     Raises:
         CannotStart: There is no such run, or the ledger cannot be read.
     """
     home = Workdir(workdir.expanduser().absolute())
-    if reference:
-        runs = [home.find(reference)]
-        summaries = [_standing(home, runs[0], ledger)]
-    else:
-        runs = [run for run in home.runs if run.manifest.exists()]
-        summaries = _all_standing(home, runs, ledger)
+    runs = [home.find(reference)] if reference else [run for run in home.runs if run.manifest.exists()]
     standing = []
-    for run, summary in zip(runs, summaries, strict=True):
+    known = _known(home, ledger)
+    for run in runs:
         kept = review.saved(run)
-        verdict = verdict_of(summary, gate=kept.gate, stopped=kept.stopped, unsure=kept.unsure)
-        standing.append(Standing(summary, verdict, kept.causes))
+        for summary in _summaries(run, known.get(run.run_id, {}), base_url if reference else None):
+            stopped = kept.of(summary.tenant).stopped
+            verdict = verdict_of(summary, gate=kept.gate, stopped=stopped, unsure=kept.unsure)
+            standing.append(Standing(summary, verdict, kept.causes))
     return standing
 
 
 def report(
-    workdir: Path, reference: str, *, ledger: Path | str | None = None, show_personal_data: bool | None = None
+    workdir: Path,
+    reference: str,
+    *,
+    ledger: Path | str | None = None,
+    base_url: str | None = None,
+    show_personal_data: bool | None = None,
 ) -> tuple[ReportData, dict[str, Any]]:
     """Write the report of a run again, as it stands now.
 
@@ -65,6 +80,7 @@ def report(
         workdir: The working directory.
         reference: Which run.
         ledger: Another ledger than the working directory's own.
+        base_url: The tenant that it is about; else the last one to which something of the run was sent.
         show_personal_data: Mask or not; None for what `prepare` was told.
 
     Returns:
@@ -79,21 +95,34 @@ def report(
     if show_personal_data is not None:
         kept = replace(kept, show_personal_data=show_personal_data)
         review.save(run, kept)
-    data = review.report_data(run, read_manifest(run), _standing(home, run, ledger))
+    *_, summary = _summaries(run, _known(home, ledger).get(run.run_id, {}), base_url)
+    data = review.report_data(run, read_manifest(run), summary)
     write_report(run.path, data, show_personal_data=kept.show_personal_data)
     return data, view(data, show_personal_data=kept.show_personal_data)
 
 
-def _standing(home: Workdir, run: RunDir, ledger: Path | str | None) -> Summary:
+def _known(home: Workdir, ledger: Path | str | None) -> Mapping[str, Mapping[str, RunStatus]]:
+    """How runs were delivered, by run and tenant."""
     with _opened(home, ledger) as opened:
-        known = opened.status(run.run_id) if opened and run.run_id in opened.runs() else None
-    return _counted(run, known)
+        return opened.statuses() if opened else {}
 
 
-def _all_standing(home: Workdir, runs: Sequence[RunDir], ledger: Path | str | None) -> list[Summary]:
-    with _opened(home, ledger) as opened:
-        known = opened.statuses() if opened else {}
-    return [_counted(run, known.get(run.run_id)) for run in runs]
+def _summaries(run: RunDir, known: Mapping[str, RunStatus], base_url: str | None) -> Iterator[Summary]:
+    """One for each tenant, that which is meant last; at least one."""
+    manifest, meant = read_manifest(run), None if base_url is None else tenant_of(base_url)
+    for tenant, status in known.items():
+        if tenant != meant:
+            yield counted(run, manifest, status, tenant)
+    if meant is not None:
+        yield counted(run, manifest, known.get(meant) or unsent(manifest), meant)
+    elif not known:
+        yield counted(run, manifest, unsent(manifest), None)
+
+
+def unsent(manifest: Manifest) -> RunStatus:
+    """The status of a run of which a tenant has got nothing."""
+    number = manifest.transactions
+    return RunStatus(number, pending=number - manifest.forgotten, forgotten=manifest.forgotten)
 
 
 @contextmanager
@@ -107,23 +136,18 @@ def _opened(home: Workdir, ledger: Path | str | None) -> Iterator[SqlLedger | No
         yield opened
 
 
-def _counted(run: RunDir, known: RunStatus | None) -> Summary:
-    manifest = read_manifest(run)
-    number = manifest.transactions
-    return counted(run, manifest, known or RunStatus(number, 0, 0, 0, 0, number))
-
-
-def counted(run: RunDir, manifest: Manifest, known: RunStatus) -> Summary:
+def counted(run: RunDir, manifest: Manifest, known: RunStatus, tenant: str | None) -> Summary:
     """The summary of `prepare`, with the delivery as the ledger has it."""
     looked = (known.confirmed, known.missing, known.differing)
     # What an earlier run delivered counts there; what `confirm` saw of it is remembered here.
-    seen = looked if any(looked) else review.saved(run).looked_up or (None, None, None)
+    seen = looked if any(looked) else review.saved(run).of(tenant).looked_up or (None, None, None)
     return replace(
         Summary.from_dict(manifest.summary),
         run_dir=run.address,
         report=f"{run.address}/{REPORT_HTML}",
-        delivery=Delivery(known.delivered, known.unchanged, known.refused, known.failed, known.pending),
+        delivery=Delivery(*(getattr(known, each.name) for each in fields(Delivery))),
         confirmed=seen[0],
         missing=seen[1],
         differing=seen[2],
+        tenant=tenant,
     )

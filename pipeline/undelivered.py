@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline import parquet
-from pipeline.loading.entries import Row, State
+from pipeline.loading.entries import Record, State
 from pipeline.staging.workdir import RunDir, write_private
 
 UNDELIVERED_CSV: Final = "undelivered.csv"
@@ -18,13 +18,16 @@ MOST_LISTED: Final = 20_000
 """Transactions in the list; the ledger has all."""
 
 _WITHOUT_WORDS: Final = {
+    State.IN_DOUBT: "Whether Omneo has it is unknown.",
+    State.SENDING: "Whether Omneo has it is unknown.",
+    State.VOIDING: "Whether it is void in Omneo is unknown.",
     State.FAILED: "It was given up after several tries; perhaps Omneo has it.",
     State.MISSING: "Omneo took it and does not have it.",
     State.DIFFERING: "Omneo has it with other contents.",
 }
 
 
-def write_undelivered(run: RunDir, troubled: Iterable[Row]) -> int:
+def write_undelivered(run: RunDir, troubled: Iterable[Record]) -> int:
     """Write the list anew, or remove it where there is nothing to list.
 
     One row a reason: `outcome` is the ledger's state, `code` the state with the HTTP status, `field`,
@@ -58,8 +61,8 @@ def _bodies(run: RunDir, external_ids: list[str]) -> dict[str, str]:
     return dict(staged.select("external_id", "body").filter(wanted).collect().iter_rows())
 
 
-def _reasons(row: Row, body: str) -> Iterator[tuple[str | None, ...]]:
-    said: Mapping[str, Any] = json.loads(row.words) if row.words else {}
+def _reasons(row: Record, body: str) -> Iterator[tuple[str | None, ...]]:
+    said: Mapping[str, Any] = json.loads(row.message) if row.message else {}
     sent = json.loads(body) if body else {}
     code = (
         f"{row.state}_{row.status}"

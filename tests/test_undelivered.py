@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.loading.entries import Row, State
+from pipeline.loading.entries import Record, State
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
@@ -72,7 +72,7 @@ def test_each_state_has_words(
     home = ("--workdir", tmp_path / "w", "--json")
     prepared = call("prepare", "-m", "pos_lines", export(tmp_path / "sales.csv", 2), *home)
     run = Path(prepared.summary["run_dir"])
-    row = Row("unknown", b"", state, 1, 503, words, None, 1, 0)
+    row = Record("unknown", b"", state, 1, 1, 503, words)
     assert write_undelivered(RunDir(run), [row]) == 1
     (found,) = listed(run)
     assert (found["code"], found["field"], found["message"]) == (code, field, message)

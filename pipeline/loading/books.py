@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pipeline.events import Emit
 from pipeline.events import Progress as ProgressEvent
 from pipeline.loading.clock import Clock
-from pipeline.loading.entries import Progress, Row, Stamp, State
+from pipeline.loading.entries import Pass, Passed, Progress, Record, Return, Stamp, State
 from pipeline.loading.events import Changed, Failed, Refused
 from pipeline.loading.options import Changes
 from pipeline.loading.plans import Case, Plan, Send, Settled, forgotten
 from pipeline.loading.recorder import Recorder
 from pipeline.loading.retry import Meaning, Verdict
-from pipeline.loading.tally import Tally
+from pipeline.loading.watermark import Watermark
 from pipeline.model import StagedTransaction
 
 _PROGRESS_EVERY_S = 0.2
@@ -39,8 +39,8 @@ class Item:
     position: int
     transaction: StagedTransaction
     step: Send
-    old: Row | None
-    row: Row
+    old: Record | None
+    row: Record
     exposed: bool = False
     attempts: int = 0
     batch: str | None = None
@@ -72,7 +72,7 @@ class Books:
         elsewhere: int = 0,
         changes: Changes | None = None,
     ) -> None:
-        self.tally = Tally(progress)
+        self.watermark = Watermark(progress)
         self.changes = changes or Changes()
         self.handled = self.troubled = 0
         self._recorder = recorder
@@ -92,18 +92,18 @@ class Books:
             position: Of the first of them.
             transactions: Neighbours in delivery order.
         """
-        known = await self._recorder.find([each.external_id for each in transactions])
+        known = await self._recorder.find([each.external_id for each in transactions], self._progress.run_no)
         now = int(self._clock.time())
         claimed = []
         for at, transaction in enumerate(transactions, position):
             old = known.get(transaction.external_id)
             case = Case(at, transaction, old, self._progress)
-            step = self._plan.step(case) if transaction.body else forgotten(case, self._plan)
+            step = self._plan.step(case) if transaction.body else forgotten(self._plan)
             if isinstance(step, Send):
                 claimed.append(self._item(at, transaction, step, old, now))
             elif isinstance(step, Settled):
                 self._tell_change(transaction.external_id, step.changed)
-                self._count(at, step.kind)
+                self._pass(case, step)
         self._show()
         if claimed:
             self._open.update((item.position, item) for item in claimed)
@@ -119,10 +119,7 @@ class Books:
         for item, verdict in outcomes:
             del self._open[item.position]
             item.row = self._settled_row(item, verdict, now)
-            if self._plan.counts:
-                self._count(item.position, _KINDS[verdict.meaning], item.step.was)
-            else:
-                self.handled += 1
+            self._settle(item.position)
             self.troubled += verdict.meaning is not Meaning.TAKEN
         # Straight on: were they counted and not put, a watermark could pass an outcome that is not on disk.
         await self._recorder.put([item.row for item, _ in outcomes])
@@ -140,37 +137,32 @@ class Books:
     async def give_back(self) -> None:
         """Undo the claim of what was never sent, or surely not taken; the rest stays in doubt."""
         unsent = [item for item in self._open.values() if not item.exposed]
-        await self._recorder.put(
-            [
-                item.old._replace(attempts=self._attempts(item))
-                if item.old is not None and item.old.state is not State.SENDING
-                else item.row._replace(state=State.PENDING, attempts=self._attempts(item))
-                for item in unsent
-            ]
-        )
+        await self._recorder.put([self._returned(item) for item in unsent])
         self._open.clear()
 
     def _item(
-        self, position: int, transaction: StagedTransaction, step: Send, old: Row | None, now: int
+        self, position: int, transaction: StagedTransaction, step: Send, old: Record | None, now: int
     ) -> Item:
         # What a batch tells is about the contents that went in it.
         batch = old.batch if old and step.in_doubt and old.hash == step.hash else None
-        row = Row(
+        row = Record(
             transaction.external_id,
             step.hash,
-            State.SENDING,
-            old.attempts if old else 0,
-            old.status if old else None,
-            None,
-            batch,
+            State.VOIDING if self._plan.taken is State.VOIDED else State.SENDING,
             self._progress.run_no,
-            now,
+            attempts=old.attempts if old else 0,
+            status=old.status if old else None,
+            batch=batch,
+            before=old.state if old else None,
+            maybe_sent=step.in_doubt or (old is not None and old.maybe_sent),
+            source_time=transaction.source_time,
+            at=now,
         )
         if step.changed:
             self._tell_change(transaction.external_id, "sent")
         return Item(position, transaction, step, old, row, exposed=step.in_doubt, batch=batch)
 
-    def _settled_row(self, item: Item, verdict: Verdict, now: int) -> Row:
+    def _settled_row(self, item: Item, verdict: Verdict, now: int) -> Record:
         state = self._plan.taken if verdict.meaning is Meaning.TAKEN else State.FAILED
         if verdict.meaning is Meaning.REFUSED:
             state = State.REFUSED
@@ -178,28 +170,40 @@ class Books:
         if not self._plan.counts and state is not self._plan.taken and item.old is not None:
             row = item.old  # a void or a repeat that did not work leaves the delivery as it was
             state = row.state
-        return Row(
-            row.external_id,
-            row.hash,
-            state,
-            self._attempts(item),
-            verdict.status,
-            verdict.words() or None,
-            item.batch,
-            row.run_no,
-            now,
+        return row._replace(
+            state=state,
+            attempts=self._attempts(item),
+            status=verdict.status,
+            message=verdict.words() or None,
+            batch=item.batch,
+            maybe_sent=verdict.again and item.exposed,
+            at=now,
         )
+
+    def _returned(self, item: Item) -> Record | Return:
+        if item.old is None or item.old.state is State.SENDING:
+            return item.row._replace(state=State.PENDING, attempts=self._attempts(item))
+        return Return(self._progress.run_no, item.old._replace(attempts=self._attempts(item)))
 
     @staticmethod
     def _attempts(item: Item) -> int:
         return (item.old.attempts if item.old else 0) + item.attempts
 
-    def _count(self, position: int, kind: str, was: str | None = None) -> None:
+    def _pass(self, case: Case, step: Settled) -> None:
+        """Count a transaction that is not sent, with the next commit, whose watermark passes it too."""
+        row, counted, run_no = case.row, step.counted, case.progress.run_no
+        is_merely_unchanged = counted is Passed.UNCHANGED and (row is None or row.place is None)
+        if counted is State.REFUSED and row is not None:
+            self._recorder.put_soon([row._replace(run_no=run_no)])
+        elif counted is not None and not is_merely_unchanged:
+            name, now = case.transaction.external_id, int(self._clock.time())
+            self._recorder.put_soon([Pass(name, run_no, counted, now)])
+        self._settle(case.position, unchanged=is_merely_unchanged)
+
+    def _settle(self, position: int, *, unchanged: bool = False) -> None:
         self.handled += 1
-        if was is None:
-            self.tally.settle(position, kind)
-        else:
-            self.tally.move(position, was, kind)
+        if self._plan.resumes:
+            self.watermark.settle(position, unchanged=unchanged)
 
     def _tell(self, item: Item, verdict: Verdict) -> None:
         external_id = item.transaction.external_id
@@ -217,13 +221,5 @@ class Books:
         now = self._clock.monotonic()
         if now - self._shown_at >= _PROGRESS_EVERY_S:
             self._shown_at = now
-            done = self.tally.done if self._plan.resumes else self.handled
+            done = self.watermark.done if self._plan.resumes else self.handled
             self._emit(ProgressEvent(self._stage, self._elsewhere + done))
-
-
-_KINDS = {
-    Meaning.TAKEN: "delivered",
-    Meaning.REFUSED: "refused",
-    Meaning.TRANSIENT: "failed",
-    Meaning.THROTTLED: "failed",
-}

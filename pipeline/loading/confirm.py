@@ -13,7 +13,7 @@ from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
 from pipeline.loading.compare import differences, transaction_of
 from pipeline.loading.endpoints import external_lookup
-from pipeline.loading.entries import ACCEPTED_BY_OMNEO, Row, RunRef, State, content_hash
+from pipeline.loading.entries import ACCEPTED_BY_OMNEO, Record, RunRef, State
 from pipeline.loading.estimate import Interval, share_interval
 from pipeline.loading.exchange import Exchange, Requests
 from pipeline.loading.http.interface import httpx
@@ -21,7 +21,7 @@ from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.parts import Batches
-from pipeline.loading.plans import Resend, with_void
+from pipeline.loading.plans import Resend, same_content, with_void
 from pipeline.loading.recorder import Grouped
 from pipeline.loading.stop import Stop, until_stopped
 from pipeline.memory import seldom_collecting
@@ -124,6 +124,7 @@ def confirm(
     Raises:
         SettingsError: The ledger cannot be used.
     """
+    ledger.bind(connection.base_url)
     options, stop, clock = options or DeliveryOptions(), stop or Stop(), clock or SystemClock()
     search = _Search(run, ledger, options, sample, patience_s, random.Random(seed), emit, stop, clock)  # noqa: S311
     with seldom_collecting():
@@ -205,7 +206,7 @@ class _Search:
             position += len(batch)
 
     def _expected(
-        self, position: int, batch: list[StagedTransaction], known: dict[str, Row]
+        self, position: int, batch: list[StagedTransaction], known: dict[str, Record]
     ) -> Iterator[Wanted]:
         for at, transaction in enumerate(batch, position):
             row = known.get(transaction.external_id)
@@ -216,7 +217,7 @@ class _Search:
                 body = with_void(body, void=True)
             # Below the watermark nothing is on its way for the first time, so it was delivered before.
             begun = row.state is State.SENDING and row.run_no == self.run_no and at < self.watermark
-            if (row.state in ACCEPTED_BY_OMNEO or begun) and row.hash == content_hash(body):
+            if (row.state in ACCEPTED_BY_OMNEO or begun) and same_content(row, transaction.body):
                 yield transaction.external_id, body
 
     async def _each(self, wanted: AsyncIterator[Wanted]) -> None:

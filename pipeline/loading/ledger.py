@@ -1,66 +1,68 @@
-"""The truth about delivery: one row a transaction, in SQLite or PostgreSQL.
+"""The truth about delivery: one record a transaction and tenant, in SQLite or PostgreSQL.
 
 *Sending* is on disk before a request leaves, the outcome after. SQLite runs in WAL mode with
 `synchronous=FULL`: every commit is synced, so an intent survives power loss too; commits are grouped, so
-that costs one sync for hundreds of rows. PostgreSQL's own default is as strict.
+that costs one sync for hundreds of records. PostgreSQL's own default is as strict.
+
+Every change of a record moves its transaction between the counts of its run in the same commit. So counts
+are read without a look at records, and every transaction of a run is in exactly one of them.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from datetime import datetime
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.errors import RunError, SettingsError, WorkdirBusy
+from pipeline.loading import migration
 from pipeline.loading.entries import (
-    KINDS,
-    Counts,
+    ACCEPTED_BY_OMNEO,
+    COUNTED,
+    DELIVERY,
+    UNSETTLED,
+    Counted,
+    CountsBroken,
     Lease,
     LeaseLost,
+    Pass,
+    Passed,
     Progress,
-    Row,
+    Record,
+    Return,
     RunRef,
     RunStatus,
     SourceFile,
     Stamp,
     State,
     Wanted,
+    Write,
 )
-from pipeline.loading.rows import InPlace, Recent, Rows
-from pipeline.loading.tables import (
-    FILES,
-    MIGRATIONS,
-    PARTS,
-    RUNS,
-    TRANSACTIONS,
-    VERSION,
-    is_in,
-    is_trouble,
-    upsert,
-)
+from pipeline.loading.moves import Kept, after, moves
+from pipeline.loading.tables import COUNTS, FILES, PARTS, RECORDS, RUNS, TENANTS
+from pipeline.settings import tenant_of
+
+_AT_ONCE: Final = 256
+"""Ids in one statement; their number is rounded up to one of `_WIDTHS`: few statements are prepared."""
+_WIDTHS: Final = (1, 16, 64, _AT_ONCE)
 
 
 class Ledger(Protocol):
-    """What the loader needs of a ledger."""
+    """What the recorder needs of a ledger."""
 
-    def open_run(self, run: RunRef) -> Progress:
-        """Enter the run, or find it, and say how far it is."""
+    def find(self, external_ids: Sequence[str], run_no: int | None = None) -> dict[str, Record]:
+        """The records of these transactions; those unknown are left out."""
 
-    def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
-        """The rows of these transactions; those unknown are left out."""
-
-    def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
-        """Write stamps, then rows, whole, and how far the run is, in one durable commit."""
+    def record(self, writes: Sequence[Write], progress: Progress | None = None) -> None:
+        """Write all of this, and how far the run is, in one durable commit."""
 
 
 class SqlLedger:
@@ -68,29 +70,32 @@ class SqlLedger:
 
     Args:
         where: Path of an SQLite file, made with mode 0600, or a `postgresql://` address.
+        base_url: The tenant whose records are meant. Where neither this nor `bind` names one, it is the only
+            one that the ledger knows; where it knows several, it is none.
 
     Raises:
         SettingsError: It cannot be opened or written, or was made by a newer version.
     """
 
-    def __init__(self, where: Path | str, migrations: Sequence[Any] = MIGRATIONS) -> None:
+    def __init__(self, where: Path | str, base_url: str | None = None) -> None:
         self.where = _name_of(where)
-        self._migrations = migrations
+        self.notices: tuple[str, ...] = ()
+        self._base_url: str | None = None
+        self._tenant_no: int | None = None
+        self._order: dict[int, tuple[int, int]] = {}
         with self._explained("opened"):
             self._engine = _engine(where)
             self._db = self._engine.connect()
             self._finder: sa.Connection | None = None
             try:
-                self._migrate()
+                said = migration.bring_up_to_date(self._db, where, self.where)
+                self.notices = tuple(said)
             except BaseException:
                 self.close()
                 raise
-        self._rows: Rows = InPlace(self._db) if self.is_shared else Recent(self._db)
-        insert = postgresql.insert if self.is_shared else sqlite.insert
-        self._put_part = upsert(insert(PARTS), "run_no", "part")
-        self._put_file = upsert(insert(FILES), "path", "recipe")
-        self._add_run = insert(RUNS).on_conflict_do_nothing(index_elements=["run_id"])
-        self._add_part = insert(PARTS).on_conflict_do_nothing(index_elements=["run_no", "part"])
+        self._sql = _Statements(is_postgres=self.is_shared)
+        if base_url is not None:
+            self.bind(base_url)
 
     @property
     def is_shared(self) -> bool:
@@ -109,16 +114,16 @@ class SqlLedger:
         if not self.is_shared:
             yield
             return
-        number = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+        number = _lock_number(name)
         kind = "_shared" if shared else ""
-        with self._transaction("read"):
+        with self._reading():
             taken = sa.text(f"SELECT pg_try_advisory_lock{kind}(:number)")
             if not self._db.execute(taken, {"number": number}).scalar_one():
                 raise WorkdirBusy(f"{name} is in use by another process.", hint="Wait for it.")
         try:
             yield
         finally:
-            with self._transaction("read"):
+            with self._reading():
                 freed = sa.text(f"SELECT pg_advisory_unlock{kind}(:number)")
                 self._db.execute(freed, {"number": number})
 
@@ -135,65 +140,166 @@ class SqlLedger:
             self._finder.close()
         self._engine.dispose()
 
+    # Whose records are meant
+
+    @property
+    def base_url(self) -> str | None:
+        """The tenant whose records are meant; None where none was named."""
+        return self._base_url
+
+    def bind(self, base_url: str) -> None:
+        """Mean the records of this tenant from now on.
+
+        Raises:
+            ValueError: Another tenant was named before.
+        """
+        url = tenant_of(base_url)
+        if self._base_url not in (None, url):
+            raise ValueError(f"The ledger is used for {self._base_url}, not for {url}.")
+        self._base_url = url
+
+    def tenants(self) -> list[str]:
+        """The base URLs of all tenants that it knows; an empty text for a tenant that is not known yet."""
+        with self._reading():
+            return list(self._db.execute(sa.select(TENANTS.c.base_url).order_by(TENANTS.c.no)).scalars())
+
+    def unadopted(self) -> str | None:
+        """A transaction that was delivered to a tenant that an older schema did not note; None without one.
+
+        The first tenant that knows it takes all of these records over; see `adopt`.
+        """
+        old = sa.select(TENANTS.c.no).where(TENANTS.c.base_url == "").scalar_subquery()
+        accepted = RECORDS.c.state.in_(sorted(ACCEPTED_BY_OMNEO))
+        wanted = sa.select(RECORDS.c.external_id).where(RECORDS.c.tenant_no == old)
+        with self._reading():
+            if "" not in self._db.execute(sa.select(TENANTS.c.base_url)).scalars().all():
+                return None
+            found: str | None = self._db.execute(wanted.where(accepted).limit(1)).scalar()
+            return found if found is not None else self._db.execute(wanted.limit(1)).scalar() or ""
+
+    def adopt(self) -> bool:
+        """Give the records of a tenant that was not known to the tenant that is meant.
+
+        Returns:
+            Whether there were any; there are none for a tenant that has records already.
+        """
+        assert self._base_url
+        mine = TENANTS.update().where(TENANTS.c.base_url == "").values(base_url=self._base_url)
+        with self._writing():
+            if self._tenant() is not None and self._known_tenant(self._base_url) is not None:
+                return False
+            return self._db.execute(mine).rowcount > 0
+
     # What the loader uses
 
-    def open_run(self, run: RunRef) -> Progress:
-        """See `Ledger`."""
-        self._rows.lose()  # another process may have put some
-        with self._transaction("written"):
-            self._rows.move(sending_too=True)
-            self._db.execute(
-                self._add_run, {"run_id": run.run_id, "prepared_at": run.prepared_at.timestamp()}
-            )
-            run_no = self._run_no(run.run_id)
-            found = self._parts(run_no, run.part)
-            progress = found[0] if found else Progress(run_no, run.part, run.size)
-            if not found:
-                self._db.execute(self._add_part, _values(progress))
-            later = sa.select(RUNS.c.no).where(RUNS.c.prepared_at > run.prepared_at.timestamp())
-            return replace(progress, newer_runs=frozenset(self._db.execute(later).scalars()))
+    def open_run(self, run: RunRef, part: int = 0) -> Progress:
+        """Enter the run, or find it, and say how far it or one part of it is."""
+        with self._writing():
+            run_no = self._enter(run)
+            if part == 0 and not self._parts(run_no):
+                self._db.execute(self._sql.add_part, _values(Progress(run_no, 0, run.size)))
+            (progress,) = self._parts(run_no, part)
+            newer = frozenset(no for no in self._order if self._is_newer(no, run_no))
+            return replace(progress, newer_runs=newer)
 
-    def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
-        """See `Ledger`."""
-        found: dict[str, Row] = {}
+    def reopen(self, run: RunRef) -> bool:
+        """Have a run gone through again from its start: what is held, pending or undone is somewhere in it.
+
+        What it passed by as unchanged is pending until it is passed by again. Parts that a worker holds are
+        left alone.
+
+        Returns:
+            Whether there was anything to go through again.
+        """
+        with self._writing():
+            run_no = self._enter(run)
+            free = sa.and_(PARTS.c.run_no == run_no, PARTS.c.leased_until < self._now())
+            rows = self._db.execute(sa.select(PARTS).where(free, PARTS.c.watermark > 0)).all()
+            unchanged, replaced = sum(row.unchanged for row in rows), sum(row.replaced for row in rows)
+            again = {"watermark": 0, "unchanged": 0, "replaced": 0}
+            self._db.execute(PARTS.update().where(free).values(again))
+            self._count(
+                Counter(
+                    {
+                        (run_no, State.PENDING): unchanged + replaced,
+                        (run_no, Passed.UNCHANGED): -unchanged,
+                        (run_no, State.DELIVERED): -replaced,
+                    }
+                )
+            )
+            return bool(rows)
+
+    def find(self, external_ids: Sequence[str], run_no: int | None = None) -> dict[str, Record]:
+        """The records of these transactions; those unknown are left out.
+
+        Args:
+            external_ids: The transactions.
+            run_no: The run that asks: `Record.place` says what it counts a transaction as where another run
+                has the record.
+        """
         with self._explained("read"):
             if self._finder is None:
                 self._finder = self._engine.connect()
             with self._finder.begin():
-                for start in range(0, len(external_ids), 1000):
-                    some = list(external_ids[start : start + 1000])
-                    rows = self._rows.find(self._finder, some)
-                    found.update((row.external_id, _row(row)) for row in rows)
+                tenant = self._tenant(self._finder)
+                found = self._read(self._finder, tenant, external_ids)
+                others = [name for name, each in found.items() if each.run_no != run_no]
+                if run_no is not None and others:
+                    places = self._read_places(self._finder, others)
+                    for name, by_run in places.items():
+                        if run_no in by_run:
+                            found[name] = found[name]._replace(place=by_run[run_no])
+                    for name in others:
+                        if found[name].held_run == run_no:
+                            found[name] = found[name]._replace(place=Passed.HELD)
         return found
 
-    def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
+    def record(self, writes: Sequence[Write], progress: Progress | None = None) -> None:
         """See `Ledger`."""
-        with self._transaction("written"):
-            self._record(rows, progress)
-        if self._rows.are_many:
-            with self._transaction("written"):
-                self._rows.move(sending_too=False)
+        with self._writing():
+            self._record(writes, progress)
 
-    def record_leased(
-        self, lease: Lease, rows: Sequence[Row | Stamp], progress: Progress | None = None
-    ) -> None:
+    def record_leased(self, lease: Lease, writes: Sequence[Write], progress: Progress | None = None) -> None:
         """As `record`, but only while the part is still leased.
 
         Raises:
             LeaseLost: Another worker has taken the part over; nothing was written.
         """
         held = sa.select(PARTS.c.part).where(_is(lease), PARTS.c.owner == lease.owner).with_for_update()
-        with self._transaction("written"):
+        with self._writing():
             if self._db.execute(held).scalar() is None:
                 raise LeaseLost(lease)
-            self._record(rows, progress)
+            self._record(writes, progress)
+
+    def mark(self, states: Mapping[str, State], *, begun: bool = False) -> None:
+        """Note what was seen of transactions in Omneo: confirmed, missing or differing.
+
+        Only what Omneo has answered yes to can be that: a record in another state is left alone.
+
+        Args:
+            states: By external id.
+            begun: Whether *sending* can be that too, since a repeat was begun and nobody is at it any more.
+        """
+        markable = {State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING}
+        markable |= {State.SENDING, State.IN_DOUBT} if begun else set()
+        now = int(time.time())
+        with self._writing():
+            known = self._read(self._db, self._tenant(), list(states))
+            self._record(
+                [
+                    record._replace(state=states[name], at=now)
+                    for name, record in known.items()
+                    if record.state in markable
+                ],
+                None,
+            )
 
     # What commands ask
 
     def progress(self, run: RunRef) -> Progress:
         """How far a whole run is, all parts together; nothing is entered where it was never opened."""
-        with self._transaction("read"):
-            no = self._db.execute(sa.select(RUNS.c.no).where(RUNS.c.run_id == run.run_id)).scalar()
+        with self._reading():
+            no = self._find_run(run.run_id)
             parts = self._parts(no) if no is not None else []
         watermark = 0
         for part in parts:
@@ -202,89 +308,97 @@ class SqlLedger:
                 break
         return Progress(no or 0, 0, run.size, watermark)
 
+    def counts(self, run_id: str) -> dict[Counted, int]:
+        """How many transactions of a run are counted as what; all zero where it was never entered."""
+        with self._reading():
+            no = self._find_run(run_id)
+            return dict.fromkeys(COUNTED, 0) | (self._counts([no])[no] if no is not None else {})
+
     def settled(self, run_id: str) -> int:
-        """How many transactions of a run are settled, all parts together; quick, however many there are."""
-        with self._transaction("read"):
-            no = self._db.execute(sa.select(RUNS.c.no).where(RUNS.c.run_id == run_id)).scalar()
-            counts = [part.settled for part in self._parts(no)] if no is not None else []
-        return sum(each.delivered + each.unchanged + each.refused + each.failed for each in counts)
+        """How many transactions of a run are settled."""
+        counts = self.counts(run_id)
+        return sum(number for each, number in counts.items() if DELIVERY[each] not in ("pending", "in_doubt"))
 
     def status(self, run_id: str) -> RunStatus:
         """Counts of one run.
 
         Raises:
-            RunError: Nothing of it was ever delivered, so the ledger does not know it.
+            RunError: Nothing of it was ever delivered to this tenant, so the ledger does not know it.
         """
-        with self._transaction("read"):
-            run_no = self._run_no(run_id)
-            return _status_of(self._parts(run_no), self._states(run_no)[run_no])
+        with self._reading():
+            no = self._find_run(run_id)
+            if no is None:
+                raise RunError(f"The ledger knows no run {run_id}: nothing of it was sent yet.")
+            return RunStatus.of(self._counts([no])[no])
 
-    def statuses(self) -> dict[str, RunStatus]:
-        """Counts of all runs that were ever loaded, by id; the transactions are counted in one go."""
-        with self._transaction("read"):
-            parts: dict[int, list[Progress]] = defaultdict(list)
-            for row in self._db.execute(sa.select(PARTS)):
-                parts[row.run_no].append(_progress(row._mapping))
-            states, runs = self._states(), self._db.execute(sa.select(RUNS.c.no, RUNS.c.run_id))
-            return {run_id: _status_of(parts[no], states[no]) for no, run_id in runs}
+    def statuses(self) -> dict[str, dict[str, RunStatus]]:
+        """Counts of all runs that were ever loaded, by run and by base URL; no record is read."""
+        columns = sa.select(RUNS.c.no, RUNS.c.run_id, TENANTS.c.base_url)
+        with self._reading():
+            runs = self._db.execute(columns.join(TENANTS).order_by(RUNS.c.no)).all()
+            counts = self._counts(None)
+        found: dict[str, dict[str, RunStatus]] = defaultdict(dict)
+        for no, run_id, base_url in runs:
+            found[run_id][base_url] = RunStatus.of(counts[no])
+        return dict(found)
 
     def runs(self) -> list[str]:
-        """Ids of the runs that were ever loaded, oldest first."""
-        with self._transaction("read"):
-            return list(self._db.execute(sa.select(RUNS.c.run_id).order_by(RUNS.c.no)).scalars())
+        """Ids of the runs that were ever loaded to this tenant, oldest first."""
+        with self._reading():
+            tenant = self._tenant()
+            wanted = sa.select(RUNS.c.run_id).where(RUNS.c.tenant_no == tenant).order_by(RUNS.c.no)
+            return list(self._db.execute(wanted).scalars())
 
-    def in_trouble(self, run_id: str) -> Iterator[Row]:
-        """The refused, failed, missing and differing transactions that this run sent last, by id."""
-        with self._transaction("read"):
-            run_no = self._run_no(run_id)
-            rows = self._rows.all.c
-            wanted = sa.select(self._rows.all).where(rows.run_no == run_no, is_trouble(rows.state))
-            found = [_row(row) for row in self._db.execute(wanted.order_by(rows.external_id))]
+    def highest_ordinal(self) -> int:
+        """The highest ordinal of any run of any tenant; 0 where there is none."""
+        with self._reading():
+            return int(self._db.execute(sa.select(sa.func.max(RUNS.c.ordinal))).scalar() or 0)
+
+    def in_trouble(self, run_id: str) -> Iterator[Record]:
+        """What this run sent last and is refused, failed, missing, differing or in doubt, by id."""
+        yield from self.unsettled(run_id, UNSETTLED - {State.PENDING})
+
+    def unsettled(self, run_id: str, states: Iterable[State] = UNSETTLED) -> Iterator[Record]:
+        """The transactions that this run sent last and that are in one of these states, by id."""
+        with self._reading():
+            run_no = self._find_run(run_id)
+            rows = RECORDS.c
+            wanted = sa.select(*_FIELDS).where(
+                rows.run_no == run_no,
+                rows.state.in_([sa.literal_column(f"'{state}'") for state in sorted(UNSETTLED)]),
+                rows.state.in_(sorted(states)),
+            )
+            found = [_record(row) for row in self._db.execute(wanted.order_by(rows.external_id))]
         yield from found
 
-    def mark(self, states: Mapping[str, State], *, begun: bool = False) -> None:
-        """Note what was seen of transactions in Omneo: confirmed, missing or differing.
-
-        Only what Omneo has answered yes to can be that: a row in another state is left alone.
-
-        Args:
-            states: By external id.
-            begun: Whether *sending* can be that too, since a repeat was begun and nobody is at it any more.
-        """
-        markable = [State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING]
-        markable += [State.SENDING] if begun else []
-        change = (
-            TRANSACTIONS.update()
-            .where(TRANSACTIONS.c.external_id == sa.bindparam("id"), is_in(TRANSACTIONS.c.state, *markable))
-            .values(state=sa.bindparam("new"), at=sa.bindparam("now"))
-        )
-        now = int(time.time())
-        if states:
-            with self._transaction("written"):
-                self._rows.move(sending_too=begun)
-                self._db.execute(change, [{"id": k, "new": str(v), "now": now} for k, v in states.items()])
+    def forget(self, run: RunRef, external_ids: Sequence[str]) -> None:
+        """Count transactions of a run as forgotten, if Omneo surely has nothing of them."""
+        with self._writing():
+            run_no = self._find_run(run.run_id)
+            if run_no is not None:
+                now = int(time.time())
+                self._record([Pass(name, run_no, State.FORGOTTEN, now) for name in external_ids], None)
 
     def forget_words(self, external_ids: Sequence[str], text: str) -> int:
         """Remove the server's words about some transactions, and all words in which a text stands.
 
         Args:
-            external_ids: The transactions.
+            external_ids: The transactions, in all tenants.
             text: Letter case is ignored.
 
         Returns:
-            How many rows had such words.
+            How many records had such words.
         """
-        row = TRANSACTIONS.c
+        row = RECORDS.c
         chosen = row.external_id.in_(sa.bindparam("ids", expanding=True))
-        holding = sa.func.lower(row.words).contains(text.lower(), autoescape=True)
-        change = TRANSACTIONS.update().values(words=None)
+        holding = sa.func.lower(row.message).contains(text.lower(), autoescape=True)
+        change = RECORDS.update().values(message=None).where(row.message.is_not(None))
         with self._explained("written"):
-            with self._db.begin():
-                self._rows.move(sending_too=True)
-                number = self._db.execute(change.where(row.words.is_not(None), holding)).rowcount
+            with self._writing():
+                number = self._db.execute(change.where(holding)).rowcount
                 for start in range(0, len(external_ids), 1000):
                     some = {"ids": list(external_ids[start : start + 1000])}
-                    number += self._db.execute(change.where(row.words.is_not(None), chosen), some).rowcount
+                    number += self._db.execute(change.where(chosen), some).rowcount
             if not self.is_shared:
                 busy, *_ = self._db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
                 self._db.commit()
@@ -303,14 +417,11 @@ class SqlLedger:
 
         The sizes of the first to enter it count.
         """
-        self._enter(run)
-        with self._transaction("written"):
-            # Whoever comes second waits here for the first one's parts.
-            lock = sa.select(RUNS.c.no).where(RUNS.c.run_id == run.run_id).with_for_update()
-            run_no = self._db.execute(lock).scalar_one()
+        with self._writing():
+            run_no = self._enter(run)
             if not self._parts(run_no):
                 self._db.execute(
-                    self._add_part,
+                    self._sql.add_part,
                     [_values(Progress(run_no, part, size)) for part, size in enumerate(sizes, 1)],
                 )
             return self._parts(run_no)
@@ -324,15 +435,15 @@ class SqlLedger:
             lease_s: How long; `renew` makes it longer.
             wanted: Which parts.
         """
-        now = self._now()
-        free = (
-            sa.select(PARTS.c.part)
-            .where(PARTS.c.run_no == run_no, PARTS.c.leased_until < now, _condition(wanted))
-            .order_by(PARTS.c.part)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        with self._transaction("written"):
+        with self._writing():
+            now = self._now()
+            free = (
+                sa.select(PARTS.c.part)
+                .where(PARTS.c.run_no == run_no, PARTS.c.leased_until < now, _condition(wanted))
+                .order_by(PARTS.c.part)
+                .limit(1)
+                .with_for_update(skip_locked=True)
+            )
             part = self._db.execute(free).scalar()
             if part is None:
                 return None
@@ -343,7 +454,7 @@ class SqlLedger:
     def are_left(self, run_no: int, wanted: Wanted) -> bool:
         """Whether any part is wanted, leased or not."""
         left = sa.select(PARTS.c.part).where(PARTS.c.run_no == run_no, _condition(wanted)).limit(1)
-        with self._transaction("read"):
+        with self._reading():
             return self._db.execute(left).scalar() is not None
 
     def renew(self, lease: Lease, lease_s: float) -> int:
@@ -352,10 +463,10 @@ class SqlLedger:
         Raises:
             LeaseLost: Another worker has taken the part over.
         """
-        now = self._now()
         longer = PARTS.update().where(_is(lease), PARTS.c.owner == lease.owner)
-        workers = sa.select(sa.func.count(PARTS.c.owner.distinct())).where(PARTS.c.leased_until >= now)
-        with self._transaction("written"):
+        with self._writing():
+            now = self._now()
+            workers = sa.select(sa.func.count(PARTS.c.owner.distinct())).where(PARTS.c.leased_until >= now)
             if self._db.execute(longer.values(leased_until=now + lease_s)).rowcount == 0:
                 raise LeaseLost(lease)
             return int(self._db.execute(workers).scalar_one())
@@ -363,117 +474,265 @@ class SqlLedger:
     def release(self, lease: Lease) -> None:
         """Let others have the part at once, if it is still leased."""
         mine = PARTS.update().where(_is(lease), PARTS.c.owner == lease.owner)
-        with self._transaction("written"):
+        with self._writing():
             self._db.execute(mine.values(owner=None, leased_until=0))
-
-    def _now(self) -> float:
-        """The database's time, since the clocks of machines differ; seconds since 1970."""
-        if not self.is_shared:
-            return time.time()
-        with self._transaction("read"):
-            return float(
-                self._db.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
-            )
-
-    def _enter(self, run: RunRef) -> None:
-        with self._transaction("written"):
-            self._db.execute(
-                self._add_run, {"run_id": run.run_id, "prepared_at": run.prepared_at.timestamp()}
-            )
 
     # Source files
 
-    def known_files(self, paths: Sequence[str], recipe: str = "") -> dict[str, SourceFile]:
-        """What was noted of these files, read by this recipe; those unknown are left out."""
-        wanted = sa.select(FILES).where(
-            FILES.c.path.in_(sa.bindparam("paths", expanding=True)), FILES.c.recipe == recipe
-        )
-        found: dict[str, SourceFile] = {}
-        with self._transaction("read"):
-            for start in range(0, len(paths), 1000):
-                some = list(paths[start : start + 1000])
-                rows = self._db.execute(wanted, {"paths": some})
-                found.update((row.path, SourceFile(*row)) for row in rows)
-        return found
+    def known_files(self, digests: Sequence[str], recipe: str = "") -> dict[str, SourceFile]:
+        """The files with these contents that this tenant got, read by this recipe; by digest."""
+        return {file.digest: file for file in self._files(FILES.c.digest, digests, recipe)}
+
+    def known_paths(self, paths: Sequence[str], recipe: str = "") -> list[SourceFile]:
+        """The files that were at these paths when this tenant got them, read by this recipe."""
+        return list(self._files(FILES.c.path, paths, recipe))
 
     def note_files(self, files: Sequence[SourceFile]) -> None:
-        """Note files as read; what was noted of them before is replaced."""
+        """Note files as read; what was noted of the same contents before is replaced."""
         if files:
-            with self._transaction("written"):
-                self._db.execute(self._put_file, [asdict(file) for file in files])
+            with self._writing():
+                tenant = self._own_tenant()
+                columns = ("digest", "recipe", "path", "size", "modified_ns", "run_id")
+                rows = [(tenant, *(getattr(file, name) for name in columns)) for file in files]
+                self._db.exec_driver_sql(self._sql.put_file, rows)
 
-    # Inside
+    def _files(self, column: sa.Column[str], values: Sequence[str], recipe: str) -> Iterator[SourceFile]:
+        with self._reading():
+            wanted = sa.select(FILES).where(
+                FILES.c.tenant_no == self._tenant(),
+                FILES.c.recipe == recipe,
+                column.in_(sa.bindparam("values", expanding=True)),
+            )
+            found = [
+                row
+                for start in range(0, len(values), 1000)
+                for row in self._db.execute(wanted, {"values": list(values[start : start + 1000])})
+            ]
+        for row in found:
+            yield SourceFile(row.path, row.size, row.modified_ns, row.digest, row.run_id, row.recipe)
 
-    def _run_no(self, run_id: str) -> int:
-        no: int | None = self._db.execute(sa.select(RUNS.c.no).where(RUNS.c.run_id == run_id)).scalar()
-        if no is None:
-            raise RunError(f"The ledger knows no run {run_id}: nothing of it was sent yet.")
+    # Inside: tenants, runs and parts
+
+    def _known_tenant(self, base_url: str, db: sa.Connection | None = None) -> int | None:
+        wanted = sa.select(TENANTS.c.no).where(TENANTS.c.base_url == base_url)
+        no: int | None = (db or self._db).execute(wanted).scalar()
         return no
+
+    def _tenant(self, db: sa.Connection | None = None) -> int | None:
+        """The number of the tenant that is meant; None where the ledger has nothing of it."""
+        if self._base_url is not None:
+            if self._tenant_no is None:
+                self._tenant_no = self._known_tenant(self._base_url, db)
+            return self._tenant_no
+        known = (db or self._db).execute(sa.select(TENANTS.c.no)).scalars().all()
+        return known[0] if len(known) == 1 else None
+
+    def _own_tenant(self) -> int:
+        """The same, entered where the ledger has nothing of it yet."""
+        tenant = self._tenant()
+        if tenant is None:
+            if self._base_url is None:
+                raise ValueError("No tenant was named whose records are meant.")
+            self._db.execute(TENANTS.insert().values(base_url=self._base_url))
+            tenant = self._tenant_no = self._known_tenant(self._base_url)
+            assert tenant is not None
+        return tenant
+
+    def _find_run(self, run_id: str) -> int | None:
+        wanted = sa.select(RUNS.c.no).where(RUNS.c.run_id == run_id, RUNS.c.tenant_no == self._tenant())
+        no: int | None = self._db.execute(wanted).scalar()
+        return no
+
+    def _enter(self, run: RunRef) -> int:
+        """The run's number; it is entered with all that it has as pending where it is not known yet."""
+        no = self._find_run(run.run_id)
+        if no is None:
+            row = {"tenant_no": self._own_tenant(), "run_id": run.run_id}
+            self._db.execute(RUNS.insert().values(**row, ordinal=run.ordinal, size=run.size))
+            no = self._find_run(run.run_id)
+            assert no is not None
+            empty = [
+                {"run_no": no, "state": str(each), "n": 0} for each in COUNTED if each is not State.PENDING
+            ]
+            pending = {"run_no": no, "state": str(State.PENDING), "n": run.size}
+            self._db.execute(COUNTS.insert(), [*empty, pending])
+        self._read_order()
+        return no
+
+    def _read_order(self) -> None:
+        runs = sa.select(RUNS.c.no, RUNS.c.ordinal).where(RUNS.c.tenant_no == self._tenant())
+        self._order = {no: (ordinal, no) for no, ordinal in self._db.execute(runs)}
+
+    def _is_newer(self, run_no: int, other: int) -> bool:
+        if not (run_no in self._order and other in self._order):  # another process has entered one
+            self._read_order()
+        return self._order.get(run_no, (0, run_no)) > self._order.get(other, (0, other))
 
     def _parts(self, run_no: int, part: int | None = None) -> list[Progress]:
         wanted = sa.select(PARTS).where(PARTS.c.run_no == run_no).order_by(PARTS.c.part)
         if part is not None:
             wanted = wanted.where(PARTS.c.part == part)
-        return [_progress(row._mapping) for row in self._db.execute(wanted)]
+        return [
+            Progress(row.run_no, row.part, row.size, row.watermark, row.unchanged)
+            for row in self._db.execute(wanted)
+        ]
 
-    def _states(self, run: int | None = None) -> Mapping[int, Mapping[str, int]]:
-        """How many transactions of one run, or of all, are in each state that is shown, by run."""
-        run_no, state = self._rows.all.c.run_no, self._rows.all.c.state
-        shown = is_in(state, *_SHOWN)
-        counts = sa.select(run_no, state, sa.func.count()).where(shown).group_by(run_no, state)
-        if run is not None:
-            counts = counts.where(run_no == run)
-        found: dict[int, dict[str, int]] = defaultdict(dict)
-        for no, name, count in self._db.execute(counts):
-            found[no][name] = count
+    def _now(self) -> float:
+        """The database's time, since the clocks of machines differ; seconds since 1970."""
+        if not self.is_shared:
+            return time.time()
+        return float(self._db.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+
+    # Inside: records and counts
+
+    def _read(self, db: sa.Connection, tenant: int | None, external_ids: Sequence[str]) -> dict[str, Record]:
+        if tenant is None:
+            return {}
+        found: dict[str, Record] = {}
+        for statement, ids in self._sql.find(external_ids):
+            for row in db.exec_driver_sql(statement, (tenant, *ids)):
+                record = _record(row)
+                found[record.external_id] = record
         return found
 
-    def _record(self, writes: Sequence[Row | Stamp], progress: Progress | None) -> None:
-        rows = {each.external_id: each for each in writes if isinstance(each, Row)}
-        for stamp in writes:
-            if isinstance(stamp, Stamp) and not all(name in rows for name in stamp.external_ids):
-                self._rows.stamp(stamp)
-        if rows:
-            self._rows.put(list(rows.values()))
+    def _read_places(self, db: sa.Connection, external_ids: Sequence[str]) -> dict[str, dict[int, Counted]]:
+        """By transaction and by run of this tenant, what it is counted as where its record does not say."""
+        found: dict[str, dict[int, Counted]] = defaultdict(dict)
+        for statement, ids in self._sql.find_places(external_ids):
+            for run_no, external_id, state in db.exec_driver_sql(statement, tuple(ids)):
+                if run_no in self._order:
+                    found[external_id][run_no] = _COUNTED[state]
+        return found
+
+    def _record(self, writes: Sequence[Write], progress: Progress | None) -> None:
+        old = self._kept(writes)
+        new = dict(old)
+        moved: Counter[tuple[int, Counted]] = Counter()
+        for write in writes:
+            if isinstance(write, Stamp):
+                for name in write.external_ids:
+                    if (record := new[name].record) is not None:
+                        new[name] = new[name]._replace(record=record._replace(batch=write.batch))
+                continue
+            name = _id_of(write)
+            kept = after(new[name], write, self._is_newer)
+            for move in moves(new[name], kept):
+                moved[move.run_no, move.old] -= 1
+                moved[move.run_no, move.new] += 1
+            new[name] = kept
+        self._put({name: (old[name], kept) for name, kept in new.items() if kept != old[name]})
         if progress is not None:
-            self._db.execute(self._put_part, _values(progress))
+            moved.update(self._advance(progress))
+        self._count(moved)
 
-    def _migrate(self) -> None:
-        newest = len(self._migrations)
-        with self._db.begin():
-            version = self._version()
-        if version > newest:
-            raise SettingsError(
-                f"The ledger {self.where} has schema {version}; this version knows up to {newest}.",
-                hint="Upgrade omneo-import, or use another --workdir.",
-            )
-        if version == newest:
-            return
-        with self._db.begin():
-            # All or nothing, and one at a time, should several start at once.
-            if self.is_shared:
-                self._db.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
+    def _kept(self, writes: Sequence[Write]) -> dict[str, Kept]:
+        """What is kept of all transactions that these writes are about."""
+        run_of: dict[str, int | None] = {}
+        for write in writes:
+            if isinstance(write, Stamp):
+                for name in write.external_ids:
+                    run_of.setdefault(name, None)
+            elif isinstance(write, Record):
+                run_of[write.external_id] = write.run_no
             else:
-                self._db.exec_driver_sql("BEGIN IMMEDIATE")
-            for step in self._migrations[self._version() :]:
-                step(self._db)
-            self._db.execute(VERSION.delete())
-            self._db.execute(VERSION.insert().values(version=newest))
+                run_of[_id_of(write)] = -1  # places matter
+        tenant = self._tenant()
+        records = self._read(self._db, tenant, list(run_of))
+        # Places are few: they are read only where another run's interests may be concerned.
+        shared = [
+            name
+            for name, run_no in run_of.items()
+            if run_no is not None
+            and (run_no < 0 or (name in records and _concerns_others(records[name], run_no)))
+        ]
+        places = self._read_places(self._db, shared) if shared else {}
+        return {name: Kept(records.get(name), places.get(name, {})) for name in run_of}
 
-    def _version(self) -> int:
-        there = sa.inspect(self._db).has_table(VERSION.name)
-        return int(self._db.execute(sa.select(VERSION.c.version)).scalar() or 0) if there else 0
+    def _put(self, changed: Mapping[str, tuple[Kept, Kept]]) -> None:
+        tenant = self._own_tenant() if changed else None
+        # In the order of ids, so that neighbours in the index are written together.
+        rows = [
+            (tenant, *_row(new.record))
+            for _, (old, new) in sorted(changed.items())
+            if new.record is not None and new.record != old.record
+        ]
+        put, gone = [], []
+        for name, (old, new) in changed.items():
+            if new.places is not old.places:
+                gone += [(run_no, name) for run_no in old.places if run_no not in new.places]
+                put += [
+                    (run_no, name, str(counted))
+                    for run_no, counted in new.places.items()
+                    if old.places.get(run_no) is not counted
+                ]
+        for statement, values in (
+            (self._sql.put_record, rows),
+            (self._sql.put_place, put),
+            (self._sql.drop_place, gone),
+        ):
+            if values:
+                self._db.exec_driver_sql(statement, values)
+
+    def _advance(self, progress: Progress) -> Counter[tuple[int, Counted]]:
+        """Write how far a part is; what was passed by as unchanged moves with it."""
+        mine = sa.and_(PARTS.c.run_no == progress.run_no, PARTS.c.part == progress.part)
+        before = self._db.execute(sa.select(PARTS.c.unchanged).where(mine)).scalar_one()
+        values = {"watermark": progress.watermark, "unchanged": progress.unchanged}
+        self._db.execute(PARTS.update().where(mine).values(values))
+        by = progress.unchanged - before
+        run_no = progress.run_no
+        return Counter({(run_no, State.PENDING): -by, (run_no, Passed.UNCHANGED): by})
+
+    def _count(self, moved: Mapping[tuple[int, Counted], int]) -> None:
+        # In one order everywhere, so that two writers never wait for each other.
+        changed = sorted((no, str(counted), by) for (no, counted), by in moved.items() if by)
+        if not changed:
+            return
+        rows = [(by, run_no, counted) for run_no, counted, by in changed]
+        try:
+            self._db.exec_driver_sql(self._sql.add_to_count, rows)
+        except sa.exc.IntegrityError as error:
+            raise CountsBroken(f"A count would become negative: {changed}") from error
+        for run_no in sorted({run_no for run_no, _, _ in changed}):
+            total = sa.select(sa.func.sum(COUNTS.c.n)).where(COUNTS.c.run_no == run_no).scalar_subquery()
+            size, counted = self._db.execute(sa.select(RUNS.c.size, total).where(RUNS.c.no == run_no)).one()
+            if size != counted:
+                raise CountsBroken(f"Run {run_no} has {size} transactions, and {counted} would be counted.")
+
+    def _counts(self, runs: Sequence[int] | None) -> dict[int, dict[Counted, int]]:
+        wanted = sa.select(COUNTS.c.run_no, COUNTS.c.state, COUNTS.c.n)
+        if runs is not None:
+            wanted = wanted.where(COUNTS.c.run_no.in_(runs))
+        found: dict[int, dict[Counted, int]] = defaultdict(dict)
+        for run_no, state, number in self._db.execute(wanted):
+            found[run_no][_COUNTED[state]] = number
+        return found
+
+    # Inside: transactions
 
     @contextmanager
-    def _transaction(self, verb: str) -> Iterator[None]:
-        with self._explained(verb):
-            try:
-                with self._db.begin():
-                    yield
-            except BaseException:
-                self._rows.lose()
-                raise
-            self._rows.keep()
+    def _reading(self) -> Iterator[None]:
+        with self._explained("read"), self._db.begin():
+            yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One durable commit.
+
+        Writers come one after another, since each computes its moves from what is there. They would wait for
+        each other at the counts of their run anyway.
+        """
+        known = self._tenant_no
+        try:
+            with self._explained("written"), self._db.begin():
+                if self.is_shared:
+                    self._db.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITING)))
+                else:
+                    self._db.exec_driver_sql("BEGIN IMMEDIATE")
+                yield
+        except BaseException:
+            self._tenant_no = known  # what was entered of it is not there
+            raise
 
     @contextmanager
     def _explained(self, verb: str) -> Iterator[None]:
@@ -488,15 +747,99 @@ class SqlLedger:
             ) from None
 
 
-_MIGRATING: Final = 0x0EE0  # names the advisory lock; any number that others do not use will do
+def _concerns_others(record: Record, run_no: int) -> bool:
+    return record.run_no != run_no or record.held_run is not None
+
+
+def _id_of(write: Record | Return | Pass) -> str:
+    return write.record.external_id if isinstance(write, Return) else write.external_id
+
+
+_COUNTED: Final[Mapping[str, Counted]] = {str(each): each for each in COUNTED}
+_COLUMNS: Final = tuple(name for name in Record._fields if name != "place")
+_FIELDS: Final = tuple(RECORDS.c[name] for name in _COLUMNS)
+_STATES: Final = {str(each): each for each in State}
+
+
+def _record(row: Sequence[Any]) -> Record:
+    record = Record(*row)
+    before = _STATES[record.before] if record.before is not None else None
+    return record._replace(
+        hash=bytes(record.hash),
+        state=_STATES[record.state],
+        before=before,
+        maybe_sent=bool(record.maybe_sent),
+    )
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    before = None if record.before is None else record.before.value
+    values = record._replace(state=record.state.value, before=before, maybe_sent=int(record.maybe_sent))  # type: ignore[arg-type]
+    return values[:-1]
+
+
+class _Statements:
+    """Statements that are executed for many rows, as their drivers take them."""
+
+    def __init__(self, *, is_postgres: bool) -> None:
+        self._mark = mark = "%s" if is_postgres else "?"
+        self._is_postgres = is_postgres
+        columns = ("tenant_no", *_COLUMNS)
+        self.put_record = self._upsert("records", columns, ("tenant_no", "external_id"))
+        self.put_place = self._upsert("places", ("run_no", "external_id", "state"), ("run_no", "external_id"))
+        self.drop_place = f"DELETE FROM places WHERE run_no = {mark} AND external_id = {mark}"  # noqa: S608
+        self.put_file = self._upsert(
+            "files",
+            ("tenant_no", "digest", "recipe", "path", "size", "modified_ns", "run_id"),
+            ("tenant_no", "digest", "recipe"),
+        )
+        self.add_to_count = f"UPDATE counts SET n = n + {mark} WHERE run_no = {mark} AND state = {mark}"  # noqa: S608
+        self.add_part = PARTS.insert()
+
+    def find(self, external_ids: Sequence[str]) -> Iterator[tuple[str, Sequence[Any]]]:
+        """Statements that read records of a tenant, and the ids that go into each."""
+        start = f"SELECT {_names(_COLUMNS)} FROM records WHERE tenant_no = {self._mark} AND external_id"  # noqa: S608
+        return self._by_ids(start, external_ids)
+
+    def find_places(self, external_ids: Sequence[str]) -> Iterator[tuple[str, Sequence[Any]]]:
+        """Statements that read places, and the ids that go into each."""
+        return self._by_ids("SELECT run_no, external_id, state FROM places WHERE external_id", external_ids)
+
+    def _by_ids(self, start: str, ids: Sequence[str]) -> Iterator[tuple[str, Sequence[Any]]]:
+        if self._is_postgres:
+            if ids:
+                yield f"{start} = ANY(%s)", [list(ids)]
+            return
+        for at in range(0, len(ids), _AT_ONCE):
+            some = list(ids[at : at + _AT_ONCE])
+            width = next(width for width in _WIDTHS if width >= len(some))
+            some += some[-1:] * (width - len(some))
+            yield f"{start} IN ({', '.join('?' * width)})", some
+
+    def _upsert(self, table: str, columns: Sequence[str], key: Sequence[str]) -> str:
+        written = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in key)
+        values = ", ".join([self._mark] * len(columns))
+        return (
+            f"INSERT INTO {table} ({_names(columns)}) VALUES ({values}) "  # noqa: S608 (all names are ours)
+            f"ON CONFLICT ({_names(key)}) DO UPDATE SET {written}"
+        )
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
+
+
+_WRITING: Final = 0x0EE1
+"""Names the advisory lock of all writers; any number that others do not use will do."""
+
+
+def _lock_number(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
 
 
 def _condition(wanted: Wanted) -> sa.ColumnElement[bool]:
     found = PARTS.c.part > wanted.beyond
-    if not wanted.unfinished:
-        return found
-    open_ = PARTS.c.watermark < PARTS.c.size
-    return sa.and_(found, sa.or_(open_, PARTS.c.all_held > 0) if wanted.held else open_)
+    return sa.and_(found, PARTS.c.watermark < PARTS.c.size) if wanted.unfinished else found
 
 
 def _is(lease: Lease) -> sa.ColumnElement[bool]:
@@ -505,32 +848,13 @@ def _is(lease: Lease) -> sa.ColumnElement[bool]:
 
 def _values(progress: Progress) -> dict[str, int]:
     """A part's row, but for its lease."""
-    values = {"run_no": progress.run_no, "part": progress.part}
-    values |= {"size": progress.size, "watermark": progress.watermark}
-    values |= {f"below_{kind}": getattr(progress.below, kind) for kind in KINDS}
-    return values | {f"all_{kind}": getattr(progress.settled, kind) for kind in KINDS}
-
-
-def _status_of(parts: Sequence[Progress], states: Mapping[str, int]) -> RunStatus:
-    settled, accepted = Counts(), 0
-    for part in parts:
-        settled, accepted = settled.added(part.settled), accepted + part.size
-    done = settled.delivered + settled.unchanged + settled.refused + settled.failed
-    shown = {str(s): states.get(s, 0) for s in _SHOWN}
-    return RunStatus(accepted=accepted, pending=accepted - done, **asdict(settled), **shown)
-
-
-_SHOWN: Final = (State.CONFIRMED, State.MISSING, State.DIFFERING, State.VOIDED)
-
-
-def _row(found: Any) -> Row:
-    row = Row(*found)
-    return row._replace(state=State(row.state), hash=bytes(row.hash))
-
-
-def _progress(row: Mapping[Any, Any]) -> Progress:
-    below, settled = (Counts(*(row[f"{side}_{kind}"] for kind in KINDS)) for side in ("below", "all"))
-    return Progress(row["run_no"], row["part"], row["size"], row["watermark"], below, settled)
+    return {
+        "run_no": progress.run_no,
+        "part": progress.part,
+        "size": progress.size,
+        "watermark": progress.watermark,
+        "unchanged": progress.unchanged,
+    }
 
 
 def _name_of(where: Path | str) -> str:
@@ -558,8 +882,7 @@ def _sqlite(path: Path) -> sa.Engine:
     # Made here, so that nobody else can read it from the first moment; SQLite gives its mode to the
     # journal files beside it.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    # Statements for many rows take up to 150 KB each, and those of some lengths never come again.
-    options = {"check_same_thread": False, "timeout": 30.0, "cached_statements": 16}
+    options = {"check_same_thread": False, "timeout": 30.0, "cached_statements": 64}
     engine = sa.create_engine(f"sqlite:///{path}", connect_args=options)
 
     @sa.event.listens_for(engine, "connect")
@@ -570,42 +893,3 @@ def _sqlite(path: Path) -> sa.Engine:
         connection.execute("PRAGMA temp_store=MEMORY")  # nor in another: sorting makes files elsewhere
 
     return engine
-
-
-class MemoryLedger:
-    """A ledger that forgets: for tests and for trying things out."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Row] = {}
-        self.progress: dict[tuple[str, int], Progress] = {}
-        self.prepared: dict[int, datetime] = {}
-
-    def open_run(self, run: RunRef) -> Progress:
-        """See `Ledger`."""
-        known = {run_id for run_id, _ in self.progress}
-        key = (run.run_id, run.part)
-        if key not in self.progress:
-            no = next((p.run_no for (i, _), p in self.progress.items() if i == run.run_id), len(known) + 1)
-            self.prepared[no] = run.prepared_at
-            self.progress[key] = Progress(no, run.part, run.size)
-        later = frozenset(no for no, at in self.prepared.items() if at > run.prepared_at)
-        return replace(self.progress[key], newer_runs=later)
-
-    def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
-        """See `Ledger`."""
-        return {name: self.rows[name] for name in external_ids if name in self.rows}
-
-    def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
-        """See `Ledger`."""
-        self.rows.update((row.external_id, row) for row in rows if isinstance(row, Row))
-        for stamp in rows:
-            if isinstance(stamp, Stamp):
-                stamped = (self.rows[name]._replace(batch=stamp.batch) for name in stamp.external_ids)
-                self.rows.update((row.external_id, row) for row in stamped)
-        if progress is not None:
-            key = next(
-                (i, part)
-                for (i, part), p in self.progress.items()
-                if (p.run_no, part) == (progress.run_no, progress.part)
-            )
-            self.progress[key] = progress

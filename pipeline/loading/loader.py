@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline.loading.books import Books, Item
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
 from pipeline.loading.courier import Courier
-from pipeline.loading.entries import Counts, Lease, LeaseLost, Progress, RunRef, Wanted
+from pipeline.loading.entries import Lease, LeaseLost, Passed, RunRef, State, Wanted
 from pipeline.loading.exchange import Exchange
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.ledger import SqlLedger
@@ -76,6 +76,7 @@ def deliver(
         SettingsError: The ledger cannot be read.
     """
     options = options or DeliveryOptions()
+    ledger.bind(connection.base_url)
     # An endpoint that only creates cannot bring a change: it would add a second copy.
     on_change = options.on_change if options.endpoint.upserts else OnChange.HOLD
     delivery = _Delivery(
@@ -135,10 +136,12 @@ class _Delivery:
         )
 
     async def _parts(self, batches: Batches) -> AsyncGenerator[Part, None]:
+        if isinstance(self.plan, Load) and self._starts_again(self.plan):
+            self.ledger.reopen(self.run_ref)
         if not self.ledger.is_shared:
-            yield Part(self.run_ref, batches)
+            yield Part(self.ledger.open_run(self.run_ref), batches)
             return
-        wanted = Wanted(unfinished=self.plan.resumes and not self._revives, held=self._takes_up_held)
+        wanted = Wanted(unfinished=self.plan.resumes)
         shared = Shared(self.run_ref, batches, self.ledger, wanted, self.options, self.clock, self.stop)
         async with aclosing(shared.parts()) as parts:
             async for part in parts:
@@ -146,9 +149,9 @@ class _Delivery:
 
     async def _part(self, part: Part, exchange: Exchange) -> ImportToolError | None:
         """Deliver a part; gives what stopped it, if it was not the user."""
-        progress = self._opened(part.run)
+        progress = part.progress
         ledger = LeasedLedger(self.ledger, part.lease) if part.lease else self.ledger
-        recorder = Recorder(ledger, lambda: books.tally.progress() if self.plan.counts else None)
+        recorder = Recorder(ledger, lambda: books.watermark.progress() if self.plan.resumes else None)
         books = Books(
             recorder,
             progress,
@@ -178,21 +181,15 @@ class _Delivery:
             tell = exchange.gate.rate.share
             await keep(lease, self.ledger, self.options.lease_s, recorder, tell, self.clock)
 
-    @property
-    def _takes_up_held(self) -> bool:
-        return isinstance(self.plan, Load) and self.plan.on_change is not OnChange.HOLD
+    def _starts_again(self, plan: Load) -> bool:
+        """Whether something to send may lie where the run was already.
 
-    @property
-    def _revives(self) -> bool:
-        return isinstance(self.plan, Load) and self.plan.revive
-
-    def _opened(self, run: RunRef) -> Progress:
-        progress = self.ledger.open_run(run)
-        if self._revives or (self._takes_up_held and progress.settled.held):
-            # What was held back or undone is somewhere below the watermark: go through the run again from its
-            # start. What this run delivered is known by its rows, so nothing is sent twice.
-            return replace(progress, watermark=0, below=Counts(), settled=Counts())
-        return progress
+        What this run delivered is known by its records, so nothing is sent twice.
+        """
+        counts, progress = self.ledger.counts(self.run_ref.run_id), self.ledger.progress(self.run_ref)
+        left_behind = progress.watermark == progress.size and counts[State.PENDING] > 0
+        takes_up_held = plan.on_change is not OnChange.HOLD and counts[Passed.HELD] > 0
+        return plan.revive or takes_up_held or left_behind
 
 
 async def _close(books: Books, recorder: Recorder) -> ImportToolError | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pipeline.loading.clock import Clock
-from pipeline.loading.entries import Lease, LeaseLost, Progress, Row, RunRef, Stamp, Wanted
+from pipeline.loading.entries import Lease, LeaseLost, Progress, Record, RunRef, Wanted, Write
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.recorder import Recorder
@@ -35,14 +35,14 @@ class Part:
     """What is delivered in one go.
 
     Attributes:
-        run: The run, and which part of it.
+        progress: How far it is.
         batches: Gives the part's transactions, by position in the part.
         elsewhere: Transactions of the run that are settled in other parts.
         lease: What makes it this process's own; None where there is only one process.
         workers: How many share the pace.
     """
 
-    run: RunRef
+    progress: Progress
     batches: Batches
     elsewhere: int = 0
     lease: Lease | None = None
@@ -112,12 +112,11 @@ class Shared:
         sizes = {part.part: part.size for part in parts}
         first = sum(size for number, size in sizes.items() if number < lease.part)
         last = first + sizes[lease.part]
-        own = self._ledger.open_run(replace(self._run, size=sizes[lease.part], part=lease.part)).settled
-        settled_here = own.delivered + own.unchanged + own.refused + own.failed
+        own = self._ledger.open_run(self._run, lease.part)
         return Part(
-            replace(self._run, size=sizes[lease.part], part=lease.part),
+            own,
             lambda start: self._reel.stretch(first + start, last),
-            self._ledger.settled(self._run.run_id) - settled_here,
+            max(0, self._ledger.settled(self._run.run_id) - own.watermark),
             lease,
             workers,
         )
@@ -165,17 +164,13 @@ class LeasedLedger:
         self._ledger = ledger
         self._lease = lease
 
-    def open_run(self, run: RunRef) -> Progress:
+    def find(self, external_ids: Sequence[str], run_no: int | None = None) -> dict[str, Record]:
         """See `Ledger`."""
-        return self._ledger.open_run(run)
+        return self._ledger.find(external_ids, run_no)
 
-    def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
-        """See `Ledger`."""
-        return self._ledger.find(external_ids)
-
-    def record(self, rows: Sequence[Row | Stamp], progress: Progress | None = None) -> None:
+    def record(self, writes: Sequence[Write], progress: Progress | None = None) -> None:
         """See `Ledger`; raises LeaseLost once another worker has the part."""
-        self._ledger.record_leased(self._lease, rows, progress)
+        self._ledger.record_leased(self._lease, writes, progress)
 
 
 async def keep(

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from pipeline.loading.entries import ACCEPTED_BY_OMNEO, Progress, Row, State, content_hash
+from pipeline.loading.entries import (
+    ACCEPTED_BY_OMNEO,
+    Counted,
+    Passed,
+    Progress,
+    Record,
+    State,
+    content_hash,
+)
 from pipeline.model import StagedTransaction
 
 
@@ -33,7 +41,6 @@ class Send(NamedTuple):
     Attributes:
         body: The exact bytes.
         hash: Of the content that the ledger remembers for it.
-        was: The count that the transaction leaves, where it was settled before.
         in_doubt: Whether it may have been taken already.
         changed: Whether Omneo has other contents of it, as far as the ledger knows.
         earlier: Whether Omneo may have an earlier version: then finding it there proves nothing.
@@ -41,16 +48,20 @@ class Send(NamedTuple):
 
     body: bytes
     hash: bytes
-    was: str | None = None
     in_doubt: bool = False
     changed: bool = False
     earlier: bool = False
 
 
 class Settled(NamedTuple):
-    """Nothing to send: count it as `kind`. `changed` is the action to be told, if there was a change."""
+    """Nothing to send.
 
-    kind: str
+    Attributes:
+        counted: What the run counts it as from now on; None where the record says it already.
+        changed: The action to be told, if there was a change.
+    """
+
+    counted: Counted | None = None
     changed: str | None = None
 
 
@@ -74,7 +85,7 @@ class Case(NamedTuple):
 
     position: int
     transaction: StagedTransaction
-    row: Row | None
+    row: Record | None
     progress: Progress
 
 
@@ -119,58 +130,65 @@ class Load:
         """See `Plan`."""
         _, transaction, row, progress = case
         content = content_hash(transaction.body)
-        if row is None or row.state is State.PENDING:
+        if row is None or row.state in (State.PENDING, State.FORGOTTEN):
             return Send(transaction.body, content)
         if row.run_no == progress.run_no:
             return self._again(transaction, row, content)
         if row.run_no in progress.newer_runs:
-            return Settled("unchanged", None if row.hash == content else "superseded")
+            return Settled(Passed.UNCHANGED, None if same_content(row, transaction.body) else "superseded")
         return self._other_run(transaction, row, content)
 
-    def _again(self, transaction: StagedTransaction, row: Row, content: bytes) -> Step:
+    def _again(self, transaction: StagedTransaction, row: Record, content: bytes) -> Step:
         """This run sent it before it was stopped."""
         if row.state is State.VOIDED and self.revive:
             return Send(_unvoided(transaction.body), content)
-        if row.state is State.SENDING and not _is_undone(row, transaction.body):
+        if row.state in (State.SENDING, State.IN_DOUBT):
             return _doubtful(transaction.body, content, row)
-        kinds = {State.REFUSED: "refused", State.FAILED: "failed"}
-        return Settled(kinds.get(row.state, "delivered"))
+        return Settled()
 
-    def _other_run(self, transaction: StagedTransaction, row: Row, content: bytes) -> Step:
-        same = row.hash == content
-        if not self.revive and _is_undone(row, transaction.body):
-            return Settled("unchanged", "voided")
-        if row.state in (State.SENDING, State.FAILED):
+    def _other_run(self, transaction: StagedTransaction, row: Record, content: bytes) -> Step:
+        same = same_content(row, transaction.body)
+        if same and not self.revive and row.state in (State.VOIDED, State.VOIDING):
+            return Settled(Passed.UNCHANGED, "voided")
+        if row.state in (State.SENDING, State.VOIDING, State.IN_DOUBT, State.FAILED):
             return _doubtful(transaction.body, content, row)
-        if row.state is State.REFUSED and same:
-            return Settled("refused")
+        if row.state is State.REFUSED:
+            # The same contents would be refused again; it is this run's now, and `retry` sends it.
+            return Settled(State.REFUSED) if same else Send(transaction.body, content)
+        if row.state is State.VOIDED and self.revive:
+            return Send(_unvoided(transaction.body), content)
         if same and row.state in ACCEPTED_BY_OMNEO - {State.MISSING}:
-            return Settled("unchanged")
-        if same or row.state not in ACCEPTED_BY_OMNEO:
+            return Settled(Passed.UNCHANGED)
+        if same:
             return Send(transaction.body, content)
         return self._changed(transaction, row, content)
 
-    def _changed(self, transaction: StagedTransaction, row: Row, content: bytes) -> Step:
+    def _changed(self, transaction: StagedTransaction, row: Record, content: bytes) -> Step:
         if self.on_change is OnChange.HOLD:
-            return Settled("held", "held")
+            return Settled(Passed.HELD, "held")
         if self.on_change is OnChange.SKIP:
-            return Settled("unchanged", "skipped")
+            return Settled(Passed.UNCHANGED, "skipped")
         body = _unvoided(transaction.body) if row.state is State.VOIDED else transaction.body
         return Send(body, content, changed=True)
 
 
-def _doubtful(body: bytes, content: bytes, row: Row, was: str | None = None) -> Send:
+def _doubtful(body: bytes, content: bytes, row: Record) -> Send:
     """Send what may have been taken already."""
     # Where there were requests before the one in doubt, or it was for other contents, Omneo may have an
     # earlier version, and that may be void.
     earlier = row.attempts > 0 or row.hash != content
-    return Send(_unvoided(body) if earlier else body, content, was, in_doubt=True, earlier=earlier)
+    return Send(_unvoided(body) if earlier else body, content, in_doubt=True, earlier=earlier)
 
 
-def _is_undone(row: Row, body: bytes) -> bool:
-    """Whether this very content was voided, or that was begun."""
-    candidate = row.state in (State.VOIDED, State.SENDING)
-    return candidate and row.hash == content_hash(with_void(body, void=True))
+def same_content(row: Record, body: bytes) -> bool:
+    """Whether a record is about this very content.
+
+    Older versions kept the hash of what was sent to void a transaction, not that of its staged body.
+    """
+    voids = {State.VOIDED, State.VOIDING, State.IN_DOUBT}
+    return row.hash == content_hash(body) or (
+        row.state in voids and row.hash == content_hash(with_void(body, void=True))
+    )
 
 
 def _unvoided(body: bytes) -> bytes:
@@ -188,18 +206,16 @@ class Retry:
 
     def step(self, case: Case) -> Step:
         """See `Plan`."""
-        position, transaction, row, progress = case
+        _, transaction, row, progress = case
         if row is None or row.run_no != progress.run_no:
             return Ignore()
         content = content_hash(transaction.body)
         if row.state is State.REFUSED:
-            return Send(transaction.body, content, was="refused")
-        if row.state is State.FAILED:
-            return _doubtful(transaction.body, content, row, was="failed")
-        if row.state is State.SENDING and row.hash == content and position < progress.watermark:
-            # An earlier retry was cut off; the row still has the answer from before it.
-            was = State.REFUSED if row.status is not None and row.status < 500 else State.FAILED
-            return _doubtful(transaction.body, content, row, was=str(was))
+            return Send(transaction.body, content)
+        if row.state in (State.FAILED, State.IN_DOUBT) or (
+            row.state is State.SENDING and row.before in (State.REFUSED, State.FAILED)
+        ):
+            return _doubtful(transaction.body, content, row)
         return Ignore()
 
 
@@ -236,24 +252,17 @@ class Void:
         _, transaction, row, progress = case
         if row is None or row.run_no != progress.run_no:
             return Ignore()
-        body = with_void(transaction.body, void=True)
-        content = content_hash(body)
-        if row.state in (State.SENDING, State.FAILED):
+        body, content = with_void(transaction.body, void=True), row.hash
+        if row.state in (State.SENDING, State.VOIDING, State.IN_DOUBT, State.FAILED):
             return Send(body, content, in_doubt=True, earlier=True)
         if row.state in ACCEPTED_BY_OMNEO - {State.VOIDED}:
             return Send(body, content)
         return Ignore()
 
 
-def forgotten(case: Case, plan: Plan) -> Step:
+def forgotten(plan: Plan) -> Step:
     """What becomes of a transaction whose contents were removed for its customer's sake: never a request."""
-    if not plan.resumes:
-        return Ignore()
-    if case.row is None or case.row.run_no != case.progress.run_no:
-        return Settled("unchanged")
-    kinds = {State.PENDING: "unchanged", State.SENDING: "failed"}
-    kinds |= {State.REFUSED: "refused", State.FAILED: "failed"}
-    return Settled(kinds.get(case.row.state, "delivered"))
+    return Settled(State.FORGOTTEN) if plan.resumes else Ignore()
 
 
 def is_void(body: bytes) -> bool:

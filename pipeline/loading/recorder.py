@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Generic, NamedTuple, ParamSpec, TypeVar
 
-from pipeline.loading.entries import Progress, Row, Stamp
+from pipeline.loading.entries import Progress, Record, Write
 from pipeline.loading.ledger import Ledger
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ def _tell(waiters: Sequence[asyncio.Future[None]], error: Exception | None) -> N
 
 
 class Recorder:
-    """Writes to the ledger, one commit for many rows.
+    """Writes to the ledger, one commit for many writes.
 
     Once a write has failed, every later one fails with the same error: nothing may be sent whose intent
     is not on disk, and no watermark may pass an outcome that is not.
@@ -137,40 +137,40 @@ class Recorder:
         self._error: Exception | None = None
         self._finder = ThreadPoolExecutor(1, thread_name_prefix="finder")
 
-    async def find(self, external_ids: Sequence[str]) -> dict[str, Row]:
-        """Look rows up; see `Ledger.find`."""
+    async def find(self, external_ids: Sequence[str], run_no: int | None = None) -> dict[str, Record]:
+        """Look records up; see `Ledger.find`."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._finder, self._ledger.find, external_ids)
+        return await loop.run_in_executor(self._finder, self._ledger.find, external_ids, run_no)
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call something of the ledger's in its thread."""
         return await self._grouped.call(function, *args, **kwargs)
 
-    async def put(self, rows: Sequence[Row | Stamp]) -> None:
-        """Return once these rows, and how far the run is with them, are on disk.
+    async def put(self, writes: Sequence[Write]) -> None:
+        """Return once these writes, and how far the run is with them, are on disk.
 
         Raises:
             SettingsError: The ledger cannot be written.
         """
-        await self._grouped.put(rows)
+        await self._grouped.put(writes)
 
-    def put_soon(self, rows: Sequence[Row | Stamp]) -> None:
-        """Have these rows written by the next commit."""
-        self._grouped.put_soon(rows)
+    def put_soon(self, writes: Sequence[Write]) -> None:
+        """Have these writes written by the next commit."""
+        self._grouped.put_soon(writes)
 
     def close(self) -> None:
         """Let go of the ledger."""
         self._finder.shutdown()
         self._grouped.close()
 
-    def _seal(self, rows: list[Row | Stamp]) -> Callable[[], None]:
-        return partial(self._record, rows, self._progress())
+    def _seal(self, writes: list[Write]) -> Callable[[], None]:
+        return partial(self._record, writes, self._progress())
 
-    def _record(self, rows: list[Row | Stamp], progress: Progress | None) -> None:
+    def _record(self, writes: list[Write], progress: Progress | None) -> None:
         if self._error is not None:
             raise self._error
         try:
-            self._ledger.record(rows, progress)
+            self._ledger.record(writes, progress)
         except Exception as error:
             self._error = error
             raise

@@ -61,6 +61,9 @@ class Delivery:
     refused: int = 0
     failed: int = 0
     pending: int = 0
+    in_doubt: int = 0
+    voided: int = 0
+    forgotten: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Summary:
         missing: Not found in Omneo; None as above.
         differing: Found, but not as sent; None as above.
         requests: Requests on the wire.
+        tenant: The base URL of the tenant that `delivery` and what follows it are about; None without one.
 
     Raises:
         AccountingBroken: The counts do not add up.
@@ -115,6 +119,7 @@ class Summary:
     missing: int | None = None
     differing: int | None = None
     requests: Requests = field(default_factory=Requests)
+    tenant: str | None = None
 
     def __post_init__(self) -> None:
         t, d = self.transactions, self.delivery
@@ -123,7 +128,7 @@ class Summary:
             raise AccountingBroken(
                 f"{t.read} transactions were read, but accepted, dropped and rejected make {judged}."
             )
-        placed = d.delivered + d.unchanged + d.refused + d.failed + d.pending
+        placed = sum(asdict(d).values())
         if t.accepted != placed:
             raise AccountingBroken(
                 f"{t.accepted} transactions were accepted, but the delivery accounts for {placed}."
@@ -142,7 +147,7 @@ class Summary:
             "delivery": Delivery,
             "requests": Requests,
         }
-        known = {f.name: data[f.name] for f in fields(cls)}
+        known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         return cls(**{name: nested[name](**known[name]) if name in nested else known[name] for name in known})
 
 

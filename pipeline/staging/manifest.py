@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.errors import RunError
@@ -63,6 +66,7 @@ class Manifest:
         versions: Of the product and of the libraries that shape the output.
         summary: The summary of `prepare`, as in the contract.
         forgotten: Transactions whose contents were removed since, for their customers' sake.
+        ordinal: Orders runs, whatever the clock said: higher than that of every run that was there before.
     """
 
     run_id: str
@@ -75,6 +79,11 @@ class Manifest:
     summary: dict[str, Any]
     format: int = FORMAT
     forgotten: int = 0
+    ordinal: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.ordinal:  # older manifests have none
+            object.__setattr__(self, "ordinal", microseconds(datetime.fromisoformat(self.created_at)))
 
     @property
     def transactions(self) -> int:
@@ -85,6 +94,25 @@ class Manifest:
     def body_bytes(self) -> int:
         """How many bytes their bodies have."""
         return sum(part.body_bytes for part in self.parts)
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970; exact, unlike a float."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def next_ordinal(others: Iterable[RunDir], now: datetime) -> int:
+    """The ordinal of a new run: the time, unless a clock that was set back would put it before another.
+
+    Args:
+        others: The runs that are there; what cannot be read of them does not matter.
+        now: The time, with tz.
+    """
+    highest = 0
+    for run in others:
+        with suppress(RunError):
+            highest = max(highest, read_manifest(run).ordinal)
+    return max(microseconds(now), highest + 1)
 
 
 def write_manifest(run: RunDir, manifest: Manifest) -> None:

@@ -29,7 +29,9 @@ _ROWS_AT_A_TIME = 2_048
 _TIMES_HELD = 1 << 20
 """About how many times are compared to find where delivery goes on."""
 _TIME = "transacted_at"
-_SENT = ["external_id", _TIME, "body"]
+_SENT = ["external_id", _TIME, "total", "body", "source_time"]
+_PLACE: dict[str, pl.DataType] = {"source": pl.String(), "line": pl.Int64(), "source_time": pl.Int64()}
+"""Where a transaction comes from: its first row's file and line, and when that file was written."""
 
 
 def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> PartRecord | None:
@@ -38,7 +40,8 @@ def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> Pa
     Args:
         run: The run.
         number: The unit's number; parts keep this order. A part of that number before is replaced.
-        staged: `external_id`, `transacted_at`, `total`, `body`.
+        staged: `external_id`, `transacted_at`, `total`, `body`; `source`, `line` and `source_time` (when the
+            file was written, microseconds since 1970) where they are known.
         parts: About how many parts there will be; reading them side by side keeps a row group of each.
 
     Returns:
@@ -48,7 +51,10 @@ def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> Pa
     if staged.is_empty():
         return None
     path = _part_path(run, number)
-    ordered = staged.select("external_id", _TIME, "total", "body").sort(_TIME, "external_id")
+    known = staged.with_columns(
+        pl.lit(None, t).alias(n) for n, t in _PLACE.items() if n not in staged.columns
+    )
+    ordered = known.select("external_id", _TIME, "total", "body", *_PLACE).sort(_TIME, "external_id")
     group_rows = min(max(_LEAST_IN_GROUP, _ROWS_IN_GROUPS // max(1, parts)), _MOST_IN_GROUP)
     save_rows(path, ordered, group_rows)
     size = int(ordered["body"].str.len_bytes().sum())
@@ -77,6 +83,7 @@ def write_no_part(run: RunDir) -> None:
         _TIME: pl.Datetime("us", "UTC"),
         "total": pl.Decimal(MONEY_PRECISION, MONEY_SCALE),
         "body": pl.String(),
+        **_PLACE,
     }
     save_rows(_part_path(run, 0), pl.DataFrame(schema=columns), _MOST_IN_GROUP)
 
@@ -139,7 +146,7 @@ class StagedRun:
         for taken in self._merged(passed):
             rows = pl.concat(taken.values()).sort(_TIME, maintain_order=True)
             for some in rows.slice(left_out).iter_slices(_ROWS_AT_A_TIME):
-                yield list(map(StagedTransaction, some["external_id"].to_list(), some["body"].to_list()))
+                yield _transactions(some)
             left_out = max(0, left_out - rows.height)
 
     @property
@@ -188,6 +195,24 @@ class StagedRun:
                 yield taken
 
 
+def _transactions(rows: pl.DataFrame) -> list[StagedTransaction]:
+    ids, bodies, times = (rows[name].to_list() for name in ("external_id", "body", "source_time"))
+    if all(bodies):
+        return list(map(StagedTransaction, ids, bodies, times))
+    remains = rows.select(_remains()).to_series().to_list()
+    return [
+        StagedTransaction(external_id, body, time, b"" if body else left.encode())
+        for external_id, body, time, left in zip(ids, bodies, times, remains, strict=True)
+    ]
+
+
+def _remains() -> pl.Expr:
+    """The body of a transaction whose contents were removed: what was kept of it, enough to void it."""
+    when = pl.col(_TIME).dt.strftime("%Y-%m-%d %H:%M:%S").alias(_TIME)
+    total = pl.col("total").cast(pl.Float64)
+    return pl.struct("external_id", total, when).struct.json_encode()
+
+
 class _Cursor:
     """A place in one part: rows that are loaded but not taken, and row groups that are still to come.
 
@@ -229,7 +254,9 @@ class _Cursor:
         rows = pl.from_arrow(group.slice(self._skip))
         assert isinstance(rows, pl.DataFrame)
         self._skip = 0
-        rows = rows.with_columns(pl.col("body").cast(pl.Binary))
+        if "source_time" not in rows.columns:  # of an older version
+            rows = rows.with_columns(pl.lit(None, pl.Int64).alias("source_time"))
+        rows = rows.select(_SENT).with_columns(pl.col("body").cast(pl.Binary))
         self._hold(pl.concat([self._rows, rows]) if self.height else rows)
 
     def take_before(self, bound: int | None) -> pl.DataFrame:

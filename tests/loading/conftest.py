@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.loading.ledger import SqlLedger
+from tests.loading.tenant import CONNECTION
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    with SqlLedger(tmp_path / "ledger.db") as opened:
+    with SqlLedger(tmp_path / "ledger.db", CONNECTION.base_url) as opened:
         yield opened
 
 
@@ -21,5 +22,5 @@ def any_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlLe
         where: Path | str = tmp_path / "ledger.db"
     else:
         where = request.getfixturevalue("postgres")
-    with SqlLedger(where) as opened:
+    with SqlLedger(where, CONNECTION.base_url) as opened:
         yield opened

@@ -52,7 +52,7 @@ def made(number: int, **fields: Any) -> StagedTransaction:
 
 
 def run_of(run_id: str, transactions: list[StagedTransaction], day: int = 1) -> RunRef:
-    return RunRef(run_id, len(transactions), datetime(2024, 6, day, tzinfo=UTC))
+    return RunRef(run_id, len(transactions), day)
 
 
 def batches_of(transactions: list[StagedTransaction], size: int = 100) -> Callable[[int], Iterator[Any]]:

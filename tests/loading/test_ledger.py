@@ -20,7 +20,7 @@ from pipeline.loading.entries import (
     Counts,
     Lease,
     LeaseLost,
-    Row,
+    Record,
     RunRef,
     SourceFile,
     Stamp,
@@ -38,8 +38,8 @@ SCHEMAS = Path(__file__).with_name("schemas")
 RUN = RunRef("run-1", 10, datetime(2024, 1, 1, tzinfo=UTC))
 
 
-def row(name: str, state: State = State.DELIVERED, run_no: int = 1, **fields: object) -> Row:
-    return Row(name, content_hash(name.encode()), state, 1, 200, None, None, run_no, 1_700_000_000)._replace(
+def row(name: str, state: State = State.DELIVERED, run_no: int = 1, **fields: object) -> Record:
+    return Record(name, content_hash(name.encode()), state, 1, 200, None, None, run_no, 1_700_000_000)._replace(
         **fields
     )
 

@@ -14,7 +14,7 @@ import pytest
 from pipeline.errors import SettingsError, StoppedByApi
 from pipeline.events import Event, Progress, StageFinished, StageStarted
 from pipeline.loading.endpoints import ENDPOINTS
-from pipeline.loading.entries import Row, State, content_hash
+from pipeline.loading.entries import Record, State, content_hash
 from pipeline.loading.events import Changed, Failed, Refused, Retried
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
@@ -136,7 +136,7 @@ def test_a_refusal_is_for_good_and_keeps_the_servers_words(ledger: SqlLedger) ->
     assert result.requests.retried == 0
     row = ledger.find(["T000003"])["T000003"]
     assert (row.state, row.status, row.attempts) == (State.REFUSED, 422, 1)
-    assert json.loads(row.words or "") == {"message": "Invalid.", "errors": {"total": ["Too much."]}}
+    assert json.loads(row.message or "") == {"message": "Invalid.", "errors": {"total": ["Too much."]}}
     told = [e for e in events if isinstance(e, Refused)]
     assert {(e.external_id, e.status, e.about) for e in told} == {
         ("T000003", 422, ("total",)),
@@ -520,7 +520,7 @@ def test_one_that_failed_is_looked_up_by_the_next_run_before_it_is_created_again
     create = DeliveryOptions(endpoint=ENDPOINTS["queue-create"], policy=QUICK)
     tenant.there["T000001"] = json.loads(some[0].body)
     ledger.open_run(run_of("r1", some))
-    row = Row("T000001", content_hash(some[0].body), State.FAILED, 8, 500, None, None, 1, 0)
+    row = Record("T000001", content_hash(some[0].body), State.FAILED, 1, 8, 500, maybe_sent=True)
     ledger.record([row])
     assert load(ledger, run_of("r2", some, day=2), some, tenant, create).status.delivered == 1
     assert sum(tenant.posts.values()) == 0

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import SettingsError
 from pipeline.loading.endpoints import endpoint_named
-from pipeline.loading.entries import Progress, Row, State, content_hash
+from pipeline.loading.entries import Progress, Record, State, content_hash
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.plans import (
     Case,
@@ -35,7 +35,7 @@ def case(
 ) -> Case:
     row = None
     if state is not None:
-        row = Row(TRANSACTION.external_id, content, state, 1, status, None, None, run_no, 0)
+        row = Record(TRANSACTION.external_id, content, state, run_no, 1, status)
     return Case(position, TRANSACTION, row, PROGRESS)
 
 

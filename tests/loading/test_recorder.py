@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.errors import SettingsError
-from pipeline.loading.entries import Row, State
+from pipeline.loading.entries import Record, State
 from pipeline.loading.ledger import MemoryLedger
 from pipeline.loading.recorder import Grouped, Recorder
 
 
-def row(name: str) -> Row:
-    return Row(name, b"", State.SENDING, 0, None, None, None, 1, 0)
+def row(name: str) -> Record:
+    return Record(name, b"", State.SENDING, 1)
 
 
 def test_many_waiters_share_few_commits() -> None:
