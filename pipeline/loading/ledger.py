@@ -559,9 +559,9 @@ class SqlLedger:
         self._read_order()
         return no
 
-    def _read_order(self) -> None:
-        runs = sa.select(RUNS.c.no, RUNS.c.ordinal).where(RUNS.c.tenant_no == self._tenant())
-        self._order = {no: (ordinal, no) for no, ordinal in self._db.execute(runs)}
+    def _read_order(self, db: sa.Connection | None = None) -> None:
+        runs = sa.select(RUNS.c.no, RUNS.c.ordinal).where(RUNS.c.tenant_no == self._tenant(db))
+        self._order = {no: (ordinal, no) for no, ordinal in (db or self._db).execute(runs)}
 
     def _is_newer(self, run_no: int, other: int) -> bool:
         if not (run_no in self._order and other in self._order):  # another process has entered one
@@ -590,16 +590,18 @@ class SqlLedger:
             return {}
         found: dict[str, Record] = {}
         for statement, ids in self._sql.find(external_ids):
-            for row in db.exec_driver_sql(statement, (tenant, *ids)):
-                record = _record(row)
-                found[record.external_id] = record
+            rows = db.exec_driver_sql(statement, (tenant, *ids)).all()
+            found.update((row[0], _record(row)) for row in rows)
         return found
 
     def _read_places(self, db: sa.Connection, external_ids: Sequence[str]) -> dict[str, dict[int, Counted]]:
         """By transaction and by run of this tenant, what it is counted as where its record does not say."""
         found: dict[str, dict[int, Counted]] = defaultdict(dict)
         for statement, ids in self._sql.find_places(external_ids):
-            for run_no, external_id, state in db.exec_driver_sql(statement, tuple(ids)):
+            rows = db.exec_driver_sql(statement, tuple(ids)).all()
+            if any(run_no not in self._order for run_no, *_ in rows):
+                self._read_order(db)
+            for run_no, external_id, state in rows:
                 if run_no in self._order:
                     found[external_id][run_no] = _COUNTED[state]
         return found
@@ -695,8 +697,9 @@ class SqlLedger:
             raise CountsBroken(f"A count would become negative: {changed}") from error
         for run_no in sorted({run_no for run_no, _, _ in changed}):
             total = sa.select(sa.func.sum(COUNTS.c.n)).where(COUNTS.c.run_no == run_no).scalar_subquery()
-            size, counted = self._db.execute(sa.select(RUNS.c.size, total).where(RUNS.c.no == run_no)).one()
-            if size != counted:
+            both = self._db.execute(sa.select(RUNS.c.size, total).where(RUNS.c.no == run_no)).one_or_none()
+            size, counted = both or (0, 0)
+            if both is None or size != counted:
                 raise CountsBroken(f"Run {run_no} has {size} transactions, and {counted} would be counted.")
 
     def _counts(self, runs: Sequence[int] | None) -> dict[int, dict[Counted, int]]:
@@ -762,20 +765,25 @@ _STATES: Final = {str(each): each for each in State}
 
 
 def _record(row: Sequence[Any]) -> Record:
-    record = Record(*row)
-    before = _STATES[record.before] if record.before is not None else None
-    return record._replace(
-        hash=bytes(record.hash),
-        state=_STATES[record.state],
-        before=before,
-        maybe_sent=bool(record.maybe_sent),
+    external_id, content, state, run_no, attempts, status, message, batch, before, maybe_sent, *rest = row
+    return Record(
+        external_id,
+        content,
+        _STATES[state],
+        run_no,
+        attempts,
+        status,
+        message,
+        batch,
+        None if before is None else _STATES[before],
+        bool(maybe_sent),
+        *rest,
     )
 
 
 def _row(record: Record) -> tuple[Any, ...]:
     before = None if record.before is None else record.before.value
-    values = record._replace(state=record.state.value, before=before, maybe_sent=int(record.maybe_sent))  # type: ignore[arg-type]
-    return values[:-1]
+    return (*record[:2], record.state.value, *record[3:8], before, int(record.maybe_sent), *record[10:-1])
 
 
 class _Statements:

@@ -7,13 +7,30 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.errors import SettingsError
-from pipeline.loading.entries import Record, State
-from pipeline.loading.ledger import MemoryLedger
+from pipeline.loading.entries import Record, RunRef, State
+from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.recorder import Grouped, Recorder
 
 
-def row(name: str) -> Record:
+def record(name: str) -> Record:
     return Record(name, b"", State.SENDING, 1)
+
+
+@pytest.fixture
+def entered(ledger: SqlLedger) -> SqlLedger:
+    ledger.open_run(RunRef("r1", 10, 1))
+    return ledger
+
+
+def fill_up(ledger: SqlLedger) -> None:
+    """From now on, nothing can be written, as on a full disk; `make_room` ends that."""
+    ledger._db.exec_driver_sql("PRAGMA query_only = 1")
+    ledger._db.commit()
+
+
+def make_room(ledger: SqlLedger) -> None:
+    ledger._db.exec_driver_sql("PRAGMA query_only = 0")
+    ledger._db.commit()
 
 
 def test_many_waiters_share_few_commits() -> None:
@@ -47,45 +64,35 @@ def test_put_returns_only_once_it_is_written() -> None:
     asyncio.run(main())
 
 
-def test_after_a_failure_nothing_more_is_written() -> None:
+def test_after_a_failure_nothing_more_is_written(entered: SqlLedger) -> None:
     # A later commit would carry a watermark past the outcome that was lost.
-    class Full(MemoryLedger):
-        def record(self, *args: object) -> None:
-            if not self.rows:
-                super().record(*args)  # type: ignore[arg-type]
-                return
-            raise SettingsError("full")
-
-    ledger = Full()
-
     async def main() -> None:
-        recorder = Recorder(ledger, lambda: None)
-        await recorder.put([row("a")])
+        recorder = Recorder(entered, lambda: None)
+        await recorder.put([record("a")])
+        await recorder.call(fill_up, entered)
         with pytest.raises(SettingsError):
-            await recorder.put([row("b")])
-        ledger.rows.clear()
+            await recorder.put([record("b")])
+        await recorder.call(make_room, entered)
         with pytest.raises(SettingsError):
-            await recorder.put([row("c")])
+            await recorder.put([record("c")])
         recorder.close()
 
     asyncio.run(main())
-    assert ledger.rows == {}
+    assert set(entered.find(["a", "b", "c"])) == {"a"}
 
 
-def test_a_waiter_that_gives_up_does_not_undo_the_write() -> None:
-    ledger = MemoryLedger()
-
+def test_a_waiter_that_gives_up_does_not_undo_the_write(entered: SqlLedger) -> None:
     async def main() -> None:
-        recorder = Recorder(ledger, lambda: None)
-        waiting = asyncio.create_task(recorder.put([row("a")]))
+        recorder = Recorder(entered, lambda: None)
+        waiting = asyncio.create_task(recorder.put([record("a")]))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        await recorder.put([row("b")])
+        await recorder.put([record("b")])
         recorder.close()
 
     asyncio.run(main())
-    assert set(ledger.rows) == {"a", "b"}
+    assert set(entered.find(["a", "b"])) == {"a", "b"}
 
 
 def test_what_nobody_waits_for_is_written_all_the_same() -> None:
@@ -112,17 +119,14 @@ def test_what_nobody_waits_for_is_written_all_the_same() -> None:
     asyncio.run(main())
 
 
-def test_a_failure_that_nobody_waited_for_is_told_to_the_next() -> None:
-    class Full(MemoryLedger):
-        def record(self, *args: object) -> None:
-            raise SettingsError("full")
-
+def test_a_failure_that_nobody_waited_for_is_told_to_the_next(entered: SqlLedger) -> None:
     async def main() -> None:
-        recorder = Recorder(Full(), lambda: None)
-        recorder.put_soon([row("a")])
+        recorder = Recorder(entered, lambda: None)
+        await recorder.call(fill_up, entered)
+        recorder.put_soon([record("a")])
         await asyncio.sleep(0)
-        with pytest.raises(SettingsError, match="full"):
-            await recorder.put([row("b")])
+        with pytest.raises(SettingsError, match="readonly"):
+            await recorder.put([record("b")])
         recorder.close()
 
     asyncio.run(main())
@@ -156,21 +160,19 @@ def test_what_comes_while_a_group_is_written_goes_into_the_next_as_a_whole() -> 
     assert groups == [[1], [2, 3, 4]]
 
 
-def test_what_was_put_just_before_the_end_is_written() -> None:
-    ledger = MemoryLedger()
-
+def test_what_was_put_just_before_the_end_is_written(entered: SqlLedger) -> None:
     async def main() -> None:
-        recorder = Recorder(ledger, lambda: None)
-        recorder.put_soon([row("a")])
-        waiting = asyncio.create_task(recorder.put([row("b")]))
+        recorder = Recorder(entered, lambda: None)
+        recorder.put_soon([record("a")])
+        waiting = asyncio.create_task(recorder.put([record("b")]))
         await asyncio.sleep(0)
         recorder.close()
         await waiting
         with pytest.raises(RuntimeError):
-            await recorder.put([row("c")])
+            await recorder.put([record("c")])
 
     asyncio.run(main())
-    assert set(ledger.rows) == {"a", "b"}
+    assert set(entered.find(["a", "b", "c"])) == {"a", "b"}
 
 
 def test_a_bug_while_a_group_is_put_together_reaches_whoever_waits() -> None:

@@ -1,0 +1,124 @@
+"""The moves between counts, for any sequence of writes by several runs about one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.loading.entries import (
+    ACCEPTED_BY_OMNEO,
+    COUNTED,
+    DELIVERY,
+    Counted,
+    Pass,
+    Passed,
+    Record,
+    Return,
+    State,
+)
+from pipeline.loading.moves import Kept, after, moves, wins
+
+RUNS = (1, 2, 3)
+
+records = st.builds(
+    Record,
+    external_id=st.just("a"),
+    hash=st.just(b""),
+    state=st.sampled_from(State),
+    run_no=st.sampled_from(RUNS),
+    maybe_sent=st.booleans(),
+    source_time=st.none() | st.integers(1, 3),
+    **{name: st.none() for name in ("status", "message", "batch", "before", "omneo_id", "held_run", "place")},
+)
+passes = st.builds(
+    Pass,
+    external_id=st.just("a"),
+    run_no=st.sampled_from(RUNS),
+    counted=st.sampled_from([Passed.HELD, Passed.UNCHANGED, State.FORGOTTEN, State.REFUSED]),
+)
+holding = st.builds(lambda record, run_no: record._replace(held_run=run_no), records, st.sampled_from(RUNS))
+returns = st.builds(
+    Return,
+    run_no=st.sampled_from(RUNS),
+    record=records | holding.filter(lambda record: record.held_run != record.run_no),
+)
+
+
+def is_newer(run_no: int, other: int) -> bool:
+    return run_no > other
+
+
+@given(st.lists(records | passes | returns, max_size=12))
+def test_each_run_counts_the_transaction_exactly_once_whatever_is_written(
+    writes: Sequence[Record | Pass | Return],
+) -> None:
+    kept = Kept()
+    counts: Counter[tuple[int, Counted]] = Counter({(run_no, State.PENDING): 1 for run_no in RUNS})
+    for write in writes:
+        now = after(kept, write, is_newer)
+        for move in moves(kept, now):
+            counts[move.run_no, move.old] -= 1
+            counts[move.run_no, move.new] += 1
+        kept = now
+        assert min(counts.values()) >= 0
+        for run_no in RUNS:
+            (counted,) = (each for (no, each), number in counts.items() if no == run_no and number)
+            assert counted is kept.counted_in(run_no)
+        if kept.record is not None:
+            assert kept.record.held_run != kept.record.run_no
+            assert kept.record.run_no not in kept.places
+            assert kept.record.held_run not in kept.places
+
+
+@given(records, records)
+def test_what_omneo_accepted_from_a_run_stays_its_own_when_another_takes_over(
+    first: Record, second: Record
+) -> None:
+    kept = after(after(Kept(), first, is_newer), second, is_newer)
+    expected: Counted = second.state
+    if first.run_no != second.run_no:
+        expected = Passed.SUPERSEDED if wins(second, first, is_newer) else State.PENDING
+        if first.state in ACCEPTED_BY_OMNEO | {State.FORGOTTEN}:
+            expected = first.state
+    assert kept.counted_in(first.run_no) is expected
+    assert kept.counted_in(second.run_no) is second.state
+
+
+@given(st.lists(records | passes, max_size=6), records)
+def test_an_intent_that_is_taken_back_leaves_the_record_and_all_others_as_they_were(
+    writes: Sequence[Record | Pass], intent: Record
+) -> None:
+    kept = Kept()
+    for write in writes:
+        kept = after(kept, write, is_newer)
+    if kept.record is None:
+        return
+    now = after(after(kept, intent, is_newer), Return(intent.run_no, kept.record), is_newer)
+    assert now.record == kept.record
+    for run_no in set(RUNS) - {intent.run_no}:
+        assert now.counted_in(run_no) is kept.counted_in(run_no)
+
+
+@given(records, records)
+def test_of_two_versions_exactly_one_wins(first: Record, second: Record) -> None:
+    if first.run_no != second.run_no:
+        assert wins(first, second, is_newer) is not wins(second, first, is_newer)
+
+
+@pytest.mark.parametrize(("one", "other"), [(None, 5), (5, None), (5, 5), (None, None)])
+def test_the_run_decides_where_the_time_of_the_source_cannot(one: int | None, other: int | None) -> None:
+    newer = Record("a", b"", State.DELIVERED, 2, source_time=one)
+    assert wins(newer, newer._replace(run_no=1, source_time=other), is_newer)
+
+
+def test_the_time_of_the_source_decides_where_it_differs() -> None:
+    late = Record("a", b"", State.DELIVERED, 1, source_time=6)
+    assert wins(late, late._replace(run_no=2, source_time=5), is_newer)
+
+
+def test_every_count_belongs_to_one_number_of_the_summary() -> None:
+    assert set(DELIVERY) == set(COUNTED)
