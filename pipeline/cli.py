@@ -27,7 +27,19 @@ from click import ParameterSource
 from pipeline import __version__
 from pipeline.errors import ImportToolError, MappingError, NothingNew, SettingsError
 from pipeline.memory import Budget, keep_freed_memory, prefer_jemalloc, seldom_collecting
-from pipeline.options import Age, Bytes, Folder, LimitType, Moment, Place, Rate, Seconds, Share, Where
+from pipeline.options import (
+    Age,
+    Bytes,
+    Folder,
+    LimitType,
+    Moment,
+    Place,
+    Rate,
+    Refusals,
+    Seconds,
+    Share,
+    Where,
+)
 from pipeline.settings import base_url_from_environment, connection_from_environment
 from pipeline.simulator import Faults
 from pipeline.streams import open_standard_streams, while_writable, write_line
@@ -515,8 +527,13 @@ SENDING = (
         type=click.Choice(["lookup", "resend"]),
         default="lookup",
         show_default=True,
-        help="What to do with those of which a crash left unknown whether they arrived.",
+        help="What to do with those of which it is unknown whether they arrived.",
     ),
+)
+MAX_REFUSED = option(
+    "--max-refused",
+    type=Refusals(),
+    help="Stop once so many in a row were all refused, or `off`; 50 at the start and 200 later by default.",
 )
 
 
@@ -590,9 +607,9 @@ def _ending(problem: BaseException, watch: Watch) -> tuple[int, str]:
 
 def _delivery(arguments: Mapping[str, Any]) -> DeliveryOptions:
     """The options about sending, taken from a command's arguments."""
+    from pipeline.loading.decisions import InDoubtRule, OnChange
     from pipeline.loading.endpoints import endpoint_named
     from pipeline.loading.options import DeliveryOptions
-    from pipeline.loading.plans import InDoubtRule, OnChange
 
     chosen: dict[str, Any] = {
         "concurrency": arguments["concurrency"],
@@ -607,6 +624,7 @@ def _delivery(arguments: Mapping[str, Any]) -> DeliveryOptions:
             "on_change": OnChange(arguments["on_change"]),
             "revive": arguments["revive"],
             "in_doubt": InDoubtRule(arguments["in_doubt"]),
+            "max_refused": arguments.get("max_refused"),
         }
     return DeliveryOptions(**chosen)
 
@@ -794,6 +812,7 @@ def _deliver(
 @command("load")
 @watched
 @_all(SENDING)
+@MAX_REFUSED
 @ENGINE
 @RUN
 def load(console: Console, reference: str, **arguments: Any) -> int:
@@ -812,6 +831,7 @@ def load(console: Console, reference: str, **arguments: Any) -> int:
 @MAPPING
 @_all(PREPARING)
 @_all(SENDING)
+@MAX_REFUSED
 @option("--dry-run", is_flag=True, help="Only prepare.")
 @SOURCES
 def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool, **arguments: Any) -> int:
@@ -886,7 +906,8 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
     with _workdir(console, arguments["ledger"], run=reference, bodies=False, writes=False) as workdir:
         *_, stands = standing.status(workdir, reference, ledger=arguments["ledger"], base_url=base_url)
     summary = stands.summary
-    question = f"Void {summary.delivery.delivered:,} transactions of run {summary.run_id} in Omneo?"
+    sent = summary.delivery
+    question = f"Void {sent.delivered + sent.in_doubt:,} transactions of run {summary.run_id} in Omneo?"
     if not yes and not click.confirm(question, err=True):
         console.say("Nothing was voided.")
         console.result(summary.as_dict())

@@ -16,11 +16,11 @@ from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
 from pipeline.holding import holding
 from pipeline.loading.confirm import Confirmation
 from pipeline.loading.confirm import confirm as look_up
+from pipeline.loading.decisions import Retry
 from pipeline.loading.entries import RunRef
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
-from pipeline.loading.plans import Retry
 from pipeline.loading.preflight import Preflight, questions
 from pipeline.loading.preflight import preflight as ask_tenant
 from pipeline.loading.stop import Stop
@@ -31,7 +31,7 @@ from pipeline.report.summary import Requests, Summary
 from pipeline.report.terminal import json_log
 from pipeline.report.verdict import count
 from pipeline.review import Finished
-from pipeline.settings import Connection, Secret
+from pipeline.settings import Connection, Secret, base_url_from_environment
 from pipeline.spread import Assignment, orders_in, spread
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
@@ -195,22 +195,27 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Fin
             missing=found.missing,
             differing=found.differing,
         )
-        # What was never delivered is not in Omneo either.
-        there = _all_delivered(summary) and not (found.missing or found.differing)
+        there = _all_there(summary) and not (found.missing or found.differing or found.in_doubt)
         error = found.error or (found.resent.error if found.resent else None)
         return run.finish(summary, target, clean=there, stopped=found.stopped, error=error)
 
 
+def _all_there(summary: Summary) -> bool:
+    """Whether Omneo took all that was sent; what is still to be sent is not judged."""
+    sent = summary.delivery
+    return not (sent.refused or sent.failed or sent.in_doubt)
+
+
 def _all_delivered(summary: Summary) -> bool:
     sent = summary.delivery
-    return not (sent.refused or sent.failed or sent.pending or sent.in_doubt)
+    return _all_there(summary) and not sent.pending
 
 
 def _told(found: Confirmation, sample: float) -> Iterator[str]:
     """What a look-up found, a line each; the report of the run has the numbers."""
     for each in sorted(found.findings, key=lambda one: one.external_id)[:MOST_TOLD]:
         about = f" in {', '.join(each.about)}" if each.about else ""
-        yield f"{each.external_id} is {each.state}{about}"
+        yield f"{each.external_id} is {str(each.state).replace('_', ' ')}{about}"
     if len(found.findings) > MOST_TOLD:
         yield f"and {len(found.findings) - MOST_TOLD:,} more"
     if sample < 1:
@@ -294,7 +299,12 @@ def listen(
     from pipeline.loading.listen import listen as receive  # it brings in a web server
 
     home = Workdir.open(workdir)
-    with SqlLedger(ledger or home.ledger) as opened:
+    with SqlLedger(ledger or home.ledger, base_url_from_environment()) as opened:
+        if opened.base_url is None and len(opened.tenants()) > 1:
+            raise SettingsError(
+                f"The ledger {opened.where} knows several tenants: {', '.join(opened.tenants())}.",
+                hint="Set OMNEO_TENANT or OMNEO_BASE_URL to the one whose events these are.",
+            )
         receive(opened, secret, host=host, port=port, emit=emit, on_ready=on_ready)
 
 

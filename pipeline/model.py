@@ -470,9 +470,11 @@ class StagedTransaction(NamedTuple):
         source_time: When the file that it came from was written, microseconds since 1970; None where unknown.
         remains: Of one whose customer was forgotten: a JSON body of id, total and time only, which is enough
             to void it. Empty for all others.
+        total: The transaction's total, a decimal number; None where unknown.
     """
 
     external_id: str
     body: bytes
     source_time: int | None = None
     remains: bytes = b""
+    total: str | None = None

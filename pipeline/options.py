@@ -32,6 +32,21 @@ class Rate(click.ParamType[float]):
         return float(found[1]) * 60 / _UNITS_S[found[2] or "min"]
 
 
+class Refusals(click.ParamType[int | str]):
+    """A count, or `off`."""
+
+    name = "N|off"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Parse, or fail with what was expected."""
+        text = str(value).strip().lower()
+        if text == "off":
+            return "off"
+        if not re.fullmatch(r"[1-9]\d{0,8}", text):
+            self.fail(f"{value!r} is no number of refusals; expected one such as 50, or off", param, ctx)
+        return int(text)
+
+
 class Place(click.ParamType[Path | str]):
     """A file, or the address of a database."""
 

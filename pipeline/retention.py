@@ -11,9 +11,9 @@ import polars as pl
 
 from pipeline import review
 from pipeline.holding import holding
-from pipeline.loading.entries import Progress, RunRef, State
+from pipeline.loading.decisions import Case, Load, Look, Retry, Send
+from pipeline.loading.entries import Progress, RunRef
 from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.plans import Case, Load, Send, Settled
 from pipeline.model import StagedTransaction
 from pipeline.privacy import mask_body
 from pipeline.report.facts import Facts
@@ -131,7 +131,7 @@ def _waiting(home: Workdir, run: RunDir, ledger: str | None) -> int:
             progress = Progress(-1, 0, manifest.transactions)
         else:
             status = opened.status(run.run_id)
-            if not (status.pending or status.failed):
+            if not (status.pending or status.failed or status.refused or status.in_doubt):
                 return 0
             progress = opened.open_run(RunRef(run.run_id, manifest.transactions, manifest.ordinal))
         return sum(_would_send(batch, opened, progress) for batch in StagedRun(run, manifest).batches())
@@ -139,10 +139,10 @@ def _waiting(home: Workdir, run: RunDir, ledger: str | None) -> int:
 
 def _would_send(batch: Sequence[StagedTransaction], ledger: SqlLedger, progress: Progress) -> int:
     known = ledger.find([each.external_id for each in batch])
-    steps = [Load().step(Case(0, each, known.get(each.external_id), progress)) for each in batch if each.body]
+    cases = [Case(0, each, known.get(each.external_id), progress) for each in batch if each.body]
     return sum(
-        isinstance(step, Send) or (isinstance(step, Settled) and step.counted is State.FAILED)
-        for step in steps
+        isinstance(Load().decide(case), Send | Look) or isinstance(Retry().decide(case), Send)
+        for case in cases
     )
 
 

@@ -1,18 +1,23 @@
-"""The answers of `/transactions/batch.json` and `GET /batches/{uuid}` (the latter is inferred)."""
+"""What `GET /batches/{uuid}` (inferred) proves about the transactions of a batch.
+
+A transaction is delivered by proof only: it is named as done well, or the batch is over, its counts are those
+that were sent and all its items are known. Everything else is looked up one by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pipeline.loading.client import Answered, Reply, parsed
-from pipeline.loading.retry import TAKEN, WORDS_MAX, Meaning, Verdict, words_by_field
+from pipeline.loading.answers import TAKEN, WORDS_MAX, Meaning, Verdict, batch_id_in, parsed, words_by_field
+from pipeline.loading.client import Answered, Reply
 
-_OVER: Final = frozenset({"completed", "complete", "finished", "success", "failed", "cancelled"})
 _WELL: Final = frozenset(
-    {"success", "succeeded", "completed", "complete", "processed", "done", "created", "updated"}
+    {"success", "successful", "succeeded", "completed", "complete", "processed", "done", "created", "updated"}
 )
+_BADLY: Final = frozenset({"failed", "failure", "error", "errored", "invalid", "rejected", "refused"})
+_OVER: Final = _WELL | _BADLY | {"finished", "partial", "cancelled", "canceled", "aborted", "expired"}
 
 
 @dataclass(frozen=True)
@@ -22,49 +27,83 @@ class BatchResult:
     Attributes:
         over: Whether nothing more will happen to it.
         refused: Verdicts of the transactions that Omneo did not take, by external id.
-        taken: External ids that it names as taken.
+        taken: Ids in Omneo of those that it names as taken, by external id; empty where it gives none.
         processed: How many transactions are worked off; None where it does not say.
-        all_else_taken: Whether what it does not name was taken too.
+        proves_the_rest: Whether what it does not name was surely taken too.
     """
 
-    over: bool
+    over: bool = False
     refused: Mapping[str, Verdict] = field(default_factory=dict)
-    taken: frozenset[str] = frozenset()
+    taken: Mapping[str, str] = field(default_factory=dict)
     processed: int | None = None
-    all_else_taken: bool = False
+    proves_the_rest: bool = False
 
     def verdict(self, external_id: str) -> Verdict:
-        """What became of one transaction, as far as the batch tells."""
+        """What became of one transaction; unclear where the batch does not prove it."""
         if external_id in self.refused:
             return self.refused[external_id]
-        if external_id in self.taken or self.all_else_taken:
+        if external_id in self.taken or self.proves_the_rest:
             return TAKEN
-        return Verdict(Meaning.TRANSIENT, 200, "the batch gave no result for this transaction")
+        return Verdict(Meaning.UNCLEAR, 200, "the batch gave no result for this transaction", in_doubt=True)
 
 
 def batch_id_of(reply: Reply) -> str | None:
     """The id in the answer to a batch; None where there is none."""
-    said = _object(reply)
-    found = said.get("batch_id") or _inner(said).get("batch_id")
-    return str(found) if isinstance(found, str | int) and str(found).isprintable() and found else None
+    said = parsed(reply.body) if isinstance(reply, Answered) else None
+    return batch_id_in(said) if isinstance(said, dict) else None
 
 
-def results_of(reply: Reply) -> BatchResult:
-    """Read a batch's state and the results by transaction."""
-    said = _inner(_object(reply))
-    told = said.get("items")
-    items = [item for item in told if isinstance(item, dict)] if isinstance(told, list) else []
-    total, done = said.get("total_count"), said.get("processed_count")
-    over = str(said.get("status", "")).lower() in _OVER or (total is not None and total == done)
-    judged = {str(item.get("external_id")): item for item in items}
-    taken = frozenset(name for name, item in judged.items() if _well(item))
-    refused = {name: _refusal(item) for name, item in judged.items() if name not in taken}
-    all_told = over and said.get("failed_count") == len(refused)
-    return BatchResult(over, refused if over else {}, taken, done, all_told)
+def results_of(reply: Reply, sent: Sequence[str]) -> BatchResult:
+    """Read a batch's state and the results by transaction.
+
+    Args:
+        reply: The answer.
+        sent: External ids of the transactions that went in it.
+    """
+    said = _inner(parsed(reply.body) if isinstance(reply, Answered) else None)
+    counts = {name: _count(said.get(f"{name}_count")) for name in ("total", "processed", "success", "failed")}
+    total, processed = counts["total"], counts["processed"]
+    status = str(said.get("status") or "").lower()
+    over = status in _OVER or (bool(total) and total == processed)
+    listed = said.get("items")
+    items = listed if isinstance(listed, list) else []
+    known, well, badly = _by_id(items)
+    number = len(sent)
+    are_all_known = known and set(well) | set(badly) <= set(sent)
+    proves_the_rest = (
+        over
+        and are_all_known
+        and total == processed == number
+        and counts["failed"] == len(badly)
+        and counts["success"] == number - len(badly)
+        and (status in _WELL or status in ("finished", "partial", "") or bool(badly))
+    )
+    return BatchResult(over, badly if over else {}, well, processed, proves_the_rest)
 
 
-def _well(item: Mapping[str, Any]) -> bool:
-    return not item.get("error") and str(item.get("status", "success")).lower() in _WELL
+def _by_id(items: Sequence[Any]) -> tuple[bool, dict[str, str], dict[str, Verdict]]:
+    """Whether every item is known to be good or bad, and those that are, by external id."""
+    known = True
+    well: dict[str, str] = {}
+    badly: dict[str, Verdict] = {}
+    seen: set[str] = set()
+    for item in items:
+        name = item.get("external_id") if isinstance(item, dict) else None
+        if not isinstance(item, dict) or name is None or str(name) in seen:
+            # An item that nobody can be made out of, or named twice, says nothing of either.
+            known = False
+            well.pop(str(name), None)
+            badly.pop(str(name), None)
+            continue
+        seen.add(str(name))
+        status = str(item.get("status") or "").lower()
+        if item.get("error") or item.get("errors") or status in _BADLY:
+            badly[str(name)] = _refusal(item)
+        elif status in _WELL or (not status and item.get("entity_id") is not None):
+            well[str(name)] = str(item.get("entity_id") or "")
+        else:
+            known = False
+    return known, well, badly
 
 
 def _refusal(item: Mapping[str, Any]) -> Verdict:
@@ -72,14 +111,16 @@ def _refusal(item: Mapping[str, Any]) -> Verdict:
     if isinstance(error, dict):
         fields = words_by_field(error.get("errors"))
         return Verdict(Meaning.REFUSED, 422, str(error.get("message") or "")[:WORDS_MAX], fields)
-    return Verdict(Meaning.REFUSED, 422, str(error or item.get("status") or "refused")[:WORDS_MAX])
+    fields = words_by_field(item.get("errors"))
+    return Verdict(Meaning.REFUSED, 422, str(error or item.get("status") or "refused")[:WORDS_MAX], fields)
 
 
-def _object(reply: Reply) -> Mapping[str, Any]:
-    said = parsed(reply.body) if isinstance(reply, Answered) else None
-    return said if isinstance(said, dict) else {}
+def _count(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, str) and len(value) < 10 and value.isdecimal() else None
 
 
-def _inner(said: Mapping[str, Any]) -> Mapping[str, Any]:
-    inner = said.get("data", said)
+def _inner(said: Any) -> Mapping[str, Any]:
+    inner = said.get("data", said) if isinstance(said, dict) else None
     return inner if isinstance(inner, dict) else {}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 from pipeline.errors import StoppedByApi
 from pipeline.events import Emit, Progress, StageFinished, StageStarted, ignore
+from pipeline.loading.answers import Meaning, transaction_of
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
-from pipeline.loading.compare import differences, transaction_of
+from pipeline.loading.compare import differences, is_void
+from pipeline.loading.decisions import Resend, same_content, surely_not_sent
 from pipeline.loading.endpoints import external_lookup
 from pipeline.loading.entries import ACCEPTED_BY_OMNEO, Record, RunRef, State
 from pipeline.loading.estimate import Interval, share_interval
@@ -21,7 +24,6 @@ from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.parts import Batches
-from pipeline.loading.plans import Resend, same_content, with_void
 from pipeline.loading.recorder import Grouped
 from pipeline.loading.stop import Stop, until_stopped
 from pipeline.memory import seldom_collecting
@@ -35,11 +37,11 @@ _LONGEST_WAIT_S = 15.0
 
 @dataclass(frozen=True)
 class Finding:
-    """A transaction that is not in Omneo as it was sent.
+    """A transaction that is not in Omneo as it was sent, or of which that is unknown.
 
     Attributes:
         external_id: Which.
-        state: Missing or differing.
+        state: Missing, differing or in doubt.
         about: Names of the fields that differ.
     """
 
@@ -53,11 +55,12 @@ class Confirmation:
     """What the look-ups found.
 
     Attributes:
-        expected: Transactions of the run that Omneo has taken, by this run or an earlier one.
+        expected: Transactions of the run that Omneo has taken, by this run or an earlier one, or perhaps.
         confirmed: Looked up and found as sent.
         missing: Looked up and not found.
         differing: Looked up and found with other contents.
-        findings: Those missing and differing.
+        in_doubt: Looked up, and whether Omneo keeps it stays unknown.
+        findings: Those missing, differing and in doubt.
         requests: What went over the wire.
         stopped: Whether it was asked to stop before it was through.
         error: Why the API stopped it before it was through: the token was refused, or there was no answer for
@@ -69,6 +72,7 @@ class Confirmation:
     confirmed: int = 0
     missing: int = 0
     differing: int = 0
+    in_doubt: int = 0
     findings: list[Finding] = field(default_factory=list)
     requests: Requests = field(default_factory=Requests)
     stopped: bool = False
@@ -78,7 +82,7 @@ class Confirmation:
     @property
     def looked_up(self) -> int:
         """Transactions that were looked up."""
-        return self.confirmed + self.missing + self.differing
+        return self.confirmed + self.missing + self.differing + self.in_doubt
 
     @property
     def wrong(self) -> Interval:
@@ -145,8 +149,18 @@ def confirm(
     return result
 
 
-Wanted = tuple[str, bytes]
-"""External id, and the body that Omneo should have."""
+class Wanted(NamedTuple):
+    """A transaction to look up.
+
+    Attributes:
+        external_id: Which.
+        body: As it was staged.
+        record: What the ledger has of it.
+    """
+
+    external_id: str
+    body: bytes
+    record: Record
 
 
 @dataclass
@@ -167,10 +181,10 @@ class _Search:
         started = self.clock.monotonic()
         self.emit(StageStarted("confirm", "transactions"))
         self.result = Confirmation()
-        self.missing: dict[str, bytes] = {}
+        self.absent: list[Wanted] = []
+        self.unanswered: set[str] = set()
         self.shown_at = started
-        progress = self.ledger.progress(self.run)
-        self.run_no, self.watermark = progress.run_no, progress.watermark
+        self.run_no = self.ledger.progress(self.run).run_no
         self.marks: Grouped[tuple[str, State]] = Grouped(
             lambda marks: lambda: self.ledger.mark(dict(marks), begun=True)
         )
@@ -194,31 +208,25 @@ class _Search:
         await self._look_again()
 
     async def _delivered(self, batches: Batches) -> AsyncIterator[Wanted]:
-        reading, position = iter(batches(0)), 0
+        reading = iter(batches(0))
         while (batch := await asyncio.to_thread(next, reading, None)) is not None:
             for start in range(0, len(batch), 1000):
                 some = batch[start : start + 1000]
                 known = await self.marks.call(self.ledger.find, [each.external_id for each in some])
-                for wanted in self._expected(position + start, some, known):
+                for transaction in some:
+                    record = known.get(transaction.external_id)
+                    if record is None or not self._is_expected(transaction, record):
+                        continue
                     self.result.expected += 1
                     if self.sample >= 1 or self.dice.random() < self.sample:
-                        yield wanted
-            position += len(batch)
+                        yield Wanted(transaction.external_id, transaction.body, record)
 
-    def _expected(
-        self, position: int, batch: list[StagedTransaction], known: dict[str, Record]
-    ) -> Iterator[Wanted]:
-        for at, transaction in enumerate(batch, position):
-            row = known.get(transaction.external_id)
-            if row is None:
-                continue
-            body = transaction.body
-            if row.state is State.VOIDED:
-                body = with_void(body, void=True)
-            # Below the watermark nothing is on its way for the first time, so it was delivered before.
-            begun = row.state is State.SENDING and row.run_no == self.run_no and at < self.watermark
-            if (row.state in ACCEPTED_BY_OMNEO or begun) and same_content(row, transaction.body):
-                yield transaction.external_id, body
+    def _is_expected(self, transaction: StagedTransaction, record: Record) -> bool:
+        """Whether Omneo has these contents, as far as the ledger knows, or perhaps has them from this run."""
+        if not transaction.body or not same_content(record, transaction.body):
+            return False
+        perhaps = record.run_no == self.run_no and not surely_not_sent(record)
+        return record.state in ACCEPTED_BY_OMNEO or perhaps
 
     async def _each(self, wanted: AsyncIterator[Wanted]) -> None:
         """Look everything up, as many at a time as may be in flight."""
@@ -230,46 +238,86 @@ class _Search:
                     one = await anext(wanted, None)
                 if one is None:
                     return
-                await self._look_up(*one)
+                await self._look_up(one)
 
         # Twice as many as may be in flight: half of them wait until the ledger has taken note.
         await _all([worker] * (2 * self.options.concurrency))
 
-    async def _look_up(self, external_id: str, body: bytes) -> None:
-        _, reply = await self.exchange.ask(external_lookup(external_id), external_id)
-        found = transaction_of(reply, external_id)
-        if found is None and len(self.missing) < _AGAIN_MAX:
-            self.missing[external_id] = body
-            return
-        about = differences(body, found) if found is not None else ()
-        state = State.MISSING if found is None else State.DIFFERING if about else State.CONFIRMED
-        await self._note(Finding(external_id, state, about))
+    async def _look_up(self, wanted: Wanted) -> None:
+        verdict, reply = await self.exchange.ask(external_lookup(wanted.external_id), wanted.external_id)
+        found = transaction_of(reply, wanted.external_id) if verdict.meaning is Meaning.TAKEN else None
+        if found is not None:
+            await self._note(wanted, *_judged(wanted, found))
+        elif len(self.absent) < _AGAIN_MAX:
+            self.absent.append(wanted)
+        else:
+            await self._note(wanted, _unseen(wanted, verdict.meaning))
+        if found is None and verdict.meaning is not Meaning.REFUSED:
+            self.unanswered.add(wanted.external_id)
+        else:
+            self.unanswered.discard(wanted.external_id)
 
     async def _look_again(self) -> None:
         """Give Omneo's queue time to bring what is missing yet."""
         wait_s, deadline = _FIRST_WAIT_S, self.clock.monotonic() + self.patience_s
-        while self.missing and self.clock.monotonic() + wait_s <= deadline:
+        while self.absent and self.clock.monotonic() + wait_s <= deadline:
             await self.clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
-            again, self.missing = self.missing, {}
+            again, self.absent = self.absent, []
             await self._each(_given(again))
-        for external_id in self.missing:
-            await self._note(Finding(external_id, State.MISSING))
+        for wanted in self.absent:
+            answered = wanted.external_id not in self.unanswered
+            await self._note(wanted, _unseen(wanted, Meaning.REFUSED if answered else Meaning.UNCLEAR))
 
-    async def _note(self, finding: Finding) -> None:
-        kind = str(finding.state)
+    async def _note(self, wanted: Wanted, state: State, about: tuple[str, ...] = ()) -> None:
+        """Count what was found, and have the ledger say it."""
+        kind = _COUNTED_AS[state]
         setattr(self.result, kind, getattr(self.result, kind) + 1)
-        if finding.state is not State.CONFIRMED:
-            self.result.findings.append(finding)
+        if kind != "confirmed":
+            self.result.findings.append(Finding(wanted.external_id, State(kind), about))
         now = self.clock.monotonic()
         if now - self.shown_at > 0.2:
             self.shown_at = now
             self.emit(Progress("confirm", self.result.looked_up))
-        await self.marks.put([(finding.external_id, finding.state)])
+        if state is not wanted.record.state and kind != "in_doubt":
+            await self.marks.put([(wanted.external_id, state)])
 
 
-async def _given(wanted: dict[str, bytes]) -> AsyncIterator[Wanted]:
-    for each in wanted.items():
+_COUNTED_AS: Final = {
+    State.CONFIRMED: "confirmed",
+    State.VOIDED: "confirmed",
+    State.MISSING: "missing",
+    State.DIFFERING: "differing",
+    State.IN_DOUBT: "in_doubt",
+}
+
+
+def _judged(wanted: Wanted, found: Mapping[str, Any]) -> tuple[State, tuple[str, ...]]:
+    """What a transaction is that was found."""
+    state = wanted.record.state
+    if state is State.VOIDING:
+        # The void was cut off: what is there says how far it came.
+        about = differences(wanted.body, found, void=is_void(found))
+        known = State.VOIDED if is_void(found) else State.CONFIRMED
+    else:
+        about = differences(wanted.body, found, void=state is State.VOIDED)
+        known = State.VOIDED if state is State.VOIDED else State.CONFIRMED
+    if not about:
+        return known, ()
+    # Of what was never proven to be taken, other contents may be an earlier version's.
+    return (State.DIFFERING if state in ACCEPTED_BY_OMNEO else State.IN_DOUBT), about
+
+
+def _unseen(wanted: Wanted, meaning: Meaning) -> State:
+    """What a transaction is that was not found."""
+    state, before = wanted.record.state, wanted.record.before
+    # An update or a repeat that was cut off is of something that Omneo had taken before.
+    known = before if state in (State.SENDING, State.IN_DOUBT) else state
+    return State.MISSING if known in ACCEPTED_BY_OMNEO and meaning is Meaning.REFUSED else State.IN_DOUBT
+
+
+async def _given(wanted: list[Wanted]) -> AsyncIterator[Wanted]:
+    for each in wanted:
         yield each
 
 

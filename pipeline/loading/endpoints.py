@@ -7,13 +7,34 @@ From the public reference of `POST /transactions/queue`, `/transactions/queue/cr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 from pipeline.errors import SettingsError, did_you_mean
+from pipeline.loading.answers import Expected
 from pipeline.loading.client import Call
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """A request, and the shape of a yes to it.
+
+    Attributes:
+        call: What goes out.
+        expected: The shape of a yes.
+        external_id: Of the one transaction that it is about; None where it is about none, or many.
+    """
+
+    call: Call
+    expected: Expected
+    external_id: str | None = None
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it changes nothing."""
+        return self.expected in (Expected.FOUND, Expected.LISTED)
 
 
 @dataclass(frozen=True)
@@ -23,21 +44,27 @@ class Endpoint:
     Attributes:
         name: As given to `--endpoint`.
         path: Where to POST.
-        upserts: Whether sending twice is harmless; where not, a doubt is always looked up first.
-        batched: Whether a request holds many transactions, whose results are polled for.
+        expected: The shape of its yes.
+        upserts: Whether what is sent twice is one transaction.
     """
 
     name: str
     path: str
+    expected: Expected = Expected.QUEUED
     upserts: bool = True
-    batched: bool = False
 
-    def call(self, bodies: Sequence[bytes]) -> Call:
-        """The request for these transactions; exactly one of them unless `batched`."""
+    @property
+    def batched(self) -> bool:
+        """Whether a request holds many transactions, whose results are polled for."""
+        return self.expected is Expected.BATCHED
+
+    def request(self, transactions: Sequence[tuple[str, bytes]]) -> ApiRequest:
+        """The request for these transactions, each an id and a body; exactly one unless `batched`."""
         if self.batched:
-            return Call("POST", self.path, b'{"transactions":[' + b",".join(bodies) + b"]}")
-        (body,) = bodies
-        return Call("POST", self.path, body)
+            bodies = b",".join(body for _, body in transactions)
+            return ApiRequest(Call("POST", self.path, b'{"transactions":[' + bodies + b"]}"), self.expected)
+        ((external_id, body),) = transactions
+        return ApiRequest(Call("POST", self.path, body), self.expected, external_id)
 
 
 ENDPOINTS: Final[dict[str, Endpoint]] = {
@@ -45,8 +72,8 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     for endpoint in (
         Endpoint("queue", "/transactions/queue"),
         Endpoint("queue-create", "/transactions/queue/create", upserts=False),
-        Endpoint("update-create", "/transactions/update-create"),
-        Endpoint("batch", "/transactions/batch.json", batched=True),
+        Endpoint("update-create", "/transactions/update-create", Expected.WRITTEN),
+        Endpoint("batch", "/transactions/batch.json", Expected.BATCHED),
     )
 }
 
@@ -63,11 +90,17 @@ def endpoint_named(name: str) -> Endpoint:
     return ENDPOINTS[name]
 
 
-def external_lookup(external_id: str) -> Call:
+def external_lookup(external_id: str) -> ApiRequest:
     """Ask for the transaction with this external id; 404 where there is none."""
-    return Call("GET", f"/transactions/external/{quote(external_id, safe='')}")
+    call = Call("GET", f"/transactions/external/{quote(external_id, safe='')}")
+    return ApiRequest(call, Expected.FOUND, external_id)
 
 
-def batch_lookup(batch_id: str) -> Call:
+def batch_lookup(batch_id: str) -> ApiRequest:
     """Ask how far a batch is."""
-    return Call("GET", f"/batches/{quote(batch_id, safe='')}")
+    return ApiRequest(Call("GET", f"/batches/{quote(batch_id, safe='')}"), Expected.FOUND)
+
+
+def listing(path: str, params: Mapping[str, str]) -> ApiRequest:
+    """Ask for a list, or for one thing by its path."""
+    return ApiRequest(Call("GET", path, params=tuple(params.items())), Expected.LISTED)

@@ -69,6 +69,7 @@ class Record(NamedTuple):
         maybe_sent: Whether Omneo may have kept some request for it whose outcome is not proven.
         omneo_id: Omneo's own id; None where unknown.
         source_time: When the source file that it came from was written, microseconds since 1970.
+        total: As it was staged, a decimal number; a webhook's must be the same.
         held_run: The run in which newer contents wait for `--on-change`. The ledger alone writes it.
         at: When the state was written, seconds since 1970.
         place: What the run that asked counts it as, where the record does not say. Not stored with it.
@@ -86,6 +87,7 @@ class Record(NamedTuple):
     maybe_sent: bool = False
     omneo_id: str | None = None
     source_time: int | None = None
+    total: str | None = None
     held_run: int | None = None
     at: int = 0
     place: Counted | None = None

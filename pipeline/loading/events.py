@@ -62,8 +62,17 @@ class Changed(Event):
 
 
 @dataclass(frozen=True)
+class LeftInDoubt(Event):
+    """It could not be found out whether Omneo has this transaction; `load` looks it up again."""
+
+    name: ClassVar[str] = "left_in_doubt"
+    external_id: str
+    status: int | None
+
+
+@dataclass(frozen=True)
 class InDoubt(Event):
-    """A crash left it unknown whether this transaction was taken; `action` is delivered or sent."""
+    """It was unknown whether this transaction was taken; `action` is delivered or sent."""
 
     name: ClassVar[str] = "in_doubt"
     external_id: str

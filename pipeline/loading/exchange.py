@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tenacity import RetryCallState
 
 from pipeline.errors import StoppedByApi
 from pipeline.events import Emit
-from pipeline.loading.client import Answered, Call, Reply, Sender, Unsent
+from pipeline.loading.answers import Meaning, Verdict, judge, stopped
+from pipeline.loading.client import Answered, Reply, Sender, Unsent
 from pipeline.loading.clock import Clock
+from pipeline.loading.endpoints import ApiRequest
 from pipeline.loading.events import Retried, Throttled
 from pipeline.loading.pacing import Gate, hint
-from pipeline.loading.retry import Health, Meaning, RetryPolicy, Verdict, judge, retrying, stopped, verdict_of
+from pipeline.loading.retry import Health, RetryPolicy, retrying, verdict_of
 
 DENIED = 403
 """The status of what a token may not do."""
@@ -130,6 +132,7 @@ class Exchange:
         )
         self.health = Health(clock, limits.give_up_after_s)
         self.requests = Requests()
+        self._has_answered = False  # as the API documents
         self.failing = 0  # tasks that had a failure and try again
         self.stirred = asyncio.Event()  # set whenever a place came free or a task began to wait
         self.backing_off = Waiting(clock, self.stirred)  # those of the failing that wait
@@ -137,21 +140,18 @@ class Exchange:
 
     async def once(
         self,
-        call: Call,
+        request: ApiRequest,
         conclude: Conclude = _nothing,
         *,
         before: Callable[[], None] = lambda: None,
-        lookup: bool = False,
         or_denied: bool = False,
     ) -> Verdict:
         """Make one attempt.
 
         Args:
-            call: What to send.
-            conclude: Gets verdict and reply; the place among those in flight stays taken until it is
-                through, so that no more than `concurrency` answers are ever unrecorded.
+            request: What to send.
+            conclude: Gets verdict and reply; the place among those in flight stays taken until it is through.
             before: Is called when the request is about to leave.
-            lookup: See `judge`.
             or_denied: See `ask`.
         """
         await self.gate.enter()
@@ -159,13 +159,11 @@ class Exchange:
             before()
             started = self._clock.monotonic()
             self.requests.sent += 1
-            reply = await self._sender.send(call)
-            verdict = judge(reply, self._clock.time(), lookup=lookup)
-            if verdict.message or verdict.fields:
-                verdict = verdict.without(call.personal())
+            reply = await self._sender.send(request.call)
+            verdict = self._judge(request, reply)
             if verdict.meaning is Meaning.FATAL and not (or_denied and verdict.status == DENIED):
                 self.gate.shut()  # the next one would get the same answer
-            self._learn(verdict, reply, self._clock.monotonic() - started)
+            self._learn(request, verdict, reply, self._clock.monotonic() - started)
             await conclude(verdict, reply)
         finally:
             self.gate.leave()
@@ -173,14 +171,17 @@ class Exchange:
         return verdict
 
     async def persist(
-        self, attempt: Callable[[], Awaitable[Verdict]], name: str, probe: Callable[[], Call] | None = None
+        self,
+        attempt: Callable[[], Awaitable[Verdict]],
+        name: str,
+        probe: Callable[[], ApiRequest | None] = lambda: None,
     ) -> Verdict:
         """Repeat an attempt as the policy says; a transient verdict in the end means it gave up.
 
         Args:
             attempt: Makes one attempt.
             name: Whose attempt, for the log.
-            probe: What is asked between attempts; its answer tells one bad transaction from an outage.
+            probe: Gives what is asked between attempts; its answer tells one bad transaction from an outage.
         """
         first = await attempt()
         if not first.again:  # nearly always; tenacity's machinery costs a tenth of a request
@@ -195,10 +196,9 @@ class Exchange:
             self.requests.retried += 1
             wait = state.upcoming_sleep
             self._emit(Retried(name, state.attempt_number, verdict.status, round(wait, 3)))
-            # Many at once are an outage, even if look-ups still work: then nobody has failed alone.
-            alone = self.failing <= _ALONE
-            if probe is not None and alone and state.attempt_number > 1:
-                asked = await self.once(probe(), lookup=True)
+            question = probe() if self._are_few_failing and state.attempt_number > 1 else None
+            if question is not None:
+                asked = await self.once(question)
                 if asked.meaning is Meaning.FATAL:
                     raise self.error(asked)
 
@@ -208,11 +208,11 @@ class Exchange:
         finally:
             self.failing -= 1
 
-    async def ask(self, call: Call, name: str, *, or_denied: bool = False) -> tuple[Verdict, Reply]:
-        """Look something up, with repeats.
+    async def ask(self, request: ApiRequest, name: str, *, or_denied: bool = False) -> tuple[Verdict, Reply]:
+        """Look something up, with repeats; a transient verdict means that this question alone gets no answer.
 
         Args:
-            call: What to ask.
+            request: What to ask.
             name: What it is called in events.
             or_denied: A 403 is an answer: the token may be good for other things.
 
@@ -224,9 +224,9 @@ class Exchange:
         async def keep(_: Verdict, reply: Reply) -> None:
             replies.append(reply)
 
-        verdict = await self.persist(lambda: self.once(call, keep, lookup=True, or_denied=or_denied), name)
+        verdict = await self.persist(lambda: self.once(request, keep, or_denied=or_denied), name)
         denied = or_denied and verdict.status == DENIED
-        if verdict.again or (verdict.meaning is Meaning.FATAL and not denied):
+        if self.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and not denied):
             raise self.error(verdict)
         return verdict, replies[-1]
 
@@ -251,8 +251,25 @@ class Exchange:
             hint="Nothing is lost: `load` goes on where it was.",
         )
 
-    def _learn(self, verdict: Verdict, reply: Reply, latency_s: float) -> None:
-        self.health.saw(verdict, reply.unresolved if isinstance(reply, Unsent) else "")
+    def _judge(self, request: ApiRequest, reply: Reply) -> Verdict:
+        verdict = judge(reply, self._clock.time(), request.expected, request.external_id)
+        if verdict.message or verdict.fields:
+            verdict = verdict.without(request.call.personal())
+        if verdict.meaning is Meaning.UNCLEAR and request.is_question and self._has_answered:
+            # It did answer as documented before, so this is a maintenance page or the like: an outage.
+            return replace(verdict, meaning=Meaning.TRANSIENT)
+        self._has_answered |= verdict.meaning in (Meaning.TAKEN, Meaning.REFUSED)
+        return verdict
+
+    @property
+    def _are_few_failing(self) -> bool:
+        """Whether it may be those that fail. Many at once are an outage, even if look-ups still work."""
+        return self.failing <= _ALONE
+
+    def _learn(self, request: ApiRequest, verdict: Verdict, reply: Reply, latency_s: float) -> None:
+        tells = verdict.again or self._are_few_failing or not request.is_question
+        if tells and verdict.meaning is not Meaning.UNCLEAR:
+            self.health.saw(verdict, reply.unresolved if isinstance(reply, Unsent) else "")
         if verdict.meaning is Meaning.THROTTLED:
             self.requests.throttled += 1
         elif verdict.again:

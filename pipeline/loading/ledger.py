@@ -272,24 +272,24 @@ class SqlLedger:
             self._record(writes, progress)
 
     def mark(self, states: Mapping[str, State], *, begun: bool = False) -> None:
-        """Note what was seen of transactions in Omneo: confirmed, missing or differing.
+        """Note what was seen of transactions in Omneo: confirmed, missing, differing or voided.
 
         Only what Omneo has answered yes to can be that: a record in another state is left alone.
 
         Args:
             states: By external id.
-            begun: Whether *sending* can be that too, since a repeat was begun and nobody is at it any more.
+            begun: Whether what Omneo perhaps has can be that too, since nobody is at it any more.
         """
-        markable = {State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING}
-        markable |= {State.SENDING, State.IN_DOUBT} if begun else set()
+        markable = ACCEPTED_BY_OMNEO - {State.VOIDED}
         now = int(time.time())
         with self._writing():
             known = self._read(self._db, self._tenant(), list(states))
             self._record(
                 [
-                    record._replace(state=states[name], at=now)
+                    record._replace(state=states[name], maybe_sent=False, at=now)
                     for name, record in known.items()
                     if record.state in markable
+                    or (begun and (record.maybe_sent or record.state in _IN_DOUBT))
                 ],
                 None,
             )
@@ -748,6 +748,9 @@ class SqlLedger:
                 hint="Check the disk's free space and the rights, then repeat the command. Nothing is lost: "
                 "what could not be recorded counts as in doubt and is looked up or sent again.",
             ) from None
+
+
+_IN_DOUBT: Final = frozenset({State.SENDING, State.VOIDING, State.IN_DOUBT})
 
 
 def _concerns_others(record: Record, run_no: int) -> bool:

@@ -1,7 +1,9 @@
 """Receiving Omneo's webhooks: proof that a queued transaction was worked off.
 
 `transaction.created` and `transaction.updated` carry the transaction's context and, in
-`X-Omneo-Hmac-SHA256`, the hex HMAC-SHA256 of the raw body.
+`X-Omneo-Hmac-SHA256`, the hex HMAC-SHA256 of the raw body. Where the event's name stands is not documented,
+so it is looked for in headers and in the body; an event of another name confirms nothing, one without a name
+is taken for one of the two.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,9 +26,10 @@ from starlette.routing import Route
 
 from pipeline.errors import ImportToolError, SettingsError
 from pipeline.events import Emit, Notice, Progress, ignore
-from pipeline.loading.client import parsed
+from pipeline.loading.answers import parsed
 from pipeline.loading.clock import Clock, SystemClock
-from pipeline.loading.entries import State
+from pipeline.loading.compare import decimal_of, is_void
+from pipeline.loading.entries import Record, State
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.recorder import Grouped
 from pipeline.settings import Secret
@@ -121,12 +126,12 @@ class _Receiver:
         self._secret = secret
         self._emit = emit
         self._clock = clock
-        self._early: dict[str, None] = {}
+        self._early: dict[str, Sighting] = {}
         self._received = 0
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        self._seen: Grouped[str] = Grouped(lambda ids: lambda: self._confirm(ids))
+        self._seen: Grouped[Sighting] = Grouped(lambda seen: lambda: self._confirm(seen))
         again = asyncio.create_task(self._look_again())
         try:
             yield
@@ -143,11 +148,11 @@ class _Receiver:
         if not self._is_genuine(body, request.headers.get(SIGNATURE_HEADER, "")):
             self._emit(Notice("webhook_refused", "An event with a wrong signature was refused."))
             return Response(status_code=401)
-        external_id = _external_id(body)
-        if external_id is None:
+        seen = sighting(body, request.headers)
+        if seen is None:
             return Response(status_code=200)
         try:
-            await self._seen.put([external_id])
+            await self._seen.put([seen])
         except ImportToolError as error:
             self._emit(Notice("webhook_not_recorded", error.message))
             return Response(status_code=503)
@@ -160,21 +165,34 @@ class _Receiver:
         # As bytes: compare_digest refuses text that is not ASCII.
         return hmac.compare_digest(expected.encode(), signature.strip().lower().encode())
 
-    def _confirm(self, external_ids: list[str]) -> None:
+    def _confirm(self, sightings: list[Sighting]) -> None:
         """In the ledger's thread: mark what was delivered, keep what is still on its way for later."""
-        rows = self._ledger.find(list(dict.fromkeys(external_ids)))
-        seen = {State.DELIVERED, State.MISSING}
-        self._ledger.mark({name: State.CONFIRMED for name, row in rows.items() if row.state in seen})
-        on_their_way = [name for name, row in rows.items() if row.state is State.SENDING]
-        self._early.update(dict.fromkeys(on_their_way[: _EARLY_MAX - len(self._early)]))
+        latest = {each.external_id: each for each in sightings}
+        found = self._ledger.find(list(latest))
+        seen = [
+            name
+            for name, record in found.items()
+            if record.state in _CONFIRMABLE and _is_as_sent(latest[name], record)
+        ]
+        self._ledger.mark(dict.fromkeys(seen, State.CONFIRMED))
+        on_their_way = [latest[name] for name, record in found.items() if record.state is State.SENDING]
+        self._early.update({each.external_id: each for each in on_their_way[: _EARLY_MAX - len(self._early)]})
 
     async def _look_again(self) -> None:
         while True:
             await self._clock.sleep(_EARLY_EVERY_S)
-            early, self._early = list(self._early), {}
+            early, self._early = list(self._early.values()), {}
             if early:
                 with suppress(ImportToolError):
                     await self._seen.put(early)
+
+
+_CONFIRMABLE: Final = frozenset({State.DELIVERED, State.MISSING})
+
+
+def _is_as_sent(seen: Sighting, record: Record) -> bool:
+    """Whether an event is about what was sent, as far as it says so."""
+    return seen.total is None or record.total is None or seen.total == decimal_of(record.total)
 
 
 async def _limited(request: Request) -> bytes | None:
@@ -187,10 +205,77 @@ async def _limited(request: Request) -> bytes | None:
     return body
 
 
-def _external_id(body: bytes) -> str | None:
-    """The transaction's id, from the context itself or from an envelope around it."""
-    said = parsed(body)
-    for each in (said, said.get("data") if isinstance(said, dict) else None):
+class Sighting(NamedTuple):
+    """A sale that Omneo says it has.
+
+    Attributes:
+        external_id: Which.
+        total: As Omneo has it; None where the event does not say.
+    """
+
+    external_id: str
+    total: Decimal | None
+
+
+_WORKED_OFF: Final = frozenset({"transaction.created", "transaction.updated"})
+_NAMES: Final = (
+    "event",
+    "trigger",
+    "topic",
+    "event_type",
+    "event_name",
+    "event-type",
+    "event-name",
+    "webhook",
+)
+"""Fields and parts of headers in which other systems have an event's name."""
+_NAME: Final = re.compile(r"[a-z_-]+(?:[.:/][a-z_-]+)+", re.IGNORECASE)
+_ID_MAX: Final = 1000
+
+
+def sighting(body: bytes, headers: Mapping[str, str]) -> Sighting | None:
+    """The sale that an event says was worked off; None where it is about anything else, or malformed.
+
+    Args:
+        body: The event: a transaction's context, with or without an envelope `data` around it.
+        headers: Of the request.
+    """
+    said = parsed(body, Decimal)
+    if not isinstance(said, dict) or not _event_names(said, headers) <= _WORKED_OFF:
+        return None
+    for each in (said, said.get("data"), said.get("transaction"), said.get("payload")):
         if isinstance(each, dict) and each.get("external_id") is not None:
-            return str(each["external_id"])
+            return _of_context(each)
     return None
+
+
+def _of_context(context: Mapping[str, Any]) -> Sighting | None:
+    external_id = str(context["external_id"])
+    # The ledger's database takes neither, and the events beside this one must not suffer for it.
+    odd = "\0" in external_id or not external_id or len(external_id) > _ID_MAX or _has_surrogates(external_id)
+    if odd or is_void(context) or context.get("deleted_at"):
+        return None
+    return Sighting(external_id, decimal_of(context.get("total")))
+
+
+def _event_names(said: Mapping[str, Any], headers: Mapping[str, str]) -> set[str]:
+    """All names of events that headers and body give, in lower case, with a dot."""
+    values = [value for name, value in headers.items() if _may_name(name) or _is_name(value)]
+    for name, value in said.items():
+        nested = value.get("name") or value.get("trigger") if isinstance(value, dict) else value
+        if isinstance(nested, str) and (name.lower() in _NAMES or _is_name(nested)):
+            values.append(nested)
+    return {re.sub("[:/]", ".", value.strip().lower()) for value in values}
+
+
+def _may_name(header: str) -> bool:
+    return header.lower().startswith("x-") and header.lower().endswith(_NAMES)
+
+
+def _is_name(value: str) -> bool:
+    """Whether a value by itself shows that it is the name of an event about transactions."""
+    return bool(_NAME.fullmatch(value.strip())) and value.strip().lower().startswith("transaction")
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= each <= "\udfff" for each in text)

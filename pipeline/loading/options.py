@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pipeline.errors import ImportToolError, SettingsError
+from pipeline.loading.decisions import InDoubtRule, OnChange
 from pipeline.loading.endpoints import ENDPOINTS, Endpoint, endpoint_named
 from pipeline.loading.entries import RunStatus
 from pipeline.loading.exchange import Limits, Requests
-from pipeline.loading.plans import InDoubtRule, OnChange
 from pipeline.loading.retry import RetryPolicy
 
 
@@ -29,6 +30,8 @@ class DeliveryOptions:
         grace_s: How long what is in flight may take after a request to stop.
         timeout_s: For connecting, and for each pause within an answer.
         policy: When a request is repeated.
+        max_refused: After how many transactions in a row that are all refused a load stops, or `off`; None
+            for 50 at the start and 200 later.
         stretch: Transactions that a worker leases at a time, where several share a ledger.
         lease_s: After how long without a sign of life a worker's part is given to another.
     """
@@ -45,6 +48,7 @@ class DeliveryOptions:
     grace_s: float = 30.0
     timeout_s: float = 30.0
     policy: RetryPolicy = field(default_factory=RetryPolicy)
+    max_refused: int | Literal["off"] | None = None
     stretch: int = 2_000
     lease_s: float = 30.0
 
@@ -57,6 +61,13 @@ class DeliveryOptions:
             raise SettingsError(f"--concurrency {self.concurrency}: at least 1 was expected.")
         if self.rate_per_min is not None and self.rate_per_min <= 0:
             raise SettingsError(f"--rate {self.rate_per_min}/min: more than 0 was expected.")
+        if isinstance(self.max_refused, int) and self.max_refused < 1:
+            raise SettingsError(f"--max-refused {self.max_refused}: at least 1, or off, was expected.")
+
+    @property
+    def group_size(self) -> int:
+        """Transactions a request."""
+        return self.batch_size if self.endpoint.batched else 1
 
     def limits(self) -> Limits:
         """The part that bounds the traffic."""

@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.loading.answers import Meaning, Verdict
 from pipeline.loading.clock import Clock
-from pipeline.loading.retry import Meaning, RetryPolicy, Verdict
+from pipeline.loading.retry import RetryPolicy
 
 WINDOW_S: Final = 60.0
 SHARE: Final = 0.985

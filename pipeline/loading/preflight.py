@@ -16,13 +16,14 @@ from urllib.parse import quote
 
 from pipeline.errors import StoppedByApi
 from pipeline.events import Emit, StageFinished, StageStarted, ignore
-from pipeline.loading.client import Answered, Call, Client, Reply, parsed
+from pipeline.loading.answers import Meaning, Verdict, parsed
+from pipeline.loading.client import Answered, Client, Reply
 from pipeline.loading.clock import Clock, SystemClock
+from pipeline.loading.endpoints import listing
 from pipeline.loading.estimate import Interval, share_interval
 from pipeline.loading.exchange import DENIED, Exchange, Requests
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.retry import Meaning, Verdict
 from pipeline.loading.stop import Stop, until_stopped
 from pipeline.model import StagedTransaction
 from pipeline.settings import Connection
@@ -72,7 +73,7 @@ class Preflight:
         people_known: Those of them that Omneo knows.
         known_share: Share of all customers that Omneo knows, as far as the sample tells.
         requests: What went over the wire.
-        people_unanswered: Customers of the sample that the token may not ask for.
+        people_unanswered: Customers of the sample for which there was no answer, or not for this token.
     """
 
     new_locations: Mapping[str, int] | None
@@ -139,8 +140,8 @@ def preflight(
     return asyncio.run(inquiry.run(connection, transport))
 
 
-class _Denied(Exception):
-    """The token may not ask for this."""
+class _NoAnswer(Exception):
+    """The token may not ask for this, or what came is no answer of the API."""
 
 
 @dataclass
@@ -150,7 +151,7 @@ class _Inquiry:
     emit: Emit
     stop: Stop
     clock: Clock
-    denied: Verdict | None = None
+    unanswered: Verdict | None = None
     answers: Preflight | None = None
 
     async def run(
@@ -171,8 +172,8 @@ class _Inquiry:
         # First, since it finds a bad token with a single request.
         currencies = await self._values("/currencies", ("code", "currency", "from", "to"))
         locations = await self._values("/locations", ("id", "external_id"))
-        if self.denied and currencies is locations is None:
-            raise self.exchange.error(self.denied)
+        if self.unanswered and currencies is locations is None:
+            raise self._error(self.unanswered)
         answers = await asyncio.gather(*map(self._is_known, self.asked.sample))
         known = [answer for answer in answers if answer is not None]
         self.answers = Preflight(
@@ -193,7 +194,7 @@ class _Inquiry:
             number += 1
             try:
                 page = await self._ask(path, {"page[size]": str(PAGE_SIZE), "page[number]": str(number)})
-            except _Denied:
+            except _NoAnswer:
                 page = None
             if page is None:
                 return found if seen else None
@@ -205,10 +206,10 @@ class _Inquiry:
                 return found
 
     async def _is_known(self, person: Person) -> bool | None:
-        """Whether Omneo knows a customer; None where the token may not ask for it."""
+        """Whether Omneo knows a customer; None where it does not say."""
         try:
             return await self._finds(person)
-        except _Denied:
+        except _NoAnswer:
             return None
 
     async def _finds(self, person: Person) -> bool:
@@ -223,14 +224,22 @@ class _Inquiry:
 
     async def _ask(self, path: str, params: Mapping[str, str]) -> Any:
         """The JSON answer; None where there is no such thing."""
-        call = Call("GET", path, params=tuple(params.items()))
-        verdict, reply = await self.exchange.ask(call, path, or_denied=True)
-        if verdict.status == DENIED:
-            self.denied = verdict
-            raise _Denied
+        verdict, reply = await self.exchange.ask(listing(path, params), path, or_denied=True)
+        if verdict.again or verdict.status == DENIED or verdict.meaning is Meaning.UNCLEAR:
+            self.unanswered = verdict
+            raise _NoAnswer
         if verdict.meaning is Meaning.REFUSED and verdict.status != 404:
             raise StoppedByApi(f"Omneo answered {verdict.status} to GET {path}: {verdict.message}.")
         return _json(reply) if verdict.meaning is Meaning.TAKEN else None
+
+    def _error(self, verdict: Verdict) -> StoppedByApi:
+        if verdict.status == DENIED:
+            return self.exchange.error(verdict)
+        return StoppedByApi(
+            f"There was neither a list of currencies nor one of locations (last: {verdict.status} "
+            f"{verdict.message}).",
+            hint="Check OMNEO_TENANT or OMNEO_BASE_URL.",
+        )
 
 
 def _unknown(asked: Mapping[str, int], known: set[str] | None) -> dict[str, int] | None:

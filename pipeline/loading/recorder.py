@@ -46,10 +46,14 @@ class Grouped(Generic[T]):
 
     async def put(self, items: Sequence[T]) -> None:
         """Return once these items are written; raises what the job raised."""
+        await self.put_now(items)
+
+    def put_now(self, items: Sequence[T]) -> asyncio.Future[None]:
+        """Have these items written with the next group, also if nobody waits for that."""
         waiter = asyncio.get_running_loop().create_future()
         self.put_soon(items)
         self._waiters.append(waiter)
-        await waiter
+        return waiter
 
     def put_soon(self, items: Sequence[T]) -> None:
         """Have these items written with the next group, and do not wait."""
@@ -153,6 +157,10 @@ class Recorder:
             SettingsError: The ledger cannot be written.
         """
         await self._grouped.put(writes)
+
+    def put_now(self, writes: Sequence[Write]) -> asyncio.Future[None]:
+        """As `put`, but they are written also if nobody waits for that."""
+        return self._grouped.put_now(writes)
 
     def put_soon(self, writes: Sequence[Write]) -> None:
         """Have these writes written by the next commit."""

@@ -65,6 +65,7 @@ RECORDS = sa.Table(
     sa.Column("maybe_sent", sa.SmallInteger, nullable=False),
     sa.Column("omneo_id", sa.Text),
     sa.Column("source_time", sa.BigInteger),
+    sa.Column("total", sa.Text),
     sa.Column("held_run", sa.Integer),
     sa.Column("at", sa.BigInteger, nullable=False),
 )

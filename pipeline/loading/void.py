@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.errors import SettingsError
+from pipeline.loading.decisions import Void
 from pipeline.loading.entries import RunRef
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.parts import Batches
-from pipeline.loading.plans import Void
 from pipeline.settings import Connection
 
 

@@ -214,7 +214,7 @@ def next_step(summary: Summary, *, gate_closed: bool = False, stopped: str = "")
         return "Nothing was accepted: mend what the report lists, then prepare again."
     if d.pending == t.accepted and most_rejected(t):
         return "Mend what the report lists, then prepare again; or load the rest with `load`."
-    if stopped or d.pending:
+    if stopped or d.pending or d.in_doubt:
         return command(summary, "load")
     if d.failed or d.refused:
         return command(summary, "retry")
@@ -227,10 +227,17 @@ def most_rejected(numbers: Transactions) -> bool:
 
 
 def _after_delivery(summary: Summary) -> str:
-    if summary.missing or summary.differing:
+    if summary.missing:
         return command(summary, "confirm", "--resend")
+    if summary.differing:
+        return (
+            f"Compare {summary.run_dir}/undelivered.csv with Omneo. Items that are there twice have no "
+            "external_id: give them one in the mapping. Prepare again; `load` sends what has changed."
+        )
     if summary.confirmed is None and summary.delivery.delivered:
         return command(summary, "confirm")
+    if summary.delivery.voided:
+        return "Nothing: it was undone. `load --revive` sends it again, no longer void."
     return "Nothing: all that was accepted is in Omneo."
 
 

@@ -186,8 +186,12 @@ def _after(summary: Summary) -> tuple[Mood, str]:
         return Mood.BAD, "Delivered, but Omneo does not hold all of it"
     if d.pending:
         return Mood.LOOK, "Loading is not finished"
+    if d.in_doubt:
+        return Mood.LOOK, f"Whether Omneo has {count(d.in_doubt, 'transaction')} is unknown"
     if d.refused or d.failed:
         return Mood.LOOK, f"Delivered, except {count(d.refused + d.failed, 'transaction')}"
+    if d.voided and not d.delivered:
+        return Mood.LOOK, "Undone: void in Omneo"
     return Mood.GOOD, "Delivered and confirmed" if summary.confirmed else "Delivered"
 
 
@@ -209,6 +213,9 @@ def _sentence(summary: Summary, stopped: str, currency: str) -> str:
     there = f"{d.delivered + d.unchanged:,} of {count(t.accepted, 'accepted transaction')} were delivered"
     others = {
         "still to be sent": d.pending,
+        "in doubt": d.in_doubt,
+        "undone": d.voided,
+        "forgotten": d.forgotten,
         "refused": d.refused,
         "failed": d.failed,
         "missing in Omneo": summary.missing or 0,

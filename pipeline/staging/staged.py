@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, repeat
 from math import ceil
 from pathlib import Path
 
@@ -197,12 +197,13 @@ class StagedRun:
 
 def _transactions(rows: pl.DataFrame) -> list[StagedTransaction]:
     ids, bodies, times = (rows[name].to_list() for name in ("external_id", "body", "source_time"))
+    totals = rows["total"].cast(pl.String).to_list()
     if all(bodies):
-        return list(map(StagedTransaction, ids, bodies, times))
+        return list(map(StagedTransaction, ids, bodies, times, repeat(b""), totals))
     remains = rows.select(_remains()).to_series().to_list()
     return [
-        StagedTransaction(external_id, body, time, b"" if body else left.encode())
-        for external_id, body, time, left in zip(ids, bodies, times, remains, strict=True)
+        StagedTransaction(external_id, body, time, b"" if body else left.encode(), total)
+        for external_id, body, time, left, total in zip(ids, bodies, times, remains, totals, strict=True)
     ]
 
 

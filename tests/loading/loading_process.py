@@ -10,12 +10,12 @@ import signal
 import sys
 from pathlib import Path
 
+from pipeline.loading.decisions import InDoubtRule
 from pipeline.loading.endpoints import ENDPOINTS
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.lock import hold
 from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.plans import InDoubtRule
 from pipeline.loading.retry import RetryPolicy
 from pipeline.loading.stop import Stop
 from pipeline.settings import connection_from_environment

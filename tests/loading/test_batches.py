@@ -24,57 +24,90 @@ def test_the_id_is_found_with_and_without_an_envelope() -> None:
 )
 def test_an_odd_answer_has_no_id_and_no_result(odd: Any) -> None:
     assert batch_id_of(odd) is None
-    assert not results_of(odd).over
+    assert not results_of(odd, ["a"]).over
 
 
-@pytest.mark.parametrize("state", ["pending", "processing", "", None])
+SENT = ["a", "b", "c"]
+
+
+def meanings(status: str | None, items: Any = (), **counts: object) -> list[Meaning]:
+    said = {"status": status, "items": list(items), **{f"{name}_count": n for name, n in counts.items()}}
+    result = results_of(reply({"data": said}), SENT)
+    return [result.verdict(name).meaning for name in SENT]
+
+
+def item(name: object, status: object, error: object = None) -> dict[str, object]:
+    return {"external_id": name, "status": status, "error": error}
+
+
+T, R, U = Meaning.TAKEN, Meaning.REFUSED, Meaning.UNCLEAR
+
+
+@pytest.mark.parametrize("state", ["pending", "processing", "queued", "", None])
 def test_a_batch_at_work_is_not_over(state: str | None) -> None:
-    result = results_of(reply({"data": {"status": state, "total_count": 2, "processed_count": 1}}))
+    result = results_of(reply({"data": {"status": state, "total_count": 3, "processed_count": 1}}), SENT)
     assert not result.over
-    assert result.verdict("a").again
+    assert result.verdict("a").meaning is U
 
 
-def test_results_are_by_transaction() -> None:
-    items = [
-        {"external_id": "a", "entity_id": 1, "status": "success", "error": None},
-        {"external_id": "b", "entity_id": None, "status": "failed", "error": "The total is odd."},
-        {"external_id": "c", "status": "failed", "error": {"message": "No.", "errors": {"total": ["Bad."]}}},
-        {"external_id": "d", "status": "pending", "error": None},
-    ]
-    result = results_of(
-        reply(
-            {
-                "data": {
-                    "status": "failed",
-                    "total_count": 4,
-                    "processed_count": 4,
-                    "failed_count": 2,
-                    "items": items,
-                }
-            }
-        )
-    )
-    assert result.over
-    assert result.verdict("a").meaning is Meaning.TAKEN
-    assert result.verdict("b").meaning is Meaning.REFUSED
-    assert result.verdict("b").message == "The total is odd."
-    assert result.verdict("c").fields == {"total": ("Bad.",)}
-    assert result.verdict("unheard of").again
+def test_who_is_named_well_is_delivered_and_who_is_named_badly_refused() -> None:
+    items = [item("a", "success"), item("b", "failed", "The total is odd."), item("c", "created")]
+    assert meanings("failed", items, total=3, processed=3, success=2, failed=1) == [T, R, T]
+    assert meanings("cancelled", items) == [T, R, T]
+    assert meanings("pending", items, total=3, processed=2) == [T, U, T]  # what is refused may change yet
 
 
-def test_a_batch_that_names_only_its_failures_took_the_rest() -> None:
-    items = [{"external_id": "b", "status": "failed", "error": "No."}]
-    result = results_of(reply({"status": "completed", "failed_count": 1, "items": items}))
-    assert result.verdict("a").meaning is Meaning.TAKEN
-    assert result.verdict("b").meaning is Meaning.REFUSED
+def test_a_refusal_keeps_its_words() -> None:
+    error = {"message": "No.", "errors": {"total": ["Bad."]}}
+    result = results_of(reply({"status": "failed", "items": [item("a", "failed", error)]}), SENT)
+    assert result.verdict("a").fields == {"total": ("Bad.",)}
+    assert result.verdict("a").message == "No."
 
 
-def test_one_still_pending_is_neither_taken_nor_refused() -> None:
-    items = [
-        {"external_id": "a", "status": "success", "error": None},
-        {"external_id": "b", "status": "pending", "error": None},
-    ]
-    said = {"status": "pending", "total_count": 2, "processed_count": 1, "failed_count": 0, "items": items}
-    result = results_of(reply({"data": said}))
-    assert result.verdict("a").meaning is Meaning.TAKEN
-    assert result.verdict("b").again
+@pytest.mark.parametrize("items", [[], [item("b", "success")]])
+def test_counts_that_are_those_sent_prove_the_rest(items: list[Any]) -> None:
+    assert meanings("completed", items, total=3, processed=3, success=3, failed=0) == [T, T, T]
+    assert meanings("finished", items, total="3", processed="3", success="3", failed="0") == [T, T, T]
+
+
+def test_a_batch_that_names_only_its_failures_took_the_rest_if_its_counts_say_so() -> None:
+    bad = [item("b", "failed", "No.")]
+    assert meanings("failed", bad, total=3, processed=3, success=2, failed=1) == [T, R, T]
+    assert meanings("completed", bad, failed=1) == [U, R, U]
+
+
+@pytest.mark.parametrize(
+    ("status", "items", "counts"),
+    [
+        ("cancelled", [], {"total": 3, "processed": 3, "success": 3, "failed": 0}),
+        ("failed", [], {"total": 3, "processed": 3, "success": 0, "failed": 3}),
+        ("failed", [], {"total": 3, "processed": 3, "success": 3, "failed": 0}),
+        ("failed", [], {}),
+        ("completed", [], {}),
+        ("completed", [], {"total": 0, "processed": 0, "success": 0, "failed": 0}),
+        ("completed", [], {"total": 2, "processed": 2, "success": 2, "failed": 0}),
+        ("completed", [], {"total": 4, "processed": 4, "success": 4, "failed": 0}),
+        ("completed", [], {"total": 3, "processed": 3, "success": 2, "failed": 0}),
+        ("completed", [], {"total": 3, "processed": 3, "success": 2, "failed": 1}),
+        ("completed", [item("b", "queued")], {"total": 3, "processed": 3, "success": 3, "failed": 0}),
+        ("completed", [item("b", "pending")], {"total": 3, "processed": 3, "success": 3, "failed": 0}),
+        ("completed", [item("b", "skipped")], {"total": 3, "processed": 3, "success": 3, "failed": 0}),
+        ("completed", [item("z", "success")], {"total": 3, "processed": 3, "success": 3, "failed": 0}),
+        ("completed", [item(None, "success")], {"total": 3, "processed": 3, "success": 3, "failed": 0}),
+        ("completed", [5], {"total": 3, "processed": 3, "success": 3, "failed": 0}),
+        (
+            "completed",
+            [item("b", "success"), item("b", "failed")],
+            {"total": 3, "processed": 3, "success": 3, "failed": 0},
+        ),
+    ],
+)
+def test_a_batch_that_proves_nothing_leaves_all_to_be_looked_up(
+    status: str, items: list[Any], counts: dict[str, int]
+) -> None:
+    assert meanings(status, items, **counts) == [U, U, U]
+
+
+@pytest.mark.parametrize("status", ["queued", "pending", "processing", "odd", 5])
+def test_a_state_that_is_neither_good_nor_bad_is_no_refusal(status: object) -> None:
+    assert meanings("completed", [item("a", status)])[0] is U

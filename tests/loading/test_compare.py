@@ -5,8 +5,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.loading.client import Answered, Unknown
-from pipeline.loading.compare import differences, transaction_of
+from pipeline.loading.compare import (
+    differences,
+    every_item_has_an_id,
+    has_same_contents,
+    is_same_sale,
+    is_void,
+)
 
 SENT: dict[str, Any] = {
     "external_id": "T1",
@@ -70,13 +75,38 @@ def test_items_without_ids_are_compared_by_number() -> None:
     assert compare({**SENT, "items": plain[:1]}, THERE) == ("items",)
 
 
-def test_the_transaction_is_found_with_and_without_an_envelope() -> None:
-    assert transaction_of(Answered(200, b'{"data": {"id": 1}}'), "A") == {"id": 1}
-    assert transaction_of(Answered(200, b'{"id": 1}'), "A") == {"id": 1}
-    for nothing in (
-        Answered(404, b'{"message": "No."}'),
-        Answered(200, b"x"),
-        Answered(200, b"[]"),
-        Unknown(""),
-    ):
-        assert transaction_of(nothing, "A") is None
+def test_another_spelling_settles_a_doubt() -> None:
+    found = {**THERE, "currency": "aud", "profile_id": None, "tender": "Cash"}
+    sent = json.dumps({**SENT, "currency": "AUD", "tender": "cash"}).encode()
+    assert is_same_sale(sent, found)
+    assert not is_same_sale(sent, {**found, "total": 12.51})
+    assert not is_same_sale(sent, {**found, "items": THERE["items"][:1]})
+
+
+@pytest.mark.parametrize(
+    ("found", "same"),
+    [
+        ({"tender": "cash", "receipt_ref": "R1", "currency": "aud", "location_id": 9}, True),
+        ({"tender": "card", "receipt_ref": "R1"}, False),
+        ({"receipt_ref": "R1"}, False),  # what the answer does not hold proves nothing
+        ({"tender": "cash", "receipt_ref": None}, False),
+    ],
+)
+def test_a_version_is_known_by_all_its_fields(found: dict[str, Any], same: bool) -> None:
+    sent = {**SENT, "tender": "cash", "receipt_ref": "R1", "currency": "AUD", "location_id": "S1"}
+    assert has_same_contents(json.dumps(sent).encode(), THERE | found) is same
+
+
+@pytest.mark.parametrize(
+    ("value", "void"), [(True, True), (1, True), ("1", True), (False, False), ("0", False)]
+)
+def test_void_is_read_however_it_is_written(value: object, void: bool) -> None:
+    assert is_void({"is_void": value}) is void
+    assert differences(json.dumps(SENT).encode(), {**THERE, "is_void": value}, void=void) == ()
+
+
+def test_an_item_without_an_id_is_added_each_time() -> None:
+    assert every_item_has_an_id(json.dumps(SENT).encode())
+    assert every_item_has_an_id(b'{"total": 1}')
+    for odd in ({"quantity": 1}, {"external_id": None}, {"external_id": ""}):
+        assert not every_item_has_an_id(json.dumps({"items": [SENT["items"][0], odd]}).encode())

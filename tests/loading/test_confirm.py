@@ -184,7 +184,7 @@ def test_a_repeat_that_was_cut_off_is_looked_for_and_sent_again(delivered: tuple
     ledger, tenant = delivered
     del tenant.there["T000007"]
     rows = ledger.find(["T000007", "T000008"]).values()
-    ledger.record([row._replace(state=State.SENDING) for row in rows])
+    ledger.record([row._replace(state=State.SENDING, before=State.MISSING) for row in rows])
     found = look(ledger, tenant, resend=True)
     assert (found.confirmed, found.missing) == (99, 1)
     assert look(ledger, tenant).confirmed == ledger.status("r1").confirmed == 100

@@ -11,15 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.errors import SettingsError, StoppedByApi
+from pipeline.errors import SettingsError
 from pipeline.events import Event, Progress, StageFinished, StageStarted
+from pipeline.loading.decisions import InDoubtRule, OnChange, Retry
 from pipeline.loading.endpoints import ENDPOINTS
 from pipeline.loading.entries import Record, State, content_hash
 from pipeline.loading.events import Changed, Failed, Refused, Retried
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.plans import InDoubtRule, OnChange, Retry
 from pipeline.loading.retry import RetryPolicy
 from pipeline.loading.stop import Stop
 from pipeline.model import StagedTransaction
@@ -194,7 +194,7 @@ def test_the_last_one_failing_alone_is_no_outage(ledger: SqlLedger) -> None:
     assert result.status.failed == 1
 
 
-def test_dropped_answers_are_sent_again_and_are_there_once(ledger: SqlLedger) -> None:
+def test_dropped_answers_are_looked_up_and_not_sent_again(ledger: SqlLedger) -> None:
     some = [made(n) for n in range(100)]
     dropped: set[str] = set()
 
@@ -206,7 +206,7 @@ def test_dropped_answers_are_sent_again_and_are_there_once(ledger: SqlLedger) ->
     tenant = Tenant(after=drop)
     result = load(ledger, run_of("r1", some), some, tenant)
     assert result.status.delivered == len(tenant.there) == 100
-    assert sum(tenant.posts.values()) == 110
+    assert set(tenant.posts.values()) == {1}
 
 
 def test_a_create_whose_answer_was_dropped_is_looked_up_first(ledger: SqlLedger) -> None:
@@ -238,7 +238,8 @@ def test_what_concerns_every_transaction_stops_at_once(ledger: SqlLedger, status
     assert result.error is not None
     assert result.error.exit_code == 5
     assert len(tenant.requests) < 100 + 20
-    assert states(ledger, some)["sending"] == 0  # none of them is in doubt: they were not taken
+    # None of them is in doubt: they were not taken. Only behind a redirect may be something that took them.
+    assert states(ledger, some)["sending"] <= (8 if status == 302 else 0)
     assert all(request.url.host == "api.acme.test" for request in tenant.requests)
     tenant.interfere = lambda *_: None
     again = load(ledger, run_of("r1", some), some, tenant)
@@ -554,7 +555,8 @@ def test_a_look_up_that_tells_nothing_makes_no_copy(ledger: SqlLedger) -> None:
     tenant = Tenant(drop)
     create = DeliveryOptions(endpoint=ENDPOINTS["queue-create"], policy=QUICK, concurrency=1)
     result = load(ledger, run_of("r1", some), some, tenant, create)
-    assert isinstance(result.error, StoppedByApi)
+    assert result.error is None
+    assert result.status.in_doubt == 3
     assert set(tenant.posts.values()) == {1}
 
 
@@ -612,6 +614,6 @@ def test_a_failure_of_who_is_told_leaves_no_outcome_out(ledger: SqlLedger) -> No
 
     run = run_of("r1", some)
     with pytest.raises(ZeroDivisionError):
-        load(ledger, run, some, tenant, emit=emit)
+        load(ledger, run, some, tenant, DeliveryOptions(max_refused="off"), emit=emit)
     passed = some[: ledger.progress(run).watermark]
     assert states(ledger, passed).keys() <= {"refused"}

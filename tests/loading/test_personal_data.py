@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from pipeline.events import Event
+from pipeline.loading.answers import Meaning, Verdict
 from pipeline.loading.client import Call
 from pipeline.loading.endpoints import ENDPOINTS
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.retry import Meaning, Verdict
 from tests.loading.tenant import QUICK, Tenant, load, made, run_of
 
 PERSON = {

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
+from pipeline.loading.decisions import is_void, with_void
 from pipeline.loading.endpoints import ENDPOINTS
 from pipeline.loading.entries import RunRef, State
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
-from pipeline.loading.plans import is_void, with_void
 from pipeline.loading.stop import Stop
 from pipeline.loading.void import void
 from tests.loading.tenant import CONNECTION, Tenant, batches_of, load, made, run_of
@@ -49,7 +49,7 @@ def test_voiding_twice_sends_nothing(ledger: SqlLedger) -> None:
 def test_what_was_never_delivered_is_left_alone(ledger: SqlLedger) -> None:
     tenant = Tenant()
     stop = Stop()
-    tenant.interfere = lambda *_: stop.request()
+    tenant.interfere = lambda *_: None if stop.requested else stop.request()
     load(ledger, RUN, SOME, tenant, stop=stop)
     sent = set(tenant.there)
     tenant.interfere = lambda *_: None
