@@ -229,7 +229,8 @@ _NAMES: Final = (
     "webhook",
 )
 """Fields and parts of headers in which other systems have an event's name."""
-_NAME: Final = re.compile(r"[a-z_-]+(?:[.:/][a-z_-]+)+", re.IGNORECASE)
+_NAME: Final = re.compile(r"transactions?[.:/][a-z_-]+|[a-z_-]+[.:/][a-z_-]*ed", re.IGNORECASE)
+"""A value that is the name of an event wherever it stands."""
 _ID_MAX: Final = 1000
 
 
@@ -260,7 +261,8 @@ def _of_context(context: Mapping[str, Any]) -> Sighting | None:
 
 def _event_names(said: Mapping[str, Any], headers: Mapping[str, str]) -> set[str]:
     """All names of events that headers and body give, in lower case, with a dot."""
-    values = [value for name, value in headers.items() if _may_name(name) or _is_name(value)]
+    own = [(name.lower(), value) for name, value in headers.items() if name.lower().startswith("x-")]
+    values = [value for name, value in own if name.endswith(_NAMES) or _is_name(value)]
     for name, value in said.items():
         nested = value.get("name") or value.get("trigger") if isinstance(value, dict) else value
         if isinstance(nested, str) and (name.lower() in _NAMES or _is_name(nested)):
@@ -268,13 +270,8 @@ def _event_names(said: Mapping[str, Any], headers: Mapping[str, str]) -> set[str
     return {re.sub("[:/]", ".", value.strip().lower()) for value in values}
 
 
-def _may_name(header: str) -> bool:
-    return header.lower().startswith("x-") and header.lower().endswith(_NAMES)
-
-
 def _is_name(value: str) -> bool:
-    """Whether a value by itself shows that it is the name of an event about transactions."""
-    return bool(_NAME.fullmatch(value.strip())) and value.strip().lower().startswith("transaction")
+    return bool(_NAME.fullmatch(value.strip()))
 
 
 def _has_surrogates(text: str) -> bool:

@@ -231,3 +231,74 @@ def test_answers_go_out_at_once(delivered: SqlLedger) -> None:
     with pytest.raises(KeyboardInterrupt):
         listen(delivered, Secret(SECRET), port=0, on_ready=ready)
     assert seen == [True]
+
+
+EVENT_HEADERS = ("X-Omneo-Event", "X-Omneo-Topic", "X-Webhook-Trigger")
+
+
+@pytest.mark.parametrize(
+    "name", ["transaction.deleted", "transaction.voided", "profile.created", "TRANSACTION.DELETED"]
+)
+def test_an_event_of_another_name_confirms_nothing(delivered: SqlLedger, name: str) -> None:
+    context = json.loads(event("T000003"))
+    bodies = [
+        json.dumps(said).encode()
+        for said in (
+            {"event": name, "data": context},
+            {"trigger": name, **context},
+            {"topic": name, "payload": context},
+            {"type": name, "transaction": context},
+            {"webhook": {"trigger": name}, "data": context},
+        )
+    ]
+    events = [(body, signed(body)) for body in bodies]
+    plain = event("T000003")
+    events += [(plain, {**signed(plain), header: name}) for header in EVENT_HEADERS]
+    assert set(post(delivered, *events)) == {200}
+    assert state(delivered, "T000003") == "delivered"
+
+
+@pytest.mark.parametrize("name", ["transaction.created", "transaction.updated", "Transaction.Updated"])
+def test_an_event_of_the_right_name_confirms_wherever_it_stands(delivered: SqlLedger, name: str) -> None:
+    body = json.dumps({"event": name, "data": json.loads(event("T000003"))}).encode()
+    plain = event("T000004")
+    post(delivered, (body, signed(body)), (plain, {**signed(plain), "X-Omneo-Event": name}))
+    assert (state(delivered, "T000003"), state(delivered, "T000004")) == ("confirmed", "confirmed")
+
+
+@pytest.mark.parametrize(
+    "context", [{"is_void": True}, {"is_void": 1}, {"deleted_at": "2024-01-01 00:00:00"}]
+)
+def test_a_sale_that_is_void_or_gone_is_not_confirmed(delivered: SqlLedger, context: dict[str, Any]) -> None:
+    body = event("T000003", **context)
+    assert post(delivered, (body, signed(body))) == [200]
+    assert state(delivered, "T000003") == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("total", "confirmed"),
+    [("12.5", True), (12.50, True), ("12.500", True), (None, True), (12.51, False), (0, False)],
+)
+def test_the_total_is_the_one_that_was_sent(delivered: SqlLedger, total: object, confirmed: bool) -> None:
+    delivered.record([delivered.find(["T000003"])["T000003"]._replace(total="12.50")])
+    body = event("T000003", total=total)
+    post(delivered, (body, signed(body)))
+    assert (state(delivered, "T000003") == "confirmed") is confirmed
+
+
+@pytest.mark.parametrize("odd", ["a\x00b", "\ud800", "x" * 100_000, ""])
+def test_an_odd_id_does_no_harm_to_the_events_beside_it(any_ledger: SqlLedger, odd: str) -> None:
+    load(any_ledger, RUN, SOME, Tenant())
+
+    async def main() -> list[int]:
+        app = webhook_app(any_ledger, Secret(SECRET))
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client,
+        ):
+            bodies = [event(odd), *(event(each.external_id) for each in SOME), event(odd)]
+            posts = [client.post("/", content=body, headers=signed(body)) for body in bodies]
+            return [answer.status_code for answer in await asyncio.gather(*posts)]
+
+    assert set(asyncio.run(main())) == {200}
+    assert any_ledger.status("r1").confirmed == 20
