@@ -244,7 +244,9 @@ class _Search:
         await _all([worker] * (2 * self.options.concurrency))
 
     async def _look_up(self, wanted: Wanted) -> None:
-        verdict, reply = await self.exchange.ask(external_lookup(wanted.external_id), wanted.external_id)
+        verdict, reply = await self.exchange.ask(
+            external_lookup(wanted.external_id, wanted.body), wanted.external_id
+        )
         found = transaction_of(reply, wanted.external_id) if verdict.meaning is Meaning.TAKEN else None
         if found is not None:
             await self._note(wanted, *_judged(wanted, found))

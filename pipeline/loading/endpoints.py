@@ -13,8 +13,9 @@ from typing import Final
 from urllib.parse import quote
 
 from pipeline.errors import SettingsError, did_you_mean
-from pipeline.loading.answers import Expected
+from pipeline.loading.answers import Expected, parsed
 from pipeline.loading.client import Call
+from pipeline.privacy import personal_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,17 @@ class ApiRequest:
         call: What goes out.
         expected: The shape of a yes.
         external_id: Of the one transaction that it is about; None where it is about none, or many.
+        about: Bodies that were sent of what is asked about: the answer may repeat what they say of people.
     """
 
     call: Call
     expected: Expected
     external_id: str | None = None
+    about: tuple[bytes, ...] = ()
+
+    def personal(self) -> set[str]:
+        """What was sent of people, in this request or before it."""
+        return self.call.personal().union(*(personal_values(parsed(body)) for body in self.about))
 
     @property
     def is_question(self) -> bool:
@@ -90,15 +97,16 @@ def endpoint_named(name: str) -> Endpoint:
     return ENDPOINTS[name]
 
 
-def external_lookup(external_id: str) -> ApiRequest:
-    """Ask for the transaction with this external id; 404 where there is none."""
+def external_lookup(external_id: str, body: bytes = b"") -> ApiRequest:
+    """Ask for the transaction with this external id, of which this body was sent; 404 where there is none."""
     call = Call("GET", f"/transactions/external/{quote(external_id, safe='')}")
-    return ApiRequest(call, Expected.FOUND, external_id)
+    return ApiRequest(call, Expected.FOUND, external_id, (body,) if body else ())
 
 
-def batch_lookup(batch_id: str) -> ApiRequest:
-    """Ask how far a batch is."""
-    return ApiRequest(Call("GET", f"/batches/{quote(batch_id, safe='')}"), Expected.FOUND)
+def batch_lookup(batch_id: str, bodies: Sequence[bytes] = ()) -> ApiRequest:
+    """Ask how far a batch of these bodies is."""
+    call = Call("GET", f"/batches/{quote(batch_id, safe='')}")
+    return ApiRequest(call, Expected.FOUND, about=tuple(bodies))
 
 
 def listing(path: str, params: Mapping[str, str]) -> ApiRequest:

@@ -254,7 +254,7 @@ class Exchange:
     def _judge(self, request: ApiRequest, reply: Reply) -> Verdict:
         verdict = judge(reply, self._clock.time(), request.expected, request.external_id)
         if verdict.message or verdict.fields:
-            verdict = verdict.without(request.call.personal())
+            verdict = verdict.without(request.personal())
         if verdict.meaning is Meaning.UNCLEAR and request.is_question and self._has_answered:
             # It did answer as documented before, so this is a maintenance page or the like: an outage.
             return replace(verdict, meaning=Meaning.TRANSIENT)

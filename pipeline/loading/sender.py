@@ -275,7 +275,7 @@ class TransactionSender:
 
     async def _settle_by_batch(self, item: Item) -> bool:
         """Whether the batch in which an item went proves what became of it."""
-        result = await self._poll(item.batch or "", [item.external_id])
+        result = await self._poll(item.batch or "", [item])
         verdict = _of_batch(result, item)
         if verdict.meaning is Meaning.TAKEN:
             self._emit(InDoubt(item.external_id, "delivered"))
@@ -343,7 +343,7 @@ class TransactionSender:
 
     async def _look_up(self, item: Item) -> Evidence:
         name = item.external_id
-        verdict, reply = await self._exchange.ask(external_lookup(name), name)
+        verdict, reply = await self._exchange.ask(external_lookup(name, item.transaction.body), name)
         if verdict.meaning is Meaning.REFUSED and verdict.status == 404:
             return Evidence(There.ABSENT, verdict)
         found = transaction_of(reply, name) if verdict.meaning is Meaning.TAKEN else None
@@ -361,7 +361,7 @@ class TransactionSender:
     async def _settle_batch(self, left: list[Item], batch_id: str, were_sent: Mapping[int, bool]) -> Verdict:
         """Settle what the batch proves; what it does not is in doubt, and stays in the list."""
         self._tracker.note_batch(left, batch_id)
-        result = await self._poll(batch_id, [item.external_id for item in left])
+        result = await self._poll(batch_id, left)
         unclear = TAKEN
         open_items = []
         for item in left:
@@ -383,11 +383,13 @@ class TransactionSender:
             item.batch = None
         return unclear
 
-    async def _poll(self, batch_id: str, sent: Sequence[str]) -> BatchResult:
+    async def _poll(self, batch_id: str, items: Sequence[Item]) -> BatchResult:
         """Wait until a batch is over, or gets no further for as long as an outage may last."""
         wait_s, idle_s, processed = _FIRST_POLL_S, 0.0, None
+        sent = [item.external_id for item in items]
+        request = batch_lookup(batch_id, [item.transaction.body for item in items])
         while True:
-            verdict, reply = await self._exchange.ask(batch_lookup(batch_id), batch_id)
+            verdict, reply = await self._exchange.ask(request, batch_id)
             if verdict.meaning is not Meaning.TAKEN:
                 return BatchResult()  # its results cannot be had, so only its acceptance is known
             result = results_of(reply, sent)
@@ -419,7 +421,9 @@ def _looks_first(item: Item) -> bool:
 
 def _probe(left: Sequence[Item]) -> ApiRequest | None:
     """What is asked between two attempts; None where the next one begins with that question anyway."""
-    return external_lookup(left[0].external_id) if left and not left[0].maybe_sent else None
+    if not left or left[0].maybe_sent:
+        return None
+    return external_lookup(left[0].external_id, left[0].transaction.body)
 
 
 def _id_in(reply: Reply, external_id: str) -> str | None:

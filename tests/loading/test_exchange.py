@@ -14,7 +14,7 @@ from pipeline.loading.clock import FakeClock
 from pipeline.loading.endpoints import ENDPOINTS, batch_lookup
 from pipeline.loading.exchange import Exchange, Limits
 
-POST = ENDPOINTS["queue"].call([b"{}"])
+POST = ENDPOINTS["queue"].request([("A", b"{}")])
 START = FakeClock().time()
 
 
