@@ -181,7 +181,9 @@ def test_with_json_stdout_holds_the_summary_and_nothing_else(source: Path, omneo
         assert (arguments, result.code, set(summary)) == (arguments, 0, SUMMARY_KEYS)
         assert set(summary["rows"]) == {"read", "malformed", "duplicate"}
         assert set(summary["transactions"]) == {"read", "accepted", "dropped", "rejected"}
-        assert set(summary["delivery"]) == {"delivered", "unchanged", "refused", "failed", "pending"}
+        assert set(summary["delivery"]) == {
+            *("delivered", "unchanged", "refused", "failed", "pending", "in_doubt", "voided", "forgotten")
+        }
         assert set(summary["requests"]) == {"sent", "retried", "throttled", "errors"}
         assert sum(summary["delivery"].values()) == summary["transactions"]["accepted"] == 6
         assert json.loads(Path(summary["run_dir"], "report.json").read_text(encoding="utf-8"))

@@ -46,7 +46,12 @@ def bodies_in(run_dir: str) -> dict[str, dict[str, Any]]:
 
 
 def delivery(
-    delivered: int = 0, unchanged: int = 0, refused: int = 0, failed: int = 0, pending: int = 0
+    delivered: int = 0,
+    unchanged: int = 0,
+    refused: int = 0,
+    failed: int = 0,
+    pending: int = 0,
+    voided: int = 0,
 ) -> dict[str, int]:
     return {
         "delivered": delivered,
@@ -54,6 +59,9 @@ def delivery(
         "refused": refused,
         "failed": failed,
         "pending": pending,
+        "in_doubt": 0,
+        "voided": voided,
+        "forgotten": 0,
     }
 
 
