@@ -32,6 +32,10 @@ Codes marked "always" reject whatever the mapping says: such a transaction canno
 without harm. A malformed customer id, currency or time zone that only warns is left out of what is sent, so
 a malformed customer id makes a guest sale.
 """
+_TOLERANCE_NOTES = {
+    "total_mismatch": ", or the smallest amount of the currency (1 in JPY, 0.001 in KWD),",
+    "partially_paid": ", or the sale's own `rounding` where that is more,",
+}
 _SECTIONS = {
     Outcome.DROPPED: "Dropped: expected, and no defect",
     Outcome.REJECTED: "Rejected: cannot be sent as it is",
@@ -57,7 +61,8 @@ def _notes(code: Code) -> Iterator[str]:
     if code.name in FIRM:
         yield "always"
     if code.name in DEFAULT_TOLERANCES:
-        yield f"tolerance {DEFAULT_TOLERANCES[code.name]} unless the mapping sets one"
+        tolerance = f"{DEFAULT_TOLERANCES[code.name]}{_TOLERANCE_NOTES.get(code.name, '')}"
+        yield f"tolerance {tolerance} unless the mapping sets one"
 
 
 if __name__ == "__main__":
