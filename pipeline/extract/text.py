@@ -48,9 +48,12 @@ def bom_of(head: bytes) -> tuple[int, str] | None:
 def kind_of_binary(head: bytes) -> str | None:
     """What a file is by its first bytes, in words, where it is no text; None where it may be text."""
     known = next((kind for magic, kind in _BINARY if head.startswith(magic)), None)
-    # A few are a fault of single cells, whose rows are rejected; text in UTF-16 is half of them.
+    if known or b"\0" not in head:
+        return known
+    # A few among text are a fault of single cells, whose rows are rejected; UTF-16 is half of them.
     many = head.count(b"\0") * _NULS_OF_BINARY > len(head)
-    return known or ("a binary file (it holds NUL bytes)" if many else None)
+    is_text = is_utf8(head[: len(head) - _cut_character(head)])
+    return None if is_text and not many else "a binary file (it holds NUL bytes)"
 
 
 class Utf8Blocks:

@@ -254,3 +254,16 @@ def test_no_signal_is_lost_while_a_file_is_read(tmp_path: Path) -> None:
         sender.join()
         signal.signal(signal.SIGTERM, before)
     assert len(caught) == 200
+
+
+@pytest.mark.parametrize("before", [0, 3_000])
+def test_a_row_with_a_nul_character_is_malformed_wherever_it_is(tmp_path: Path, before: int) -> None:
+    path = tmp_path / "any.csv"
+    rows = "".join(f"{n},a thing with a rather long name,1\n" for n in range(before))
+    path.write_bytes(f'id,name,n\n{rows}A,"tea\0, green",1\nB,mug,2\n'.encode())
+    reader = CsvReader(find_sources([str(path)], [])[0], Dialect(delimiter=","), 1 << 14)
+    batches = list(reader.batches())
+    assert [row for batch in batches for row in batch.rows.rows()][before:] == [("B", "mug", "2", before + 3)]
+    ((line, raw, message),) = [row for batch in batches for row in batch.malformed.rows()]
+    assert (line, raw, reader.cells(raw)[0]) == (before + 2, 'A,"tea\0, green",1', "A")
+    assert "NUL" in message
