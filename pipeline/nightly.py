@@ -1,14 +1,15 @@
-"""Every night: of a directory, a glob or a prefix, only the files that are new or changed are taken.
+"""Every night: of a directory, a glob or a prefix, only files with new contents are taken.
 
-A file is done once a run that read it was delivered to its end: nothing pending, nothing failed, and no sale
-rejected for what time alone fixes. Until then it is taken again, which costs time and nothing else, since the
-ledger knows what was sent. A file that was named itself is always taken.
+A file is known by its contents, wherever it lies and whatever it is called. A file is done once a run that
+read it was delivered to its end: nothing pending, nothing failed, and no sale rejected for what time alone
+fixes. Until then it is taken again, which costs time and nothing else, since the ledger knows what was sent.
+A file that was named itself is always taken.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -19,8 +20,10 @@ from pipeline.errors import NothingNew
 from pipeline.events import Emit, Notice
 from pipeline.extract.storage import SourceFile, fingerprint, unchanged
 from pipeline.staging.manifest import Manifest
+from pipeline.staging.workdir import started_at
 
 if TYPE_CHECKING:  # a dry run of files that are named needs no database, and a load no mapping
+    from pipeline.loading.entries import SourceFile as Noted
     from pipeline.loading.ledger import SqlLedger
     from pipeline.mapping.load import LoadedMapping
 
@@ -31,6 +34,7 @@ MOMENT_S: Final = 1.0
 BEGUN: Final = timedelta(minutes=10)
 """An empty file this young is taken for one that was just begun, and no error."""
 MOST_NAMED: Final = 3
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIXED_BY_TIME: Final = ("transacted_at_future",)
 """Why sales are rejected that are good later, without any change to their file."""
 
@@ -81,12 +85,12 @@ def choose(
     """
     now = datetime.now(UTC)
     found = [file for file in files if file.found]
-    if not found:
-        return [_dated(file, now) for file in files]
     growing = _growing([*found, *(table for table in lookups if table.found)], wanted.settle, now, sleep)
     early = [file for file in found if _is_early(file, wanted.since)]
     rest = [file for file in found if file not in early and file.uri not in growing]
-    known = [] if wanted.all_files else _known(rest, ledger, base_url, recipe(mapping, lookups))
+    named = [file for file in files if not file.found]
+    noted = _noted([*named, *rest], ledger, base_url, lambda: recipe(mapping, lookups))
+    known = [] if wanted.all_files else [file for file in rest if file.uri in noted]
     together = bool(mapping.spec.source.tables)
     if together and len(known) < len(rest):
         known = []
@@ -98,7 +102,7 @@ def choose(
         raise NothingNew("Nothing new: " + "; ".join(text for _, text in told) + ".")
     for code, text in [*told, *_told_ahead(taken, now)]:
         emit(Notice(code, text[0].upper() + text[1:]))
-    return [_dated(file, now) for file in taken]
+    return [_dated(file, noted.get(file.uri), now) for file in taken]
 
 
 def recipe(mapping: LoadedMapping, lookups: Iterable[SourceFile]) -> str:
@@ -139,12 +143,13 @@ def note(ledger: SqlLedger, manifest: Manifest, emit: Emit) -> None:
             Noted(
                 source.uri,
                 source.size,
-                _nanoseconds(datetime.fromisoformat(source.modified) if source.modified else None),
+                _nanoseconds(datetime.fromisoformat(written) if written else None),
                 source.fingerprint,
                 manifest.run_id,
                 manifest.mapping["recipe"],
             )
             for source in manifest.sources
+            for written in [source.written or source.modified]
             if not source.waiting
         ]
     )
@@ -161,27 +166,48 @@ def _is_early(file: SourceFile, since: datetime | None) -> bool:
     return since is not None and file.modified is not None and file.modified < since
 
 
-def _known(
-    files: Sequence[SourceFile], ledger: Path | str, base_url: str | None, recipe: str
-) -> list[SourceFile]:
-    """The files whose contents the tenant got; one that was renamed, copied or touched is not new.
+def _noted(
+    files: Sequence[SourceFile], ledger: Path | str, base_url: str | None, recipe: Callable[[], str]
+) -> dict[str, Noted]:
+    """What the ledger knows of the contents of files that the tenant got, by address; of others nothing.
 
-    By path, size and time first, as make and rsync do, so that what was there before need not be read.
+    Args:
+        files: The files.
+        ledger: Where it is.
+        base_url: The tenant.
+        recipe: Gives what they are read by.
     """
-    if isinstance(ledger, Path) and not ledger.exists():
-        return []
+    if not files or (isinstance(ledger, Path) and not ledger.exists()):
+        return {}
     from pipeline.loading.ledger import SqlLedger
 
     with SqlLedger(ledger, base_url) as opened:
-        noted = opened.known_paths([file.uri for file in files], recipe)
-        seen = {(each.path, each.size, each.modified_ns) for each in noted}
-        others = {file.uri: fingerprint(file) for file in files if not _is_seen(file, seen)}
-        known = opened.known_files(list(others.values()), recipe)
-    return [file for file in files if file.uri not in others or others[file.uri] in known]
+        read_by = recipe()
+        at_paths = opened.known_paths([file.uri for file in files], read_by)
+        seen = {(each.path, each.size, each.modified_ns): each for each in at_paths}
+        found = {file.uri: each for file in files if (each := _as_before(file, seen))}
+        digests = {file.uri: fingerprint(file) for file in files if file.uri not in found}
+        known = opened.known_files(list(digests.values()), read_by)
+    return found | {uri: known[digest] for uri, digest in digests.items() if digest in known}
 
 
-def _is_seen(file: SourceFile, seen: Collection[tuple[str, int, int]]) -> bool:
-    return file.modified is not None and (file.uri, file.size, _nanoseconds(file.modified)) in seen
+def _as_before(file: SourceFile, seen: Mapping[tuple[str, int, int], Noted]) -> Noted | None:
+    """What is noted of a file that surely did not change, so that its contents need not be read; else None.
+
+    Size and time can be set to what they were. The time of the last change to anything about a local file
+    cannot, and an object store sets its objects' times itself.
+    """
+    if file.modified is None:
+        return None
+    noted = seen.get((file.uri, file.size, _nanoseconds(file.modified)))
+    if noted is None or file.is_remote:
+        return noted
+    try:
+        changed = datetime.fromtimestamp(Path(file.uri).stat().st_ctime, UTC)
+    except OSError:
+        return None
+    read = started_at(noted.run_id)
+    return noted if read is not None and changed < read else None
 
 
 def _nanoseconds(moment: datetime | None) -> int:
@@ -212,9 +238,15 @@ def _is_unsettled(file: SourceFile, age: timedelta, settle: timedelta) -> bool:
     return age >= -RECENT and max(age, timedelta()) < settle
 
 
-def _dated(file: SourceFile, now: datetime) -> SourceFile:
-    """The file with the time of its contents: never in the future, where nothing could ever replace it."""
-    return replace(file, since=now) if file.modified is not None and file.modified > now else file
+def _dated(file: SourceFile, noted: Noted | None, now: datetime) -> SourceFile:
+    """The file with the time since when its contents are known.
+
+    A copy or a touch makes old contents no newer. No time is after a time in the future.
+    """
+    known = EPOCH + timedelta(microseconds=noted.modified_ns // 1000) if noted and noted.modified_ns else None
+    times = [time for time in (file.modified, known) if time is not None]
+    since = min([*times, now]) if times else None
+    return file if since == file.modified else replace(file, since=since)
 
 
 def _told(

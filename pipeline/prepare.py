@@ -435,7 +435,7 @@ def _waiting(verdict: Verdict, shaped: Shaped) -> frozenset[int]:
 
 def _places(headers: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """`source`, `line` and `source_time` of each transaction's first row."""
-    times = [each.file.modified and microseconds(each.file.modified) for each in plan.inputs]
+    times = [each.file.written and microseconds(each.file.written) for each in plan.inputs]
     source = headers[SOURCE]
     return pl.DataFrame(
         {

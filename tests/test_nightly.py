@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -102,6 +104,128 @@ def test_a_night_at_the_gate_is_read_again_until_it_is_fixed_or_let_through(shop
     assert "Nothing new" in shop.run().stderr
     shop.export("1", *receipt(1), *(row for n in range(100, 130) for row in receipt(n)))
     assert numbers(shop.run()) == (31, 30, 1)
+
+
+def times(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_atime_ns, found.st_mtime_ns
+
+
+def totals(shop: Shop) -> dict[str, float]:
+    return {each["external_id"]: each["total"] for each in shop.omneo.transactions()}
+
+
+def renamed(shop: Shop, old: Path) -> None:
+    old.rename(shop.folder / "pos_lines_c.csv")
+
+
+def copied(shop: Shop, old: Path) -> None:
+    shutil.copyfile(old, shop.folder / "pos_lines_c.csv")
+
+
+def copied_with_its_time(shop: Shop, old: Path) -> None:
+    shutil.copy2(old, shop.folder / "pos_lines_c.csv")
+
+
+def moved_over_the_correction(shop: Shop, old: Path) -> None:
+    old.replace(shop.folder / "pos_lines_b.csv")
+
+
+def written_over_the_correction(shop: Shop, old: Path) -> None:
+    shutil.copyfile(old, shop.folder / "pos_lines_b.csv")
+
+
+def touched(shop: Shop, old: Path) -> None:
+    os.utime(old)
+
+
+CHANGES = [
+    *(renamed, copied, copied_with_its_time, moved_over_the_correction, written_over_the_correction, touched)
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("source", ["folder", "glob", "all", "named"])
+def test_an_old_file_that_was_renamed_copied_or_touched_takes_no_correction_back(
+    shop: Shop, change: Callable[[Shop, Path], None], source: str
+) -> None:
+    old = shop.export("a", *receipt(1, price="5.00"), *receipt(2), age_s=3 * 86_400)
+    assert numbers(shop.run()) == (2, 2, 0)
+    shop.export("b", *receipt(1, price="7.50"), *receipt(2), age_s=2 * 86_400)
+    assert numbers(shop.run()) == (2, 1, 1)
+    right, sent = totals(shop), len(shop.arrived())
+    assert right["S1-1-R1"] == 15.0
+    change(shop, old)
+    match source:
+        case "folder":
+            assert "Nothing new" in shop.run().stderr
+        case "glob":
+            assert "Nothing new" in shop.run(shop.folder / "*.csv").stderr
+        case "all":
+            assert shop.run("--all-files", shop.folder).code == 0
+        case "named":
+            for file in sorted(shop.folder.iterdir()):
+                assert shop.run(file).code == 0
+    assert totals(shop) == right
+    assert len(shop.arrived()) == sent
+
+
+def test_a_file_with_the_size_and_time_of_another_is_known_by_its_contents(shop: Shop) -> None:
+    path = shop.export("1", *receipt(1, price="5.00"))
+    assert numbers(shop.run()) == (1, 1, 0)
+    size, kept = path.stat().st_size, times(path)
+    shop.export("1", *receipt(1, price="7.00"))
+    os.utime(path, ns=kept)
+    assert (path.stat().st_size, times(path)) == (size, kept)
+    assert numbers(shop.run()) == (1, 1, 0)
+    assert totals(shop) == {"S1-1-R1": 14.0}
+
+
+def test_what_did_not_change_is_not_read_to_be_known(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shop.export("1", *receipt(1))
+    while time.time() < path.stat().st_ctime + 1.1:  # runs are told apart from changes by the second
+        time.sleep(0.05)
+    assert numbers(shop.run()) == (1, 1, 0)
+
+    def refuse(_: object) -> str:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(nightly, "fingerprint", refuse)
+    assert "Nothing new" in shop.run().stderr
+
+
+def test_an_older_export_never_replaces_what_a_newer_one_brought(shop: Shop) -> None:
+    shop.export("new", *receipt(1, price="7.50"), age_s=86_400)
+    assert numbers(shop.run()) == (1, 1, 0)
+    shop.export("late", *receipt(1, price="5.00"), *receipt(2), age_s=2 * 86_400)
+    late = shop.run()
+    assert (late.code, late.summary["delivery"]["delivered"]) == (0, 1)
+    assert totals(shop) == {"S1-1-R1": 15.0, "S1-1-R2": 5.0}
+
+
+def test_nights_of_corrections_renames_and_copies_end_with_what_was_written_last(shop: Shop) -> None:
+    chance, right, written = random.Random(5), dict[str, float](), list[Path]()
+    for night in range(8):
+        if written:
+            old = chance.choice(written)
+            target = shop.folder / f"pos_lines_again_{night}.csv"
+            match chance.choice(["rename", "copy", "touch", "nothing"]):
+                case "rename":
+                    old.rename(target)
+                    written[written.index(old)] = target
+                case "copy":
+                    written.append(Path(shutil.copyfile(old, target)))
+                case "touch":
+                    os.utime(old)
+        rows = []
+        for number in chance.sample(range(6), 3):
+            price = chance.randrange(100, 1000)
+            rows += receipt(number, price=f"{price / 100:.2f}")
+            right[f"S1-1-R{number}"] = price / 50
+        written.append(shop.export(str(night), *rows, age_s=(20 - night) * 86_400))
+        arguments = ["--all-files"] if night % 3 == 2 else []
+        assert shop.run("-q", *arguments, shop.folder).code == 0
+        assert totals(shop) == right
 
 
 @pytest.mark.parametrize("source", ["{}", "{}/*.csv"])

@@ -167,6 +167,13 @@ class Workdir:
         )
 
 
+def started_at(run_id: str) -> datetime | None:
+    """When a run began, to the second; None where the text is no run's id."""
+    if not _RUN_ID.fullmatch(run_id):
+        return None
+    return datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+
+
 def private_dir(path: Path) -> Path:
     """Make a directory, parents too, that only its owner may enter."""
     path.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
