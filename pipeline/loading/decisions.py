@@ -316,8 +316,9 @@ def _send(body: bytes, *, hash: bytes | None = None, look_first: bool = False) -
 
 def _again(body: bytes, record: Record) -> Send:
     """Send what Omneo surely has not taken since, or an update of what it has."""
-    content = content_hash(body)
-    return _send(unvoided(body) if _may_be_void(record) else body, hash=content)
+    has_other = record.state in ACCEPTED_BY_OMNEO or record.before in ACCEPTED_BY_OMNEO
+    to_send = unvoided(body) if _may_be_void(record) else body
+    return Send(to_send, content_hash(body), may_have_other=has_other)
 
 
 def _doubtful(body: bytes, record: Record, if_other: OnChange = OnChange.SEND) -> Send:

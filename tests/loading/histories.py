@@ -1,0 +1,378 @@
+"""Random histories of a whole delivery against a server that lies, drops, refuses, is late and throttles.
+
+Everything runs in this process: the loader's own code, a real ledger, and a model of Omneo behind httpx's
+mock transport. A process that is killed is one whose ledger and network fail from some moment on. What becomes
+of each transaction is drawn anew for each command, since a lasting mood hides what a change of it would show.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import httpx
+
+from pipeline.loading.clock import FakeClock
+from pipeline.loading.confirm import confirm
+from pipeline.loading.decisions import OnChange, Retry
+from pipeline.loading.endpoints import ENDPOINTS
+from pipeline.loading.entries import ACCEPTED_BY_OMNEO, IN_FLIGHT, Record, RunRef, State, content_hash
+from pipeline.loading.ledger import SqlLedger
+from pipeline.loading.loader import deliver
+from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.retry import RetryPolicy
+from pipeline.loading.stop import Stop
+from pipeline.loading.void import void
+from pipeline.model import StagedTransaction
+from pipeline.settings import Connection, Secret
+from tests.loading.lying import NO_YES
+
+SIZE: Final = 8
+CONCURRENCY: Final = 3
+BATCH: Final = 2
+REQUESTS_MAX: Final = 150 * SIZE
+"""Requests of one command: attempts are bounded, also where time costs nothing."""
+FATES: Final = (
+    *("honest",) * 6,
+    *("odd", "odd-kept", "drop", "drop-kept", "late"),
+    *("error", "error-kept", "refuse-once", "refuse", "throttle"),
+)
+
+
+class Killed(Exception):
+    """The process is gone: nothing reaches the disk or the network any more."""
+
+
+def staged(number: int, version: int) -> StagedTransaction:
+    """The transaction with this number in one of its versions."""
+    name = f"T{number}"
+    item = {"external_id": "1", "name": "Shirt", "quantity": 1, "price_sell": 1.5}
+    body = {"external_id": name, "total": 1.5, "tender": f"v{version}", "items": [item]}
+    return StagedTransaction(name, json.dumps(body).encode(), total="1.5")
+
+
+@dataclass
+class Omneo:
+    """A tenant: what it has, and how it answers."""
+
+    base_url: str
+    dice: random.Random
+    copies: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    late: list[tuple[dict[str, Any], bool]] = field(default_factory=list)
+    batches: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    fates: dict[str, str] = field(default_factory=dict)
+    met: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    honest: bool = False
+    dies_at: int | None = None
+    stops_at: int | None = None
+    stop: Stop = field(default_factory=Stop)
+    is_dead: Callable[[], bool] = lambda: False
+    die: Callable[[], None] = lambda: None
+
+    def command(self, *, honest: bool = False) -> None:
+        """From now on another command asks: each transaction's fate is drawn anew."""
+        self.fates.clear()
+        self.met.clear()
+        self.requests = 0
+        self.honest = honest
+        self.dies_at = self.stops_at = None
+        self.stop = Stop()
+
+    def fate(self, name: str) -> str:
+        """What becomes of the requests for a transaction in this command."""
+        if self.honest:
+            return "honest"
+        return self.fates.setdefault(name, self.dice.choice(FATES))
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        """Take a request; the process may die before or after."""
+        self.requests += 1
+        assert self.requests < REQUESTS_MAX, "the attempts of a command are not bounded"
+        if self.stops_at == self.requests:
+            self.stop.request()
+        if self.is_dead():
+            raise Killed
+        dies = self.dies_at == self.requests
+        if dies and self.dice.random() < 0.5:
+            self.die()
+            raise Killed
+        response = self._answer(request)
+        if dies:
+            self.die()
+            raise Killed
+        return response
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        path = unquote(request.url.path)
+        if request.method == "GET":
+            return self._looked_up(path)
+        said = json.loads(request.content)
+        bodies = said.get("transactions", [said])
+        fate = self.fate(bodies[0]["external_id"])
+        self.met[bodies[0]["external_id"]] += 1
+        first = self.met[bodies[0]["external_id"]] == 1
+        if fate == "refuse" or (fate == "refuse-once" and first):
+            return httpx.Response(422, json={"message": "Invalid."})
+        if fate == "throttle" and first:
+            return httpx.Response(429, headers={"retry-after": "1"}, json={})
+        if fate in ("error", "odd", "drop") and self.dice.random() < 0.8:
+            return self._fault(fate, request)
+        kept = httpx.Response(200, json=self._keep(path, bodies, is_late=fate == "late"))
+        if fate.endswith("-kept") and first:
+            return self._fault(fate.removesuffix("-kept"), request)
+        return kept
+
+    def _fault(self, kind: str, request: httpx.Request) -> httpx.Response:
+        if kind == "drop":
+            raise httpx.ReadError("reset", request=request)
+        if kind == "error":
+            return httpx.Response(self.dice.choice([500, 502, 504]), json={})
+        lie = self.dice.choice(NO_YES)
+        return httpx.Response(lie.status, content=lie.body)
+
+    def _keep(self, path: str, bodies: Sequence[dict[str, Any]], *, is_late: bool) -> dict[str, Any]:
+        creates = path.endswith("/create")
+        for body in bodies:
+            self.late.append((body, creates))
+        if not is_late:
+            self.work([body["external_id"] for body in bodies])
+        if path.endswith("update-create"):
+            self.work([body["external_id"] for body in bodies])
+            return {"data": self.copies[bodies[0]["external_id"]][0]}
+        if path.endswith("batch.json"):
+            number = f"b{len(self.batches)}"
+            self.batches[number] = list(bodies)
+            return {"message": "ok", "batch_id": number}
+        return {"data": "OK"}
+
+    def work(self, names: Sequence[str] | None = None) -> None:
+        """Work off the queue: all that waits for these transactions, in order."""
+        waiting, self.late = self.late, []
+        for body, creates in waiting:
+            if names is not None and body["external_id"] not in names:
+                self.late.append((body, creates))
+                continue
+            copies = self.copies.setdefault(body["external_id"], [])
+            if creates or not copies:
+                copies.append({"id": 1, "is_void": False, **body})
+            else:
+                copies[0].update(body)
+
+    def _looked_up(self, path: str) -> httpx.Response:
+        if not self.honest and self.dice.random() < 0.1:
+            kind = self.dice.choice(["odd", "error", "drop"])
+            return self._fault(kind, httpx.Request("GET", f"https://x{path}"))
+        name = path.rsplit("/", 1)[1]
+        if "/batches/" in path:
+            return self._batch(name)
+        if self.late and self.dice.random() < 0.3:
+            self.work([name])
+        copies = self.copies.get(name)
+        return httpx.Response(200, json={"data": copies[0]}) if copies else httpx.Response(404, json={})
+
+    def _batch(self, number: str) -> httpx.Response:
+        kind = (
+            "named"
+            if self.honest
+            else self.dice.choice(["named", "counts", "none", "zero", "cancelled", "queued"])
+        )
+        bodies = self.batches.get(number, [])
+        if kind == "none" or not bodies:
+            return httpx.Response(404, json={})
+        are_done = not any(body in bodies for body, _ in self.late)
+        if kind == "named" and are_done:
+            items = [{"external_id": each["external_id"], "status": "success"} for each in bodies]
+            return httpx.Response(200, json={"data": {"status": "success", "items": items}})
+        size = len(bodies)
+        counts = {"total_count": size, "processed_count": size, "success_count": size, "failed_count": 0}
+        if kind == "counts" and are_done:
+            return httpx.Response(200, json={"data": {"status": "completed", "items": [], **counts}})
+        if kind == "cancelled":
+            return httpx.Response(200, json={"data": {"status": "cancelled", "items": [], **counts}})
+        queued = [{"external_id": each["external_id"], "status": "queued"} for each in bodies]
+        items = queued if kind == "queued" else []
+        zero = dict.fromkeys(counts, 0)
+        return httpx.Response(200, json={"data": {"status": "completed", "items": items, **zero}})
+
+
+@dataclass(frozen=True)
+class Run:
+    """A staged run; `transactions` loses bodies where a customer is forgotten."""
+
+    ref: RunRef
+    transactions: list[StagedTransaction]
+
+    def batches(self, start: int) -> Any:
+        """In delivery order."""
+        return iter([self.transactions[start:]] if start < len(self.transactions) else [])
+
+
+class History:
+    """One history: its tenants, its runs, its ledger, and what happens.
+
+    Args:
+        seed: Of everything.
+        folder: For the ledger.
+    """
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.dice = random.Random(seed)
+        self.where = folder / f"{seed}.db"
+        self.tenants = [Omneo(f"https://{name}.test/api/v3", self.dice) for name in ("one", "two")]
+        self.endpoint = self.dice.choice(list(ENDPOINTS))
+        self.runs: list[Run] = []
+        self.hashes: dict[bytes, str] = {}
+        self.done: list[str] = []
+        self.new_run()
+
+    def new_run(self) -> None:
+        """The next night's export: some transactions as before, some changed."""
+        number = len(self.runs)
+        change = number if self.dice.random() < 0.7 else 0
+        transactions = [staged(n, change if self.dice.random() < 0.4 else 0) for n in range(SIZE)]
+        for each in transactions:
+            self.hashes[content_hash(each.body)] = json.loads(each.body)["tender"]
+        self.runs.append(Run(RunRef(f"r{number}", SIZE, number), transactions))
+
+    def play(self, commands: int) -> None:
+        """Some random commands, then calm, and what must hold at the end."""
+        for _ in range(commands):
+            self.step()
+        self.calm_down()
+
+    def step(self) -> None:
+        """One random command, and what must hold after it."""
+        if len(self.runs) < 3 and self.dice.random() < 0.15:
+            self.new_run()
+        omneo = self.tenants[self.dice.random() < 0.15]
+        run = self.dice.choice(self.runs)
+        omneo.command()
+        if self.dice.random() < 0.3:
+            omneo.dies_at = self.dice.randint(1, 2 * SIZE)
+        elif self.dice.random() < 0.2:
+            omneo.stops_at = self.dice.randint(1, 2 * SIZE)
+        kinds = ["load", "load", "load", "retry", "confirm", "resend", "forget", "work"]
+        kinds += [] if self.endpoint == "queue-create" else ["void", "revive"]
+        self.do(self.dice.choice(kinds), omneo, run)
+
+    def do(self, kind: str, omneo: Omneo, run: Run) -> None:
+        """One command."""
+        self.done.append(f"{kind} {run.ref.run_id} on {omneo.base_url[8:11]} {omneo.dies_at or ''}")
+        if kind == "work":
+            omneo.work()
+        elif kind == "forget":
+            number = self.dice.randrange(SIZE)
+            run.transactions[number] = run.transactions[number]._replace(body=b"")
+        else:
+            with SqlLedger(self.where, omneo.base_url) as ledger:
+                ledger._db.exec_driver_sql("PRAGMA synchronous=OFF")
+                ledger._db.commit()
+                self.call(kind, omneo, run, mortal(ledger, omneo))
+        self.check(omneo)
+
+    def call(self, kind: str, omneo: Omneo, run: Run, ledger: SqlLedger) -> None:
+        """Run a command to its end, or until it is killed."""
+        how: dict[str, Any] = {"transport": httpx.MockTransport(omneo.answer), "clock": FakeClock()}
+        how["stop"] = omneo.stop
+        options = DeliveryOptions(
+            ENDPOINTS[self.endpoint],
+            batch_size=BATCH,
+            concurrency=CONCURRENCY,
+            policy=RetryPolicy(attempts=3),
+            give_up_after_s=60,
+            grace_s=0.5,
+            on_change=self.dice.choice(list(OnChange)),
+            revive=kind == "revive",
+        )
+        connection = Connection(omneo.base_url, Secret("token"))
+        given = (run.ref, run.batches, connection, ledger, options)
+        try:
+            match kind:
+                case "load" | "revive":
+                    deliver(*given, **how)
+                case "retry":
+                    deliver(*given, plan=Retry(), **how)
+                case "void":
+                    void(*given, **how)
+                case "confirm" | "resend":
+                    confirm(*given, resend=kind == "resend", patience_s=5, **how)
+        except Killed:
+            pass
+
+    def calm_down(self) -> None:
+        """The server tells the truth, and every run is brought to its end."""
+        for omneo in self.tenants:
+            if not omneo.copies and not omneo.late:
+                continue
+            omneo.work()
+            for kind in ("load", "retry", "resend", "load", "confirm"):
+                for run in self.runs:
+                    omneo.command(honest=True)
+                    self.do(kind, omneo, run)
+                    omneo.work()
+            self.check(omneo, at_the_end=True)
+
+    def check(self, omneo: Omneo, *, at_the_end: bool = False) -> None:
+        """Ledger and server agree, sale by sale."""
+        with SqlLedger(self.where, omneo.base_url) as ledger:
+            records = ledger.find([f"T{n}" for n in range(SIZE)])
+            for by_tenant in ledger.statuses().values():
+                for status in by_tenant.values():
+                    assert status.accepted == SIZE
+        queued = [body["external_id"] for body, _ in omneo.late]
+        for name, record in records.items():
+            copies = omneo.copies.get(name, [])
+            assert len(copies) <= 1, f"{name} is there {len(copies)} times"
+            agrees = self.agrees(record, copies, name in queued)
+            assert agrees, f"{record} but Omneo has {copies}, late: {name in queued}"
+        in_flight = sum(record.state in IN_FLIGHT for record in records.values())
+        assert in_flight <= CONCURRENCY * BATCH
+        if at_the_end and self.endpoint != "queue-create":
+            settled = ACCEPTED_BY_OMNEO | {State.PENDING, State.FORGOTTEN, State.IN_DOUBT, State.VOIDING}
+            assert all(each.state in settled for each in records.values()), records
+
+    def agrees(self, record: Record, copies: list[dict[str, Any]], is_queued: bool) -> bool:
+        """Whether what the ledger says of a transaction can be true."""
+        there = copies[0] if copies else None
+        version = self.hashes.get(record.hash)
+        match record.state:
+            case State.DELIVERED | State.CONFIRMED:
+                if there is None:
+                    return is_queued
+                is_it = there["tender"] == version and not there["is_void"]
+                return is_it or is_queued or record.maybe_sent
+            case State.VOIDED:
+                return is_queued or (there is not None and bool(there["is_void"]))
+            case State.REFUSED | State.FAILED if not record.maybe_sent and record.before is None:
+                return there is None or there["tender"] != version
+        return True
+
+
+def mortal(ledger: SqlLedger, omneo: Omneo) -> SqlLedger:
+    """The ledger of a process that may be killed at any write."""
+    dead = threading.Event()
+    record = ledger.record
+    dies_at = omneo.dice.randint(1, 12) if omneo.dies_at is not None and omneo.dice.random() < 0.4 else None
+    writes = 0
+
+    def recorded(*args: Any) -> None:
+        nonlocal writes
+        writes += 1
+        if dead.is_set():
+            raise Killed
+        record(*args)
+        if writes == dies_at:
+            dead.set()
+            raise Killed
+
+    ledger.record = recorded  # type: ignore[method-assign]
+    omneo.is_dead, omneo.die = dead.is_set, dead.set
+    return ledger
