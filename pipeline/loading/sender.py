@@ -316,8 +316,9 @@ class TransactionSender:
         assert old is not None
         evidence = await self._evidence(item)
         verdict = evidence.verdict
+        unknown = State.VOIDING if old.state is State.VOIDING else State.IN_DOUBT
         if evidence.there is There.ABSENT or evidence.there is There.UNKNOWN:
-            outcome = Outcome(old.state, verdict, maybe_sent=True)
+            outcome = Outcome(unknown, verdict, maybe_sent=True)
         elif evidence.void:
             outcome = Outcome(State.VOIDED, verdict, omneo_id=evidence.omneo_id)
         elif old.before in ACCEPTED_BY_OMNEO - {State.VOIDED}:
@@ -325,7 +326,7 @@ class TransactionSender:
         elif evidence.there is There.SAME:
             outcome = Outcome(State.DELIVERED, verdict, omneo_id=evidence.omneo_id)
         else:
-            outcome = Outcome(old.state, verdict, maybe_sent=True)
+            outcome = Outcome(unknown, verdict, maybe_sent=True)
         await self._tracker.settle([(item, outcome)])
 
     async def _evidence(self, item: Item) -> Evidence:

@@ -2,7 +2,7 @@
 
 Everything runs in this process: the loader's own code, a real ledger, and a model of Omneo behind httpx's
 mock transport. A process that is killed is one whose ledger and network fail from some moment on. What becomes
-of each transaction is drawn anew for each command, since a lasting mood hides what a change of it would show.
+of each transaction is drawn anew for each command: a lasting mood hides what a change of it would show.
 """
 
 from __future__ import annotations
@@ -231,6 +231,7 @@ class History:
         self.runs: list[Run] = []
         self.hashes: dict[bytes, str] = {}
         self.done: list[str] = []
+        self.opened: dict[str, SqlLedger] = {}
         self.new_run()
 
     def new_run(self) -> None:
@@ -244,9 +245,13 @@ class History:
 
     def play(self, commands: int) -> None:
         """Some random commands, then calm, and what must hold at the end."""
-        for _ in range(commands):
-            self.step()
-        self.calm_down()
+        try:
+            for _ in range(commands):
+                self.step()
+            self.calm_down()
+        finally:
+            for omneo in self.tenants:
+                self.close(omneo)
 
     def step(self) -> None:
         """One random command, and what must hold after it."""
@@ -272,11 +277,21 @@ class History:
             number = self.dice.randrange(SIZE)
             run.transactions[number] = run.transactions[number]._replace(body=b"")
         else:
-            with SqlLedger(self.where, omneo.base_url) as ledger:
-                ledger._db.exec_driver_sql("PRAGMA synchronous=OFF")
-                ledger._db.commit()
-                self.call(kind, omneo, run, mortal(ledger, omneo))
+            self.call(kind, omneo, run, mortal(self.ledger(omneo), omneo))
         self.check(omneo)
+
+    def ledger(self, omneo: Omneo) -> SqlLedger:
+        """The ledger as this process has it open; after a kill it is opened anew."""
+        if omneo.base_url not in self.opened:
+            opened = self.opened[omneo.base_url] = SqlLedger(self.where, omneo.base_url)
+            opened._db.exec_driver_sql("PRAGMA synchronous=OFF")  # nobody pulls the plug
+            opened._db.commit()
+        return self.opened[omneo.base_url]
+
+    def close(self, omneo: Omneo) -> None:
+        """Let go of the ledger."""
+        if (opened := self.opened.pop(omneo.base_url, None)) is not None:
+            opened.close()
 
     def call(self, kind: str, omneo: Omneo, run: Run, ledger: SqlLedger) -> None:
         """Run a command to its end, or until it is killed."""
@@ -305,7 +320,9 @@ class History:
                 case "confirm" | "resend":
                     confirm(*given, resend=kind == "resend", patience_s=5, **how)
         except Killed:
-            pass
+            self.close(omneo)
+        else:
+            del ledger.record  # type: ignore[method-assign]
 
     def calm_down(self) -> None:
         """The server tells the truth, and every run is brought to its end."""
@@ -322,11 +339,10 @@ class History:
 
     def check(self, omneo: Omneo, *, at_the_end: bool = False) -> None:
         """Ledger and server agree, sale by sale."""
-        with SqlLedger(self.where, omneo.base_url) as ledger:
-            records = ledger.find([f"T{n}" for n in range(SIZE)])
-            for by_tenant in ledger.statuses().values():
-                for status in by_tenant.values():
-                    assert status.accepted == SIZE
+        ledger = self.ledger(omneo)
+        records = ledger.find([f"T{n}" for n in range(SIZE)])
+        for by_tenant in ledger.statuses().values():
+            assert all(status.accepted == SIZE for status in by_tenant.values())
         queued = [body["external_id"] for body, _ in omneo.late]
         for name, record in records.items():
             copies = omneo.copies.get(name, [])
