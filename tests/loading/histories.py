@@ -1,8 +1,8 @@
 """Random histories of a whole delivery against a server that lies, drops, refuses, is late and throttles.
 
 Everything runs in this process: the loader's own code, a real ledger, and a model of Omneo behind httpx's
-mock transport. A process that is killed is one whose ledger and network fail from some moment on. What becomes
-of each transaction is drawn anew for each command: a lasting mood hides what a change of it would show.
+mock transport. A process that is killed is one whose ledger and network fail from some moment on. What
+becomes of each transaction is drawn anew for each command: a lasting mood hides what a change of it would show.
 """
 
 from __future__ import annotations
