@@ -2,7 +2,7 @@
 
 Everything runs in this process: the loader's own code, a real ledger, and a model of Omneo behind httpx's
 mock transport. A process that is killed is one whose ledger and network fail from some moment on. What
-becomes of each transaction is drawn anew for each command: a lasting mood hides what a change of it would show.
+becomes of each transaction is drawn anew for each command: a lasting mood would hide what its change shows.
 """
 
 from __future__ import annotations
