@@ -634,7 +634,7 @@ class SqlLedger:
             if isinstance(write, Stamp):
                 for name in write.external_ids:
                     run_of.setdefault(name, None)
-            elif isinstance(write, Record):
+            elif isinstance(write, Record) and run_of.get(write.external_id) in (None, write.run_no):
                 run_of[write.external_id] = write.run_no
             else:
                 run_of[_id_of(write)] = -1  # places matter
