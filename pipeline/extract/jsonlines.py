@@ -99,7 +99,7 @@ class JsonLinesReader:
             malformed = lines.with_columns(message=half.otherwise(pl.lit("not a JSON object")))
             yield self._named(pl.DataFrame(schema=schema), lines.clear()), malformed
         else:
-            rows = self._with_last_members(rows, lines["raw"])
+            rows = _with_escapes(self._with_last_members(rows, lines["raw"]), lines["raw"])
             named = self._named(rows, lines)
             odd = _no_texts(named, lines)
             yield named.remove(pl.col(LINE).is_in(odd[LINE].implode())), odd
@@ -148,6 +148,27 @@ def _doubled(raw: pl.Series, rows: pl.DataFrame) -> pl.Series:
     texts = raw.gather(suspects)
     once = texts.str.json_path_match("$").str.count_matches(_KEY)
     return suspects.filter((texts.str.count_matches(_KEY) > once).fill_null(value=False))
+
+
+def _with_escapes(rows: pl.DataFrame, raw: pl.Series) -> pl.DataFrame:
+    """Take lists and objects from the line itself where it has escapes: polars writes most of them unescaped.
+
+    A backslash before an n would become a line break, and one before an s a text that is no JSON.
+    """
+    escaped = raw.str.contains("\\", literal=True).arg_true()
+    if escaped.is_empty():
+        return rows
+    lines, some = raw.gather(escaped), rows[escaped]
+    again = []
+    for name in rows.columns:
+        nested = some[name].str.contains(r"^[\[{]").fill_null(value=False)
+        # No path has a name with both quotes or a backslash; such lists stay as polars writes them.
+        quote = next((mark for mark in "\"'" if mark not in name and "\\" not in name), None)
+        if quote and nested.any():
+            own = lines.str.json_path_match(f"$[{quote}{name}{quote}]")
+            whole = own.zip_with(own.is_not_null(), some[name]).filter(nested)
+            again.append(rows[name].scatter(escaped.filter(nested), whole))
+    return rows.with_columns(again)
 
 
 def _no_texts(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:

@@ -67,7 +67,7 @@ class Buckets:
     def _split(self, rows: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
         if self._count == 1:
             return [(0, rows)]
-        number = (pl.col(KEY).fill_null(pl.col(LINE).cast(pl.UInt64)) % self._count).cast(pl.UInt16)
+        number = (pl.col(KEY).fill_null(pl.col(LINE).cast(pl.UInt64)) % self._count).cast(pl.UInt32)
         parts = rows.with_columns(number.alias("bucket")).partition_by(
             "bucket", as_dict=True, include_key=False, maintain_order=True
         )

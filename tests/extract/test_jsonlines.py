@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,32 @@ def test_whole_characters_that_are_written_as_pairs_are_text(tmp_path: Path) -> 
     rows, malformed, _ = read(tmp_path, '{"id":"te\\ud83d\\ude00a \\\\ud800 \\\\u0000"}')
     assert rows == [("te😀a \\ud800 \\u0000", 1)]
     assert malformed == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "back\\slash",
+        "back\\nothing",
+        'a "word"',
+        "two\r\nlines",
+        "a\tb",
+        "\b\f\x01",
+        "\\",
+        '\\"',
+        "é😀\u2028",
+    ],
+)
+def test_texts_in_lists_and_objects_keep_every_character(tmp_path: Path, text: str) -> None:
+    objects = [{"id": text, "list": [{"a": text}, {"b": [text]}], "one": {text: [1, 2.5]}}, {"id": "plain"}]
+    rows, malformed, _ = read(tmp_path, *(json.dumps(each) for each in objects))
+    assert malformed == []
+    (id_, list_, one, _), (plain, *_) = rows
+    assert (id_, plain) == (text, "plain")
+    assert json.loads(str(list_)) == objects[0]["list"]
+    assert json.loads(str(one)) == objects[0]["one"]
+
+
+def test_a_text_in_brackets_keeps_every_character(tmp_path: Path) -> None:
+    rows, _, _ = read(tmp_path, json.dumps({'odd "name"': "[a\\b", "x": '{"c": "d\\\\e"}'}))
+    assert rows == [("[a\\b", '{"c": "d\\\\e"}', 1)]

@@ -57,3 +57,9 @@ def test_rows_wait_in_memory_until_they_are_too_many_and_then_none_does(tmp_path
     buckets.close()
     assert len(list((tmp_path / "b").iterdir())) > written
     assert sum(frame.height for number in range(2) for frame in buckets.read(number).values()) == 102
+
+
+def test_there_may_be_more_buckets_than_16_bits_count(tmp_path: Path) -> None:
+    buckets = Buckets(tmp_path, 70_000, 1 << 30)
+    buckets.add("lines", rows([69_999, 65_536]))
+    assert [buckets.read(number)["lines"].height for number in (69_999, 65_536)] == [1, 1]
