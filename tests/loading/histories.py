@@ -231,7 +231,7 @@ class History:
         self.runs: list[Run] = []
         self.hashes: dict[bytes, str] = {}
         self.done: list[str] = []
-        self.in_flight: set[str] = set()
+        self.in_flight: dict[str, set[str]] = {each.base_url: set() for each in self.tenants}
         self.opened: dict[str, SqlLedger] = {}
         self.new_run()
 
@@ -351,8 +351,10 @@ class History:
             agrees = self.agrees(record, copies, name in queued)
             assert agrees, f"{record} but Omneo has {copies}, late: {name in queued}"
         in_flight = {name for name, record in records.items() if record.state in IN_FLIGHT}
-        assert len(in_flight - self.in_flight) <= CONCURRENCY * BATCH  # left so by this command
-        self.in_flight = in_flight
+        assert (
+            len(in_flight - self.in_flight[omneo.base_url]) <= CONCURRENCY * BATCH
+        )  # left so by this command
+        self.in_flight[omneo.base_url] = in_flight
         if at_the_end and self.endpoint != "queue-create":
             settled = ACCEPTED_BY_OMNEO | {State.PENDING, State.FORGOTTEN, State.IN_DOUBT, State.VOIDING}
             forgotten = {each.external_id for run in self.runs for each in run.transactions if not each.body}
