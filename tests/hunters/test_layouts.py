@@ -250,6 +250,10 @@ def malformed(draw: st.DrawFn, export: Export, layout: str) -> None:
     export.touched.add(no)
 
 
+def _is_correction(change: Change) -> bool:
+    return change is corrected
+
+
 CHANGES: list[Change] = [copied, split, overlapping, corrected, empty_rows, reordered, malformed]
 
 
@@ -257,7 +261,8 @@ CHANGES: list[Change] = [copied, split, overlapping, corrected, empty_rows, reor
 def exports(draw: st.DrawFn, layout: str) -> Export:
     some = draw(sales())
     export = Export(LAYOUTS[layout][0](some), {sale.no: sale for sale in some})
-    for change in draw(st.lists(st.sampled_from(CHANGES), max_size=3)):
+    # A correction comes last: an old file that is copied after it is the later version, and counts.
+    for change in sorted(draw(st.lists(st.sampled_from(CHANGES), max_size=3)), key=_is_correction):
         change(draw, export, layout)
     return export
 
