@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pipeline.events import Emit
     from pipeline.loading.options import DeliveryOptions
     from pipeline.loading.stop import Stop
+    from pipeline.report.summary import Summary
     from pipeline.review import Finished
     from pipeline.run import PrepareOptions
     from pipeline.telemetry import Watch
@@ -844,12 +845,13 @@ def run_all(console: Console, mapping: str, sources: tuple[str, ...], dry_run: b
 
     if dry_run:
         return _prepare(console, mapping, sources, arguments)
-    connection_from_environment(arguments["token_file"])
+    connection = connection_from_environment(arguments["token_file"])
     delivery.refuse_unshared(arguments["engine"], arguments["ledger"])
     with (
         _listening(console) as emit,
         _workdir(console, arguments["ledger"], engine=arguments["engine"]) as workdir,
     ):
+        delivery.adopt(workdir, connection, _delivery(arguments), emit, ledger=arguments["ledger"])
         prepared = run.prepare(workdir, mapping, sources, _preparing(arguments), emit)
     if prepared.exit_code:
         return _show(console, prepared, "causes")
@@ -984,17 +986,26 @@ def status(console: Console, reference: str | None, ledger: Path | str | None) -
     from pipeline.report.terminal import closing_summary, run_table
     from pipeline.report.view import masked
 
-    with _workdir(console, ledger, heads=True, run=reference, bodies=False, writes=False) as workdir:
-        stands = standing.status(workdir, reference, ledger=ledger, base_url=base_url_from_environment())
+    with (
+        _listening(console) as emit,
+        _workdir(console, ledger, heads=True, run=reference, bodies=False, writes=False) as workdir,
+    ):
+        base_url = base_url_from_environment()
+        stands = standing.status(workdir, reference, ledger=ledger, base_url=base_url, emit=emit)
     if reference:
         for each in stands:
             console.say(closing_summary(each.summary, each.verdict, causes=masked(each.causes)))
-        tenants = [each.summary.as_dict() for each in stands if each.summary.tenant is not None]
-        console.result({**stands[-1].summary.as_dict(), "tenants": tenants})
+        tenants = [_of_tenant(each.summary) for each in stands if each.summary.tenant is not None]
+        console.result({**_of_tenant(stands[-1].summary), "tenants": tenants})
         return 0
     console.say(run_table([(each.summary, each.verdict) for each in stands]))
-    console.result({"runs": [each.summary.as_dict() for each in stands]})
+    console.result({"runs": [_of_tenant(each.summary) for each in stands]})
     return 0
+
+
+def _of_tenant(summary: Summary) -> dict[str, Any]:
+    """A summary that says whose delivery it counts."""
+    return {**summary.as_dict(), "tenant": summary.tenant}
 
 
 @command("report")
@@ -1034,7 +1045,7 @@ def report(
 
 @command("prune")
 @option("--older-than", type=Age(), required=True, help="Only runs prepared longer ago, such as 90d.")
-@option("--force", is_flag=True, help="Also runs of which something was never delivered.")
+@option("--force", is_flag=True, help="Also runs of which something can still be sent.")
 @option("--yes", is_flag=True, help="Do not ask.")
 @option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @LEDGER
@@ -1044,7 +1055,8 @@ def prune(
     """Remove personal data from old runs.
 
     Staged bodies and quarantine go; manifest, ledger, log and the masked report stay. Such a run cannot be
-    loaded, retried, confirmed or voided any more. Asks first.
+    loaded, retried, confirmed or voided any more. Runs of which something can still be sent are left alone.
+    Asks first.
     """
     from pipeline import retention
 

@@ -14,6 +14,7 @@ from pipeline import nightly, review
 from pipeline.errors import ImportToolError, RunError, SettingsError
 from pipeline.events import Emit, Notice, RunFinished, RunStarted, fan_out
 from pipeline.holding import holding
+from pipeline.loading.adoption import adopt as take_over
 from pipeline.loading.confirm import Confirmation
 from pipeline.loading.confirm import confirm as look_up
 from pipeline.loading.decisions import Retry
@@ -391,6 +392,40 @@ class _Run:
             self.emit(Notice("undelivered", f"{what} {are} listed in {place}"))
 
 
+def adopt(
+    workdir: Path,
+    connection: Connection,
+    options: DeliveryOptions,
+    emit: Emit,
+    *,
+    ledger: Path | str | None = None,
+) -> None:
+    """Have a ledger of an older version belong to a tenant, before its files or counts are looked at.
+
+    Every command on a run does that itself before it decides on anything.
+
+    Raises:
+        StoppedByApi: The tenant does not answer.
+    """
+    home = Workdir(workdir.expanduser().absolute())
+    where = ledger or home.ledger
+    if isinstance(where, str) or where.exists():
+        with SqlLedger(where, connection.base_url) as opened:
+            _adopt(opened, home, connection, options, emit, Stop())
+
+
+def _adopt(
+    ledger: SqlLedger, home: Workdir, connection: Connection, options: DeliveryOptions, emit: Emit, stop: Stop
+) -> None:
+    for sentence in ledger.notices:
+        emit(Notice("ledger", sentence))
+    if take_over(ledger, connection, options, emit=emit, stop=stop):
+        assert ledger.base_url is not None
+        for run in home.runs:
+            if run.manifest.exists():
+                review.adopt(run, ledger.base_url)
+
+
 @contextmanager
 def _opened(target: Target, command: str) -> Iterator[_Run]:
     """A staged run with its ledger and log, while this process holds the working directory.
@@ -411,8 +446,7 @@ def _opened(target: Target, command: str) -> Iterator[_Run]:
     ):
         emit = fan_out(target.emit, log)
         emit(RunStarted(directory.run_id, command))
-        for sentence in ledger.notices:
-            emit(Notice("ledger", sentence))
+        _adopt(ledger, home, target.connection, target.options, emit, target.stop)
         manifest = read_manifest(directory)
         if manifest.parts and not directory.staged.exists():
             raise RunError(

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -28,17 +28,25 @@ from pipeline.loading.ledger import SqlLedger
 from pipeline.mapping.load import read_mapping
 from pipeline.mapping.shapes import without_lost
 from pipeline.mapping.spec import MappingSpec
-from pipeline.model import KEY, LINE, SOURCE
+from pipeline.mapping.walk import Site, deep, plain_names, roots
+from pipeline.model import ITEM_FIELDS, KEY, LINE, SOURCE, TRANSACTION_FIELDS
 from pipeline.report.data import Cause, Example
 from pipeline.report.facts import Facts
 from pipeline.staging.forgetting import blank_bodies, bodies_with, settle
 from pipeline.staging.manifest import Manifest, read_manifest
+from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import PRIVATE_FILE, RunDir, Workdir, write_private
 from pipeline.standing import report
 from pipeline.undelivered import UNDELIVERED_CSV
 from pipeline.validation import quarantine
 
 FORGOTTEN: Final = "[forgotten]"
+_OF_PEOPLE: Final = {"profile_id", "profile_id_handle", "receipt_email", "name", "department", "tender"}
+NOT_OF_PEOPLE: Final = (
+    frozenset({*TRANSACTION_FIELDS, *ITEM_FIELDS, "product_id", "barcode", "price", "amount"}) - _OF_PEOPLE
+)
+"""Keys of a body that name a sale, an item, a place or a product, or hold numbers: a card's number may stand
+there by chance, in the sale of somebody else. Lists and objects are looked through whatever their key."""
 LEAST_CHARACTERS: Final = 6
 """Of a card or an id; a shorter one stands in too many other numbers."""
 _TEXTS: Final = ("facts.json", "review.json", "report.json", "report.html", "run.log.jsonl")
@@ -84,6 +92,11 @@ class Person:
         """Whether the name stands in any of these columns, or in any text column where none is given."""
         texts = pl.col(columns) if columns else pl.col(pl.String)
         return pl.any_horizontal(texts.str.contains(self.pattern).fill_null(value=False))
+
+    def within_body(self) -> pl.Expr:
+        """Whether the name stands in a body, but for what names a sale, an item, a place or a product."""
+        # Most bodies do not have it at all, and need not be cleared of such ids.
+        return self.within("body") & _cleared(pl.col("body"), NOT_OF_PEOPLE).str.contains(self.pattern)
 
     def removed_from(self, text: str) -> str:
         """The text without the name."""
@@ -159,22 +172,39 @@ def forget(
             return Forgotten()
         for run in found:
             _forget_in(run, person)
-            report(home.path, run.run_id, ledger=ledger)
         words = 0
         if ledger or home.ledger.exists():
-            ids = [external_id for traces in found.values() for external_id in traces.staged]
-            with SqlLedger(ledger or home.ledger) as opened:
-                words = opened.forget_words(ids, person.name)
+            words = _forget_in_ledger(ledger or home.ledger, found, person)
+        for run in found:
+            report(home.path, run.run_id, ledger=ledger)
         return Forgotten(tuple(found.values()), words)
+
+
+def _forget_in_ledger(where: Path | str, found: Mapping[RunDir, Traces], person: Person) -> int:
+    """Count what was never sent as forgotten, and remove the server's words; gives how many there were."""
+    with SqlLedger(where) as unnamed:
+        known = unnamed.statuses()
+        words = unnamed.forget_words(
+            [external_id for traces in found.values() for external_id in traces.staged], person.name
+        )
+    for run, traces in found.items():
+        wanted = set(traces.staged)
+        order = chain.from_iterable(StagedRun(run, read_manifest(run)).batches()) if wanted else ()
+        positions = {each.external_id: at for at, each in enumerate(order) if each.external_id in wanted}
+        for tenant in known.get(run.run_id, {}):
+            with SqlLedger(where, tenant) as ledger:
+                ledger.forget(run.run_id, positions)
+    return words
 
 
 def _traces(run: RunDir, person: Person) -> Traces:
     manifest = read_manifest(run)
+    ids = _columns_of_ids(manifest)
     texts = [(name, run.path / name) for name in _TEXTS]
     return Traces(
         run.run_id,
-        tuple(bodies_with(run, manifest, person.within("body"))),
-        sum(frame.filter(_about(frame, person)).height for _, frame in _quarantine(run)),
+        tuple(bodies_with(run, manifest, person.within_body())),
+        sum(frame.filter(_about(frame, person, ids)).height for _, frame in _quarantine(run)),
         sum(int(places["of_person"].sum()) for _, places in _places(run, manifest, person)),
         tuple(
             name for name, path in texts if path.exists() and person.is_in(path.read_text(encoding="utf-8"))
@@ -183,11 +213,12 @@ def _traces(run: RunDir, person: Person) -> Traces:
 
 
 def _forget_in(run: RunDir, person: Person) -> None:
-    manifest = blank_bodies(run, read_manifest(run), person.within("body"))
+    manifest = blank_bodies(run, read_manifest(run), person.within_body())
+    ids = _columns_of_ids(manifest)
     for path, places in _places(run, manifest, person):
         _drop_rows(path, places)
     for path, frame in _quarantine(run):
-        about = _about(frame, person)
+        about = _about(frame, person, ids)
         if frame.select(about.any()).item():
             _rewrite(path, frame.filter(~about))
     if run.quarantine.exists():
@@ -205,10 +236,48 @@ def _quarantine(run: RunDir) -> Iterator[tuple[Path, pl.DataFrame]]:
     return ((path, parquet.read(path)) for path in sorted(run.quarantine.glob("*.parquet")))
 
 
-def _about(reasons: pl.DataFrame, person: Person) -> pl.Expr:
+def _about(reasons: pl.DataFrame, person: Person, ids: frozenset[str]) -> pl.Expr:
     """Reasons that name the person, and all others of the same transactions."""
-    named = reasons.filter(person.within())["external_id"].drop_nulls()
-    return person.within() | pl.col("external_id").is_in(named.implode()).fill_null(value=False)
+    field = pl.col("field").str.extract(r"([^.]+)$").is_in(sorted(NOT_OF_PEOPLE)).fill_null(value=False)
+    of_field = (person.within("value") | person.within("message")) & ~field
+    raw = _cleared(pl.col("raw"), ids).str.contains(person.pattern).fill_null(value=False)
+    names = of_field | raw
+    named = reasons.filter(names)["external_id"].drop_nulls()
+    return names | pl.col("external_id").is_in(named.implode()).fill_null(value=False)
+
+
+def _cleared(text: pl.Expr, keys: Collection[str]) -> pl.Expr:
+    """JSON without the texts and numbers under these keys; any other text as it is."""
+    if not keys:
+        return text
+    names = "|".join(sorted({re.escape(json.dumps(key, ensure_ascii=False)) for key in keys}))
+    return text.str.replace_all(rf'(?:{names}):\s*(?:"(?:[^"\\]|\\.)*"|-?[0-9.eE+-]+)', "")
+
+
+def _columns_of_ids(manifest: Manifest) -> frozenset[str]:
+    """Columns of the source that only name a sale, an item, a place or a product, as far as it is known."""
+    try:
+        spec = read_mapping(Path(manifest.mapping["path"]), manifest.mapping_text.encode()).spec
+    except ImportToolError:
+        return frozenset()
+    sites = {is_id: [site for site in roots(spec) if _is_of_id(site) is is_id] for is_id in (True, False)}
+    ids = {*spec.source.key, *_columns_in(sites[True], spec)}
+    return frozenset(ids - set(_columns_in(sites[False], spec)))
+
+
+def _is_of_id(site: Site) -> bool:
+    return site.place[0] in ("transaction", "items") and site.place[1] in NOT_OF_PEOPLE
+
+
+def _columns_in(sites: Iterable[Site], spec: MappingSpec) -> Iterator[str]:
+    """Columns that values name, also by what the mapping defines; those within SQL are left out."""
+    for site in sites:
+        for inner in deep(site):
+            for name in plain_names(inner.value):
+                if name in spec.define:
+                    yield from _columns_in([Site(("define", name), spec.define[name], inner.scope)], spec)
+                else:
+                    yield name
 
 
 def _rewrite(path: Path, rows: pl.DataFrame) -> None:
@@ -237,7 +306,7 @@ def _places(run: RunDir, manifest: Manifest, person: Person) -> list[tuple[Path,
         return []
     try:
         spec = read_mapping(Path(manifest.mapping["path"]), manifest.mapping_text.encode()).spec
-        places = _read_places(paths, spec, person)
+        places = _read_places(paths, spec, person, _columns_of_ids(manifest))
     except ImportToolError:
         whole = pl.DataFrame(
             {LINE: [1], "of_person": [True]}, schema={LINE: pl.Int64, "of_person": pl.Boolean}
@@ -246,7 +315,9 @@ def _places(run: RunDir, manifest: Manifest, person: Person) -> list[tuple[Path,
     return [(path, places.filter(pl.col(SOURCE) == n)) for n, path in enumerate(paths)]
 
 
-def _read_places(paths: Sequence[Path], spec: MappingSpec, person: Person) -> pl.DataFrame:
+def _read_places(
+    paths: Sequence[Path], spec: MappingSpec, person: Person, ids: frozenset[str]
+) -> pl.DataFrame:
     found = [pl.DataFrame(schema=_PLACES)]
 
     def look(each: Input, batch: Batch, _skipped: int) -> None:
@@ -262,7 +333,9 @@ def _read_places(paths: Sequence[Path], spec: MappingSpec, person: Person) -> pl
     inputs = [Input(file, _table_of(file.name, spec), n) for n, file in enumerate(files)]
     for table, rows in raw_rows(inputs, spec, look):
         good, _ = without_lost({table: rows})
-        found.append(good[table].select(SOURCE, LINE, KEY, person.within().alias("of_person")))
+        texts = [name for name in rows.select(pl.col(pl.String)).columns if name not in ids]
+        of_person = person.within(*texts) if texts else pl.lit(False)
+        found.append(good[table].select(SOURCE, LINE, KEY, of_person.alias("of_person")))
     places = pl.concat(found)
     keys = places.filter("of_person")[KEY].drop_nulls()
     return places.with_columns(
@@ -315,7 +388,7 @@ def _drop_lines(path: Path, places: pl.DataFrame) -> None:
 def _forget_in_review(run: RunDir, person: Person) -> None:
     kept = review.saved(run)
     facts = Facts.from_json((run.path / "facts.json").read_text(encoding="utf-8"))
-    samples = facts.samples.filter(~person.within("body"))
+    samples = facts.samples.filter(~person.within_body().fill_null(value=False))
     causes = tuple(_without(cause, person) for cause in kept.causes)
     review.save(run, replace(kept, causes=causes), replace(facts, samples=samples))
 

@@ -89,7 +89,7 @@ def choose(
     early = [file for file in found if _is_early(file, wanted.since)]
     rest = [file for file in found if file not in early and file.uri not in growing]
     named = [file for file in files if not file.found]
-    noted = _noted([*named, *rest], ledger, base_url, lambda: recipe(mapping, lookups))
+    noted = _noted([*named, *rest], ledger, base_url, lambda: recipe(mapping, lookups), emit)
     known = [] if wanted.all_files else [file for file in rest if file.uri in noted]
     together = bool(mapping.spec.source.tables)
     if together and len(known) < len(rest):
@@ -167,7 +167,11 @@ def _is_early(file: SourceFile, since: datetime | None) -> bool:
 
 
 def _noted(
-    files: Sequence[SourceFile], ledger: Path | str, base_url: str | None, recipe: Callable[[], str]
+    files: Sequence[SourceFile],
+    ledger: Path | str,
+    base_url: str | None,
+    recipe: Callable[[], str],
+    emit: Emit,
 ) -> dict[str, Noted]:
     """What the ledger knows of the contents of files that the tenant got, by address; of others nothing.
 
@@ -176,12 +180,15 @@ def _noted(
         ledger: Where it is.
         base_url: The tenant.
         recipe: Gives what they are read by.
+        emit: Is told where the ledger was of an older version.
     """
     if not files or (isinstance(ledger, Path) and not ledger.exists()):
         return {}
     from pipeline.loading.ledger import SqlLedger
 
     with SqlLedger(ledger, base_url) as opened:
+        for sentence in opened.notices:
+            emit(Notice("ledger", sentence))
         read_by = recipe()
         at_paths = opened.known_paths([file.uri for file in files], read_by)
         seen = {(each.path, each.size, each.modified_ns): each for each in at_paths}

@@ -435,7 +435,9 @@ def _waiting(verdict: Verdict, shaped: Shaped) -> frozenset[int]:
 
 def _places(headers: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """`source`, `line` and `source_time` of each transaction's first row."""
-    times = [each.file.written and microseconds(each.file.written) for each in plan.inputs]
+    # A time that lies in the future would make all that comes later look older.
+    written = [each.file.written and min(each.file.written, plan.started_at) for each in plan.inputs]
+    times = [moment and microseconds(moment) for moment in written]
     source = headers[SOURCE]
     return pl.DataFrame(
         {

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from pipeline import review
 from pipeline.holding import holding
-from pipeline.loading.decisions import Case, Load, Look, Retry, Send
-from pipeline.loading.entries import Progress, RunRef
+from pipeline.loading.entries import (
+    ACCEPTED_BY_OMNEO,
+    UNSETTLED,
+    Passed,
+    Progress,
+    Record,
+    RunRef,
+    State,
+    content_hash,
+)
 from pipeline.loading.ledger import SqlLedger
 from pipeline.model import StagedTransaction
 from pipeline.privacy import mask_body
 from pipeline.report.facts import Facts
 from pipeline.report.view import masked
-from pipeline.staging.manifest import read_manifest
+from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir, discard
 from pipeline.standing import report
@@ -72,11 +81,12 @@ def prune(
     if not home.runs:
         return []
     with holding(home, "prune", ledger):
-        return [
-            _pruned(home, run, ledger, force=force, dry_run=dry_run)
-            for run in home.runs
-            if _age(run) > older_than and _removable(run)
-        ]
+        old = [run for run in home.runs if _age(run) > older_than and _removable(run)]
+        found = [_found(home, run, ledger, force=force) for run in old]
+        for run, each in zip(old, found, strict=True):
+            if not (dry_run or each.left_alone):
+                _remove(home, run, ledger)
+        return found
 
 
 def _age(run: RunDir) -> timedelta:
@@ -100,50 +110,95 @@ def _removable(run: RunDir) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
-def _pruned(home: Workdir, run: RunDir, ledger: str | None, *, force: bool, dry_run: bool) -> Pruned:
-    finished = run.manifest.exists()
-    if finished and not force and (waiting := _waiting(home, run, ledger)):
-        return Pruned(run.run_id, left_alone=f"{waiting:,} transactions of it were never delivered")
+def _found(home: Workdir, run: RunDir, ledger: str | None, *, force: bool) -> Pruned:
+    """What there is to remove of an old run, or why it is left alone."""
+    if run.manifest.exists() and not force and (needed := _needed(home, run, ledger)):
+        are = "transaction of it is" if needed == 1 else "transactions of it are"
+        return Pruned(run.run_id, left_alone=f"{needed:,} {are} not delivered and can still be sent")
+    files = [file for path in _removable(run) for file in [path, *path.rglob("*")] if file.is_file()]
+    return Pruned(run.run_id, len(files), sum(file.stat().st_size for file in files))
+
+
+def _remove(home: Workdir, run: RunDir, ledger: str | None) -> None:
     paths = _removable(run)
-    files = [file for path in paths for file in [path, *path.rglob("*")] if file.is_file()]
-    found = Pruned(run.run_id, len(files), sum(file.stat().st_size for file in files))
-    if not dry_run:
-        if finished:
-            _mask(home, run, ledger)
-        for path in paths:
-            discard(path) if path.is_dir() else path.unlink()
-    return found
+    if run.manifest.exists():
+        _mask(home, run, ledger)
+    for path in paths:
+        discard(path) if path.is_dir() else path.unlink()
 
 
-def _waiting(home: Workdir, run: RunDir, ledger: str | None) -> int:
-    """How many transactions `load` or `retry` would still send: no newer run has delivered them.
+def _needed(home: Workdir, run: RunDir, ledger: str | None) -> int:
+    """How many staged bodies `load`, `retry` or `confirm --resend` could still send, by their records.
 
-    None where the gate is closed, or where an earlier `prune` was cut off.
+    A body is needed where any tenant that knows the run needs it; of a run that no tenant knows, unless some
+    tenant got all of it by another run. What was delivered needs none: it cannot be voided afterwards.
     """
     gate, manifest = review.saved(run).gate, read_manifest(run)
-    begun = any(not (run.staged / part.file).exists() for part in manifest.parts)
-    if begun or (gate is not None and gate.closed):
+    # An earlier `prune` was cut off, or nothing may be sent.
+    if any(not (run.staged / part.file).exists() for part in manifest.parts) or (gate and gate.closed):
         return 0
+    sizes = [part.transactions for part in manifest.parts]
     if not (ledger or home.ledger.exists()):
-        return manifest.transactions
-    with SqlLedger(ledger or home.ledger) as opened:
-        if run.run_id not in opened.runs():
-            progress = Progress(-1, 0, manifest.transactions)
-        else:
-            status = opened.status(run.run_id)
-            if not (status.pending or status.failed or status.refused or status.in_doubt):
-                return 0
-            progress = opened.open_run(RunRef(run.run_id, manifest.transactions, manifest.ordinal))
-        return sum(_would_send(batch, opened, progress) for batch in StagedRun(run, manifest).batches())
+        return sum(sizes) - manifest.forgotten
+    where = ledger or home.ledger
+    with SqlLedger(where) as opened:
+        tenants = opened.tenants()
+        knowing = list(opened.statuses().get(run.run_id, {}))
+    needs = [_needed_by(where, tenant, run, manifest) for tenant in knowing or tenants]
+    return (max if knowing else min)(needs, default=sum(sizes) - manifest.forgotten)
 
 
-def _would_send(batch: Sequence[StagedTransaction], ledger: SqlLedger, progress: Progress) -> int:
-    known = ledger.find([each.external_id for each in batch])
-    cases = [Case(0, each, known.get(each.external_id), progress) for each in batch if each.body]
-    return sum(
-        isinstance(Load().decide(case), Send | Look) or isinstance(Retry().decide(case), Send)
-        for case in cases
-    )
+def _needed_by(where: Path | str, tenant: str, run: RunDir, manifest: Manifest) -> int:
+    ref = RunRef(run.run_id, manifest.transactions, manifest.ordinal)
+    number = 0
+    with SqlLedger(where, tenant) as ledger:
+        progress, is_passed = ledger.progress(ref), ledger.passed(run.run_id)
+        for position, batch in _positioned(StagedRun(run, manifest).batches()):
+            known = ledger.find([each.external_id for each in batch], progress.run_no)
+            number += sum(
+                _is_needed(each, known.get(each.external_id), progress, is_passed=is_passed(at))
+                for at, each in enumerate(batch, position)
+                if each.body
+            )
+    return number
+
+
+def _positioned(
+    batches: Iterable[list[StagedTransaction]],
+) -> Iterator[tuple[int, list[StagedTransaction]]]:
+    position = 0
+    for batch in batches:
+        yield position, batch
+        position += len(batch)
+
+
+def _is_needed(
+    transaction: StagedTransaction, record: Record | None, progress: Progress, *, is_passed: bool
+) -> bool:
+    """Whether a body may still be sent to the tenant whose record this is."""
+    if record is None:
+        return not is_passed
+    if record.run_no == progress.run_no:
+        return record.state in _MAY_BE_SENT
+    if record.place is not None:
+        return record.place in (State.PENDING, Passed.HELD)
+    if is_passed:
+        return False
+    if record.state not in ACCEPTED_BY_OMNEO:
+        return True
+    is_other = record.hash != content_hash(transaction.body)
+    return is_other and not _is_newer(record, transaction, progress)
+
+
+def _is_newer(record: Record, transaction: StagedTransaction, progress: Progress) -> bool:
+    """Whether Omneo has newer contents: by the time of the sources, else by the runs."""
+    times = record.source_time, transaction.source_time
+    if times[0] is not None and times[1] is not None and times[0] != times[1]:
+        return times[0] > times[1]
+    return record.run_no in progress.newer_runs
+
+
+_MAY_BE_SENT: Final = UNSETTLED - {State.DIFFERING}
 
 
 def _mask(home: Workdir, run: RunDir, ledger: str | None) -> None:

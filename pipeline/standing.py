@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import review
+from pipeline.events import Emit, Notice, ignore
 from pipeline.loading.entries import RunStatus
 from pipeline.loading.ledger import SqlLedger
 from pipeline.report.data import Cause, ReportData
@@ -37,7 +38,12 @@ class Standing:
 
 
 def status(
-    workdir: Path, reference: str | None, *, ledger: Path | str | None = None, base_url: str | None = None
+    workdir: Path,
+    reference: str | None,
+    *,
+    ledger: Path | str | None = None,
+    base_url: str | None = None,
+    emit: Emit = ignore,
 ) -> list[Standing]:
     """How all runs stand, oldest first; or how one does. Leaves no trace.
 
@@ -46,6 +52,7 @@ def status(
         reference: Which run; None for all.
         ledger: Another ledger than the working directory's own.
         base_url: The tenant that is meant; of one run it comes last, also where nothing was sent to it.
+        emit: Is told where the ledger was of an older version.
 
     Returns:
         One for each run and tenant that knows it; one for a run that no tenant knows.
@@ -56,7 +63,7 @@ def status(
     home = Workdir(workdir.expanduser().absolute())
     runs = [home.find(reference)] if reference else [run for run in home.runs if run.manifest.exists()]
     standing = []
-    known = _known(home, ledger)
+    known = _known(home, ledger, emit)
     for run in runs:
         kept = review.saved(run)
         for summary in _summaries(run, known.get(run.run_id, {}), base_url if reference else None):
@@ -101,10 +108,16 @@ def report(
     return data, view(data, show_personal_data=kept.show_personal_data)
 
 
-def _known(home: Workdir, ledger: Path | str | None) -> Mapping[str, Mapping[str, RunStatus]]:
+def _known(
+    home: Workdir, ledger: Path | str | None, emit: Emit = ignore
+) -> Mapping[str, Mapping[str, RunStatus]]:
     """How runs were delivered, by run and tenant."""
     with _opened(home, ledger) as opened:
-        return opened.statuses() if opened else {}
+        if opened is None:
+            return {}
+        for sentence in opened.notices:
+            emit(Notice("ledger", sentence))
+        return opened.statuses()
 
 
 def _summaries(run: RunDir, known: Mapping[str, RunStatus], base_url: str | None) -> Iterator[Summary]:
@@ -116,7 +129,8 @@ def _summaries(run: RunDir, known: Mapping[str, RunStatus], base_url: str | None
     if meant is not None:
         yield counted(run, manifest, known.get(meant) or unsent(manifest), meant)
     elif not known:
-        yield counted(run, manifest, unsent(manifest), None)
+        asked = [*review.saved(run).tenants]  # by `preflight`, or a load that got no answer
+        yield counted(run, manifest, unsent(manifest), asked[-1] if asked else None)
 
 
 def unsent(manifest: Manifest) -> RunStatus:

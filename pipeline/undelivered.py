@@ -31,12 +31,12 @@ def write_undelivered(run: RunDir, troubled: Iterable[Record]) -> int:
     """Write the list anew, or remove it where there is nothing to list.
 
     One row a reason: `outcome` is the ledger's state, `code` the state with the HTTP status, `field`,
-    `value` and `message` are the server's words by field, `raw` is the body that was sent; source and
-    line stay empty, since a body comes of several rows.
+    `value` and `message` are the server's words by field, `raw` is the body that was sent; `source` and
+    `line` are those of its first row.
 
     Args:
         run: The run.
-        troubled: Its refused, failed, missing and differing transactions.
+        troubled: Its refused, failed, missing and differing transactions, and those in doubt.
 
     Returns:
         How many transactions are listed.
@@ -48,28 +48,39 @@ def write_undelivered(run: RunDir, troubled: Iterable[Record]) -> int:
         return 0
     from pipeline.validation.quarantine import COLUMNS, neutral  # it brings in pandera
 
-    bodies = _bodies(run, [row.external_id for row in rows])
-    reasons = [reason for row in rows for reason in _reasons(row, bodies.get(row.external_id, ""))]
+    staged = _staged(run, [row.external_id for row in rows])
+    reasons = [reason for row in rows for reason in _reasons(row, *staged.get(row.external_id, _UNKNOWN))]
     table = pl.DataFrame(reasons, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
     write_private(path, table.with_columns(neutral(pl.all())).write_csv(quote_style="non_numeric"))
     return len(rows)
 
 
-def _bodies(run: RunDir, external_ids: list[str]) -> dict[str, str]:
-    staged = pl.concat(parquet.scan(part) for part in sorted(run.staged.glob("*.parquet")))
+_Staged = tuple[str, str | None, int | None]
+"""Body, source and line."""
+_UNKNOWN: Final[_Staged] = ("", None, None)
+
+
+def _staged(run: RunDir, external_ids: list[str]) -> dict[str, _Staged]:
+    """What was staged of some transactions, and where it comes from; older runs do not say that."""
+    parts = [parquet.scan(part) for part in sorted(run.staged.glob("*.parquet"))]
     wanted = pl.col("external_id").is_in(external_ids)
-    return dict(staged.select("external_id", "body").filter(wanted).collect().iter_rows())
+    columns = {"external_id": pl.String, "body": pl.String, "source": pl.String, "line": pl.Int64}
+    empty = pl.LazyFrame(schema=columns)
+    rows = pl.concat([empty, *parts], how="diagonal").select(*columns).filter(wanted).collect()
+    return {external_id: (body, *place) for external_id, body, *place in rows.iter_rows()}
 
 
-def _reasons(row: Record, body: str) -> Iterator[tuple[str | None, ...]]:
+def _reasons(
+    row: Record, body: str, source: str | None, line: int | None
+) -> Iterator[tuple[str | None, ...]]:
     said: Mapping[str, Any] = json.loads(row.message) if row.message else {}
     sent = json.loads(body) if body else {}
     code = (
         f"{row.state}_{row.status}"
-        if row.status and row.state in (State.REFUSED, State.FAILED)
+        if row.status and row.state in (State.REFUSED, State.FAILED, State.IN_DOUBT)
         else row.state
     )
-    rest = (None, None, row.external_id, body or None)
+    rest = (source, None if line is None else str(line), row.external_id, body or None)
     if row.state in (State.MISSING, State.DIFFERING):
         said = {}
     for field, words in said.get("errors", {}).items():

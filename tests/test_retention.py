@@ -140,7 +140,10 @@ def test_a_dry_run_only_tells(shop: Shop) -> None:
 def test_what_was_never_delivered_is_kept_unless_forced(shop: Shop) -> None:
     prepared = shop.command("prepare", "-m", "pos_lines", shop.export(*SALES)).summary["run_id"]
     kept = shop.command("prune", "--older-than", "0s", "--yes")
-    assert kept.summary["runs"][0]["left_alone"] == "2 transactions of it were never delivered"
+    assert (
+        kept.summary["runs"][0]["left_alone"]
+        == "2 transactions of it are not delivered and can still be sent"
+    )
     assert shop.directory(prepared).staged.exists()
     shop.command("prune", "--older-than", "0s", "--force", "--yes")
     assert not shop.directory(prepared).staged.exists()
@@ -214,7 +217,7 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(shop: Shop) -> None:
     after = [each.body for batch in StagedRun(run, read_manifest(run)).batches() for each in batch]
     assert after == [b"", bea]
     assert holding(CID, run.path) == ["part-00000.parquet", "quarantine.csv", "quarantine_rows.csv"]
-    assert shop.command("status", run_id).summary == before
+    assert shop.command("status", run_id).summary == before  # both were sent
     assert json.loads(run.manifest.read_text(encoding="utf-8"))["forgotten"] == 1
 
 
@@ -256,17 +259,66 @@ def test_nothing_is_sent_again_after_forgetting(shop: Shop) -> None:
     assert (confirmed.code, confirmed.summary["confirmed"]) == (0, 1)
     assert shop.command("preflight", run_id).code == 0
     assert shop.command("void", run_id, "--yes").code == 0
-    assert [each["external_id"] for each in shop.omneo.transactions() if each.get("is_void")] == ["S1-1-R2"]
+    assert all(each["is_void"] for each in shop.omneo.transactions())
 
 
-def test_what_was_not_sent_yet_never_is(shop: Shop) -> None:
+def test_what_was_not_sent_yet_is_counted_as_forgotten(shop: Shop) -> None:
     file = shop.export(*SALES)
     prepared = shop.command("prepare", "-m", "pos_lines", file).summary["run_id"]
     shop.command("forget", "--profile", ANN, "--yes")
+    before = shop.command("status", prepared).summary["delivery"]
+    assert (before["pending"], before["forgotten"]) == (1, 1)
     loaded = shop.command("load", prepared)
     assert loaded.code == 0
-    assert (loaded.summary["delivery"]["delivered"], loaded.summary["delivery"]["unchanged"]) == (1, 1)
+    delivery = loaded.summary["delivery"]
+    assert (delivery["delivered"], delivery["forgotten"], delivery["unchanged"]) == (1, 1, 0)
     assert [arrival.external_id for arrival in shop.omneo.arrivals()] == ["S1-1-R2"]
+    for command in ("load", "retry", "report", "status", "confirm", "void"):
+        ended = shop.command(command, prepared, *(["--yes"] if command == "void" else []))
+        assert (ended.code, ended.summary["delivery"]["forgotten"]) == (0, 1), ended.stderr
+
+
+def test_what_was_refused_is_forgotten_at_once(shop: Shop) -> None:
+    shop.omneo.set_faults(refused_share=1.0)
+    run_id = shop.run(shop.export(*SALES))["run_id"]
+    shop.omneo.set_faults(refused_share=0.0)
+    shop.command("forget", "--profile", ANN, "--yes")
+    delivery = shop.command("status", run_id).summary["delivery"]
+    assert (delivery["refused"], delivery["forgotten"]) == (1, 1)
+    assert shop.command("retry", run_id).summary["delivery"]["delivered"] == 1
+
+
+def test_everybody_can_be_forgotten(shop: Shop) -> None:
+    run_id = shop.run(shop.export(*SALES, *REJECTED))["run_id"]
+    for person in (ANN, BEA, CID):
+        shop.command("forget", "--profile", person, "--yes")
+    for command in ("report", "load", "retry", "confirm", "preflight", "status", "void"):
+        ended = shop.command(command, run_id, *(["--yes"] if command == "void" else []))
+        assert ended.code == 0, ended.stderr
+    assert all(each["is_void"] for each in shop.omneo.transactions())
+
+
+CARD = "20240711"
+
+
+def test_the_number_of_a_sale_or_a_product_is_nobodys_card(shop: Shop) -> None:
+    like_a_card = {"store": CARD, "sku": CARD, "staff_code": CARD}
+    others = [
+        *receipt(9, customer_email=BEA, receipt_no=CARD, **like_a_card),
+        *receipt("77", customer_email=BEA, sale_total="x", **like_a_card),
+    ]
+    theirs = [
+        *receipt(1, customer_email="", loyalty_card=CARD),
+        *receipt(2, customer_email="", loyalty_card=CARD, sale_total="x"),
+        *receipt(3, customer_email=BEA, description=f"Gift for {CARD}"),
+    ]
+    run_id = shop.run(shop.export(*others, *theirs))["run_id"]
+    (told,) = shop.command("forget", "--profile", CARD, "--yes").summary["runs"]
+    assert told["staged"] == ["S1-1-R1", "S1-1-R3"]
+    run = shop.directory(run_id)
+    with (run.path / "quarantine.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["external_id"] for row in csv.DictReader(file)} == {f"{CARD}-1-R77"}
+    assert "R77" in (run.path / "quarantine_rows.csv").read_text(encoding="utf-8")
 
 
 def test_the_servers_words_are_forgotten(shop: Shop) -> None:
@@ -275,7 +327,7 @@ def test_the_servers_words_are_forgotten(shop: Shop) -> None:
     with SqlLedger(ledger) as opened:
         rows = opened.find(["S1-1-R1", "S1-1-R2"])
         opened.record(
-            [row._replace(words=f'{{"message": "{ANN} and {name}"}}') for name, row in rows.items()]
+            [row._replace(message=f'{{"message": "{ANN} and {name}"}}') for name, row in rows.items()]
         )
     assert files_with(ANN, shop.workdir)
     assert shop.command("forget", "--profile", ANN, "--yes").summary["words"] == 2

@@ -32,6 +32,7 @@ def test_what_was_refused_is_listed_until_it_is_mended(omneo: LocalOmneo, tmp_pa
     first = call("run", "-m", "pos_lines", source, *home, env=omneo.environment())
     run, refused = Path(first.summary["run_dir"]), first.summary["delivery"]["refused"]
     found = listed(run)
+    rows = [line.split(",") for line in source.read_text(encoding="utf-8").splitlines()]
     assert (first.code, len(found) > 0, len(found)) == (4, True, refused)
     assert f"listed in {run / UNDELIVERED_CSV}" in first.stderr
     assert stat.S_IMODE((run / UNDELIVERED_CSV).stat().st_mode) == 0o600
@@ -40,6 +41,9 @@ def test_what_was_refused_is_listed_until_it_is_mended(omneo: LocalOmneo, tmp_pa
         assert each["value"] == each["external_id"]
         assert each["external_id"] in each["raw"]
         assert "refused by the simulator" in each["message"]
+        assert each["source"] == str(source)
+        start = next(n for n, row in enumerate(rows, 1) if row[0] == each["external_id"].rpartition("-")[2])
+        assert each["line"] == str(start)
     omneo.set_faults(refused_share=0.0)
     assert call("retry", "latest", *home, env=omneo.environment()).code == 0
     assert not (run / UNDELIVERED_CSV).exists()
@@ -64,6 +68,8 @@ def test_brackets_in_a_path_are_no_pattern(omneo: LocalOmneo, tmp_path: Path) ->
         (State.REFUSED, '{"message": "=No."}', "refused_503", "", "'=No."),
         (State.REFUSED, '{"errors": {"items.0.x": ["A", "B"]}}', "refused_503", "items.0.x", "A B"),
         (State.MISSING, None, "missing", "", "Omneo took it and does not have it."),
+        (State.IN_DOUBT, None, "in_doubt_503", "", "Whether Omneo has it is unknown."),
+        (State.VOIDING, None, "voiding", "", "Whether it is void in Omneo is unknown."),
     ],
 )
 def test_each_state_has_words(

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
@@ -164,15 +166,17 @@ class SqlLedger:
             return list(self._db.execute(sa.select(TENANTS.c.base_url).order_by(TENANTS.c.no)).scalars())
 
     def unadopted(self) -> str | None:
-        """A transaction that was delivered to a tenant that an older schema did not note; None without one.
+        """A transaction of a tenant that an older schema did not note; see `pipeline.loading.adoption`.
 
-        The first tenant that knows it takes all of these records over; see `adopt`.
+        One that was delivered, if there is any; an empty text where there is none at all. None where all
+        tenants are known, or where that which is meant has records of its own.
         """
         old = sa.select(TENANTS.c.no).where(TENANTS.c.base_url == "").scalar_subquery()
         accepted = RECORDS.c.state.in_(sorted(ACCEPTED_BY_OMNEO))
         wanted = sa.select(RECORDS.c.external_id).where(RECORDS.c.tenant_no == old)
         with self._reading():
-            if "" not in self._db.execute(sa.select(TENANTS.c.base_url)).scalars().all():
+            tenants = self._db.execute(sa.select(TENANTS.c.base_url)).scalars().all()
+            if "" not in tenants or self._base_url in tenants:
                 return None
             found: str | None = self._db.execute(wanted.where(accepted).limit(1)).scalar()
             return found if found is not None else self._db.execute(wanted.limit(1)).scalar() or ""
@@ -301,12 +305,28 @@ class SqlLedger:
         with self._reading():
             no = self._find_run(run.run_id)
             parts = self._parts(no) if no is not None else []
+            self._read_order()
+            own = (run.ordinal, no or 0)
+            newer = frozenset(other for other, order in self._order.items() if order > own and other != no)
         watermark = 0
         for part in parts:
             watermark += part.watermark
             if part.watermark < part.size:
                 break
-        return Progress(no or 0, 0, run.size, watermark)
+        return Progress(no or 0, 0, run.size, watermark, newer_runs=newer)
+
+    def passed(self, run_id: str) -> Callable[[int], bool]:
+        """Says of a position in the delivery order whether the run has passed it."""
+        with self._reading():
+            no = self._find_run(run_id)
+            parts = self._parts(no) if no is not None else []
+        starts = list(accumulate((part.size for part in parts), initial=0))
+
+        def is_passed(position: int) -> bool:
+            at = bisect_right(starts, position) - 1
+            return at < len(parts) and position - starts[at] < parts[at].watermark
+
+        return is_passed
 
     def counts(self, run_id: str) -> dict[Counted, int]:
         """How many transactions of a run are counted as what; all zero where it was never entered."""
@@ -371,13 +391,29 @@ class SqlLedger:
             found = [_record(row) for row in self._db.execute(wanted.order_by(rows.external_id))]
         yield from found
 
-    def forget(self, run: RunRef, external_ids: Sequence[str]) -> None:
-        """Count transactions of a run as forgotten, if Omneo surely has nothing of them."""
+    def forget(self, run_id: str, positions: Mapping[str, int]) -> None:
+        """Count transactions of a run as forgotten, if Omneo surely has nothing of them from it.
+
+        Args:
+            run_id: The run.
+            positions: By external id, where in the delivery order it is.
+        """
+        is_passed = self.passed(run_id)
         with self._writing():
-            run_no = self._find_run(run.run_id)
-            if run_no is not None:
-                now = int(time.time())
-                self._record([Pass(name, run_no, State.FORGOTTEN, now) for name in external_ids], None)
+            run_no = self._find_run(run_id)
+            if run_no is None:
+                return
+            names, now = list(positions), int(time.time())
+            kept = self._kept([Pass(name, run_no, State.FORGOTTEN) for name in names])
+            # Of what was passed by as unchanged nothing is kept: Omneo has it.
+            chosen = [
+                name
+                for name in names
+                if not is_passed(positions[name])
+                or kept[name].counted_in(run_no) is not State.PENDING
+                or run_no in kept[name].places
+            ]
+            self._record([Pass(name, run_no, State.FORGOTTEN, now) for name in chosen], None)
 
     def forget_words(self, external_ids: Sequence[str], text: str) -> int:
         """Remove the server's words about some transactions, and all words in which a text stands.

@@ -98,12 +98,14 @@ def _looks(values: Mapping[str, Any]) -> str:
 
 def _delivery(values: Mapping[str, Any]) -> str:
     states = values["delivery"]
-    if states["pending"] == values["transactions"]["accepted"]:
+    if states["pending"] + states["forgotten"] == values["transactions"]["accepted"]:
         return ""
-    parts = [f"{number:,} {state}" for state, number in states.items()]
+    seldom = ("in_doubt", "voided", "forgotten")
+    parts = [f"{n:,} {state.replace('_', ' ')}" for state, n in states.items() if n or state not in seldom]
     if values["confirmed"] is not None:
         parts += [f"{values[name] or 0:,} {name}" for name in ("confirmed", "missing", "differing")]
-    return f"Delivery: {', '.join(parts)}."
+    where = f" to {_code(values['tenant'])}" if values["tenant"] else ""
+    return f"Delivery{where}: {', '.join(parts)}."
 
 
 def _plan(values: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ class Transactions:
 
 @dataclass(frozen=True)
 class Delivery:
-    """Accepted transactions by where they stand; before any load all are pending."""
+    """Accepted transactions by where they stand, each in exactly one; before any load all are pending."""
 
     delivered: int = 0
     unchanged: int = 0
@@ -135,8 +135,10 @@ class Summary:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """The contract's JSON object: its keys in its order."""
-        return asdict(self)
+        """The contract's JSON object: its keys in its order. Whose delivery it is, `status` adds."""
+        values = asdict(self)
+        del values["tenant"]
+        return values
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Summary:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY_S: Final = 5.0
 LOG_EVERY_S: Final = 10.0
+NOT_NOTED: Final = "not noted by an older version; the first that answers takes it over"
+"""What to say of the tenant of a ledger of an older form."""
 MOST_CAUSES: Final = 6
 """Causes of one outcome that the closing summary names; the report has all."""
 SHAPE_CHARACTERS: Final = 60
@@ -289,7 +291,9 @@ def _delivery(summary: Summary) -> list[str]:
         lines["delivery"] = (
             f"{d.delivered:,} delivered, {d.unchanged:,} unchanged, {d.refused:,} refused, "
             f"{d.failed:,} failed, {d.pending:,} pending"
-        )
+        ) + "".join(f", {number:,} {name}" for name, number in _seldom(summary).items() if number)
+    if summary.tenant is not None:
+        lines["tenant"] = summary.tenant or NOT_NOTED
     if q.sent:
         lines["requests"] = (
             f"{q.sent:,} sent, {q.retried:,} retried, {q.throttled:,} throttled, {q.errors:,} errors"
@@ -300,6 +304,12 @@ def _delivery(summary: Summary) -> list[str]:
             f"{summary.differing or 0:,} differing"
         )
     return _aligned(lines)
+
+
+def _seldom(summary: Summary) -> Mapping[str, int]:
+    """What is shown only where there is some."""
+    d = summary.delivery
+    return {"in doubt": d.in_doubt, "voided": d.voided, "forgotten": d.forgotten}
 
 
 def _causes(causes: Sequence[Cause], warnings: Mapping[str, int]) -> list[str]:
@@ -349,8 +359,8 @@ def _answers(answers: Sequence[TenantFinding]) -> list[str]:
 
 
 def run_table(runs: Sequence[tuple[Summary, Verdict]]) -> str:
-    """One line a run, in the order given, under a line of headings."""
-    heads = ("run", "started", "accepted", "rejected", "delivered", "pending", "")
+    """One line a run and tenant, in the order given, under a line of headings."""
+    heads = ("run", "started", "accepted", "rejected", "delivered", "pending", "", "")
     rows = [
         (
             summary.run_id,
@@ -360,6 +370,7 @@ def run_table(runs: Sequence[tuple[Summary, Verdict]]) -> str:
             f"{summary.delivery.delivered + summary.delivery.unchanged:,}",
             f"{summary.delivery.pending:,}",
             verdict.headline,
+            "" if summary.tenant is None else summary.tenant or NOT_NOTED,
         )
         for summary, verdict in runs
     ]

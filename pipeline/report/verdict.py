@@ -113,7 +113,8 @@ def _headline_of(closed: Gate) -> str:
 
 def was_loaded(summary: Summary) -> bool:
     """Whether anything was delivered, or tried; asking the tenant is neither."""
-    return summary.transactions.accepted > summary.delivery.pending
+    d = summary.delivery
+    return summary.transactions.accepted > d.pending + d.forgotten
 
 
 def money(summary: Summary, outcome: str, currency: str = "") -> str:
@@ -182,16 +183,18 @@ def _before(summary: Summary, looks: int, unsure: int) -> tuple[Mood, str]:
 
 def _after(summary: Summary) -> tuple[Mood, str]:
     d = summary.delivery
+    if d.in_doubt and not d.pending:
+        return Mood.LOOK, f"Whether Omneo has {count(d.in_doubt, 'transaction')} is unknown"
+    if d.voided and not d.delivered:
+        return Mood.LOOK, "Voided in Omneo"
     if summary.missing or summary.differing:
         return Mood.BAD, "Delivered, but Omneo does not hold all of it"
     if d.pending:
         return Mood.LOOK, "Loading is not finished"
-    if d.in_doubt:
-        return Mood.LOOK, f"Whether Omneo has {count(d.in_doubt, 'transaction')} is unknown"
     if d.refused or d.failed:
         return Mood.LOOK, f"Delivered, except {count(d.refused + d.failed, 'transaction')}"
-    if d.voided and not d.delivered:
-        return Mood.LOOK, "Undone: void in Omneo"
+    if d.voided:
+        return Mood.LOOK, f"Delivered, and {count(d.voided, 'transaction')} of it voided"
     return Mood.GOOD, "Delivered and confirmed" if summary.confirmed else "Delivered"
 
 
@@ -214,7 +217,7 @@ def _sentence(summary: Summary, stopped: str, currency: str) -> str:
     others = {
         "still to be sent": d.pending,
         "in doubt": d.in_doubt,
-        "undone": d.voided,
+        "voided": d.voided,
         "forgotten": d.forgotten,
         "refused": d.refused,
         "failed": d.failed,

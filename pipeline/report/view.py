@@ -30,6 +30,7 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
     facts = data.facts
     return {
         **data.summary.as_dict(),
+        "tenant": data.summary.tenant,
         "personal_data_shown": show_personal_data,
         "verdict": asdict(judge(data)),
         "gate": None if data.gate is None else {"limit": data.gate.allowed, "closed": data.gate.closed},

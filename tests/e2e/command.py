@@ -31,7 +31,7 @@ SUMMARY_KEYS = {
         "dropped",
         "rejected",
     ),
-    *("warnings", "totals", "delivery", "confirmed", "missing", "differing", "requests", "tenant"),
+    *("warnings", "totals", "delivery", "confirmed", "missing", "differing", "requests"),
 }
 """What the summary holds; nothing more, nothing less."""
 

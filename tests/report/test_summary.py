@@ -35,7 +35,9 @@ def test_the_keys_are_the_contracts_in_its_order() -> None:
     ]  # fmt: skip
     assert list(data["rows"]) == ["read", "malformed", "duplicate", "skipped"]
     assert list(data["transactions"]) == ["read", "accepted", "dropped", "rejected"]
-    assert list(data["delivery"]) == ["delivered", "unchanged", "refused", "failed", "pending"]
+    assert list(data["delivery"]) == [
+        "delivered", "unchanged", "refused", "failed", "pending", "in_doubt", "voided", "forgotten",
+    ]  # fmt: skip
     assert list(data["requests"]) == ["sent", "retried", "throttled", "errors"]
 
 

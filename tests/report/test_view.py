@@ -167,6 +167,23 @@ def test_a_headline_names_what_was_rejected(
     assert (judged.mood, judged.headline) == headline
 
 
+def test_the_verdict_after_an_undo_and_what_was_rejected() -> None:
+    accepted = DATA.summary.transactions.accepted
+
+    def headline(rejected: int = 0, **delivery: int) -> str:
+        numbers = Transactions(accepted + rejected, accepted, rejected=rejected)
+        summary = summary_of(FACTS, transactions=numbers, delivery=Delivery(**delivery))
+        return judge(replace(CALM, summary=summary)).headline
+
+    assert headline(voided=accepted) == "Voided in Omneo"
+    assert headline(voided=accepted - 1, pending=1) == "Voided in Omneo"
+    assert headline(voided=1, delivered=accepted - 1) == "Delivered, and 1 transaction of it voided"
+    assert headline(in_doubt=2, delivered=accepted - 2) == "Whether Omneo has 2 transactions is unknown"
+    assert headline(3, delivered=accepted) == "Delivered; 3 transactions rejected"
+    assert headline(delivered=accepted - 1, forgotten=1) == "Delivered"
+    assert headline(pending=accepted - 1, forgotten=1).startswith("Ready")
+
+
 def test_money_is_exact_and_names_its_currency() -> None:
     one = replace(DATA.summary, totals={"accepted": "-1234567.80"})
     assert money(one, "accepted", "AUD") == "AUD -1,234,567.80"
