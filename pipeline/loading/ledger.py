@@ -11,6 +11,7 @@ are read without a look at records, and every transaction of a run is in exactly
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -80,7 +81,7 @@ class SqlLedger:
     """
 
     def __init__(self, where: Path | str, base_url: str | None = None) -> None:
-        self.where = _name_of(where)
+        self.where, self._where = _name_of(where), where
         self.notices: tuple[str, ...] = ()
         self._base_url: str | None = None
         self._tenant_no: int | None = None
@@ -435,6 +436,7 @@ class SqlLedger:
                 for start in range(0, len(external_ids), 1000):
                     some = {"ids": list(external_ids[start : start + 1000])}
                     number += self._db.execute(change.where(chosen), some).rowcount
+            migration.forget_words_in_copies(self._db, self._where)
             if not self.is_shared:
                 busy, *_ = self._db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
                 self._db.commit()
@@ -777,7 +779,7 @@ class SqlLedger:
     def _explained(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.DBAPIError, OSError) as error:
+        except (sa.exc.DBAPIError, sqlite3.Error, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise SettingsError(
                 f"The ledger {self.where} cannot be {verb}: {str(cause).strip()}.",

@@ -72,12 +72,24 @@ def copy_of(path: Path, version: int) -> Path:
     return path.with_name(f"{path.name}.v{version}")
 
 
-def copies(db: sa.Connection, where: Path | str) -> list[Path | str]:
-    """What migrations left of older versions: files, or in PostgreSQL names of tables."""
+def forget_words_in_copies(db: sa.Connection, where: Path | str) -> None:
+    """Remove all of the server's words from what migrations kept: nobody reads them there any more."""
     if isinstance(where, Path):
-        return [path for version in range(1, NEWEST) if (path := copy_of(where, version)).exists()]
-    names = sa.inspect(db).get_table_names()
-    return [name for name in names if name.startswith("transactions_v")]
+        for version in range(1, NEWEST):
+            if (copy := copy_of(where, version)).exists():
+                with closing(sqlite3.connect(copy)) as old:
+                    old.execute("PRAGMA secure_delete=ON")
+                    for (table,) in old.execute(_WITH_WORDS).fetchall():
+                        old.execute(f"UPDATE {table} SET words = NULL WHERE words IS NOT NULL")  # noqa: S608
+                    old.commit()
+        return
+    with db.begin():
+        for name in sa.inspect(db).get_table_names():
+            if name.startswith("transactions_v"):
+                db.exec_driver_sql(f"UPDATE {name} SET words = NULL WHERE words IS NOT NULL")  # noqa: S608
+
+
+_WITH_WORDS: Final = "SELECT name FROM sqlite_master WHERE name IN ('transactions', 'recent')"
 
 
 def _version(db: sa.Connection) -> int:

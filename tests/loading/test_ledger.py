@@ -553,6 +553,21 @@ def test_a_ledger_of_every_earlier_version_goes_on(
     assert migrated == columns(fresh)
 
 
+@pytest.mark.parametrize("version", [3, 4])
+def test_no_words_are_left_in_the_copy_of_an_older_ledger(
+    version: int, old_ledger: Callable[..., Path | str]
+) -> None:
+    where = old_ledger(version, "UPDATE transactions SET words = 'Jo Doe';")
+    with SqlLedger(where) as ledger:
+        ledger.forget_words([], "jo doe")
+    if isinstance(where, Path):
+        assert not any(b"Jo Doe" in path.read_bytes() for path in where.parent.iterdir())
+    else:
+        with psycopg.connect(where) as kept:
+            kept_words = f"SELECT count(words) FROM transactions_v{version}"
+            assert kept.execute(kept_words.encode()).fetchone() == (0,)
+
+
 def test_the_next_opening_says_nothing(old_ledger: Callable[..., Path | str]) -> None:
     where = old_ledger(3)
     SqlLedger(where).close()
