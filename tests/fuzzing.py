@@ -26,11 +26,11 @@ def register_profiles() -> None:
     settings.load_profile(TESTS)
 
 
-def times(count: int, profile: str | None = None) -> int:
-    """This many in the tests, ten times as many in `make fuzz`."""
-    return count * 10 if (profile or settings.get_current_profile_name()) == FUZZ else count
+def times(count: int, profile: str | None = None, fuzz: int = 10) -> int:
+    """This many in the tests, ten times as many (or `fuzz` times) in `make fuzz`."""
+    return count * fuzz if (profile or settings.get_current_profile_name()) == FUZZ else count
 
 
-def examples(count: int, **more: Any) -> settings:
+def examples(count: int, fuzz: int = 10, **more: Any) -> settings:
     """Settings of a property whose number of examples is not Hypothesis's own 100."""
-    return settings(max_examples=times(count), **more)
+    return settings(max_examples=times(count, fuzz=fuzz), **more)
