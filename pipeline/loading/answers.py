@@ -206,9 +206,7 @@ def batch_id_in(said: Mapping[str, Any]) -> str | None:
     """The id of a batch in the answer to it, with or without the envelope `data`; None without one."""
     inner = said.get("data")
     found = said.get("batch_id") or (inner.get("batch_id") if isinstance(inner, dict) else None)
-    if isinstance(found, bool) or not isinstance(found, str | int):
-        return None
-    return str(found) if str(found).strip() and str(found).isprintable() else None
+    return str(found) if _is_id(found) and str(found).isprintable() else None
 
 
 def transaction_in(said: Any, external_id: str | None) -> Mapping[str, Any] | None:
@@ -219,10 +217,15 @@ def transaction_in(said: Any, external_id: str | None) -> Mapping[str, Any] | No
     if not isinstance(said, dict) or _tells_error(said):
         return None
     inner = said.get("data", said)
-    if not isinstance(inner, dict) or (inner.get("id") is None and inner.get("external_id") is None):
+    if not isinstance(inner, dict) or not (_is_id(inner.get("id")) or _is_id(inner.get("external_id"))):
         return None
     named = inner.get("external_id")
     return inner if external_id is None or named is None or str(named) == external_id else None
+
+
+def _is_id(value: Any) -> bool:
+    """Whether a value names something: `false`, an empty text or an object does not."""
+    return isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value).strip())
 
 
 def transaction_of(reply: Reply, external_id: str) -> Mapping[str, Any] | None:

@@ -78,6 +78,14 @@ def test_a_list_is_no_yes_to_one_transaction(expected: Expected, body: bytes) ->
     assert judge(Answered(200, body), NOW, expected, "A").meaning is Meaning.UNCLEAR
 
 
+@pytest.mark.parametrize("expected", [Expected.WRITTEN, Expected.FOUND])
+@pytest.mark.parametrize("hollow", [b"false", b"true", b'""', b'" "', b"{}", b"[]", b"null", b"1.5"])
+def test_a_transaction_has_an_id(expected: Expected, hollow: bytes) -> None:
+    for name in (b"id", b"external_id"):
+        for body in (b'{"data": {"%b": %b}}' % (name, hollow), b'{"%b": %b}' % (name, hollow)):
+            assert judge(Answered(200, body), NOW, expected, "A").meaning is not Meaning.TAKEN
+
+
 def test_another_transaction_is_no_yes() -> None:
     another = Answered(200, b'{"data": {"id": 7, "external_id": "B"}}')
     assert judge(another, NOW, Expected.WRITTEN, "A").meaning is Meaning.UNCLEAR
