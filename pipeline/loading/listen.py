@@ -254,9 +254,24 @@ def _of_context(context: Mapping[str, Any]) -> Sighting | None:
     external_id = str(context["external_id"])
     # The ledger's database takes neither, and the events beside this one must not suffer for it.
     odd = "\0" in external_id or not external_id or len(external_id) > _ID_MAX or _has_surrogates(external_id)
-    if odd or is_void(context) or context.get("deleted_at"):
+    total = decimal_of(context.get("total"))
+    # A total that is no number is surely not the one that was sent.
+    is_other = context.get("total") is not None and total is None
+    if odd or is_other or is_void(context) or _is_gone(context):
         return None
-    return Sighting(external_id, decimal_of(context.get("total")))
+    return Sighting(external_id, total)
+
+
+_GONE: Final = ("deleted", "voided", "void", "cancelled", "canceled")
+
+
+def _is_gone(context: Mapping[str, Any]) -> bool:
+    """Whether a sale is void or deleted by another field than `is_void`."""
+    flags = (
+        f"{before}{word}{after}" for word in _GONE for before, after in (("", "_at"), ("is_", ""), ("", ""))
+    )
+    said = any(str(context.get(name) or "false").lower() not in ("0", "false") for name in flags)
+    return said or str(context.get("status")).lower() in _GONE
 
 
 def _event_names(said: Mapping[str, Any], headers: Mapping[str, str]) -> set[str]:

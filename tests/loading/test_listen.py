@@ -267,7 +267,17 @@ def test_an_event_of_the_right_name_confirms_wherever_it_stands(delivered: SqlLe
 
 
 @pytest.mark.parametrize(
-    "context", [{"is_void": True}, {"is_void": 1}, {"deleted_at": "2024-01-01 00:00:00"}]
+    "context",
+    [
+        {"is_void": True},
+        {"is_void": 1},
+        {"deleted_at": "2024-01-01 00:00:00"},
+        {"voided_at": "2024-01-01 00:00:00"},
+        {"is_deleted": 1},
+        {"voided": True},
+        {"status": "Void"},
+        {"status": "cancelled"},
+    ],
 )
 def test_a_sale_that_is_void_or_gone_is_not_confirmed(delivered: SqlLedger, context: dict[str, Any]) -> None:
     body = event("T000003", **context)
@@ -277,13 +287,23 @@ def test_a_sale_that_is_void_or_gone_is_not_confirmed(delivered: SqlLedger, cont
 
 @pytest.mark.parametrize(
     ("total", "confirmed"),
-    [("12.5", True), (12.50, True), ("12.500", True), (None, True), (12.51, False), (0, False)],
+    [
+        *[("12.5", True), (12.50, True), ("12.500", True), (None, True), (12.51, False), (0, False)],
+        *[("twelve", False), ("", False), ([12.5], False), ({"amount": 12.5}, False), (True, False)],
+    ],
 )
 def test_the_total_is_the_one_that_was_sent(delivered: SqlLedger, total: object, confirmed: bool) -> None:
     delivered.record([delivered.find(["T000003"])["T000003"]._replace(total="12.50")])
     body = event("T000003", total=total)
     post(delivered, (body, signed(body)))
     assert (state(delivered, "T000003") == "confirmed") is confirmed
+
+
+def test_a_sale_that_says_that_it_is_neither_void_nor_gone_is_confirmed(delivered: SqlLedger) -> None:
+    flags = {"voided": False, "deleted_at": None, "is_deleted": 0, "cancelled_at": "", "status": "completed"}
+    body = event("T000003", **flags)
+    post(delivered, (body, signed(body)))
+    assert state(delivered, "T000003") == "confirmed"
 
 
 @pytest.mark.parametrize("odd", ["a\x00b", "\ud800", "x" * 100_000, ""])
