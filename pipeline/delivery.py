@@ -128,6 +128,8 @@ def _send(
             return run.refuse(closed)
         run.staged.verify()
         result = send(run, target)
+        if result.requests.sent:
+            run.forget_look_ups()
         summary = run.summary(Requests(**asdict(result.requests)))
         if result.changes.voided:
             run.emit(Notice("voided", _left_void(result.changes.voided)))
@@ -340,6 +342,13 @@ class _Run:
             duration_s=round(time.monotonic() - self.begun, 3),
             requests=requests,
         )
+
+    def forget_look_ups(self) -> None:
+        """What `confirm` saw before something was sent again says nothing of what is there now."""
+        kept = review.saved(self.directory)
+        known = kept.of(self.tenant)
+        if known.looked_up is not None:
+            review.save(self.directory, kept.with_tenant(self.tenant, replace(known, looked_up=None)))
 
     def refuse(self, error: ImportToolError) -> Finished:
         """Nothing was done, for this reason; the run stays as it is."""

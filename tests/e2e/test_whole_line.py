@@ -219,6 +219,7 @@ def test_after_a_run_it_is_confirmed_undone_and_shown(omneo: LocalOmneo, right: 
     voided = do("void", run, "--yes", "--json")
     sent = voided.summary["requests"]
     assert (voided.code, sent["sent"] - sent["retried"]) == (0, accepted)
+    assert voided.summary["confirmed"] is None  # what was seen there has been changed since
     omneo.drain()
     assert len(omneo.transactions()) == accepted
     assert all(each["is_void"] for each in omneo.transactions())
