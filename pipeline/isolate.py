@@ -21,9 +21,8 @@ Tables = Mapping[str, pl.DataFrame]
 Result = TypeVar("Result")
 
 _GROUP: Final = "__group"
-_SINGLED_OUT: Final = 200
-"""Transactions that are looked for one by one. Where more fail, their neighbours are rejected with them: each
-takes a dozen attempts, and a unit has some 100,000 transactions."""
+_MOST: Final = 1000
+"""At fault in one unit, which take a minute to find. More are a fault of the mapping, not of cells."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,11 @@ class Unjudged:
 
     Attributes:
         rows: SOURCE, LINE and `message` of each of their rows.
+        all_found: Whether there are no more of them; false where they were too many to look for.
     """
 
     rows: pl.DataFrame
+    all_found: bool = True
 
     def blanked(self, tables: Tables, keep: Collection[str]) -> dict[str, pl.DataFrame]:
         """The tables with all cells of these transactions blank, but those of the columns `keep`."""
@@ -52,6 +53,8 @@ class Unjudged:
 def unjudged(tables: Tables, compute: Callable[[Tables], object]) -> Unjudged | None:
     """Find the transactions on which a computation over whole transactions fails.
 
+    By halves, down to each one alone, so that none is rejected for its neighbour.
+
     Args:
         tables: Rows on which it failed.
         compute: The computation.
@@ -66,13 +69,15 @@ def unjudged(tables: Tables, compute: Callable[[Tables], object]) -> Unjudged | 
     found: dict[int, str] = {}
 
     def look(some: pl.Series) -> None:
+        if len(found) > _MOST:
+            return
         part = {
             n: rows.filter(pl.col(_GROUP).is_in(some.implode())).drop(_GROUP) for n, rows in grouped.items()
         }
         if not (message := _failure(compute, part)):
             return
-        if some.len() == 1 or len(found) >= _SINGLED_OUT:
-            found.update(dict.fromkeys(some.to_list(), message))
+        if some.len() == 1:
+            found[some.item()] = message
             return
         half = some.len() // 2
         look(some[:half])
@@ -85,7 +90,8 @@ def unjudged(tables: Tables, compute: Callable[[Tables], object]) -> Unjudged | 
         {_GROUP: [*found], "message": [*found.values()]}, schema={_GROUP: pl.UInt64, "message": pl.String}
     )
     places = pl.concat(rows.select(SOURCE, LINE, _GROUP) for rows in grouped.values())
-    return Unjudged(places.join(messages, on=_GROUP).select(SOURCE, LINE, "message").unique([SOURCE, LINE]))
+    rows = places.join(messages, on=_GROUP).select(SOURCE, LINE, "message").unique([SOURCE, LINE])
+    return Unjudged(rows.sort(SOURCE, LINE), all_found=len(found) <= _MOST)
 
 
 def _group() -> pl.Expr:

@@ -25,7 +25,7 @@ import polars as pl
 from pipeline import __version__, review
 from pipeline.accounting import RowCounts, count_lost_of_known_sales, count_rows
 from pipeline.engine.local import Engine
-from pipeline.errors import ImportToolError, MappingError, Problem, SourceError
+from pipeline.errors import CannotStart, ImportToolError, MappingError, Problem, SourceError
 from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile, fingerprint, in_order_written, unchanged
@@ -417,10 +417,21 @@ def _judged_safely(tables: Tables, lost: pl.DataFrame, plan: Plan, conflicts: pl
         odd = unjudged(tables, partial(_judged, lost=lost, plan=plan, conflicts=conflicts))
         if odd is None:
             raise
+        if not odd.all_found:
+            raise _too_many(odd.rows, plan) from None
         blanked = odd.blanked(tables, structural_columns(plan.spec))
         judged = _judged(blanked, lost, plan, conflicts, odd.rows)
         # Shown is what was read.
         return replace(judged, shaped=replace(judged.shaped, rows=tables))
+
+
+def _too_many(rows: pl.DataFrame, plan: Plan) -> CannotStart:
+    source, line, message = rows.select(SOURCE, LINE, "message").row(0)
+    return CannotStart(
+        f"{plan.names[source]}:{line}: this sale and many others cannot be computed: {message}. "
+        "So many are a fault of the mapping and not of single cells: correct the formula or rule whose "
+        "result is too large or does not fit its cells."
+    )
 
 
 def _waiting(verdict: Verdict, shaped: Shaped) -> frozenset[int]:

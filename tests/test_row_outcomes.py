@@ -69,8 +69,11 @@ def bodies(finished: Finished) -> dict[str, tuple[Decimal, list[str]]]:
 
 def reasons(finished: Finished) -> set[tuple[str, int]]:
     """Codes and lines of the quarantine."""
-    found = pl.read_parquet(Path(finished.summary.run_dir) / "quarantine" / "*.parquet")
-    return {*found.select("code", "line").iter_rows()}
+    return {*quarantined(finished).select("code", "line").iter_rows()}
+
+
+def quarantined(finished: Finished) -> pl.DataFrame:
+    return pl.read_parquet(Path(finished.summary.run_dir) / "quarantine" / "*.parquet")
 
 
 # ── Blank rows and repeated headers ─────────────────────────────────────────────────────────────────
@@ -279,3 +282,40 @@ def test_records_of_other_types_are_skipped(tmp_path: Path) -> None:
     text = TEXTS["records"] + "N,B,,note,,\n"
     found = prepared(tmp_path, "records", source(tmp_path, text))
     assert (bodies(found), found.summary.rows.skipped) == (RIGHT, 1)
+
+
+# ── Messages ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ('meta: {object: {code: {sql: "CAST(no AS INTEGER)"}}}', "a whole number for `code`"),
+        ("meta: {object: {code: {column: no, then: [{number: {}}]}}}", "a number for `code`"),
+        ('tags: {list: [{sql: "CAST(no AS DATE)"}]}', "a date"),
+        ('receipt_ref: {sql: "CAST(no AS BOOLEAN)"}', "true or false"),
+        ("receipt_ref: {column: no, then: [{map: {values: {A: one}, other: reject}}]}", "`map`"),
+    ],
+)
+def test_a_cell_that_a_field_cannot_hold_is_shown_with_what_was_expected(
+    tmp_path: Path, field: str, expected: str
+) -> None:
+    mapping = f"mapping: case\nsource: {SOURCES['lines']}{VALUES}".replace(
+        "transaction:", f"transaction:\n  {field}"
+    )
+    text = TEXTS["lines"].replace("B,", "B7,")
+    found = prepared(tmp_path, "lines", source(tmp_path, text), mapping=mapping)
+    row = quarantined(found).filter(external_id="B7").row(0, named=True)
+    assert (row["field"], row["value"]) == (field.partition(":")[0], "B7")
+    assert expected in row["message"]
+
+
+def test_two_rows_of_one_key_are_named_by_their_lines(tmp_path: Path) -> None:
+    mapping = (
+        "mapping: case\nsource: {layout: headers, key: [no], duplicates: keep}\n"
+        "transaction: {external_id: no, total: total, transacted_at: {column: at, then: [{datetime: "
+        '{formats: [iso]}}]}}\nchecks: {guest: "off"}\n'
+    )
+    text = "no,at,total\nA,2026-01-02,5\nB,2026-01-02,4\nA,2026-01-02,5\n"
+    found = prepared(tmp_path, "headers", source(tmp_path, text), mapping=mapping)
+    assert quarantined(found)["message"][0].startswith("Lines 2 and 4 have the same key")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import reduce
@@ -32,6 +32,7 @@ class Computed:
         moment: The struct of `datetimes.MOMENTS` that a date and time was taken from.
         json: Where the value is JSON text, of what.
         is_cell: The value is a cell of the source, and `raw` its text as it is written.
+        expected: What `raw` had to be, where the type does not say it.
     """
 
     value: pl.Expr
@@ -40,6 +41,7 @@ class Computed:
     moment: pl.Expr | None = None
     json: Literal["", "list", "object"] = ""
     is_cell: bool = False
+    expected: str = ""
 
 
 def as_written(computed: Computed) -> Computed:
@@ -59,7 +61,7 @@ def as_text(computed: Computed) -> Computed:
         text = computed.value.dt.strftime(jsontext.DATETIME_FORMAT)
     else:
         text = computed.value.cast(pl.String)
-    return Computed(text, pl.String(), computed.raw)
+    return Computed(text, pl.String(), computed.raw, expected=expectation(computed))
 
 
 def as_number(computed: Computed, number: Number) -> Computed:
@@ -81,6 +83,13 @@ def invalid(computed: Computed) -> pl.Expr | None:
     if computed.raw is None:
         return None
     return pl.when(computed.value.is_null()).then(computed.raw)
+
+
+def expectation(computed: Computed) -> str:
+    """What a text had to be so that the value could be read from it, for people."""
+    if computed.expected or computed.dtype == pl.String:
+        return computed.expected or "a value that the mapping can read"
+    return "a whole number" if computed.dtype.is_integer() else in_words(computed.dtype)
 
 
 def unread(like: Computed, text: pl.Expr) -> Computed:
@@ -164,6 +173,12 @@ def chosen(conditions: Sequence[pl.Expr], values: Sequence[Computed]) -> Compute
     is_cell = all(value.is_cell for value in values)
     chosen_value = choose(value.value for value in values)
     return replace(values[0], value=chosen_value, raw=raw, moment=moment, is_cell=is_cell)
+
+
+def expectations(members: Mapping[str, Computed]) -> str:
+    """What the members of an object had to be, for people."""
+    fallible = {name: expectation(each) for name, each in members.items() if each.raw is not None}
+    return ", ".join(f"{expected} for `{name}`" for name, expected in fallible.items())
 
 
 def all_raws(members: Iterable[Computed]) -> pl.Expr | None:

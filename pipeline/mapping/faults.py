@@ -18,7 +18,7 @@ FAILURES: Final = (Exception, pl.exceptions.PanicException)
 def what_failed(error: BaseException) -> str:
     """What polars says about a failure, without the cells that it quotes: they may be personal."""
     line = str(error).strip().partition("\n")[0]
-    said = re.split(r" for \d+ out of| in column|[\['\"]", line)[0].strip(" :(")
+    said = re.split(r" for \d+ out of| in column|[\[\"]|(?<!\w)'", line)[0].strip(" :(")
     return said or type(error).__name__
 
 

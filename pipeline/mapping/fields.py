@@ -8,7 +8,16 @@ import polars as pl
 
 from pipeline.mapping import jsontext
 from pipeline.mapping.columns import date_formats
-from pipeline.mapping.computed import NOTHING, Computed, as_json, as_number, as_text, as_written, invalid
+from pipeline.mapping.computed import (
+    NOTHING,
+    Computed,
+    as_json,
+    as_number,
+    as_text,
+    as_written,
+    expectation,
+    invalid,
+)
 from pipeline.mapping.datetimes import MOMENT
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.formulas import in_words
@@ -21,8 +30,6 @@ from pipeline.model import Field, Kind
 
 Columns = dict[str, pl.Expr]
 """Columns of the mapped frame, by name."""
-
-INVALID = "This is not what the field holds."
 
 
 def field_columns(field: Field, computed: Computed, bench: Bench) -> Columns:
@@ -54,7 +61,8 @@ def _tell_invalid(field: Field, computed: Computed, bench: Bench) -> None:
     """Kinds without a `|raw` column tell right here what could not be read."""
     raw = invalid(computed)
     if raw is not None:
-        bench.check(field.invalid, INVALID, raw.is_not_null(), raw)
+        message = f"This could not be read: {expectation(computed)} was expected."
+        bench.check(field.invalid, message, raw.is_not_null(), raw)
 
 
 def _decimal(field: Field, computed: Computed, bench: Bench) -> Columns:

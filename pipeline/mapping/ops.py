@@ -25,6 +25,8 @@ from pipeline.mapping.computed import (
     as_text,
     as_written,
     chosen,
+    expectation,
+    expectations,
     invalid,
     literal,
     read_boolean,
@@ -358,7 +360,9 @@ def _template(value: TemplateValue, bench: Bench) -> Computed:
         as_written(bench.column(part)) if is_column else literal(part, keep_blanks=True)
         for part, is_column in template_parts(value.template)
     ]
-    return Computed(pl.concat_str(part.value for part in parts), pl.String(), all_raws(parts))
+    return Computed(
+        pl.concat_str(part.value for part in parts), pl.String(), all_raws(parts), expected=_of_any(parts)
+    )
 
 
 def _sql(value: SqlValue, bench: Bench) -> Computed:
@@ -523,7 +527,13 @@ def _line_number(value: LineNumberValue, bench: Bench) -> Computed:
 def _list(value: ListValue, bench: Bench) -> Computed:
     members = [bench.compile(member) for member in value.list]
     parts = [jsontext.inner(m.value) if m.json == "list" else as_json(m) for m in members]
-    return Computed(jsontext.entries(parts), pl.String(), all_raws(members), json="list")
+    raw, expected = all_raws(members), _of_any(members)
+    return Computed(jsontext.entries(parts), pl.String(), raw, json="list", expected=expected)
+
+
+def _of_any(members: list[Computed]) -> str:
+    """What the members that can fail had to be, each thing once."""
+    return " or ".join(dict.fromkeys(expectation(each) for each in members if each.raw is not None))
 
 
 def _object(value: ObjectValue, bench: Bench) -> Computed:
@@ -537,7 +547,8 @@ def _object(value: ObjectValue, bench: Bench) -> Computed:
     if found:
         # A reason without its amount says nothing.
         text = pl.when(pl.any_horizontal(found)).then(text)
-    return Computed(text, pl.String(), all_raws(members.values()), json="object")
+    raw, expected = all_raws(members.values()), expectations(members)
+    return Computed(text, pl.String(), raw, json="object", expected=expected)
 
 
 VALUE_OPS: dict[type, Callable[[Any, Bench], Computed]] = {

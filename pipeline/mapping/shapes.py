@@ -565,9 +565,14 @@ def _second_headers(rows: pl.DataFrame, conflicts: pl.DataFrame) -> pl.DataFrame
     again = (pl.col(TX) == pl.col(TX).shift(1)).fill_null(value=False)
     if not rows.select(again.any()).item():
         return NO_PROBLEMS
-    first = pl.col(LINE).first().over(TX).alias("first")
+    first = [pl.col(LINE).first().over(TX).alias("first"), pl.col(SOURCE).first().over(TX).alias("file")]
     second = rows.with_columns(first).filter(again).unique(TX, keep="first", maintain_order=True)
-    message = pl.format("Line {} has the key of this row as well, and a sale has one such row.", "first")
+    both = (
+        pl.when(pl.col("file") == pl.col(SOURCE))
+        .then(pl.format("Lines {} and {}", "first", LINE))
+        .otherwise(pl.format("Line {} of one file and line {} of another", "first", LINE))
+    )
+    message = pl.format("{} have the same key, and a sale has one such row.", both)
     return problems_at(second.filter(~pl.col(TX).is_in(conflicts[TX].implode())), "header_conflict", message)
 
 

@@ -167,7 +167,8 @@ def _map(step: MapStep, computed: Computed, bench: Bench) -> Computed:
     if options.other == "keep":
         return Computed(pl.coalesce(found, text.value), dtype, text.raw)
     if options.other == "reject":
-        return Computed(found, dtype, first_text(text.raw, text.value))
+        raw = first_text(text.raw, text.value)
+        return Computed(found, dtype, raw, expected="a word that the mapping's `map` names")
     return Computed(found, dtype, text.raw)
 
 
