@@ -319,3 +319,16 @@ def test_two_rows_of_one_key_are_named_by_their_lines(tmp_path: Path) -> None:
     text = "no,at,total\nA,2026-01-02,5\nB,2026-01-02,4\nA,2026-01-02,5\n"
     found = prepared(tmp_path, "headers", source(tmp_path, text), mapping=mapping)
     assert quarantined(found)["message"][0].startswith("Lines 2 and 4 have the same key")
+
+
+@pytest.mark.parametrize("half", ["\\udc00", "\\ud800"])
+def test_a_key_with_half_of_a_character_is_no_key(tmp_path: Path, half: str) -> None:
+    mapping = (
+        "mapping: case\nsource: {layout: headers, key: [no]}\n"
+        "transaction: {external_id: no, total: total, transacted_at: {column: at, then: [{datetime: "
+        '{formats: [iso]}}]}}\nchecks: {guest: "off"}\n'
+    )
+    rows = "".join(f'{{"no":"{no}","at":"2026-01-02","total":5}}\n' for no in ("A", f"B{half}", "C"))
+    found = prepared(tmp_path, "headers", source(tmp_path, rows, "s.jsonl"), mapping=mapping)
+    assert {*bodies(found)} == {"A", "C"}
+    assert reasons(found) == {("malformed_row", 2)}

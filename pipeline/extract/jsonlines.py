@@ -111,13 +111,10 @@ class JsonLinesReader:
             return rows
         once = raw.gather(doubled).str.json_path_match("$")
         again = pl.read_ndjson(_joined(once), schema=dict.fromkeys(self._members, pl.String))
-        place = pl.int_range(pl.len(), dtype=pl.UInt32).alias("at")
-        return (
-            pl.concat([rows.with_columns(place), again.with_columns(doubled.alias("at"))])
-            .unique("at", keep="last")
-            .sort("at")
-            .drop("at")
-        )
+        # By place and not by a column's name, since a member may have any name.
+        last = pl.int_range(rows.height, rows.height + again.height, dtype=pl.UInt32, eager=True)
+        places = pl.int_range(rows.height, dtype=pl.UInt32, eager=True).scatter(doubled, last)
+        return pl.concat([rows, again])[places]
 
     def _named(self, rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
         rows.columns = self.columns
@@ -185,7 +182,9 @@ def _no_texts(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    """A member as text; half of a character as it is escaped, since no text can hold it."""
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _numbered(block: bytes, first: int) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import pytest
 from pipeline.errors import SourceError
 from pipeline.extract import find_sources
 from pipeline.extract.jsonlines import JsonLinesReader
+from pipeline.model import LINE
 
 CONTENT = (
     b'\xef\xbb\xbf{"id":"00123","total":19.90,"items":[{"sku":"a","n":[1,null]}]}\r\n\r\n'
@@ -128,3 +129,14 @@ def test_texts_in_lists_and_objects_keep_every_character(tmp_path: Path, text: s
 def test_a_text_in_brackets_keeps_every_character(tmp_path: Path) -> None:
     rows, _, _ = read(tmp_path, json.dumps({'odd "name"': "[a\\b", "x": '{"c": "d\\\\e"}'}))
     assert rows == [("[a\\b", '{"c": "d\\\\e"}', 1)]
+
+
+@pytest.mark.parametrize("name", ["at", "place", "index", "raw", "line", ""])
+def test_a_member_that_is_there_twice_harms_no_other_whatever_its_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "sales.jsonl"
+    path.write_text(f'{{"{name}":"x","id":"1"}}\n{{"id":"2","{name}":"y","id":"3"}}\n{{"id":"4"}}\n')
+    reader = JsonLinesReader(find_sources([str(path)], [])[0])
+    (batch,) = reader.batches()
+    batch.rows.columns = [*reader.header, LINE]
+    assert batch.rows["id"].to_list() == ["1", "3", "4"]
+    assert batch.rows[name].to_list() == ["x", "y", None]
