@@ -13,8 +13,8 @@ from pipeline.events import Emit, Progress, StageFinished, StageStarted, ignore
 from pipeline.loading.answers import Meaning, transaction_of
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
-from pipeline.loading.compare import differences, is_void
-from pipeline.loading.decisions import Resend, same_content, surely_not_sent
+from pipeline.loading.compare import differences, has_same_contents, is_void
+from pipeline.loading.decisions import Resend, has_other_contents, same_content, surely_not_sent
 from pipeline.loading.endpoints import external_lookup
 from pipeline.loading.entries import ACCEPTED_BY_OMNEO, Record, RunRef, State
 from pipeline.loading.estimate import Interval, share_interval
@@ -304,10 +304,17 @@ def _judged(wanted: Wanted, found: Mapping[str, Any]) -> tuple[State, tuple[str,
     else:
         about = differences(wanted.body, found, void=state is State.VOIDED)
         known = State.VOIDED if state is State.VOIDED else State.CONFIRMED
+    if not about and _may_be_other(wanted.record) and not has_same_contents(wanted.body, found):
+        return State.IN_DOUBT, ()
     if not about:
         return known, ()
     # Of what was never proven to be taken, other contents may be an earlier version's.
     return (State.DIFFERING if state in ACCEPTED_BY_OMNEO else State.IN_DOUBT), about
+
+
+def _may_be_other(record: Record) -> bool:
+    """Whether an earlier version may be there, which the fields that people see do not show."""
+    return record.state not in ACCEPTED_BY_OMNEO and has_other_contents(record)
 
 
 def _unseen(wanted: Wanted, meaning: Meaning) -> State:

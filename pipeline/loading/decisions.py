@@ -324,11 +324,15 @@ def _again(body: bytes, record: Record) -> Send:
 def _doubtful(body: bytes, record: Record, if_other: OnChange = OnChange.SEND) -> Send:
     """Send what may have been taken already, unless a look-up shows that it was."""
     content = content_hash(body)
-    other = not same_content(record, body) or record.before not in (None, State.PENDING)
-    # Where there were requests before the one under way, one of them may have been for other contents.
-    other = other or (record.state in IN_FLIGHT and record.attempts > 0)
+    other = not same_content(record, body) or has_other_contents(record)
     to_send = unvoided(body) if _may_be_void(record) else body
     return Send(to_send, content, look_first=True, may_have_other=other, if_other=if_other)
+
+
+def has_other_contents(record: Record) -> bool:
+    """Whether Omneo may have other contents than those that the record is about, which are in doubt."""
+    # Where there were requests before the one under way, one of them may have been for other contents.
+    return record.before not in (None, State.PENDING) or (record.state in IN_FLIGHT and record.attempts > 0)
 
 
 def _of_forgotten(own: Record | None) -> Decision:

@@ -291,7 +291,7 @@ class SqlLedger:
             known = self._read(self._db, self._tenant(), list(states))
             self._record(
                 [
-                    record._replace(state=states[name], maybe_sent=False, at=now)
+                    record._replace(state=states[name], maybe_sent=_may_change(record, states[name]), at=now)
                     for name, record in known.items()
                     if record.state in markable
                     or (begun and (record.maybe_sent or record.state in _IN_DOUBT))
@@ -910,6 +910,13 @@ def _name_of(where: Path | str) -> str:
     if isinstance(where, Path):
         return str(where)
     return sa.make_url(where).render_as_string(hide_password=True)
+
+
+def _may_change(record: Record, seen: State) -> bool:
+    """Whether a request that nothing was heard of, as a void that is late, may change what was seen."""
+    waits = State.VOIDING in (record.state, record.before)
+    waits = waits or (record.state in ACCEPTED_BY_OMNEO and record.maybe_sent)
+    return waits and seen is not State.VOIDED
 
 
 def _engine(where: Path | str) -> sa.Engine:

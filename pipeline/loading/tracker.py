@@ -69,6 +69,14 @@ class Item:
         """Key of the upsert."""
         return self.transaction.external_id
 
+    @property
+    def leaves_doubt(self) -> bool:
+        """Whether an earlier request may have been kept, and this attempt does not ask what became of it."""
+        decision = self.decision
+        asks = isinstance(decision, Look) or decision.look_first
+        old = self.old
+        return old is not None and not asks and (old.maybe_sent or old.state in IN_FLIGHT)
+
 
 class Outcome(NamedTuple):
     """What became of a transaction.
@@ -235,6 +243,7 @@ class DeliveryTracker:
     def _intent(self, item: Item) -> Record:
         old, decision = item.old, item.decision
         assert isinstance(decision, Send)
+        before = _before(old, decision, self._plan.intent)
         return Record(
             item.external_id,
             decision.hash,
@@ -243,8 +252,8 @@ class DeliveryTracker:
             attempts=old.attempts if old else 0,
             status=old.status if old else None,
             batch=item.batch,
-            before=_before(old, decision),
-            maybe_sent=item.maybe_sent or (old is not None and old.maybe_sent),
+            before=before,
+            maybe_sent=item.maybe_sent or before is State.VOIDING or (old is not None and old.maybe_sent),
             omneo_id=old.omneo_id if old else None,
             source_time=item.transaction.source_time,
             total=item.transaction.total,
@@ -272,7 +281,7 @@ class DeliveryTracker:
             attempts=self._attempts(item),
             status=outcome.verdict.status,
             message=outcome.verdict.words() or None,
-            maybe_sent=outcome.maybe_sent,
+            maybe_sent=outcome.maybe_sent or (outcome.state not in ACCEPTED_BY_OMNEO and item.leaves_doubt),
             omneo_id=outcome.omneo_id or record.omneo_id,
             at=now,
         )
@@ -352,8 +361,13 @@ def _item(case: Case, decision: Send | Look) -> Item:
     return item
 
 
-def _before(old: Record | None, decision: Send) -> State | None:
-    """The state from which an attempt starts: the last one in which it was known what Omneo has."""
+def _before(old: Record | None, decision: Send, intent: State) -> State | None:
+    """The state from which an attempt starts: the last one in which it was known what Omneo has.
+
+    A void that was cut off stays known until a yes: Omneo may have the transaction as void.
+    """
+    if old is not None and old.state is State.VOIDING and intent is State.SENDING:
+        return State.VOIDING
     if old is None or old.state in ACCEPTED_BY_OMNEO:
         return old.state if old else None
     if old.before is None and old.state in IN_FLIGHT and old.hash == decision.hash:

@@ -63,12 +63,14 @@ class Omneo:
     """A tenant: what it has, and how it answers."""
 
     base_url: str
-    dice: random.Random
+    seed: int
     copies: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     late: list[tuple[dict[str, Any], bool]] = field(default_factory=list)
     batches: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     fates: dict[str, str] = field(default_factory=dict)
     met: Counter[str] = field(default_factory=Counter)
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    commands: int = 0
     requests: int = 0
     honest: bool = False
     dies_at: int | None = None
@@ -81,6 +83,8 @@ class Omneo:
         """From now on another command asks: each transaction's fate is drawn anew."""
         self.fates.clear()
         self.met.clear()
+        self.asked.clear()
+        self.commands += 1
         self.requests = 0
         self.honest = honest
         self.dies_at = self.stops_at = None
@@ -90,7 +94,13 @@ class Omneo:
         """What becomes of the requests for a transaction in this command."""
         if self.honest:
             return "honest"
-        return self.fates.setdefault(name, self.dice.choice(FATES))
+        return self.fates.setdefault(name, self.dice("fate", name).choice(FATES))
+
+    def dice(self, kind: str, name: str) -> random.Random:
+        """Drawn by what is asked and how often: threads choose the order of requests."""
+        self.asked[kind, name] += 1
+        number = self.asked[kind, name]
+        return random.Random(f"{self.seed} {self.base_url} {self.commands} {kind} {name} {number}")
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         """Take a request; the process may die before or after."""
@@ -101,7 +111,7 @@ class Omneo:
         if self.is_dead():
             raise Killed
         dies = self.dies_at == self.requests
-        if dies and self.dice.random() < 0.5:
+        if dies and self.dice("dies", "").random() < 0.5:
             self.die()
             raise Killed
         response = self._answer(request)
@@ -116,26 +126,28 @@ class Omneo:
             return self._looked_up(path)
         said = json.loads(request.content)
         bodies = said.get("transactions", [said])
-        fate = self.fate(bodies[0]["external_id"])
-        self.met[bodies[0]["external_id"]] += 1
-        first = self.met[bodies[0]["external_id"]] == 1
+        names = [body["external_id"] for body in bodies]
+        fate = self.fate(names[0])
+        self.met[names[0]] += 1
+        first = self.met[names[0]] == 1
         if fate == "refuse" or (fate == "refuse-once" and first):
             return httpx.Response(422, json={"message": "Invalid."})
         if fate == "throttle" and first:
             return httpx.Response(429, headers={"retry-after": "1"}, json={})
-        if fate in ("error", "odd", "drop") and self.dice.random() < 0.8:
-            return self._fault(fate, request)
+        if fate in ("error", "odd", "drop") and self.dice("post", names[0]).random() < 0.8:
+            return self._fault(fate, request, names[0])
         kept = httpx.Response(200, json=self._keep(path, bodies, is_late=fate == "late"))
         if fate.endswith("-kept") and first:
-            return self._fault(fate.removesuffix("-kept"), request)
+            return self._fault(fate.removesuffix("-kept"), request, names[0])
         return kept
 
-    def _fault(self, kind: str, request: httpx.Request) -> httpx.Response:
+    def _fault(self, kind: str, request: httpx.Request, name: str) -> httpx.Response:
+        dice = self.dice(f"{request.method} {kind}", name)
         if kind == "drop":
             raise httpx.ReadError("reset", request=request)
         if kind == "error":
-            return httpx.Response(self.dice.choice([500, 502, 504]), json={})
-        lie = self.dice.choice(NO_YES)
+            return httpx.Response(dice.choice([500, 502, 504]), json={})
+        lie = dice.choice(NO_YES)
         return httpx.Response(lie.status, content=lie.body)
 
     def _keep(self, path: str, bodies: Sequence[dict[str, Any]], *, is_late: bool) -> dict[str, Any]:
@@ -148,7 +160,7 @@ class Omneo:
             self.work([body["external_id"] for body in bodies])
             return {"data": self.copies[bodies[0]["external_id"]][0]}
         if path.endswith("batch.json"):
-            number = f"b{len(self.batches)}"
+            number = f"{self.commands}-{bodies[0]['external_id']}-{self.met[bodies[0]['external_id']]}"
             self.batches[number] = list(bodies)
             return {"message": "ok", "batch_id": number}
         return {"data": "OK"}
@@ -167,13 +179,14 @@ class Omneo:
                 copies[0].update(body)
 
     def _looked_up(self, path: str) -> httpx.Response:
-        if not self.honest and self.dice.random() < 0.1:
-            kind = self.dice.choice(["odd", "error", "drop"])
-            return self._fault(kind, httpx.Request("GET", f"https://x{path}"))
         name = path.rsplit("/", 1)[1]
+        dice = self.dice("GET", name)
+        if not self.honest and dice.random() < 0.1:
+            kind = dice.choice(["odd", "error", "drop"])
+            return self._fault(kind, httpx.Request("GET", f"https://x{path}"), name)
         if "/batches/" in path:
             return self._batch(name)
-        if self.late and self.dice.random() < 0.3:
+        if self.late and dice.random() < 0.3:
             self.work([name])
         copies = self.copies.get(name)
         return httpx.Response(200, json={"data": copies[0]}) if copies else httpx.Response(404, json={})
@@ -182,7 +195,7 @@ class Omneo:
         kind = (
             "named"
             if self.honest
-            else self.dice.choice(["named", "counts", "none", "zero", "cancelled", "queued"])
+            else self.dice("batch", number).choice(["named", "counts", "none", "zero", "cancelled", "queued"])
         )
         bodies = self.batches.get(number, [])
         if kind == "none" or not bodies:
@@ -226,7 +239,7 @@ class History:
     def __init__(self, seed: int, folder: Path) -> None:
         self.dice = random.Random(seed)
         self.where = folder / f"{seed}.db"
-        self.tenants = [Omneo(f"https://{name}.test/api/v3", self.dice) for name in ("one", "two")]
+        self.tenants = [Omneo(f"https://{name}.test/api/v3", seed) for name in ("one", "two")]
         self.endpoint = self.dice.choice(list(ENDPOINTS))
         self.runs: list[Run] = []
         self.hashes: dict[bytes, str] = {}
@@ -384,7 +397,8 @@ def mortal(ledger: SqlLedger, omneo: Omneo) -> SqlLedger:
     """The ledger of a process that may be killed at any write."""
     dead = threading.Event()
     record = ledger.record
-    dies_at = omneo.dice.randint(1, 12) if omneo.dies_at is not None and omneo.dice.random() < 0.4 else None
+    dice = omneo.dice("killed", "")
+    dies_at = dice.randint(1, 12) if omneo.dies_at is not None and dice.random() < 0.4 else None
     writes = 0
 
     def recorded(*args: Any) -> None:

@@ -197,3 +197,26 @@ def test_it_can_be_stopped(delivered: tuple[SqlLedger, Tenant]) -> None:
     found = look(ledger, tenant, stop=stop)
     assert found.stopped
     assert 0 < found.looked_up < 100
+
+
+def test_an_update_in_doubt_is_not_confirmed_by_the_version_before(ledger: SqlLedger) -> None:
+    """Where total and items are the same in both, the other fields tell them apart."""
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    changed = [made(n, department="outlet") for n in range(100)]
+    second = run_of("r2", changed, day=2)
+    second_no = ledger.open_run(second).run_no
+    tenant.interfere = lambda request, _: httpx.Response(500) if request.method == "POST" else None
+    options = DeliveryOptions(policy=QUICK, concurrency=8, give_up_after_s=0.05)
+    load(ledger, second, changed, tenant, options)
+    tenant.interfere = lambda *_: None
+    names = [each.external_id for each in changed]
+    doubtful = {name for name, each in ledger.find(names).items() if each.run_no == second_no}
+    tenant.there[min(doubtful)]["department"] = "outlet"
+    found = look(ledger, tenant, changed, second)
+    assert doubtful
+    assert {each.external_id for each in found.findings} == doubtful - {min(doubtful)}
+    assert {each.state for each in found.findings} == {State.IN_DOUBT}
+    assert {name for name, each in ledger.find(names).items() if each.state is State.CONFIRMED} == {
+        min(doubtful)
+    }

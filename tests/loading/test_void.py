@@ -3,19 +3,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
-from pipeline.loading.decisions import is_void, with_void
+from pipeline.loading.confirm import confirm
+from pipeline.loading.decisions import Retry, is_void, with_void
 from pipeline.loading.endpoints import ENDPOINTS
 from pipeline.loading.entries import RunRef, State
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.stop import Stop
 from pipeline.loading.void import void
-from tests.loading.tenant import CONNECTION, Tenant, batches_of, load, made, run_of
+from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
 
 SOME = [made(n) for n in range(30)]
 RUN = run_of("r1", SOME)
@@ -177,3 +179,50 @@ def test_amounts_keep_their_bytes() -> None:
         with_void(b'{"total": 12.50, "items": []}', void=True)
         == b'{"total": 12.50, "items": [],"is_void":true}'
     )
+
+
+def test_a_void_that_is_late_stays_in_doubt(ledger: SqlLedger) -> None:
+    """Neither a look-up that shows the sale as it was nor a no to another void says that it will not come."""
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    options = DeliveryOptions(policy=QUICK, concurrency=8, give_up_after_s=0.05)
+    tenant.interfere = lambda request, _: httpx.Response(500) if request.method == "POST" else None
+    undo(ledger, tenant, options=options)
+    names = [each.external_id for each in SOME]
+    begun = {name for name, each in ledger.find(names).items() if each.state is State.VOIDING}
+    tenant.interfere = lambda *_: None
+    confirm(RUN, batches_of(SOME), CONNECTION, ledger, options, transport=tenant.transport, patience_s=0)
+    seen = ledger.find(names)
+    assert {each.state for each in seen.values()} == {State.CONFIRMED}
+    doubtful = {name for name, each in seen.items() if each.maybe_sent}
+    assert doubtful
+    assert begun <= doubtful
+    tenant.interfere = lambda request, _: (
+        httpx.Response(422, json={"message": "Invalid."}) if request.method == "POST" else None
+    )
+    undo(ledger, tenant, options=options)
+    assert {name for name, each in ledger.find(names).items() if each.maybe_sent} == doubtful
+
+
+def test_a_void_that_was_cut_off_is_undone_by_whatever_is_sent_next(ledger: SqlLedger) -> None:
+    """A refused revival does not make it unknown that Omneo may have the sale as void."""
+    tenant = Tenant()
+    some = SOME[:4]
+    load(ledger, RUN, some, tenant)
+    options = DeliveryOptions(policy=QUICK, concurrency=8, give_up_after_s=0.05)
+    lost = httpx.Response(500)
+    tenant.after = lambda request, _: lost if request.method == "POST" else None
+    looked_up = tenant.interfere
+    tenant.interfere = lambda request, _: lost if request.method == "GET" else None
+    void(RUN, batches_of(some), CONNECTION, ledger, options, transport=tenant.transport)
+    tenant.after = lambda *_: None
+    tenant.interfere = lambda request, _: (
+        httpx.Response(422, json={"message": "Invalid."}) if request.method == "POST" else None
+    )
+    revive = DeliveryOptions(policy=QUICK, concurrency=8, revive=True)
+    load(ledger, RUN, some, tenant, revive)
+    assert ledger.status("r1").refused == 4
+    tenant.interfere = looked_up
+    load(ledger, RUN, some, tenant, plan=Retry())
+    assert ledger.status("r1").delivered == 4
+    assert not any(each["is_void"] for each in tenant.there.values())
