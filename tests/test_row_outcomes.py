@@ -332,3 +332,19 @@ def test_a_key_with_half_of_a_character_is_no_key(tmp_path: Path, half: str) -> 
     found = prepared(tmp_path, "headers", source(tmp_path, rows, "s.jsonl"), mapping=mapping)
     assert {*bodies(found)} == {"A", "C"}
     assert reasons(found) == {("malformed_row", 2)}
+
+
+def test_an_id_that_parquet_holds_as_a_binary_number_has_lost_digits_and_an_amount_has_not(
+    tmp_path: Path,
+) -> None:
+    mapping = (
+        "mapping: case\nsource: {layout: headers, key: [no]}\n"
+        "transaction: {external_id: no, total: total, transacted_at: {column: at, then: [{datetime: "
+        '{formats: [iso]}}]}}\nchecks: {guest: "off"}\n'
+    )
+    path = tmp_path / "s.parquet"
+    ids = [1.51591562544199e18, 2.3e17, 7.5]
+    pl.DataFrame({"no": ids, "at": ["2026-01-02"] * 3, "total": [5.0, 5.0, 1e-2]}).write_parquet(path)
+    found = prepared(tmp_path, "headers", path, mapping=mapping)
+    assert bodies(found) == {"7.5": (Decimal("0.01"), [])}
+    assert found.summary.rejected == {"id_rounded": 2}

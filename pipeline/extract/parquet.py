@@ -172,11 +172,16 @@ def _leaf(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _without_exponent(numbers: pl.Series) -> pl.Series:
-    """Write numbers such as `1e-7` in full; few are that large or small, so they are done one by one."""
+    """Write small numbers such as `1e-7` in full, and large ones as spreadsheets do, as in `1.5E+18`.
+
+    A binary number of 17 digits or more has lost some, which matters where it is an id: so it shows. Few are
+    that large or small, so they are done one by one.
+    """
     short = numbers.filter(numbers.str.contains("e", literal=True)).unique()
     if not len(short):
         return numbers
-    return numbers.replace(short, pl.Series([f"{Decimal(number):f}" for number in short], dtype=pl.String))
+    written = [f"{Decimal(n):f}" if "e-" in n else n.upper() for n in short]
+    return numbers.replace(short, pl.Series(written, dtype=pl.String))
 
 
 def _of_bytes(value: pl.Expr, *, in_hex: bool) -> pl.Expr:
