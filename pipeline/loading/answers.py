@@ -176,7 +176,9 @@ def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
         case Expected.BATCHED:
             return batch_id_in(said) is not None
         case Expected.WRITTEN:
-            return transaction_in(said, external_id) is not None
+            # Some id alone may be anything's; where it is not the sale's own, a look-up tells.
+            written = transaction_in(said, external_id)
+            return written is not None and written.get("external_id") is not None
         case Expected.FOUND:
             return bool(said) if external_id is None else transaction_in(said, external_id) is not None
         case Expected.LISTED:

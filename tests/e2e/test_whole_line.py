@@ -203,7 +203,7 @@ def test_after_a_run_it_is_confirmed_undone_and_shown(omneo: LocalOmneo, right: 
     assert [confirmed.summary[key] for key in ("confirmed", "missing", "differing")] == [accepted, 0, 0]
 
     status = do("status", run, "--json")
-    assert set(status.summary) == SUMMARY_KEYS
+    assert set(status.summary) == SUMMARY_KEYS | {"tenant", "tenants"}
     assert status.summary["confirmed"] == accepted
     assert [each["run_id"] for each in do("status", "--json").summary["runs"]] == [run]
     assert run in do("status").stdout

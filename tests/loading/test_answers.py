@@ -86,6 +86,11 @@ def test_a_transaction_has_an_id(expected: Expected, hollow: bytes) -> None:
             assert judge(Answered(200, body), NOW, expected, "A").meaning is not Meaning.TAKEN
 
 
+@pytest.mark.parametrize("body", [b'{"data": {"id": 1}}', b'{"id": 1, "message": "done"}'])
+def test_an_id_alone_is_not_the_transaction_that_was_written(body: bytes) -> None:
+    assert judge(Answered(200, body), NOW, Expected.WRITTEN, "A").meaning is Meaning.UNCLEAR
+
+
 def test_another_transaction_is_no_yes() -> None:
     another = Answered(200, b'{"data": {"id": 7, "external_id": "B"}}')
     assert judge(another, NOW, Expected.WRITTEN, "A").meaning is Meaning.UNCLEAR
