@@ -347,7 +347,9 @@ _VOIDS: Final = frozenset({State.VOIDED, State.VOIDING})
 
 def _may_be_void(record: Record) -> bool:
     """Whether Omneo may have it as void: a body that says nothing of `is_void` would leave it so."""
-    return record.state in _VOIDS or record.before in _VOIDS
+    states = {record.state, record.before}
+    # A doubt about what Omneo has taken may be a void that is late.
+    return bool(states & _VOIDS) or (record.maybe_sent and bool(states & ACCEPTED_BY_OMNEO))
 
 
 def surely_not_sent(record: Record) -> bool:

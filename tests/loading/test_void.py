@@ -226,3 +226,19 @@ def test_a_void_that_was_cut_off_is_undone_by_whatever_is_sent_next(ledger: SqlL
     load(ledger, RUN, some, tenant, plan=Retry())
     assert ledger.status("r1").delivered == 4
     assert not any(each["is_void"] for each in tenant.there.values())
+
+
+def test_an_update_after_a_void_that_may_be_late_says_that_it_is_not_void(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    some = SOME[:4]
+    load(ledger, RUN, some, tenant)
+    options = DeliveryOptions(policy=QUICK, concurrency=8, give_up_after_s=0.05)
+    tenant.interfere = lambda request, _: httpx.Response(500) if request.method == "POST" else None
+    void(RUN, batches_of(some), CONNECTION, ledger, options, transport=tenant.transport)
+    tenant.interfere = lambda *_: None
+    confirm(RUN, batches_of(some), CONNECTION, ledger, options, transport=tenant.transport, patience_s=0)
+    tenant.there = {name: {**each, "is_void": True} for name, each in tenant.there.items()}  # now it comes
+    changed = [made(n, department="outlet") for n in range(4)]
+    load(ledger, run_of("r2", changed, day=2), changed, tenant)
+    assert ledger.status("r2").delivered == 4
+    assert not any(each["is_void"] for each in tenant.there.values())
