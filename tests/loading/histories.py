@@ -7,6 +7,9 @@ becomes of each transaction is drawn anew for each command: a lasting mood would
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
 import json
 import random
 import threading
@@ -25,6 +28,7 @@ from pipeline.loading.decisions import OnChange, Retry
 from pipeline.loading.endpoints import ENDPOINTS
 from pipeline.loading.entries import ACCEPTED_BY_OMNEO, IN_FLIGHT, Record, RunRef, State, content_hash
 from pipeline.loading.ledger import SqlLedger
+from pipeline.loading.listen import SIGNATURE_HEADER, webhook_app
 from pipeline.loading.loader import deliver
 from pipeline.loading.options import DeliveryOptions
 from pipeline.loading.retry import RetryPolicy
@@ -278,7 +282,7 @@ class History:
             omneo.dies_at = self.dice.randint(1, 2 * SIZE)
         elif self.dice.random() < 0.2:
             omneo.stops_at = self.dice.randint(1, 2 * SIZE)
-        kinds = ["load", "load", "load", "retry", "confirm", "resend", "forget", "work"]
+        kinds = ["load", "load", "load", "retry", "confirm", "resend", "forget", "work", "webhooks"]
         kinds += [] if self.endpoint == "queue-create" else ["void", "revive"]
         self.do(self.dice.choice(kinds), omneo, run)
 
@@ -287,12 +291,29 @@ class History:
         self.done.append(f"{kind} {run.ref.run_id} on {omneo.base_url[8:11]} {omneo.dies_at or ''}")
         if kind == "work":
             omneo.work()
+        elif kind == "webhooks":
+            self.webhooks(omneo, self.ledger(omneo))
         elif kind == "forget":
             number = self.dice.randrange(SIZE)
             run.transactions[number] = run.transactions[number]._replace(body=b"")
         else:
             self.call(kind, omneo, run, mortal(self.ledger(omneo), omneo))
         self.check(omneo)
+
+    def webhooks(self, omneo: Omneo, ledger: SqlLedger) -> None:
+        """Omneo says what it has, or that it has something no more; events come twice, or of strangers."""
+        events = ["transaction.created", "transaction.updated", "transaction.deleted", "profile.updated"]
+        names = [f"T{self.dice.randrange(SIZE + 1)}" for _ in range(SIZE)]
+        said = [
+            {"event": self.dice.choice(events), "data": copies[0] if copies else {"external_id": name}}
+            for name in names
+            if (copies := omneo.copies.get(name)) or self.dice.random() < 0.1
+        ]
+        before = ledger.find(names)
+        asyncio.run(_posted(ledger, [json.dumps(each).encode() for each in said]))
+        worked_off = {each["data"]["external_id"] for each in said if each["event"] in events[:2]}
+        for name, record in ledger.find(names).items():
+            assert record == before[name] or (name in worked_off and record.state is State.CONFIRMED)
 
     def ledger(self, omneo: Omneo) -> SqlLedger:
         """The ledger as this process has it open; after a kill it is opened anew."""
@@ -391,6 +412,19 @@ class History:
             case State.REFUSED | State.FAILED if not record.maybe_sent and record.before is None:
                 return there is None or there["tender"] != version
         return True
+
+
+async def _posted(ledger: SqlLedger, events: Sequence[bytes]) -> None:
+    """Send signed events to the receiver."""
+    app = webhook_app(ledger, Secret("shared"))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client,
+    ):
+        for event in events:
+            signature = hmac.new(b"shared", event, hashlib.sha256).hexdigest()
+            answer = await client.post("/", content=event, headers={SIGNATURE_HEADER: signature})
+            assert answer.status_code == 200
 
 
 def mortal(ledger: SqlLedger, omneo: Omneo) -> SqlLedger:
