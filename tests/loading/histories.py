@@ -35,6 +35,7 @@ from pipeline.loading.retry import RetryPolicy
 from pipeline.loading.stop import Stop
 from pipeline.loading.void import void
 from pipeline.model import StagedTransaction
+from pipeline.retention import _is_needed
 from pipeline.settings import Connection, Secret
 from tests.loading.lying import NO_YES
 
@@ -248,6 +249,7 @@ class History:
         self.runs: list[Run] = []
         self.hashes: dict[bytes, str] = {}
         self.done: list[str] = []
+        self.pruned: set[str] = set()
         self.in_flight: dict[str, set[str]] = {each.base_url: set() for each in self.tenants}
         self.opened: dict[str, SqlLedger] = {}
         self.new_run()
@@ -276,13 +278,15 @@ class History:
         if len(self.runs) < 3 and self.dice.random() < 0.15:
             self.new_run()
         omneo = self.tenants[self.dice.random() < 0.15]
-        run = self.dice.choice(self.runs)
+        if self.pruned >= {each.ref.run_id for each in self.runs}:
+            self.new_run()
+        run = self.dice.choice([each for each in self.runs if each.ref.run_id not in self.pruned])
         omneo.command()
         if self.dice.random() < 0.3:
             omneo.dies_at = self.dice.randint(1, 2 * SIZE)
         elif self.dice.random() < 0.2:
             omneo.stops_at = self.dice.randint(1, 2 * SIZE)
-        kinds = ["load", "load", "load", "retry", "confirm", "resend", "forget", "work", "webhooks"]
+        kinds = ["load", "load", "load", "retry", "confirm", "resend", "forget", "work", "webhooks", "prune"]
         kinds += [] if self.endpoint == "queue-create" else ["void", "revive"]
         self.do(self.dice.choice(kinds), omneo, run)
 
@@ -293,12 +297,30 @@ class History:
             omneo.work()
         elif kind == "webhooks":
             self.webhooks(omneo, self.ledger(omneo))
+        elif kind == "prune":
+            self.prune(run)
         elif kind == "forget":
             number = self.dice.randrange(SIZE)
             run.transactions[number] = run.transactions[number]._replace(body=b"")
         else:
             self.call(kind, omneo, run, mortal(self.ledger(omneo), omneo))
         self.check(omneo)
+
+    def prune(self, run: Run) -> None:
+        """Let go of a run where no tenant that knows it needs any body: nothing is sent of it any more."""
+        needs = []
+        for omneo in self.tenants:
+            ledger = self.ledger(omneo)
+            if omneo.base_url in ledger.statuses().get(run.ref.run_id, {}):
+                progress, is_passed = ledger.progress(run.ref), ledger.passed(run.ref.run_id)
+                known = ledger.find([each.external_id for each in run.transactions], progress.run_no)
+                needs += [
+                    _is_needed(each, known.get(each.external_id), progress, is_passed=is_passed(at))
+                    for at, each in enumerate(run.transactions)
+                    if each.body
+                ]
+        if needs and not any(needs):
+            self.pruned.add(run.ref.run_id)
 
     def webhooks(self, omneo: Omneo, ledger: SqlLedger) -> None:
         """Omneo says what it has, or that it has something no more; events come twice, or of strangers."""
@@ -366,7 +388,7 @@ class History:
                 continue
             omneo.work()
             for kind in ("load", "retry", "resend", "load", "confirm"):
-                for run in self.runs:
+                for run in [each for each in self.runs if each.ref.run_id not in self.pruned]:
                     omneo.command(honest=True)
                     self.do(kind, omneo, run)
                     omneo.work()
