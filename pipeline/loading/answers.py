@@ -14,6 +14,7 @@ from datetime import UTC
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 from pipeline.errors import StoppedByApi
@@ -244,14 +245,14 @@ def parsed(body: bytes, parse_float: type = float) -> Any:
     twice make it none: parsers differ in what they make of them, so nobody knows what was meant.
     """
     try:
-        return json.loads(
-            body.decode("utf-8"),
-            parse_float=parse_float,
-            parse_constant=_no_number,
-            object_pairs_hook=_unique,
-        )
+        return _decoder(parse_float).decode(body.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
+
+
+@cache  # to make one takes longer than to use it
+def _decoder(parse_float: type) -> json.JSONDecoder:
+    return json.JSONDecoder(parse_float=parse_float, parse_constant=_no_number, object_pairs_hook=_unique)
 
 
 def _no_number(name: str) -> Any:

@@ -147,7 +147,8 @@ class Client:
     async def send(self, call: Call) -> Reply:
         """Send once; see `Sender`. Redirects are answers like any other: nobody follows them."""
         url = _url(self._base_url + _target(call))
-        request = httpx.Request(call.method, url, headers=self._headers, content=call.body)
+        # By its stream, since a transport adds host and length anyway, and httpx takes its time for them.
+        request = httpx.Request(call.method, url, headers=self._headers, stream=httpx.ByteStream(call.body))
         try:
             async with asyncio.timeout(self._whole_s):
                 response = await self._transport.handle_async_request(request)
@@ -200,9 +201,10 @@ async def _raw(response: httpx.Response) -> bytes:
 
 
 def _answered(response: httpx.Response, raw: bytes) -> Answered:
-    headers = {name.lower(): value for name, value in response.headers.multi_items()}
-    encoding = response.headers.get("content-encoding")  # all of them, where it stands several times
-    return Answered(response.status_code, decoded(raw, encoding) if encoding else raw, headers)
+    said = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
+    encodings = [value for name, value in said if name == "content-encoding"]
+    body = decoded(raw, ", ".join(encodings)) if encodings else raw
+    return Answered(response.status_code, body, dict(said))
 
 
 def translate(error: BaseException, named_by: str = "") -> Reply:

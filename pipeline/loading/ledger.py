@@ -715,10 +715,9 @@ class SqlLedger:
 
     def _advance(self, progress: Progress) -> Counter[tuple[int, Counted]]:
         """Write how far a part is; what was passed by as unchanged moves with it."""
-        mine = sa.and_(PARTS.c.run_no == progress.run_no, PARTS.c.part == progress.part)
-        before = self._db.execute(sa.select(PARTS.c.unchanged).where(mine)).scalar_one()
-        values = {"watermark": progress.watermark, "unchanged": progress.unchanged}
-        self._db.execute(PARTS.update().where(mine).values(values))
+        mine = (progress.run_no, progress.part)
+        before: int = self._db.exec_driver_sql(self._sql.unchanged_of, mine).scalar_one()
+        self._db.exec_driver_sql(self._sql.advance, (progress.watermark, progress.unchanged, *mine))
         by = progress.unchanged - before
         run_no = progress.run_no
         return Counter({(run_no, State.PENDING): -by, (run_no, Passed.UNCHANGED): by})
@@ -734,8 +733,7 @@ class SqlLedger:
         except sa.exc.IntegrityError as error:
             raise CountsBroken(f"A count would become negative: {changed}") from error
         for run_no in sorted({run_no for run_no, _, _ in changed}):
-            total = sa.select(sa.func.sum(COUNTS.c.n)).where(COUNTS.c.run_no == run_no).scalar_subquery()
-            both = self._db.execute(sa.select(RUNS.c.size, total).where(RUNS.c.no == run_no)).one_or_none()
+            both = self._db.exec_driver_sql(self._sql.size_and_total, (run_no,)).one_or_none()
             size, counted = both or (0, 0)
             if both is None or size != counted:
                 raise CountsBroken(f"Run {run_no} has {size} transactions, and {counted} would be counted.")
@@ -828,7 +826,7 @@ def _row(record: Record) -> tuple[Any, ...]:
 
 
 class _Statements:
-    """Statements that are executed for many rows, as their drivers take them."""
+    """Statements that are executed for many rows or with every commit, as their drivers take them."""
 
     def __init__(self, *, is_postgres: bool) -> None:
         self._mark = mark = "%s" if is_postgres else "?"
@@ -843,6 +841,14 @@ class _Statements:
             ("tenant_no", "digest", "recipe"),
         )
         self.add_to_count = f"UPDATE counts SET n = n + {mark} WHERE run_no = {mark} AND state = {mark}"  # noqa: S608
+        self.size_and_total = (
+            f"SELECT size, (SELECT sum(n) FROM counts WHERE run_no = runs.no) FROM runs WHERE no = {mark}"  # noqa: S608
+        )
+        self.unchanged_of = f"SELECT unchanged FROM parts WHERE run_no = {mark} AND part = {mark}"  # noqa: S608
+        self.advance = (
+            f"UPDATE parts SET watermark = {mark}, unchanged = {mark} "  # noqa: S608
+            f"WHERE run_no = {mark} AND part = {mark}"
+        )
         self.add_part = PARTS.insert()
 
     def find(self, external_ids: Sequence[str]) -> Iterator[tuple[str, Sequence[Any]]]:

@@ -102,8 +102,10 @@ class Scheduler:
             yield await ahead
 
     async def _start(self, items: Sequence[Item]) -> None:
-        # Twice as many as may be in flight: half of them wait until their intent or outcome is on disk.
-        while len(self._tasks) >= 2 * self._options.concurrency:
+        # More than may be in flight: some wait until their intent or outcome is on disk. Of large batches one
+        # more will do, since all that a batch holds is in memory meanwhile.
+        waiting = max(1, self._options.concurrency // self._options.group_size)
+        while len(self._tasks) >= self._options.concurrency + waiting:
             self._exchange.stirred.clear()
             await self._exchange.stirred.wait()
         await self._tracker.admit(items)

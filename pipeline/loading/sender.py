@@ -145,7 +145,7 @@ class TransactionSender:
         if verdict.meaning is Meaning.TAKEN and self._endpoint.batched:
             return await self._settle_batch(left, batch_id_of(replies[0]) or "", were_sent)
         if verdict.meaning is Meaning.TAKEN:
-            await self._accept(left[0], verdict, _id_in(replies[0], left[0].external_id))
+            await self._accept([(left[0], verdict, _id_in(replies[0], left[0].external_id))])
             left.clear()
         elif verdict.meaning is Meaning.REFUSED and len(left) == 1 and not left[0].maybe_sent:
             await self._deny(left[0], verdict)
@@ -184,10 +184,16 @@ class TransactionSender:
 
     # Outcomes
 
-    async def _accept(self, item: Item, verdict: Verdict, omneo_id: str | None = None) -> None:
+    async def _accept(self, taken: Sequence[tuple[Item, Verdict, str | None]]) -> None:
+        """Settle, in one commit, what Omneo took; each with the answer, and Omneo's own id where known."""
+        if not taken:
+            return
         self._breaker.accepted()
-        outcome = Outcome(self._plan.accepted, verdict, omneo_id=omneo_id)
-        await self._tracker.settle([*self._tracker.take_postponed(), (item, outcome)])
+        outcomes = [
+            (item, Outcome(self._plan.accepted, verdict, omneo_id=omneo_id))
+            for item, verdict, omneo_id in taken
+        ]
+        await self._tracker.settle([*self._tracker.take_postponed(), *outcomes])
 
     async def _deny(self, item: Item, verdict: Verdict) -> None:
         """Settle what Omneo refused; a void or a repeat that did not work leaves it as it was."""
@@ -245,6 +251,8 @@ class TransactionSender:
     async def _settle_doubts(self, left: list[Item]) -> None:
         """Look up what Omneo may have already; takes out of the list what that settles."""
         doubtful = [item for item in left if item.maybe_sent or _looks_first(item)]
+        if not doubtful:
+            return
         settled = await asyncio.gather(*(self._settle_doubt(item) for item in doubtful))
         gone = {id(item) for item, is_settled in zip(doubtful, settled, strict=True) if is_settled}
         left[:] = [item for item in left if id(item) not in gone]
@@ -279,7 +287,7 @@ class TransactionSender:
         verdict = _of_batch(result, item)
         if verdict.meaning is Meaning.TAKEN:
             self._emit(InDoubt(item.external_id, "delivered"))
-            await self._accept(item, verdict, result.taken.get(item.external_id) or None)
+            await self._accept([(item, verdict, result.taken.get(item.external_id) or None)])
         elif verdict.meaning is Meaning.REFUSED:
             await self._deny(item, verdict)
         return verdict.meaning is not Meaning.UNCLEAR
@@ -296,7 +304,7 @@ class TransactionSender:
             else (evidence.there is There.SAME and evidence.void == is_sent_void(decision.body))
         ):
             self._emit(InDoubt(item.external_id, "delivered"))
-            await self._accept(item, TAKEN, evidence.omneo_id)
+            await self._accept([(item, TAKEN, evidence.omneo_id)])
             return True
         if is_there and self._plan.resumes and decision.if_other is not OnChange.SEND:
             held = Passed.HELD if decision.if_other is OnChange.HOLD else Passed.UNCHANGED
@@ -363,12 +371,19 @@ class TransactionSender:
         """Settle what the batch proves; what it does not is in doubt, and stays in the list."""
         self._tracker.note_batch(left, batch_id)
         result = await self._poll(batch_id, left)
+        verdicts = [(item, _of_batch(result, item)) for item in left]
+        await self._accept(
+            [
+                (item, verdict, result.taken.get(item.external_id) or None)
+                for item, verdict in verdicts
+                if verdict.meaning is Meaning.TAKEN
+            ]
+        )
         unclear = TAKEN
         open_items = []
-        for item in left:
-            verdict = _of_batch(result, item)
+        for item, verdict in verdicts:
             if verdict.meaning is Meaning.TAKEN:
-                await self._accept(item, verdict, result.taken.get(item.external_id) or None)
+                self._breaker.accepted()  # anew, since refusals in a row are counted in the batch's order
                 continue
             self._count([item], verdict)
             if verdict.meaning is Meaning.REFUSED:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pipeline.events import Emit
 from pipeline.events import Progress as ProgressEvent
@@ -273,11 +273,12 @@ class DeliveryTracker:
             return [Return(self._progress.run_no, restored) if item.is_open else restored]
         base = old if isinstance(item.decision, Look) and old is not None else self._intent(item)
         before = None if outcome.state in ACCEPTED_BY_OMNEO else base.before
-        answered = self._answered(base, item, outcome, now)
-        return [answered._replace(state=outcome.state, before=before, batch=item.batch)]
+        changed = {"state": outcome.state, "before": before, "batch": item.batch}
+        return [self._answered(base, item, outcome, now, **changed)]
 
-    def _answered(self, record: Record, item: Item, outcome: Outcome, now: int) -> Record:
+    def _answered(self, record: Record, item: Item, outcome: Outcome, now: int, **changed: Any) -> Record:
         return record._replace(
+            **changed,
             attempts=self._attempts(item),
             status=outcome.verdict.status,
             message=outcome.verdict.words() or None,

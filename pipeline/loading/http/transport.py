@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 
 import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from pipeline.loading.http.interface import httpx
@@ -57,9 +59,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         try:
             answer = await self._session.request(
                 request.method,
-                URL(str(request.url), encoded=True),
+                _address(str(request.url)),
                 data=_sendable(await request.aread()),
-                headers=[(name.decode(), value.decode("latin-1")) for name, value in request.headers.raw],
+                headers=_headers(tuple(request.headers.raw)),
                 proxy_headers=self._proxy_headers,
                 allow_redirects=False,
             )
@@ -100,6 +102,16 @@ async def _send_once(
         return await handler(request)
     except (aiohttp.ClientError, OSError) as error:
         raise _maybe_sent(error) from error
+
+
+@lru_cache(maxsize=16)  # as a load sends to one address with the same headers
+def _address(text: str) -> URL:
+    return URL(text, encoded=True)
+
+
+@lru_cache(maxsize=16)
+def _headers(raw: tuple[tuple[bytes, bytes], ...]) -> CIMultiDictProxy[str]:
+    return CIMultiDictProxy(CIMultiDict((name.decode(), value.decode("latin-1")) for name, value in raw))
 
 
 def _sendable(body: bytes) -> bytes | BytesIO | None:
