@@ -387,7 +387,7 @@ class History:
             if not omneo.copies and not omneo.late:
                 continue
             omneo.work()
-            for kind in ("load", "retry", "resend", "load", "confirm"):
+            for kind in ("load", "prune", "retry", "prune", "resend", "load", "confirm"):
                 for run in [each for each in self.runs if each.ref.run_id not in self.pruned]:
                     omneo.command(honest=True)
                     self.do(kind, omneo, run)
