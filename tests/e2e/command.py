@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from click.testing import CliRunner
 
 from pipeline.cli import cli
@@ -117,3 +118,9 @@ def open_to_others(directory: Path) -> list[str]:
 def files_with(text: str, directory: Path) -> list[Path]:
     """The files in the directory that hold a text."""
     return [path for path in directory.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def staged_rows(run_dir: Path) -> pl.DataFrame:
+    """What a run staged, in the order of its parts, but for where and when its files were written."""
+    parts = sorted((run_dir / "staged").glob("*.parquet"))
+    return pl.concat(pl.read_parquet(part) for part in parts).drop("source", "source_time")

@@ -121,7 +121,8 @@ def test_retry_goes_through_all_parts_once(postgres: str) -> None:
 
 def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
     full = bool(os.environ.get("OMNEO_IMPORT_TEST_FULL"))
-    window, limit = (60.0, 6_000) if full else (4.0, 400)
+    # A window must be long beside what a busy machine takes to begin it: that is lost in each.
+    window, limit = (60.0, 6_000) if full else (10.0, 1_000)
     count = 5 * limit
     omneo.set_faults(throttle_requests=limit, throttle_window_s=window)
     two = [loader(omneo, postgres, count, window_s=window, stretch=limit // 4, lease_s=10) for _ in range(2)]
@@ -135,9 +136,7 @@ def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
     results = [told(process) for process in two]
     sent, throttled = (sum(each[name] for each in results) for name in ("sent", "throttled"))
     assert arrived(omneo) == Counter(made(n).external_id for n in range(count))
-    # A machine that is busy with other tests begins each window late, which costs much of a short one.
-    # Loaders that do not share the limit well leave half of it.
-    assert share > (0.95 if full else 0.8)
+    assert share > 0.95
     assert throttled < 0.01 * sent
     assert min(each["handled"] for each in results) > 0.3 * count
 

@@ -16,10 +16,10 @@ from pipeline.errors import SourceError
 from pipeline.extract import find_sources, open_reader
 from pipeline.extract.storage import fingerprint, unchanged
 from pipeline.model import Dialect
-from pipeline.staging.manifest import Manifest, read_manifest
+from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import SAMPLE, call, omneo_import
+from tests.e2e.command import SAMPLE, call, omneo_import, staged_rows
 from tests.e2e.receipts import export, receipt, write_export
 
 pytestmark = pytest.mark.slow
@@ -40,10 +40,6 @@ CONTENTS = {
     "in/c.csv.bz2": bz2.compress(TEXT),
     "in/d.parquet": parquet(),
 }
-
-
-def manifest_of(summary: dict[str, Any]) -> Manifest:
-    return read_manifest(RunDir(Path(summary["run_dir"])))
 
 
 @pytest.fixture
@@ -132,8 +128,8 @@ def test_a_run_from_a_store_stages_the_same_bytes_as_from_a_disk(
     assert remote.code == 0, remote.stderr
     local = call("prepare", "-m", "pos_lines", "--json", "--workdir", workdir, SAMPLE).summary
     assert remote.summary["transactions"] == local["transactions"]
-    there, here = manifest_of(remote.summary), manifest_of(local)
-    assert [part.fingerprint for part in there.parts] == [part.fingerprint for part in here.parts]
+    assert staged_rows(Path(remote.summary["run_dir"])).equals(staged_rows(Path(local["run_dir"])))
+    there = read_manifest(RunDir(Path(remote.summary["run_dir"])))
     assert there.sources[0].uri == f"{bucket}/nightly/{SAMPLE.name}.gz"
 
 

@@ -29,7 +29,7 @@ def test_load_status_and_confirm_share_a_ledger_that_is_named(
     elsewhere = ("--json", "--workdir", tmp_path / "elsewhere", "--ledger", ledger)
     again = call("run", "-m", "pos_lines", *elsewhere, sales, env=env)
     assert again.summary["delivery"] == {
-        **dict.fromkeys(("delivered", "refused", "failed", "pending"), 0),
+        **dict.fromkeys(("delivered", "refused", "failed", "pending", "in_doubt", "voided", "forgotten"), 0),
         "unchanged": 30,
     }
     assert not (workdir / "ledger.sqlite").exists()
