@@ -89,19 +89,29 @@ def columns_of(inputs: Sequence[Input], spec: MappingSpec) -> tuple[dict[str, li
     """The columns of each table, over all of its files, and what a person should know about their names.
 
     Raises:
-        SourceError: A file cannot be read.
+        SourceError: A file cannot be read, or no file of a table has a column.
     """
     columns: dict[str, list[str]] = {}
     notices: list[str] = []
     for each in inputs:
         reader = open_reader(each.file, spec.source.csv, spec.source.format)
         reader.close()
+        if not reader.columns:
+            notices.append(_without_objects(each))
+            continue
         _refuse_quarantine(each, reader.columns)
         known = columns.setdefault(each.table, list(reader.columns))
         notices += [f"{each.file.name}: {notice}" for notice in reader.notices]
         notices += _difference(each, known, reader.columns)
         known += [name for name in reader.columns if name not in known]
+    for each in inputs:
+        if each.table not in columns:
+            raise SourceError(_without_objects(each))
     return columns, notices
+
+
+def _without_objects(each: Input) -> str:
+    return f"{each.file.name} has no JSON object with a member on any line"
 
 
 def _refuse_quarantine(each: Input, columns: Sequence[str]) -> None:

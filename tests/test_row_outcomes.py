@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from pipeline import accounting, prepare, run
+from pipeline.errors import SourceError
 from pipeline.events import ignore
 from pipeline.mapping.shapes import Shaped, shape
 from pipeline.memory import Budget
@@ -348,3 +349,26 @@ def test_an_id_that_parquet_holds_as_a_binary_number_has_lost_digits_and_an_amou
     found = prepared(tmp_path, "headers", path, mapping=mapping)
     assert bodies(found) == {"7.5": (Decimal("0.01"), [])}
     assert found.summary.rejected == {"id_rounded": 2}
+
+
+@pytest.mark.parametrize("name", ["before.jsonl", "z.jsonl", "z.ndjson"])
+@pytest.mark.parametrize(
+    ("text", "malformed", "skipped"),
+    [("", 0, 0), ("\n \n", 0, 0), ("{}\n", 0, 1), ("oops\n[1]\n", 2, 0), ('{"no": \n\n{}\n', 1, 1)],
+    ids=["empty", "blank", "no member", "no object", "broken"],
+)
+def test_json_lines_without_a_readable_object_leave_the_other_files_alone(
+    tmp_path: Path, name: str, text: str, malformed: int, skipped: int
+) -> None:
+    sale = '{"no": "A", "at": "2026-01-02", "what": "Tea", "qty": 1, "price": 2.00}\n'
+    files = [source(tmp_path, sale, "good.jsonl"), source(tmp_path, text, name)]
+    finished = prepared(tmp_path, "lines", *files)
+    assert bodies(finished) == {"A": (Decimal(2), ["Tea"])}
+    rows = finished.summary.rows
+    assert (rows.read, rows.malformed, rows.skipped) == (1 + malformed + skipped, malformed, skipped)
+
+
+def test_json_lines_without_any_readable_object_are_refused(tmp_path: Path) -> None:
+    files = [source(tmp_path, text, name) for name, text in (("a.jsonl", ""), ("b.jsonl", "oops\n"))]
+    with pytest.raises(SourceError, match=r"a\.jsonl has no JSON object"):
+        prepared(tmp_path, "lines", *files)

@@ -9,7 +9,6 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.errors import SourceError
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_text
 from pipeline.extract.text import Utf8Blocks
@@ -26,7 +25,8 @@ class JsonLinesReader:
     the file is read once more, before its rows. A number is written as short as it can be without losing
     value (`1.50` becomes `1.5`); one with a fraction is rounded to 17 digits. A line that is no object is
     malformed, and so is one with a NUL character or half of a character; a blank line is no row. Of a
-    member that an object has twice the last counts.
+    member that an object has twice the last counts. A file without a member on any line has no columns, but
+    its lines are rows as those of any other.
 
     Attributes:
         columns: See `Reader`.
@@ -38,14 +38,12 @@ class JsonLinesReader:
         """Open the file and find its columns.
 
         Raises:
-            SourceError: It cannot be read, is no text, or has no object.
+            SourceError: It cannot be read or is no text.
         """
         self._file = file
         self._block_bytes = block_bytes
         names = chain.from_iterable(_member_names(lines["raw"]) for lines in self._lines())
         self._members = list(dict.fromkeys(names))
-        if not self._members:
-            raise SourceError(f"{file.name} has no JSON object on any line")
         self.header = self._members
         self.columns, self.notices = usable_names(self._members)
 
@@ -67,6 +65,9 @@ class JsonLinesReader:
             SourceError: The file cannot be read on, or is not UTF-8.
         """
         for lines in self._lines():
+            if not self._members:
+                yield self._without_members(lines)
+                continue
             parts = list(self._read(lines))
             yield Batch(
                 pl.concat([rows for rows, _ in parts]), pl.concat([malformed for _, malformed in parts])
@@ -96,13 +97,19 @@ class JsonLinesReader:
                 yield from self._read(lines[middle:])
                 return
             half = pl.when(pl.col("raw").str.contains(_HALF_CHARACTER)).then(pl.lit(_HALF_MESSAGE))
-            malformed = lines.with_columns(message=half.otherwise(pl.lit("not a JSON object")))
+            malformed = lines.with_columns(message=half.otherwise(pl.lit(_NO_OBJECT)))
             yield self._named(pl.DataFrame(schema=schema), lines.clear()), malformed
         else:
             rows = _with_escapes(self._with_last_members(rows, lines["raw"]), lines["raw"])
             named = self._named(rows, lines)
             odd = _no_texts(named, lines)
             yield named.remove(pl.col(LINE).is_in(odd[LINE].implode())), odd
+
+    def _without_members(self, lines: pl.DataFrame) -> Batch:
+        # Polars makes a row of any line where it looks for no member.
+        empty = pl.col("raw").str.contains(r"^\s*\{\s*\}\s*$")
+        malformed = lines.remove(empty).with_columns(message=pl.lit(_NO_OBJECT))
+        return Batch(lines.clear().select(LINE), malformed, blank=lines.height - malformed.height)
 
     def _with_last_members(self, rows: pl.DataFrame, raw: pl.Series) -> pl.DataFrame:
         """Read again, with its last value, what has a member twice: polars takes the first."""
@@ -123,6 +130,7 @@ class JsonLinesReader:
 
 _KEY: Final = r'"\s*:'
 _NULL: Final = r":\s*null"
+_NO_OBJECT: Final = "not a JSON object"
 _HALF_MESSAGE: Final = "half of a character (a lone surrogate) is no text"
 _HALF_CHARACTER: Final = r"(?i)\\ud[89a-f]"
 

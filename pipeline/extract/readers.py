@@ -9,7 +9,7 @@ from pipeline.extract.csv import CsvReader
 from pipeline.extract.jsonlines import JsonLinesReader
 from pipeline.extract.parquet import ParquetReader
 from pipeline.extract.rows import Reader
-from pipeline.extract.storage import SourceFile, open_text
+from pipeline.extract.storage import SourceFile, is_json_lines, open_text
 from pipeline.extract.text import bom_of
 from pipeline.model import Dialect
 
@@ -37,7 +37,7 @@ def open_reader(file: SourceFile, dialect: Dialect, format: Format | None = None
 
 
 def format_of(file: SourceFile) -> Format:
-    """What a file is by its first bytes: Parquet, JSON lines where it begins with `{`, otherwise CSV."""
+    """What a file is: Parquet by its first bytes, JSON lines by its name or a first `{`, otherwise CSV."""
     with open_text(file) as stream:
         try:
             head = stream.read(64)
@@ -45,5 +45,7 @@ def format_of(file: SourceFile) -> Format:
             raise SourceError(f"{file.name} cannot be read: {error}") from error
     if head.startswith(b"PAR1"):
         return "parquet"
+    if is_json_lines(file):
+        return "jsonl"
     bom = bom_of(head)
     return "jsonl" if head[bom[0] if bom else 0 :].lstrip().startswith(b"{") else "csv"

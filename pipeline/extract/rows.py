@@ -93,6 +93,8 @@ def without_empty_rows(
         first: Columns in which few cells are blank. They are looked at first, and mostly no others.
         nulls: Words that mean an empty cell.
     """
+    if rows.is_empty():
+        return rows
     names = sorted(reader.columns, key=lambda name: name not in first)
     titles = dict(zip(reader.columns, (title.strip(_INVISIBLE) for title in reader.header), strict=True))
 

@@ -59,6 +59,8 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
     format_ = format_of(file)
     dialect, confidence = sniff_dialect(file) if format_ == "csv" else (Dialect(), 1.0)
     reader = open_reader(file, dialect, format_)
+    if not reader.columns:
+        raise SourceError(f"{file.name} has no JSON object with a member on any line")
     try:
         frames = [batch.rows for batch in islice(reader.batches(), 1)]
     finally:

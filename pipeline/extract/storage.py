@@ -129,14 +129,19 @@ def _check_address(argument: str) -> None:
         )
 
 
+def is_json_lines(file: SourceFile) -> bool:
+    """Whether a file is named as JSON lines are, compressed or not."""
+    return not {".jsonl", ".ndjson"}.isdisjoint(PurePosixPath(file.uri.lower()).suffixes[-2:])
+
+
 def refuse_empty(files: Iterable[SourceFile]) -> None:
-    """See to it that every file holds something.
+    """See to it that every file holds something, but JSON lines, which need no header.
 
     Raises:
         SourceError: One is empty.
     """
     for file in files:
-        if not file.size:
+        if not file.size and not is_json_lines(file):
             raise SourceError(f"{file.name} is empty")
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SourceError
 from pipeline.extract import find_sources
 from pipeline.extract.jsonlines import JsonLinesReader
 from pipeline.model import LINE
@@ -35,11 +34,13 @@ def test_members_become_text(tmp_path: Path, block_bytes: int) -> None:
     assert malformed == [(3, "oops"), (5, "[1]")]
 
 
-def test_a_file_without_objects_is_told(tmp_path: Path) -> None:
+def test_a_file_without_members_has_rows_and_no_columns(tmp_path: Path) -> None:
     path = tmp_path / "sales.jsonl"
-    path.write_bytes(b"[1]\n")
-    with pytest.raises(SourceError, match="no JSON object"):
-        JsonLinesReader(find_sources([str(path)], [])[0])
+    path.write_bytes(b'[1]\n{}\n\n{"a": \n')
+    reader = JsonLinesReader(find_sources([str(path)], [])[0])
+    (batch,) = reader.batches()
+    assert (reader.columns, batch.rows.height, batch.blank) == ([], 0, 1)
+    assert [row[:2] for row in batch.malformed.rows()] == [(1, "[1]"), (4, '{"a": ')]
 
 
 def read(
