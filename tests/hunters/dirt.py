@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from tests.hunters.layouts import BY_PLACE, File, Form, Line
+from tests.hunters.layouts import BY_PLACE, MALFORMED, File, Form, Line
 from tests.hunters.sales import Sale
 
 BAD_CELLS = {"Qty": "two", "Price": "1.2.3", "Sold": "2024-02-31 10:00:00", "Total": "12..5", "Paid": "1O.00"}
@@ -25,12 +25,14 @@ class Expectation:
         rejected: Must not be accepted.
         unsure: Exact or rejected; a sale in none of the sets must be accepted, exact.
         free: Rows may be gone without a trace, so what is accepted may differ; still no other sale's token.
+        replaced: Tokens of rows that a correction has no more.
     """
 
     sales: dict[str, Sale]
     rejected: set[str] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
     free: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -103,7 +105,7 @@ def _insert(draw: st.DrawFn, dirty: Dirty, kind: str) -> None:
 
 
 def _blank(draw: st.DrawFn, dirty: Dirty) -> None:
-    _insert(draw, dirty, "blank")
+    _insert(draw, dirty, draw(st.sampled_from(["blank", "empty"])))
 
 
 def _repeat_header(draw: st.DrawFn, dirty: Dirty) -> None:
@@ -133,9 +135,7 @@ def _split_between_sales(draw: st.DrawFn, dirty: Dirty) -> None:
 def _split(draw: st.DrawFn, dirty: Dirty) -> None:
     at = _file(draw, dirty)
     lines = dirty.files[at].lines
-    if len(lines) < 2:
-        return
-    place = draw(st.integers(1, len(lines) - 1))
+    place = draw(st.integers(0, len(lines)))
     both = {line.sale for line in lines[:place]} & {line.sale for line in lines[place:]} - {""}
     keys_are_there = dirty.form.layout not in ("carry", "records_by_place")
     dirty.right.unsure |= both
@@ -178,6 +178,7 @@ def _correct(draw: st.DrawFn, dirty: Dirty) -> None:
         right.unsure.add(token)
         right.rejected.discard(token)
     right.sales[token] = new
+    right.replaced |= old.tokens - new.tokens
     dirty.done.append(f"correct {token}")
 
 
@@ -211,7 +212,7 @@ def _malform(draw: st.DrawFn, dirty: Dirty) -> None:
         return
     at, n = chosen
     lines = list(dirty.files[at].lines)
-    line = lines[n] = replace(lines[n], kind=draw(st.sampled_from(["short", "long"])))
+    line = lines[n] = replace(lines[n], kind=draw(st.sampled_from(MALFORMED)))
     _put(dirty, at, lines)
     dirty.done.append(f"malform row {n + 1} of {dirty.files[at].name}")
     dirty.right.rejected.add(line.sale)

@@ -20,6 +20,9 @@ HEADER = ["Shop", "Receipt", "Sold", "Email", "Note", "Total"]
 TENDER = ["Tender", "Paid"]
 ITEM = ["Line", "Sku", "Title", "Qty", "Price"]
 KEY = ["Shop", "Receipt"]
+KEY_BELOW = ["Store", "Order"]
+"""The key's columns in tables of items and payments, under other names than in that of headers."""
+MALFORMED = ("short", "long", "blank_more", "quotes")
 Cells = dict[str, str]
 
 BY_LINE = ("lines", "first_row", "carry")
@@ -38,7 +41,7 @@ class Line:
         sale: Which sale it belongs to, by its token; blank for none.
         token: The row's own.
         at: Its place among the rows of a clean export, by which a person puts fixed rows in order.
-        kind: `good`, `bad_cell`, `short`, `long`, `blank` or `header`.
+        kind: `good`, `bad_cell`, one of `MALFORMED`, `blank`, `empty` or `header`.
     """
 
     cells: Cells
@@ -49,7 +52,11 @@ class Line:
 
     @property
     def is_malformed(self) -> bool:
-        return self.kind in ("short", "long")
+        return self.kind in MALFORMED
+
+    @property
+    def is_no_record(self) -> bool:
+        return self.kind in ("blank", "empty", "header")
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ class Form:
             "records": ["Type", *KEY, *HEADER[2:], *TENDER, *ITEM],
             "records_by_place": ["Type", *KEY, *HEADER[2:], *TENDER, *ITEM],
             "nested": [*HEADER, "Items", "Tenders"],
-            "tables": {"headers": HEADER, "items": [*KEY, *ITEM], "payments": [*KEY, *TENDER]}.get(table, []),
+            "tables": {"headers": HEADER, "items": [*KEY_BELOW, *ITEM]}.get(table, [*KEY_BELOW, *TENDER]),
         }[self.layout]
 
     def mapping(self) -> str:
@@ -122,8 +129,8 @@ class Form:
         source: dict[str, Any] = {"layout": layout, "duplicates": self.duplicates}
         source["number"] = {"thousands": ",", "currency": ["$"], "parentheses": True}
         if self.layout == "tables":
-            tables = ("headers", "items", "payments")
-            source["tables"] = {table: {"inputs": [f"{table}*"], "key": KEY} for table in tables}
+            keys = {"headers": KEY, "items": KEY_BELOW, "payments": KEY_BELOW}
+            source["tables"] = {table: {"inputs": [f"{table}*"], "key": key} for table, key in keys.items()}
         else:
             source["key"] = KEY
         if self.layout == "carry":
@@ -221,8 +228,9 @@ class Form:
                 rows += [(sale.token, head | {"Items": _list(items), "Tenders": _list(tenders)})]
             case _:
                 found = {"headers": [(sale.token, head)]}
-                found["items"] = [(token, key | item) for token, item in zip(own, items, strict=True)]
-                found["payments"] = [(token, key | each) for token, each in zip(paid, tenders, strict=True)]
+                below = dict(zip(KEY_BELOW, key.values(), strict=True))
+                found["items"] = [(token, below | item) for token, item in zip(own, items, strict=True)]
+                found["payments"] = [(token, below | each) for token, each in zip(paid, tenders, strict=True)]
         return {
             table: [Line(cells, sale.token, token, (number, at)) for at, (token, cells) in enumerate(some)]
             for table, some in found.items()
@@ -257,18 +265,33 @@ class Form:
             return self._parquet(file, columns)
         if self.format == "jsonl":
             return "".join(self._json(line, columns) + "\n" for line in file.lines).encode()
-        text = io.StringIO()
-        writer = csv.writer(text, delimiter=self.delimiter, lineterminator=self.newline, quoting=self.quoting)  # type: ignore[arg-type]
-        writer.writerow(columns)
-        writer.writerows(_cells(line, columns) for line in file.lines)
-        whole = text.getvalue() if self.ends else text.getvalue().removesuffix(self.newline)
+        rows = [self._row(columns), *(self._csv(line, columns) for line in file.lines)]
+        whole = self.newline.join(rows) + (self.newline if self.ends else "")
         packed = whole.encode(self.encoding)
         return gzip.compress(packed) if self.format == "csv.gz" else packed
+
+    def places(self, file: File) -> list[int]:
+        """The line on which each row starts; in Parquet, its number."""
+        if not self.is_csv:
+            return list(range(1, len(file.lines) + 1))
+        columns = self.columns(file.table)
+        rows = [self._row(columns), *(self._csv(line, columns) for line in file.lines)]
+        heights = [row.count("\n") + 1 for row in rows]
+        return [1 + sum(heights[:at]) for at in range(1, len(rows))]
+
+    def _csv(self, line: Line, columns: list[str]) -> str:
+        text = self._row(_cells(line, columns))
+        return f'{text}{self.delimiter}"broken" quotes' if line.kind == "quotes" else text
+
+    def _row(self, cells: list[str]) -> str:
+        text = io.StringIO()
+        csv.writer(text, delimiter=self.delimiter, lineterminator="\n", quoting=self.quoting).writerow(cells)  # type: ignore[arg-type]
+        return text.getvalue().removesuffix("\n")
 
     def _json(self, line: Line, columns: list[str]) -> str:
         if line.is_malformed:
             return f'{{"Shop": "{line.token}", "Receipt"'
-        if line.kind == "blank":
+        if line.kind == "empty":
             return "{}"
         cells = {name: self._typed(name, line.cells.get(name, "")) for name in columns}
         # Numbers go in as they are written, digit by digit.
@@ -310,9 +333,13 @@ def _list(members: list[Cells]) -> str:
 def _cells(line: Line, columns: list[str]) -> list[str]:
     if line.kind == "blank":
         return ["", " ", *[""] * (len(columns) - 2)]
+    if line.kind == "empty":
+        return [""] * len(columns)
     if line.kind == "header":
         return columns
     cells = [line.cells.get(name, "") for name in columns]
     if line.kind == "long":
         return [*cells, "one", "too many"]
+    if line.kind == "blank_more":
+        return [*cells, ""]
     return cells[:-1] if line.kind == "short" else cells

@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import re
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,16 @@ from pipeline.memory import USUAL, Budget
 from tests.fuzzing import examples
 from tests.hunters.dirt import HARMLESS, OPERATIONS, Dirty, dirtied
 from tests.hunters.hunting import Found, in_order, prepared
-from tests.hunters.layouts import FORMATS, LAYOUTS, File, Form
+from tests.hunters.layouts import FORMATS, LAYOUTS, MALFORMED, File, Form, Line
 from tests.hunters.sales import Sale, payload, some_sales
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TOKEN = re.compile(r"[HIP]\d\d(?:x\d+)?C*Z")
+BREAKING = ("malform", "spoil", "blank", "repeat_header", "split_between_sales")
+OTHER_LINE = re.compile(r"\((?:(?P<source>[^()]+) )?line (?P<line>\d+)\)$")
+MOVING = ("reorder", "overlap", "correct")
+Place = tuple[str, int]
 BUDGETS = st.sampled_from([USUAL, USUAL, Budget(unit_bytes=400, waiting_bytes=0), Budget(unit_bytes=100)])
 
 
@@ -82,8 +88,8 @@ def test_nothing_is_wrong_or_lost_or_in_silence(layout: str):
             try:
                 found = found_in(dirty, Path(directory), budget=budget, later=later)
             except CannotStart:
-                # Cut within a character or a quote, or without one readable line, a file is refused.
-                assert any(file.cut < 1 or _unreadable(dirty.form, file) for file in dirty.files)
+                # Cut within a character or a quote, a file is refused.
+                assert any(file.cut < 1 for file in dirty.files)
                 event("refused")
                 return
         check_bodies(dirty, found)
@@ -111,17 +117,70 @@ def test_copies_splits_and_another_order_change_nothing(layout: str):
     hunt()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_fixing_the_rows_that_are_named_gives_the_whole(layout: str):
+    @examples(2, fuzz=100)
+    @given(exports(layout, BREAKING))
+    def hunt(dirty: Dirty) -> None:
+        note(describe(dirty))
+        clean = dirty.form.clean(list(dirty.right.sales.values()))
+        whole = accepted(Dirty(dirty.form, clean, dirty.right))
+        meant = {line.token: line for file in clean for line in file.lines}
+        with tempfile.TemporaryDirectory() as directory:
+            found = found_in(dirty, Path(directory))
+        if not (dirty.form.format == "jsonl" and found.summary.rows.malformed):
+            # Of a malformed object nobody can tell whose it is: its sale may be accepted without it.
+            fixed = [replace(file, lines=to_fix(file, found, layout)) for file in clean]
+            by_fixing = accepted(Dirty(dirty.form, fixed, dirty.right)) if found.quarantine else {}
+            assert by_fixing.keys().isdisjoint(found.bodies)
+            assert bodies(found, without_item_ids=dirty.form.item_id == "file") | by_fixing == whole
+        # A sale that goes short of a row may have more to fix; that is seen once the row is there.
+        while found.quarantine:
+            named = named_places(found)
+            before, dirty = dirty, in_place(dirty, named, meant)
+            assert dirty.files != before.files, f"no broken row is named: {named}"
+            with tempfile.TemporaryDirectory() as directory:
+                found = found_in(dirty, Path(directory))
+        assert not broken_places(dirty, (*MALFORMED, "bad_cell"))
+        assert bodies(found, without_item_ids=dirty.form.item_id == "file") == whole
+
+    hunt()
+
+
+def accepted(dirty: Dirty) -> dict[str, Any]:
+    """The bodies of an export in which nothing is broken."""
+    with tempfile.TemporaryDirectory() as directory:
+        found = found_in(dirty, Path(directory))
+    assert not found.quarantine, reasons(found)
+    return bodies(found, without_item_ids=dirty.form.item_id == "file")
+
+
+def to_fix(file: File, found: Found, layout: str) -> tuple[Line, ...]:
+    """The rows of a clean file that are among the rows to fix, in their order."""
+    names = [name for name in found.to_fix if layout != "tables" or name.startswith(file.table)]
+    tokens = set(TOKEN.findall("\n".join(found.to_fix[name] for name in names)))
+    return tuple(line for line in file.lines if line.token in tokens)
+
+
+def in_place(dirty: Dirty, named: set[Place], meant: dict[str, Line]) -> Dirty:
+    """The export with the rows at these places as they were meant."""
+    files = []
+    for at, file in enumerate(dirty.files):
+        places = dirty.form.of_file(at, file).places(file)
+        lines = [
+            meant[line.token] if line.token and (file.name, place) in named else line
+            for line, place in zip(file.lines, places, strict=True)
+        ]
+        files.append(replace(file, lines=tuple(lines)))
+    return replace(dirty, files=files)
+
+
 def bodies(found: Found, without_item_ids: bool) -> dict[str, Any]:
     ordered = {id_: in_order(body) for id_, body in found.bodies.items()}
     for body in ordered.values() if without_item_ids else ():
         for item in body.get("items", ()):
-            del item["external_id"]
+            item.pop("external_id", None)
     return ordered
-
-
-def _unreadable(form: Form, file: File) -> bool:
-    good = [line for line in file.lines if not line.is_malformed and line.kind != "blank"]
-    return form.format == "jsonl" and not good
 
 
 def check_bodies(dirty: Dirty, found: Found) -> None:
@@ -138,6 +197,8 @@ def check_bodies(dirty: Dirty, found: Found) -> None:
             assert comparable(body, form) == payload(
                 sale, has_items=form.has_items, items_have_ids=form.item_id == "column"
             )
+            if form.has_items and not any(each.startswith(MOVING) for each in dirty.done):
+                assert [item["name"] for item in body["items"]] == [item.title for item in sale.items]
         ids = [item["external_id"] for item in body.get("items", ()) if "external_id" in item]
         assert len(set(ids)) == len(ids)
     sure = by_key.keys() - {
@@ -170,13 +231,44 @@ def check_rows(dirty: Dirty, found: Found) -> None:
         return
     assert rows.read == len(lines)
     assert rows.malformed == sum(line.is_malformed for line in lines)
-    assert rows.skipped == sum(line.kind in ("blank", "header") for line in lines)
+    assert rows.skipped == sum(line.is_no_record for line in lines)
+    assert malformed_places(found) == broken_places(dirty, MALFORMED)
     sent = set(TOKEN.findall(str(list(found.bodies.values()))))
     kept = set(TOKEN.findall(found.set_aside))
     gone = [line.token for line in lines if line.token and line.token not in sent | kept]
     assert len(gone) <= rows.duplicate, f"without a trace: {gone}, {rows.duplicate} duplicates"
+    free = [sale.tokens for token, sale in dirty.right.sales.items() if token in dirty.right.free]
+    assert set(gone) <= dirty.right.replaced.union(*free), f"of no older version: {gone}"
     for line in lines:
         assert not line.is_malformed or line.token in kept
+
+
+def broken_places(dirty: Dirty, kinds: Sequence[str]) -> set[Place]:
+    """The file and the line of each row of these kinds."""
+    return {
+        (file.name, place)
+        for at, file in enumerate(dirty.files)
+        for line, place in zip(file.lines, dirty.form.of_file(at, file).places(file), strict=True)
+        if line.kind in kinds
+    }
+
+
+def malformed_places(found: Found) -> set[Place]:
+    return {(_name(row["source"]), row["line"]) for row in found.quarantine if row["code"] == "malformed_row"}
+
+
+def named_places(found: Found) -> set[Place]:
+    """Where the reasons say that something is to be fixed: their own line, or the one in the message."""
+    places = set()
+    for row in found.quarantine:
+        places.add((_name(row["source"]), row["line"]))
+        if other := OTHER_LINE.search(row["message"]):
+            places.add((_name(other["source"] or row["source"]), int(other["line"])))
+    return places
+
+
+def _name(source: str) -> str:
+    return Path(source).name.partition(".")[0]
 
 
 def reasons(found: Found) -> list[tuple[Any, ...]]:
