@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from benchmarks import child, machine
 from benchmarks.environment import PEERS, WORK, Peers, export, fresh, say
 from benchmarks.results import US, Row, Run
-from benchmarks.sink import Sink, Taken
+from benchmarks.sink import BatchSink, Sink, Taken
 from benchmarks.transform import prepare, staged
 
 ENDPOINT = "/transactions/queue"
@@ -71,7 +73,7 @@ def bodies_of(source: Path, out: Path, limit: int = 2**62) -> Bodies:
     return Bodies(out, told["count"], told["bytes"])
 
 
-def pipeline(workdir: Path, sink: Sink, *arguments: str, **options: Any) -> child.Cost:
+def pipeline(workdir: Path, sink: Sink | BatchSink, *arguments: str, **options: Any) -> child.Cost:
     """Run a command of this project against a sink."""
     command: child.Command = [child.OWN, "-m", "pipeline", *arguments, "-q", "--json", "--workdir", workdir]
     env = {"OMNEO_BASE_URL": sink.url, "OMNEO_TOKEN": "benchmark"}
@@ -176,11 +178,11 @@ def measure_batches(receipts: int, repeat: int) -> list[Row]:
     run = stage(receipts)
     rows = []
     for size in (100, 500):
-        work = f"send to nginx, {size} transactions a request"
+        work = f"send to a server that counts, {size} transactions a request"
         runs = []
         for _ in range(repeat):
             load, workdir = machine.load(), run.copy()
-            with Sink(WORK / "sink") as sink:
+            with BatchSink(WORK / "sink") as sink:
                 cost = pipeline(
                     workdir, sink, "load", "latest", "--endpoint", "batch", "--batch-size", str(size)
                 )
@@ -203,22 +205,32 @@ def measure_first(receipts: int, repeat: int) -> list[Row]:
     run = stage(receipts)
     workdir = run.copy()
     half = run.bodies.count // 2
-    with Sink(WORK / "sink") as sink:
+    with BatchSink(WORK / "sink") as sink:
         batches = ("--endpoint", "batch", "--batch-size", "500", "--concurrency", "4")
+        ledger = workdir / "ledger.sqlite"
         cost = pipeline(
-            workdir, sink, "load", "latest", *batches, until=lambda: sink.requests() >= 2 * half // 500,
+            workdir, sink, "load", "latest", *batches, until=lambda: _delivered(ledger) >= half,
             codes=(INTERRUPTED,),
         )  # fmt: skip
     delivered = summary(cost)["delivery"]["delivered"]
     if not 0.4 < delivered / run.bodies.count < 0.6:
         raise child.Failed(f"{delivered:,} of {run.bodies.count:,} were delivered, not half")
     work = f"from `load` to the first answer, {receipts:,} receipts staged, half delivered"
-    return [Row(work, receipts, "starts", US, tuple(_first(workdir, work) for _ in range(repeat)))]
+    return [Row(work, receipts, "starts", US, tuple(_first(workdir, work, sink.port) for _ in range(repeat)))]
 
 
-def _first(workdir: Path, work: str) -> Run:
+def _delivered(ledger: Path) -> int:
+    """How many transactions a load has delivered so far, by its ledger."""
+    if not ledger.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as opened, suppress(sqlite3.Error):
+        return int(opened.execute("SELECT sum(n) FROM counts WHERE state = 'delivered'").fetchone()[0] or 0)
+    return 0
+
+
+def _first(workdir: Path, work: str, port: int) -> Run:
     load = machine.load()
-    with Sink(WORK / "sink") as sink:
+    with Sink(WORK / "sink", port) as sink:
         cost = pipeline(
             workdir, sink, "load", "latest", until=lambda: sink.requests() > 100, codes=(INTERRUPTED,)
         )
@@ -236,13 +248,13 @@ def measure_confirm(receipts: int, repeat: int) -> list[Row]:
     with Sink(home) as sink:
         pipeline(workdir, sink, "load", "latest")
     work = f"confirm {run.bodies.count:,} transactions against nginx"
-    return [Row(work, receipts, "look-ups", US, tuple(_confirms(run, workdir, work, repeat)))]
+    return [Row(work, receipts, "look-ups", US, tuple(_confirms(run, workdir, work, repeat, sink.port)))]
 
 
-def _confirms(run: Staged, workdir: Path, work: str, repeat: int) -> Iterator[Run]:
+def _confirms(run: Staged, workdir: Path, work: str, repeat: int, port: int) -> Iterator[Run]:
     for _ in range(repeat):
         load = machine.load()
-        with Sink(WORK / "sink") as sink:
+        with Sink(WORK / "sink", port) as sink:
             cost = pipeline(workdir, sink, "confirm", "latest")
         taken = sink.taken()
         check(US, (summary(cost)["confirmed"], taken.gets), (run.bodies.count, run.bodies.count))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +33,6 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=512;
     location = /status {{ access_log off; stub_status; }}
-    location = /api/v3/transactions/batch.json {{ return 200 '{{"message":"OK","batch_id":"1"}}'; }}
-    location /api/v3/batches/ {{ return 200 '{{"data":{{"status":"completed","failed_count":0}}}}'; }}
     location /api/v3/transactions/external/ {{ root {home}/files; }}
     location / {{ return 200 '{{"data":"OK"}}'; }}
   }}
@@ -71,20 +71,21 @@ class Sink:
 
     Args:
         home: A directory of its own; files below `files/` are what look-ups find.
+        port: As of a sink before, to be the same tenant; None for a free one.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, port: int | None = None) -> None:
         self._home = home
-        self._port = _free_port()
+        self.port = port or _free_port()
         self._asked = 0
-        self.url = f"http://127.0.0.1:{self._port}/api/v3"
+        self.url = f"http://127.0.0.1:{self.port}/api/v3"
 
     def __enter__(self) -> Self:
         self._home.mkdir(parents=True, exist_ok=True)
         (self._home / "taken.log").unlink(missing_ok=True)
         config = self._home / "nginx.conf"
         user = "user root;" if os.geteuid() == 0 else ""
-        config.write_text(CONFIG.format(home=self._home, port=self._port, user=user))
+        config.write_text(CONFIG.format(home=self._home, port=self.port, user=user))
         self._nginx = subprocess.Popen(
             ["nginx", "-e", self._home / "error.log", "-c", config], stderr=subprocess.DEVNULL
         )
@@ -103,7 +104,7 @@ class Sink:
 
     def requests(self) -> int:
         """How many it has had so far, these questions left out."""
-        with socket.create_connection(("127.0.0.1", self._port)) as asked:
+        with socket.create_connection(("127.0.0.1", self.port)) as asked:
             asked.sendall(b"GET /status HTTP/1.0\r\n\r\n")
             said = asked.makefile().read()
         self._asked += 1
@@ -130,6 +131,50 @@ class Sink:
         except OSError:
             return False
         return True
+
+
+class BatchSink:
+    """A server for batches for the length of a `with`; see `benchmarks.batch_sink`.
+
+    Args:
+        home: A directory for what it writes.
+        port: As of a sink before, to be the same tenant; None for a free one.
+    """
+
+    def __init__(self, home: Path, port: int | None = None) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self._out = home / "batches.json"
+        self.port = port or _free_port()
+        self.url = f"http://127.0.0.1:{self.port}/api/v3"
+
+    def __enter__(self) -> Self:
+        self._out.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "benchmarks.batch_sink", str(self.port), str(self._out)]
+        self._server = subprocess.Popen(command)
+        deadline = time.monotonic() + 10
+        while not _is_open(self.port):
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the sink for batches does not start")
+            time.sleep(0.02)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.terminate()
+        self._server.wait(30)
+
+    def taken(self) -> Taken:
+        """What it got; known once it has ended."""
+        return Taken(**json.loads(self._out.read_text()))
+
+
+def _is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _free_port() -> int:
