@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from pipeline.errors import StoppedByApi
-from pipeline.events import Emit, Progress, StageFinished, StageStarted, ignore
+from pipeline.events import Emit, Notice, Progress, StageFinished, StageStarted, ignore
 from pipeline.loading.answers import Meaning, transaction_of
 from pipeline.loading.client import Client
 from pipeline.loading.clock import Clock, SystemClock
@@ -117,7 +117,7 @@ def confirm(
         ledger: Says what was delivered.
         options: How to ask; and to send, with `resend`.
         sample: Share of the transactions to look up, chosen at random.
-        resend: Send the missing ones again.
+        resend: Send the missing ones again; not by an endpoint that only creates.
         patience_s: How long to look again for missing ones: Omneo's queue has no guaranteed time.
         seed: Of the choice of the sample.
         emit: Is told what happens.
@@ -133,7 +133,16 @@ def confirm(
     search = _Search(run, ledger, options, sample, patience_s, random.Random(seed), emit, stop, clock)  # noqa: S311
     with seldom_collecting():
         result = asyncio.run(search.run_all(batches, connection, transport))
-    if resend and result.missing and not (stop.requested or result.error):
+    if resend and result.missing and not options.endpoint.upserts:
+        # Omneo's queue is late by design: what is missing now may come yet, and would be there twice.
+        emit(
+            Notice(
+                "not_resent",
+                f"Nothing was sent again: --endpoint {options.endpoint.name} only creates, and what is "
+                "missing may only be late. Use --endpoint queue, which updates what is there.",
+            )
+        )
+    elif resend and result.missing and not (stop.requested or result.error):
         result.resent = deliver(
             run,
             batches,

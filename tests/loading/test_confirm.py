@@ -4,8 +4,10 @@ import httpx
 import pytest
 
 from pipeline.errors import StoppedByApi
+from pipeline.events import Notice
 from pipeline.loading.clock import FakeClock
 from pipeline.loading.confirm import Confirmation, confirm
+from pipeline.loading.endpoints import endpoint_named
 from pipeline.loading.entries import RunRef, State
 from pipeline.loading.ledger import SqlLedger
 from pipeline.loading.options import DeliveryOptions
@@ -76,6 +78,27 @@ def test_the_missing_are_sent_again(delivered: tuple[SqlLedger, Tenant]) -> None
     assert tenant.posts["T000003"] == 2
     assert sum(tenant.posts.values()) == 101
     assert look(ledger, tenant).missing == 0
+
+
+def test_the_missing_are_not_sent_again_where_that_could_make_a_copy(
+    delivered: tuple[SqlLedger, Tenant],
+) -> None:
+    ledger, tenant = delivered
+    del tenant.there["T000003"]
+    events: list[object] = []
+    found = confirm(
+        RUN,
+        batches_of(SOME),
+        CONNECTION,
+        ledger,
+        DeliveryOptions(endpoint=endpoint_named("queue-create")),
+        resend=True,
+        patience_s=0,
+        emit=events.append,
+        transport=tenant.transport,
+    )
+    assert (found.missing, found.resent, tenant.posts["T000003"]) == (1, None, 1)
+    assert any(isinstance(each, Notice) and each.code == "not_resent" for each in events)
 
 
 def test_what_appears_later_is_waited_for(delivered: tuple[SqlLedger, Tenant]) -> None:
