@@ -3,7 +3,8 @@
 `transaction.created` and `transaction.updated` carry the transaction's context and, in
 `X-Omneo-Hmac-SHA256`, the hex HMAC-SHA256 of the raw body. Where the event's name stands is not documented,
 so it is looked for in headers and in the body; an event of another name confirms nothing, one without a name
-is taken for one of the two.
+is taken for one of the two. Whether a body may hold several events is not documented either: a list is taken
+for so many events.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import hashlib
 import hmac
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -36,6 +37,7 @@ from pipeline.settings import Secret
 
 SIGNATURE_HEADER: Final = "X-Omneo-Hmac-SHA256"
 _BODY_MAX: Final = 4 * 1024 * 1024
+_BODY_S: Final = 30.0  # a sender that stalls must not keep its connection for ever
 _EARLY_MAX: Final = 100_000
 _EARLY_EVERY_S: Final = 1.0
 _GRACE_S: Final = 5  # for events that are coming in when it is to end
@@ -46,10 +48,10 @@ def webhook_app(
 ) -> Starlette:
     """The receiver as an ASGI app: POST to any path.
 
-    It answers 200 once the confirmation is on disk (commits are grouped), 401 for a wrong signature and
-    503 where the ledger cannot be written, so that the event is sent again. An event that comes twice,
-    late, or for a transaction that is not in the ledger changes nothing. One that overtakes the answer to
-    its own request waits in memory until that is recorded.
+    It answers 200 once the confirmation is on disk (commits are grouped), 401 for a wrong signature, 408
+    where the body does not come whole, and 503 where the ledger cannot be written, so that the event is sent
+    again. An event that comes twice, late, or for a transaction that is not in the ledger changes nothing.
+    One that overtakes the answer to its own request waits in memory until that is recorded.
 
     Args:
         ledger: Used from one thread of the app's, until it shuts down.
@@ -142,21 +144,25 @@ class _Receiver:
             self._seen.close()
 
     async def receive(self, request: Request) -> Response:
-        body = await _limited(request)
+        try:
+            async with asyncio.timeout(_BODY_S):
+                body = await _limited(request)
+        except (TimeoutError, ClientDisconnect):
+            return Response(status_code=408)
         if body is None:
             return Response(status_code=413)
         if not self._is_genuine(body, request.headers.get(SIGNATURE_HEADER, "")):
             self._emit(Notice("webhook_refused", "An event with a wrong signature was refused."))
             return Response(status_code=401)
-        seen = sighting(body, request.headers)
-        if seen is None:
+        seen = sightings(body, request.headers)
+        if not seen:
             return Response(status_code=200)
         try:
-            await self._seen.put([seen])
+            await self._seen.put(seen)
         except ImportToolError as error:
             self._emit(Notice("webhook_not_recorded", error.message))
             return Response(status_code=503)
-        self._received += 1
+        self._received += len(seen)
         self._emit(Progress("listen", self._received))
         return Response(status_code=200)
 
@@ -218,36 +224,49 @@ class Sighting(NamedTuple):
 
 
 _WORKED_OFF: Final = frozenset({"transaction.created", "transaction.updated"})
-_NAMES: Final = (
-    "event",
-    "trigger",
-    "topic",
-    "event_type",
-    "event_name",
-    "event-type",
-    "event-name",
-    "webhook",
-)
-"""Fields and parts of headers in which other systems have an event's name."""
-_NAME: Final = re.compile(r"transactions?[.:/][a-z_-]+|[a-z_-]+[.:/][a-z_-]*ed", re.IGNORECASE)
+_NAME_FIELDS: Final = frozenset({"event", "trigger", "topic", "eventtype", "eventname", "webhook"})
+"""Last words of fields and headers in which other systems have an event's name."""
+_VERB_FIELDS: Final = frozenset({"action", "verb", "operation"})
+_KIND_FIELDS: Final = frozenset({"resource", "resourcetype", "object", "objecttype", "entity", "entitytype"})
+_ABOUT_A_TRANSACTION: Final = re.compile(r"transactions?\.[a-z_-]+")
 """A value that is the name of an event wherever it stands."""
+_ABOUT_ANYTHING: Final = re.compile(r"[a-z_-]+\.[a-z_-]*ed")
+"""A value that is one as a name or a type; a person's handle may look like it elsewhere."""
+_ENVELOPES: Final = ("data", "transaction", "transactions", "payload", "events", "event", "attributes")
+"""Fields in which a sale, or several events, may stand."""
+_DEPTH_MAX: Final = 5
 _ID_MAX: Final = 1000
 
 
-def sighting(body: bytes, headers: Mapping[str, str]) -> Sighting | None:
-    """The sale that an event says was worked off; None where it is about anything else, or malformed.
+def sightings(body: bytes, headers: Mapping[str, str]) -> list[Sighting]:
+    """The sales that a body says were worked off; none where it is about anything else, or malformed.
+
+    A sale that another event of the same body says is void or gone is left out.
 
     Args:
-        body: The event: a transaction's context, with or without an envelope `data` around it.
+        body: One event or a list of them: transactions' contexts, with or without envelopes around them.
         headers: Of the request.
     """
-    said = parsed(body, Decimal)
-    if not isinstance(said, dict) or not _event_names(said, headers) <= _WORKED_OFF:
-        return None
-    for each in (said, said.get("data"), said.get("transaction"), said.get("payload")):
-        if isinstance(each, dict) and each.get("external_id") is not None:
-            return _of_context(each)
-    return None
+    own = {name: value for name, value in headers.items() if name.lower().startswith("x-")}
+    events = list(_events(parsed(body, Decimal), is_worked_off=_are_right(_names(own)), depth=0))
+    refuted = {external_id for external_id, seen in events if seen is None}
+    return [seen for external_id, seen in events if seen is not None and external_id not in refuted]
+
+
+def _events(said: Any, *, is_worked_off: bool, depth: int) -> Iterator[tuple[str, Sighting | None]]:
+    """The external id of each sale, and the sighting; None where the event does not say that it is there."""
+    if depth > _DEPTH_MAX:
+        return
+    if isinstance(said, list):
+        for each in said:
+            yield from _events(each, is_worked_off=is_worked_off, depth=depth + 1)
+    elif isinstance(said, dict):
+        is_worked_off = is_worked_off and _are_right(_names(said)) and not _is_gone(said)
+        if said.get("external_id") is not None:
+            yield str(said["external_id"]), _of_context(said) if is_worked_off else None
+            return
+        for name in _ENVELOPES:
+            yield from _events(said.get(name), is_worked_off=is_worked_off, depth=depth + 1)
 
 
 def _of_context(context: Mapping[str, Any]) -> Sighting | None:
@@ -257,7 +276,7 @@ def _of_context(context: Mapping[str, Any]) -> Sighting | None:
     total = decimal_of(context.get("total"))
     # A total that is no number is surely not the one that was sent.
     is_other = context.get("total") is not None and total is None
-    if odd or is_other or is_void(context) or _is_gone(context):
+    if odd or is_other or is_void(context):
         return None
     return Sighting(external_id, total)
 
@@ -274,19 +293,35 @@ def _is_gone(context: Mapping[str, Any]) -> bool:
     return said or str(context.get("status")).lower() in _GONE
 
 
-def _event_names(said: Mapping[str, Any], headers: Mapping[str, str]) -> set[str]:
-    """All names of events that headers and body give, in lower case, with a dot."""
-    own = [(name.lower(), value) for name, value in headers.items() if name.lower().startswith("x-")]
-    values = [value for name, value in own if name.endswith(_NAMES) or _is_name(value)]
-    for name, value in said.items():
-        nested = value.get("name") or value.get("trigger") if isinstance(value, dict) else value
-        if isinstance(nested, str) and (name.lower() in _NAMES or _is_name(nested)):
-            values.append(nested)
-    return {re.sub("[:/]", ".", value.strip().lower()) for value in values}
+def _are_right(names: Iterable[str]) -> bool:
+    return _WORKED_OFF.issuperset(names)
 
 
-def _is_name(value: str) -> bool:
-    return bool(_NAME.fullmatch(value.strip()))
+def _names(said: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """Names of the event that fields or headers give, in lower case, with a dot.
+
+    One that has only a part of its name in a field gets the other part of one that confirms.
+    """
+    is_sale = "external_id" in said
+    for field, value in said.items():
+        *_, last = words = re.split("[-_]", field.lower())
+        lasts = {last, "".join(words[-2:])}
+        if isinstance(value, dict):
+            # What stands in a sale beside its envelope is about its customer, its order and so on.
+            if depth < _DEPTH_MAX and (not is_sale or lasts & _NAME_FIELDS or field in _ENVELOPES):
+                yield from _names(value, depth + 1)
+            value = (value.get("name") or value.get("trigger")) if lasts & _NAME_FIELDS else None
+        if not isinstance(value, str):
+            continue
+        text = re.sub("[:/]", ".", value.strip().lower())
+        if _ABOUT_A_TRANSACTION.fullmatch(text) or lasts & _NAME_FIELDS:
+            yield text
+        elif lasts & _VERB_FIELDS:
+            yield f"transaction.{text.removesuffix('d').removesuffix('e')}ed"
+        elif lasts & _KIND_FIELDS:
+            yield f"{text.removesuffix('s')}.created"
+        elif last in ("type", "name") and _ABOUT_ANYTHING.fullmatch(text):
+            yield text
 
 
 def _has_surrogates(text: str) -> bool:

@@ -266,6 +266,123 @@ def test_an_event_of_the_right_name_confirms_wherever_it_stands(delivered: SqlLe
     assert (state(delivered, "T000003"), state(delivered, "T000004")) == ("confirmed", "confirmed")
 
 
+def sale(name: str, **more: Any) -> dict[str, Any]:
+    return {"id": 1, "external_id": name, "total": 1, **more}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [sale("T000003"), sale("T000004")],
+        [{"event": "transaction.created", "data": sale("T000003")}, {"data": sale("T000004")}],
+        {"event": "transaction.updated", "data": [sale("T000003"), sale("T000004")]},
+        {"events": [{"event": "transaction.created", "data": sale(f"T{n:06d}")} for n in (3, 4)]},
+        {"payload": {"transactions": [sale("T000003"), sale("T000004")]}},
+        [sale("T000003"), "neither", 7, None, {}, [sale("T000004")]],
+        [sale("T000003"), sale("T000005", is_void=True), sale("T000004")],
+        [sale("T000003"), {"event": "transaction.deleted", "data": sale("T000005")}, sale("T000004")],
+        [sale("T000003"), sale("T000005"), sale("T000005", deleted_at="2024-01-01"), sale("T000004")],
+        [sale("T000003"), sale("a\x00b"), sale("never-sent"), sale("T000004")],
+        {"data": {"id": "7", "type": "transactions", "attributes": [sale("T000003"), sale("T000004")]}},
+    ],
+)
+def test_a_body_may_hold_several_events_each_judged_by_itself(delivered: SqlLedger, said: object) -> None:
+    body = json.dumps(said).encode()
+    assert post(delivered, (body, signed(body))) == [200]
+    assert delivered.status("r1").confirmed == 2
+    assert (state(delivered, "T000003"), state(delivered, "T000004")) == ("confirmed", "confirmed")
+
+
+PARTS_OF_NAMES = [
+    *[{"action": verb} for verb in ("deleted", "delete", "void", "Voided", "transaction.deleted")],
+    *[{"verb": "deleted"}, {"operation": "destroy"}, {"eventType": "transaction.deleted"}],
+    *[{"resource": "profile"}, {"object": "order"}, {"entity_type": "profiles", "action": "created"}],
+    *[{"event": {"name": "deleted"}}, {"type": "profile.created"}, {"deleted": True}, {"status": "voided"}],
+    {"meta": {"event": "transaction.deleted"}},
+]
+
+
+@pytest.mark.parametrize("part", PARTS_OF_NAMES, ids=str)
+def test_what_says_that_a_sale_was_not_written_counts_wherever_it_stands(
+    delivered: SqlLedger, part: dict[str, Any]
+) -> None:
+    context = sale("T000003")
+    said: list[Any] = [
+        {**part, "data": context},
+        {**part, "data": [context]},
+        [{**part, "transaction": context}],
+        {"event": "transaction.created", "data": {**part, "transaction": context}},
+        {"events": [{"payload": {**part, "data": context}}]},
+    ]
+    if "meta" not in part:  # that of a sale is the source's own
+        said += [{"data": {**context, **part}}, {**context, **part}]
+    for each in said:
+        body = json.dumps(each).encode()
+        assert post(delivered, (body, signed(body))) == [200]
+        assert state(delivered, "T000003") == "delivered", each
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"action": "created"},
+        {"action": "update", "resource": "transaction"},
+        {"object": "Transactions", "event": "transaction:updated"},
+        {"type": "sale", "staff_id": "peter.reed", "receipt_ref": "a/bed"},
+        {"meta": {"event": "transaction.deleted", "status": "deleted"}},
+        {"profile": {"type": "customer.subscribed", "status": "deleted"}},
+        {"items": [{"external_id": "i", "status": "deleted", "action": "deleted"}]},
+    ],
+)
+def test_what_a_sale_says_of_other_things_does_not_count(delivered: SqlLedger, more: dict[str, Any]) -> None:
+    body = event("T000003", **more)
+    post(delivered, (body, signed(body)))
+    assert state(delivered, "T000003") == "confirmed"
+
+
+@pytest.mark.parametrize("body", [b"[" * 20_000 + b"]" * 20_000, b'{"data":' * 900 + b"1" + b"}" * 900])
+def test_deep_nesting_does_no_harm(delivered: SqlLedger, body: bytes) -> None:
+    assert post(delivered, (body, signed(body))) == [200]
+
+
+def head(body: bytes, *fields: str) -> bytes:
+    signature = signed(body)[SIGNATURE_HEADER]
+    lines = ["POST /hook HTTP/1.1", "Host: here", f"{SIGNATURE_HEADER}: {signature}", *fields, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def exchanged(url: str, *parts: bytes) -> bytes:
+    """The first line of what a server answers to these bytes; empty where the client hangs up instead."""
+    address = httpx.URL(url)
+    with socket.create_connection((address.host, address.port), timeout=5) as connection:
+        for part in parts:
+            connection.sendall(part)
+        return b"" if not parts[-1] else connection.recv(4096).split(b"\r\n")[0]
+
+
+def test_a_body_in_chunks_has_no_length(delivered: SqlLedger) -> None:
+    body = event("T000003")
+    chunks = b"".join(b"1\r\n%c\r\n" % each for each in body) + b"0\r\n\r\n"
+    with listening(delivered) as url:
+        assert exchanged(url, head(body, "Transfer-Encoding: chunked"), chunks).endswith(b"200 OK")
+        assert exchanged(url, head(body, f"Content-Length: {5 << 20}"), b"x" * (5 << 20))[9:12] == b"413"
+    assert state(delivered, "T000003") == "confirmed"
+
+
+def test_a_body_that_does_not_come_whole_confirms_nothing(
+    delivered: SqlLedger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether the sender stalls or hangs up; neither is an error to be logged."""
+    monkeypatch.setattr("pipeline.loading.listen._BODY_S", 0.05)
+    body = event("T000003")
+    with listening(delivered) as url:
+        begun = head(body, f"Content-Length: {len(body) + 1}")
+        assert exchanged(url, begun, body).startswith(b"HTTP/1.1 408")
+        assert exchanged(url, begun, body, b"") == b""
+    assert state(delivered, "T000003") == "delivered"
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     "context",
     [
