@@ -23,7 +23,7 @@ help: ## show the targets
 	@touch $@
 
 demo: .venv/.installed ## import the sample data into a local Omneo, confirm it, and show the report
-	@$(BIN)/python -m pipeline.demo
+	@$(BIN)/python -m pipeline.cli.demo
 
 # In as many processes as there are cores, at least two; ARGS chooses among the tests.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
@@ -49,9 +49,9 @@ format: .venv/.tested ## format the code and mend what can be mended
 	$(BIN)/ruff format .
 
 docs: .venv/.tested ## write the generated parts of the docs again
-	$(BIN)/python -m pipeline.cli_reference > docs/cli.md
+	$(BIN)/python -m docs.tools.cli_reference > docs/cli.md
 	$(BIN)/python -m pipeline.validation.codes > docs/codes.md
-	$(BIN)/python -m pipeline.events_reference > docs/events.md
+	$(BIN)/python -m docs.tools.events_reference > docs/events.md
 	$(BIN)/python -m pipeline.mapping.reference
 
 lock: ## choose the newest versions that pyproject.toml allows and write them to constraints.txt

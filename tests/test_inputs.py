@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
+from pipeline.core.model import KEY, LINE, SOURCE
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import unchanged
-from pipeline.inputs import LINES, Input, columns_of, find_inputs, raw_rows
 from pipeline.mapping.load import load_mapping
 from pipeline.mapping.spec import MappingSpec
-from pipeline.model import KEY, LINE, SOURCE
+from pipeline.workflows.sources import LINES, Input, columns_of, find_inputs, raw_rows
 from tests.e2e.command import REPOSITORY
 from tests.e2e.receipts import receipt, write_export
 

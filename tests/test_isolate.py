@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline import run
-from pipeline.errors import CannotStart
-from pipeline.isolate import Tables, unjudged
-from pipeline.model import KEY, LINE, SOURCE
+from pipeline.core.errors import CannotStart
+from pipeline.core.model import KEY, LINE, SOURCE
+from pipeline.workflows import run
+from pipeline.workflows.isolation import Tables, unjudged
 
 MAPPING = (
     "mapping: m\nsource: {layout: headers, key: [id]}\ntransaction:\n  external_id: id\n  total: total\n"
@@ -123,7 +123,7 @@ def test_a_sale_that_cannot_be_judged_is_rejected_with_its_line_and_the_rest_goe
 def test_where_a_mapping_fails_on_most_sales_it_is_an_error_of_the_mapping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.isolate._MOST", 3)
+    monkeypatch.setattr("pipeline.workflows.isolation._MOST", 3)
     mapping = tmp_path / "m.yaml"
     mapping.write_text(MAPPING)
     source = tmp_path / "s.csv"

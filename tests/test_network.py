@@ -6,9 +6,9 @@ from pathlib import Path
 import certifi
 import pytest
 
-from pipeline.errors import SettingsError
-from pipeline.network import proxy_for, trusted_certificates
-from pipeline.settings import connection_from_environment
+from pipeline.core.errors import SettingsError
+from pipeline.core.network import proxy_for, trusted_certificates
+from pipeline.core.settings import connection_from_environment
 
 OMNEO = "https://api.acme.test/api/v3"
 VARIABLES = (

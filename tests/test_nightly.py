@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import nightly
 from pipeline.testing import LocalOmneo
+from pipeline.workflows import incremental
 from tests.e2e.command import Ended, call
 from tests.e2e.receipts import Row, receipt, write_export
 
@@ -190,7 +190,7 @@ def test_what_did_not_change_is_not_read_to_be_known(shop: Shop, monkeypatch: py
     def refuse(_: object) -> str:
         raise AssertionError("it was read")
 
-    monkeypatch.setattr(nightly, "fingerprint", refuse)
+    monkeypatch.setattr(incremental, "fingerprint", refuse)
     assert "Nothing new" in shop.run().stderr
 
 
@@ -375,7 +375,7 @@ def test_a_file_that_somebody_writes_is_left_alone(shop: Shop) -> None:
 
 
 def test_a_file_that_was_just_written_is_taken(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nightly, "MOMENT_S", 0.01)
+    monkeypatch.setattr(incremental, "MOMENT_S", 0.01)
     shop.export("1", *receipt(1), age_s=0)
     assert numbers(shop.run()) == (1, 1, 0)
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from pipeline.options import Bytes, LimitType, Rate, Seconds, Share
+from pipeline.cli.parameters import Bytes, LimitType, Rate, Seconds, Share
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import polars as pl
 from polars.testing import assert_frame_equal
 
-import pipeline.pickling  # noqa: F401 (it says how frames are pickled)
+import pipeline.core.pickling  # noqa: F401 (it says how frames are pickled)
 
 
 def test_a_frame_of_many_pieces_comes_back_as_it_was() -> None:
@@ -43,7 +43,7 @@ os._exit(0)
 
 
 def test_pickling_and_a_function_of_ours_do_not_wait_for_each_other() -> None:
-    code = BOTH.format(first="import pipeline.pickling")
+    code = BOTH.format(first="import pipeline.core.pickling")
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
@@ -54,6 +54,6 @@ def test_the_parts_of_a_run_are_pickled_so() -> None:
     import copyreg
 
     import pipeline.engine.dask
-    import pipeline.review  # noqa: F401 (for what they import)
+    import pipeline.workflows.run_record  # noqa: F401 (for what they import)
 
     assert {pl.DataFrame, pl.Series} <= copyreg.dispatch_table.keys()

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline import prepare, run
-from pipeline.events import ignore
-from pipeline.memory import Budget
+from pipeline.core.events import ignore
+from pipeline.core.memory import Budget
+from pipeline.workflows import prepare, run
 from tests.e2e.receipts import COLUMNS, Row, receipt, write_export
 from tests.fuzzing import examples
 from tests.reference import expected

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import prepare
-from pipeline.events import ignore
+from pipeline.core.events import ignore
 from pipeline.mapping.load import load_mapping
-from pipeline.preview import Preview, preview
+from pipeline.workflows import prepare
+from pipeline.workflows.preview import Preview, preview
 from tests.e2e.command import REPOSITORY
 from tests.e2e.receipts import Row, receipt, write_export
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.privacy import mask_body, mask_json, mask_message, mask_text, mask_value, mask_whole
+from pipeline.core.privacy import mask_body, mask_json, mask_message, mask_text, mask_value, mask_whole
 
 
 @pytest.mark.parametrize(

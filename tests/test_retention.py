@@ -12,14 +12,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.errors import RunError, SettingsError
-from pipeline.forgetting import Person
-from pipeline.loading.ledger import SqlLedger
+from pipeline.core.errors import RunError, SettingsError
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging import forgetting as bodies
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.testing import LocalOmneo
+from pipeline.workflows.forget import Person
 from tests.e2e.command import Ended, call, files_with, open_to_others
 from tests.e2e.receipts import Row, receipt, write_export
 

@@ -11,13 +11,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline import accounting, prepare, run
-from pipeline.errors import SourceError
-from pipeline.events import ignore
+from pipeline.core.errors import SourceError
+from pipeline.core.events import ignore
+from pipeline.core.memory import Budget
 from pipeline.mapping.shapes import Shaped, shape
-from pipeline.memory import Budget
 from pipeline.report.summary import AccountingBroken
-from pipeline.review import Finished
+from pipeline.workflows import prepare, row_accounting, run
+from pipeline.workflows.run_record import Finished
 
 VALUES = """
 columns: {qty: integer, price: decimal}
@@ -272,7 +272,7 @@ def test_a_row_that_is_merged_or_given_away_is_a_bug_that_stages_nothing(
 ) -> None:
     def wrong(*arguments: Any) -> Shaped:
         found = shape(*arguments)
-        return accounting.Shaped(**vars(found) | {"members": change(found.members)})
+        return row_accounting.Shaped(**vars(found) | {"members": change(found.members)})
 
     monkeypatch.setattr(prepare, "shape", wrong)
     with pytest.raises(AccountingBroken):

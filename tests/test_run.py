@@ -15,20 +15,20 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline import delivery, run, standing, units
-from pipeline.delivery import Target
-from pipeline.errors import SettingsError
-from pipeline.events import Event, Notice, ignore
-from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.stop import Stop
+from pipeline.core.errors import SettingsError
+from pipeline.core.events import Event, Notice, ignore
+from pipeline.core.settings import Limit, connection_from_environment
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop
 from pipeline.report.summary import AccountingBroken
 from pipeline.report.verdict import judge
-from pipeline.review import Finished
-from pipeline.run import PrepareOptions
-from pipeline.settings import Limit, connection_from_environment
 from pipeline.staging.chunks import chunks
 from pipeline.staging.workdir import Workdir
 from pipeline.testing import LocalOmneo
+from pipeline.workflows import delivery, partitions, run, status
+from pipeline.workflows.delivery import Target
+from pipeline.workflows.run import PrepareOptions
+from pipeline.workflows.run_record import Finished
 from tests.e2e.command import open_to_others
 from tests.e2e.receipts import receipt, write_export
 
@@ -137,14 +137,14 @@ def test_a_closed_gate_says_which_limit_and_how_to_open_it(home: Path, tmp_path:
 
 
 def test_a_dry_run_loads_neither_the_database_nor_the_network():
-    code = "import sys, pipeline.run; print({'sqlalchemy', 'httpx'} & set(sys.modules))"
+    code = "import sys, pipeline.workflows.run; print({'sqlalchemy', 'httpx'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"
 
 
 def test_a_load_loads_nothing_of_mappings_and_webhooks():
     code = (
-        "import sys, pipeline.delivery; "
+        "import sys, pipeline.workflows.delivery; "
         "print({'pipeline.mapping.spec', 'pandera', 'uvicorn'} & set(sys.modules))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -157,7 +157,7 @@ def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
     def leaking(frames: Iterator[pl.DataFrame], unit_bytes: int) -> Iterator[pl.DataFrame]:
         return (chunk[:-1] for chunk in chunks(frames, unit_bytes))
 
-    monkeypatch.setattr(units, "chunks", leaking)
+    monkeypatch.setattr(partitions, "chunks", leaking)
     with pytest.raises(AccountingBroken):
         prepared(home, source)
     assert Workdir.open(home).runs == []
@@ -181,11 +181,11 @@ def test_people_are_masked_in_the_report_unless_asked_for(home: Path, source: Pa
     report = Path(prepared(home, source).summary.report)
     assert "ann@example.com" not in report.read_text(encoding="utf-8")
     assert "ann@example.com" not in report.with_suffix(".json").read_text(encoding="utf-8")
-    standing.report(home, "latest", show_personal_data=True)
+    status.report(home, "latest", show_personal_data=True)
     assert "ann@example.com" in report.read_text(encoding="utf-8")
-    standing.report(home, "latest")
+    status.report(home, "latest")
     assert "ann@example.com" in report.read_text(encoding="utf-8")
-    standing.report(home, "latest", show_personal_data=False)
+    status.report(home, "latest", show_personal_data=False)
     assert "ann@example.com" not in report.read_text(encoding="utf-8")
 
 
@@ -214,7 +214,7 @@ def test_what_an_earlier_run_delivered_is_confirmed_for_both(
     assert loaded.summary.delivery.unchanged == 3
     omneo.drain()
     assert delivery.confirm(target()).summary.confirmed == 3
-    (stands,) = standing.status(home, "latest")
+    (stands,) = status.status(home, "latest")
     assert stands.summary.confirmed == 3
 
 
@@ -224,8 +224,8 @@ def test_a_ledger_may_lie_elsewhere(home: Path, source: Path, target: Callable[.
     assert delivery.load(target(ledger=elsewhere)).summary.delivery.delivered == 3
     assert elsewhere.stat().st_mode & 0o077 == 0
     assert not (home / "ledger.sqlite").exists()
-    assert standing.status(home, "latest", ledger=elsewhere)[0].summary.delivery.delivered == 3
-    assert standing.status(home, "latest")[0].summary.delivery.pending == 3
+    assert status.status(home, "latest", ledger=elsewhere)[0].summary.delivery.delivered == 3
+    assert status.status(home, "latest")[0].summary.delivery.pending == 3
     assert open_to_others(home) == []
 
 
@@ -260,5 +260,5 @@ def test_preflight_joins_the_report_and_sends_no_transaction(
     assert titles["Token"].good
     created = titles["Locations that would be created"]
     assert (created.good, list(created.evidence)) == (False, ["S1: 3 transactions"])
-    again, _ = standing.report(home, "latest")
+    again, _ = status.report(home, "latest")
     assert again.preflight == asked.data.preflight

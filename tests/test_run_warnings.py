@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import CannotStart
-from pipeline.events import ignore
-from pipeline.memory import Budget
-from pipeline.run import PrepareOptions, prepare
+from pipeline.core.errors import CannotStart
+from pipeline.core.events import ignore
+from pipeline.core.memory import Budget
+from pipeline.workflows.run import PrepareOptions, prepare
 
 MAPPING = """
 mapping: shop

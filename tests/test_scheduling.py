@@ -15,8 +15,8 @@ import click
 import pytest
 import yaml
 
-from pipeline.cli import cli
-from pipeline.events_reference import page
+from docs.tools.events_reference import page
+from pipeline.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from pipeline.errors import SettingsError
-from pipeline.settings import Limit, Secret, connection_from_environment
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import Limit, Secret, connection_from_environment
 
 TOKEN = "tok-123"
 

@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline import telemetry
-from pipeline.errors import SettingsError
-from pipeline.events import Notice, RunStarted, StageFinished, StageStarted
+from pipeline.core.errors import SettingsError
+from pipeline.core.events import Notice, RunStarted, StageFinished, StageStarted
 from pipeline.report.summary import empty_summary
 from pipeline.simulator import SimulatorSettings
+from pipeline.telemetry import reporting
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.e2e.command import Ended, call, ended, omneo_import, start
 from tests.e2e.receipts import receipt, write_export
@@ -160,7 +160,7 @@ def test_only_a_plain_file_is_written(kind: str, tmp_path: Path) -> None:
             path = tmp_path / "none" / "omneo.prom"
         case "read only":
             path = Path("/proc/omneo.prom")
-    watch = telemetry.Watch("run", tmp_path, tellers={"--metrics-file": telemetry.MetricsFile(path)})
+    watch = reporting.Watch("run", tmp_path, tellers={"--metrics-file": reporting.MetricsFile(path)})
     (notice,) = watch.end(0)
     assert f"--metrics-file did not work: {path} " in notice.message
     assert other.read_text() == "somebody's"
@@ -173,7 +173,7 @@ def test_links_that_were_put_beside_a_file_of_metrics_are_not_followed(tmp_path:
     for name in (".omneo.prom.part", "omneo.prom.part", "omneo.prom.tmp"):
         (tmp_path / name).symlink_to(other)
     other.chmod(0o600)
-    watch = telemetry.Watch("run", tmp_path, tellers={"--metrics-file": telemetry.MetricsFile(path)})
+    watch = reporting.Watch("run", tmp_path, tellers={"--metrics-file": reporting.MetricsFile(path)})
     assert list(watch.end(0)) == []
     assert metrics(path)["exit_code", ""] == 0
     assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("somebody's", 0o600)
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_file_of_metrics_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "omneo.prom"
-    watch = telemetry.Watch("run", tmp_path, tellers={"--metrics-file": telemetry.MetricsFile(path)})
+    watch = reporting.Watch("run", tmp_path, tellers={"--metrics-file": reporting.MetricsFile(path)})
     assert list(watch.end(0)) == []
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -314,8 +314,8 @@ def address_of(answer: Callable[[socket.socket, Event], None]) -> Iterator[str]:
 @pytest.mark.parametrize("answer", SERVERS)
 def test_a_message_is_not_waited_for(answer: Callable[[socket.socket, Event], None], tmp_path: Path) -> None:
     with address_of(answer) as url:
-        watch = telemetry.Watch(
-            "run", tmp_path, tellers={"--notify": telemetry.Notification(url)}, within_s=0.5
+        watch = reporting.Watch(
+            "run", tmp_path, tellers={"--notify": reporting.Notification(url)}, within_s=0.5
         )
         begun = time.monotonic()
         notices = list(watch.end(0))
@@ -340,17 +340,17 @@ def test_an_environment_that_is_wrong_for_messages_changes_nothing(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    watch = telemetry.Watch("run", tmp_path, tellers={"--notify": telemetry.Notification(url)})
+    watch = reporting.Watch("run", tmp_path, tellers={"--notify": reporting.Notification(url)})
     (notice,) = watch.end(0)
     assert "--notify did not work" in notice.message
     assert "s3cret" not in notice.message
 
 
 def test_all_that_hangs_hangs_at_once(tmp_path: Path) -> None:
-    def hang(_: telemetry.Ending) -> None:
+    def hang(_: reporting.Ending) -> None:
         time.sleep(30)
 
-    watch = telemetry.Watch("run", tmp_path, tellers={"--one": hang, "--two": hang}, within_s=0.3)
+    watch = reporting.Watch("run", tmp_path, tellers={"--one": hang, "--two": hang}, within_s=0.3)
     begun = time.monotonic()
     told = [notice.message for notice in watch.end(0)]
     assert time.monotonic() - begun < 2
@@ -389,11 +389,11 @@ def test_a_run_that_a_signal_stops_is_told(inbox: Inbox, when: str, tmp_path: Pa
 )
 def test_addresses_in_the_clear_are_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="--notify"):
-        telemetry.Notification(url)
+        reporting.Notification(url)
 
 
 def test_personal_data_in_an_error_is_masked(inbox: Inbox, tmp_path: Path) -> None:
-    watch = telemetry.Watch("run", tmp_path, tellers={"--notify": telemetry.Notification(inbox.url)})
+    watch = reporting.Watch("run", tmp_path, tellers={"--notify": reporting.Notification(inbox.url)})
     assert list(watch.end(2, f"no customer {PERSON}")) == []
     assert PERSON not in json.dumps(inbox.posts)
 
@@ -408,8 +408,8 @@ def test_stages_become_spans() -> None:
 
     kept, provider = InMemorySpanExporter(), trace.TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(kept))
-    traces = telemetry.Traces(provider.get_tracer("test"), "run", provider.force_flush)
-    watch = telemetry.Watch("run", Path("w"), listeners=(traces,), summary=empty_summary())
+    traces = reporting.Traces(provider.get_tracer("test"), "run", provider.force_flush)
+    watch = reporting.Watch("run", Path("w"), listeners=(traces,), summary=empty_summary())
     for event in (
         RunStarted("r-1", "run"),
         StageStarted("prepare", "rows"),
@@ -441,8 +441,8 @@ def test_a_collector_is_not_waited_for(
     with address_of(answer) as url:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url.replace("127", "user:s3cret@127"))
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret")
-        listeners, notices = telemetry.traces("run")
-        watch = telemetry.Watch("run", tmp_path, listeners=listeners)
+        listeners, notices = reporting.traces("run")
+        watch = reporting.Watch("run", tmp_path, listeners=listeners)
         begun = time.monotonic()
         notices += tuple(watch.end(0))
     assert time.monotonic() - begun < 4
@@ -491,7 +491,7 @@ def test_a_variable_that_opentelemetry_cannot_use_is_named_and_stops_nothing(
     pytest.importorskip("opentelemetry.sdk.trace")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "sales")
     monkeypatch.setenv(name, value)
-    _, (notice,) = telemetry.traces("run")
+    _, (notice,) = reporting.traces("run")
     assert f"cannot use the value of {name}" in notice.message
     assert "SERVICE_NAME" not in notice.message
     assert "s3cret" not in "".join([notice.message, *capfd.readouterr()])

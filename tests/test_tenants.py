@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.loading.ledger import SqlLedger
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.e2e.command import Ended, call

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from pipeline.errors import SettingsError
-from pipeline.settings import connection_from_environment
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import connection_from_environment
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import local_omneo
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.loading.entries import Record, State
+from pipeline.loading.ledger.entries import Record, State
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.testing import LocalOmneo
-from pipeline.undelivered import UNDELIVERED_CSV, write_undelivered
+from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_undelivered
 from tests.e2e.command import SAMPLE, call
 from tests.e2e.receipts import export
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.inputs import LINES
-from pipeline.memory import Budget
-from pipeline.model import KEY, LINE, SOURCE
-from pipeline.units import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
+from pipeline.core.memory import Budget
+from pipeline.core.model import KEY, LINE, SOURCE
+from pipeline.workflows.partitions import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
+from pipeline.workflows.sources import LINES
 
 ROW_BY_ROW = Budget(unit_bytes=1, waiting_bytes=0)
 BUDGETS = [ROW_BY_ROW, Budget(unit_bytes=1, waiting_bytes=1 << 30)]

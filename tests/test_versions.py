@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline import run
-from pipeline.events import ignore
-from pipeline.review import Finished
+from pipeline.core.events import ignore
+from pipeline.workflows import run
+from pipeline.workflows.run_record import Finished
 
 NOW = time.time() - 86_400
 

@@ -22,9 +22,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pipeline.pickling  # noqa: F401 (jobs and results are pickled)
+import pipeline.core.pickling  # noqa: F401 (jobs and results are pickled)
+from pipeline.core.errors import SettingsError
 from pipeline.engine.local import Job, Result
-from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -12,13 +12,13 @@ from typing import IO, TYPE_CHECKING, Final, Literal, cast
 import numpy as np
 import polars as pl
 
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
+from pipeline.core.model import LINE, Dialect
+from pipeline.core.names import usable_names
 from pipeline.extract.framing import Framed, Grammar, line_ends
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_text
 from pipeline.extract.text import REPLACEMENT, Utf8Blocks
-from pipeline.model import LINE, Dialect
-from pipeline.names import usable_names
 
 if TYPE_CHECKING:
     from pyarrow.csv import InvalidRow

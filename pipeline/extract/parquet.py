@@ -9,12 +9,12 @@ from typing import Final, cast
 
 import polars as pl
 
-from pipeline import parquet
-from pipeline.errors import SourceError
+from pipeline.core import parquet
+from pipeline.core.errors import SourceError
+from pipeline.core.model import LINE
+from pipeline.core.names import usable_names
 from pipeline.extract.rows import NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile
-from pipeline.model import LINE
-from pipeline.names import usable_names
 
 SLICE_ROWS: Final = 1 << 18
 """Rows decoded at a time: measured, fewer decode large row groups too often, more cost memory."""

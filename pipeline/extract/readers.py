@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
+from pipeline.core.model import Dialect
 from pipeline.extract.csv import CsvReader
 from pipeline.extract.jsonlines import JsonLinesReader
 from pipeline.extract.parquet import ParquetReader
 from pipeline.extract.rows import Reader
 from pipeline.extract.storage import SourceFile, is_json_lines, open_text
 from pipeline.extract.text import bom_of
-from pipeline.model import Dialect
 
 Format = Literal["csv", "parquet", "jsonl"]
 

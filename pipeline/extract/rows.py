@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import polars as pl
 
-from pipeline.model import LINE
+from pipeline.core.model import LINE
 
 MALFORMED_SCHEMA: Final = pl.Schema({LINE: pl.Int64(), "raw": pl.String(), "message": pl.String()})
 

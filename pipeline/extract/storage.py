@@ -18,8 +18,8 @@ from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, Literal, cast
 
-from pipeline.clouds import REMOTE, file_system
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
+from pipeline.core.object_stores import REMOTE, file_system
 
 _CHUNK: Final = 4 << 20
 _STORES: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")

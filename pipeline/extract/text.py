@@ -9,7 +9,7 @@ from typing import IO, Final, Literal
 
 import numpy as np
 
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
 
 REPLACEMENT: Final = "�".encode()
 

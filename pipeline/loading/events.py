@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pipeline.events import Event
+from pipeline.core.events import Event
 
 
 @dataclass(frozen=True)

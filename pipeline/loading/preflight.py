@@ -14,19 +14,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-from pipeline.errors import StoppedByApi
-from pipeline.events import Emit, StageFinished, StageStarted, ignore
-from pipeline.loading.answers import Meaning, Verdict, parsed
-from pipeline.loading.client import Answered, Client, Reply
-from pipeline.loading.clock import Clock, SystemClock
-from pipeline.loading.endpoints import listing
-from pipeline.loading.estimate import Interval, share_interval
-from pipeline.loading.exchange import DENIED, Exchange, Requests
+from pipeline.core.clock import Clock, SystemClock
+from pipeline.core.errors import StoppedByApi
+from pipeline.core.events import Emit, StageFinished, StageStarted, ignore
+from pipeline.core.model import StagedTransaction
+from pipeline.core.settings import Connection
+from pipeline.loading.confirm.estimate import Interval, share_interval
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop, until_stopped
+from pipeline.loading.http.answers import Meaning, Verdict, parsed
+from pipeline.loading.http.client import Answered, Client, Reply
+from pipeline.loading.http.endpoints import listing
+from pipeline.loading.http.exchange import DENIED, Exchange, Requests
 from pipeline.loading.http.interface import httpx
-from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.stop import Stop, until_stopped
-from pipeline.model import StagedTransaction
-from pipeline.settings import Connection
 
 PAGE_SIZE: Final = 100
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.errors import SettingsError
-from pipeline.loading.decisions import Void
-from pipeline.loading.entries import RunRef
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.loader import deliver
-from pipeline.loading.options import DeliveryOptions, DeliveryResult
-from pipeline.loading.parts import Batches
-from pipeline.settings import Connection
+from pipeline.core.errors import SettingsError
+from pipeline.core.settings import Connection
+from pipeline.loading.delivery.decisions import Void
+from pipeline.loading.delivery.leases import Batches
+from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.ledger.entries import RunRef
+from pipeline.loading.ledger.ledger import SqlLedger
 
 
 def void(

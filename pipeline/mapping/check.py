@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.errors import Problem
+from pipeline.core.errors import Problem
 from pipeline.mapping import spec as s
 from pipeline.mapping import walk
 from pipeline.mapping.columns import keys_of

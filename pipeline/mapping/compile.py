@@ -10,7 +10,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.currencies import smallest_amount
+from pipeline.core.currencies import smallest_amount
+from pipeline.core.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind
 from pipeline.mapping import jsontext, walk
 from pipeline.mapping.columns import columns_used, id_columns, key_cells, keys_of, values_of
 from pipeline.mapping.computed import NOTHING, as_text
@@ -41,7 +42,6 @@ from pipeline.mapping.spec import DateTime, DateTimeStep, MappingSpec, Value
 from pipeline.mapping.steps import apply_step
 from pipeline.mapping.value_rules import column_problems
 from pipeline.mapping.walk import Scope, has_headers_on_lines, has_payment_rows
-from pipeline.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind
 
 _PLACE: Final = (TX, SOURCE, LINE)
 FAR_APART_HOURS: Final = 12

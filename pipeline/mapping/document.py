@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from pipeline.errors import MappingError, Problem
+from pipeline.core.errors import MappingError, Problem
 
 Key: TypeAlias = str | int
 Place: TypeAlias = tuple[Key, ...]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import polars as pl
 
+from pipeline.core.model import Field, Kind
 from pipeline.mapping import jsontext
 from pipeline.mapping.columns import date_formats
 from pipeline.mapping.computed import (
@@ -26,7 +27,6 @@ from pipeline.mapping.ops import Bench
 from pipeline.mapping.spec import Boolean, DateTime, DateTimeStep
 from pipeline.mapping.steps import apply_step
 from pipeline.mapping.zones import zone_name
-from pipeline.model import Field, Kind
 
 Columns = dict[str, pl.Expr]
 """Columns of the mapped frame, by name."""

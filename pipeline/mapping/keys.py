@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from pipeline.core.model import SOURCE, TX
 from pipeline.mapping.columns import NOTHING_USED, columns_of, key_cells, values_of
 from pipeline.mapping.computed import as_written
 from pipeline.mapping.ops import Bench
 from pipeline.mapping.plan import Frames, Plan
 from pipeline.mapping.spec import LookupValue, MappingSpec
 from pipeline.mapping.walk import Scope
-from pipeline.model import SOURCE, TX
 
 
 def unusable(spec: MappingSpec, name: str) -> str:

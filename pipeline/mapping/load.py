@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipeline.errors import MappingError, Problem, SettingsError
+from pipeline.core.errors import MappingError, Problem, SettingsError
 from pipeline.mapping.document import Document, Found, Key, parse
 from pipeline.mapping.shipped import find_mapping
 from pipeline.mapping.spec import MappingSpec

@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from pipeline import parquet
-from pipeline.errors import did_you_mean
+from pipeline.core import parquet
+from pipeline.core.errors import did_you_mean
+from pipeline.core.model import Dialect
+from pipeline.core.names import usable_names
 from pipeline.mapping.cells import trimmed
 from pipeline.mapping.document import Found
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.spec import LookupTable, MappingSpec
-from pipeline.model import Dialect
-from pipeline.names import usable_names
 
 SEPARATOR = "\x1f"
 """Between the cells of a key of several columns; the ASCII character made for that."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from pipeline.errors import did_you_mean
+from pipeline.core.errors import did_you_mean
+from pipeline.core.names import usable_name
 from pipeline.mapping import walk
 from pipeline.mapping.columns import HEADER_PREFIX, column_mentions, key_cells
 from pipeline.mapping.document import Found, Place
@@ -15,7 +16,6 @@ from pipeline.mapping.rules import DERIVED
 from pipeline.mapping.spec import SET_ELSEWHERE, Check, MappingSpec
 from pipeline.mapping.walk import Scope
 from pipeline.mapping.words import quoted
-from pipeline.names import usable_name
 
 _TABLES: dict[Scope, tuple[str, ...]] = {
     Scope.TRANSACTION: ("headers",),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from pipeline.model import KEY, LINE, SOURCE
+from pipeline.core.model import KEY, LINE, SOURCE
 
 _PLACE = (SOURCE, LINE, KEY)
 _NUL = r"(?:^|[^\\])(?:\\\\)*\\u0000"

@@ -9,8 +9,8 @@ import re
 
 import polars as pl
 
+from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE
 from pipeline.mapping.spec import Boolean, Number
-from pipeline.model import MONEY_PRECISION, MONEY_SCALE
 
 MONEY = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
 """What a field of Omneo holds."""

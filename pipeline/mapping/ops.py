@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.errors import did_you_mean
+from pipeline.core.errors import did_you_mean
+from pipeline.core.names import usable_name
 from pipeline.mapping import jsontext, walk
 from pipeline.mapping.cells import nonblank
 from pipeline.mapping.columns import HEADER_PREFIX, Used, columns_of
@@ -63,7 +64,6 @@ from pipeline.mapping.spec import (
 from pipeline.mapping.steps import apply_step, typed_cell
 from pipeline.mapping.value_rules import value_problems
 from pipeline.mapping.walk import Scope, Site
-from pipeline.names import usable_name
 
 _VOID = "__void"
 """The column of the lines that says which are void."""

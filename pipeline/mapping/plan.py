@@ -13,11 +13,11 @@ from typing import Protocol
 
 import polars as pl
 
+from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.mapping.cells import cleaned
 from pipeline.mapping.faults import FAILURES, FormulaError, what_failed
 from pipeline.mapping.problems import problems_at
 from pipeline.mapping.walk import Scope
-from pipeline.model import LINE, SOURCE, TX
 
 Frames = dict[Scope, pl.DataFrame]
 """The frames of one bucket: transactions (row number = TX), lines and payments (both sorted by TX)."""

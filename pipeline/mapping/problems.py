@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.model import LINE, SOURCE, TX
+from pipeline.core.model import LINE, SOURCE, TX
 
 PROBLEMS: Final = {
     TX: pl.UInt32(),

@@ -7,10 +7,10 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.model import TRANSACTION_FIELDS, Kind
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.formulas import compile_formula
 from pipeline.mapping.numbers import MONEY
-from pipeline.model import TRANSACTION_FIELDS, Kind
 
 _BY_KIND: Final[dict[Kind, pl.DataType]] = {
     Kind.DECIMAL: MONEY,

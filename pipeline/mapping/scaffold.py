@@ -9,6 +9,7 @@ from dataclasses import fields
 from itertools import count
 from pathlib import Path, PurePath
 
+from pipeline.core.model import Dialect
 from pipeline.mapping.guess import Pick, clock_formats, date_formats, has_offset, is_whole, states, values
 from pipeline.mapping.load import read_mapping
 from pipeline.mapping.names import unmapped_columns
@@ -16,7 +17,6 @@ from pipeline.mapping.shipped import shipped_mapping
 from pipeline.mapping.spec import Number
 from pipeline.mapping.survey import Sample, Survey, survey
 from pipeline.mapping.words import in_single_quotes, listed, quoted
-from pipeline.model import Dialect
 
 __all__ = ["Sample", "copy_of", "draft"]
 

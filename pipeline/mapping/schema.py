@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
 from pipeline.mapping.spec import Frozen, MappingSpec
-from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
 
 FIELD_NOTES = {
     "transaction": {name: field.note for name, field in TRANSACTION_FIELDS.items()},

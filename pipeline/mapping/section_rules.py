@@ -6,14 +6,14 @@ import codecs
 from collections import Counter
 from collections.abc import Iterator
 
-from pipeline.errors import did_you_mean
+from pipeline.core.errors import did_you_mean
+from pipeline.core.model import CODES, ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Kind
 from pipeline.mapping import spec as s
 from pipeline.mapping import walk
 from pipeline.mapping.document import Found, Place
 from pipeline.mapping.keys import unusable
 from pipeline.mapping.spec import MappingSpec
 from pipeline.mapping.walk import Scope, Site
-from pipeline.model import CODES, ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Kind
 
 
 def _required_fields(spec: MappingSpec) -> Iterator[Found]:

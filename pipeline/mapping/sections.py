@@ -7,6 +7,7 @@ from functools import reduce
 
 import polars as pl
 
+from pipeline.core.model import TX
 from pipeline.mapping import jsontext
 from pipeline.mapping.columns import is_of_cells
 from pipeline.mapping.computed import NOTHING, Computed, as_number, as_text, as_written, invalid
@@ -16,7 +17,6 @@ from pipeline.mapping.numbers import MONEY, amount_text, money
 from pipeline.mapping.ops import Bench
 from pipeline.mapping.spec import Completion, Condition, Payment, ProfileLink, Words
 from pipeline.mapping.walk import Scope
-from pipeline.model import TX
 
 Turn = Callable[[pl.Expr], pl.Expr]
 """What is done to amounts because of `refund`."""

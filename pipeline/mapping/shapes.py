@@ -13,13 +13,13 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX, Lost
 from pipeline.mapping.cells import blank, cleaned, trimmed
 from pipeline.mapping.columns import Used, columns_used, key_cells
 from pipeline.mapping.equality import Equality
 from pipeline.mapping.nested import explode
 from pipeline.mapping.problems import NO_PROBLEMS, problems_at
 from pipeline.mapping.spec import MappingSpec
-from pipeline.model import KEY, LINE, LOST, SOURCE, TX, Lost
 
 LINES: Final = "lines"
 HEADERS, ITEMS, PAYMENTS = "headers", "items", "payments"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from pipeline.core.model import TX
 from pipeline.mapping import jsontext
 from pipeline.mapping.numbers import MONEY, amount_text, rounded
-from pipeline.model import TX
 
 _SCALE = 10**MONEY.scale
 _CENT = _SCALE // 100

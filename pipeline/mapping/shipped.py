@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pipeline
-from pipeline.errors import SettingsError, did_you_mean
+from pipeline.core.errors import SettingsError, did_you_mean
 
 _PACKAGE = Path(pipeline.__file__).parent
 

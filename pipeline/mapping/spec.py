@@ -23,8 +23,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pipeline.errors import did_you_mean
-from pipeline.model import CODES, ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
+from pipeline.core.errors import did_you_mean
+from pipeline.core.model import CODES, ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
 
 
 class Frozen(BaseModel):

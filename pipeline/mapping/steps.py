@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.errors import did_you_mean
+from pipeline.core.errors import did_you_mean
 from pipeline.mapping import jsontext
 from pipeline.mapping.cells import nonblank
 from pipeline.mapping.computed import (

@@ -10,12 +10,12 @@ from typing import Literal
 
 import polars as pl
 
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
+from pipeline.core.model import Dialect
 from pipeline.mapping.guess import Pick, lists_in, number_form, picks, plain, record_words, values
 from pipeline.mapping.nested import outer_column
 from pipeline.mapping.spec import Number
 from pipeline.mapping.words import listed, quoted
-from pipeline.model import Dialect
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from pipeline.errors import did_you_mean
+from pipeline.core.errors import did_you_mean
 from pipeline.mapping import spec as s
 from pipeline.mapping.datetimes import EPOCHS, NAMED_FORMATS
 from pipeline.mapping.document import Found, Place

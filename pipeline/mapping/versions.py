@@ -19,13 +19,13 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.model import KEY, LINE, SOURCE, TX
 from pipeline.mapping.columns import own_columns_of, values_of
 from pipeline.mapping.compile import FAR_APART_HOURS, CompiledMapping, Mapped
 from pipeline.mapping.equality import Equality
 from pipeline.mapping.shapes import HEADERS, NO_NOTES, NOTES, Tables, cells_of, key_columns, parts_of, shape
 from pipeline.mapping.spec import CountValue, MappingSpec, SumValue, Value
 from pipeline.mapping.walk import Scope
-from pipeline.model import KEY, LINE, SOURCE, TX
 
 _RANK = "__rank"
 _IN_FILE = (KEY, SOURCE)

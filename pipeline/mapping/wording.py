@@ -11,11 +11,11 @@ from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin, get_t
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.errors import Problem, did_you_mean
+from pipeline.core.errors import Problem, did_you_mean
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
 from pipeline.mapping.document import Document, Key, Place
 from pipeline.mapping.spec import SET_ELSEWHERE, STEP_TAG, STEPS, VALUE_TAG, VALUES, MappingSpec, Word
 from pipeline.mapping.words import quoted
-from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
 
 WORDS: tuple[str, ...] = get_args(Word)
 """The steps without options."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX
 
 ACCEPTED: Final = "accepted"
 

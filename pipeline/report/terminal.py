@@ -1,6 +1,6 @@
 """What a run says while it works and when it is over: a bar or plain lines, JSON logs, a closing summary.
 
-Listeners of `pipeline.events`; all of them write to the stream they are given, by default stderr, since
+Listeners of `pipeline.core.events`; all of them write to the stream they are given, by default stderr, since
 stdout belongs to results. Nothing that comes from data reaches a terminal as it is: control characters are
 shown as symbols.
 """
@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from pipeline.events import Emit, Event, Notice, Progress, RunStarted, StageFinished, StageStarted
-from pipeline.model import CODES
+from pipeline.core.events import Emit, Event, Notice, Progress, RunStarted, StageFinished, StageStarted
+from pipeline.core.model import CODES
 from pipeline.report.summary import Summary
 from pipeline.report.text import visible, visible_lines
 from pipeline.report.verdict import PREFLIGHT, REJECTIONS, Verdict, count, verdict_of, was_loaded

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.model import Outcome
-from pipeline.privacy import mask_body, mask_message, mask_text, mask_value
+from pipeline.core.model import Outcome
+from pipeline.core.privacy import mask_body, mask_message, mask_text, mask_value
 from pipeline.report.data import Amount, Cause, ControlRow, Example, ReportData
 from pipeline.report.facts import ACCEPTED, Facts
 from pipeline.report.summary import decimal_text

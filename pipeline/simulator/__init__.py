@@ -20,7 +20,7 @@ from pipeline.simulator.settings import (
 
 if TYPE_CHECKING:
     from pipeline.simulator.app import create_app
-    from pipeline.simulator.history import Arrival
+    from pipeline.simulator.request_log import Arrival
     from pipeline.simulator.server import LocalOmneo, running, serve
 
 __all__ = [

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.simulator.database import Query
 from pipeline.simulator.gate import is_allowed
-from pipeline.simulator.tenant import Tenant
+from pipeline.simulator.state import Tenant
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pipeline.simulator.database import Database, Json
-from pipeline.simulator.dice import Dice
+from pipeline.simulator.fault_injector import Dice
 
 _KEYS: Final = (
     *("spend_all", "spend_12m", "spend_12m_now", "spend_atv_all", "spend_atv_12m"),

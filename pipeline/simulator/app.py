@@ -17,7 +17,7 @@ from pipeline.simulator.admin import Admin
 from pipeline.simulator.api import Api, Refused
 from pipeline.simulator.gate import Gate
 from pipeline.simulator.settings import API_PATH, SimulatorSettings
-from pipeline.simulator.tenant import Tenant
+from pipeline.simulator.state import Tenant
 from pipeline.simulator.transactions import NoSuchTransaction
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any, Final, NoReturn
 from zoneinfo import ZoneInfo
 
-from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, Field, Kind
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Field, Kind
 
 Errors = dict[str, list[str]]
 Check = Callable[[object], str | None]

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 
 Json = dict[str, Any]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import JSONResponse, Response
 
-from pipeline.simulator.dice import Fate
-from pipeline.simulator.tenant import Tenant
+from pipeline.simulator.fault_injector import Fate
+from pipeline.simulator.state import Tenant
 from pipeline.simulator.throttle import Verdict
 
 if TYPE_CHECKING:

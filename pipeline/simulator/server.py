@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import uvicorn
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.simulator.app import create_app
 from pipeline.simulator.gate import TRANSPORT
-from pipeline.simulator.history import Arrival
+from pipeline.simulator.request_log import Arrival
 from pipeline.simulator.settings import API_PATH, SimulatorSettings, require_loopback
-from pipeline.simulator.tenant import Tenant
+from pipeline.simulator.state import Tenant
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

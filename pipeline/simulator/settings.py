@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
-from pipeline.errors import SettingsError, did_you_mean
+from pipeline.core.errors import SettingsError, did_you_mean
 
 API_PATH: Final = "/api/v3"
 CURRENCIES: Final = (

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from pipeline.simulator.checks import utc_text
 from pipeline.simulator.database import Database, Json, Page, Query, now
-from pipeline.simulator.directory import Directory
+from pipeline.simulator.reference_data import Directory
 
 # The keys of the documented transaction and event context, for those that the sender left out.
 _TRANSACTION_DEFAULTS: Final[Json] = dict.fromkeys(

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pipeline.simulator.dice import Dice
+from pipeline.simulator.fault_injector import Dice
 
 if TYPE_CHECKING:
     import httpx

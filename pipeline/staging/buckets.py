@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.model import KEY, LINE
+from pipeline.core.model import KEY, LINE
 from pipeline.staging.workdir import PRIVATE_FILE, private_dir
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.model import KEY
+from pipeline.core.model import KEY
 
 _SMALLER: Final = 2
 """Chunks that are smaller: one for each of the workers that wait for the first."""

@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline import parquet
+from pipeline.core import parquet
 from pipeline.staging.manifest import Manifest, PartRecord, write_manifest
 from pipeline.staging.staged import fingerprint_of, save_rows
 from pipeline.staging.workdir import RunDir

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.errors import RunError
+from pipeline.core.errors import RunError
 from pipeline.staging.workdir import RunDir, write_private
 
 FORMAT = 1

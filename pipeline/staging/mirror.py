@@ -21,8 +21,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.clouds import file_system
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
+from pipeline.core.object_stores import file_system
 from pipeline.staging.workdir import ADDRESS, Workdir, discard, private_dir
 
 MARK: Final = ".omneo-import"

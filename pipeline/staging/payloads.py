@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX, Field, Kind
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX, Field, Kind
 
 _JSON_TEXT = frozenset({Kind.STRINGS, Kind.PAYMENTS, Kind.OBJECT, Kind.OBJECTS})
 _ITEMS = Field("items", Kind.OBJECTS, "What was sold.")

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline import parquet
-from pipeline.errors import RunError
-from pipeline.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
+from pipeline.core import parquet
+from pipeline.core.errors import RunError
+from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
 from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import PRIVATE_FILE, RunDir
 

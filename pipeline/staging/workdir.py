@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.errors import RunError, SettingsError
+from pipeline.core.errors import RunError, SettingsError
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600

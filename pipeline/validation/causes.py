@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.model import CODES, ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind, Outcome
+from pipeline.core.model import CODES, ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind, Outcome
 from pipeline.validation.wording import SHOWN
 
 SAMPLES: Final = 20

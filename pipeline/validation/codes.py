@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from pipeline.model import CODES, Code, Outcome
+from pipeline.core.model import CODES, Code, Outcome
 from pipeline.validation.policy import DEFAULT_TOLERANCES, FIRM
 
 _HEAD = """\

@@ -21,8 +21,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.errors import SourceError, did_you_mean
-from pipeline.model import MONEY_SCALE, TX, Outcome
+from pipeline.core.errors import SourceError, did_you_mean
+from pipeline.core.model import MONEY_SCALE, TX, Outcome
 from pipeline.validation.judge import ACCEPTED
 
 DIMENSIONS: Final = ("day", "store", "currency")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.model import LINE, SOURCE
+from pipeline.core.model import LINE, SOURCE
 
 MOST_EVIDENCE: Final = 10
 """Lines of evidence of one finding."""

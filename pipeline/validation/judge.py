@@ -8,8 +8,8 @@ from typing import Final, Protocol
 
 import polars as pl
 
-from pipeline.errors import CannotStart
-from pipeline.model import CODES, ITEM_FIELDS, LINE, SOURCE, TX, Outcome
+from pipeline.core.errors import CannotStart
+from pipeline.core.model import CODES, ITEM_FIELDS, LINE, SOURCE, TX, Outcome
 from pipeline.validation.policy import OwnRule, Policy, Severity
 from pipeline.validation.schemas import PROBLEMS, header_problems, item_problems, no_problems, underpaid
 from pipeline.validation.wording import amount, quoted

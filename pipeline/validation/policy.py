@@ -9,8 +9,8 @@ from typing import Final, Literal, TypeAlias
 
 import polars as pl
 
-from pipeline.errors import CannotStart
-from pipeline.model import CODES, Outcome
+from pipeline.core.errors import CannotStart
+from pipeline.core.model import CODES, Outcome
 
 Severity: TypeAlias = Literal["drop", "reject", "warn", "off"]
 
@@ -74,7 +74,7 @@ class OwnRule:
 
 @dataclass(frozen=True, eq=False)  # one is made a run, and what is compiled from it is found by it
 class Policy:
-    """What each code does. A code that is not named does what `pipeline.model.CODES` says.
+    """What each code does. A code that is not named does what `pipeline.core.model.CODES` says.
 
     A dropped code that is set to `reject`, `warn` or `off` no longer drops: the transaction is then judged
     like any other. An optional value that is invalid and only warned about is left out of the payload.

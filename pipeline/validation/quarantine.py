@@ -25,8 +25,8 @@ from typing import IO, Final, Literal, Protocol
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline import parquet
-from pipeline.model import KEY, LINE, SOURCE, TX, Dialect, Outcome
+from pipeline.core import parquet
+from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect, Outcome
 from pipeline.validation.judge import Verdict
 
 COLUMNS: Final = ("outcome", "code", "field", "value", "message", "source", "line", "external_id", "raw")

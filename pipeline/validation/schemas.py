@@ -23,8 +23,8 @@ from pandera.config import ValidationDepth, config_context
 from pandera.constants import CHECK_OUTPUT_KEY
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
-from pipeline.currencies import smallest_amount
-from pipeline.model import (
+from pipeline.core.currencies import smallest_amount
+from pipeline.core.model import (
     ITEM_FIELDS,
     LINE,
     MONEY_PRECISION,

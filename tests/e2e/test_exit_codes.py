@@ -466,7 +466,7 @@ def test_a_full_disk_is_no_bug(omneo: LocalOmneo, tmp_path: Path):
 
 
 def test_a_bug_is_told_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    from pipeline import run
+    from pipeline.workflows import run
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by nothing")

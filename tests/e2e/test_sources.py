@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline import prepare as dry_run
+from pipeline.workflows import prepare as dry_run
 from tests.e2e.command import REPOSITORY, SAMPLE, call
 from tests.e2e.receipts import Row, receipt, write_export
 

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline import delivery as deliveries
 from pipeline.testing import LocalOmneo
+from pipeline.workflows import delivery as deliveries
 from tests.e2e.command import (
     SAMPLE,
     SUMMARY_KEYS,

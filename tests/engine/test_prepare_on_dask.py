@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.memory import Budget
+from pipeline.core.memory import Budget
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.workdir import RunDir
 from tests.e2e.command import REPOSITORY, call, open_to_others

@@ -12,10 +12,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
+from pipeline.core.model import LINE, Dialect
 from pipeline.extract import Reader, find_sources, framing, open_reader
 from pipeline.extract.csv import CsvReader
-from pipeline.model import LINE, Dialect
 
 DEFAULT = Dialect()
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline.core.model import Dialect
 from pipeline.extract.csv import CsvReader
 from pipeline.extract.storage import find_sources
-from pipeline.model import Dialect
 from tests.fuzzing import examples
 
 pytestmark = pytest.mark.slow

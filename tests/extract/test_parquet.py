@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
+from pipeline.core.model import Dialect
 from pipeline.extract import find_sources, open_reader
 from pipeline.extract import parquet as parquet_reader
-from pipeline.model import Dialect
 
 
 def cells(tmp_path: Path, array: pa.Array) -> list[str | None]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
+from pipeline.core.model import Dialect
 from pipeline.extract import find_sources
 from pipeline.extract.sniff import Sniffed, sniff, sniff_encoding
-from pipeline.model import Dialect
 
 ROWS = "id;name;total\n1;Müller, Hans;2,50\n2;Çelik;3,00\n"
 

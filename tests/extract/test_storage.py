@@ -13,10 +13,10 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
+from pipeline.core.model import Dialect
 from pipeline.extract import Reader, SourceFile, find_sources, fingerprint, open_reader
 from pipeline.extract.storage import open_text
-from pipeline.model import Dialect
 
 TEXT = b"id,total\n1,2.50\n"
 GLOBS = ["*.csv", "nested/*.csv"]

@@ -13,11 +13,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline import run
-from pipeline.events import ignore
-from pipeline.memory import USUAL, Budget
+from pipeline.core.events import ignore
+from pipeline.core.memory import USUAL, Budget
+from pipeline.core.settings import Limit
 from pipeline.report.summary import Summary
-from pipeline.settings import Limit
+from pipeline.workflows import run
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import event, given, note
 from hypothesis import strategies as st
 
-from pipeline.errors import CannotStart
-from pipeline.memory import USUAL, Budget
+from pipeline.core.errors import CannotStart
+from pipeline.core.memory import USUAL, Budget
 from tests.fuzzing import examples
 from tests.hunters.dirt import HARMLESS, OPERATIONS, Dirty, dirtied
 from tests.hunters.hunting import Found, in_order, prepared

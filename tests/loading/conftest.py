@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.loading.ledger import SqlLedger
+from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.tenant import CONNECTION
 
 

@@ -22,21 +22,21 @@ from urllib.parse import unquote
 
 import httpx
 
-from pipeline.loading.clock import FakeClock
-from pipeline.loading.confirm import confirm
-from pipeline.loading.decisions import OnChange, Retry
-from pipeline.loading.endpoints import ENDPOINTS
-from pipeline.loading.entries import ACCEPTED_BY_OMNEO, IN_FLIGHT, Record, RunRef, State, content_hash
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.listen import SIGNATURE_HEADER, webhook_app
-from pipeline.loading.loader import deliver
-from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.retry import RetryPolicy
-from pipeline.loading.stop import Stop
+from pipeline.core.clock import FakeClock
+from pipeline.core.model import StagedTransaction
+from pipeline.core.settings import Connection, Secret
+from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.confirm.listen import SIGNATURE_HEADER, webhook_app
+from pipeline.loading.delivery.decisions import OnChange, Retry
+from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop
+from pipeline.loading.http.endpoints import ENDPOINTS
+from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, IN_FLIGHT, Record, RunRef, State, content_hash
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.loading.void import void
-from pipeline.model import StagedTransaction
-from pipeline.retention import _is_needed
-from pipeline.settings import Connection, Secret
+from pipeline.workflows.prune import _is_needed
 from tests.loading.lying import NO_YES
 
 SIZE: Final = 8

@@ -10,15 +10,15 @@ import signal
 import sys
 from pathlib import Path
 
-from pipeline.loading.decisions import InDoubtRule
-from pipeline.loading.endpoints import ENDPOINTS
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.loader import deliver
-from pipeline.loading.lock import hold
-from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.retry import RetryPolicy
-from pipeline.loading.stop import Stop
-from pipeline.settings import connection_from_environment
+from pipeline.core.lock import hold
+from pipeline.core.settings import connection_from_environment
+from pipeline.loading.delivery.decisions import InDoubtRule
+from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop
+from pipeline.loading.http.endpoints import ENDPOINTS
+from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.tenant import batches_of, made, run_of
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 
-from pipeline.settings import Connection, Secret
+from pipeline.core.settings import Connection, Secret
 from pipeline.simulator import Faults, SimulatorSettings
 from pipeline.simulator.app import create_app
 from pipeline.testing import LocalOmneo

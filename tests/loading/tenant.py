@@ -14,13 +14,13 @@ from urllib.parse import unquote
 
 import httpx
 
-from pipeline.loading.entries import RunRef
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.loader import deliver
-from pipeline.loading.options import DeliveryOptions, DeliveryResult
-from pipeline.loading.retry import RetryPolicy
-from pipeline.model import StagedTransaction
-from pipeline.settings import Connection, Secret
+from pipeline.core.model import StagedTransaction
+from pipeline.core.settings import Connection, Secret
+from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.ledger.entries import RunRef
+from pipeline.loading.ledger.ledger import SqlLedger
 
 TOKEN = "tok-5e9f1c77"
 CONNECTION = Connection("https://api.acme.test/api/v3", Secret(TOKEN))

@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import StoppedByApi
-from pipeline.loading.answers import ABSENT, Expected, Meaning, judge, retry_after_s, stopped, transaction_of
-from pipeline.loading.client import Answered, Unknown, Unsent, Untrusted
+from pipeline.core.errors import StoppedByApi
+from pipeline.loading.http.answers import (
+    ABSENT,
+    Expected,
+    Meaning,
+    judge,
+    retry_after_s,
+    stopped,
+    transaction_of,
+)
+from pipeline.loading.http.client import Answered, Unknown, Unsent, Untrusted
 
 NOW = 1_700_000_000.0
 YES = {

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.loading.batches import batch_id_of, results_of
-from pipeline.loading.client import Answered, Unknown
-from pipeline.loading.retry import Meaning
+from pipeline.loading.http.batches import batch_id_of, results_of
+from pipeline.loading.http.client import Answered, Unknown
+from pipeline.loading.http.retry import Meaning
 
 
 def reply(said: Any) -> Answered:

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipeline.loading.client import Answered, Call, Client, Reply, Unknown, Unsent, Untrusted, translate
-from pipeline.loading.endpoints import external_lookup
-from pipeline.settings import Connection, Secret
+from pipeline.core.settings import Connection, Secret
+from pipeline.loading.http.client import Answered, Call, Client, Reply, Unknown, Unsent, Untrusted, translate
+from pipeline.loading.http.endpoints import external_lookup
 
 GET = Call("GET", "/locations")
 POST = Call("POST", "/transactions/queue", b'{"total": 1}')

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pipeline.loading.clock import FakeClock
+from pipeline.core.clock import FakeClock
 
 
 def test_sleepers_wake_in_order_and_no_time_passes_for_real() -> None:

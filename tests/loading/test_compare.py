@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.loading.compare import (
+from pipeline.loading.confirm.compare import (
     differences,
     every_item_has_an_id,
     has_same_contents,

@@ -3,18 +3,18 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from pipeline.errors import StoppedByApi
-from pipeline.events import Notice
-from pipeline.loading.clock import FakeClock
-from pipeline.loading.confirm import Confirmation, confirm
-from pipeline.loading.endpoints import endpoint_named
-from pipeline.loading.entries import RunRef, State
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.stop import Stop
+from pipeline.core.clock import FakeClock
+from pipeline.core.errors import StoppedByApi
+from pipeline.core.events import Notice
+from pipeline.core.model import StagedTransaction
+from pipeline.core.settings import Connection, Secret
+from pipeline.loading.confirm.confirm import Confirmation, confirm
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop
+from pipeline.loading.http.endpoints import endpoint_named
+from pipeline.loading.ledger.entries import RunRef, State
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.loading.void import void
-from pipeline.model import StagedTransaction
-from pipeline.settings import Connection, Secret
 from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
 
 SOME = [made(n) for n in range(100)]

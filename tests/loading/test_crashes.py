@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.loading.ledger import SqlLedger
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.loading.tenant import made
 

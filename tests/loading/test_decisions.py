@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from pipeline.errors import SettingsError
-from pipeline.loading.decisions import (
+from pipeline.core.errors import SettingsError
+from pipeline.loading.delivery.decisions import (
     Case,
     Decision,
     Ignore,
@@ -20,9 +20,9 @@ from pipeline.loading.decisions import (
     Void,
     with_void,
 )
-from pipeline.loading.endpoints import endpoint_named
-from pipeline.loading.entries import Passed, Progress, Record, State, content_hash
-from pipeline.loading.options import DeliveryOptions
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.http.endpoints import endpoint_named
+from pipeline.loading.ledger.entries import Passed, Progress, Record, State, content_hash
 from tests.loading.tenant import made
 
 TRANSACTION = made(1)

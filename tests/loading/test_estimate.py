@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.loading.estimate import share_interval
+from pipeline.loading.confirm.estimate import share_interval
 
 
 @given(st.integers(1, 10_000), st.data())

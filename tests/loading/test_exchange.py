@@ -7,12 +7,12 @@ from email.utils import formatdate
 
 import pytest
 
-from pipeline.errors import StoppedByApi
-from pipeline.events import ignore
-from pipeline.loading.client import Answered, Call, Reply, Unsent
-from pipeline.loading.clock import FakeClock
-from pipeline.loading.endpoints import ENDPOINTS, batch_lookup
-from pipeline.loading.exchange import Exchange, Limits
+from pipeline.core.clock import FakeClock
+from pipeline.core.errors import StoppedByApi
+from pipeline.core.events import ignore
+from pipeline.loading.http.client import Answered, Call, Reply, Unsent
+from pipeline.loading.http.endpoints import ENDPOINTS, batch_lookup
+from pipeline.loading.http.exchange import Exchange, Limits
 
 POST = ENDPOINTS["queue"].request([("A", b"{}")])
 START = FakeClock().time()

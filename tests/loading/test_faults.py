@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.loading.confirm import confirm
-from pipeline.loading.entries import State
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.loader import deliver
-from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.retry import RetryPolicy
-from pipeline.settings import Connection, Secret
+from pipeline.core.settings import Connection, Secret
+from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.ledger.entries import State
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.simulator import Profile, SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.loading.tenant import batches_of, made, run_of

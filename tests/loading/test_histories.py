@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.loading.entries import Record, Return, RunRef, State
-from pipeline.loading.ledger import SqlLedger
+from pipeline.loading.ledger.entries import Record, Return, RunRef, State
+from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.histories import History
 
 HISTORIES = int(os.environ.get("HISTORIES", "200"))

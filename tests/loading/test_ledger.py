@@ -14,9 +14,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from pipeline.errors import RunError, SettingsError
-from pipeline.loading import ledger as ledger_module
-from pipeline.loading.entries import (
+from pipeline.core.errors import RunError, SettingsError
+from pipeline.loading.ledger import ledger as ledger_module
+from pipeline.loading.ledger.entries import (
     DELIVERY,
     Counted,
     CountsBroken,
@@ -36,9 +36,9 @@ from pipeline.loading.entries import (
     Write,
     content_hash,
 )
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.migration import copy_of
-from pipeline.loading.tables import METADATA, NEWEST
+from pipeline.loading.ledger.ledger import SqlLedger
+from pipeline.loading.ledger.migration import copy_of
+from pipeline.loading.ledger.tables import METADATA, NEWEST
 from tests.loading.tenant import CONNECTION
 from tests.servers import new_database
 

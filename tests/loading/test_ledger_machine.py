@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pipeline.loading.entries import (
+from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
     Counted,
     Pass,
@@ -36,7 +36,7 @@ from pipeline.loading.entries import (
     RunRef,
     State,
 )
-from pipeline.loading.ledger import SqlLedger
+from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.tenant import CONNECTION
 from tests.servers import new_database
 

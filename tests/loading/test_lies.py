@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoppedByApi
-from pipeline.loading.confirm import confirm
-from pipeline.loading.decisions import Retry
-from pipeline.loading.endpoints import ENDPOINTS
-from pipeline.loading.entries import State
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.loader import deliver
-from pipeline.loading.options import DeliveryOptions, DeliveryResult
-from pipeline.loading.retry import RetryPolicy
-from pipeline.model import StagedTransaction
+from pipeline.core.errors import StoppedByApi
+from pipeline.core.model import StagedTransaction
+from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.delivery.decisions import Retry
+from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.http.endpoints import ENDPOINTS
+from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.ledger.entries import State
+from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.lying import NO_YES, Lie, LyingTenant, lying_tenant
 from tests.loading.tenant import batches_of, made, run_of
 

@@ -20,13 +20,13 @@ import httpx
 import pytest
 import uvicorn
 
-from pipeline.errors import SettingsError
-from pipeline.events import Event, Notice
-from pipeline.loading.entries import State
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.listen import SIGNATURE_HEADER, listen, webhook_app
-from pipeline.loading.loader import deliver
-from pipeline.settings import Connection, Secret
+from pipeline.core.errors import SettingsError
+from pipeline.core.events import Event, Notice
+from pipeline.core.settings import Connection, Secret
+from pipeline.loading.confirm.listen import SIGNATURE_HEADER, listen, webhook_app
+from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.ledger.entries import State
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import local_omneo
 from tests.loading.tenant import Tenant, batches_of, load, made, run_of
@@ -185,9 +185,9 @@ def test_webhooks_late_twice_or_never_confirm_what_they_name(tmp_path: Path) -> 
 LISTENING = """
 import sys
 from pathlib import Path
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.listen import listen
-from pipeline.settings import Secret
+from pipeline.loading.ledger.ledger import SqlLedger
+from pipeline.loading.confirm.listen import listen
+from pipeline.core.settings import Secret
 with SqlLedger(Path(sys.argv[1])) as ledger:
     listen(ledger, Secret("shared-secret"), port=0, on_ready=lambda url: print(url, flush=True))
 """

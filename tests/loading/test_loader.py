@@ -11,19 +11,19 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.errors import SettingsError
-from pipeline.events import Event, Progress, StageFinished, StageStarted
-from pipeline.loading.decisions import InDoubtRule, OnChange, Retry
-from pipeline.loading.endpoints import ENDPOINTS
-from pipeline.loading.entries import Record, State, content_hash
+from pipeline.core.errors import SettingsError
+from pipeline.core.events import Event, Progress, StageFinished, StageStarted
+from pipeline.core.model import StagedTransaction
+from pipeline.core.settings import Connection, Secret
+from pipeline.loading.delivery.decisions import InDoubtRule, OnChange, Retry
+from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.events import Changed, Failed, Refused, Retried
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.loader import deliver
-from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.retry import RetryPolicy
-from pipeline.loading.stop import Stop
-from pipeline.model import StagedTransaction
-from pipeline.settings import Connection, Secret
+from pipeline.loading.http.endpoints import ENDPOINTS
+from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.ledger.entries import Record, State, content_hash
+from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
 
 

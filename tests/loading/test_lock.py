@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SettingsError, WorkdirBusy
-from pipeline.loading.lock import hold
+from pipeline.core.errors import SettingsError, WorkdirBusy
+from pipeline.core.lock import hold
 
 HOLDING = """
 import sys, time
 from pathlib import Path
-from pipeline.loading.lock import hold
+from pipeline.core.lock import hold
 with hold(Path(sys.argv[1]), "load latest"):
     print("held", flush=True)
     time.sleep(60)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.loading.entries import (
+from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
     COUNTED,
     DELIVERY,
@@ -20,7 +20,7 @@ from pipeline.loading.entries import (
     Return,
     State,
 )
-from pipeline.loading.moves import Kept, after, moves, wins
+from pipeline.loading.ledger.moves import Kept, after, moves, wins
 
 RUNS = (1, 2, 3)
 

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from pipeline.loading.answers import Meaning, Verdict
-from pipeline.loading.clock import FakeClock
-from pipeline.loading.pacing import Concurrency, Gate, Hint, Rate, hint
+from pipeline.core.clock import FakeClock
+from pipeline.loading.http.answers import Meaning, Verdict
+from pipeline.loading.http.throttle import Concurrency, Gate, Hint, Rate, hint
 from tests.loading.throttled import (
     Bucket,
     ByTheClock,

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.events import Event
-from pipeline.loading.answers import Meaning, Verdict
-from pipeline.loading.client import Call
-from pipeline.loading.endpoints import ENDPOINTS
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.options import DeliveryOptions
+from pipeline.core.events import Event
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.http.answers import Meaning, Verdict
+from pipeline.loading.http.client import Call
+from pipeline.loading.http.endpoints import ENDPOINTS
+from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.tenant import QUICK, Tenant, load, made, run_of
 
 PERSON = {

@@ -3,11 +3,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from pipeline.errors import StoppedByApi
-from pipeline.loading.options import DeliveryOptions
+from pipeline.core.errors import StoppedByApi
+from pipeline.core.settings import Connection, Secret
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.preflight import Person, Preflight, Questions, preflight, questions
-from pipeline.loading.stop import Stop
-from pipeline.settings import Connection, Secret
 from pipeline.simulator import Location, Profile, SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.loading.tenant import CONNECTION, QUICK, made

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.errors import SettingsError
-from pipeline.loading.entries import Record, RunRef, State
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.recorder import Grouped, Recorder
+from pipeline.core.errors import SettingsError
+from pipeline.loading.ledger.entries import Record, RunRef, State
+from pipeline.loading.ledger.group_commit import Grouped, Recorder
+from pipeline.loading.ledger.ledger import SqlLedger
 
 
 def record(name: str) -> Record:

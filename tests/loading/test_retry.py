@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
-from pipeline.loading.answers import Meaning, Verdict
-from pipeline.loading.clock import FakeClock
-from pipeline.loading.retry import Health, RetryPolicy, retrying
+from pipeline.core.clock import FakeClock
+from pipeline.loading.http.answers import Meaning, Verdict
+from pipeline.loading.http.retry import Health, RetryPolicy, retrying
 
 DOWN = Verdict(Meaning.TRANSIENT, 503, in_doubt=True)
 SLOW_DOWN = Verdict(Meaning.THROTTLED, 429, retry_after_s=7.0)

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import SettingsError
-from pipeline.loading.confirm import confirm
-from pipeline.loading.decisions import Retry, is_void, with_void
-from pipeline.loading.endpoints import ENDPOINTS
-from pipeline.loading.entries import RunRef, State
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.options import DeliveryOptions, DeliveryResult
-from pipeline.loading.stop import Stop
+from pipeline.core.errors import SettingsError
+from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.delivery.decisions import Retry, is_void, with_void
+from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.delivery.stop import Stop
+from pipeline.loading.http.endpoints import ENDPOINTS
+from pipeline.loading.ledger.entries import RunRef, State
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.loading.void import void
 from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.loading.entries import Progress
-from pipeline.loading.watermark import Watermark
+from pipeline.loading.ledger.entries import Progress
+from pipeline.loading.ledger.watermark import Watermark
 
 
 @given(st.permutations(range(12)), st.sets(st.integers(0, 11)), st.integers(0, 12))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from pipeline.loading.pacing import Concurrency, Hint, Rate
-from pipeline.loading.retry import Meaning
+from pipeline.loading.http.retry import Meaning
+from pipeline.loading.http.throttle import Concurrency, Hint, Rate
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.events import ignore
+from pipeline.core.events import ignore
 from pipeline.mapping.shipped import shipped_names, shipped_sample
-from pipeline.run import PrepareOptions, prepare
+from pipeline.workflows.run import PrepareOptions, prepare
 
 GOLDEN = Path(__file__).parent / "golden"
 PAYLOADS = 25

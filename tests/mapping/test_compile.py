@@ -9,9 +9,9 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
+from pipeline.core.model import LINE, TX
 from pipeline.mapping.faults import CompileError
 from pipeline.mapping.shapes import shape
-from pipeline.model import LINE, TX
 from tests.mapping.mapping_cases import compiled_of, mapped_of, spec_of, tables_of, told
 
 D = Decimal

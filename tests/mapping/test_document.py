@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import MappingError
+from pipeline.core.errors import MappingError
 from pipeline.mapping.document import MAX_DEPTH, Document, parse
 
 FILE = Path("m.yaml")

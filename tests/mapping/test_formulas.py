@@ -9,6 +9,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
+from pipeline.core.model import LINE
 from pipeline.mapping.faults import FormulaError
 from pipeline.mapping.formulas import (
     compile_formula,
@@ -17,7 +18,6 @@ from pipeline.mapping.formulas import (
     template_columns,
     template_parts,
 )
-from pipeline.model import LINE
 from tests.mapping.mapping_cases import mapped_of, told
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.model import LINE, TX
+from pipeline.core.model import LINE, TX
 from tests.mapping.mapping_cases import mapped_of, shaped_of, told
 
 LINES = """

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.events import ignore
+from pipeline.core.events import ignore
 from pipeline.mapping.check import check_mapping, mapping_notices
 from pipeline.mapping.load import load_mapping
-from pipeline.run import PrepareOptions, prepare
+from pipeline.workflows.run import PrepareOptions, prepare
 
 HEAD = "mapping: shop\nchecks: {guest: 'off'}\ncolumns: {Qty: integer, Price: decimal}\n"
 ITEMS = "items: {name: Item, quantity: Qty, price_current: Price, price_sell: Price}\n"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import MappingError, SettingsError
+from pipeline.core.errors import MappingError, SettingsError
 from pipeline.mapping.load import LoadedMapping, load_mapping, read_mapping
 from pipeline.mapping.spec import Check, Completion, Condition, ConstantValue, MappingSpec
 

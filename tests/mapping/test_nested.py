@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from pipeline.core.model import KEY, LINE, SOURCE
 from pipeline.mapping.nested import explode
-from pipeline.model import KEY, LINE, SOURCE
 from tests.mapping.mapping_cases import mapped_of
 
 

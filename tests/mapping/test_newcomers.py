@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import MappingError
+from pipeline.core.errors import MappingError
 from pipeline.mapping.check import check_mapping
 from pipeline.mapping.load import read_mapping
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.model import LINE, SOURCE
 from pipeline.mapping import ops, steps
 from pipeline.mapping.faults import CompileError
 from pipeline.mapping.shapes import shape
 from pipeline.mapping.spec import STEPS, VALUES, OpenValue
-from pipeline.model import LINE, SOURCE
 from tests.fuzzing import examples
 from tests.mapping.mapping_cases import compiled_of, keyed, mapped_of, spec_of, told, value_of
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import SettingsError, SourceError
+from pipeline.core.errors import SettingsError, SourceError
 from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import find_sources
 from pipeline.mapping.check import check_mapping

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.model import KEY, LINE, SOURCE, TX
 from pipeline.mapping.shapes import Shaped, carry_down, key_hash, shape
-from pipeline.model import KEY, LINE, SOURCE, TX
 from tests.mapping.mapping_cases import keyed, raw_rows, shaped_of, spec_of, tables_of, told
 
 LINES = """

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.model import TX
 from pipeline.mapping.shares import spread
-from pipeline.model import TX
 
 MONEY = pl.Decimal(15, 4)
 

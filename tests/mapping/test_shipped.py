@@ -4,15 +4,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.errors import SettingsError
-from pipeline.events import ignore
+from pipeline.core.errors import SettingsError
+from pipeline.core.events import ignore
+from pipeline.core.model import LINE, SOURCE
 from pipeline.mapping import shipped
 from pipeline.mapping.check import check_mapping, mapping_notices
 from pipeline.mapping.load import load_mapping
 from pipeline.mapping.shapes import shape
 from pipeline.mapping.shipped import find_mapping, shipped_mapping, shipped_names, shipped_sample
-from pipeline.model import LINE, SOURCE
-from pipeline.run import PrepareOptions, prepare
+from pipeline.workflows.run import PrepareOptions, prepare
 from tests.mapping.golden import golden_of, outcome_of
 from tests.mapping.mapping_cases import compiled_of, keyed
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.model import LINE, SOURCE, TX
+from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.report.data import (
     Amount,
     Cause,

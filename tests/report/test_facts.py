@@ -7,7 +7,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.model import LINE, SOURCE, TX
+from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.report.facts import Facts, measure, merge, nothing
 from tests.fuzzing import examples
 from tests.report.made_up_report import headers, items, made_up_facts, outcomes, reasons

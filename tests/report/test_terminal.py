@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.events import Notice, Progress, RunStarted, StageFinished, StageStarted
+from pipeline.core.events import Notice, Progress, RunStarted, StageFinished, StageStarted
 from pipeline.report.data import Cause, Example, TenantFinding
 from pipeline.report.summary import Delivery, Requests
 from pipeline.report.terminal import (
@@ -84,7 +84,7 @@ def test_no_control_character_of_a_notice_reaches_the_stream(quiet: bool) -> Non
 
 BAR = """
 import sys
-from pipeline.events import *
+from pipeline.core.events import *
 from pipeline.report.terminal import progress_listener
 with progress_listener() as listen:
     listen(StageStarted("prepare", "rows", 2000))

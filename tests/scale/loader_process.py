@@ -9,10 +9,10 @@ import json
 import sys
 from dataclasses import asdict
 
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.loader import deliver
-from pipeline.loading.options import DeliveryOptions
-from pipeline.settings import connection_from_environment
+from pipeline.core.settings import connection_from_environment
+from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.tenant import batches_of, made, run_of
 
 

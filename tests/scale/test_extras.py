@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipeline.options import Where
+from pipeline.cli.parameters import Where
 from tests.e2e.command import REPOSITORY, clean_environment
 
 EXTRA = {
@@ -68,8 +68,8 @@ def test_each_extra_brings_what_its_message_promises(extra: str, brings: str) ->
 def test_nothing_of_it_is_imported_by_a_run_on_one_machine() -> None:
     # Polars itself imports cloudpickle where it is there.
     code = (
-        "import sys, pipeline.cli, pipeline.run, pipeline.prepare, pipeline.engine.choice, "
-        "pipeline.loading.loader\n"
+        "import sys, pipeline.cli, pipeline.workflows.run, pipeline.workflows.prepare, "
+        "pipeline.engine.choice, pipeline.loading.delivery.loader\n"
         f"print(sorted({EXTRA - {'cloudpickle'}!r} & {{name.split('.')[0] for name in sys.modules}}))"
     )
     told = subprocess.run(

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from pipeline import delivery
-from pipeline.events import ignore
-from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.stop import Stop
-from pipeline.review import Finished
-from pipeline.settings import connection_from_environment
-from pipeline.spread import Assignment, contribute
+from pipeline.core.events import ignore
+from pipeline.core.settings import connection_from_environment
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop
 from pipeline.testing import LocalOmneo
+from pipeline.workflows import delivery
+from pipeline.workflows.distributed_load import Assignment, contribute
+from pipeline.workflows.run_record import Finished
 from tests.e2e.command import call, ended, files_with, open_to_others, start
 from tests.e2e.receipts import export
 from tests.scale.test_many_loaders import arrived, wait_for

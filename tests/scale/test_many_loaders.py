@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.loading.decisions import Retry
-from pipeline.loading.ledger import SqlLedger
-from pipeline.loading.loader import deliver
-from pipeline.loading.options import DeliveryOptions
-from pipeline.loading.parts import Reel
+from pipeline.loading.delivery.decisions import Retry
+from pipeline.loading.delivery.leases import Reel
+from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.testing import LocalOmneo
 from tests.e2e.command import call, clean_environment, ended, start
 from tests.e2e.receipts import export

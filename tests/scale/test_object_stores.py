@@ -12,10 +12,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.errors import SourceError
+from pipeline.core.errors import SourceError
+from pipeline.core.model import Dialect
 from pipeline.extract import find_sources, open_reader
 from pipeline.extract.storage import fingerprint, unchanged
-from pipeline.model import Dialect
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo

@@ -17,8 +17,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.loading.options import DeliveryOptions
-from pipeline.memory import Budget
+from pipeline.core.memory import Budget
+from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.simulator import Faults
-from pipeline.simulator.dice import Dice, Fate
+from pipeline.simulator.fault_injector import Dice, Fate
 
 MIXED = Faults(error_share=0.1, reset_before_share=0.2, reset_after_share=0.05, slow_share=0.15)
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.simulator import Faults
 from pipeline.testing import local_omneo
 

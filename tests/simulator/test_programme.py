@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.cli import cli
-from pipeline.errors import SettingsError
+from pipeline.cli.commands import cli
+from pipeline.core.errors import SettingsError
 from pipeline.simulator import EXAMPLE_TRIGGERS, Faults, Reaction, SimulatorSettings, read_seed_file
 from pipeline.simulator.webhooks import SIGNATURE_HEADER, signature
 from pipeline.testing import LocalOmneo, local_omneo

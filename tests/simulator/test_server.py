@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.simulator import SimulatorSettings, serve
 from pipeline.testing import local_omneo
 from tests.sockets import sends_at_once

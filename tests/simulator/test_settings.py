@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.simulator import Location, Profile, SimulatorSettings, read_seed_file
 
 

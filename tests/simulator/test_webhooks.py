@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline.errors import SettingsError
+from pipeline.core.errors import SettingsError
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import local_omneo
 

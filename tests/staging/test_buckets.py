@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.model import KEY, LINE, SOURCE
+from pipeline.core.model import KEY, LINE, SOURCE
 from pipeline.staging.buckets import Buckets
 
 

@@ -4,7 +4,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.model import KEY
+from pipeline.core.model import KEY
 from pipeline.staging.chunks import chunks
 from pipeline.staging.hashes import repeated
 

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.model import MONEY_PRECISION, MONEY_SCALE, TX
+from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE, TX
 from pipeline.staging.payloads import encode
 
 MONEY = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import RunError
+from pipeline.core.errors import RunError
 from pipeline.staging.manifest import Manifest, PartRecord, read_manifest, write_manifest
 from pipeline.staging.staged import StagedRun, write_part
 from pipeline.staging.workdir import RunDir, Workdir

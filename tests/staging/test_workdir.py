@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RunError, SettingsError
+from pipeline.core.errors import RunError, SettingsError
 from pipeline.staging.workdir import RunDir, Workdir, write_private
 
 

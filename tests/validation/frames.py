@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.model import LINE, SOURCE, TX
+from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.validation.schemas import PROBLEMS
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)

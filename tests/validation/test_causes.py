@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.model import LINE, SOURCE, TX
+from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.validation.causes import (
     EXAMPLE_CHARACTERS,
     MOST_SHAPES,

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.model import CODES
+from pipeline.core.model import CODES
 from pipeline.validation.codes import page
 
 PAGE = Path(__file__).parents[2] / "docs" / "codes.md"

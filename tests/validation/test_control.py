@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.errors import SourceError
-from pipeline.model import TX
+from pipeline.core.errors import SourceError
+from pipeline.core.model import TX
 from pipeline.validation.control import ControlTotals, Sums, compare, read_control, totals
 from tests.validation.frames import headers
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.model import SOURCE, TX
+from pipeline.core.model import SOURCE, TX
 from pipeline.validation.finding import MOST_EVIDENCE, Finding
 from pipeline.validation.findings import findings
 from pipeline.validation.statistics import Observations, merge, observe

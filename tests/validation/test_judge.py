@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import CannotStart
-from pipeline.model import CODES, SOURCE, TX
+from pipeline.core.errors import CannotStart
+from pipeline.core.model import CODES, SOURCE, TX
 from pipeline.validation.judge import DROPS, REASONS, Verdict, judge
 from pipeline.validation.policy import OwnRule, Policy
 from tests.fuzzing import examples

@@ -3,8 +3,8 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from pipeline.errors import CannotStart
-from pipeline.model import CODES, Outcome
+from pipeline.core.errors import CannotStart
+from pipeline.core.model import CODES, Outcome
 from pipeline.validation.policy import FIRM, OwnRule, Policy
 
 

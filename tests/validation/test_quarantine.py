@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect
 from pipeline.extract.readers import open_reader
 from pipeline.extract.storage import find_sources
-from pipeline.model import KEY, LINE, SOURCE, TX, Dialect
 from pipeline.validation.judge import judge
 from pipeline.validation.policy import Policy
 from pipeline.validation.quarantine import (

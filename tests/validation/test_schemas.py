@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.model import LINE, TX
+from pipeline.core.model import LINE, TX
 from pipeline.validation.policy import Policy
 from pipeline.validation.schemas import header_problems, item_problems, underpaid
 from tests.validation.frames import NOW, headers, items, told

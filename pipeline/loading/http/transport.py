@@ -17,8 +17,8 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from pipeline.core.network import Proxy
 from pipeline.loading.http.interface import httpx
-from pipeline.network import Proxy
 
 ANSWER_MAX: Final = 32 * 1024 * 1024
 """Bytes that an answer may have on its way."""

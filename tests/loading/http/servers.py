@@ -7,8 +7,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-from pipeline.loading.client import Client, Reply
-from pipeline.settings import Connection, Secret
+from pipeline.core.settings import Connection, Secret
+from pipeline.loading.http.client import Client, Reply
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 TOKEN = "tok-c0ffee"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.loading.client import Answered, Call, Reply, Unknown, Unsent
+from pipeline.loading.http.client import Answered, Call, Reply, Unknown, Unsent
 from tests.loading.http.servers import OK, client, length_of, listening
 
 POST = Call("POST", "/x", b'{"external_id": "r1"}')

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from pipeline.loading.client import Answered, Call, Client, Reply, Unknown, Unsent, Untrusted
+from pipeline.core.settings import Connection, Secret
 from pipeline.loading.http import content, transport
-from pipeline.settings import Connection, Secret
+from pipeline.loading.http.client import Answered, Call, Client, Reply, Unknown, Unsent, Untrusted
 from tests.loading.http.servers import OK, TOKEN, Server, client, exchanging, listening, request
 
 POST = Call("POST", "/x", b"{}")

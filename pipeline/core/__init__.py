@@ -1,0 +1,1 @@
+"""What every module may import: errors, events, the model, settings, files and the clock."""

@@ -1,0 +1,1 @@
+"""Whether Omneo has what was sent: look-ups, comparisons and webhooks."""

@@ -1,0 +1,130 @@
+"""What was sent beside what Omneo has: two questions, each with a comparison of its own.
+
+Whether a doubt is settled is asked of a sale that was sent a moment ago: it is the one that was sent where
+total and items say so. A look-up spells some fields in its own way, and that must not make it go out again.
+What people are told after `confirm` is the other question.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from pipeline.loading.http.answers import parsed
+
+_RESOLVED: Final = frozenset(
+    {
+        "external_id",
+        "profile_id",
+        "profile_id_handle",
+        "location_id",
+        "staff_id",
+        "currency",
+        "currency_value",
+    }
+    | {"redemption_id", "order_id", "product_variant_id", "is_void", "delete_existing_items"}
+    | {"transacted_at", "deliver_at", "timezone", "created_at", "updated_at"}
+)
+"""Fields that Omneo may give back as something else: its own ids, another spelling of a time, a currency."""
+
+
+def is_same_sale(body: bytes, found: Mapping[str, Any]) -> bool:
+    """Whether Omneo's transaction is the sale that was sent: total and items agree."""
+    sent = parsed(body, Decimal)
+    return _same_number(sent.get("total"), found.get("total")) and (
+        "items" not in found or _same_items(sent.get("items") or [], found["items"])
+    )
+
+
+def has_same_contents(body: bytes, found: Mapping[str, Any]) -> bool:
+    """Whether Omneo has this very version of a sale of which it may have another one.
+
+    Every field that was sent and that the answer holds is compared, but for those that Omneo resolves. A
+    field that the answer does not hold proves nothing, so then it is another version.
+    """
+    sent = parsed(body, Decimal)
+    compared = {name: value for name, value in sent.items() if name not in _RESOLVED and name != "items"}
+    return is_same_sale(body, found) and all(
+        name in found and _same_value(value, found[name]) for name, value in compared.items()
+    )
+
+
+def differences(body: bytes, found: Mapping[str, Any], *, void: bool = False) -> tuple[str, ...]:
+    """Names of the fields in which Omneo's transaction is not what was sent; empty where all agree.
+
+    Amounts are compared as numbers. Items are compared where the answer has them: by number, and by
+    external id, quantity and price where both sides have these. A guest sale may have gained a profile
+    since: customers claim them. A profile that was sent must be there; its id is Omneo's own by then.
+
+    Args:
+        body: As it was staged.
+        found: Omneo's transaction.
+        void: Whether it was sent as void since.
+    """
+    sent = parsed(body, Decimal)
+    differing = []
+    if not _same_number(sent.get("total"), found.get("total")):
+        differing.append("total")
+    if "items" in found and not _same_items(sent.get("items") or [], found["items"]):
+        differing.append("items")
+    if (void or bool(sent.get("is_void"))) != is_void(found):
+        differing.append("is_void")
+    if sent.get("profile_id") and not found.get("profile_id"):
+        differing.append("profile_id")
+    return tuple(differing)
+
+
+def is_void(found: Mapping[str, Any]) -> bool:
+    """Whether Omneo's transaction is void."""
+    return bool(found.get("is_void")) and str(found["is_void"]).lower() not in ("0", "false")
+
+
+def every_item_has_an_id(body: bytes) -> bool:
+    """Whether a repeat of this body changes nothing in Omneo: an item without an id is added each time."""
+    items = json.loads(body).get("items") or []
+    return all(isinstance(item, dict) and item.get("external_id") not in (None, "") for item in items)
+
+
+def _same_value(sent: Any, found: Any) -> bool:
+    if isinstance(sent, dict) and isinstance(found, dict):
+        return all(name in found and _same_value(value, found[name]) for name, value in sent.items())
+    if isinstance(sent, list) and isinstance(found, list):
+        return len(sent) == len(found) and all(map(_same_value, sent, found))
+    if isinstance(sent, bool) or isinstance(found, bool):
+        return bool(sent) == bool(found)
+    return _same_number(sent, found)
+
+
+def _same_items(sent: Sequence[Mapping[str, Any]], there: object) -> bool:
+    found = [each for each in there if isinstance(each, dict)] if isinstance(there, list) else []
+    if len(sent) != len(found):
+        return False
+    by_id = {item.get("external_id"): item for item in found}
+    if None in by_id or len(by_id) != len(found) or not all(item.get("external_id") for item in sent):
+        return True
+    return all(item["external_id"] in by_id and _same_item(item, by_id[item["external_id"]]) for item in sent)
+
+
+def _same_item(sent: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    both = [name for name in ("quantity", "price_sell") if name in sent and name in found]
+    return all(_same_number(sent[name], found[name]) for name in both)
+
+
+def decimal_of(value: Any) -> Decimal | None:
+    """The number that a value is, or spells; None where it is none."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        return None
+
+
+def _same_number(one: Any, other: Any) -> bool:
+    """Whether both are the same number, or the same text."""
+    try:
+        return Decimal(str(one)) == Decimal(str(other))
+    except InvalidOperation:
+        return bool(one == other)

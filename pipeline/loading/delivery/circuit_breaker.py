@@ -1,0 +1,71 @@
+"""Stopping a load that is refused as a whole: then it is the address, the token's rights or the mapping."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, Self
+
+from pipeline.core.errors import StoppedByApi
+from pipeline.loading.http.answers import Meaning, Verdict
+
+FIRST: Final = 50
+"""Transactions at the start of a load that may all be refused."""
+IN_A_ROW: Final = 200
+"""Transactions later on that may be refused one after the other."""
+
+
+class CircuitBreaker:
+    """Counts transactions that got no yes, one after the other, over a whole load.
+
+    Args:
+        first: How many may be refused at the start; None for any number.
+        in_a_row: How many may be refused in a row later.
+
+    Attributes:
+        is_undecided: Whether no transaction has got another answer yet, so that the refusals may be due to
+            the connection or the mapping.
+    """
+
+    def __init__(self, first: int | None = FIRST, in_a_row: int = IN_A_ROW) -> None:
+        self._first = first
+        self._in_a_row = in_a_row
+        self._count = 0
+        self._last = ""
+        self.is_undecided = first is not None
+
+    @classmethod
+    def of(cls, most: int | Literal["off"]) -> Self:
+        """One for so many in a row, at the start as well as later; `off` for any number."""
+        return cls(None) if most == "off" else cls(most, most)
+
+    def accepted(self) -> None:
+        """A transaction was taken, or is there."""
+        self._count = 0
+        self.is_undecided = False
+
+    def denied(self, verdict: Verdict, number: int = 1) -> None:
+        """So many transactions were refused, or answered with nothing that the API documents."""
+        self._count += number
+        said = verdict.message or ", ".join(f"{name}: {words[0]}" for name, words in verdict.fields.items())
+        self._last = f"{verdict.status} {said}".strip()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing more is to be sent."""
+        if self._first is None:
+            return False
+        return self._count >= (self._first if self.is_undecided else self._in_a_row)
+
+    def error(self) -> StoppedByApi:
+        """Why nothing more is sent."""
+        which = "The first" if self.is_undecided else "The last"
+        return StoppedByApi(
+            f"{which} {self._count} transactions were all refused, or answered with nothing that Omneo's API "
+            f"documents (last: {self._last[:300]}). It is the address, the token's rights or the mapping.",
+            hint="Check OMNEO_TENANT or OMNEO_BASE_URL, the token and the mapping. `load` goes on, `retry` "
+            "sends what was refused; --max-refused off sends on whatever is answered.",
+        )
+
+
+def is_denial(verdict: Verdict) -> bool:
+    """Whether an answer counts against the load as a whole."""
+    return verdict.meaning in (Meaning.REFUSED, Meaning.UNCLEAR)

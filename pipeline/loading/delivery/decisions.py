@@ -1,0 +1,423 @@
+"""What to do with each transaction of a run, given what the ledger knows of it: one small class a command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol, assert_never
+
+from pipeline.core.model import StagedTransaction
+from pipeline.loading.ledger.entries import (
+    ACCEPTED_BY_OMNEO,
+    IN_FLIGHT,
+    Counted,
+    Passed,
+    Progress,
+    Record,
+    State,
+    content_hash,
+)
+
+
+class OnChange(StrEnum):
+    """What to do with a transaction whose contents differ from what was delivered before."""
+
+    SEND = "send"
+    HOLD = "hold"
+    SKIP = "skip"
+
+
+class InDoubtRule(StrEnum):
+    """What to do with a transaction of which it is unknown whether it was taken."""
+
+    LOOKUP = "lookup"
+    RESEND = "resend"
+
+
+class Send(NamedTuple):
+    """Send this body.
+
+    Attributes:
+        body: The exact bytes.
+        hash: Of the staged body, which the ledger remembers.
+        look_first: Whether Omneo may have it already.
+        may_have_other: Whether Omneo may have other contents of it: then that it is there proves nothing.
+        if_other: What to do where a look-up shows other contents.
+        changed: Whether Omneo has other contents of it, as far as the ledger knows.
+    """
+
+    body: bytes
+    hash: bytes
+    look_first: bool = False
+    may_have_other: bool = False
+    if_other: OnChange = OnChange.SEND
+    changed: bool = False
+
+
+class Look(NamedTuple):
+    """Look it up and note what is there; send nothing.
+
+    Attributes:
+        body: As staged; empty where its customer was forgotten.
+    """
+
+    body: bytes
+
+
+class Keep(NamedTuple):
+    """Nothing to send.
+
+    Attributes:
+        counted: What the run counts it as from now on; None where the record says it already.
+        changed: The action to be told, if there was a change.
+        takes_over: Whether the record becomes this run's, in the state that `counted` says.
+    """
+
+    counted: Counted | None = None
+    changed: str | None = None
+    takes_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """None of this command's business."""
+
+
+Decision = Send | Look | Keep | Ignore
+
+
+class Case(NamedTuple):
+    """A transaction to decide on.
+
+    Attributes:
+        position: In the run's delivery order, from 0.
+        transaction: As staged.
+        record: What the ledger has of it; None where it has nothing.
+        progress: How far the run is.
+    """
+
+    position: int
+    transaction: StagedTransaction
+    record: Record | None
+    progress: Progress
+
+    @property
+    def own(self) -> Record | None:
+        """The record, if it is this run's."""
+        record = self.record
+        return record if record is not None and record.run_no == self.progress.run_no else None
+
+
+class Plan(Protocol):
+    """What a command does with a run's transactions.
+
+    Attributes:
+        intent: The state of a transaction whose request is about to leave.
+        accepted: The state of a transaction that Omneo took.
+        resumes: Whether the command goes through the run in order, from its watermark.
+        restores: Whether a try that did not work leaves a transaction as it was.
+        is_guarded: Whether a load that is refused as a whole is stopped.
+    """
+
+    @property
+    def intent(self) -> State: ...  # noqa: D102
+    @property
+    def accepted(self) -> State: ...  # noqa: D102
+    @property
+    def resumes(self) -> bool: ...  # noqa: D102
+    @property
+    def restores(self) -> bool: ...  # noqa: D102
+    @property
+    def is_guarded(self) -> bool: ...  # noqa: D102
+
+    def decide(self, case: Case) -> Decision:
+        """What to do with one transaction of the run."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Send what is new or changed.
+
+    What was undone by `void` stays undone until its contents change: a nightly export must not undo it.
+
+    Attributes:
+        on_change: What to do with changed ones.
+        revive: Send what was undone again, no longer void.
+    """
+
+    on_change: OnChange = OnChange.SEND
+    revive: bool = False
+    intent: State = State.SENDING
+    accepted: State = State.DELIVERED
+    resumes: bool = True
+    restores: bool = False
+    is_guarded: bool = True
+
+    def decide(self, case: Case) -> Decision:
+        """See `Plan`."""
+        if case.record is None:
+            return _send(case.transaction.body) if case.transaction.body else Keep(State.FORGOTTEN)
+        if not case.transaction.body:
+            return _of_forgotten(case.own)
+        if case.own is not None:
+            return self._own(case.transaction.body, case.own)
+        if _is_newer(case.record, case):
+            return self._brought_by_a_newer_run(case.transaction.body, case.record)
+        return self._known(case.transaction.body, case.record)
+
+    def _own(self, body: bytes, record: Record) -> Decision:
+        """This run sent it before it was stopped, or was about to."""
+        match record.state:
+            case State.PENDING | State.FORGOTTEN:
+                return self._doubt(body, record) if record.maybe_sent else _again(body, record)
+            case State.SENDING | State.IN_DOUBT:
+                return self._doubt(body, record)
+            case State.VOIDING | State.VOIDED if self.revive:
+                return _send(unvoided(body), hash=content_hash(body))
+            case State.VOIDING:
+                return Look(body)
+            case State.DELIVERED | State.CONFIRMED | State.MISSING | State.DIFFERING:
+                return Keep()
+            case State.REFUSED | State.FAILED | State.VOIDED:
+                return Keep()
+        assert_never(record.state)
+
+    def _brought_by_a_newer_run(self, body: bytes, record: Record) -> Decision:
+        """What a newer run has brought is not replaced; what Omneo did not take from it was not brought."""
+        same = same_content(record, body)
+        if not surely_not_sent(record) or record.before in ACCEPTED_BY_OMNEO:
+            return Keep(Passed.UNCHANGED, None if same else "superseded")
+        if same and record.state is State.REFUSED:
+            return Keep(State.REFUSED)
+        return _again(body, record)
+
+    def _known(self, body: bytes, record: Record) -> Decision:
+        """An earlier run, or one with an older source, had to do with it."""
+        same = same_content(record, body)
+        match record.state:
+            case State.PENDING | State.FORGOTTEN | State.REFUSED | State.FAILED:
+                return self._not_taken(body, record, same)
+            case State.SENDING | State.IN_DOUBT:
+                return self._doubt(body, record)
+            case State.VOIDING | State.VOIDED:
+                return self._undone(body, record, same)
+            case State.DELIVERED | State.CONFIRMED | State.DIFFERING | State.MISSING if not same:
+                return self._changed(body, record)
+            case State.MISSING:
+                return _send(body, look_first=True)
+            case State.DELIVERED | State.CONFIRMED | State.DIFFERING:
+                return Keep(Passed.UNCHANGED)
+        assert_never(record.state)
+
+    def _not_taken(self, body: bytes, record: Record, same: bool) -> Decision:
+        """Omneo did not take another run's version, as far as is known."""
+        if record.maybe_sent:
+            return self._doubt(body, record)
+        if same and record.state is State.REFUSED:
+            return Keep(State.REFUSED, takes_over=True)
+        # With an update that Omneo did not take, the version before is still there.
+        updates = record.before in ACCEPTED_BY_OMNEO
+        return self._changed(body, record) if updates else _again(body, record)
+
+    def _undone(self, body: bytes, record: Record, same: bool) -> Decision:
+        """Another run's version was undone, or that was begun."""
+        if not same:
+            return self._doubt(body, record) if record.state is State.VOIDING else self._changed(body, record)
+        if not self.revive:
+            return Keep(Passed.UNCHANGED, "voided")
+        return _send(unvoided(body), hash=content_hash(body))
+
+    def _doubt(self, body: bytes, record: Record) -> Send:
+        return _doubtful(body, record, self.on_change)
+
+    def _changed(self, body: bytes, record: Record) -> Decision:
+        if self.on_change is OnChange.HOLD:
+            return Keep(Passed.HELD, "held")
+        if self.on_change is OnChange.SKIP:
+            return Keep(Passed.UNCHANGED, "skipped")
+        return _again(body, record)._replace(changed=True)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Send again what this run could not deliver."""
+
+    intent: State = State.SENDING
+    accepted: State = State.DELIVERED
+    resumes: bool = False
+    restores: bool = False
+    is_guarded: bool = False
+
+    def decide(self, case: Case) -> Decision:
+        """See `Plan`."""
+        record, body = case.own, case.transaction.body
+        if record is None or not body:
+            return Ignore()
+        begun = record.state is State.SENDING and record.before in (State.REFUSED, State.FAILED)
+        if record.state is State.IN_DOUBT or begun:
+            return _doubtful(body, record)
+        if record.state in (State.REFUSED, State.FAILED):
+            return _doubtful(body, record) if record.maybe_sent else _again(body, record)
+        return Ignore()
+
+
+@dataclass(frozen=True)
+class Resend:
+    """Send again what Omneo took and does not have."""
+
+    intent: State = State.SENDING
+    accepted: State = State.DELIVERED
+    resumes: bool = False
+    restores: bool = True
+    is_guarded: bool = False
+
+    def decide(self, case: Case) -> Decision:
+        """See `Plan`."""
+        record, body = case.record, case.transaction.body
+        if record is None or not body or not same_content(record, body):
+            return Ignore()
+        if record.state is State.MISSING or (
+            record.state is State.SENDING and record.before is State.MISSING
+        ):
+            return _send(body, look_first=True)
+        return Ignore()
+
+
+@dataclass(frozen=True)
+class Void:
+    """Send every delivered transaction of the run again, as void, and what was perhaps taken too.
+
+    What a later run has updated belongs to that run and is left alone.
+    """
+
+    intent: State = State.VOIDING
+    accepted: State = State.VOIDED
+    resumes: bool = False
+    restores: bool = True
+    is_guarded: bool = False
+
+    def decide(self, case: Case) -> Decision:
+        """See `Plan`."""
+        record, body = case.record, case.transaction.body or case.transaction.remains
+        if record is None or not body or record.state is State.VOIDED:
+            return Ignore()
+        if case.own is None:
+            # Omneo did not take the later run's version, so it still has this run's.
+            left = surely_not_sent(record) and record.place in ACCEPTED_BY_OMNEO - {State.VOIDED}
+        else:
+            left = not surely_not_sent(record) or record.before in ACCEPTED_BY_OMNEO - {State.VOIDED}
+        return _send(with_void(body, void=True), hash=record.hash) if left else Ignore()
+
+
+def _send(body: bytes, *, hash: bytes | None = None, look_first: bool = False) -> Send:
+    return Send(body, content_hash(body) if hash is None else hash, look_first)
+
+
+def _again(body: bytes, record: Record) -> Send:
+    """Send what Omneo surely has not taken since, or an update of what it has."""
+    has_other = record.state in ACCEPTED_BY_OMNEO or record.before in ACCEPTED_BY_OMNEO
+    to_send = unvoided(body) if _may_be_void(record) else body
+    return Send(to_send, content_hash(body), may_have_other=has_other)
+
+
+def _doubtful(body: bytes, record: Record, if_other: OnChange = OnChange.SEND) -> Send:
+    """Send what may have been taken already, unless a look-up shows that it was."""
+    content = content_hash(body)
+    other = not same_content(record, body) or has_other_contents(record)
+    to_send = unvoided(body) if _may_be_void(record) else body
+    return Send(to_send, content, look_first=True, may_have_other=other, if_other=if_other)
+
+
+def has_other_contents(record: Record) -> bool:
+    """Whether Omneo may have other contents than those that the record is about, which are in doubt."""
+    # Where there were requests before the one under way, one of them may have been for other contents.
+    return record.before not in (None, State.PENDING) or (record.state in IN_FLIGHT and record.attempts > 0)
+
+
+def _of_forgotten(own: Record | None) -> Decision:
+    """What becomes of a transaction whose contents were removed for its customer's sake: it is never sent."""
+    if own is None or (surely_not_sent(own) and own.before not in ACCEPTED_BY_OMNEO):
+        return Keep(State.FORGOTTEN)
+    return Keep() if own.state in ACCEPTED_BY_OMNEO else Look(b"")
+
+
+_VOIDS: Final = frozenset({State.VOIDED, State.VOIDING})
+
+
+def _may_be_void(record: Record) -> bool:
+    """Whether Omneo may have it as void: a body that says nothing of `is_void` would leave it so."""
+    states = {record.state, record.before}
+    # A doubt about what Omneo has taken may be a void that is late.
+    return bool(states & _VOIDS) or (record.maybe_sent and bool(states & ACCEPTED_BY_OMNEO))
+
+
+def surely_not_sent(record: Record) -> bool:
+    """Whether Omneo surely has nothing of the contents that the record is about."""
+    unsent = (State.PENDING, State.REFUSED, State.FAILED, State.FORGOTTEN)
+    return record.state in unsent and not record.maybe_sent
+
+
+def _is_newer(record: Record, case: Case) -> bool:
+    """Whether another run's record is about newer contents: by the time of the sources, else by the runs."""
+    times = record.source_time, case.transaction.source_time
+    if times[0] is not None and times[1] is not None and times[0] != times[1]:
+        return times[0] > times[1]
+    return record.run_no in case.progress.newer_runs
+
+
+def same_content(record: Record, body: bytes) -> bool:
+    """Whether a record is about this very content.
+
+    Older versions kept the hash of what was sent to void a transaction, not that of its staged body.
+    """
+    if record.hash == content_hash(body):
+        return True
+    voids = {State.VOIDED, State.VOIDING, State.IN_DOUBT}
+    return record.state in voids and record.hash == content_hash(_with_flag_last(body, void=True))
+
+
+def unvoided(body: bytes) -> bytes:
+    """The body for a transaction that may be void: one that says nothing of `is_void` would leave it so."""
+    return body if is_void(body) else with_void(body, void=False)
+
+
+def is_void(body: bytes) -> bool:
+    """Whether the transaction in this body is void."""
+    return b'"is_void"' in body and json.loads(body).get("is_void") is True
+
+
+def with_void(body: bytes, *, void: bool) -> bytes:
+    """The same transaction, void or not: `is_void` is its last key, every other byte stays as it was."""
+    if b'"is_void"' in body and "is_void" in json.loads(body):
+        body = _without_flag(body)
+    return _with_flag_last(body, void=void)
+
+
+def _with_flag_last(body: bytes, *, void: bool) -> bytes:
+    flag = b'"is_void":true' if void else b'"is_void":false'
+    inside = body.rstrip()[:-1].rstrip()
+    return inside + (b"" if inside.endswith(b"{") else b",") + flag + b"}"
+
+
+def _without_flag(body: bytes) -> bytes:
+    """The object without its own `is_void`; those of its items stay."""
+    text = body.decode().strip()
+    decoder = json.JSONDecoder()
+    kept: list[str] = []
+    at = 1
+    while _past_space(text, at) < len(text) - 1:
+        start = at
+        name, at = decoder.raw_decode(text, _past_space(text, at))
+        _, at = decoder.raw_decode(text, _past_space(text, _past_space(text, at) + 1))
+        at = _past_space(text, at)
+        if name != "is_void":
+            kept.append(text[start:at])
+        at += text[at] == ","
+    return ("{" + ",".join(kept) + "}").encode()
+
+
+def _past_space(text: str, at: int) -> int:
+    while text[at] in " \t\r\n":
+        at += 1
+    return at

@@ -1,0 +1,197 @@
+"""What of a run this process delivers: all of it, or, over a shared ledger, one leased stretch after another.
+
+A stretch is a piece of the delivery order. Workers take them from the front, so that as many stretches as
+there are workers are under way at any time, and the order holds but for those.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pipeline.core.clock import Clock
+from pipeline.core.model import StagedTransaction
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop
+from pipeline.loading.ledger.entries import Lease, LeaseLost, Progress, Record, RunRef, Wanted, Write
+from pipeline.loading.ledger.group_commit import Recorder
+from pipeline.loading.ledger.ledger import SqlLedger
+
+Batches = Callable[[int], Iterable[list[StagedTransaction]]]
+"""Gives a run's transactions in delivery order, from a position on, in lists of any length."""
+
+MOST_PARTS: Final = 10_000
+_RENEWALS: Final = 10  # in the time that a lease lasts: it outlives several that fail
+_NAP_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is delivered in one go.
+
+    Attributes:
+        progress: How far it is.
+        batches: Gives the part's transactions, by position in the part.
+        elsewhere: Transactions of the run that are settled in other parts.
+        lease: What makes it this process's own; None where there is only one process.
+        workers: How many share the pace.
+    """
+
+    progress: Progress
+    batches: Batches
+    elsewhere: int = 0
+    lease: Lease | None = None
+    workers: int = 1
+
+
+class Shared:
+    """The parts of a run that several processes share.
+
+    Args:
+        run: The run.
+        batches: Gives its transactions.
+        ledger: Where parts are leased.
+        wanted: Which parts are of interest.
+        options: Size of the parts, unless that makes too many, and length of the leases.
+        clock: For waiting until others are through.
+        stop: Ends it.
+    """
+
+    def __init__(
+        self,
+        run: RunRef,
+        batches: Batches,
+        ledger: SqlLedger,
+        wanted: Wanted,
+        options: DeliveryOptions,
+        clock: Clock,
+        stop: Stop,
+    ) -> None:
+        self._run = run
+        self._reel = Reel(batches)
+        self._ledger = ledger
+        self._wanted = wanted
+        self._stretch = max(options.stretch, -(-run.size // MOST_PARTS))
+        self._lease_s = options.lease_s
+        self._clock = clock
+        self._stop = stop
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+    async def parts(self) -> AsyncGenerator[Part, None]:
+        """Each part that can be had, in order; waits for those of others, should they die."""
+        size, stretch = self._run.size, self._stretch
+        parts = self._ledger.share(self._run, [min(stretch, size - at) for at in range(0, size, stretch)])
+        if not parts:
+            return
+        alone = True
+        while not self._stop.requested:
+            lease = self._ledger.take(parts[0].run_no, self._owner, self._lease_s, self._wanted)
+            if lease is None:
+                if not self._ledger.are_left(parts[0].run_no, self._wanted):
+                    return
+                await self._clock.sleep(min(_NAP_S, self._lease_s))
+                continue
+            workers = self._ledger.renew(lease, self._lease_s)
+            if workers > 1 and alone:
+                # The others learn of one more at their next renewal, and make room.
+                await self._clock.sleep(self._lease_s / _RENEWALS)
+            alone = workers == 1
+            try:
+                yield self._part(parts, lease, workers)
+            finally:
+                self._ledger.release(lease)
+            if not self._wanted.unfinished:
+                self._wanted = replace(self._wanted, beyond=lease.part)
+
+    def _part(self, parts: Sequence[Progress], lease: Lease, workers: int) -> Part:
+        sizes = {part.part: part.size for part in parts}
+        first = sum(size for number, size in sizes.items() if number < lease.part)
+        last = first + sizes[lease.part]
+        own = self._ledger.open_run(self._run, lease.part)
+        return Part(
+            own,
+            lambda start: self._reel.stretch(first + start, last),
+            max(0, self._ledger.settled(self._run.run_id) - own.watermark),
+            lease,
+            workers,
+        )
+
+
+class Reel:
+    """A run's transactions, read once and forwards as long as nobody goes back.
+
+    Args:
+        batches: Gives the transactions.
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+        self._reading: Iterator[list[StagedTransaction]] | None = None
+        self._at = 0  # position of the first in `_left`
+        self._left: list[StagedTransaction] = []
+
+    def stretch(self, first: int, last: int) -> Iterator[list[StagedTransaction]]:
+        """The transactions from position `first` up to, but without, `last`."""
+        if self._reading is None or first < self._at:
+            self._reading, self._at, self._left = iter(self._batches(first)), first, []
+        while self._at < last:
+            if not self._left:
+                batch = next(self._reading, None)
+                if batch is None:
+                    return
+                self._left = list(batch)
+            begin, end = max(0, first - self._at), last - self._at
+            some, passed = self._left[begin:end], self._left[:end]
+            self._left, self._at = self._left[end:], self._at + len(passed)
+            if some:
+                yield some
+
+
+class LeasedLedger:
+    """A ledger as the recorder sees it, that writes only while the part is this process's own.
+
+    Args:
+        ledger: The ledger.
+        lease: Of the part.
+    """
+
+    def __init__(self, ledger: SqlLedger, lease: Lease) -> None:
+        self._ledger = ledger
+        self._lease = lease
+
+    def find(self, external_ids: Sequence[str], run_no: int | None = None) -> dict[str, Record]:
+        """See `Ledger`."""
+        return self._ledger.find(external_ids, run_no)
+
+    def record(self, writes: Sequence[Write], progress: Progress | None = None) -> None:
+        """See `Ledger`; raises LeaseLost once another worker has the part."""
+        self._ledger.record_leased(self._lease, writes, progress)
+
+
+async def keep(
+    lease: Lease,
+    ledger: SqlLedger,
+    lease_s: float,
+    recorder: Recorder,
+    tell: Callable[[int], None],
+    clock: Clock,
+) -> None:
+    """Renew a lease until cancelled or lost.
+
+    Args:
+        lease: Of the part under way.
+        ledger: Is called in the recorder's thread.
+        lease_s: How long a lease lasts.
+        recorder: Of the delivery.
+        tell: Is told at each renewal how many share the pace.
+        clock: For the time between renewals.
+    """
+    with suppress(LeaseLost):  # the next write will say so
+        while True:
+            await clock.sleep(lease_s / _RENEWALS)
+            tell(await recorder.call(ledger.renew, lease, lease_s))

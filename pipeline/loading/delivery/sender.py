@@ -1,0 +1,450 @@
+"""Takes one transaction, or one batch of them, to Omneo and finds out what became of it.
+
+Nothing counts as delivered without a yes. What may have been kept without one is *in doubt*: it is looked
+up, again with growing waits since Omneo's queue is late by design. Still absent, it is sent again where that
+cannot make a second copy; else it stays in doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from pipeline.core.events import Emit
+from pipeline.core.privacy import personal_values
+from pipeline.loading.confirm.compare import every_item_has_an_id, has_same_contents, is_same_sale, is_void
+from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
+from pipeline.loading.delivery.decisions import InDoubtRule, Look, OnChange, Plan, Send
+from pipeline.loading.delivery.decisions import is_void as is_sent_void
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.tracker import DeliveryTracker, Item, Outcome
+from pipeline.loading.events import InDoubt
+from pipeline.loading.http.answers import TAKEN, Meaning, Verdict, parsed, transaction_in, transaction_of
+from pipeline.loading.http.batches import BatchResult, batch_id_of, results_of
+from pipeline.loading.http.client import Answered, Reply, Unsent
+from pipeline.loading.http.endpoints import ApiRequest, batch_lookup, external_lookup
+from pipeline.loading.http.exchange import Exchange
+from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, State
+
+_FIRST_POLL_S: Final = 0.2
+_LONGEST_POLL_S: Final = 10.0
+_UNCLEAR_MAX: Final = 3
+"""Requests for one transaction that may end with an answer that is neither yes nor no."""
+_LOOKS: Final = 3
+"""Look-ups of what can be sent again without making a copy; of everything else there are twice as many."""
+
+
+class There(StrEnum):
+    """What a look-up shows."""
+
+    SAME = "same"  # the sale as it was sent
+    OTHER = "other"  # the sale with other contents
+    ABSENT = "absent"
+    UNKNOWN = "unknown"  # the answer is none of the API's
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a look-up shows of a transaction.
+
+    Attributes:
+        there: Whether Omneo has it.
+        verdict: The answer.
+        void: Whether Omneo has it as void.
+        omneo_id: Omneo's own id.
+    """
+
+    there: There
+    verdict: Verdict
+    void: bool = False
+    omneo_id: str | None = None
+
+
+class TransactionSender:
+    """Delivers items: looks up what is in doubt, sends, repeats, halves what was refused as a whole.
+
+    Args:
+        exchange: Requests at the common pace.
+        tracker: Where intents and outcomes go.
+        plan: What the command does.
+        options: Endpoint, and the rule for doubts.
+        breaker: Counts what is refused.
+        emit: Gets what became of doubts.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        tracker: DeliveryTracker,
+        plan: Plan,
+        options: DeliveryOptions,
+        breaker: CircuitBreaker,
+        emit: Emit,
+    ) -> None:
+        self._exchange = exchange
+        self._tracker = tracker
+        self._plan = plan
+        self._endpoint = options.endpoint
+        self._rule = options.in_doubt
+        self._patience_s = options.give_up_after_s
+        self._policy = options.policy
+        self._breaker = breaker
+        self._emit = emit
+
+    async def deliver(self, items: Sequence[Item]) -> None:
+        """See every item settled.
+
+        Raises:
+            StoppedByApi: Nothing can be sent any more; what is not settled stays as it is.
+            SettingsError: The ledger cannot be written.
+        """
+        left = list(items)
+        verdict = TAKEN
+        for _ in range(_UNCLEAR_MAX):
+            verdict = await self._exchange.persist(
+                lambda: self._attempt(left), items[0].external_id, probe=lambda: _probe(left)
+            )
+            if not left or verdict.meaning is not Meaning.UNCLEAR:
+                break
+        if not left:
+            return
+        if verdict.meaning is Meaning.FATAL or self._exchange.gave_up(verdict):
+            raise self._exchange.error(verdict)
+        if len(left) > 1 and verdict.meaning is not Meaning.UNCLEAR:
+            middle = len(left) // 2
+            await self.deliver(left[:middle])
+            await self.deliver(left[middle:])
+            return
+        await asyncio.gather(*(self._conclude(item, verdict) for item in left))
+
+    # One attempt
+
+    async def _attempt(self, left: list[Item]) -> Verdict:
+        """Look up what is in doubt, send the rest in one request; takes out of the list what is settled."""
+        await self._settle_doubts(left)
+        if not left:
+            return TAKEN
+        await self._tracker.begin(left)
+        replies: list[Reply] = []
+
+        async def conclude(verdict: Verdict, reply: Reply) -> None:
+            replies.append(reply)
+            self._judge_doubt(left, were_sent, verdict, reply)
+            self._count(left, verdict)
+
+        were_sent = {item.position: item.maybe_sent for item in left}
+        request = self._endpoint.request([(item.external_id, _body(item)) for item in left])
+        try:
+            verdict = await self._exchange.once(request, conclude, before=lambda: self._leave(left))
+        finally:
+            for item in left:
+                item.in_flight = False
+        if verdict.meaning is Meaning.TAKEN and self._endpoint.batched:
+            return await self._settle_batch(left, batch_id_of(replies[0]) or "", were_sent)
+        if verdict.meaning is Meaning.TAKEN:
+            await self._accept([(left[0], verdict, _id_in(replies[0], left[0].external_id))])
+            left.clear()
+        elif verdict.meaning is Meaning.REFUSED and len(left) == 1 and not left[0].maybe_sent:
+            await self._deny(left[0], verdict)
+            left.clear()
+        self._check_breaker()
+        return verdict
+
+    @staticmethod
+    def _leave(items: Sequence[Item]) -> None:
+        for item in items:
+            item.attempts += 1
+            item.maybe_sent = item.in_flight = True
+
+    @staticmethod
+    def _judge_doubt(
+        items: Sequence[Item], were_sent: Mapping[int, bool], verdict: Verdict, reply: Reply
+    ) -> None:
+        """After an answer that says it was not taken, an item is as much in doubt as it was before."""
+        if isinstance(reply, Unsent) or not (verdict.in_doubt or verdict.meaning is Meaning.TAKEN):
+            for item in items:
+                item.maybe_sent = were_sent[item.position]
+
+    def _count(self, items: Sequence[Item], verdict: Verdict) -> None:
+        """Tell the circuit breaker of an answer; of each transaction once."""
+        if not self._plan.is_guarded or not is_denial(verdict):
+            return
+        if len(items) > 1 and verdict.meaning is Meaning.REFUSED:
+            return  # perhaps because of one of them: each is asked for by itself yet
+        new = [item for item in items if not item.is_counted]
+        for item in new:
+            item.is_counted = True
+        if new:
+            self._breaker.denied(verdict, len(new))
+        if self._breaker.is_open:
+            self._exchange.gate.shut()
+
+    # Outcomes
+
+    async def _accept(self, taken: Sequence[tuple[Item, Verdict, str | None]]) -> None:
+        """Settle, in one commit, what Omneo took; each with the answer, and Omneo's own id where known."""
+        if not taken:
+            return
+        self._breaker.accepted()
+        outcomes = [
+            (item, Outcome(self._plan.accepted, verdict, omneo_id=omneo_id))
+            for item, verdict, omneo_id in taken
+        ]
+        await self._tracker.settle([*self._tracker.take_postponed(), *outcomes])
+
+    async def _deny(self, item: Item, verdict: Verdict) -> None:
+        """Settle what Omneo refused; a void or a repeat that did not work leaves it as it was."""
+        if self._plan.is_guarded and self._breaker.is_undecided:
+            await self._tracker.postpone(item, Outcome(State.REFUSED, verdict))
+        else:
+            state = None if self._plan.restores else State.REFUSED
+            await self._tracker.settle([(item, Outcome(state, verdict))])
+
+    def _check_breaker(self) -> None:
+        if self._plan.is_guarded and self._breaker.is_open:
+            raise self._breaker.error()
+
+    async def _conclude(self, item: Item, verdict: Verdict) -> None:
+        """Settle what got neither yes nor no in the end, or a no after a request that was perhaps taken."""
+        if not item.maybe_sent:
+            if verdict.meaning is Meaning.REFUSED:
+                await self._deny(item, verdict)
+            else:
+                state = None if self._plan.restores else State.FAILED
+                await self._tracker.settle([(item, Outcome(state, verdict))])
+            return
+        evidence = await self._evidence(item)
+        if await self._settle_by(item, evidence):
+            return
+        await self._tracker.settle([(item, self._unproven(item, evidence, verdict))])
+
+    def _unproven(self, item: Item, evidence: Evidence, verdict: Verdict) -> Outcome:
+        """What a transaction is that Omneo may have kept, and of which a look-up shows nothing."""
+        if self._plan.restores:
+            return self._restored(item, evidence, verdict)
+        if evidence.there is There.UNKNOWN or verdict.meaning is Meaning.UNCLEAR:
+            return Outcome(State.IN_DOUBT, verdict, maybe_sent=True)
+        if verdict.meaning is Meaning.REFUSED:
+            return Outcome(State.REFUSED, verdict, maybe_sent=True)
+        return Outcome(State.FAILED, verdict, maybe_sent=True)
+
+    def _restored(self, item: Item, evidence: Evidence, verdict: Verdict) -> Outcome:
+        """What a transaction is after a void or a repeat that did not work."""
+        old = item.old
+        if self._plan.intent is not State.VOIDING or old is None:
+            return Outcome(None, verdict, maybe_sent=True)
+        known = old.before if old.state is State.VOIDING else old.state
+        is_accepted = known in ACCEPTED_BY_OMNEO - {State.VOIDED}
+        is_there = evidence.there is There.SAME or (evidence.there is There.OTHER and is_accepted)
+        if is_there and not evidence.void:
+            # It is there and not void. A void that is late in the queue may change that yet.
+            return Outcome(known if is_accepted else State.DELIVERED, verdict, maybe_sent=True)
+        if evidence.there is There.ABSENT and verdict.meaning is Meaning.REFUSED:
+            return Outcome(None, verdict, maybe_sent=True)
+        return Outcome(State.VOIDING, verdict, maybe_sent=True)
+
+    # Doubts
+
+    async def _settle_doubts(self, left: list[Item]) -> None:
+        """Look up what Omneo may have already; takes out of the list what that settles."""
+        doubtful = [item for item in left if item.maybe_sent or _looks_first(item)]
+        if not doubtful:
+            return
+        settled = await asyncio.gather(*(self._settle_doubt(item) for item in doubtful))
+        gone = {id(item) for item, is_settled in zip(doubtful, settled, strict=True) if is_settled}
+        left[:] = [item for item in left if id(item) not in gone]
+
+    async def _settle_doubt(self, item: Item) -> bool:
+        """Whether an item that Omneo may have is settled; else it is to be sent."""
+        if isinstance(item.decision, Look):
+            await self._note_what_is_there(item)
+            return True
+        if self._plan.intent is State.VOIDING or self._rule is InDoubtRule.RESEND:
+            return False
+        if item.batch and await self._settle_by_batch(item):
+            return True
+        evidence = await self._evidence(item)
+        if await self._settle_by(item, evidence):
+            return True
+        can_send = self._can_repeat(item) or not item.maybe_sent
+        if can_send and evidence.there is not There.UNKNOWN:
+            self._emit(InDoubt(item.external_id, "sent"))
+            return False
+        state = State.IN_DOUBT if item.old is None or item.old.run_no == self._tracker.run_no else None
+        await self._tracker.settle([(item, Outcome(state, evidence.verdict, maybe_sent=True))])
+        return True
+
+    def _can_repeat(self, item: Item) -> bool:
+        """Whether sending it again cannot make a second copy of it, or of an item."""
+        return self._endpoint.upserts and every_item_has_an_id(item.transaction.body or b"{}")
+
+    async def _settle_by_batch(self, item: Item) -> bool:
+        """Whether the batch in which an item went proves what became of it."""
+        result = await self._poll(item.batch or "", [item])
+        verdict = _of_batch(result, item)
+        if verdict.meaning is Meaning.TAKEN:
+            self._emit(InDoubt(item.external_id, "delivered"))
+            await self._accept([(item, verdict, result.taken.get(item.external_id) or None)])
+        elif verdict.meaning is Meaning.REFUSED:
+            await self._deny(item, verdict)
+        return verdict.meaning is not Meaning.UNCLEAR
+
+    async def _settle_by(self, item: Item, evidence: Evidence) -> bool:
+        """Whether what a look-up shows settles an item."""
+        decision = item.decision
+        assert isinstance(decision, Send)
+        is_there = evidence.there in (There.SAME, There.OTHER)
+        voids = self._plan.intent is State.VOIDING
+        if (
+            (is_there and evidence.void)
+            if voids
+            else (evidence.there is There.SAME and evidence.void == is_sent_void(decision.body))
+        ):
+            self._emit(InDoubt(item.external_id, "delivered"))
+            await self._accept([(item, TAKEN, evidence.omneo_id)])
+            return True
+        if is_there and self._plan.resumes and decision.if_other is not OnChange.SEND:
+            held = Passed.HELD if decision.if_other is OnChange.HOLD else Passed.UNCHANGED
+            is_own = item.old is None or item.old.run_no == self._tracker.run_no
+            outcome = (
+                Outcome(State.IN_DOUBT, evidence.verdict, maybe_sent=True)
+                if is_own
+                else Outcome(None, evidence.verdict, maybe_sent=True, counted=held)
+            )
+            await self._tracker.settle([(item, outcome)])
+            return True
+        return False
+
+    async def _note_what_is_there(self, item: Item) -> None:
+        """Have the ledger say of a void that was cut off whether Omneo has the transaction as void."""
+        old = item.old
+        assert old is not None
+        evidence = await self._evidence(item)
+        verdict = evidence.verdict
+        unknown = State.VOIDING if old.state is State.VOIDING else State.IN_DOUBT
+        if evidence.there is There.ABSENT or evidence.there is There.UNKNOWN:
+            outcome = Outcome(unknown, verdict, maybe_sent=True)
+        elif evidence.void:
+            outcome = Outcome(State.VOIDED, verdict, omneo_id=evidence.omneo_id)
+        elif old.before in ACCEPTED_BY_OMNEO - {State.VOIDED}:
+            outcome = Outcome(old.before, verdict, maybe_sent=True, omneo_id=evidence.omneo_id)
+        elif evidence.there is There.SAME:
+            outcome = Outcome(State.DELIVERED, verdict, omneo_id=evidence.omneo_id)
+        else:
+            outcome = Outcome(unknown, verdict, maybe_sent=True)
+        await self._tracker.settle([(item, outcome)])
+
+    async def _evidence(self, item: Item) -> Evidence:
+        """Look an item up, again with growing waits while there is nothing of it."""
+        looks = _LOOKS if self._can_repeat(item) else 2 * _LOOKS
+        wait_s = self._policy.first_wait_s
+        evidence = await self._look_up(item)
+        for _ in range(looks - 1):
+            if evidence.there in (There.SAME, There.OTHER):
+                break
+            await self._exchange.pausing.sleep(wait_s)
+            wait_s = min(2 * wait_s, self._policy.longest_wait_s)
+            evidence = await self._look_up(item)
+        return evidence
+
+    async def _look_up(self, item: Item) -> Evidence:
+        name = item.external_id
+        verdict, reply = await self._exchange.ask(external_lookup(name, item.transaction.body), name)
+        if verdict.meaning is Meaning.REFUSED and verdict.status == 404:
+            return Evidence(There.ABSENT, verdict)
+        found = transaction_of(reply, name) if verdict.meaning is Meaning.TAKEN else None
+        if found is None:
+            return Evidence(There.UNKNOWN, verdict)
+        decision, body = item.decision, item.transaction.body
+        exactly = isinstance(decision, Send) and decision.may_have_other
+        # Without its body all that can be said is that it is there.
+        same = not body or (has_same_contents if exactly else is_same_sale)(body, found)
+        omneo_id = str(found["id"]) if found.get("id") is not None else None
+        return Evidence(There.SAME if same else There.OTHER, verdict, is_void(found), omneo_id)
+
+    # Batches
+
+    async def _settle_batch(self, left: list[Item], batch_id: str, were_sent: Mapping[int, bool]) -> Verdict:
+        """Settle what the batch proves; what it does not is in doubt, and stays in the list."""
+        self._tracker.note_batch(left, batch_id)
+        result = await self._poll(batch_id, left)
+        verdicts = [(item, _of_batch(result, item)) for item in left]
+        await self._accept(
+            [
+                (item, verdict, result.taken.get(item.external_id) or None)
+                for item, verdict in verdicts
+                if verdict.meaning is Meaning.TAKEN
+            ]
+        )
+        unclear = TAKEN
+        open_items = []
+        for item, verdict in verdicts:
+            if verdict.meaning is Meaning.TAKEN:
+                self._breaker.accepted()  # anew, since refusals in a row are counted in the batch's order
+                continue
+            self._count([item], verdict)
+            if verdict.meaning is Meaning.REFUSED:
+                item.maybe_sent = were_sent[item.position]
+                await self._conclude(item, verdict)
+            else:
+                unclear = verdict
+                open_items.append(item)
+        left[:] = open_items
+        self._check_breaker()
+        # Once its result is known, the batch says nothing more of these.
+        for item in left:
+            item.batch = None
+        return unclear
+
+    async def _poll(self, batch_id: str, items: Sequence[Item]) -> BatchResult:
+        """Wait until a batch is over, or gets no further for as long as an outage may last."""
+        wait_s, idle_s, processed = _FIRST_POLL_S, 0.0, None
+        sent = [item.external_id for item in items]
+        request = batch_lookup(batch_id, [item.transaction.body for item in items])
+        while True:
+            verdict, reply = await self._exchange.ask(request, batch_id)
+            if verdict.meaning is not Meaning.TAKEN:
+                return BatchResult()  # its results cannot be had, so only its acceptance is known
+            result = results_of(reply, sent)
+            idle_s = idle_s if result.processed == processed else 0.0
+            processed = result.processed
+            if result.over or idle_s > self._patience_s:
+                return result
+            await self._exchange.pausing.sleep(wait_s)
+            idle_s += wait_s
+            wait_s = min(wait_s * 2, _LONGEST_POLL_S)
+
+
+def _of_batch(result: BatchResult, item: Item) -> Verdict:
+    """What became of an item, without what was sent of a person with it."""
+    verdict = result.verdict(item.external_id)
+    if not (verdict.message or verdict.fields):
+        return verdict
+    return verdict.without(personal_values(parsed(item.transaction.body)))
+
+
+def _body(item: Item) -> bytes:
+    assert isinstance(item.decision, Send)
+    return item.decision.body
+
+
+def _looks_first(item: Item) -> bool:
+    return isinstance(item.decision, Look) or item.decision.look_first
+
+
+def _probe(left: Sequence[Item]) -> ApiRequest | None:
+    """What is asked between two attempts; None where the next one begins with that question anyway."""
+    if not left or left[0].maybe_sent:
+        return None
+    return external_lookup(left[0].external_id, left[0].transaction.body)
+
+
+def _id_in(reply: Reply, external_id: str) -> str | None:
+    """Omneo's own id in the answer to a write; None where it gives none."""
+    if not isinstance(reply, Answered) or b'"id"' not in reply.body:
+        return None
+    found = transaction_in(parsed(reply.body), external_id)
+    return str(found["id"]) if found and found.get("id") is not None else None

@@ -1,0 +1,407 @@
+"""What one delivery knows of its transactions: intents before sending, outcomes after, and the watermark."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from pipeline.core.clock import Clock
+from pipeline.core.events import Emit
+from pipeline.core.events import Progress as ProgressEvent
+from pipeline.core.model import StagedTransaction
+from pipeline.loading.delivery.decisions import Case, Ignore, Keep, Look, Plan, Send
+from pipeline.loading.delivery.options import Changes
+from pipeline.loading.events import Changed, Failed, LeftInDoubt, Refused
+from pipeline.loading.http.answers import Meaning, Verdict
+from pipeline.loading.ledger.entries import (
+    ACCEPTED_BY_OMNEO,
+    IN_FLIGHT,
+    Pass,
+    Passed,
+    Progress,
+    Record,
+    Return,
+    Stamp,
+    State,
+    Write,
+)
+from pipeline.loading.ledger.group_commit import Recorder
+from pipeline.loading.ledger.watermark import Watermark
+
+_PROGRESS_EVERY_S: Final = 0.2
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """A transaction on its way.
+
+    Attributes:
+        position: In the run's delivery order.
+        transaction: As staged.
+        decision: What is to be done.
+        old: The ledger's record before; None where there was none.
+        is_open: Whether the ledger has an intent of this session for it that is not concluded.
+        has_room: Whether it has its place among those that may be in doubt.
+        maybe_sent: Whether Omneo may have kept a request for it that had no answer of use.
+        attempts: Requests made for it in this session.
+        batch: Omneo's id of the batch it went in; None where it went alone.
+        in_flight: Whether a request for it is out, or its answer not yet judged.
+        is_counted: Whether the circuit breaker has counted it.
+    """
+
+    position: int
+    transaction: StagedTransaction
+    decision: Send | Look
+    old: Record | None
+    is_open: bool = False
+    has_room: bool = False
+    maybe_sent: bool = False
+    attempts: int = 0
+    batch: str | None = None
+    in_flight: bool = False
+    is_counted: bool = False
+
+    @property
+    def external_id(self) -> str:
+        """Key of the upsert."""
+        return self.transaction.external_id
+
+    @property
+    def leaves_doubt(self) -> bool:
+        """Whether an earlier request may have been kept, and this attempt does not ask what became of it."""
+        decision = self.decision
+        asks = isinstance(decision, Look) or decision.look_first
+        old = self.old
+        return old is not None and not asks and (old.maybe_sent or old.state in IN_FLIGHT)
+
+
+class Outcome(NamedTuple):
+    """What became of a transaction.
+
+    Attributes:
+        state: Of its record from now on; None leaves the record as it was before.
+        verdict: The answer that says so.
+        maybe_sent: Whether Omneo may have something of it that is not proven.
+        omneo_id: Omneo's own id; None where unknown.
+        counted: What the run counts it as, where the record stays another run's.
+    """
+
+    state: State | None
+    verdict: Verdict
+    maybe_sent: bool = False
+    omneo_id: str | None = None
+    counted: Passed | None = None
+
+
+_TROUBLES: Final = frozenset({State.REFUSED, State.FAILED, State.IN_DOUBT})
+
+
+class DeliveryTracker:
+    """What one delivery knows of its transactions.
+
+    Args:
+        recorder: Writes to the ledger.
+        progress: How far the run is.
+        plan: What the command does.
+        clock: Time.
+        emit: Gets changes, refusals, failures and progress.
+        stage: The stage's name in events.
+        elsewhere: Transactions that are done in other parts of the run.
+        changes: Where changes are counted, for several parts together; a new count by default.
+        room: How many transactions may be in doubt at any time, were the process to end.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        progress: Progress,
+        plan: Plan,
+        clock: Clock,
+        emit: Emit,
+        stage: str = "load",
+        elsewhere: int = 0,
+        changes: Changes | None = None,
+        room: int = 64,
+    ) -> None:
+        self.watermark = Watermark(progress)
+        self.changes = changes or Changes()
+        self.handled = self.troubled = 0
+        self._recorder = recorder
+        self._progress = progress
+        self._plan = plan
+        self._clock = clock
+        self._emit = emit
+        self._stage = stage
+        self._elsewhere = elsewhere
+        self._room = _Room(room)
+        self._open: dict[int, Item] = {}
+        self._postponed: list[tuple[Item, Outcome]] = []
+        self._shown_at = clock.monotonic()
+
+    async def decide(self, position: int, transactions: Sequence[StagedTransaction]) -> list[Item]:
+        """Decide on transactions; returns those to look up or send, in order.
+
+        Args:
+            position: Of the first of them.
+            transactions: Neighbours in delivery order.
+        """
+        known = await self._recorder.find([each.external_id for each in transactions], self._progress.run_no)
+        items = []
+        for at, transaction in enumerate(transactions, position):
+            case = Case(at, transaction, known.get(transaction.external_id), self._progress)
+            decision = self._plan.decide(case)
+            if isinstance(decision, Keep):
+                self._keep(case, decision)
+            elif not isinstance(decision, Ignore):
+                items.append(_item(case, decision))
+        self._show()
+        return items
+
+    @property
+    def run_no(self) -> int:
+        """The run's number in the ledger."""
+        return self._progress.run_no
+
+    async def admit(self, items: Sequence[Item]) -> None:
+        """Wait for room for what is in doubt already; others wait for it when they are about to leave."""
+        await self._make_room([item for item in items if item.maybe_sent])
+
+    async def begin(self, items: Sequence[Item]) -> None:
+        """Write the intent to send; returns once it is on disk. Nothing may leave before."""
+        await self._make_room([item for item in items if not item.has_room])
+        new = [item for item in items if not item.is_open]
+        for item in new:
+            item.is_open = True
+            self._open[item.position] = item
+        if new:
+            await self._recorder.put([self._intent(item) for item in new])
+
+    async def _make_room(self, items: Sequence[Item]) -> None:
+        await self._room.take(len(items))
+        for item in items:
+            item.has_room = True
+
+    def _leave_room(self, item: Item) -> None:
+        """What is written from now on is on disk no later than the intent of whatever gets the room."""
+        self._room.give(item.has_room)
+        item.has_room = False
+
+    async def settle(self, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
+        """Write what became of transactions; returns once it is on disk."""
+        if not outcomes:
+            return
+        writes: list[Write] = []
+        for item, outcome in outcomes:
+            self._open.pop(item.position, None)
+            writes += self._settled(item, outcome)
+            item.is_open = False
+            self._settle(item.position)
+            self.troubled += self._is_trouble(outcome)
+        # Straight on: were they counted and not put, a watermark could pass an outcome that is not on disk.
+        written = self._recorder.put_now(writes)
+        for item, _ in outcomes:
+            self._leave_room(item)
+        await written
+        for item, outcome in outcomes:
+            self._tell(item, outcome)
+        self._show()
+
+    async def postpone(self, item: Item, outcome: Outcome) -> None:
+        """Keep an outcome until it is known whether it is about this transaction or about all of them.
+
+        Meanwhile the ledger has the transaction as it was before.
+        """
+        self._open.pop(item.position, None)
+        self._postponed.append((item, outcome))
+        if item.is_open:
+            item.is_open = False
+            written = self._recorder.put_now([self._returned(item)])
+            self._leave_room(item)
+            await written
+
+    def take_postponed(self) -> list[tuple[Item, Outcome]]:
+        """The outcomes that were kept back; whoever takes them settles them."""
+        outcomes, self._postponed = self._postponed, []
+        return outcomes
+
+    def note_batch(self, items: Sequence[Item], batch_id: str) -> None:
+        """Write down in which batch these transactions went, so that a restart can ask for it."""
+        for item in items:
+            item.batch = batch_id
+        self._recorder.put_soon([Stamp([item.external_id for item in items], batch_id)])
+
+    async def give_back(self) -> None:
+        """Undo the intent for what was never sent, or surely not taken; the rest stays in doubt."""
+        unsent = [item for item in self._open.values() if not item.maybe_sent]
+        self._open.clear()
+        # Also where there is none: how far the run is may not be on disk yet.
+        await self._recorder.put([self._returned(item) for item in unsent])
+
+    def _intent(self, item: Item) -> Record:
+        old, decision = item.old, item.decision
+        assert isinstance(decision, Send)
+        before = _before(old, decision, self._plan.intent)
+        return Record(
+            item.external_id,
+            decision.hash,
+            self._plan.intent,
+            self._progress.run_no,
+            attempts=old.attempts if old else 0,
+            status=old.status if old else None,
+            batch=item.batch,
+            before=before,
+            maybe_sent=item.maybe_sent or before is State.VOIDING or (old is not None and old.maybe_sent),
+            omneo_id=old.omneo_id if old else None,
+            source_time=item.transaction.source_time,
+            total=item.transaction.total,
+            at=int(self._clock.time()),
+        )
+
+    def _settled(self, item: Item, outcome: Outcome) -> list[Write]:
+        now = int(self._clock.time())
+        old = item.old
+        if outcome.counted is not None:
+            passed = Pass(item.external_id, self._progress.run_no, outcome.counted, now)
+            return [self._returned(item), passed] if item.is_open else [passed]
+        if outcome.state is None:
+            if old is None:
+                return [self._returned(item)]
+            restored = self._answered(old, item, outcome, now)
+            return [Return(self._progress.run_no, restored) if item.is_open else restored]
+        base = old if isinstance(item.decision, Look) and old is not None else self._intent(item)
+        before = None if outcome.state in ACCEPTED_BY_OMNEO else base.before
+        changed = {"state": outcome.state, "before": before, "batch": item.batch}
+        return [self._answered(base, item, outcome, now, **changed)]
+
+    def _answered(self, record: Record, item: Item, outcome: Outcome, now: int, **changed: Any) -> Record:
+        return record._replace(
+            **changed,
+            attempts=self._attempts(item),
+            status=outcome.verdict.status,
+            message=outcome.verdict.words() or None,
+            maybe_sent=outcome.maybe_sent or (outcome.state not in ACCEPTED_BY_OMNEO and item.leaves_doubt),
+            omneo_id=outcome.omneo_id or record.omneo_id,
+            at=now,
+        )
+
+    def _returned(self, item: Item) -> Record | Return:
+        """All as it was before, but for the number of attempts."""
+        if item.old is not None:
+            return Return(self._progress.run_no, item.old._replace(attempts=self._attempts(item)))
+        return self._intent(item)._replace(state=State.PENDING, attempts=self._attempts(item))
+
+    @staticmethod
+    def _attempts(item: Item) -> int:
+        return (item.old.attempts if item.old else 0) + item.attempts
+
+    def _keep(self, case: Case, decision: Keep) -> None:
+        """Count a transaction that is not sent."""
+        name, now = case.transaction.external_id, int(self._clock.time())
+        if decision.changed is not None:
+            self._tell_change(name, decision.changed)
+        unchanged = False
+        if decision.takes_over and case.record is not None:
+            record = case.record._replace(
+                run_no=self._progress.run_no, source_time=case.transaction.source_time, at=now, place=None
+            )
+            self._recorder.put_soon([record])
+        elif decision.counted is not None:
+            has_place = case.record is not None and case.record.place is not None
+            unchanged = decision.counted is Passed.UNCHANGED and not has_place and case.own is None
+            if not unchanged:
+                # With the next commit, which has the watermark that passes it too.
+                self._recorder.put_soon([Pass(name, self._progress.run_no, decision.counted, now)])
+        self._settle(case.position, unchanged=unchanged)
+
+    def _settle(self, position: int, *, unchanged: bool = False) -> None:
+        self.handled += 1
+        if self._plan.resumes:
+            self.watermark.settle(position, unchanged=unchanged)
+
+    def _is_trouble(self, outcome: Outcome) -> bool:
+        if self._plan.restores:
+            return outcome.state is not self._plan.accepted
+        return outcome.state in _TROUBLES or outcome.state in IN_FLIGHT
+
+    def _tell(self, item: Item, outcome: Outcome) -> None:
+        name, verdict = item.external_id, outcome.verdict
+        if outcome.counted is not None:
+            self._tell_change(name, "held" if outcome.counted is Passed.HELD else "skipped")
+        elif outcome.state in (State.IN_DOUBT, State.SENDING, State.VOIDING):
+            self._emit(LeftInDoubt(name, verdict.status))
+        elif verdict.meaning is Meaning.REFUSED and outcome.state not in ACCEPTED_BY_OMNEO:
+            self._emit(Refused(name, verdict.status, tuple(verdict.fields)))
+        elif outcome.state is State.FAILED or (outcome.state is None and not isinstance(item.decision, Look)):
+            self._emit(Failed(name, item.attempts, verdict.status))
+        elif isinstance(item.decision, Send) and item.decision.changed:
+            self._tell_change(name, "sent")
+
+    def _tell_change(self, external_id: str, action: str) -> None:
+        setattr(self.changes, action, getattr(self.changes, action) + 1)
+        self._emit(Changed(external_id, action))
+
+    def _show(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._shown_at >= _PROGRESS_EVERY_S:
+            self._shown_at = now
+            done = self.watermark.done if self._plan.resumes else self.handled
+            self._emit(ProgressEvent(self._stage, self._elsewhere + done))
+
+
+def _item(case: Case, decision: Send | Look) -> Item:
+    old = case.record
+    item = Item(case.position, case.transaction, decision, old)
+    if old is not None and (isinstance(decision, Look) or decision.look_first):
+        # What a batch tells is about the contents that went in it.
+        same = isinstance(decision, Look) or old.hash == decision.hash
+        item.batch = old.batch if same else None
+        item.maybe_sent = old.maybe_sent or old.state in IN_FLIGHT or old.state is State.IN_DOUBT
+    return item
+
+
+def _before(old: Record | None, decision: Send, intent: State) -> State | None:
+    """The state from which an attempt starts: the last one in which it was known what Omneo has.
+
+    A void that was cut off stays known until a yes: Omneo may have the transaction as void.
+    """
+    if old is not None and old.state is State.VOIDING and intent is State.SENDING:
+        return State.VOIDING
+    if old is None or old.state in ACCEPTED_BY_OMNEO:
+        return old.state if old else None
+    if old.before is None and old.state in IN_FLIGHT and old.hash == decision.hash:
+        return None  # the same request, once more
+    return old.before if old.before is not None else old.state
+
+
+class _Room:
+    """How many more may be in doubt; who waits for room gets it in order."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def take(self, number: int) -> None:
+        """Wait for room for so many."""
+        if number == 0 or (not self._waiting and number <= self._free):
+            self._free -= number
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((number, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give(number)
+            raise
+
+    def give(self, number: int) -> None:
+        """Let others have it."""
+        self._free += number
+        while self._waiting and (self._waiting[0][1].cancelled() or self._waiting[0][0] <= self._free):
+            wanted, turn = self._waiting.popleft()
+            if not turn.cancelled():
+                self._free -= wanted
+                turn.set_result(None)

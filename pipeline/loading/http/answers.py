@@ -1,0 +1,388 @@
+"""What an answer means: a yes of the documented shape, a no, later, or nothing that can be relied on.
+
+From the public reference: the queue answers `{"data": "OK"}`, a batch `{"message", "batch_id"}`, and
+`update-create` and the look-up the transaction itself. Everything else that comes with a 2xx is *unclear*.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any, Final
+
+from pipeline.core.errors import StoppedByApi
+from pipeline.core.privacy import mask_values
+from pipeline.loading.http.client import Answered, Reply, Unsent, Untrusted
+
+WORDS_MAX = 1000
+"""Characters of the server's words that are kept with a transaction."""
+_FIELDS_MAX: Final = 50
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_TITLE: Final = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+_BYTE_ORDER_MARKS: Final = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+_NOT_A_YES: Final = frozenset({"error", "errors", "fail", "failed", "failure"})
+"""What `status` says in an envelope whose `data` is about an error."""
+
+
+class Meaning(StrEnum):
+    """What a reply means for what was sent."""
+
+    TAKEN = "taken"  # a yes of the documented shape
+    REFUSED = "refused"  # for good: this payload will never pass
+    THROTTLED = "throttled"  # not taken; later
+    TRANSIENT = "transient"  # perhaps taken; again
+    UNCLEAR = "unclear"  # answered, but neither yes nor no; perhaps taken
+    FATAL = "fatal"  # it would be the same for every other transaction
+
+
+class Expected(StrEnum):
+    """The shape of a yes to a request."""
+
+    QUEUED = "queued"  # an object with `data`
+    BATCHED = "batched"  # an object with `batch_id`
+    WRITTEN = "written"  # the transaction that was sent
+    FOUND = "found"  # what was asked for by its id; 404 says that it is not there
+    LISTED = "listed"  # rows, with or without the envelope `data`; 404 as above
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A reply, judged.
+
+    Attributes:
+        meaning: What it means.
+        status: HTTP's status code; None where there was no answer.
+        message: The server's own words in one line, or what happened on the wire; at most `WORDS_MAX`.
+        fields: The server's words by field, where it said so (422).
+        retry_after_s: How long the server asked to wait; None where it did not.
+        in_doubt: Whether the request may have been taken although nobody said so.
+    """
+
+    meaning: Meaning
+    status: int | None = None
+    message: str = ""
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    retry_after_s: float | None = None
+    in_doubt: bool = False
+
+    def __post_init__(self) -> None:
+        """Mask what the server says where it enters: it goes into ledger, logs, reports and errors."""
+        if self.message or self.fields:
+            self._mask(())
+
+    def without(self, personal: Collection[str]) -> Verdict:
+        """The same, with these values masked too: what was sent of a person, which a server may repeat."""
+        if not (personal and (self.message or self.fields)):
+            return self
+        masked = replace(self)
+        masked._mask(personal)
+        return masked
+
+    def _mask(self, personal: Collection[str]) -> None:
+        object.__setattr__(self, "message", mask_values(self.message, personal))
+        masked = {
+            mask_values(name, personal): tuple(mask_values(each, personal) for each in said)
+            for name, said in self.fields.items()
+        }
+        object.__setattr__(self, "fields", masked)
+
+    @property
+    def again(self) -> bool:
+        """Whether sending again may help."""
+        return self.meaning in (Meaning.THROTTLED, Meaning.TRANSIENT)
+
+    def words(self) -> str:
+        """Message and words by field, as JSON for the ledger; empty where nobody said anything.
+
+        Long words are cut, and fields left out, so that it is at most `WORDS_MAX` characters.
+        """
+        said: dict[str, Any] = {"message": _short(self.message, 300)} if self.message else {}
+        text = json.dumps(said, ensure_ascii=False) if said else ""
+        for name, words in self.fields.items():
+            said.setdefault("errors", {})[_short(name, 100)] = [_short(each, 200) for each in words]
+            longer = json.dumps(said, ensure_ascii=False)
+            if len(longer) > WORDS_MAX:
+                break
+            text = longer
+        return text
+
+
+def _short(text: str, most: int) -> str:
+    return "".join(each if each.isprintable() else " " for each in text[:most])
+
+
+TAKEN = Verdict(Meaning.TAKEN, 200)
+ABSENT = Verdict(Meaning.REFUSED, 404, "not found")
+
+
+def judge(reply: Reply, now: float, expected: Expected, external_id: str | None = None) -> Verdict:
+    """Say what a reply means.
+
+    Args:
+        reply: From the client.
+        now: Seconds since 1970, for a `Retry-After` that names a date.
+        expected: The shape of a yes.
+        external_id: Of the transaction that was sent or asked for; another one in the answer is no yes.
+    """
+    if isinstance(reply, Answered):
+        asked = expected in (Expected.FOUND, Expected.LISTED)
+        if asked and reply.status == 404 and not _is_page(reply.body):
+            return ABSENT
+        if expected is Expected.FOUND and _is_about_another(reply, external_id):
+            return ABSENT
+        if 200 <= reply.status < 300:
+            return _judge_success(reply, expected, external_id)
+        return _judge_error(reply, now)
+    if isinstance(reply, Untrusted):
+        return Verdict(Meaning.FATAL, message=f"TLS failed: {reply.reason}")
+    return Verdict(Meaning.TRANSIENT, message=reply.reason, in_doubt=not isinstance(reply, Unsent))
+
+
+def _judge_success(reply: Answered, expected: Expected, external_id: str | None) -> Verdict:
+    said = parsed(reply.body)
+    if _is_yes(said, expected, external_id):
+        return TAKEN if reply.status == 200 else Verdict(Meaning.TAKEN, reply.status)
+    message = said.get("message") if isinstance(said, dict) else None
+    words = _line(message) if isinstance(message, str) else _text(reply.body)
+    told = f"no answer of this API: {words or 'an empty body'}"
+    return Verdict(Meaning.UNCLEAR, reply.status, told, in_doubt=True)
+
+
+def _is_about_another(reply: Answered, external_id: str | None) -> bool:
+    """Whether what was found is another transaction, so that the one that was asked for is not there."""
+    found = transaction_in(parsed(reply.body), None) if 200 <= reply.status < 300 else None
+    named = None if found is None else found.get("external_id")
+    return external_id is not None and named is not None and str(named) != external_id
+
+
+def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
+    if expected is Expected.LISTED and isinstance(said, list):
+        return True
+    if not isinstance(said, dict) or _tells_error(said):
+        return False
+    match expected:
+        case Expected.QUEUED:
+            return bool(said.get("data"))
+        case Expected.BATCHED:
+            return batch_id_in(said) is not None
+        case Expected.WRITTEN:
+            # Some id alone may be anything's; where it is not the sale's own, a look-up tells.
+            written = transaction_in(said, external_id)
+            return written is not None and written.get("external_id") is not None
+        case Expected.FOUND:
+            return bool(said) if external_id is None else transaction_in(said, external_id) is not None
+        case Expected.LISTED:
+            return "data" in said
+
+
+def _tells_error(said: Mapping[str, Any]) -> bool:
+    """Whether an object, or the `data` in it, is about an error."""
+    inner = said.get("data")
+    if isinstance(inner, dict) and (inner.get("error") or inner.get("errors") or _denies(inner)):
+        return True
+    status = said.get("status")
+    tells = isinstance(status, str) and "data" in said and status.lower() in _NOT_A_YES
+    counts = isinstance(status, int) and not isinstance(status, bool) and status >= 400
+    return bool(said.get("error") or said.get("errors") or _denies(said) or tells or counts)
+
+
+def _denies(said: Mapping[str, Any]) -> bool:
+    """Whether there is a `success` or an `ok` that is not true."""
+    return any(name in said and str(said[name]).lower() in _FALSE for name in ("success", "ok"))
+
+
+_FALSE: Final = frozenset({"false", "0", "none", "no", ""})
+
+
+def batch_id_in(said: Mapping[str, Any]) -> str | None:
+    """The id of a batch in the answer to it, with or without the envelope `data`; None without one."""
+    inner = said.get("data")
+    found = said.get("batch_id") or (inner.get("batch_id") if isinstance(inner, dict) else None)
+    return str(found) if _is_id(found) and str(found).isprintable() else None
+
+
+def transaction_in(said: Any, external_id: str | None) -> Mapping[str, Any] | None:
+    """The transaction in an answer, with or without the envelope `data`; None without one.
+
+    One with another external id is not the one that was sent or asked for.
+    """
+    if not isinstance(said, dict) or _tells_error(said):
+        return None
+    inner = said.get("data", said)
+    if not isinstance(inner, dict) or not (_is_id(inner.get("id")) or _is_id(inner.get("external_id"))):
+        return None
+    named = inner.get("external_id")
+    return inner if external_id is None or named is None or str(named) == external_id else None
+
+
+def _is_id(value: Any) -> bool:
+    """Whether a value names something: `false`, an empty text or an object does not."""
+    return isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value).strip())
+
+
+def transaction_of(reply: Reply, external_id: str) -> Mapping[str, Any] | None:
+    """The transaction in a reply, its amounts as decimals; see `transaction_in`."""
+    if not isinstance(reply, Answered) or not 200 <= reply.status < 300:
+        return None
+    return transaction_in(parsed(reply.body, Decimal), external_id)
+
+
+def parsed(body: bytes, parse_float: type = float) -> Any:
+    """The value of a JSON text as a server writes one; None where it is none.
+
+    A byte order mark, another encoding than UTF-8, a number that JSON does not have and a key that stands
+    twice make it none: parsers differ in what they make of them, so nobody knows what was meant.
+    """
+    try:
+        return _decoder(parse_float).decode(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+
+
+@cache  # to make one takes longer than to use it
+def _decoder(parse_float: type) -> json.JSONDecoder:
+    return json.JSONDecoder(parse_float=parse_float, parse_constant=_no_number, object_pairs_hook=_unique)
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _judge_error(reply: Answered, now: float) -> Verdict:
+    meaning = _meaning(reply.status)
+    message, fields = _said(reply)
+    wait = retry_after_s(reply.headers, now) if meaning in (Meaning.THROTTLED, Meaning.TRANSIENT) else None
+    # Behind a redirect there may be something that took it.
+    in_doubt = reply.status >= 500 or 300 <= reply.status < 400
+    return Verdict(meaning, reply.status, message, fields, wait, in_doubt)
+
+
+def _meaning(status: int) -> Meaning:
+    if status == 429:
+        return Meaning.THROTTLED
+    if status >= 500 or status in (408, 425):
+        return Meaning.TRANSIENT
+    # 404 and 405 speak of the address, and a redirect would carry the token elsewhere: neither is about
+    # the one transaction.
+    if status in (401, 403, 404, 405, 407) or status < 400:
+        return Meaning.FATAL
+    return Meaning.REFUSED
+
+
+def _said(reply: Answered) -> tuple[str, dict[str, tuple[str, ...]]]:
+    if 300 <= reply.status < 400:
+        return f"a redirect to {reply.headers.get('location', 'nowhere')}", {}
+    said = parsed(reply.body)
+    if not isinstance(said, dict):
+        return _text(reply.body), {}
+    fields = words_by_field(said.get("errors"))
+    message = said.get("message")
+    if isinstance(message, str):
+        return _line(message), fields
+    return "" if fields else _text(reply.body), fields
+
+
+def words_by_field(errors: object) -> dict[str, tuple[str, ...]]:
+    """The server's words by field, as `errors` has them; empty where it is no object."""
+    if not isinstance(errors, dict):
+        return {}
+    some = list(errors.items())[:_FIELDS_MAX]
+    return {_short(str(name), 100): _words(said) for name, said in some}
+
+
+def _words(said: object) -> tuple[str, ...]:
+    each = said[:_FIELDS_MAX] if isinstance(said, list) else [said]
+    return tuple(one if isinstance(one, str) else json.dumps(one)[:WORDS_MAX] for one in each)
+
+
+def _readable(body: bytes) -> str:
+    """The first part of a body as text, whatever its encoding."""
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if body.startswith(mark):
+            return body[len(mark) : 20_000].decode(encoding, "replace")
+    # UTF-16 without a mark has a zero byte beside every letter of its tags.
+    encoding = "utf-16-le" if body[1:2] == b"\0" else "utf-16-be" if body[:1] == b"\0" else "utf-8"
+    return body[:20_000].decode(encoding, "replace")
+
+
+def _is_page(body: bytes) -> bool:
+    return _readable(body[:400]).lstrip("\ufeff \t\r\n").startswith("<")
+
+
+def _text(body: bytes) -> str:
+    """What a body says that is not of the documented form."""
+    text = _readable(body)
+    if _is_page(body):
+        title = _TITLE.search(text)
+        return f"a web page, {_line(title[1])!r}" if title else "a web page"
+    return _line(text)
+
+
+def _line(text: str) -> str:
+    return " ".join(text[:WORDS_MAX].split())
+
+
+def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
+    """Read `Retry-After` in either form: seconds, or an HTTP date.
+
+    A date is taken relative to the answer's own `Date`, so that a wrong clock here does no harm.
+    """
+    text = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    until = _http_date(text)
+    if until is None:
+        return None
+    since = _http_date(headers.get("date", ""))
+    return max(0.0, until - (now if since is None else since))
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def stopped(verdict: Verdict, base_url: str) -> StoppedByApi:
+    """The error for a fatal verdict, which says how to fix it."""
+    said = f" It said: {verdict.message}" if verdict.message else ""
+    if verdict.status is None:
+        return StoppedByApi(
+            f"{base_url} cannot be trusted: {verdict.message}.",
+            hint="Nothing was sent. Check OMNEO_BASE_URL and this machine's certificates; "
+            "there is no way to go on without TLS.",
+        )
+    if verdict.status in (401, 403):
+        return StoppedByApi(
+            f"Omneo refused the token ({verdict.status}).{said}",
+            hint="Check OMNEO_TOKEN or --token-file and the token's rights, then `load` goes on.",
+        )
+    if verdict.status < 400:
+        return StoppedByApi(
+            f"{base_url} answered {verdict.status}, {verdict.message or 'which is no answer of this API'}.",
+            hint="Redirects are never followed, since the token would go along. Set OMNEO_BASE_URL.",
+        )
+    return StoppedByApi(
+        f"{base_url} has no such endpoint ({verdict.status}).{said}",
+        hint="Check OMNEO_TENANT or OMNEO_BASE_URL; the address ends in /api/v3.",
+    )

@@ -1,0 +1,134 @@
+"""What `GET /batches/{uuid}` (inferred) proves about the transactions of a batch.
+
+A transaction is delivered by proof only: it is named as done well, or the batch is over, its counts are those
+that were sent and all its items are known. Everything else is looked up one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pipeline.loading.http.answers import (
+    TAKEN,
+    WORDS_MAX,
+    Meaning,
+    Verdict,
+    batch_id_in,
+    parsed,
+    words_by_field,
+)
+from pipeline.loading.http.client import Answered, Reply
+
+_WELL: Final = frozenset(
+    {"success", "successful", "succeeded", "completed", "complete", "processed", "done", "created", "updated"}
+)
+_BADLY: Final = frozenset({"failed", "failure", "error", "errored", "invalid", "rejected", "refused"})
+_OVER: Final = _WELL | _BADLY | {"finished", "partial", "cancelled", "canceled", "aborted", "expired"}
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """How far a batch is.
+
+    Attributes:
+        over: Whether nothing more will happen to it.
+        refused: Verdicts of the transactions that Omneo did not take, by external id.
+        taken: Ids in Omneo of those that it names as taken, by external id; empty where it gives none.
+        processed: How many transactions are worked off; None where it does not say.
+        proves_the_rest: Whether what it does not name was surely taken too.
+    """
+
+    over: bool = False
+    refused: Mapping[str, Verdict] = field(default_factory=dict)
+    taken: Mapping[str, str] = field(default_factory=dict)
+    processed: int | None = None
+    proves_the_rest: bool = False
+
+    def verdict(self, external_id: str) -> Verdict:
+        """What became of one transaction; unclear where the batch does not prove it."""
+        if external_id in self.refused:
+            return self.refused[external_id]
+        if external_id in self.taken or self.proves_the_rest:
+            return TAKEN
+        return Verdict(Meaning.UNCLEAR, 200, "the batch gave no result for this transaction", in_doubt=True)
+
+
+def batch_id_of(reply: Reply) -> str | None:
+    """The id in the answer to a batch; None where there is none."""
+    said = parsed(reply.body) if isinstance(reply, Answered) else None
+    return batch_id_in(said) if isinstance(said, dict) else None
+
+
+def results_of(reply: Reply, sent: Sequence[str]) -> BatchResult:
+    """Read a batch's state and the results by transaction.
+
+    Args:
+        reply: The answer.
+        sent: External ids of the transactions that went in it.
+    """
+    said = _inner(parsed(reply.body) if isinstance(reply, Answered) else None)
+    counts = {name: _count(said.get(f"{name}_count")) for name in ("total", "processed", "success", "failed")}
+    total, processed = counts["total"], counts["processed"]
+    status = str(said.get("status") or "").lower()
+    over = status in _OVER or (bool(total) and total == processed)
+    listed = said.get("items")
+    items = listed if isinstance(listed, list) else []
+    known, well, badly = _by_id(items)
+    number = len(sent)
+    are_all_known = known and set(well) | set(badly) <= set(sent)
+    proves_the_rest = (
+        over
+        and are_all_known
+        and total == processed == number
+        and counts["failed"] == len(badly)
+        and counts["success"] == number - len(badly)
+        and (status in _WELL or status in ("finished", "partial", "") or bool(badly))
+    )
+    return BatchResult(over, badly if over else {}, well, processed, proves_the_rest)
+
+
+def _by_id(items: Sequence[Any]) -> tuple[bool, dict[str, str], dict[str, Verdict]]:
+    """Whether every item is known to be good or bad, and those that are, by external id."""
+    known = True
+    well: dict[str, str] = {}
+    badly: dict[str, Verdict] = {}
+    seen: set[str] = set()
+    for item in items:
+        name = item.get("external_id") if isinstance(item, dict) else None
+        if not isinstance(item, dict) or name is None or str(name) in seen:
+            # An item that nobody can be made out of, or named twice, says nothing of either.
+            known = False
+            well.pop(str(name), None)
+            badly.pop(str(name), None)
+            continue
+        seen.add(str(name))
+        status = str(item.get("status") or "").lower()
+        if item.get("error") or item.get("errors") or status in _BADLY:
+            badly[str(name)] = _refusal(item)
+        elif status in _WELL or (not status and item.get("entity_id") is not None):
+            well[str(name)] = str(item.get("entity_id") or "")
+        else:
+            known = False
+    return known, well, badly
+
+
+def _refusal(item: Mapping[str, Any]) -> Verdict:
+    error = item.get("error")
+    if isinstance(error, dict):
+        fields = words_by_field(error.get("errors"))
+        return Verdict(Meaning.REFUSED, 422, str(error.get("message") or "")[:WORDS_MAX], fields)
+    fields = words_by_field(item.get("errors"))
+    return Verdict(Meaning.REFUSED, 422, str(error or item.get("status") or "refused")[:WORDS_MAX], fields)
+
+
+def _count(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, str) and len(value) < 10 and value.isdecimal() else None
+
+
+def _inner(said: Any) -> Mapping[str, Any]:
+    inner = said.get("data", said) if isinstance(said, dict) else None
+    return inner if isinstance(inner, dict) else {}

@@ -1,0 +1,278 @@
+"""Requests at the common pace: one attempt through the gate, or as many as the policy allows."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from tenacity import RetryCallState
+
+from pipeline.core.clock import Clock
+from pipeline.core.errors import StoppedByApi
+from pipeline.core.events import Emit
+from pipeline.loading.events import Retried, Throttled
+from pipeline.loading.http.answers import Meaning, Verdict, judge, stopped
+from pipeline.loading.http.client import Answered, Reply, Sender, Unsent
+from pipeline.loading.http.endpoints import ApiRequest
+from pipeline.loading.http.retry import Health, RetryPolicy, retrying, verdict_of
+from pipeline.loading.http.throttle import Gate, hint
+
+DENIED = 403
+"""The status of what a token may not do."""
+
+
+@dataclass
+class Requests:
+    """What went over the wire.
+
+    Attributes:
+        sent: All requests, look-ups and repeats included.
+        retried: Those that repeat an earlier one.
+        throttled: Those answered 429.
+        errors: Those answered 5xx, or not at all.
+    """
+
+    sent: int = 0
+    retried: int = 0
+    throttled: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the traffic.
+
+    Attributes:
+        concurrency: Requests in flight at most.
+        rate_per_min: Requests a minute at most; None for no cap of our own.
+        give_up_after_s: How long an outage may last.
+        window_s: Length of the window that the server's own limit is for.
+        policy: When a request is repeated.
+    """
+
+    concurrency: int = 64
+    rate_per_min: float | None = None
+    give_up_after_s: float = 600.0
+    window_s: float = 60.0
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+_ALONE: Final = 8  # of those that failed at least once and are not through
+
+Conclude = Callable[[Verdict, Reply], Awaitable[None]]
+
+
+async def _nothing(verdict: Verdict, reply: Reply) -> None:
+    """Conclude nothing."""
+
+
+class Waiting:
+    """Tasks that wait for a while; meanwhile others may have their places.
+
+    Args:
+        clock: Time.
+        stirred: Is set when one begins to wait.
+
+    Attributes:
+        count: How many.
+    """
+
+    def __init__(self, clock: Clock, stirred: asyncio.Event) -> None:
+        self._clock = clock
+        self._stirred = stirred
+        self.count = 0
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self.count += 1
+        self._stirred.set()
+        try:
+            await self._clock.sleep(seconds)
+        finally:
+            self.count -= 1
+
+
+class Exchange:
+    """Sends calls at one pace for all, and keeps the common view of the API's health.
+
+    Args:
+        sender: The wire.
+        base_url: For messages.
+        limits: Bounds.
+        clock: Time.
+        emit: Is told of throttling and repeats.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        base_url: str,
+        limits: Limits,
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
+        self._sender = sender
+        self._base_url = base_url
+        self._policy = limits.policy
+        self._limits = limits
+        self._clock = clock
+        self._emit = emit
+        self.gate = Gate(
+            clock,
+            limits.concurrency,
+            limits.rate_per_min,
+            limits.window_s,
+            lambda wait_s, per_min: emit(
+                Throttled(round(wait_s, 3), per_min if math.isfinite(per_min) else None)
+            ),
+            limits.policy,
+        )
+        self.health = Health(clock, limits.give_up_after_s)
+        self.requests = Requests()
+        self._has_answered = False  # as the API documents
+        self.failing = 0  # tasks that had a failure and try again
+        self.stirred = asyncio.Event()  # set whenever a place came free or a task began to wait
+        self.backing_off = Waiting(clock, self.stirred)  # those of the failing that wait
+        self.pausing = Waiting(clock, self.stirred)  # tasks between two questions
+
+    async def once(
+        self,
+        request: ApiRequest,
+        conclude: Conclude = _nothing,
+        *,
+        before: Callable[[], None] = lambda: None,
+        or_denied: bool = False,
+    ) -> Verdict:
+        """Make one attempt.
+
+        Args:
+            request: What to send.
+            conclude: Gets verdict and reply; the place among those in flight stays taken until it is through.
+            before: Is called when the request is about to leave.
+            or_denied: See `ask`.
+        """
+        await self.gate.enter()
+        try:
+            before()
+            started = self._clock.monotonic()
+            self.requests.sent += 1
+            reply = await self._sender.send(request.call)
+            verdict = self._judge(request, reply)
+            if verdict.meaning is Meaning.FATAL and not (or_denied and verdict.status == DENIED):
+                self.gate.shut()  # the next one would get the same answer
+            self._learn(request, verdict, reply, self._clock.monotonic() - started)
+            await conclude(verdict, reply)
+        finally:
+            self.gate.leave()
+            self.stirred.set()
+        return verdict
+
+    async def persist(
+        self,
+        attempt: Callable[[], Awaitable[Verdict]],
+        name: str,
+        probe: Callable[[], ApiRequest | None] = lambda: None,
+    ) -> Verdict:
+        """Repeat an attempt as the policy says; a transient verdict in the end means it gave up.
+
+        Args:
+            attempt: Makes one attempt.
+            name: Whose attempt, for the log.
+            probe: Gives what is asked between attempts; its answer tells one bad transaction from an outage.
+        """
+        first = await attempt()
+        if not first.again:  # nearly always; tenacity's machinery costs a tenth of a request
+            return first
+        made = [first]
+
+        async def again() -> Verdict:
+            return made.pop() if made else await attempt()
+
+        async def before_sleep(state: RetryCallState) -> None:
+            verdict = verdict_of(state)
+            self.requests.retried += 1
+            wait = state.upcoming_sleep
+            self._emit(Retried(name, state.attempt_number, verdict.status, round(wait, 3)))
+            question = probe() if self._are_few_failing and state.attempt_number > 1 else None
+            if question is not None:
+                asked = await self.once(question)
+                if asked.meaning is Meaning.FATAL:
+                    raise self.error(asked)
+
+        self.failing += 1
+        try:
+            return await retrying(self._policy, self.health, before_sleep, self.backing_off.sleep)(again)
+        finally:
+            self.failing -= 1
+
+    async def ask(self, request: ApiRequest, name: str, *, or_denied: bool = False) -> tuple[Verdict, Reply]:
+        """Look something up, with repeats; a transient verdict means that this question alone gets no answer.
+
+        Args:
+            request: What to ask.
+            name: What it is called in events.
+            or_denied: A 403 is an answer: the token may be good for other things.
+
+        Raises:
+            StoppedByApi: The token was refused, or there was no answer for too long.
+        """
+        replies: list[Reply] = []
+
+        async def keep(_: Verdict, reply: Reply) -> None:
+            replies.append(reply)
+
+        verdict = await self.persist(lambda: self.once(request, keep, or_denied=or_denied), name)
+        denied = or_denied and verdict.status == DENIED
+        if self.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and not denied):
+            raise self.error(verdict)
+        return verdict, replies[-1]
+
+    def gave_up(self, verdict: Verdict) -> bool:
+        """Whether a transient verdict was the last because the outage is too long."""
+        return verdict.again and self.health.given_up(verdict.retry_after_s or 0.0)
+
+    def error(self, verdict: Verdict) -> StoppedByApi:
+        """The error for a verdict after which nothing can be sent."""
+        if not verdict.again:
+            return stopped(verdict, self._base_url)
+        if variable := self.health.unresolved:
+            return StoppedByApi(
+                f"{self._base_url} cannot be reached: the name of a host has no address.",
+                hint=f"Check {variable}, or this machine's network, then `load` goes on.",
+            )
+        last = f"{verdict.status or ''} {verdict.message}".strip()
+        asked = f" It asks to wait {verdict.retry_after_s:.0f} s more." if verdict.retry_after_s else ""
+        return StoppedByApi(
+            f"Omneo took nothing for {self.health.outage_s():.0f} s "
+            f"(last: {last}), and --give-up-after is {self._limits.give_up_after_s:.0f} s.{asked}",
+            hint="Nothing is lost: `load` goes on where it was.",
+        )
+
+    def _judge(self, request: ApiRequest, reply: Reply) -> Verdict:
+        verdict = judge(reply, self._clock.time(), request.expected, request.external_id)
+        if verdict.message or verdict.fields:
+            verdict = verdict.without(request.personal())
+        if verdict.meaning is Meaning.UNCLEAR and request.is_question and self._has_answered:
+            # It did answer as documented before, so this is a maintenance page or the like: an outage.
+            return replace(verdict, meaning=Meaning.TRANSIENT)
+        self._has_answered |= verdict.meaning in (Meaning.TAKEN, Meaning.REFUSED)
+        return verdict
+
+    @property
+    def _are_few_failing(self) -> bool:
+        """Whether it may be those that fail. Many at once are an outage, even if look-ups still work."""
+        return self.failing <= _ALONE
+
+    def _learn(self, request: ApiRequest, verdict: Verdict, reply: Reply, latency_s: float) -> None:
+        tells = verdict.again or self._are_few_failing or not request.is_question
+        if tells and verdict.meaning is not Meaning.UNCLEAR:
+            self.health.saw(verdict, reply.unresolved if isinstance(reply, Unsent) else "")
+        if verdict.meaning is Meaning.THROTTLED:
+            self.requests.throttled += 1
+        elif verdict.again:
+            self.requests.errors += 1
+        headers = reply.headers if isinstance(reply, Answered) else {}
+        self.gate.answered(hint(verdict, headers, latency_s))

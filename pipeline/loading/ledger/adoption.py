@@ -1,0 +1,92 @@
+"""A ledger of an older version did not note its tenant: the first one that answers takes its records over."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import httpx
+
+from pipeline.core.clock import Clock, SystemClock
+from pipeline.core.errors import StoppedByApi
+from pipeline.core.events import Emit, Notice, ignore
+from pipeline.core.settings import Connection
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop, until_stopped
+from pipeline.loading.http.answers import Meaning
+from pipeline.loading.http.client import Client
+from pipeline.loading.http.endpoints import external_lookup
+from pipeline.loading.http.exchange import Exchange
+from pipeline.loading.ledger.ledger import SqlLedger
+
+_DENIED: Final = 403  # the token is known, if not for look-ups
+_ANYTHING: Final = "omneo-import"  # an id to ask for, where nothing was ever delivered
+
+
+def adopt(
+    ledger: SqlLedger,
+    connection: Connection,
+    options: DeliveryOptions,
+    *,
+    emit: Emit = ignore,
+    stop: Stop | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    clock: Clock | None = None,
+) -> bool:
+    """Give records whose tenant was not noted to this tenant, if it answers the token.
+
+    Without that answer nothing may be decided: to another tenant all of a run would be sent again.
+
+    Args:
+        ledger: For the tenant.
+        connection: The tenant.
+        options: How long to try.
+        emit: Is told of it.
+        stop: Asks it to stop.
+        transport: Takes the place of the network in tests.
+        clock: Takes the place of the system's clocks in tests.
+
+    Returns:
+        Whether there was anything to take over.
+
+    Raises:
+        StoppedByApi: The token was refused, there was no answer for too long, or none of Omneo's.
+    """
+    external_id = ledger.unadopted()
+    if external_id is None:
+        return False
+    asked = _ask(external_id or _ANYTHING, connection, options, emit, stop or Stop(), transport, clock)
+    if not asyncio.run(asked) or not ledger.adopt():
+        return False
+    sentence = f"What an older version noted in the ledger belongs to {ledger.base_url} from now on."
+    emit(Notice("ledger_adopted", sentence))
+    return True
+
+
+async def _ask(
+    external_id: str,
+    connection: Connection,
+    options: DeliveryOptions,
+    emit: Emit,
+    stop: Stop,
+    transport: httpx.AsyncBaseTransport | None,
+    clock: Clock | None,
+) -> bool:
+    """Look a transaction up: whether there is one does not matter, as long as it is Omneo that says so."""
+    answers = False
+
+    async def look() -> None:
+        nonlocal answers
+        verdict, _ = await exchange.ask(external_lookup(external_id), external_id, or_denied=True)
+        if verdict.meaning not in (Meaning.TAKEN, Meaning.REFUSED) and verdict.status != _DENIED:
+            raise StoppedByApi(
+                f"{connection.base_url} gave no answer of Omneo's ({verdict.status}), so whether the "
+                "ledger's older records belong to it is unknown.",
+                hint="Check OMNEO_BASE_URL, then repeat the command.",
+            )
+        answers = True
+
+    async with Client(connection, transport, timeout_s=options.timeout_s) as client:
+        exchange = Exchange(client, connection.base_url, options.limits(), clock or SystemClock(), emit)
+        await until_stopped(look(), stop)
+    return answers

@@ -1,0 +1,163 @@
+"""How one transaction moves between the counts of runs: a function from what was kept and what is written.
+
+A transaction of a run is counted exactly once. As what, its record says where the record is the run's own,
+or where the run holds newer contents of it. Else it may be kept as the transaction's *place* in that run:
+then another run has taken the record over. With none of these it is pending, or unchanged below the
+watermark; both are counted by the watermark, and nothing of them is kept for the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Counted, Pass, Passed, Record, Return, State
+
+
+class Kept(NamedTuple):
+    """All that the ledger keeps of one transaction.
+
+    Attributes:
+        record: Its record; None where it has none.
+        places: By run, what the transaction is counted as there, where the record does not say.
+    """
+
+    record: Record | None = None
+    places: Mapping[int, Counted] = {}
+
+    def counted_in(self, run_no: int) -> Counted:
+        """What the transaction is counted as in a run that has not passed it by as unchanged."""
+        record = self.record
+        if record is not None and record.run_no == run_no:
+            return record.state
+        if record is not None and record.held_run == run_no:
+            return Passed.HELD
+        return self.places.get(run_no, State.PENDING)
+
+
+class IsNewer(Protocol):
+    """Says whether a run is newer than another, by their numbers."""
+
+    def __call__(self, run_no: int, other: int, /) -> bool: ...  # noqa: D102
+
+
+class Move(NamedTuple):
+    """One transaction of a run is counted as something else now."""
+
+    run_no: int
+    old: Counted
+    new: Counted
+
+
+def after(kept: Kept, write: Record | Return | Pass, is_newer: IsNewer) -> Kept:
+    """What is kept of a transaction once something was written about it."""
+    match write:
+        case Record():
+            return _recorded(kept, write, is_newer)
+        case Return():
+            return _returned(kept, write, is_newer)
+        case Pass():
+            return _passed(kept, write, is_newer)
+
+
+def moves(old: Kept, new: Kept) -> Iterator[Move]:
+    """The moves between counts that a change makes."""
+    if not (old.places or new.places) and old.record is not None and new.record is not None:
+        # The usual case, and the quickest: nobody else is concerned.
+        one, other = old.record, new.record
+        if one.run_no == other.run_no and one.held_run is None and other.held_run is None:
+            if one.state is not other.state:
+                yield Move(one.run_no, one.state, other.state)
+            return
+    for run_no in sorted(_runs(old) | _runs(new)):
+        before, now = old.counted_in(run_no), new.counted_in(run_no)
+        if before is not now:
+            yield Move(run_no, before, now)
+
+
+def wins(record: Record, other: Record, is_newer: IsNewer) -> bool:
+    """Whether contents are newer than others: by the time of their sources, else by their runs."""
+    times = record.source_time, other.source_time
+    if times[0] is not None and times[1] is not None and times[0] != times[1]:
+        return times[0] > times[1]
+    return is_newer(record.run_no, other.run_no)
+
+
+def _runs(kept: Kept) -> set[int]:
+    runs = set(kept.places)
+    if kept.record is not None:
+        runs.add(kept.record.run_no)
+        if kept.record.held_run is not None:
+            runs.add(kept.record.held_run)
+    return runs
+
+
+def _recorded(kept: Kept, new: Record, is_newer: IsNewer) -> Kept:
+    old = kept.record
+    held_run = old.held_run if old is not None else None
+    if old is None or (old.run_no == new.run_no and held_run is None):
+        # The usual case: nobody else is concerned.
+        is_plain = new.held_run is None and new.place is None
+        record = new if is_plain else new._replace(held_run=None, place=None)
+        return Kept(record, _without(kept.places, new.run_no))
+    places = dict(kept.places)
+    if old.run_no != new.run_no:
+        places[old.run_no] = _left(old, wins(new, old, is_newer))
+        if held_run is not None and held_run != new.run_no and is_newer(new.run_no, held_run):
+            places[held_run] = Passed.SUPERSEDED
+            held_run = None
+    if held_run == new.run_no:
+        held_run = None
+    places.pop(new.run_no, None)
+    return Kept(new._replace(held_run=held_run, place=None), places)
+
+
+def _left(old: Record, is_taken_by_newer: bool) -> Counted:
+    """What a transaction is counted as in the run whose record of it another run takes over."""
+    if old.state in ACCEPTED_BY_OMNEO or old.state is State.FORGOTTEN:
+        return old.state
+    return Passed.SUPERSEDED if is_taken_by_newer else State.PENDING
+
+
+def _returned(kept: Kept, write: Return, is_newer: IsNewer) -> Kept:
+    now, before = kept.record, write.record
+    if now is None or now.run_no != write.run_no:  # another run has taken it over meanwhile
+        return kept
+    if before.run_no == write.run_no:
+        return _recorded(kept, before, is_newer)
+    places = _without(_without(kept.places, before.run_no), write.run_no)
+    held_run = before.held_run
+    if held_run is not None and held_run in places:
+        places = _without(places, held_run)
+    return Kept(before._replace(place=None), places)
+
+
+def _passed(kept: Kept, write: Pass, is_newer: IsNewer) -> Kept:
+    record, run_no = kept.record, write.run_no
+    if record is not None and record.run_no == run_no:
+        forgets = write.counted is State.FORGOTTEN and _is_unsent(record)
+        return Kept(record._replace(state=State.FORGOTTEN, at=write.at), kept.places) if forgets else kept
+    if kept.places.get(run_no) in ACCEPTED_BY_OMNEO:
+        return kept
+    places = dict(kept.places)
+    if record is not None and write.counted is Passed.HELD:
+        places.pop(run_no, None)
+        other = record.held_run
+        if other is not None and other != run_no:
+            if is_newer(other, run_no):
+                return Kept(record, {**places, run_no: Passed.SUPERSEDED})
+            places[other] = Passed.SUPERSEDED
+        return Kept(record._replace(held_run=run_no), places)
+    places[run_no] = write.counted
+    if record is not None and record.held_run == run_no:
+        record = record._replace(held_run=None)
+    return Kept(record, places)
+
+
+def _is_unsent(record: Record) -> bool:
+    """Whether Omneo surely has nothing of it."""
+    return record.state in (State.PENDING, State.REFUSED, State.FAILED) and not record.maybe_sent
+
+
+def _without(places: Mapping[int, Counted], run_no: int) -> Mapping[int, Counted]:
+    return {no: counted for no, counted in places.items() if no != run_no} if run_no in places else places

@@ -1,0 +1,1 @@
+"""How a command is reported outside: a file of metrics, a message to an address, traces."""

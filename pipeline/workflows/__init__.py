@@ -1,0 +1,1 @@
+"""What each command does: the stages put together, and what is kept about a run."""

@@ -1,0 +1,102 @@
+"""What Omneo did not take or does not have as it was sent: one list a run, in the quarantine's form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+import polars as pl
+
+from pipeline.core import parquet
+from pipeline.loading.ledger.entries import Record, State
+from pipeline.staging.workdir import RunDir, write_private
+
+UNDELIVERED_CSV: Final = "undelivered.csv"
+MOST_LISTED: Final = 20_000
+"""Transactions in the list; the ledger has all."""
+
+_WITHOUT_WORDS: Final = {
+    State.IN_DOUBT: "Whether Omneo has it is unknown.",
+    State.SENDING: "Whether Omneo has it is unknown.",
+    State.VOIDING: "Whether it is void in Omneo is unknown.",
+    State.FAILED: "It was given up after several tries; perhaps Omneo has it.",
+    State.MISSING: "Omneo took it and does not have it.",
+    State.DIFFERING: "Omneo has it with other contents.",
+}
+
+
+def write_undelivered(run: RunDir, troubled: Iterable[Record]) -> int:
+    """Write the list anew, or remove it where there is nothing to list.
+
+    One row a reason: `outcome` is the ledger's state, `code` the state with the HTTP status, `field`,
+    `value` and `message` are the server's words by field, `raw` is the body that was sent; `source` and
+    `line` are those of its first row.
+
+    Args:
+        run: The run.
+        troubled: Its refused, failed, missing and differing transactions, and those in doubt.
+
+    Returns:
+        How many transactions are listed.
+    """
+    rows = list(islice(troubled, MOST_LISTED))
+    path = run.path / UNDELIVERED_CSV
+    if not rows:
+        path.unlink(missing_ok=True)
+        return 0
+    from pipeline.validation.quarantine import COLUMNS, neutral  # it brings in pandera
+
+    staged = _staged(run, [row.external_id for row in rows])
+    reasons = [reason for row in rows for reason in _reasons(row, *staged.get(row.external_id, _UNKNOWN))]
+    table = pl.DataFrame(reasons, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
+    write_private(path, table.with_columns(neutral(pl.all())).write_csv(quote_style="non_numeric"))
+    return len(rows)
+
+
+_Staged = tuple[str, str | None, int | None]
+"""Body, source and line."""
+_UNKNOWN: Final[_Staged] = ("", None, None)
+
+
+def _staged(run: RunDir, external_ids: list[str]) -> dict[str, _Staged]:
+    """What was staged of some transactions, and where it comes from; older runs do not say that."""
+    parts = [parquet.scan(part) for part in sorted(run.staged.glob("*.parquet"))]
+    wanted = pl.col("external_id").is_in(external_ids)
+    columns = {"external_id": pl.String, "body": pl.String, "source": pl.String, "line": pl.Int64}
+    empty = pl.LazyFrame(schema=columns)
+    rows = pl.concat([empty, *parts], how="diagonal").select(*columns).filter(wanted).collect()
+    return {external_id: (body, *place) for external_id, body, *place in rows.iter_rows()}
+
+
+def _reasons(
+    row: Record, body: str, source: str | None, line: int | None
+) -> Iterator[tuple[str | None, ...]]:
+    said: Mapping[str, Any] = json.loads(row.message) if row.message else {}
+    sent = json.loads(body) if body else {}
+    code = (
+        f"{row.state}_{row.status}"
+        if row.status and row.state in (State.REFUSED, State.FAILED, State.IN_DOUBT)
+        else row.state
+    )
+    rest = (source, None if line is None else str(line), row.external_id, body or None)
+    if row.state in (State.MISSING, State.DIFFERING):
+        said = {}
+    for field, words in said.get("errors", {}).items():
+        yield (str(row.state), str(code), field, _value(sent, field), " ".join(words), *rest)
+    if not said.get("errors"):
+        message = said.get("message") or _WITHOUT_WORDS.get(row.state)
+        yield (str(row.state), str(code), None, None, message, *rest)
+
+
+def _value(sent: Any, field: str) -> str | None:
+    """What was sent at a path such as `items.0.price_sell`; None where there is nothing."""
+    for name in field.split("."):
+        if isinstance(sent, dict):
+            sent = sent.get(name)
+        elif isinstance(sent, list) and name.isdecimal() and int(name) < len(sent):
+            sent = sent[int(name)]
+        else:
+            return None
+    return None if sent is None else sent if isinstance(sent, str) else json.dumps(sent, ensure_ascii=False)

@@ -1,0 +1,110 @@
+"""Where a unit cannot be judged, the transactions at fault are found and rejected, so that the rest goes on.
+
+No cell is known to need this: values, steps and formulas make null what they cannot read. It is the net under
+them, since polars fails a whole frame for one cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import polars as pl
+
+from pipeline.core.errors import ImportToolError
+from pipeline.core.model import KEY, LINE, SOURCE
+from pipeline.mapping.faults import FAILURES, what_failed
+
+Tables = Mapping[str, pl.DataFrame]
+"""Raw rows by table, with SOURCE, LINE and KEY."""
+Result = TypeVar("Result")
+
+_GROUP: Final = "__group"
+_MOST: Final = 1000
+"""At fault in one unit, which take a minute to find. More are a fault of the mapping, not of cells."""
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """Transactions on which a computation fails.
+
+    Attributes:
+        rows: SOURCE, LINE and `message` of each of their rows.
+        all_found: Whether there are no more of them; false where they were too many to look for.
+    """
+
+    rows: pl.DataFrame
+    all_found: bool = True
+
+    def blanked(self, tables: Tables, keep: Collection[str]) -> dict[str, pl.DataFrame]:
+        """The tables with all cells of these transactions blank, but those of the columns `keep`."""
+        places = self.rows.select(SOURCE, LINE, pl.lit(value=True).alias("__blank"))
+        found = {}
+        for name, rows in tables.items():
+            cells = [c for c in rows.columns if c not in (SOURCE, LINE, KEY, *keep)]
+            joined = rows.join(places, on=[SOURCE, LINE], how="left", maintain_order="left")
+            blank = pl.col("__blank").fill_null(value=False)
+            blanked = joined.with_columns(pl.when(~blank).then(pl.col(c)).alias(c) for c in cells)
+            found[name] = blanked.drop("__blank")
+        return found
+
+
+def unjudged(tables: Tables, compute: Callable[[Tables], object]) -> Unjudged | None:
+    """Find the transactions on which a computation over whole transactions fails.
+
+    By halves, down to each one alone, so that none is rejected for its neighbour.
+
+    Args:
+        tables: Rows on which it failed.
+        compute: The computation.
+
+    Returns:
+        None where it is not the rows that are to blame: it fails without any, or on no part of them alone.
+    """
+    if _failure(compute, {name: rows.clear() for name, rows in tables.items()}):
+        return None
+    grouped = {name: rows.with_columns(_group().alias(_GROUP)) for name, rows in tables.items()}
+    groups = pl.concat(rows[_GROUP] for rows in grouped.values()).unique().sort()
+    found: dict[int, str] = {}
+
+    def look(some: pl.Series) -> None:
+        if len(found) > _MOST:
+            return
+        part = {
+            n: rows.filter(pl.col(_GROUP).is_in(some.implode())).drop(_GROUP) for n, rows in grouped.items()
+        }
+        if not (message := _failure(compute, part)):
+            return
+        if some.len() == 1:
+            found[some.item()] = message
+            return
+        half = some.len() // 2
+        look(some[:half])
+        look(some[half:])
+
+    look(groups)
+    if not found:
+        return None
+    messages = pl.DataFrame(
+        {_GROUP: [*found], "message": [*found.values()]}, schema={_GROUP: pl.UInt64, "message": pl.String}
+    )
+    places = pl.concat(rows.select(SOURCE, LINE, _GROUP) for rows in grouped.values())
+    rows = places.join(messages, on=_GROUP).select(SOURCE, LINE, "message").unique([SOURCE, LINE])
+    return Unjudged(rows.sort(SOURCE, LINE), all_found=len(found) <= _MOST)
+
+
+def _group() -> pl.Expr:
+    """The transaction of a row; a row without a key is one of its own."""
+    return pl.coalesce(KEY, pl.struct(SOURCE, LINE).hash())
+
+
+def _failure(compute: Callable[[Tables], object], tables: Tables) -> str:
+    """What is said where a computation fails; empty where it does not."""
+    try:
+        compute(tables)
+    except ImportToolError:
+        raise
+    except FAILURES as error:
+        return what_failed(error)
+    return ""

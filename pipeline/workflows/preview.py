@@ -1,0 +1,114 @@
+"""A look at the first transactions of a source: each payload beside the rows it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from pipeline.core.model import KEY, LINE, SOURCE, TX
+from pipeline.mapping.shapes import HEADERS, Shaped, shape, without_lost
+from pipeline.staging.payloads import encode
+from pipeline.validation.judge import ACCEPTED, judge
+from pipeline.validation.quarantine import COLUMNS, placed, quarantine_frame
+from pipeline.workflows.prepare import Plan
+from pipeline.workflows.sources import Input, raw_rows
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """A row as it was read: its file, its line, and its cells that are not empty."""
+
+    source: str
+    line: int
+    cells: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One transaction: the payload that would be sent, and the rows it came from."""
+
+    payload: dict[str, Any]
+    rows: tuple[SourceRow, ...]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The first transactions, and what was not accepted among the rows read for them.
+
+    Attributes:
+        samples: The first accepted transactions, in the order of the source.
+        reasons: One row a reason for what was dropped or rejected before the last sample, as in the
+            quarantine.
+        rows: How many rows were read.
+    """
+
+    samples: tuple[Sample, ...]
+    reasons: pl.DataFrame
+    rows: int
+
+
+def preview(plan: Plan, number: int) -> Preview:
+    """Map the first rows of a source and show the first `number` payloads.
+
+    Raises:
+        SourceError: A file cannot be read.
+    """
+    tables, lost = without_lost(first_rows(plan))
+    shaped = shape(tables, plan.spec, lost)
+    mapped = plan.compiled.apply(shaped)
+    verdict = judge(mapped, plan.policy, plan.started_at)
+    chosen = verdict.transactions(ACCEPTED).head(number)
+    last = chosen[TX][-1] if chosen.height == number else shaped.headers.height
+    told = verdict.reasons.filter((pl.col("outcome") != "warning") & (pl.col(TX) <= last))
+    reasons = placed(told, verdict.headers, shaped, plan.names)
+    bodies = encode(chosen, mapped.items)
+    samples = (
+        Sample(json.loads(body), _rows_of(tx, shaped, plan.names))
+        for tx, body in zip(bodies[TX], bodies["body"], strict=True)
+    )
+    rows = sum(frame.height for frame in tables.values())
+    return Preview(tuple(samples), quarantine_frame(reasons, plan.names).select(COLUMNS), rows)
+
+
+def first_rows(plan: Plan) -> dict[str, pl.DataFrame]:
+    """The first rows of the source, and from its other tables those that belong to them.
+
+    The last transaction is left out where its rows may go on after those that were read.
+    """
+    first = next((each for each in plan.inputs if each.table == HEADERS), plan.inputs[0])
+    frames = (rows for _, rows in raw_rows([first], plan.spec, _overlook))
+    head = next(frames, None)
+    if head is None:
+        return {}
+    if next(frames, None) is not None:
+        head = head.filter(pl.col(KEY).ne_missing(head[KEY][-1]))
+    others = [each for each in plan.inputs if each.table != first.table]
+    keys = head.select(KEY).drop_nulls().unique()
+    tables: dict[str, list[pl.DataFrame]] = {first.table: [head]}
+    for table, rows in raw_rows(others, plan.spec, _overlook):
+        tables.setdefault(table, []).append(rows.join(keys, on=KEY, how="semi", maintain_order="left"))
+    return {table: pl.concat(parts, how="diagonal") for table, parts in tables.items()}
+
+
+def _rows_of(tx: int, shaped: Shaped, names: Sequence[str]) -> tuple[SourceRow, ...]:
+    frames = (shaped.headers, shaped.lines, shaped.payments)
+    places = pl.concat(frame.filter(pl.col(TX) == tx).select(SOURCE, LINE) for frame in frames).unique()
+    return tuple(
+        row
+        for rows in shaped.rows.values()
+        for row in _cells(rows.join(places, on=[SOURCE, LINE], how="semi").sort(SOURCE, LINE), names)
+    )
+
+
+def _cells(rows: pl.DataFrame, names: Sequence[str]) -> Iterator[SourceRow]:
+    for row in rows.drop(KEY).iter_rows(named=True):
+        source, line = names[row.pop(SOURCE)], row.pop(LINE)
+        yield SourceRow(source, line, {name: cell for name, cell in row.items() if cell is not None})
+
+
+def _overlook(source: Input, batch: object, skipped: int) -> None:
+    """Rows that cannot be read are told by `prepare`."""

@@ -1,0 +1,217 @@
+"""Retention: what holds whole sales is removed from old runs; what was delivered stays known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from pipeline.core.model import StagedTransaction
+from pipeline.core.privacy import mask_body
+from pipeline.loading.ledger.entries import (
+    ACCEPTED_BY_OMNEO,
+    UNSETTLED,
+    Passed,
+    Progress,
+    Record,
+    RunRef,
+    State,
+    content_hash,
+)
+from pipeline.loading.ledger.ledger import SqlLedger
+from pipeline.report.facts import Facts
+from pipeline.report.view import masked
+from pipeline.staging.manifest import Manifest, read_manifest
+from pipeline.staging.staged import StagedRun
+from pipeline.staging.workdir import RunDir, Workdir, discard
+from pipeline.workflows import run_record
+from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
+from pipeline.workflows.status import report
+from pipeline.workflows.workdir_lock import holding
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What became of an old run.
+
+    Attributes:
+        run_id: The run.
+        files: Files that were removed, or would be.
+        bytes: Their size.
+        left_alone: Why nothing was removed; empty where it was.
+    """
+
+    run_id: str
+    files: int = 0
+    bytes: int = 0
+    left_alone: str = ""
+
+
+def prune(
+    workdir: Path,
+    older_than: timedelta,
+    *,
+    ledger: str | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+) -> list[Pruned]:
+    """Remove staged bodies, quarantine and whatever else holds whole sales from runs of some age.
+
+    Manifest, ledger, log and report stay; the report and what it is made from are masked for good.
+
+    Args:
+        workdir: The working directory.
+        older_than: Runs that were prepared longer ago are old.
+        ledger: Another ledger than the working directory's own.
+        force: Also where something was never delivered, which cannot be sent afterwards.
+        dry_run: Only say what would be removed.
+
+    Returns:
+        The old runs that hold anything to remove, oldest first.
+
+    Raises:
+        SettingsError: The ledger cannot be used.
+        WorkdirBusy: Another process holds the working directory.
+    """
+    home = Workdir(workdir.expanduser().absolute())
+    if not home.runs:
+        return []
+    with holding(home, "prune", ledger):
+        old = [run for run in home.runs if _age(run) > older_than and _removable(run)]
+        found = [_found(home, run, ledger, force=force) for run in old]
+        for run, each in zip(old, found, strict=True):
+            if not (dry_run or each.left_alone):
+                _remove(home, run, ledger)
+        return found
+
+
+def _age(run: RunDir) -> timedelta:
+    begun = datetime.strptime(run.run_id.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return datetime.now(UTC) - begun
+
+
+def _removable(run: RunDir) -> list[Path]:
+    """Everything that holds whole sales."""
+    if not run.manifest.exists():
+        return [run.path]
+    rows = sorted(run.path.glob("quarantine_rows*"))
+    paths = [
+        run.staged,
+        run.quarantine,
+        run.path / "quarantine.csv",
+        run.path / UNDELIVERED_CSV,
+        *rows,
+        run.scratch,
+    ]
+    return [path for path in paths if path.exists()]
+
+
+def _found(home: Workdir, run: RunDir, ledger: str | None, *, force: bool) -> Pruned:
+    """What there is to remove of an old run, or why it is left alone."""
+    if run.manifest.exists() and not force and (needed := _needed(home, run, ledger)):
+        are = "transaction of it is" if needed == 1 else "transactions of it are"
+        return Pruned(run.run_id, left_alone=f"{needed:,} {are} not delivered and can still be sent")
+    files = [file for path in _removable(run) for file in [path, *path.rglob("*")] if file.is_file()]
+    return Pruned(run.run_id, len(files), sum(file.stat().st_size for file in files))
+
+
+def _remove(home: Workdir, run: RunDir, ledger: str | None) -> None:
+    paths = _removable(run)
+    if run.manifest.exists():
+        _mask(home, run, ledger)
+    for path in paths:
+        discard(path) if path.is_dir() else path.unlink()
+
+
+def _needed(home: Workdir, run: RunDir, ledger: str | None) -> int:
+    """How many staged bodies `load`, `retry` or `confirm --resend` could still send, by their records.
+
+    A body is needed where any tenant that knows the run needs it; of a run that no tenant knows, unless some
+    tenant got all of it by another run. What was delivered needs none: it cannot be voided afterwards.
+    """
+    gate, manifest = run_record.saved(run).gate, read_manifest(run)
+    # An earlier `prune` was cut off, or nothing may be sent.
+    if any(not (run.staged / part.file).exists() for part in manifest.parts) or (gate and gate.closed):
+        return 0
+    sizes = [part.transactions for part in manifest.parts]
+    if not (ledger or home.ledger.exists()):
+        return sum(sizes) - manifest.forgotten
+    where = ledger or home.ledger
+    with SqlLedger(where) as opened:
+        tenants = opened.tenants()
+        knowing = list(opened.statuses().get(run.run_id, {}))
+    needs = [_needed_by(where, tenant, run, manifest) for tenant in knowing or tenants]
+    return (max if knowing else min)(needs, default=sum(sizes) - manifest.forgotten)
+
+
+def _needed_by(where: Path | str, tenant: str, run: RunDir, manifest: Manifest) -> int:
+    ref = RunRef(run.run_id, manifest.transactions, manifest.ordinal)
+    number = 0
+    with SqlLedger(where, tenant) as ledger:
+        progress, is_passed = ledger.progress(ref), ledger.passed(run.run_id)
+        for position, batch in _positioned(StagedRun(run, manifest).batches()):
+            known = ledger.find([each.external_id for each in batch], progress.run_no)
+            number += sum(
+                _is_needed(each, known.get(each.external_id), progress, is_passed=is_passed(at))
+                for at, each in enumerate(batch, position)
+                if each.body
+            )
+    return number
+
+
+def _positioned(
+    batches: Iterable[list[StagedTransaction]],
+) -> Iterator[tuple[int, list[StagedTransaction]]]:
+    position = 0
+    for batch in batches:
+        yield position, batch
+        position += len(batch)
+
+
+def _is_needed(
+    transaction: StagedTransaction, record: Record | None, progress: Progress, *, is_passed: bool
+) -> bool:
+    """Whether a body may still be sent to the tenant whose record this is."""
+    if record is None:
+        return not is_passed
+    if record.run_no == progress.run_no:
+        return record.state in _MAY_BE_SENT
+    if record.place is not None:
+        return record.place in (State.PENDING, Passed.HELD)
+    if is_passed:
+        return False
+    if record.state not in ACCEPTED_BY_OMNEO:
+        return True
+    is_other = record.hash != content_hash(transaction.body)
+    return is_other and not _is_newer(record, transaction, progress)
+
+
+def _is_newer(record: Record, transaction: StagedTransaction, progress: Progress) -> bool:
+    """Whether Omneo has newer contents: by the time of the sources, else by the runs."""
+    times = record.source_time, transaction.source_time
+    if times[0] is not None and times[1] is not None and times[0] != times[1]:
+        return times[0] > times[1]
+    return record.run_no in progress.newer_runs
+
+
+_MAY_BE_SENT: Final = UNSETTLED - {State.DIFFERING}
+
+
+def _mask(home: Workdir, run: RunDir, ledger: str | None) -> None:
+    """Mask what the report is made from, for good; a report that was unmasked is written anew."""
+    kept, facts = run_record.saved(run), _facts(run)
+    samples = facts.samples.with_columns(
+        pl.col("body").map_elements(mask_body, return_dtype=pl.String, skip_nulls=True)
+    )
+    hidden = replace(kept, causes=tuple(masked(kept.causes)), show_personal_data=False)
+    run_record.save(run, hidden, replace(facts, samples=samples))
+    if kept.show_personal_data:
+        report(home.path, run.run_id, ledger=ledger)
+
+
+def _facts(run: RunDir) -> Facts:
+    return Facts.from_json((run.path / "facts.json").read_text(encoding="utf-8"))

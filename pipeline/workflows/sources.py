@@ -1,0 +1,221 @@
+"""The files of a run: which table each belongs to, which columns there are, and their raw rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import PurePosixPath
+
+import polars as pl
+
+from pipeline.core.errors import SourceError
+from pipeline.core.model import LINE, LOST, Lost
+from pipeline.extract.readers import open_reader
+from pipeline.extract.rows import Batch, Reader, without_empty_rows
+from pipeline.extract.sniff import sniff
+from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
+from pipeline.mapping.columns import key_cells
+from pipeline.mapping.keys import DefinedKeys
+from pipeline.mapping.shapes import carry_down, key_columns, placed
+from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.survey import Sample
+from pipeline.validation.quarantine import COLUMNS as QUARANTINE
+
+DATA_FILES = ("*.csv", "*.tsv", "*.txt", "*.parquet", "*.jsonl", "*.csv.gz", "*.csv.zst", "*.zip")
+"""What is looked for in a directory while there is no mapping that says it."""
+
+SURE = 0.9
+"""From this confidence on, an encoding is taken to be known."""
+
+LINES = "lines"
+"""The one table of a mapping that reads one kind of file."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file of the run.
+
+    Attributes:
+        file: Where it is.
+        table: The mapping's table that it is part of.
+        position: Its place in the run's list of files; rows name it in SOURCE.
+    """
+
+    file: SourceFile
+    table: str
+    position: int
+
+
+Look = Callable[[Input, Batch, int], None]
+"""Is shown every batch as it was read, and how many of its rows are no records: blank, or a header again."""
+
+Choose = Callable[[Sequence[SourceFile], Sequence[SourceFile]], Sequence[SourceFile]]
+"""Is shown the files with transactions and the look-up tables; gives those of the former to be read."""
+
+
+def take_all(files: Sequence[SourceFile], _lookups: Sequence[SourceFile]) -> Sequence[SourceFile]:
+    """Choose every file."""
+    return files
+
+
+def find_inputs(
+    spec: MappingSpec, arguments: Sequence[str], choose: Choose = take_all
+) -> tuple[list[Input], list[SourceFile]]:
+    """The files that SOURCE names: those with transactions, each with its table, and the look-up tables.
+
+    Args:
+        spec: The mapping.
+        arguments: Files, globs or one directory.
+        choose: Which of the files with transactions are read.
+
+    Raises:
+        NothingNew: None of them was chosen.
+        SourceError: A file cannot be read, or belongs to none of the mapping's tables; a table has no file.
+    """
+    tables = {str(name): table.inputs for name, table in spec.source.tables.items()}
+    lookups = [table.file for table in spec.lookups.values() if table.from_ == "source"]
+    globs = [glob for inputs in tables.values() for glob in inputs] or [*spec.source.inputs]
+    found = find_sources(arguments, [*globs, *lookups])
+    looked_up = [file for file in found if _matches(file, lookups)]
+    mapped = choose([file for file in found if file not in looked_up], looked_up)
+    refuse_empty([*mapped, *looked_up])
+    inputs = [Input(file, _table_of(file, tables), n) for n, file in enumerate(mapped)]
+    _check_complete(spec, inputs)
+    return inputs, looked_up
+
+
+def columns_of(inputs: Sequence[Input], spec: MappingSpec) -> tuple[dict[str, list[str]], list[str]]:
+    """The columns of each table, over all of its files, and what a person should know about their names.
+
+    Raises:
+        SourceError: A file cannot be read, or no file of a table has a column.
+    """
+    columns: dict[str, list[str]] = {}
+    notices: list[str] = []
+    for each in inputs:
+        reader = open_reader(each.file, spec.source.csv, spec.source.format)
+        reader.close()
+        if not reader.columns:
+            notices.append(_without_objects(each))
+            continue
+        _refuse_quarantine(each, reader.columns)
+        known = columns.setdefault(each.table, list(reader.columns))
+        notices += [f"{each.file.name}: {notice}" for notice in reader.notices]
+        notices += _difference(each, known, reader.columns)
+        known += [name for name in reader.columns if name not in known]
+    for each in inputs:
+        if each.table not in columns:
+            raise SourceError(_without_objects(each))
+    return columns, notices
+
+
+def _without_objects(each: Input) -> str:
+    return f"{each.file.name} has no JSON object with a member on any line"
+
+
+def _refuse_quarantine(each: Input, columns: Sequence[str]) -> None:
+    # Under another delimiter, its header is one name.
+    if ",".join(columns) == ",".join(QUARANTINE):
+        raise SourceError(
+            f"{each.file.name} lists what a run did not import, and why; it holds no transactions.",
+            hint="Mend `quarantine_rows.csv` of the same run instead, and run that.",
+        )
+
+
+def raw_rows(inputs: Sequence[Input], spec: MappingSpec, look: Look) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The table and the rows of each batch with SOURCE and KEY, file by file.
+
+    Rows that are no records are left out. Where rows were malformed, the frame has LOST: a row for each of
+    them, with SOURCE, LINE, and KEY where its key is known, so that it meets the other rows of its sale.
+
+    Raises:
+        SourceError: A file cannot be read on.
+    """
+    for each in inputs:
+        key = key_columns(spec, each.table)
+        cells, defined = key_cells(spec, key), DefinedKeys(spec, key)
+        carried = None
+        reader = open_reader(each.file, spec.source.csv, spec.source.format)
+        for batch in reader.batches():
+            records = without_empty_rows(batch.rows, reader, cells, spec.source.nulls)
+            look(each, batch, batch.blank + batch.rows.height - records.height)
+            rows = with_lost(records, batch.malformed, reader, cells, spec)
+            rows, carried = carry_down(rows, spec, carried)
+            if rows.height:
+                keyed = placed(defined.added(rows), key, spec, each.position)
+                yield each.table, defined.without(keyed)
+
+
+def with_lost(
+    rows: pl.DataFrame, malformed: pl.DataFrame, reader: Reader, key: Sequence[str], spec: MappingSpec
+) -> pl.DataFrame:
+    """Put a row for each malformed one among the others: see LOST. Of its cells it has those of its key."""
+    if malformed.is_empty():
+        return rows
+    records = spec.source.records
+    names = [*key, *([records.column] if records else [])]
+    places = {name: reader.columns.index(name) for name in names if name in reader.columns}
+    split = [reader.cells(raw) for raw in malformed["raw"]]
+    wide = [all(places.get(name, len(cells)) < len(cells) for name in names) for cells in split]
+    lost = malformed.select(LINE).with_columns(
+        pl.Series(LOST, [Lost.KEYED if each else Lost.UNKEYED for each in wide], pl.UInt8),
+        *(
+            pl.Series(name, [c[at] if ok else None for c, ok in zip(split, wide, strict=True)], pl.String)
+            for name, at in places.items()
+        ),
+    )
+    return pl.concat([rows, lost], how="diagonal").sort(LINE, maintain_order=True)
+
+
+def _difference(each: Input, known: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
+    lacking = [name for name in known if name not in columns]
+    adding = [name for name in columns if name not in known]
+    if lacking:
+        yield f"{each.file.name} has no {', '.join(lacking)}, which other files of the run have"
+    if adding:
+        yield f"{each.file.name} has {', '.join(adding)}, which files before it have not"
+
+
+def _matches(file: SourceFile, globs: Sequence[str]) -> bool:
+    return any(fnmatch(PurePosixPath(file.uri).name, glob) for glob in globs)
+
+
+def _table_of(file: SourceFile, tables: Mapping[str, Sequence[str]]) -> str:
+    if not tables:
+        return LINES
+    found = [name for name, globs in tables.items() if _matches(file, globs)]
+    if len(found) == 1:
+        return found[0]
+    known = "; ".join(f"{name}: {', '.join(globs)}" for name, globs in tables.items())
+    what = f"matches several tables ({', '.join(found)})" if found else "matches none of the mapping's tables"
+    raise SourceError(f"{file.name} {what}.", hint=f"Rename it, or mend `inputs` in the mapping. {known}")
+
+
+def _check_complete(spec: MappingSpec, inputs: Sequence[Input]) -> None:
+    there = {each.table for each in inputs}
+    for name, table in spec.source.tables.items():
+        if name not in there and not table.optional:
+            raise SourceError(
+                f"No file for the table `{name}` was given; looked for {', '.join(table.inputs)}.",
+                hint="Name its files too, or say `optional: true` for it in the mapping.",
+            )
+    if not inputs:
+        raise SourceError("Only look-up tables were given, and no file with transactions.")
+
+
+def samples(arguments: Sequence[str]) -> list[Sample]:
+    """The beginning of each file that SOURCE names, for drafting a mapping.
+
+    Raises:
+        SourceError: A file cannot be read.
+    """
+    return [_sample(file) for file in find_sources(arguments, DATA_FILES)]
+
+
+def _sample(file: SourceFile) -> Sample:
+    found = sniff(file)
+    rows = found.sample.select(name for name in found.columns if name in found.sample.columns)
+    return Sample(
+        PurePosixPath(file.uri).name, rows, found.format, found.dialect, found.encoding_confidence > SURE
+    )
