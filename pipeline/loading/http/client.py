@@ -6,7 +6,6 @@ whether the request can have reached Omneo.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import ssl
@@ -21,7 +20,7 @@ from pipeline.core.network import Proxy, proxy_for, trusted_certificates
 from pipeline.core.privacy import personal_values
 from pipeline.core.settings import Connection, address_variable
 from pipeline.loading.http.content import decoded
-from pipeline.loading.http.interface import httpx
+from pipeline.loading.http.interface import httpx, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,6 @@ class Untrusted:
     reason: str
 
 
-_WHOLE: Final = 4  # times the longest pause: what drips in for longer is no answer
 _LONG_TOKEN: Final = 16  # a shorter one may be a part of any word in what was looked up
 _HEADERS: Final = (
     ("Accept", "application/json"),
@@ -133,7 +131,6 @@ class Client:
         self._token = connection.token
         self._headers = httpx.Headers([("Authorization", f"Bearer {connection.token.reveal()}"), *_HEADERS])
         self._base_url = connection.base_url
-        self._whole_s = _WHOLE * timeout_s
         proxy = None if transport else proxy_for(connection.base_url)
         self._named_by = proxy.variable if proxy else address_variable()
         self._transport = transport or _transport(proxy, ssl_context or trusted_certificates(), timeout_s)
@@ -150,12 +147,8 @@ class Client:
         # By its stream, since a transport adds host and length anyway, and httpx takes its time for them.
         request = httpx.Request(call.method, url, headers=self._headers, stream=httpx.ByteStream(call.body))
         try:
-            async with asyncio.timeout(self._whole_s):
-                response = await self._transport.handle_async_request(request)
-                raw = await _raw(response)
-            answer = _answered(response, raw)
-        except TimeoutError:
-            return Unknown(f"no whole answer in {self._whole_s:g} s")
+            response = await self._transport.handle_async_request(request)
+            answer = _answered(response, await whole(response.stream))
         except (httpx.RequestError, OSError) as error:
             return translate(error, self._named_by)
         return self._without_token(answer)
@@ -194,17 +187,13 @@ def parsed(body: bytes, parse_float: type = float) -> Any:
         return None
 
 
-async def _raw(response: httpx.Response) -> bytes:
-    """The body as it came: httpx would decode it without a bound."""
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    return b"".join([chunk async for chunk in response.stream])
-
-
 def _answered(response: httpx.Response, raw: bytes) -> Answered:
-    said = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
-    encodings = [value for name, value in said if name == "content-encoding"]
-    body = decoded(raw, ", ".join(encodings)) if encodings else raw
-    return Answered(response.status_code, body, dict(said))
+    """The answer; httpx would decode its body without a bound."""
+    headers = {
+        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
+    }
+    encoding = response.headers.get("content-encoding") if "content-encoding" in headers else None  # of all
+    return Answered(response.status_code, decoded(raw, encoding) if encoding else raw, headers)
 
 
 def translate(error: BaseException, named_by: str = "") -> Reply:

@@ -18,11 +18,12 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from pipeline.core.network import Proxy
-from pipeline.loading.http.interface import httpx
+from pipeline.loading.http.interface import httpx, whole
 
 ANSWER_MAX: Final = 32 * 1024 * 1024
 """Bytes that an answer may have on its way."""
 _HEADER_MAX: Final = 64 * 1024
+_WHOLE: Final = 4  # times the longest pause: what drips in for longer is no answer
 _LARGE: Final = 1024 * 1024
 _IDLE_MAX_S: Final = 15.0  # firewalls forget idle connections without a word
 _NO_AUTOMATIC_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -37,14 +38,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     Args:
         trusted: Certificates to trust.
         proxy: What to go through; None for a direct connection.
-        timeout_s: For connecting, and for each pause within an answer.
+        timeout_s: For connecting, and for each pause within an answer; the whole may take four times as long.
     """
 
     def __init__(self, trusted: ssl.SSLContext, proxy: Proxy | None = None, timeout_s: float = 30.0) -> None:
         self._session = aiohttp.ClientSession(
             connector=_Connector(ssl=trusted, limit=0, keepalive_timeout=_IDLE_MAX_S),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, connect=timeout_s, sock_read=timeout_s),
+            timeout=aiohttp.ClientTimeout(_WHOLE * timeout_s, connect=timeout_s, sock_read=timeout_s),
             skip_auto_headers=_NO_AUTOMATIC_HEADERS,
             auto_decompress=False,
             max_line_size=_HEADER_MAX,
@@ -60,7 +61,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             answer = await self._session.request(
                 request.method,
                 _address(str(request.url)),
-                data=_sendable(await request.aread()),
+                data=_sendable(await whole(request.stream)),
                 headers=_headers(tuple(request.headers.raw)),
                 proxy_headers=self._proxy_headers,
                 allow_redirects=False,
@@ -139,7 +140,9 @@ def _never_sent(error: Exception) -> httpx.TransportError:
 
 
 def _maybe_sent(error: Exception) -> httpx.TransportError:
-    return (httpx.ReadTimeout if isinstance(error, TimeoutError) else httpx.ReadError)(_reason(error))
+    if isinstance(error, TimeoutError):
+        return httpx.ReadTimeout("no whole answer in time")
+    return httpx.ReadError(_reason(error))
 
 
 def _reason(error: BaseException) -> str:
