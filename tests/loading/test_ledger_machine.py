@@ -75,7 +75,7 @@ class TwoWriters(RuleBasedStateMachine):
     def begin(self, writer: int, name: str, run_no: int) -> None:
         if self.is_passed(run_no, name):
             return
-        old = self.ledgers[writer].find([name]).get(name)
+        old = self.ledgers[writer].find([name], run_no).get(name)
         places = {number: by_name[name] for number, by_name in self.places.items()}
         self.begun[name] = (run_no, old, places, self.held.get(name))
         self.ledgers[writer].record([Record(name, b"", State.SENDING, run_no)])
@@ -118,8 +118,7 @@ class TwoWriters(RuleBasedStateMachine):
             return  # another run holds newer contents since
         self.ledgers[writer].record([Return(run_no, old)])
         self.owner[name], self.state[name] = old.run_no, old.state
-        self.places[run_no][name] = State.PENDING
-        for number in {old.run_no, waiting} - {None}:
+        for number in {run_no, old.run_no, waiting} - {None}:
             self.places[number][name] = places[number]
         if waiting is not None:
             self.held[name] = waiting

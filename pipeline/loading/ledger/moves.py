@@ -126,6 +126,8 @@ def _returned(kept: Kept, write: Return, is_newer: IsNewer) -> Kept:
     if before.run_no == write.run_no:
         return _recorded(kept, before, is_newer)
     places = _without(_without(kept.places, before.run_no), write.run_no)
+    if before.place is not None and before.held_run != write.run_no:
+        places = {**places, write.run_no: before.place}
     held_run = before.held_run
     if held_run is not None and held_run in places:
         places = _without(places, held_run)
