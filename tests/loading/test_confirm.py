@@ -243,3 +243,63 @@ def test_an_update_in_doubt_is_not_confirmed_by_the_version_before(ledger: SqlLe
     assert {name for name, each in ledger.find(names).items() if each.state is State.CONFIRMED} == {
         min(doubtful)
     }
+
+
+def test_what_is_missing_is_sent_again_for_the_run_that_delivered_it(
+    delivered: tuple[SqlLedger, Tenant],
+) -> None:
+    """Whichever run asks: one that passed it by as unchanged counts on it too, and still does."""
+    ledger, tenant = delivered
+    again = run_of("r2", SOME, day=2)
+    load(ledger, again, SOME, tenant)
+    del tenant.there["T000003"]
+    tenant.interfere = lambda request, _: httpx.Response(422) if request.method == "POST" else None
+    assert look(ledger, tenant, SOME, again, resend=True).missing == 1
+    assert (ledger.status("r1").missing, ledger.status("r2").unchanged) == (1, 100)
+    tenant.interfere = lambda *_: None
+    look(ledger, tenant, SOME, again, resend=True)
+    assert "T000003" in tenant.there
+    assert (ledger.status("r1").delivered, ledger.status("r2").unchanged) == (100, 100)
+    assert look(ledger, tenant).confirmed == 100
+
+
+def test_a_repeat_that_another_run_asked_for_and_was_cut_off_is_taken_up(
+    delivered: tuple[SqlLedger, Tenant],
+) -> None:
+    ledger, tenant = delivered
+    again = run_of("r2", SOME, day=2)
+    load(ledger, again, SOME, tenant)
+    del tenant.there["T000003"]
+    row = ledger.find(["T000003"])["T000003"]
+    ledger.record([row._replace(state=State.SENDING, before=State.MISSING)])
+    assert look(ledger, tenant, SOME, again, resend=True).missing == 1
+    assert "T000003" in tenant.there
+    assert ledger.status("r1").delivered == 100
+
+
+def test_a_batch_that_was_taken_proves_nothing_of_what_is_missing(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    options = DeliveryOptions(endpoint=endpoint_named("batch"), batch_size=5, policy=QUICK)
+    sent = [{"external_id": each.external_id, "status": "success"} for each in SOME]
+
+    def answer(request: httpx.Request, _: object) -> httpx.Response | None:
+        if "/batches/" in request.url.path:
+            return httpx.Response(200, json={"data": {"status": "success", "items": sent}})
+        return None
+
+    tenant.interfere = answer
+    tenant.after = lambda *_: httpx.Response(200, json={"message": "ok", "batch_id": "b1"})
+    load(ledger, RUN, SOME, tenant, options)
+    del tenant.there["T000003"]
+    confirm(
+        RUN,
+        batches_of(SOME),
+        CONNECTION,
+        ledger,
+        options,
+        resend=True,
+        patience_s=0,
+        transport=tenant.transport,
+    )
+    assert "T000003" in tenant.there
+    assert ledger.status("r1").delivered == 100

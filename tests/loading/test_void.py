@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -10,11 +11,11 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import SettingsError
 from pipeline.loading.confirm.confirm import confirm
-from pipeline.loading.delivery.decisions import Retry, is_void, with_void
+from pipeline.loading.delivery.decisions import Load, Plan, Resend, Retry, is_void, with_void
 from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
-from pipeline.loading.ledger.entries import RunRef, State
+from pipeline.loading.ledger.entries import Record, RunRef, State
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.loading.void import void
 from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
@@ -242,3 +243,112 @@ def test_an_update_after_a_void_that_may_be_late_says_that_it_is_not_void(ledger
     load(ledger, run_of("r2", changed, day=2), changed, tenant)
     assert ledger.status("r2").delivered == 4
     assert not any(each["is_void"] for each in tenant.there.values())
+
+
+@dataclass
+class LateVoids:
+    """A tenant whose queue takes voids at once and works them off later."""
+
+    tenant: Tenant = field(default_factory=Tenant)
+    late: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tenant.interfere = self.take
+
+    def take(self, request: httpx.Request, body: dict[str, Any]) -> httpx.Response | None:
+        if request.method != "POST":
+            return None
+        if not body.get("is_void"):
+            self.late = [each for each in self.late if each["external_id"] != body["external_id"]]
+            return None
+        self.late.append(body)
+        return httpx.Response(200, json={"data": "OK"})
+
+    def work(self) -> None:
+        for body in self.late:
+            self.tenant.there[body["external_id"]] |= body
+
+
+def begun(ledger: SqlLedger, state: State, **known: Any) -> None:
+    """As a command leaves all that is killed with its requests on their way."""
+    names = [each.external_id for each in SOME]
+    ledger.record([row._replace(state=state, **known) for row in ledger.find(names).values()])
+
+
+@pytest.mark.parametrize("before", [None, State.DELIVERED])
+def test_a_void_that_was_cut_off_and_is_late_may_come_after_a_look_up(
+    ledger: SqlLedger, before: State | None
+) -> None:
+    """Of a load that was killed before its answers came, or of what was delivered."""
+    omneo = LateVoids()
+    load(ledger, RUN, SOME, omneo.tenant)
+    undo(ledger, omneo.tenant)
+    begun(ledger, State.VOIDING, before=before)
+    load(ledger, RUN, SOME, omneo.tenant)
+    assert {(each.state, each.maybe_sent) for each in records(ledger)} == {(State.DELIVERED, True)}
+    omneo.work()
+    changed = [made(n, tender="cash") for n in range(30)]
+    load(ledger, run_of("r2", changed, day=2), changed, omneo.tenant)
+    assert voids(omneo.tenant) == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "known"),
+    [
+        (State.SENDING, {"before": State.VOIDED}),  # a revival was cut off before it left
+        (State.SENDING, {"before": State.VOIDING, "maybe_sent": True}),
+        (State.MISSING, {"maybe_sent": True}),
+        (State.FAILED, {"before": State.VOIDED, "maybe_sent": True}),
+    ],
+)
+@pytest.mark.parametrize("plan", [Load(), Retry(), Resend()])
+def test_that_a_sale_is_not_void_yet_proves_nothing_where_its_void_may_be_late(
+    ledger: SqlLedger, plan: Plan, state: State, known: dict[str, Any]
+) -> None:
+    omneo = LateVoids()
+    load(ledger, RUN, SOME, omneo.tenant)
+    undo(ledger, omneo.tenant)
+    begun(ledger, state, **known)
+    if isinstance(plan, Load):
+        ledger.reopen(RUN)
+    load(ledger, RUN, SOME, omneo.tenant, plan=plan)
+    omneo.work()
+    for each in records(ledger):
+        assert each.state is not State.DELIVERED or not omneo.tenant.there[each.external_id].get("is_void")
+    if sends(plan, state):
+        assert ledger.status("r1").delivered == 30
+        assert voids(omneo.tenant) == 0
+
+
+def sends(plan: Plan, state: State) -> bool:
+    """Whether the command sends what is in this state."""
+    sent_by = {Load: (State.SENDING,), Retry: (State.FAILED,), Resend: (State.MISSING,)}
+    return state in sent_by[type(plan)]
+
+
+def test_that_a_sale_is_void_already_proves_nothing_where_its_revival_may_be_late(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    undo(ledger, tenant)
+    begun(ledger, State.SENDING, before=State.VOIDED)
+    tenant.interfere = lambda request, _: httpx.Response(200, json={}) if request.method == "POST" else None
+    undo(ledger, tenant, options=DeliveryOptions(policy=QUICK))
+    assert ledger.status("r1").in_doubt == 30
+    assert {each.state for each in records(ledger)} == {State.VOIDING}
+
+
+def records(ledger: SqlLedger) -> list[Record]:
+    return list(ledger.find([each.external_id for each in SOME]).values())
+
+
+def test_a_void_that_is_not_taken_leaves_the_counts_of_both_runs_as_they_were(ledger: SqlLedger) -> None:
+    """Of a sale whose newer version was refused, so that Omneo still has the older run's."""
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    changed = [made(n, tender="cash") for n in range(30)]
+    tenant.interfere = lambda request, _: httpx.Response(422) if request.method == "POST" else None
+    options = DeliveryOptions(policy=QUICK, max_refused="off")
+    load(ledger, run_of("r2", changed, day=2), changed, tenant, options)
+    assert (ledger.status("r1").delivered, ledger.status("r2").refused) == (30, 30)
+    undo(ledger, tenant, options=options)
+    assert (ledger.status("r1").delivered, ledger.status("r2").refused) == (30, 30)

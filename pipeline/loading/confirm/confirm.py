@@ -231,11 +231,14 @@ class _Search:
                         yield Wanted(transaction.external_id, transaction.body, record)
 
     def _is_expected(self, transaction: StagedTransaction, record: Record) -> bool:
-        """Whether Omneo has these contents, as far as the ledger knows, or perhaps has them from this run."""
+        """Whether Omneo has these contents, as far as the ledger knows, or perhaps has them.
+
+        Perhaps from this run, or since another run's repeat or update was cut off.
+        """
         if not transaction.body or not same_content(record, transaction.body):
             return False
-        perhaps = record.run_no == self.run_no and not surely_not_sent(record)
-        return record.state in ACCEPTED_BY_OMNEO or perhaps
+        perhaps = record.run_no == self.run_no or record.before in ACCEPTED_BY_OMNEO
+        return record.state in ACCEPTED_BY_OMNEO or (perhaps and not surely_not_sent(record))
 
     async def _each(self, wanted: AsyncIterator[Wanted]) -> None:
         """Look everything up, as many at a time as may be in flight."""

@@ -45,6 +45,9 @@ class Send(NamedTuple):
         may_have_other: Whether Omneo may have other contents of it: then that it is there proves nothing.
         if_other: What to do where a look-up shows other contents.
         changed: Whether Omneo has other contents of it, as far as the ledger knows.
+        may_turn: Whether an earlier request may be late in Omneo's queue that voids it, or for a void that
+            revives it: then what a look-up shows need not last.
+        for_its_run: Whether it is sent for the run that has its record, not for the one that asks.
     """
 
     body: bytes
@@ -53,6 +56,8 @@ class Send(NamedTuple):
     may_have_other: bool = False
     if_other: OnChange = OnChange.SEND
     changed: bool = False
+    may_turn: bool = False
+    for_its_run: bool = False
 
 
 class Look(NamedTuple):
@@ -157,7 +162,8 @@ class Load:
     def decide(self, case: Case) -> Decision:
         """See `Plan`."""
         if case.record is None:
-            return _send(case.transaction.body) if case.transaction.body else Keep(State.FORGOTTEN)
+            body = case.transaction.body
+            return Send(body, content_hash(body)) if body else Keep(State.FORGOTTEN)
         if not case.transaction.body:
             return _of_forgotten(case.own)
         if case.own is not None:
@@ -174,7 +180,7 @@ class Load:
             case State.SENDING | State.IN_DOUBT:
                 return self._doubt(body, record)
             case State.VOIDING | State.VOIDED if self.revive:
-                return _send(unvoided(body), hash=content_hash(body))
+                return _again(body, record)
             case State.VOIDING:
                 return Look(body)
             case State.DELIVERED | State.CONFIRMED | State.MISSING | State.DIFFERING:
@@ -205,7 +211,7 @@ class Load:
             case State.DELIVERED | State.CONFIRMED | State.DIFFERING | State.MISSING if not same:
                 return self._changed(body, record)
             case State.MISSING:
-                return _send(body, look_first=True)
+                return _doubtful(body, record)
             case State.DELIVERED | State.CONFIRMED | State.DIFFERING:
                 return Keep(Passed.UNCHANGED)
         assert_never(record.state)
@@ -226,7 +232,7 @@ class Load:
             return self._doubt(body, record) if record.state is State.VOIDING else self._changed(body, record)
         if not self.revive:
             return Keep(Passed.UNCHANGED, "voided")
-        return _send(unvoided(body), hash=content_hash(body))
+        return _again(body, record)
 
     def _doubt(self, body: bytes, record: Record) -> Send:
         return _doubtful(body, record, self.on_change)
@@ -264,7 +270,10 @@ class Retry:
 
 @dataclass(frozen=True)
 class Resend:
-    """Send again what Omneo took and does not have."""
+    """Send again what Omneo took and does not have.
+
+    A run that passed a sale by as unchanged counts on another's: then it is sent for that other run.
+    """
 
     intent: State = State.SENDING
     accepted: State = State.DELIVERED
@@ -280,7 +289,7 @@ class Resend:
         if record.state is State.MISSING or (
             record.state is State.SENDING and record.before is State.MISSING
         ):
-            return _send(body, look_first=True)
+            return _doubtful(body, record)._replace(for_its_run=True)
         return Ignore()
 
 
@@ -307,26 +316,30 @@ class Void:
             left = surely_not_sent(record) and record.place in ACCEPTED_BY_OMNEO - {State.VOIDED}
         else:
             left = not surely_not_sent(record) or record.before in ACCEPTED_BY_OMNEO - {State.VOIDED}
-        return _send(with_void(body, void=True), hash=record.hash) if left else Ignore()
-
-
-def _send(body: bytes, *, hash: bytes | None = None, look_first: bool = False) -> Send:
-    return Send(body, content_hash(body) if hash is None else hash, look_first)
+        if not left:
+            return Ignore()
+        # What was sent after an earlier void may be late, and a look-up still shows that void.
+        return Send(with_void(body, void=True), record.hash, may_turn=record.before in _VOIDS)
 
 
 def _again(body: bytes, record: Record) -> Send:
     """Send what Omneo surely has not taken since, or an update of what it has."""
     has_other = record.state in ACCEPTED_BY_OMNEO or record.before in ACCEPTED_BY_OMNEO
-    to_send = unvoided(body) if _may_be_void(record) else body
-    return Send(to_send, content_hash(body), may_have_other=has_other)
+    return _unless_void(Send(body, content_hash(body), may_have_other=has_other), record)
 
 
 def _doubtful(body: bytes, record: Record, if_other: OnChange = OnChange.SEND) -> Send:
     """Send what may have been taken already, unless a look-up shows that it was."""
-    content = content_hash(body)
     other = not same_content(record, body) or has_other_contents(record)
-    to_send = unvoided(body) if _may_be_void(record) else body
-    return Send(to_send, content, look_first=True, may_have_other=other, if_other=if_other)
+    send = Send(body, content_hash(body), look_first=True, may_have_other=other, if_other=if_other)
+    return _unless_void(send, record)
+
+
+def _unless_void(send: Send, record: Record) -> Send:
+    """Have it say that the transaction is not void, where Omneo may have it as void, or come to."""
+    if not may_be_void(record) or is_void(send.body):
+        return send
+    return send._replace(body=with_void(send.body, void=False), may_turn=True)
 
 
 def has_other_contents(record: Record) -> bool:
@@ -345,8 +358,12 @@ def _of_forgotten(own: Record | None) -> Decision:
 _VOIDS: Final = frozenset({State.VOIDED, State.VOIDING})
 
 
-def _may_be_void(record: Record) -> bool:
-    """Whether Omneo may have it as void: a body that says nothing of `is_void` would leave it so."""
+def may_be_void(record: Record) -> bool:
+    """Whether Omneo may have it as void, or come to, since a void of it may be late.
+
+    A body that says nothing of `is_void` would leave it so, and that a look-up shows it not void proves
+    nothing.
+    """
     states = {record.state, record.before}
     # A doubt about what Omneo has taken may be a void that is late.
     return bool(states & _VOIDS) or (record.maybe_sent and bool(states & ACCEPTED_BY_OMNEO))
@@ -375,11 +392,6 @@ def same_content(record: Record, body: bytes) -> bool:
         return True
     voids = {State.VOIDED, State.VOIDING, State.IN_DOUBT}
     return record.state in voids and record.hash == content_hash(_with_flag_last(body, void=True))
-
-
-def unvoided(body: bytes) -> bytes:
-    """The body for a transaction that may be void: one that says nothing of `is_void` would leave it so."""
-    return body if is_void(body) else with_void(body, void=False)
 
 
 def is_void(body: bytes) -> bool:

@@ -17,7 +17,7 @@ from pipeline.core.events import Emit
 from pipeline.core.privacy import personal_values
 from pipeline.loading.confirm.compare import every_item_has_an_id, has_same_contents, is_same_sale, is_void
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
-from pipeline.loading.delivery.decisions import InDoubtRule, Look, OnChange, Plan, Send
+from pipeline.loading.delivery.decisions import InDoubtRule, Look, OnChange, Plan, Send, may_be_void
 from pipeline.loading.delivery.decisions import is_void as is_sent_void
 from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.delivery.tracker import DeliveryTracker, Item, Outcome
@@ -184,13 +184,15 @@ class TransactionSender:
 
     # Outcomes
 
-    async def _accept(self, taken: Sequence[tuple[Item, Verdict, str | None]]) -> None:
+    async def _accept(
+        self, taken: Sequence[tuple[Item, Verdict, str | None]], *, maybe_sent: bool = False
+    ) -> None:
         """Settle, in one commit, what Omneo took; each with the answer, and Omneo's own id where known."""
         if not taken:
             return
         self._breaker.accepted()
         outcomes = [
-            (item, Outcome(self._plan.accepted, verdict, omneo_id=omneo_id))
+            (item, Outcome(self._plan.accepted, verdict, maybe_sent, omneo_id))
             for item, verdict, omneo_id in taken
         ]
         await self._tracker.settle([*self._tracker.take_postponed(), *outcomes])
@@ -267,13 +269,13 @@ class TransactionSender:
         if item.batch and await self._settle_by_batch(item):
             return True
         evidence = await self._evidence(item)
-        if await self._settle_by(item, evidence):
-            return True
         can_send = self._can_repeat(item) or not item.maybe_sent
+        if await self._settle_by(item, evidence, can_send=can_send):
+            return True
         if can_send and evidence.there is not There.UNKNOWN:
             self._emit(InDoubt(item.external_id, "sent"))
             return False
-        state = State.IN_DOUBT if item.old is None or item.old.run_no == self._tracker.run_no else None
+        state = State.IN_DOUBT if item.is_of_its_run else None
         await self._tracker.settle([(item, Outcome(state, evidence.verdict, maybe_sent=True))])
         return True
 
@@ -292,26 +294,31 @@ class TransactionSender:
             await self._deny(item, verdict)
         return verdict.meaning is not Meaning.UNCLEAR
 
-    async def _settle_by(self, item: Item, evidence: Evidence) -> bool:
-        """Whether what a look-up shows settles an item."""
+    async def _settle_by(self, item: Item, evidence: Evidence, *, can_send: bool = False) -> bool:
+        """Whether what a look-up shows settles an item.
+
+        What need not last settles nothing while the item can be sent: what is sent last counts in the end.
+        """
         decision = item.decision
         assert isinstance(decision, Send)
         is_there = evidence.there in (There.SAME, There.OTHER)
         voids = self._plan.intent is State.VOIDING
-        if (
+        shows_it = (
             (is_there and evidence.void)
             if voids
             else (evidence.there is There.SAME and evidence.void == is_sent_void(decision.body))
-        ):
+        )
+        if shows_it and decision.may_turn and (voids or can_send):
+            return False
+        if shows_it:
             self._emit(InDoubt(item.external_id, "delivered"))
-            await self._accept([(item, TAKEN, evidence.omneo_id)])
+            await self._accept([(item, TAKEN, evidence.omneo_id)], maybe_sent=decision.may_turn)
             return True
         if is_there and self._plan.resumes and decision.if_other is not OnChange.SEND:
             held = Passed.HELD if decision.if_other is OnChange.HOLD else Passed.UNCHANGED
-            is_own = item.old is None or item.old.run_no == self._tracker.run_no
             outcome = (
                 Outcome(State.IN_DOUBT, evidence.verdict, maybe_sent=True)
-                if is_own
+                if item.is_of_its_run
                 else Outcome(None, evidence.verdict, maybe_sent=True, counted=held)
             )
             await self._tracker.settle([(item, outcome)])
@@ -328,11 +335,14 @@ class TransactionSender:
         if evidence.there is There.ABSENT or evidence.there is There.UNKNOWN:
             outcome = Outcome(unknown, verdict, maybe_sent=True)
         elif evidence.void:
-            outcome = Outcome(State.VOIDED, verdict, omneo_id=evidence.omneo_id)
+            # What was sent after an earlier void may be late.
+            may_turn = old.before in (State.VOIDED, State.VOIDING)
+            outcome = Outcome(State.VOIDED, verdict, may_turn, evidence.omneo_id)
         elif old.before in ACCEPTED_BY_OMNEO - {State.VOIDED}:
             outcome = Outcome(old.before, verdict, maybe_sent=True, omneo_id=evidence.omneo_id)
         elif evidence.there is There.SAME:
-            outcome = Outcome(State.DELIVERED, verdict, omneo_id=evidence.omneo_id)
+            # A void that is late may change that yet.
+            outcome = Outcome(State.DELIVERED, verdict, may_be_void(old), evidence.omneo_id)
         else:
             outcome = Outcome(unknown, verdict, maybe_sent=True)
         await self._tracker.settle([(item, outcome)])

@@ -43,6 +43,7 @@ class Item:
         transaction: As staged.
         decision: What is to be done.
         old: The ledger's record before; None where there was none.
+        run_no: The run for which it is sent.
         is_open: Whether the ledger has an intent of this session for it that is not concluded.
         has_room: Whether it has its place among those that may be in doubt.
         maybe_sent: Whether Omneo may have kept a request for it that had no answer of use.
@@ -56,6 +57,7 @@ class Item:
     transaction: StagedTransaction
     decision: Send | Look
     old: Record | None
+    run_no: int
     is_open: bool = False
     has_room: bool = False
     maybe_sent: bool = False
@@ -68,6 +70,11 @@ class Item:
     def external_id(self) -> str:
         """Key of the upsert."""
         return self.transaction.external_id
+
+    @property
+    def is_of_its_run(self) -> bool:
+        """Whether no other run has its record."""
+        return self.old is None or self.old.run_no == self.run_no
 
     @property
     def leaves_doubt(self) -> bool:
@@ -160,11 +167,6 @@ class DeliveryTracker:
         self._show()
         return items
 
-    @property
-    def run_no(self) -> int:
-        """The run's number in the ledger."""
-        return self._progress.run_no
-
     async def admit(self, items: Sequence[Item]) -> None:
         """Wait for room for what is in doubt already; others wait for it when they are about to leave."""
         await self._make_room([item for item in items if item.maybe_sent])
@@ -248,7 +250,7 @@ class DeliveryTracker:
             item.external_id,
             decision.hash,
             self._plan.intent,
-            self._progress.run_no,
+            item.run_no,
             attempts=old.attempts if old else 0,
             status=old.status if old else None,
             batch=item.batch,
@@ -264,13 +266,13 @@ class DeliveryTracker:
         now = int(self._clock.time())
         old = item.old
         if outcome.counted is not None:
-            passed = Pass(item.external_id, self._progress.run_no, outcome.counted, now)
+            passed = Pass(item.external_id, item.run_no, outcome.counted, now)
             return [self._returned(item), passed] if item.is_open else [passed]
         if outcome.state is None:
             if old is None:
                 return [self._returned(item)]
             restored = self._answered(old, item, outcome, now)
-            return [Return(self._progress.run_no, restored) if item.is_open else restored]
+            return [Return(item.run_no, restored) if item.is_open else restored]
         base = old if isinstance(item.decision, Look) and old is not None else self._intent(item)
         before = None if outcome.state in ACCEPTED_BY_OMNEO else base.before
         changed = {"state": outcome.state, "before": before, "batch": item.batch}
@@ -290,7 +292,7 @@ class DeliveryTracker:
     def _returned(self, item: Item) -> Record | Return:
         """All as it was before, but for the number of attempts."""
         if item.old is not None:
-            return Return(self._progress.run_no, item.old._replace(attempts=self._attempts(item)))
+            return Return(item.run_no, item.old._replace(attempts=self._attempts(item)))
         return self._intent(item)._replace(state=State.PENDING, attempts=self._attempts(item))
 
     @staticmethod
@@ -353,10 +355,15 @@ class DeliveryTracker:
 
 def _item(case: Case, decision: Send | Look) -> Item:
     old = case.record
-    item = Item(case.position, case.transaction, decision, old)
+    transaction, run_no = case.transaction, case.progress.run_no
+    if old is not None and isinstance(decision, Send) and decision.for_its_run:
+        transaction, run_no = transaction._replace(source_time=old.source_time), old.run_no
+    item = Item(case.position, transaction, decision, old, run_no)
     if old is not None and (isinstance(decision, Look) or decision.look_first):
-        # What a batch tells is about the contents that went in it.
-        same = isinstance(decision, Look) or old.hash == decision.hash
+        # A batch tells of the contents that went in it, and that they were taken, not that they are there.
+        same = isinstance(decision, Look) or (
+            old.hash == decision.hash and old.state not in ACCEPTED_BY_OMNEO
+        )
         item.batch = old.batch if same else None
         item.maybe_sent = old.maybe_sent or old.state in IN_FLIGHT or old.state is State.IN_DOUBT
     return item
