@@ -52,7 +52,7 @@ docs: .venv/.tested ## write the generated parts of the docs again
 	$(BIN)/python -m docs.tools.cli_reference > docs/cli.md
 	$(BIN)/python -m pipeline.validation.codes > docs/codes.md
 	$(BIN)/python -m docs.tools.events_reference > docs/events.md
-	$(BIN)/python -m pipeline.mapping.reference
+	$(BIN)/python -m docs.tools.mapping_reference
 
 lock: ## choose the newest versions that pyproject.toml allows and write them to constraints.txt
 	$(PYTHON) -m venv .lock

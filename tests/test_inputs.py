@@ -11,8 +11,8 @@ from pipeline.core.errors import SourceError
 from pipeline.core.model import KEY, LINE, SOURCE
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import unchanged
-from pipeline.mapping.load import load_mapping
-from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.language.load import load_mapping
+from pipeline.mapping.language.spec import MappingSpec
 from pipeline.workflows.sources import LINES, Input, columns_of, find_inputs, raw_rows
 from tests.e2e.command import REPOSITORY
 from tests.e2e.receipts import receipt, write_export

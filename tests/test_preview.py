@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.events import ignore
-from pipeline.mapping.load import load_mapping
+from pipeline.mapping.language.load import load_mapping
 from pipeline.workflows import prepare
 from pipeline.workflows.preview import Preview, preview
 from tests.e2e.command import REPOSITORY

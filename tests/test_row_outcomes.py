@@ -14,7 +14,7 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
-from pipeline.mapping.shapes import Shaped, shape
+from pipeline.mapping.layout.raw_transactions import Shaped, shape
 from pipeline.report.summary import AccountingBroken
 from pipeline.workflows import prepare, row_accounting, run
 from pipeline.workflows.run_record import Finished

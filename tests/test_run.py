@@ -145,7 +145,7 @@ def test_a_dry_run_loads_neither_the_database_nor_the_network():
 def test_a_load_loads_nothing_of_mappings_and_webhooks():
     code = (
         "import sys, pipeline.workflows.delivery; "
-        "print({'pipeline.mapping.spec', 'pandera', 'uvicorn'} & set(sys.modules))"
+        "print({'pipeline.mapping.language.spec', 'pandera', 'uvicorn'} & set(sys.modules))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"

@@ -639,8 +639,8 @@ def _delivery(arguments: Mapping[str, Any]) -> DeliveryOptions:
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]")
 def scaffold(console: Console, sources: tuple[str, ...], output: Path | None, name: str | None) -> int:
     """Draft a mapping from a sample; what is unsure is marked, what is missing is left open."""
-    from pipeline.mapping.marks import open_values, unsure_marks
-    from pipeline.mapping.scaffold import copy_of, draft
+    from pipeline.mapping.language.draft_marks import open_values, unsure_marks
+    from pipeline.mapping.scaffold.draft import copy_of, draft
     from pipeline.workflows import sources as inputs
 
     if bool(sources) == bool(name):
@@ -676,9 +676,9 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
     Each problem is a line `file:line:column: what, what was expected`; with SOURCE, its columns are checked
     too. A value that is still `{open: ...}` is a problem; those marked `# unsure` are counted.
     """
-    from pipeline.mapping.check import check_mapping
-    from pipeline.mapping.load import load_mapping
-    from pipeline.mapping.marks import unsure_marks, unsure_sentence
+    from pipeline.mapping.compile.check import check_mapping
+    from pipeline.mapping.language.draft_marks import unsure_marks, unsure_sentence
+    from pipeline.mapping.language.load import load_mapping
     from pipeline.workflows import prepare
 
     loaded = load_mapping(mapping)
@@ -704,7 +704,7 @@ def preview(console: Console, mapping: str, sources: tuple[str, ...], number: in
 
     What was dropped or rejected among the rows read for them is told too.
     """
-    from pipeline.mapping.load import load_mapping
+    from pipeline.mapping.language.load import load_mapping
     from pipeline.workflows import prepare
     from pipeline.workflows.preview import preview as look
 

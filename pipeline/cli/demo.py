@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.mapping.shipped import shipped_sample
+from pipeline.mapping.language.shipped import shipped_sample
 from pipeline.simulator import SimulatorSettings, running
 
 WORKDIR = Path(".omneo-import") / "demo"

@@ -24,10 +24,10 @@ from pipeline.core.model import ITEM_FIELDS, KEY, LINE, SOURCE, TRANSACTION_FIEL
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.mapping.load import read_mapping
-from pipeline.mapping.shapes import without_lost
-from pipeline.mapping.spec import MappingSpec
-from pipeline.mapping.walk import Site, deep, plain_names, roots
+from pipeline.mapping.language.load import read_mapping
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.layout.raw_transactions import without_lost
+from pipeline.mapping.usage.visitor import Site, deep, plain_names, roots
 from pipeline.report.data import Cause, Example
 from pipeline.report.facts import Facts
 from pipeline.staging.forgetting import blank_bodies, bodies_with, settle

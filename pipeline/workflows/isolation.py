@@ -14,7 +14,7 @@ import polars as pl
 
 from pipeline.core.errors import ImportToolError
 from pipeline.core.model import KEY, LINE, SOURCE
-from pipeline.mapping.faults import FAILURES, what_failed
+from pipeline.mapping.language.mapping_errors import FAILURES, what_failed
 
 Tables = Mapping[str, pl.DataFrame]
 """Raw rows by table, with SOURCE, LINE and KEY."""

@@ -30,15 +30,15 @@ from pipeline.core.model import CODES, LINE, SOURCE, TX, Outcome
 from pipeline.engine.local import Engine
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile, fingerprint, in_order_written, unchanged
-from pipeline.mapping.check import check_mapping, compiled_and_checked, mapping_notices
-from pipeline.mapping.compile import CompiledMapping
-from pipeline.mapping.faults import FAILURES
-from pipeline.mapping.load import LoadedMapping
-from pipeline.mapping.names import unmapped_columns
-from pipeline.mapping.rules import compile_rule
-from pipeline.mapping.shapes import Shaped, Tables, shape, structural_columns, without_lost
-from pipeline.mapping.spec import Check, MappingSpec, Rule
-from pipeline.mapping.versions import choose_versions
+from pipeline.mapping.compile.check import check_mapping, compiled_and_checked, mapping_notices
+from pipeline.mapping.compile.compiler import CompiledMapping
+from pipeline.mapping.functions.rule_conditions import compile_rule
+from pipeline.mapping.language.load import LoadedMapping
+from pipeline.mapping.language.mapping_errors import FAILURES
+from pipeline.mapping.language.spec import Check, MappingSpec, Rule
+from pipeline.mapping.layout.file_versions import choose_versions
+from pipeline.mapping.layout.raw_transactions import Shaped, Tables, shape, structural_columns, without_lost
+from pipeline.mapping.usage.column_names import unmapped_columns
 from pipeline.report.data import Amount, Cause, ControlRow, Example, Finding
 from pipeline.report.facts import Facts, measure, measure_reasons
 from pipeline.report.facts import merge as merge_facts

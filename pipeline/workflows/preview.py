@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE, TX
-from pipeline.mapping.shapes import HEADERS, Shaped, shape, without_lost
+from pipeline.mapping.layout.raw_transactions import HEADERS, Shaped, shape, without_lost
 from pipeline.staging.payloads import encode
 from pipeline.validation.judge import ACCEPTED, judge
 from pipeline.validation.quarantine import COLUMNS, placed, quarantine_frame

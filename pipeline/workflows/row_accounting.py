@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX, Lost
-from pipeline.mapping.shapes import Shaped
+from pipeline.mapping.layout.raw_transactions import Shaped
 from pipeline.report.summary import AccountingBroken
 from pipeline.validation.judge import Verdict
 

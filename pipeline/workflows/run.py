@@ -26,8 +26,8 @@ from pipeline.core.events import Emit, RunFinished, RunStarted, fan_out
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.settings import Limit
 from pipeline.engine.choice import engine_named
-from pipeline.mapping.load import load_mapping
-from pipeline.mapping.marks import unsure_marks
+from pipeline.mapping.language.draft_marks import unsure_marks
+from pipeline.mapping.language.load import load_mapping
 from pipeline.report.data import ReportData
 from pipeline.report.files import write_report
 from pipeline.report.summary import Delivery, Summary

@@ -15,11 +15,11 @@ from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
 from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
-from pipeline.mapping.columns import key_cells
-from pipeline.mapping.keys import DefinedKeys
-from pipeline.mapping.shapes import carry_down, key_columns, placed
-from pipeline.mapping.spec import MappingSpec
-from pipeline.mapping.survey import Sample
+from pipeline.mapping.compile.defined_keys import DefinedKeys
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.layout.raw_transactions import carry_down, key_columns, placed
+from pipeline.mapping.scaffold.infer_layout import Sample
+from pipeline.mapping.usage.used_columns import key_cells
 from pipeline.validation.quarantine import COLUMNS as QUARANTINE
 
 DATA_FILES = ("*.csv", "*.tsv", "*.txt", "*.parquet", "*.jsonl", "*.csv.gz", "*.csv.zst", "*.zip")

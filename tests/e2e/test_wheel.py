@@ -64,7 +64,7 @@ def test_a_shipped_mapping_runs_its_shipped_sample(unpacked: Path, tmp_path: Pat
     code = """
 import sys
 import pipeline.cli.commands
-from pipeline.mapping.shipped import shipped_sample
+from pipeline.mapping.language.shipped import shipped_sample
 sample = str(shipped_sample("pos_lines"))
 assert pipeline.cli.__file__.startswith(sys.argv[1]) and sample.startswith(sys.argv[1]), sample
 sys.argv[1:] = ["prepare", "-m", "pos_lines", sample, "-q"]

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.core.events import ignore
-from pipeline.mapping.shipped import shipped_names, shipped_sample
+from pipeline.mapping.language.shipped import shipped_names, shipped_sample
 from pipeline.workflows.run import PrepareOptions, prepare
 
 GOLDEN = Path(__file__).parent / "golden"

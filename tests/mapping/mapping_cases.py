@@ -9,11 +9,11 @@ from textwrap import dedent
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE
-from pipeline.mapping.compile import CompiledMapping, Mapped, examine
-from pipeline.mapping.faults import CompileError
-from pipeline.mapping.load import read_mapping
-from pipeline.mapping.shapes import Shaped, carry_down, key_columns, key_hash, shape
-from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.compile.compiler import CompiledMapping, Mapped, examine
+from pipeline.mapping.language.load import read_mapping
+from pipeline.mapping.language.mapping_errors import CompileError
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.layout.raw_transactions import Shaped, carry_down, key_columns, key_hash, shape
 
 
 def spec_of(text: str) -> MappingSpec:

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from pipeline.core.errors import MappingError
-from pipeline.mapping.check import check_mapping
-from pipeline.mapping.compile import compile_mapping
-from pipeline.mapping.faults import CompileError
-from pipeline.mapping.load import load_mapping, read_mapping
-from pipeline.mapping.names import used_columns
-from pipeline.mapping.shipped import shipped_mapping, shipped_names
+from pipeline.mapping.compile.check import check_mapping
+from pipeline.mapping.compile.compiler import compile_mapping
+from pipeline.mapping.language.load import load_mapping, read_mapping
+from pipeline.mapping.language.mapping_errors import CompileError
+from pipeline.mapping.language.shipped import shipped_mapping, shipped_names
+from pipeline.mapping.usage.column_names import used_columns
 from pipeline.workflows.prepare import policy_of
 from tests.e2e.command import call
 from tests.fuzzing import times

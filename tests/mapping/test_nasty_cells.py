@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from pipeline.core.model import KEY, LINE, SOURCE, TX
-from pipeline.mapping.shapes import key_hash, shape
-from pipeline.mapping.sql import FUNCTIONS
+from pipeline.mapping.functions.sql import FUNCTIONS
+from pipeline.mapping.layout.raw_transactions import key_hash, shape
 from pipeline.staging.payloads import encode
 from pipeline.validation.judge import judge
 from pipeline.validation.policy import Policy

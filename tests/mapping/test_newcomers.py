@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import MappingError
-from pipeline.mapping.check import check_mapping
-from pipeline.mapping.load import read_mapping
+from pipeline.mapping.compile.check import check_mapping
+from pipeline.mapping.language.load import read_mapping
 
 RIGHT = """\
 mapping: shop

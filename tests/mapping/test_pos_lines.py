@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.mapping.load import load_mapping
-from pipeline.mapping.spec import MappingSpec
+from pipeline.mapping.language.load import load_mapping
+from pipeline.mapping.language.spec import MappingSpec
 from tests.mapping.mapping_cases import mapped_of, told
 
 HEADER = (

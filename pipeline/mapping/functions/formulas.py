@@ -1,0 +1,156 @@
+"""SQL formulas and templates of a mapping: which columns they use, and what they compute.
+
+No cell can stop a formula: beside its value stands the text of a cell that could not be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pipeline.mapping.language.mapping_errors import FormulaError
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+_TEMPLATE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula that was read.
+
+    Attributes:
+        text: As it is written in the mapping.
+        tree: What it says.
+        columns: The names that it uses, in order, and the character at which each stands first, from 0.
+    """
+
+    text: str
+    tree: exp.Expr
+    columns: Mapping[str, int | None]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A formula over a frame.
+
+    Attributes:
+        value: Its value; null where it is blank or depends on a cell that could not be read.
+        dtype: The value's type.
+        failed: The text of the cell that could not be read, else null. None where nothing in it can fail.
+    """
+
+    value: pl.Expr
+    dtype: pl.DataType
+    failed: pl.Expr | None
+
+
+TypeOf = Callable[[pl.Expr], pl.DataType]
+"""The type that an expression has over a frame; a FormulaError where polars cannot compute it."""
+Keep = Callable[[pl.Expr], str]
+"""Makes an expression a column of the frame, and gives that column's name."""
+
+
+@cache
+def parse_formula(text: str) -> Formula:
+    """Read a formula.
+
+    Raises:
+        FormulaError: It is not SQL that can be used, or it looks at other rows than its own (sums and the
+            like): over a bucket of rows such a thing would mean nothing.
+    """
+    from pipeline.mapping.functions import sql  # sqlglot takes 0.1 s to import
+
+    with _of(text):
+        tree = sql.parse(text)
+    return Formula(text, tree, sql.columns_in(tree))
+
+
+def compile_formula(
+    text: str, type_of: TypeOf, keep: Keep, failed: Mapping[str, pl.Expr] | None = None
+) -> Compiled:
+    """Compile a formula.
+
+    Args:
+        text: The formula.
+        type_of: The type that an expression has over the frame, as it is after what was kept.
+        keep: Makes an expression a column of the frame.
+        failed: For columns that were read from texts, the text where it could not be read.
+
+    Raises:
+        FormulaError: As for `parse_formula`; or the formula does not work on columns of these types.
+    """
+    from pipeline.mapping.functions.sql_compiler import Compiler
+
+    tree = parse_formula(text).tree
+    with _of(text):
+        return Compiler(text, tree, type_of, keep, dict(failed or {})).compiled()
+
+
+@contextmanager
+def _of(text: str) -> Iterator[None]:
+    try:
+        yield
+    except FormulaError as error:
+        error.text = text
+        raise
+
+
+def sql_columns(text: str) -> tuple[str, ...]:
+    """The names of the columns that a formula uses, each once, in order.
+
+    Raises:
+        FormulaError: As for `parse_formula`.
+    """
+    return tuple(parse_formula(text).columns)
+
+
+def in_words(dtype: pl.DataType) -> str:
+    """What a value of a type is, for people."""
+    if dtype.is_numeric():
+        return "a number"
+    words = {pl.String(): "text", pl.Date(): "a date", pl.Boolean(): "true or false", pl.Null(): "nothing"}
+    words |= {pl.Time(): "a time without a date"}
+    if isinstance(dtype, pl.Datetime):
+        return "a date and time"
+    return words.get(dtype, "a span of time" if isinstance(dtype, pl.Duration) else "a list")
+
+
+def template_parts(text: str) -> tuple[tuple[str, bool], ...]:
+    """Cut a template into parts: (text, False) for literal text, (name, True) for a column.
+
+    Raises:
+        FormulaError: A brace is alone, or a name is empty.
+    """
+    parts: list[tuple[str, bool]] = []
+    literal, end = "", 0
+    for match in _TEMPLATE.finditer(text):
+        literal, end = literal + text[end : match.start()], match.end()
+        if match[0] in ("{{", "}}"):
+            literal += match[0][0]
+        elif match[1] and match[1].strip():
+            parts += [(literal, False), (match[1].strip(), True)]
+            literal = ""
+        else:
+            raise FormulaError(
+                f"the template '{text}' has a '{match[0]}' without a column's name in it; "
+                "{name} was expected, and {{ for a brace that is text"
+            )
+    parts.append((literal + text[end:], False))
+    return tuple(part for part in parts if part[0])
+
+
+def template_columns(text: str) -> tuple[str, ...]:
+    """The names of the columns in a template, each once, in order.
+
+    Raises:
+        FormulaError: As for `template_parts`.
+    """
+    return tuple(dict.fromkeys(name for name, is_column in template_parts(text) if is_column))

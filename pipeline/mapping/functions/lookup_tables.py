@@ -1,0 +1,184 @@
+"""Other tables in which a mapping looks values up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+import polars as pl
+
+from pipeline.core import parquet
+from pipeline.core.errors import did_you_mean
+from pipeline.core.model import Dialect
+from pipeline.core.names import usable_names
+from pipeline.mapping.functions.cell_cleaning import trimmed
+from pipeline.mapping.language.mapping_errors import FormulaError
+from pipeline.mapping.language.source_map import Found
+from pipeline.mapping.language.spec import LookupTable, MappingSpec
+
+SEPARATOR = "\x1f"
+"""Between the cells of a key of several columns; the ASCII character made for that."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A look-up table in memory.
+
+    Attributes:
+        keys: The key of each row, its cells joined by `SEPARATOR`; unique, never null.
+        values: All columns as trimmed texts, blank ones null; as many rows.
+    """
+
+    keys: pl.Series
+    values: pl.DataFrame
+
+    def column(self, name: str) -> pl.Series:
+        """A column of the table.
+
+        Raises:
+            FormulaError: There is none of that name.
+        """
+        if name not in self.values.columns:
+            there = ", ".join(self.values.columns)
+            near = did_you_mean(name, self.values.columns) or f"; there are {there}"
+            raise FormulaError(f"the look-up table has no column '{name}'{near}")
+        return self.values[name]
+
+
+class _UnknownTable(Table):
+    """A table whose file is not known yet."""
+
+    def column(self, name: str) -> pl.Series:
+        """An empty column: there may be one of that name."""
+        return pl.Series(name, [], dtype=pl.String)
+
+
+def load_tables(
+    spec: MappingSpec, directory: Path, sources: Sequence[str] | None = ()
+) -> tuple[Mapping[str, Table], list[Found]]:
+    """Read all look-up tables of a mapping.
+
+    Args:
+        spec: The mapping.
+        directory: The mapping's own directory; no table is read from outside of it.
+        sources: The files given on the command line, for tables `from: source`; None where they are not
+            known yet: such a table has any column, and no rows.
+
+    Returns:
+        The tables by name, and what is wrong with the others.
+    """
+    tables: dict[str, Table] = {}
+    faults = []
+    for name, entry in spec.lookups.items():
+        try:
+            if entry.from_ == "source" and sources is None:
+                tables[name] = _UnknownTable(pl.Series([], dtype=pl.String), pl.DataFrame())
+            else:
+                tables[name] = _table(entry, directory, sources or ())
+        except FormulaError as error:
+            faults.append(Found(("lookups", name, *error.inside), str(error)))
+    return tables, faults
+
+
+def _table(entry: LookupTable, directory: Path, sources: Sequence[str]) -> Table:
+    paths = [_own_file(entry, directory)] if entry.from_ == "mapping" else _matching(entry, sources)
+    rows = pl.concat([_rows(path, entry) for path in paths], how="diagonal")
+    for name in entry.key:
+        if name not in rows.columns:
+            near = did_you_mean(name, rows.columns) or f"; there are {', '.join(rows.columns)}"
+            raise FormulaError(f"{entry.file} has no column '{name}'{near}")
+    rows = (
+        rows.select(trimmed(pl.col(name), ()) for name in rows.columns)
+        .drop_nulls(entry.key)
+        .unique(maintain_order=True)
+    )
+    keys = rows.select(pl.concat_str(entry.key, separator=SEPARATOR)).to_series()
+    repeated = keys.filter(keys.is_duplicated())
+    if repeated.len():
+        shown = str(repeated[0]).replace(SEPARATOR, ", ")
+        raise FormulaError(
+            f"{entry.file} has the key '{shown}' on several rows that differ; one row a key was expected"
+        )
+    return Table(keys, rows)
+
+
+def _own_file(entry: LookupTable, directory: Path) -> str:
+    """The file under the mapping's directory; symbolic links are followed before that is judged."""
+    root = directory.resolve()
+    path = (root / entry.file).resolve()
+    if not path.is_relative_to(root):
+        raise FormulaError(
+            f"'{entry.file}' is not under the mapping's own directory; put the table beside it",
+            inside=("file",),
+        )
+    if not path.is_file():
+        near = did_you_mean(entry.file, [beside.name for beside in root.glob("*.*")])
+        raise FormulaError(f"there is no file '{entry.file}' beside the mapping{near}", inside=("file",))
+    return str(path)
+
+
+def _matching(entry: LookupTable, sources: Sequence[str]) -> list[str]:
+    found = [path for path in sources if fnmatch(PurePosixPath(path.replace("\\", "/")).name, entry.file)]
+    if not found:
+        raise FormulaError(f"no source file is called {entry.file}; give it on the command line as well")
+    return found
+
+
+def _rows(path: str, entry: LookupTable) -> pl.DataFrame:
+    """All cells of a file as texts."""
+    try:
+        if path.lower().endswith(".parquet"):
+            rows = parquet.read(path).select(pl.all().cast(pl.String))
+        else:
+            rows = _csv(path, entry)
+    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        raise FormulaError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    rows.columns = usable_names(rows.columns)[0]
+    return rows
+
+
+def _csv(path: str, entry: LookupTable) -> pl.DataFrame:
+    dialect = entry.csv
+    names = dialect.header if isinstance(dialect.header, tuple) else None
+    rows = pl.read_csv(
+        _utf8(path, dialect.encoding),
+        separator=dialect.delimiter or _delimiter(path, dialect),
+        quote_char=dialect.quote,
+        comment_prefix=dialect.comment,
+        skip_lines=dialect.skip_lines,
+        has_header=dialect.header is True,
+        infer_schema=False,
+        glob=False,
+    )
+    if names is not None:
+        rows = rows.rename(dict(zip(rows.columns, names, strict=False)))
+    return rows
+
+
+def _utf8(path: str, encoding: str) -> str | BytesIO:
+    if encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf8sig", "ascii"):
+        return path
+    return BytesIO(Path(path).read_bytes().decode(encoding).encode())
+
+
+def _delimiter(path: str, dialect: Dialect) -> str:
+    """The likeliest of the usual delimiters in the first line."""
+    head = pl.read_csv(
+        _utf8(path, dialect.encoding),
+        separator=_NEVER,
+        quote_char=None,
+        skip_lines=dialect.skip_lines,
+        has_header=False,
+        n_rows=1,
+        infer_schema=False,
+        glob=False,
+    )
+    line = str(head.item()) if head.height else ""
+    return max(",;\t|", key=line.count)
+
+
+_NEVER = "\x1f"
+"""A delimiter that is in no text, so that a line is one cell."""

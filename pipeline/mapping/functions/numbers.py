@@ -1,0 +1,132 @@
+"""Texts become decimals, integers and booleans; what is no such thing becomes null.
+
+Decimals only: an amount never passes through a binary float.
+"""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE
+from pipeline.mapping.language.spec import Boolean, Number
+
+MONEY = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
+"""What a field of Omneo holds."""
+
+WORKING = pl.Decimal(38, 6)
+"""What formulas compute with: polars adds up the places of a product, so more would soon overflow."""
+
+_EXACT = pl.Decimal(38, 12)
+_PLAIN = Number()
+
+
+def decimals(text: pl.Expr, number: Number) -> pl.Expr:
+    """Parse amounts to 12 decimal places; null where the text is no number in that notation.
+
+    Signs, digits and one decimal mark are a number; so is `1E+05`, which is what spreadsheets make of
+    large ones.
+    """
+    if number == _PLAIN:
+        return text.cast(_EXACT, strict=False)
+    plain, negative = _plain_digits(text.str.strip_chars(), number)
+    value = plain.cast(_EXACT, strict=False)
+    scale = 10**number.minor_units * (100 if number.percent else 1)
+    if scale > 1:
+        value = (value * (pl.lit(1, _EXACT) / scale)).cast(_EXACT)
+    return pl.when(negative).then(-value).otherwise(value).cast(_EXACT) if negative is not None else value
+
+
+def _plain_digits(text: pl.Expr, number: Number) -> tuple[pl.Expr, pl.Expr | None]:
+    """The text in `-1234.5` notation, and where its marks make it negative besides."""
+    marks: list[pl.Expr] = []
+    for sign in number.currency:
+        text = _without_currency(text, sign)
+    text = text.str.strip_chars()
+    if number.percent:
+        text = text.str.strip_suffix("%").str.strip_chars()
+    if number.parentheses:
+        marks.append(text.str.starts_with("(") & text.str.ends_with(")"))
+        text = pl.when(marks[-1]).then(text.str.slice(1, text.str.len_chars() - 2)).otherwise(text)
+    if number.trailing_minus:
+        marks.append(text.str.ends_with("-"))
+        text = text.str.strip_suffix("-").str.strip_chars()
+    text = text.str.replace(r"^([+-])\s+", "$1")
+    if number.thousands:
+        text = _without_thousands(text, number)
+    if number.decimal != ".":
+        # A point that is neither a thousands mark nor the decimal mark makes it no number.
+        text = pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(",", ".", literal=True))
+    if not marks:
+        return text, None
+    # Two signs, as in (-12.00) or (12.00-), contradict each other: which one is meant is not known.
+    signs = pl.sum_horizontal(*marks, text.str.contains(r"^[+-]"))
+    return pl.when(signs <= 1).then(text), pl.any_horizontal(marks)
+
+
+def _without_currency(text: pl.Expr, sign: str) -> pl.Expr:
+    """Take a currency out where it stands before or after the amount; within it, it is no number."""
+    word = re.escape(sign)
+    text = text.str.replace(rf"^([-+(\s]*){word}", "${1}")
+    return text.str.replace(rf"{word}([-)%\s]*)$", "${1}")
+
+
+def _without_thousands(text: pl.Expr, number: Number) -> pl.Expr:
+    """Take thousands marks out where they stand between groups of digits; elsewhere it is no number."""
+    marks = "".join(re.escape(mark) for mark in number.thousands)
+    decimal = re.escape(number.decimal)
+    grouped = rf"^[+-]?\d{{1,3}}(?:[{marks}]\d{{2,3}})*[{marks}]\d{{3}}(?:{decimal}\d*)?$"
+    return pl.when(text.str.contains(grouped)).then(text.str.replace_all(f"[{marks}]", "")).otherwise(text)
+
+
+def rounded(value: pl.Expr, places: int = MONEY_SCALE) -> pl.Expr:
+    """Round half away from zero, which is what tills and people do (a cast would round half to even)."""
+    return value.round(places, mode="half_away_from_zero")
+
+
+def money(value: pl.Expr) -> pl.Expr:
+    """A decimal or integer as a field's amount; null where it does not fit 15 digits."""
+    return rounded(value).cast(MONEY, strict=False)
+
+
+def integers(text: pl.Expr) -> pl.Expr:
+    """Parse whole numbers: `2`, `+2` and `2.0` are 2; `1.5` and `two` are null."""
+    return text.map_batches(_integers, return_dtype=pl.Int64, is_elementwise=True)
+
+
+def _integers(text: pl.Series) -> pl.Series:
+    plain = text.cast(pl.Int64, strict=False)
+    if plain.null_count() == text.null_count():
+        return plain
+    # Few exports write 2.0; only they pay for the second look.
+    table = pl.DataFrame({"plain": plain, "text": text})
+    decimal = pl.col("text").cast(_EXACT, strict=False)
+    return table.select(pl.coalesce("plain", whole(decimal))).to_series()
+
+
+def whole(value: pl.Expr) -> pl.Expr:
+    """A decimal as an integer; null where it has a fraction."""
+    return pl.when(value == value.round(0)).then(value.cast(pl.Int64, strict=False))
+
+
+def booleans(text: pl.Expr, words: Boolean) -> pl.Expr:
+    """Parse yes and no; other words are null."""
+    known = {word.casefold(): True for word in words.true} | {word.casefold(): False for word in words.false}
+    return text.str.to_lowercase().replace_strict(known, default=None, return_dtype=pl.Boolean)
+
+
+def decimal_text(value: pl.Expr) -> pl.Expr:
+    """A decimal as people write it: no zeros at the end, no point without digits after it."""
+    text = value.cast(pl.String)
+    return (
+        pl.when(text.str.contains(".", literal=True))
+        .then(text.str.strip_chars_end("0").str.strip_chars_end("."))
+        .otherwise(text)
+    )
+
+
+def amount_text(value: pl.Expr) -> pl.Expr:
+    """Money as a JSON number with at least two decimal places, such as `10.00` or `1.125`."""
+    text = value.cast(MONEY, strict=False).cast(pl.String)
+    return text.str.strip_suffix("0").str.strip_suffix("0")

@@ -1,0 +1,75 @@
+"""The mapping's own rules: conditions over the fields of a mapped transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from pipeline.core.model import TRANSACTION_FIELDS, Kind
+from pipeline.mapping.functions.formulas import compile_formula
+from pipeline.mapping.functions.numbers import MONEY
+from pipeline.mapping.language.mapping_errors import FormulaError
+
+_BY_KIND: Final[dict[Kind, pl.DataType]] = {
+    Kind.DECIMAL: MONEY,
+    Kind.INTEGER: pl.Int64(),
+    Kind.BOOLEAN: pl.Boolean(),
+    Kind.DATETIME: pl.Datetime("us"),
+}
+DERIVED: Final[dict[str, pl.DataType]] = {
+    "paid": MONEY,
+    "payments_total": MONEY,
+    "items_total": MONEY,
+    "items_count": pl.UInt32(),
+}
+"""What a rule may mention beside the mapped fields."""
+MAPPED: Final = {
+    **{name: _BY_KIND.get(each.kind, pl.String()) for name, each in TRANSACTION_FIELDS.items()},
+    **DERIVED,
+}
+"""The types of what a rule may mention."""
+
+
+@dataclass
+class CompiledRule:
+    """A rule's condition over mapped transactions.
+
+    Attributes:
+        when: The condition; a transaction for which it cannot be computed is one that breaks the rule.
+        first: Columns that are to be added before, one after the other.
+    """
+
+    when: pl.Expr = field(default_factory=lambda: pl.lit(value=False))
+    first: list[pl.Expr] = field(default_factory=list)
+
+
+def compile_rule(when: str) -> CompiledRule:
+    """Compile a rule's condition.
+
+    Raises:
+        FormulaError: It cannot be used, or gives no condition.
+    """
+    rule, schema = CompiledRule(), dict(MAPPED)
+
+    def type_of(expression: pl.Expr) -> pl.DataType:
+        try:
+            return pl.DataFrame(schema=schema).select(expression.alias("it")).dtypes[0]
+        except pl.exceptions.PolarsError as error:
+            raise FormulaError(str(error).strip().splitlines()[0]) from None
+
+    def keep(expression: pl.Expr) -> str:
+        name = f"__rule_{len(rule.first)}"
+        schema[name] = type_of(expression)
+        rule.first.append(expression.alias(name))
+        return name
+
+    compiled = compile_formula(when, type_of, keep)
+    if compiled.dtype != pl.Boolean:
+        raise FormulaError(
+            f"a condition was expected, as in total < 0; the formula '{when}' gives something else"
+        )
+    failed = compiled.failed
+    rule.when = compiled.value if failed is None else failed.is_not_null() | compiled.value
+    return rule

@@ -1,0 +1,88 @@
+"""A mapping file, read and validated: every fault of form is told at once, with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipeline.core.errors import MappingError, Problem, SettingsError
+from pipeline.mapping.language.form_errors import problems_of
+from pipeline.mapping.language.shipped import find_mapping
+from pipeline.mapping.language.source_map import Document, Found, Key, parse
+from pipeline.mapping.language.spec import MappingSpec
+
+
+@dataclass(frozen=True)
+class LoadedMapping:
+    """A mapping that is right in form, and where each part of it is written.
+
+    Attributes:
+        path: The file; look-up tables are looked for under its directory.
+        digest: BLAKE2b of the file's bytes, hexadecimal, 32 characters.
+        spec: The mapping's values.
+        document: The file's text and plain values, and the places of these.
+    """
+
+    path: Path
+    digest: str
+    spec: MappingSpec
+    document: Document
+
+    def where(self, loc: Sequence[Key]) -> tuple[int, int]:
+        """1-based line and column of the part that `loc` names, or of the nearest part around it.
+
+        Args:
+            loc: Keys and list positions from the top, as `("transaction", "total", "then", 0)`.
+        """
+        return self.document.where(loc)
+
+    def problem(self, loc: Sequence[Key], message: str) -> Problem:
+        """A problem with the part that `loc` names, for a `MappingError`."""
+        return self.document.problem(Found(tuple(loc), message))
+
+
+def load_mapping(path_or_name: str) -> LoadedMapping:
+    """Read a mapping from a file, or one that ships with the product by its name.
+
+    Raises:
+        SettingsError: There is no such file and no such name, or the file cannot be read.
+        MappingError: The file is no YAML, or is wrong in form; every problem is told at once.
+    """
+    path = find_mapping(path_or_name)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"The mapping {path} cannot be read: {error.strerror}.") from None
+    return read_mapping(path, data)
+
+
+def read_mapping(path: Path, data: bytes) -> LoadedMapping:
+    """Validate the bytes of a mapping.
+
+    Args:
+        path: The file they are from.
+        data: The file's bytes.
+
+    Raises:
+        MappingError: As for `load_mapping`.
+    """
+    document = parse(path, _decoded(path, data))
+    try:
+        spec = MappingSpec.model_validate(document.data)
+    except ValidationError as error:
+        raise MappingError(problems_of(error, document)) from None
+    return LoadedMapping(path, blake2b(data, digest_size=16).hexdigest(), spec, document)
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig", "replace")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        message = f"byte {data[error.start]:#04x} is not UTF-8; save the mapping as UTF-8"
+        raise MappingError([Problem(path, line, column, message)]) from None

@@ -1,0 +1,1 @@
+"""Raw rows of any layout become transactions with their lines and payments."""

@@ -1,0 +1,294 @@
+"""SQL formulas and templates."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from pipeline.core.model import LINE
+from pipeline.mapping.functions.formulas import (
+    compile_formula,
+    parse_formula,
+    sql_columns,
+    template_columns,
+    template_parts,
+)
+from pipeline.mapping.language.mapping_errors import FormulaError
+from tests.mapping.mapping_cases import mapped_of, told
+
+
+def computed(rows: pl.DataFrame, sql: str) -> pl.Series:
+    """What a formula gives over some rows."""
+    return both(rows, sql)[0]
+
+
+def both(rows: pl.DataFrame, sql: str) -> tuple[pl.Series, list[object]]:
+    """What a formula gives over some rows, and the cells that could not be read."""
+    frame = rows
+
+    def keep(expression: pl.Expr) -> str:
+        nonlocal frame
+        name = f"__{frame.width}"
+        frame = frame.with_columns(expression.alias(name))
+        return name
+
+    def type_of(expression: pl.Expr) -> pl.DataType:
+        try:
+            return frame.clear().select(expression.alias("it")).dtypes[0]
+        except pl.exceptions.PolarsError as error:
+            raise FormulaError(str(error).splitlines()[0]) from None
+
+    compiled = compile_formula(sql, type_of, keep)
+    failed = pl.lit(None) if compiled.failed is None else compiled.failed
+    found = frame.with_columns(compiled.value.alias("__value"), failed.alias("__failed"))
+    return found["__value"], found["__failed"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("sql", "columns"),
+    [
+        ("quantity * rrp", ("quantity", "rrp")),
+        ('"Net Sales" - "Tax"', ("Net Sales", "Tax")),
+        ("CASE WHEN a = 'b' THEN c ELSE a END", ("c", "a")),
+        ("true", ()),
+    ],
+)
+def test_columns_of_a_formula(sql: str, columns: tuple[str, ...]) -> None:
+    assert sorted(sql_columns(sql)) == sorted(columns)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SUM(a)",
+        "a - SUM(a)",
+        "COUNT(*)",
+        "ROW_NUMBER() OVER ()",
+        "LAG(a) OVER (ORDER BY b)",
+        "MAX(a) OVER (PARTITION BY b)",
+        "FIRST(a)",
+        "MEDIAN(a)",
+    ],
+)
+def test_formulas_over_other_rows_are_refused(sql: str) -> None:
+    with pytest.raises(FormulaError, match="looks at other rows"):
+        parse_formula(sql)
+
+
+@pytest.mark.parametrize("sql", ["a ||", "", "SELECT 1", "nosuch(a)", "read_csv('/etc/passwd')", "*"])
+def test_what_is_no_formula_is_refused(sql: str) -> None:
+    with pytest.raises(FormulaError):
+        parse_formula(sql)
+
+
+def test_words_of_the_mapping_are_not_taken_for_functions() -> None:
+    assert sql_columns("a = 'Agg' OR \"Len\" = 'Over'") == ("a", "Len")
+
+
+def test_money_stays_decimal_and_dividing_by_nothing_gives_nothing() -> None:
+    rows = pl.DataFrame(
+        {"a": [Decimal("10.00"), Decimal("1.10"), None], "b": [Decimal(4), Decimal(0), Decimal(1)]}
+    )
+    assert computed(rows, "a / b").to_list() == [Decimal("2.5"), None, None]
+    assert computed(rows, "a % b").to_list() == [Decimal(2), None, None]
+    found = computed(rows, "a * 0.1")
+    assert found.dtype == pl.Decimal
+    assert found.to_list() == [Decimal("1.0"), Decimal("0.11"), None]
+    nested = computed(rows, "CASE WHEN a > 5 THEN 1 / (b - b) ELSE a / (a / b) END")
+    assert nested.to_list() == [None, None, None]
+
+
+def test_templates() -> None:
+    assert template_parts("{store}-{ no }{{x}}") == (
+        ("store", True),
+        ("-", False),
+        ("no", True),
+        ("{x}", False),
+    )
+    assert template_columns("{a}{b}{a}") == ("a", "b")
+    assert template_parts("plain") == (("plain", False),)
+
+
+@pytest.mark.parametrize("text", ["{a", "a}", "{}", "{ }", "{a{b}}"])
+def test_templates_with_a_lone_brace(text: str) -> None:
+    with pytest.raises(FormulaError, match="brace"):
+        template_parts(text)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("a IS TRUE", [True, False, False]),
+        ("a is not  true", [False, True, True]),
+        ("a IS FALSE", [False, True, False]),
+        ("a IS NOT FALSE", [True, False, True]),
+        ("NOT a IS TRUE AND a IS NOT FALSE", [False, False, True]),
+        ("CASE WHEN a THEN 'it IS TRUE' ELSE 'it''s not' END = 'it IS TRUE'", [True, False, False]),
+    ],
+)
+def test_blanks_are_neither_true_nor_false(sql: str, expected: list[bool]) -> None:
+    rows = pl.DataFrame({"a": [True, False, None]})
+    assert computed(rows, sql).to_list() == expected
+
+
+NASTY = [
+    "",
+    "abc",
+    "2024-13-01",
+    "2024-02-30",
+    "1E999999",
+    "9" * 40,
+    "-",
+    "0",
+    "-1",
+    "\x00",
+    "é",
+    "NaN",
+    "inf",
+    "0x1F",
+]
+"""Cells that no cast takes, or that lie at its edge."""
+
+
+@pytest.mark.parametrize(
+    ("sql", "cell", "value"),
+    [
+        ("CAST(c AS INTEGER)", "7", 7),
+        ("CAST(c AS BIGINT)", "7000000000", 7_000_000_000),
+        ("c::INT * 2", "3000000000", 6_000_000_000),
+        ("CAST(c AS DECIMAL(10, 2))", "1.25", Decimal("1.25")),
+        ("CAST(c AS BOOLEAN)", "yes", True),
+        ("CAST(c AS DATE)", "2024-02-29", date(2024, 2, 29)),
+        ("CAST(c AS DATE)", "2024-02-29T10:00", date(2024, 2, 29)),
+        ("CAST(c AS TIMESTAMP)", "2024-02-29 10:11:12", datetime(2024, 2, 29, 10, 11, 12)),
+        ("DATE(c)", "2024-02-29", date(2024, 2, 29)),
+        ("DATE(c, '%d.%m.%Y')", "29.02.2024", date(2024, 2, 29)),
+        ("STRPTIME(c, '%d/%m/%Y %H:%M')", "29/02/2024 10:11", datetime(2024, 2, 29, 10, 11)),
+        ("TIMESTAMP(c, '%d/%m/%Y %H:%M')", "29/02/2024 10:11", datetime(2024, 2, 29, 10, 11)),
+        ("EXTRACT(year FROM STRPTIME(c, '%d/%m/%Y %H:%M'))", "29/02/2024 10:11", 2024),
+        ("STRFTIME(CAST(c AS DATE), '%d')", "2024-02-29", "29"),
+    ],
+)
+def test_a_cell_that_a_cast_does_not_take_is_named_and_the_others_are_computed(
+    sql: str, cell: str, value: object
+) -> None:
+    odd = [
+        c for c in NASTY if not ("INT" in sql or "DECIMAL" in sql or "BOOLEAN" in sql) or c not in ("0", "-1")
+    ]
+    found, failed = both(pl.DataFrame({"c": [cell, None, *odd]}), sql)
+    assert found.to_list() == [value, *[None] * (len(odd) + 1)]
+    assert failed == [None, None, *odd]
+
+
+@pytest.mark.parametrize(
+    ("sql", "values", "failed"),
+    [
+        ("COALESCE(CAST(c AS INTEGER), 0)", [1, None, 0], [None, "x", None]),
+        ("COALESCE(TRY_CAST(c AS INTEGER), 0)", [1, 0, 0], [None, None, None]),
+        ("CASE WHEN c = 'x' THEN 5 ELSE CAST(c AS INTEGER) END", [1, 5, None], [None, None, None]),
+        ("CASE WHEN CAST(c AS INTEGER) > 0 THEN 1 ELSE 2 END", [1, None, 2], [None, "x", None]),
+        ("CASE c WHEN 'x' THEN 5 ELSE c::INT END", [1, 5, None], [None, None, None]),
+        ("c <> 'x' AND CAST(c AS INTEGER) > 0", [True, False, None], [None, None, None]),
+        ("c = 'x' OR CAST(c AS INTEGER) > 0", [True, True, None], [None, None, None]),
+        ("CAST(c AS INTEGER) IS NULL", [False, None, True], [None, "x", None]),
+        ("IF(c = 'x', 0, CAST(c AS INTEGER))", [1, 0, None], [None, None, None]),
+        ("CAST(CAST(c AS DECIMAL) AS INTEGER) + 1", [2, None, None], [None, "x", None]),
+    ],
+)
+def test_a_cell_counts_as_unreadable_only_where_the_value_depends_on_it(
+    sql: str, values: list[object], failed: list[object]
+) -> None:
+    found, unread = both(pl.DataFrame({"c": ["1", "x", None]}), sql)
+    assert (found.to_list(), unread) == (values, failed)
+
+
+def test_a_column_that_could_not_be_read_is_not_stood_in_for() -> None:
+    mapped = mapped_of(
+        """
+        source: {layout: lines, key: [id]}
+        columns: {n: integer}
+        transaction:
+          total: {sql: "COALESCE(n, 0)"}
+          margin: {case: [{when: "n > 5", value: {constant: 1}}], else: {constant: 2}}
+        items: {quantity: n}
+        lines: {skip: ["n = 0"]}
+        """,
+        "id,n\n1,7\n2,x\n3,\n",
+    )
+    headers = mapped.headers
+    assert headers.select("total", "total|raw", "margin", "margin|raw").rows() == [
+        (Decimal("7.0000"), None, Decimal("1.0000"), None),
+        (None, "x", None, "x"),
+        (Decimal("0.0000"), None, Decimal("2.0000"), None),
+    ]
+    assert told(mapped.problems, "code", "field", "value", LINE) == [("field_invalid", "lines", "x", 3)]
+
+
+@pytest.mark.parametrize(
+    "sql", ["n * n", "n + n", "0 - n - n - 2", "CASE WHEN n * n > 0 THEN 1 END", "LENGTH(t) - 9"]
+)
+def test_whole_numbers_that_run_over_are_no_numbers(sql: str) -> None:
+    rows = pl.DataFrame({"n": [2**62, 3], "t": ["abc", "abcdefghijkl"]})
+    found, failed = both(rows, sql)
+    if "LENGTH" in sql:
+        assert found.to_list() in ([-6, 3], [None, 3])
+    else:
+        assert found.to_list()[0] is None
+        assert failed[0] is not None
+        assert failed[1] is None
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SUBSTR(c, n, n)",
+        "SUBSTRING(c, n, n)",
+        "SUBSTR(c, n)",
+        "LEFT(c, n)",
+        "RIGHT(c, n)",
+        "LPAD(c, n, '0')",
+        "RPAD(c, n, '0')",
+        "SPLIT_PART(c, '-', n)",
+        "c || n",
+        "n / n",
+        "n % n",
+        "MOD(n, n)",
+        "DIV(n, n)",
+        "REGEXP_REPLACE(c, '[^0-9]', '')",
+        "REPLACE(c, '', 'x')",
+        "INITCAP(c)",
+    ],
+)
+def test_odd_arguments_stop_no_formula(sql: str) -> None:
+    rows = pl.DataFrame({"c": [*NASTY], "n": [-3, -1, 0, 1, 2, 10**3, *range(len(NASTY) - 6)]})
+    assert computed(rows, sql).len() == rows.height
+
+
+@pytest.mark.parametrize(
+    ("sql", "message", "at"),
+    [
+        (
+            "Price * COALECSE(a, 1)",
+            "uses COALECSE, which is not a function of formulas; did you mean 'COALESCE'",
+            8,
+        ),
+        ("a + + ", "something is missing here", 4),
+        ("order.total > 1", 'stands in double quotes: "order.total"', 6),
+        ("a > (SELECT 1)", "Subquery is not part of formulas", None),
+        ("CAST(a AS COLOUR)", "casts to an unknown type", None),
+        ("DATE '2024-13-01' = b", "'2024-13-01' is not a date", None),
+        ("STRPTIME(a, b)", "needs a text and its format", None),
+        ("STRPTIME(n, '%Y')", "reads texts, and this is a number", None),
+        ("CAST(n AS DATE)", "makes a date of a number", None),
+        ("REGEXP_LIKE(a, '(')", "regex parse error", None),
+    ],
+)
+def test_what_is_wrong_with_a_formula_is_said_with_its_place(sql: str, message: str, at: int | None) -> None:
+    rows = pl.DataFrame(schema={"a": pl.String, "b": pl.Date, "n": pl.Int64, "Price": pl.Int64})
+    with pytest.raises(FormulaError, match=re.escape(message)) as error:
+        computed(rows, sql)
+    assert error.value.at == at
