@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import pipeline.core.pickling  # noqa: F401 (jobs and results are pickled)
 from pipeline.core.errors import SettingsError
+from pipeline.core.files import open_private, private_dir
 from pipeline.engine.local import Job, Result
 
 if TYPE_CHECKING:
@@ -158,10 +159,8 @@ class DaskEngine:
     def _written(self, kind: str, content: object) -> Path:
         import cloudpickle
 
-        self.shared.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self.shared / f"{kind}-{next(_NUMBERS):06d}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        path = private_dir(self.shared) / f"{kind}-{next(_NUMBERS):06d}"
+        with open_private(path, "xb") as file:
             cloudpickle.dump(content, file)
         return path
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import Final
 
+from pipeline.core.files import write_private
 from pipeline.report.data import ReportData
 from pipeline.report.page import render_page
 from pipeline.report.view import view
@@ -32,19 +31,17 @@ def write_report(run_dir: Path, data: ReportData, *, show_personal_data: bool = 
         show_personal_data: Leave emails, card and phone numbers and customers' ids as they are.
     """
     values = view(data, show_personal_data=show_personal_data)
-    _write(run_dir / REPORT_JSON, _unseen_escaped(json.dumps(values, ensure_ascii=False)) + "\n")
     page = run_dir / REPORT_HTML
-    _write(page, render_page(values))
+    texts = {
+        run_dir / REPORT_JSON: _unseen_escaped(json.dumps(values, ensure_ascii=False)) + "\n",
+        page: render_page(values),
+    }
+    for path, text in texts.items():
+        # Half of a character may come from a source; UTF-8 cannot hold it.
+        write_private(path, text.encode("utf-8", "backslashreplace"))
     return page
 
 
 def _unseen_escaped(text: str) -> str:
     r"""JSON in which what a terminal could obey, or nobody can see, is an escape such as `\u009b`."""
     return text.translate(_UNSEEN)
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # several may load one run at a time
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
-    draft.replace(path)

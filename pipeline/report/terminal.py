@@ -8,17 +8,18 @@ shown as symbols.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from pipeline.core.events import Emit, Event, Notice, Progress, RunStarted, StageFinished, StageStarted
+from pipeline.core.files import open_private
 from pipeline.core.model import CODES
 from pipeline.report.summary import Summary
 from pipeline.report.text import visible, visible_lines
@@ -229,8 +230,7 @@ class JsonLog:
 @contextmanager
 def json_log(path: Path, run_id: str = "") -> Iterator[JsonLog]:
     """Give a `JsonLog` that adds to the file at `path`, which only its owner can read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+    with TextIOWrapper(open_private(path, "ab"), encoding="utf-8") as stream:
         yield JsonLog(stream, run_id)
 
 

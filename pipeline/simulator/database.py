@@ -6,7 +6,6 @@ Everything happens on one connection and in one thread, the server's. Writers gr
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pipeline.core.errors import SettingsError
+from pipeline.core.files import make_private
 
 Json = dict[str, Any]
 
@@ -89,7 +89,7 @@ class Database:
         try:
             if path is not None:
                 # It holds what was imported, personal data included: for its owner only.
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+                make_private(path)
             # Made in one thread, used only in the server's.
             self._connection = sqlite3.connect(
                 path or ":memory:", isolation_level=None, check_same_thread=False

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import polars as pl
 
+from pipeline.core.files import make_private, private_dir
 from pipeline.core.model import KEY, LINE
-from pipeline.staging.workdir import PRIVATE_FILE, private_dir
 
 
 class Buckets:
@@ -77,8 +77,7 @@ class Buckets:
         private_dir(self._directory)
         for (bucket, table), parts in self._waiting.items():
             path = self._directory / f"{bucket:05d}-{table}-{len(self._files[bucket, table]):04d}.arrow"
-            path.touch(mode=PRIVATE_FILE)
-            pl.concat(parts, how="diagonal").write_ipc(path, compression="lz4")
+            pl.concat(parts, how="diagonal").write_ipc(make_private(path), compression="lz4")
             self._files[bucket, table].append(path)
         self._waiting.clear()
         self._waiting_bytes = 0

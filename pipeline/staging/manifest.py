@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.core.errors import RunError
-from pipeline.staging.workdir import RunDir, write_private
+from pipeline.core.files import write_private
+from pipeline.staging.workdir import RunDir
 
 FORMAT = 1
 

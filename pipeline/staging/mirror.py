@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core.errors import SettingsError
+from pipeline.core.files import PRIVATE_DIR, PRIVATE_FILE, discard, private_dir
 from pipeline.core.object_stores import file_system
-from pipeline.staging.workdir import ADDRESS, Workdir, discard, private_dir
+from pipeline.staging.workdir import ADDRESS, Workdir
 
 MARK: Final = ".omneo-import"
 """An object that is written to see whether that can be done."""
@@ -192,7 +193,7 @@ def _copy_of(url: str) -> Iterator[Path]:
     home = private_dir(_own(Path(tempfile.gettempdir()) / f"omneo-import-{os.getuid()}") / name)
     _clear_dead(home)
     path = private_dir(home / secrets.token_hex(4))
-    alive = os.open(path / f".{_ALIVE}", os.O_RDWR | os.O_CREAT, 0o600)
+    alive = os.open(path / f".{_ALIVE}", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
     try:
         fcntl.flock(alive, fcntl.LOCK_EX)
         (path / f".{_ALIVE}").rename(path / _ALIVE)  # locked from the moment that others see it
@@ -206,7 +207,7 @@ def _copy_of(url: str) -> Iterator[Path]:
 
 def _own(path: Path) -> Path:
     """A directory that nobody else can have put there."""
-    path.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=PRIVATE_DIR, exist_ok=True)
     there = path.lstat()
     if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.getuid():
         raise SettingsError(f"{path} belongs to somebody else.", hint="Set TMPDIR to another directory.")

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 
 from pipeline.core import parquet
 from pipeline.core.errors import RunError
+from pipeline.core.files import make_private
 from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
 from pipeline.staging.manifest import Manifest, PartRecord
-from pipeline.staging.workdir import PRIVATE_FILE, RunDir
+from pipeline.staging.workdir import RunDir
 
 _ROWS_IN_GROUPS = 24_576
 """Rows that a row group of each part has together, but for the bounds of one: reading holds them."""
@@ -63,11 +64,10 @@ def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> Pa
 
 def save_rows(path: Path, rows: pl.DataFrame, group_rows: int) -> None:
     """Write the file of a part, in row groups of so many rows."""
-    path.touch(mode=PRIVATE_FILE)
     # No two bodies are alike, so polars' own writer spends its time on a dictionary that is thrown away.
     pq.write_table(
         rows.to_arrow(),
-        path,
+        make_private(path),
         row_group_size=group_rows,
         compression="snappy",
         use_dictionary=False,

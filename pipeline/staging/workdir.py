@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.core.errors import RunError, SettingsError
+from pipeline.core.files import private_dir
 
-PRIVATE_DIR = 0o700
-PRIVATE_FILE = 0o600
 ADDRESS = "address"
 """A file in the local copy of a working directory in an object store: the URL of that."""
 _RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
@@ -172,28 +169,3 @@ def started_at(run_id: str) -> datetime | None:
     if not _RUN_ID.fullmatch(run_id):
         return None
     return datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-
-
-def private_dir(path: Path) -> Path:
-    """Make a directory, parents too, that only its owner may enter."""
-    path.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
-    if path.stat().st_mode & 0o077:
-        path.chmod(PRIVATE_DIR)
-    return path
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a small file whole or not at all, readable by its owner only."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # several may load one run at a time
-    with os.fdopen(
-        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "w", encoding="utf-8"
-    ) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-
-
-def discard(path: Path) -> None:
-    """Remove a directory and all in it; nothing happens where it is not there."""
-    shutil.rmtree(path, ignore_errors=True)

@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from tempfile import mkstemp
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -25,6 +24,7 @@ from urllib.parse import SplitResult, urlsplit
 from pipeline import __version__
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import Event, Notice, RunStarted, StageFinished, StageStarted
+from pipeline.core.files import replacing
 from pipeline.core.privacy import mask_text
 from pipeline.core.settings import is_loopback
 from pipeline.loading.events import Throttled
@@ -203,17 +203,9 @@ class MetricsFile:
             ) from None
 
     def _write(self, data: bytes) -> None:
-        """Write beside the file, under a name that cannot be foreseen, and put that in its place."""
         self._refuse_others()
-        descriptor, draft = mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                os.fchmod(file.fileno(), METRICS_MODE)
-            Path(draft).replace(self.path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+        with replacing(self.path, METRICS_MODE) as file:
+            file.write(data)
 
     def _refuse_others(self) -> None:
         """Leave links and devices alone: what they stand for belongs to somebody else."""

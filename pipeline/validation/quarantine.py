@@ -14,7 +14,6 @@ files are readable by their owner only.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from pipeline.core import parquet
+from pipeline.core.files import open_private, private_dir
 from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect, Outcome
 from pipeline.validation.judge import Verdict
 
@@ -34,7 +34,6 @@ SINGLE_TABLE: Final = "lines"
 """The table of a mapping that reads one kind of file."""
 
 _COMPRESSED: Final = (".gz", ".zst", ".bz2", ".zip")
-_PRIVATE: Final = 0o600
 _SORTED_UP_TO: Final = 200_000
 """Reasons that `quarantine.csv` puts in the order of the source; more would have to be held in memory."""
 _DANGEROUS: Final = r"^('*[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
@@ -242,7 +241,7 @@ def finish(run: Path, form: RowsForm) -> list[Path]:
     written = []
     for table in sorted({*tables, *broken}):
         path = form.path(run, table)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        private_dir(path.parent)
         of_table = sorted(parts.glob(f"{table}-[0-9]*.parquet"))
         columns = form.columns.get(table) or _columns_seen(of_table)
         _write_rows(path, of_table, broken.get(table), columns, form)
@@ -264,7 +263,7 @@ def _write_csv(run: Path) -> None:
     reasons = pl.concat([empty.lazy(), *(parquet.scan(part) for part in parts)])
     if reasons.select(pl.len()).collect().item() <= _SORTED_UP_TO:
         reasons = reasons.sort("source", "line", "outcome", "code", maintain_order=True, nulls_last=True)
-    with _private(run / "quarantine.csv") as file:
+    with open_private(run / "quarantine.csv") as file:
         reasons.with_columns(neutral(pl.col(pl.String))).sink_csv(file, quote_style="non_numeric")
 
 
@@ -282,7 +281,7 @@ def _write_rows(
     path: Path, parts: Sequence[Path], broken: Path | None, columns: Sequence[str], form: RowsForm
 ) -> None:
     empty = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
-    with _private(path) as file:
+    with open_private(path) as file:
         if form.format == "parquet":
             scans = [parquet.scan(part) for part in parts]
             pl.concat([empty.lazy(), *scans], how="diagonal").select(columns).sink_parquet(file)
@@ -336,15 +335,6 @@ def _write_parquet(path: Path, frame: pl.DataFrame, *, keep_empty: bool = False)
     if frame.is_empty() and not keep_empty:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    with _private(path) as file:
+    private_dir(path.parent)
+    with open_private(path) as file:
         pq.write_table(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), file, compression="zstd")
-
-
-def _private(path: Path) -> IO[bytes]:
-    """Open a file of our own for writing, anew."""
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags, _PRIVATE)
-
-    return open(path, "wb", opener=opener)

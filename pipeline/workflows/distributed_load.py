@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.core.events import Emit, Notice, Progress, StageFinished, StageStarted
+from pipeline.core.files import discard, private_dir, write_private
 from pipeline.core.settings import connection_from_environment
 from pipeline.engine.choice import engine_named
 from pipeline.loading.delivery.loader import deliver
@@ -31,7 +32,7 @@ from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.terminal import json_log
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged import StagedRun
-from pipeline.staging.workdir import Workdir, discard, private_dir, write_private
+from pipeline.staging.workdir import Workdir
 from pipeline.workflows.workdir_lock import holding
 
 STAGE: Final = "load"

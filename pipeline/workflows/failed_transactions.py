@@ -10,8 +10,9 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.core import parquet
+from pipeline.core.files import write_private
 from pipeline.loading.ledger.entries import Record, State
-from pipeline.staging.workdir import RunDir, write_private
+from pipeline.staging.workdir import RunDir
 
 UNDELIVERED_CSV: Final = "undelivered.csv"
 MOST_LISTED: Final = 20_000

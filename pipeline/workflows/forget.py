@@ -6,7 +6,6 @@ Neither the files of the source nor what Omneo holds is touched.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ import polars as pl
 
 from pipeline.core import parquet
 from pipeline.core.errors import ImportToolError, SettingsError
+from pipeline.core.files import replacing, write_private
 from pipeline.core.model import ITEM_FIELDS, KEY, LINE, SOURCE, TRANSACTION_FIELDS
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile
@@ -33,7 +33,7 @@ from pipeline.report.facts import Facts
 from pipeline.staging.forgetting import blank_bodies, bodies_with, settle
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.staged import StagedRun
-from pipeline.staging.workdir import PRIVATE_FILE, RunDir, Workdir, write_private
+from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.validation import quarantine
 from pipeline.workflows import run_record
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
@@ -286,10 +286,8 @@ def _rewrite(path: Path, rows: pl.DataFrame) -> None:
     if rows.is_empty():
         path.unlink()
         return
-    draft = path.with_name(f".{path.name}.part")
-    draft.touch(mode=PRIVATE_FILE)
-    rows.write_parquet(draft)
-    draft.replace(path)
+    with replacing(path) as file:
+        rows.write_parquet(file)
 
 
 # ── The rows to mend ────────────────────────────────────────────────────────────────────────────────
@@ -377,10 +375,7 @@ def _drop_lines(path: Path, places: pl.DataFrame) -> None:
     kept = lines[: starts[0] - 1]
     for (start, end), drop in zip(pairwise(starts), places["of_person"], strict=True):
         kept += [] if drop else lines[start - 1 : end - 1]
-    draft = path.with_name(f".{path.name}.part")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "wb") as file:
-        file.write(b"\n".join([*kept, b""]))
-    draft.replace(path)
+    write_private(path, b"\n".join([*kept, b""]))
 
 
 # ── The report ──────────────────────────────────────────────────────────────────────────────────────

@@ -25,6 +25,7 @@ import polars as pl
 from pipeline import __version__
 from pipeline.core.errors import CannotStart, ImportToolError, MappingError, Problem, SourceError
 from pipeline.core.events import Emit, Notice, Progress, StageFinished, StageStarted
+from pipeline.core.files import private_dir
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.model import CODES, LINE, SOURCE, TX, Outcome
 from pipeline.engine.local import Engine
@@ -47,7 +48,7 @@ from pipeline.staging.hashes import Hashes, repeated
 from pipeline.staging.manifest import Manifest, PartRecord, SourceRecord, microseconds
 from pipeline.staging.payloads import encode
 from pipeline.staging.staged import discard_part, write_no_part, write_part
-from pipeline.staging.workdir import RunDir, private_dir
+from pipeline.staging.workdir import RunDir
 from pipeline.validation import causes, quarantine
 from pipeline.validation.control import ControlTotals, Sums, compare, read_control, totals
 from pipeline.validation.findings import findings

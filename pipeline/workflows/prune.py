@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.files import discard
 from pipeline.core.model import StagedTransaction
 from pipeline.core.privacy import mask_body
 from pipeline.loading.ledger.entries import (
@@ -27,7 +28,7 @@ from pipeline.report.facts import Facts
 from pipeline.report.view import masked
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.staged import StagedRun
-from pipeline.staging.workdir import RunDir, Workdir, discard
+from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
 from pipeline.workflows.status import report

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import Emit, RunFinished, RunStarted, fan_out
+from pipeline.core.files import discard
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.settings import Limit
 from pipeline.engine.choice import engine_named
@@ -33,7 +34,7 @@ from pipeline.report.files import write_report
 from pipeline.report.summary import Delivery, Summary
 from pipeline.report.terminal import json_log
 from pipeline.staging.manifest import Manifest, SourceRecord, next_ordinal, write_manifest
-from pipeline.staging.workdir import RunDir, Workdir, discard
+from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import incremental, run_record
 from pipeline.workflows import prepare as dry_run
 from pipeline.workflows.run_record import Finished

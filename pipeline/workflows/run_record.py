@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 import pipeline.core.pickling  # noqa: F401 (frames are pickled here)
 from pipeline.core.errors import GateClosed, ImportToolError
+from pipeline.core.files import private_dir, write_private
 from pipeline.core.settings import Limit
 from pipeline.report.data import (
     FEW_REJECTED,
@@ -28,7 +29,7 @@ from pipeline.report.data import (
 from pipeline.report.facts import Facts
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest
-from pipeline.staging.workdir import RunDir, private_dir, write_private
+from pipeline.staging.workdir import RunDir
 
 # ── While the units are staged ──────────────────────────────────────────────────────────────────────
 

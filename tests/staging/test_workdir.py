@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import RunError, SettingsError
-from pipeline.staging.workdir import RunDir, Workdir, write_private
+from pipeline.core.files import write_private
+from pipeline.staging.workdir import RunDir, Workdir
 
 
 def finished(workdir: Workdir, name: str) -> RunDir:

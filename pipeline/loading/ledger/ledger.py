@@ -10,7 +10,6 @@ are read without a look at records, and every transaction of a run is in exactly
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from bisect import bisect_right
@@ -26,6 +25,7 @@ from typing import Any, Final, Protocol, Self
 import sqlalchemy as sa
 
 from pipeline.core.errors import RunError, SettingsError, WorkdirBusy
+from pipeline.core.files import make_private
 from pipeline.core.settings import tenant_of
 from pipeline.loading.ledger import migration
 from pipeline.loading.ledger.entries import (
@@ -941,9 +941,8 @@ def _engine(where: Path | str) -> sa.Engine:
 
 
 def _sqlite(path: Path) -> sa.Engine:
-    # Made here, so that nobody else can read it from the first moment; SQLite gives its mode to the
-    # journal files beside it.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    # Before SQLite makes it, which then gives the journal files beside it the same mode.
+    make_private(path)
     options = {"check_same_thread": False, "timeout": 30.0, "cached_statements": 64}
     engine = sa.create_engine(f"sqlite:///{path}", connect_args=options)
 

@@ -6,7 +6,6 @@ in SQLite, version 4, the last rows in a table of their own.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from pipeline.core.errors import SettingsError
+from pipeline.core.files import open_private
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, COUNTED, Passed, State
 from pipeline.loading.ledger.tables import COUNTS, METADATA, NEWEST, PARTS, RUNS, TENANTS, VERSION
 
@@ -119,7 +119,7 @@ def _migrated(db: sa.Connection, version: int, where: Path | str, name: str) -> 
 
 def _keep_copy(path: Path, version: int) -> Path:
     copy = copy_of(path, version)
-    os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    open_private(copy).close()
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
         target.execute("PRAGMA journal_mode=DELETE")
