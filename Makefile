@@ -36,7 +36,7 @@ check: lint ## what takes about a minute: lint, type check and the quick tests
 
 fuzz: .venv/.tested ## look for new counterexamples with ten times as many random examples (ARGS="tests/loading")
 	$(PYTEST) -m hypothesis --hypothesis-profile fuzz --timeout 3600 -o faulthandler_timeout=0 $(ARGS)
-	HISTORIES=$${HISTORIES:-2000} $(PYTEST) --timeout 3600 tests/loading/test_histories.py
+	HISTORIES=$${HISTORIES:-2000} $(PYTEST) --timeout 3600 tests/loading/delivery/test_histories.py
 
 lint: .venv/.tested ## style, types and the direction of imports
 	$(BIN)/ruff check .

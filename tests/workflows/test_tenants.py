@@ -20,7 +20,7 @@ from tests.e2e.receipts import export
 
 pytestmark = pytest.mark.slow
 
-SCHEMAS = Path(__file__).parent / "loading" / "schemas"
+SCHEMAS = Path(__file__).parents[1] / "loading" / "ledger" / "schemas"
 
 
 @pytest.fixture

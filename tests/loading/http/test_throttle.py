@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.clock import FakeClock
 from pipeline.loading.http.answers import Meaning, Verdict
 from pipeline.loading.http.throttle import Concurrency, Gate, Hint, Rate, hint
-from tests.loading.throttled import (
+from tests.loading.http.throttled import (
     Bucket,
     ByTheClock,
     Client,

@@ -37,7 +37,7 @@ from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, IN_FLIGHT, Record
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.loading.void import void
 from pipeline.workflows.prune import _is_needed
-from tests.loading.lying import NO_YES
+from tests.loading.delivery.lying import NO_YES
 
 SIZE: Final = 8
 CONCURRENCY: Final = 3

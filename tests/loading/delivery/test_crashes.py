@@ -22,7 +22,8 @@ from tests.loading.tenant import made
 
 pytestmark = pytest.mark.slow
 
-# A load of 20,000 with 20 kills: CRASH_TRANSACTIONS=20000 CRASH_KILLS=20 pytest tests/loading/test_crashes.py
+# A load of 20,000 with 20 kills:
+# CRASH_TRANSACTIONS=20000 CRASH_KILLS=20 pytest tests/loading/delivery/test_crashes.py
 COUNT = int(os.environ.get("CRASH_TRANSACTIONS", "1000"))
 KILLS = int(os.environ.get("CRASH_KILLS", "4"))
 CONCURRENCY = 8
@@ -35,7 +36,7 @@ def omneo() -> Iterator[LocalOmneo]:
 
 
 def start(workdir: Path, omneo: LocalOmneo, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.loading.loading_process", str(workdir), str(COUNT)]
+    command = [sys.executable, "-m", "tests.loading.delivery.loading_process", str(workdir), str(COUNT)]
     return subprocess.Popen(
         [*command, json.dumps({"concurrency": CONCURRENCY, **options})],
         env=os.environ | omneo.environment(),

@@ -19,7 +19,7 @@ from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.entries import State
 from pipeline.loading.ledger.ledger import SqlLedger
-from tests.loading.lying import NO_YES, Lie, LyingTenant, lying_tenant
+from tests.loading.delivery.lying import NO_YES, Lie, LyingTenant, lying_tenant
 from tests.loading.tenant import batches_of, made, run_of
 
 QUICK = RetryPolicy(attempts=3, first_wait_s=0.01, longest_wait_s=0.05)

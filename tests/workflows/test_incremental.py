@@ -276,7 +276,7 @@ def test_refused_transactions_do_not_bring_their_file_back(shop: Shop) -> None:
 
 
 def test_a_changed_mapping_or_look_up_table_makes_every_file_new(shop: Shop, tmp_path: Path) -> None:
-    text = (Path(__file__).parent.parent / "mappings" / "pos_lines.yaml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "mappings" / "pos_lines.yaml").read_text(encoding="utf-8")
     text = text.replace(
         "location_id: store_code", "location_id: {lookup: stores, key: store_code, value: id}"
     )

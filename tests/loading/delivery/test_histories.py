@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.loading.ledger.entries import Record, Return, RunRef, State
 from pipeline.loading.ledger.ledger import SqlLedger
-from tests.loading.histories import History
+from tests.loading.delivery.histories import History
 
 HISTORIES = int(os.environ.get("HISTORIES", "200"))
 FIRST = int(os.environ.get("FIRST_HISTORY", "0"))

@@ -222,7 +222,7 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(shop: Shop) -> None:
 
 
 def test_rows_of_a_sale_go_whole_where_only_its_first_row_names_the_person(shop: Shop) -> None:
-    sample = Path(__file__).parent.parent / "sample_data" / "shopify_orders.csv"
+    sample = Path(__file__).parents[2] / "sample_data" / "shopify_orders.csv"
     rows = list(csv.DictReader(StringIO(sample.read_text(encoding="utf-8"))))
     for row in rows:
         row["Total"] = row["Total"] and "x"
