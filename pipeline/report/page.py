@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
@@ -15,7 +16,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipeline.report.pictures import time_of_day, timeline, weekday
+from pipeline.report.charts import time_of_day, timeline, weekday
 from pipeline.report.summary import Summary
 from pipeline.report.terminal import duration
 from pipeline.report.text import visible
@@ -29,18 +30,20 @@ MOST_ROWS: Final = 1000
 """Rows of a table that are shown; `report.json` has all."""
 
 
-def render_page(values: Mapping[str, Any]) -> str:
-    """Render what `pipeline.report.view.view` gave."""
-    environment = Environment(
+@cache
+def environment() -> Environment:
+    """Where the templates are, and the filters that they use."""
+    made = Environment(
         loader=PackageLoader("pipeline.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "visible": visible,
         "number": lambda number: f"{number:,}",
+        "short_number": short_number,
         "grouped": grouped,
         "share": share,
         "size": size,
@@ -50,19 +53,28 @@ def render_page(values: Mapping[str, Any]) -> str:
         "count": count,
         "when": lambda text: text.replace("T", " ").removesuffix("Z").split(".")[0].split("+")[0],
     }
+    return made
+
+
+def render_page(values: Mapping[str, Any]) -> str:
+    """Render what `pipeline.report.view.view` gave."""
     style, script = _part("report.css"), _part("report.js")
-    return environment.get_template("report.html.j2").render(
-        report=values,
-        loaded=was_loaded(Summary.from_dict(values)),
-        style=Markup(style),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - a file of this package
-        policy=_policy(style, script),
-        timeline=timeline(values),
-        clock=[time_of_day(values["clock"]), weekday(values["clock"])],
-        zip=zip,
-        most_causes=MOST_CAUSES,
-        most_evidence=MOST_EVIDENCE,
-        most_rows=MOST_ROWS,
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            report=values,
+            loaded=was_loaded(Summary.from_dict(values)),
+            style=Markup(style),  # noqa: S704 - a file of this package
+            script=Markup(script),  # noqa: S704 - a file of this package
+            policy=_policy(style, script),
+            timeline=timeline(values),
+            clock=[time_of_day(values["clock"]), weekday(values["clock"])],
+            zip=zip,
+            most_causes=MOST_CAUSES,
+            most_evidence=MOST_EVIDENCE,
+            most_rows=MOST_ROWS,
+        )
     )
 
 
@@ -74,6 +86,14 @@ def share(part: int, whole: int) -> str:
     if percent < 0.1:
         return "<0.1%"
     return ">99.9%" if percent > 99.9 else f"{percent:.1f}%"
+
+
+def short_number(number: int) -> str:
+    """A round number in few characters: `500`, `2.5k`, `10M`."""
+    for size, letter in ((10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number / size:g}{letter}"
+    return str(number)
 
 
 def size(number: int) -> str:

@@ -177,7 +177,8 @@ CONTRAST = """(() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || ["SCRIPT", "title"].includes(element.tagName)) continue;
+    const unseen = ["SCRIPT", "title", "desc"].includes(element.tagName);
+    if (unseen || !walker.currentNode.textContent.trim()) continue;
     const style = getComputedStyle(element);
     const ink = element.closest("svg") ? style.fill : style.color;
     const [low, high] = [light(rgb(ink)), light(ground(element))].sort((a, b) => a - b);
