@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from docs.tools.events_reference import page
-from pipeline.cli.commands import cli
+from pipeline.cli.app import cli
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
@@ -99,7 +99,7 @@ def test_systemd_tries_again_only_what_passes_by_itself() -> None:
     words = shlex.split(settings["ExecStart"].replace("%%", "%"))
     params = understood(words[1:])
     assert words[0] == COMMAND
-    assert float(settings["TimeoutStopSec"]) > params["grace"]
+    assert float(settings["TimeoutStopSec"]) > params["grace_s"]
     assert params["max_rejected"].text == "2%"
 
 
@@ -131,7 +131,7 @@ def test_kubernetes_gets_one_job_at_a_time_and_does_not_repeat_what_needs_a_pers
     assert rules[0]["action"] == "FailJob"
     assert set(rules[0]["onExitCodes"]["values"]) == NEEDS_A_PERSON
     params = understood(container["args"])
-    assert pod["terminationGracePeriodSeconds"] > params["grace"]
+    assert pod["terminationGracePeriodSeconds"] > params["grace_s"]
     mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert {"/state", "/config", "/secrets"} == mounts
     assert {mount["name"] for mount in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 from click.testing import CliRunner
 
-from pipeline.cli.commands import cli
+from pipeline.cli.app import cli
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE = REPOSITORY / "sample_data" / "pos_lines.csv"

@@ -155,7 +155,7 @@ def test_prune_asks_before_it_removes(shop: Shop, answer: str, code: int, goes: 
     bodies = shop.home / "w" / "runs" / run_id / "staged"
     asked = call("prune", "--older-than", "0s", "--workdir", shop.home / "w", answer=answer)
     assert (asked.code, bodies.exists()) == (code, not goes)
-    assert "Remove the contents of 1 runs" in asked.stderr
+    assert "Remove the contents of 1 run, " in asked.stderr
     if code:
         assert "Pass --yes to confirm" in asked.stderr
     again = call("prune", "--older-than", "9d", "--workdir", shop.home / "w", answer="")
@@ -339,7 +339,7 @@ def test_the_servers_words_are_forgotten(shop: Shop) -> None:
 def test_it_asks_first(shop: Shop, answer: str, gone: bool) -> None:
     shop.run(shop.export(*SALES))
     ended = shop.command("forget", "--profile", ANN, answer=answer)
-    assert "Remove this person from 1 runs, with 1 staged transactions?" in ended.stderr
+    assert "Remove this person from 1 run, with 1 staged transaction?" in ended.stderr
     assert (holding(ANN, shop.workdir) == []) is gone
 
 

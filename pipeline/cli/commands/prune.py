@@ -1,0 +1,52 @@
+"""`prune`: remove personal data from old runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from functools import partial
+
+from pipeline.cli.command import command
+from pipeline.cli.console import Console
+from pipeline.cli.options import LEDGER, YES, option
+from pipeline.cli.parameters import Age
+from pipeline.cli.workdir import local_workdir
+
+
+@command
+@option("--older-than", type=Age(), required=True, help="Only runs prepared longer ago, such as 90d.")
+@option("--force", is_flag=True, help="Also runs of which something can still be sent.")
+@YES
+@option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@LEDGER
+def prune(
+    console: Console, older_than: float, force: bool, yes: bool, dry_run: bool, ledger: str | None
+) -> int:
+    """Remove personal data from old runs.
+
+    Removes staged bodies and quarantine; manifest, ledger, log and the masked report stay. Such a run cannot
+    be loaded, retried, confirmed or voided any more. Runs of which something can still be sent are left
+    alone. Asks first.
+    """
+    from pipeline.report.verdict import count
+    from pipeline.workflows.prune import prune as prune_runs
+
+    with local_workdir(console, ledger, everything=True, writes=not dry_run) as workdir:
+        prune_old = partial(prune_runs, workdir, timedelta(seconds=older_than), ledger=ledger, force=force)
+        runs = prune_old(dry_run=True)
+        old = sum(not each.left_alone for each in runs)
+        if old and not dry_run:
+            what = f"the contents of {count(old, 'run')}"
+            question = f"Remove {what}, so that nothing of it can be sent or undone any more?"
+            if yes or console.agreed(question):
+                runs = prune_old(dry_run=False)
+            else:
+                dry_run = True
+    verb = "would be removed" if dry_run else "removed"
+    for each in runs:
+        size = f"{count(each.files, 'file')} with {count(each.bytes, 'byte')} {verb}"
+        console.say(f"{each.run_id}: {f'left alone, {each.left_alone}' if each.left_alone else size}")
+    if not runs:
+        console.say("There was nothing to remove.")
+    console.result({"dry_run": dry_run, "runs": [asdict(each) for each in runs]})
+    return 0

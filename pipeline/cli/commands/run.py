@@ -1,0 +1,66 @@
+"""`run`: prepare, then load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli.command import command
+from pipeline.cli.commands.prepare import stage
+from pipeline.cli.console import Console
+from pipeline.cli.monitoring import monitored
+from pipeline.cli.options import (
+    MAPPING,
+    MAX_REFUSED,
+    PREPARING,
+    SENDING,
+    SOURCES,
+    add_options,
+    delivery_options,
+    option,
+    prepare_options,
+)
+from pipeline.cli.workdir import local_workdir, on_run
+from pipeline.core.memory import keep_freed_memory
+from pipeline.core.settings import connection_from_environment
+
+if TYPE_CHECKING:
+    from pipeline.workflows.delivery import Target
+    from pipeline.workflows.run_record import Finished
+
+
+@command
+@monitored
+@MAPPING
+@add_options(PREPARING)
+@add_options(SENDING)
+@MAX_REFUSED
+@option("--dry-run", is_flag=True, help="Only prepare.")
+@SOURCES
+def run(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool, **arguments: Any) -> int:
+    """`prepare`, then `load`.
+
+    Repeated on the same input it sends nothing twice.
+    """
+    if dry_run:
+        return stage(console, mapping, sources, arguments)
+    keep_freed_memory()  # before polars is imported
+    from pipeline.workflows import delivery
+    from pipeline.workflows.run import prepare
+
+    connection, ledger, engine = (
+        connection_from_environment(arguments["token_file"]),
+        arguments["ledger"],
+        arguments["engine"],
+    )
+    delivery.refuse_unshared(engine, ledger)
+    with console.listening() as emit, local_workdir(console, ledger, engine=engine) as workdir:
+        delivery.adopt(workdir, connection, delivery_options(arguments), emit, ledger=ledger)
+        prepared = prepare(workdir, mapping, sources, prepare_options(arguments), emit)
+    if prepared.exit_code:
+        return console.show(prepared, "causes")
+
+    def send(target: Target) -> Finished:
+        return delivery.load(replace(target, prepared=prepared.summary))
+
+    return on_run(console, prepared.summary.run_id, arguments, send, "causes")

@@ -1,0 +1,82 @@
+"""`simulate`: a local Omneo."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.command import command
+from pipeline.cli.console import Console
+from pipeline.cli.options import FILE, Function, add_options, option
+from pipeline.cli.signals import serve_until_signalled
+from pipeline.simulator import Faults
+
+
+def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
+    """The option for a fault of the local Omneo."""
+    name, about = f"--{fault.name.replace('_', '-')}", fault.metadata["help"]
+    if isinstance(fault.default, bool):
+        return option(name, is_flag=True, help=about)
+    choices = fault.metadata.get("choices")
+    kind = click.Choice(choices) if choices else type(fault.default)
+    return option(name, type=kind, default=fault.default, show_default=True, help=about)
+
+
+@command
+@option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
+@option("--port", type=click.IntRange(0, 65535), default=0, help="A free one by default.")
+@option("--db", type=FILE, help="Where its state is kept; in memory by default.")
+@option(
+    "--seed-file",
+    type=FILE,
+    help="JSON with the profiles, locations, currencies, triggers and automations it has.",
+)
+@add_options([_fault_option(fault) for fault in fields(Faults)])
+@option(
+    "--webhook-url",
+    help="A loopback address to which it posts every transaction, such as that of `listen`.",
+)
+@option(
+    "--with-triggers",
+    is_flag=True,
+    help="The tenant has active triggers, which mail and award points; by default it has none.",
+)
+def simulate(
+    console: Console,
+    host: str,
+    port: int,
+    db: Path | None,
+    seed_file: Path | None,
+    webhook_url: str | None,
+    with_triggers: bool,
+    **faults: Any,
+) -> int:
+    """Run a local Omneo for rehearsals.
+
+    It listens on loopback only, and its faults can be changed while it runs. Without profiles in a seed file,
+    the tenant knows every customer it is sent. The token is OMNEO_TOKEN, by default `simulator-token`.
+    Webhooks are signed with OMNEO_WEBHOOK_SECRET, by default `simulator-secret`.
+    """
+    from pipeline.simulator import EXAMPLE_TRIGGERS, SimulatorSettings, read_seed_file, serve
+
+    chosen: dict[str, Any] = read_seed_file(seed_file) if seed_file else {}
+    chosen["unknown_profiles"] = "guest" if chosen.get("profiles") else "enrol"
+    if token := os.environ.get("OMNEO_TOKEN", "").strip():
+        chosen["token"] = token
+    if secret := os.environ.get("OMNEO_WEBHOOK_SECRET", "").strip():
+        chosen["webhook_secret"] = secret
+    if with_triggers:
+        chosen["triggers"] = (*chosen.get("triggers", ()), *EXAMPLE_TRIGGERS)
+    if db:
+        chosen["db"] = db
+    settings = SimulatorSettings(**chosen, webhook_url=webhook_url, faults=Faults(**faults))
+
+    def run_server() -> None:
+        serve(settings, host=host, port=port, on_ready=lambda url: console.say(f"OMNEO_BASE_URL={url}"))
+
+    return serve_until_signalled(console, run_server)

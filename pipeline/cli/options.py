@@ -1,0 +1,203 @@
+"""Options and arguments that several commands share, each declared once, and what they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pipeline.cli.parameters import Bytes, LimitType, Moment, Place, Rate, Refusals, Seconds, Where
+from pipeline.core.memory import Budget
+from pipeline.core.settings import base_url_from_environment
+
+if TYPE_CHECKING:
+    from pipeline.loading.delivery.options import DeliveryOptions
+    from pipeline.workflows.run import PrepareOptions
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def option(*names: str, **settings: Any) -> Callable[[Function], Function]:
+    """A click option that can also be set as `OMNEO_IMPORT_<NAME>`."""
+    long = next(name for name in names if name.startswith("--"))
+    variable = long.split("/")[0].removeprefix("--").replace("-", "_").upper()
+    return click.option(*names, envvar=f"OMNEO_IMPORT_{variable}", **settings)
+
+
+def add_options(options: Sequence[Callable[[Function], Function]]) -> Callable[[Function], Function]:
+    """Add several options to a command, in this order."""
+
+    def decorate(function: Function) -> Function:
+        for each in reversed(options):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+RUN = click.argument("reference", metavar="RUN")
+SOURCES = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+MAPPING = option(
+    "-m",
+    "--mapping",
+    required=True,
+    metavar="FILE",
+    help="The mapping: a file, or the name of a shipped one.",
+)
+YES = option("--yes", is_flag=True, help="Do not ask for confirmation.")
+LEDGER = option(
+    "--ledger",
+    type=Place(),
+    metavar="PATH|URL",
+    help="Another ledger than the workdir's own, such as postgresql://…",
+)
+ENGINE = option(
+    "--engine",
+    type=Where(),
+    default="local",
+    show_default=True,
+    help="Where the work runs: local, dask (two processes here) or dask://host:port.",
+)
+
+PREPARING = (
+    option(
+        "--max-rejected",
+        type=LimitType(),
+        help="The gate: more rejected than this ends with exit code 3. By default more than 25% and at least "
+        "20, or all; 100% opens it.",
+    ),
+    option(
+        "--control",
+        type=FILE,
+        help="Control totals to compare with: a CSV with count and sum by day, store or currency.",
+    ),
+    option(
+        "--memory",
+        type=Bytes(),
+        default="1G",
+        show_default=True,
+        help="About how much memory to use at most; more makes larger partitions and fewer temporary files.",
+    ),
+    ENGINE,
+    option("--show-personal-data", is_flag=True, help="Do not mask emails and card numbers in the report."),
+    option("--all-files", is_flag=True, help="Of a directory or glob, take files imported before as well."),
+    option(
+        "--since", type=Moment(), help="Of a directory or glob, only files modified since: a date, or 7d."
+    ),
+    option(
+        "--settle",
+        type=Seconds(),
+        default="0s",
+        show_default=True,
+        help="Of a directory or glob, not files modified less than this ago.",
+    ),
+)
+
+CONNECTING = (
+    LEDGER,
+    option("--token-file", type=FILE, help="A file that holds the token, instead of OMNEO_TOKEN."),
+    option(
+        "--rate",
+        "rate_per_min",
+        type=Rate(),
+        help="Requests at most, such as 600/min; the server's limits are followed anyway.",
+    ),
+    option(
+        "--concurrency",
+        type=click.IntRange(1, 1024),
+        default=64,
+        show_default=True,
+        help="Requests in flight.",
+    ),
+    option(
+        "--give-up-after",
+        "give_up_after_s",
+        type=Seconds(),
+        default="10m",
+        show_default=True,
+        help="How long an outage may last.",
+    ),
+    option(
+        "--grace",
+        "grace_s",
+        type=Seconds(),
+        default="30s",
+        show_default=True,
+        help="How long requests in flight may take after a signal.",
+    ),
+)
+
+SENDING = (
+    *CONNECTING,
+    option(
+        "--endpoint",
+        type=click.Choice(["queue", "queue-create", "update-create", "batch"]),
+        default="queue",
+        show_default=True,
+        help="The endpoint of Omneo to send to.",
+    ),
+    option(
+        "--batch-size",
+        type=click.IntRange(1, 500),
+        default=100,
+        show_default=True,
+        help="For --endpoint batch.",
+    ),
+    option(
+        "--on-change",
+        type=click.Choice(["send", "hold", "skip"]),
+        default="send",
+        show_default=True,
+        help="What to do with transactions that were delivered before with other contents.",
+    ),
+    option("--revive", is_flag=True, help="Send transactions that `void` has undone again, no longer void."),
+    option(
+        "--in-doubt",
+        type=click.Choice(["lookup", "resend"]),
+        default="lookup",
+        show_default=True,
+        help="What to do with transactions of which it is unknown whether they arrived.",
+    ),
+)
+MAX_REFUSED = option(
+    "--max-refused",
+    type=Refusals(),
+    help="Stop once so many in a row were all refused, or `off`; 50 at the start and 200 later by default.",
+)
+
+
+def delivery_options(arguments: Mapping[str, Any]) -> DeliveryOptions:
+    """The options about sending, taken from a command's arguments."""
+    from pipeline.loading.delivery.decisions import InDoubtRule, OnChange
+    from pipeline.loading.delivery.options import DeliveryOptions
+    from pipeline.loading.http.endpoints import endpoint_named
+
+    chosen = {each.name: arguments[each.name] for each in fields(DeliveryOptions) if each.name in arguments}
+    if "endpoint" in chosen:
+        chosen["endpoint"] = endpoint_named(chosen["endpoint"])
+        chosen["on_change"] = OnChange(chosen["on_change"])
+        chosen["in_doubt"] = InDoubtRule(chosen["in_doubt"])
+    return DeliveryOptions(**chosen)
+
+
+def prepare_options(arguments: Mapping[str, Any]) -> PrepareOptions:
+    """The options about preparing, taken from a command's arguments."""
+    from pipeline.workflows.incremental import Wanted
+    from pipeline.workflows.run import PrepareOptions
+
+    return PrepareOptions(
+        max_rejected=arguments["max_rejected"],
+        control=arguments["control"],
+        budget=Budget.of(arguments["memory"]),
+        engine=arguments["engine"],
+        show_personal_data=arguments["show_personal_data"],
+        rate_per_min=arguments["rate_per_min"],
+        files=Wanted(arguments["all_files"], arguments["since"], timedelta(seconds=arguments["settle"])),
+        ledger=arguments["ledger"],
+        base_url=base_url_from_environment(),
+    )
