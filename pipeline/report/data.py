@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Final
 
+from pipeline.core.findings import Anomaly, ControlRow, RootCause
 from pipeline.report.facts import Facts
 from pipeline.report.summary import Summary
-
-_Number = TypeVar("_Number", int, Decimal)
 
 
 @dataclass(frozen=True)
@@ -89,107 +87,6 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Amount:
-    """A number of transactions and the sum of their totals; None where it is not known."""
-
-    transactions: int | None = None
-    total: Decimal | None = None
-
-
-@dataclass(frozen=True)
-class ControlRow:
-    """One line of the control totals beside what the run found.
-
-    Attributes:
-        key: What the line is about, by dimension: `{"store": "S01", "day": "2024-07-01"}`.
-        expected: As the source system printed it.
-        read: Over all outcomes; read = staged + dropped + rejected.
-        staged: What would be sent.
-        dropped: What was left out on purpose.
-        rejected: What cannot be sent.
-    """
-
-    key: Mapping[str, str]
-    expected: Amount
-    read: Amount
-    staged: Amount
-    dropped: Amount = Amount(0, Decimal())
-    rejected: Amount = Amount(0, Decimal())
-
-    @property
-    def difference(self) -> Amount:
-        """What was read less what was expected; None where nothing was expected."""
-        return Amount(
-            _less(self.read.transactions, self.expected.transactions),
-            _less(self.read.total, self.expected.total),
-        )
-
-    @property
-    def agrees(self) -> bool:
-        """Whether nothing that was expected differs."""
-        return not self.difference.transactions and not self.difference.total
-
-
-@dataclass(frozen=True)
-class Example:
-    """A place where a cause shows.
-
-    Attributes:
-        value: The cell; None where it is blank, or the cause is not about a cell.
-        message: What is said about it.
-        source: Its file's name.
-        line: Its line.
-    """
-
-    value: str | None
-    message: str
-    source: str
-    line: int
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One thing to mend, or to know, however many transactions have it.
-
-    Attributes:
-        outcome: `dropped`, `rejected` or `warning`.
-        code: The stable name of what it is.
-        title: For people who do not code.
-        field: Omneo's field; None where it is about none.
-        shape: What tells these cells from others with the same code and field; None where nothing does.
-        transactions: How many have it.
-        fix: What to do about it.
-        examples: The first few.
-    """
-
-    outcome: str
-    code: str
-    title: str
-    field: str | None
-    shape: str | None
-    transactions: int
-    fix: str
-    examples: Sequence[Example] = ()
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A statistical warning: not wrong in itself, but the mark of something that often is.
-
-    Attributes:
-        code: Stable name, such as `sales_at_night`.
-        title: For people who do not code.
-        message: What was seen and what it may mean, a sentence or two.
-        evidence: Lines that show it: numbers, stores, days.
-    """
-
-    code: str
-    title: str
-    message: str
-    evidence: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
 class TenantFinding:
     """An answer of the tenant, found by `preflight`.
 
@@ -228,16 +125,12 @@ class ReportData:
     summary: Summary
     facts: Facts
     provenance: Provenance
-    causes: Sequence[Cause] = ()
+    causes: Sequence[RootCause] = ()
     gate: Gate | None = None
     controls: Sequence[ControlRow] = ()
-    findings: Sequence[Finding] = ()
+    findings: Sequence[Anomaly] = ()
     preflight: Sequence[TenantFinding] | None = None
     rate_per_min: float | None = None
     requests: int | None = None
     stopped: str = ""
     unsure: int = 0
-
-
-def _less(one: _Number | None, other: _Number | None) -> _Number | None:
-    return None if one is None or other is None else one - other

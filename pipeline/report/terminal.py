@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from pipeline.report.data import Cause, TenantFinding
+    from pipeline.core.findings import RootCause
+    from pipeline.report.data import TenantFinding
 
 PLAIN_EVERY_S: Final = 5.0
 LOG_EVERY_S: Final = 10.0
@@ -238,7 +239,7 @@ def closing_summary(
     summary: Summary,
     verdict: Verdict | None = None,
     *,
-    causes: Sequence[Cause] | None = None,
+    causes: Sequence[RootCause] | None = None,
     answers: Sequence[TenantFinding] = (),
 ) -> str:
     """How a run stands, what the command found, and what to type next; lines for a terminal.
@@ -312,7 +313,7 @@ def _seldom(summary: Summary) -> Mapping[str, int]:
     return {"in doubt": d.in_doubt, "voided": d.voided, "forgotten": d.forgotten}
 
 
-def _causes(causes: Sequence[Cause], warnings: Mapping[str, int]) -> list[str]:
+def _causes(causes: Sequence[RootCause], warnings: Mapping[str, int]) -> list[str]:
     """Rejections with an example and the likely fix each; drops and warnings by their names."""
     lines = []
     for title, outcome in (("Rejected", "rejected"), ("Dropped", "dropped")):
@@ -324,7 +325,7 @@ def _causes(causes: Sequence[Cause], warnings: Mapping[str, int]) -> list[str]:
     return lines + _titled("Warnings", told + _more(len(most), "code"))
 
 
-def _cause(cause: Cause) -> list[str]:
+def _cause(cause: RootCause) -> list[str]:
     first = cause.examples[0]
     if cause.outcome == "dropped":
         which = f": {visible(cause.shape, SHAPE_CHARACTERS)}" if cause.shape else ""

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import polars as pl
 
+from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.model import Outcome
 from pipeline.core.privacy import mask_body, mask_message, mask_text, mask_value
-from pipeline.report.data import Amount, Cause, ControlRow, Example, ReportData
+from pipeline.report.data import ReportData
 from pipeline.report.facts import ACCEPTED, Facts
 from pipeline.report.summary import decimal_text
 from pipeline.report.verdict import judge
@@ -83,7 +84,7 @@ def _text(value: object) -> str | None:
 
 
 def _control(row: ControlRow) -> dict[str, Any]:
-    parts: Mapping[str, Amount] = {
+    parts: Mapping[str, Sums] = {
         "expected": row.expected,
         "read": row.read,
         "difference": row.difference,
@@ -104,7 +105,7 @@ def _control(row: ControlRow) -> dict[str, Any]:
     }
 
 
-def masked(causes: Sequence[Cause]) -> list[Cause]:
+def masked(causes: Sequence[RootCause]) -> list[RootCause]:
     """Causes without personal data, in the same order."""
     return [
         replace(
@@ -117,13 +118,13 @@ def masked(causes: Sequence[Cause]) -> list[Cause]:
     ]
 
 
-def _masked_shape(cause: Cause) -> str | None:
+def _masked_shape(cause: RootCause) -> str | None:
     """A shape shows nobody's data, but where it is the value itself."""
     its_value = cause.shape is not None and [cause.shape] == [each.value for each in cause.examples]
     return mask_value(cause.field, cause.shape) if its_value and cause.shape else cause.shape
 
 
-def _masked_example(field: str | None, example: Example) -> Example:
+def _masked_example(field: str | None, example: Occurrence) -> Occurrence:
     value = example.value
     return replace(
         example,

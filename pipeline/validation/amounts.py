@@ -8,7 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.validation.finding import Finding, place, share, shown
+from pipeline.core.findings import Anomaly
+from pipeline.validation.finding import place, share, shown
 from pipeline.validation.repeats import doubled
 from pipeline.validation.statistics import BINS_PER_DECADE, Observations
 
@@ -20,7 +21,7 @@ _TAIL: Final = (
 _STORES_TO_COMPARE: Final = 3  # of three, the one in the middle is usual
 
 
-def far_totals(observed: Observations, sources: Sequence[str]) -> Iterator[Finding]:
+def far_totals(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
     """Totals many times what is usual in their store, and stores whose totals are far from all others."""
     ranges = _ranges(observed.sizes)
     tail = (pl.col("p99") / pl.col("p50")).pow(_TAIL).clip(lower_bound=_RANGE_FACTOR)
@@ -34,7 +35,7 @@ def far_totals(observed: Observations, sources: Sequence[str]) -> Iterator[Findi
     ]
     lines += list(_odd_stores(ranges))
     if lines:
-        yield Finding(
+        yield Anomaly(
             "totals_out_of_range",
             "Totals far outside the usual",
             "Some totals are many times what is usual there: look for amounts in cents, for a comma that was "
@@ -82,7 +83,7 @@ _RATES: Final = (5, 6, 7, 7.5, 8, 8.1, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19, 20
 """Rates of sales tax in per cent, as used around the world."""
 
 
-def totals_and_items(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+def totals_and_items(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
     """Totals that differ from the items by just the tax, or by the same factor throughout."""
     counts = observed.counts
     enough = max(_OFF_SALES, _OFF_SHARE * counts.comparable)
@@ -94,15 +95,15 @@ def totals_and_items(observed: Observations, _sources: Sequence[str]) -> Iterato
         yield from _constant_ratio(observed.ratios, counts.off, counts.comparable)
 
 
-def _tax_finding(which: str, *evidence: str) -> Finding:
+def _tax_finding(which: str, *evidence: str) -> Anomaly:
     if which == "total":
-        return Finding(
+        return Anomaly(
             "total_without_tax",
             "Totals without tax",
             "Totals are just what the items are without tax: take the total with tax, as Omneo wants it.",
             evidence,
         )
-    return Finding(
+    return Anomaly(
         "items_without_tax",
         "Item prices without tax",
         "The items add up to what the totals are without tax: take prices with tax, as Omneo wants them.",
@@ -110,7 +111,7 @@ def _tax_finding(which: str, *evidence: str) -> Finding:
     )
 
 
-def _constant_ratio(ratios: pl.DataFrame, off: int, sales: int) -> Iterator[Finding]:
+def _constant_ratio(ratios: pl.DataFrame, off: int, sales: int) -> Iterator[Anomaly]:
     # Amounts are rounded to cents, so a ratio spreads over its neighbours.
     if ratios.is_empty():
         return

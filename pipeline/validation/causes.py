@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
 
+from pipeline.core.findings import Occurrence, RootCause
 from pipeline.core.model import CODES, ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind, Outcome
 from pipeline.validation.wording import SHOWN
 
@@ -45,49 +45,6 @@ _SCHEMA: Final = pl.Schema(
 )
 
 
-@dataclass(frozen=True)
-class Example:
-    """Where a cause shows.
-
-    Attributes:
-        value: The cell; None where it is blank, or the cause is not about a cell.
-        message: What is said about it.
-        source: Its file's name.
-        line: Its line.
-    """
-
-    value: str | None
-    message: str
-    source: str
-    line: int
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One thing to mend, or to know.
-
-    Attributes:
-        outcome: `dropped`, `rejected` or `warning`.
-        code: The reason's code.
-        title: Its name for people who do not code.
-        field: Omneo's field, or None.
-        shape: What the cells look like (or their value, where that says more); None where several look
-            different or the code is not about a cell.
-        transactions: How many have this cause.
-        fix: What to do, as far as it can be guessed from the cells.
-        examples: The first ones by file and line, each with another cell where it has one.
-    """
-
-    outcome: str
-    code: str
-    title: str
-    field: str | None
-    shape: str | None
-    transactions: int
-    fix: str
-    examples: tuple[Example, ...]
-
-
 def group(reasons: pl.DataFrame) -> pl.DataFrame:
     """Group one unit's reasons: one row a cause, few, and made to be given to `merge` and `causes`.
 
@@ -111,7 +68,7 @@ def merge(groups: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return _few_shapes(_added(pl.concat([pl.DataFrame(schema=_SCHEMA), *groups])), _SHAPES_KEPT)
 
 
-def causes(groups: pl.DataFrame, sources: Sequence[str]) -> list[Cause]:
+def causes(groups: pl.DataFrame, sources: Sequence[str]) -> list[RootCause]:
     """Name the causes: rejections before drops before warnings, the most frequent first.
 
     Args:
@@ -171,13 +128,13 @@ def _few_shapes(groups: pl.DataFrame, most: int) -> pl.DataFrame:
     return _added(ordered.with_columns(pl.when(~rare).then("shape").alias("shape")))
 
 
-def _cause(row: dict[str, Any], sources: Sequence[str]) -> Cause:
+def _cause(row: dict[str, Any], sources: Sequence[str]) -> RootCause:
     code, field, found = row["code"], row["field"], row["examples"]
     examples = (
-        Example(each["value"], each["message"], sources[each[SOURCE]], each[LINE])
+        Occurrence(each["value"], each["message"], sources[each[SOURCE]], each[LINE])
         for each in found[:EXAMPLES]
     )
-    return Cause(
+    return RootCause(
         outcome=row["outcome"],
         code=code,
         title=CODES[code].title if code in CODES else found[0]["message"],

@@ -22,6 +22,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.errors import SourceError, did_you_mean
+from pipeline.core.findings import ControlRow, Sums
 from pipeline.core.model import MONEY_SCALE, TX, Outcome
 from pipeline.validation.judge import ACCEPTED
 
@@ -51,14 +52,6 @@ Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Sums:
-    """A number of transactions and the sum of their totals; None where it was not stated."""
-
-    transactions: int | None = None
-    total: Decimal | None = None
-
-
-@dataclass(frozen=True)
 class ControlTotals:
     """What the source system printed.
 
@@ -73,41 +66,6 @@ class ControlTotals:
     expected: Mapping[Key, Sums]
     counts: bool
     sums: bool
-
-
-@dataclass(frozen=True)
-class ControlLine:
-    """One key of the control totals beside what was found.
-
-    Attributes:
-        key: By dimension; an empty text is what has no day, store or currency.
-        expected: As printed; zero for a key that was found but not printed.
-        read: Over all outcomes: staged + dropped + rejected.
-        staged: What is accepted.
-        dropped: What is left out on purpose.
-        rejected: What cannot be sent; a total that could not be read counts as nothing.
-        difference: What was read less what was expected, where that was stated.
-    """
-
-    key: Mapping[str, str]
-    expected: Sums
-    read: Sums
-    staged: Sums
-    dropped: Sums
-    rejected: Sums
-
-    @property
-    def difference(self) -> Sums:
-        """What was read less what was expected; None where nothing was stated."""
-        expected, read = self.expected, self.read
-        count = None if expected.transactions is None else (read.transactions or 0) - expected.transactions
-        total = None if expected.total is None else (read.total or Decimal()) - expected.total
-        return Sums(count, total)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether nothing that was stated differs."""
-        return not self.difference.transactions and not self.difference.total
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────
@@ -229,7 +187,7 @@ def _dimension(name: str, columns: Sequence[str]) -> pl.Expr:
     return value.cast(pl.String).fill_null("").alias(name)
 
 
-def compare(control: ControlTotals, parts: Sequence[pl.DataFrame]) -> list[ControlLine]:
+def compare(control: ControlTotals, parts: Sequence[pl.DataFrame]) -> list[ControlRow]:
     """Put what was found beside the control totals.
 
     Args:
@@ -250,7 +208,7 @@ def compare(control: ControlTotals, parts: Sequence[pl.DataFrame]) -> list[Contr
     return [_compared(control.by, key, sums, found.get(key, {})) for key, sums in expected.items()]
 
 
-def _compared(by: Sequence[str], key: Key, expected: Sums, found: Mapping[str, Sums]) -> ControlLine:
+def _compared(by: Sequence[str], key: Key, expected: Sums, found: Mapping[str, Sums]) -> ControlRow:
     nothing = Sums(0, Decimal(0))
     staged, dropped, rejected = (
         found.get(outcome, nothing) for outcome in (ACCEPTED, Outcome.DROPPED.value, Outcome.REJECTED.value)
@@ -260,4 +218,4 @@ def _compared(by: Sequence[str], key: Key, expected: Sums, found: Mapping[str, S
         sum(part.transactions or 0 for part in parts),
         sum((part.total or Decimal() for part in parts), Decimal()),
     )
-    return ControlLine(dict(zip(by, key, strict=True)), expected, read, staged, dropped, rejected)
+    return ControlRow(dict(zip(by, key, strict=True)), expected, read, staged, dropped, rejected)

@@ -1,32 +1,14 @@
-"""What a statistical warning is, and how its evidence is put."""
+"""How the evidence of an anomaly is worded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pipeline.core.model import LINE, SOURCE
 
 MOST_EVIDENCE: Final = 10
 """Lines of evidence of one finding."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A statistical warning: not wrong in itself, but the mark of something that often is.
-
-    Attributes:
-        code: Stable name, such as `sales_at_night`.
-        title: For people who do not code.
-        message: What was seen and what it may mean, a sentence or two.
-        evidence: Lines that show it; no customer's id is among them.
-    """
-
-    code: str
-    title: str
-    message: str
-    evidence: tuple[str, ...] = ()
 
 
 def shown(lines: Sequence[str]) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from pipeline.core.findings import Anomaly
 from pipeline.validation import amounts, parties, repeats, times
-from pipeline.validation.finding import Finding
 from pipeline.validation.statistics import Observations
 
-_CHECKS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Finding]], ...]] = (
+_CHECKS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Anomaly]], ...]] = (
     times.at_night,
     times.at_midnight,
     times.day_and_month,
@@ -27,7 +27,7 @@ _CHECKS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Finding]],
 )
 
 
-def findings(observations: Observations, sources: Sequence[str]) -> list[Finding]:
+def findings(observations: Observations, sources: Sequence[str]) -> list[Anomaly]:
     """Look at all observations of a run.
 
     Args:

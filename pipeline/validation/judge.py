@@ -9,15 +9,13 @@ from typing import Final, Protocol
 import polars as pl
 
 from pipeline.core.errors import CannotStart
+from pipeline.core.frames import NO_PROBLEMS, REASONS, problems_at
 from pipeline.core.model import CODES, ITEM_FIELDS, LINE, SOURCE, TX, Outcome
 from pipeline.validation.policy import OwnRule, Policy, Severity
-from pipeline.validation.schemas import PROBLEMS, header_problems, item_problems, no_problems, underpaid
+from pipeline.validation.schemas import header_problems, item_problems, underpaid
 from pipeline.validation.wording import amount, quoted
 
 ACCEPTED: Final = "accepted"
-REASONS: Final[dict[str, pl.DataType]] = {**PROBLEMS, "outcome": pl.String()}
-"""One row a reason: a problem, and whether it dropped, rejected or only warns."""
-
 DROPS: Final = tuple(name for name, code in CODES.items() if code.outcome is Outcome.DROPPED)
 _ABOUT_ROWS: Final = ("duplicate_row", "older_version", "encoding_replaced")
 """Warnings that speak of rows, whatever becomes of the transaction."""
@@ -84,8 +82,7 @@ class Verdict:
             code: The reason's code.
         """
         concerned = self.headers.select(TX, SOURCE, LINE).join(rows, on=[SOURCE, LINE])
-        none = pl.lit(None, pl.String)
-        told = _as_problems(concerned, pl.lit(code), None, none, pl.col("message"))
+        told = problems_at(concerned, code, pl.col("message"))
         told = told.with_columns(outcome=pl.lit(Outcome.REJECTED.value)).select(REASONS.keys())
         is_rejected = pl.col(TX).is_in(concerned[TX].implode())
         outcome = pl.when(is_rejected).then(pl.lit(Outcome.REJECTED.value)).otherwise("outcome")
@@ -138,7 +135,7 @@ def _violations(mapped: MappedFrames, policy: Policy, now: datetime) -> pl.DataF
     with_items = any(name in ITEM_FIELDS for name in mapped.items.columns)
     found = [
         header_problems(mapped.headers, policy, now, with_items=with_items),
-        item_problems(mapped.items, policy) if with_items else no_problems(),
+        item_problems(mapped.items, policy) if with_items else NO_PROBLEMS,
         *(_own_problems(mapped.headers, rule) for rule in policy.rules),
     ]
     problems = _told_once(pl.concat(found))
@@ -174,7 +171,7 @@ def _having(problems: pl.DataFrame, code: str) -> pl.DataFrame:
 
 def _status_problems(headers: pl.DataFrame) -> pl.DataFrame:
     if "status|outcome" not in headers.columns:
-        return no_problems()
+        return NO_PROBLEMS
     raw = pl.col("status|raw") if "status|raw" in headers.columns else pl.lit(None, pl.String)
     titles = {name: CODES[name].title.lower() for name in DROPS}
     code = pl.col("status|outcome")
@@ -183,14 +180,11 @@ def _status_problems(headers: pl.DataFrame) -> pl.DataFrame:
         .then(code.replace(titles))
         .otherwise(pl.format("status {}: {}", quoted(raw), code.replace(titles)))
     )
-    return _as_problems(headers.filter(code.is_in(DROPS)), code, "status", raw, message)
+    return problems_at(headers.filter(code.is_in(DROPS)), code, message, field="status", value=raw)
 
 
 def _own_problems(headers: pl.DataFrame, rule: OwnRule) -> pl.DataFrame:
-    none = pl.lit(None, pl.String)
-    return _as_problems(
-        headers.filter(_holds(headers, rule)), pl.lit(rule.code), None, none, pl.lit(rule.message)
-    )
+    return problems_at(headers.filter(_holds(headers, rule)), rule.code, rule.message)
 
 
 def _holds(headers: pl.DataFrame, rule: OwnRule) -> pl.Series:
@@ -222,26 +216,10 @@ def _can_be_computed(none: pl.DataFrame, rule: OwnRule) -> None:
         ) from None
 
 
-def _as_problems(
-    rows: pl.DataFrame, code: pl.Expr, field: str | None, value: pl.Expr, message: pl.Expr
-) -> pl.DataFrame:
-    return rows.select_seq(
-        pl.col(TX),
-        code.cast(pl.String).alias("code"),
-        pl.lit(field, pl.String).alias("field"),
-        value.alias("value"),
-        message.alias("message"),
-        pl.col(SOURCE, LINE),
-        pl.lit(None, pl.String).alias("raw"),
-        pl.lit(None, pl.String).alias("severity"),
-    )
-
-
 def _classified(problems: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Problems as `REASONS`; those whose code is off are gone."""
-    severity = pl.col("severity") if "severity" in problems.columns else pl.lit(None, pl.String)
     by_code = {code: policy.severity(code) for code in problems["code"].unique()}
-    outcome = pl.coalesce(severity, pl.col("code").replace_strict(by_code, return_dtype=pl.String))
+    outcome = pl.coalesce("severity", pl.col("code").replace_strict(by_code, return_dtype=pl.String))
     named = outcome.replace_strict(_OUTCOMES, default=None, return_dtype=pl.String).alias("outcome")
     return problems.with_columns(named).filter(pl.col("outcome").is_not_null()).select(REASONS.keys())
 
@@ -259,7 +237,7 @@ def _unpaid(headers: pl.DataFrame, found: pl.DataFrame, policy: Policy) -> pl.Da
         return pl.DataFrame(schema=REASONS)
     paid, total = amount(pl.col("paid")), amount(pl.col("total"))
     message = pl.format("{} of {} is paid", paid, total)
-    return _classified(_as_problems(rows, pl.lit("partially_paid"), "paid", paid, message), policy)
+    return _classified(problems_at(rows, "partially_paid", message, field="paid", value=paid), policy)
 
 
 def _undropped_only(reasons: pl.DataFrame) -> pl.DataFrame:

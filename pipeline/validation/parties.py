@@ -10,7 +10,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.validation.finding import Finding, place, share, shown
+from pipeline.core.findings import Anomaly
+from pipeline.validation.finding import place, share, shown
 from pipeline.validation.statistics import Observations
 
 _PERSON_SHARE: Final = 0.03
@@ -18,7 +19,7 @@ _PERSON_SALES: Final = 50
 _PERSON_FACTOR: Final = 20  # times the sales of the average customer
 
 
-def busy_customer(observed: Observations, sources: Sequence[str]) -> Iterator[Finding]:
+def busy_customer(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
     """A customer with more sales than a person has."""
     known = observed.counts.with_customer
     average = int(observed.people["sales"].sum()) / max(1, observed.people.height)
@@ -28,7 +29,7 @@ def busy_customer(observed: Observations, sources: Sequence[str]) -> Iterator[Fi
         f"{share(row['sales'], known)}, such as {place(row, sources)}" for row in busy.iter_rows(named=True)
     ]
     if lines:
-        yield Finding(
+        yield Anomaly(
             "frequent_customer",
             "One customer with very many sales",
             "A customer has more sales than a person can have: a house account or a till's default customer "
@@ -42,7 +43,7 @@ _TYPO_SHARE: Final = 0.02  # of the sales of the store that was meant
 _BIG_STORE: Final = 50
 
 
-def locations(observed: Observations, sources: Sequence[str]) -> Iterator[Finding]:
+def locations(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
     """Stores with hardly any sales, and with nearly the name of a big one."""
     stores = observed.stores.sort("sales", "store")
     typos = {row["store"]: near for row, near in _typos(stores)}
@@ -57,7 +58,7 @@ def locations(observed: Observations, sources: Sequence[str]) -> Iterator[Findin
         for row in odd.iter_rows(named=True)
     ]
     if lines:
-        yield Finding(
+        yield Anomaly(
             "location_unusual",
             "Stores that may be typos",
             "Some stores have hardly any sales. Omneo creates a store for each name it does not know, so "
@@ -128,7 +129,7 @@ def _is_typo(name: str, meant: str) -> bool:
 _SALES_FOR_CURRENCY: Final = 20
 
 
-def currency_mix(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+def currency_mix(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
     """Several currencies in one store."""
     if observed.currencies["currency"].null_count() == observed.currencies.height:
         return
@@ -141,7 +142,7 @@ def currency_mix(observed: Observations, _sources: Sequence[str]) -> Iterator[Fi
         for store, rows in _by_store(mixed)
     ]
     if lines:
-        yield Finding(
+        yield Anomaly(
             "currency_mix",
             "Several currencies in one store",
             "A store usually sells in one currency: look whether these are right.",

@@ -7,7 +7,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.validation.finding import Finding, shown
+from pipeline.core.findings import Anomaly
+from pipeline.validation.finding import shown
 from pipeline.validation.statistics import Observations
 
 _REPEATED_ROWS: Final = 0.2  # a till repeats a row now and then, a doubled file every one
@@ -17,12 +18,12 @@ _FEWEST_REPEATS: Final = 20
 _BY_CHANCE: Final = 1 / 3  # by chance it is 2/3 or more; in an export that is there twice nearly 0
 
 
-def doubled(message: str, lines: Sequence[str]) -> Finding:
+def doubled(message: str, lines: Sequence[str]) -> Anomaly:
     """The finding that sales are there twice."""
-    return Finding("doubled_file", "Sales that are there twice", message, shown(lines))
+    return Anomaly("doubled_file", "Sales that are there twice", message, shown(lines))
 
 
-def twice(observed: Observations, sources: Sequence[str]) -> Iterator[Finding]:
+def twice(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
     """Rows that are there twice, and sales that are under other ids."""
     counts = observed.counts
     if counts.repeated >= max(_FEWEST_REPEATS, _REPEATED_ROWS * counts.transactions):

@@ -24,6 +24,7 @@ from pandera.constants import CHECK_OUTPUT_KEY
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
 from pipeline.core.currencies import smallest_amount
+from pipeline.core.frames import NO_PROBLEMS
 from pipeline.core.model import (
     ITEM_FIELDS,
     LINE,
@@ -37,18 +38,6 @@ from pipeline.core.model import (
 )
 from pipeline.validation.policy import Policy, Severity
 from pipeline.validation.wording import amount, quoted
-
-PROBLEMS: Final[dict[str, pl.DataType]] = {
-    TX: pl.UInt32(),
-    "code": pl.String(),
-    "field": pl.String(),
-    "value": pl.String(),
-    "message": pl.String(),
-    SOURCE: pl.UInt32(),
-    LINE: pl.Int64(),
-    "raw": pl.String(),
-}
-"""One row a problem. TX is null where it belongs to no transaction; LINE is the row that it speaks of."""
 
 _TYPES: Final[dict[Kind, pl.DataType]] = {
     Kind.DECIMAL: pl.Decimal(MONEY_PRECISION, MONEY_SCALE),
@@ -109,7 +98,7 @@ def header_problems(
         with_items: Whether the mapping gives items, so that a sale without any is a defect.
 
     Returns:
-        One row a violation, as `PROBLEMS`, and `severity` (null: as the policy says).
+        One row a violation, as `PROBLEMS`.
     """
     moment = now.astimezone(UTC).replace(tzinfo=None) if now.tzinfo else now
     return _violations(headers, _header_schema(_columns(headers), policy, moment, with_items))
@@ -118,11 +107,6 @@ def header_problems(
 def item_problems(items: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Check mapped items; as `header_problems`, with the item's own line."""
     return _violations(items, _item_schema(_columns(items), policy))
-
-
-def no_problems() -> pl.DataFrame:
-    """The empty frame of `header_problems`."""
-    return pl.DataFrame(schema={**PROBLEMS, "severity": pl.String()})
 
 
 # ── pandera ──────────────────────────────────────────────────────────────────────────────────────────
@@ -209,8 +193,8 @@ def _violations(frame: pl.DataFrame, schema: _Schema) -> pl.DataFrame:
         with _checking():
             schema.values.validate(frame, lazy=True)
     except SchemaErrors as errors:
-        return pl.concat([no_problems(), *_problems(frame, schema.rules, errors.schema_errors)])
-    return no_problems()
+        return pl.concat([NO_PROBLEMS, *_problems(frame, schema.rules, errors.schema_errors)])
+    return NO_PROBLEMS
 
 
 def _problems(

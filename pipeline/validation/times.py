@@ -8,7 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.validation.finding import Finding, share, shown
+from pipeline.core.findings import Anomaly
+from pipeline.validation.finding import share, shown
 from pipeline.validation.statistics import Observations
 
 _SALES_FOR_HOURS: Final = 100  # fewer do not tell when a shop is open
@@ -18,7 +19,7 @@ _NIGHT: Final = range(6)
 _NIGHT_SHARE: Final = 0.10
 
 
-def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
     """Sales at night where the shop is closed by day: everywhere, or in some stores."""
     everywhere = [0] * 24
     by_store: dict[str, list[int]] = {}
@@ -44,12 +45,12 @@ def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Findin
         yield _night_finding("Some stores have many sales", lines)
 
 
-def _night_finding(start: str, lines: Sequence[str]) -> Finding:
+def _night_finding(start: str, lines: Sequence[str]) -> Anomaly:
     message = (
         f"{start} at night in local time, and hardly any by day: most likely the time zone is wrong. "
         "If these are bars or bakeries, all is well."
     )
-    return Finding("sales_at_night", "Sales at night", message, shown(lines))
+    return Anomaly("sales_at_night", "Sales at night", message, shown(lines))
 
 
 def _quiet_by_day(counts: Sequence[int]) -> bool:
@@ -81,11 +82,11 @@ _MIDNIGHT_SHARE: Final = 0.05  # by chance it is one in 1,440 where minutes are 
 _MIDNIGHT_SALES: Final = 20
 
 
-def at_midnight(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+def at_midnight(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
     """Sales without a time of day."""
     counts = observed.counts
     if counts.at_midnight >= max(_MIDNIGHT_SALES, _MIDNIGHT_SHARE * counts.timed):
-        yield Finding(
+        yield Anomaly(
             "dates_at_midnight",
             "Sales at exactly midnight",
             "Many sales are at 00:00:00 sharp: the date has no time of day, or the mapping leaves it out.",
@@ -100,7 +101,7 @@ _CLOSED_AT_EASTER: Final = (-2, 0, 1)  # Good Friday, Easter Sunday and Monday, 
 _CLOSED_YEARS: Final = 2  # a date on which nothing is sold year after year is a holiday of the place
 
 
-def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
     """Days on which nothing was sold though the same weekday always sells, everywhere or in one store."""
     everywhere = observed.days.group_by("day").agg(pl.col("sales").sum()).with_columns(store=pl.lit(""))
     missing = _missing(everywhere)
@@ -109,7 +110,7 @@ def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[Fi
     lines = [_missing_line(*row) for row in _in_a_row(missing).rows()]
     lines += [f"{row[0]}, {_missing_line(*row)}" for row in _in_a_row(named).rows()]
     if lines:
-        yield Finding(
+        yield Anomaly(
             "days_without_sales",
             "Days without sales",
             "On some days there are no sales where there always are: a file or a day may be missing from the "
@@ -204,7 +205,7 @@ _SALES_FOR_MONTH_DAYS: Final = 100
 _MONTHS_TAKEN_FOR_DAYS: Final = 3  # who bills on the first of each month has one day
 
 
-def day_and_month(observed: Observations, _sources: Sequence[str]) -> Iterator[Finding]:
+def day_and_month(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
     """Where day and month change places, only the first twelve days of a month are left."""
     days = observed.days.drop_nulls("day")
     if days["sales"].sum() < _SALES_FOR_MONTH_DAYS:
@@ -213,7 +214,7 @@ def day_and_month(observed: Observations, _sources: Sequence[str]) -> Iterator[F
     numbers = days["day"].dt.day().unique()
     enough = last - first >= _DAYS_SPANNED and len(numbers) >= _MONTHS_TAKEN_FOR_DAYS
     if enough and (numbers <= 12).all():
-        yield Finding(
+        yield Anomaly(
             "day_month_swapped",
             "Only the first twelve days of each month",
             "No sale is after the 12th of any month: day and month have most likely changed places in the "

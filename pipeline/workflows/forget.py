@@ -20,6 +20,7 @@ import polars as pl
 from pipeline.core import parquet
 from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.core.files import replacing, write_private
+from pipeline.core.findings import Occurrence, RootCause
 from pipeline.core.model import ITEM_FIELDS, KEY, LINE, SOURCE, TRANSACTION_FIELDS
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile
@@ -28,7 +29,6 @@ from pipeline.mapping.language.load import read_mapping
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.raw_transactions import without_lost
 from pipeline.mapping.usage.visitor import Site, deep, plain_names, roots
-from pipeline.report.data import Cause, Example
 from pipeline.report.facts import Facts
 from pipeline.staging.forgetting import blank_bodies, bodies_with, settle
 from pipeline.staging.manifest import Manifest, read_manifest
@@ -389,7 +389,7 @@ def _forget_in_review(run: RunDir, person: Person) -> None:
     run_record.save(run, replace(kept, causes=causes), replace(facts, samples=samples))
 
 
-def _without(cause: Cause, person: Person) -> Cause:
+def _without(cause: RootCause, person: Person) -> RootCause:
     return replace(
         cause,
         title=person.removed_from(cause.title),
@@ -399,5 +399,5 @@ def _without(cause: Cause, person: Person) -> Cause:
     )
 
 
-def _names(example: Example, person: Person) -> bool:
+def _names(example: Occurrence, person: Person) -> bool:
     return person.is_in(example.value) or person.is_in(example.message)

@@ -26,6 +26,8 @@ from pipeline import __version__
 from pipeline.core.errors import CannotStart, ImportToolError, MappingError, Problem, SourceError
 from pipeline.core.events import Emit, Notice, Progress, StageFinished, StageStarted
 from pipeline.core.files import private_dir
+from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause
+from pipeline.core.frames import NO_PROBLEMS, problems_at
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.model import CODES, LINE, SOURCE, TX, Outcome
 from pipeline.engine.local import Engine
@@ -40,7 +42,6 @@ from pipeline.mapping.language.spec import Check, MappingSpec, Rule
 from pipeline.mapping.layout.file_versions import choose_versions
 from pipeline.mapping.layout.raw_transactions import Shaped, Tables, shape, structural_columns, without_lost
 from pipeline.mapping.usage.column_names import unmapped_columns
-from pipeline.report.data import Amount, Cause, ControlRow, Example, Finding
 from pipeline.report.facts import Facts, measure, measure_reasons
 from pipeline.report.facts import merge as merge_facts
 from pipeline.report.summary import AccountingBroken, Rows, Transactions, totals_of
@@ -50,12 +51,11 @@ from pipeline.staging.payloads import encode
 from pipeline.staging.staged import discard_part, write_no_part, write_part
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import causes, quarantine
-from pipeline.validation.control import ControlTotals, Sums, compare, read_control, totals
+from pipeline.validation.control import ControlTotals, compare, read_control, totals
 from pipeline.validation.findings import findings
 from pipeline.validation.formats import contradictions
 from pipeline.validation.judge import ACCEPTED, Verdict, agreeing, judge
 from pipeline.validation.policy import OwnRule, Policy
-from pipeline.validation.schemas import no_problems
 from pipeline.validation.statistics import Observations, observe
 from pipeline.validation.statistics import merge as merge_observations
 from pipeline.workflows import run_record
@@ -66,7 +66,6 @@ from pipeline.workflows.row_accounting import RowCounts, count_lost_of_known_sal
 from pipeline.workflows.sources import LINES, Choose, Input, columns_of, find_inputs, raw_rows, take_all
 
 STAGE = "prepare"
-CONTROL_COLUMNS = ("expected", "read", "staged", "dropped", "rejected")
 PLAIN = (".csv", ".txt", ".tsv")
 COLUMNS_TOLD = 12
 COMPRESSED = 8
@@ -248,16 +247,8 @@ class Tally:
 
 
 def _malformed_problems(source: Input, malformed: pl.DataFrame) -> pl.DataFrame:
-    return malformed.select(
-        pl.lit(None, pl.UInt32).alias(TX),
-        pl.lit("malformed_row").alias("code"),
-        pl.lit(None, pl.String).alias("field"),
-        pl.lit(None, pl.String).alias("value"),
-        "message",
-        pl.lit(source.position, pl.UInt32).alias(SOURCE),
-        LINE,
-        "raw",
-    )
+    rows = malformed.with_columns(pl.lit(None).alias(TX), pl.lit(source.position).alias(SOURCE))
+    return problems_at(rows, "malformed_row", pl.col("message"), raw=pl.col("raw"))
 
 
 class _Source:
@@ -532,15 +523,12 @@ def _hashes(headers: pl.DataFrame) -> pl.Series:
 
 def _conflict_problems(headers: pl.DataFrame, conflicts: pl.Series) -> pl.DataFrame:
     value = pl.col("external_id")
-    return headers.filter(value.hash(seed=0).is_in(conflicts.implode())).select(
-        TX,
-        pl.lit("external_id_conflict").alias("code"),
-        pl.lit("external_id").alias("field"),
-        value.alias("value"),
-        pl.format("another transaction has the id {} too", value).alias("message"),
-        SOURCE,
-        LINE,
-        pl.lit(None, pl.String).alias("raw"),
+    return problems_at(
+        headers.filter(value.hash(seed=0).is_in(conflicts.implode())),
+        "external_id_conflict",
+        pl.format("another transaction has the id {} too", value),
+        field="external_id",
+        value=value,
     )
 
 
@@ -550,7 +538,7 @@ def _conflict_problems(headers: pl.DataFrame, conflicts: pl.Series) -> pl.DataFr
 def found_in(run: RunDir, tally: Tally, staged: Sequence[Staged]) -> Found:
     """Add up what all units found, and the rows that never became a transaction."""
     unreadable = [frame for frames in tally.malformed.values() for frame in frames]
-    malformed = pl.concat([no_problems().drop("severity"), *unreadable])
+    malformed = pl.concat([NO_PROBLEMS, *unreadable])
     reasons = malformed.with_columns(pl.lit("rejected").alias("outcome"))
     total = Found(measure_reasons(reasons), merge_observations([]), causes.group(reasons), pl.DataFrame())
     kept = run_record.kept(run)
@@ -571,41 +559,31 @@ def controls_of(plan: Plan, found: Found) -> tuple[ControlRow, ...]:
     """The control totals beside what was found."""
     if plan.control is None:
         return ()
-    return tuple(
-        ControlRow(line.key, *(_amount(getattr(line, name)) for name in CONTROL_COLUMNS))
-        for line in compare(plan.control, [found.totals])
-    )
+    return tuple(compare(plan.control, [found.totals]))
 
 
-def _amount(sums: Sums) -> Amount:
-    return Amount(sums.transactions, sums.total)
-
-
-def causes_of(plan: Plan, found: Found, tally: Tally) -> tuple[Cause, ...]:
+def causes_of(plan: Plan, found: Found, tally: Tally) -> tuple[RootCause, ...]:
     """Why transactions were rejected or dropped, and what else a person should know of the rows."""
-    of_reasons = (
-        Cause(**vars(each) | {"examples": tuple(Example(**vars(one)) for one in each.examples)})
-        for each in causes.causes(found.groups, plan.short_names)
-    )
+    of_reasons = causes.causes(found.groups, plan.short_names)
     return (*of_reasons, *_of_columns(plan), *_of_run(plan, found, tally))
 
 
-def _of_columns(plan: Plan) -> Iterator[Cause]:
+def _of_columns(plan: Plan) -> Iterator[RootCause]:
     """Columns that the mapping does not use, a cause a table."""
     about = CODES["unmapped_column"]
     for table, names in unmapped_columns(plan.spec, plan.columns).items():
         file = next(plan.short_names[each.position] for each in plan.inputs if each.table == table)
-        told = tuple(Example(name, f"`{name}` is not used", file, 1) for name in names[:COLUMNS_TOLD])
-        yield Cause("warning", about.name, about.title, None, None, len(names), about.fix, told)
+        told = tuple(Occurrence(name, f"`{name}` is not used", file, 1) for name in names[:COLUMNS_TOLD])
+        yield RootCause("warning", about.name, about.title, None, None, len(names), about.fix, told)
 
 
-def _of_run(plan: Plan, found: Found, tally: Tally) -> Iterator[Cause]:
+def _of_run(plan: Plan, found: Found, tally: Tally) -> Iterator[RootCause]:
     """What only all of the run shows."""
     seen = {"formats_disagree": [f" {each.evidence}." for each in contradictions(found.observations)]}
     for code, number in _noticed(plan, found, tally).items():
         about = CODES[code]
         fix = "".join([about.fix, *seen.get(code, ())])
-        yield Cause("warning", about.name, about.title, None, None, number, fix)
+        yield RootCause("warning", about.name, about.title, None, None, number, fix)
 
 
 def _noticed(plan: Plan, found: Found, tally: Tally) -> dict[str, int]:
@@ -624,12 +602,9 @@ def _noticed(plan: Plan, found: Found, tally: Tally) -> dict[str, int]:
     }
 
 
-def findings_of(plan: Plan, found: Found) -> tuple[Finding, ...]:
+def findings_of(plan: Plan, found: Found) -> tuple[Anomaly, ...]:
     """The statistical warnings."""
-    return tuple(
-        Finding(each.code, each.title, each.message, tuple(each.evidence))
-        for each in findings(found.observations, plan.short_names)
-    )
+    return tuple(findings(found.observations, plan.short_names))
 
 
 def write_quarantine(plan: Plan, run: RunDir, tally: Tally) -> None:

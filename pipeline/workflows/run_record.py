@@ -14,18 +14,9 @@ from pydantic import TypeAdapter
 import pipeline.core.pickling  # noqa: F401 (frames are pickled here)
 from pipeline.core.errors import GateClosed, ImportToolError
 from pipeline.core.files import private_dir, write_private
+from pipeline.core.findings import Anomaly, ControlRow, RootCause
 from pipeline.core.settings import Limit
-from pipeline.report.data import (
-    FEW_REJECTED,
-    Cause,
-    ControlRow,
-    Finding,
-    Gate,
-    Provenance,
-    ReportData,
-    SourceFile,
-    TenantFinding,
-)
+from pipeline.report.data import FEW_REJECTED, Gate, Provenance, ReportData, SourceFile, TenantFinding
 from pipeline.report.facts import Facts
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest
@@ -86,9 +77,9 @@ class Review:
     """
 
     gate: Gate | None = None
-    causes: tuple[Cause, ...] = ()
+    causes: tuple[RootCause, ...] = ()
     controls: tuple[ControlRow, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Anomaly, ...] = ()
     rate_per_min: float | None = None
     show_personal_data: bool = False
     unsure: int = 0

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.events import Emit, Notice, ignore
+from pipeline.core.findings import RootCause
 from pipeline.core.settings import tenant_of
 from pipeline.loading.ledger.entries import RunStatus
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.report.data import Cause, ReportData
+from pipeline.report.data import ReportData
 from pipeline.report.files import REPORT_HTML, write_report
 from pipeline.report.summary import Delivery, Summary
 from pipeline.report.verdict import Verdict, verdict_of
@@ -34,7 +35,7 @@ class Standing:
 
     summary: Summary
     verdict: Verdict
-    causes: Sequence[Cause] = ()
+    causes: Sequence[RootCause] = ()
 
 
 def status(

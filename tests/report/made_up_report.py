@@ -11,19 +11,9 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.model import LINE, SOURCE, TX
-from pipeline.report.data import (
-    Amount,
-    Cause,
-    ControlRow,
-    Example,
-    Finding,
-    Gate,
-    Provenance,
-    ReportData,
-    SourceFile,
-    TenantFinding,
-)
+from pipeline.report.data import Gate, Provenance, ReportData, SourceFile, TenantFinding
 from pipeline.report.facts import Facts, measure, merge
 from pipeline.report.summary import Delivery, Requests, Rows, Summary, Transactions, totals_of
 
@@ -111,33 +101,33 @@ def made_up_facts(transactions: int = 2000, stores: int = 12, months: int = 14) 
 
 SALES = "exports/sales-2023.csv"
 CAUSES = (
-    Cause(
+    RootCause(
         *("rejected", "transacted_at_invalid", "Not a date", "transacted_at", "9/9/9 9:9", 20),
         "Mend the cell, or give the mapping the right date format.",
         (
-            Example("31/31/2023 10:15", "'31/31/2023 10:15' is not a date", SALES, 23),
-            Example("31/32/2023 09:00", "'31/32/2023 09:00' is not a date", SALES, 323),
+            Occurrence("31/31/2023 10:15", "'31/31/2023 10:15' is not a date", SALES, 23),
+            Occurrence("31/32/2023 09:00", "'31/32/2023 09:00' is not a date", SALES, 323),
         ),
     ),
-    Cause(
+    RootCause(
         *("rejected", "profile_invalid", "Customer's id is malformed", "profile_id", "a@@a", 12),
         "Mend the addresses, or turn the code into a warning to import these as guest sales.",
-        (Example("ann57@@example", "'ann57@@example' is not an email", SALES, 173),),
+        (Occurrence("ann57@@example", "'ann57@@example' is not an email", SALES, 173),),
     ),
-    Cause(
+    RootCause(
         *("rejected", "total_mismatch", "Total differs from the items", "total", None, 12),
         "Look for missing lines, shipping or discounts; set `tolerance` for rounding.",
-        (Example("19.95", "total 19.95, but the items make 24.95", SALES, 173),),
+        (Occurrence("19.95", "total 19.95, but the items make 24.95", SALES, 173),),
     ),
-    Cause(
+    RootCause(
         *("dropped", "draft", "Draft sale", "status", "PARKED", 80),
         "Nothing to do: drafts and parked sales are not sales yet.",
-        (Example("PARKED", "status 'PARKED': draft sale", SALES, 11),),
+        (Occurrence("PARKED", "status 'PARKED': draft sale", SALES, 11),),
     ),
-    Cause(
+    RootCause(
         *("warning", "guest", "Sale without a customer", "profile_id", None, 640),
         "Nothing to do: the customer may claim it later.",
-        (Example(None, "no customer is named: a guest sale", SALES, 2),),
+        (Occurrence(None, "no customer is named: a guest sale", SALES, 2),),
     ),
 )
 
@@ -238,7 +228,7 @@ def made_up_report(facts: Facts | None = None, **changes: Any) -> ReportData:
             _control("2023-04", 151, "15001.00", 150, "14951.05"),
         ),
         findings=(
-            Finding(
+            Anomaly(
                 "sales_at_night",
                 "Sales at night",
                 "14% of the sales of store S07 happened between 1 and 5 in the morning: "
@@ -257,5 +247,5 @@ def made_up_report(facts: Facts | None = None, **changes: Any) -> ReportData:
 
 
 def _control(month: str, expected: int, amount: str, read: int, read_amount: str) -> ControlRow:
-    found = Amount(read, Decimal(read_amount))
-    return ControlRow({"month": month, "currency": "AUD"}, Amount(expected, Decimal(amount)), found, found)
+    found = Sums(read, Decimal(read_amount))
+    return ControlRow({"month": month, "currency": "AUD"}, Sums(expected, Decimal(amount)), found, found)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from markdown_it import MarkdownIt
 
-from pipeline.report.data import Example, Finding
+from pipeline.core.findings import Anomaly, Occurrence
 from pipeline.report.markdown import render_markdown
 from pipeline.report.summary import Delivery
 from pipeline.report.view import view
@@ -38,9 +38,9 @@ def test_after_a_load_it_tells_the_delivery() -> None:
 
 def test_nothing_from_the_data_becomes_markup() -> None:
     hostile = "<img src=x> [a](https://evil.example) `b` | c\n# d @all **e** www.evil.example"
-    example = Example(hostile, hostile, hostile, 7)
+    example = Occurrence(hostile, hostile, hostile, 7)
     causes = [replace(each, title=hostile, fix=hostile, examples=(example,)) for each in CAUSES]
-    finding = Finding("x", hostile, hostile)
+    finding = Anomaly("x", hostile, hostile)
     text = render_markdown(view(replace(DATA, causes=causes, findings=(finding,))))
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     inline = [child for token in tokens for child in token.children or ()]

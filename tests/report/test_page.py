@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.report.data import Cause, Example, Finding, Provenance, ReportData, SourceFile
+from pipeline.core.findings import Anomaly, Occurrence, RootCause
+from pipeline.report.data import Provenance, ReportData, SourceFile
 from pipeline.report.facts import Facts, nothing
 from pipeline.report.files import write_report
 from pipeline.report.page import payload, prose, share, size
@@ -38,10 +39,10 @@ def hostile_report() -> ReportData:
         samples=FACTS.samples.with_columns(body=pl.lit(json.dumps({HOSTILE: HOSTILE, "items": [{}] * 500}))),
     )
     data = made_up_report(facts)
-    finding = Finding("x", HOSTILE, HOSTILE, [HOSTILE] * 50)
-    examples = (Example(HOSTILE, HOSTILE, HOSTILE, 2), Example(None, HOSTILE, HOSTILE, 3))
+    finding = Anomaly("x", HOSTILE, HOSTILE, [HOSTILE] * 50)
+    examples = (Occurrence(HOSTILE, HOSTILE, HOSTILE, 2), Occurrence(None, HOSTILE, HOSTILE, 3))
     causes = [
-        Cause(outcome, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 9, HOSTILE, examples)
+        RootCause(outcome, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 9, HOSTILE, examples)
         for outcome in ("rejected", "dropped", "warning")
     ]
     source = SourceFile(HOSTILE, 1, 1, HOSTILE)

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.events import Notice, Progress, RunStarted, StageFinished, StageStarted
-from pipeline.report.data import Cause, Example, TenantFinding
+from pipeline.core.findings import Occurrence, RootCause
+from pipeline.report.data import TenantFinding
 from pipeline.report.summary import Delivery, Requests
 from pipeline.report.terminal import (
     JsonLog,
@@ -225,8 +226,8 @@ def test_the_runs_are_a_table() -> None:
 
 
 def test_many_codes_are_cut_short_and_hostile_texts_neutralised() -> None:
-    example = Example(HOSTILE * 400, HOSTILE, HOSTILE * 400, 2)
-    cause = Cause("rejected", HOSTILE, HOSTILE, HOSTILE, HOSTILE, 9, HOSTILE, [example])
+    example = Occurrence(HOSTILE * 400, HOSTILE, HOSTILE * 400, 2)
+    cause = RootCause("rejected", HOSTILE, HOSTILE, HOSTILE, HOSTILE, 9, HOSTILE, [example])
     causes = [cause, replace(cause, outcome="dropped")] * 10
     many = {f"rule_{n}": 10 - n for n in range(9)} | {HOSTILE: 99}
     text = closing_summary(replace(PREPARED, warnings=many, report=f"/tmp/{HOSTILE}"), causes=causes)

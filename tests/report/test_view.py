@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from pipeline.report.data import Amount, Cause, ControlRow, Example, Gate, ReportData
+from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
+from pipeline.report.data import Gate, ReportData
 from pipeline.report.summary import Delivery, Summary, Transactions
 from pipeline.report.verdict import Mood, judge, money
 from pipeline.report.view import masked, view
@@ -57,10 +58,10 @@ def test_personal_data_is_masked_unless_asked_for() -> None:
 
 def test_values_that_name_a_cause_are_masked_too() -> None:
     who = "ann@example.com"
-    cause = Cause(
+    cause = RootCause(
         *("rejected", "lookup_missing", "Not in the table", "profile_id", who, 1),
         f"Add '{who}' to the table.",
-        (Example(who, f"'{who}' is not in the table", "a.csv", 2),),
+        (Occurrence(who, f"'{who}' is not in the table", "a.csv", 2),),
     )
     (hidden,) = masked([cause])
     assert who not in str(hidden)
@@ -86,7 +87,7 @@ def test_control_differences_are_read_less_expected() -> None:
     row = view(DATA)["controls"][1]
     assert row["difference"] == {"transactions": -1, "total": "-49.95"}
     assert row["agrees"] is False
-    unknown = ControlRow({"day": "x"}, Amount(5), Amount(5, Decimal(3)), Amount(5, Decimal(3)))
+    unknown = ControlRow({"day": "x"}, Sums(5), Sums(5, Decimal(3)), Sums(5, Decimal(3)))
     assert unknown.agrees, "what was not expected cannot differ"
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.core.frames import PROBLEMS
 from pipeline.core.model import LINE, SOURCE, TX
-from pipeline.validation.schemas import PROBLEMS
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 MONEY = pl.Decimal(15, 4)

@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from pipeline.core.frames import REASONS
 from pipeline.core.model import LINE, SOURCE, TX
-from pipeline.validation.judge import REASONS
 from pipeline.validation.statistics import Observations, observe
 from tests.validation.frames import CLEAN, CLEAN_ITEM, HEADER_SCHEMA, ITEM_SCHEMA
 

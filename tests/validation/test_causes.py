@@ -5,18 +5,17 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipeline.core.findings import Occurrence, RootCause
+from pipeline.core.frames import REASONS
 from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.validation.causes import (
     EXAMPLE_CHARACTERS,
     MOST_SHAPES,
-    Cause,
-    Example,
     causes,
     group,
     likely_fix,
     merge,
 )
-from pipeline.validation.judge import REASONS
 
 SOURCES = ["a.csv", "b.csv"]
 
@@ -30,7 +29,7 @@ def date(value: str, **more: Any) -> dict[str, Any]:
     return {"code": "transacted_at_invalid", "field": "transacted_at", "value": value, **more}
 
 
-def grouped(*frames: pl.DataFrame) -> list[Cause]:
+def grouped(*frames: pl.DataFrame) -> list[RootCause]:
     return causes(merge([group(frame) for frame in frames]), SOURCES)
 
 
@@ -39,7 +38,7 @@ def test_ten_thousand_rejections_from_one_date_format_read_as_one_problem() -> N
     half = [reasons(*map(date, days[start::2])) for start in (0, 1)]
     (cause,) = grouped(*half)
     assert (cause.transactions, cause.shape) == (10_000, "9.9.9 9:9")
-    assert cause.examples[0] == Example("1.1.2024 00:30", "…", "a.csv", 2)
+    assert cause.examples[0] == Occurrence("1.1.2024 00:30", "…", "a.csv", 2)
     assert [each.value for each in cause.examples[1:]] == ["2.2.2024 01:30", "3.3.2024 02:30"]
     assert cause.title == "Not a date"
     assert cause.fix == 'These are dates of the form "%d.%m.%Y %H:%M": add it to `formats`.'

@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipeline.core.findings import Anomaly
 from pipeline.core.model import SOURCE, TX
-from pipeline.validation.finding import MOST_EVIDENCE, Finding
+from pipeline.validation.finding import MOST_EVIDENCE
 from pipeline.validation.findings import findings
 from pipeline.validation.statistics import Observations, merge, observe
 from tests.validation.frames import headers, items
@@ -21,11 +22,11 @@ from tests.validation.shop import MONDAY, SOURCES, Sale, evenly_random, ordinary
 AT = "transacted_at|local"
 
 
-def found(*units: Observations) -> list[Finding]:
+def found(*units: Observations) -> list[Anomaly]:
     return findings(merge(units), SOURCES)
 
 
-def only(*units: Observations) -> Finding:
+def only(*units: Observations) -> Anomaly:
     (finding,) = found(*units)
     return finding
 
@@ -418,7 +419,7 @@ def test_every_finding_is_in_the_docs() -> None:
     codes = {
         code
         for module in modules
-        for code in re.findall(r'Finding\(\s*"([a-z_]+)"', module.read_text(encoding="utf-8"))
+        for code in re.findall(r'Anomaly\(\s*"([a-z_]+)"', module.read_text(encoding="utf-8"))
     }
     page = (root / "docs" / "statistics.md").read_text(encoding="utf-8")
     assert len(codes) == 11

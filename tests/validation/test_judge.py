@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import CannotStart
+from pipeline.core.frames import REASONS
 from pipeline.core.model import CODES, SOURCE, TX
-from pipeline.validation.judge import DROPS, REASONS, Verdict, judge
+from pipeline.validation.judge import DROPS, Verdict, judge
 from pipeline.validation.policy import OwnRule, Policy
 from tests.fuzzing import examples
 from tests.validation.frames import NOW, Mapped, headers, items, mapped, problems, told

@@ -13,10 +13,10 @@ from typing import Protocol
 
 import polars as pl
 
+from pipeline.core.frames import problems_at
 from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.mapping.functions.cell_cleaning import cleaned
 from pipeline.mapping.language.mapping_errors import FAILURES, FormulaError, what_failed
-from pipeline.mapping.layout.problems import problems_at
 from pipeline.mapping.usage.visitor import Scope
 
 Frames = dict[Scope, pl.DataFrame]

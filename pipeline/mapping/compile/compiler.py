@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.currencies import smallest_amount
+from pipeline.core.frames import NO_PROBLEMS, problems_at
 from pipeline.core.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind
 from pipeline.mapping.compile.column_plan import Aggregate, Frames, Plan, with_columns
 from pipeline.mapping.compile.fields import Columns, field_columns
@@ -37,7 +38,6 @@ from pipeline.mapping.language.source_map import Found
 from pipeline.mapping.language.spec import DateTime, DateTimeStep, MappingSpec, Value
 from pipeline.mapping.layout.allocation import spread
 from pipeline.mapping.layout.id_checks import invisible_characters, item_conflicts, rounded_cells, rounded_ids
-from pipeline.mapping.layout.problems import NO_PROBLEMS, problems_at
 from pipeline.mapping.layout.raw_transactions import HEADERS, ITEMS, PAYMENTS, Shaped
 from pipeline.mapping.usage import visitor as walk
 from pipeline.mapping.usage.column_names import Names, name_problems, used_columns

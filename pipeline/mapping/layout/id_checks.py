@@ -7,9 +7,9 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.frames import NO_PROBLEMS, problems_at
 from pipeline.core.model import LINE, TX
 from pipeline.mapping.functions.cell_cleaning import begin_and_end_visibly, columns_where, stripped
-from pipeline.mapping.layout.problems import NO_PROBLEMS, problems_at
 
 _UNUSUAL: Final = r"[\p{DI}\p{Cf}\p{Cc}\p{Z}&&[^ \t\r\n]]"
 """What shows no ink, but for the blanks that people type."""

@@ -1,0 +1,72 @@
+"""The frames in which the stages hand over what they found: problems of rows, and reasons of outcomes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from pipeline.core.model import LINE, SOURCE, TX
+
+PROBLEMS: Final[dict[str, pl.DataType]] = {
+    TX: pl.UInt32(),
+    "code": pl.String(),
+    "field": pl.String(),
+    "value": pl.String(),
+    "message": pl.String(),
+    SOURCE: pl.UInt32(),
+    LINE: pl.Int64(),
+    "raw": pl.String(),
+    "severity": pl.String(),
+}
+"""One row a problem.
+
+TX is null where the problem belongs to no transaction. SOURCE and LINE are those of the row with the problem.
+`field`, `value` (the cell) and `raw` (the row's text) may be null. `severity` overrules the mapping's policy;
+null leaves the decision to it.
+"""
+
+NO_PROBLEMS: Final = pl.DataFrame(schema=PROBLEMS)
+
+REASONS: Final[dict[str, pl.DataType]] = {
+    **{name: kind for name, kind in PROBLEMS.items() if name != "severity"},
+    "outcome": pl.String(),
+}
+"""One row a reason: a problem, and what it does, as a value of `pipeline.core.model.Outcome`."""
+
+
+def problems_at(
+    rows: pl.DataFrame,
+    code: str | pl.Expr,
+    message: str | pl.Expr,
+    *,
+    field: str | None = None,
+    value: pl.Expr | None = None,
+    raw: pl.Expr | None = None,
+    severity: str | None = None,
+) -> pl.DataFrame:
+    """One problem for each of `rows`, which have TX, SOURCE and LINE.
+
+    Args:
+        rows: The rows that have the problem.
+        code: The problem's code; one for all, or an expression over the rows.
+        message: A sentence for people; one for all, or an expression over the rows.
+        field: The field or column with the problem.
+        value: The cell, as an expression over the rows.
+        raw: The row's text, as an expression over the rows.
+        severity: What the problem does whatever the policy says.
+    """
+    if rows.is_empty():
+        return NO_PROBLEMS
+    columns = {
+        TX: pl.col(TX),
+        "code": pl.lit(code) if isinstance(code, str) else code,
+        "field": pl.lit(field),
+        "value": pl.lit(None) if value is None else value,
+        "message": pl.lit(message) if isinstance(message, str) else message,
+        SOURCE: pl.col(SOURCE),
+        LINE: pl.col(LINE),
+        "raw": pl.lit(None) if raw is None else raw,
+        "severity": pl.lit(severity),
+    }
+    return rows.select_seq(columns[name].cast(kind).alias(name) for name, kind in PROBLEMS.items())
