@@ -34,12 +34,12 @@ def local_workdir(
         ledger: The ledger that was named; there is none beside the runs in an object store.
         engine: Where the work runs.
         failed: Is called when changes could not be brought back; by default that is raised.
-        needed: See `pipeline.staging.mirror.Needed`.
+        needed: See `pipeline.staging.store_copy.Needed`.
     """
     if isinstance(console.workdir, Path):
         yield console.workdir
         return
-    from pipeline.staging.mirror import Needed, mirrored
+    from pipeline.staging.store_copy import Needed, mirrored
 
     if ledger is None:
         raise SettingsError(

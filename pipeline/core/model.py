@@ -16,7 +16,10 @@ SOURCE: Final = "__source"  # UInt32: position of the file in the manifest's lis
 LINE: Final = "__line"  # Int64: 1-based physical line on which the row starts (Parquet, JSON: row number)
 LOST: Final = "__lost"  # UInt8: the row stands for a malformed one, see `Lost`; null for all others
 KEY: Final = "__key"  # UInt64: hash of the transaction key's cells; null where a key cell is blank
-TX: Final = "__tx"  # UInt32: the transaction's number within its bucket, 0..n-1
+TX: Final = "__tx"  # UInt32: the transaction's number within its partition, 0..n-1
+
+LINES: Final = "lines"
+"""The one table of a mapping that reads one kind of file."""
 
 
 class Lost(IntEnum):

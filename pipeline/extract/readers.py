@@ -6,12 +6,12 @@ from typing import Literal
 
 from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect
-from pipeline.extract.csv import CsvReader
-from pipeline.extract.jsonlines import JsonLinesReader
-from pipeline.extract.parquet import ParquetReader
+from pipeline.extract.csv_reader import CsvReader
+from pipeline.extract.decoding import bom_of
+from pipeline.extract.jsonl_reader import JsonLinesReader
+from pipeline.extract.parquet_reader import ParquetReader
 from pipeline.extract.rows import Reader
 from pipeline.extract.storage import SourceFile, is_json_lines, open_text
-from pipeline.extract.text import bom_of
 
 Format = Literal["csv", "parquet", "jsonl"]
 

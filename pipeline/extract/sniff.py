@@ -12,11 +12,11 @@ import polars as pl
 
 from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect
-from pipeline.extract.csv import DELIMITERS, grammar_of, split_cells
+from pipeline.extract.csv_reader import DELIMITERS, grammar_of, split_cells
+from pipeline.extract.decoding import bom_of, kind_of_binary
 from pipeline.extract.framing import Grammar, line_ends
 from pipeline.extract.readers import Format, format_of, open_reader
 from pipeline.extract.storage import Compression, SourceFile, compression_of, open_raw, open_text
-from pipeline.extract.text import bom_of, kind_of_binary
 
 HEAD_BYTES: Final = 1 << 20
 _RECORDS: Final = 200  # looked at to find the dialect

@@ -31,7 +31,7 @@ from pipeline.report.summary import Requests, Summary
 from pipeline.report.terminal import json_log
 from pipeline.report.verdict import count
 from pipeline.staging.manifest import read_manifest
-from pipeline.staging.staged import StagedRun
+from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import incremental, run_record
 from pipeline.workflows.distributed_load import Assignment, orders_in, spread

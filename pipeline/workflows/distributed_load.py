@@ -31,7 +31,7 @@ from pipeline.loading.ledger.entries import RunRef, RunStatus
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.terminal import json_log
 from pipeline.staging.manifest import read_manifest
-from pipeline.staging.staged import StagedRun
+from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import Workdir
 from pipeline.workflows.workdir_lock import holding
 

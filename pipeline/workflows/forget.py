@@ -21,7 +21,7 @@ from pipeline.core import parquet
 from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.core.files import replacing, write_private
 from pipeline.core.findings import Occurrence, RootCause
-from pipeline.core.model import ITEM_FIELDS, KEY, LINE, SOURCE, TRANSACTION_FIELDS
+from pipeline.core.model import ITEM_FIELDS, KEY, LINE, LINES, SOURCE, TRANSACTION_FIELDS
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile
 from pipeline.loading.ledger.ledger import SqlLedger
@@ -30,14 +30,14 @@ from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.raw_transactions import without_lost
 from pipeline.mapping.usage.visitor import Site, deep, plain_names, roots
 from pipeline.report.facts import Facts
-from pipeline.staging.forgetting import blank_bodies, bodies_with, settle
+from pipeline.staging.erasure import blank_bodies, bodies_with, settle
 from pipeline.staging.manifest import Manifest, read_manifest
-from pipeline.staging.staged import StagedRun
+from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.validation import quarantine
 from pipeline.workflows import run_record
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
-from pipeline.workflows.sources import LINES, Input, raw_rows
+from pipeline.workflows.sources import Input, raw_rows
 from pipeline.workflows.status import report
 from pipeline.workflows.workdir_lock import holding
 

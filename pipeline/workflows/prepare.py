@@ -29,7 +29,7 @@ from pipeline.core.files import private_dir
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause
 from pipeline.core.frames import NO_PROBLEMS, problems_at
 from pipeline.core.memory import USUAL, Budget
-from pipeline.core.model import CODES, LINE, SOURCE, TX, Outcome
+from pipeline.core.model import CODES, LINE, LINES, SOURCE, TX, Outcome
 from pipeline.engine.local import Engine
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile, fingerprint, in_order_written, unchanged
@@ -45,10 +45,11 @@ from pipeline.mapping.usage.column_names import unmapped_columns
 from pipeline.report.facts import Facts, measure, measure_reasons
 from pipeline.report.facts import merge as merge_facts
 from pipeline.report.summary import AccountingBroken, Rows, Transactions, totals_of
-from pipeline.staging.hashes import Hashes, repeated
 from pipeline.staging.manifest import Manifest, PartRecord, SourceRecord, microseconds
+from pipeline.staging.partitions.hashes import Hashes, repeated
+from pipeline.staging.partitions.partitioning import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
 from pipeline.staging.payloads import encode
-from pipeline.staging.staged import discard_part, write_no_part, write_part
+from pipeline.staging.staged_run import discard_part, write_no_part, write_part
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import causes, quarantine
 from pipeline.validation.control import ControlTotals, compare, read_control, totals
@@ -61,9 +62,8 @@ from pipeline.validation.statistics import merge as merge_observations
 from pipeline.workflows import run_record
 from pipeline.workflows.incremental import FIXED_BY_TIME, recipe
 from pipeline.workflows.isolation import unjudged
-from pipeline.workflows.partitions import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
 from pipeline.workflows.row_accounting import RowCounts, count_lost_of_known_sales, count_rows
-from pipeline.workflows.sources import LINES, Choose, Input, columns_of, find_inputs, raw_rows, take_all
+from pipeline.workflows.sources import Choose, Input, columns_of, find_inputs, raw_rows, take_all
 
 STAGE = "prepare"
 PLAIN = (".csv", ".txt", ".tsv")

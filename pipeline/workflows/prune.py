@@ -27,7 +27,7 @@ from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.facts import Facts
 from pipeline.report.view import masked
 from pipeline.staging.manifest import Manifest, read_manifest
-from pipeline.staging.staged import StagedRun
+from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV

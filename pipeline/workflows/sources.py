@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from pipeline.core.errors import SourceError
-from pipeline.core.model import LINE, LOST, Lost
+from pipeline.core.model import LINE, LINES, LOST, Lost
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
 from pipeline.extract.sniff import sniff
@@ -27,9 +27,6 @@ DATA_FILES = ("*.csv", "*.tsv", "*.txt", "*.parquet", "*.jsonl", "*.csv.gz", "*.
 
 SURE = 0.9
 """From this confidence on, an encoding is taken to be known."""
-
-LINES = "lines"
-"""The one table of a mapping that reads one kind of file."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.loading.ledger.entries import Record, State
 from pipeline.staging.manifest import read_manifest
-from pipeline.staging.staged import StagedRun
+from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_undelivered

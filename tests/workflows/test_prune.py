@@ -14,9 +14,9 @@ import pytest
 
 from pipeline.core.errors import RunError, SettingsError
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.staging import forgetting as bodies
+from pipeline.staging import erasure
 from pipeline.staging.manifest import read_manifest
-from pipeline.staging.staged import StagedRun
+from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.forget import Person
@@ -355,8 +355,8 @@ def test_a_crash_between_manifest_and_parts_is_mended(shop: Shop, monkeypatch: p
     run_id = shop.run(shop.export(*SALES))["run_id"]
     run = shop.directory(run_id)
     with monkeypatch.context() as patch:
-        patch.setattr(bodies, "settle", lambda *_: None)
-        bodies.blank_bodies(run, read_manifest(run), pl.col("body").str.contains(ANN))
+        patch.setattr(erasure, "settle", lambda *_: None)
+        erasure.blank_bodies(run, read_manifest(run), pl.col("body").str.contains(ANN))
     with pytest.raises(RunError, match="was changed"):
         StagedRun(run, read_manifest(run)).verify()
     shop.command("forget", "--profile", "somebody@else.example")

@@ -22,10 +22,11 @@ from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.report.summary import AccountingBroken
 from pipeline.report.verdict import judge
-from pipeline.staging.chunks import chunks
+from pipeline.staging.partitions import partitioning
+from pipeline.staging.partitions.cutting import chunks
 from pipeline.staging.workdir import Workdir
 from pipeline.testing import LocalOmneo
-from pipeline.workflows import delivery, partitions, run, status
+from pipeline.workflows import delivery, run, status
 from pipeline.workflows.delivery import Target
 from pipeline.workflows.run import PrepareOptions
 from pipeline.workflows.run_record import Finished
@@ -157,7 +158,7 @@ def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
     def leaking(frames: Iterator[pl.DataFrame], unit_bytes: int) -> Iterator[pl.DataFrame]:
         return (chunk[:-1] for chunk in chunks(frames, unit_bytes))
 
-    monkeypatch.setattr(partitions, "chunks", leaking)
+    monkeypatch.setattr(partitioning, "chunks", leaking)
     with pytest.raises(AccountingBroken):
         prepared(home, source)
     assert Workdir.open(home).runs == []

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import SourceError
-from pipeline.core.model import KEY, LINE, SOURCE
+from pipeline.core.model import KEY, LINE, LINES, SOURCE
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import unchanged
 from pipeline.mapping.language.load import load_mapping
 from pipeline.mapping.language.spec import MappingSpec
-from pipeline.workflows.sources import LINES, Input, columns_of, find_inputs, raw_rows
+from pipeline.workflows.sources import Input, columns_of, find_inputs, raw_rows
 from tests.e2e.command import REPOSITORY
 from tests.e2e.receipts import receipt, write_export
 

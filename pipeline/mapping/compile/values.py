@@ -13,7 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.core.errors import did_you_mean
-from pipeline.core.names import usable_name
+from pipeline.core.header_names import usable_name
 from pipeline.mapping.compile.column_plan import Aggregate, Check, Plan, moment_of, raw_of
 from pipeline.mapping.compile.steps import apply_step, typed_cell
 from pipeline.mapping.compile.typed_expression import (

@@ -12,8 +12,8 @@ import polars as pl
 
 from pipeline.core import parquet
 from pipeline.core.errors import did_you_mean
+from pipeline.core.header_names import usable_names
 from pipeline.core.model import Dialect
-from pipeline.core.names import usable_names
 from pipeline.mapping.functions.cell_cleaning import trimmed
 from pipeline.mapping.language.mapping_errors import FormulaError
 from pipeline.mapping.language.source_map import Found

@@ -14,14 +14,13 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.frames import NO_PROBLEMS, problems_at
-from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX, Lost
+from pipeline.core.model import KEY, LINE, LINES, LOST, SOURCE, TX, Lost
 from pipeline.mapping.functions.cell_cleaning import blank, cleaned, trimmed
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.equality import Equality
 from pipeline.mapping.layout.nested_lists import explode
 from pipeline.mapping.usage.used_columns import Used, columns_used, key_cells
 
-LINES: Final = "lines"
 HEADERS, ITEMS, PAYMENTS = "headers", "items", "payments"
 _OURS = (TX, SOURCE, LINE, KEY)
 _PLACE = (SOURCE, LINE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pipeline.core.errors import did_you_mean
-from pipeline.core.names import usable_name
+from pipeline.core.header_names import usable_name
 from pipeline.mapping.functions.rule_conditions import DERIVED
 from pipeline.mapping.language.source_map import Found, Place
 from pipeline.mapping.language.spec import SET_ELSEWHERE, Check, MappingSpec

@@ -10,11 +10,10 @@ from typing import Final, Protocol
 import polars as pl
 
 from pipeline.core.memory import Budget
-from pipeline.core.model import KEY
-from pipeline.staging.buckets import Buckets
-from pipeline.staging.chunks import chunks
-from pipeline.staging.hashes import repeated
-from pipeline.workflows.sources import LINES
+from pipeline.core.model import KEY, LINES
+from pipeline.staging.partitions.cutting import chunks
+from pipeline.staging.partitions.hashes import repeated
+from pipeline.staging.partitions.spilled_rows import Buckets
 
 Read = Callable[[], Iterator[tuple[str, pl.DataFrame]]]
 """Gives the table and the rows, with SOURCE, LINE and KEY, batch by batch; from the start at every call."""

@@ -9,11 +9,11 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE
-from pipeline.core.names import usable_names
+from pipeline.extract.decoding import Utf8Blocks
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_text
-from pipeline.extract.text import Utf8Blocks
 
 BLOCK_BYTES: Final = 4 << 20
 

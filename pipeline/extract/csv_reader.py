@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.errors import SourceError
+from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect
-from pipeline.core.names import usable_names
+from pipeline.extract.decoding import REPLACEMENT, Utf8Blocks
 from pipeline.extract.framing import Framed, Grammar, line_ends
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_text
-from pipeline.extract.text import REPLACEMENT, Utf8Blocks
 
 if TYPE_CHECKING:
     from pyarrow.csv import InvalidRow

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.core.model import LINE
 from pipeline.extract import find_sources
-from pipeline.extract.jsonlines import JsonLinesReader
+from pipeline.extract.jsonl_reader import JsonLinesReader
 
 CONTENT = (
     b'\xef\xbb\xbf{"id":"00123","total":19.90,"items":[{"sku":"a","n":[1,null]}]}\r\n\r\n'

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core import parquet
 from pipeline.staging.manifest import Manifest, PartRecord, write_manifest
-from pipeline.staging.staged import fingerprint_of, save_rows
+from pipeline.staging.staged_run import fingerprint_of, save_rows
 from pipeline.staging.workdir import RunDir
 
 _DRAFT: Final = ".forgetting"

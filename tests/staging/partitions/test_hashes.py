@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.staging.hashes import Hashes, repeated
+from pipeline.staging.partitions.hashes import Hashes, repeated
 
 LARGEST = 2**64 - 1
 SERIES = st.lists(st.integers(0, 30) | st.just(LARGEST), max_size=40)
@@ -22,7 +22,7 @@ def test_what_is_there_twice_is_found_however_many_are_compared_at_a_time(
     everything = [number for unit in units for number in unit]
     twice = {number for number in everything if everything.count(number) > 1}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.staging.hashes._COMPARED", compared)
+        patch.setattr("pipeline.staging.partitions.hashes._COMPARED", compared)
         assert repeated([series(unit) for unit in units]).to_list() == sorted(twice)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import RunError
 from pipeline.staging.manifest import Manifest, PartRecord, read_manifest, write_manifest
-from pipeline.staging.staged import StagedRun, write_part
+from pipeline.staging.staged_run import StagedRun, write_part
 from pipeline.staging.workdir import RunDir, Workdir
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -61,9 +61,9 @@ def test_delivery_is_oldest_first_and_can_begin_anywhere(
     tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], start: int, group: int, held: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.staging.staged._ROWS_IN_GROUPS", 1)
-        patch.setattr("pipeline.staging.staged._LEAST_IN_GROUP", group)
-        patch.setattr("pipeline.staging.staged._TIMES_HELD", held)
+        patch.setattr("pipeline.staging.staged_run._ROWS_IN_GROUPS", 1)
+        patch.setattr("pipeline.staging.staged_run._LEAST_IN_GROUP", group)
+        patch.setattr("pipeline.staging.staged_run._TIMES_HELD", held)
         staged = staged_run(Workdir.open(tmp_path_factory.mktemp("w")).new_run(), parts)
         _check_order(staged, parts, start)
 

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect
 from pipeline.extract import find_sources, open_reader
-from pipeline.extract import parquet as parquet_reader
+from pipeline.extract import parquet_reader as parquet_reader
 
 
 def cells(tmp_path: Path, array: pa.Array) -> list[str | None]:

@@ -15,7 +15,7 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.model import LINE, Dialect
 from pipeline.extract import Reader, find_sources, framing, open_reader
-from pipeline.extract.csv import CsvReader
+from pipeline.extract.csv_reader import CsvReader
 
 DEFAULT = Dialect()
 

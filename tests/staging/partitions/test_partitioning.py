@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 
 from pipeline.core.memory import Budget
-from pipeline.core.model import KEY, LINE, SOURCE
-from pipeline.workflows.partitions import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
-from pipeline.workflows.sources import LINES
+from pipeline.core.model import KEY, LINE, LINES, SOURCE
+from pipeline.staging.partitions.partitioning import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
 
 ROW_BY_ROW = Budget(unit_bytes=1, waiting_bytes=0)
 BUDGETS = [ROW_BY_ROW, Budget(unit_bytes=1, waiting_bytes=1 << 30)]

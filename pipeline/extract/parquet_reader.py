@@ -11,8 +11,8 @@ import polars as pl
 
 from pipeline.core import parquet
 from pipeline.core.errors import SourceError
+from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE
-from pipeline.core.names import usable_names
 from pipeline.extract.rows import NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile
 

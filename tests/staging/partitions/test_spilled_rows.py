@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import KEY, LINE, SOURCE
-from pipeline.staging.buckets import Buckets
+from pipeline.staging.partitions.spilled_rows import Buckets
 
 
 def rows(keys: list[int | None], first_line: int = 2, **cells: str) -> pl.DataFrame:

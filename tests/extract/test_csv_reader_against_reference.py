@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.core.model import Dialect
-from pipeline.extract.csv import CsvReader
+from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.storage import find_sources
 from tests.fuzzing import examples
 

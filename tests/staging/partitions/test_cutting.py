@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import KEY
-from pipeline.staging.chunks import chunks
-from pipeline.staging.hashes import repeated
+from pipeline.staging.partitions.cutting import chunks
+from pipeline.staging.partitions.hashes import repeated
 
 KEYS = st.lists(st.one_of(st.none(), st.integers(0, 5)), max_size=12)
 

@@ -1,0 +1,1 @@
+"""Raw rows as partitions of whole transactions, so that memory does not grow with the input."""
