@@ -1,4 +1,4 @@
-"""How this process treats memory: settings that change what it costs, and nothing else."""
+"""How much memory a dry run may take, and settings of the process that change what memory costs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Final, Self
 
 _LIBRARIES_BYTES: Final = 256 << 20
 """What a dry run takes before it has read a row."""
-_UNITS_SHARE: Final = 62
-"""How many units' raw text fit into the rest: two at work take some forty times theirs, others wait."""
+_PARTITIONS_SHARE: Final = 62
+"""A partition may take one in so many parts of the rest: the two at work take some forty times their text."""
 _SMALLEST_BYTES, _LARGEST_BYTES = 1 << 20, 24 << 20
 
 
@@ -22,22 +22,23 @@ class Budget:
     """How much memory a dry run may take.
 
     Attributes:
-        unit_bytes: Raw text of a unit: enough for vectorised work, little enough for several at a time.
+        partition_bytes: Raw text of a partition: enough for vectorised work, little enough for several at
+            a time.
         waiting_bytes: Raw rows that may wait for others of their transaction; more of them go to disk.
     """
 
-    unit_bytes: int = 10 << 20
+    partition_bytes: int = 10 << 20
     waiting_bytes: int = 128 << 20
 
     @classmethod
     def of(cls, total_bytes: int) -> Self:
         """Keep a dry run within about this much; below some 300 MB it takes what it needs all the same."""
         free = max(0, total_bytes - _LIBRARIES_BYTES)
-        return cls(min(max(free // _UNITS_SHARE, _SMALLEST_BYTES), _LARGEST_BYTES), free // 6)
+        return cls(min(max(free // _PARTITIONS_SHARE, _SMALLEST_BYTES), _LARGEST_BYTES), free // 6)
 
-    def units(self, input_bytes: int) -> int:
-        """About how many units an input of so many uncompressed bytes makes."""
-        return max(1, -(-input_bytes // self.unit_bytes))
+    def partitions(self, input_bytes: int) -> int:
+        """About how many partitions an input of so many uncompressed bytes makes."""
+        return max(1, -(-input_bytes // self.partition_bytes))
 
 
 USUAL: Final = Budget.of(1 << 30)
@@ -47,11 +48,11 @@ USUAL: Final = Budget.of(1 << 30)
 def keep_freed_memory() -> None:
     """Have polars keep memory that it freed for some seconds, rather than give it back to the system at once.
 
-    Every unit of rows needs about what the one before it freed, and getting those pages anew costs a tenth of
-    a dry run. Call it before polars is imported; a setting of the user's own stays.
+    Every partition needs about what the one before it freed, and getting those pages anew costs a tenth of a
+    dry run. Call it before polars is imported; a setting of the user's own stays.
     """
-    # jemalloc, which polars is built with, reads this once, when it is loaded. An arena a core, a quarter of
-    # what it would take by itself, keeps the sum of what they hold small.
+    # polars' own jemalloc reads this once, when it is loaded. With one arena for each core, a quarter of its
+    # default, the arenas together keep little.
     settings = f"narenas:{os.cpu_count() or 1},dirty_decay_ms:10000,muzzy_decay_ms:2000"
     os.environ.setdefault("_RJEM_MALLOC_CONF", settings)
 
@@ -59,10 +60,10 @@ def keep_freed_memory() -> None:
 def prefer_jemalloc() -> None:
     """Have pyarrow take its memory from jemalloc, as polars does.
 
-    What it takes by itself gives freed memory back late: a dry run held 80 MB more, and a load 15 MB. Call it
+    Its default allocator gives freed memory back late: a dry run held 80 MB more, and a load 15 MB. Call it
     before pyarrow is imported; a setting of the user's own stays.
     """
-    if sys.platform == "linux":  # the wheels for it have jemalloc
+    if sys.platform == "linux":  # only its wheels for Linux have jemalloc
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 
 

@@ -2,7 +2,7 @@
 
 Jobs go to the workers as files in that directory, not through the scheduler: the scheduler's memory stays
 small, and when a worker dies Dask runs its jobs again elsewhere from the same files. A job that runs twice
-must replace what it wrote before, as staging a unit does.
+must replace what it wrote before, as staging a partition does.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class DaskEngine:
             return future.result()
         except KilledWorker as error:
             raise SettingsError(
-                f"A unit of work made several Dask workers die, the last at {error.last_worker}.",
+                f"A partition made several Dask workers die, the last at {error.last_worker}.",
                 hint="Most likely they had too little memory: give them 1 GB for each thread.",
             ) from None
         finally:

@@ -33,7 +33,7 @@ class LocalEngine:
     """Threads of this process. The stages spend their time in polars, which lets go of the interpreter.
 
     Attributes:
-        workers: How many jobs at a time. Each holds a bucket in memory.
+        workers: How many jobs at a time. Each holds a partition in memory.
     """
 
     workers: int = 2
@@ -41,7 +41,7 @@ class LocalEngine:
     def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
         """See `Engine.map`; no more than `workers` jobs and results are held at a time."""
         pending: deque[Future[Result]] = deque()
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="bucket") as pool:
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="partition") as pool:
             try:
                 for job in jobs:
                     pending.append(pool.submit(function, job))

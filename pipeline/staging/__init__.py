@@ -1,1 +1,1 @@
-"""Raw rows go through buckets and come out as an immutable staged run."""
+"""Raw rows become partitions of whole transactions, and accepted transactions an immutable staged run."""

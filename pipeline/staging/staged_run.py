@@ -36,11 +36,11 @@ _PLACE: dict[str, pl.DataType] = {"source": pl.String(), "line": pl.Int64(), "so
 
 
 def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> PartRecord | None:
-    """Write one unit's transactions, sorted by `transacted_at`, then `external_id`.
+    """Write one partition's transactions, sorted by `transacted_at`, then `external_id`.
 
     Args:
         run: The run.
-        number: The unit's number; parts keep this order. A part of that number before is replaced.
+        number: The partition's number; parts keep this order. A part of that number before is replaced.
         staged: `external_id`, `transacted_at`, `total`, `body`; `source`, `line` and `source_time` (when the
             file was written, microseconds since 1970) where they are known.
         parts: About how many parts there will be; reading them side by side keeps a row group of each.
@@ -89,7 +89,7 @@ def write_no_part(run: RunDir) -> None:
 
 
 def discard_part(run: RunDir, number: int) -> None:
-    """Remove a unit's part, if there is one."""
+    """Remove a partition's part, if there is one."""
     _part_path(run, number).unlink(missing_ok=True)
 
 

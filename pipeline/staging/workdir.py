@@ -59,7 +59,7 @@ class RunDir:
 
     @property
     def scratch(self) -> Path:
-        """Bucket files while preparing; gone afterwards."""
+        """Rows and results of partitions while preparing; gone afterwards."""
         return self.path / "buckets"
 
 

@@ -1,4 +1,4 @@
-"""Where a unit cannot be judged, the transactions at fault are found and rejected, so that the rest goes on.
+"""Finds and rejects the transactions for which a partition cannot be judged, so that the rest goes on.
 
 No cell is known to need this: values, steps and formulas make null what they cannot read. It is the net under
 them, since polars fails a whole frame for one cell.
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 _GROUP: Final = "__group"
 _MOST: Final = 1000
-"""At fault in one unit, which take a minute to find. More are a fault of the mapping, not of cells."""
+"""At fault in one partition, which take a minute to find. More are a fault of the mapping, not of cells."""
 
 
 @dataclass(frozen=True)

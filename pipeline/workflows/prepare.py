@@ -1,8 +1,8 @@
 """The dry run: files become a staged run, in memory that does not grow with the input.
 
-Each unit of rows goes through mapping, validation and encoding on its own; a unit is also what another
-machine can take. What only a look over all units can tell (transactions whose rows lie far apart, ids that
-occur twice) is found by comparing small keys afterwards, and only the units concerned are staged again.
+Each partition of rows goes through mapping, validation and encoding on its own; it is also what another
+machine can take. What only a look over all partitions can tell (transactions whose rows are far apart,
+ids that occur twice) is found by comparing small keys afterwards, and only those partitions are staged again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,13 @@ from pipeline.report.facts import merge as merge_facts
 from pipeline.report.summary import AccountingBroken, Rows, Transactions, totals_of
 from pipeline.staging.manifest import Manifest, PartRecord, SourceRecord, microseconds
 from pipeline.staging.partitions.hashes import Hashes, repeated
-from pipeline.staging.partitions.partitioning import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
+from pipeline.staging.partitions.partitioning import (
+    AdjacentPartitioning,
+    KeyPartitioning,
+    Partition,
+    Partitioning,
+    Scattered,
+)
 from pipeline.staging.payloads import encode
 from pipeline.staging.staged_run import discard_part, write_no_part, write_part
 from pipeline.staging.workdir import RunDir
@@ -69,7 +75,7 @@ STAGE = "prepare"
 PLAIN = (".csv", ".txt", ".tsv")
 COLUMNS_TOLD = 12
 COMPRESSED = 8
-"""How much larger compressed input is taken to be inside; only the size of units depends on it."""
+"""How much larger compressed input is taken to be inside; only the size of partitions depends on it."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ class Plan:
         short = tuple(PurePosixPath(name).name for name in self.names)
         return short if len(set(short)) == len(short) else self.names
 
-    @cached_property  # every unit asks for it
+    @cached_property  # every partition asks for it
     def written(self) -> dict[int, int]:
         """The place of each file, by SOURCE, in the order in which they were written."""
         places = in_order_written([each.file for each in self.inputs])
@@ -271,21 +277,21 @@ def _overlook(source: Input, batch: Batch, skipped: int) -> None:
     """What was tallied once is not tallied again."""
 
 
-def units_of(plan: Plan, run: RunDir, tally: Tally) -> Units:
-    """Cut a plan's rows into units: as they come where one file holds a whole transaction, else by key."""
-    kind = BucketedUnits if plan.spec.source.tables else ChunkedUnits
+def partitioning_of(plan: Plan, run: RunDir, tally: Tally) -> Partitioning:
+    """How a plan's rows are cut: as they are read if one file has all rows of a transaction, else by key."""
+    kind = KeyPartitioning if plan.spec.source.tables else AdjacentPartitioning
     return kind(_Source(plan, tally), plan.input_bytes, run.scratch, plan.budget)
 
 
-# ── Units ───────────────────────────────────────────────────────────────────────────────────────────
+# ── Partitions ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class Staged:
-    """What became of a unit. Its bodies, its quarantine, its facts and its hashes are on disk by then.
+    """What became of a partition. Its bodies, its quarantine, its facts and its hashes are on disk by then.
 
     Attributes:
-        number: The unit's.
+        number: The partition's.
         rows: Its rows by outcome.
         part: The record of its staged part; None where it accepted nothing.
         waiting: The files, by SOURCE, with sales that only have to be read again later.
@@ -299,8 +305,8 @@ class Staged:
     lost_of_known_sales: int = 0
 
 
-def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> list[Staged]:
-    """Stage all units of a run, and give what became of each, in order."""
+def stage(plan: Plan, partitioning: Partitioning, run: RunDir, engine: Engine, emit: Emit) -> list[Staged]:
+    """Stage all partitions of a run, and give what became of each, in order."""
     begun = time.monotonic()
     emit(StageStarted(STAGE, "rows"))
     for directory in (run.staged, run.quarantine, run.scratch):
@@ -309,58 +315,58 @@ def stage(plan: Plan, units: Units, run: RunDir, engine: Engine, emit: Emit) -> 
 
     none = repeated([])
 
-    def work(some: Iterator[Unit], conflicts: pl.Series) -> None:
-        for each in engine.map(partial(stage_unit, plan=plan, run=run, conflicts=conflicts), some):
+    def work(some: Iterator[Partition], conflicts: pl.Series) -> None:
+        for each in engine.map(partial(stage_partition, plan=plan, run=run, conflicts=conflicts), some):
             done[each.number] = each
-            emit(Progress(STAGE, sum(unit.rows.all for unit in done.values())))
+            emit(Progress(STAGE, sum(each.rows.all for each in done.values())))
 
     try:
-        work(units.read(), none)
+        work(partitioning.read(), none)
     except Scattered as scattered:
         _discard(run, done, range(scattered.given))
-        units = scattered.dealt
-        work(units.read(), none)
-    if changed := units.bring_together(_keys(run, done)):
+        partitioning = scattered.by_key
+        work(partitioning.read(), none)
+    if changed := partitioning.bring_together(_keys(run, done)):
         _discard(run, done, changed)
-        work(units.read(changed), none)
+        work(partitioning.read(changed), none)
     ids = _ids(run, done)
     conflicts = repeated(ids.values())
     if len(conflicts):
         concerned = {n for n, own in ids.items() if own.is_in(conflicts.implode()).any()}
-        work(units.read(concerned), conflicts)
+        work(partitioning.read(concerned), conflicts)
     if not any(each.part for each in done.values()):
         write_no_part(run)
-    emit(StageFinished(STAGE, sum(unit.rows.all for unit in done.values()), time.monotonic() - begun))
+    emit(StageFinished(STAGE, sum(each.rows.all for each in done.values()), time.monotonic() - begun))
     return [done[number] for number in sorted(done)]
 
 
-def stage_unit(unit: Unit, plan: Plan, run: RunDir, conflicts: pl.Series) -> Staged:
-    """Take one unit all the way: shape, map, judge, encode, write.
+def stage_partition(partition: Partition, plan: Plan, run: RunDir, conflicts: pl.Series) -> Staged:
+    """Take one partition all the way: shape, map, judge, encode, write.
 
     Args:
-        unit: The rows.
+        partition: The rows.
         plan: What they are mapped and judged by.
-        run: Where the results go; those of the same unit before are replaced.
+        run: Where the results go; those of the same partition before are replaced.
         conflicts: Hashes of external ids that several transactions of the run have.
     """
-    tables, lost = without_lost(unit.tables)
+    tables, lost = without_lost(partition.tables)
     judged = _judged_safely(tables, lost, plan, conflicts)
     shaped, verdict, staged = judged.shaped, judged.verdict, judged.staged
-    part = write_part(run, unit.number, staged, plan.budget.units(plan.input_bytes))
-    quarantine.write_part(run.path, unit.number, verdict, shaped, plan.names)
-    run_record.keep(run, unit.number, _found(plan, judged.items, verdict, staged))
-    _keys(run).put(unit.number, unit.keys())
+    part = write_part(run, partition.number, staged, plan.budget.partitions(plan.input_bytes))
+    quarantine.write_part(run.path, partition.number, verdict, shaped, plan.names)
+    run_record.keep(run, partition.number, _found(plan, judged.items, verdict, staged))
+    _keys(run).put(partition.number, partition.keys())
     accepted = verdict.transactions(ACCEPTED)
-    _ids(run).put(unit.number, _hashes(accepted))
-    _item_ids(run).put(unit.number, _item_hashes(judged.items, accepted))
-    rows = count_rows(unit.tables, shaped, judged.left_out, verdict)
-    known = count_lost_of_known_sales(unit.tables)
-    return Staged(unit.number, rows, part, _waiting(verdict, shaped), known)
+    _ids(run).put(partition.number, _hashes(accepted))
+    _item_ids(run).put(partition.number, _item_hashes(judged.items, accepted))
+    rows = count_rows(partition.tables, shaped, judged.left_out, verdict)
+    known = count_lost_of_known_sales(partition.tables)
+    return Staged(partition.number, rows, part, _waiting(verdict, shaped), known)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A unit's transactions as they are judged.
+    """A partition's transactions as they are judged.
 
     Attributes:
         shaped: The transactions as raw cells.
@@ -401,7 +407,7 @@ def _judged(
 
 
 def _judged_safely(tables: Tables, lost: pl.DataFrame, plan: Plan, conflicts: pl.Series) -> Judged:
-    """Judge all transactions of a unit; those that cannot be judged are rejected, and the rest goes on."""
+    """Judge a partition's transactions; those that cannot be judged are rejected, and the rest goes on."""
     try:
         return _judged(tables, lost, plan, conflicts)
     except ImportToolError:
@@ -454,14 +460,14 @@ def _places(headers: pl.DataFrame, plan: Plan) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Found:
-    """What a unit, or a whole run, adds to the report.
+    """What a partition, or a whole run, adds to the report.
 
     Attributes:
         facts: What there is.
         observations: What statistical warnings are made from.
         groups: Reasons, grouped by cause.
         totals: By the dimensions of the control totals; empty where there are none.
-        repeated_items: How many ids of items several sales of the run have; 0 for a unit.
+        repeated_items: How many ids of items several sales of the run have; 0 for a partition.
     """
 
     facts: Facts
@@ -482,7 +488,7 @@ def _found(plan: Plan, items: pl.DataFrame, verdict: Verdict, staged: pl.DataFra
 
 
 def _discard(run: RunDir, done: dict[int, Staged], numbers: Iterable[int]) -> None:
-    """Forget units that will be staged again, or that have no rows left."""
+    """Forget partitions that will be staged again, or that have no rows left."""
     for number in numbers:
         discard_part(run, number)
         quarantine.discard_part(run.path, number)
@@ -493,19 +499,19 @@ def _discard(run: RunDir, done: dict[int, Staged], numbers: Iterable[int]) -> No
         done.pop(number, None)
 
 
-def _keys(run: RunDir, units: Collection[int] = ()) -> Hashes:
-    """The distinct transaction keys of each unit's rows."""
-    return Hashes(run.scratch, "keys", units)
+def _keys(run: RunDir, partitions: Collection[int] = ()) -> Hashes:
+    """The distinct transaction keys of each partition's rows."""
+    return Hashes(run.scratch, "keys", partitions)
 
 
-def _ids(run: RunDir, units: Collection[int] = ()) -> Hashes:
-    """Hashes of the external ids that each unit accepted."""
-    return Hashes(run.scratch, "ids", units)
+def _ids(run: RunDir, partitions: Collection[int] = ()) -> Hashes:
+    """Hashes of the external ids that each partition accepted."""
+    return Hashes(run.scratch, "ids", partitions)
 
 
-def _item_ids(run: RunDir, units: Collection[int] = ()) -> Hashes:
-    """Hashes of the ids of the items that each unit accepted."""
-    return Hashes(run.scratch, "item-ids", units)
+def _item_ids(run: RunDir, partitions: Collection[int] = ()) -> Hashes:
+    """Hashes of the ids of the items that each partition accepted."""
+    return Hashes(run.scratch, "item-ids", partitions)
 
 
 def _item_hashes(items: pl.DataFrame, accepted: pl.DataFrame) -> pl.Series:
@@ -517,7 +523,7 @@ def _item_hashes(items: pl.DataFrame, accepted: pl.DataFrame) -> pl.Series:
 
 
 def _hashes(headers: pl.DataFrame) -> pl.Series:
-    # The same seed everywhere: units are compared with each other, on whatever machine they were staged.
+    # The same seed everywhere: partitions are compared with each other, on whatever machine they were staged.
     return headers["external_id"].hash(seed=0)
 
 
@@ -536,7 +542,7 @@ def _conflict_problems(headers: pl.DataFrame, conflicts: pl.Series) -> pl.DataFr
 
 
 def found_in(run: RunDir, tally: Tally, staged: Sequence[Staged]) -> Found:
-    """Add up what all units found, and the rows that never became a transaction."""
+    """Add up what all partitions found, and the rows that never became a transaction."""
     unreadable = [frame for frames in tally.malformed.values() for frame in frames]
     malformed = pl.concat([NO_PROBLEMS, *unreadable])
     reasons = malformed.with_columns(pl.lit("rejected").alias("outcome"))
@@ -678,18 +684,18 @@ def counts(plan: Plan, tally: Tally, staged: Sequence[Staged], found: Found) -> 
     """
     facts = found.facts
     outcomes = {name: facts.transactions(name) for name in ("accepted", "dropped", "rejected")}
-    of_units = [each.rows for each in staged]
+    of_partitions = [each.rows for each in staged]
     rows = Rows(
         read=sum(tally.rows.values()),
         malformed=tally.malformed_rows,
-        duplicate=sum(each.duplicate for each in of_units),
-        skipped=tally.skipped + sum(each.skipped for each in of_units),
+        duplicate=sum(each.duplicate for each in of_partitions),
+        skipped=tally.skipped + sum(each.skipped for each in of_partitions),
     )
-    ended = tally.skipped + sum(each.all for each in of_units)
-    if rows.read != ended or rows.malformed != sum(each.malformed for each in of_units):
+    ended = tally.skipped + sum(each.all for each in of_partitions)
+    if rows.read != ended or rows.malformed != sum(each.malformed for each in of_partitions):
         raise AccountingBroken(
             f"{rows.read} rows were read, {rows.malformed} of them malformed, but {ended} have an outcome, "
-            f"{sum(each.malformed for each in of_units)} of them as malformed."
+            f"{sum(each.malformed for each in of_partitions)} of them as malformed."
         )
     unmapped = {"unmapped_column": plan.unmapped} if plan.unmapped else {}
     return {

@@ -6,7 +6,7 @@
       │                    ▲
       └── confirm ──▶ ledger ──▶ report
 
-The upper line is `prepare`, here; `prepare.py` has its steps, and `units.py` cuts the rows. The lower one is
+The upper line is `prepare`, here; `prepare.py` has its steps. The lower one is
 `delivery.py`; `standing.py` says how a run stands, and `review.py` keeps what its report tells.
 """
 
@@ -102,12 +102,12 @@ def prepare(
     home = Workdir.open(workdir)
     with holding(home, "prepare", options.ledger), _new_run(home, emit) as (run, tell):
         tally = dry_run.Tally()
-        units = dry_run.units_of(plan, run, tally)
+        partitioning = dry_run.partitioning_of(plan, run, tally)
         with (
             dry_run.fingerprinting(plan) as fingerprints,
             engine_named(options.engine, run.scratch / "jobs") as engine,
         ):
-            staged = dry_run.stage(plan, units, run, engine, tell)
+            staged = dry_run.stage(plan, partitioning, run, engine, tell)
             records = dry_run.source_records(plan, tally, staged, fingerprints())
         with dry_run.beside(dry_run.write_quarantine, plan, run, tally):
             data, manifest = _report(plan, run, tally, staged, records, options, begun)

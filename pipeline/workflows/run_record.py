@@ -22,23 +22,23 @@ from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir
 
-# ── While the units are staged ──────────────────────────────────────────────────────────────────────
+# ── While the partitions are staged ─────────────────────────────────────────────────────────────────
 
 
 def keep(run: RunDir, number: int, found: object) -> None:
-    """Keep what a unit found, in place of what it found before."""
+    """Keep what a partition found, in place of what it found before."""
     private_dir(run.scratch)
     # A pickle: these files are the process's own, in its private directory, and gone before it ends.
     (run.scratch / f"found-{number:05d}").write_bytes(pickle.dumps(found))
 
 
 def forget(run: RunDir, number: int) -> None:
-    """Forget what a unit found."""
+    """Forget what a partition found."""
     (run.scratch / f"found-{number:05d}").unlink(missing_ok=True)
 
 
 def kept(run: RunDir) -> Iterator[Any]:
-    """What the units found, in their order."""
+    """What the partitions found, in their order."""
     for path in sorted(run.scratch.glob("found-*")):
         yield pickle.loads(path.read_bytes())  # noqa: S301 (see `keep`)
 

@@ -30,7 +30,7 @@ from tests.scale.test_many_loaders import arrived, wait_for
 pytestmark = pytest.mark.slow
 
 FULL = bool(os.environ.get("OMNEO_IMPORT_TEST_FULL"))
-RECEIPTS, UNIT_BYTES = (200_000, 12 << 20) if FULL else (2_000, 1_000)
+RECEIPTS, PARTITION_BYTES = (200_000, 12 << 20) if FULL else (2_000, 1_000)
 FILES = 10
 OPTIONS = DeliveryOptions() if FULL else DeliveryOptions(concurrency=8, stretch=100, lease_s=1.0)
 
@@ -72,7 +72,7 @@ def test_two_deaths_cost_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.cli.options.Budget.of", lambda _: Budget(unit_bytes=UNIT_BYTES))
+    monkeypatch.setattr("pipeline.cli.options.Budget.of", lambda _: Budget(partition_bytes=PARTITION_BYTES))
     sales = exported(tmp_path / "sales")
     store.put(f"{sales}/", f"{bucket}/sales/", recursive=True)
     local = call("prepare", "-m", "pos_lines", "--json", "--workdir", tmp_path / "local", f"{sales}/*.csv")

@@ -36,7 +36,7 @@ class Cut:
     """How the input is cut: rows a batch, bytes a unit, bytes that may wait in memory."""
 
     rows: int = 1 << 20
-    unit_bytes: int = 1 << 30
+    partition_bytes: int = 1 << 30
     waiting_bytes: int = 1 << 30
 
 
@@ -94,7 +94,7 @@ class Outcome:
 def prepared(files: list[Path], cut: Cut = WHOLE, mapping: str = "pos_lines") -> Outcome:
     """Prepare the files, in a directory of its own; the report is not written."""
     with tempfile.TemporaryDirectory() as workdir, cut_like(cut):
-        options = run.PrepareOptions(budget=Budget(cut.unit_bytes, cut.waiting_bytes))
+        options = run.PrepareOptions(budget=Budget(cut.partition_bytes, cut.waiting_bytes))
         finished = run.prepare(Path(workdir), mapping, [str(file) for file in files], options, ignore)
         path = Path(finished.summary.run_dir)
         counts = {name: getattr(finished.summary, name) for name in COUNTED}
@@ -126,7 +126,7 @@ WORDS = st.text(st.sampled_from("aé,;\"\n' €"), min_size=0, max_size=6).map(l
 CUTS = st.builds(
     Cut,
     rows=st.sampled_from([1, 2, 3, 7, 100]),
-    unit_bytes=st.sampled_from([1, 200, 600, 1 << 30]),
+    partition_bytes=st.sampled_from([1, 200, 600, 1 << 30]),
     waiting_bytes=st.sampled_from([0, 1 << 30]),
 )
 DEFECTS: list[dict[str, str]] = [
@@ -218,7 +218,9 @@ def test_any_export_gives_what_the_slow_reference_gives_however_it_is_cut(export
 
 @examples(15)
 @given(exports(blank_keys=True), CUTS)
-@example(Export([[[""] * len(COLUMNS), *receipt(1), [""] * len(COLUMNS)]], "\n"), Cut(rows=1, unit_bytes=1))
+@example(
+    Export([[[""] * len(COLUMNS), *receipt(1), [""] * len(COLUMNS)]], "\n"), Cut(rows=1, partition_bytes=1)
+)
 def test_every_row_is_in_exactly_one_place_however_the_input_is_cut(export: Export, cut: Cut):
     with tempfile.TemporaryDirectory() as directory:
         files = export.write(Path(directory))

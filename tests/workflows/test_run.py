@@ -23,7 +23,7 @@ from pipeline.loading.delivery.stop import Stop
 from pipeline.report.summary import AccountingBroken
 from pipeline.report.verdict import judge
 from pipeline.staging.partitions import partitioning
-from pipeline.staging.partitions.cutting import chunks
+from pipeline.staging.partitions.cutting import cut
 from pipeline.staging.workdir import Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows import delivery, run, status
@@ -155,10 +155,10 @@ def test_a_load_loads_nothing_of_mappings_and_webhooks():
 def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
     monkeypatch: pytest.MonkeyPatch, home: Path, source: Path
 ):
-    def leaking(frames: Iterator[pl.DataFrame], unit_bytes: int) -> Iterator[pl.DataFrame]:
-        return (chunk[:-1] for chunk in chunks(frames, unit_bytes))
+    def leaking(frames: Iterator[pl.DataFrame], partition_bytes: int) -> Iterator[pl.DataFrame]:
+        return (piece[:-1] for piece in cut(frames, partition_bytes))
 
-    monkeypatch.setattr(partitioning, "chunks", leaking)
+    monkeypatch.setattr(partitioning, "cut", leaking)
     with pytest.raises(AccountingBroken):
         prepared(home, source)
     assert Workdir.open(home).runs == []

@@ -24,7 +24,7 @@ transaction:
 items: {{external_id: {item}, name: Item, quantity: Qty, price_current: Price, price_sell: Price}}
 checks: {{guest: "off", {checks}}}
 """
-SMALL = Budget(unit_bytes=400)
+SMALL = Budget(partition_bytes=400)
 
 
 def summary(

@@ -1,8 +1,8 @@
-"""Raw rows, cut into chunks that hold whole transactions wherever a file keeps a transaction's rows together.
+"""Cuts raw rows between transactions, in a file that keeps each transaction's rows together.
 
-Nearly every export does, so nearly every row is mapped straight from the reader, without a detour over
-disk. Keys that turn up in more than one chunk all the same (overlapping exports, shuffled files) are found
-by comparing the chunks' keys, and only those go through buckets.
+Nearly every export does, so nearly every row is mapped as it is read, and never written to disk before. Keys
+that are in more than one partition all the same (overlapping exports, shuffled files) are found by comparing
+the partitions' keys, and only their rows are partitioned by key.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import polars as pl
 from pipeline.core.model import KEY
 
 _SMALLER: Final = 2
-"""Chunks that are smaller: one for each of the workers that wait for the first."""
+"""Partitions that are smaller: one for each of the two workers, which wait until the first is read."""
 
 
-def chunks(frames: Iterable[pl.DataFrame], chunk_bytes: int) -> Iterator[pl.DataFrame]:
-    """Cut rows into chunks of about `chunk_bytes`, never between adjacent rows with the same KEY.
+def cut(frames: Iterable[pl.DataFrame], partition_bytes: int) -> Iterator[pl.DataFrame]:
+    """Cut rows into pieces of about `partition_bytes`, never between adjacent rows with the same KEY.
 
     The first ones are smaller, so that work on them begins while the next are read. The same frames always
-    give the same chunks. Rows keep their order; no chunk is empty. Columns that one frame has and another has
-    not are null where they are missing.
+    give the same pieces. Rows keep their order; no piece is empty. Columns that one frame has and another
+    does not have are null where they are missing.
     """
     waiting: list[pl.DataFrame] = []
     size = given = 0
@@ -32,12 +32,12 @@ def chunks(frames: Iterable[pl.DataFrame], chunk_bytes: int) -> Iterator[pl.Data
             continue
         waiting.append(frame)
         size += int(frame.estimated_size())
-        if size >= (chunk_bytes if given >= _SMALLER else chunk_bytes // 4):
-            chunk, tail = _cut(_joined(waiting))
+        if size >= (partition_bytes if given >= _SMALLER else partition_bytes // 4):
+            whole, tail = _without_last_transaction(_joined(waiting))
             waiting, size = [tail] if tail.height else [], int(tail.estimated_size())
-            if chunk.height:
+            if whole.height:
                 given += 1
-                yield chunk
+                yield whole
     if waiting:
         yield _joined(waiting)
 
@@ -46,8 +46,8 @@ def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames, how="diagonal", rechunk=True)
 
 
-def _cut(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What can be mapped now, and the last transaction, whose next rows may be in the next frame."""
+def _without_last_transaction(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows before the last transaction, and its own: more of them may be in the next frame."""
     last = rows[KEY][-1]
     if last is None:
         return rows, rows.clear()

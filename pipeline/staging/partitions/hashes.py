@@ -1,4 +1,4 @@
-"""Hashes of what the units hold, on disk, since those of all units together grow with the input."""
+"""Hashes of what the partitions hold, on disk, since those of all partitions together grow with the input."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ import numpy as np
 import polars as pl
 
 _COMPARED: Final = 1 << 22
-"""How many hashes are compared at a time."""
+"""How many hashes are compared at a time: 32 MB, and as much again to sort them."""
 
 
 class Hashes(Mapping[int, pl.Series]):
-    """Hashes (UInt64, never null) by the number of their unit; they are read whenever they are asked for.
+    """Hashes (UInt64, never null) by the number of their partition; read from disk at every access.
 
     Args:
-        directory: A private directory, where they lie.
+        directory: A private directory for them.
         name: What they are hashes of.
-        units: The numbers of the units whose hashes there are, to be read. One that is not there is an error:
-            a directory that machines share may not list at once what another one wrote.
+        partitions: The numbers of the partitions to read. A missing one is an error, and not found by
+            listing: a directory that machines share may not list at once what another one wrote.
     """
 
-    def __init__(self, directory: Path, name: str, units: Collection[int] = ()) -> None:
+    def __init__(self, directory: Path, name: str, partitions: Collection[int] = ()) -> None:
         self._directory = directory
         self._name = name
-        self._units = units
+        self._partitions = partitions
 
     def put(self, number: int, hashes: pl.Series) -> None:
-        """Keep a unit's hashes, in place of those that it had before."""
-        # Not by numpy, which does not tell why it could not write.
+        """Keep a partition's hashes, in place of those that it had before."""
+        # Not by numpy's `tofile`, whose error does not say why it could not write.
         self._path(number).write_bytes(hashes.rechunk().to_numpy().tobytes())
 
     def drop(self, number: int) -> None:
-        """Forget a unit's hashes, if it has any."""
+        """Remove a partition's hashes, if it has any."""
         self._path(number).unlink(missing_ok=True)
 
     def __getitem__(self, number: int) -> pl.Series:
-        if number not in self._units:
+        if number not in self._partitions:
             raise KeyError(number)
         return pl.Series(np.frombuffer(self._path(number).read_bytes(), np.uint64))
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._units)
+        return iter(self._partitions)
 
     def __len__(self) -> int:
-        return len(self._units)
+        return len(self._partitions)
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{self._name}-{number:05d}"
@@ -56,13 +56,11 @@ class Hashes(Mapping[int, pl.Series]):
 def repeated(hashes: Collection[pl.Series]) -> pl.Series:
     """Those (UInt64) that are there twice or more over all series, each once, sorted, never null.
 
-    Of many a share at a time is held, so the series are gone through several times.
+    Of many only a share is in memory at a time, so the series are read several times.
     """
     shares = ceil(sum(map(len, hashes)) / _COMPARED)
-    found = [_repeated([each.filter(each % shares == share) for each in hashes]) for share in range(shares)]
-    return pl.concat([pl.Series([], dtype=pl.UInt64), *found]).sort()
-
-
-def _repeated(hashes: Collection[pl.Series]) -> pl.Series:
-    together = pl.concat(hashes).sort()
-    return together.filter(together == together.shift(1)).unique()
+    found = [pl.Series([], dtype=pl.UInt64)]
+    for share in range(shares):
+        together = pl.concat([each.filter(each % shares == share) for each in hashes]).sort()
+        found.append(together.filter(together == together.shift(1)).unique())
+    return pl.concat(found).sort()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import KEY
-from pipeline.staging.partitions.cutting import chunks
+from pipeline.staging.partitions.cutting import cut
 from pipeline.staging.partitions.hashes import repeated
 
 KEYS = st.lists(st.one_of(st.none(), st.integers(0, 5)), max_size=12)
@@ -18,24 +18,24 @@ def frame(keys: list[int | None], first: int) -> pl.DataFrame:
 
 
 @given(st.lists(KEYS, max_size=6), st.integers(1, 200))
-def test_chunks_keep_every_row_in_order_and_never_part_neighbours(
-    parts: list[list[int | None]], chunk_bytes: int
+def test_pieces_keep_every_row_in_order_and_never_part_neighbours(
+    parts: list[list[int | None]], partition_bytes: int
 ) -> None:
     frames, first = [], 0
     for keys in parts:
         frames.append(frame(keys, first))
         first += len(keys)
-    found = list(chunks(frames, chunk_bytes))
-    assert [row for chunk in found for row in chunk["row"]] == list(range(first))
-    assert all(chunk.height for chunk in found)
+    found = list(cut(frames, partition_bytes))
+    assert [row for piece in found for row in piece["row"]] == list(range(first))
+    assert all(piece.height for piece in found)
     for one, two in pairwise(found):
         assert one[KEY][-1] is None or one[KEY][-1] != two[KEY][0]
-    homes = [set(chunk[KEY].drop_nulls()) for chunk in found]
+    homes = [set(piece[KEY].drop_nulls()) for piece in found]
     again = {key for home in homes for key in home if sum(key in other for other in homes) > 1}
-    assert set(repeated([chunk[KEY].unique() for chunk in found])) == again
+    assert set(repeated([piece[KEY].unique() for piece in found])) == again
 
 
-def test_files_with_other_columns_share_a_chunk() -> None:
+def test_files_with_other_columns_share_a_piece() -> None:
     first = frame([1], 0).with_columns(a=pl.lit("x"))
-    (chunk,) = chunks([first, frame([2], 1).with_columns(b=pl.lit("y"))], 1 << 20)
-    assert chunk.select("a", "b").rows() == [("x", None), (None, "y")]
+    (piece,) = cut([first, frame([2], 1).with_columns(b=pl.lit("y"))], 1 << 20)
+    assert piece.select("a", "b").rows() == [("x", None), (None, "y")]

@@ -17,13 +17,13 @@ def series(numbers: list[int]) -> pl.Series:
 
 @given(st.lists(SERIES, max_size=5), st.sampled_from([1, 7, 1 << 22]))
 def test_what_is_there_twice_is_found_however_many_are_compared_at_a_time(
-    units: list[list[int]], compared: int
+    partitions: list[list[int]], compared: int
 ) -> None:
-    everything = [number for unit in units for number in unit]
+    everything = [number for partition in partitions for number in partition]
     twice = {number for number in everything if everything.count(number) > 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.staging.partitions.hashes._COMPARED", compared)
-        assert repeated([series(unit) for unit in units]).to_list() == sorted(twice)
+        assert repeated([series(partition) for partition in partitions]).to_list() == sorted(twice)
 
 
 def test_hashes_come_back_by_unit_until_they_are_dropped(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Cutting rows into units: whole transactions, each row once, the same ones every time."""
+"""Cutting rows into partitions: whole transactions, each row once, the same ones every time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ import pytest
 
 from pipeline.core.memory import Budget
 from pipeline.core.model import KEY, LINE, LINES, SOURCE
-from pipeline.staging.partitions.partitioning import BucketedUnits, ChunkedUnits, Scattered, Unit, Units
+from pipeline.staging.partitions.partitioning import (
+    AdjacentPartitioning,
+    KeyPartitioning,
+    Partition,
+    Partitioning,
+    Scattered,
+)
 
-ROW_BY_ROW = Budget(unit_bytes=1, waiting_bytes=0)
-BUDGETS = [ROW_BY_ROW, Budget(unit_bytes=1, waiting_bytes=1 << 30)]
+ROW_BY_ROW = Budget(partition_bytes=1, waiting_bytes=0)
+BUDGETS = [ROW_BY_ROW, Budget(partition_bytes=1, waiting_bytes=1 << 30)]
 KEYS = [*range(7, 60), 1, 1, 2, 3, 3, None, 4, 1, 5, 2, None, 6]
 
 
@@ -28,56 +34,56 @@ def batches(
     return lambda: ((table, piece) for piece in rows.iter_slices(1))
 
 
-def lines_of(found: list[Unit]) -> list[int]:
-    return sorted(line for unit in found for rows in unit.tables.values() for line in rows[LINE])
+def lines_of(found: list[Partition]) -> list[int]:
+    return sorted(line for partition in found for rows in partition.tables.values() for line in rows[LINE])
 
 
-def units_with(key: int, found: list[Unit]) -> list[int]:
-    return [unit.number for unit in found if key in list(unit.keys())]
+def partitions_with(key: int, found: list[Partition]) -> list[int]:
+    return [partition.number for partition in found if key in list(partition.keys())]
 
 
-def brought_together(cutting: Units) -> list[Unit]:
-    """All units once every transaction is in one."""
-    found = {unit.number: unit for unit in cutting.read()}
-    changed = cutting.bring_together({number: unit.keys() for number, unit in found.items()})
-    found = {number: unit for number, unit in found.items() if number not in changed}
+def brought_together(cutting: Partitioning) -> list[Partition]:
+    """All partitions once every transaction is in one."""
+    found = {partition.number: partition for partition in cutting.read()}
+    changed = cutting.bring_together({number: partition.keys() for number, partition in found.items()})
+    found = {number: partition for number, partition in found.items() if number not in changed}
     return [*found.values(), *cutting.read(changed)] if changed else [*found.values()]
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=["on disk", "in memory"])
 def test_sales_that_lie_apart_come_together_and_no_row_is_lost(budget: Budget, tmp_path: Path):
-    cutting = ChunkedUnits(batches(), 65, tmp_path, budget)
+    cutting = AdjacentPartitioning(batches(), 65, tmp_path, budget)
     first = list(cutting.read())
     assert lines_of(first) == list(range(len(KEYS)))
-    assert len(units_with(1, first)) == len(units_with(2, first)) == 2
-    again = brought_together(ChunkedUnits(batches(), 5, tmp_path, budget))
+    assert len(partitions_with(1, first)) == len(partitions_with(2, first)) == 2
+    again = brought_together(AdjacentPartitioning(batches(), 5, tmp_path, budget))
     assert lines_of(again) == list(range(len(KEYS)))
     for key in range(1, 7):
-        assert len(units_with(key, again)) == 1
-    numbers = [unit.number for unit in again]
+        assert len(partitions_with(key, again)) == 1
+    numbers = [partition.number for partition in again]
     assert len(set(numbers)) == len(numbers)
 
 
 def test_units_can_be_read_again_one_by_one(tmp_path: Path):
-    cutting = ChunkedUnits(batches(), 5, tmp_path, ROW_BY_ROW)
-    every = {unit.number: unit for unit in brought_together(cutting)}
-    for number, unit in every.items():
+    cutting = AdjacentPartitioning(batches(), 5, tmp_path, ROW_BY_ROW)
+    every = {partition.number: partition for partition in brought_together(cutting)}
+    for number, partition in every.items():
         (same,) = cutting.read([number])
-        assert same.tables.keys() == unit.tables.keys()
-        assert all(same.tables[table].equals(rows) for table, rows in unit.tables.items())
+        assert same.tables.keys() == partition.tables.keys()
+        assert all(same.tables[table].equals(rows) for table, rows in partition.tables.items())
     assert list(cutting.read([])) == []
 
 
 def test_where_no_sale_lies_apart_nothing_changes(tmp_path: Path):
-    cutting = ChunkedUnits(batches([1, 1, 2, 3]), 1, tmp_path, Budget())
-    (unit,) = cutting.read()
-    assert cutting.bring_together({0: unit.keys()}) == set()
+    cutting = AdjacentPartitioning(batches([1, 1, 2, 3]), 1, tmp_path, Budget())
+    (partition,) = cutting.read()
+    assert cutting.bring_together({0: partition.keys()}) == set()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_rows_there_is_no_unit(tmp_path: Path):
-    assert list(ChunkedUnits(batches([]), 1, tmp_path, ROW_BY_ROW).read()) == []
-    assert list(BucketedUnits(batches([]), 1, tmp_path, ROW_BY_ROW).read()) == []
+    assert list(AdjacentPartitioning(batches([]), 1, tmp_path, ROW_BY_ROW).read()) == []
+    assert list(KeyPartitioning(batches([]), 1, tmp_path, ROW_BY_ROW).read()) == []
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=["on disk", "in memory"])
@@ -86,32 +92,32 @@ def test_rows_of_several_tables_meet_by_their_key(budget: Budget, tmp_path: Path
         yield from batches([1, 2, 3, 4], "headers")()
         yield from batches([4, 3, 2, 1, 9, None], "items")()
 
-    cutting = BucketedUnits(read, 3, tmp_path, budget)
+    cutting = KeyPartitioning(read, 3, tmp_path, budget)
     found = list(cutting.read())
     assert len(found) > 1
     for key in (1, 2, 3, 4):
-        (number,) = units_with(key, found)
-        tables = next(unit for unit in found if unit.number == number).tables
+        (number,) = partitions_with(key, found)
+        tables = next(partition for partition in found if partition.number == number).tables
         assert all(key in rows[KEY] for rows in tables.values())
-    assert sum(unit.tables[table].height for unit in found for table in unit.tables) == 10
-    assert cutting.bring_together({unit.number: unit.keys() for unit in found}) == set()
-    assert [unit.number for unit in cutting.read([found[0].number])] == [found[0].number]
+    assert sum(partition.tables[table].height for partition in found for table in partition.tables) == 10
+    assert cutting.bring_together({partition.number: partition.keys() for partition in found}) == set()
+    assert [partition.number for partition in cutting.read([found[0].number])] == [found[0].number]
 
 
 def test_the_keys_of_a_unit_are_over_all_its_tables_and_never_null():
     rows = next(rows for _, rows in batches([7])())
     blank = next(rows for _, rows in batches([None])())
-    assert list(Unit(0, {"headers": rows, "items": pl.concat([rows, blank])}).keys()) == [7]
+    assert list(Partition(0, {"headers": rows, "items": pl.concat([rows, blank])}).keys()) == [7]
 
 
 @pytest.mark.parametrize("first", [[], range(100, 104)], ids=["at once", "after a while"])
-def test_rows_that_are_scattered_are_dealt_out_by_key(first: list[int], tmp_path: Path):
+def test_rows_that_are_scattered_are_partitioned_by_key(first: list[int], tmp_path: Path):
     keys = [*first, *range(10), *range(10), None]
-    cutting = ChunkedUnits(batches(keys), len(keys), tmp_path, ROW_BY_ROW)
+    cutting = AdjacentPartitioning(batches(keys), len(keys), tmp_path, ROW_BY_ROW)
     given = []
     with pytest.raises(Scattered) as told:
         given.extend(cutting.read())
     assert len(given) == told.value.given
-    found = list(told.value.dealt.read())
+    found = list(told.value.by_key.read())
     assert lines_of(found) == list(range(len(keys)))
-    assert all(len(units_with(key, found)) == 1 for key in range(10))
+    assert all(len(partitions_with(key, found)) == 1 for key in range(10))
