@@ -100,6 +100,12 @@ class GateClosed(ImportToolError):
     exit_code = 3
 
 
+class ReactionsHeld(ImportToolError):
+    """Old sales would run active triggers in Omneo, and that was not agreed to; nothing was sent."""
+
+    exit_code = 3
+
+
 class StoppedByApi(ImportToolError):
     """Omneo refused the token, or was away for longer than `--give-up-after`."""
 

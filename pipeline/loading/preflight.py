@@ -27,6 +27,7 @@ from pipeline.loading.http.client import Answered, Client, Reply
 from pipeline.loading.http.endpoints import listing
 from pipeline.loading.http.exchange import DENIED, Exchange, Requests
 from pipeline.loading.http.interface import httpx
+from pipeline.loading.http.lists import rows_of, total_of
 
 PAGE_SIZE: Final = 100
 
@@ -198,11 +199,11 @@ class _Inquiry:
                 page = None
             if page is None:
                 return found if seen else None
-            rows, known = _rows(page), len(found)
+            rows, known = rows_of(page), len(found)
             seen += len(rows)
             found.update(str(row[name]) for row in rows for name in names if row.get(name) is not None)
             # A page with nothing new is the first one again, of a list that has no pages.
-            if len(found) == known or seen >= _total(page, seen if len(rows) < PAGE_SIZE else seen + 1):
+            if len(found) == known or seen >= total_of(page, seen if len(rows) < PAGE_SIZE else seen + 1):
                 return found
 
     async def _is_known(self, person: Person) -> bool | None:
@@ -216,10 +217,10 @@ class _Inquiry:
         if person.handle == "email":
             answer = await self._ask("/profiles", {"filter[email]": person.identifier})
             wanted = person.identifier.casefold()
-            return any(str(row.get("email", "")).casefold() == wanted for row in _rows(answer))
+            return any(str(row.get("email", "")).casefold() == wanted for row in rows_of(answer))
         if person.handle:
             asked = {"handle": person.handle, "identifier": person.identifier}
-            return bool(_rows(await self._ask("/identities/search", asked)))
+            return bool(rows_of(await self._ask("/identities/search", asked)))
         return await self._ask(f"/profiles/{quote(person.identifier, safe='')}", {}) is not None
 
     async def _ask(self, path: str, params: Mapping[str, str]) -> Any:
@@ -250,16 +251,3 @@ def _unknown(asked: Mapping[str, int], known: set[str] | None) -> dict[str, int]
 
 def _json(reply: Reply) -> Any:
     return parsed(reply.body) if isinstance(reply, Answered) else None
-
-
-def _rows(answer: Any) -> list[Mapping[str, Any]]:
-    """The rows of a list, with or without the envelope `data`; one object counts as a list of one."""
-    data = answer.get("data", []) if isinstance(answer, dict) else answer
-    rows = data if isinstance(data, list) else [data]
-    return [row for row in rows if isinstance(row, dict)]
-
-
-def _total(answer: Any, otherwise: int) -> int:
-    meta = answer.get("meta") if isinstance(answer, dict) else None
-    total = meta.get("total") if isinstance(meta, dict) else None
-    return int(total) if isinstance(total, int) else otherwise

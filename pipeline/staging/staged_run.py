@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import accumulate, repeat
 from math import ceil
 from pathlib import Path
@@ -148,6 +149,12 @@ class StagedRun:
             for some in rows.slice(left_out).iter_slices(_ROWS_AT_A_TIME):
                 yield _transactions(some)
             left_out = max(0, left_out - rows.height)
+
+    def count_before(self, moment: datetime) -> int:
+        """How many transactions happened before a moment; those come first in delivery order."""
+        bound = int(moment.timestamp() * 1_000_000)
+        parts = (_times(parquet.read(self._path(part), [_TIME])) for part in self._parts)
+        return sum(int(np.searchsorted(times, bound)) for times in parts)
 
     @property
     def _parts(self) -> list[PartRecord]:

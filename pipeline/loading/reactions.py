@@ -1,0 +1,233 @@
+"""What Omneo does of itself when a transaction arrives, and whether old sales are about to set it off.
+
+A *trigger* runs actions when an event happens: it may award points or send a mail. No flag marks a sale as
+historical, so years of old receipts would run triggers as today's sales do. From the public reference of
+`GET /triggers`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Final
+
+from pipeline.core.clock import Clock, SystemClock
+from pipeline.core.errors import ReactionsHeld
+from pipeline.core.events import Emit, ignore
+from pipeline.core.settings import Connection
+from pipeline.loading.delivery.decisions import Case, Plan, Send
+from pipeline.loading.delivery.leases import Batches
+from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.stop import Stop, until_stopped
+from pipeline.loading.http.answers import Meaning, Verdict, parsed
+from pipeline.loading.http.client import Answered, Client, Reply
+from pipeline.loading.http.endpoints import listing
+from pipeline.loading.http.exchange import DENIED, Exchange, Requests
+from pipeline.loading.http.interface import httpx
+from pipeline.loading.http.lists import is_list, rows_of, total_of
+from pipeline.loading.ledger.entries import RunRef
+from pipeline.loading.ledger.ledger import SqlLedger
+
+EVENTS: Final = frozenset({"transaction.created", "transaction.updated"})
+"""The events that an import causes."""
+MOST_HISTORIC: Final = 500
+MOST_HISTORIC_SHARE: Final = Fraction(5, 100)
+"""A night may bring a few late sales; with more old ones than either of these it is history."""
+_INACTIVE: Final = frozenset({"false", "0", "none"})
+_PATH: Final = "/triggers"
+_PAGE_SIZE: Final = 100
+_MOST_PAGES: Final = 100
+_MOST_ERRORS: Final = 3
+"""Answers with a server error until the tenant is taken not to say: one alone may be chance."""
+_DECIDED_AT_ONCE: Final = 1_000
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """An active trigger that runs for imported sales.
+
+    Attributes:
+        name: As the tenant calls it.
+        trigger: The event.
+        actions: The types of its actions, such as `target.send`, in their order.
+    """
+
+    name: str
+    trigger: str
+    actions: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} (on {self.trigger}: {', '.join(self.actions) or 'no action'})"
+
+
+@dataclass(frozen=True)
+class Reactions:
+    """What the tenant said about its triggers.
+
+    Attributes:
+        active: Those that run for imported sales, in the tenant's order; None where it does not say.
+        why_unknown: Why it does not say; empty where it does.
+        requests: What went over the wire.
+    """
+
+    active: tuple[Reaction, ...] | None
+    why_unknown: str = ""
+    requests: Requests | None = None
+
+
+def ask_reactions(
+    connection: Connection,
+    options: DeliveryOptions | None = None,
+    *,
+    emit: Emit = ignore,
+    stop: Stop | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    clock: Clock | None = None,
+) -> Reactions | None:
+    """Ask the tenant for its triggers; sends no transaction.
+
+    Args:
+        connection: The tenant.
+        options: How fast to ask, and for how long to try.
+        emit: Is called with what happens.
+        stop: Asks it to stop.
+        transport: Takes the place of the network in tests.
+        clock: Takes the place of the system's clocks in tests.
+
+    Returns:
+        The triggers; None where it was asked to stop before it had them.
+
+    Raises:
+        StoppedByApi: The token was refused (401), or there was no answer for too long.
+    """
+    options, stop, clock = options or DeliveryOptions(), stop or Stop(), clock or SystemClock()
+    answers: list[Reactions] = []
+
+    async def ask() -> None:
+        async with Client(connection, transport, timeout_s=options.timeout_s) as client:
+            exchange = Exchange(client, connection.base_url, options.limits(), clock, emit)
+
+            async def read() -> None:
+                answers.append(await read_reactions(exchange))
+
+            await until_stopped(read(), stop)
+
+    asyncio.run(ask())
+    return answers[0] if answers else None
+
+
+async def read_reactions(exchange: Exchange) -> Reactions:
+    """Read the list of triggers over a connection that is open; see `ask_reactions`."""
+    rows: list[Mapping[str, Any]] = []
+    seen: set[str] = set()
+    for number in range(1, _MOST_PAGES + 1):
+        answer, why = await _page(exchange, number)
+        if answer is None:
+            return Reactions(None, why, exchange.requests)
+        page = rows_of(answer)
+        # A page with nothing new is the first one again, of a list that has no pages.
+        new = [row for row in page if repr(sorted(row.items(), key=str)) not in seen]
+        seen.update(repr(sorted(row.items(), key=str)) for row in new)
+        rows += new
+        if not new or len(rows) >= total_of(answer, len(rows) if len(page) < _PAGE_SIZE else len(rows) + 1):
+            break
+    return Reactions(tuple(_active(rows)), requests=exchange.requests)
+
+
+async def _page(exchange: Exchange, number: int) -> tuple[Any, str]:
+    """A page of the list; None, and why, where the tenant does not say."""
+    request = listing(_PATH, {"page[size]": str(_PAGE_SIZE), "page[number]": str(number)})
+    replies: list[Reply] = []
+    errors = 0
+
+    async def keep(_: Verdict, reply: Reply) -> None:
+        replies.append(reply)
+
+    async def attempt() -> Verdict:
+        nonlocal errors
+        verdict = await exchange.once(request, keep, or_denied=True)
+        if verdict.meaning is Meaning.TRANSIENT and verdict.status is not None:
+            errors += 1
+            if errors == _MOST_ERRORS:
+                return replace(verdict, meaning=Meaning.UNCLEAR)
+        return verdict
+
+    verdict = await exchange.persist(attempt, _PATH)
+    denied = verdict.status == DENIED
+    if verdict.again or (verdict.meaning is Meaning.FATAL and not denied):
+        raise exchange.error(verdict)
+    if verdict.meaning is not Meaning.TAKEN:
+        return None, f"GET {_PATH} was answered with {verdict.status} {verdict.message}".strip()
+    answer = parsed(replies[-1].body) if isinstance(replies[-1], Answered) else None
+    return (answer, "") if is_list(answer) else (None, f"GET {_PATH} was not answered with a list")
+
+
+def _active(rows: Sequence[Mapping[str, Any]]) -> list[Reaction]:
+    """The triggers that run for imported sales.
+
+    Whether a trigger without `is_active` is active is not documented: it is taken for active, which asks a
+    question too many rather than one too few.
+    """
+    return [
+        Reaction(str(row.get("name") or row.get("id") or "unnamed"), str(row["trigger"]), _actions(row))
+        for row in rows
+        if row.get("trigger") in EVENTS and str(row.get("is_active", True)).lower() not in _INACTIVE
+    ]
+
+
+def _actions(row: Mapping[str, Any]) -> tuple[str, ...]:
+    actions = row.get("actions")
+    if not isinstance(actions, list):
+        return ()
+    each = [action for action in actions if isinstance(action, dict)]
+    return tuple(str(action.get("uuid") or action.get("name") or "unnamed") for action in each)
+
+
+def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, plan: Plan, older: int) -> bool:
+    """Whether too many of the transactions that are still to be sent are old.
+
+    Reads no further than is needed to say it.
+
+    Args:
+        run: The run.
+        batches: Gives its transactions, oldest first.
+        ledger: Says what was sent.
+        plan: What the command does with each transaction.
+        older: How many transactions at the head of the run are old.
+    """
+    progress = ledger.progress(run)
+    start = progress.watermark if plan.resumes else 0
+    old = to_send = 0
+    position = start
+    for batch in batches(start):
+        for at in range(0, len(batch), _DECIDED_AT_ONCE):
+            some = batch[at : at + _DECIDED_AT_ONCE]
+            known = ledger.find([each.external_id for each in some], progress.run_no)
+            for transaction in some:
+                decision = plan.decide(
+                    Case(position, transaction, known.get(transaction.external_id), progress)
+                )
+                if isinstance(decision, Send):
+                    to_send += 1
+                    old += position < older
+                position += 1
+            if old > MOST_HISTORIC:
+                return True
+            if position >= older and old <= to_send * MOST_HISTORIC_SHARE:
+                return False
+    return old > to_send * MOST_HISTORIC_SHARE
+
+
+def held(reactions: Sequence[Reaction], run_id: str, to_send: int) -> ReactionsHeld:
+    """The error that says what would be set off; nothing was sent."""
+    what = "trigger" if len(reactions) == 1 else "triggers"
+    sales = "transaction" if to_send == 1 else "transactions"
+    named = "".join(f"\n  - {each}" for each in reactions)
+    return ReactionsHeld(
+        f"Run {run_id} holds old sales, and up to {to_send:,} {sales} would run {len(reactions)} active "
+        f"{what} in Omneo; nothing was sent:{named}",
+        hint="Switch them off in Omneo while history is imported. Or agree to them with --reactions allow; "
+        "--historic-after says from what age on a sale is old.",
+    )
