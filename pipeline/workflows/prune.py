@@ -182,7 +182,7 @@ def _is_needed(
     if record.run_no == progress.run_no:
         return record.state in _MAY_BE_SENT
     if record.place is not None:
-        return record.place in (State.PENDING, Passed.HELD)
+        return record.place in (State.PENDING, State.REFUSED, State.FAILED, Passed.HELD)
     if is_passed:
         return False
     if record.state not in ACCEPTED_BY_OMNEO:

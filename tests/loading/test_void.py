@@ -352,3 +352,18 @@ def test_a_void_that_is_not_taken_leaves_the_counts_of_both_runs_as_they_were(le
     assert (ledger.status("r1").delivered, ledger.status("r2").refused) == (30, 30)
     undo(ledger, tenant, options=options)
     assert (ledger.status("r1").delivered, ledger.status("r2").refused) == (30, 30)
+
+
+def test_what_was_refused_counts_so_after_the_version_before_it_was_undone(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    changed = [made(n, tender="cash") for n in range(30)]
+    newer = run_of("r2", changed, day=2)
+    tenant.interfere = lambda request, _: httpx.Response(422) if request.method == "POST" else None
+    load(ledger, newer, changed, tenant, DeliveryOptions(policy=QUICK, max_refused="off"))
+    tenant.interfere = lambda *_: None
+    undo(ledger, tenant)
+    assert (ledger.status("r1").voided, ledger.status("r2").refused) == (30, 30)
+    assert load(ledger, newer, changed, tenant, plan=Retry()).status.delivered == 30
+    assert voids(tenant) == 0
+    assert load(ledger, newer, changed, tenant, plan=Retry()).handled == 0

@@ -194,8 +194,8 @@ class _Search:
         self.unanswered: set[str] = set()
         self.shown_at = started
         self.run_no = self.ledger.progress(self.run).run_no
-        self.marks: Grouped[tuple[str, State]] = Grouped(
-            lambda marks: lambda: self.ledger.mark(dict(marks), begun=True)
+        self.marks: Grouped[tuple[Record, State]] = Grouped(
+            lambda marks: lambda: self.ledger.mark(marks, begun=True)
         )
         try:
             async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
@@ -294,7 +294,7 @@ class _Search:
             self.shown_at = now
             self.emit(Progress("confirm", self.result.looked_up))
         if state is not wanted.record.state and kind != "in_doubt":
-            await self.marks.put([(wanted.external_id, state)])
+            await self.marks.put([(wanted.record, state)])
 
 
 _COUNTED_AS: Final = {

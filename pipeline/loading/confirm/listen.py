@@ -176,11 +176,11 @@ class _Receiver:
         latest = {each.external_id: each for each in sightings}
         found = self._ledger.find(list(latest))
         seen = [
-            name
+            (record, State.CONFIRMED)
             for name, record in found.items()
             if record.state in _CONFIRMABLE and _is_as_sent(latest[name], record)
         ]
-        self._ledger.mark(dict.fromkeys(seen, State.CONFIRMED))
+        self._ledger.mark(seen)
         on_their_way = [latest[name] for name, record in found.items() if record.state is State.SENDING]
         self._early.update({each.external_id: each for each in on_their_way[: _EARLY_MAX - len(self._early)]})
 

@@ -17,6 +17,8 @@ from pipeline.loading.ledger.entries import (
     Record,
     State,
     content_hash,
+    may_be_void,
+    was_void,
 )
 
 
@@ -257,15 +259,26 @@ class Retry:
 
     def decide(self, case: Case) -> Decision:
         """See `Plan`."""
-        record, body = case.own, case.transaction.body
+        record, body = case.record, case.transaction.body
         if record is None or not body:
             return Ignore()
+        if case.own is None:
+            return self._taken_over(case, record) if record.place in _NOT_TAKEN else Ignore()
         begun = record.state is State.SENDING and record.before in (State.REFUSED, State.FAILED)
         if record.state is State.IN_DOUBT or begun:
             return _doubtful(body, record)
         if record.state in (State.REFUSED, State.FAILED):
             return _doubtful(body, record) if record.maybe_sent else _again(body, record)
         return Ignore()
+
+    def _taken_over(self, case: Case, record: Record) -> Decision:
+        """This run's version was not taken, and another run has the record: as that run's version fared."""
+        decided = Load().decide(case)
+        is_refused = isinstance(decided, Keep) and decided.counted is State.REFUSED
+        return _again(case.transaction.body, record) if is_refused else decided
+
+
+_NOT_TAKEN: Final = frozenset({State.REFUSED, State.FAILED})
 
 
 @dataclass(frozen=True)
@@ -319,7 +332,8 @@ class Void:
         if not left:
             return Ignore()
         # What was sent after an earlier void may be late, and a look-up still shows that void.
-        return Send(with_void(body, void=True), record.hash, may_turn=record.before in _VOIDS)
+        content = content_hash(body) if case.own is None else record.hash
+        return Send(with_void(body, void=True), content, may_turn=was_void(record))
 
 
 def _again(body: bytes, record: Record) -> Send:
@@ -353,20 +367,6 @@ def _of_forgotten(own: Record | None) -> Decision:
     if own is None or (surely_not_sent(own) and own.before not in ACCEPTED_BY_OMNEO):
         return Keep(State.FORGOTTEN)
     return Keep() if own.state in ACCEPTED_BY_OMNEO else Look(b"")
-
-
-_VOIDS: Final = frozenset({State.VOIDED, State.VOIDING})
-
-
-def may_be_void(record: Record) -> bool:
-    """Whether Omneo may have it as void, or come to, since a void of it may be late.
-
-    A body that says nothing of `is_void` would leave it so, and that a look-up shows it not void proves
-    nothing.
-    """
-    states = {record.state, record.before}
-    # A doubt about what Omneo has taken may be a void that is late.
-    return bool(states & _VOIDS) or (record.maybe_sent and bool(states & ACCEPTED_BY_OMNEO))
 
 
 def surely_not_sent(record: Record) -> bool:

@@ -17,7 +17,7 @@ from pipeline.core.events import Emit
 from pipeline.core.privacy import personal_values
 from pipeline.loading.confirm.compare import every_item_has_an_id, has_same_contents, is_same_sale, is_void
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
-from pipeline.loading.delivery.decisions import InDoubtRule, Look, OnChange, Plan, Send, may_be_void
+from pipeline.loading.delivery.decisions import InDoubtRule, Look, OnChange, Plan, Send
 from pipeline.loading.delivery.decisions import is_void as is_sent_void
 from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.delivery.tracker import DeliveryTracker, Item, Outcome
@@ -27,7 +27,7 @@ from pipeline.loading.http.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.http.client import Answered, Reply, Unsent
 from pipeline.loading.http.endpoints import ApiRequest, batch_lookup, external_lookup
 from pipeline.loading.http.exchange import Exchange
-from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, State
+from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, State, may_be_void, was_void
 
 _FIRST_POLL_S: Final = 0.2
 _LONGEST_POLL_S: Final = 10.0
@@ -336,8 +336,7 @@ class TransactionSender:
             outcome = Outcome(unknown, verdict, maybe_sent=True)
         elif evidence.void:
             # What was sent after an earlier void may be late.
-            may_turn = old.before in (State.VOIDED, State.VOIDING)
-            outcome = Outcome(State.VOIDED, verdict, may_turn, evidence.omneo_id)
+            outcome = Outcome(State.VOIDED, verdict, was_void(old), evidence.omneo_id)
         elif old.before in ACCEPTED_BY_OMNEO - {State.VOIDED}:
             outcome = Outcome(old.before, verdict, maybe_sent=True, omneo_id=evidence.omneo_id)
         elif evidence.there is There.SAME:

@@ -93,6 +93,25 @@ class Record(NamedTuple):
     place: Counted | None = None
 
 
+def may_be_void(record: Record) -> bool:
+    """Whether Omneo may have a transaction as void, or come to, since a void of it may be late.
+
+    A body that says nothing of `is_void` would leave it so, and that a look-up shows it not void proves
+    nothing.
+    """
+    states = {record.state, record.before}
+    # A doubt about what Omneo has taken may be a void that is late.
+    return bool(states & _VOIDS) or (record.maybe_sent and bool(states & ACCEPTED_BY_OMNEO))
+
+
+def was_void(record: Record) -> bool:
+    """Whether Omneo may have had it as void before the last request: a look-up may show that void yet."""
+    return record.before in _VOIDS
+
+
+_VOIDS: Final = frozenset({State.VOIDED, State.VOIDING})
+
+
 class Stamp(NamedTuple):
     """Transactions that went out together, and Omneo's id of their batch.
 

@@ -49,6 +49,8 @@ from pipeline.loading.ledger.entries import (
     State,
     Wanted,
     Write,
+    may_be_void,
+    was_void,
 )
 from pipeline.loading.ledger.moves import Kept, after, moves
 from pipeline.loading.ledger.tables import COUNTS, FILES, PARTS, RECORDS, RUNS, TENANTS
@@ -276,28 +278,30 @@ class SqlLedger:
                 raise LeaseLost(lease)
             self._record(writes, progress)
 
-    def mark(self, states: Mapping[str, State], *, begun: bool = False) -> None:
+    def mark(self, seen: Iterable[tuple[Record, State]], *, begun: bool = False) -> None:
         """Note what was seen of transactions in Omneo: confirmed, missing, differing or voided.
 
-        Only what Omneo has answered yes to can be that: a record in another state is left alone.
+        Only what Omneo has answered yes to can be that: a record in another state is left alone. So is one
+        for which something was sent since it was read, for then what was seen is not about it.
 
         Args:
-            states: By external id.
+            seen: Records as they were read before, and what was seen of them.
             begun: Whether what Omneo perhaps has can be that too, since nobody is at it any more.
         """
-        markable = ACCEPTED_BY_OMNEO - {State.VOIDED}
+        states = {record.external_id: (record, state) for record, state in seen}
         now = int(time.time())
         with self._writing():
             known = self._read(self._db, self._tenant(), list(states))
-            self._record(
-                [
-                    record._replace(state=states[name], maybe_sent=_may_change(record, states[name]), at=now)
-                    for name, record in known.items()
-                    if record.state in markable
-                    or (begun and (record.maybe_sent or record.state in _IN_DOUBT))
-                ],
-                None,
-            )
+            marked = []
+            for name, record in known.items():
+                read, state = states[name]
+                markable = record.state in _MARKABLE or (
+                    begun and (record.maybe_sent or record.state in _IN_DOUBT)
+                )
+                if markable and not _has_moved_on(read, record):
+                    maybe_sent = _may_change(record, state)
+                    marked.append(record._replace(state=state, maybe_sent=maybe_sent, at=now))
+            self._record(marked, None)
 
     # What commands ask
 
@@ -918,11 +922,18 @@ def _name_of(where: Path | str) -> str:
     return sa.make_url(where).render_as_string(hide_password=True)
 
 
+_MARKABLE: Final = ACCEPTED_BY_OMNEO - {State.VOIDED}
+
+
+def _has_moved_on(read: Record, now: Record) -> bool:
+    """Whether something was sent for a transaction, or is about to be, since its record was read."""
+    sent = (read.run_no, read.hash, read.attempts) != (now.run_no, now.hash, now.attempts)
+    return sent or not (read.state is now.state or now.state in _MARKABLE)
+
+
 def _may_change(record: Record, seen: State) -> bool:
-    """Whether a request that nothing was heard of, as a void that is late, may change what was seen."""
-    waits = State.VOIDING in (record.state, record.before)
-    waits = waits or (record.state in ACCEPTED_BY_OMNEO and record.maybe_sent)
-    return waits and seen is not State.VOIDED
+    """Whether a request that is late, as a void of which nothing was heard, may change what was seen."""
+    return was_void(record) if seen is State.VOIDED else may_be_void(record)
 
 
 def _engine(where: Path | str) -> sa.Engine:

@@ -116,7 +116,9 @@ def _left(old: Record, is_taken_by_newer: bool) -> Counted:
     """What a transaction is counted as in the run whose record of it another run takes over."""
     if old.state in ACCEPTED_BY_OMNEO or old.state is State.FORGOTTEN:
         return old.state
-    return Passed.SUPERSEDED if is_taken_by_newer else State.PENDING
+    if is_taken_by_newer:
+        return Passed.SUPERSEDED
+    return old.state if old.state in (State.REFUSED, State.FAILED) else State.PENDING
 
 
 def _returned(kept: Kept, write: Return, is_newer: IsNewer) -> Kept:

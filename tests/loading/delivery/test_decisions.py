@@ -140,6 +140,26 @@ def test_retrying(state: State | None) -> None:
     assert kind(Retry(), state, EARLIER) == "ignore"
 
 
+@pytest.mark.parametrize("place", [State.REFUSED, State.FAILED])
+@pytest.mark.parametrize(
+    ("state", "run_no", "content", "expected"),
+    [
+        (State.VOIDED, EARLIER, OTHER, "change"),
+        (State.DELIVERED, EARLIER, OTHER, "change"),
+        (State.DELIVERED, EARLIER, SAME, "unchanged"),
+        (State.REFUSED, EARLIER, SAME, "send"),
+        (State.REFUSED, LATER, SAME, "send"),
+        (State.SENDING, EARLIER, OTHER, "doubt"),
+        (State.DELIVERED, LATER, OTHER, "unchanged"),
+    ],
+)
+def test_retrying_what_was_not_taken_and_another_run_has_taken_over(
+    place: State, state: State, run_no: int, content: bytes, expected: str
+) -> None:
+    assert kind(Retry(), state, run_no, content, place=place) == expected
+    assert kind(Retry(), state, run_no, content, place=Passed.SUPERSEDED) == "ignore"
+
+
 def test_a_retry_that_was_cut_off_is_taken_up() -> None:
     assert kind(Retry(), State.SENDING, before=State.REFUSED) == "doubt"
     assert kind(Retry(), State.SENDING, before=State.FAILED) == "doubt"
@@ -167,7 +187,9 @@ def test_what_was_perhaps_taken_is_voided_too(state: State) -> None:
 
 
 def test_a_void_reaches_what_a_later_run_could_not_replace() -> None:
-    assert kind(Void(), State.REFUSED, LATER, OTHER, place=State.DELIVERED) == "send"
+    sent = decision(Void(), State.REFUSED, LATER, OTHER, place=State.DELIVERED)
+    assert isinstance(sent, Send)
+    assert sent.hash == SAME  # what is undone is this run's version, not the later one
     assert kind(Void(), State.DELIVERED, LATER, OTHER, place=State.DELIVERED) == "ignore"
 
 

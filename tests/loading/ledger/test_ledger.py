@@ -5,10 +5,12 @@ import sqlite3
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -133,12 +135,16 @@ def test_what_another_run_takes_over_stays_counted_where_omneo_took_it(any_ledge
     assert any_ledger.find(["a", "b"], one)["a"].place is State.DELIVERED
 
 
-def test_an_older_run_that_takes_over_leaves_the_newer_one_its_work(any_ledger: SqlLedger) -> None:
+@pytest.mark.parametrize("left", [State.PENDING, State.REFUSED, State.FAILED])
+def test_an_older_run_that_takes_over_leaves_the_newer_one_its_work(
+    any_ledger: SqlLedger, left: State
+) -> None:
+    """What is pending there `load` sends, what was refused or failed `retry`."""
     one, two = any_ledger.open_run(RUN).run_no, any_ledger.open_run(LATER).run_no
-    any_ledger.record([record("a", State.REFUSED, two)])
-    any_ledger.record([record("a", run_no=one)])
-    assert counts(any_ledger, "run-2") == {State.PENDING: 10}
-    assert any_ledger.find(["a"], two)["a"].place is State.PENDING
+    any_ledger.record([record("a", left, two), record("b", State.IN_DOUBT, two)])
+    any_ledger.record([record("a", run_no=one), record("b", run_no=one)])
+    assert Counter(counts(any_ledger, "run-2")) == Counter({State.PENDING: 9}) + Counter([left])
+    assert any_ledger.find(["a"], two)["a"].place is left
 
 
 @pytest.mark.parametrize("is_held", [False, True])
@@ -268,10 +274,36 @@ def test_only_what_was_delivered_can_be_marked(any_ledger: SqlLedger) -> None:
     any_ledger.record(
         [record("a"), record("b", State.SENDING), record("c", State.VOIDED), record("d", State.MISSING)]
     )
-    any_ledger.mark(dict.fromkeys("abcdx", State.CONFIRMED))
+    read = any_ledger.find(list("abcd")).values()
+    any_ledger.mark([(each, State.CONFIRMED) for each in [*read, record("x")]])
     states = {name: found.state for name, found in any_ledger.find(list("abcdx")).items()}
     assert states == {"a": "confirmed", "b": "sending", "c": "voided", "d": "confirmed"}
     assert any_ledger.status("run-1").confirmed == 2
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"hash": b"other", "attempts": 2},
+        {"run_no": 2},
+        {"attempts": 2},
+        {"state": State.SENDING},
+        {"state": State.VOIDING, "before": State.DELIVERED, "maybe_sent": True},
+        {"state": State.VOIDED},
+    ],
+)
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_was_seen_of_a_record_that_has_moved_on_since_is_not_noted(
+    any_ledger: SqlLedger, later: dict[str, Any], *, begun: bool
+) -> None:
+    for each in (RUN, replace(RUN, run_id="run-2", ordinal=2)):
+        any_ledger.open_run(each)
+    read = record("a")._replace(attempts=1)
+    any_ledger.record([read])
+    any_ledger.record([read._replace(**later)])
+    known = any_ledger.find(["a"])
+    any_ledger.mark([(read, State.MISSING)], begun=begun)
+    assert any_ledger.find(["a"]) == known
 
 
 # ── Tenants ─────────────────────────────────────────────────────────────────────────────────────────
@@ -285,7 +317,7 @@ def test_a_tenant_sees_only_what_is_its_own(any_ledger: SqlLedger, tmp_path: Pat
         assert (other.runs(), other.find(["a"]), other.known_files(["d"])) == ([], {}, {})
         no = other.open_run(replace(RUN, ordinal=7)).run_no
         other.record([record("a", State.REFUSED, no)])
-        other.mark({"a": State.CONFIRMED})
+        other.mark([(each, State.CONFIRMED) for each in other.find(["a"]).values()])
         assert other.statuses() == {
             "run-1": {
                 URL: RunStatus(10, delivered=1, pending=9),

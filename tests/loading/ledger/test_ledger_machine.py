@@ -43,6 +43,7 @@ from tests.servers import new_database
 NAMES = [f"T{number}" for number in range(4)]
 ORDINALS = {1: 20, 2: 10, 3: 30}  # by the run's number: they are not entered in their order
 OUTCOMES = [State.DELIVERED, State.REFUSED, State.FAILED, State.IN_DOUBT, State.VOIDED]
+NOT_TAKEN = (State.REFUSED, State.FAILED)
 MARKS = [State.CONFIRMED, State.MISSING, State.DIFFERING]
 
 names, writers, runs = st.sampled_from(NAMES), st.integers(0, 1), st.sampled_from(list(ORDINALS))
@@ -86,7 +87,8 @@ class TwoWriters(RuleBasedStateMachine):
         if before not in (None, run_no):
             if self.state[name] not in ACCEPTED_BY_OMNEO:
                 is_newer = ORDINALS[run_no] > ORDINALS[before]
-                self.places[before][name] = Passed.SUPERSEDED if is_newer else State.PENDING
+                lost = State.PENDING if self.state[name] not in NOT_TAKEN else self.state[name]
+                self.places[before][name] = Passed.SUPERSEDED if is_newer else lost
             if waiting is not None and waiting != run_no and ORDINALS[run_no] > ORDINALS[waiting]:
                 self.places[self.held.pop(name)][name] = Passed.SUPERSEDED
         if self.held.get(name) == run_no:
@@ -177,7 +179,9 @@ class TwoWriters(RuleBasedStateMachine):
 
     @rule(writer=writers, name=names, seen=st.sampled_from(MARKS))
     def see(self, writer: int, name: str, seen: State) -> None:
-        self.ledgers[writer].mark({name: seen})
+        self.ledgers[writer].mark(
+            [(record, seen) for record in self.ledgers[1 - writer].find([name]).values()]
+        )
         if name in self.state and self.state[name] in {State.DELIVERED, *MARKS}:
             self.own(name, self.owner[name], seen)
 

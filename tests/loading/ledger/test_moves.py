@@ -81,8 +81,11 @@ def test_what_omneo_accepted_from_a_run_stays_its_own_when_another_takes_over(
     kept = after(after(Kept(), first, is_newer), second, is_newer)
     expected: Counted = second.state
     if first.run_no != second.run_no:
-        expected = Passed.SUPERSEDED if wins(second, first, is_newer) else State.PENDING
-        if first.state in ACCEPTED_BY_OMNEO | {State.FORGOTTEN}:
+        lasting = ACCEPTED_BY_OMNEO | {State.FORGOTTEN}
+        expected = State.PENDING
+        if wins(second, first, is_newer) and first.state not in lasting:
+            expected = Passed.SUPERSEDED
+        elif first.state in lasting | {State.REFUSED, State.FAILED}:
             expected = first.state
     assert kept.counted_in(first.run_no) is expected
     assert kept.counted_in(second.run_no) is second.state
