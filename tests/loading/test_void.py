@@ -367,3 +367,13 @@ def test_what_was_refused_counts_so_after_the_version_before_it_was_undone(ledge
     assert load(ledger, newer, changed, tenant, plan=Retry()).status.delivered == 30
     assert voids(tenant) == 0
     assert load(ledger, newer, changed, tenant, plan=Retry()).handled == 0
+
+
+def test_an_endpoint_that_only_creates_revives_nothing(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    undo(ledger, tenant)
+    options = DeliveryOptions(endpoint=ENDPOINTS["queue-create"], revive=True)
+    with pytest.raises(SettingsError, match="a second time"):
+        load(ledger, RUN, SOME, tenant, options)
+    assert voids(tenant) == 30

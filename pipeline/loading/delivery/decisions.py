@@ -151,10 +151,12 @@ class Load:
     Attributes:
         on_change: What to do with changed ones.
         revive: Send what was undone again, no longer void.
+        only_creates: Whether what is sent adds a second copy where Omneo has one, or one that is late.
     """
 
     on_change: OnChange = OnChange.SEND
     revive: bool = False
+    only_creates: bool = False
     intent: State = State.SENDING
     accepted: State = State.DELIVERED
     resumes: bool = True
@@ -178,7 +180,7 @@ class Load:
         """This run sent it before it was stopped, or was about to."""
         match record.state:
             case State.PENDING | State.FORGOTTEN:
-                return self._doubt(body, record) if record.maybe_sent else _again(body, record)
+                return self._not_taken(body, record, same=True)
             case State.SENDING | State.IN_DOUBT:
                 return self._doubt(body, record)
             case State.VOIDING | State.VOIDED if self.revive:
@@ -212,14 +214,14 @@ class Load:
                 return self._undone(body, record, same)
             case State.DELIVERED | State.CONFIRMED | State.DIFFERING | State.MISSING if not same:
                 return self._changed(body, record)
-            case State.MISSING:
+            case State.MISSING if not self.only_creates:
                 return _doubtful(body, record)
-            case State.DELIVERED | State.CONFIRMED | State.DIFFERING:
+            case State.DELIVERED | State.CONFIRMED | State.DIFFERING | State.MISSING:
                 return Keep(Passed.UNCHANGED)
         assert_never(record.state)
 
     def _not_taken(self, body: bytes, record: Record, same: bool) -> Decision:
-        """Omneo did not take another run's version, as far as is known."""
+        """Omneo did not take it, or not another run's version, as far as is known."""
         if record.maybe_sent:
             return self._doubt(body, record)
         if same and record.state is State.REFUSED:
@@ -240,7 +242,7 @@ class Load:
         return _doubtful(body, record, self.on_change)
 
     def _changed(self, body: bytes, record: Record) -> Decision:
-        if self.on_change is OnChange.HOLD:
+        if self.on_change is OnChange.HOLD or self.only_creates:
             return Keep(Passed.HELD, "held")
         if self.on_change is OnChange.SKIP:
             return Keep(Passed.UNCHANGED, "skipped")
@@ -249,8 +251,13 @@ class Load:
 
 @dataclass(frozen=True)
 class Retry:
-    """Send again what this run could not deliver."""
+    """Send again what this run could not deliver.
 
+    Attributes:
+        only_creates: See `Load`.
+    """
+
+    only_creates: bool = False
     intent: State = State.SENDING
     accepted: State = State.DELIVERED
     resumes: bool = False
@@ -268,14 +275,21 @@ class Retry:
         if record.state is State.IN_DOUBT or begun:
             return _doubtful(body, record)
         if record.state in (State.REFUSED, State.FAILED):
-            return _doubtful(body, record) if record.maybe_sent else _again(body, record)
+            return self._not_taken(body, record)
         return Ignore()
+
+    def _not_taken(self, body: bytes, record: Record) -> Decision:
+        if record.maybe_sent:
+            return _doubtful(body, record)
+        if self.only_creates and record.before in ACCEPTED_BY_OMNEO:
+            return Keep(changed="held")  # with an update that Omneo did not take, the version before is there
+        return _again(body, record)
 
     def _taken_over(self, case: Case, record: Record) -> Decision:
         """This run's version was not taken, and another run has the record: as that run's version fared."""
-        decided = Load().decide(case)
+        decided = Load(only_creates=self.only_creates).decide(case)
         is_refused = isinstance(decided, Keep) and decided.counted is State.REFUSED
-        return _again(case.transaction.body, record) if is_refused else decided
+        return self._not_taken(case.transaction.body, record) if is_refused else decided
 
 
 _NOT_TAKEN: Final = frozenset({State.REFUSED, State.FAILED})

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.core.clock import Clock, SystemClock
-from pipeline.core.errors import ImportToolError
+from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.core.events import Emit, Notice, StageFinished, StageStarted, ignore
 from pipeline.core.memory import seldom_collecting
 from pipeline.core.settings import Connection
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker
-from pipeline.loading.delivery.decisions import Load, OnChange, Plan
+from pipeline.loading.delivery.decisions import Load, OnChange, Plan, Retry
 from pipeline.loading.delivery.leases import Batches, LeasedLedger, Part, Shared, keep
 from pipeline.loading.delivery.options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.scheduler import Positioned, Scheduler, cancel
@@ -26,6 +26,7 @@ from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.delivery.tracker import DeliveryTracker
 from pipeline.loading.http.client import Client
+from pipeline.loading.http.endpoints import Endpoint
 from pipeline.loading.http.exchange import Exchange
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.ledger.entries import Lease, LeaseLost, Passed, RunRef, State, Wanted
@@ -68,15 +69,13 @@ def deliver(
         can write its summary before raising it.
 
     Raises:
-        SettingsError: The ledger cannot be read.
+        SettingsError: The ledger cannot be read, or the endpoint cannot revive.
     """
     options = options or DeliveryOptions()
     ledger.bind(connection.base_url)
-    # An endpoint that only creates cannot bring a change: it would add a second copy.
-    on_change = options.on_change if options.endpoint.upserts else OnChange.HOLD
     delivery = _Delivery(
         run,
-        plan or Load(on_change, options.revive),
+        _suited(plan or Load(options.on_change, options.revive), options.endpoint),
         ledger,
         options,
         emit,
@@ -85,6 +84,20 @@ def deliver(
     )
     with seldom_collecting():
         return asyncio.run(delivery.run(batches, connection, transport))
+
+
+def _suited(plan: Plan, endpoint: Endpoint) -> Plan:
+    """The plan as an endpoint can follow it: one that only creates brings no change, but a second copy."""
+    if endpoint.upserts:
+        return plan
+    if isinstance(plan, Load):
+        if plan.revive:
+            raise SettingsError(
+                f"--endpoint {endpoint.name} only creates: what was undone would be there a second time.",
+                hint="Use --endpoint queue.",
+            )
+        return replace(plan, on_change=OnChange.HOLD, only_creates=True)
+    return replace(plan, only_creates=True) if isinstance(plan, Retry) else plan
 
 
 @dataclass

@@ -71,6 +71,7 @@ class Omneo:
     seed: int
     copies: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     late: list[tuple[dict[str, Any], bool]] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
     batches: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     fates: dict[str, str] = field(default_factory=dict)
     met: Counter[str] = field(default_factory=Counter)
@@ -178,10 +179,16 @@ class Omneo:
                 self.late.append((body, creates))
                 continue
             copies = self.copies.setdefault(body["external_id"], [])
+            self.lost.discard(body["external_id"])
             if creates or not copies:
                 copies.append({"id": 1, "is_void": False, **body})
             else:
                 copies[0].update(body)
+
+    def lose(self, name: str) -> None:
+        """Somebody deletes a transaction there."""
+        if self.copies.pop(name, None):
+            self.lost.add(name)
 
     def _looked_up(self, path: str) -> httpx.Response:
         name = path.rsplit("/", 1)[1]
@@ -286,7 +293,8 @@ class History:
             omneo.dies_at = self.dice.randint(1, 2 * SIZE)
         elif self.dice.random() < 0.2:
             omneo.stops_at = self.dice.randint(1, 2 * SIZE)
-        kinds = ["load", "load", "load", "retry", "confirm", "resend", "forget", "work", "webhooks", "prune"]
+        kinds = ["load", "load", "load", "retry", "confirm", "resend"]
+        kinds += ["forget", "work", "webhooks", "prune", "lose"]
         kinds += [] if self.endpoint == "queue-create" else ["void", "revive"]
         self.do(self.dice.choice(kinds), omneo, run)
 
@@ -300,11 +308,24 @@ class History:
         elif kind == "prune":
             self.prune(run)
         elif kind == "forget":
-            number = self.dice.randrange(SIZE)
-            run.transactions[number] = run.transactions[number]._replace(body=b"")
+            self.forget(self.dice.randrange(SIZE))
+        elif kind == "lose":
+            omneo.lose(f"T{self.dice.randrange(SIZE)}")
         else:
             self.call(kind, omneo, run, mortal(self.ledger(omneo), omneo))
         self.check(omneo)
+
+    def forget(self, number: int) -> None:
+        """Take a transaction's contents out of all runs, and then, unless it is killed, tell the ledger."""
+        remains = json.dumps({"external_id": f"T{number}", "total": 1.5}).encode()
+        is_killed = self.dice.random() < 0.3
+        for run in self.runs:
+            run.transactions[number] = run.transactions[number]._replace(body=b"", remains=remains)
+        for omneo in [] if is_killed else self.tenants:
+            ledger = self.ledger(omneo)
+            for run_id, tenants in ledger.statuses().items():
+                if omneo.base_url in tenants:
+                    ledger.forget(run_id, {f"T{number}": number})
 
     def prune(self, run: Run) -> None:
         """Let go of a run where no tenant that knows it needs any body: nothing is sent of it any more."""
@@ -404,7 +425,7 @@ class History:
         for name, record in records.items():
             copies = omneo.copies.get(name, [])
             assert len(copies) <= 1, f"{name} is there {len(copies)} times"
-            agrees = self.agrees(record, copies, name in queued)
+            agrees = self.agrees(record, copies, name in queued, is_lost=name in omneo.lost)
             assert agrees, f"{record} but Omneo has {copies}, late: {name in queued}"
         in_flight = {name for name, record in records.items() if record.state in IN_FLIGHT}
         assert (
@@ -412,25 +433,39 @@ class History:
         )  # left so by this command
         self.in_flight[omneo.base_url] = in_flight
         if at_the_end and self.endpoint != "queue-create":
-            settled = ACCEPTED_BY_OMNEO | {State.PENDING, State.FORGOTTEN, State.IN_DOUBT, State.VOIDING}
-            forgotten = {each.external_id for run in self.runs for each in run.transactions if not each.body}
-            odd = [
-                each for name, each in records.items() if each.state not in settled and name not in forgotten
-            ]
-            assert not odd, odd
+            self.check_end(omneo, ledger)
 
-    def agrees(self, record: Record, copies: list[dict[str, Any]], is_queued: bool) -> bool:
+    def check_end(self, omneo: Omneo, ledger: SqlLedger) -> None:
+        """Nothing is left that a command could bring to its end."""
+        settled = ACCEPTED_BY_OMNEO | {State.PENDING, State.FORGOTTEN, State.IN_DOUBT, State.VOIDING}
+        forgotten = {each.external_id for run in self.runs for each in run.transactions if not each.body}
+        kept = [run for run in self.runs if run.ref.run_id not in self.pruned]
+        bodies = {content_hash(each.body) for run in kept for each in run.transactions if each.body}
+        records = ledger.find([f"T{n}" for n in range(SIZE)])
+        odd = [
+            each
+            for name, each in records.items()
+            if name not in forgotten
+            and (each.state not in settled or (each.state is State.MISSING and each.hash in bodies))
+        ]
+        assert not odd, odd
+        for run in kept if not forgotten else []:
+            counts = ledger.counts(run.ref.run_id)
+            assert counts[State.REFUSED] == counts[State.FAILED] == 0, (run.ref.run_id, counts)
+
+    def agrees(self, record: Record, copies: list[dict[str, Any]], is_queued: bool, *, is_lost: bool) -> bool:
         """Whether what the ledger says of a transaction can be true."""
         there = copies[0] if copies else None
         version = self.hashes.get(record.hash)
         match record.state:
             case State.DELIVERED | State.CONFIRMED:
                 if there is None:
-                    return is_queued
+                    return is_queued or is_lost
                 is_it = there["tender"] == version and not there["is_void"]
                 return is_it or is_queued or record.maybe_sent
             case State.VOIDED:
-                return is_queued or (there is not None and bool(there["is_void"]))
+                is_void = there is not None and bool(there["is_void"])
+                return is_queued or is_void or record.maybe_sent or is_lost
             case State.REFUSED | State.FAILED if not record.maybe_sent and record.before is None:
                 return there is None or there["tender"] != version
         return True

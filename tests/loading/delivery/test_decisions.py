@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import pytest
 
@@ -22,7 +23,7 @@ from pipeline.loading.delivery.decisions import (
 )
 from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.http.endpoints import endpoint_named
-from pipeline.loading.ledger.entries import Passed, Progress, Record, State, content_hash
+from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, Progress, Record, State, content_hash
 from tests.loading.tenant import made
 
 TRANSACTION = made(1)
@@ -113,6 +114,17 @@ def test_changes_by_rule(rule: OnChange, expected: str) -> None:
     # An update that Omneo did not take has left an earlier version there.
     assert kind(Load(rule), State.REFUSED, EARLIER, OTHER, before=State.DELIVERED) == expected
     assert kind(Load(rule), None) == "send"
+
+
+@pytest.mark.parametrize("plan", [Load(only_creates=True), Retry(only_creates=True)])
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("run_no", [MINE, EARLIER, LATER])
+def test_nothing_that_omneo_has_taken_is_created_a_second_time(plan: Plan, state: State, run_no: int) -> None:
+    for content, before, place in product((SAME, OTHER), (None, *State), (None, State.REFUSED)):
+        decided = decision(plan, state, run_no, content, before=before, place=place)
+        if isinstance(decided, Send):
+            assert state not in ACCEPTED_BY_OMNEO
+            assert decided.look_first or before not in ACCEPTED_BY_OMNEO
 
 
 @pytest.mark.parametrize("rule", OnChange)
