@@ -373,7 +373,7 @@ def test_a_body_that_does_not_come_whole_confirms_nothing(
     delivered: SqlLedger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whether the sender stalls or hangs up; neither is an error to be logged."""
-    monkeypatch.setattr("pipeline.loading.listen._BODY_S", 0.05)
+    monkeypatch.setattr("pipeline.loading.confirm.listen._BODY_S", 0.05)
     body = event("T000003")
     with listening(delivered) as url:
         begun = head(body, f"Content-Length: {len(body) + 1}")
