@@ -79,7 +79,8 @@ class Console:
     @contextmanager
     def listening(self) -> Iterator[Emit]:
         """Show events on stderr, and pass them to the watch."""
-        from pipeline.report.terminal import JsonLog, progress_listener
+        from pipeline.telemetry.json_log import JsonLog
+        from pipeline.telemetry.progress import progress_listener
 
         watching = [self.watch] if self.watch else []
         if self.log_format == "json":
@@ -95,9 +96,9 @@ class Console:
             finished: How it ended.
             about: The section of the report to show as well: `causes`, `preflight` or neither.
         """
-        from pipeline.report.terminal import closing_summary
-        from pipeline.report.verdict import PREFLIGHT, REJECTIONS, judge
-        from pipeline.report.view import masked
+        from pipeline.report.render import render_terminal
+        from pipeline.report.verdict import judge
+        from pipeline.report.view import overview
 
         data = finished.data
         if self.watch:
@@ -105,9 +106,8 @@ class Console:
             self.watch.error = finished.error.message if finished.error else ""
         # Where stderr is for machines, the last line of the log says how it ended.
         if self.verbosity >= 0 and not (self.json and self.log_format == "json"):
-            causes = masked(data.causes) if about == REJECTIONS else None
-            answers = (data.preflight or ()) if about == PREFLIGHT else ()
-            self.say(closing_summary(data.summary, judge(data), causes=causes, answers=answers))
+            found = overview(data.summary, judge(data), causes=data.causes, preflight=data.preflight)
+            self.say(render_terminal(found, about))
         if finished.error is not None:
             self.error(finished.exit_code, str(finished.error))
         self.result(finished.summary.as_dict())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from pipeline.report.formatting import count, grouped
 from pipeline.report.summary import NO_CURRENCY, Summary, Transactions, most_rejected, next_step
 
 if TYPE_CHECKING:
@@ -124,17 +125,6 @@ def money(summary: Summary, outcome: str, currency: str = "") -> str:
         return f"{currency} {grouped(total)}".strip()
     parts = [f"{'' if name == NO_CURRENCY else name} {grouped(amount)}" for name, amount in total.items()]
     return " and ".join(part.strip() for part in parts) or "0.00"
-
-
-def grouped(amount: str) -> str:
-    """A decimal string with commas between the thousands: `-1234.50` becomes `-1,234.50`."""
-    whole, point, places = amount.lstrip("-").partition(".")
-    return f"{'-' if amount.startswith('-') else ''}{int(whole):,}{point}{places}"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 thing`, `2,000 things`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _rejections(summary: Summary) -> list[Look]:

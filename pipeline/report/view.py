@@ -16,38 +16,58 @@ import polars as pl
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.model import Outcome
 from pipeline.core.privacy import mask_body, mask_message, mask_text, mask_value
-from pipeline.report.data import ReportData
+from pipeline.report.data import ReportData, TenantFinding
 from pipeline.report.facts import ACCEPTED, Facts
-from pipeline.report.summary import decimal_text
-from pipeline.report.verdict import judge
+from pipeline.report.summary import Summary, decimal_text
+from pipeline.report.verdict import Verdict, judge
 
 OUTCOMES: Final = (ACCEPTED, Outcome.DROPPED.value, Outcome.REJECTED.value)
 RATES_PER_MIN: Final = (300, 1000, 3000)
 """Shown where no rate is known; the documented throttle is 1,000 a minute by example only."""
 
 
+def overview(
+    summary: Summary,
+    verdict: Verdict,
+    *,
+    causes: Sequence[RootCause] = (),
+    preflight: Sequence[TenantFinding] | None = None,
+    show_personal_data: bool = False,
+) -> dict[str, Any]:
+    """The part of the view that needs no facts, and all that the terminal shows."""
+    return {
+        **summary.as_dict(),
+        "tenant": summary.tenant,
+        "personal_data_shown": show_personal_data,
+        "verdict": asdict(verdict),
+        "causes": [asdict(cause) for cause in (causes if show_personal_data else masked(causes))],
+        "preflight": None if preflight is None else [asdict(answer) for answer in preflight],
+    }
+
+
 def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any]:
-    """Everything that the report tells, ready for JSON: the summary's keys first, the facts after them."""
+    """All that `report.json` holds and the templates show: the summary's keys first, the facts after them."""
     facts = data.facts
     return {
-        **data.summary.as_dict(),
-        "tenant": data.summary.tenant,
-        "personal_data_shown": show_personal_data,
-        "verdict": asdict(judge(data)),
+        **overview(
+            data.summary,
+            judge(data),
+            causes=data.causes,
+            preflight=data.preflight,
+            show_personal_data=show_personal_data,
+        ),
         "gate": None if data.gate is None else {"limit": data.gate.allowed, "closed": data.gate.closed},
         "by_month": _grouped(facts.totals, ["month", "currency"]),
         "by_store": _grouped(facts.totals, ["store", "currency"]),
         "by_currency": _grouped(facts.totals, ["currency"]),
         "by_day": _grouped(facts.days, ["day", "currency"]),
         "controls": [_control(row) for row in data.controls],
-        "causes": [asdict(cause) for cause in (data.causes if show_personal_data else masked(data.causes))],
         "completeness": facts.fields.to_dicts(),
         "profiles": facts.profiles.sort("transactions", descending=True).to_dicts(),
         "findings": [asdict(finding) for finding in data.findings],
         "clock": facts.clock.to_dicts(),
         "samples": _samples(facts, show_personal_data),
         "prediction": _prediction(data),
-        "preflight": None if data.preflight is None else [asdict(answer) for answer in data.preflight],
         "provenance": asdict(data.provenance),
     }
 

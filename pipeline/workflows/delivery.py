@@ -26,13 +26,13 @@ from pipeline.loading.preflight import Preflight, questions
 from pipeline.loading.preflight import preflight as ask_tenant
 from pipeline.loading.void import void as deliver_void
 from pipeline.report.data import TenantFinding
-from pipeline.report.files import write_report
+from pipeline.report.formatting import count
+from pipeline.report.render import write_report
 from pipeline.report.summary import Requests, Summary
-from pipeline.report.terminal import json_log
-from pipeline.report.verdict import count
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
+from pipeline.telemetry.json_log import json_log
 from pipeline.workflows import incremental, run_record
 from pipeline.workflows.distributed_load import Assignment, orders_in, spread
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_undelivered

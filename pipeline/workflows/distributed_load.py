@@ -29,10 +29,10 @@ from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.exchange import Requests
 from pipeline.loading.ledger.entries import RunRef, RunStatus
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.report.terminal import json_log
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import Workdir
+from pipeline.telemetry.json_log import json_log
 from pipeline.workflows.workdir_lock import holding
 
 STAGE: Final = "load"

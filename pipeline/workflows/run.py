@@ -30,11 +30,11 @@ from pipeline.engine.choice import engine_named
 from pipeline.mapping.language.draft_marks import unsure_marks
 from pipeline.mapping.language.load import load_mapping
 from pipeline.report.data import ReportData
-from pipeline.report.files import write_report
+from pipeline.report.render import write_report
 from pipeline.report.summary import Delivery, Summary
-from pipeline.report.terminal import json_log
 from pipeline.staging.manifest import Manifest, SourceRecord, next_ordinal, write_manifest
 from pipeline.staging.workdir import RunDir, Workdir
+from pipeline.telemetry.json_log import json_log
 from pipeline.workflows import incremental, run_record
 from pipeline.workflows import prepare as dry_run
 from pipeline.workflows.run_record import Finished

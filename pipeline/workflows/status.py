@@ -14,7 +14,7 @@ from pipeline.core.settings import tenant_of
 from pipeline.loading.ledger.entries import RunStatus
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.data import ReportData
-from pipeline.report.files import REPORT_HTML, write_report
+from pipeline.report.render import REPORT_HTML, write_report
 from pipeline.report.summary import Delivery, Summary
 from pipeline.report.verdict import Verdict, verdict_of
 from pipeline.report.view import view

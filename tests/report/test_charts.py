@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pipeline.report.charts import Chart, time_of_day, timeline, weekday
-from pipeline.report.page import environment
+from pipeline.report.render import templates
 
 
 def rows(unit: str, labels: list[str]) -> list[dict[str, Any]]:
@@ -18,7 +18,7 @@ def rows(unit: str, labels: list[str]) -> list[dict[str, Any]]:
 
 
 def drawn(chart: Chart, width: int = 360) -> ElementTree.Element:
-    module: Any = environment().get_template("chart.svg.j2").module
+    module: Any = templates(autoescape=True).get_template("chart.svg.j2").module
     return ElementTree.fromstring(module.drawing(chart, width).strip())
 
 

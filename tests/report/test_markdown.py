@@ -5,7 +5,7 @@ from dataclasses import replace
 from markdown_it import MarkdownIt
 
 from pipeline.core.findings import Anomaly, Occurrence
-from pipeline.report.markdown import render_markdown
+from pipeline.report.render import render_markdown
 from pipeline.report.summary import Delivery
 from pipeline.report.view import view
 from tests.report.made_up_report import CAUSES, made_up_facts, made_up_report, summary_of

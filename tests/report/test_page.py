@@ -15,8 +15,7 @@ import pytest
 from pipeline.core.findings import Anomaly, Occurrence, RootCause
 from pipeline.report.data import Provenance, ReportData, SourceFile
 from pipeline.report.facts import Facts, nothing
-from pipeline.report.files import write_report
-from pipeline.report.page import payload, prose, share, size
+from pipeline.report.render import payload, prose, write_report
 from pipeline.report.summary import Delivery, Requests, Summary
 from tests.report.browser import Tab, browser, chromium
 from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
@@ -340,23 +339,7 @@ def test_several_currencies_are_never_added_up(tmp_path: Path) -> None:
         assert f"{amount:,.2f}" in text
 
 
-@pytest.mark.parametrize(
-    ("part", "whole", "text"),
-    [
-        (0, 0, "0%"),
-        (0, 9, "0%"),
-        (9, 9, "100%"),
-        (1, 10_000, "<0.1%"),
-        (9_999, 10_000, ">99.9%"),
-        (1, 3, "33.3%"),
-    ],
-)
-def test_shares_never_round_to_nothing_or_all(part: int, whole: int, text: str) -> None:
-    assert share(part, whole) == text
-
-
-def test_sizes_and_long_payloads_and_prose() -> None:
-    assert [size(0), size(41_230_112), size(3 * 10**9)] == ["0 bytes", "41.2 MB", "3.0 GB"]
+def test_long_payloads_and_prose() -> None:
     shown = payload({"items": [{"name": "a\x1b", "n": n} for n in range(400)]})
     assert shown.count("\n") == 80
     assert shown.endswith("more lines")

@@ -25,7 +25,7 @@ def forget(console: Console, profile: str, yes: bool, ledger: str | None) -> int
     Their staged transactions keep id, time and total, so nothing is sent again. Omneo and the source files
     are not changed. Asks first.
     """
-    from pipeline.report.verdict import count
+    from pipeline.report.formatting import count
     from pipeline.workflows.forget import forget as forget_person
 
     def agree(found: Sequence[Traces]) -> bool:

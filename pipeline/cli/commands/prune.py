@@ -28,7 +28,7 @@ def prune(
     be loaded, retried, confirmed or voided any more. Runs of which something can still be sent are left
     alone. Asks first.
     """
-    from pipeline.report.verdict import count
+    from pipeline.report.formatting import count
     from pipeline.workflows.prune import prune as prune_runs
 
     with local_workdir(console, ledger, everything=True, writes=not dry_run) as workdir:

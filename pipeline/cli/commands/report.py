@@ -29,7 +29,7 @@ def report(
     console: Console, reference: str, form: str, show_personal_data: bool | None, ledger: Path | str | None
 ) -> int:
     """Write a report again, and print its path."""
-    from pipeline.report.markdown import render_markdown
+    from pipeline.report.render import render_markdown
     from pipeline.workflows.status import report as write
 
     with local_workdir(console, ledger, run=reference, bodies=False) as workdir:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 @click.argument("reference", metavar="[RUN]", required=False)
 def status(console: Console, reference: str | None, ledger: Path | str | None) -> int:
     """List the runs, or show the counts of one and what to do next."""
-    from pipeline.report.terminal import closing_summary, run_table
-    from pipeline.report.view import masked
+    from pipeline.report.render import render_terminal, run_table
+    from pipeline.report.verdict import REJECTIONS
+    from pipeline.report.view import overview
     from pipeline.workflows.status import status as status_of
 
     with (
@@ -36,7 +37,7 @@ def status(console: Console, reference: str | None, ledger: Path | str | None) -
         console.result({"runs": [_with_tenant(each.summary) for each in found]})
         return 0
     for each in found:
-        console.say(closing_summary(each.summary, each.verdict, causes=masked(each.causes)))
+        console.say(render_terminal(overview(each.summary, each.verdict, causes=each.causes), REJECTIONS))
     tenants = [_with_tenant(each.summary) for each in found if each.summary.tenant is not None]
     console.result({**_with_tenant(found[-1].summary), "tenants": tenants})
     return 0

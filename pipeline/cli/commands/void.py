@@ -20,7 +20,7 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
 
     Every transaction that it delivered is sent with `is_void: true`. Asks first.
     """
-    from pipeline.report.verdict import count
+    from pipeline.report.formatting import count
     from pipeline.workflows import delivery
     from pipeline.workflows.status import status
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.text import visible, visible_lines
+from pipeline.report.formatting import duration, share, size, visible
 
 
 @pytest.mark.parametrize(
@@ -34,5 +34,28 @@ def test_what_is_shown_is_printable_and_shown_alike_again(text: str) -> None:
     assert visible(shown, None) == shown
 
 
-def test_lines_are_kept() -> None:
-    assert visible_lines("one\x07\ntwo") == "one␇\ntwo"
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.42, "0.4 s"), (59.6, "1 min"), (200, "3 min 20 s"), (18_720, "5 h 12 min"), (273_600, "3 d 4 h")],
+)
+def test_durations_are_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (0, 0, "0%"),
+        (0, 9, "0%"),
+        (9, 9, "100%"),
+        (1, 10_000, "<0.1%"),
+        (9_999, 10_000, ">99.9%"),
+        (1, 3, "33.3%"),
+    ],
+)
+def test_shares_never_round_to_nothing_or_all(part: int, whole: int, text: str) -> None:
+    assert share(part, whole) == text
+
+
+def test_sizes_are_in_powers_of_ten() -> None:
+    assert [size(0), size(41_230_112), size(3 * 10**9)] == ["0 bytes", "41.2 MB", "3.0 GB"]
