@@ -24,7 +24,8 @@ from pipeline.loading.http.client import Answered, Reply, Unsent, Untrusted
 WORDS_MAX = 1000
 """Characters of the server's words that are kept with a transaction."""
 _FIELDS_MAX: Final = 50
-_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_ERROR_CODE: Final = re.compile(r"[45][0-9]{2}")
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 _BYTE_ORDER_MARKS: Final = (
     (b"\xef\xbb\xbf", "utf-8"),
@@ -173,7 +174,7 @@ def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
         return False
     match expected:
         case Expected.QUEUED:
-            return bool(said.get("data"))
+            return _is_yes_of_queue(said.get("data"))
         case Expected.BATCHED:
             return batch_id_in(said) is not None
         case Expected.WRITTEN:
@@ -186,6 +187,13 @@ def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
             return "data" in said
 
 
+def _is_yes_of_queue(data: Any) -> bool:
+    """Whether `data` is a yes: neither a word nor a list of results that says otherwise."""
+    if isinstance(data, list) and any(isinstance(each, dict) and _tells_error(each) for each in data):
+        return False
+    return bool(data) and str(data).lower() not in _NO
+
+
 def _tells_error(said: Mapping[str, Any]) -> bool:
     """Whether an object, or the `data` in it, is about an error."""
     inner = said.get("data")
@@ -193,16 +201,21 @@ def _tells_error(said: Mapping[str, Any]) -> bool:
         return True
     status = said.get("status")
     tells = isinstance(status, str) and "data" in said and status.lower() in _NOT_A_YES
-    counts = isinstance(status, int) and not isinstance(status, bool) and status >= 400
-    return bool(said.get("error") or said.get("errors") or _denies(said) or tells or counts)
+    is_code = any(_is_error_code(said.get(name)) for name in ("status", "code", "status_code", "statusCode"))
+    return bool(said.get("error") or said.get("errors") or _denies(said) or tells or is_code)
+
+
+def _is_error_code(value: Any) -> bool:
+    """Whether a value is a status of HTTP that tells of an error."""
+    return bool(_ERROR_CODE.fullmatch(str(value)))
 
 
 def _denies(said: Mapping[str, Any]) -> bool:
     """Whether there is a `success` or an `ok` that is not true."""
-    return any(name in said and str(said[name]).lower() in _FALSE for name in ("success", "ok"))
+    return any(name in said and str(said[name]).lower() in _NO for name in ("success", "ok"))
 
 
-_FALSE: Final = frozenset({"false", "0", "none", "no", ""})
+_NO: Final = frozenset({"false", "0", "none", "no", ""}) | _NOT_A_YES
 
 
 def batch_id_in(said: Mapping[str, Any]) -> str | None:
@@ -341,7 +354,7 @@ def _line(text: str) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
-    """Read `Retry-After` in either form: seconds, or an HTTP date.
+    """Read `Retry-After` in either form: seconds, which some servers give with a fraction, or an HTTP date.
 
     A date is taken relative to the answer's own `Date`, so that a wrong clock here does no harm.
     """
@@ -358,7 +371,7 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
 def _http_date(text: str) -> float | None:
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
@@ -376,6 +389,11 @@ def stopped(verdict: Verdict, base_url: str) -> StoppedByApi:
         return StoppedByApi(
             f"Omneo refused the token ({verdict.status}).{said}",
             hint="Check OMNEO_TOKEN or --token-file and the token's rights, then `load` goes on.",
+        )
+    if verdict.status == 407:
+        return StoppedByApi(
+            f"A proxy before {base_url} wants to know who asks (407).{said}",
+            hint="Give HTTPS_PROXY its user and password, or except Omneo with NO_PROXY.",
         )
     if verdict.status < 400:
         return StoppedByApi(

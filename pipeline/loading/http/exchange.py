@@ -196,7 +196,8 @@ class Exchange:
             self.requests.retried += 1
             wait = state.upcoming_sleep
             self._emit(Retried(name, state.attempt_number, verdict.status, round(wait, 3)))
-            question = probe() if self._are_few_failing and state.attempt_number > 1 else None
+            may_be_payload = verdict.meaning is Meaning.TRANSIENT and state.attempt_number > 1
+            question = probe() if may_be_payload and self._are_few_failing else None
             if question is not None:
                 asked = await self.once(question)
                 if asked.meaning is Meaning.FATAL:
@@ -269,7 +270,8 @@ class Exchange:
     def _learn(self, request: ApiRequest, verdict: Verdict, reply: Reply, latency_s: float) -> None:
         tells = verdict.again or self._are_few_failing or not request.is_question
         if tells and verdict.meaning is not Meaning.UNCLEAR:
-            self.health.saw(verdict, reply.unresolved if isinstance(reply, Unsent) else "")
+            unresolved = reply.unresolved if isinstance(reply, Unsent) else ""
+            self.health.saw(verdict, unresolved, to_question=request.is_question)
         if verdict.meaning is Meaning.THROTTLED:
             self.requests.throttled += 1
         elif verdict.again:

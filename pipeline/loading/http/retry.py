@@ -34,22 +34,29 @@ class Health:
         self._failing_since: float | None = None
         self._unresolved = ""
         self._reached = False
+        self._refuses_writes = False
         self.successes = 0
 
-    def saw(self, verdict: Verdict, unresolved: str = "") -> None:
+    def saw(self, verdict: Verdict, unresolved: str = "", *, to_question: bool = False) -> None:
         """Take note of an answer: anything that is not transient shows that the API is up.
+
+        Look-ups may have a limit of their own, so they do not show that a throttle on writes has ended.
 
         Args:
             verdict: What it means.
             unresolved: See `client.Unsent`.
+            to_question: Whether it answers a look-up.
         """
         self._unresolved = unresolved
         self._reached = self._reached or verdict.status is not None
-        if not verdict.again:
-            self.successes += 1
-            self._failing_since = None
-        elif self._failing_since is None:
-            self._failing_since = self._clock.monotonic()
+        self._refuses_writes |= verdict.meaning is Meaning.THROTTLED and not to_question
+        if verdict.again:
+            if self._failing_since is None:
+                self._failing_since = self._clock.monotonic()
+            return
+        self.successes += 1
+        if not (to_question and self._refuses_writes):
+            self._failing_since, self._refuses_writes = None, False
 
     def outage_s(self) -> float:
         """How long there has been nothing but failures."""

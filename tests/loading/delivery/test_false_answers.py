@@ -216,6 +216,32 @@ def test_later_on_many_in_a_row_stop_it_and_retry_is_exempt(ledger: SqlLedger, t
     assert load(ledger, tenant, some, retry=True).error is None
 
 
+@pytest.mark.parametrize("number", [1, 3, 10])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_throttle_without_end_on_writes_alone_ends_the_load(
+    ledger: SqlLedger, tenant: LyingTenant, number: int, status: int
+) -> None:
+    """Look-ups still work, which says nothing of a limit for writes, such as one for the day."""
+    lost = Lie("lost", 503, b"{}")
+    throttled = Lie("throttled", 429, b'{"message":"Too Many Attempts."}', headers=((b"retry-after", b"0"),))
+    first: set[int] = set()
+
+    def choose(method: str, _: str) -> Lie | None:
+        if method == "POST" and status == 503 and len(first) < number:
+            first.add(len(first))
+            return lost  # so that each is in doubt, and looked up before it goes again
+        return throttled if method == "POST" else None
+
+    tenant.choose = choose
+    started = time.monotonic()
+    result = load(ledger, tenant, SOME[:number])
+    assert isinstance(result.error, StoppedByApi)
+    assert "429" in result.error.message
+    assert time.monotonic() - started < 20
+    assert tenant.posts() < 300
+    assert result.status.delivered == 0
+
+
 def test_fewer_than_the_breaker_counts_are_simply_refused(ledger: SqlLedger, tenant: LyingTenant) -> None:
     tenant.choose = to_posts(REFUSED)  # type: ignore[assignment]
     result = load(ledger, tenant)

@@ -40,6 +40,9 @@ NO_YES = [
     b'{"data": {"success": false, "id": 1}}',
     b'{"status": "error", "data": {"id": 1, "external_id": "A"}}',
     b'{"status": 500, "data": {"id": 1, "external_id": "A"}, "batch_id": "b"}',
+    b'{"code": 500, "data": {"id": 1, "external_id": "A"}, "batch_id": "b"}',
+    b'{"status_code": "503", "data": {"id": 1, "external_id": "A"}, "batch_id": "b"}',
+    b'{"success": "failed", "data": {"id": 1, "external_id": "A"}, "batch_id": "b"}',
     b'{"ok": 0}',
     b'{"ok": 0, "data": "OK", "batch_id": "b"}',
     b"{}",
@@ -244,6 +247,12 @@ def test_names_and_number_of_fields_are_bounded() -> None:
             },
             30.0,
         ),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "0.05"}, 0.05),
+        ({"retry-after": "1."}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "Sat, 28 Nov 2026 22:00:00 +99999999999999"}, None),
+        ({"retry-after": "30", "date": "1 Jan 99999999999 1:1:1 +0"}, 30.0),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-5"}, None),
         ({"retry-after": "1e9"}, None),
@@ -254,6 +263,20 @@ def test_names_and_number_of_fields_are_bounded() -> None:
 )
 def test_retry_after_is_read_in_both_forms(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "data", ['"error"', '"Failed"', '"false"', '"0"', "0", "[]", '[{"status": 422}, {"id": 2}]']
+)
+def test_data_that_says_no_is_no_yes_of_the_queue(data: str) -> None:
+    verdict = judge(Answered(200, b'{"data": %b}' % data.encode()), NOW, Expected.QUEUED)
+    assert verdict.meaning is Meaning.UNCLEAR
+
+
+def test_a_proxy_that_wants_credentials_is_named() -> None:
+    error = stopped(judge(Answered(407), NOW, Expected.QUEUED), "https://api")
+    assert "proxy" in error.message
+    assert "HTTPS_PROXY" in (error.hint or "")
 
 
 @pytest.mark.parametrize("status", [401, 403, 302, 404])
