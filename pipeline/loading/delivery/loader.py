@@ -112,6 +112,7 @@ class _Delivery:
     changes: Changes = field(default_factory=Changes)
     handled: int = 0
     troubled: int = 0
+    started: int = 0
 
     def __post_init__(self) -> None:
         most = self.options.max_refused
@@ -132,7 +133,7 @@ class _Delivery:
                 error = await self._part(part, exchange)
                 if isinstance(error, LeaseLost):
                     self.emit(Notice("part_lost", error.message))
-                elif error is not None:
+                elif error is not None or self.started == self.options.first:
                     break
         seconds = self.clock.monotonic() - started
         self.emit(StageFinished("load", self.handled, seconds))
@@ -179,8 +180,10 @@ class _Delivery:
         sender = TransactionSender(exchange, tracker, self.plan, options, self.breaker, self.emit)
         start = part.progress.watermark if self.plan.resumes else 0
         try:
-            scheduler = Scheduler(tracker, sender, exchange, options)
+            most = None if options.first is None else options.first - self.started
+            scheduler = Scheduler(tracker, sender, exchange, options, most)
             error = await scheduler.run(_positioned(part.batches, start), self.stop)
+            self.started += scheduler.started
         except BaseException:
             recorder.close()  # its threads are in the ledger, which is closed next
             raise

@@ -32,6 +32,7 @@ class DeliveryOptions:
         policy: When a request is repeated.
         max_refused: After how many transactions in a row that are all refused a load stops, or `off`; None
             for 50 at the start and 200 later.
+        first: How many transactions to send before it ends, the next ones in delivery order; None for all.
         stretch: Transactions that a worker leases at a time, where several share a ledger.
         lease_s: After how long without a sign of life a worker's part is given to another.
     """
@@ -49,6 +50,7 @@ class DeliveryOptions:
     timeout_s: float = 30.0
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     max_refused: int | Literal["off"] | None = None
+    first: int | None = None
     stretch: int = 2_000
     lease_s: float = 30.0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from math import ceil
 from typing import Any, Final
 
@@ -31,6 +32,10 @@ class Scheduler:
         sender: Delivers them.
         exchange: Knows who has a request in flight.
         options: How many at a time, and in which groups.
+        most: How many transactions to start at most; None for all.
+
+    Attributes:
+        started: How many transactions were started.
     """
 
     def __init__(
@@ -39,7 +44,10 @@ class Scheduler:
         sender: TransactionSender,
         exchange: Exchange,
         options: DeliveryOptions,
+        most: int | None = None,
     ) -> None:
+        self.started = 0
+        self._most = most
         self._tracker = tracker
         self._sender = sender
         self._exchange = exchange
@@ -65,14 +73,19 @@ class Scheduler:
         return self._error
 
     async def _work(self, batches: Positioned) -> None:
-        async for items in self._groups(batches):
-            await self._start(items)
+        async with aclosing(self._groups(batches)) as groups:
+            async for group in groups:
+                items = group if self._most is None else group[: self._most - self.started]
+                await self._start(items)
+                self.started += len(items)
+                if self.started == self._most:
+                    break
         while self._tasks:
             await asyncio.wait(self._tasks)
         if self._error is None:
             await self._tracker.settle(self._tracker.take_postponed())
 
-    async def _groups(self, batches: Positioned) -> AsyncIterator[list[Item]]:
+    async def _groups(self, batches: Positioned) -> AsyncGenerator[list[Item], None]:
         """Items to deliver, grouped as they will travel; one in doubt goes alone: it is looked up first."""
         size = self._options.group_size
         group: list[Item] = []

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.entries import Record, State, content_hash
 from pipeline.loading.ledger.ledger import SqlLedger
+from pipeline.testing import local_omneo
 from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
 
 
@@ -617,3 +619,25 @@ def test_a_failure_of_who_is_told_leaves_no_outcome_out(ledger: SqlLedger) -> No
         load(ledger, run, some, tenant, DeliveryOptions(max_refused="off"), emit=emit)
     passed = some[: ledger.progress(run).watermark]
     assert states(ledger, passed).keys() <= {"refused"}
+
+
+def test_the_first_few_are_sent_and_the_rest_stays_pending(any_ledger: SqlLedger) -> None:
+    some, tenant = [made(n) for n in range(250)], Tenant()
+    for first, sent in ((7, 7), (120, 127), (1, 128), (500, 250)):
+        options = DeliveryOptions(policy=QUICK, concurrency=8, first=first, stretch=50)
+        result = load(any_ledger, run_of("r", some), some, tenant, options)
+        assert (result.error, result.troubled) == (None, 0)
+        assert (result.status.delivered, result.status.pending) == (sent, 250 - sent)
+        assert set(tenant.there) == {each.external_id for each in some[:sent]}
+    assert set(tenant.posts.values()) == {1}
+
+
+def test_a_batch_is_no_larger_than_the_first_few(tmp_path: Path) -> None:
+    some = [made(n) for n in range(250)]
+    options = DeliveryOptions(policy=QUICK, first=130, endpoint=ENDPOINTS["batch"])
+    with local_omneo() as omneo, SqlLedger(tmp_path / "ledger.db", omneo.base_url) as ledger:
+        connection = Connection(omneo.base_url, Secret(omneo.token))
+        result = deliver(run_of("r", some), batches_of(some, 90), connection, ledger, options)
+        assert (result.status.delivered, result.status.pending) == (130, 120)
+        there = {each["external_id"] for each in omneo.transactions()}
+    assert there == {each.external_id for each in some[:130]}
