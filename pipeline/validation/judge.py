@@ -11,8 +11,9 @@ import polars as pl
 from pipeline.core.errors import CannotStart
 from pipeline.core.frames import NO_PROBLEMS, REASONS, problems_at
 from pipeline.core.model import CODES, ITEM_FIELDS, LINE, SOURCE, TX, Outcome
+from pipeline.validation.checks import completed, underpaid
 from pipeline.validation.policy import OwnRule, Policy, Severity
-from pipeline.validation.schemas import header_problems, item_problems, underpaid
+from pipeline.validation.schemas import header_problems, item_problems
 from pipeline.validation.wording import amount, quoted
 
 ACCEPTED: Final = "accepted"
@@ -232,7 +233,7 @@ def _transactions(reasons: pl.DataFrame, outcome: Outcome) -> pl.DataFrame:
 def _unpaid(headers: pl.DataFrame, found: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Sales that are paid less than their total, among those that nothing drops or rejects."""
     settled = found.filter(pl.col("outcome") != Outcome.WARNING.value).select(TX)
-    rows = headers.filter(underpaid(headers.columns, policy)).join(settled, on=TX, how="anti")
+    rows = completed(headers).filter(underpaid(policy)).join(settled, on=TX, how="anti")
     if rows.is_empty():
         return pl.DataFrame(schema=REASONS)
     paid, total = amount(pl.col("paid")), amount(pl.col("total"))

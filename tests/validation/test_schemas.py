@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from pipeline.core.model import LINE, TX
+from pipeline.validation.checks import completed, underpaid
 from pipeline.validation.policy import Policy
-from pipeline.validation.schemas import header_problems, item_problems, underpaid
+from pipeline.validation.schemas import header_problems, item_problems
 from tests.validation.frames import NOW, headers, items, told
 
 NO_DATE = {"transacted_at": None, "transacted_at|raw": None, "transacted_at|local": None}
@@ -377,7 +378,7 @@ def test_cash_rounding_leaves_a_sale_paid(change: dict[str, Any], policy: Policy
     frame = headers({k: v for k, v in change.items() if k != "rounding"})
     if "rounding" in change:
         frame = frame.with_columns(pl.lit(change["rounding"], pl.Decimal(15, 4)).alias("rounding"))
-    assert frame.select(underpaid(frame.columns, policy)).to_series().to_list() == [short]
+    assert completed(frame).select(underpaid(policy)).to_series().to_list() == [short]
 
 
 @pytest.mark.parametrize(
