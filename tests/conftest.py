@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+import fsspec
 import pytest
 import sqlalchemy as sa
 
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import LocalOmneo
 from tests.fuzzing import register_profiles
-from tests.servers import KeptOmneo, new_database, postgres_server
+from tests.servers import KeptOmneo, address_of, dask_cluster, new_database, postgres_server, s3_server
 
 register_profiles()
 
@@ -44,3 +48,46 @@ def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.UR
 def postgres(postgres_address: sa.URL) -> str:
     """The address of a new, empty database of a real PostgreSQL server."""
     return new_database(postgres_address)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Dask cluster of two worker processes, without a token."""
+    with dask_cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster_address(cluster: Any) -> str:
+    return address_of(cluster)
+
+
+@pytest.fixture(scope="session")
+def s3_environment() -> Iterator[dict[str, str]]:
+    """What a process needs in its environment to find the object store of the tests."""
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+def store(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The object store as fsspec shows it, from this process."""
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    filesystem = fsspec.filesystem("s3")
+    yield filesystem
+    # A driver that is kept would keep the credentials too, which some tests take away.
+    type(filesystem).clear_instance_cache()
+
+
+@pytest.fixture
+def bucket(store: Any) -> str:
+    """A new, empty bucket's address."""
+    name = f"sales-{uuid4().hex[:8]}"
+    store.mkdir(name)
+    return f"s3://{name}"
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    return tmp_path / "work"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -70,3 +72,45 @@ def _execute(address: sa.URL, *statements: str) -> None:
         for each in statements:
             connection.execute(sa.text(each))
     engine.dispose()
+
+
+@contextmanager
+def dask_cluster(environment: Mapping[str, str] | None = None) -> Iterator[Any]:
+    """A Dask cluster of two worker processes on this machine.
+
+    Args:
+        environment: What the workers have in their environment besides; a token, for example.
+    """
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.ERROR,
+        env=dict(environment or {}),
+    ) as running:
+        yield running
+
+
+def address_of(cluster: Any) -> str:
+    """A cluster's address, as `--engine` takes it."""
+    return str(cluster.scheduler_address).replace("tcp://", "dask://")
+
+
+@contextmanager
+def s3_server() -> Iterator[dict[str, str]]:
+    """A store with Amazon's S3 interface; gives the environment with which a process finds it."""
+    moto = pytest.importorskip("moto.server", reason="needs moto[server]")
+    pytest.importorskip("s3fs", reason="needs the extra cloud")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    server.stop()

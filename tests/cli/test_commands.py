@@ -14,8 +14,8 @@ import pytest
 from pipeline import __version__
 from pipeline.cli.app import cli
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import SAMPLE, SUMMARY_KEYS, call, clean_environment
-from tests.e2e.receipts import export
+from tests.command import SAMPLE, SUMMARY_KEYS, call, clean_environment
+from tests.receipts import export
 
 COMMANDS = dict(cli.commands)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import REPOSITORY, clean_environment
+from tests.command import REPOSITORY, clean_environment
 
 pytestmark = pytest.mark.slow
 

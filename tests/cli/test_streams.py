@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import local_omneo
-from tests.e2e.command import clean_environment
-from tests.e2e.receipts import receipt, write_export
+from tests.command import clean_environment
+from tests.receipts import receipt, write_export
 
 
 def unread(stream: int) -> None:

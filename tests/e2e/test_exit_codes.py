@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import (
+from tests.command import (
     REPOSITORY,
     SAMPLE,
     SUMMARY_KEYS,
@@ -27,7 +27,7 @@ from tests.e2e.command import (
     open_to_others,
     start,
 )
-from tests.e2e.receipts import COLUMNS, Row, export, receipt, write_export
+from tests.receipts import COLUMNS, Row, export, receipt, write_export
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.workflows import prepare as dry_run
-from tests.e2e.command import REPOSITORY, SAMPLE, call
-from tests.e2e.receipts import Row, receipt, write_export
+from tests.command import REPOSITORY, SAMPLE, call
+from tests.receipts import Row, receipt, write_export
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.testing import LocalOmneo
 from pipeline.workflows import delivery as deliveries
-from tests.e2e.command import (
+from tests.command import (
     SAMPLE,
     SUMMARY_KEYS,
     Ended,

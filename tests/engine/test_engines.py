@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(params=["local", "dask"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    name = "local" if request.param == "local" else request.getfixturevalue("address")
+    name = "local" if request.param == "local" else request.getfixturevalue("cluster_address")
     with engine_named(name, tmp_path / "jobs") as found:
         yield found
 
@@ -81,9 +81,9 @@ def test_an_engine_can_be_left_before_it_is_through(engine: Engine) -> None:
     assert list(engine.map(slow_first(), range(3))) == [0, 1, 4]
 
 
-def test_jobs_are_private_and_leave_nothing_behind(address: str, tmp_path: Path) -> None:
+def test_jobs_are_private_and_leave_nothing_behind(cluster_address: str, tmp_path: Path) -> None:
     modes: set[int] = set()
-    with engine_named(address, tmp_path / "jobs") as engine:
+    with engine_named(cluster_address, tmp_path / "jobs") as engine:
         for _ in engine.map(slow_first(), range(8)):
             modes |= {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "jobs").iterdir()}
     assert modes == {0o600}
@@ -100,7 +100,7 @@ def leaving_its_pid(folder: Path) -> Any:
     return work
 
 
-def test_jobs_of_a_killed_worker_are_done_by_others(address: str, tmp_path: Path) -> None:
+def test_jobs_of_a_killed_worker_are_done_by_others(cluster_address: str, tmp_path: Path) -> None:
     started = tmp_path / "started"
     started.mkdir()
     killed: list[int] = []
@@ -113,7 +113,7 @@ def test_jobs_of_a_killed_worker_are_done_by_others(address: str, tmp_path: Path
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    with engine_named(address, tmp_path / "jobs") as engine:
+    with engine_named(cluster_address, tmp_path / "jobs") as engine:
         assert list(engine.map(leaving_its_pid(started), range(12))) == list(range(12))
     killer.join()
     runs = [path.name.split("-") for path in started.iterdir()]
@@ -121,10 +121,10 @@ def test_jobs_of_a_killed_worker_are_done_by_others(address: str, tmp_path: Path
     assert len(runs) > 12  # the job that was at work ran twice
 
 
-def test_a_job_that_kills_its_workers_is_told(cluster: Any, address: str, tmp_path: Path) -> None:
+def test_a_job_that_kills_its_workers_is_told(cluster: Any, cluster_address: str, tmp_path: Path) -> None:
     cluster.scheduler.allowed_failures, before = 1, cluster.scheduler.allowed_failures
     try:
-        with engine_named(address, tmp_path / "jobs") as engine, pytest.raises(SettingsError) as told:
+        with engine_named(cluster_address, tmp_path / "jobs") as engine, pytest.raises(SettingsError) as told:
             list(engine.map(lambda _: os.kill(os.getpid(), 9), [1]))
     finally:
         cluster.scheduler.allowed_failures = before

@@ -15,8 +15,8 @@ import pytest
 from pipeline.core.memory import Budget
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.workdir import RunDir
-from tests.e2e.command import REPOSITORY, call, open_to_others
-from tests.e2e.receipts import export, receipt, write_export
+from tests.command import REPOSITORY, call, open_to_others
+from tests.receipts import export, receipt, write_export
 
 pytestmark = pytest.mark.slow
 
@@ -57,10 +57,10 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_every_kind_of_mapping_gives_the_same_on_a_cluster(
-    mapping: str, sample: str, address: str, tmp_path: Path
+    mapping: str, sample: str, cluster_address: str, tmp_path: Path
 ) -> None:
     here = prepared(tmp_path / "here", "local", mapping, SAMPLES / sample)
-    there = prepared(tmp_path / "there", address, mapping, SAMPLES / sample)
+    there = prepared(tmp_path / "there", cluster_address, mapping, SAMPLES / sample)
     assert there.parts == here.parts
     assert outcome(there) == outcome(here)
     assert quarantined(tmp_path / "there", there).equals(quarantined(tmp_path / "here", here))
@@ -68,7 +68,7 @@ def test_every_kind_of_mapping_gives_the_same_on_a_cluster(
 
 
 def test_conflicts_and_rows_that_lie_apart_are_found_over_all_units(
-    address: str, small_units: None, tmp_path: Path
+    cluster_address: str, small_units: None, tmp_path: Path
 ) -> None:
     source = tmp_path / "sales"
     source.mkdir()
@@ -79,7 +79,7 @@ def test_conflicts_and_rows_that_lie_apart_are_found_over_all_units(
         rows += receipt("Mended", price=f"{day + 1}.00")
         write_export(source / f"day-{day}.csv", rows)
     here = prepared(tmp_path / "here", "local", "pos_lines", source / "*.csv")
-    there = prepared(tmp_path / "there", address, "pos_lines", source / "*.csv")
+    there = prepared(tmp_path / "there", cluster_address, "pos_lines", source / "*.csv")
     assert here.summary["rejected"]
     assert here.summary["warnings"]["older_version"] == 1
     assert len(here.parts) > 3
@@ -88,7 +88,7 @@ def test_conflicts_and_rows_that_lie_apart_are_found_over_all_units(
 
 
 def test_a_worker_killed_half_way_costs_nothing_but_time(
-    cluster: Any, address: str, small_units: None, tmp_path: Path
+    cluster: Any, cluster_address: str, small_units: None, tmp_path: Path
 ) -> None:
     for part in range(40):
         rows = [row for n in range(part * 125, part * 125 + 125) for row in receipt(n)]
@@ -105,7 +105,7 @@ def test_a_worker_killed_half_way_costs_nothing_but_time(
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    there = prepared(tmp_path / "there", address, "pos_lines", tmp_path / "sales" / "*.csv")
+    there = prepared(tmp_path / "there", cluster_address, "pos_lines", tmp_path / "sales" / "*.csv")
     killer.join()
     assert staged_then[0] < len(here.parts)
     assert there.transactions == 5_000

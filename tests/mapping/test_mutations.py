@@ -18,7 +18,7 @@ from pipeline.mapping.language.mapping_errors import CompileError
 from pipeline.mapping.language.shipped import shipped_mapping, shipped_names
 from pipeline.mapping.usage.column_names import used_columns
 from pipeline.workflows.prepare import policy_of
-from tests.e2e.command import call
+from tests.command import call
 from tests.fuzzing import times
 
 Columns = Mapping[str, Sequence[str]]

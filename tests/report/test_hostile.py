@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import Ended, call
-from tests.e2e.receipts import COLUMNS, Row, receipt
+from tests.command import Ended, call
+from tests.receipts import COLUMNS, Row, receipt
 from tests.report.browser import browser
 from tests.report.test_page import CLEAN, LOOKS, needs_chromium
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import SAMPLE, Ended, call
-from tests.e2e.receipts import COLUMNS, Row, export, receipt, write_export
+from tests.command import SAMPLE, Ended, call
+from tests.receipts import COLUMNS, Row, export, receipt, write_export
 from tests.validation.shop import MONDAY, Sale, ordinary
 
 pytestmark = pytest.mark.slow

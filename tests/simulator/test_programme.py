@@ -19,7 +19,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.simulator import EXAMPLE_TRIGGERS, Faults, Reaction, SimulatorSettings, read_seed_file
 from pipeline.simulator.webhooks import SIGNATURE_HEADER, signature
 from pipeline.testing import LocalOmneo, local_omneo
-from tests.e2e.command import ended, start
+from tests.command import ended, start
 
 Sale = Callable[..., dict[str, Any]]
 Client = Callable[[LocalOmneo], httpx.Client]

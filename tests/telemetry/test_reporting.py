@@ -27,8 +27,8 @@ from pipeline.report.summary import empty_summary
 from pipeline.simulator import SimulatorSettings
 from pipeline.telemetry import reporting
 from pipeline.testing import LocalOmneo, local_omneo
-from tests.e2e.command import Ended, call, ended, omneo_import, start
-from tests.e2e.receipts import receipt, write_export
+from tests.command import Ended, call, ended, omneo_import, start
+from tests.receipts import receipt, write_export
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_undelivered
-from tests.e2e.command import SAMPLE, call
-from tests.e2e.receipts import export
+from tests.command import SAMPLE, call
+from tests.receipts import export
 
 pytestmark = pytest.mark.slow
 

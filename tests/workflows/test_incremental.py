@@ -18,8 +18,8 @@ import pytest
 
 from pipeline.testing import LocalOmneo
 from pipeline.workflows import incremental
-from tests.e2e.command import Ended, call
-from tests.e2e.receipts import Row, receipt, write_export
+from tests.command import Ended, call
+from tests.receipts import Row, receipt, write_export
 
 pytestmark = pytest.mark.slow
 

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
 from pipeline.workflows import prepare, run
-from tests.e2e.receipts import COLUMNS, Row, receipt, write_export
 from tests.fuzzing import examples
+from tests.receipts import COLUMNS, Row, receipt, write_export
 from tests.reference import expected
 
 pytestmark = pytest.mark.slow

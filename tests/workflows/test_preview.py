@@ -10,8 +10,8 @@ from pipeline.core.events import ignore
 from pipeline.mapping.language.load import load_mapping
 from pipeline.workflows import prepare
 from pipeline.workflows.preview import Preview, preview
-from tests.e2e.command import REPOSITORY
-from tests.e2e.receipts import Row, receipt, write_export
+from tests.command import REPOSITORY
+from tests.receipts import Row, receipt, write_export
 
 
 def look(sources: list[Path], number: int, mapping: str = "pos_lines") -> Preview:

@@ -20,8 +20,8 @@ from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.forget import Person
-from tests.e2e.command import Ended, call, files_with, open_to_others
-from tests.e2e.receipts import Row, receipt, write_export
+from tests.command import Ended, call, files_with, open_to_others
+from tests.receipts import Row, receipt, write_export
 
 pytestmark = pytest.mark.slow
 

@@ -30,8 +30,8 @@ from pipeline.workflows import delivery, run, status
 from pipeline.workflows.delivery import Target
 from pipeline.workflows.run import PrepareOptions
 from pipeline.workflows.run_record import Finished
-from tests.e2e.command import open_to_others
-from tests.e2e.receipts import receipt, write_export
+from tests.command import open_to_others
+from tests.receipts import receipt, write_export
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from pipeline.extract.storage import unchanged
 from pipeline.mapping.language.load import load_mapping
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.workflows.sources import Input, columns_of, find_inputs, raw_rows
-from tests.e2e.command import REPOSITORY
-from tests.e2e.receipts import receipt, write_export
+from tests.command import REPOSITORY
+from tests.receipts import receipt, write_export
 
 TABLES = REPOSITORY / "sample_data" / "marketplace_tables"
 

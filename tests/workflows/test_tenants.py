@@ -15,8 +15,8 @@ import pytest
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
-from tests.e2e.command import Ended, call
-from tests.e2e.receipts import export
+from tests.command import Ended, call
+from tests.receipts import export
 
 pytestmark = pytest.mark.slow
 

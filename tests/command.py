@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from pipeline.cli.app import cli
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 SAMPLE = REPOSITORY / "sample_data" / "pos_lines.csv"
 
 SUMMARY_KEYS = {

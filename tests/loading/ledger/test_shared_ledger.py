@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import call
-from tests.e2e.receipts import export
+from tests.command import call
+from tests.receipts import export
 
 pytestmark = pytest.mark.slow
 

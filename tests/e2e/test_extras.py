@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pipeline.cli.parameters import Where
-from tests.e2e.command import REPOSITORY, clean_environment
+from tests.command import REPOSITORY, clean_environment
 
 EXTRA = {
     *("dask", "distributed", "cloudpickle", "psycopg", "psycopg2", "psycopg-binary", "fsspec"),

@@ -19,9 +19,9 @@ from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import call, clean_environment, ended, start
-from tests.e2e.receipts import export
+from tests.command import call, clean_environment, ended, start
 from tests.loading.tenant import Tenant, batches_of, load, made, run_of
+from tests.receipts import export
 
 pytestmark = pytest.mark.slow
 

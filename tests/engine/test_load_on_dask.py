@@ -1,11 +1,10 @@
 """`load --engine dask`: the parts of a load on the workers of a cluster.
 
-What the death of one costs is in `test_whole_line.py`.
+What the death of one costs is in `tests/e2e/test_distributed_line.py`.
 """
 
 from __future__ import annotations
 
-import logging
 import pickle
 import signal
 import threading
@@ -25,33 +24,16 @@ from pipeline.testing import LocalOmneo
 from pipeline.workflows import delivery
 from pipeline.workflows.distributed_load import Assignment, contribute
 from pipeline.workflows.run_record import Finished
-from tests.e2e.command import call, ended, files_with, open_to_others, start
-from tests.e2e.receipts import export
-from tests.scale.test_many_loaders import arrived, wait_for
+from tests.command import call, ended, files_with, open_to_others, start
+from tests.loading.delivery.test_many_loaders import arrived, wait_for
+from tests.receipts import export
+from tests.servers import address_of, dask_cluster
 
 pytestmark = pytest.mark.slow
 
 COUNT = 1_000
 CONCURRENCY = 8
 OPTIONS = DeliveryOptions(concurrency=CONCURRENCY, stretch=100, lease_s=1.0)
-
-
-@contextmanager
-def cluster(env: dict[str, str]) -> Iterator[Any]:
-    """Two worker processes whose environment has the token, as those who run a cluster would put it there."""
-    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        dashboard_address="127.0.0.1:0",
-        silence_logs=logging.ERROR,
-        env=env,
-    ) as running:
-        yield running
-
-
-def address_of(running: Any) -> str:
-    return str(running.scheduler_address).replace("tcp://", "dask://")
 
 
 class Load:
@@ -96,7 +78,7 @@ def test_asked_to_stop_all_workers_finish_what_is_in_flight_and_a_load_goes_on(
     omneo: LocalOmneo, prepared: Load
 ) -> None:
     omneo.set_faults(latency_s=0.02)
-    with cluster(prepared.env) as running:
+    with dask_cluster(prepared.env) as running:
         with meanwhile(omneo, prepared.target.stop.request):
             stopped = prepared.on(running)
         assert stopped.exit_code == 143

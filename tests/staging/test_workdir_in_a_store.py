@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import Ended, call, ended, open_to_others, start
-from tests.e2e.receipts import export, receipt, write_export
-from tests.scale.test_many_loaders import wait_for
+from tests.command import Ended, call, ended, open_to_others, start
+from tests.loading.delivery.test_many_loaders import wait_for
+from tests.receipts import export, receipt, write_export
 
 pytestmark = pytest.mark.slow
 

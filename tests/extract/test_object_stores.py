@@ -19,8 +19,8 @@ from pipeline.extract.storage import fingerprint, unchanged
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import SAMPLE, call, omneo_import, staged_rows
-from tests.e2e.receipts import export, receipt, write_export
+from tests.command import SAMPLE, call, omneo_import, staged_rows
+from tests.receipts import export, receipt, write_export
 
 pytestmark = pytest.mark.slow
 

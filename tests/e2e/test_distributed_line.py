@@ -22,10 +22,11 @@ from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo
-from tests.e2e.command import call, staged_rows
-from tests.e2e.receipts import receipt, write_export
-from tests.scale.test_load_on_dask import Load, address_of, cluster
-from tests.scale.test_many_loaders import arrived, wait_for
+from tests.command import call, staged_rows
+from tests.engine.test_load_on_dask import Load
+from tests.loading.delivery.test_many_loaders import arrived, wait_for
+from tests.receipts import receipt, write_export
+from tests.servers import address_of, dask_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +81,7 @@ def test_two_deaths_cost_nothing(
     assert len(expected.parts) > 3
 
     shared = tmp_path / "shared"
-    with cluster({**s3_environment, **omneo.environment()}) as running:
+    with dask_cluster({**s3_environment, **omneo.environment()}) as running:
         engine = ("--engine", address_of(running))
         half = len(expected.parts) // 2
         dying = kill_when(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.command import REPOSITORY
+from tests.command import REPOSITORY
 
 
 @pytest.fixture
