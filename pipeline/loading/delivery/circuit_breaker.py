@@ -16,11 +16,14 @@ IN_A_ROW: Final = 200
 class CircuitBreaker:
     """Counts transactions that got no yes, one after the other, over a whole load.
 
+    Once open it stays so: nothing more is let through, whatever those in flight are answered.
+
     Args:
         first: How many may be refused at the start; None for any number.
         in_a_row: How many may be refused in a row later.
 
     Attributes:
+        is_open: Whether nothing more is to be sent.
         is_undecided: Whether no transaction has got another answer yet, so that the refusals may be due to
             the connection or the mapping.
     """
@@ -29,7 +32,8 @@ class CircuitBreaker:
         self._first = first
         self._in_a_row = in_a_row
         self._count = 0
-        self._last = ""
+        self._which = self._last = ""
+        self.is_open = False
         self.is_undecided = first is not None
 
     @classmethod
@@ -45,21 +49,18 @@ class CircuitBreaker:
     def denied(self, verdict: Verdict, number: int = 1) -> None:
         """So many transactions were refused, or answered with nothing that the API documents."""
         self._count += number
-        said = verdict.message or ", ".join(f"{name}: {words[0]}" for name, words in verdict.fields.items())
-        self._last = f"{verdict.status} {said}".strip()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nothing more is to be sent."""
-        if self._first is None:
-            return False
-        return self._count >= (self._first if self.is_undecided else self._in_a_row)
+        if self.is_open or self._first is None:
+            return
+        if self._count >= (self._first if self.is_undecided else self._in_a_row):
+            self.is_open = True
+            self._which = f"The {'first' if self.is_undecided else 'last'} {self._count}"
+            words = (f"{name}: {words[0]}" for name, words in verdict.fields.items())
+            self._last = f"{verdict.status} {verdict.message or ', '.join(words)}".strip()
 
     def error(self) -> StoppedByApi:
         """Why nothing more is sent."""
-        which = "The first" if self.is_undecided else "The last"
         return StoppedByApi(
-            f"{which} {self._count} transactions were all refused, or answered with nothing that Omneo's API "
+            f"{self._which} transactions were all refused, or answered with nothing that Omneo's API "
             f"documents (last: {self._last[:300]}). It is the address, the token's rights or the mapping.",
             hint="Check OMNEO_TENANT or OMNEO_BASE_URL, the token and the mapping. `load` goes on, `retry` "
             "sends what was refused; --max-refused off sends on whatever is answered.",

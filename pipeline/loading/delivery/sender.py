@@ -397,6 +397,8 @@ class TransactionSender:
             self._count([item], verdict)
             if verdict.meaning is Meaning.REFUSED:
                 item.maybe_sent = were_sent[item.position]
+                if item.maybe_sent and self._breaker.is_open:
+                    continue  # nothing can be looked up any more: it stays in doubt
                 await self._conclude(item, verdict)
             else:
                 unclear = verdict

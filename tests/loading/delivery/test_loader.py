@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.core.errors import SettingsError
+from pipeline.core.errors import SettingsError, StoppedByApi
 from pipeline.core.events import Event, Progress, StageFinished, StageStarted
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
@@ -641,3 +641,52 @@ def test_a_batch_is_no_larger_than_the_first_few(tmp_path: Path) -> None:
         assert (result.status.delivered, result.status.pending) == (130, 120)
         there = {each["external_id"] for each in omneo.transactions()}
     assert there == {each.external_id for each in some[:130]}
+
+
+ONE_BATCH = DeliveryOptions(ENDPOINTS["batch"], policy=QUICK, batch_size=300, concurrency=1)
+
+
+def answering_batches(tenant: Tenant, status_of: Callable[[str], str]) -> None:
+    """Have the tenant say of each item of a batch how it fared."""
+    sent: list[str] = []
+
+    def begin(_: httpx.Request, body: dict[str, Any]) -> httpx.Response:
+        sent[:] = [each["external_id"] for each in body["transactions"]]
+        for name in sent:
+            if status_of(name) == "failed":
+                del tenant.there[name]
+        return httpx.Response(200, json={"message": "ok", "batch_id": "b1"})
+
+    def end(request: httpx.Request, _: dict[str, Any]) -> httpx.Response | None:
+        if "/batches/" not in request.url.path:
+            return None
+        items = [{"external_id": name, "status": status_of(name)} for name in sent]
+        return httpx.Response(200, json={"data": {"status": "partial", "items": items}})
+
+    tenant.after, tenant.interfere = begin, end
+
+
+def test_many_refused_in_a_row_within_a_batch_stop_it_though_others_of_it_are_taken(
+    ledger: SqlLedger,
+) -> None:
+    some = [made(n) for n in range(300)]
+    tenant = Tenant()
+    answering_batches(tenant, lambda name: "failed" if 10 <= int(name[1:]) < 250 else "success")
+    result = load(ledger, run_of("r1", some), some, tenant, ONE_BATCH)
+    assert isinstance(result.error, StoppedByApi)
+    assert (result.status.refused, result.status.delivered) == (240, 60)
+
+
+def test_what_is_in_doubt_and_refused_in_a_batch_stays_in_doubt_where_nothing_more_can_be_asked(
+    ledger: SqlLedger,
+) -> None:
+    some = [made(n) for n in range(60)]
+    run = run_of("r1", some)
+    no = ledger.open_run(run).run_no
+    ledger.record([Record(each.external_id, content_hash(each.body), State.SENDING, no) for each in some])
+    tenant = Tenant()
+    answering_batches(tenant, lambda _: "failed")
+    result = load(ledger, run, some, tenant, ONE_BATCH)
+    assert isinstance(result.error, StoppedByApi)
+    assert result.status.in_doubt > 0
+    assert result.status.delivered == 0
