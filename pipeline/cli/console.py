@@ -23,7 +23,7 @@ from pipeline.core.events import Emit, Event, fan_out
 
 if TYPE_CHECKING:
     from pipeline.telemetry.reporting import Watch
-    from pipeline.workflows.run_record import Finished
+    from pipeline.workflows.run_record import CommandResult
 
 STDERR = 2
 
@@ -89,7 +89,7 @@ class Console:
         with progress_listener(quiet=self.verbosity < 0, verbose=self.verbosity > 0) as emit:
             yield fan_out(_while_writable(emit), *watching)
 
-    def show(self, finished: Finished, about: str = "") -> int:
+    def show(self, finished: CommandResult, about: str = "") -> int:
         """Show how a command on a run ended, and return the exit code.
 
         Args:

@@ -16,7 +16,7 @@ from pipeline.core.settings import base_url_from_environment
 
 if TYPE_CHECKING:
     from pipeline.loading.delivery.options import DeliveryOptions
-    from pipeline.workflows.run import PrepareOptions
+    from pipeline.workflows.prepare import PrepareOptions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -188,7 +188,7 @@ def delivery_options(arguments: Mapping[str, Any]) -> DeliveryOptions:
 def prepare_options(arguments: Mapping[str, Any]) -> PrepareOptions:
     """The options about preparing, taken from a command's arguments."""
     from pipeline.workflows.incremental import Wanted
-    from pipeline.workflows.run import PrepareOptions
+    from pipeline.workflows.prepare import PrepareOptions
 
     return PrepareOptions(
         max_rejected=arguments["max_rejected"],

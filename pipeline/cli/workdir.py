@@ -15,7 +15,7 @@ from pipeline.core.settings import connection_from_environment
 
 if TYPE_CHECKING:
     from pipeline.workflows.delivery import Target
-    from pipeline.workflows.run_record import Finished
+    from pipeline.workflows.run_record import CommandResult
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def on_run(
     console: Console,
     reference: str,
     arguments: Mapping[str, Any],
-    action: Callable[[Target], Finished],
+    action: Callable[[Target], CommandResult],
     about: str = "",
 ) -> int:
     """Do something with a run and a tenant, and show how it ended.

@@ -1,31 +1,24 @@
-"""Delivery: a staged run goes to Omneo, is confirmed there, or is undone."""
+"""What the commands on a staged run and a tenant share: `load`, `retry`, `void`, `confirm`, `preflight`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
-from pipeline.core.errors import ImportToolError, RunError, SettingsError
-from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out
-from pipeline.core.settings import Connection, Secret, base_url_from_environment
-from pipeline.loading.confirm.confirm import Confirmation
-from pipeline.loading.confirm.confirm import confirm as look_up
-from pipeline.loading.delivery.decisions import Retry
-from pipeline.loading.delivery.loader import deliver
+from pipeline.core.errors import ImportToolError, RunError
+from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
+from pipeline.core.settings import Connection
 from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.ledger.adoption import adopt as take_over
+from pipeline.loading.http.exchange import Requests as SentRequests
+from pipeline.loading.ledger import adoption
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.loading.preflight import Preflight, questions
-from pipeline.loading.preflight import preflight as ask_tenant
-from pipeline.loading.void import void as deliver_void
-from pipeline.report.data import TenantFinding
 from pipeline.report.formatting import count
 from pipeline.report.render import write_report
 from pipeline.report.summary import Requests, Summary
@@ -34,17 +27,15 @@ from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.telemetry.json_log import json_log
 from pipeline.workflows import incremental, run_record
-from pipeline.workflows.distributed_load import Assignment, orders_in, spread
-from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_undelivered
-from pipeline.workflows.run_record import Finished
-from pipeline.workflows.status import counted, unsent
+from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_failed_transactions
+from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.run_summary import run_ref, status_in, with_delivery
 from pipeline.workflows.workdir_lock import holding
 
-UNFINISHED = 4
+INCOMPLETE = 4
 """Exit code: finished, but some transactions were refused, failed, are missing or differ."""
 
-MOST_TOLD = 20
-"""Transactions that `confirm` names on the terminal; the ledger has all."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -56,21 +47,21 @@ class Target:
         reference: The run: its id, a unique prefix, or `latest`.
         connection: The tenant.
         options: How to send and ask.
-        emit: Is told what happens.
+        emit: Is given every event.
         stop: Asks to stop.
         ledger: Another ledger than the working directory's own; None for that.
-        engine: Where a load works, as `engine_named` takes it.
+        engine: Where a load runs, as `engine_named` takes it.
         token_file: Where the token is from; None for the environment. Workers elsewhere read it themselves.
         signals: The signals that asked to stop, as they come in.
-        prepared: The dry run's summary, where it is a part of the same command.
+        prepared: The summary of the dry run that is a part of the same command; None where there is none.
     """
 
     workdir: Path
     reference: str
     connection: Connection
-    options: DeliveryOptions
-    emit: Emit
-    stop: Stop
+    options: DeliveryOptions = field(default_factory=DeliveryOptions)
+    emit: Emit = ignore
+    stop: Stop = field(default_factory=Stop)
     ledger: Path | str | None = None
     engine: str = "local"
     token_file: Path | None = None
@@ -78,252 +69,34 @@ class Target:
     prepared: Summary | None = None
 
 
-def load(target: Target) -> Finished:
-    """Send a staged run, or go on where it was stopped.
-
-    Raises:
-        CannotStart: There is no such run, or it or the ledger cannot be used.
-        WorkdirBusy: Another process holds the working directory.
-    """
-    refuse_unshared(target.engine, target.ledger)
-    return _send(target, "load", _here(deliver) if target.engine == "local" else _on_workers)
-
-
-def refuse_unshared(engine: str, ledger: Path | str | None) -> None:
-    """See to it that workers elsewhere can use the ledger.
-
-    Raises:
-        SettingsError: It is a file.
-    """
-    if engine != "local" and not isinstance(ledger, str):
-        raise SettingsError(
-            f"--engine {engine} loads from several processes, which need a ledger that they can share.",
-            hint="Name one with --ledger postgresql://…, or `prepare` with this engine and `load` without.",
-        )
-
-
-def retry(target: Target) -> Finished:
-    """Send again what failed or was refused; see `load`."""
-    return _send(target, "retry", _here(partial(deliver, plan=Retry())))
-
-
-def void(target: Target) -> Finished:
-    """Send every delivered transaction of the run again as void; see `load`."""
-    return _send(target, "void", _here(deliver_void), counts=False)
-
-
-def _send(
-    target: Target, command: str, send: Callable[[_Run, Target], DeliveryResult], *, counts: bool = True
-) -> Finished:
-    """Send a run.
-
-    Args:
-        target: The run and the tenant.
-        command: Its name.
-        send: Does it.
-        counts: Whether the command is about the whole run; else about what it sent itself.
-    """
-    with _opened(target, command) as run:
-        if closed := run_record.gate_closed(run.ref.run_id, run_record.saved(run.directory).gate):
-            return run.refuse(closed)
-        run.staged.verify()
-        result = send(run, target)
-        if result.requests.sent:
-            run.forget_look_ups()
-        summary = run.summary(Requests(**asdict(result.requests)))
-        if result.changes.voided:
-            run.emit(Notice("voided", _left_void(result.changes.voided)))
-        clean = _all_delivered(summary) if counts else not result.troubled
-        return run.finish(summary, target, clean=clean, stopped=result.stopped, error=result.error)
-
-
-def _left_void(number: int) -> str:
-    were = "was" if number == 1 else "were"
-    return (
-        f"{count(number, 'transaction')} {were} undone by `void` and not sent again;"
-        " --revive sends them, no longer void"
-    )
-
-
-def _here(send: Callable[..., DeliveryResult]) -> Callable[[_Run, Target], DeliveryResult]:
-    """Send from this process."""
-
-    def here(run: _Run, target: Target) -> DeliveryResult:
-        batches, connection, options = run.staged.batches, target.connection, target.options
-        return send(run.ref, batches, connection, run.ledger, options, emit=run.emit, stop=target.stop)
-
-    return here
-
-
-def _on_workers(run: _Run, target: Target) -> DeliveryResult:
-    """Send from the workers of the target's engine, which read the run themselves."""
-    with orders_in(run.directory.scratch) as orders:
-        assignment = Assignment(
-            run.directory.path.parents[1],
-            run.ref.run_id,
-            target.connection.base_url,
-            target.token_file.absolute() if target.token_file else None,
-            str(target.ledger),
-            target.options,
-            orders,
-        )
-        return spread(run.ref, assignment, target.engine, run.ledger, emit=run.emit, stop=target.stop)
-
-
-def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Finished:
-    """Look transactions of a run up in Omneo and compare them with what was sent.
-
-    Args:
-        target: The run and the tenant.
-        sample: Share of the transactions to look up, above 0 to 1.
-        resend: Send the missing ones again; the next `confirm` says whether that mended it.
-    """
-    with _opened(target, "confirm") as run:
-        found = look_up(
-            run.ref,
-            run.staged.batches,
-            target.connection,
-            run.ledger,
-            target.options,
-            sample=sample,
-            resend=resend,
-            emit=run.emit,
-            stop=target.stop,
-        )
-        for line in _told(found, sample):
-            run.emit(Notice("confirm", line))
-        summary = replace(
-            run.summary(Requests(**asdict(found.requests))),
-            confirmed=found.confirmed,
-            missing=found.missing,
-            differing=found.differing,
-        )
-        there = _all_there(summary) and not (found.missing or found.differing or found.in_doubt)
-        error = found.error or (found.resent.error if found.resent else None)
-        return run.finish(summary, target, clean=there, stopped=found.stopped, error=error)
-
-
-def _all_there(summary: Summary) -> bool:
-    """Whether Omneo took all that was sent; what is still to be sent is not judged."""
-    sent = summary.delivery
-    return not (sent.refused or sent.failed or sent.in_doubt)
-
-
-def _all_delivered(summary: Summary) -> bool:
-    sent = summary.delivery
-    return _all_there(summary) and not sent.pending
-
-
-def _told(found: Confirmation, sample: float) -> Iterator[str]:
-    """What a look-up found, a line each; the report of the run has the numbers."""
-    for each in sorted(found.findings, key=lambda one: one.external_id)[:MOST_TOLD]:
-        about = f" in {', '.join(each.about)}" if each.about else ""
-        yield f"{each.external_id} is {str(each.state).replace('_', ' ')}{about}"
-    if len(found.findings) > MOST_TOLD:
-        yield f"and {len(found.findings) - MOST_TOLD:,} more"
-    if sample < 1:
-        yield (
-            f"{found.looked_up:,} of {found.expected:,} were looked up; with 95% confidence "
-            f"{found.wrong.low:.3%} to {found.wrong.high:.3%} of all are missing or differ"
-        )
-
-
-def preflight(target: Target, *, sample: int = 200) -> Finished:
-    """Ask the tenant what would happen, sending no transaction; the answers join the report.
-
-    Args:
-        target: The run and the tenant.
-        sample: How many customers to ask for.
-
-    Raises:
-        StoppedByApi: The token was refused, or there was no answer for too long.
-    """
-    with _opened(target, "preflight") as run:
-        asked = questions(run.staged.batches(), sample)
-        answers = ask_tenant(asked, target.connection, target.options, emit=run.emit, stop=target.stop)
-        if answers is None:
-            return run.finish(run.summary(Requests()), target, stopped=True)
-        told = tuple(_answers(answers))
-        kept, tenant = run_record.saved(run.directory), run.tenant
-        known = replace(kept.of(tenant), preflight=told)
-        run_record.save(run.directory, kept.with_tenant(tenant, known))
-        summary = run.summary(Requests(**asdict(answers.requests)))
-        return run.finish(summary, target)
-
-
-def _answers(found: Preflight) -> Iterator[TenantFinding]:
-    """What the tenant said, for the report."""
-    yield TenantFinding("Token", "The token is good.", good=True)
-    for title, some, none, unknown in (
-        (
-            "Locations that would be created",
-            "Omneo does not know these locations and would create them; a typo makes a store.",
-            "Omneo knows every location.",
-            found.new_locations,
-        ),
-        (
-            "Currencies that are not configured",
-            "Omneo refuses transactions in these currencies until they are configured.",
-            "Every currency is configured.",
-            found.unknown_currencies,
-        ),
-    ):
-        if unknown is None:
-            yield TenantFinding(title, "The tenant gave no list: it cannot be said.")
-            continue
-        evidence = tuple(f"{name}: {count(many, 'transaction')}" for name, many in sorted(unknown.items()))
-        yield TenantFinding(title, some if unknown else none, good=not unknown, evidence=evidence)
-    if found.people_asked:
-        share = found.known_share
-        yield TenantFinding(
-            "Customers that Omneo knows",
-            f"{found.people_known:,} of {found.people_asked:,} that were asked for are known: with 95% "
-            f"confidence {share.low:.0%} to {share.high:.0%} of all. Sales of the others become guest sales.",
-        )
-    elif found.people_unanswered:
-        yield TenantFinding("Customers that Omneo knows", "The token may not ask for customers.")
-
-
-def listen(
-    workdir: Path,
-    secret: Secret,
-    host: str,
-    port: int,
-    emit: Emit,
-    on_ready: Callable[[str], None],
-    *,
-    ledger: Path | str | None = None,
-) -> None:
-    """Receive webhooks until a signal comes; may run beside a load.
-
-    Raises:
-        SettingsError: The ledger or the address cannot be used.
-    """
-    from pipeline.loading.confirm.listen import listen as receive  # it brings in a web server
-
-    home = Workdir.open(workdir)
-    with SqlLedger(ledger or home.ledger, base_url_from_environment()) as opened:
-        if opened.base_url is None and len(opened.tenants()) > 1:
-            raise SettingsError(
-                f"The ledger {opened.where} knows several tenants: {', '.join(opened.tenants())}.",
-                hint="Set OMNEO_TENANT or OMNEO_BASE_URL to the one whose events these are.",
-            )
-        receive(opened, secret, host=host, port=port, emit=emit, on_ready=on_ready)
-
-
-# ── A run that is being delivered ───────────────────────────────────────────────────────────────────
-
-
 @dataclass(frozen=True)
-class _Run:
+class OpenRun:
+    """A staged run with its ledger and log, while this process holds the lock of the working directory.
+
+    Attributes:
+        target: What was asked for.
+        command: The command's name.
+        directory: The run's directory.
+        staged: The run's transactions.
+        ledger: The ledger, opened for the tenant.
+        emit: Is given every event; also writes the run's log.
+        started_at: When the command began.
+        begun: The same on the monotonic clock.
+    """
+
+    target: Target
+    command: str
     directory: RunDir
     staged: StagedRun
-    ref: RunRef
     ledger: SqlLedger
     emit: Emit
-    command: str
     started_at: datetime
     begun: float
+
+    @property
+    def ref(self) -> RunRef:
+        """The run as delivery sees it."""
+        return run_ref(self.staged.manifest)
 
     @property
     def tenant(self) -> str:
@@ -331,115 +104,99 @@ class _Run:
         assert self.ledger.base_url is not None
         return self.ledger.base_url
 
-    def summary(self, requests: Requests) -> Summary:
-        """How the run stands now, and what this command sent."""
-        manifest = self.staged.manifest
-        is_known = self.ref.run_id in self.ledger.runs()
-        known = self.ledger.status(self.ref.run_id) if is_known else unsent(manifest)
-        return replace(
-            counted(self.directory, manifest, known, self.tenant),
-            started_at=self.started_at.isoformat(timespec="seconds"),
-            duration_s=round(time.monotonic() - self.begun, 3),
-            requests=requests,
+    def deliver_by(self, function: Callable[..., Result], **arguments: Any) -> Result:
+        """Call a function of `pipeline.loading` that takes what `deliver` takes."""
+        return function(
+            self.ref,
+            self.staged.batches,
+            self.target.connection,
+            self.ledger,
+            self.target.options,
+            emit=self.emit,
+            stop=self.target.stop,
+            **arguments,
         )
 
-    def forget_look_ups(self) -> None:
-        """What `confirm` saw before something was sent again says nothing of what is there now."""
-        kept = run_record.saved(self.directory)
-        known = kept.of(self.tenant)
-        if known.looked_up is not None:
-            run_record.save(self.directory, kept.with_tenant(self.tenant, replace(known, looked_up=None)))
+    def record(self) -> run_record.TenantRecord:
+        """What is known of the run from this tenant."""
+        return run_record.read(self.directory).of(self.tenant)
 
-    def refuse(self, error: ImportToolError) -> Finished:
-        """Nothing was done, for this reason; the run stays as it is."""
-        summary = self.summary(Requests())
+    def update_record(self, **changes: Any) -> run_record.RunRecord:
+        """Change what is known of the run from this tenant."""
+        record = run_record.read(self.directory)
+        record = record.with_tenant(self.tenant, replace(record.of(self.tenant), **changes))
+        run_record.write(self.directory, record)
+        return record
+
+    def summary(self, requests: SentRequests | None = None) -> Summary:
+        """The state of the run now, and the requests that this command sent."""
+        manifest = self.staged.manifest
+        return replace(
+            with_delivery(self.directory, manifest, status_in(self.ledger, manifest), self.tenant),
+            started_at=self.started_at.isoformat(timespec="seconds"),
+            duration_s=round(time.monotonic() - self.begun, 3),
+            requests=Requests(**asdict(requests)) if requests else Requests(),
+        )
+
+    def refuse(self, error: ImportToolError) -> CommandResult:
+        """End without having done anything; the run stays as it is."""
+        summary = self.summary()
         self.emit(RunFinished(self.ref.run_id, self.command, error.exit_code, summary.duration_s))
         data = run_record.report_data(self.directory, self.staged.manifest, summary)
-        return Finished(data, error.exit_code, error)
+        return CommandResult(data, error.exit_code, error)
 
     def finish(
         self,
         summary: Summary,
-        target: Target,
         *,
         clean: bool = True,
         stopped: bool = False,
         error: ImportToolError | None = None,
-    ) -> Finished:
-        """Write the report and say how it ended.
+    ) -> CommandResult:
+        """Write the report and all else that is kept about how the command ended.
 
         Args:
-            summary: How the run stands.
-            target: What was asked for.
-            clean: Whether all that the command is about is as it should be.
-            stopped: Whether it was asked to stop before it was through.
+            summary: The state of the run.
+            clean: Whether everything that the command is about succeeded.
+            stopped: Whether it was asked to stop before it was finished.
             error: Why the API or the ledger stopped it.
         """
-        why = error.message if error else "It was asked to stop." if stopped else ""
         looked_up = (summary.confirmed or 0, summary.missing or 0, summary.differing or 0)
-        kept = run_record.saved(self.directory)
-        of_tenant = replace(
-            kept.of(self.tenant), stopped=why, looked_up=None if summary.confirmed is None else looked_up
+        record = self.update_record(
+            stopped=error.message if error else "It was asked to stop." if stopped else "",
+            looked_up=None if summary.confirmed is None else looked_up,
         )
-        kept = kept.with_tenant(self.tenant, of_tenant)
-        run_record.save(self.directory, kept)
         data = run_record.report_data(self.directory, self.staged.manifest, summary)
-        write_report(self.directory.path, data, show_personal_data=kept.show_personal_data)
-        self._list_undelivered()
+        write_report(self.directory.path, data, show_personal_data=record.show_personal_data)
+        self._list_failed_transactions()
         incremental.note(self.ledger, self.staged.manifest, self.emit)
-        code = error.exit_code if error else 128 + target.signals[0] if stopped and target.signals else 0
-        code = code or (0 if clean else UNFINISHED)
+        if error:
+            code = error.exit_code
+        elif stopped and self.target.signals:
+            code = 128 + self.target.signals[0]
+        else:
+            code = 0 if clean else INCOMPLETE
         self.emit(RunFinished(self.ref.run_id, self.command, code, summary.duration_s))
-        return Finished(data, code, error)
+        return CommandResult(data, code, error)
 
-    def _list_undelivered(self) -> None:
-        known = self.ref.run_id in self.ledger.runs()
-        troubled = self.ledger.in_trouble(self.ref.run_id) if known else iter(())
-        if number := write_undelivered(self.directory, troubled):
+    def _list_failed_transactions(self) -> None:
+        run_id = self.ref.run_id
+        failed = self.ledger.in_trouble(run_id) if run_id in self.ledger.runs() else ()
+        if number := write_failed_transactions(self.directory, failed):
             what, are = count(number, "transaction"), "is" if number == 1 else "are"
-            place = self.directory.path / UNDELIVERED_CSV
-            self.emit(Notice("undelivered", f"{what} {are} listed in {place}"))
-
-
-def adopt(
-    workdir: Path,
-    connection: Connection,
-    options: DeliveryOptions,
-    emit: Emit,
-    *,
-    ledger: Path | str | None = None,
-) -> None:
-    """Have a ledger of an older version belong to a tenant, before its files or counts are looked at.
-
-    Every command on a run does that itself before it decides on anything.
-
-    Raises:
-        StoppedByApi: The tenant does not answer.
-    """
-    home = Workdir(workdir.expanduser().absolute())
-    where = ledger or home.ledger
-    if isinstance(where, str) or where.exists():
-        with SqlLedger(where, connection.base_url) as opened:
-            _adopt(opened, home, connection, options, emit, Stop())
-
-
-def _adopt(
-    ledger: SqlLedger, home: Workdir, connection: Connection, options: DeliveryOptions, emit: Emit, stop: Stop
-) -> None:
-    for sentence in ledger.notices:
-        emit(Notice("ledger", sentence))
-    if take_over(ledger, connection, options, emit=emit, stop=stop):
-        assert ledger.base_url is not None
-        for run in home.runs:
-            if run.manifest.exists():
-                run_record.adopt(run, ledger.base_url)
+            path = self.directory.path / UNDELIVERED_CSV
+            self.emit(Notice("undelivered", f"{what} {are} listed in {path}"))
 
 
 @contextmanager
-def _opened(target: Target, command: str) -> Iterator[_Run]:
-    """A staged run with its ledger and log, while this process holds the working directory.
+def opened(target: Target, command: str) -> Iterator[OpenRun]:
+    """Open the run of a target, and hold the lock of its working directory.
 
-    Several may load at a time where their ledger is a server: then leases keep them apart.
+    Several processes may load at a time where their ledger is a server: leases keep them apart.
+
+    Raises:
+        CannotStart: There is no such run, or it or the ledger cannot be used.
+        WorkdirBusy: Another process holds the working directory.
     """
     shared = command == "load" and isinstance(target.ledger, str)
     directory = Workdir(target.workdir.expanduser().absolute()).find(target.reference)
@@ -462,5 +219,86 @@ def _opened(target: Target, command: str) -> Iterator[_Run]:
                 f"The staged bodies of run {directory.run_id} were removed, by `prune` most likely.",
                 hint="Prepare it again from its source.",
             )
-        ref = RunRef(directory.run_id, manifest.transactions, manifest.ordinal)
-        yield _Run(directory, StagedRun(directory, manifest), ref, ledger, emit, command, now, begun)
+        staged = StagedRun(directory, manifest)
+        yield OpenRun(target, command, directory, staged, ledger, emit, started_at=now, begun=begun)
+
+
+def send(
+    target: Target, command: str, deliver: Callable[[OpenRun], DeliveryResult], *, whole_run: bool = True
+) -> CommandResult:
+    """Send transactions of a run.
+
+    Args:
+        target: The run and the tenant.
+        command: The command's name.
+        deliver: Sends them.
+        whole_run: Whether the exit code is about the whole run, or about what this command sent.
+
+    Raises:
+        CannotStart: There is no such run, or it or the ledger cannot be used.
+        WorkdirBusy: Another process holds the working directory.
+    """
+    with opened(target, command) as run:
+        if closed := run_record.gate_closed(run.ref.run_id, run_record.read(run.directory).gate):
+            return run.refuse(closed)
+        run.staged.verify()
+        result = deliver(run)
+        if result.requests.sent and run.record().looked_up is not None:
+            # What `confirm` saw before is out of date.
+            run.update_record(looked_up=None)
+        summary = run.summary(result.requests)
+        if voided := result.changes.voided:
+            what, were = count(voided, "transaction"), "was" if voided == 1 else "were"
+            run.emit(
+                Notice(
+                    "voided",
+                    f"{what} {were} undone by `void` and not sent again; --revive sends them, no longer void",
+                )
+            )
+        clean = sent_all_taken(summary) and not summary.delivery.pending if whole_run else not result.troubled
+        return run.finish(summary, clean=clean, stopped=result.stopped, error=result.error)
+
+
+def sent_all_taken(summary: Summary) -> bool:
+    """Whether Omneo took everything that was sent, however much is still to be sent."""
+    delivery = summary.delivery
+    return not (delivery.refused or delivery.failed or delivery.in_doubt)
+
+
+def adopt(
+    workdir: Path,
+    connection: Connection,
+    options: DeliveryOptions,
+    emit: Emit,
+    *,
+    ledger: Path | str | None = None,
+) -> None:
+    """Have a ledger of an older version belong to a tenant, before its files or counts are looked at.
+
+    Every command on a run does that itself before it decides on anything.
+
+    Raises:
+        StoppedByApi: The tenant does not answer.
+    """
+    home = Workdir(workdir.expanduser().absolute())
+    where = ledger or home.ledger
+    if isinstance(where, str) or where.exists():
+        with SqlLedger(where, connection.base_url) as opened:
+            _adopt(opened, home, connection, options, emit)
+
+
+def _adopt(
+    ledger: SqlLedger,
+    home: Workdir,
+    connection: Connection,
+    options: DeliveryOptions,
+    emit: Emit,
+    stop: Stop | None = None,
+) -> None:
+    for sentence in ledger.notices:
+        emit(Notice("ledger", sentence))
+    if adoption.adopt(ledger, connection, options, emit=emit, stop=stop):
+        assert ledger.base_url is not None
+        for run in home.runs:
+            if run.manifest.exists():
+                run_record.adopt(run, ledger.base_url)

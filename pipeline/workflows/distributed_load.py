@@ -16,10 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.core.errors import ImportToolError, SettingsError
-from pipeline.core.events import Emit, Notice, Progress, StageFinished, StageStarted
+from pipeline.core.events import Notice, Progress, StageFinished, StageStarted
 from pipeline.core.files import discard, private_dir, write_private
 from pipeline.core.settings import connection_from_environment
 from pipeline.engine.choice import engine_named
@@ -27,22 +27,26 @@ from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.exchange import Requests
-from pipeline.loading.ledger.entries import RunRef, RunStatus
+from pipeline.loading.ledger.entries import RunStatus
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import Workdir
 from pipeline.telemetry.json_log import json_log
+from pipeline.workflows.run_summary import run_ref, status_in
 from pipeline.workflows.workdir_lock import holding
 
+if TYPE_CHECKING:
+    from pipeline.workflows.delivery import OpenRun
+
 STAGE: Final = "load"
-_LOOKS_S: Final = 0.5
-"""Between two looks: of the caller at the ledger, of a worker for the word to stop."""
+_POLL_S: Final = 0.5
+"""How often the caller looks at the ledger, and a worker at the stop file."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a worker is told to take part in a load; not the token, which it finds for itself.
+    """What a worker needs to take part in a load, but for the token, which it finds for itself.
 
     Attributes:
         workdir: The working directory, under the same path everywhere.
@@ -51,8 +55,7 @@ class Assignment:
         token_file: Where the token is, if not in the worker's environment.
         ledger: The address of the ledger.
         options: How to send.
-        orders: A directory that all see; its file `stop` says so, or `now`, once it is time to. If the
-            directory is gone, nobody waits any more, and it is time too.
+        directory: A directory that all see, with the stop file. If it is gone, the caller is gone as well.
     """
 
     workdir: Path
@@ -61,111 +64,83 @@ class Assignment:
     token_file: Path | None
     ledger: str
     options: DeliveryOptions
-    orders: Path
+    directory: Path
 
     @property
-    def word(self) -> Path:
-        """The file that says when to stop."""
-        return self.orders / "stop"
+    def stop_file(self) -> Path:
+        """Asks to stop by its existence; by the word `now`, at once."""
+        return self.directory / "stop"
 
 
-@dataclass(frozen=True)
-class Contribution:
-    """What one worker did.
-
-    Attributes:
-        requests: What it sent.
-        changes: What it found changed.
-        handled: Transactions that it settled.
-        troubled: Those of them that Omneo refused or that were given up.
-        stopped: Whether it was asked to stop before all was done.
-        error: What stopped it else; None where nothing did.
-    """
-
-    requests: Requests
-    changes: Changes
-    handled: int = 0
-    troubled: int = 0
-    stopped: bool = False
-    error: ImportToolError | None = None
-
-
-def spread(
-    run: RunRef, assignment: Assignment, engine: str, ledger: SqlLedger, *, emit: Emit, stop: Stop
-) -> DeliveryResult:
-    """Deliver a run on all workers of an engine, and wait for them.
-
-    Args:
-        run: The run.
-        assignment: What each worker is told.
-        engine: Where they are, as `engine_named` takes it.
-        ledger: The ledger that they share.
-        emit: Is told how far they are together, and what went wrong on one of them.
-        stop: Asks them all to stop.
+def deliver_on_workers(run: OpenRun) -> DeliveryResult:
+    """Deliver a run on all workers of the target's engine, and wait for them.
 
     Returns:
-        What came of it, all workers together but for those that died. It has an `error` where something
-        of the run is left and a worker told why.
+        The result of all workers together, but for those that died. It has an `error` where something of the
+        run is left and a worker reported why.
 
     Raises:
         SettingsError: There is no such cluster, or the ledger is not one that machines can share.
     """
-    begun = time.monotonic()
-    emit(StageStarted(STAGE, "transactions", run.size))
+    begun, target = time.monotonic(), run.target
+    run.emit(StageStarted(STAGE, "transactions", run.ref.size))
     with (
-        engine_named(engine, assignment.orders) as workers,
-        ThreadPoolExecutor(1, thread_name_prefix="spread") as pool,
+        _scratch_directory(run.directory.scratch) as directory,
+        engine_named(target.engine, directory) as engine,
+        ThreadPoolExecutor(1, thread_name_prefix="load-on-workers") as pool,
     ):
-        everyone = [assignment] * workers.workers
-        running = pool.submit(lambda: list(workers.map(contribute, everyone)))
-        _look_after(running, run, assignment.word, ledger, emit, stop)
-        found = running.result()
-    for each in found:
+        assignment = Assignment(
+            workdir=run.directory.path.parents[1],
+            run_id=run.ref.run_id,
+            base_url=target.connection.base_url,
+            token_file=target.token_file.absolute() if target.token_file else None,
+            ledger=str(target.ledger),
+            options=target.options,
+            directory=directory,
+        )
+        assignments = [assignment] * engine.workers
+        running = pool.submit(lambda: list(engine.map(contribute, assignments)))
+        _watch(running, run, assignment.stop_file)
+        results = running.result()
+    for each in results:
         if each.error is not None:
-            emit(Notice("worker_stopped", each.error.message))
-    handled, seconds = sum(each.handled for each in found), time.monotonic() - begun
-    emit(StageFinished(STAGE, handled, seconds))
-    status = _status(ledger, run)
+            run.emit(Notice("worker_stopped", each.error.message))
+    handled, seconds = sum(each.handled for each in results), time.monotonic() - begun
+    run.emit(StageFinished(STAGE, handled, seconds))
+    status = status_in(run.ledger, run.staged.manifest)
     return DeliveryResult(
         status,
-        _sum(Requests, [each.requests for each in found]),
-        _sum(Changes, [each.changes for each in found]),
-        handled,
-        sum(each.troubled for each in found),
-        seconds,
-        stopped=any(each.stopped for each in found),
-        error=next((each.error for each in found if each.error is not None and status.pending), None),
+        _sum(Requests, [each.requests for each in results]),
+        _sum(Changes, [each.changes for each in results]),
+        handled=handled,
+        troubled=sum(each.troubled for each in results),
+        seconds=seconds,
+        stopped=any(each.stopped for each in results),
+        error=next((each.error for each in results if each.error is not None and status.pending), None),
     )
 
 
 @contextmanager
-def orders_in(scratch: Path) -> Iterator[Path]:
-    """A private directory below a run's scratch, for one load's orders and what its engine hands out."""
-    orders = private_dir(private_dir(scratch) / f"load-{secrets.token_hex(4)}")
+def _scratch_directory(scratch: Path) -> Iterator[Path]:
+    """A private directory below a run's scratch, for one load's stop file and what its engine hands out."""
+    directory = private_dir(private_dir(scratch) / f"load-{secrets.token_hex(4)}")
     try:
-        yield orders
+        yield directory
     finally:
-        discard(orders)
-        with suppress(OSError):  # another load has orders there
+        discard(directory)
+        with suppress(OSError):  # another load has its directory there
             scratch.rmdir()
 
 
-def _look_after(
-    running: Future[Any], run: RunRef, place: Path, ledger: SqlLedger, emit: Emit, stop: Stop
-) -> None:
-    """Tell how far the workers are, and pass on the word to stop, until they are through."""
-    told = ""
-    while not wait([running], timeout=_LOOKS_S).done:
+def _watch(running: Future[Any], run: OpenRun, stop_file: Path) -> None:
+    """Emit progress, and pass requests to stop on to the workers, until they have finished."""
+    stop, written = run.target.stop, ""
+    while not wait([running], timeout=_POLL_S).done:
         word = "now" if stop.immediate else "stop" if stop.requested else ""
-        if word != told:
-            write_private(place, word)
-            told = word
-        emit(Progress(STAGE, ledger.settled(run.run_id)))
-
-
-def _status(ledger: SqlLedger, run: RunRef) -> RunStatus:
-    known = run.run_id in ledger.runs()  # as soon as the first worker has entered it
-    return ledger.status(run.run_id) if known else RunStatus(run.size, pending=run.size)
+        if word != written:
+            write_private(stop_file, word)
+            written = word
+        run.emit(Progress(STAGE, run.ledger.settled(run.ref.run_id)))
 
 
 def _sum(kind: Any, each: list[Any]) -> Any:
@@ -175,8 +150,8 @@ def _sum(kind: Any, each: list[Any]) -> Any:
 # ── On a worker ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def contribute(assignment: Assignment, environ: Mapping[str, str] = os.environ) -> Contribution:
-    """Deliver parts of a run until none is left; what stops it is told, not raised.
+def contribute(assignment: Assignment, environ: Mapping[str, str] = os.environ) -> DeliveryResult:
+    """Deliver parts of a run until none is left. An error is returned, not raised.
 
     Args:
         assignment: What to do.
@@ -186,42 +161,43 @@ def contribute(assignment: Assignment, environ: Mapping[str, str] = os.environ) 
         return _contribute(assignment, environ)
     except ImportToolError as error:
         error.message = f"On the worker {socket.gethostname()}: {error.message}"
-        return Contribution(Requests(), Changes(), error=error)
+        return DeliveryResult(
+            RunStatus(0), Requests(), Changes(), handled=0, troubled=0, seconds=0, error=error
+        )
 
 
-def _contribute(assignment: Assignment, environ: Mapping[str, str]) -> Contribution:
-    there = {**environ, "OMNEO_BASE_URL": assignment.base_url}
-    connection = connection_from_environment(assignment.token_file, there)
+def _contribute(assignment: Assignment, environ: Mapping[str, str]) -> DeliveryResult:
+    connection = connection_from_environment(
+        assignment.token_file, {**environ, "OMNEO_BASE_URL": assignment.base_url}
+    )
     home = Workdir(assignment.workdir)
     directory = home.find(assignment.run_id)
     manifest = read_manifest(directory)
     staged = StagedRun(directory, manifest)
-    ref = RunRef(manifest.run_id, manifest.transactions, manifest.ordinal)
     with (
         holding(home, STAGE, assignment.ledger, shared=True),
         SqlLedger(assignment.ledger, assignment.base_url) as ledger,
         json_log(directory.log, directory.run_id) as log,
-        _listening(assignment.word) as stop,
+        _stop_of(assignment.stop_file) as stop,
     ):
         if not ledger.is_shared:
             raise SettingsError(f"The ledger {ledger.where} is not one that several can share.")
-        result = deliver(ref, staged.batches, connection, ledger, assignment.options, emit=log, stop=stop)
-    return Contribution(
-        result.requests, result.changes, result.handled, result.troubled, result.stopped, result.error
-    )
+        return deliver(
+            run_ref(manifest), staged.batches, connection, ledger, assignment.options, emit=log, stop=stop
+        )
 
 
 @contextmanager
-def _listening(place: Path) -> Iterator[Stop]:
-    """A `Stop` that is asked once the caller says so."""
+def _stop_of(stop_file: Path) -> Iterator[Stop]:
+    """A `Stop` that is asked once the stop file says so, or once its directory is gone."""
     stop, over = Stop(), threading.Event()
 
     def listen() -> None:
-        while not over.wait(_LOOKS_S):
-            word = place.read_text(encoding="utf-8") if place.exists() else ""
+        while not over.wait(_POLL_S):
+            word = stop_file.read_text(encoding="utf-8") if stop_file.exists() else ""
             if word == "now":
                 stop.now()
-            elif not stop.requested and (word or not place.parent.exists()):
+            elif not stop.requested and (word or not stop_file.parent.exists()):
                 stop.request()
 
     listener = threading.Thread(target=listen, name="stop", daemon=True)

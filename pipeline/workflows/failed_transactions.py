@@ -1,4 +1,4 @@
-"""What Omneo did not take or does not have as it was sent: one list a run, in the quarantine's form."""
+"""The transactions of a run that Omneo refused, lost or changed, as a CSV in the form of the quarantine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNDELIVERED_CSV: Final = "undelivered.csv"
 MOST_LISTED: Final = 20_000
 """Transactions in the list; the ledger has all."""
 
-_WITHOUT_WORDS: Final = {
+_DEFAULT_MESSAGES: Final = {
     State.IN_DOUBT: "Whether Omneo has it is unknown.",
     State.SENDING: "Whether Omneo has it is unknown.",
     State.VOIDING: "Whether it is void in Omneo is unknown.",
@@ -28,21 +28,21 @@ _WITHOUT_WORDS: Final = {
 }
 
 
-def write_undelivered(run: RunDir, troubled: Iterable[Record]) -> int:
+def write_failed_transactions(run: RunDir, failed: Iterable[Record]) -> int:
     """Write the list anew, or remove it where there is nothing to list.
 
     One row a reason: `outcome` is the ledger's state, `code` the state with the HTTP status, `field`,
-    `value` and `message` are the server's words by field, `raw` is the body that was sent; `source` and
+    `value` and `message` are what the server said by field, `raw` is the body that was sent; `source` and
     `line` are those of its first row.
 
     Args:
         run: The run.
-        troubled: Its refused, failed, missing and differing transactions, and those in doubt.
+        failed: Its refused, failed, missing and differing transactions, and those in doubt.
 
     Returns:
         How many transactions are listed.
     """
-    rows = list(islice(troubled, MOST_LISTED))
+    rows = list(islice(failed, MOST_LISTED))
     path = run.path / UNDELIVERED_CSV
     if not rows:
         path.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def _reasons(
     for field, words in said.get("errors", {}).items():
         yield (str(row.state), str(code), field, _value(sent, field), " ".join(words), *rest)
     if not said.get("errors"):
-        message = said.get("message") or _WITHOUT_WORDS.get(row.state)
+        message = said.get("message") or _DEFAULT_MESSAGES.get(row.state)
         yield (str(row.state), str(code), None, None, message, *rest)
 
 

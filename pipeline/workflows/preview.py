@@ -14,7 +14,7 @@ from pipeline.mapping.layout.raw_transactions import HEADERS, Shaped, shape, wit
 from pipeline.staging.payloads import encode
 from pipeline.validation.judge import ACCEPTED, judge
 from pipeline.validation.quarantine import COLUMNS, placed, quarantine_frame
-from pipeline.workflows.prepare import Plan
+from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.sources import Input, raw_rows
 
 
@@ -51,7 +51,7 @@ class Preview:
     rows: int
 
 
-def preview(plan: Plan, number: int) -> Preview:
+def preview(plan: ImportPlan, number: int) -> Preview:
     """Map the first rows of a source and show the first `number` payloads.
 
     Raises:
@@ -74,7 +74,7 @@ def preview(plan: Plan, number: int) -> Preview:
     return Preview(tuple(samples), quarantine_frame(reasons, plan.names).select(COLUMNS), rows)
 
 
-def first_rows(plan: Plan) -> dict[str, pl.DataFrame]:
+def first_rows(plan: ImportPlan) -> dict[str, pl.DataFrame]:
     """The first rows of the source, and from its other tables those that belong to them.
 
     The last transaction is left out where its rows may go on after those that were read.

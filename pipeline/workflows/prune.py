@@ -24,14 +24,13 @@ from pipeline.loading.ledger.entries import (
     content_hash,
 )
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.report.facts import Facts
 from pipeline.report.view import masked
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
-from pipeline.workflows.status import report
+from pipeline.workflows.report import report
 from pipeline.workflows.workdir_lock import holding
 
 
@@ -134,7 +133,7 @@ def _needed(home: Workdir, run: RunDir, ledger: str | None) -> int:
     A body is needed where any tenant that knows the run needs it; of a run that no tenant knows, unless some
     tenant got all of it by another run. What was delivered needs none: it cannot be voided afterwards.
     """
-    gate, manifest = run_record.saved(run).gate, read_manifest(run)
+    gate, manifest = run_record.read(run).gate, read_manifest(run)
     # An earlier `prune` was cut off, or nothing may be sent.
     if any(not (run.staged / part.file).exists() for part in manifest.parts) or (gate and gate.closed):
         return 0
@@ -204,15 +203,11 @@ _MAY_BE_SENT: Final = UNSETTLED - {State.DIFFERING}
 
 def _mask(home: Workdir, run: RunDir, ledger: str | None) -> None:
     """Mask what the report is made from, for good; a report that was unmasked is written anew."""
-    kept, facts = run_record.saved(run), _facts(run)
+    record, facts = run_record.read(run), run_record.read_facts(run)
     samples = facts.samples.with_columns(
         pl.col("body").map_elements(mask_body, return_dtype=pl.String, skip_nulls=True)
     )
-    hidden = replace(kept, causes=tuple(masked(kept.causes)), show_personal_data=False)
-    run_record.save(run, hidden, replace(facts, samples=samples))
-    if kept.show_personal_data:
+    hidden = replace(record, causes=tuple(masked(record.causes)), show_personal_data=False)
+    run_record.write(run, hidden, replace(facts, samples=samples))
+    if record.show_personal_data:
         report(home.path, run.run_id, ledger=ledger)
-
-
-def _facts(run: RunDir) -> Facts:
-    return Facts.from_json((run.path / "facts.json").read_text(encoding="utf-8"))

@@ -1,19 +1,17 @@
-"""What the review of a run is made of, kept beside it so that the report can be written again later."""
+"""What is kept about a run besides its manifest, so that its report can be written again later."""
 
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from pydantic import TypeAdapter
 
-import pipeline.core.pickling  # noqa: F401 (frames are pickled here)
 from pipeline.core.errors import GateClosed, ImportToolError
-from pipeline.core.files import private_dir, write_private
+from pipeline.core.files import write_private
 from pipeline.core.findings import Anomaly, ControlRow, RootCause
 from pipeline.core.settings import Limit
 from pipeline.report.data import FEW_REJECTED, Gate, Provenance, ReportData, SourceFile, TenantFinding
@@ -22,33 +20,15 @@ from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir
 
-# ── While the partitions are staged ─────────────────────────────────────────────────────────────────
-
-
-def keep(run: RunDir, number: int, found: object) -> None:
-    """Keep what a partition found, in place of what it found before."""
-    private_dir(run.scratch)
-    # A pickle: these files are the process's own, in its private directory, and gone before it ends.
-    (run.scratch / f"found-{number:05d}").write_bytes(pickle.dumps(found))
-
-
-def forget(run: RunDir, number: int) -> None:
-    """Forget what a partition found."""
-    (run.scratch / f"found-{number:05d}").unlink(missing_ok=True)
-
-
-def kept(run: RunDir) -> Iterator[Any]:
-    """What the partitions found, in their order."""
-    for path in sorted(run.scratch.glob("found-*")):
-        yield pickle.loads(path.read_bytes())  # noqa: S301 (see `keep`)
-
-
-# ── Afterwards ──────────────────────────────────────────────────────────────────────────────────────
+RECORD_JSON: Final = "review.json"
+FACTS_JSON: Final = "facts.json"
+DEFAULT_GATE: Final = Limit("25%", share=Decimal("0.25"))
+"""More than this means that the mapping or the export is wrong, rather than some of its sales."""
 
 
 @dataclass(frozen=True)
-class TenantReview:
-    """What a run's tenant said.
+class TenantRecord:
+    """What is known of a run from one tenant.
 
     Attributes:
         preflight: Its answers; None until it was asked.
@@ -62,7 +42,7 @@ class TenantReview:
 
 
 @dataclass(frozen=True)
-class Review:
+class RunRecord:
     """What was found in a run, besides its numbers and facts.
 
     Attributes:
@@ -83,53 +63,58 @@ class Review:
     rate_per_min: float | None = None
     show_personal_data: bool = False
     unsure: int = 0
-    tenants: Mapping[str, TenantReview] = field(default_factory=dict)
+    tenants: Mapping[str, TenantRecord] = field(default_factory=dict)
 
-    def of(self, tenant: str | None) -> TenantReview:
+    def of(self, tenant: str | None) -> TenantRecord:
         """What is known from a tenant; nothing where there is none."""
-        return self.tenants.get(tenant or "", TenantReview())
+        return self.tenants.get(tenant or "", TenantRecord())
 
-    def with_tenant(self, tenant: str, known: TenantReview) -> Review:
+    def with_tenant(self, tenant: str, known: TenantRecord) -> RunRecord:
         """The same with what is known from a tenant now."""
         return replace(self, tenants={**self.tenants, tenant: known})
 
 
-_REVIEW = TypeAdapter(Review)
-_OF_TENANT = tuple(each.name for each in fields(TenantReview))
+_RECORD = TypeAdapter(RunRecord)
+_OF_TENANT = tuple(each.name for each in fields(TenantRecord))
 
 
-def save(run: RunDir, review: Review, facts: Facts | None = None) -> None:
-    """Keep the review beside the run; the facts are written once, since they never change."""
-    write_private(run.path / "review.json", _REVIEW.dump_json(review, indent=1).decode() + "\n")
+def write(run: RunDir, record: RunRecord, facts: Facts | None = None) -> None:
+    """Write the record of a run; its facts are written once, since they never change."""
+    write_private(run.path / RECORD_JSON, _RECORD.dump_json(record, indent=1).decode() + "\n")
     if facts is not None:
-        write_private(run.path / "facts.json", facts.to_json() + "\n")
+        write_private(run.path / FACTS_JSON, facts.to_json() + "\n")
 
 
-def saved(run: RunDir) -> Review:
-    """The review that was kept."""
-    kept = json.loads((run.path / "review.json").read_bytes())
-    # Older versions did not keep apart which tenant said it.
+def read(run: RunDir) -> RunRecord:
+    """Read the record of a run."""
+    kept = json.loads((run.path / RECORD_JSON).read_bytes())
+    # Older versions did not note which tenant said it.
     unnamed = {name: kept.pop(name) for name in _OF_TENANT if name in kept}
     if any(unnamed.values()):
         kept["tenants"] = {"": unnamed}
-    return _REVIEW.validate_python(kept)
+    return _RECORD.validate_python(kept)
+
+
+def read_facts(run: RunDir) -> Facts:
+    """Read the facts of a run."""
+    return Facts.from_json((run.path / FACTS_JSON).read_text(encoding="utf-8"))
 
 
 def adopt(run: RunDir, tenant: str) -> None:
-    """Give what a tenant that was not noted has said to this one."""
-    review = saved(run)
-    if "" in review.tenants:
-        others = {url: known for url, known in review.tenants.items() if url}
-        save(run, replace(review, tenants={tenant: review.tenants[""], **others}))
+    """Give what an older version kept of a tenant, without its name, to this tenant."""
+    record = read(run)
+    if "" in record.tenants:
+        others = {url: known for url, known in record.tenants.items() if url}
+        write(run, replace(record, tenants={tenant: record.tenants[""], **others}))
 
 
 def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData:
-    """Put together what the report of a run tells, as it stands now."""
-    review = saved(run)
-    of_tenant = review.of(summary.tenant)
+    """The contents of the report of a run, with the state of the run now."""
+    record = read(run)
+    of_tenant = record.of(summary.tenant)
     return ReportData(
         summary=summary,
-        facts=Facts.from_json((run.path / "facts.json").read_text(encoding="utf-8")),
+        facts=read_facts(run),
         provenance=Provenance(
             mapping=manifest.mapping["path"],
             mapping_hash=manifest.mapping["digest"],
@@ -138,28 +123,25 @@ def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData
             ],
             versions=manifest.versions,
         ),
-        causes=review.causes,
-        gate=review.gate,
-        controls=review.controls,
-        findings=review.findings,
+        causes=record.causes,
+        gate=record.gate,
+        controls=record.controls,
+        findings=record.findings,
         preflight=of_tenant.preflight,
-        rate_per_min=review.rate_per_min,
+        rate_per_min=record.rate_per_min,
         stopped=of_tenant.stopped,
-        unsure=review.unsure,
+        unsure=record.unsure,
     )
 
 
-# ── How a command ends ──────────────────────────────────────────────────────────────────────────────
-
-
 @dataclass(frozen=True)
-class Finished:
+class CommandResult:
     """How a command on a run ended.
 
     Attributes:
-        data: What its report tells.
-        exit_code: What the command gives back to the shell.
-        error: What to tell besides; None where there is nothing.
+        data: The contents of the run's report.
+        exit_code: Of the command.
+        error: What to report besides; None where there is nothing.
     """
 
     data: ReportData
@@ -170,10 +152,6 @@ class Finished:
     def summary(self) -> Summary:
         """The run in numbers."""
         return self.data.summary
-
-
-DEFAULT_GATE: Final = Limit("25%", share=Decimal("0.25"))
-"""More than this means that the mapping or the export is wrong, rather than some of its sales."""
 
 
 def gate_of(limit: Limit | None, summary: Summary, lost_of_known_sales: int = 0) -> Gate:
@@ -202,7 +180,7 @@ def gate_of(limit: Limit | None, summary: Summary, lost_of_known_sales: int = 0)
 
 
 def gate_closed(run_id: str, gate: Gate | None) -> GateClosed | None:
-    """What to report where a run's gate is closed; None where it is not."""
+    """The error of a run whose gate is closed; None where it is not."""
     if gate is None or not gate.closed:
         return None
     return GateClosed(

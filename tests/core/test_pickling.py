@@ -54,6 +54,6 @@ def test_the_parts_of_a_run_are_pickled_so() -> None:
     import copyreg
 
     import pipeline.engine.dask
-    import pipeline.workflows.run_record  # noqa: F401 (for what they import)
+    import pipeline.workflows.preparation.measurements  # noqa: F401 (for what they import)
 
     assert {pl.DataFrame, pl.Series} <= copyreg.dispatch_table.keys()

@@ -466,12 +466,12 @@ def test_a_full_disk_is_no_bug(omneo: LocalOmneo, tmp_path: Path):
 
 
 def test_a_bug_is_told_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    from pipeline.workflows import run
+    from pipeline.workflows import prepare
 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr(run, "prepare", broken)
+    monkeypatch.setattr(prepare, "prepare", broken)
     short = call("prepare", "-m", "pos_lines", SAMPLE, "--workdir", tmp_path / "w")
     assert (short.code, "Traceback" in short.stderr) == (1, False)
     assert "A bug in omneo-import: ZeroDivisionError: by nothing" in short.stderr

@@ -68,7 +68,7 @@ def test_each_extra_brings_what_its_message_promises(extra: str, brings: str) ->
 def test_nothing_of_it_is_imported_by_a_run_on_one_machine() -> None:
     # Polars itself imports cloudpickle where it is there.
     code = (
-        "import sys, pipeline.cli, pipeline.workflows.run, pipeline.workflows.prepare, "
+        "import sys, pipeline.cli, pipeline.workflows.prepare, "
         "pipeline.engine.choice, pipeline.loading.delivery.loader\n"
         f"print(sorted({EXTRA - {'cloudpickle'}!r} & {{name.split('.')[0] for name in sys.modules}}))"
     )

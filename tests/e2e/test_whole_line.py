@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from pipeline.testing import LocalOmneo
-from pipeline.workflows import delivery as deliveries
+from pipeline.workflows import confirm as confirm_workflow
 from tests.command import (
     SAMPLE,
     SUMMARY_KEYS,
@@ -265,7 +265,7 @@ def test_what_was_refused_is_sent_again_by_retry_only(omneo: LocalOmneo, right: 
 def test_lost_jobs_are_found_and_sent_again(
     monkeypatch: pytest.MonkeyPatch, omneo: LocalOmneo, right: Expected, tmp_path: Path
 ):
-    monkeypatch.setattr(deliveries, "look_up", partial(deliveries.look_up, patience_s=0))
+    monkeypatch.setattr(confirm_workflow, "look_up", partial(confirm_workflow.look_up, patience_s=0))
     home = ("--workdir", tmp_path / "w", "--json")
     omneo.set_faults(lost_share=0.02)
     assert call("run", "-m", "pos_lines", SAMPLE, *home, env=omneo.environment()).code == 0

@@ -21,9 +21,10 @@ from pipeline.core.settings import connection_from_environment
 from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.testing import LocalOmneo
-from pipeline.workflows import delivery
+from pipeline.workflows.delivery import Target
 from pipeline.workflows.distributed_load import Assignment, contribute
-from pipeline.workflows.run_record import Finished
+from pipeline.workflows.load import load
+from pipeline.workflows.run_record import CommandResult
 from tests.command import call, ended, files_with, open_to_others, start
 from tests.loading.delivery.test_many_loaders import arrived, wait_for
 from tests.receipts import export
@@ -45,12 +46,12 @@ class Load:
         assert prepared.code == 0, prepared.stderr
         self.env, self.workdir = omneo.environment(), workdir
         connection = connection_from_environment(environ=self.env)
-        self.target = delivery.Target(
+        self.target = Target(
             workdir, "latest", connection, OPTIONS, ignore, Stop(), ledger, signals=[signal.SIGTERM]
         )
 
-    def on(self, running: Any) -> Finished:
-        return delivery.load(replace(self.target, engine=address_of(running)))
+    def on(self, running: Any) -> CommandResult:
+        return load(replace(self.target, engine=address_of(running)))
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from pipeline.core.events import ignore
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.settings import Limit
 from pipeline.report.summary import Summary
-from pipeline.workflows import run
+from pipeline.workflows import prepare as prepare_workflow
+from pipeline.workflows.prepare import PrepareOptions, prepare
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,9 @@ class Found:
 def prepared(directory: Path, mapping: str, files: Sequence[Path], budget: Budget = USUAL) -> Found:
     """Prepare these files; the report is not written, and the gate is open."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "write_report", lambda *_, **__: None)
-        options = run.PrepareOptions(max_rejected=Limit("100%", share=Decimal(1)), budget=budget)
-        summary = run.prepare(
-            directory / "work", mapping, [str(file) for file in files], options, ignore
-        ).summary
+        patch.setattr(prepare_workflow, "write_report", lambda *_, **__: None)
+        options = PrepareOptions(max_rejected=Limit("100%", share=Decimal(1)), budget=budget)
+        summary = prepare(directory / "work", mapping, [str(file) for file in files], options, ignore).summary
     home = Path(summary.run_dir)
     staged = [row for path in home.glob("staged/*.parquet") for row in _rows(path)]
     bodies = {row["external_id"]: _body(row["body"]) for row in staged}

@@ -16,7 +16,7 @@ import polars as pl
 
 from pipeline.core.events import ignore
 from pipeline.mapping.language.shipped import shipped_names, shipped_sample
-from pipeline.workflows.run import PrepareOptions, prepare
+from pipeline.workflows.prepare import PrepareOptions, prepare
 
 GOLDEN = Path(__file__).parent / "golden"
 PAYLOADS = 25

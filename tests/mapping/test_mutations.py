@@ -17,7 +17,7 @@ from pipeline.mapping.language.load import load_mapping, read_mapping
 from pipeline.mapping.language.mapping_errors import CompileError
 from pipeline.mapping.language.shipped import shipped_mapping, shipped_names
 from pipeline.mapping.usage.column_names import used_columns
-from pipeline.workflows.prepare import policy_of
+from pipeline.workflows.preparation.import_plan import policy_of
 from tests.command import call
 from tests.fuzzing import times
 

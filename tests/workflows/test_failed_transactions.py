@@ -13,7 +13,7 @@ from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.testing import LocalOmneo
-from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_undelivered
+from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_failed_transactions
 from tests.command import SAMPLE, call
 from tests.receipts import export
 
@@ -79,6 +79,6 @@ def test_each_state_has_words(
     prepared = call("prepare", "-m", "pos_lines", export(tmp_path / "sales.csv", 2), *home)
     run = Path(prepared.summary["run_dir"])
     row = Record("unknown", b"", state, 1, 1, 503, words)
-    assert write_undelivered(RunDir(run), [row]) == 1
+    assert write_failed_transactions(RunDir(run), [row]) == 1
     (found,) = listed(run)
     assert (found["code"], found["field"], found["message"]) == (code, field, message)

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.core.errors import CannotStart
 from pipeline.core.model import KEY, LINE, SOURCE
-from pipeline.workflows import run
 from pipeline.workflows.isolation import Tables, unjudged
+from pipeline.workflows.prepare import PrepareOptions, prepare
 
 MAPPING = (
     "mapping: m\nsource: {layout: headers, key: [id]}\ntransaction:\n  external_id: id\n  total: total\n"
@@ -109,7 +109,7 @@ def test_a_sale_that_cannot_be_judged_is_rejected_with_its_line_and_the_rest_goe
     lines = [f"{n},{'9' * 11 if n in (3, 7) else n}.50,2024-01-01" for n in range(1, 10)]
     source.write_text("\n".join(["id,total,at", *lines]) + "\n")
 
-    done = run.prepare(tmp_path / "w", str(mapping), [str(source)], run.PrepareOptions(), lambda _event: None)
+    done = prepare(tmp_path / "w", str(mapping), [str(source)], PrepareOptions(), lambda _event: None)
 
     assert done.summary.transactions.accepted == 7
     assert done.summary.rejected == {"field_invalid": 2}
@@ -130,4 +130,4 @@ def test_where_a_mapping_fails_on_most_sales_it_is_an_error_of_the_mapping(
     lines = [f"{n},{'9' * 11 if n % 2 else n}.50,2024-01-01" for n in range(1, 20)]
     source.write_text("\n".join(["id,total,at", *lines]) + "\n")
     with pytest.raises(CannotStart, match=r"s\.csv:\d+: this sale .* overflow .* doesn't fit"):
-        run.prepare(tmp_path / "w", str(mapping), [str(source)], run.PrepareOptions(), lambda _event: None)
+        prepare(tmp_path / "w", str(mapping), [str(source)], PrepareOptions(), lambda _event: None)

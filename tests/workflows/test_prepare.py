@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
-from pipeline.workflows import prepare, run
+from pipeline.workflows import prepare as prepare_workflow
+from pipeline.workflows.preparation import read_counts
+from pipeline.workflows.prepare import PrepareOptions, prepare
 from tests.fuzzing import examples
 from tests.receipts import COLUMNS, Row, receipt, write_export
 from tests.reference import expected
@@ -41,7 +43,7 @@ class Cut:
 
 
 WHOLE = Cut()
-load_mapping = cache(run.load_mapping)
+load_mapping = cache(prepare_workflow.load_mapping)
 COUNTED = ("rows", "transactions", "dropped", "rejected", "warnings", "totals")
 
 
@@ -49,15 +51,15 @@ COUNTED = ("rows", "transactions", "dropped", "rejected", "warnings", "totals")
 def cut_like(cut: Cut) -> Iterator[None]:
     """Have units cut so; a batch of the reader is made smaller, as a larger file would make it."""
     with pytest.MonkeyPatch.context() as patch:
-        read = prepare.raw_rows
+        read = read_counts.raw_rows
 
         def in_pieces(*arguments: Any) -> Iterator[tuple[str, pl.DataFrame]]:
             for table, rows in read(*arguments):
                 yield from ((table, piece) for piece in rows.iter_slices(cut.rows))
 
-        patch.setattr(prepare, "raw_rows", in_pieces)
-        patch.setattr(run, "write_report", lambda *_, **__: None)
-        patch.setattr(run, "load_mapping", load_mapping)
+        patch.setattr(read_counts, "raw_rows", in_pieces)
+        patch.setattr(prepare_workflow, "write_report", lambda *_, **__: None)
+        patch.setattr(prepare_workflow, "load_mapping", load_mapping)
         yield
 
 
@@ -94,8 +96,8 @@ class Outcome:
 def prepared(files: list[Path], cut: Cut = WHOLE, mapping: str = "pos_lines") -> Outcome:
     """Prepare the files, in a directory of its own; the report is not written."""
     with tempfile.TemporaryDirectory() as workdir, cut_like(cut):
-        options = run.PrepareOptions(budget=Budget(cut.partition_bytes, cut.waiting_bytes))
-        finished = run.prepare(Path(workdir), mapping, [str(file) for file in files], options, ignore)
+        options = PrepareOptions(budget=Budget(cut.partition_bytes, cut.waiting_bytes))
+        finished = prepare(Path(workdir), mapping, [str(file) for file in files], options, ignore)
         path = Path(finished.summary.run_dir)
         counts = {name: getattr(finished.summary, name) for name in COUNTED}
         return Outcome(
@@ -271,5 +273,5 @@ def test_a_rule_that_divides_by_nothing_does_not_hold(tmp_path: Path) -> None:
     source = tmp_path / "s.csv"
     source.write_text("id,total,margin,at\n1,0,2,2024-01-01\n2,20,1,2024-01-01\n3,20,9,2024-01-01\n")
 
-    summary = run.prepare(tmp_path / "w", str(mapping), [str(source)], run.PrepareOptions(), ignore).summary
+    summary = prepare(tmp_path / "w", str(mapping), [str(source)], PrepareOptions(), ignore).summary
     assert (summary.rejected, summary.transactions.accepted) == ({"thin": 1}, 2)

@@ -8,14 +8,14 @@ import pytest
 
 from pipeline.core.events import ignore
 from pipeline.mapping.language.load import load_mapping
-from pipeline.workflows import prepare
+from pipeline.workflows.preparation.import_plan import plan_import
 from pipeline.workflows.preview import Preview, preview
 from tests.command import REPOSITORY
 from tests.receipts import Row, receipt, write_export
 
 
 def look(sources: list[Path], number: int, mapping: str = "pos_lines") -> Preview:
-    return preview(prepare.plan(load_mapping(mapping), [str(source) for source in sources], ignore), number)
+    return preview(plan_import(load_mapping(mapping), [str(source) for source in sources], ignore), number)
 
 
 def test_each_payload_stands_beside_all_of_its_rows(tmp_path: Path):

@@ -19,7 +19,7 @@ from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.testing import LocalOmneo
-from pipeline.workflows.forget import Person
+from pipeline.workflows.forgetting.person_name import PersonName
 from tests.command import Ended, call, files_with, open_to_others
 from tests.receipts import Row, receipt, write_export
 
@@ -379,7 +379,7 @@ def test_a_crash_between_manifest_and_parts_is_mended(shop: Shop, monkeypatch: p
     ],
 )
 def test_a_name_is_found_only_where_it_stands_alone(text: str | None, named: bool) -> None:
-    person = Person(ANN)
+    person = PersonName(ANN)
     assert person.is_in(text) is named
     assert pl.DataFrame({"a": [text]}, schema={"a": pl.String}).select(person.within("a")).item() is named
 
@@ -387,4 +387,4 @@ def test_a_name_is_found_only_where_it_stands_alone(text: str | None, named: boo
 @pytest.mark.parametrize("name", ["", "42", "12345"])
 def test_short_numbers_are_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="too short"):
-        Person(name)
+        PersonName(name)

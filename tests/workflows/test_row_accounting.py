@@ -16,8 +16,10 @@ from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
 from pipeline.mapping.layout.raw_transactions import Shaped, shape
 from pipeline.report.summary import AccountingBroken
-from pipeline.workflows import prepare, row_accounting, run
-from pipeline.workflows.run_record import Finished
+from pipeline.workflows import row_accounting
+from pipeline.workflows.preparation import judged_partition
+from pipeline.workflows.prepare import PrepareOptions, prepare
+from pipeline.workflows.run_record import CommandResult
 
 VALUES = """
 columns: {qty: integer, price: decimal}
@@ -47,10 +49,12 @@ WHOLE = Budget()
 ROW_BY_ROW = Budget(partition_bytes=1, waiting_bytes=0)
 
 
-def prepared(path: Path, layout: str, *files: Path, budget: Budget = WHOLE, mapping: str = "") -> Finished:
+def prepared(
+    path: Path, layout: str, *files: Path, budget: Budget = WHOLE, mapping: str = ""
+) -> CommandResult:
     (path / "m.yaml").write_text(mapping or f"mapping: case\nsource: {SOURCES[layout]}{VALUES}")
-    options = run.PrepareOptions(budget=budget)
-    return run.prepare(path / "w", str(path / "m.yaml"), [str(file) for file in files], options, ignore)
+    options = PrepareOptions(budget=budget)
+    return prepare(path / "w", str(path / "m.yaml"), [str(file) for file in files], options, ignore)
 
 
 def source(path: Path, text: str, name: str = "s.csv") -> Path:
@@ -58,7 +62,7 @@ def source(path: Path, text: str, name: str = "s.csv") -> Path:
     return path / name
 
 
-def bodies(finished: Finished) -> dict[str, tuple[Decimal, list[str]]]:
+def bodies(finished: CommandResult) -> dict[str, tuple[Decimal, list[str]]]:
     """Total and names of items, by id."""
     found = {}
     for part in Path(finished.summary.run_dir).glob("staged/*.parquet"):
@@ -68,12 +72,12 @@ def bodies(finished: Finished) -> dict[str, tuple[Decimal, list[str]]]:
     return found
 
 
-def reasons(finished: Finished) -> set[tuple[str, int]]:
+def reasons(finished: CommandResult) -> set[tuple[str, int]]:
     """Codes and lines of the quarantine."""
     return {*quarantined(finished).select("code", "line").iter_rows()}
 
 
-def quarantined(finished: Finished) -> pl.DataFrame:
+def quarantined(finished: CommandResult) -> pl.DataFrame:
     return pl.read_parquet(Path(finished.summary.run_dir) / "quarantine" / "*.parquet")
 
 
@@ -274,7 +278,7 @@ def test_a_row_that_is_merged_or_given_away_is_a_bug_that_stages_nothing(
         found = shape(*arguments)
         return row_accounting.Shaped(**vars(found) | {"members": change(found.members)})
 
-    monkeypatch.setattr(prepare, "shape", wrong)
+    monkeypatch.setattr(judged_partition, "shape", wrong)
     with pytest.raises(AccountingBroken):
         prepared(tmp_path, "lines", source(tmp_path, TEXTS["lines"]))
 

@@ -26,10 +26,16 @@ from pipeline.staging.partitions import partitioning
 from pipeline.staging.partitions.cutting import cut
 from pipeline.staging.workdir import Workdir
 from pipeline.testing import LocalOmneo
-from pipeline.workflows import delivery, run, status
+from pipeline.workflows import confirm as confirm_workflow
+from pipeline.workflows import prepare as prepare_workflow
+from pipeline.workflows.confirm import confirm
 from pipeline.workflows.delivery import Target
-from pipeline.workflows.run import PrepareOptions
-from pipeline.workflows.run_record import Finished
+from pipeline.workflows.load import load
+from pipeline.workflows.preflight import preflight
+from pipeline.workflows.prepare import PrepareOptions, prepare
+from pipeline.workflows.report import report as write_report_again
+from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.status import status
 from tests.command import open_to_others
 from tests.receipts import receipt, write_export
 
@@ -58,8 +64,8 @@ def target(omneo: LocalOmneo, home: Path) -> Callable[..., Target]:
     return make
 
 
-def prepared(home: Path, source: Path, **options: Any) -> Finished:
-    return run.prepare(home, "pos_lines", [str(source)], PrepareOptions(**options), ignore)
+def prepared(home: Path, source: Path, **options: Any) -> CommandResult:
+    return prepare(home, "pos_lines", [str(source)], PrepareOptions(**options), ignore)
 
 
 def test_a_row_that_cannot_be_read_counts_for_the_gate(home: Path, source: Path):
@@ -138,14 +144,14 @@ def test_a_closed_gate_says_which_limit_and_how_to_open_it(home: Path, tmp_path:
 
 
 def test_a_dry_run_loads_neither_the_database_nor_the_network():
-    code = "import sys, pipeline.workflows.run; print({'sqlalchemy', 'httpx'} & set(sys.modules))"
+    code = "import sys, pipeline.workflows.prepare; print({'sqlalchemy', 'httpx'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"
 
 
 def test_a_load_loads_nothing_of_mappings_and_webhooks():
     code = (
-        "import sys, pipeline.workflows.delivery; "
+        "import sys, pipeline.workflows.load, pipeline.workflows.confirm, pipeline.workflows.preflight; "
         "print({'pipeline.mapping.language.spec', 'pandera', 'uvicorn'} & set(sys.modules))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -171,7 +177,7 @@ def test_a_run_that_fails_leaves_no_directory_and_lets_go_of_the_workdir(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "write_report", full)
+        patch.setattr(prepare_workflow, "write_report", full)
         with pytest.raises(SettingsError, match="cannot be written: No space left on device"):
             prepared(home, source)
     assert Workdir.open(home).runs == []
@@ -182,11 +188,11 @@ def test_people_are_masked_in_the_report_unless_asked_for(home: Path, source: Pa
     report = Path(prepared(home, source).summary.report)
     assert "ann@example.com" not in report.read_text(encoding="utf-8")
     assert "ann@example.com" not in report.with_suffix(".json").read_text(encoding="utf-8")
-    status.report(home, "latest", show_personal_data=True)
+    write_report_again(home, "latest", show_personal_data=True)
     assert "ann@example.com" in report.read_text(encoding="utf-8")
-    status.report(home, "latest")
+    write_report_again(home, "latest")
     assert "ann@example.com" in report.read_text(encoding="utf-8")
-    status.report(home, "latest", show_personal_data=False)
+    write_report_again(home, "latest", show_personal_data=False)
     assert "ann@example.com" not in report.read_text(encoding="utf-8")
 
 
@@ -194,7 +200,7 @@ def test_the_log_of_a_run_tells_each_command_and_holds_no_person(
     home: Path, source: Path, target: Callable[..., Target]
 ):
     finished = prepared(home, source)
-    delivery.load(target())
+    load(target())
     text = Path(finished.summary.run_dir, "run.log.jsonl").read_text(encoding="utf-8")
     events = [json.loads(line) for line in text.splitlines()]
     told = [(each["event"], each["command"]) for each in events if "command" in each]
@@ -211,22 +217,22 @@ def test_what_an_earlier_run_delivered_is_confirmed_for_both(
 ):
     for _ in range(2):
         prepared(home, source)
-        loaded = delivery.load(target())
+        loaded = load(target())
     assert loaded.summary.delivery.unchanged == 3
     omneo.drain()
-    assert delivery.confirm(target()).summary.confirmed == 3
-    (stands,) = status.status(home, "latest")
+    assert confirm(target()).summary.confirmed == 3
+    (stands,) = status(home, "latest")
     assert stands.summary.confirmed == 3
 
 
 def test_a_ledger_may_lie_elsewhere(home: Path, source: Path, target: Callable[..., Target], tmp_path: Path):
     prepared(home, source)
     elsewhere = tmp_path / "elsewhere.sqlite"
-    assert delivery.load(target(ledger=elsewhere)).summary.delivery.delivered == 3
+    assert load(target(ledger=elsewhere)).summary.delivery.delivered == 3
     assert elsewhere.stat().st_mode & 0o077 == 0
     assert not (home / "ledger.sqlite").exists()
-    assert status.status(home, "latest", ledger=elsewhere)[0].summary.delivery.delivered == 3
-    assert status.status(home, "latest")[0].summary.delivery.pending == 3
+    assert status(home, "latest", ledger=elsewhere)[0].summary.delivery.delivered == 3
+    assert status(home, "latest")[0].summary.delivery.pending == 3
     assert open_to_others(home) == []
 
 
@@ -239,11 +245,11 @@ def test_confirm_names_what_is_missing(
 ):
     prepared(home, source)
     omneo.set_faults(lost_share=1)
-    delivery.load(target())
+    load(target())
     omneo.drain()
-    monkeypatch.setattr(delivery, "look_up", partial(delivery.look_up, patience_s=0))
+    monkeypatch.setattr(confirm_workflow, "look_up", partial(confirm_workflow.look_up, patience_s=0))
     told: list[Event] = []
-    missing = delivery.confirm(Target(**{**vars(target()), "emit": told.append}))
+    missing = confirm(Target(**{**vars(target()), "emit": told.append}))
     assert (missing.exit_code, missing.summary.missing) == (4, 3)
     notices = [event.message for event in told if isinstance(event, Notice)]
     assert [notice for notice in notices if notice.startswith("S1-1-R")] == [
@@ -255,11 +261,11 @@ def test_preflight_joins_the_report_and_sends_no_transaction(
     home: Path, source: Path, target: Callable[..., Target], omneo: LocalOmneo
 ):
     prepared(home, source)
-    asked = delivery.preflight(target())
+    asked = preflight(target())
     assert (asked.exit_code, omneo.arrivals()) == (0, [])
     titles = {finding.title: finding for finding in asked.data.preflight or ()}
     assert titles["Token"].good
     created = titles["Locations that would be created"]
     assert (created.good, list(created.evidence)) == (False, ["S1: 3 transactions"])
-    again, _ = status.report(home, "latest")
+    again, _ = write_report_again(home, "latest")
     assert again.preflight == asked.data.preflight

@@ -11,7 +11,7 @@ import pytest
 from pipeline.core.errors import CannotStart
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
-from pipeline.workflows.run import PrepareOptions, prepare
+from pipeline.workflows.prepare import PrepareOptions, prepare
 
 MAPPING = """
 mapping: shop

@@ -21,14 +21,14 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
     from pipeline.mapping.compile.check import check_mapping
     from pipeline.mapping.language.draft_marks import unsure_marks, unsure_sentence
     from pipeline.mapping.language.load import load_mapping
-    from pipeline.workflows import prepare
+    from pipeline.workflows.preparation.import_plan import plan_import, raise_problems
 
     loaded = load_mapping(mapping)
     with console.listening() as emit:
         if sources:
-            prepare.plan(loaded, sources, emit)
+            plan_import(loaded, sources, emit)
         else:
-            prepare.refuse(check_mapping(loaded))
+            raise_problems(check_mapping(loaded))
     unsure = unsure_marks(loaded.document.text)
     console.say(f"{loaded.path}: no problems found{f'; {unsure_sentence(unsure)}' if unsure else ''}")
     console.result({"mapping": str(loaded.path), "problems": [], "unsure": unsure})

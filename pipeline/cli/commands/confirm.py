@@ -26,7 +26,7 @@ def confirm(console: Console, reference: str, sample: float, resend: bool, **arg
 
     Says which are missing or differ.
     """
-    from pipeline.workflows import delivery
+    from pipeline.workflows.confirm import confirm as confirm_run
 
-    look_up = partial(delivery.confirm, sample=sample, resend=resend)
+    look_up = partial(confirm_run, sample=sample, resend=resend)
     return on_run(console, reference, arguments, look_up)

@@ -12,7 +12,7 @@ from pipeline.cli.options import LEDGER, YES, option
 from pipeline.cli.workdir import local_workdir
 
 if TYPE_CHECKING:
-    from pipeline.workflows.forget import Traces
+    from pipeline.workflows.forget import PersonTraces
 
 
 @command
@@ -28,7 +28,7 @@ def forget(console: Console, profile: str, yes: bool, ledger: str | None) -> int
     from pipeline.report.formatting import count
     from pipeline.workflows.forget import forget as forget_person
 
-    def agree(found: Sequence[Traces]) -> bool:
+    def agree(found: Sequence[PersonTraces]) -> bool:
         staged = count(sum(len(traces.staged) for traces in found), "staged transaction")
         question = f"Remove this person from {count(len(found), 'run')}, with {staged}?"
         return yes or not found or console.agreed(question)

@@ -31,18 +31,18 @@ def listen(
 
     Checks their HMAC and marks the transactions they name as confirmed.
     """
-    from pipeline.workflows import delivery
+    from pipeline.workflows.listen import listen as receive_webhooks
 
     secret = webhook_secret(secret_file)
     with console.listening() as emit, local_workdir(console, ledger, writes=False) as workdir:
         receive = partial(
-            delivery.listen,
+            receive_webhooks,
             workdir,
             secret,
-            host,
-            port,
-            emit,
-            lambda url: write_line(f"Listening on {url}", err=True),
+            host=host,
+            port=port,
+            emit=emit,
+            on_ready=lambda url: write_line(f"Listening on {url}", err=True),
             ledger=ledger,
         )
         return serve_until_signalled(console, receive)

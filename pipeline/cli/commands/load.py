@@ -22,6 +22,6 @@ def load(console: Console, reference: str, **arguments: Any) -> int:
 
     Sends exactly the bytes that `prepare` reviewed. Run again after any stop, it goes on where it was.
     """
-    from pipeline.workflows import delivery
+    from pipeline.workflows.load import load as load_run
 
-    return on_run(console, reference, arguments, delivery.load)
+    return on_run(console, reference, arguments, load_run)

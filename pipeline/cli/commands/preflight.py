@@ -25,7 +25,7 @@ def preflight(console: Console, reference: str, customers: int, **arguments: Any
     Is the token good, which locations would be created, are the currencies configured, what share of a
     sample of customers is known? The answers join the report.
     """
-    from pipeline.workflows import delivery
+    from pipeline.workflows.preflight import preflight as ask_tenant
 
-    ask = partial(delivery.preflight, sample=customers)
+    ask = partial(ask_tenant, sample=customers)
     return on_run(console, reference, arguments, ask, "preflight")

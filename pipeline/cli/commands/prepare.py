@@ -37,11 +37,11 @@ def prepare(console: Console, mapping: str, sources: tuple[str, ...], **argument
 def stage(console: Console, mapping: str, sources: tuple[str, ...], arguments: dict[str, Any]) -> int:
     """Prepare a run, and show how that ended."""
     keep_freed_memory()  # before polars is imported
-    from pipeline.workflows import run
+    from pipeline.workflows.prepare import prepare as prepare_run
 
     with (
         console.listening() as emit,
         local_workdir(console, arguments["ledger"], engine=arguments["engine"]) as workdir,
     ):
-        finished = run.prepare(workdir, mapping, sources, prepare_options(arguments), emit)
+        finished = prepare_run(workdir, mapping, sources, prepare_options(arguments), emit)
     return console.show(finished, "causes")

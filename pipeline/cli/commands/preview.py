@@ -23,11 +23,11 @@ def preview(console: Console, mapping: str, sources: tuple[str, ...], number: in
     Also shows what was dropped or rejected among the rows read for them.
     """
     from pipeline.mapping.language.load import load_mapping
-    from pipeline.workflows import prepare
+    from pipeline.workflows.preparation.import_plan import plan_import
     from pipeline.workflows.preview import preview as first_payloads
 
     with console.listening() as emit:
-        found = first_payloads(prepare.plan(load_mapping(mapping), sources, emit), number)
+        found = first_payloads(plan_import(load_mapping(mapping), sources, emit), number)
     for sample in found.samples:
         for row in sample.rows:
             console.say(printable(f"# {row.source}:{row.line} {json.dumps(row.cells, ensure_ascii=False)}"))

@@ -30,7 +30,7 @@ def report(
 ) -> int:
     """Write a report again, and print its path."""
     from pipeline.report.render import render_markdown
-    from pipeline.workflows.status import report as write
+    from pipeline.workflows.report import report as write
 
     with local_workdir(console, ledger, run=reference, bodies=False) as workdir:
         data, values = write(

@@ -17,6 +17,6 @@ from pipeline.cli.workdir import on_run
 @RUN
 def retry(console: Console, reference: str, **arguments: Any) -> int:
     """Send again what failed or was refused."""
-    from pipeline.workflows import delivery
+    from pipeline.workflows.retry import retry as retry_run
 
-    return on_run(console, reference, arguments, delivery.retry)
+    return on_run(console, reference, arguments, retry_run)

@@ -26,7 +26,7 @@ from pipeline.core.settings import connection_from_environment
 
 if TYPE_CHECKING:
     from pipeline.workflows.delivery import Target
-    from pipeline.workflows.run_record import Finished
+    from pipeline.workflows.run_record import CommandResult
 
 
 @command
@@ -45,22 +45,20 @@ def run(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool,
     if dry_run:
         return stage(console, mapping, sources, arguments)
     keep_freed_memory()  # before polars is imported
-    from pipeline.workflows import delivery
-    from pipeline.workflows.run import prepare
+    from pipeline.workflows.delivery import adopt
+    from pipeline.workflows.load import load, require_shared_ledger
+    from pipeline.workflows.prepare import prepare
 
-    connection, ledger, engine = (
-        connection_from_environment(arguments["token_file"]),
-        arguments["ledger"],
-        arguments["engine"],
-    )
-    delivery.refuse_unshared(engine, ledger)
+    ledger, engine = arguments["ledger"], arguments["engine"]
+    connection = connection_from_environment(arguments["token_file"])
+    require_shared_ledger(engine, ledger)
     with console.listening() as emit, local_workdir(console, ledger, engine=engine) as workdir:
-        delivery.adopt(workdir, connection, delivery_options(arguments), emit, ledger=ledger)
+        adopt(workdir, connection, delivery_options(arguments), emit, ledger=ledger)
         prepared = prepare(workdir, mapping, sources, prepare_options(arguments), emit)
     if prepared.exit_code:
         return console.show(prepared, "causes")
 
-    def send(target: Target) -> Finished:
-        return delivery.load(replace(target, prepared=prepared.summary))
+    def send(target: Target) -> CommandResult:
+        return load(replace(target, prepared=prepared.summary))
 
     return on_run(console, prepared.summary.run_id, arguments, send, "causes")

@@ -21,8 +21,8 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
     Every transaction that it delivered is sent with `is_void: true`. Asks first.
     """
     from pipeline.report.formatting import count
-    from pipeline.workflows import delivery
     from pipeline.workflows.status import status
+    from pipeline.workflows.void import void as void_run
 
     ledger, base_url = arguments["ledger"], base_url_from_environment()
     with local_workdir(console, ledger, run=reference, bodies=False, writes=False) as workdir:
@@ -33,4 +33,4 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
         console.say("Nothing was voided.")
         console.result(summary.as_dict())
         return 0
-    return on_run(console, summary.run_id, arguments, delivery.void)
+    return on_run(console, summary.run_id, arguments, void_run)

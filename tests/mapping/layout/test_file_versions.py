@@ -15,8 +15,8 @@ import polars as pl
 import pytest
 
 from pipeline.core.events import ignore
-from pipeline.workflows import run
-from pipeline.workflows.run_record import Finished
+from pipeline.workflows.prepare import PrepareOptions, prepare
+from pipeline.workflows.run_record import CommandResult
 
 NOW = time.time() - 86_400
 
@@ -50,8 +50,8 @@ def lines(*rows: str) -> str:
     return HEAD + "".join(f"{row}\n" for row in rows)
 
 
-def prepared(path: Path, m: Path, *files: Path) -> Finished:
-    return run.prepare(path / "w", str(m), [str(file) for file in files], run.PrepareOptions(), ignore)
+def prepared(path: Path, m: Path, *files: Path) -> CommandResult:
+    return prepare(path / "w", str(m), [str(file) for file in files], PrepareOptions(), ignore)
 
 
 def written(path: Path, *texts: str, age_s: int = 3600) -> list[Path]:
@@ -65,7 +65,7 @@ def written(path: Path, *texts: str, age_s: int = 3600) -> list[Path]:
     return files
 
 
-def bodies(finished: Finished) -> dict[str, tuple[Decimal, list[str]]]:
+def bodies(finished: CommandResult) -> dict[str, tuple[Decimal, list[str]]]:
     """Total and names of items, by id."""
     found = {}
     for part in Path(finished.summary.run_dir).glob("staged/*.parquet"):

@@ -1,0 +1,56 @@
+"""`confirm`: look transactions up in Omneo and compare them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from pipeline.core.events import Notice
+from pipeline.loading.confirm.confirm import Confirmation
+from pipeline.loading.confirm.confirm import confirm as look_up
+from pipeline.workflows.delivery import Target, opened, sent_all_taken
+from pipeline.workflows.run_record import CommandResult
+
+MOST_NAMED = 20
+"""Transactions that are named on the terminal; the ledger has all."""
+
+
+def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> CommandResult:
+    """Look transactions of a run up in Omneo and compare them with what was sent.
+
+    Args:
+        target: The run and the tenant.
+        sample: Share of the transactions to look up, above 0 to 1.
+        resend: Send the missing ones again; the next `confirm` says whether that fixed it.
+
+    Raises:
+        CannotStart: There is no such run, or it or the ledger cannot be used.
+        WorkdirBusy: Another process holds the working directory.
+    """
+    with opened(target, "confirm") as run:
+        found = run.deliver_by(look_up, sample=sample, resend=resend)
+        for line in _lines(found, sample):
+            run.emit(Notice("confirm", line))
+        summary = replace(
+            run.summary(found.requests),
+            confirmed=found.confirmed,
+            missing=found.missing,
+            differing=found.differing,
+        )
+        clean = sent_all_taken(summary) and not (found.missing or found.differing or found.in_doubt)
+        error = found.error or (found.resent.error if found.resent else None)
+        return run.finish(summary, clean=clean, stopped=found.stopped, error=error)
+
+
+def _lines(found: Confirmation, sample: float) -> Iterator[str]:
+    """What was found, a line each; the report of the run has the numbers."""
+    for each in sorted(found.findings, key=lambda one: one.external_id)[:MOST_NAMED]:
+        about = f" in {', '.join(each.about)}" if each.about else ""
+        yield f"{each.external_id} is {str(each.state).replace('_', ' ')}{about}"
+    if len(found.findings) > MOST_NAMED:
+        yield f"and {len(found.findings) - MOST_NAMED:,} more"
+    if sample < 1:
+        yield (
+            f"{found.looked_up:,} of {found.expected:,} were looked up; with 95% confidence "
+            f"{found.wrong.low:.3%} to {found.wrong.high:.3%} of all are missing or differ"
+        )

@@ -1,0 +1,1 @@
+"""What `forget` looks for, and where."""

@@ -1,0 +1,98 @@
+"""What partitions add to the report: kept on disk by each of them, and added up for the run."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+import pipeline.core.pickling  # noqa: F401 (frames are pickled here)
+from pipeline.core.files import private_dir
+from pipeline.core.frames import NO_PROBLEMS
+from pipeline.report.facts import Facts, measure, measure_reasons
+from pipeline.report.facts import merge as merge_facts
+from pipeline.staging.workdir import RunDir
+from pipeline.validation import causes
+from pipeline.validation.control import totals
+from pipeline.validation.statistics import Observations, observe
+from pipeline.validation.statistics import merge as merge_observations
+from pipeline.workflows.preparation.import_plan import ImportPlan
+from pipeline.workflows.preparation.judged_partition import JudgedPartition
+from pipeline.workflows.preparation.read_counts import ReadCounts
+
+_ADDED_AT_A_TIME = 32
+"""Memory holds no more; with fewer, their sum would be added up again too often."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What a partition, or a whole run, adds to the report.
+
+    Attributes:
+        facts: Counts and sums.
+        observations: What statistical warnings are made from.
+        groups: Reasons, grouped by cause.
+        totals: By the dimensions of the control totals; empty where there are none.
+    """
+
+    facts: Facts
+    observations: Observations
+    groups: pl.DataFrame
+    totals: pl.DataFrame
+
+
+def measured(plan: ImportPlan, judged: JudgedPartition) -> Measurements:
+    """Measure a partition."""
+    headers, outcomes, reasons = judged.verdict.headers, judged.verdict.outcomes, judged.verdict.reasons
+    return Measurements(
+        measure(headers, judged.items, outcomes, reasons).with_bodies(judged.staged),
+        observe(headers, judged.items, outcomes, reasons),
+        causes.group(reasons),
+        totals(headers, outcomes, plan.control.by) if plan.control else pl.DataFrame(),
+    )
+
+
+def added_up(run: RunDir, counts: ReadCounts) -> Measurements:
+    """Add up the measurements of all partitions, and the rows that never became a transaction."""
+    unreadable = [frame for frames in counts.malformed.values() for frame in frames]
+    malformed = pl.concat([NO_PROBLEMS, *unreadable])
+    reasons = malformed.with_columns(pl.lit("rejected").alias("outcome"))
+    total = Measurements(
+        measure_reasons(reasons), merge_observations([]), causes.group(reasons), pl.DataFrame()
+    )
+    kept = _kept(run)
+    while some := list(islice(kept, _ADDED_AT_A_TIME)):
+        both = [total, *some]
+        total = Measurements(
+            merge_facts([each.facts for each in both]),
+            merge_observations([each.observations for each in both]),
+            causes.merge([each.groups for each in both]),
+            pl.concat([each.totals for each in both], how="diagonal"),
+        )
+    return total
+
+
+def keep(run: RunDir, number: int, measurements: Measurements) -> None:
+    """Keep the measurements of a partition, in place of those it had before."""
+    private_dir(run.scratch)
+    # A pickle: these files are the process's own, in its private directory, and gone before it ends.
+    _path(run, number).write_bytes(pickle.dumps(measurements))
+
+
+def drop(run: RunDir, number: int) -> None:
+    """Remove the measurements of a partition, if there are any."""
+    _path(run, number).unlink(missing_ok=True)
+
+
+def _kept(run: RunDir) -> Iterator[Measurements]:
+    """The measurements of the partitions, in their order."""
+    for path in sorted(run.scratch.glob("found-*")):
+        yield pickle.loads(path.read_bytes())  # noqa: S301 (see `keep`)
+
+
+def _path(run: RunDir, number: int) -> Path:
+    return run.scratch / f"found-{number:05d}"

@@ -1,0 +1,82 @@
+"""What the report of a run says besides its numbers: causes, control totals, statistical warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause
+from pipeline.core.model import CODES
+from pipeline.validation import causes
+from pipeline.validation.control import compare
+from pipeline.validation.findings import findings
+from pipeline.validation.formats import contradictions
+from pipeline.workflows.preparation.import_plan import ImportPlan
+from pipeline.workflows.preparation.measurements import Measurements
+
+MOST_COLUMNS = 12
+"""Unmapped columns that are named."""
+
+
+def run_warnings(
+    plan: ImportPlan, measurements: Measurements, *, replaced: int, repeated_items: int
+) -> dict[str, int]:
+    """Warnings about the run as a whole, and how often; without those that the mapping turns off.
+
+    Args:
+        plan: The plan.
+        measurements: Of the whole run.
+        replaced: Rows with characters that could not be read.
+        repeated_items: Ids of items that several sales have.
+    """
+    numbers = {
+        "encoding_replaced": replaced,
+        "item_external_id_repeated": repeated_items,
+        "formats_disagree": sum(each.sales for each in contradictions(measurements.observations)),
+    }
+    return {
+        code: number for code, number in numbers.items() if number and plan.policy.severity(code) != "off"
+    }
+
+
+def all_causes(
+    plan: ImportPlan, measurements: Measurements, warnings: dict[str, int]
+) -> tuple[RootCause, ...]:
+    """Why transactions were rejected or dropped, and what else a person should know of the rows.
+
+    Args:
+        plan: The plan.
+        measurements: Of the whole run.
+        warnings: About the run as a whole; see `run_warnings`.
+    """
+    of_reasons = causes.causes(measurements.groups, plan.short_names)
+    return (*of_reasons, *_of_columns(plan), *_of_run(measurements, warnings))
+
+
+def _of_columns(plan: ImportPlan) -> Iterator[RootCause]:
+    """Columns that the mapping does not use, a cause a table."""
+    about = CODES["unmapped_column"]
+    for table, names in plan.unmapped.items():
+        file = next(plan.short_names[each.position] for each in plan.inputs if each.table == table)
+        examples = tuple(Occurrence(name, f"`{name}` is not used", file, 1) for name in names[:MOST_COLUMNS])
+        yield RootCause("warning", about.name, about.title, None, None, len(names), about.fix, examples)
+
+
+def _of_run(measurements: Measurements, warnings: dict[str, int]) -> Iterator[RootCause]:
+    """A cause for each warning about the run as a whole."""
+    evidence = [f" {each.evidence}." for each in contradictions(measurements.observations)]
+    for code, number in warnings.items():
+        about = CODES[code]
+        fix = "".join([about.fix, *(evidence if code == "formats_disagree" else ())])
+        yield RootCause("warning", about.name, about.title, None, None, number, fix)
+
+
+def control_rows(plan: ImportPlan, measurements: Measurements) -> tuple[ControlRow, ...]:
+    """The control totals beside what was found."""
+    if plan.control is None:
+        return ()
+    return tuple(compare(plan.control, [measurements.totals]))
+
+
+def statistical_findings(plan: ImportPlan, measurements: Measurements) -> tuple[Anomaly, ...]:
+    """The statistical warnings."""
+    return tuple(findings(measurements.observations, plan.short_names))

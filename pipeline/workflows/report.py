@@ -1,0 +1,50 @@
+"""`report`: write the report of a run again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.report.data import ReportData
+from pipeline.report.render import write_report
+from pipeline.report.view import view
+from pipeline.staging.manifest import read_manifest
+from pipeline.staging.workdir import Workdir
+from pipeline.workflows import run_record
+from pipeline.workflows.run_summary import statuses_by_run, summaries_by_tenant
+
+
+def report(
+    workdir: Path,
+    reference: str,
+    *,
+    ledger: Path | str | None = None,
+    base_url: str | None = None,
+    show_personal_data: bool | None = None,
+) -> tuple[ReportData, dict[str, Any]]:
+    """Write the report of a run again, with the state of the run now.
+
+    Args:
+        workdir: The working directory.
+        reference: Which run.
+        ledger: Another ledger than the working directory's own.
+        base_url: The tenant that it is about; else the last one to which something of the run was sent.
+        show_personal_data: Mask or not; None for what `prepare` was called with.
+
+    Returns:
+        The contents of the report, and the same as the plain values that were written.
+
+    Raises:
+        CannotStart: There is no such run, or the ledger cannot be read.
+    """
+    home = Workdir(workdir.expanduser().absolute())
+    run = home.find(reference)
+    record = run_record.read(run)
+    if show_personal_data is not None:
+        record = replace(record, show_personal_data=show_personal_data)
+        run_record.write(run, record)
+    *_, summary = summaries_by_tenant(run, statuses_by_run(home, ledger).get(run.run_id, {}), base_url)
+    data = run_record.report_data(run, read_manifest(run), summary)
+    write_report(run.path, data, show_personal_data=record.show_personal_data)
+    return data, view(data, show_personal_data=record.show_personal_data)
