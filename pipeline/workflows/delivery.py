@@ -30,7 +30,7 @@ from pipeline.workflows import incremental, run_record
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_failed_transactions
 from pipeline.workflows.run_record import CommandResult
 from pipeline.workflows.run_summary import run_ref, status_in, with_delivery
-from pipeline.workflows.workdir_lock import holding
+from pipeline.workflows.workdir_lock import workdir_lock
 
 INCOMPLETE = 4
 """Exit code: finished, but some transactions were refused, failed, are missing or differ."""
@@ -206,7 +206,7 @@ def opened(target: Target, command: str) -> Iterator[OpenRun]:
         begun -= target.prepared.duration_s
         now = datetime.fromisoformat(target.prepared.started_at)
     with (
-        holding(home, command, target.ledger, shared=shared),
+        workdir_lock(home, command, target.ledger, shared=shared),
         SqlLedger(target.ledger or home.ledger, target.connection.base_url) as ledger,
         json_log(directory.log, directory.run_id) as log,
     ):

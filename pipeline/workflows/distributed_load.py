@@ -34,7 +34,7 @@ from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import Workdir
 from pipeline.telemetry.json_log import json_log
 from pipeline.workflows.run_summary import run_ref, status_in
-from pipeline.workflows.workdir_lock import holding
+from pipeline.workflows.workdir_lock import workdir_lock
 
 if TYPE_CHECKING:
     from pipeline.workflows.delivery import OpenRun
@@ -175,7 +175,7 @@ def _contribute(assignment: Assignment, environ: Mapping[str, str]) -> DeliveryR
     manifest = read_manifest(directory)
     staged = StagedRun(directory, manifest)
     with (
-        holding(home, STAGE, assignment.ledger, shared=True),
+        workdir_lock(home, STAGE, assignment.ledger, shared=True),
         SqlLedger(assignment.ledger, assignment.base_url) as ledger,
         json_log(directory.log, directory.run_id) as log,
         _stop_of(assignment.stop_file) as stop,

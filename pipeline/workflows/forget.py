@@ -23,7 +23,7 @@ from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
 from pipeline.workflows.forgetting.person_name import PersonName
 from pipeline.workflows.forgetting.quarantined_rows import QuarantinedRows
 from pipeline.workflows.report import report
-from pipeline.workflows.workdir_lock import holding
+from pipeline.workflows.workdir_lock import workdir_lock
 
 _TEXTS: Final = ("facts.json", "review.json", "report.json", "report.html", "run.log.jsonl")
 
@@ -88,7 +88,7 @@ def forget(
     person, home = PersonName(name.strip()), Workdir(workdir.expanduser().absolute())
     if not home.runs:
         return ForgetResult()
-    with holding(home, "forget", ledger):
+    with workdir_lock(home, "forget", ledger):
         runs = [run for run in home.runs if run.manifest.exists()]
         for run in runs:
             settle(run, read_manifest(run))

@@ -46,7 +46,7 @@ from pipeline.workflows.preparation.report_sections import (
 )
 from pipeline.workflows.preparation.stage import count_repeated_items, stage
 from pipeline.workflows.run_record import CommandResult
-from pipeline.workflows.workdir_lock import holding
+from pipeline.workflows.workdir_lock import workdir_lock
 
 _DISK_ERRORS = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)))
 
@@ -111,7 +111,7 @@ def prepare(
     )
     plan = plan_import(loaded, sources, emit, control=options.control, choose=choose, budget=options.budget)
     home = Workdir.open(workdir)
-    with holding(home, "prepare", options.ledger), _new_run(home, emit) as (run, emit_and_log):
+    with workdir_lock(home, "prepare", options.ledger), _new_run(home, emit) as (run, emit_and_log):
         counts = ReadCounts()
         partitioning = partitioning_of(plan, run, counts)
         with (

@@ -31,7 +31,7 @@ from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
 from pipeline.workflows.report import report
-from pipeline.workflows.workdir_lock import holding
+from pipeline.workflows.workdir_lock import workdir_lock
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def prune(
     home = Workdir(workdir.expanduser().absolute())
     if not home.runs:
         return []
-    with holding(home, "prune", ledger):
+    with workdir_lock(home, "prune", ledger):
         old = [run for run in home.runs if _age(run) > older_than and _removable(run)]
         found = [_found(home, run, ledger, force=force) for run in old]
         for run, each in zip(old, found, strict=True):

@@ -5,21 +5,28 @@ import signal
 import stat
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.errors import SettingsError, WorkdirBusy
-from pipeline.core.lock import hold
+from pipeline.staging.workdir import Workdir
+from pipeline.workflows.workdir_lock import workdir_lock
 
 HOLDING = """
 import sys, time
 from pathlib import Path
-from pipeline.core.lock import hold
-with hold(Path(sys.argv[1]), "load latest"):
+from pipeline.staging.workdir import Workdir
+from pipeline.workflows.workdir_lock import workdir_lock
+with workdir_lock(Workdir(Path(sys.argv[1])), "load latest"):
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+def held(workdir: Path) -> AbstractContextManager[None]:
+    return workdir_lock(Workdir(workdir), "prepare")
 
 
 def holder(workdir: Path) -> subprocess.Popen[str]:
@@ -34,7 +41,7 @@ def holder(workdir: Path) -> subprocess.Popen[str]:
 def test_another_process_is_kept_out_and_told_by_whom(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         try:
-            with pytest.raises(WorkdirBusy, match=rf"process {process.pid} .*`load latest`"), hold(tmp_path):
+            with pytest.raises(WorkdirBusy, match=rf"process {process.pid} .*`load latest`"), held(tmp_path):
                 pass
         finally:
             process.kill()
@@ -44,38 +51,34 @@ def test_a_dead_holder_keeps_nobody_out(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
-        with hold(tmp_path, "load") as stale:
-            assert stale is not None
-            assert stale.pid == process.pid
-    with hold(tmp_path) as stale:
-        assert stale is None
+        with held(tmp_path):
+            pass
 
 
 def test_it_is_let_go_after_an_error_too(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), hold(tmp_path):
+    with pytest.raises(ZeroDivisionError), held(tmp_path):
         raise ZeroDivisionError
-    with hold(tmp_path) as stale:
-        assert stale is None
+    with held(tmp_path):
         assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
 
 
 def test_a_damaged_lock_file_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "lock").write_bytes(b'{"pid": ')
-    with hold(tmp_path) as stale:
-        assert stale is None
+    with held(tmp_path):
+        pass
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot be locked"), hold(tmp_path / "no"):
+    with pytest.raises(SettingsError, match="cannot be locked"), held(tmp_path / "no"):
         pass
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no fork here")
 def test_a_child_process_does_not_inherit_it(tmp_path: Path) -> None:
-    with hold(tmp_path):
+    with held(tmp_path):
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        with hold(tmp_path):
+        with held(tmp_path):
             pass
     finally:
         child.kill()

@@ -10,7 +10,6 @@ import signal
 import sys
 from pathlib import Path
 
-from pipeline.core.lock import hold
 from pipeline.core.settings import connection_from_environment
 from pipeline.loading.delivery.decisions import InDoubtRule
 from pipeline.loading.delivery.loader import deliver
@@ -19,6 +18,8 @@ from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.ledger import SqlLedger
+from pipeline.staging.workdir import Workdir
+from pipeline.workflows.workdir_lock import workdir_lock
 from tests.loading.tenant import batches_of, made, run_of
 
 
@@ -32,7 +33,7 @@ def main(workdir: str, count: str, options: str) -> int:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: stop.request())
     where = Path(workdir)
-    with hold(where, "load"), SqlLedger(where / "ledger.db") as ledger:
+    with workdir_lock(Workdir(where), "load"), SqlLedger(where / "ledger.db") as ledger:
         result = deliver(
             run_of("r1", some),
             batches_of(some),
