@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.extract.readers import Format, open_reader
+from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader
 from pipeline.extract.storage import SourceFile, find_sources, fingerprint
 
-__all__ = ["Batch", "Format", "Reader", "SourceFile", "find_sources", "fingerprint", "open_reader"]
+__all__ = ["Batch", "Reader", "SourceFile", "find_sources", "fingerprint", "open_reader"]

@@ -45,14 +45,27 @@ class CsvReader:
         delimiter: The delimiter in use.
     """
 
-    def __init__(self, file: SourceFile, dialect: Dialect, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(
+        self,
+        file: SourceFile,
+        dialect: Dialect,
+        block_bytes: int = BLOCK_BYTES,
+        *,
+        stream: IO[bytes] | None = None,
+    ) -> None:
         """Open the file and read its header.
+
+        Args:
+            file: The file.
+            dialect: How it is written.
+            block_bytes: How much is read at a time.
+            stream: The file where it is open already; it is closed with the reader.
 
         Raises:
             SourceError: It cannot be read, is no text, or has no header.
         """
         self._name = file.name
-        self._stream: IO[bytes] = open_text(file)
+        self._stream = stream or open_text(file)
         self._text = Utf8Blocks(
             self._stream, file.name, dialect.encoding, dialect.on_encoding_error, block_bytes
         )

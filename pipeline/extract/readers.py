@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pipeline.core.errors import SourceError
+from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.decoding import bom_of
@@ -13,10 +11,8 @@ from pipeline.extract.parquet_reader import ParquetReader
 from pipeline.extract.rows import Reader
 from pipeline.extract.storage import SourceFile, is_json_lines, open_text
 
-Format = Literal["csv", "parquet", "jsonl"]
 
-
-def open_reader(file: SourceFile, dialect: Dialect, format: Format | None = None) -> Reader:
+def open_reader(file: SourceFile, dialect: Dialect, format: FileFormat | None = None) -> Reader:
     """Open a file for reading rows.
 
     Args:
@@ -27,25 +23,26 @@ def open_reader(file: SourceFile, dialect: Dialect, format: Format | None = None
     Raises:
         SourceError: It cannot be read or is not of that format.
     """
-    match format or format_of(file):
-        case "parquet":
-            return ParquetReader(file)
-        case "jsonl":
-            return JsonLinesReader(file)
-        case _:
-            return CsvReader(file, dialect)
+    # A CSV file is opened once, to find out what it is and to read it.
+    stream = None if format in ("parquet", "jsonl") else open_text(file)
+    if stream is not None:
+        format = format or format_of(file, stream.peek())
+        if format == "csv":
+            return CsvReader(file, dialect, stream=stream)
+        stream.close()
+    return ParquetReader(file) if format == "parquet" else JsonLinesReader(file)
 
 
-def format_of(file: SourceFile) -> Format:
-    """What a file is: Parquet by its first bytes, JSON lines by its name or a first `{`, otherwise CSV."""
-    with open_text(file) as stream:
-        try:
-            head = stream.read(64)
-        except OSError as error:
-            raise SourceError(f"{file.name} cannot be read: {error}") from error
+def format_of(file: SourceFile, head: bytes) -> FileFormat:
+    """What a file is: Parquet by its first bytes, JSON lines by its name or a first `{`, otherwise CSV.
+
+    Args:
+        file: The file.
+        head: Its first bytes, at least 64 if it has so many.
+    """
     if head.startswith(b"PAR1"):
         return "parquet"
     if is_json_lines(file):
         return "jsonl"
     bom = bom_of(head)
-    return "jsonl" if head[bom[0] if bom else 0 :].lstrip().startswith(b"{") else "csv"
+    return "jsonl" if head[bom[0] if bom else 0 : 64].lstrip().startswith(b"{") else "csv"

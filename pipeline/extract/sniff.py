@@ -1,4 +1,4 @@
-"""What a file nobody described is: format, compression, encoding, CSV dialect, and a sample of its rows."""
+"""What a file nobody described is: format, encoding, CSV dialect, and a sample of its rows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Final, Literal
 import polars as pl
 
 from pipeline.core.errors import SourceError
+from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect
 from pipeline.extract.csv_reader import DELIMITERS, grammar_of, split_cells
 from pipeline.extract.decoding import bom_of, kind_of_binary
 from pipeline.extract.framing import Grammar, line_ends
-from pipeline.extract.readers import Format, format_of, open_reader
-from pipeline.extract.storage import Compression, SourceFile, compression_of, open_raw, open_text
+from pipeline.extract.readers import format_of, open_reader
+from pipeline.extract.storage import LOOKED_AT, SourceFile, open_text
 
-HEAD_BYTES: Final = 1 << 20
 _RECORDS: Final = 200  # looked at to find the dialect
 
 
@@ -29,7 +29,6 @@ class Sniffed:
     Attributes:
         file: The file.
         format: `csv`, `parquet` or `jsonl`.
-        compression: By its first bytes; None where there is none.
         dialect: How to read it; only for CSV does it say anything.
         encoding_confidence: From 0 to 1: 1 for a byte order mark or a whole file of valid UTF-8; below
             that only the first mebibyte was looked at, or the encoding is a guess.
@@ -39,8 +38,7 @@ class Sniffed:
     """
 
     file: SourceFile
-    format: Format
-    compression: Compression | None
+    format: FileFormat
     dialect: Dialect
     encoding_confidence: float
     columns: list[str]
@@ -54,10 +52,10 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
     Raises:
         SourceError: It cannot be read, is of no format that can be read, or has no columns.
     """
-    with open_raw(file) as stream:
-        compression = compression_of(stream.read(4))
-    format_ = format_of(file)
-    dialect, confidence = sniff_dialect(file) if format_ == "csv" else (Dialect(), 1.0)
+    with open_text(file) as stream:
+        head = stream.peek()
+    format_ = format_of(file, head)
+    dialect, confidence = _sniff_dialect(file.name, head) if format_ == "csv" else (Dialect(), 1.0)
     reader = open_reader(file, dialect, format_)
     if not reader.columns:
         raise SourceError(f"{file.name} has no JSON object with a member on any line")
@@ -66,24 +64,15 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
     finally:
         reader.close()
     sample = frames[0].head(rows) if frames else pl.DataFrame()
-    return Sniffed(file, format_, compression, dialect, confidence, reader.columns, reader.notices, sample)
+    return Sniffed(file, format_, dialect, confidence, reader.columns, reader.notices, sample)
 
 
-def sniff_dialect(file: SourceFile) -> tuple[Dialect, float]:
-    """Find a CSV file's dialect, and how sure its encoding is (0 to 1).
-
-    Raises:
-        SourceError: It is no text.
-    """
-    with open_text(file) as stream:
-        try:
-            head = stream.read(HEAD_BYTES)
-        except OSError as error:
-            raise SourceError(f"{file.name} cannot be read: {error}") from error
-    encoding, confidence = sniff_encoding(head, whole=len(head) < HEAD_BYTES)
+def _sniff_dialect(name: str, head: bytes) -> tuple[Dialect, float]:
+    """Find a CSV file's dialect, and how sure its encoding is (0 to 1)."""
+    encoding, confidence = sniff_encoding(head, whole=len(head) < LOOKED_AT)
     kind = None if encoding.startswith("utf-16") else kind_of_binary(head)
     if kind:
-        raise SourceError(f"{file.name} is {kind}, expected CSV, Parquet or JSON lines")
+        raise SourceError(f"{name} is {kind}, expected CSV, Parquet or JSON lines")
     bom = bom_of(head)
     text = head[bom[0] if bom else 0 :].decode(encoding, "replace")
     return _dialect_of(text.encode(), encoding), confidence

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core.errors import SettingsError
+from pipeline.core.file_systems import file_system
 from pipeline.core.files import PRIVATE_DIR, PRIVATE_FILE, discard, private_dir
-from pipeline.core.object_stores import file_system
 from pipeline.staging.workdir import ADDRESS, Workdir
 
 MARK: Final = ".omneo-import"

@@ -19,12 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import IO, Final, Literal, Protocol
+from typing import IO, Final, Protocol
 
 import polars as pl
 import pyarrow.parquet as pq
 
 from pipeline.core import parquet
+from pipeline.core.file_formats import COMPRESSED, FileFormat
 from pipeline.core.files import open_private, private_dir
 from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect, Outcome
 from pipeline.validation.judge import Verdict
@@ -33,7 +34,6 @@ COLUMNS: Final = ("outcome", "code", "field", "value", "message", "source", "lin
 SINGLE_TABLE: Final = "lines"
 """The table of a mapping that reads one kind of file."""
 
-_COMPRESSED: Final = (".gz", ".zst", ".bz2", ".zip")
 _SORTED_UP_TO: Final = 200_000
 """Reasons that `quarantine.csv` puts in the order of the source; more would have to be held in memory."""
 _DANGEROUS: Final = r"^('*[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
@@ -82,7 +82,7 @@ class RowsForm:
     """
 
     dialect: Dialect = field(default_factory=Dialect)
-    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    format: FileFormat = "csv"
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,7 +106,7 @@ def file_names(first: Mapping[str, str], inputs: Mapping[str, Sequence[str]]) ->
     names = {}
     for table, path in first.items():
         name = PurePosixPath(path).name
-        plain = name.removesuffix(PurePosixPath(name).suffix) if name.endswith(_COMPRESSED) else name
+        plain = name.removesuffix(PurePosixPath(name).suffix) if name.endswith(COMPRESSED) else name
         names[table] = plain if any(fnmatch(plain, glob) for glob in inputs[table]) else name
     return names
 

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from pipeline.core.errors import SourceError
+from pipeline.core.file_formats import DATA_GLOBS
 from pipeline.core.model import LINE, LINES, LOST, Lost
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
@@ -21,9 +22,6 @@ from pipeline.mapping.layout.raw_transactions import carry_down, key_columns, pl
 from pipeline.mapping.scaffold.infer_layout import Sample
 from pipeline.mapping.usage.used_columns import key_cells
 from pipeline.validation.quarantine import COLUMNS as QUARANTINE
-
-DATA_FILES = ("*.csv", "*.tsv", "*.txt", "*.parquet", "*.jsonl", "*.csv.gz", "*.csv.zst", "*.zip")
-"""What is looked for in a directory while there is no mapping that says it."""
 
 SURE = 0.9
 """From this confidence on, an encoding is taken to be known."""
@@ -207,7 +205,7 @@ def samples(arguments: Sequence[str]) -> list[Sample]:
     Raises:
         SourceError: A file cannot be read.
     """
-    return [_sample(file) for file in find_sources(arguments, DATA_FILES)]
+    return [_sample(file) for file in find_sources(arguments, DATA_GLOBS)]
 
 
 def _sample(file: SourceFile) -> Sample:

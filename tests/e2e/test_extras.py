@@ -15,7 +15,7 @@ from pipeline.cli.parameters import Where
 from tests.command import REPOSITORY, clean_environment
 
 EXTRA = {
-    *("dask", "distributed", "cloudpickle", "psycopg", "psycopg2", "psycopg-binary", "fsspec"),
+    *("dask", "distributed", "cloudpickle", "psycopg", "psycopg2", "psycopg-binary"),
     *("s3fs", "gcsfs", "adlfs", "boto3", "botocore", "aiobotocore", "moto", "opentelemetry-sdk"),
 }
 

@@ -64,9 +64,9 @@ def test_a_start_of_ascii_alone_is_no_proof() -> None:
     assert sniff_encoding(b"\x81\x8d", whole=True) == ("latin-1", 0.3)
 
 
-def test_format_compression_and_sample(tmp_path: Path) -> None:
+def test_format_columns_and_sample(tmp_path: Path) -> None:
     result = sniffed(tmp_path, gzip.compress(ROWS.encode()))
-    assert (result.format, result.compression, result.columns) == ("csv", "gzip", ["id", "name", "total"])
+    assert (result.format, result.columns) == ("csv", ["id", "name", "total"])
     assert result.sample.rows()[0] == ("1", "Müller, Hans", "2,50", 2)
     assert sniffed(tmp_path, b'{"a": 1}').format == "jsonl"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import bz2
 import gzip
 import os
+import sys
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fsspec
@@ -15,7 +17,7 @@ import pytest
 
 from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect
-from pipeline.extract import Reader, SourceFile, find_sources, fingerprint, open_reader
+from pipeline.extract import Reader, SourceFile, find_sources, fingerprint, open_reader, storage
 from pipeline.extract.storage import open_text
 
 TEXT = b"id,total\n1,2.50\n"
@@ -71,6 +73,23 @@ def test_a_source_file_tells_size_and_time(folder: Path) -> None:
 def test_a_name_with_glob_characters_is_taken_as_it_is(folder: Path) -> None:
     (folder / "sales [1].csv").write_bytes(TEXT)
     assert names(find_sources([str(folder / "sales [1].csv")], [])) == ["sales [1].csv"]
+
+
+def test_a_directory_with_glob_characters_is_searched(folder: Path) -> None:
+    (folder / "nested").rename(folder / "nested [1]")
+    assert names(find_sources([str(folder / "nested [1]")], ["*.csv"])) == ["c.csv"]
+
+
+def test_globs_follow_links_and_pass_over_those_that_lead_nowhere(folder: Path) -> None:
+    (folder / "linked").symlink_to(folder / "nested")
+    (folder / "broken.csv").symlink_to(folder / "gone")
+    os.utime(folder / "a.csv", (0, 86_400))
+    (folder / "z.csv").symlink_to(folder / "a.csv")
+    files = find_sources(
+        [str(folder / "[z]*.csv"), str(folder / "b*.csv"), str(folder / "linked*" / "*")], []
+    )
+    assert names(files) == ["b.csv", "c.csv", "z.csv"]
+    assert files[-1].modified == datetime(1970, 1, 2, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +179,16 @@ def test_a_file_that_is_no_table_is_told(tmp_path: Path, content: bytes, message
         list(opened(path).batches())
 
 
+def test_a_csv_file_is_opened_once_to_look_at_it_and_read_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, opens = only(folder / "a.csv"), []
+    real = storage.open_raw
+    monkeypatch.setattr(storage, "open_raw", lambda file: opens.append(file) or real(file))
+    list(open_reader(file, Dialect()).batches())
+    assert opens == [file]
+
+
 def test_a_fingerprint_goes_by_content(tmp_path: Path) -> None:
     for name, content in (("a", TEXT), ("renamed", TEXT), ("other", TEXT.replace(b"2.50", b"2.60"))):
         (tmp_path / name).write_bytes(content)
@@ -201,6 +230,7 @@ def test_what_is_not_in_the_store_is_told(
 
 
 def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(fsspec.registry, "s3", raising=False)
     with pytest.raises(SourceError, match=r"pip install 'omneo-import\[s3\]'"):
         find_sources(["s3://bucket/sales.csv"], [])

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from pipeline.core.errors import did_you_mean
+from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import CODES, ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
 
 
@@ -566,7 +567,7 @@ class Source(Frozen):
     """
 
     inputs: tuple[str, ...] = ("*.csv", "*.csv.gz", "*.csv.zst", "*.parquet")
-    format: Literal["csv", "parquet", "jsonl"] | None = None
+    format: FileFormat | None = None
     layout: Literal["lines", "first_row", "records", "tables", "nested", "headers"] = "lines"
     key: tuple[str, ...] = ()
     carry_key: bool = False

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import Literal
 
 import polars as pl
 
 from pipeline.core.errors import SourceError
+from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect
 from pipeline.mapping.language.spec import Number
 from pipeline.mapping.language.yaml_text import listed, quoted
@@ -41,7 +41,7 @@ class Sample:
 
     name: str
     rows: pl.DataFrame
-    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    format: FileFormat = "csv"
     dialect: Dialect = field(default_factory=Dialect)
     sure: bool = True
     others: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import MappingError, Problem
 from pipeline.core.events import Emit, Notice
+from pipeline.core.file_formats import DELIMITED
 from pipeline.core.memory import USUAL, Budget
 from pipeline.extract.storage import SourceFile, in_order_written
 from pipeline.mapping.compile.check import check_mapping, compiled_and_checked, mapping_notices
@@ -22,7 +23,6 @@ from pipeline.validation.control import ControlTotals, read_control
 from pipeline.validation.policy import OwnRule, Policy
 from pipeline.workflows.sources import Choose, Input, columns_of, find_inputs, take_all
 
-PLAIN = (".csv", ".txt", ".tsv")
 COMPRESSED = 8
 """How much larger compressed input is assumed to be inside; only the size of partitions depends on it."""
 
@@ -84,7 +84,7 @@ class ImportPlan:
     def input_bytes(self) -> int:
         """About how much text the files hold."""
         return sum(
-            each.file.size * (1 if each.file.uri.endswith(PLAIN) else COMPRESSED) for each in self.inputs
+            each.file.size * (1 if each.file.uri.endswith(DELIMITED) else COMPRESSED) for each in self.inputs
         )
 
 

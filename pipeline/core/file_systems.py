@@ -1,0 +1,44 @@
+"""The file system of a path or of a URL such as `s3://bucket/key`, both by fsspec.
+
+fsspec finds credentials by each cloud's usual means. The clouds' drivers are extras.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.core.errors import ImportToolError
+
+REMOTE: Final = "://"
+_EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
+STORES: Final = (*_EXTRAS, "memory")
+"""Schemes of the object stores that can be used."""
+
+
+def file_system(address: str, problem: type[ImportToolError]) -> tuple[Any, str]:
+    """The fsspec file system of a path or URL, and the path within it; a local one is made absolute.
+
+    Args:
+        address: The path or URL.
+        problem: What to raise.
+
+    Raises:
+        problem: The driver for it is not installed, or the URL is malformed.
+    """
+    # Imported late, since commands that read no source do without it.
+    if REMOTE not in address:
+        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+
+        return LocalFileSystem(), str(Path(address).expanduser().absolute())
+    from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
+    try:
+        filesystem, path = url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        extra = _EXTRAS.get(address.partition(REMOTE)[0], "cloud")
+        raise problem(
+            f"{address} cannot be opened: {error}",
+            hint=f"Install the extra: pip install 'omneo-import[{extra}]'.",
+        ) from error
+    return filesystem, path
