@@ -101,10 +101,13 @@ def _same_items(sent: Sequence[Mapping[str, Any]], there: object) -> bool:
     found = [each for each in there if isinstance(each, dict)] if isinstance(there, list) else []
     if len(sent) != len(found):
         return False
-    by_id = {item.get("external_id"): item for item in found}
-    if None in by_id or len(by_id) != len(found) or not all(item.get("external_id") for item in sent):
+    by_id = {
+        str(item.get("external_id") or ""): item for item in found
+    }  # a number may be answered for a text
+    if "" in by_id or len(by_id) != len(found) or not all(item.get("external_id") for item in sent):
         return True
-    return all(item["external_id"] in by_id and _same_item(item, by_id[item["external_id"]]) for item in sent)
+    ids = [str(item["external_id"]) for item in sent]
+    return all(name in by_id and _same_item(item, by_id[name]) for name, item in zip(ids, sent, strict=True))
 
 
 def _same_item(sent: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
@@ -117,9 +120,10 @@ def decimal_of(value: Any) -> Decimal | None:
     if value is None or isinstance(value, bool):
         return None
     try:
-        return Decimal(str(value))
+        number = Decimal(str(value))
     except InvalidOperation:
         return None
+    return number if number.is_finite() else None
 
 
 def _same_number(one: Any, other: Any) -> bool:

@@ -22,7 +22,15 @@ from pipeline.loading.delivery.decisions import is_void as is_sent_void
 from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.delivery.tracker import DeliveryTracker, Item, Outcome
 from pipeline.loading.events import InDoubt
-from pipeline.loading.http.answers import TAKEN, Meaning, Verdict, parsed, transaction_in, transaction_of
+from pipeline.loading.http.answers import (
+    TAKEN,
+    Meaning,
+    Verdict,
+    kept_id,
+    parsed,
+    transaction_in,
+    transaction_of,
+)
 from pipeline.loading.http.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.http.client import Answered, Reply, Unsent
 from pipeline.loading.http.endpoints import ApiRequest, batch_lookup, external_lookup
@@ -371,7 +379,7 @@ class TransactionSender:
         exactly = isinstance(decision, Send) and decision.may_have_other
         # Without its body all that can be said is that it is there.
         same = not body or (has_same_contents if exactly else is_same_sale)(body, found)
-        omneo_id = str(found["id"]) if found.get("id") is not None else None
+        omneo_id = kept_id(found.get("id"))
         return Evidence(There.SAME if same else There.OTHER, verdict, is_void(found), omneo_id)
 
     # Batches
@@ -458,4 +466,4 @@ def _id_in(reply: Reply, external_id: str) -> str | None:
     if not isinstance(reply, Answered) or b'"id"' not in reply.body:
         return None
     found = transaction_in(parsed(reply.body), external_id)
-    return str(found["id"]) if found and found.get("id") is not None else None
+    return kept_id(found.get("id")) if found else None

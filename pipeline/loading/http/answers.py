@@ -24,6 +24,7 @@ from pipeline.loading.http.client import Answered, Reply, Unsent, Untrusted
 WORDS_MAX = 1000
 """Characters of the server's words that are kept with a transaction."""
 _FIELDS_MAX: Final = 50
+_ID_MAX: Final = 200
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _ERROR_CODE: Final = re.compile(r"[45][0-9]{2}")
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
@@ -197,12 +198,12 @@ def _is_yes_of_queue(data: Any) -> bool:
 def _tells_error(said: Mapping[str, Any]) -> bool:
     """Whether an object, or the `data` in it, is about an error."""
     inner = said.get("data")
-    if isinstance(inner, dict) and (inner.get("error") or inner.get("errors") or _denies(inner)):
+    if isinstance(inner, dict) and (inner.get("error") or inner.get("errors") or denies(inner)):
         return True
     status = said.get("status")
     tells = isinstance(status, str) and "data" in said and status.lower() in _NOT_A_YES
     is_code = any(_is_error_code(said.get(name)) for name in ("status", "code", "status_code", "statusCode"))
-    return bool(said.get("error") or said.get("errors") or _denies(said) or tells or is_code)
+    return bool(said.get("error") or said.get("errors") or denies(said) or tells or is_code)
 
 
 def _is_error_code(value: Any) -> bool:
@@ -210,7 +211,7 @@ def _is_error_code(value: Any) -> bool:
     return bool(_ERROR_CODE.fullmatch(str(value)))
 
 
-def _denies(said: Mapping[str, Any]) -> bool:
+def denies(said: Mapping[str, Any]) -> bool:
     """Whether there is a `success` or an `ok` that is not true."""
     return any(name in said and str(said[name]).lower() in _NO for name in ("success", "ok"))
 
@@ -221,8 +222,13 @@ _NO: Final = frozenset({"false", "0", "none", "no", ""}) | _NOT_A_YES
 def batch_id_in(said: Mapping[str, Any]) -> str | None:
     """The id of a batch in the answer to it, with or without the envelope `data`; None without one."""
     inner = said.get("data")
-    found = said.get("batch_id") or (inner.get("batch_id") if isinstance(inner, dict) else None)
-    return str(found) if _is_id(found) and str(found).isprintable() else None
+    return kept_id(said.get("batch_id") or (inner.get("batch_id") if isinstance(inner, dict) else None))
+
+
+def kept_id(value: Any) -> str | None:
+    """An id that the server gives, if it can be kept: half a character, or a page of text, is none."""
+    text = str(value)
+    return text if _is_id(value) and text.isprintable() and len(text) <= _ID_MAX else None
 
 
 def transaction_in(said: Any, external_id: str | None) -> Mapping[str, Any] | None:
@@ -259,7 +265,7 @@ def parsed(body: bytes, parse_float: type = float) -> Any:
     """
     try:
         return _decoder(parse_float).decode(body.decode("utf-8"))
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ArithmeticError):  # the last for an exponent without end
         return None
 
 

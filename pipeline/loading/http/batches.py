@@ -16,6 +16,8 @@ from pipeline.loading.http.answers import (
     Meaning,
     Verdict,
     batch_id_in,
+    denies,
+    kept_id,
     parsed,
     words_by_field,
 )
@@ -105,10 +107,10 @@ def _by_id(items: Sequence[Any]) -> tuple[bool, dict[str, str], dict[str, Verdic
             continue
         seen.add(str(name))
         status = str(item.get("status") or "").lower()
-        if item.get("error") or item.get("errors") or status in _BADLY:
+        if item.get("error") or item.get("errors") or status in _BADLY or denies(item):
             badly[str(name)] = _refusal(item)
         elif status in _WELL or (not status and item.get("entity_id") is not None):
-            well[str(name)] = str(item.get("entity_id") or "")
+            well[str(name)] = kept_id(item.get("entity_id")) or ""
         else:
             known = False
     return known, well, badly

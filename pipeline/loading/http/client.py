@@ -143,7 +143,10 @@ class Client:
 
     async def send(self, call: Call) -> Reply:
         """Send once; see `Sender`. Redirects are answers like any other: nobody follows them."""
-        url = _url(self._base_url + _target(call))
+        try:
+            url = _url(self._base_url + _target(call))
+        except httpx.InvalidURL:
+            return Answered(414)  # longer than httpx takes, which no server does either
         # By its stream, since a transport adds host and length anyway, and httpx takes its time for them.
         request = httpx.Request(call.method, url, headers=self._headers, stream=httpx.ByteStream(call.body))
         try:
@@ -183,7 +186,7 @@ def parsed(body: bytes, parse_float: type = float) -> Any:
     """The value of a JSON text; None where it is none."""
     try:
         return json.loads(body, parse_float=parse_float)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ArithmeticError):
         return None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.loading.confirm.compare import (
+    decimal_of,
     differences,
     every_item_has_an_id,
     has_same_contents,
@@ -110,3 +111,14 @@ def test_an_item_without_an_id_is_added_each_time() -> None:
     assert every_item_has_an_id(b'{"total": 1}')
     for odd in ({"quantity": 1}, {"external_id": None}, {"external_id": ""}):
         assert not every_item_has_an_id(json.dumps({"items": [SENT["items"][0], odd]}).encode())
+
+
+def test_a_number_may_be_given_back_for_an_items_id() -> None:
+    sent = {"total": 1, "items": [{"external_id": "7", "quantity": 1}]}
+    assert compare(sent, sent | {"items": [{"external_id": 7, "quantity": 1}]}) == ()
+    assert compare(sent, sent | {"items": [{"external_id": [7], "quantity": 1}]}) == ("items",)
+
+
+@pytest.mark.parametrize("odd", ["NaN", "sNaN", "Infinity", "1e9999999999999999999999"])
+def test_what_is_no_finite_number_is_none(odd: str) -> None:
+    assert decimal_of(odd) is None

@@ -406,7 +406,15 @@ def test_a_sale_that_is_void_or_gone_is_not_confirmed(delivered: SqlLedger, cont
     ("total", "confirmed"),
     [
         *[("12.5", True), (12.50, True), ("12.500", True), (None, True), (12.51, False), (0, False)],
-        *[("twelve", False), ("", False), ([12.5], False), ({"amount": 12.5}, False), (True, False)],
+        *[
+            ("twelve", False),
+            ("sNaN", False),
+            ("1e99999999999999999999", False),
+            ("", False),
+            ([12.5], False),
+            ({"amount": 12.5}, False),
+            (True, False),
+        ],
     ],
 )
 def test_the_total_is_the_one_that_was_sent(delivered: SqlLedger, total: object, confirmed: bool) -> None:

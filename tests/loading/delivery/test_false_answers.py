@@ -242,6 +242,55 @@ def test_a_throttle_without_end_on_writes_alone_ends_the_load(
     assert result.status.delivered == 0
 
 
+ODD_IDS = [
+    r'"\ud800"',
+    r'"a\u0000b"',
+    f'"{"x" * 100_000}"',
+    "[1]",
+    "{}",
+    "9" * 5_000,
+    "1e9999999999999999999",
+]
+ODD_FIELDS = [
+    *[f'"id": {odd}' for odd in ODD_IDS],
+    *[f'"id": 1, "total": {odd}' for odd in (*ODD_IDS, '"sNaN"', '"NaN"', '"1e999999999"', "[1]", "null")],
+    *[f'"id": 1, "items": [{{"external_id": {odd}, "quantity": {odd}}}]' for odd in ODD_IDS],
+    *[f'"id": 1, "items": {odd}' for odd in ('[1, null, "x"]', "null", '{"data": []}', '{"0": {}}', "7")],
+]
+
+
+@pytest.mark.parametrize("endpoint", ["queue", "update-create"])
+@pytest.mark.parametrize("fields", ODD_FIELDS, ids=range(len(ODD_FIELDS)))
+def test_odd_values_in_an_answer_end_no_load(
+    ledger: SqlLedger, tenant: LyingTenant, fields: str, endpoint: str
+) -> None:
+    """In the answer to a look-up, since the one to the first request was lost, or to the request itself."""
+
+    def choose(method: str, path: str) -> Lie | None:
+        name = path.rsplit("/", 1)[1] if method == "GET" else SOME[0].external_id
+        odd = Lie(
+            "odd", body=f'{{"data": {{"external_id": "{name}", "total": 1, {fields}}}}}'.encode(), keeps=True
+        )
+        lost = Lie("lost", 503, b"{}", keeps=True)
+        return odd if method == "GET" or endpoint == "update-create" else lost
+
+    tenant.choose = choose
+    result = load(ledger, tenant, SOME[:2], endpoint=endpoint)
+    assert set(tenant.there()) == {each.external_id for each in SOME[:2]}
+    assert result.error is None or isinstance(result.error, StoppedByApi)
+    status = result.status
+    assert status.delivered + status.in_doubt + status.failed + status.pending == 2
+
+
+@pytest.mark.parametrize("odd", ODD_IDS, ids=range(len(ODD_IDS)))
+def test_an_odd_id_of_a_batch_ends_no_load(ledger: SqlLedger, tenant: LyingTenant, odd: str) -> None:
+    answer = Lie("odd", body=f'{{"message": "ok", "batch_id": {odd}}}'.encode(), keeps=True)
+    tenant.choose = to_posts(answer)  # type: ignore[assignment]
+    result = load(ledger, tenant, SOME[:4], endpoint="batch")
+    assert result.error is None
+    assert result.status.delivered == 4  # as a look-up of each shows
+
+
 def test_fewer_than_the_breaker_counts_are_simply_refused(ledger: SqlLedger, tenant: LyingTenant) -> None:
     tenant.choose = to_posts(REFUSED)  # type: ignore[assignment]
     result = load(ledger, tenant)

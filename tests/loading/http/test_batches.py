@@ -57,6 +57,15 @@ def test_who_is_named_well_is_delivered_and_who_is_named_badly_refused() -> None
     assert meanings("pending", items, total=3, processed=2) == [T, U, T]  # what is refused may change yet
 
 
+def test_an_item_that_was_no_success_is_refused_whatever_the_counts_say() -> None:
+    items = [
+        {"external_id": "a", "entity_id": 1, "success": False},
+        item("b", "success"),
+        item("c", "success"),
+    ]
+    assert meanings("completed", items, total=3, processed=3, success=3, failed=0) == [R, T, T]
+
+
 def test_a_refusal_keeps_its_words() -> None:
     error = {"message": "No.", "errors": {"total": ["Bad."]}}
     result = results_of(reply({"status": "failed", "items": [item("a", "failed", error)]}), SENT)

@@ -103,6 +103,12 @@ def test_any_external_id_can_be_looked_up(name: str) -> None:
     assert unquote(path.rsplit("/", 1)[1]) == name
 
 
+def test_an_address_that_is_too_long_is_a_refusal() -> None:
+    (reply,) = send("http://127.0.0.1:9", Call("GET", f"/transactions/external/{'x' * 70_000}"))
+    assert isinstance(reply, Answered)
+    assert reply.status == 414
+
+
 def test_query_parameters_are_quoted() -> None:
     seen: list[bytes] = []
     with server(answering(OK, seen)) as port:
