@@ -50,7 +50,7 @@ format: .venv/.tested ## format the code and mend what can be mended
 
 docs: .venv/.tested ## write the generated parts of the docs again
 	$(BIN)/python -m docs.tools.cli_reference > docs/cli.md
-	$(BIN)/python -m pipeline.validation.codes > docs/codes.md
+	$(BIN)/python -m docs.tools.codes_reference > docs/codes.md
 	$(BIN)/python -m docs.tools.events_reference > docs/events.md
 	$(BIN)/python -m docs.tools.mapping_reference
 

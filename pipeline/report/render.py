@@ -19,8 +19,8 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pipeline.core.codes import CODES
 from pipeline.core.files import write_private
-from pipeline.core.model import CODES
 from pipeline.report.charts import time_of_day, timeline, weekday
 from pipeline.report.data import ReportData
 from pipeline.report.formatting import (

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from pipeline.core.codes import Outcome
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
-from pipeline.core.model import Outcome
 from pipeline.core.privacy import mask_body, mask_message, mask_text, mask_value
 from pipeline.report.data import ReportData, TenantFinding
 from pipeline.report.facts import ACCEPTED, Facts

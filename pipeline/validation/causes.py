@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import polars as pl
 
+from pipeline.core.codes import CODES, Outcome
 from pipeline.core.findings import Occurrence, RootCause
-from pipeline.core.model import CODES, ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind, Outcome
+from pipeline.core.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind
 from pipeline.validation.wording import SHOWN
 
 SAMPLES: Final = 20

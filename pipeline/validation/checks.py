@@ -122,7 +122,7 @@ def transaction_checks(policy: Policy, now: datetime) -> tuple[DeclaredCheck, ..
         _check(
             "items_count",
             "items_missing",
-            "has at least one item, where the mapping gives items",
+            "is at least one, where the mapping gives items",
             pl.col("items_count") > 0,
             pl.lit("the sale has no items"),
             field="items",

@@ -21,9 +21,10 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.codes import Outcome
 from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.findings import ControlRow, Sums
-from pipeline.core.model import MONEY_SCALE, TX, Outcome
+from pipeline.core.model import MONEY_SCALE, TX
 from pipeline.validation.judge import ACCEPTED
 
 DIMENSIONS: Final = ("day", "store", "currency")

@@ -8,9 +8,10 @@ from typing import Final, Protocol
 
 import polars as pl
 
+from pipeline.core.codes import CODES, Outcome
 from pipeline.core.errors import CannotStart
 from pipeline.core.frames import NO_PROBLEMS, REASONS, problems_at
-from pipeline.core.model import CODES, ITEM_FIELDS, LINE, SOURCE, TX, Outcome
+from pipeline.core.model import ITEM_FIELDS, LINE, SOURCE, TX
 from pipeline.validation.checks import completed, underpaid
 from pipeline.validation.policy import OwnRule, Policy, Severity
 from pipeline.validation.schemas import header_problems, item_problems

@@ -9,35 +9,10 @@ from typing import Final, Literal, TypeAlias
 
 import polars as pl
 
+from pipeline.core.codes import CODES, Outcome
 from pipeline.core.errors import CannotStart
-from pipeline.core.model import CODES, Outcome
 
 Severity: TypeAlias = Literal["drop", "reject", "warn", "off"]
-
-DEFAULT_TOLERANCES: Final[dict[str, Decimal]] = {
-    "total_mismatch": Decimal("0.01"),  # one rounding; where the currency is known, its smallest amount
-    "partially_paid": Decimal("0.05"),  # cash is rounded to coins of 5 cents in many countries
-    "payments_mismatch": Decimal("0.05"),
-}
-"""How far two amounts may be apart before the code is given; 0 for a code that is not here."""
-
-FIRM: Final = frozenset(
-    {
-        "malformed_row",
-        "key_missing",
-        "in_several_files",
-        "external_id_missing",
-        "external_id_conflict",
-        "total_missing",
-        "total_invalid",
-        "transacted_at_missing",
-        "transacted_at_invalid",
-        "transacted_at_nonexistent",
-        "id_rounded",
-        "item_external_id_conflict",
-    }
-)
-"""Codes that always reject: what they speak of cannot be sent, or not twice without harm."""
 
 _OF_RUN: Final = {
     "encoding_replaced": "Set `on_encoding_error: error` under `csv`: then such a file is not read.",
@@ -74,7 +49,7 @@ class OwnRule:
 
 @dataclass(frozen=True, eq=False)  # one is made a run, and what is compiled from it is found by it
 class Policy:
-    """What each code does. A code that is not named does what `pipeline.core.model.CODES` says.
+    """What each code does. A code that is not named does what `pipeline.core.codes.CODES` says.
 
     A dropped code that is set to `reject`, `warn` or `off` no longer drops: the transaction is then judged
     like any other. An optional value that is invalid and only warned about is left out of the payload.
@@ -85,7 +60,7 @@ class Policy:
         rules: Checks of the mapping's own.
 
     Raises:
-        CannotStart: A code of `FIRM` is to be anything but a rejection, or one of `_OF_RUN` to be one.
+        CannotStart: A code that always rejects is set to anything else, or a code about the run to `reject`.
     """
 
     severities: Mapping[str, Severity] = field(default_factory=dict)
@@ -93,11 +68,10 @@ class Policy:
     rules: tuple[OwnRule, ...] = ()
 
     def __post_init__(self) -> None:
-        for code in sorted(FIRM & self.severities.keys()):
-            if self.severities[code] != "reject":
+        for code, severity in sorted(self.severities.items()):
+            if severity != "reject" and code in CODES and CODES[code].always:
                 raise CannotStart(
-                    f"checks: {code} cannot be '{self.severities[code]}': "
-                    "such a transaction cannot be sent to Omneo.",
+                    f"checks: {code} cannot be '{severity}': such a transaction cannot be sent to Omneo.",
                     hint="Leave the code out of `checks`; or give the field a fall-back with `first_of`.",
                 )
 
@@ -118,4 +92,4 @@ class Policy:
 
     def tolerance(self, code: str) -> Decimal:
         """How far apart the two amounts that `code` compares may be; that much is still fine."""
-        return self.tolerances.get(code, DEFAULT_TOLERANCES.get(code, Decimal(0)))
+        return self.tolerances.get(code, CODES[code].tolerance or Decimal(0))

@@ -25,25 +25,19 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from pipeline.core import parquet
+from pipeline.core.codes import Outcome
 from pipeline.core.file_formats import COMPRESSED, FileFormat
 from pipeline.core.files import open_private, private_dir
-from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect, Outcome
+from pipeline.core.frames import QUARANTINE
+from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect
+from pipeline.core.safe_text import neutral
 from pipeline.validation.judge import Verdict
 
-COLUMNS: Final = ("outcome", "code", "field", "value", "message", "source", "line", "external_id", "raw")
 SINGLE_TABLE: Final = "lines"
 """The table of a mapping that reads one kind of file."""
 
 _SORTED_UP_TO: Final = 200_000
 """Reasons that `quarantine.csv` puts in the order of the source; more would have to be held in memory."""
-_DANGEROUS: Final = r"^('*[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}])"
-_CONTROLS: Final = {
-    **{chr(n): chr(0x2400 + n) for n in range(32) if n not in (9, 10, 13)},
-    "\x7f": "␡",
-    **{chr(n): f"\\x{n:02x}" for n in range(0x80, 0xA0)},
-    **{chr(n): f"\\u{n:04x}" for n in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
-}
-"""Characters that a terminal obeys, or that turn the direction of a text around, and what stands for them."""
 
 
 class ShapedRows(Protocol):
@@ -187,7 +181,9 @@ def write_malformed(
 def quarantine_frame(reasons: pl.DataFrame, sources: Sequence[str]) -> pl.DataFrame:
     """Reasons with `outcome` and `external_id` as the contract's columns, in the order of the source."""
     ordered = reasons.sort(SOURCE, LINE, "code", maintain_order=True, nulls_last=True)
-    return ordered.with_columns(_named(sources).alias("source"), pl.col(LINE).alias("line")).select(COLUMNS)
+    return ordered.with_columns(_named(sources).alias("source"), pl.col(LINE).alias("line")).select(
+        QUARANTINE
+    )
 
 
 def _named(sources: Sequence[str]) -> pl.Expr:
@@ -257,7 +253,7 @@ def _columns_seen(parts: Sequence[Path]) -> list[str]:
 
 def _write_csv(run: Path) -> None:
     parts = sorted((run / "quarantine").glob("*.parquet"))
-    empty = pl.DataFrame(schema={name: pl.Int64 if name == "line" else pl.String for name in COLUMNS})
+    empty = pl.DataFrame(schema={name: pl.Int64 if name == "line" else pl.String for name in QUARANTINE})
     if not parts:  # readers of all parts find the columns all the same
         _write_parquet(run / "quarantine" / "part-00000.parquet", empty, keep_empty=True)
     reasons = pl.concat([empty.lazy(), *(parquet.scan(part) for part in parts)])
@@ -265,16 +261,6 @@ def _write_csv(run: Path) -> None:
         reasons = reasons.sort("source", "line", "outcome", "code", maintain_order=True, nulls_last=True)
     with open_private(run / "quarantine.csv") as file:
         reasons.with_columns(neutral(pl.col(pl.String))).sink_csv(file, quote_style="non_numeric")
-
-
-def neutral(text: pl.Expr) -> pl.Expr:
-    r"""Make texts safe to open in a spreadsheet or show on a terminal.
-
-    An apostrophe goes before a leading `=`, `+`, `-`, `@` (also in their wide forms), tab or line break,
-    with or without apostrophes of its own before it; taking one apostrophe off such a text gives it back.
-    Other control characters become their pictures, such as `␛`, or escapes, such as `\\x9b`.
-    """
-    return text.str.replace(_DANGEROUS, "'${1}").str.replace_many(_CONTROLS)
 
 
 def _write_rows(

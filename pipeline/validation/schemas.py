@@ -135,7 +135,8 @@ def _pandera_check(check: DeclaredCheck) -> pa.Check:
     def passes(data: PolarsData) -> pl.LazyFrame:
         return data.lazyframe.select(check.passes)
 
-    return pa.Check(passes, name=check.code, description=check.expects)
+    # One failure case is enough for the message of pandera: the rows are taken from the output of the check.
+    return pa.Check(passes, name=check.code, description=check.expects, n_failure_cases=1)
 
 
 def _checking() -> AbstractContextManager[None]:

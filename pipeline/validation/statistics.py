@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.core.model import LINE, SOURCE, TX, Outcome
+from pipeline.core.codes import Outcome
+from pipeline.core.model import LINE, SOURCE, TX
 
 SKETCH: Final = 5_000
 """Hashes kept of sales, the smallest ones: a fair sample in which repeats are counted exactly."""

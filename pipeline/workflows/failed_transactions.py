@@ -11,6 +11,8 @@ import polars as pl
 
 from pipeline.core import parquet
 from pipeline.core.files import write_private
+from pipeline.core.frames import QUARANTINE
+from pipeline.core.safe_text import neutral
 from pipeline.loading.ledger.entries import Record, State
 from pipeline.staging.workdir import RunDir
 
@@ -47,11 +49,9 @@ def write_failed_transactions(run: RunDir, failed: Iterable[Record]) -> int:
     if not rows:
         path.unlink(missing_ok=True)
         return 0
-    from pipeline.validation.quarantine import COLUMNS, neutral  # it brings in pandera
-
     staged = _staged(run, [row.external_id for row in rows])
     reasons = [reason for row in rows for reason in _reasons(row, *staged.get(row.external_id, _UNKNOWN))]
-    table = pl.DataFrame(reasons, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
+    table = pl.DataFrame(reasons, schema=dict.fromkeys(QUARANTINE, pl.String))
     write_private(path, table.with_columns(neutral(pl.all())).write_csv(quote_style="non_numeric"))
     return len(rows)
 
@@ -71,9 +71,8 @@ def _staged(run: RunDir, external_ids: list[str]) -> dict[str, _Staged]:
     return {external_id: (body, *place) for external_id, body, *place in rows.iter_rows()}
 
 
-def _reasons(
-    row: Record, body: str, source: str | None, line: int | None
-) -> Iterator[tuple[str | None, ...]]:
+def _reasons(row: Record, body: str, source: str | None, line: int | None) -> Iterator[dict[str, str | None]]:
+    """The rows of one transaction, by the columns of the quarantine."""
     said: Mapping[str, Any] = json.loads(row.message) if row.message else {}
     sent = json.loads(body) if body else {}
     code = (
@@ -81,14 +80,21 @@ def _reasons(
         if row.status and row.state in (State.REFUSED, State.FAILED, State.IN_DOUBT)
         else row.state
     )
-    rest = (source, None if line is None else str(line), row.external_id, body or None)
+    of_all = {
+        "outcome": str(row.state),
+        "code": str(code),
+        "source": source,
+        "line": None if line is None else str(line),
+        "external_id": row.external_id,
+        "raw": body or None,
+    }
     if row.state in (State.MISSING, State.DIFFERING):
         said = {}
     for field, words in said.get("errors", {}).items():
-        yield (str(row.state), str(code), field, _value(sent, field), " ".join(words), *rest)
+        yield {**of_all, "field": field, "value": _value(sent, field), "message": " ".join(words)}
     if not said.get("errors"):
         message = said.get("message") or _DEFAULT_MESSAGES.get(row.state)
-        yield (str(row.state), str(code), None, None, message, *rest)
+        yield {**of_all, "message": message}
 
 
 def _value(sent: Any, field: str) -> str | None:

@@ -13,7 +13,7 @@ from pipeline.core.model import KEY, LINE, SOURCE, TX
 from pipeline.mapping.layout.raw_transactions import HEADERS, Shaped, shape, without_lost
 from pipeline.staging.payloads import encode
 from pipeline.validation.judge import ACCEPTED, judge
-from pipeline.validation.quarantine import COLUMNS, placed, quarantine_frame
+from pipeline.validation.quarantine import placed, quarantine_frame
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.sources import Input, raw_rows
 
@@ -71,7 +71,7 @@ def preview(plan: ImportPlan, number: int) -> Preview:
         for tx, body in zip(bodies[TX], bodies["body"], strict=True)
     )
     rows = sum(frame.height for frame in tables.values())
-    return Preview(tuple(samples), quarantine_frame(reasons, plan.names).select(COLUMNS), rows)
+    return Preview(tuple(samples), quarantine_frame(reasons, plan.names), rows)
 
 
 def first_rows(plan: ImportPlan) -> dict[str, pl.DataFrame]:

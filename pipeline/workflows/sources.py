@@ -11,6 +11,7 @@ import polars as pl
 
 from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import DATA_GLOBS
+from pipeline.core.frames import QUARANTINE
 from pipeline.core.model import LINE, LINES, LOST, Lost
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
@@ -21,7 +22,6 @@ from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.raw_transactions import carry_down, key_columns, placed
 from pipeline.mapping.scaffold.infer_layout import Sample
 from pipeline.mapping.usage.used_columns import key_cells
-from pipeline.validation.quarantine import COLUMNS as QUARANTINE
 
 SURE = 0.9
 """From this confidence on, an encoding is taken to be known."""

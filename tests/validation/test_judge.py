@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.codes import CODES
 from pipeline.core.errors import CannotStart
 from pipeline.core.frames import REASONS
-from pipeline.core.model import CODES, SOURCE, TX
+from pipeline.core.model import SOURCE, TX
 from pipeline.validation.judge import DROPS, Verdict, judge
 from pipeline.validation.policy import OwnRule, Policy
 from tests.fuzzing import examples

@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.frames import QUARANTINE
 from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect
+from pipeline.core.safe_text import neutral
 from pipeline.extract.readers import open_reader
 from pipeline.extract.storage import find_sources
 from pipeline.validation.judge import judge
 from pipeline.validation.policy import Policy
 from pipeline.validation.quarantine import (
-    COLUMNS,
     RowsForm,
     discard_part,
     file_names,
     finish,
-    neutral,
     write_malformed,
     write_part,
 )
@@ -101,7 +101,7 @@ def test_one_row_a_reason_with_file_line_id_and_source_row(tmp_path: Path) -> No
     write_one(tmp_path, shaped, {}, {**BAD, "currency": "?"}, {**DRAFT, "external_id": "R2"})
     finish(tmp_path, FORM)
     frame = pl.read_parquet(tmp_path / "quarantine" / "*.parquet")
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == QUARANTINE
     assert frame.select(pl.exclude("raw", "message")).rows() == [
         ("rejected", "currency_invalid", "currency", "?", "till-1.csv", 9, "R1"),
         ("rejected", "total_invalid", "total", "N/A", "till-1.csv", 9, "R1"),
@@ -177,9 +177,9 @@ def test_a_clean_run_has_an_empty_list_and_no_rows_to_mend(tmp_path: Path) -> No
     write_one(tmp_path, unit((0, 2, "0", "1", None)), {})
     assert finish(tmp_path, FORM) == []
     assert (tmp_path / "quarantine.csv").read_text("utf-8").splitlines() == [
-        ",".join(f'"{name}"' for name in COLUMNS)
+        ",".join(f'"{name}"' for name in QUARANTINE)
     ]
-    assert pl.read_parquet(tmp_path / "quarantine" / "*.parquet").shape == (0, len(COLUMNS))
+    assert pl.read_parquet(tmp_path / "quarantine" / "*.parquet").shape == (0, len(QUARANTINE))
 
 
 def test_units_with_other_columns_line_up(tmp_path: Path) -> None:

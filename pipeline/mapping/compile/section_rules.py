@@ -6,8 +6,9 @@ import codecs
 from collections import Counter
 from collections.abc import Iterator
 
+from pipeline.core.codes import CODES
 from pipeline.core.errors import did_you_mean
-from pipeline.core.model import CODES, ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Kind
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Kind
 from pipeline.mapping.compile.defined_keys import unusable
 from pipeline.mapping.language import spec as s
 from pipeline.mapping.language.source_map import Found, Place
@@ -149,7 +150,7 @@ def _treatments(spec: MappingSpec) -> Iterator[Found]:
             yield Found(("checks", name, "tolerance"), message)
 
 
-WITH_TOLERANCE = ("total_mismatch", "payments_mismatch", "partially_paid")
+WITH_TOLERANCE = tuple(code.name for code in CODES.values() if code.tolerance is not None)
 """Codes that compare amounts."""
 
 

@@ -23,9 +23,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pipeline.core.codes import CODES
 from pipeline.core.errors import did_you_mean
 from pipeline.core.file_formats import FileFormat
-from pipeline.core.model import CODES, ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
 
 
 class Frozen(BaseModel):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeline.core.codes import CODES
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause
-from pipeline.core.model import CODES
 from pipeline.validation import causes
 from pipeline.validation.control import compare
 from pipeline.validation.findings import findings

@@ -13,9 +13,10 @@ from functools import partial
 
 import polars as pl
 
+from pipeline.core.codes import Outcome
 from pipeline.core.events import Emit, Progress, StageFinished, StageStarted
 from pipeline.core.files import private_dir
-from pipeline.core.model import SOURCE, TX, Outcome
+from pipeline.core.model import SOURCE, TX
 from pipeline.engine.local import Engine
 from pipeline.mapping.layout.raw_transactions import Shaped, without_lost
 from pipeline.staging.manifest import PartRecord

@@ -124,7 +124,7 @@ REQUIRED = "Omneo needs it on every"
             MINIMAL + "checks: {draft: warn, guest: {tolerance: 1}}\n",
             [
                 "7:42: `guest` compares no amounts; a tolerance is for "
-                "total_mismatch, payments_mismatch, partially_paid",
+                "partially_paid, total_mismatch, payments_mismatch",
             ],
             id="checks",
         ),
