@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from pipeline.core.events import Event
 from pipeline.loading import events as _delivery_events  # noqa: F401 (its events register themselves)
 from pipeline.report.summary import empty_summary
-from pipeline.telemetry.reporting import Ending, metrics_of
+from pipeline.telemetry.watch import Ending, metrics_of
 
 _HEAD = """\
 # Logs and metrics

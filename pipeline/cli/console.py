@@ -22,7 +22,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.events import Emit, Event, fan_out
 
 if TYPE_CHECKING:
-    from pipeline.telemetry.reporting import Watch
+    from pipeline.telemetry.watch import Watch
     from pipeline.workflows.run_record import CommandResult
 
 STDERR = 2

@@ -18,7 +18,7 @@ from pipeline.cli.signals import Signalled
 from pipeline.core.errors import ImportToolError, NothingNew
 
 if TYPE_CHECKING:
-    from pipeline.telemetry.reporting import Watch
+    from pipeline.telemetry.watch import Watch
 
 MONITORING = (
     option(
@@ -62,7 +62,7 @@ def monitored(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def _watch(console: Console, metrics_file: Path | None, notify: str | None, *, traces: bool) -> Watch:
-    from pipeline.telemetry import reporting
+    from pipeline.telemetry import watch as reporting
 
     command = click.get_current_context().info_name or ""
     tellers: dict[str, reporting.Teller] = {}

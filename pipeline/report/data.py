@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.core.findings import Anomaly, ControlRow, RootCause
-from pipeline.report.facts import Facts
+from pipeline.report.aggregates import Facts
 from pipeline.report.summary import Summary
 
 

@@ -16,8 +16,8 @@ import polars as pl
 from pipeline.core.codes import Outcome
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.privacy import mask_body, mask_message, mask_text, mask_value
+from pipeline.report.aggregates import ACCEPTED, Facts
 from pipeline.report.data import ReportData, TenantFinding
-from pipeline.report.facts import ACCEPTED, Facts
 from pipeline.report.summary import Summary, decimal_text
 from pipeline.report.verdict import Verdict, judge
 

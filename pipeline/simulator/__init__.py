@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.simulator.settings import (
+from pipeline.simulator.simulator_settings import (
     EXAMPLE_TRIGGERS,
     Faults,
     Location,

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from pipeline.core.errors import SettingsError
 from pipeline.simulator.database import Query
-from pipeline.simulator.gate import is_allowed
+from pipeline.simulator.middleware import is_allowed
 from pipeline.simulator.state import Tenant
 
 if TYPE_CHECKING:

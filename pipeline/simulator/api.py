@@ -14,10 +14,10 @@ from starlette.routing import Route
 from pipeline.simulator.checks import Errors, check_item, errors_in, parse_json
 from pipeline.simulator.database import Page, Query
 from pipeline.simulator.fault_injector import Fate
-from pipeline.simulator.gate import FATE, endpoint
+from pipeline.simulator.middleware import FATE, endpoint
 from pipeline.simulator.queue import Job
 from pipeline.simulator.request_log import Arrival
-from pipeline.simulator.settings import Reaction
+from pipeline.simulator.simulator_settings import Reaction
 from pipeline.simulator.state import Tenant
 from pipeline.simulator.transactions import FILTERS as TRANSACTION_FILTERS
 from pipeline.simulator.transactions import Written

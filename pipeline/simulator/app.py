@@ -15,8 +15,8 @@ from starlette.routing import Mount
 
 from pipeline.simulator.admin import Admin
 from pipeline.simulator.api import Api, Refused
-from pipeline.simulator.gate import Gate
-from pipeline.simulator.settings import API_PATH, SimulatorSettings
+from pipeline.simulator.middleware import Gate
+from pipeline.simulator.simulator_settings import API_PATH, SimulatorSettings
 from pipeline.simulator.state import Tenant
 from pipeline.simulator.transactions import NoSuchTransaction
 

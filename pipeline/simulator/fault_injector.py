@@ -8,7 +8,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from random import Random
 
-from pipeline.simulator.settings import Faults
+from pipeline.simulator.simulator_settings import Faults
 
 
 class Fate(StrEnum):

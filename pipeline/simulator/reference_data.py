@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pipeline.simulator.database import Database, Json, Page, Query, now
-from pipeline.simulator.settings import Profile, SimulatorSettings
+from pipeline.simulator.simulator_settings import Profile, SimulatorSettings
 
 _LOCATION_KEYS: Final = ("id", "external_id", "name", "timezone", "created_at")
 _LOCATION_COLUMNS: Final = ", ".join(_LOCATION_KEYS)

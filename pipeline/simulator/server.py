@@ -15,9 +15,9 @@ import uvicorn
 
 from pipeline.core.errors import SettingsError
 from pipeline.simulator.app import create_app
-from pipeline.simulator.gate import TRANSPORT
+from pipeline.simulator.middleware import TRANSPORT
 from pipeline.simulator.request_log import Arrival
-from pipeline.simulator.settings import API_PATH, SimulatorSettings, require_loopback
+from pipeline.simulator.simulator_settings import API_PATH, SimulatorSettings, require_loopback
 from pipeline.simulator.state import Tenant
 
 if TYPE_CHECKING:

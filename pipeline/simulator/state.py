@@ -15,7 +15,7 @@ from pipeline.simulator.fault_injector import Dice
 from pipeline.simulator.queue import Jobs
 from pipeline.simulator.reference_data import Directory
 from pipeline.simulator.request_log import History
-from pipeline.simulator.settings import SimulatorSettings
+from pipeline.simulator.simulator_settings import SimulatorSettings
 from pipeline.simulator.throttle import Throttle
 from pipeline.simulator.transactions import Transactions, Written
 from pipeline.simulator.webhooks import Webhooks

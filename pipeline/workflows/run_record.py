@@ -14,8 +14,8 @@ from pipeline.core.errors import GateClosed, ImportToolError
 from pipeline.core.files import write_private
 from pipeline.core.findings import Anomaly, ControlRow, RootCause
 from pipeline.core.settings import Limit
+from pipeline.report.aggregates import Facts
 from pipeline.report.data import FEW_REJECTED, Gate, Provenance, ReportData, SourceFile, TenantFinding
-from pipeline.report.facts import Facts
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir

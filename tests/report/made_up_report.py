@@ -13,8 +13,8 @@ import polars as pl
 
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.model import LINE, SOURCE, TX
+from pipeline.report.aggregates import Facts, measure, merge
 from pipeline.report.data import Gate, Provenance, ReportData, SourceFile, TenantFinding
-from pipeline.report.facts import Facts, measure, merge
 from pipeline.report.summary import Delivery, Requests, Rows, Summary, Transactions, totals_of
 
 HEADERS = {

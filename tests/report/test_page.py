@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from pipeline.core.findings import Anomaly, Occurrence, RootCause
+from pipeline.report.aggregates import Facts, nothing
 from pipeline.report.data import Provenance, ReportData, SourceFile
-from pipeline.report.facts import Facts, nothing
 from pipeline.report.render import payload, prose, write_report
 from pipeline.report.summary import Delivery, Requests, Summary
 from tests.report.browser import Tab, browser, chromium

@@ -13,8 +13,8 @@ import polars as pl
 import pipeline.core.pickling  # noqa: F401 (frames are pickled here)
 from pipeline.core.files import private_dir
 from pipeline.core.frames import NO_PROBLEMS
-from pipeline.report.facts import Facts, measure, measure_reasons
-from pipeline.report.facts import merge as merge_facts
+from pipeline.report.aggregates import Facts, measure, measure_reasons
+from pipeline.report.aggregates import merge as merge_facts
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import causes
 from pipeline.validation.control import totals

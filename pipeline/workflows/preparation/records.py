@@ -14,7 +14,7 @@ from pipeline import __version__
 from pipeline.core.errors import SourceError
 from pipeline.core.model import LINES
 from pipeline.extract.storage import unchanged
-from pipeline.report.facts import Facts
+from pipeline.report.aggregates import Facts
 from pipeline.report.summary import AccountingBroken, Rows, Summary, Transactions, totals_of
 from pipeline.staging.manifest import Manifest, SourceRecord
 from pipeline.staging.workdir import RunDir

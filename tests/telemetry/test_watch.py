@@ -25,7 +25,7 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.events import Notice, RunStarted, StageFinished, StageStarted
 from pipeline.report.summary import empty_summary
 from pipeline.simulator import SimulatorSettings
-from pipeline.telemetry import reporting
+from pipeline.telemetry import watch as reporting
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.command import Ended, call, ended, omneo_import, start
 from tests.receipts import receipt, write_export
