@@ -38,9 +38,9 @@ __all__ = [
     "serve",
 ]
 
-_HOMES = {
+_MODULES = {
     "create_app": "app",
-    "Arrival": "history",
+    "Arrival": "request_log",
     "LocalOmneo": "server",
     "running": "server",
     "serve": "server",
@@ -49,8 +49,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import the server's parts when they are asked for."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""The simulator's own controls and its page of counts; no part of Omneo's API."""
+"""The simulator's own controls and its page of counts; they are not part of Omneo's API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.routing import Route
 from pipeline.core.errors import SettingsError
 from pipeline.simulator.database import Query
 from pipeline.simulator.middleware import is_allowed
-from pipeline.simulator.state import Tenant
+from pipeline.simulator.state import SimulatorState
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -22,13 +22,13 @@ Endpoint = Callable[["Request"], Awaitable[Response]]
 
 
 class Admin:
-    """The controls, bound to one tenant. All but the page of counts want the API's token."""
+    """The controls, bound to one simulated tenant. All but the page of counts require the API's token."""
 
-    def __init__(self, tenant: Tenant) -> None:
-        self._tenant = tenant
+    def __init__(self, state: SimulatorState) -> None:
+        self._state = state
 
     def routes(self) -> list[Route]:
-        """`/` and what is below `/_admin`."""
+        """`/` and the paths below `/_admin`."""
         return [
             Route("/", self.page),
             Route("/_admin/faults", self._guarded(self.faults), methods=["GET"]),
@@ -42,7 +42,7 @@ class Admin:
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         async def guarded(request: Request) -> Response:
-            if not is_allowed(request.scope, self._tenant.settings.token):
+            if not is_allowed(request.scope, self._state.settings.token):
                 return JSONResponse({"message": "Unauthenticated."}, 401)
             return await endpoint(request)
 
@@ -50,13 +50,13 @@ class Admin:
 
     async def faults(self, request: Request) -> Response:
         """The faults in force."""
-        return JSONResponse(self._tenant.dice.faults.as_dict())
+        return JSONResponse(self._state.injector.faults.as_dict())
 
     async def change_faults(self, request: Request) -> Response:
-        """Change the given faults, keep the others; answers those in force."""
+        """Change the given faults, keep the others, and answer all that are in force."""
         try:
             values = await request.json()
-            self._tenant.dice.change(self._tenant.dice.faults.changed(values))
+            self._state.injector.change(self._state.injector.faults.changed(values))
         except (ValueError, AttributeError, TypeError):
             return JSONResponse({"message": "A JSON object of faults was expected."}, 422)
         except SettingsError as error:
@@ -64,31 +64,31 @@ class Admin:
         return await self.faults(request)
 
     async def stats(self, request: Request) -> Response:
-        """What was counted."""
-        return JSONResponse(self._tenant.stats())
+        """The counters."""
+        return JSONResponse(self._state.stats())
 
     async def arrivals(self, request: Request) -> Response:
-        """Every transaction that reached the API, in order, a JSON object a line."""
-        return _ndjson(arrival._asdict() for arrival in self._tenant.history.all())
+        """Every transaction that reached the API, in order, one JSON object a line."""
+        return _ndjson(arrival._asdict() for arrival in self._state.request_log.all())
 
     async def transactions(self, request: Request) -> Response:
-        """Every transaction there is, oldest id first, a JSON object a line."""
-        return _ndjson(self._tenant.transactions.page(Query(size=-1)).rows)
+        """Every transaction, oldest id first, one JSON object a line."""
+        return _ndjson(self._state.transactions.page(Query(size=-1)).rows)
 
     async def reset(self, request: Request) -> Response:
-        """Forget everything but the settings and the faults."""
-        self._tenant.reset()
+        """Delete everything but the settings and the faults."""
+        self._state.reset()
         return JSONResponse({"message": "Reset."})
 
     async def drain(self, request: Request) -> Response:
-        """Work the queue off now, whatever its delay."""
-        return JSONResponse({"processed": self._tenant.jobs.drain()})
+        """Process the queue now, whatever its delay."""
+        return JSONResponse({"processed": self._state.queue.drain()})
 
     async def page(self, request: Request) -> Response:
         """The counts, for people."""
         rows = "".join(
             f"<tr><th scope=row>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
-            for name, value in _flat(self._tenant.stats())
+            for name, value in _flat(self._state.stats())
         )
         return HTMLResponse(_PAGE.format(rows=rows))
 

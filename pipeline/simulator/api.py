@@ -13,12 +13,12 @@ from starlette.routing import Route
 
 from pipeline.simulator.checks import Errors, check_item, errors_in, parse_json
 from pipeline.simulator.database import Page, Query
-from pipeline.simulator.fault_injector import Fate
-from pipeline.simulator.middleware import FATE, endpoint
+from pipeline.simulator.fault_injector import InjectedFault
+from pipeline.simulator.middleware import INJECTED_FAULT, endpoint
 from pipeline.simulator.queue import Job
 from pipeline.simulator.request_log import Arrival
 from pipeline.simulator.simulator_settings import Reaction
-from pipeline.simulator.state import Tenant
+from pipeline.simulator.state import SimulatorState
 from pipeline.simulator.transactions import FILTERS as TRANSACTION_FILTERS
 from pipeline.simulator.transactions import Written
 
@@ -33,7 +33,7 @@ Select = Callable[[Query], Page]
 """Gives a page of a list."""
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The request is answered with a client error.
 
     Args:
@@ -55,20 +55,20 @@ class Refused(Exception):
 
 
 class Checked(NamedTuple):
-    """A transaction with what is wrong with it."""
+    """A transaction and its errors."""
 
     body: dict[str, Any]
     errors: Errors
 
 
 class Api:
-    """The endpoints, bound to one tenant."""
+    """The endpoints, bound to one simulated tenant."""
 
-    def __init__(self, tenant: Tenant) -> None:
-        self._tenant = tenant
-        self._transactions = tenant.transactions
-        self._directory = tenant.directory
-        self._currencies = frozenset(tenant.settings.currencies)
+    def __init__(self, state: SimulatorState) -> None:
+        self._state = state
+        self._transactions = state.transactions
+        self._reference_data = state.reference_data
+        self._currencies = frozenset(state.settings.currencies)
 
     def routes(self) -> list[Route]:
         """The routes below `/api/v3`; the busiest one first."""
@@ -113,11 +113,11 @@ class Api:
         return Response(_QUEUED, media_type="application/json")
 
     async def batch(self, request: Request) -> Response:
-        """Queue many upserts and say under which id they can be followed."""
+        """Queue many upserts and answer the id of their batch."""
         data = await self._json(request)
         rows = data.get("transactions") if isinstance(data, dict) else None
-        if not isinstance(rows, list) or not 1 <= len(rows) <= self._tenant.settings.batch_limit:
-            limit = self._tenant.settings.batch_limit
+        if not isinstance(rows, list) or not 1 <= len(rows) <= self._state.settings.batch_limit:
+            limit = self._state.settings.batch_limit
             raise _invalid({"transactions": [f"The transactions must have between 1 and {limit} items."]})
         checked = [self._check(row, create=False) for row in rows]
         errors = {
@@ -125,11 +125,11 @@ class Api:
             for n, one in enumerate(checked)
             for path, text in one.errors.items()
         }
-        if errors and self._tenant.settings.batch_checks == "whole":
+        if errors and self._state.settings.batch_checks == "whole":
             for one in checked:
                 self._arrived(request, one.body, "refused")
             raise _invalid(errors)
-        batch_id = self._tenant.batches.add([_external_id(one.body) for one in checked])
+        batch_id = self._state.batches.add([_external_id(one.body) for one in checked])
         for position, one in enumerate(checked):
             self._queue_in_batch(request, one, batch_id, position)
         return JSONResponse({"message": "Batch queued.", "batch_id": batch_id})
@@ -144,25 +144,25 @@ class Api:
         self._add_job(Job(one.body, batch_id=batch_id, position=position, error=error))
 
     def _add_job(self, job: Job) -> None:
-        self._tenant.jobs.add(job)
+        self._state.queue.add(job)
         external_id = _external_id(job.body)
-        if external_id is not None and job.error is None and self._tenant.dice.doubles(external_id):
-            self._tenant.jobs.add(Job(job.body, upsert=False))
+        if external_id is not None and job.error is None and self._state.injector.doubles(external_id):
+            self._state.queue.add(Job(job.body, upsert=False))
 
     async def batch_status(self, request: Request) -> Response:
-        """How far a batch is."""
-        batch = self._tenant.batches.one(request.path_params["id"])
+        """The progress of a batch."""
+        batch = self._state.batches.one(request.path_params["id"])
         if batch is None:
             raise _not_found()
         return JSONResponse({"data": batch})
 
-    # --- at once
+    # --- direct
 
     async def create(self, request: Request) -> Response:
         """Create a transaction."""
         body = self._accepted(request, await self._json(request), create=True)
         self._arrived(request, body, "accepted")
-        with self._tenant.db.writing():
+        with self._state.db.writing():
             written = self._transactions.create(body)
         return self._written(written, 201)
 
@@ -170,7 +170,7 @@ class Api:
         """Update a transaction, or create it."""
         body = self._accepted(request, await self._json(request), create=False)
         self._arrived(request, body, "accepted")
-        with self._tenant.db.writing():
+        with self._state.db.writing():
             written = self._transactions.upsert(body)
         return self._written(written, 201 if written.created else 200)
 
@@ -179,7 +179,7 @@ class Api:
         body = await self._json(request)
         if errors := errors_in(body, self._currencies, partial=True):
             raise _invalid(errors)
-        with self._tenant.db.writing():
+        with self._state.db.writing():
             written = self._transactions.update(request.path_params["id"], self._kept(body))
         return self._written(written)
 
@@ -190,15 +190,15 @@ class Api:
         check_item(body, "", errors)
         if errors:
             raise _invalid(errors)
-        with self._tenant.db.writing():
+        with self._state.db.writing():
             item = self._transactions.add_item(request.path_params["id"], body)
         return JSONResponse({"data": item}, 201)
 
     def _written(self, written: Written, status: int = 200) -> Response:
-        self._tenant.processed(written)
+        self._state.processed(written)
         return JSONResponse({"data": self._transactions.one(written.id)}, status)
 
-    # --- looked up
+    # --- reading
 
     async def external(self, request: Request) -> Response:
         """The transaction with an `external_id`, which may hold slashes."""
@@ -210,7 +210,7 @@ class Api:
 
     async def transactions(self, request: Request) -> Response:
         """A page of transactions, with or without their items."""
-        faults = self._tenant.dice.faults
+        faults = self._state.injector.faults
 
         def select(query: Query) -> Page:
             page = self._transactions.page(query)
@@ -225,17 +225,19 @@ class Api:
     async def locations(self, request: Request) -> Response:
         """A page of locations."""
         terms = _terms(request, _columns("id", "external_id", "name", "timezone"))
-        return self._page(request, self._directory.locations, terms)
+        return self._page(request, self._reference_data.locations, terms)
 
     async def currencies(self, request: Request) -> Response:
         """A page of configured currencies."""
-        return self._page(request, self._directory.currencies, _terms(request, _columns("id", "from", "to")))
+        return self._page(
+            request, self._reference_data.currencies, _terms(request, _columns("id", "from", "to"))
+        )
 
     async def profiles(self, request: Request) -> Response:
         """A page of profiles; `search` looks into email and names."""
         search = request.query_params.get("search")
         terms = _terms(request, _columns("id", "email"))
-        return self._page(request, lambda query: self._directory.profiles(query, search), terms)
+        return self._page(request, lambda query: self._reference_data.profiles(query, search), terms)
 
     async def profile(self, request: Request) -> Response:
         """A profile by its UUID."""
@@ -243,42 +245,42 @@ class Api:
 
     async def aggregations(self, request: Request) -> Response:
         """A profile's figures, as they were when they were last calculated."""
-        return JSONResponse({"data": self._tenant.aggregations.of(self._profile(request)["id"])})
+        return JSONResponse({"data": self._state.aggregations.of(self._profile(request)["id"])})
 
     def _profile(self, request: Request) -> dict[str, Any]:
-        page = self._directory.profiles(Query([("id = ?", request.path_params["id"])]))
+        page = self._reference_data.profiles(Query([("id = ?", request.path_params["id"])]))
         if not page.rows:
             raise _not_found()
         return page.rows[0]
 
     async def triggers(self, request: Request) -> Response:
-        """A page of what events set off."""
-        if status := self._tenant.dice.faults.triggers_status:
-            return JSONResponse({"message": "The simulator was told to answer this."}, status)
-        return self._page(request, _rows(_reactions(self._tenant.settings.triggers)))
+        """A page of triggers."""
+        if status := self._state.injector.faults.triggers_status:
+            return JSONResponse({"message": "The simulator is configured to answer this."}, status)
+        return self._page(request, _rows(_reactions(self._state.settings.triggers)))
 
     async def automations(self, request: Request) -> Response:
-        """A page of what schedules set off."""
-        return self._page(request, _rows(_reactions(self._tenant.settings.automations)))
+        """A page of automations."""
+        return self._page(request, _rows(_reactions(self._state.settings.automations)))
 
     async def webhooks(self, request: Request) -> Response:
-        """A page of the webhooks that are registered."""
-        return self._page(request, _rows(self._tenant.webhooks.registered()))
+        """A page of the registered webhooks."""
+        return self._page(request, _rows(self._state.webhooks.registered()))
 
     async def identities(self, request: Request) -> Response:
-        """The profiles that have an identity, none where it is unknown."""
+        """The profiles with an identity; empty where the identity is unknown."""
         given = [request.query_params.get(name, "") for name in ("handle", "identifier")]
         if "" in given:
             raise _invalid({"handle": ["The handle and the identifier are required."]})
-        found = self._directory.profile_id_of_identity(*given)
-        rows = self._directory.profiles(Query([("id = ?", found)])).rows if found else []
+        found = self._reference_data.profile_id_of_identity(*given)
+        rows = self._reference_data.profiles(Query([("id = ?", found)])).rows if found else []
         return JSONResponse({"data": [row | {"profile_id": row["id"]} for row in rows]})
 
     # --- shared
 
     def _page(self, request: Request, select: Select, terms: Sequence[tuple[str, str]] = ()) -> Response:
         """Answer a page of a list in Laravel's form: data, links and meta."""
-        size = min(_positive(request, "page[size]", 25), self._tenant.dice.faults.list_page_most)
+        size = min(_positive(request, "page[size]", 25), self._state.injector.faults.list_page_most)
         number = _positive(request, "page[number]", 1)
         page = select(Query(terms, size, number))
         last = max(1, ceil(page.total / size))
@@ -294,8 +296,8 @@ class Api:
 
     async def _json(self, request: Request) -> Any:
         body = await request.body()
-        if len(body) > self._tenant.settings.max_body_bytes:
-            raise Refused(413, "Payload Too Large")
+        if len(body) > self._state.settings.max_body_bytes:
+            raise RequestRefused(413, "Payload Too Large")
         try:
             return parse_json(body)
         except ValueError as error:
@@ -309,8 +311,8 @@ class Api:
         return checked.body
 
     def _kept(self, body: dict[str, Any]) -> dict[str, Any]:
-        """What is kept of a body: all of it, but for what the tenant was told to ignore."""
-        faults = self._tenant.dice.faults
+        """The part of a body that is kept: all but what the simulator is configured to ignore."""
+        faults = self._state.injector.faults
         if not (faults.unkept_fields or faults.keeps_items):
             return body
         names = {name.strip() for name in faults.unkept_fields.split(",")}
@@ -328,29 +330,29 @@ class Api:
         external_id = _external_id(body)
         if external_id is None:
             return Checked(body, {})
-        if self._tenant.dice.refuses(external_id):
+        if self._state.injector.refuses(external_id):
             return Checked(body, {"external_id": ["The selected external id is refused by the simulator."]})
-        refuse = create and self._tenant.settings.create_existing == "refuse"
+        refuse = create and self._state.settings.create_existing == "refuse"
         if refuse and self._transactions.id_of(external_id) is not None:
             return Checked(body, {"external_id": ["The external id has already been taken."]})
         return Checked(body, {})
 
     def _is_lost(self, request: Request, body: dict[str, Any]) -> bool:
-        """Note that a transaction was accepted, and whether its job vanishes all the same."""
+        """Log that a transaction was accepted, and decide whether its job vanishes."""
         external_id = _external_id(body)
-        lost = external_id is not None and self._tenant.dice.loses(external_id)
+        lost = external_id is not None and self._state.injector.loses(external_id)
         self._arrived(request, body, "lost" if lost else "accepted")
         return lost
 
     def _arrived(self, request: Request, body: dict[str, Any], outcome: str) -> None:
         scope, transacted_at = request.scope, body.get("transacted_at")
-        self._tenant.history.note(
+        self._state.request_log.note(
             Arrival(
                 endpoint=endpoint(scope["path"].removeprefix(scope["root_path"])),
                 external_id=_external_id(body),
                 transacted_at=transacted_at if isinstance(transacted_at, str) else None,
                 outcome=outcome,
-                answered=scope["state"][FATE] is not Fate.RESET_AFTER,
+                answered=scope["state"][INJECTED_FAULT] is not InjectedFault.RESET_AFTER,
             )
         )
 
@@ -360,14 +362,14 @@ def _external_id(body: dict[str, Any]) -> str | None:
     return None if external_id is None else str(external_id)
 
 
-def _invalid(errors: Errors) -> Refused:
+def _invalid(errors: Errors) -> RequestRefused:
     first = next(iter(errors.values()))[0]
     more = len(errors) - 1
-    return Refused(422, f"{first} (and {more} more)" if more else first, errors)
+    return RequestRefused(422, f"{first} (and {more} more)" if more else first, errors)
 
 
-def _not_found() -> Refused:
-    return Refused(404, "No query results.")
+def _not_found() -> RequestRefused:
+    return RequestRefused(404, "No query results.")
 
 
 def _positive(request: Request, name: str, default: int) -> int:

@@ -14,10 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 
 from pipeline.simulator.admin import Admin
-from pipeline.simulator.api import Api, Refused
-from pipeline.simulator.middleware import Gate
+from pipeline.simulator.api import Api, RequestRefused
+from pipeline.simulator.middleware import AuthenticationMiddleware, FaultMiddleware, RateLimitMiddleware
 from pipeline.simulator.simulator_settings import API_PATH, SimulatorSettings
-from pipeline.simulator.state import Tenant
+from pipeline.simulator.state import SimulatorState
 from pipeline.simulator.transactions import NoSuchTransaction
 
 if TYPE_CHECKING:
@@ -27,35 +27,37 @@ if TYPE_CHECKING:
 def create_app(settings: SimulatorSettings) -> Starlette:
     """Build the local Omneo: the API below `/api/v3`, its controls below `/_admin`, counts at `/`.
 
-    The app works its queue off between the lifespan's start and end, so it must be run with lifespan on.
+    The app processes its queue between the lifespan's start and end, so lifespan must be on.
 
     Raises:
         SettingsError: The database cannot be opened.
     """
-    tenant = Tenant(settings)
+    state = SimulatorState(settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with tenant.at_work():
+        async with state.at_work():
             yield
 
-    # The gate counts and refuses what comes out of the handlers, so they must sit inside it.
-    inner = Starlette(routes=Api(tenant).routes(), exception_handlers=_HANDLERS)
-    inner.router.redirect_slashes = False
+    # The exception handlers sit inside the middleware, so that their answers are counted and limited, too.
+    endpoints = Starlette(routes=Api(state).routes(), exception_handlers=_HANDLERS)
+    endpoints.router.redirect_slashes = False
+    limited = RateLimitMiddleware(endpoints, state)
+    authenticated = AuthenticationMiddleware(limited, settings.token, settings.forbidden_token)
     app = Starlette(
-        routes=[Mount(API_PATH, app=Gate(inner, tenant)), *Admin(tenant).routes()],
+        routes=[Mount(API_PATH, app=FaultMiddleware(authenticated, state)), *Admin(state).routes()],
         # Another site's page must not reach the simulator through a name that resolves to loopback.
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", "testserver"])
         ],
         lifespan=lifespan,
     )
-    app.state.tenant = tenant
+    app.state.simulator = state
     return app
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+    assert isinstance(error, RequestRefused)
     return error.answer()
 
 
@@ -68,4 +70,4 @@ async def _not_found(_: Request, error: Exception) -> Response:
     return JSONResponse({"message": f"No query results for transaction {error}."}, 404)
 
 
-_HANDLERS = {Refused: _refused, HTTPException: _http_error, NoSuchTransaction: _not_found}
+_HANDLERS = {RequestRefused: _refused, HTTPException: _http_error, NoSuchTransaction: _not_found}

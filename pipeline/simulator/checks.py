@@ -1,8 +1,8 @@
-"""What Omneo refuses: the form of a request body, told as Laravel's `errors` by field path.
+"""Checks of a request body, answered like Laravel's validation: `errors` by field path.
 
-Fields and their kinds are the model's. What the public pages leave open is taken strictly, since a body
-that passes here must pass there: a number is a JSON number, a currency must be configured, a zone must be
-an IANA name, and `null` is refused where the SDK says the API cannot take it.
+Fields and their kinds come from the model. Where Omneo's public pages leave a rule open, the check is
+strict, since a body that passes here must pass there: a number is a JSON number, a currency must be
+configured, a zone must be an IANA name, and `null` is refused where the SDK says that the API cannot take it.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ def utc_text(value: str) -> str:
     """A documented date and time as UTC `YYYY-MM-DD HH:MM:SS`; without an offset it is UTC already.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a date and time.
     """
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return moment.isoformat(" ", "seconds")
+    time = datetime.fromisoformat(value)
+    if time.tzinfo is not None:
+        time = time.astimezone(UTC).replace(tzinfo=None)
+    return time.isoformat(" ", "seconds")
 
 
 def _check_fields(

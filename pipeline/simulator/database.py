@@ -1,4 +1,4 @@
-"""The SQLite database that a simulated tenant lives in.
+"""The SQLite database of a simulated tenant.
 
 Everything happens on one connection and in one thread, the server's. Writers group their work with
 `writing`; readers see uncommitted rows, which is what an API in front of one database shows.
@@ -76,10 +76,10 @@ class Query:
 
 
 class Database:
-    """One connection to the tenant's database, which is made where there is none.
+    """One connection to the database, which is created where it does not exist.
 
     Args:
-        path: The file; None keeps everything in memory.
+        path: The file; None for a database in memory.
 
     Raises:
         SettingsError: The database cannot be opened.

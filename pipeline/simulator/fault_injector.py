@@ -1,4 +1,4 @@
-"""Which request meets which fault, drawn from a seed."""
+"""Decides which requests and jobs meet which fault, repeatably from a seed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from random import Random
 from pipeline.simulator.simulator_settings import Faults
 
 
-class Fate(StrEnum):
-    """What happens to one request."""
+class InjectedFault(StrEnum):
+    """The fault of one request."""
 
-    ANSWERED = "answered"
+    NONE = "none"
     ERROR = "error"
     RESET_BEFORE = "reset_before"
     RESET_AFTER = "reset_after"
@@ -22,7 +22,7 @@ class Fate(StrEnum):
     OUTAGE = "outage"
 
 
-class Dice:
+class FaultInjector:
     """Draws faults; the same seed and the same order of requests give the same draws.
 
     Args:
@@ -40,32 +40,32 @@ class Dice:
         self.change(faults)
 
     def change(self, faults: Faults) -> None:
-        """Other faults from now on; an outage's start counts from now."""
+        """Use other faults from now on. The delay before an outage counts from now."""
         self.faults = faults
         self._changed_at = self._clock()
 
     def forget(self) -> None:
-        """Start again: the draws from the seed, and no job lost or doubled so far."""
+        """Start again from the seed, with no job lost or doubled."""
         self._random.seed(self._seed)
         self._lost.clear()
         self._doubled.clear()
 
-    def fate(self) -> Fate:
-        """Draw what happens to a request."""
+    def draw(self) -> InjectedFault:
+        """Draw the fault of the next request."""
         if self._is_outage():
-            return Fate.OUTAGE
+            return InjectedFault.OUTAGE
         faults = self.faults
         point = self._random.random()
-        for share, fate in (
-            (faults.error_share, Fate.ERROR),
-            (faults.reset_before_share, Fate.RESET_BEFORE),
-            (faults.reset_after_share, Fate.RESET_AFTER),
-            (faults.slow_share, Fate.SLOW),
+        for share, fault in (
+            (faults.error_share, InjectedFault.ERROR),
+            (faults.reset_before_share, InjectedFault.RESET_BEFORE),
+            (faults.reset_after_share, InjectedFault.RESET_AFTER),
+            (faults.slow_share, InjectedFault.SLOW),
         ):
             if point < share:
-                return fate
+                return fault
             point -= share
-        return Fate.ANSWERED
+        return InjectedFault.NONE
 
     def _is_outage(self) -> bool:
         since = self._clock() - self._changed_at - self.faults.outage_after_s
@@ -83,25 +83,25 @@ class Dice:
         return least + self._random.random() * more if more else least
 
     def webhook_copies(self) -> int:
-        """Draw how often a webhook is sent."""
+        """Draw how many times a webhook is sent."""
         point = self._random.random() - self.faults.webhook_never_share
         if point < 0:
             return 0
         return 2 if point < self.faults.webhook_twice_share else 1
 
     def refuses(self, external_id: str) -> bool:
-        """Whether this transaction is one of those refused, now and always."""
+        """Whether this transaction is refused; the answer never changes."""
         return self._picks("refused", external_id, self.faults.refused_share)
 
     def loses(self, external_id: str) -> bool:
-        """Whether this job vanishes; a job that was lost once is not lost again."""
+        """Whether this job vanishes; a job is lost once at most."""
         if external_id in self._lost or not self._picks("lost", external_id, self.faults.lost_share):
             return False
         self._lost.add(external_id)
         return True
 
     def doubles(self, external_id: str) -> bool:
-        """Whether this job is worked off twice; one that was is not doubled again."""
+        """Whether this job is processed twice; a job is doubled once at most."""
         if external_id in self._doubled or not self._picks("doubled", external_id, self.faults.doubled_share):
             return False
         self._doubled.add(external_id)

@@ -1,4 +1,4 @@
-"""What a tenant knows besides its transactions: locations, currencies, profiles and their identities."""
+"""A tenant's locations, currencies, profiles and their identities."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _LOCATION_COLUMNS: Final = ", ".join(_LOCATION_KEYS)
 _PROFILE_KEYS: Final = ("id", "email", "first_name", "last_name")
 
 
-class Directory:
-    """Looks up what transactions refer to, and adds the locations that they bring along."""
+class ReferenceData:
+    """Looks up what transactions refer to, and adds locations that are new."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._enrols = False
 
     def seed(self, settings: SimulatorSettings) -> None:
-        """Add what the tenant is to know from the start, where it does not know it yet."""
+        """Add what the settings say, where it is not there yet."""
         self._enrols = settings.unknown_profiles == "enrol"
         main = settings.currencies[0] if settings.currencies else ""
         with self._db.writing():
@@ -48,7 +48,7 @@ class Directory:
             )
 
     def location_id(self, reference: str) -> int:
-        """The location meant: looked for as an id, then as an `external_id`; an unknown one is created."""
+        """The id of a location, found by id, then by `external_id`; an unknown location is created."""
         if reference.isascii() and reference.isdigit():
             row = self._db.execute("SELECT id FROM locations WHERE id = ?", (reference,)).fetchone()
             if row:
@@ -113,7 +113,7 @@ class Directory:
         return person.id
 
     def profile_id(self, handle: str | None, value: str) -> str | None:
-        """The UUID that a `profile_id` and its `profile_id_handle` mean; None where nobody has it."""
+        """The UUID that a `profile_id` and its `profile_id_handle` mean; None where no profile has it."""
         if not handle:
             row = self._db.execute("SELECT id FROM profiles WHERE id = ?", (value,)).fetchone()
         elif handle == "email":
@@ -125,7 +125,7 @@ class Directory:
         return row and str(row[0])
 
     def profile_id_of_identity(self, handle: str, identifier: str) -> str | None:
-        """The UUID of the profile that has an identity; None where nobody has it."""
+        """The UUID of the profile that has an identity; None where no profile has it."""
         row = self._db.execute(
             "SELECT profile_id FROM identities WHERE handle = ? AND identifier = ?", (handle, identifier)
         ).fetchone()
@@ -133,7 +133,7 @@ class Directory:
 
 
 def _person(handle: str | None, value: str) -> Profile:
-    """Somebody of whom only this is known."""
+    """A profile of which only one identity is known."""
     if not handle:
         return Profile(id=value)
     return Profile(email=value) if handle == "email" else Profile(identities={handle: value})

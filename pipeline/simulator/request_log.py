@@ -1,4 +1,4 @@
-"""What reached the API, transaction by transaction: the proof of nothing lost, nothing doubled, in order."""
+"""Every transaction that reached the API, in order, so that tests can prove that none was lost or doubled."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ class Arrival(NamedTuple):
 _COLUMNS: Final = ", ".join(Arrival._fields)
 
 
-class History:
-    """Notes arrivals at once and writes them down in groups."""
+class RequestLog:
+    """Logs arrivals in memory at once, and writes them to the database in groups."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._noted: list[Arrival] = []
 
     def note(self, arrival: Arrival) -> None:
-        """Note an arrival; costs next to nothing."""
+        """Log an arrival."""
         self._noted.append(arrival)
 
     @property
     def has_news(self) -> bool:
-        """Whether anything is noted that is not written down."""
+        """Whether anything is logged that is not written yet."""
         return bool(self._noted)
 
     def write(self) -> None:
-        """Write down what was noted; to be called while writing."""
+        """Write what was logged; to be called within `Database.writing`."""
         self._db.executemany(f"INSERT INTO arrivals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", self._noted)  # noqa: S608
         self._noted.clear()
 
     def clear(self) -> None:
-        """Forget what was noted."""
+        """Drop what was logged and not written."""
         self._noted.clear()
 
     def all(self) -> list[Arrival]:
@@ -60,7 +60,7 @@ class History:
         return [*written, *self._noted]
 
     def counts(self) -> dict[str, Any]:
-        """How many transactions, items and locations there are, and how often which ids arrived."""
+        """How many transactions, items, locations and profiles exist, and how often ids arrived."""
         with self._db.writing():
             self.write()
         there = self._db.execute(

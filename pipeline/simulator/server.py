@@ -18,7 +18,7 @@ from pipeline.simulator.app import create_app
 from pipeline.simulator.middleware import TRANSPORT
 from pipeline.simulator.request_log import Arrival
 from pipeline.simulator.simulator_settings import API_PATH, SimulatorSettings, require_loopback
-from pipeline.simulator.state import Tenant
+from pipeline.simulator.state import SimulatorState
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -33,13 +33,13 @@ def serve(
     port: int = 0,
     on_ready: OnReady | None = None,
 ) -> None:
-    """Serve the local Omneo until SIGINT or SIGTERM; what was accepted by then is kept.
+    """Serve the local Omneo until SIGINT or SIGTERM; transactions accepted by then are kept.
 
     Args:
-        settings: What it is told at its start.
+        settings: How the simulator behaves at first.
         host: A loopback address; any other is refused.
         port: 0 for a free one.
-        on_ready: Told the API's base URL once it answers.
+        on_ready: Called with the API's base URL once it answers.
 
     Raises:
         SettingsError: The address or the database cannot be used.
@@ -50,7 +50,7 @@ def serve(
 
 
 class LocalOmneo:
-    """A running simulator, spoken to over its socket.
+    """A client of a running simulator.
 
     Args:
         base_url: The API's root, as for `OMNEO_BASE_URL`.
@@ -76,7 +76,7 @@ class LocalOmneo:
         self._client.close()
 
     def stats(self) -> dict[str, Any]:
-        """What was received, answered and made of it."""
+        """Counts of requests, answers, jobs, webhooks and transactions."""
         return dict(self._ask("GET", "/_admin/stats"))
 
     def faults(self) -> dict[str, Any]:
@@ -92,11 +92,11 @@ class LocalOmneo:
         return dict(self._ask("PUT", "/_admin/faults", json=faults))
 
     def drain(self) -> int:
-        """Work the queue off now, whatever its delay; returns how many jobs that were."""
+        """Process the queue now, whatever its delay, and return how many jobs there were."""
         return int(self._ask("POST", "/_admin/drain")["processed"])
 
     def reset(self) -> None:
-        """Forget everything but the settings and the faults."""
+        """Delete everything but the settings and the faults."""
         self._ask("POST", "/_admin/reset")
 
     def arrivals(self) -> list[Arrival]:
@@ -105,7 +105,7 @@ class LocalOmneo:
         return [Arrival(**json.loads(line)) for line in answer.text.splitlines()]
 
     def transactions(self) -> list[dict[str, Any]]:
-        """Every transaction there is, oldest id first, past the API's throttle and faults."""
+        """Every transaction, oldest id first. Faults and the rate limit do not apply."""
         answer = self._client.get("/_admin/transactions").raise_for_status()
         return [json.loads(line) for line in answer.text.splitlines()]
 
@@ -161,14 +161,14 @@ def _base_url(listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn on a given socket, that says when it answers."""
+    """Uvicorn on a given socket, with a call once it answers."""
 
     def __init__(self, app: Starlette, listener: socket.socket, on_ready: OnReady | None = None) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
             log_level="warning",
-            timeout_keep_alive=75,  # as nginx, so that a client's pause costs it no connection
+            timeout_keep_alive=75,  # seconds, as nginx: a client that pauses keeps its connection
             access_log=False,
             proxy_headers=False,
             ws="none",
@@ -180,7 +180,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._listener = listener
         self._on_ready = on_ready
-        self._tenant: Tenant = app.state.tenant
+        self._state: SimulatorState = app.state.simulator
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -188,7 +188,7 @@ class _Server(uvicorn.Server):
             self._on_ready(_base_url(self._listener))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._tenant.stopping.set()
+        self._state.stopping.set()
         await super().shutdown(sockets)
 
 

@@ -1,4 +1,4 @@
-"""What the local Omneo is told at its start, and the faults that can be changed while it runs."""
+"""The settings of the local Omneo at its start, and the faults, which can be changed while it runs."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def _choice(default: str, choices: tuple[str, ...], help_text: str) -> Any:
 
 @dataclass(frozen=True)
 class Faults:
-    """How the simulator behaves beyond answering well. Times are in seconds, shares from 0 to 1.
+    """Faults and deviations of the simulator. Times are in seconds, shares from 0 to 1.
 
     The four faults of an answer (error, reset before, reset after, slow) exclude each other: their shares
     add up to at most 1. They are drawn from the settings' seed. Refusals and lost jobs are instead decided
     by the transaction's `external_id` and the seed, whatever the order of arrival: the same ones are refused
-    every time, and the same ones are lost, but only once each, so that sending them again mends it.
+    every time, and the same ones are lost, but only once each, so that sending them again helps.
 
     Raises:
         SettingsError: A value is out of its range.
@@ -56,36 +56,37 @@ class Faults:
         0.0, "Share of answers held back for `slow_s`; the request is carried out.", most=1
     )
     slow_s: float = _fault(30.0, "How long slow answers are held back.")
-    outage: bool = _fault(False, "The API is away, from now on.")
-    outage_after_s: float = _fault(0.0, "An outage begins so long after the faults were set.")
-    outage_for_s: float = _fault(0.0, "That outage's length; 0 for none.")
+    outage: bool = _fault(False, "The API is down, from now on.")
+    outage_after_s: float = _fault(0.0, "Time from setting the faults to the start of an outage.")
+    outage_for_s: float = _fault(0.0, "Length of that outage; 0 for none.")
     outage_status: int = _fault(503, "Status during an outage; 0 drops connections instead.", most=599)
     refused_share: float = _fault(0.0, "Share of external ids refused with 422.", most=1)
     lost_share: float = _fault(0.0, "Share of external ids whose queued jobs vanish after the 200.", most=1)
-    job_delay_s: float = _fault(0.1, "A queued transaction is worked off so long after it was accepted.")
+    job_delay_s: float = _fault(0.1, "Time from accepting a queued transaction to processing it.")
     job_jitter_s: float = _fault(0.0, "Up to this much is added to that delay, which also changes the order.")
     throttle_requests: int = _fault(1_000_000, "Requests a token may make in a window; 0 for no throttle.")
     throttle_window_s: float = _fault(60.0, "Length of the throttle's window.", least=0.001)
     retry_after_date: bool = _fault(False, "`Retry-After` is a date instead of seconds.")
-    doubled_share: float = _fault(
-        0.0, "Share of external ids whose queued jobs are worked off twice.", most=1
-    )
+    doubled_share: float = _fault(0.0, "Share of external ids whose queued jobs are processed twice.", most=1)
     unkept_fields: str = _choice(
-        "", (), "Fields that are taken and not kept, separated by commas, such as `order_number,items.meta`."
+        "",
+        (),
+        "Fields that are accepted and not kept, separated by commas, such as `order_number,items.meta`.",
     )
     keeps_items: bool = _fault(False, "`delete_existing_items` is ignored: items that an update lacks stay.")
     list_ids: str = _choice(
         "one",
         ("many", "one", "none"),
-        "What `filter[external_id]` of the list takes: many ids between commas, one, or none (ignored).",
+        "How many ids `filter[external_id]` of the list takes: many (with commas), one, or none (ignored).",
     )
     list_without_items: bool = _fault(False, "Transactions in the list have no items.")
-    list_page_most: int = _fault(500, "Most rows in a page of any list, whatever was asked for.", least=1)
+    list_page_most: int = _fault(500, "The most rows in a page of any list, whatever was requested.", least=1)
     aggregations_every_s: float = _fault(
-        0.0, "Customers' figures are calculated anew so often; before the first time they are null."
+        0.0,
+        "Time between calculations of customers' figures; null before the first. 0: always current.",
     )
     triggers_status: int = _fault(0, "`GET /triggers` answers with this status; 0 for the list.", most=599)
-    webhook_delay_s: float = _fault(0.0, "Webhooks are sent so late.")
+    webhook_delay_s: float = _fault(0.0, "Delay of webhooks.")
     webhook_twice_share: float = _fault(0.0, "Share of webhooks sent twice.", most=1)
     webhook_never_share: float = _fault(0.0, "Share of webhooks never sent.", most=1)
 
@@ -200,7 +201,7 @@ EXAMPLE_TRIGGERS: Final = (
 
 @dataclass(frozen=True)
 class SimulatorSettings:
-    """Everything the local Omneo can be told at its start.
+    """The settings of the local Omneo.
 
     Attributes:
         token: The bearer token that may do everything.
@@ -213,9 +214,9 @@ class SimulatorSettings:
         profiles: Customers known from the start.
         triggers: What events set off; none by default.
         automations: What schedules set off.
-        create_existing: What a create does with an `external_id` that is there: `copy` adds a second
+        create_existing: What a create does with an `external_id` that exists: `copy` adds a second
             transaction, `refuse` answers 422. The API's pages leave it open; `copy` is the harsher one.
-        unknown_profiles: What a transaction of a customer nobody knows becomes: `guest` makes it a guest
+        unknown_profiles: What becomes of a transaction of an unknown customer: `guest` makes it a guest
             sale, `enrol` makes the customer known, as in a tenant that has all of them.
         batch_checks: `whole` refuses a batch for one bad transaction, `item` fails only that one.
         batch_limit: Most transactions in a batch; the tracking calls are documented for 1 to 500.

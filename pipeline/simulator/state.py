@@ -1,4 +1,4 @@
-"""One simulated tenant: its state, its queue, its throttle, its faults and what was counted."""
+"""One simulated tenant: its data, its queue, its rate limiter, its faults and its counters."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from pipeline.simulator.aggregations import Aggregations
-from pipeline.simulator.batches import Batches
 from pipeline.simulator.database import Database
-from pipeline.simulator.fault_injector import Dice
-from pipeline.simulator.queue import Jobs
-from pipeline.simulator.reference_data import Directory
-from pipeline.simulator.request_log import History
+from pipeline.simulator.fault_injector import FaultInjector
+from pipeline.simulator.middleware import RateLimiter
+from pipeline.simulator.queue import Batches, JobQueue
+from pipeline.simulator.reference_data import ReferenceData
+from pipeline.simulator.request_log import RequestLog
 from pipeline.simulator.simulator_settings import SimulatorSettings
-from pipeline.simulator.throttle import Throttle
-from pipeline.simulator.transactions import Transactions, Written
+from pipeline.simulator.transactions import Aggregations, Transactions, Written
 from pipeline.simulator.webhooks import Webhooks
 
 
-class Tenant:
-    """Everything that the endpoints share. Lives in one thread, the server's.
+class SimulatorState:
+    """Everything that the endpoints share. Only the server's thread uses it.
 
     Args:
-        settings: What it is told at its start.
+        settings: As given at the start.
 
     Attributes:
-        reactions: How often which active trigger ran, by name.
+        reactions: Runs of active triggers, by name.
         requests: Requests by `METHOD /path` with ids replaced.
         statuses: Answers by status; `dropped` for connections that got none.
         in_flight: Requests being answered now.
-        in_flight_most: The most there were at once.
+        in_flight_most: The highest value of `in_flight`.
         stopping: Set when the server is to end, so that nothing waits any longer.
 
     Raises:
@@ -41,18 +39,25 @@ class Tenant:
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
-        self.dice = Dice(settings.faults, settings.seed)
-        self.throttle = Throttle()
+        self.injector = FaultInjector(settings.faults, settings.seed)
+        self.rate_limiter = RateLimiter()
         self.db = Database(settings.db)
-        self.directory = Directory(self.db)
-        self.directory.seed(settings)
-        self.transactions = Transactions(self.db, self.directory)
+        self.reference_data = ReferenceData(self.db)
+        self.reference_data.seed(settings)
+        self.transactions = Transactions(self.db, self.reference_data)
         self.batches = Batches(self.db)
-        self.history = History(self.db)
-        self.webhooks = Webhooks(settings.webhook_url, settings.webhook_secret, self.dice)
-        self.aggregations = Aggregations(self.db, self.dice)
+        self.request_log = RequestLog(self.db)
+        self.webhooks = Webhooks(settings.webhook_url, settings.webhook_secret, self.injector)
+        self.aggregations = Aggregations(self.db, self.injector)
         self.reactions: Counter[str] = Counter()
-        self.jobs = Jobs(self.db, self.transactions, self.batches, self.history, self.dice, self.processed)
+        self.queue = JobQueue(
+            self.db,
+            transactions=self.transactions,
+            batches=self.batches,
+            request_log=self.request_log,
+            injector=self.injector,
+            processed=self.processed,
+        )
         self.requests: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.in_flight = 0
@@ -66,7 +71,7 @@ class Tenant:
                 await self.stopping.wait()
 
     def processed(self, written: Written) -> None:
-        """Do what a created or updated transaction sets off: triggers run, webhooks are sent."""
+        """Run the triggers and send the webhooks of a created or updated transaction."""
         event = "transaction.created" if written.created else "transaction.updated"
         self.reactions.update(
             each.name for each in self.settings.triggers if each.is_active and each.trigger == event
@@ -76,12 +81,12 @@ class Tenant:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        """Work off the queue and send webhooks meanwhile; what waits at the end is kept in the database.
+        """Process the queue and send webhooks while the block runs.
 
-        Webhooks that are not sent by then never are.
+        Jobs that are left at the end are kept in the database; webhooks that are left are lost.
         """
-        self.jobs.load()
-        tasks = [asyncio.create_task(self.jobs.run())]
+        self.queue.load()
+        tasks = [asyncio.create_task(self.queue.run())]
         if self.webhooks.wanted:
             tasks.append(asyncio.create_task(self.webhooks.run()))
         try:
@@ -91,33 +96,35 @@ class Tenant:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-            self.jobs.save()
+            self.queue.save()
             self.db.close()
 
     def reset(self) -> None:
-        """Forget all but the settings and the faults."""
-        for each in (self.jobs, self.history, self.requests, self.statuses, self.throttle, self.db):
+        """Delete everything but the settings and the faults."""
+        for each in (self.queue, self.request_log, self.requests, self.statuses, self.rate_limiter, self.db):
             each.clear()
-        self.dice.forget()
+        self.injector.forget()
         self.webhooks.counts.clear()
         self.reactions.clear()
         self.aggregations.clear()
         self.in_flight_most = 0
-        self.directory.seed(self.settings)
+        self.reference_data.seed(self.settings)
 
     def stats(self) -> dict[str, Any]:
-        """What was received, answered and made of it, as JSON."""
-        jobs, webhooks = self.jobs, self.webhooks
+        """Counts of requests, answers, jobs, webhooks and transactions, as JSON."""
+        queue, webhooks = self.queue, self.webhooks
         return {
             "requests": sum(self.requests.values()),
             "by_endpoint": dict(self.requests),
             "by_status": dict(self.statuses),
             "in_flight_most": self.in_flight_most,
-            "throttle": [{"began_at": each.began_at, "used": each.used} for each in self.throttle.windows],
-            "jobs": {name: jobs.counts[name] for name in ("created", "updated", "failed")}
-            | {"pending": jobs.pending},
+            "throttle": [
+                {"began_at": each.began_at, "used": each.used} for each in self.rate_limiter.windows
+            ],
+            "jobs": {name: queue.counts[name] for name in ("created", "updated", "failed")}
+            | {"pending": queue.pending},
             "webhooks": {name: webhooks.counts[name] for name in ("sent", "failed", "withheld")}
             | {"pending": webhooks.pending},
             "reactions": dict(self.reactions),
-            **self.history.counts(),
+            **self.request_log.counts(),
         }

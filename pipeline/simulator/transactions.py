@@ -1,14 +1,16 @@
-"""The tenant's transactions: upsert as the queue does it, and the documented context of each."""
+"""A tenant's transactions, their documented form, and the figures calculated from them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from pipeline.simulator.checks import utc_text
 from pipeline.simulator.database import Database, Json, Page, Query, now
-from pipeline.simulator.reference_data import Directory
+from pipeline.simulator.fault_injector import FaultInjector
+from pipeline.simulator.reference_data import ReferenceData
 
 # The keys of the documented transaction and event context, for those that the sender left out.
 _TRANSACTION_DEFAULTS: Final[Json] = dict.fromkeys(
@@ -25,7 +27,7 @@ _ITEM_DEFAULTS: Final[Json] = dict.fromkeys(
         *("price_margin", "price_tax", "discounts", "department", "meta"),
     )
 ) | {"is_void": False}
-# What a sender's words do not simply become: made by Omneo, resolved to something else, or an instruction.
+# Not copied from a body: made by Omneo, resolved to something else, or an instruction.
 _NOT_COPIED: Final = frozenset(
     {"id", "location", "profile", "redemption", "staff", "created_at", "updated_at", "claimed_at"}
     | {"items", "location_id", "profile_id", "profile_id_handle", "delete_existing_items"}
@@ -66,9 +68,9 @@ class Written(NamedTuple):
 class Transactions:
     """Keeps transactions, each as one JSON document with its items."""
 
-    def __init__(self, db: Database, directory: Directory) -> None:
+    def __init__(self, db: Database, reference_data: ReferenceData) -> None:
         self._db = db
-        self._directory = directory
+        self._reference_data = reference_data
 
     def upsert(self, body: Json) -> Written:
         """Update the transaction with the body's `external_id`, else with its `id`; else create one."""
@@ -88,7 +90,7 @@ class Transactions:
         """Change the given fields of a transaction; items are matched by their `external_id`, then `id`.
 
         Raises:
-            NoSuchTransaction: There is none with that id.
+            NoSuchTransaction: No transaction has that id.
         """
         row = self._db.execute(
             "SELECT document, last_item FROM transactions WHERE id = ?", (str(number),)
@@ -102,7 +104,7 @@ class Transactions:
         """Add an item, whatever its `external_id`; the transaction's total stays. Returns it as kept.
 
         Raises:
-            NoSuchTransaction: There is none with that id.
+            NoSuchTransaction: No transaction has that id.
         """
         self.update(number, {"items": [item]})
         return dict(self.one(number)["items"][-1])
@@ -118,7 +120,7 @@ class Transactions:
         """The documented context of a transaction.
 
         Raises:
-            NoSuchTransaction: There is none with that id.
+            NoSuchTransaction: No transaction has that id.
         """
         return self._context_where("id = ?", str(number))
 
@@ -126,7 +128,7 @@ class Transactions:
         """The documented context of the oldest transaction with that `external_id`.
 
         Raises:
-            NoSuchTransaction: There is none.
+            NoSuchTransaction: No transaction has it.
         """
         return self._context_where("external_id = ?", external_id)
 
@@ -172,24 +174,24 @@ class Transactions:
         )
 
     def _resolved(self, document: Json, body: Json) -> Json:
-        """What the sender's references and dates mean here; a profile that nobody has leaves a guest."""
+        """The body's references and dates, resolved; an unknown profile gives a guest sale."""
         resolved: Json = {}
         if document.get("external_id") is not None:
             resolved["external_id"] = str(document["external_id"])
         if document.get("transacted_at"):
             resolved["transacted_at"] = utc_text(document["transacted_at"])
         if body.get("location_id") is not None:
-            resolved["location_id"] = self._directory.location_id(str(body["location_id"]))
+            resolved["location_id"] = self._reference_data.location_id(str(body["location_id"]))
         if body.get("profile_id") is not None:
             handle = body.get("profile_id_handle")
-            resolved["profile_id"] = self._directory.customer(handle, str(body["profile_id"]))
+            resolved["profile_id"] = self._reference_data.customer(handle, str(body["profile_id"]))
         return resolved
 
     def _context(self, number: int, document: Json) -> Json:
         context: Json = {"id": number} | _TRANSACTION_DEFAULTS | document
         context["items"] = [_ITEM_DEFAULTS | item | {"transaction_id": number} for item in context["items"]]
         location = context["location_id"]
-        context["location"] = self._directory.location(location) if location else None
+        context["location"] = self._reference_data.location(location) if location else None
         return context
 
 
@@ -213,3 +215,74 @@ def _merged_items(old: Iterable[Json], new: Iterable[Mapping[str, Any]], last: i
         if given.get("external_id") is not None:
             by_external[given["external_id"]] = known
     return items, last
+
+
+_FIGURES: Final = (
+    *("spend_all", "spend_12m", "spend_12m_now", "spend_atv_all", "spend_atv_12m"),
+    *("spend_first_date", "spend_last_date", "shop_count"),
+)
+_RECENT: Final = "transacted_at >= datetime('now', '-12 months')"
+_SELECT: Final = f"""
+SELECT profile_id, sum(total), sum(CASE WHEN {_RECENT} THEN total ELSE 0 END), count(*), sum({_RECENT}),
+    min(transacted_at), max(transacted_at)
+FROM transactions WHERE profile_id IS NOT NULL AND NOT is_void
+"""  # noqa: S608  (nothing in it comes from outside)
+
+
+class Aggregations:
+    """Each customer's figures, as of the last calculation.
+
+    Spend is net of returns and counts no void transaction. Amounts are texts, as some back-ends write them.
+
+    Args:
+        db: Has the transactions.
+        injector: Its faults say how often figures are calculated.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self, db: Database, injector: FaultInjector, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._db = db
+        self._injector = injector
+        self._clock = clock
+        self.clear()
+
+    def clear(self) -> None:
+        """Start again, with nothing calculated."""
+        self._known: dict[str, Json] | None = None
+        self._calculated_at = self._clock()
+
+    def of(self, profile_id: str) -> Json:
+        """A customer's figures; null until they are calculated for the first time."""
+        every_s = self._injector.faults.aggregations_every_s
+        if not every_s:
+            found = self._calculated("AND profile_id = ? GROUP BY profile_id", profile_id)
+            return {"profile_id": profile_id} | found.get(profile_id, _none())
+        if self._clock() - self._calculated_at >= every_s:
+            self._known, self._calculated_at = self._calculated("GROUP BY profile_id"), self._clock()
+        if self._known is None:
+            return {"profile_id": profile_id} | dict.fromkeys(_FIGURES)
+        return {"profile_id": profile_id} | self._known.get(profile_id, _none())
+
+    def _calculated(self, which: str, *values: str) -> dict[str, Json]:
+        return {row[0]: _figures(*row[1:]) for row in self._db.execute(_SELECT + which, values)}
+
+
+def _none() -> Json:
+    return _figures(0, 0, 0, 0, None, None)
+
+
+def _figures(
+    spend: float, recent: float, number: int, recent_number: int, first: str | None, last: str | None
+) -> Json:
+    values: tuple[Any, ...] = (
+        *(_text(spend), _text(recent), _text(recent)),
+        *(_text(spend / max(number, 1)), _text(recent / max(recent_number, 1))),
+        *(first, last, number),
+    )
+    return dict(zip(_FIGURES, values, strict=True))
+
+
+def _text(amount: float) -> str:
+    return f"{amount:.2f}"

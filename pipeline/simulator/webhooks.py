@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pipeline.simulator.fault_injector import Dice
+from pipeline.simulator.fault_injector import FaultInjector
 
 if TYPE_CHECKING:
     import httpx
@@ -23,22 +23,22 @@ def signature(secret: str, body: bytes) -> str:
 
 
 class Webhooks:
-    """Sends events to one URL, in the order of their making unless they are late, and never again.
+    """Sends events to one URL, in order unless they are delayed, without retries.
 
     Args:
-        url: Where to; None sends nothing.
+        url: The receiver; None sends nothing.
         secret: Shared with the receiver.
-        dice: Says how late and how often.
+        injector: Decides the delay and the number of copies.
 
     Attributes:
         counts: `sent` (answered 2xx), `failed` (anything else) and `withheld` (never sent on purpose).
-        pending: How many are still to be sent.
+        pending: How many are waiting.
     """
 
-    def __init__(self, url: str | None, secret: str, dice: Dice) -> None:
+    def __init__(self, url: str | None, secret: str, injector: FaultInjector) -> None:
         self._url = url
         self._secret = secret
-        self._dice = dice
+        self._injector = injector
         self._outbox: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         self.pending = 0
         self.counts: Counter[str] = Counter()
@@ -57,21 +57,21 @@ class Webhooks:
         ]
 
     def add(self, context: dict[str, Any]) -> None:
-        """Send a transaction's context when its time has come.
+        """Queue a webhook with a transaction's context.
 
         Whether it was created or updated is not in the body: Omneo's pages show the context alone.
         """
-        copies = self._dice.webhook_copies()
+        copies = self._injector.webhook_copies()
         if not copies:
             self.counts["withheld"] += 1
-        due = asyncio.get_running_loop().time() + self._dice.faults.webhook_delay_s
+        due = asyncio.get_running_loop().time() + self._injector.faults.webhook_delay_s
         body = json.dumps(context, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
         for _ in range(copies):
             self.pending += 1
             self._outbox.put_nowait((due, body))
 
     async def run(self) -> None:
-        """Send what is added, until cancelled."""
+        """Send queued webhooks, until cancelled."""
         import httpx
 
         loop = asyncio.get_running_loop()

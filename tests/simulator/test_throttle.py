@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.simulator.throttle import Throttle
+from pipeline.simulator.middleware import RateLimiter
 
 
 class Clock:
@@ -18,46 +18,46 @@ class Clock:
 
 def test_a_window_begins_with_the_first_request_and_refusals_do_not_count():
     clock = Clock()
-    throttle = Throttle(clock)
-    assert [throttle.ask("a", 2, 60).allowed for _ in range(4)] == [True, True, False, False]
+    limiter = RateLimiter(clock)
+    assert [limiter.ask("a", 2, 60).allowed for _ in range(4)] == [True, True, False, False]
     clock.now += 59.5
-    assert throttle.ask("a", 2, 60) == (False, 2, 0, 1)
+    assert limiter.ask("a", 2, 60) == (False, 2, 0, 1)
     clock.now += 0.5
-    assert throttle.ask("a", 2, 60) == (True, 2, 1, 60)
+    assert limiter.ask("a", 2, 60) == (True, 2, 1, 60)
 
 
 def test_windows_are_remembered():
     clock = Clock()
-    throttle = Throttle(clock)
+    limiter = RateLimiter(clock)
     for _ in range(3):
-        throttle.ask("a", 2, 60)
+        limiter.ask("a", 2, 60)
         clock.now += 40
-    assert [(each.began_at, each.used) for each in throttle.windows] == [(1000, 2), (1080, 1)]
-    throttle.clear()
-    assert not throttle.windows
+    assert [(each.began_at, each.used) for each in limiter.windows] == [(1000, 2), (1080, 1)]
+    limiter.clear()
+    assert not limiter.windows
 
 
 def test_tokens_do_not_share():
-    throttle = Throttle(Clock())
-    assert [throttle.ask(token, 1, 60).allowed for token in "aab"] == [True, False, True]
+    limiter = RateLimiter(Clock())
+    assert [limiter.ask(token, 1, 60).allowed for token in "aab"] == [True, False, True]
 
 
 def test_a_new_limit_holds_at_once():
-    throttle = Throttle(Clock())
-    assert [throttle.ask("a", 5, 60).remaining for _ in range(3)] == [4, 3, 2]
-    assert throttle.ask("a", 2, 60) == (False, 2, 0, 60)
-    assert throttle.ask("a", 10, 60) == (True, 10, 6, 60)
-    assert throttle.ask("a", 10, 1).retry_after_s == 1
+    limiter = RateLimiter(Clock())
+    assert [limiter.ask("a", 5, 60).remaining for _ in range(3)] == [4, 3, 2]
+    assert limiter.ask("a", 2, 60) == (False, 2, 0, 60)
+    assert limiter.ask("a", 10, 60) == (True, 10, 6, 60)
+    assert limiter.ask("a", 10, 1).retry_after_s == 1
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=200), st.integers(1, 10))
 def test_no_window_lets_more_than_the_limit_pass(pauses, limit):
     clock = Clock()
-    throttle = Throttle(clock)
+    limiter = RateLimiter(clock)
     passed = []
     for pause in pauses:
         clock.now += pause
-        if throttle.ask("a", limit, 10).allowed:
+        if limiter.ask("a", limit, 10).allowed:
             passed.append(clock.now)
     start, count = passed[0], 0
     for moment in passed:
