@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipeline.cli.parameters import Bytes, LimitType, Moment, Place, Rate, Refusals, Seconds, Where
+from pipeline.cli.parameters import Age, Bytes, LimitType, Moment, Place, Rate, Refusals, Seconds, Where
 from pipeline.core.memory import Budget
 from pipeline.core.settings import base_url_from_environment
 
 if TYPE_CHECKING:
     from pipeline.loading.delivery.options import DeliveryOptions
     from pipeline.workflows.prepare import PrepareOptions
+    from pipeline.workflows.reactions import ReactionsPolicy
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -164,6 +165,29 @@ SENDING = (
         help="What to do with transactions of which it is unknown whether they arrived.",
     ),
 )
+REACTIONS = (
+    option(
+        "--reactions",
+        type=click.Choice(["hold", "allow"]),
+        default="hold",
+        show_default=True,
+        help="Where old sales would run active triggers in Omneo: hold them back (exit code 3), or allow it, "
+        "now and from now on for this run.",
+    ),
+    option(
+        "--historic-after",
+        type=Age(),
+        default="30d",
+        show_default=True,
+        help="The age from which on a sale is old. A few late ones, up to 5% and 500, are not held back.",
+    ),
+)
+FIRST = option(
+    "--first",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Send only the next N transactions, the oldest first, then end.",
+)
 MAX_REFUSED = option(
     "--max-refused",
     type=Refusals(),
@@ -183,6 +207,22 @@ def delivery_options(arguments: Mapping[str, Any]) -> DeliveryOptions:
         chosen["on_change"] = OnChange(chosen["on_change"])
         chosen["in_doubt"] = InDoubtRule(chosen["in_doubt"])
     return DeliveryOptions(**chosen)
+
+
+def require_local_first(engine: str, first: int | None) -> None:
+    """Refuse `--first` on several workers, where none knows what the others send."""
+    if first is not None and engine != "local":
+        raise click.UsageError(f"--first cannot be combined with --engine {engine}.")
+
+
+def reactions_policy(arguments: Mapping[str, Any]) -> ReactionsPolicy:
+    """The options about reactions, taken from a command's arguments; the defaults where it has none."""
+    from pipeline.workflows.reactions import ReactionsPolicy
+
+    if "reactions" not in arguments:
+        return ReactionsPolicy()
+    historic_after = timedelta(seconds=arguments["historic_after"])
+    return ReactionsPolicy(arguments["reactions"] == "allow", historic_after)
 
 
 def prepare_options(arguments: Mapping[str, Any]) -> PrepareOptions:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.console import Console
-from pipeline.cli.options import delivery_options
+from pipeline.cli.options import delivery_options, reactions_policy
 from pipeline.cli.signals import stoppable
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import connection_from_environment
@@ -97,6 +97,7 @@ def on_run(
             engine=engine,
             token_file=arguments["token_file"],
             signals=received,
+            reactions=reactions_policy(arguments),
         )
         finished = action(target)
     return console.show(finished, about)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from pipeline.core.errors import ReactionsHeld
 from pipeline.core.events import Notice
-from pipeline.loading.confirm.confirm import Confirmation
+from pipeline.loading.confirm.confirm import Confirmation, resend_missing
 from pipeline.loading.confirm.confirm import confirm as look_up
+from pipeline.loading.delivery.decisions import Resend
+from pipeline.loading.delivery.options import DeliveryResult
 from pipeline.workflows.delivery import Target, opened, sent_all_taken
+from pipeline.workflows.reactions import check_reactions
 from pipeline.workflows.run_record import CommandResult
 
 MOST_NAMED = 20
@@ -28,7 +32,12 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
         WorkdirBusy: Another process holds the working directory.
     """
     with opened(target, "confirm") as run:
-        found = run.deliver_by(look_up, sample=sample, resend=resend)
+        found = run.deliver_by(look_up, sample=sample)
+        resent: DeliveryResult | None = None
+        held: ReactionsHeld | None = None
+        if resend and found.missing and not (found.stopped or found.error):
+            held = check_reactions(run, Resend())
+            resent = None if held else run.deliver_by(resend_missing)
         for line in _lines(found, sample):
             run.emit(Notice("confirm", line))
         summary = replace(
@@ -38,7 +47,7 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
             differing=found.differing,
         )
         clean = sent_all_taken(summary) and not (found.missing or found.differing or found.in_doubt)
-        error = found.error or (found.resent.error if found.resent else None)
+        error = found.error or held or (resent.error if resent else None)
         return run.finish(summary, clean=clean, stopped=found.stopped, error=error)
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pipeline.core.errors import ImportToolError, RunError
 from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
 from pipeline.core.settings import Connection
+from pipeline.loading.delivery.decisions import Plan
 from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.exchange import Requests as SentRequests
@@ -28,6 +29,7 @@ from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.telemetry.json_log import json_log
 from pipeline.workflows import incremental, run_record
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_failed_transactions
+from pipeline.workflows.reactions import ReactionsPolicy, check_reactions
 from pipeline.workflows.run_record import CommandResult
 from pipeline.workflows.run_summary import run_ref, status_in, with_delivery
 from pipeline.workflows.workdir_lock import workdir_lock
@@ -54,6 +56,7 @@ class Target:
         token_file: Where the token is from; None for the environment. Workers elsewhere read it themselves.
         signals: The signals that asked to stop, as they come in.
         prepared: The summary of the dry run that is a part of the same command; None where there is none.
+        reactions: What to do where old sales would run active triggers in Omneo.
     """
 
     workdir: Path
@@ -67,6 +70,7 @@ class Target:
     token_file: Path | None = None
     signals: Sequence[int] = ()
     prepared: Summary | None = None
+    reactions: ReactionsPolicy = field(default_factory=ReactionsPolicy)
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,12 @@ def opened(target: Target, command: str) -> Iterator[OpenRun]:
 
 
 def send(
-    target: Target, command: str, deliver: Callable[[OpenRun], DeliveryResult], *, whole_run: bool = True
+    target: Target,
+    command: str,
+    deliver: Callable[[OpenRun], DeliveryResult],
+    plan: Plan,
+    *,
+    whole_run: bool = True,
 ) -> CommandResult:
     """Send transactions of a run.
 
@@ -232,6 +241,7 @@ def send(
         target: The run and the tenant.
         command: The command's name.
         deliver: Sends them.
+        plan: What it does with each transaction.
         whole_run: Whether the exit code is about the whole run, or about what this command sent.
 
     Raises:
@@ -242,6 +252,8 @@ def send(
         if closed := run_record.gate_closed(run.ref.run_id, run_record.read(run.directory).gate):
             return run.refuse(closed)
         run.staged.verify()
+        if held := check_reactions(run, plan, only_warn=command == "void"):
+            return run.refuse(held)
         result = deliver(run)
         if result.requests.sent and run.record().looked_up is not None:
             # What `confirm` saw before is out of date.
@@ -255,6 +267,7 @@ def send(
                     f"{what} {were} undone by `void` and not sent again; --revive sends them, no longer void",
                 )
             )
+        whole_run = whole_run and target.options.first is None
         clean = sent_all_taken(summary) and not summary.delivery.pending if whole_run else not result.troubled
         return run.finish(summary, clean=clean, stopped=result.stopped, error=result.error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.core.errors import SettingsError
-from pipeline.loading.delivery.loader import deliver
+from pipeline.loading.delivery.loader import deliver, load_plan
 from pipeline.workflows.delivery import Target, send
 from pipeline.workflows.distributed_load import deliver_on_workers
 from pipeline.workflows.run_record import CommandResult
@@ -19,9 +19,10 @@ def load(target: Target) -> CommandResult:
         WorkdirBusy: Another process holds the working directory.
     """
     require_shared_ledger(target.engine, target.ledger)
+    plan = load_plan(target.options)
     if target.engine == "local":
-        return send(target, "load", lambda run: run.deliver_by(deliver))
-    return send(target, "load", deliver_on_workers)
+        return send(target, "load", lambda run: run.deliver_by(deliver, plan=plan), plan)
+    return send(target, "load", deliver_on_workers, plan)
 
 
 def require_shared_ledger(engine: str, ledger: Path | str | None) -> None:

@@ -10,4 +10,4 @@ from pipeline.workflows.run_record import CommandResult
 
 def retry(target: Target) -> CommandResult:
     """Send again what failed or was refused; raises what `load` raises."""
-    return send(target, "retry", lambda run: run.deliver_by(deliver, plan=Retry()))
+    return send(target, "retry", lambda run: run.deliver_by(deliver, plan=Retry()), Retry())

@@ -34,11 +34,13 @@ class TenantRecord:
         preflight: Its answers; None until it was asked.
         stopped: Why the last load stopped early; empty where it did not.
         looked_up: What the last `confirm` found: confirmed, missing and differing; None before it.
+        reactions_allowed: Whether old sales may run active triggers.
     """
 
     preflight: tuple[TenantFinding, ...] | None = None
     stopped: str = ""
     looked_up: tuple[int, int, int] | None = None
+    reactions_allowed: bool = False
 
 
 @dataclass(frozen=True)

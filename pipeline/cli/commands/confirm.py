@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.cli.command import command
 from pipeline.cli.console import Console
 from pipeline.cli.monitoring import monitored
-from pipeline.cli.options import CONNECTING, RUN, add_options, option
+from pipeline.cli.options import CONNECTING, REACTIONS, RUN, add_options, option
 from pipeline.cli.parameters import Share
 from pipeline.cli.workdir import on_run
 
@@ -20,6 +20,7 @@ from pipeline.cli.workdir import on_run
     "--sample", type=Share(), default="100%", show_default=True, help="Share to look up, chosen at random."
 )
 @option("--resend", is_flag=True, help="Send the missing ones again.")
+@add_options(REACTIONS)
 @RUN
 def confirm(console: Console, reference: str, sample: float, resend: bool, **arguments: Any) -> int:
     """Look transactions up in Omneo and compare.

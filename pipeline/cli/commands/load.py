@@ -7,7 +7,16 @@ from typing import Any
 from pipeline.cli.command import command
 from pipeline.cli.console import Console
 from pipeline.cli.monitoring import monitored
-from pipeline.cli.options import ENGINE, MAX_REFUSED, RUN, SENDING, add_options
+from pipeline.cli.options import (
+    ENGINE,
+    FIRST,
+    MAX_REFUSED,
+    REACTIONS,
+    RUN,
+    SENDING,
+    add_options,
+    require_local_first,
+)
 from pipeline.cli.workdir import on_run
 
 
@@ -15,6 +24,8 @@ from pipeline.cli.workdir import on_run
 @monitored
 @add_options(SENDING)
 @MAX_REFUSED
+@add_options(REACTIONS)
+@FIRST
 @ENGINE
 @RUN
 def load(console: Console, reference: str, **arguments: Any) -> int:
@@ -24,4 +35,5 @@ def load(console: Console, reference: str, **arguments: Any) -> int:
     """
     from pipeline.workflows.load import load as load_run
 
+    require_local_first(arguments["engine"], arguments["first"])
     return on_run(console, reference, arguments, load_run)

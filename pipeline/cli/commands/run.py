@@ -10,15 +10,18 @@ from pipeline.cli.commands.prepare import stage
 from pipeline.cli.console import Console
 from pipeline.cli.monitoring import monitored
 from pipeline.cli.options import (
+    FIRST,
     MAPPING,
     MAX_REFUSED,
     PREPARING,
+    REACTIONS,
     SENDING,
     SOURCES,
     add_options,
     delivery_options,
     option,
     prepare_options,
+    require_local_first,
 )
 from pipeline.cli.workdir import local_workdir, on_run
 from pipeline.core.memory import keep_freed_memory
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 @add_options(PREPARING)
 @add_options(SENDING)
 @MAX_REFUSED
+@add_options(REACTIONS)
+@FIRST
 @option("--dry-run", is_flag=True, help="Only prepare.")
 @SOURCES
 def run(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool, **arguments: Any) -> int:
@@ -42,6 +47,7 @@ def run(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool,
 
     Repeated on the same input it sends nothing twice.
     """
+    require_local_first(arguments["engine"], arguments["first"])
     if dry_run:
         return stage(console, mapping, sources, arguments)
     keep_freed_memory()  # before polars is imported

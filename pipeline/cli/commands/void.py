@@ -6,13 +6,14 @@ from typing import Any
 
 from pipeline.cli.command import command
 from pipeline.cli.console import Console
-from pipeline.cli.options import CONNECTING, RUN, YES, add_options
+from pipeline.cli.options import CONNECTING, REACTIONS, RUN, YES, add_options
 from pipeline.cli.workdir import local_workdir, on_run
 from pipeline.core.settings import base_url_from_environment
 
 
 @command
 @add_options(CONNECTING)
+@add_options(REACTIONS)
 @YES
 @RUN
 def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:

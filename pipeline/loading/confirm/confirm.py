@@ -133,7 +133,28 @@ def confirm(
     search = _Search(run, ledger, options, sample, patience_s, random.Random(seed), emit, stop, clock)  # noqa: S311
     with seldom_collecting():
         result = asyncio.run(search.run_all(batches, connection, transport))
-    if resend and result.missing and not options.endpoint.upserts:
+    if resend and result.missing and not (stop.requested or result.error):
+        how = {"stop": stop, "transport": transport, "clock": clock}
+        result.resent = resend_missing(run, batches, connection, ledger, options, emit=emit, **how)
+    return result
+
+
+def resend_missing(
+    run: RunRef,
+    batches: Batches,
+    connection: Connection,
+    ledger: SqlLedger,
+    options: DeliveryOptions,
+    *,
+    emit: Emit = ignore,
+    **how: Any,
+) -> DeliveryResult | None:
+    """Send again what `confirm` found missing; takes the same arguments as `deliver`.
+
+    Returns:
+        What came of it; None where nothing is sent, since the endpoint only creates.
+    """
+    if not options.endpoint.upserts:
         # Omneo's queue is late by design: what is missing now may come yet, and would be there twice.
         emit(
             Notice(
@@ -142,20 +163,8 @@ def confirm(
                 "missing may only be late. Use --endpoint queue, which updates what is there.",
             )
         )
-    elif resend and result.missing and not (stop.requested or result.error):
-        result.resent = deliver(
-            run,
-            batches,
-            connection,
-            ledger,
-            options,
-            plan=Resend(),
-            emit=emit,
-            stop=stop,
-            transport=transport,
-            clock=clock,
-        )
-    return result
+        return None
+    return deliver(run, batches, connection, ledger, options, plan=Resend(), emit=emit, **how)
 
 
 class Wanted(NamedTuple):

@@ -75,7 +75,7 @@ def deliver(
     ledger.bind(connection.base_url)
     delivery = _Delivery(
         run,
-        _suited(plan or Load(options.on_change, options.revive), options.endpoint),
+        _suited(plan or load_plan(options), options.endpoint),
         ledger,
         options,
         emit,
@@ -98,6 +98,11 @@ def _suited(plan: Plan, endpoint: Endpoint) -> Plan:
             )
         return replace(plan, on_change=OnChange.HOLD, only_creates=True)
     return replace(plan, only_creates=True) if isinstance(plan, Retry) else plan
+
+
+def load_plan(options: DeliveryOptions) -> Load:
+    """What a load does with each transaction."""
+    return Load(options.on_change, options.revive)
 
 
 @dataclass
