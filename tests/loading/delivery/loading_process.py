@@ -1,6 +1,7 @@
 """A process that delivers made-up transactions, to be killed: `loading_process.py WORKDIR COUNT OPTIONS`.
 
-The tenant is in the environment, as for the command line. OPTIONS is JSON.
+The tenant is in the environment, as for the command line. OPTIONS is JSON: those of a delivery, the `command`
+(`load`, `void` or `confirm`), and the address of a `ledger` elsewhere.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 from pipeline.core.settings import connection_from_environment
+from pipeline.loading.confirm.confirm import confirm
 from pipeline.loading.delivery.decisions import InDoubtRule
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.options import DeliveryOptions
@@ -18,6 +20,7 @@ from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.ledger import SqlLedger
+from pipeline.loading.void import void
 from pipeline.staging.workdir import Workdir
 from pipeline.workflows.workdir_lock import workdir_lock
 from tests.loading.tenant import batches_of, made, run_of
@@ -32,16 +35,16 @@ def main(workdir: str, count: str, options: str) -> int:
     stop = Stop()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: stop.request())
-    where = Path(workdir)
-    with workdir_lock(Workdir(where), "load"), SqlLedger(where / "ledger.db") as ledger:
-        result = deliver(
-            run_of("r1", some),
-            batches_of(some),
-            connection_from_environment(),
-            ledger,
-            DeliveryOptions(policy=policy, **given),
-            stop=stop,
-        )
+    where, command = Path(workdir), given.pop("command", "load")
+    address = given.pop("ledger", where / "ledger.db")
+    options_ = DeliveryOptions(policy=policy, **given)
+    with workdir_lock(Workdir(where), command), SqlLedger(address) as ledger:
+        print("begins", file=sys.stderr, flush=True)
+        run = run_of("r1", some), batches_of(some), connection_from_environment(), ledger, options_
+        if command == "confirm":
+            confirm(*run, resend=True, patience_s=1, stop=stop)
+            return 0
+        result = (void if command == "void" else deliver)(*run, stop=stop)
     print(json.dumps({"delivered": result.status.delivered, "handled": result.handled}))
     return 143 if result.stopped else 0
 

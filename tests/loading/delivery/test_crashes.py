@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.loading.ledger.entries import IN_FLIGHT
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.loading.tenant import made
+from tests.servers import new_database
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +28,10 @@ pytestmark = pytest.mark.slow
 # CRASH_TRANSACTIONS=20000 CRASH_KILLS=20 pytest tests/loading/delivery/test_crashes.py
 COUNT = int(os.environ.get("CRASH_TRANSACTIONS", "1000"))
 KILLS = int(os.environ.get("CRASH_KILLS", "4"))
+# Any command killed at any moment:
+# CRASH_ROUNDS=20 CRASH_SEED=1 pytest tests/loading/delivery/test_crashes.py -k any_moment
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "5"))
+FEW = 300
 CONCURRENCY = 8
 
 
@@ -35,8 +41,8 @@ def omneo() -> Iterator[LocalOmneo]:
         yield running
 
 
-def start(workdir: Path, omneo: LocalOmneo, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.loading.delivery.loading_process", str(workdir), str(COUNT)]
+def start(workdir: Path, omneo: LocalOmneo, count: int = COUNT, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.loading.delivery.loading_process", str(workdir), str(count)]
     return subprocess.Popen(
         [*command, json.dumps({"concurrency": CONCURRENCY, **options})],
         env=os.environ | omneo.environment(),
@@ -98,6 +104,45 @@ def test_with_look_ups_nothing_is_repeated(tmp_path: Path, omneo: LocalOmneo) ->
 def test_batches_survive_kills(tmp_path: Path, omneo: LocalOmneo) -> None:
     kill_often(tmp_path, omneo, endpoint="batch", batch_size=25)
     check(tmp_path, omneo)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_any_command_may_be_killed_at_any_moment(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, omneo: LocalOmneo
+) -> None:
+    """Few are in doubt each time, and in the end Omneo and the ledger have all, or have all as void."""
+    dice = random.Random(os.environ.get("CRASH_SEED", "7"))
+    names = [made(n).external_id for n in range(FEW)]
+    options: dict[str, Any] = {"lease_s": 1.0, "stretch": 50}
+    if kind == "postgresql":
+        options["ledger"] = new_database(request.getfixturevalue("postgres_address"))
+    with SqlLedger(options.get("ledger", tmp_path / "ledger.db"), omneo.base_url) as ledger:
+        doubtful: set[str] = set()
+        for _ in range(ROUNDS):
+            command = dice.choice(["load", "load", "void", "confirm"])
+            process = start(tmp_path, omneo, FEW, command=command, **options, revive=dice.random() < 0.5)
+            assert process.stderr is not None
+            assert process.stderr.readline() == "begins\n"
+            time.sleep(dice.uniform(0, 1.5))
+            process.kill()
+            process.communicate()
+            if "r1" not in ledger.runs():
+                continue
+            assert ledger.status("r1").accepted == FEW
+            known = ledger.find(names).values()
+            now = {each.external_id for each in known if each.state in IN_FLIGHT}
+            assert len(now - doubtful) <= CONCURRENCY, command
+            doubtful = now
+        for command in ("load", "void"):
+            process = start(tmp_path, omneo, FEW, command=command, **options, revive=command == "load")
+            _, errors = process.communicate(timeout=300)
+            assert process.returncode == 0, errors
+            omneo.drain()
+            there = {each["external_id"]: bool(each["is_void"]) for each in omneo.transactions()}
+            assert there == dict.fromkeys(names, command == "void")
+            assert len(omneo.transactions()) == FEW
+            status = ledger.status("r1")
+            assert (status.delivered, status.voided) == ((FEW, 0) if command == "load" else (0, FEW))
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
