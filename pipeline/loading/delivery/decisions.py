@@ -380,7 +380,7 @@ def _of_forgotten(own: Record | None) -> Decision:
     """What becomes of a transaction whose contents were removed for its customer's sake: it is never sent."""
     if own is None or (surely_not_sent(own) and own.before not in ACCEPTED_BY_OMNEO):
         return Keep(State.FORGOTTEN)
-    return Keep() if own.state in ACCEPTED_BY_OMNEO else Look(b"")
+    return Keep() if own.state in ACCEPTED_BY_OMNEO or own.state is State.FORGOTTEN else Look(b"")
 
 
 def surely_not_sent(record: Record) -> bool:

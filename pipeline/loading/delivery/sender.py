@@ -39,6 +39,8 @@ from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, State, ma
 
 _FIRST_POLL_S: Final = 0.2
 _LONGEST_POLL_S: Final = 10.0
+_LATE_MAX_S: Final = 24 * 3600
+"""How late in Omneo's queue a transaction may be whose doubt nothing but a look-up can end."""
 _UNCLEAR_MAX: Final = 3
 """Requests for one transaction that may end with an answer that is neither yes nor no."""
 _LOOKS: Final = 3
@@ -340,7 +342,12 @@ class TransactionSender:
         evidence = await self._evidence(item)
         verdict = evidence.verdict
         unknown = State.VOIDING if old.state is State.VOIDING else State.IN_DOUBT
-        if evidence.there is There.ABSENT or evidence.there is There.UNKNOWN:
+        is_late = evidence.there is There.ABSENT and self._tracker.age_s(old) > _LATE_MAX_S
+        if is_late and not item.transaction.body:
+            # It can never be sent again: the doubt would stay for good.
+            was_there = old.before in ACCEPTED_BY_OMNEO
+            outcome = Outcome(State.MISSING if was_there else State.FORGOTTEN, verdict, maybe_sent=True)
+        elif evidence.there is There.ABSENT or evidence.there is There.UNKNOWN:
             outcome = Outcome(unknown, verdict, maybe_sent=True)
         elif evidence.void:
             # What was sent after an earlier void may be late.

@@ -167,6 +167,10 @@ class DeliveryTracker:
         self._show()
         return items
 
+    def age_s(self, record: Record) -> float:
+        """For how long a record has been in its state."""
+        return self._clock.time() - record.at
+
     async def admit(self, items: Sequence[Item]) -> None:
         """Wait for room for what is in doubt already; others wait for it when they are about to leave."""
         await self._make_room([item for item in items if item.maybe_sent])
@@ -286,7 +290,7 @@ class DeliveryTracker:
             message=outcome.verdict.words() or None,
             maybe_sent=outcome.maybe_sent or (outcome.state not in ACCEPTED_BY_OMNEO and item.leaves_doubt),
             omneo_id=outcome.omneo_id or record.omneo_id,
-            at=now,
+            at=now if outcome.state is not record.state else record.at,
         )
 
     def _returned(self, item: Item) -> Record | Return:

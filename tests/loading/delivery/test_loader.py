@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pipeline.core.clock import FakeClock
 from pipeline.core.errors import SettingsError, StoppedByApi
 from pipeline.core.events import Event, Progress, StageFinished, StageStarted
 from pipeline.core.model import StagedTransaction
@@ -23,7 +24,7 @@ from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.events import Changed, Failed, Refused, Retried
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy
-from pipeline.loading.ledger.entries import Record, State, content_hash
+from pipeline.loading.ledger.entries import Record, RunStatus, State, content_hash
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.testing import local_omneo
 from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
@@ -690,3 +691,26 @@ def test_what_is_in_doubt_and_refused_in_a_batch_stays_in_doubt_where_nothing_mo
     assert isinstance(result.error, StoppedByApi)
     assert result.status.in_doubt > 0
     assert result.status.delivered == 0
+
+
+@pytest.mark.parametrize("before", [None, State.DELIVERED])
+@pytest.mark.parametrize("state", [State.SENDING, State.VOIDING, State.IN_DOUBT])
+def test_the_doubt_about_a_forgotten_sale_ends_after_a_day_without_it(
+    ledger: SqlLedger, state: State, before: State | None
+) -> None:
+    """It is never sent again, so no answer to it can come."""
+    some, tenant, begun = [made(1)._replace(body=b"")], Tenant(), 1_700_000_000
+    run = run_of("r1", some)
+    no = ledger.open_run(run).run_no
+    ledger.record([Record("T000001", b"1" * 16, state, no, before=before, at=begun)])
+
+    def status_after(hours: int) -> RunStatus:
+        return load(ledger, run, some, tenant, clock=FakeClock(begun + hours * 3600)).status
+
+    assert status_after(1).in_doubt == 1
+    assert status_after(20).in_doubt == 1
+    ended = status_after(26)
+    assert (ended.forgotten, ended.missing) == ((1, 0) if before is None else (0, 1))
+    asked = len(tenant.requests)
+    assert status_after(27) == ended
+    assert len(tenant.requests) == asked
