@@ -146,9 +146,13 @@ class TransactionSender:
             self._count(left, verdict)
 
         were_sent = {item.position: item.maybe_sent for item in left}
-        request = self._endpoint.request([(item.external_id, _body(item)) for item in left])
         try:
-            verdict = await self._exchange.once(request, conclude, before=lambda: self._leave(left))
+            verdict = await self._exchange.once(
+                # No name of its own: a batch's body would stay in memory while its result is waited for.
+                self._endpoint.request([(item.external_id, _body(item)) for item in left]),
+                conclude,
+                before=lambda: self._leave(left),
+            )
         finally:
             for item in left:
                 item.in_flight = False
