@@ -37,10 +37,10 @@ def main(workdir: str, count: str, options: str) -> int:
         signal.signal(each, lambda *_: stop.request())
     where, command = Path(workdir), given.pop("command", "load")
     address = given.pop("ledger", where / "ledger.db")
-    options_ = DeliveryOptions(policy=policy, **given)
+    delivery = DeliveryOptions(policy=policy, **given)
     with workdir_lock(Workdir(where), command), SqlLedger(address) as ledger:
         print("begins", file=sys.stderr, flush=True)
-        run = run_of("r1", some), batches_of(some), connection_from_environment(), ledger, options_
+        run = run_of("r1", some), batches_of(some), connection_from_environment(), ledger, delivery
         if command == "confirm":
             confirm(*run, resend=True, patience_s=1, stop=stop)
             return 0
