@@ -227,7 +227,7 @@ def reactions_policy(arguments: Mapping[str, Any]) -> ReactionsPolicy:
 
 def prepare_options(arguments: Mapping[str, Any]) -> PrepareOptions:
     """The options about preparing, taken from a command's arguments."""
-    from pipeline.workflows.incremental import Wanted
+    from pipeline.workflows.incremental import FileSelection
     from pipeline.workflows.prepare import PrepareOptions
 
     return PrepareOptions(
@@ -237,7 +237,9 @@ def prepare_options(arguments: Mapping[str, Any]) -> PrepareOptions:
         engine=arguments["engine"],
         show_personal_data=arguments["show_personal_data"],
         rate_per_min=arguments["rate_per_min"],
-        files=Wanted(arguments["all_files"], arguments["since"], timedelta(seconds=arguments["settle"])),
+        files=FileSelection(
+            arguments["all_files"], arguments["since"], timedelta(seconds=arguments["settle"])
+        ),
         ledger=arguments["ledger"],
         base_url=base_url_from_environment(),
     )

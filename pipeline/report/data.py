@@ -12,7 +12,7 @@ from pipeline.report.summary import Summary
 
 
 @dataclass(frozen=True)
-class SourceFile:
+class ReportedSource:
     """A file that was imported.
 
     Attributes:
@@ -41,7 +41,7 @@ class Provenance:
 
     mapping: str
     mapping_hash: str = ""
-    sources: Sequence[SourceFile] = ()
+    sources: Sequence[ReportedSource] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -173,7 +173,7 @@ class OpenRun:
         data = run_record.report_data(self.directory, self.staged.manifest, summary)
         write_report(self.directory.path, data, show_personal_data=record.show_personal_data)
         self._list_failed_transactions()
-        incremental.note(self.ledger, self.staged.manifest, self.emit)
+        incremental.note_completed(self.ledger, self.staged.manifest, self.emit)
         if error:
             code = error.exit_code
         elif stopped and self.target.signals:

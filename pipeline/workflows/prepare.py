@@ -73,7 +73,7 @@ class PrepareOptions:
     engine: str = "local"
     show_personal_data: bool = False
     rate_per_min: float | None = None
-    files: incremental.Wanted = field(default_factory=incremental.Wanted)
+    files: incremental.FileSelection = field(default_factory=incremental.FileSelection)
     ledger: Path | str | None = None
     base_url: str | None = None
 
@@ -102,9 +102,9 @@ def prepare(
     begun, options = time.monotonic(), options or PrepareOptions()
     loaded = load_mapping(mapping)
     choose = partial(
-        incremental.choose,
+        incremental.choose_files,
         mapping=loaded,
-        wanted=options.files,
+        selection=options.files,
         ledger=options.ledger or Workdir(workdir.expanduser().absolute()).ledger,
         base_url=options.base_url,
         emit=emit,
@@ -194,7 +194,7 @@ def _new_run(home: Workdir, emit: Emit) -> Iterator[tuple[RunDir, Emit]]:
 def _fingerprinting(plan: ImportPlan) -> Iterator[Callable[[], list[str]]]:
     """Take the fingerprints of the files beside other work; gives a function that waits for them."""
     with ThreadPoolExecutor(1, thread_name_prefix="fingerprint") as pool:
-        taken = [pool.submit(fingerprint, each.file) for each in plan.inputs]
+        taken = [pool.submit(fingerprint, each.file) for each in plan.sources]
         try:
             yield lambda: [each.result() for each in taken]
         finally:

@@ -15,7 +15,7 @@ from pipeline.staging.payloads import encode
 from pipeline.validation.judge import ACCEPTED, judge
 from pipeline.validation.quarantine import placed, quarantine_frame
 from pipeline.workflows.preparation.import_plan import ImportPlan
-from pipeline.workflows.sources import Input, raw_rows
+from pipeline.workflows.sources import RunSource, raw_rows
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ def first_rows(plan: ImportPlan) -> dict[str, pl.DataFrame]:
 
     The last transaction is left out where its rows may go on after those that were read.
     """
-    first = next((each for each in plan.inputs if each.table == HEADERS), plan.inputs[0])
+    first = next((each for each in plan.sources if each.table == HEADERS), plan.sources[0])
     frames = (rows for _, rows in raw_rows([first], plan.spec, _overlook))
     head = next(frames, None)
     if head is None:
         return {}
     if next(frames, None) is not None:
         head = head.filter(pl.col(KEY).ne_missing(head[KEY][-1]))
-    others = [each for each in plan.inputs if each.table != first.table]
+    others = [each for each in plan.sources if each.table != first.table]
     keys = head.select(KEY).drop_nulls().unique()
     tables: dict[str, list[pl.DataFrame]] = {first.table: [head]}
     for table, rows in raw_rows(others, plan.spec, _overlook):
@@ -110,5 +110,5 @@ def _cells(rows: pl.DataFrame, names: Sequence[str]) -> Iterator[SourceRow]:
         yield SourceRow(source, line, {name: cell for name, cell in row.items() if cell is not None})
 
 
-def _overlook(source: Input, batch: object, skipped: int) -> None:
+def _overlook(source: RunSource, batch: object, skipped: int) -> None:
     """Rows that cannot be read are told by `prepare`."""

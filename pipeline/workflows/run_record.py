@@ -15,7 +15,7 @@ from pipeline.core.files import write_private
 from pipeline.core.findings import Anomaly, ControlRow, RootCause
 from pipeline.core.settings import Limit
 from pipeline.report.aggregates import Facts
-from pipeline.report.data import FEW_REJECTED, Gate, Provenance, ReportData, SourceFile, TenantFinding
+from pipeline.report.data import FEW_REJECTED, Gate, Provenance, ReportData, ReportedSource, TenantFinding
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir
@@ -121,7 +121,7 @@ def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData
             mapping=manifest.mapping["path"],
             mapping_hash=manifest.mapping["digest"],
             sources=[
-                SourceFile(each.name, each.size, each.rows, each.fingerprint) for each in manifest.sources
+                ReportedSource(each.name, each.size, each.rows, each.fingerprint) for each in manifest.sources
             ],
             versions=manifest.versions,
         ),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
+from typing import Final
 
 import polars as pl
 
@@ -23,16 +24,16 @@ from pipeline.mapping.layout.raw_transactions import carry_down, key_columns, pl
 from pipeline.mapping.scaffold.infer_layout import Sample
 from pipeline.mapping.usage.used_columns import key_cells
 
-SURE = 0.9
+SURE: Final = 0.9
 """From this confidence on, an encoding is taken to be known."""
 
 
 @dataclass(frozen=True)
-class Input:
+class RunSource:
     """A file of the run.
 
     Attributes:
-        file: Where it is.
+        file: The file.
         table: The mapping's table that it is part of.
         position: Its place in the run's list of files; rows name it in SOURCE.
     """
@@ -42,11 +43,11 @@ class Input:
     position: int
 
 
-Look = Callable[[Input, Batch, int], None]
-"""Is shown every batch as it was read, and how many of its rows are no records: blank, or a header again."""
+OnBatch = Callable[[RunSource, Batch, int], None]
+"""Gets every batch as it was read, and how many of its rows are no records: blank, or a header again."""
 
 Choose = Callable[[Sequence[SourceFile], Sequence[SourceFile]], Sequence[SourceFile]]
-"""Is shown the files with transactions and the look-up tables; gives those of the former to be read."""
+"""Gets the files with transactions and the look-up tables; gives those of the former to be read."""
 
 
 def take_all(files: Sequence[SourceFile], _lookups: Sequence[SourceFile]) -> Sequence[SourceFile]:
@@ -54,9 +55,9 @@ def take_all(files: Sequence[SourceFile], _lookups: Sequence[SourceFile]) -> Seq
     return files
 
 
-def find_inputs(
+def find_run_sources(
     spec: MappingSpec, arguments: Sequence[str], choose: Choose = take_all
-) -> tuple[list[Input], list[SourceFile]]:
+) -> tuple[list[RunSource], list[SourceFile]]:
     """The files that SOURCE names: those with transactions, each with its table, and the look-up tables.
 
     Args:
@@ -75,12 +76,37 @@ def find_inputs(
     looked_up = [file for file in found if _matches(file, lookups)]
     mapped = choose([file for file in found if file not in looked_up], looked_up)
     refuse_empty([*mapped, *looked_up])
-    inputs = [Input(file, _table_of(file, tables), n) for n, file in enumerate(mapped)]
-    _check_complete(spec, inputs)
-    return inputs, looked_up
+    sources = [RunSource(file, _table_of(file, tables), n) for n, file in enumerate(mapped)]
+    with_files = {each.table for each in sources}
+    for name, table in spec.source.tables.items():
+        if name not in with_files and not table.optional:
+            raise SourceError(
+                f"No file for the table `{name}` was given; looked for {', '.join(table.inputs)}.",
+                hint="Name its files too, or say `optional: true` for it in the mapping.",
+            )
+    if not sources:
+        raise SourceError("Only look-up tables were given, and no file with transactions.")
+    return sources, looked_up
 
 
-def columns_of(inputs: Sequence[Input], spec: MappingSpec) -> tuple[dict[str, list[str]], list[str]]:
+def _matches(file: SourceFile, globs: Sequence[str]) -> bool:
+    return any(fnmatch(PurePosixPath(file.uri).name, glob) for glob in globs)
+
+
+def _table_of(file: SourceFile, tables: Mapping[str, Sequence[str]]) -> str:
+    if not tables:
+        return LINES
+    found = [name for name, globs in tables.items() if _matches(file, globs)]
+    if len(found) == 1:
+        return found[0]
+    known = "; ".join(f"{name}: {', '.join(globs)}" for name, globs in tables.items())
+    what = f"matches several tables ({', '.join(found)})" if found else "matches none of the mapping's tables"
+    raise SourceError(f"{file.name} {what}.", hint=f"Rename it, or fix `inputs` in the mapping. {known}")
+
+
+def columns_by_table(
+    sources: Sequence[RunSource], spec: MappingSpec
+) -> tuple[dict[str, list[str]], list[str]]:
     """The columns of each table, over all of its files, and what a person should know about their names.
 
     Raises:
@@ -88,37 +114,38 @@ def columns_of(inputs: Sequence[Input], spec: MappingSpec) -> tuple[dict[str, li
     """
     columns: dict[str, list[str]] = {}
     notices: list[str] = []
-    for each in inputs:
+    for each in sources:
+        name = each.file.name
         reader = open_reader(each.file, spec.source.csv, spec.source.format)
         reader.close()
         if not reader.columns:
-            notices.append(_without_objects(each))
+            notices.append(_NO_MEMBER.format(name))
             continue
-        _refuse_quarantine(each, reader.columns)
+        # Compared as text: read with another delimiter, the header is one name.
+        if ",".join(reader.columns) == ",".join(QUARANTINE):
+            raise SourceError(
+                f"{name} lists what a run did not import, and why; it holds no transactions.",
+                hint="Fix `quarantine_rows.csv` of the same run instead, and import that.",
+            )
         known = columns.setdefault(each.table, list(reader.columns))
-        notices += [f"{each.file.name}: {notice}" for notice in reader.notices]
-        notices += _difference(each, known, reader.columns)
-        known += [name for name in reader.columns if name not in known]
-    for each in inputs:
+        notices += [f"{name}: {notice}" for notice in reader.notices]
+        if lacking := [column for column in known if column not in reader.columns]:
+            notices.append(f"{name} has no {', '.join(lacking)}, which other files of the run have")
+        if adding := [column for column in reader.columns if column not in known]:
+            notices.append(f"{name} has {', '.join(adding)}, which files before it have not")
+        known += adding
+    for each in sources:
         if each.table not in columns:
-            raise SourceError(_without_objects(each))
+            raise SourceError(_NO_MEMBER.format(each.file.name))
     return columns, notices
 
 
-def _without_objects(each: Input) -> str:
-    return f"{each.file.name} has no JSON object with a member on any line"
+_NO_MEMBER: Final = "{} has no JSON object with a member on any line"
 
 
-def _refuse_quarantine(each: Input, columns: Sequence[str]) -> None:
-    # Under another delimiter, its header is one name.
-    if ",".join(columns) == ",".join(QUARANTINE):
-        raise SourceError(
-            f"{each.file.name} lists what a run did not import, and why; it holds no transactions.",
-            hint="Mend `quarantine_rows.csv` of the same run instead, and run that.",
-        )
-
-
-def raw_rows(inputs: Sequence[Input], spec: MappingSpec, look: Look) -> Iterator[tuple[str, pl.DataFrame]]:
+def raw_rows(
+    sources: Sequence[RunSource], spec: MappingSpec, on_batch: OnBatch
+) -> Iterator[tuple[str, pl.DataFrame]]:
     """The table and the rows of each batch with SOURCE and KEY, file by file.
 
     Rows that are no records are left out. Where rows were malformed, the frame has LOST: a row for each of
@@ -127,22 +154,22 @@ def raw_rows(inputs: Sequence[Input], spec: MappingSpec, look: Look) -> Iterator
     Raises:
         SourceError: A file cannot be read on.
     """
-    for each in inputs:
+    for each in sources:
         key = key_columns(spec, each.table)
         cells, defined = key_cells(spec, key), DefinedKeys(spec, key)
         carried = None
         reader = open_reader(each.file, spec.source.csv, spec.source.format)
         for batch in reader.batches():
             records = without_empty_rows(batch.rows, reader, cells, spec.source.nulls)
-            look(each, batch, batch.blank + batch.rows.height - records.height)
-            rows = with_lost(records, batch.malformed, reader, cells, spec)
+            on_batch(each, batch, batch.blank + batch.rows.height - records.height)
+            rows = _with_lost(records, batch.malformed, reader, cells, spec)
             rows, carried = carry_down(rows, spec, carried)
             if rows.height:
                 keyed = placed(defined.added(rows), key, spec, each.position)
                 yield each.table, defined.without(keyed)
 
 
-def with_lost(
+def _with_lost(
     rows: pl.DataFrame, malformed: pl.DataFrame, reader: Reader, key: Sequence[str], spec: MappingSpec
 ) -> pl.DataFrame:
     """Put a row for each malformed one among the others: see LOST. Of its cells it has those of its key."""
@@ -163,54 +190,17 @@ def with_lost(
     return pl.concat([rows, lost], how="diagonal").sort(LINE, maintain_order=True)
 
 
-def _difference(each: Input, known: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
-    lacking = [name for name in known if name not in columns]
-    adding = [name for name in columns if name not in known]
-    if lacking:
-        yield f"{each.file.name} has no {', '.join(lacking)}, which other files of the run have"
-    if adding:
-        yield f"{each.file.name} has {', '.join(adding)}, which files before it have not"
-
-
-def _matches(file: SourceFile, globs: Sequence[str]) -> bool:
-    return any(fnmatch(PurePosixPath(file.uri).name, glob) for glob in globs)
-
-
-def _table_of(file: SourceFile, tables: Mapping[str, Sequence[str]]) -> str:
-    if not tables:
-        return LINES
-    found = [name for name, globs in tables.items() if _matches(file, globs)]
-    if len(found) == 1:
-        return found[0]
-    known = "; ".join(f"{name}: {', '.join(globs)}" for name, globs in tables.items())
-    what = f"matches several tables ({', '.join(found)})" if found else "matches none of the mapping's tables"
-    raise SourceError(f"{file.name} {what}.", hint=f"Rename it, or mend `inputs` in the mapping. {known}")
-
-
-def _check_complete(spec: MappingSpec, inputs: Sequence[Input]) -> None:
-    there = {each.table for each in inputs}
-    for name, table in spec.source.tables.items():
-        if name not in there and not table.optional:
-            raise SourceError(
-                f"No file for the table `{name}` was given; looked for {', '.join(table.inputs)}.",
-                hint="Name its files too, or say `optional: true` for it in the mapping.",
-            )
-    if not inputs:
-        raise SourceError("Only look-up tables were given, and no file with transactions.")
-
-
 def samples(arguments: Sequence[str]) -> list[Sample]:
     """The beginning of each file that SOURCE names, for drafting a mapping.
 
     Raises:
         SourceError: A file cannot be read.
     """
-    return [_sample(file) for file in find_sources(arguments, DATA_GLOBS)]
-
-
-def _sample(file: SourceFile) -> Sample:
-    found = sniff(file)
-    rows = found.sample.select(name for name in found.columns if name in found.sample.columns)
-    return Sample(
-        PurePosixPath(file.uri).name, rows, found.format, found.dialect, found.encoding_confidence > SURE
-    )
+    found = []
+    for file in find_sources(arguments, DATA_GLOBS):
+        sniffed = sniff(file)
+        rows = sniffed.sample.select(name for name in sniffed.columns if name in sniffed.sample.columns)
+        is_sure = sniffed.encoding_confidence > SURE
+        name = PurePosixPath(file.uri).name
+        found.append(Sample(name, rows, sniffed.format, sniffed.dialect, is_sure))
+    return found

@@ -14,7 +14,7 @@ import polars as pl
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.report.aggregates import Facts, measure, merge
-from pipeline.report.data import Gate, Provenance, ReportData, SourceFile, TenantFinding
+from pipeline.report.data import Gate, Provenance, ReportData, ReportedSource, TenantFinding
 from pipeline.report.summary import Delivery, Requests, Rows, Summary, Transactions, totals_of
 
 HEADERS = {
@@ -217,8 +217,8 @@ def made_up_report(facts: Facts | None = None, **changes: Any) -> ReportData:
             mapping="mappings/pos_lines.yaml",
             mapping_hash="sha256:5f0c2a9be1",
             sources=(
-                SourceFile("exports/sales-2023.csv", 41_230_112, 4_120, "sha256:aa01"),
-                SourceFile("exports/sales-2024.csv.gz", 1_204_990, 310, "sha256:bb02"),
+                ReportedSource("exports/sales-2023.csv", 41_230_112, 4_120, "sha256:aa01"),
+                ReportedSource("exports/sales-2024.csv.gz", 1_204_990, 310, "sha256:bb02"),
             ),
             versions={"omneo-import": "0.1.0", "python": "3.11.9", "polars": "2.1.0"},
         ),

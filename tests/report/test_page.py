@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.core.findings import Anomaly, Occurrence, RootCause
 from pipeline.report.aggregates import Facts, nothing
-from pipeline.report.data import Provenance, ReportData, SourceFile
+from pipeline.report.data import Provenance, ReportData, ReportedSource
 from pipeline.report.render import payload, prose, write_report
 from pipeline.report.summary import Delivery, Requests, Summary
 from tests.report.browser import Tab, browser, chromium
@@ -44,7 +44,7 @@ def hostile_report() -> ReportData:
         RootCause(outcome, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 9, HOSTILE, examples)
         for outcome in ("rejected", "dropped", "warning")
     ]
-    source = SourceFile(HOSTILE, 1, 1, HOSTILE)
+    source = ReportedSource(HOSTILE, 1, 1, HOSTILE)
     return replace(
         data,
         causes=causes,

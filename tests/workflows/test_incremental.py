@@ -375,7 +375,7 @@ def test_a_file_that_somebody_writes_is_left_alone(shop: Shop) -> None:
 
 
 def test_a_file_that_was_just_written_is_taken(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incremental, "MOMENT_S", 0.01)
+    monkeypatch.setattr(incremental, "BETWEEN_LOOKS_S", 0.01)
     shop.export("1", *receipt(1), age_s=0)
     assert numbers(shop.run()) == (1, 1, 0)
 
@@ -593,7 +593,9 @@ class Till:
 
 
 def test_thirty_nights_send_each_version_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.report.files.render_page", lambda _: "")  # half of the time, not the matter
+    monkeypatch.setattr(
+        "pipeline.report.render.render_page", lambda _: ""
+    )  # half of the time, not the matter
     till = Till()
     sent = read = 0
     for night in range(30):

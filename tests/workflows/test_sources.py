@@ -13,7 +13,7 @@ from pipeline.extract.rows import Batch
 from pipeline.extract.storage import unchanged
 from pipeline.mapping.language.load import load_mapping
 from pipeline.mapping.language.spec import MappingSpec
-from pipeline.workflows.sources import Input, columns_of, find_inputs, raw_rows
+from pipeline.workflows.sources import RunSource, columns_by_table, find_run_sources, raw_rows
 from tests.command import REPOSITORY
 from tests.receipts import receipt, write_export
 
@@ -30,12 +30,12 @@ def tables() -> MappingSpec:
     return load_mapping("marketplace_tables").spec
 
 
-def overlook(source: Input, batch: Batch, skipped: int) -> None: ...
+def overlook(source: RunSource, batch: Batch, skipped: int) -> None: ...
 
 
 def test_one_kind_of_file_is_one_table(lines: MappingSpec, tmp_path: Path):
     files = [write_export(tmp_path / f"pos_lines_{n}.csv", receipt(n)) for n in (2, 1)]
-    inputs, lookups = find_inputs(lines, [str(file) for file in files])
+    inputs, lookups = find_run_sources(lines, [str(file) for file in files])
     assert [(Path(each.file.uri).name, each.table, each.position) for each in inputs] == [
         ("pos_lines_1.csv", LINES, 0),
         ("pos_lines_2.csv", LINES, 1),
@@ -44,28 +44,28 @@ def test_one_kind_of_file_is_one_table(lines: MappingSpec, tmp_path: Path):
 
 
 def test_files_of_several_tables_are_told_apart_by_their_names(tables: MappingSpec):
-    inputs, lookups = find_inputs(tables, [str(TABLES)])
+    inputs, lookups = find_run_sources(tables, [str(TABLES)])
     assert {each.table for each in inputs} >= {"headers", "items"}
     assert [each.position for each in inputs] == list(range(len(inputs)))
     assert not {each.file.uri for each in inputs} & {each.uri for each in lookups}
 
 
 def test_a_table_without_a_file_and_a_file_without_a_table_are_errors(tables: MappingSpec, tmp_path: Path):
-    inputs, _ = find_inputs(tables, [str(TABLES)])
+    inputs, _ = find_run_sources(tables, [str(TABLES)])
     headers = [each.file.uri for each in inputs if each.table == "headers"]
     with pytest.raises(SourceError, match="No file for the table `items`"):
-        find_inputs(tables, headers)
+        find_run_sources(tables, headers)
     stray = tmp_path / "stray.csv"
     stray.write_text("a\n1\n")
     with pytest.raises(SourceError, match=r"stray\.csv matches none of the mapping's tables"):
-        find_inputs(tables, [*(each.file.uri for each in inputs), str(stray)])
+        find_run_sources(tables, [*(each.file.uri for each in inputs), str(stray)])
 
 
 def test_columns_are_those_of_all_files_and_differences_are_told(lines: MappingSpec, tmp_path: Path):
     (tmp_path / "pos_lines_1.csv").write_text("a,b\n1,2\n")
     (tmp_path / "pos_lines_2.csv").write_text("b,c\n1,2\n")
-    inputs, _ = find_inputs(lines, [str(tmp_path)])
-    columns, notices = columns_of(inputs, lines)
+    inputs, _ = find_run_sources(lines, [str(tmp_path)])
+    columns, notices = columns_by_table(inputs, lines)
     assert columns == {LINES: ["a", "b", "c"]}
     assert any("has no a" in notice for notice in notices)
     assert any("has c" in notice for notice in notices)
@@ -78,7 +78,7 @@ def test_every_row_carries_its_file_its_line_and_its_key(lines: MappingSpec, tmp
         tmp_path / "pos_lines_2.csv",
         [*receipt(1, 1, store="S2"), *receipt(1, 1, store=" S1 "), *receipt(9, 1, **blank)],
     )
-    inputs, _ = find_inputs(lines, [str(tmp_path)])
+    inputs, _ = find_run_sources(lines, [str(tmp_path)])
     seen: list[int] = []
     found = list(raw_rows(inputs, lines, lambda _, batch, __: seen.append(batch.rows.height)))
     rows = [row for _, frame in found for row in frame.select(SOURCE, LINE, KEY).iter_rows()]
@@ -94,7 +94,7 @@ def test_every_row_carries_its_file_its_line_and_its_key(lines: MappingSpec, tmp
 
 def test_a_file_that_grew_shrank_or_went_is_no_longer_what_was_found(lines: MappingSpec, tmp_path: Path):
     file = write_export(tmp_path / "pos_lines.csv", receipt(1))
-    (found,), _ = find_inputs(lines, [str(file)])
+    (found,), _ = find_run_sources(lines, [str(file)])
     assert unchanged(found.file)
     with file.open("a") as stream:
         stream.write("more")

@@ -295,7 +295,7 @@ DELIVERY: Final[Mapping[Counted, str]] = {
 
 
 @dataclass(frozen=True)
-class SourceFile:
+class ImportedFile:
     """A source file that was read, so that a nightly run takes only new or changed ones.
 
     Attributes:

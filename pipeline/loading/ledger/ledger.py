@@ -35,6 +35,7 @@ from pipeline.loading.ledger.entries import (
     UNSETTLED,
     Counted,
     CountsBroken,
+    ImportedFile,
     Lease,
     LeaseLost,
     Pass,
@@ -44,7 +45,6 @@ from pipeline.loading.ledger.entries import (
     Return,
     RunRef,
     RunStatus,
-    SourceFile,
     Stamp,
     State,
     Wanted,
@@ -521,15 +521,15 @@ class SqlLedger:
 
     # Source files
 
-    def known_files(self, digests: Sequence[str], recipe: str = "") -> dict[str, SourceFile]:
+    def known_files(self, digests: Sequence[str], recipe: str = "") -> dict[str, ImportedFile]:
         """The files with these contents that this tenant got, read by this recipe; by digest."""
         return {file.digest: file for file in self._files(FILES.c.digest, digests, recipe)}
 
-    def known_paths(self, paths: Sequence[str], recipe: str = "") -> list[SourceFile]:
+    def known_paths(self, paths: Sequence[str], recipe: str = "") -> list[ImportedFile]:
         """The files that were at these paths when this tenant got them, read by this recipe."""
         return list(self._files(FILES.c.path, paths, recipe))
 
-    def note_files(self, files: Sequence[SourceFile]) -> None:
+    def note_files(self, files: Sequence[ImportedFile]) -> None:
         """Note files as read; what was noted of the same contents before is replaced."""
         if files:
             with self._writing():
@@ -538,7 +538,7 @@ class SqlLedger:
                 rows = [(tenant, *(getattr(file, name) for name in columns)) for file in files]
                 self._db.exec_driver_sql(self._sql.put_file, rows)
 
-    def _files(self, column: sa.Column[str], values: Sequence[str], recipe: str) -> Iterator[SourceFile]:
+    def _files(self, column: sa.Column[str], values: Sequence[str], recipe: str) -> Iterator[ImportedFile]:
         with self._reading():
             wanted = sa.select(FILES).where(
                 FILES.c.tenant_no == self._tenant(),
@@ -551,7 +551,7 @@ class SqlLedger:
                 for row in self._db.execute(wanted, {"values": list(values[start : start + 1000])})
             ]
         for row in found:
-            yield SourceFile(row.path, row.size, row.modified_ns, row.digest, row.run_id, row.recipe)
+            yield ImportedFile(row.path, row.size, row.modified_ns, row.digest, row.run_id, row.recipe)
 
     # Inside: tenants, runs and parts
 

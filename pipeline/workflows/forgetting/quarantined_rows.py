@@ -26,7 +26,7 @@ from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import quarantine
 from pipeline.workflows.forgetting.person_name import NOT_OF_PEOPLE, PersonName, without_values_of
-from pipeline.workflows.sources import Input, raw_rows
+from pipeline.workflows.sources import RunSource, raw_rows
 
 _OF_PERSON: Final = "of_person"
 _PLACES: Final = {SOURCE: pl.UInt32, LINE: pl.Int64, KEY: pl.UInt64, _OF_PERSON: pl.Boolean}
@@ -122,7 +122,7 @@ class QuarantinedRows:
     def _read(self, paths: Sequence[Path], spec: MappingSpec) -> pl.DataFrame:
         found = [pl.DataFrame(schema=_PLACES)]
 
-        def add_malformed(each: Input, batch: Batch, _skipped: int) -> None:
+        def add_malformed(each: RunSource, batch: Batch, _skipped: int) -> None:
             malformed = batch.malformed.select(
                 pl.lit(each.position, pl.UInt32).alias(SOURCE),
                 LINE,
@@ -132,7 +132,7 @@ class QuarantinedRows:
             found.append(malformed)
 
         files = [SourceFile(str(path), path.name, path.stat().st_size) for path in paths]
-        inputs = [Input(file, _table_of(file.name, spec), n) for n, file in enumerate(files)]
+        inputs = [RunSource(file, _table_of(file.name, spec), n) for n, file in enumerate(files)]
         for table, rows in raw_rows(inputs, spec, add_malformed):
             good, _ = without_lost({table: rows})
             texts = [name for name in rows.select(pl.col(pl.String)).columns if name not in self._id_columns]

@@ -21,7 +21,7 @@ from pipeline.mapping.language.spec import Check, MappingSpec, Rule
 from pipeline.mapping.usage.column_names import unmapped_columns
 from pipeline.validation.control import ControlTotals, read_control
 from pipeline.validation.policy import OwnRule, Policy
-from pipeline.workflows.sources import Choose, Input, columns_of, find_inputs, take_all
+from pipeline.workflows.sources import Choose, RunSource, columns_by_table, find_run_sources, take_all
 
 COMPRESSED = 8
 """How much larger compressed input is assumed to be inside; only the size of partitions depends on it."""
@@ -35,7 +35,7 @@ class ImportPlan:
         mapping: The mapping.
         compiled: The mapping over the source's columns.
         policy: How strictly transactions are judged.
-        inputs: The files with transactions.
+        sources: The files with transactions.
         columns: The columns of each table, in order.
         lookups: The files of look-up tables among the sources.
         control: Control totals to compare with; None where there are none.
@@ -46,7 +46,7 @@ class ImportPlan:
     mapping: LoadedMapping
     compiled: CompiledMapping
     policy: Policy
-    inputs: tuple[Input, ...]
+    sources: tuple[RunSource, ...]
     columns: Mapping[str, Sequence[str]]
     lookups: tuple[SourceFile, ...]
     control: ControlTotals | None
@@ -61,7 +61,7 @@ class ImportPlan:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the files, by SOURCE."""
-        return tuple(each.file.name for each in self.inputs)
+        return tuple(each.file.name for each in self.sources)
 
     @property
     def short_names(self) -> tuple[str, ...]:
@@ -72,8 +72,8 @@ class ImportPlan:
     @cached_property  # every partition asks for it
     def written(self) -> dict[int, int]:
         """The place of each file, by SOURCE, in the order in which they were written."""
-        places = in_order_written([each.file for each in self.inputs])
-        return {each.position: place for each, place in zip(self.inputs, places, strict=True)}
+        places = in_order_written([each.file for each in self.sources])
+        return {each.position: place for each, place in zip(self.sources, places, strict=True)}
 
     @property
     def unmapped(self) -> Mapping[str, Sequence[str]]:
@@ -84,7 +84,7 @@ class ImportPlan:
     def input_bytes(self) -> int:
         """About how much text the files hold."""
         return sum(
-            each.file.size * (1 if each.file.uri.endswith(DELIMITED) else COMPRESSED) for each in self.inputs
+            each.file.size * (1 if each.file.uri.endswith(DELIMITED) else COMPRESSED) for each in self.sources
         )
 
 
@@ -113,8 +113,8 @@ def plan_import(
         SourceError: A file cannot be used.
     """
     raise_problems(check_mapping(mapping))
-    inputs, lookups = find_inputs(mapping.spec, arguments, choose)
-    columns, notices = columns_of(inputs, mapping.spec)
+    sources, lookups = find_run_sources(mapping.spec, arguments, choose)
+    columns, notices = columns_by_table(sources, mapping.spec)
     compiled, problems = compiled_and_checked(mapping, columns, [file.uri for file in lookups])
     raise_problems(problems, hint=_listed(columns))
     for notice in notices:
@@ -125,7 +125,7 @@ def plan_import(
         mapping=mapping,
         compiled=compiled,
         policy=policy_of(mapping.spec),
-        inputs=tuple(inputs),
+        sources=tuple(sources),
         columns=columns,
         lookups=tuple(lookups),
         control=read_control(control) if control else None,

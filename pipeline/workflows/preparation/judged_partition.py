@@ -112,7 +112,7 @@ def hash_of(ids: pl.Expr) -> pl.Expr:
 def _places(headers: pl.DataFrame, plan: ImportPlan) -> pl.DataFrame:
     """`source`, `line` and `source_time` of each transaction's first row."""
     # A time in the future would make everything that comes later look older.
-    written = [each.file.written and min(each.file.written, plan.started_at) for each in plan.inputs]
+    written = [each.file.written and min(each.file.written, plan.started_at) for each in plan.sources]
     times = [time and microseconds(time) for time in written]
     source = headers[SOURCE]
     return pl.DataFrame(

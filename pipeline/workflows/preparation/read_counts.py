@@ -13,7 +13,7 @@ from pipeline.extract.rows import Batch
 from pipeline.staging.partitions.partitioning import AdjacentPartitioning, KeyPartitioning, Partitioning
 from pipeline.staging.workdir import RunDir
 from pipeline.workflows.preparation.import_plan import ImportPlan
-from pipeline.workflows.sources import Input, raw_rows
+from pipeline.workflows.sources import RunSource, raw_rows
 
 
 @dataclass
@@ -36,7 +36,7 @@ class ReadCounts:
         """Forget a reading that was broken off."""
         self.rows, self.malformed, self.skipped, self.replaced = {}, {}, 0, 0
 
-    def add(self, source: Input, batch: Batch, skipped: int) -> None:
+    def add(self, source: RunSource, batch: Batch, skipped: int) -> None:
         """Count a batch as the reader gave it."""
         rows = batch.rows.height + batch.malformed.height + batch.blank
         self.rows[source.position] = self.rows.get(source.position, 0) + rows
@@ -66,11 +66,11 @@ class _CountedRows:
         if not self._counted:
             self._counts.clear()
         look = _ignore if self._counted else self._counts.add
-        yield from raw_rows(self._plan.inputs, self._plan.spec, look)
+        yield from raw_rows(self._plan.sources, self._plan.spec, look)
         self._counted = True
 
 
-def _ignore(source: Input, batch: Batch, skipped: int) -> None:
+def _ignore(source: RunSource, batch: Batch, skipped: int) -> None:
     """Do not count a batch a second time."""
 
 

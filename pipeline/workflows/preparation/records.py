@@ -19,7 +19,7 @@ from pipeline.report.summary import AccountingBroken, Rows, Summary, Transaction
 from pipeline.staging.manifest import Manifest, SourceRecord
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import quarantine
-from pipeline.workflows.incremental import recipe
+from pipeline.workflows.incremental import mapping_fingerprint
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.stage import StagedPartition
@@ -52,7 +52,7 @@ def source_records(
     Raises:
         SourceError: A file changed while it was read.
     """
-    for each in plan.inputs:
+    for each in plan.sources:
         if not unchanged(each.file):
             raise SourceError(
                 f"{each.file.name} was changed while it was read; nothing was staged.",
@@ -71,7 +71,7 @@ def source_records(
             written=each.file.written.isoformat() if each.file.written else "",
             waiting=each.position in waiting,
         )
-        for each, fingerprint in zip(plan.inputs, fingerprints, strict=True)
+        for each, fingerprint in zip(plan.sources, fingerprints, strict=True)
     )
 
 
@@ -126,7 +126,7 @@ def manifest_of(staged: StagedInput, summary: Summary) -> Manifest:
             "name": plan.spec.mapping,
             "path": str(plan.mapping.path),
             "digest": plan.mapping.digest,
-            "recipe": recipe(plan.mapping, plan.lookups),
+            "recipe": mapping_fingerprint(plan.mapping, plan.lookups),
         },
         mapping_text=plan.mapping.document.text,
         sources=staged.sources,
@@ -145,7 +145,7 @@ def write_quarantine(plan: ImportPlan, run: RunDir, counts: ReadCounts) -> None:
     for table, frames in counts.malformed.items():
         quarantine.write_malformed(run.path, pl.concat(frames), plan.names, table)
     source = plan.spec.source
-    first = {each.table: each.file.name for each in reversed(plan.inputs)}
+    first = {each.table: each.file.name for each in reversed(plan.sources)}
     globs = {str(table): entry.inputs for table, entry in source.tables.items()} or {LINES: source.inputs}
     names = quarantine.file_names(first, globs)
     form = quarantine.RowsForm(source.csv, source.format or "csv", plan.columns, names)

@@ -56,7 +56,7 @@ def _of_columns(plan: ImportPlan) -> Iterator[RootCause]:
     """Columns that the mapping does not use, a cause a table."""
     about = CODES["unmapped_column"]
     for table, names in plan.unmapped.items():
-        file = next(plan.short_names[each.position] for each in plan.inputs if each.table == table)
+        file = next(plan.short_names[each.position] for each in plan.sources if each.table == table)
         examples = tuple(Occurrence(name, f"`{name}` is not used", file, 1) for name in names[:MOST_COLUMNS])
         yield RootCause("warning", about.name, about.title, None, None, len(names), about.fix, examples)
 

@@ -22,6 +22,7 @@ from pipeline.loading.ledger.entries import (
     DELIVERY,
     Counted,
     CountsBroken,
+    ImportedFile,
     Lease,
     LeaseLost,
     Pass,
@@ -31,7 +32,6 @@ from pipeline.loading.ledger.entries import (
     Return,
     RunRef,
     RunStatus,
-    SourceFile,
     Stamp,
     State,
     Wanted,
@@ -312,7 +312,7 @@ def test_what_was_seen_of_a_record_that_has_moved_on_since_is_not_noted(
 def test_a_tenant_sees_only_what_is_its_own(any_ledger: SqlLedger, tmp_path: Path) -> None:
     any_ledger.open_run(RUN)
     any_ledger.record([record("a")])
-    any_ledger.note_files([SourceFile("a.csv", 1, 1, "d", "run-1")])
+    any_ledger.note_files([ImportedFile("a.csv", 1, 1, "d", "run-1")])
     with SqlLedger(place_of(any_ledger, tmp_path), OTHER_URL) as other:
         assert (other.runs(), other.find(["a"]), other.known_files(["d"])) == ([], {}, {})
         no = other.open_run(replace(RUN, ordinal=7)).run_no
@@ -472,7 +472,7 @@ def test_only_what_omneo_surely_does_not_have_is_counted_as_forgotten(any_ledger
 
 
 def test_files_are_known_by_their_contents(any_ledger: SqlLedger) -> None:
-    first = SourceFile("a.csv", 10, 1_700_000_000_000_000_001, "d1", "run-1")
+    first = ImportedFile("a.csv", 10, 1_700_000_000_000_000_001, "d1", "run-1")
     any_ledger.open_run(RUN)
     any_ledger.note_files([first, replace(first, path="b.csv", digest="d2")])
     renamed = replace(first, path="c.csv", run_id="run-2")
@@ -483,7 +483,7 @@ def test_files_are_known_by_their_contents(any_ledger: SqlLedger) -> None:
 
 
 def test_files_are_remembered_by_what_they_were_read_by(any_ledger: SqlLedger) -> None:
-    sales = SourceFile("a.csv", 10, 1, "d1", "run-1", recipe="sales")
+    sales = ImportedFile("a.csv", 10, 1, "d1", "run-1", recipe="sales")
     any_ledger.open_run(RUN)
     any_ledger.note_files([sales, replace(sales, recipe="refunds", run_id="run-2")])
     assert any_ledger.known_files(["d1"], "sales") == {"d1": sales}
