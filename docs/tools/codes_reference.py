@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Final
 
 from pipeline.core.codes import CODES, Code, Outcome
-from pipeline.validation.checks import DeclaredCheck, item_checks, transaction_checks
+from pipeline.validation.declared_checks import DeclaredCheck, item_checks, transaction_checks
 from pipeline.validation.policy import Policy
 
 _HEAD: Final = """\

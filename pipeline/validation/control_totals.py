@@ -25,7 +25,7 @@ from pipeline.core.codes import Outcome
 from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.findings import ControlRow, Sums
 from pipeline.core.model import MONEY_SCALE, TX
-from pipeline.validation.judge import ACCEPTED
+from pipeline.validation.outcomes import ACCEPTED
 
 DIMENSIONS: Final = ("day", "store", "currency")
 _NAMES: Final = {
@@ -72,7 +72,7 @@ class ControlTotals:
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_control(path: Path) -> ControlTotals:
+def read_control_totals(path: Path) -> ControlTotals:
     """Read a file of control totals.
 
     Raises:
@@ -161,8 +161,8 @@ def _ungrouped(number: str) -> str:
 # ── Comparing ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def totals(headers: pl.DataFrame, outcomes: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """Add up one unit by some of `DIMENSIONS`. Small, and made to be given to `compare`.
+def sums_by_key(headers: pl.DataFrame, outcomes: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Add up one unit by some of `DIMENSIONS`. Small, and made to be given to `compare_totals`.
 
     Args:
         headers: One row a transaction, as mapped. Days are those of local time.
@@ -188,7 +188,7 @@ def _dimension(name: str, columns: Sequence[str]) -> pl.Expr:
     return value.cast(pl.String).fill_null("").alias(name)
 
 
-def compare(control: ControlTotals, parts: Sequence[pl.DataFrame]) -> list[ControlRow]:
+def compare_totals(control: ControlTotals, parts: Sequence[pl.DataFrame]) -> list[ControlRow]:
     """Put what was found beside the control totals.
 
     Args:

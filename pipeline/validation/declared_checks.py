@@ -17,8 +17,8 @@ import polars as pl
 
 from pipeline.core.currencies import smallest_amount
 from pipeline.core.model import ITEM_FIELDS, MONEY_PRECISION, MONEY_SCALE, TRANSACTION_FIELDS, Field, Kind
+from pipeline.validation.message_text import amount, quoted
 from pipeline.validation.policy import Policy, Severity
-from pipeline.validation.wording import amount, quoted
 
 _MONEY: Final = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
 _TYPES: Final[Mapping[Kind, pl.DataType]] = {

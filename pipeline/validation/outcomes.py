@@ -12,10 +12,10 @@ from pipeline.core.codes import CODES, Outcome
 from pipeline.core.errors import CannotStart
 from pipeline.core.frames import NO_PROBLEMS, REASONS, problems_at
 from pipeline.core.model import ITEM_FIELDS, LINE, SOURCE, TX
-from pipeline.validation.checks import completed, underpaid
+from pipeline.validation.declared_checks import completed, underpaid
+from pipeline.validation.message_text import amount, quoted
 from pipeline.validation.policy import OwnRule, Policy, Severity
 from pipeline.validation.schemas import header_problems, item_problems
-from pipeline.validation.wording import amount, quoted
 
 ACCEPTED: Final = "accepted"
 DROPS: Final = tuple(name for name, code in CODES.items() if code.outcome is Outcome.DROPPED)
@@ -57,7 +57,7 @@ class MappedFrames(Protocol):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TransactionOutcomes:
     """What became of one bucket's transactions.
 
     Attributes:
@@ -76,7 +76,7 @@ class Verdict:
         chosen = self.outcomes.filter(pl.col("outcome") == outcome)
         return self.headers.join(chosen.select(TX), on=TX, how="semi", maintain_order="left")
 
-    def rejecting(self, rows: pl.DataFrame, code: str) -> Verdict:
+    def rejecting(self, rows: pl.DataFrame, code: str) -> TransactionOutcomes:
         """The verdict with some transactions rejected for one reason alone.
 
         Args:
@@ -94,7 +94,7 @@ class Verdict:
         )
 
 
-def judge(mapped: MappedFrames, policy: Policy, now: datetime) -> Verdict:
+def decide_outcomes(mapped: MappedFrames, policy: Policy, now: datetime) -> TransactionOutcomes:
     """Decide for every transaction of a bucket.
 
     A status that drops wins, and nothing else is judged then; a transaction whose header row was not read
@@ -117,10 +117,10 @@ def judge(mapped: MappedFrames, policy: Policy, now: datetime) -> Verdict:
     reasons = _undropped_only(pl.concat([found, unpaid]))
     outcomes = _outcomes(headers, reasons)
     _check_conservation(headers, outcomes, reasons)
-    return Verdict(outcomes, reasons, _left_out(headers, reasons))
+    return TransactionOutcomes(outcomes, reasons, _left_out(headers, reasons))
 
 
-def agreeing(mapped: MappedFrames, policy: Policy, now: datetime) -> pl.Series:
+def with_matching_sums(mapped: MappedFrames, policy: Policy, now: datetime) -> pl.Series:
     """TX of the transactions whose items, and payments where they have amounts, add up to their total."""
     strict = Policy(tolerances=policy.tolerances)  # also where the mapping does not want to know
     found = header_problems(mapped.headers, strict, now, with_items=True)

@@ -31,7 +31,7 @@ from pipeline.core.files import open_private, private_dir
 from pipeline.core.frames import QUARANTINE
 from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect
 from pipeline.core.safe_text import neutral
-from pipeline.validation.judge import Verdict
+from pipeline.validation.outcomes import TransactionOutcomes
 
 SINGLE_TABLE: Final = "lines"
 """The table of a mapping that reads one kind of file."""
@@ -108,7 +108,9 @@ def file_names(first: Mapping[str, str], inputs: Mapping[str, Sequence[str]]) ->
 # ── One unit ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def write_part(run: Path, number: int, verdict: Verdict, shaped: ShapedRows, sources: Sequence[str]) -> None:
+def write_part(
+    run: Path, number: int, verdict: TransactionOutcomes, shaped: ShapedRows, sources: Sequence[str]
+) -> None:
     """Write what one unit gives to the quarantine, in place of what it gave before.
 
     Args:

@@ -20,7 +20,13 @@ from pandera.constants import CHECK_OUTPUT_KEY
 from pandera.errors import SchemaErrorReason, SchemaErrors
 
 from pipeline.core.frames import NO_PROBLEMS, problems_at
-from pipeline.validation.checks import TYPES, DeclaredCheck, completed, item_checks, transaction_checks
+from pipeline.validation.declared_checks import (
+    TYPES,
+    DeclaredCheck,
+    completed,
+    item_checks,
+    transaction_checks,
+)
 from pipeline.validation.policy import Policy
 
 _Columns = tuple[tuple[str, pl.DataType], ...]

@@ -12,7 +12,7 @@ import polars as pl
 from pipeline.core.model import KEY, LINE, SOURCE, TX
 from pipeline.mapping.layout.raw_transactions import HEADERS, Shaped, shape, without_lost
 from pipeline.staging.payloads import encode
-from pipeline.validation.judge import ACCEPTED, judge
+from pipeline.validation.outcomes import ACCEPTED, decide_outcomes
 from pipeline.validation.quarantine import placed, quarantine_frame
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.sources import RunSource, raw_rows
@@ -60,7 +60,7 @@ def preview(plan: ImportPlan, number: int) -> Preview:
     tables, lost = without_lost(first_rows(plan))
     shaped = shape(tables, plan.spec, lost)
     mapped = plan.compiled.apply(shaped)
-    verdict = judge(mapped, plan.policy, plan.started_at)
+    verdict = decide_outcomes(mapped, plan.policy, plan.started_at)
     chosen = verdict.transactions(ACCEPTED).head(number)
     last = chosen[TX][-1] if chosen.height == number else shaped.headers.height
     told = verdict.reasons.filter((pl.col("outcome") != "warning") & (pl.col(TX) <= last))

@@ -12,7 +12,7 @@ from pipeline.core.model import KEY, LINE, SOURCE, TX
 from pipeline.mapping.functions.sql import FUNCTIONS
 from pipeline.mapping.layout.raw_transactions import key_hash, shape
 from pipeline.staging.payloads import encode
-from pipeline.validation.judge import judge
+from pipeline.validation.outcomes import decide_outcomes
 from pipeline.validation.policy import Policy
 from tests.mapping.mapping_cases import compiled_of, spec_of
 
@@ -316,6 +316,6 @@ def test_no_cell_stops_a_layout(layout: str, items: str) -> None:
         rows = ROWS.with_columns(kinds, key.cast(pl.UInt64).alias(KEY))
         tables = {"lines": rows}
         mapped = compiled_of(spec, tables).apply(shape(tables, spec))
-        verdict = judge(mapped, Policy(), datetime(2026, 1, 1, tzinfo=UTC))
+        verdict = decide_outcomes(mapped, Policy(), datetime(2026, 1, 1, tzinfo=UTC))
         encode(verdict.transactions("accepted"), mapped.items)
         assert verdict.outcomes.height == mapped.headers.height

@@ -16,7 +16,7 @@ import pytest
 from pipeline.testing import LocalOmneo
 from tests.command import SAMPLE, Ended, call
 from tests.receipts import COLUMNS, Row, export, receipt, write_export
-from tests.validation.shop import MONDAY, Sale, ordinary
+from tests.validation.anomalies.shop import MONDAY, Sale, ordinary
 
 pytestmark = pytest.mark.slow
 

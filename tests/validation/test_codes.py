@@ -2,7 +2,7 @@ from pathlib import Path
 
 from docs.tools.codes_reference import page
 from pipeline.core.codes import CODES
-from pipeline.validation.checks import item_checks, transaction_checks
+from pipeline.validation.declared_checks import item_checks, transaction_checks
 from pipeline.validation.policy import Policy
 from tests.validation.frames import NOW
 

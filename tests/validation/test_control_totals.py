@@ -9,14 +9,20 @@ import pytest
 
 from pipeline.core.errors import SourceError
 from pipeline.core.model import TX
-from pipeline.validation.control import ControlTotals, Sums, compare, read_control, totals
+from pipeline.validation.control_totals import (
+    ControlTotals,
+    Sums,
+    compare_totals,
+    read_control_totals,
+    sums_by_key,
+)
 from tests.validation.frames import headers
 
 
 def control(tmp_path: Path, text: str) -> ControlTotals:
     path = tmp_path / "control.csv"
     path.write_text(text, encoding="utf-8")
-    return read_control(path)
+    return read_control_totals(path)
 
 
 def outcomes(*words: str) -> pl.DataFrame:
@@ -61,18 +67,18 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message:
 def test_commas_between_thousands_are_read(tmp_path: Path) -> None:
     path = tmp_path / "control.csv"
     path.write_text("store;count;sum\nS1;1,234;-9,431.20\n", encoding="utf-8-sig")
-    assert read_control(path).expected == {("S1",): Sums(1234, Decimal("-9431.20"))}
+    assert read_control_totals(path).expected == {("S1",): Sums(1234, Decimal("-9431.20"))}
     path.write_text("store;count;sum\nS1;12,34;1\n")
     with pytest.raises(SourceError, match="count '12,34' is not a whole number"):
-        read_control(path)
+        read_control_totals(path)
 
 
 def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read"):
-        read_control(tmp_path / "none.csv")
+        read_control_totals(tmp_path / "none.csv")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SourceError, match="cannot be read"):
-        read_control(tmp_path / "binary")
+        read_control_totals(tmp_path / "binary")
 
 
 def test_what_was_read_staged_dropped_and_rejected_stands_beside_it(tmp_path: Path) -> None:
@@ -80,8 +86,8 @@ def test_what_was_read_staged_dropped_and_rejected_stands_beside_it(tmp_path: Pa
     unit = headers(day, day, day, {**day, "location_id": "ST2", "total": None}, {"location_id": None})
     words = outcomes("accepted", "dropped", "rejected", "rejected", "accepted")
     read = control(tmp_path, "day,store,count,sum\n2024-07-01,ST1,4,40\n2024-07-02,ST1,1,9.99\n")
-    part = totals(unit, words, read.by)
-    lines = compare(read, [part, part])
+    part = sums_by_key(unit, words, read.by)
+    lines = compare_totals(read, [part, part])
     assert [tuple(line.key.values()) for line in lines] == [
         ("2024-07-01", "ST1"),
         ("2024-07-02", "ST1"),
@@ -98,20 +104,22 @@ def test_what_was_read_staged_dropped_and_rejected_stands_beside_it(tmp_path: Pa
 
 def test_what_is_not_stated_cannot_differ(tmp_path: Path) -> None:
     read = control(tmp_path, "currency,count\nAUD,2\n")
-    (line,) = compare(read, [totals(headers({}, {}), outcomes("accepted", "accepted"), read.by)])
+    (line,) = compare_totals(read, [sums_by_key(headers({}, {}), outcomes("accepted", "accepted"), read.by)])
     assert line.agrees
     assert line.difference == Sums(0, None)
 
 
 def test_one_grand_total(tmp_path: Path) -> None:
     read = control(tmp_path, "count,sum\n3,30.00\n")
-    (line,) = compare(read, [totals(headers({}, {}), outcomes("accepted", "dropped"), read.by)])
+    (line,) = compare_totals(read, [sums_by_key(headers({}, {}), outcomes("accepted", "dropped"), read.by)])
     assert (line.key, line.difference) == ({}, Sums(-1, Decimal(-10)))
-    (empty,) = compare(read, [])
+    (empty,) = compare_totals(read, [])
     assert empty.difference == Sums(-3, Decimal(-30))
 
 
 def test_a_dimension_that_the_mapping_does_not_give_is_blank(tmp_path: Path) -> None:
     read = control(tmp_path, "store,count\nST1,1\n")
-    lines = compare(read, [totals(headers({}, drop=["location_id"]), outcomes("accepted"), read.by)])
+    lines = compare_totals(
+        read, [sums_by_key(headers({}, drop=["location_id"]), outcomes("accepted"), read.by)]
+    )
     assert [line.key["store"] for line in lines] == ["ST1", ""]

@@ -13,7 +13,7 @@ from pipeline.core.codes import CODES
 from pipeline.core.errors import CannotStart
 from pipeline.core.frames import REASONS
 from pipeline.core.model import SOURCE, TX
-from pipeline.validation.judge import DROPS, Verdict, judge
+from pipeline.validation.outcomes import DROPS, TransactionOutcomes, decide_outcomes
 from pipeline.validation.policy import OwnRule, Policy
 from tests.fuzzing import examples
 from tests.validation.frames import NOW, Mapped, headers, items, mapped, problems, told
@@ -25,23 +25,23 @@ NOBODY = {"profile_id": "nobody", "profile_id|raw": "nobody"}
 BAD_TOTAL = {"total": None, "total|raw": "N/A"}
 
 
-def outcomes(verdict: Verdict) -> list[str]:
+def outcomes(verdict: TransactionOutcomes) -> list[str]:
     return verdict.outcomes["outcome"].to_list()
 
 
-def reason_rows(verdict: Verdict, tx: int | None = 0) -> set[Any]:
+def reason_rows(verdict: TransactionOutcomes, tx: int | None = 0) -> set[Any]:
     return told(verdict.reasons, tx, ["code", "outcome"])
 
 
 def test_a_clean_transaction_is_accepted_without_a_word() -> None:
-    verdict = judge(mapped({}), Policy(), NOW)
+    verdict = decide_outcomes(mapped({}), Policy(), NOW)
     assert outcomes(verdict) == ["accepted"]
     assert verdict.reasons.is_empty()
     assert verdict.reasons.schema == pl.Schema(REASONS)
 
 
 def test_a_status_that_drops_wins_over_every_defect() -> None:
-    verdict = judge(mapped({**PARKED, **BAD_TOTAL, **GUEST, "external_id": None}), Policy(), NOW)
+    verdict = decide_outcomes(mapped({**PARKED, **BAD_TOTAL, **GUEST, "external_id": None}), Policy(), NOW)
     assert outcomes(verdict) == ["dropped"]
     assert reason_rows(verdict) == {("draft", "dropped")}
     assert verdict.reasons["message"].to_list() == ["status 'PARKED': draft sale"]
@@ -49,17 +49,17 @@ def test_a_status_that_drops_wins_over_every_defect() -> None:
 
 @pytest.mark.parametrize("code", DROPS)
 def test_each_dropping_status_gives_its_code(code: str) -> None:
-    verdict = judge(mapped({"status|raw": None, "status|outcome": code}), Policy(), NOW)
+    verdict = decide_outcomes(mapped({"status|raw": None, "status|outcome": code}), Policy(), NOW)
     assert reason_rows(verdict) == {(code, "dropped")}
 
 
 def test_a_void_sale_is_judged_like_any_other() -> None:
-    verdict = judge(mapped({"status|outcome": "void", "is_void": True, **PART_PAID}), Policy(), NOW)
+    verdict = decide_outcomes(mapped({"status|outcome": "void", "is_void": True, **PART_PAID}), Policy(), NOW)
     assert outcomes(verdict) == ["accepted"]
 
 
 def test_a_sale_paid_in_part_is_dropped() -> None:
-    verdict = judge(mapped(PART_PAID), Policy(), NOW)
+    verdict = decide_outcomes(mapped(PART_PAID), Policy(), NOW)
     assert outcomes(verdict) == ["dropped"]
     assert verdict.reasons.select("code", "value", "message").rows() == [
         ("partially_paid", "2.00", "2.00 of 10.00 is paid")
@@ -67,24 +67,24 @@ def test_a_sale_paid_in_part_is_dropped() -> None:
 
 
 def test_a_defect_wins_over_being_paid_in_part() -> None:
-    verdict = judge(mapped({**PART_PAID, "currency": "?"}), Policy(), NOW)
+    verdict = decide_outcomes(mapped({**PART_PAID, "currency": "?"}), Policy(), NOW)
     assert outcomes(verdict) == ["rejected"]
     assert reason_rows(verdict) == {("currency_invalid", "rejected")}
 
 
 def test_returns_and_sales_paid_in_full_are_not_paid_in_part() -> None:
     back = {"total": Decimal(-10), "items_total": Decimal(-10), "paid": Decimal(-20)}
-    verdict = judge(mapped(back, {"paid": None}, {"paid": Decimal(20)}), Policy(), NOW)
+    verdict = decide_outcomes(mapped(back, {"paid": None}, {"paid": Decimal(20)}), Policy(), NOW)
     assert outcomes(verdict) == ["accepted"] * 3
 
 
 def test_a_sale_dropped_for_its_payment_is_not_called_a_guest_sale() -> None:
-    verdict = judge(mapped({**PART_PAID, **GUEST}), Policy(), NOW)
+    verdict = decide_outcomes(mapped({**PART_PAID, **GUEST}), Policy(), NOW)
     assert reason_rows(verdict) == {("partially_paid", "dropped")}
 
 
 def test_a_rejected_sale_is_not_called_a_guest_sale() -> None:
-    verdict = judge(mapped({**BAD_TOTAL, **GUEST}), Policy(), NOW)
+    verdict = decide_outcomes(mapped({**BAD_TOTAL, **GUEST}), Policy(), NOW)
     assert reason_rows(verdict) == {("total_invalid", "rejected")}
 
 
@@ -94,7 +94,7 @@ def test_header_item_and_mapping_defects_are_all_told() -> None:
         items({"quantity": None, "quantity|raw": "two"}),
         problems({TX: 0, "code": "header_conflict", "field": "sale_total"}),
     )
-    verdict = judge(bad, Policy(), NOW)
+    verdict = decide_outcomes(bad, Policy(), NOW)
     assert outcomes(verdict) == ["rejected"]
     assert told(verdict.reasons, 0) == {
         ("header_conflict", "sale_total"),
@@ -106,13 +106,13 @@ def test_header_item_and_mapping_defects_are_all_told() -> None:
 
 def test_a_bad_item_rejects_its_own_transaction_only() -> None:
     frames = Mapped(headers({}, {}, {}), items({}, {"name": None}, {}))
-    assert outcomes(judge(frames, Policy(), NOW)) == ["accepted", "rejected", "accepted"]
+    assert outcomes(decide_outcomes(frames, Policy(), NOW)) == ["accepted", "rejected", "accepted"]
 
 
 def test_warnings_do_not_reject() -> None:
     duplicate = problems({TX: 0, "code": "duplicate_row"}, {TX: 1, "code": "duplicate_row"})
     frames = Mapped(headers(GUEST, PARKED), items({}, {}), duplicate)
-    verdict = judge(frames, Policy(), NOW)
+    verdict = decide_outcomes(frames, Policy(), NOW)
     assert outcomes(verdict) == ["accepted", "dropped"]
     assert reason_rows(verdict) == {("guest", "warning"), ("duplicate_row", "warning")}
     assert reason_rows(verdict, 1) == {("draft", "dropped"), ("duplicate_row", "warning")}
@@ -120,7 +120,7 @@ def test_warnings_do_not_reject() -> None:
 
 def test_problems_of_no_transaction_pass_through() -> None:
     lost = problems({TX: None, "code": "malformed_row", "raw": "a,b,c", SOURCE: 1})
-    verdict = judge(Mapped(headers({}), items({}), lost), Policy(), NOW)
+    verdict = decide_outcomes(Mapped(headers({}), items({}), lost), Policy(), NOW)
     assert outcomes(verdict) == ["accepted"]
     assert reason_rows(verdict, None) == {("malformed_row", "rejected")}
 
@@ -128,33 +128,35 @@ def test_problems_of_no_transaction_pass_through() -> None:
 def test_a_problem_of_an_unknown_transaction_is_a_bug() -> None:
     frames = Mapped(headers({}), items({}), problems({TX: 7, "code": "header_conflict"}))
     with pytest.raises(AssertionError, match="no transaction"):
-        judge(frames, Policy(), NOW)
+        decide_outcomes(frames, Policy(), NOW)
 
 
 def test_a_transaction_that_is_there_twice_is_a_bug() -> None:
     twice = pl.concat([headers({}), headers({})])
     with pytest.raises(AssertionError, match="more than one"):
-        judge(Mapped(twice, items({})), Policy(), NOW)
+        decide_outcomes(Mapped(twice, items({})), Policy(), NOW)
 
 
 def test_an_item_without_its_sale_is_told_once_and_not_as_a_sale_without_everything() -> None:
     blank = {name: None for name in headers({}).columns if name not in (TX, SOURCE, "__line")}
     headless = pl.Series(TX, [0], pl.UInt32)
     frames = Mapped(headers(blank), items({}), problems({TX: 0, "code": "orphan_item"}), headless)
-    assert reason_rows(judge(frames, Policy(), NOW)) == {("orphan_item", "rejected")}
+    assert reason_rows(decide_outcomes(frames, Policy(), NOW)) == {("orphan_item", "rejected")}
 
 
 def test_a_sale_without_items_is_told_once() -> None:
     empty = headers({"items_count": 0, "items_total": None})
     already = problems({TX: 0, "code": "items_missing"})
     for frames in (Mapped(empty, items()), Mapped(empty, items(), already)):
-        verdict = judge(frames, Policy(), NOW)
+        verdict = decide_outcomes(frames, Policy(), NOW)
         assert verdict.reasons["code"].to_list() == ["items_missing"]
 
 
 def test_a_mapping_without_items_misses_none() -> None:
     no_items = items().select(TX, SOURCE, "__line")
-    verdict = judge(Mapped(headers({"items_count": 0, "items_total": None}), no_items), Policy(), NOW)
+    verdict = decide_outcomes(
+        Mapped(headers({"items_count": 0, "items_total": None}), no_items), Policy(), NOW
+    )
     assert outcomes(verdict) == ["accepted"]
 
 
@@ -165,7 +167,7 @@ def test_codes_can_be_turned_around() -> None:
         items({}, {}, {}, {}),
         problems({TX: 3, "code": "header_conflict"}),
     )
-    verdict = judge(frames, policy, NOW)
+    verdict = decide_outcomes(frames, policy, NOW)
     assert outcomes(verdict) == ["rejected", "accepted", "accepted", "accepted"]
     assert reason_rows(verdict, 0) == {("guest", "rejected")}
     assert reason_rows(verdict, 1) == {("total_mismatch", "warning")}
@@ -182,13 +184,13 @@ def test_codes_can_be_turned_around() -> None:
     ],
 )
 def test_part_payment_can_be_turned_around(severity: Any, outcome: str, reasons: set[Any]) -> None:
-    verdict = judge(mapped(PART_PAID), Policy({"partially_paid": severity}), NOW)
+    verdict = decide_outcomes(mapped(PART_PAID), Policy({"partially_paid": severity}), NOW)
     assert outcomes(verdict) == [outcome]
     assert reason_rows(verdict) == reasons
 
 
 def test_a_malformed_customer_that_only_warns_makes_a_guest_sale() -> None:
-    verdict = judge(mapped(NOBODY, {}), Policy({"profile_invalid": "warn"}), NOW)
+    verdict = decide_outcomes(mapped(NOBODY, {}), Policy({"profile_invalid": "warn"}), NOW)
     assert outcomes(verdict) == ["accepted", "accepted"]
     assert verdict.headers.select("profile_id", "profile_id_handle").rows() == [
         (None, None),
@@ -204,7 +206,7 @@ def test_own_rules_see_the_mapped_fields() -> None:
     )
     big = {"total": Decimal(10_000), "items_total": Decimal(10_000), "paid": None}
     old = {"transacted_at": datetime(2023, 5, 1)}
-    verdict = judge(mapped(big, old, {"is_void": None}), Policy(rules=rules), NOW)
+    verdict = decide_outcomes(mapped(big, old, {"is_void": None}), Policy(rules=rules), NOW)
     assert outcomes(verdict) == ["rejected", "accepted", "accepted"]
     assert verdict.reasons.select(TX, "code", "outcome", "message").sort(TX).rows() == [
         (0, "huge", "rejected", "more than a till takes"),
@@ -216,11 +218,11 @@ def test_own_rules_see_the_mapped_fields() -> None:
 def test_a_rule_that_cannot_be_computed_is_told_by_name(when: str) -> None:
     policy = Policy(rules=(OwnRule("mine", pl.sql_expr(when), "…"),))
     with pytest.raises(CannotStart, match="rules: mine: "):
-        judge(mapped({}), policy, NOW)
+        decide_outcomes(mapped({}), policy, NOW)
 
 
 def test_the_empty_bucket_is_judged() -> None:
-    verdict = judge(Mapped(headers(), items()), Policy(), NOW)
+    verdict = decide_outcomes(Mapped(headers(), items()), Policy(), NOW)
     assert verdict.outcomes.is_empty()
     assert verdict.transactions("accepted").is_empty()
 
@@ -252,7 +254,9 @@ def test_read_is_accepted_and_dropped_and_rejected(
 ) -> None:
     changes = [{key: value for each in defects for key, value in each.items()} for defects in combinations]
     found = problems(*[{TX: 0, "code": code} for code in extra if changes])
-    verdict = judge(Mapped(headers(*changes), items(*[{} for _ in changes]), found), Policy(codes), NOW)
+    verdict = decide_outcomes(
+        Mapped(headers(*changes), items(*[{} for _ in changes]), found), Policy(codes), NOW
+    )
     assert verdict.outcomes[TX].to_list() == list(range(len(changes)))
     worst = {tx: set[str]() for tx in range(len(changes))}
     for tx, outcome in verdict.reasons.select(TX, "outcome").rows():
@@ -262,5 +266,7 @@ def test_read_is_accepted_and_dropped_and_rejected(
 
 
 def test_a_rule_may_be_a_constant() -> None:
-    verdict = judge(mapped({}, {}), Policy(rules=(OwnRule("all", pl.sql_expr("true"), "…", "warn"),)), NOW)
+    verdict = decide_outcomes(
+        mapped({}, {}), Policy(rules=(OwnRule("all", pl.sql_expr("true"), "…", "warn"),)), NOW
+    )
     assert verdict.reasons.height == 2

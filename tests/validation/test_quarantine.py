@@ -18,7 +18,7 @@ from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect
 from pipeline.core.safe_text import neutral
 from pipeline.extract.readers import open_reader
 from pipeline.extract.storage import find_sources
-from pipeline.validation.judge import judge
+from pipeline.validation.outcomes import decide_outcomes
 from pipeline.validation.policy import Policy
 from pipeline.validation.quarantine import (
     RowsForm,
@@ -78,7 +78,7 @@ def write_one(run: Path, shaped: Shaped, *changes: dict[str, Any], number: int =
     places = shaped.headers.select(SOURCE, LINE).rows()
     frames = [{**change, SOURCE: s, LINE: n} for change, (s, n) in zip(changes, places, strict=True)]
     mapped = Mapped(headers(*frames), items(*[{} for _ in frames]))
-    write_part(run, number, judge(mapped, Policy(), NOW), shaped, SOURCES)
+    write_part(run, number, decide_outcomes(mapped, Policy(), NOW), shaped, SOURCES)
 
 
 def read_rows(path: Path, dialect: Dialect | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:

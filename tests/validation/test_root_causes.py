@@ -8,13 +8,13 @@ import pytest
 from pipeline.core.findings import Occurrence, RootCause
 from pipeline.core.frames import REASONS
 from pipeline.core.model import LINE, SOURCE, TX
-from pipeline.validation.causes import (
+from pipeline.validation.root_causes import (
     EXAMPLE_CHARACTERS,
     MOST_SHAPES,
-    causes,
-    group,
+    group_reasons,
     likely_fix,
-    merge,
+    merge_groups,
+    root_causes,
 )
 
 SOURCES = ["a.csv", "b.csv"]
@@ -30,7 +30,7 @@ def date(value: str, **more: Any) -> dict[str, Any]:
 
 
 def grouped(*frames: pl.DataFrame) -> list[RootCause]:
-    return causes(merge([group(frame) for frame in frames]), SOURCES)
+    return root_causes(merge_groups([group_reasons(frame) for frame in frames]), SOURCES)
 
 
 def test_ten_thousand_rejections_from_one_date_format_read_as_one_problem() -> None:
@@ -109,11 +109,11 @@ def test_amounts_that_differ_are_one_cause() -> None:
 
 def test_however_many_shapes_there_are_every_transaction_is_counted() -> None:
     shapes = [date("-" * (n % 300) + "x") for n in range(1000)]
-    groups = [group(reasons(*shapes[start::3])) for start in range(3)]
+    groups = [group_reasons(reasons(*shapes[start::3])) for start in range(3)]
     assert max(each.height for each in groups) <= 100
-    assert sum(cause.transactions for cause in causes(merge(groups), SOURCES)) == 1000
-    step = merge([merge(groups[:1]), merge(groups[1:])])
-    assert sum(cause.transactions for cause in causes(step, SOURCES)) == 1000
+    assert sum(cause.transactions for cause in root_causes(merge_groups(groups), SOURCES)) == 1000
+    step = merge_groups([merge_groups(groups[:1]), merge_groups(groups[1:])])
+    assert sum(cause.transactions for cause in root_causes(step, SOURCES)) == 1000
 
 
 def test_a_rule_of_the_mapping_is_named_by_its_message() -> None:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from pipeline.core.model import LINE, TX
-from pipeline.validation.checks import completed, underpaid
+from pipeline.validation.declared_checks import completed, underpaid
 from pipeline.validation.policy import Policy
 from pipeline.validation.schemas import header_problems, item_problems
 from tests.validation.frames import NOW, headers, items, told

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.core.errors import CannotStart
 from pipeline.core.model import KEY, LINE, SOURCE
-from pipeline.workflows.isolation import Tables, unjudged
+from pipeline.workflows.preparation.isolation import Tables, unjudged
 from pipeline.workflows.prepare import PrepareOptions, prepare
 
 MAPPING = (
@@ -123,7 +123,7 @@ def test_a_sale_that_cannot_be_judged_is_rejected_with_its_line_and_the_rest_goe
 def test_where_a_mapping_fails_on_most_sales_it_is_an_error_of_the_mapping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.workflows.isolation._MOST", 3)
+    monkeypatch.setattr("pipeline.workflows.preparation.isolation._MOST", 3)
     mapping = tmp_path / "m.yaml"
     mapping.write_text(MAPPING)
     source = tmp_path / "s.csv"

@@ -16,8 +16,7 @@ from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
 from pipeline.mapping.layout.raw_transactions import Shaped, shape
 from pipeline.report.summary import AccountingBroken
-from pipeline.workflows import row_accounting
-from pipeline.workflows.preparation import judged_partition
+from pipeline.workflows.preparation import judged_partition, row_accounting
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.run_record import CommandResult
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
 
-from pipeline.validation.statistics import Observations
+from pipeline.validation.anomalies.observations import Observations
 
 _FEWEST: Final = 2
 """Sales of each format; of one alone every range is apart from every other."""

@@ -10,24 +10,24 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from pipeline.core.findings import Anomaly
-from pipeline.validation import amounts, parties, repeats, times
-from pipeline.validation.statistics import Observations
+from pipeline.validation.anomalies import customers, repeated_sales, sale_times, sale_totals, stores
+from pipeline.validation.anomalies.observations import Observations
 
 _CHECKS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Anomaly]], ...]] = (
-    times.at_night,
-    times.at_midnight,
-    times.day_and_month,
-    times.days_missing,
-    repeats.twice,
-    amounts.totals_and_items,
-    amounts.far_totals,
-    parties.locations,
-    parties.currency_mix,
-    parties.busy_customer,
+    sale_times.at_night,
+    sale_times.at_midnight,
+    sale_times.day_and_month,
+    sale_times.days_missing,
+    repeated_sales.twice,
+    sale_totals.totals_and_items,
+    sale_totals.far_totals,
+    stores.unusual_stores,
+    stores.currency_mix,
+    customers.busy_customers,
 )
 
 
-def findings(observations: Observations, sources: Sequence[str]) -> list[Anomaly]:
+def find_anomalies(observations: Observations, sources: Sequence[str]) -> list[Anomaly]:
     """Look at all observations of a run.
 
     Args:

@@ -1,8 +1,7 @@
-"""Statistical warnings: what no single row shows, such as a wrong time zone or a store that is a typo.
+"""Sums over the sales of a run, from which anomalies are found.
 
-Each unit gives small sums (`observe`), which add up in any order (`merge`) and are looked at once, at the
-end, by `pipeline.validation.findings`. What is looked at are transactions that are accepted or rejected and
-not void: what a business would call its sales.
+Each partition gives small sums (`observe`), which add up in any order (`merge_observations`). Anomalies are
+found in the total. Sales are transactions that are accepted or rejected, and not void.
 """
 
 from __future__ import annotations
@@ -167,7 +166,7 @@ def observe(
     )
 
 
-def merge(parts: Sequence[Observations]) -> Observations:
+def merge_observations(parts: Sequence[Observations]) -> Observations:
     """Add up the observations of units; of none, they are empty."""
     stacked = {
         name: pl.concat([pl.DataFrame(schema=schema), *(getattr(part, name) for part in parts)])

@@ -8,8 +8,8 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.findings import Anomaly
-from pipeline.validation.finding import shown
-from pipeline.validation.statistics import Observations
+from pipeline.validation.anomalies.evidence import shown
+from pipeline.validation.anomalies.observations import Observations
 
 _REPEATED_ROWS: Final = 0.2  # a till repeats a row now and then, a doubled file every one
 _REPEATED_SALES: Final = 0.05

@@ -9,8 +9,8 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.findings import Anomaly
-from pipeline.validation.finding import share, shown
-from pipeline.validation.statistics import Observations
+from pipeline.validation.anomalies.evidence import share, shown
+from pipeline.validation.anomalies.observations import Observations
 
 _SALES_FOR_HOURS: Final = 100  # fewer do not tell when a shop is open
 _CLOSED_HOURS: Final = 4

@@ -9,9 +9,9 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.findings import Anomaly
-from pipeline.validation.finding import place, share, shown
-from pipeline.validation.repeats import doubled
-from pipeline.validation.statistics import BINS_PER_DECADE, Observations
+from pipeline.validation.anomalies.evidence import place, share, shown
+from pipeline.validation.anomalies.observations import BINS_PER_DECADE, Observations
+from pipeline.validation.anomalies.repeated_sales import doubled
 
 _SALES_FOR_RANGE: Final = 100
 _RANGE_FACTOR: Final = 20

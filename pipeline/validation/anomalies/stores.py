@@ -1,4 +1,4 @@
-"""Findings about who sold and bought, and in what money."""
+"""Anomalies of stores: names that may be typos, and several currencies."""
 
 from __future__ import annotations
 
@@ -11,39 +11,15 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.findings import Anomaly
-from pipeline.validation.finding import place, share, shown
-from pipeline.validation.statistics import Observations
-
-_PERSON_SHARE: Final = 0.03
-_PERSON_SALES: Final = 50
-_PERSON_FACTOR: Final = 20  # times the sales of the average customer
-
-
-def busy_customer(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
-    """A customer with more sales than a person has."""
-    known = observed.counts.with_customer
-    average = int(observed.people["sales"].sum()) / max(1, observed.people.height)
-    least = max(_PERSON_SALES, _PERSON_SHARE * known, _PERSON_FACTOR * average)
-    busy = observed.profiles.filter(pl.col("sales") >= least).sort("sales", descending=True)
-    lines = [
-        f"{share(row['sales'], known)}, such as {place(row, sources)}" for row in busy.iter_rows(named=True)
-    ]
-    if lines:
-        yield Anomaly(
-            "frequent_customer",
-            "One customer with very many sales",
-            "A customer has more sales than a person can have: a house account or a till's default customer "
-            "would collect points that belong to nobody. Make these guest sales in the mapping.",
-            shown(lines),
-        )
-
+from pipeline.validation.anomalies.evidence import place, shown
+from pipeline.validation.anomalies.observations import Observations
 
 _USUAL_SALES: Final = 20  # of the store in the middle, for one sale in a store to be odd
 _TYPO_SHARE: Final = 0.02  # of the sales of the store that was meant
 _BIG_STORE: Final = 50
 
 
-def locations(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
+def unusual_stores(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
     """Stores with hardly any sales, and with nearly the name of a big one."""
     stores = observed.stores.sort("sales", "store")
     typos = {row["store"]: near for row, near in _typos(stores)}

@@ -19,7 +19,7 @@ from pipeline.mapping.functions.rule_conditions import compile_rule
 from pipeline.mapping.language.load import LoadedMapping
 from pipeline.mapping.language.spec import Check, MappingSpec, Rule
 from pipeline.mapping.usage.column_names import unmapped_columns
-from pipeline.validation.control import ControlTotals, read_control
+from pipeline.validation.control_totals import ControlTotals, read_control_totals
 from pipeline.validation.policy import OwnRule, Policy
 from pipeline.workflows.sources import Choose, RunSource, columns_by_table, find_run_sources, take_all
 
@@ -128,7 +128,7 @@ def plan_import(
         sources=tuple(sources),
         columns=columns,
         lookups=tuple(lookups),
-        control=read_control(control) if control else None,
+        control=read_control_totals(control) if control else None,
         started_at=datetime.now(UTC),
         budget=budget,
     )

@@ -15,9 +15,9 @@ from pipeline.mapping.layout.file_versions import choose_versions
 from pipeline.mapping.layout.raw_transactions import Shaped, Tables, shape, structural_columns
 from pipeline.staging.manifest import microseconds
 from pipeline.staging.payloads import encode
-from pipeline.validation.judge import ACCEPTED, Verdict, agreeing, judge
-from pipeline.workflows.isolation import unjudged
+from pipeline.validation.outcomes import ACCEPTED, TransactionOutcomes, decide_outcomes, with_matching_sums
 from pipeline.workflows.preparation.import_plan import ImportPlan
+from pipeline.workflows.preparation.isolation import unjudged
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class JudgedPartition:
     shaped: Shaped
     left_out: pl.DataFrame
     items: pl.DataFrame
-    verdict: Verdict
+    verdict: TransactionOutcomes
     staged: pl.DataFrame
 
 
@@ -78,14 +78,14 @@ def _judge(
     conflicts: pl.Series,
     rejected: pl.DataFrame | None = None,
 ) -> JudgedPartition:
-    agrees = partial(agreeing, policy=plan.policy, now=plan.started_at)
+    agrees = partial(with_matching_sums, policy=plan.policy, now=plan.started_at)
     chosen = choose_versions(tables, plan.compiled, plan.written, agrees)
     shaped = shape(chosen.tables, plan.spec, pl.concat([chosen.notes, chosen.still_short(lost)]))
     mapped = plan.compiled.apply(shaped)
     if len(conflicts):
         problems = pl.concat([mapped.problems, _conflict_problems(mapped.headers, conflicts)])
         mapped = replace(mapped, problems=problems)
-    verdict = judge(mapped, plan.policy, plan.started_at)
+    verdict = decide_outcomes(mapped, plan.policy, plan.started_at)
     if rejected is not None:
         verdict = verdict.rejecting(rejected, "field_invalid")
     accepted = verdict.transactions(ACCEPTED)

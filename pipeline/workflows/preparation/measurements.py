@@ -16,10 +16,9 @@ from pipeline.core.frames import NO_PROBLEMS
 from pipeline.report.aggregates import Facts, measure, measure_reasons
 from pipeline.report.aggregates import merge as merge_facts
 from pipeline.staging.workdir import RunDir
-from pipeline.validation import causes
-from pipeline.validation.control import totals
-from pipeline.validation.statistics import Observations, observe
-from pipeline.validation.statistics import merge as merge_observations
+from pipeline.validation.anomalies.observations import Observations, merge_observations, observe
+from pipeline.validation.control_totals import sums_by_key
+from pipeline.validation.root_causes import group_reasons, merge_groups
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.judged_partition import JudgedPartition
 from pipeline.workflows.preparation.read_counts import ReadCounts
@@ -51,8 +50,8 @@ def measured(plan: ImportPlan, judged: JudgedPartition) -> Measurements:
     return Measurements(
         measure(headers, judged.items, outcomes, reasons).with_bodies(judged.staged),
         observe(headers, judged.items, outcomes, reasons),
-        causes.group(reasons),
-        totals(headers, outcomes, plan.control.by) if plan.control else pl.DataFrame(),
+        group_reasons(reasons),
+        sums_by_key(headers, outcomes, plan.control.by) if plan.control else pl.DataFrame(),
     )
 
 
@@ -62,7 +61,7 @@ def added_up(run: RunDir, counts: ReadCounts) -> Measurements:
     malformed = pl.concat([NO_PROBLEMS, *unreadable])
     reasons = malformed.with_columns(pl.lit("rejected").alias("outcome"))
     total = Measurements(
-        measure_reasons(reasons), merge_observations([]), causes.group(reasons), pl.DataFrame()
+        measure_reasons(reasons), merge_observations([]), group_reasons(reasons), pl.DataFrame()
     )
     kept = _kept(run)
     while some := list(islice(kept, _ADDED_AT_A_TIME)):
@@ -70,7 +69,7 @@ def added_up(run: RunDir, counts: ReadCounts) -> Measurements:
         total = Measurements(
             merge_facts([each.facts for each in both]),
             merge_observations([each.observations for each in both]),
-            causes.merge([each.groups for each in both]),
+            merge_groups([each.groups for each in both]),
             pl.concat([each.totals for each in both], how="diagonal"),
         )
     return total

@@ -1,4 +1,4 @@
-"""What the report of a run says besides its numbers: causes, control totals, statistical warnings."""
+"""What the report of a run says besides its numbers: causes, control sums_by_key, statistical warnings."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from pipeline.core.codes import CODES
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause
-from pipeline.validation import causes
-from pipeline.validation.control import compare
-from pipeline.validation.findings import findings
-from pipeline.validation.formats import contradictions
+from pipeline.validation.anomalies.date_formats import contradictions
+from pipeline.validation.anomalies.detection import find_anomalies
+from pipeline.validation.control_totals import compare_totals
+from pipeline.validation.root_causes import root_causes
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.measurements import Measurements
 
@@ -48,7 +48,7 @@ def all_causes(
         measurements: Of the whole run.
         warnings: About the run as a whole; see `run_warnings`.
     """
-    of_reasons = causes.causes(measurements.groups, plan.short_names)
+    of_reasons = root_causes(measurements.groups, plan.short_names)
     return (*of_reasons, *_of_columns(plan), *_of_run(measurements, warnings))
 
 
@@ -74,9 +74,9 @@ def control_rows(plan: ImportPlan, measurements: Measurements) -> tuple[ControlR
     """The control totals beside what was found."""
     if plan.control is None:
         return ()
-    return tuple(compare(plan.control, [measurements.totals]))
+    return tuple(compare_totals(plan.control, [measurements.totals]))
 
 
 def statistical_findings(plan: ImportPlan, measurements: Measurements) -> tuple[Anomaly, ...]:
     """The statistical warnings."""
-    return tuple(findings(measurements.observations, plan.short_names))
+    return tuple(find_anomalies(measurements.observations, plan.short_names))

@@ -15,7 +15,7 @@ import polars as pl
 from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX, Lost
 from pipeline.mapping.layout.raw_transactions import Shaped
 from pipeline.report.summary import AccountingBroken
-from pipeline.validation.judge import Verdict
+from pipeline.validation.outcomes import TransactionOutcomes
 
 _BITS = 40
 """Bits of a line number: a trillion lines a file."""
@@ -39,7 +39,7 @@ class RowCounts:
 
 
 def count_rows(
-    tables: Mapping[str, pl.DataFrame], shaped: Shaped, left_out: pl.DataFrame, verdict: Verdict
+    tables: Mapping[str, pl.DataFrame], shaped: Shaped, left_out: pl.DataFrame, verdict: TransactionOutcomes
 ) -> RowCounts:
     """Count the rows of a partition by outcome.
 

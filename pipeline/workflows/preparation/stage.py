@@ -25,12 +25,12 @@ from pipeline.staging.partitions.partitioning import Partition, Partitioning, Sc
 from pipeline.staging.staged_run import discard_part, write_no_part, write_part
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import quarantine
-from pipeline.validation.judge import ACCEPTED, Verdict
+from pipeline.validation.outcomes import ACCEPTED, TransactionOutcomes
 from pipeline.workflows.incremental import FIXED_BY_TIME
 from pipeline.workflows.preparation import measurements
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.judged_partition import hash_of, judge_partition
-from pipeline.workflows.row_accounting import RowCounts, count_lost_of_known_sales, count_rows
+from pipeline.workflows.preparation.row_accounting import RowCounts, count_lost_of_known_sales, count_rows
 
 STAGE = "prepare"
 _KEYS, _IDS, _ITEM_IDS = "keys", "ids", "item-ids"
@@ -130,7 +130,7 @@ def _item_hashes(items: pl.DataFrame, accepted: pl.DataFrame) -> pl.Series:
     return ids.select(hash_of(pl.col("external_id"))).to_series()
 
 
-def _waiting(verdict: Verdict, shaped: Shaped) -> frozenset[int]:
+def _waiting(verdict: TransactionOutcomes, shaped: Shaped) -> frozenset[int]:
     """The files, by SOURCE, that hold rows of sales which were rejected only for what time alone fixes."""
     rejections = verdict.reasons.filter(pl.col("outcome") == Outcome.REJECTED.value)
     by_time = pl.col("code").is_in(FIXED_BY_TIME).all()

@@ -12,7 +12,7 @@ import polars as pl
 
 from pipeline.core.frames import REASONS
 from pipeline.core.model import LINE, SOURCE, TX
-from pipeline.validation.statistics import Observations, observe
+from pipeline.validation.anomalies.observations import Observations, observe
 from tests.validation.frames import CLEAN, CLEAN_ITEM, HEADER_SCHEMA, ITEM_SCHEMA
 
 Sale = dict[str, Any]

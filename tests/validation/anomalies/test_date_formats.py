@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from pipeline.validation.formats import contradictions
-from pipeline.validation.statistics import Observations, merge
-from tests.validation.shop import sale, unit
+from pipeline.validation.anomalies.date_formats import contradictions
+from pipeline.validation.anomalies.observations import Observations, merge_observations
+from tests.validation.anomalies.shop import sale, unit
 
 
 def written(**days: list[str]) -> Observations:
@@ -49,7 +49,7 @@ def test_formats_that_contradict_each_other_are_found(
 def test_units_are_looked_at_together() -> None:
     parts = [written(**{DMY: ["01-05", "01-20"]}), written(**{ISO: ["02-05", "02-20"]})]
     assert not any([*contradictions(part)] for part in parts)
-    (found,) = contradictions(merge(parts))
+    (found,) = contradictions(merge_observations(parts))
     assert found.evidence == (
         "%d/%m/%Y in 2 sales from 2024-01-05 to 2024-01-20; iso in 2 sales from 2024-02-05 to 2024-02-20: "
         "their days never overlap"

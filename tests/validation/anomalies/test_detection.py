@@ -13,17 +13,17 @@ import pytest
 
 from pipeline.core.findings import Anomaly
 from pipeline.core.model import SOURCE, TX
-from pipeline.validation.finding import MOST_EVIDENCE
-from pipeline.validation.findings import findings
-from pipeline.validation.statistics import Observations, merge, observe
+from pipeline.validation.anomalies.detection import find_anomalies
+from pipeline.validation.anomalies.evidence import MOST_EVIDENCE
+from pipeline.validation.anomalies.observations import Observations, merge_observations, observe
+from tests.validation.anomalies.shop import MONDAY, SOURCES, Sale, evenly_random, ordinary, unit
 from tests.validation.frames import headers, items
-from tests.validation.shop import MONDAY, SOURCES, Sale, evenly_random, ordinary, unit
 
 AT = "transacted_at|local"
 
 
 def found(*units: Observations) -> list[Anomaly]:
-    return findings(merge(units), SOURCES)
+    return find_anomalies(merge_observations(units), SOURCES)
 
 
 def only(*units: Observations) -> Anomaly:
@@ -395,10 +395,13 @@ def as_rows(observed: Observations) -> dict[str, object]:
 
 def test_units_add_up_to_the_whole_in_any_order() -> None:
     sales = ordinary()
-    whole = as_rows(merge([unit(sales)]))
+    whole = as_rows(merge_observations([unit(sales)]))
     parts = [unit(sales[start::3]) for start in range(3)]
-    assert {**as_rows(merge(parts)), "profiles": 0} == {**whole, "profiles": 0}
-    assert {**as_rows(merge([merge(parts[::-1][:2]), parts[0]])), "profiles": 0} == {**whole, "profiles": 0}
+    assert {**as_rows(merge_observations(parts)), "profiles": 0} == {**whole, "profiles": 0}
+    assert {
+        **as_rows(merge_observations([merge_observations(parts[::-1][:2]), parts[0]])),
+        "profiles": 0,
+    } == {**whole, "profiles": 0}
 
 
 def test_dropped_and_void_sales_are_not_looked_at() -> None:
@@ -413,9 +416,9 @@ def test_dropped_and_void_sales_are_not_looked_at() -> None:
     assert observed.stores.rows() == [("ST1", 1, 0, 2)]
 
 
-def test_every_finding_is_in_the_docs() -> None:
-    root = Path(__file__).parents[2]
-    modules = (root / "pipeline" / "validation").glob("*.py")
+def test_every_anomaly_is_in_the_docs() -> None:
+    root = Path(__file__).parents[3]
+    modules = (root / "pipeline" / "validation" / "anomalies").glob("*.py")
     codes = {
         code
         for module in modules

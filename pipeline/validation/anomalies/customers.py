@@ -1,0 +1,35 @@
+"""Anomalies of customers: one with more sales than a person has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import polars as pl
+
+from pipeline.core.findings import Anomaly
+from pipeline.validation.anomalies.evidence import place, share, shown
+from pipeline.validation.anomalies.observations import Observations
+
+_PERSON_SHARE: Final = 0.03
+_PERSON_SALES: Final = 50
+_PERSON_FACTOR: Final = 20  # times the sales of the average customer
+
+
+def busy_customers(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
+    """A customer with more sales than a person has."""
+    known = observed.counts.with_customer
+    average = int(observed.people["sales"].sum()) / max(1, observed.people.height)
+    least = max(_PERSON_SALES, _PERSON_SHARE * known, _PERSON_FACTOR * average)
+    busy = observed.profiles.filter(pl.col("sales") >= least).sort("sales", descending=True)
+    lines = [
+        f"{share(row['sales'], known)}, such as {place(row, sources)}" for row in busy.iter_rows(named=True)
+    ]
+    if lines:
+        yield Anomaly(
+            "frequent_customer",
+            "One customer with very many sales",
+            "A customer has more sales than a person can have: a house account or a till's default customer "
+            "would collect points that belong to nobody. Make these guest sales in the mapping.",
+            shown(lines),
+        )

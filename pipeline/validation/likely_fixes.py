@@ -1,0 +1,130 @@
+"""What to do about a root cause, guessed from a sample of its cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import polars as pl
+
+from pipeline.core.codes import CODES
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
+from pipeline.validation.message_text import SHOWN
+
+_DATE_FORMATS: Final = tuple(
+    f"{date}{time}"
+    for date in (
+        "%Y-%m-%d",
+        "%d/%m/%Y",
+        "%m/%d/%Y",
+        "%d.%m.%Y",
+        "%d-%m-%Y",
+        "%m-%d-%Y",
+        "%Y/%m/%d",
+        "%Y%m%d",
+        "%d/%m/%y",
+        "%m/%d/%y",
+        "%d %b %Y",
+        "%b %d, %Y",
+        "%d-%b-%Y",
+        "%d-%b-%y",
+    )
+    for time in (
+        " %H:%M:%S",
+        " %H:%M",
+        "T%H:%M:%S",
+        "T%H:%M",
+        " %I:%M:%S %p",
+        " %I:%M %p",
+        " %I:%M%p",
+        " %H:%M:%S%.f",
+        "T%H:%M:%S%.fZ",
+        "",
+    )
+)
+_BLANK_WORDS: Final = {"n/a", "na", "#n/a", "null", "none", "nil", "nan", "-", "--", "?", "unknown"}
+_SIGN: Final = r"([A-Z]{3}|[^\w\s.,()+-]+)"
+_NUMBER_FORMS: Final = (
+    (
+        r"-?\d{1,3}([. '\u2019]\d{3})*,\d{1,4}|-?\d+,\d{1,4}",
+        'a decimal comma: `number: {decimal: ",", thousands: ". "}`',
+    ),
+    (r"-?\d{1,3}(,\d{3})+(\.\d+)?", 'marks between thousands: `number: {thousands: ","}`'),
+    (r"\(.*\d.*\)", "amounts in parentheses: `number: {parentheses: true}`"),
+    (r"[\d.,]+-", "a minus at the end: `number: {trailing_minus: true}`"),
+    (r"-?[\d.,]+ ?%", "percentages: `number: {percent: true}`"),
+    (
+        rf"[-+]?\s*{_SIGN}\s*-?[\d.,]+|-?[\d.,]+\s*{_SIGN}",
+        "a currency's sign or letters: `number: {currency: [...]}`",
+    ),
+)
+
+
+def likely_fix(code: str, field: str | None, values: Sequence[str]) -> str:
+    """What to do about a cause, from a sample of its cells; the code's own advice where they tell nothing."""
+    usual = CODES[code].fix if code in CODES else "Look at the rule of that name in the mapping."
+    if not values or not code.endswith("_invalid"):
+        return usual
+    if {value.strip().casefold() for value in values} <= _BLANK_WORDS:
+        return "These are words for a blank cell: list them under `nulls` of `source`."
+    if field == "status":
+        return f"Say under `completion` what {_statuses(values)}."
+    known = ITEM_FIELDS.get(field or "") or TRANSACTION_FIELDS.get(field or "")
+    look = _LOOKS.get(code) or _KIND_LOOKS.get(known.kind if known else None)
+    return (look(values) if look else None) or usual
+
+
+def _statuses(values: Sequence[str]) -> str:
+    quoted = [f"'{value[:SHOWN]}'" for value in values[:3]]
+    if len(values) == 1:
+        return f"the status {quoted[0]} means"
+    return f"statuses such as {', '.join(quoted)} mean"
+
+
+def _date_fix(values: Sequence[str]) -> str | None:
+    cells = pl.Series(values).str.strip_chars()
+    for form in _DATE_FORMATS:
+        read = cells.str.to_datetime(form, strict=False, exact=True, time_unit="us")
+        if not read.null_count() and read.dt.year().is_between(1980, 2100).all():
+            return f'These are dates of the form "{form}": add it to `formats`.'
+    return None
+
+
+def _number_fix(values: Sequence[str]) -> str | None:
+    for pattern, words in _NUMBER_FORMS:
+        if all(re.fullmatch(pattern, value.strip()) for value in values):
+            return f"These have {words}."
+    return None
+
+
+def _quantity_fix(values: Sequence[str]) -> str | None:
+    if all(re.fullmatch(r"-?\d+[.,]\d+", value.strip()) for value in values):
+        return "These are parts of a whole, as of weighed goods: give `quantity` a rule, such as 1 a line."
+    return _number_fix(values)
+
+
+def _person_fix(values: Sequence[str]) -> str | None:
+    if all("@" in value for value in values):
+        return "Mend the addresses, or turn the code into a warning to import these as guest sales."
+    if not any("@" in value for value in values):
+        return "These are no email addresses: give cards and customer numbers a `handle` of their own."
+    return None
+
+
+def _currency_fix(values: Sequence[str]) -> str | None:
+    if all(re.fullmatch(r"[A-Za-z]{3}", value.strip()) for value in values):
+        return "Add the steps `trim` and `upper`."
+    return f'Map them: `map: {{values: {{"{values[0][:SHOWN]}": AUD}}}}`, with the right three letters.'
+
+
+_LOOKS: Final[dict[str, Callable[[Sequence[str]], str | None]]] = {
+    "quantity_invalid": _quantity_fix,
+    "profile_invalid": _person_fix,
+    "currency_invalid": _currency_fix,
+}
+_KIND_LOOKS: Final[dict[Kind | None, Callable[[Sequence[str]], str | None]]] = {
+    Kind.DATETIME: _date_fix,
+    Kind.DECIMAL: _number_fix,
+    Kind.INTEGER: _number_fix,
+}
