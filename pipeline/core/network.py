@@ -12,6 +12,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
@@ -60,9 +61,7 @@ def trusted_certificates() -> ssl.SSLContext:
     _check_key_log()
     file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if not file and not directory:
-        trusted = ssl.create_default_context()
-        trusted.load_verify_locations(cafile=certifi.where())
-        return trusted
+        return _usual_certificates(os.environ.get("SSLKEYLOGFILE"))
     if directory:
         _check_certificate_directory(directory)
     if file and not Path(file).is_file():
@@ -72,6 +71,18 @@ def trusted_certificates() -> ssl.SSLContext:
     except OSError as error:  # ssl.SSLError is one too
         why = f"cannot be read: {error.strerror}" if error.filename else "holds no certificate in PEM form"
         raise _unusable("SSL_CERT_FILE", f"names a file that {why}") from None
+
+
+@cache
+def _usual_certificates(_key_log: str | None) -> ssl.SSLContext:
+    """Trust the system and certifi; kept, because reading hundreds of certificates takes 20 ms.
+
+    Args:
+        _key_log: `SSLKEYLOGFILE`, which Python reads when a context is made.
+    """
+    trusted = ssl.create_default_context()
+    trusted.load_verify_locations(cafile=certifi.where())
+    return trusted
 
 
 def _check_key_log() -> None:

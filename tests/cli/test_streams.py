@@ -15,6 +15,8 @@ from pipeline.testing import local_omneo
 from tests.command import clean_environment
 from tests.receipts import receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 
 def unread(stream: int) -> None:
     reading, writing = os.pipe()

@@ -21,6 +21,8 @@ from pipeline.workflows.preparation.import_plan import policy_of
 from tests.command import call
 from tests.fuzzing import times
 
+pytestmark = pytest.mark.slow
+
 Columns = Mapping[str, Sequence[str]]
 OTHER: dict[str, Any] = {"list": ["a"], "object": {"a": "b"}, "number": 5, "word": "zork", "nothing": None}
 

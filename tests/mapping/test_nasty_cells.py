@@ -16,6 +16,8 @@ from pipeline.validation.outcomes import decide_outcomes
 from pipeline.validation.policy import Policy
 from tests.mapping.mapping_cases import compiled_of, spec_of
 
+pytestmark = pytest.mark.slow
+
 CELLS = [
     "1",
     "-1",

@@ -20,6 +20,8 @@ from pipeline.workflows.preparation import judged_partition, row_accounting
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.run_record import CommandResult
 
+pytestmark = pytest.mark.slow
+
 VALUES = """
 columns: {qty: integer, price: decimal}
 define: {n: {line_number: file}}

@@ -22,6 +22,8 @@ from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.delivery.lying import NO_YES, Lie, LyingTenant, lying_tenant
 from tests.loading.tenant import batches_of, made, run_of
 
+pytestmark = pytest.mark.slow
+
 QUICK = RetryPolicy(attempts=3, first_wait_s=0.01, longest_wait_s=0.05)
 SOME = [made(n) for n in range(10)]
 RUN = run_of("r1", SOME)

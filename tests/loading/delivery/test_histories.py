@@ -1,4 +1,4 @@
-"""Two hundred random histories of a delivery: at any moment, and at the end, ledger and server agree."""
+"""Random histories of a delivery: at any moment, and at the end, ledger and server agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pipeline.loading.ledger.entries import Record, Return, RunRef, State
 from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.delivery.histories import History
 
-HISTORIES = int(os.environ.get("HISTORIES", "200"))
+pytestmark = pytest.mark.slow
+
+HISTORIES = int(os.environ.get("HISTORIES", "100"))
 FIRST = int(os.environ.get("FIRST_HISTORY", "0"))
 IN_A_TEST = 10
 

@@ -18,6 +18,8 @@ from pipeline.core.events import ignore
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.run_record import CommandResult
 
+pytestmark = pytest.mark.slow
+
 NOW = time.time() - 86_400
 
 COMMON = """
