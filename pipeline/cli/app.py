@@ -27,6 +27,7 @@ from pipeline.cli.commands.prepare import prepare
 from pipeline.cli.commands.preview import preview
 from pipeline.cli.commands.prune import prune
 from pipeline.cli.commands.report import report
+from pipeline.cli.commands.results import results
 from pipeline.cli.commands.retry import retry
 from pipeline.cli.commands.run import run
 from pipeline.cli.commands.scaffold import scaffold
@@ -41,7 +42,7 @@ from pipeline.core.memory import prefer_jemalloc, seldom_collecting
 
 COMMANDS = (
     *(scaffold, check, preview, prepare, preflight, load, run, retry, confirm, void, listen),
-    *(status, report, prune, forget, simulate),
+    *(status, report, results, prune, forget, simulate),
 )
 """In the order of their use, which is that of the help."""
 

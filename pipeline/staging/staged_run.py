@@ -142,12 +142,23 @@ class StagedRun:
         Args:
             start: How many to leave out at the beginning.
         """
+        return map(_transactions, self._in_order(_SENT, start))
+
+    def rows(self) -> Iterator[pl.DataFrame]:
+        """The transactions in delivery order, as staged, with where each comes from.
+
+        One row a transaction: `external_id`, `transacted_at` (UTC), `total`, `body` (bytes; empty where its
+        customer was forgotten), `source_time`, `source` and `line`; the last three are null in runs of older
+        versions.
+        """
+        return self._in_order([*_SENT, "source", "line"])
+
+    def _in_order(self, columns: Sequence[str], start: int = 0) -> Iterator[pl.DataFrame]:
         passed = self._passed(start) if start else [0] * len(self._parts)
         left_out = start - sum(passed)
-        for taken in self._merged(passed):
+        for taken in self._merged(passed, columns):
             rows = pl.concat(taken.values()).sort(_TIME, maintain_order=True)
-            for some in rows.slice(left_out).iter_slices(_ROWS_AT_A_TIME):
-                yield _transactions(some)
+            yield from rows.slice(left_out).iter_slices(_ROWS_AT_A_TIME)
             left_out = max(0, left_out - rows.height)
 
     def count_before(self, moment: datetime) -> int:
@@ -179,13 +190,16 @@ class StagedRun:
     def _path(self, part: PartRecord) -> Path:
         return self.run.staged / part.file
 
-    def _merged(self, passed: Sequence[int]) -> Iterator[dict[int, pl.DataFrame]]:
+    def _merged(self, passed: Sequence[int], columns: Sequence[str]) -> Iterator[dict[int, pl.DataFrame]]:
         """Rows, by part, that come before all rows that are yet to come; at least one each time.
 
         Args:
             passed: How many rows of each part to leave out.
+            columns: What to read.
         """
-        cursors = [_Cursor(self._path(part), skip) for part, skip in zip(self._parts, passed, strict=True)]
+        cursors = [
+            _Cursor(self._path(part), skip, columns) for part, skip in zip(self._parts, passed, strict=True)
+        ]
         bound: int | None = None
         while any(cursor.more or cursor.height for cursor in cursors):
             for cursor in cursors:
@@ -233,8 +247,9 @@ class _Cursor:
         last: When the last of them happened; likewise.
     """
 
-    def __init__(self, path: Path, skip: int) -> None:
+    def __init__(self, path: Path, skip: int, columns: Sequence[str]) -> None:
         self._path = path
+        self._columns = columns
         metadata = pq.read_metadata(path)
         sizes = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
         ends = list(accumulate(sizes))
@@ -258,13 +273,13 @@ class _Cursor:
     def load(self) -> None:
         """Load a row group."""
         with pq.ParquetFile(self._path) as file:
-            group = file.read_row_group(self._groups.popleft(), columns=_SENT)
+            group = file.read_row_group(self._groups.popleft(), columns=list(self._columns))
         rows = pl.from_arrow(group.slice(self._skip))
         assert isinstance(rows, pl.DataFrame)
         self._skip = 0
-        if "source_time" not in rows.columns:  # of an older version
-            rows = rows.with_columns(pl.lit(None, pl.Int64).alias("source_time"))
-        rows = rows.select(_SENT).with_columns(pl.col("body").cast(pl.Binary))
+        # Older versions did not note where a transaction comes from.
+        rows = rows.with_columns(pl.lit(None, t).alias(n) for n, t in _PLACE.items() if n not in rows.columns)
+        rows = rows.select(self._columns).with_columns(pl.col("body").cast(pl.Binary))
         self._hold(pl.concat([self._rows, rows]) if self.height else rows)
 
     def take_before(self, bound: int | None) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
 from pipeline.workflows.forgetting.person_name import PersonName
 from pipeline.workflows.forgetting.quarantined_rows import QuarantinedRows
 from pipeline.workflows.report import report
+from pipeline.workflows.results import RESULTS
 from pipeline.workflows.workdir_lock import workdir_lock
 
 _TEXTS: Final = ("facts.json", "review.json", "report.json", "report.html", "run.log.jsonl")
@@ -121,7 +122,9 @@ def _traces(run: RunDir, person: PersonName) -> PersonTraces:
 def _forget_in_run(run: RunDir, person: PersonName) -> None:
     manifest = blank_bodies(run, read_manifest(run), person.within_body())
     QuarantinedRows(run, manifest, person).remove()
-    (run.path / UNDELIVERED_CSV).unlink(missing_ok=True)  # the next command about the run writes it again
+    # The next command about the run writes the list again, and `results` its file.
+    for path in (run.path / UNDELIVERED_CSV, *run.path.glob(f"{RESULTS}.*")):
+        path.unlink(missing_ok=True)
     record, facts = run_record.read(run), run_record.read_facts(run)
     samples = facts.samples.filter(~person.within_body().fill_null(value=False))
     causes = tuple(_without(cause, person) for cause in record.causes)

@@ -31,6 +31,7 @@ from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
 from pipeline.workflows.report import report
+from pipeline.workflows.results import RESULTS
 from pipeline.workflows.workdir_lock import workdir_lock
 
 
@@ -104,6 +105,7 @@ def _removable(run: RunDir) -> list[Path]:
         run.quarantine,
         run.path / "quarantine.csv",
         run.path / UNDELIVERED_CSV,
+        *sorted(run.path.glob(f"{RESULTS}.*")),
         *rows,
         run.scratch,
     ]
