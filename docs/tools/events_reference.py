@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 
 from pipeline.core.events import Event
-from pipeline.loading import events as _delivery_events  # noqa: F401 (its events register themselves)
+from pipeline.loading import loading_events as _delivery_events  # noqa: F401 (its events register themselves)
 from pipeline.report.summary import empty_summary
 from pipeline.telemetry.watch import Ending, metrics_of
 

@@ -15,7 +15,7 @@ from pipeline.core.memory import Budget
 from pipeline.core.settings import base_url_from_environment
 
 if TYPE_CHECKING:
-    from pipeline.loading.delivery.options import DeliveryOptions
+    from pipeline.loading.delivery.delivery_options import DeliveryOptions
     from pipeline.workflows.prepare import PrepareOptions
     from pipeline.workflows.reactions import ReactionsPolicy
 
@@ -198,7 +198,7 @@ MAX_REFUSED = option(
 def delivery_options(arguments: Mapping[str, Any]) -> DeliveryOptions:
     """The options about sending, taken from a command's arguments."""
     from pipeline.loading.delivery.decisions import InDoubtRule, OnChange
-    from pipeline.loading.delivery.options import DeliveryOptions
+    from pipeline.loading.delivery.delivery_options import DeliveryOptions
     from pipeline.loading.http.endpoints import endpoint_named
 
     chosen = {each.name: arguments[each.name] for each in fields(DeliveryOptions) if each.name in arguments}

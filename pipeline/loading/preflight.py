@@ -20,14 +20,14 @@ from pipeline.core.events import Emit, StageFinished, StageStarted, ignore
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection
 from pipeline.loading.confirm.estimate import Interval, share_interval
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning, Verdict, parsed
 from pipeline.loading.http.client import Answered, Client, Reply
 from pipeline.loading.http.endpoints import listing
-from pipeline.loading.http.exchange import DENIED, Exchange, Requests
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.lists import rows_of, total_of
+from pipeline.loading.http.paced_client import DENIED, Exchange, Requests
 
 PAGE_SIZE: Final = 100
 

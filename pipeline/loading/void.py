@@ -7,9 +7,9 @@ from typing import Any
 from pipeline.core.errors import SettingsError
 from pipeline.core.settings import Connection
 from pipeline.loading.delivery.decisions import Void
+from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.leases import Batches
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
 

@@ -27,7 +27,7 @@ from pipeline.core.events import Event, Notice, RunStarted, StageFinished, Stage
 from pipeline.core.files import replacing
 from pipeline.core.privacy import mask_text
 from pipeline.core.settings import is_loopback
-from pipeline.loading.events import Throttled
+from pipeline.loading.loading_events import Throttled
 from pipeline.report.summary import Summary
 from pipeline.telemetry.tracing import set_up
 

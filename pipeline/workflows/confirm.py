@@ -10,7 +10,7 @@ from pipeline.core.events import Notice
 from pipeline.loading.confirm.confirm import Confirmation, resend_missing
 from pipeline.loading.confirm.confirm import confirm as look_up
 from pipeline.loading.delivery.decisions import Resend
-from pipeline.loading.delivery.options import DeliveryResult
+from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.workflows.delivery import Target, opened, sent_all_taken
 from pipeline.workflows.reactions import check_reactions
 from pipeline.workflows.run_record import CommandResult

@@ -14,9 +14,9 @@ from pipeline.core.errors import ImportToolError, RunError
 from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
 from pipeline.core.settings import Connection
 from pipeline.loading.delivery.decisions import Plan
-from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.http.exchange import Requests as SentRequests
+from pipeline.loading.http.paced_client import Requests as SentRequests
 from pipeline.loading.ledger import adoption
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger

@@ -23,10 +23,10 @@ from pipeline.core.events import Notice, Progress, StageFinished, StageStarted
 from pipeline.core.files import discard, private_dir, write_private
 from pipeline.core.settings import connection_from_environment
 from pipeline.engine.choice import engine_named
+from pipeline.loading.delivery.delivery_options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.http.exchange import Requests
+from pipeline.loading.http.paced_client import Requests
 from pipeline.loading.ledger.entries import RunStatus
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.manifest import read_manifest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import ReactionsHeld
 from pipeline.core.events import Notice
 from pipeline.loading.delivery.decisions import Load, Plan
-from pipeline.loading.reactions import ask_reactions, held, is_history
+from pipeline.loading.triggers import ask_reactions, held, is_history
 
 if TYPE_CHECKING:
     from pipeline.workflows.delivery import OpenRun

@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.core.events import ignore
 from pipeline.core.settings import connection_from_environment
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.delivery import Target

@@ -16,8 +16,8 @@ import httpx
 
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
+from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from pipeline.core.events import Event
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.http.answers import Meaning, Verdict
 from pipeline.loading.http.client import Call
 from pipeline.loading.http.endpoints import ENDPOINTS

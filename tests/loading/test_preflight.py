@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.settings import Connection, Secret
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.preflight import Person, Preflight, Questions, preflight, questions
 from pipeline.simulator import Location, Profile, SimulatorSettings

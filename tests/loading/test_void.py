@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.core.errors import SettingsError
 from pipeline.loading.confirm.confirm import confirm
 from pipeline.loading.delivery.decisions import Load, Plan, Resend, Retry, is_void, with_void
-from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
+from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.ledger.entries import Record, RunRef, State

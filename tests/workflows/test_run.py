@@ -18,7 +18,7 @@ import pytest
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import Event, Notice, ignore
 from pipeline.core.settings import Limit, connection_from_environment
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.report.summary import AccountingBroken
 from pipeline.report.verdict import judge

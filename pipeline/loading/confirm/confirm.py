@@ -17,15 +17,15 @@ from pipeline.core.settings import Connection
 from pipeline.loading.confirm.compare import differences, has_same_contents, is_void
 from pipeline.loading.confirm.estimate import Interval, share_interval
 from pipeline.loading.delivery.decisions import Resend, has_other_contents, same_content, surely_not_sent
+from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.leases import Batches
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning, transaction_of
 from pipeline.loading.http.client import Client
 from pipeline.loading.http.endpoints import external_lookup
-from pipeline.loading.http.exchange import Exchange, Requests
 from pipeline.loading.http.interface import httpx
+from pipeline.loading.http.paced_client import Exchange, Requests
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Record, RunRef, State
 from pipeline.loading.ledger.group_commit import Grouped
 from pipeline.loading.ledger.ledger import SqlLedger

@@ -16,7 +16,7 @@ from typing import Final
 
 from pipeline.core.clock import Clock
 from pipeline.core.model import StagedTransaction
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.ledger.entries import Lease, LeaseLost, Progress, Record, RunRef, Wanted, Write
 from pipeline.loading.ledger.group_commit import Recorder

@@ -19,16 +19,16 @@ from pipeline.core.memory import seldom_collecting
 from pipeline.core.settings import Connection
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker
 from pipeline.loading.delivery.decisions import Load, OnChange, Plan, Retry
+from pipeline.loading.delivery.delivery_options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.leases import Batches, LeasedLedger, Part, Shared, keep
-from pipeline.loading.delivery.options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.scheduler import Positioned, Scheduler, cancel
 from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.delivery.tracker import DeliveryTracker
 from pipeline.loading.http.client import Client
 from pipeline.loading.http.endpoints import Endpoint
-from pipeline.loading.http.exchange import Exchange
 from pipeline.loading.http.interface import httpx
+from pipeline.loading.http.paced_client import Exchange
 from pipeline.loading.ledger.entries import Lease, LeaseLost, Passed, RunRef, State, Wanted
 from pipeline.loading.ledger.group_commit import Recorder
 from pipeline.loading.ledger.ledger import SqlLedger

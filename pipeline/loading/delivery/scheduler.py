@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from pipeline.core.errors import ImportToolError
 from pipeline.core.model import StagedTransaction
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.delivery.tracker import DeliveryTracker, Item
-from pipeline.loading.http.exchange import Exchange
+from pipeline.loading.http.paced_client import Exchange
 
 _LANDING_TICK_S: Final = 0.05
 _DECIDED_AT_ONCE: Final = 1024

@@ -19,9 +19,8 @@ from pipeline.loading.confirm.compare import every_item_has_an_id, has_same_cont
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
 from pipeline.loading.delivery.decisions import InDoubtRule, Look, OnChange, Plan, Send
 from pipeline.loading.delivery.decisions import is_void as is_sent_void
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.tracker import DeliveryTracker, Item, Outcome
-from pipeline.loading.events import InDoubt
 from pipeline.loading.http.answers import (
     TAKEN,
     Meaning,
@@ -34,8 +33,9 @@ from pipeline.loading.http.answers import (
 from pipeline.loading.http.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.http.client import Answered, Reply, Unsent
 from pipeline.loading.http.endpoints import ApiRequest, batch_lookup, external_lookup
-from pipeline.loading.http.exchange import Exchange
+from pipeline.loading.http.paced_client import Exchange
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, State, may_be_void, was_void
+from pipeline.loading.loading_events import InDoubt
 
 _FIRST_POLL_S: Final = 0.2
 _LONGEST_POLL_S: Final = 10.0

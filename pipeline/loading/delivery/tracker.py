@@ -13,8 +13,7 @@ from pipeline.core.events import Emit
 from pipeline.core.events import Progress as ProgressEvent
 from pipeline.core.model import StagedTransaction
 from pipeline.loading.delivery.decisions import Case, Ignore, Keep, Look, Plan, Send
-from pipeline.loading.delivery.options import Changes
-from pipeline.loading.events import Changed, Failed, LeftInDoubt, Refused
+from pipeline.loading.delivery.delivery_options import Changes
 from pipeline.loading.http.answers import Meaning, Verdict
 from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
@@ -30,6 +29,7 @@ from pipeline.loading.ledger.entries import (
 )
 from pipeline.loading.ledger.group_commit import Recorder
 from pipeline.loading.ledger.watermark import Watermark
+from pipeline.loading.loading_events import Changed, Failed, LeftInDoubt, Refused
 
 _PROGRESS_EVERY_S: Final = 0.2
 

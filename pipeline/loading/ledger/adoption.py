@@ -11,12 +11,12 @@ from pipeline.core.clock import Clock, SystemClock
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit, Notice, ignore
 from pipeline.core.settings import Connection
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning
 from pipeline.loading.http.client import Client
 from pipeline.loading.http.endpoints import external_lookup
-from pipeline.loading.http.exchange import Exchange
+from pipeline.loading.http.paced_client import Exchange
 from pipeline.loading.ledger.ledger import SqlLedger
 
 _DENIED: Final = 403  # the token is known, if not for look-ups

@@ -9,7 +9,7 @@ from pipeline.core.events import Notice
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
 from pipeline.loading.confirm.confirm import Confirmation, confirm
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import endpoint_named
 from pipeline.loading.ledger.entries import RunRef, State

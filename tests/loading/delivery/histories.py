@@ -28,8 +28,8 @@ from pipeline.core.settings import Connection, Secret
 from pipeline.loading.confirm.confirm import confirm
 from pipeline.loading.confirm.listen import SIGNATURE_HEADER, webhook_app
 from pipeline.loading.delivery.decisions import OnChange, Retry
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy

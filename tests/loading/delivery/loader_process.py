@@ -10,8 +10,8 @@ import sys
 from dataclasses import asdict
 
 from pipeline.core.settings import connection_from_environment
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.tenant import batches_of, made, run_of
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from pipeline.core.settings import connection_from_environment
 from pipeline.loading.confirm.confirm import confirm
 from pipeline.loading.delivery.decisions import InDoubtRule
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy

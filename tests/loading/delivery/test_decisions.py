@@ -21,7 +21,7 @@ from pipeline.loading.delivery.decisions import (
     Void,
     with_void,
 )
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.http.endpoints import endpoint_named
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, Progress, Record, State, content_hash
 from tests.loading.tenant import made

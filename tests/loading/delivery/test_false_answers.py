@@ -13,8 +13,8 @@ from pipeline.core.errors import StoppedByApi
 from pipeline.core.model import StagedTransaction
 from pipeline.loading.confirm.confirm import confirm
 from pipeline.loading.delivery.decisions import Retry
+from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import DeliveryOptions, DeliveryResult
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.entries import State

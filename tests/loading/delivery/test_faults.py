@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.core.settings import Connection, Secret
 from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.entries import State
 from pipeline.loading.ledger.ledger import SqlLedger

@@ -18,14 +18,14 @@ from pipeline.core.events import Event, Progress, StageFinished, StageStarted
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
 from pipeline.loading.delivery.decisions import InDoubtRule, OnChange, Retry
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.events import Changed, Failed, Refused, Retried
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.entries import Record, RunStatus, State, content_hash
 from pipeline.loading.ledger.ledger import SqlLedger
+from pipeline.loading.loading_events import Changed, Failed, Refused, Retried
 from pipeline.testing import local_omneo
 from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
 

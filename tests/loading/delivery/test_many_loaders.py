@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.loading.delivery.decisions import Retry
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.leases import Reel
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.testing import LocalOmneo
 from tests.command import call, clean_environment, ended, start

@@ -13,12 +13,12 @@ from tenacity import RetryCallState
 from pipeline.core.clock import Clock
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit
-from pipeline.loading.events import Retried, Throttled
 from pipeline.loading.http.answers import Meaning, Verdict, judge, stopped
 from pipeline.loading.http.client import Answered, Reply, Sender, Unsent
 from pipeline.loading.http.endpoints import ApiRequest
 from pipeline.loading.http.retry import Health, RetryPolicy, retrying, verdict_of
 from pipeline.loading.http.throttle import Gate, hint
+from pipeline.loading.loading_events import Retried, Throttled
 
 DENIED = 403
 """The status of what a token may not do."""

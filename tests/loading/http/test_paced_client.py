@@ -12,7 +12,7 @@ from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import ignore
 from pipeline.loading.http.client import Answered, Call, Reply, Unsent
 from pipeline.loading.http.endpoints import ENDPOINTS, batch_lookup
-from pipeline.loading.http.exchange import Exchange, Limits
+from pipeline.loading.http.paced_client import Exchange, Limits
 
 POST = ENDPOINTS["queue"].request([("A", b"{}")])
 START = FakeClock().time()

@@ -8,7 +8,7 @@ from typing import Literal
 from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.loading.delivery.decisions import InDoubtRule, OnChange
 from pipeline.loading.http.endpoints import ENDPOINTS, Endpoint, endpoint_named
-from pipeline.loading.http.exchange import Limits, Requests
+from pipeline.loading.http.paced_client import Limits, Requests
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.entries import RunStatus
 

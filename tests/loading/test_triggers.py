@@ -8,10 +8,10 @@ from pipeline.core.errors import StoppedByApi
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
 from pipeline.loading.delivery.decisions import Load, Retry
-from pipeline.loading.delivery.options import DeliveryOptions
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.loading.reactions import Reaction as Found
-from pipeline.loading.reactions import Reactions, ask_reactions, held, is_history
+from pipeline.loading.triggers import Reaction as Found
+from pipeline.loading.triggers import Reactions, ask_reactions, held, is_history
 from pipeline.simulator import EXAMPLE_TRIGGERS, Reaction, SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.loading.tenant import QUICK, Tenant, batches_of, load, made, run_of

@@ -18,15 +18,15 @@ from pipeline.core.errors import ReactionsHeld
 from pipeline.core.events import Emit, ignore
 from pipeline.core.settings import Connection
 from pipeline.loading.delivery.decisions import Case, Plan, Send
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.leases import Batches
-from pipeline.loading.delivery.options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning, Verdict, parsed
 from pipeline.loading.http.client import Answered, Client, Reply
 from pipeline.loading.http.endpoints import listing
-from pipeline.loading.http.exchange import DENIED, Exchange, Requests
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.lists import is_list, rows_of, total_of
+from pipeline.loading.http.paced_client import DENIED, Exchange, Requests
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
 
