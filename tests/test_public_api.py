@@ -1,0 +1,37 @@
+"""The names that a scheduler in Python imports from `pipeline`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from pipeline.testing import LocalOmneo
+from tests.receipts import export
+
+
+def test_each_name_can_be_imported():
+    assert all(getattr(pipeline, name).__name__ == name for name in pipeline.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        _ = pipeline.lod
+
+
+def test_the_package_itself_imports_nothing():
+    code = "import sys, pipeline; print(sorted(name for name in sys.modules if name.startswith('pipeline')))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "['pipeline']\n"
+
+
+@pytest.mark.slow
+def test_a_run_is_prepared_loaded_and_confirmed_from_python(tmp_path: Path, omneo: LocalOmneo):
+    source, workdir = export(tmp_path / "pos_lines.csv", 3), tmp_path / "w"
+    prepared = pipeline.prepare(workdir, "pos_lines", [str(source)])
+    assert prepared.exit_code == 0
+    connection = pipeline.connection_from_environment(environ=omneo.environment())
+    target = pipeline.Target(workdir, prepared.summary.run_id, connection)
+    assert pipeline.load(target).summary.delivery.delivered == 3
+    omneo.drain()
+    assert pipeline.confirm(target).summary.confirmed == 3
