@@ -1,4 +1,4 @@
-"""Airflow 3: import last night's sales into Omneo; a connection is not needed, the token is a file."""
+"""Airflow 3: import last night's sales into Omneo. It needs no Airflow connection: the token is in a file."""
 
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ ALREADY_RUNNING = 6
 
 @dag(schedule="30 3 * * *", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False, max_active_runs=1)
 def omneo_import():
-    """One night a run; each takes whatever is new, so a night that failed needs no catching up."""
+    """One run a night. Each imports whatever is new, so there is no catching up after a failed night."""
 
     @task(retries=12, retry_delay=timedelta(minutes=10))
     def import_sales():
@@ -27,9 +27,9 @@ def omneo_import():
         if code in NEEDS_A_PERSON:
             raise AirflowFailException(f"omneo-import ended with {code}; see its report")
         if code == ALREADY_RUNNING:
-            raise AirflowSkipException("omneo-import is at work already")
+            raise AirflowSkipException("omneo-import is running already")
         if code:
-            raise RuntimeError(f"omneo-import ended with {code}; it goes on with the next try")
+            raise RuntimeError(f"omneo-import ended with {code}; the next try continues it")
 
     import_sales()
 

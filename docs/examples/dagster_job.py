@@ -19,7 +19,7 @@ def import_sales(context: dg.OpExecutionContext) -> None:
     """Run the import; only an outage or a kill is tried again."""
     code = subprocess.run(COMMAND, check=False).returncode
     if code == ALREADY_RUNNING:
-        context.log.info("omneo-import is at work already")
+        context.log.info("omneo-import is running already")
     elif code:
         raise dg.Failure(
             f"omneo-import ended with {code}; see its report", allow_retries=code not in NEEDS_A_PERSON

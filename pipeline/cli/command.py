@@ -16,7 +16,7 @@ from click import ParameterSource
 
 from pipeline.cli.console import Console, printable
 from pipeline.cli.options import add_options, option
-from pipeline.cli.parameters import Folder
+from pipeline.cli.parameters import DirectoryOrUrl
 from pipeline.cli.signals import Signalled
 from pipeline.core.errors import ImportToolError, MappingError, NothingNew, SettingsError
 
@@ -26,7 +26,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 COMMON = (
     option(
         "--workdir",
-        type=Folder(),
+        type=DirectoryOrUrl(),
         default=Path(".omneo-import"),
         show_default=True,
         help="Where runs and the ledger are kept; runs may be in an object store, such as s3://…",

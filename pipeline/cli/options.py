@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipeline.cli.parameters import Age, Bytes, LimitType, Moment, Place, Rate, Refusals, Seconds, Where
+from pipeline.cli.parameters import (
+    Age,
+    Bytes,
+    DateOrAge,
+    EngineName,
+    GateLimit,
+    PathOrUrl,
+    RefusalLimit,
+    RequestRate,
+    Seconds,
+)
 from pipeline.core.memory import Budget
 from pipeline.core.settings import base_url_from_environment
 
@@ -53,13 +63,13 @@ MAPPING = option(
 YES = option("--yes", is_flag=True, help="Do not ask for confirmation.")
 LEDGER = option(
     "--ledger",
-    type=Place(),
+    type=PathOrUrl(),
     metavar="PATH|URL",
     help="Another ledger than the workdir's own, such as postgresql://…",
 )
 ENGINE = option(
     "--engine",
-    type=Where(),
+    type=EngineName(),
     default="local",
     show_default=True,
     help="Where the work runs: local, dask (two processes here) or dask://host:port.",
@@ -68,7 +78,7 @@ ENGINE = option(
 PREPARING = (
     option(
         "--max-rejected",
-        type=LimitType(),
+        type=GateLimit(),
         help="The gate: more rejected than this ends with exit code 3. By default more than 25% and at least "
         "20, or all; 100% opens it.",
     ),
@@ -88,7 +98,7 @@ PREPARING = (
     option("--show-personal-data", is_flag=True, help="Do not mask emails and card numbers in the report."),
     option("--all-files", is_flag=True, help="Of a directory or glob, take files imported before as well."),
     option(
-        "--since", type=Moment(), help="Of a directory or glob, only files modified since: a date, or 7d."
+        "--since", type=DateOrAge(), help="Of a directory or glob, only files modified since: a date, or 7d."
     ),
     option(
         "--settle",
@@ -105,7 +115,7 @@ CONNECTING = (
     option(
         "--rate",
         "rate_per_min",
-        type=Rate(),
+        type=RequestRate(),
         help="Requests at most, such as 600/min; the server's limits are followed anyway.",
     ),
     option(
@@ -190,7 +200,7 @@ FIRST = option(
 )
 MAX_REFUSED = option(
     "--max-refused",
-    type=Refusals(),
+    type=RefusalLimit(),
     help="Stop once so many in a row were all refused, or `off`; 50 at the start and 200 later by default.",
 )
 

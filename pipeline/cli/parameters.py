@@ -1,4 +1,4 @@
-"""How options are written: rates, times, sizes and shares become plain numbers once, at the edge."""
+"""Types of options: rates, times, sizes and shares become plain numbers here, once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?")
 _UNITS_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
-class Rate(click.ParamType[float]):
+class RequestRate(click.ParamType[float]):
     """`600/min`, `10/s` or a bare number a minute; gives requests a minute."""
 
     name = "N/min"
@@ -32,7 +32,7 @@ class Rate(click.ParamType[float]):
         return float(found[1]) * 60 / _UNITS_S[found[2] or "min"]
 
 
-class Refusals(click.ParamType[int | str]):
+class RefusalLimit(click.ParamType[int | str]):
     """A count, or `off`."""
 
     name = "N|off"
@@ -43,41 +43,41 @@ class Refusals(click.ParamType[int | str]):
         if text == "off":
             return "off"
         if not re.fullmatch(r"[1-9]\d{0,8}", text):
-            self.fail(f"{value!r} is no number of refusals; expected one such as 50, or off", param, ctx)
+            self.fail(f"{value!r} is not a number of refusals; expected one such as 50, or off", param, ctx)
         return int(text)
 
 
-class Place(click.ParamType[Path | str]):
+class PathOrUrl(click.ParamType[Path | str]):
     """A file, or the address of a database."""
 
     name = "PATH|URL"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
-        """Tell the two apart."""
+        """Return a path, or a URL as it is."""
         if isinstance(value, Path) or "://" in str(value):
             return value  # type: ignore[no-any-return]
         return Path(value).expanduser().absolute()
 
 
-class Folder(click.ParamType[Path | str]):
+class DirectoryOrUrl(click.ParamType[Path | str]):
     """A directory, or the address of a prefix in an object store."""
 
     name = "DIR|URL"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
-        """Tell the two apart."""
+        """Return a path, or a URL as it is."""
         return value if isinstance(value, Path) or "://" in str(value) else Path(value)
 
 
-class Where(click.ParamType[str]):
-    """`local`, `dask` or `dask://host:port`."""
+class EngineName(click.ParamType[str]):
+    """The name of an engine: `local`, `dask` or `dask://host:port`."""
 
     name = "ENGINE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check the form, or fail with what was expected."""
         if not re.fullmatch(r"local|dask|dask://[^\s/:]+:\d+", str(value)):
-            self.fail(f"{value!r} is no engine; expected local, dask or dask://host:port", param, ctx)
+            self.fail(f"{value!r} is not an engine; expected local, dask or dask://host:port", param, ctx)
         return str(value)
 
 
@@ -97,7 +97,7 @@ class Seconds(click.ParamType[float]):
 
 
 class Age(Seconds):
-    """`90d`, `12h`: a time whose unit must be given, where a wrong one would remove what is needed."""
+    """`90d`, `12h`: a time with a unit, which must be given where a wrong guess would remove data."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse, or fail with what was expected."""
@@ -109,10 +109,10 @@ class Age(Seconds):
         return super().convert(value, param, ctx)
 
 
-class Moment(click.ParamType[datetime]):
-    """`2024-06-30`, `2024-06-30T22:00`, with or without an offset, or `7d` for so long ago; gives a time.
+class DateOrAge(click.ParamType[datetime]):
+    """`2024-06-30`, `2024-06-30T22:00`, or `7d` for so long ago; gives a time with a time zone.
 
-    Without an offset it is local time; what is given has a time zone.
+    Without an offset, the time zone is the local one.
     """
 
     name = "DATE|TIME"
@@ -164,7 +164,7 @@ class Bytes(click.ParamType[int]):
         return int(found[1]) * _UNITS_BYTES[found[2]]
 
 
-class LimitType(click.ParamType[Limit]):
+class GateLimit(click.ParamType[Limit]):
     """`100` or `2%`."""
 
     name = "N|N%"

@@ -1,17 +1,17 @@
-"""Every error the product raises on purpose, grouped by what the reader of it should do.
+"""Every error that the product raises on purpose, grouped by what its reader should do.
 
     ImportToolError                     exit code 1, never raised itself
-    ├── CannotStart                     2   mend the call, the settings, the mapping or the source
+    ├── CannotStart                     2   fix the call, the settings, the mapping or the source
     │   ├── SettingsError                   an option, an environment variable, a token
-    │   ├── MappingError                    one or more problems in a mapping file, all told at once
+    │   ├── MappingError                    one or more problems in a mapping file, all reported at once
     │   ├── SourceError                     an input that cannot be read
     │   └── RunError                        no such run, or a run in the wrong state
-    ├── GateClosed                      3   too much was rejected; look at the report
-    ├── StoppedByApi                    5   the tenant said no, or was away too long; `load` goes on
+    ├── GateClosed                      3   too much was rejected; read the report
+    ├── StoppedByApi                    5   the tenant refused, or was away too long; `load` goes on
     ├── WorkdirBusy                     6   another process holds the working directory
-    └── NothingNew                      0   no error: every file of a nightly source was imported before
+    └── NothingNew                      0   not an error: every file was imported before
 
-A message says what is wrong and where, what was expected, and how to mend it. Bad *rows* are never
+A message says what is wrong and where, what was expected, and how to fix it. Bad *rows* are never
 errors: they become quarantine. Exit codes are those of the command line's contract.
 """
 
@@ -26,11 +26,11 @@ from pipeline.core.header_names import as_latin, odd_letters
 
 
 class ImportToolError(Exception):
-    """Base of all errors that are told to the user as one clear message.
+    """Base of all errors that the user sees as one clear message.
 
     Args:
         message: What is wrong and what was expected, in one sentence.
-        hint: How to mend it, a sentence after the message; empty where the message says it all.
+        hint: How to fix it, a sentence after the message; empty where the message says it all.
     """
 
     exit_code = 1
@@ -59,7 +59,7 @@ class SettingsError(CannotStart):
 
 
 class SourceError(CannotStart):
-    """An input cannot be read at all: missing, empty, not of the stated format, without a needed column."""
+    """An input cannot be read at all: missing, empty, of another format, or without a needed column."""
 
 
 class RunError(CannotStart):
@@ -87,7 +87,7 @@ class Problem:
 
 
 class MappingError(CannotStart):
-    """A mapping file has problems; all of them are told at once, one a line."""
+    """A mapping file has problems; all of them are reported at once, one a line."""
 
     def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
         self.problems = tuple(sorted(problems))
@@ -134,5 +134,5 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     if not near:
         return ""
     looks_alike = as_latin(word).casefold() == near[0] != word.casefold()
-    odd = f" What is written holds {odd_letters(word)}" if looks_alike else ""
+    odd = f" The name as written contains {odd_letters(word)}" if looks_alike else ""
     return f"; did you mean '{by_fold[near[0]]}'?{odd}"

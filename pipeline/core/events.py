@@ -1,6 +1,6 @@
-"""What the stages tell the world while they work.
+"""What the stages report while they work.
 
-A stage calls the `Emit` it was given; the progress bar, the log, the metrics and the report listen.
+A stage calls the `Emit` that it was given; the progress bar, the log, the metrics and the report listen.
 No stage prints. Event names (the class's `name`) are stable: scripts filter logs by them. No event
 carries a payload, a cell or a token.
 """
@@ -31,7 +31,7 @@ def ignore(event: Event) -> None:
 
 
 def fan_out(*listeners: Emit) -> Emit:
-    """One `Emit` that tells every listener, in the order given."""
+    """One `Emit` that calls every listener, in the order given."""
 
     def emit(event: Event) -> None:
         for listener in listeners:
@@ -52,7 +52,7 @@ class StageStarted(Event):
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """A stage got on: `done` units in all since it started."""
+    """A stage made progress: it has done `done` of its unit since it started."""
 
     name: ClassVar[str] = "progress"
     stage: str
@@ -61,7 +61,7 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class StageFinished(Event):
-    """A stage is over, after `seconds`."""
+    """A stage has ended, after `seconds`."""
 
     name: ClassVar[str] = "stage_finished"
     stage: str
@@ -80,7 +80,7 @@ class Notice(Event):
 
 @dataclass(frozen=True)
 class RunStarted(Event):
-    """A run begins."""
+    """A command on a run begins."""
 
     name: ClassVar[str] = "run_started"
     run_id: str
@@ -89,7 +89,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True)
 class RunFinished(Event):
-    """A run is over, with the exit code that the command will give."""
+    """A command on a run has ended, with the exit code that it will return."""
 
     name: ClassVar[str] = "run_finished"
     run_id: str

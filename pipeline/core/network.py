@@ -1,4 +1,4 @@
-"""What the environment says about the way to Omneo: certificates to trust, and a proxy.
+"""How the environment says Omneo is reached: which certificates to trust, and through which proxy.
 
 The variables are those that other tools read too, so each may hold anything. What cannot be used is an error
 that names the variable. Its value is never repeated: a proxy's holds a password.
@@ -34,7 +34,7 @@ class Proxy:
     Attributes:
         url: Its address, without credentials.
         variable: The environment variable that names it.
-        headers: What it wants to know, its credentials above all; None for nothing.
+        headers: Sent to the proxy, such as its credentials; None for nothing.
     """
 
     url: str
@@ -43,7 +43,7 @@ class Proxy:
 
 
 def check_network(base_url: str) -> None:
-    """See to it that what the environment says can be used for this address.
+    """Check that the settings in the environment can be used for this address.
 
     Raises:
         SettingsError: It cannot.
@@ -65,7 +65,7 @@ def trusted_certificates() -> ssl.SSLContext:
     if directory:
         _check_certificate_directory(directory)
     if file and not Path(file).is_file():
-        raise _unusable("SSL_CERT_FILE", "names no file")
+        raise _unusable("SSL_CERT_FILE", "names a file that does not exist")
     try:
         return ssl.create_default_context(cafile=file or None, capath=directory or None)
     except OSError as error:  # ssl.SSLError is one too
@@ -86,7 +86,7 @@ def _usual_certificates(_key_log: str | None) -> ssl.SSLContext:
 
 
 def _check_key_log() -> None:
-    """Python opens this file with every context, and fails where it cannot."""
+    """Check the file, which Python opens with every TLS context, failing if it cannot."""
     path = os.environ.get("SSLKEYLOGFILE")
     if not path:
         return
@@ -98,7 +98,7 @@ def _check_key_log() -> None:
 
 
 def _check_certificate_directory(directories: str) -> None:
-    """OpenSSL takes what it finds by a certificate's hash, and is silent where that is nothing."""
+    """OpenSSL looks certificates up by their hash, and does not report that it found none."""
     for directory in filter(None, directories.split(os.pathsep)):
         try:
             if any(_CERTIFICATE_OF_A_DIRECTORY.fullmatch(each.name) for each in Path(directory).iterdir()):
@@ -151,7 +151,7 @@ def _checked_proxy(value: str, variable: str) -> Proxy:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise _unusable(variable, "is no address of a proxy", _PROXY_FORM) from None
+        raise _unusable(variable, "is not the address of a proxy", _PROXY_FORM) from None
     if parts.scheme not in ("http", "https"):
         raise _unusable(variable, "names a kind of proxy that is not supported", _PROXY_FORM)
     named = (host or "").replace(":", "") if "[" in parts.netloc else host or ""
@@ -161,7 +161,7 @@ def _checked_proxy(value: str, variable: str) -> Proxy:
         or parts.path.strip("/")
         or re.search(r"[^!-~]", value)
     ):
-        raise _unusable(variable, "is no address of a proxy", _PROXY_FORM)
+        raise _unusable(variable, "is not the address of a proxy", _PROXY_FORM)
     where = f"[{host}]" if ":" in (host or "") else host
     url = f"{parts.scheme}://{where}:{port or (443 if parts.scheme == 'https' else 80)}"
     if parts.username is None:

@@ -1,4 +1,4 @@
-"""Where Omneo is and how to get in: options and environment variables, checked once."""
+"""The address of Omneo and the token: options and environment variables, checked once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.core.network import check_network
 
 
 class Secret:
-    """A text that never shows itself by accident: `repr`, `str` and formatting give stars."""
+    """A text that is never shown by accident: `repr`, `str` and formatting give stars."""
 
     __slots__ = ("_value",)
 
@@ -27,7 +27,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The text itself; call it only where it goes on the wire."""
+        """The text itself; call it only where it is sent."""
         return self._value
 
     def __repr__(self) -> str:
@@ -78,8 +78,8 @@ def connection_from_environment(
     """Read `OMNEO_TENANT` or `OMNEO_BASE_URL`, and the token from `OMNEO_TOKEN` or `token_file`.
 
     Raises:
-        SettingsError: Something is missing, malformed, or would send the token in the clear, or what the
-            environment says of proxies and certificates cannot be used.
+        SettingsError: Something is missing, malformed, or would send the token unencrypted; or the settings
+            for proxies and certificates in the environment cannot be used.
     """
     connection = Connection(_base_url(environ), _token(token_file, environ))
     check_network(connection.base_url)
@@ -135,13 +135,13 @@ def _checked_url(url: str) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise _no_address("is no address") from None
+        raise _bad_address("is not a valid URL") from None
     if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
-        raise _no_address("must hold no user, password, query or fragment")
+        raise _bad_address("must hold no user, password, query or fragment")
     if parts.scheme not in ("http", "https") or not host:
-        raise _no_address("is not an https:// address")
+        raise _bad_address("is not an https:// address")
     if port == 0 or not _is_host(host) or _NOT_IN_A_PATH.search(parts.path):
-        raise _no_address("is no address")
+        raise _bad_address("is not a valid URL")
     if parts.scheme == "http" and not is_loopback(host):
         raise SettingsError(
             "OMNEO_BASE_URL would send the token unencrypted.",
@@ -150,7 +150,7 @@ def _checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _no_address(why: str) -> SettingsError:
+def _bad_address(why: str) -> SettingsError:
     return SettingsError(
         f"OMNEO_BASE_URL {why}.", hint="It is like https://api.acme.getomneo.com/api/v3, or set OMNEO_TENANT."
     )
@@ -179,7 +179,7 @@ def _is_host(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine as only it sees itself."""
+    """Whether a host's name or address is a loopback address of this machine."""
     if host == "localhost":
         return True
     try:
@@ -224,5 +224,5 @@ def _checked_token(text: str, where: str) -> Secret:
             f"{where} holds no token.", hint="Set OMNEO_TOKEN, or name a file with --token-file."
         )
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise SettingsError(f"{where} holds blanks or unprintable characters: that is not a token.")
+        raise SettingsError(f"{where} contains blanks or unprintable characters: that is not a token.")
     return Secret(token)

@@ -31,7 +31,7 @@ _DEFAULT_MESSAGES: Final = {
 
 
 def write_failed_transactions(run: RunDir, failed: Iterable[Record]) -> int:
-    """Write the list anew, or remove it where there is nothing to list.
+    """Write the list again, or remove it where there is nothing to list.
 
     One row a reason: `outcome` is the ledger's state, `code` the state with the HTTP status, `field`,
     `value` and `message` are what the server said by field, `raw` is the body that was sent; `source` and
@@ -62,7 +62,7 @@ _UNKNOWN: Final[_Staged] = ("", None, None)
 
 
 def _staged(run: RunDir, external_ids: list[str]) -> dict[str, _Staged]:
-    """What was staged of some transactions, and where it comes from; older runs do not say that."""
+    """The bodies of some transactions, and where they come from, which older runs do not say."""
     parts = [parquet.scan(part) for part in sorted(run.staged.glob("*.parquet"))]
     wanted = pl.col("external_id").is_in(external_ids)
     columns = {"external_id": pl.String, "body": pl.String, "source": pl.String, "line": pl.Int64}
@@ -73,28 +73,23 @@ def _staged(run: RunDir, external_ids: list[str]) -> dict[str, _Staged]:
 
 def _reasons(row: Record, body: str, source: str | None, line: int | None) -> Iterator[dict[str, str | None]]:
     """The rows of one transaction, by the columns of the quarantine."""
-    said: Mapping[str, Any] = json.loads(row.message) if row.message else {}
-    sent = json.loads(body) if body else {}
-    code = (
-        f"{row.state}_{row.status}"
-        if row.status and row.state in (State.REFUSED, State.FAILED, State.IN_DOUBT)
-        else row.state
-    )
+    answer: Mapping[str, Any] = json.loads(row.message) if row.message else {}
+    if row.state in (State.MISSING, State.DIFFERING):
+        answer = {}  # it is about the request, which succeeded
+    has_status = row.status and row.state in (State.REFUSED, State.FAILED, State.IN_DOUBT)
     of_all = {
         "outcome": str(row.state),
-        "code": str(code),
+        "code": f"{row.state}_{row.status}" if has_status else str(row.state),
         "source": source,
         "line": None if line is None else str(line),
         "external_id": row.external_id,
         "raw": body or None,
     }
-    if row.state in (State.MISSING, State.DIFFERING):
-        said = {}
-    for field, words in said.get("errors", {}).items():
-        yield {**of_all, "field": field, "value": _value(sent, field), "message": " ".join(words)}
-    if not said.get("errors"):
-        message = said.get("message") or _DEFAULT_MESSAGES.get(row.state)
-        yield {**of_all, "message": message}
+    sent = json.loads(body) if body else {}
+    for field, messages in answer.get("errors", {}).items():
+        yield {**of_all, "field": field, "value": _value(sent, field), "message": " ".join(messages)}
+    if not answer.get("errors"):
+        yield {**of_all, "message": answer.get("message") or _DEFAULT_MESSAGES.get(row.state)}
 
 
 def _value(sent: Any, field: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A look at the first transactions of a source: each payload beside the rows it came from."""
+"""`preview`: the first transactions of a source, each payload beside the rows it came from."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def preview(plan: ImportPlan, number: int) -> Preview:
     verdict = decide_outcomes(mapped, plan.policy, plan.started_at)
     chosen = verdict.transactions(ACCEPTED).head(number)
     last = chosen[TX][-1] if chosen.height == number else shaped.headers.height
-    told = verdict.reasons.filter((pl.col("outcome") != "warning") & (pl.col(TX) <= last))
-    reasons = placed(told, verdict.headers, shaped, plan.names)
+    shown = verdict.reasons.filter((pl.col("outcome") != "warning") & (pl.col(TX) <= last))
+    reasons = placed(shown, verdict.headers, shaped, plan.names)
     bodies = encode(chosen, mapped.items)
     samples = (
         Sample(json.loads(body), _rows_of(tx, shaped, plan.names))
@@ -80,7 +80,7 @@ def first_rows(plan: ImportPlan) -> dict[str, pl.DataFrame]:
     The last transaction is left out where its rows may go on after those that were read.
     """
     first = next((each for each in plan.sources if each.table == HEADERS), plan.sources[0])
-    frames = (rows for _, rows in raw_rows([first], plan.spec, _overlook))
+    frames = (rows for _, rows in raw_rows([first], plan.spec, _ignore))
     head = next(frames, None)
     if head is None:
         return {}
@@ -89,7 +89,7 @@ def first_rows(plan: ImportPlan) -> dict[str, pl.DataFrame]:
     others = [each for each in plan.sources if each.table != first.table]
     keys = head.select(KEY).drop_nulls().unique()
     tables: dict[str, list[pl.DataFrame]] = {first.table: [head]}
-    for table, rows in raw_rows(others, plan.spec, _overlook):
+    for table, rows in raw_rows(others, plan.spec, _ignore):
         tables.setdefault(table, []).append(rows.join(keys, on=KEY, how="semi", maintain_order="left"))
     return {table: pl.concat(parts, how="diagonal") for table, parts in tables.items()}
 
@@ -110,5 +110,5 @@ def _cells(rows: pl.DataFrame, names: Sequence[str]) -> Iterator[SourceRow]:
         yield SourceRow(source, line, {name: cell for name, cell in row.items() if cell is not None})
 
 
-def _overlook(source: RunSource, batch: object, skipped: int) -> None:
-    """Rows that cannot be read are told by `prepare`."""
+def _ignore(source: RunSource, batch: object, skipped: int) -> None:
+    """Leave rows that cannot be read to `prepare`, which reports them."""

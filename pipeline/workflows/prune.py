@@ -1,4 +1,4 @@
-"""Retention: what holds whole sales is removed from old runs; what was delivered stays known."""
+"""`prune`: remove from old runs what holds whole sales; what was delivered stays known."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def prune(
 ) -> list[Pruned]:
     """Remove staged bodies, quarantine and whatever else holds whole sales from runs of some age.
 
-    Manifest, ledger, log and report stay; the report and what it is made from are masked for good.
+    Manifest, ledger, log and report stay; the report and the data it is made from are masked permanently.
 
     Args:
         workdir: The working directory.
@@ -132,11 +132,12 @@ def _remove(home: Workdir, run: RunDir, ledger: str | None) -> None:
 def _needed(home: Workdir, run: RunDir, ledger: str | None) -> int:
     """How many staged bodies `load`, `retry` or `confirm --resend` could still send, by their records.
 
-    A body is needed where any tenant that knows the run needs it; of a run that no tenant knows, unless some
-    tenant got all of it by another run. What was delivered needs none: it cannot be voided afterwards.
+    A body is needed where any tenant that knows the run needs it. If no tenant knows the run, it is needed
+    unless some tenant got all of it by another run. Delivered transactions need none: they cannot be voided
+    once their run is pruned.
     """
     gate, manifest = run_record.read(run).gate, read_manifest(run)
-    # An earlier `prune` was cut off, or nothing may be sent.
+    # An earlier `prune` was cut off, or the gate was closed, so nothing can be sent.
     if any(not (run.staged / part.file).exists() for part in manifest.parts) or (gate and gate.closed):
         return 0
     sizes = [part.transactions for part in manifest.parts]
@@ -204,7 +205,7 @@ _MAY_BE_SENT: Final = UNSETTLED - {State.DIFFERING}
 
 
 def _mask(home: Workdir, run: RunDir, ledger: str | None) -> None:
-    """Mask what the report is made from, for good; a report that was unmasked is written anew."""
+    """Mask the data of the report permanently; a report that was unmasked is written again."""
     record, facts = run_record.read(run), run_record.read_facts(run)
     samples = facts.samples.with_columns(
         pl.col("body").map_elements(mask_body, return_dtype=pl.String, skip_nulls=True)

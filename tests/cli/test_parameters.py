@@ -7,18 +7,18 @@ from typing import Any
 import click
 import pytest
 
-from pipeline.cli.parameters import Bytes, LimitType, Rate, Seconds, Share
+from pipeline.cli.parameters import Bytes, GateLimit, RequestRate, Seconds, Share
 
 
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
-        (Rate(), "600", 600),
-        (Rate(), "600/min", 600),
-        (Rate(), " 600 / min ", 600),
-        (Rate(), "10/s", 600),
-        (Rate(), "0.5/s", 30),
-        (Rate(), "6000/h", 100),
+        (RequestRate(), "600", 600),
+        (RequestRate(), "600/min", 600),
+        (RequestRate(), " 600 / min ", 600),
+        (RequestRate(), "10/s", 600),
+        (RequestRate(), "0.5/s", 30),
+        (RequestRate(), "6000/h", 100),
         (Seconds(), "90", 90),
         (Seconds(), "1.5s", 1.5),
         (Seconds(), "15m", 900),
@@ -44,11 +44,11 @@ def test_a_number_with_its_unit(kind: click.ParamType[Any], text: str, value: fl
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        *((Rate(), text) for text in ("", "0", "-1", "fast", "10/year", "10 per s", "1e3")),
+        *((RequestRate(), text) for text in ("", "0", "-1", "fast", "10/year", "10 per s", "1e3")),
         *((Seconds(), text) for text in ("", "-1", "soon", "5 years", "1:30")),
         *((Share(), text) for text in ("", "0", "0%", "101%", "2", "-5%", "half")),
         *((Bytes(), text) for text in ("", "-1", "much", "5T", "1.5G")),
-        *((LimitType(), text) for text in ("", "-1", "101%", "few", "2.5", "%")),
+        *((GateLimit(), text) for text in ("", "-1", "101%", "few", "2.5", "%")),
     ],
 )
 def test_anything_else_is_refused_with_what_was_expected(kind: click.ParamType[Any], text: str):
@@ -75,6 +75,6 @@ def test_anything_else_is_refused_with_what_was_expected(kind: click.ParamType[A
     ],
 )
 def test_a_limit_is_exceeded_above_it_and_not_at_it(text: str, rejected: int, read: int, exceeded: bool):
-    limit = LimitType().convert(text, None, None)
+    limit = GateLimit().convert(text, None, None)
     assert (limit.text, limit.exceeded(rejected, read)) == (text, exceeded)
-    assert LimitType().convert(limit, None, None) is limit
+    assert GateLimit().convert(limit, None, None) is limit

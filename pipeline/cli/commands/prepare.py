@@ -8,7 +8,7 @@ from pipeline.cli.command import command
 from pipeline.cli.console import Console
 from pipeline.cli.monitoring import monitored
 from pipeline.cli.options import LEDGER, MAPPING, PREPARING, SOURCES, add_options, option, prepare_options
-from pipeline.cli.parameters import Rate
+from pipeline.cli.parameters import RequestRate
 from pipeline.cli.workdir import local_workdir
 from pipeline.core.memory import keep_freed_memory
 
@@ -21,7 +21,7 @@ from pipeline.core.memory import keep_freed_memory
 @option(
     "--rate",
     "rate_per_min",
-    type=Rate(),
+    type=RequestRate(),
     help="Requests that a load can send, such as 600/min, for the prediction.",
 )
 @SOURCES

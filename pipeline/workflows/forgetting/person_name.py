@@ -19,10 +19,10 @@ _OF_PEOPLE: Final = {"profile_id", "profile_id_handle", "receipt_email", "name",
 NOT_OF_PEOPLE: Final = (
     frozenset({*TRANSACTION_FIELDS, *ITEM_FIELDS, "product_id", "barcode", "price", "amount"}) - _OF_PEOPLE
 )
-"""Keys of a body that name a sale, an item, a place or a product, or hold numbers: a card's number may stand
-there by chance, in the sale of somebody else. Lists and objects are looked through whatever their key."""
+"""Keys of a body that name a sale, an item, a place or a product, or hold numbers. A card's number may be
+there by chance, in the sale of another person. Lists and objects are searched whatever their key."""
 LEAST_CHARACTERS: Final = 6
-"""Of a card or an id; a shorter one stands in too many other numbers."""
+"""Of a card or an id; a shorter one would be found in too many other numbers."""
 
 
 @dataclass(frozen=True)
@@ -47,27 +47,27 @@ class PersonName:
 
     @cached_property
     def pattern(self) -> str:
-        """The name where it stands alone: `ann@x.com` is neither in `joann@x.com` nor in `ann@x.com.au`."""
+        """The name on its own: `ann@x.com` is neither in `joann@x.com` nor in `ann@x.com.au`."""
         # Without look-around, which polars' regular expressions do not have.
         return rf"(?i)(?:^|[^\w.+-])(?:{'|'.join(self._written)})(?:$|[^\w.-]|\.(?:$|\W))"
 
     @cached_property
     def _written(self) -> list[str]:
-        """The name as it stands in texts and in JSON."""
+        """The name as it is written in texts and in JSON."""
         forms = {self.name, json.dumps(self.name)[1:-1], json.dumps(self.name, ensure_ascii=False)[1:-1]}
         return sorted(map(re.escape, forms))
 
     def is_in(self, text: str | None) -> bool:
-        """Whether the name stands in a text."""
+        """Whether the name is in a text."""
         return text is not None and re.search(self.pattern, text) is not None
 
     def within(self, *columns: str) -> pl.Expr:
-        """Whether the name stands in any of these columns, or in any text column where none is given."""
+        """Whether the name is in any of these columns, or in any text column where none is given."""
         texts = pl.col(columns) if columns else pl.col(pl.String)
         return pl.any_horizontal(texts.str.contains(self.pattern).fill_null(value=False))
 
     def within_body(self) -> pl.Expr:
-        """Whether the name stands in a body, but not as the id of a sale, an item, a place or a product."""
+        """Whether the name is in a body, but not as the id of a sale, an item, a place or a product."""
         # The second test is slow, and most bodies fail the first.
         return self.within("body") & without_values_of(pl.col("body"), NOT_OF_PEOPLE).str.contains(
             self.pattern
