@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pipeline.core.settings import connection_from_environment
-    from pipeline.loading.delivery.options import DeliveryOptions
+    from pipeline.loading.delivery.delivery_options import DeliveryOptions
     from pipeline.workflows.confirm import confirm
     from pipeline.workflows.delivery import Target
     from pipeline.workflows.load import load
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "DeliveryOptions": "pipeline.loading.delivery.options",
+    "DeliveryOptions": "pipeline.loading.delivery.delivery_options",
     "PrepareOptions": "pipeline.workflows.prepare",
     "Target": "pipeline.workflows.delivery",
     "connection_from_environment": "pipeline.core.settings",
