@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.model import LINE, SOURCE, TX
+from pipeline.core.privacy import MARKS, is_personal_field
 
 PROBLEMS: Final[dict[str, pl.DataType]] = {
     TX: pl.UInt32(),
@@ -73,3 +74,15 @@ def problems_at(
         "severity": pl.lit(severity),
     }
     return rows.select_seq(columns[name].cast(kind).alias(name) for name, kind in PROBLEMS.items())
+
+
+def in_message(value: pl.Expr, field: str) -> pl.Expr:
+    """A value within a problem's message, marked where its field is personal, so that it can be masked."""
+    if not is_personal_field(field):
+        return value
+    return pl.format(f"{MARKS[0]}{{}}{MARKS[1]}", without_marks(value))
+
+
+def without_marks(text: pl.Expr) -> pl.Expr:
+    """A text without the marks of personal values."""
+    return text.str.replace_all(f"[{MARKS[0]}{MARKS[1]}]", "")

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from decimal import Decimal
-from itertools import takewhile
 from typing import Any, Final
 
 PERSONAL_FIELDS: Final = frozenset({"profile_id", "receipt_email"})
@@ -23,10 +22,10 @@ _PERSONAL_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 _STAFF: Final = "staff_id"
-_QUOTED_CHARACTERS: Final = 60
-"""So much of a long cell a message holds in any case, wherever it is cut."""
-_CONFLICT: Final = re.compile(r" is (.+) on line (\d+) and (.+) here\.", re.DOTALL)
-"""Two values of one column, as a message about rows of one sale that disagree puts them."""
+MARKS: Final = ("\u2068", "\u2069")
+"""Stand around a personal value within a message, so that it can be masked there. They are Unicode's
+isolates, which separate inserted text from its sentence, and are removed before a message is shown."""
+_MARKED: Final = re.compile(f"{MARKS[0]}(.*?)(?:{MARKS[1]}|$)", re.DOTALL)  # the end may have been cut off
 _PUBLIC_FIELDS: Final = frozenset(
     {
         "external_id", "receipt_ref", "linked_receipt_ref", "redemption_id", "order_id", "external_order_id",
@@ -73,34 +72,29 @@ def mask_value(field: str | None, value: str) -> str:
     return mask_text(value)
 
 
-def mask_message(field: str | None, value: str | None, message: str) -> str:
-    """Mask a message about `value` of `field`: the value inside it, and whatever else looks personal."""
-    if _is_personal(field, value or ""):
-        message = _CONFLICT.sub(_masked_conflict, message)
-        message = _masked_inside(message, value) if value else message
-    return mask_value(field if field in _PUBLIC_FIELDS else None, message)
+def mask_message(field: str | None, message: str) -> str:
+    """Mask a message about a field: marked values as values of that field, and what else looks personal."""
+    others = field if field in _PUBLIC_FIELDS else None
+    parts = _MARKED.split(message)  # the odd ones are what stood within marks
+    return "".join(mask_value(field if n % 2 else others, part) for n, part in enumerate(parts))
+
+
+def without_marks(message: str) -> str:
+    """A message as people see it, with its personal values."""
+    return message.translate(_NO_MARKS)
+
+
+_NO_MARKS: Final = dict.fromkeys(map(ord, MARKS))
+
+
+def is_personal_field(field: str | None) -> bool:
+    """Whether values may be a person's by the name of their field or column."""
+    return field is not None and (field == _STAFF or _PERSONAL_NAME.search(field) is not None)
 
 
 def _is_personal(field: str | None, value: str) -> bool:
-    """Whether a value is a person's by the name it stands under; staff are where they are no numbers."""
-    if field == _STAFF:
-        return not any(map(str.isdigit, value))
-    return field is not None and _PERSONAL_NAME.search(field) is not None
-
-
-def _masked_conflict(match: re.Match[str]) -> str:
-    one, other = (text if text == "blank" else mask_whole(text) for text in (match[1], match[3]))
-    return f" is {one} on line {match[2]} and {other} here."
-
-
-def _masked_inside(message: str, value: str) -> str:
-    """Mask a value wherever a message holds it, or as much of it as was not cut off."""
-    beginning = value[:_QUOTED_CHARACTERS]
-    first, *others = message.split(beginning)
-    rest = value[len(beginning) :].removesuffix("…")
-    alike = (sum(1 for _ in takewhile(bool, map(str.__eq__, other, rest))) for other in others)
-    after = (other[length:] for other, length in zip(others, alike, strict=True))
-    return mask_whole(value).join((first, *after))
+    """Whether a value is a person's by the name of its field; an id of staff with a digit is a number."""
+    return is_personal_field(field) and not (field == _STAFF and any(map(str.isdigit, value)))
 
 
 def mask_json(value: Any, name: str | None = None) -> Any:

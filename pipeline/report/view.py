@@ -15,7 +15,7 @@ import polars as pl
 
 from pipeline.core.codes import Outcome
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
-from pipeline.core.privacy import mask_body, mask_message, mask_text, mask_value
+from pipeline.core.privacy import mask_body, mask_message, mask_text, mask_value, without_marks
 from pipeline.report.aggregates import ACCEPTED, Facts
 from pipeline.report.data import ReportData, TenantFinding
 from pipeline.report.summary import Summary, decimal_text
@@ -40,7 +40,7 @@ def overview(
         "tenant": summary.tenant,
         "personal_data_shown": show_personal_data,
         "verdict": asdict(verdict),
-        "causes": [asdict(cause) for cause in (causes if show_personal_data else masked(causes))],
+        "causes": [asdict(cause) for cause in (shown(causes) if show_personal_data else masked(causes))],
         "preflight": None if preflight is None else [asdict(answer) for answer in preflight],
     }
 
@@ -138,6 +138,17 @@ def masked(causes: Sequence[RootCause]) -> list[RootCause]:
     ]
 
 
+def shown(causes: Sequence[RootCause]) -> list[RootCause]:
+    """Causes with their personal data, in the same order."""
+    return [
+        replace(
+            cause,
+            examples=[replace(each, message=without_marks(each.message)) for each in cause.examples],
+        )
+        for cause in causes
+    ]
+
+
 def _masked_shape(cause: RootCause) -> str | None:
     """A shape shows nobody's data, but where it is the value itself."""
     its_value = cause.shape is not None and [cause.shape] == [each.value for each in cause.examples]
@@ -149,7 +160,7 @@ def _masked_example(field: str | None, example: Occurrence) -> Occurrence:
     return replace(
         example,
         value=None if value is None else mask_value(field, value),
-        message=mask_message(field, value, example.message),
+        message=mask_message(field, example.message),
     )
 
 

@@ -207,7 +207,7 @@ def _field_checks(fields: Mapping[str, Field]) -> Iterator[DeclaredCheck]:
 
 
 def _misread(name: str, kind: Kind) -> pl.Expr:
-    return pl.format("{} is not {}", quoted(_raw(name)), pl.lit(_KIND_WORDS.get(kind, "a text")))
+    return pl.format("{} is not {}", quoted(_raw(name), name), pl.lit(_KIND_WORDS.get(kind, "a text")))
 
 
 # ── Date, time and zone ──────────────────────────────────────────────────────────────────────────────
@@ -331,7 +331,7 @@ def _customer_checks() -> Iterator[DeclaredCheck]:
         "profile_invalid",
         "is an email address, an Omneo profile id (a UUID), or any id with a handle",
         ~fails,
-        quoted(written) + expected,
+        quoted(written, "profile_id") + expected,
     )
     yield _check(
         "profile_id",

@@ -6,6 +6,8 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.frames import in_message
+
 SHOWN: Final = 80
 """Characters of a cell that a message shows; the whole cell stands beside it in the quarantine."""
 
@@ -15,11 +17,16 @@ def amount(expression: pl.Expr) -> pl.Expr:
     return expression.cast(pl.String).str.replace(r"(\.\d\d)(\d?[1-9])?0*$", "${1}${2}")
 
 
-def quoted(expression: pl.Expr) -> pl.Expr:
-    """A text in quotes, cut where it is long."""
+def quoted(text: pl.Expr, field: str = "") -> pl.Expr:
+    """A text in quotes, cut where it is long.
+
+    Args:
+        text: The text.
+        field: The field that it is a value of; a personal one is marked.
+    """
     cut = (
-        pl.when(expression.str.len_chars() > SHOWN)
-        .then(expression.str.slice(0, SHOWN) + "…")
-        .otherwise(expression)
+        pl.when(text.str.len_chars() > SHOWN)
+        .then(in_message(text.str.slice(0, SHOWN), field) + "…")
+        .otherwise(in_message(text, field))
     )
     return pl.format("'{}'", cut)

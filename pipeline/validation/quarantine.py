@@ -28,7 +28,7 @@ from pipeline.core import parquet
 from pipeline.core.codes import Outcome
 from pipeline.core.file_formats import COMPRESSED, FileFormat
 from pipeline.core.files import open_private, private_dir
-from pipeline.core.frames import QUARANTINE
+from pipeline.core.frames import QUARANTINE, without_marks
 from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect
 from pipeline.core.safe_text import neutral
 from pipeline.validation.outcomes import TransactionOutcomes
@@ -148,7 +148,7 @@ def placed(
         .otherwise("message")
     )
     found = found.with_columns_seq(
-        message.alias("message"),
+        without_marks(message).alias("message"),
         pl.coalesce("first source", SOURCE).alias(SOURCE),
         pl.coalesce("first line", LINE).alias(LINE),
     )

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from pipeline.core.errors import GateClosed, ImportToolError
 from pipeline.core.files import write_private
 from pipeline.core.findings import Anomaly, ControlRow, RootCause
+from pipeline.core.privacy import is_personal_field
 from pipeline.core.settings import Limit
 from pipeline.report.aggregates import Facts
 from pipeline.report.data import FEW_REJECTED, Gate, Provenance, ReportData, ReportedSource, TenantFinding
@@ -55,6 +56,7 @@ class RunRecord:
         rate_per_min: Requests a minute that are expected; None where unknown.
         show_personal_data: Whether the report is unmasked.
         unsure: How many values of the mapping were marked as unsure.
+        personal_values_marked: Whether personal values within messages are marked, to be masked.
         tenants: What is known from each tenant, by its base URL; see `of`.
     """
 
@@ -65,6 +67,7 @@ class RunRecord:
     rate_per_min: float | None = None
     show_personal_data: bool = False
     unsure: int = 0
+    personal_values_marked: bool = True
     tenants: Mapping[str, TenantRecord] = field(default_factory=dict)
 
     def of(self, tenant: str | None) -> TenantRecord:
@@ -94,6 +97,10 @@ def read(run: RunDir) -> RunRecord:
     unnamed = {name: kept.pop(name) for name in _OF_TENANT if name in kept}
     if any(unnamed.values()):
         kept["tenants"] = {"": unnamed}
+    # Nor did they mark personal values in messages. Since those cannot be masked, they are left out.
+    for cause in kept["causes"] if not kept.get("personal_values_marked") else ():
+        for each in cause["examples"] if is_personal_field(cause["field"]) else ():
+            each["message"] = cause["title"]
     return _RECORD.validate_python(kept)
 
 

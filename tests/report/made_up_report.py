@@ -112,7 +112,7 @@ CAUSES = (
     RootCause(
         *("rejected", "profile_invalid", "Customer's id is malformed", "profile_id", "a@@a", 12),
         "Mend the addresses, or turn the code into a warning to import these as guest sales.",
-        (Occurrence("ann57@@example", "'ann57@@example' is not an email", SALES, 173),),
+        (Occurrence("ann57@@example", "'\u2068ann57@@example\u2069' is not an email", SALES, 173),),
     ),
     RootCause(
         *("rejected", "total_mismatch", "Total differs from the items", "total", None, 12),

@@ -114,6 +114,28 @@ def test_rejections_from_one_wrong_date_format_are_one_problem_everywhere(
         assert fix in terminal
 
 
+def test_both_names_of_rows_that_disagree_are_masked_in_every_report(
+    do: Callable[..., Ended], tmp_path: Path
+) -> None:
+    first, second = receipt(1, customer_email="Anna Lee"), receipt(1, customer_email="Bob Roy")
+    file = write_export(tmp_path / "pos_lines.csv", [*first, *second])
+    ended = do("prepare", file, "--json", "-v")
+    run = Path(ended.summary["run_dir"])
+    kept = run / "review.json"
+    quarantine = (run / "quarantine.csv").read_text(encoding="utf-8")
+    assert "is Anna Lee on line 2 and Bob Roy here" in quarantine
+    older = json.loads(kept.read_text(encoding="utf-8"))
+    del older["personal_values_marked"]
+    for record in (kept.read_text(encoding="utf-8"), json.dumps(older)):
+        kept.write_text(record, encoding="utf-8")
+        markdown = do("report", "latest", "--format", "markdown").stdout
+        shown = ended.stderr + markdown + do("status", "latest").stdout
+        shown += "".join((run / name).read_text() for name in ("report.html", "report.json", "run.log.jsonl"))
+        assert "Anna" not in shown
+        assert "Bob" not in shown
+        assert not set("\u2068\u2069") & set(quarantine + shown)
+
+
 def test_columns_that_the_mapping_does_not_use_are_named_in_the_report(
     do: Callable[..., Ended], tmp_path: Path
 ) -> None:
@@ -154,7 +176,7 @@ def test_running_the_list_of_reasons_says_which_file_to_mend(
     refused = do("run", run / "quarantine.csv", env={"OMNEO_TENANT": "acme", "OMNEO_TOKEN": "t"})
     assert (refused.code, refused.stdout) == (2, "")
     assert "quarantine.csv lists what a run did not import" in refused.stderr
-    assert "Mend `quarantine_rows.csv`" in refused.stderr
+    assert "Fix `quarantine_rows.csv`" in refused.stderr
     mended = (run / "quarantine_rows.csv").read_text(encoding="utf-8-sig").replace('"x"', '"5.00"')
     (tmp_path / "mended.csv").write_text(mended)
     assert do("prepare", tmp_path / "mended.csv", "--json").summary["transactions"]["accepted"] == 1

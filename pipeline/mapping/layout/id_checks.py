@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.frames import NO_PROBLEMS, problems_at
+from pipeline.core.frames import NO_PROBLEMS, in_message, problems_at
 from pipeline.core.model import LINE, TX
 from pipeline.mapping.functions.cell_cleaning import begin_and_end_visibly, columns_where, stripped
 
@@ -91,7 +91,7 @@ def _has_plus(cells: pl.Expr) -> pl.Expr:
 
 def _rounded_in(rows: pl.DataFrame, name: str, text: pl.Expr, pattern: str) -> pl.DataFrame:
     odd = rows.filter(text.str.contains(pattern)).unique(TX, keep="first", maintain_order=True)
-    message = pl.format("`{}` is {}, which has lost digits of the id.", pl.lit(name), text)
+    message = pl.format("`{}` is {}, which has lost digits of the id.", pl.lit(name), in_message(text, name))
     return problems_at(odd, "id_rounded", message, field=name, value=text)
 
 

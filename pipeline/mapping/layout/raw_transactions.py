@@ -13,7 +13,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.frames import NO_PROBLEMS, problems_at
+from pipeline.core.frames import NO_PROBLEMS, in_message, problems_at
 from pipeline.core.model import KEY, LINE, LINES, LOST, SOURCE, TX, Lost
 from pipeline.mapping.functions.cell_cleaning import blank, cleaned, trimmed
 from pipeline.mapping.language.spec import MappingSpec
@@ -624,6 +624,6 @@ def _conflicts_in(rows: pl.DataFrame, name: str, spec: MappingSpec) -> pl.DataFr
         some = some.drop_nulls("here")
     some = some.with_columns(here.first().over(TX).alias("there"), pl.col(LINE).first().over(TX).alias("at"))
     odd = some.filter(here.ne_missing(there)).unique(TX, keep="first", maintain_order=True)
-    blank_or = [cell.fill_null("blank") for cell in (there, here)]
-    message = pl.format(f"`{name}` is {{}} on line {{}} and {{}} here.", blank_or[0], "at", blank_or[1])
+    blank_or = [in_message(cell, name).fill_null("blank") for cell in (there, here)]
+    message = pl.format("`{}` is {} on line {} and {} here.", pl.lit(name), blank_or[0], "at", blank_or[1])
     return problems_at(odd, "header_conflict", message, field=name, value=here)
