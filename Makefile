@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz lint format docs lock bench clean
+.PHONY: help demo test check fuzz mutate lint format docs lock bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -38,13 +38,16 @@ fuzz: .venv/.tested ## look for new counterexamples with ten times as many rando
 	$(PYTEST) -m hypothesis --hypothesis-profile fuzz --timeout 3600 -o faulthandler_timeout=0 $(ARGS)
 	HISTORIES=$${HISTORIES:-2000} $(PYTEST) --timeout 3600 tests/loading/delivery/test_histories.py
 
+mutate: .venv/.tested ## change the core at random and see whether tests fail (ARGS="--count 60 --only ledger")
+	$(BIN)/python -m tests.mutate $(ARGS)
+
 lint: .venv/.tested ## style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/.tested ## format the code and mend what can be mended
+format: .venv/.tested ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

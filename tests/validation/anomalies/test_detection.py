@@ -292,6 +292,14 @@ def test_a_typo_store(typo: str) -> None:
     assert finding.evidence == (f"{typo!r}: 1 sale (till-1.csv line {where + 2}); was 'Carlton' meant?",)
 
 
+@pytest.mark.parametrize("other", ["Carxlon", "Cartxon", "Catlron", "Karltom", "Caltron"])
+def test_a_store_whose_name_differs_by_more_than_one_edit_is_no_typo(other: str) -> None:
+    sales = ordinary()
+    where = next(n for n, each in enumerate(sales) if each["location_id"] == "Carlton")
+    sales[where]["location_id"] = other
+    assert "meant?" not in only(unit(sales)).evidence[0]
+
+
 def test_a_typo_that_was_made_several_times() -> None:
     sales = ordinary(a_day=100)
     for each in [each for each in sales if each["location_id"] == "Fitzroy"][:5]:
