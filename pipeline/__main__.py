@@ -1,6 +1,6 @@
 """`python -m pipeline` is the `omneo-import` command."""
 
-from pipeline.cli.app import main
+from pipeline.cli.group import main
 
 if __name__ == "__main__":
     main()

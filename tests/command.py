@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 from click.testing import CliRunner
 
-from pipeline.cli.app import cli
+from pipeline.cli.group import cli
 
 REPOSITORY = Path(__file__).parents[1]
 SAMPLE = REPOSITORY / "sample_data" / "pos_lines.csv"

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from docs.tools.cli_reference import reference
-from pipeline.cli.app import cli
+from pipeline.cli.group import cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from docs.tools.events_reference import page
-from pipeline.cli.app import cli
+from pipeline.cli.group import cli
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import click
 
-from pipeline.cli.app import cli
+from pipeline.cli.group import cli
 
 _HEAD = """\
 # Commands

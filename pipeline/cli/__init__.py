@@ -1,5 +1,5 @@
 """The command line: commands, their options, the console and exit codes."""
 
-from pipeline.cli.app import cli, main
+from pipeline.cli.group import cli, main
 
 __all__ = ["cli", "main"]

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from pipeline import __version__
-from pipeline.cli.app import cli
+from pipeline.cli.group import cli
 from pipeline.testing import LocalOmneo
 from tests.command import SAMPLE, SUMMARY_KEYS, call, clean_environment
 from tests.receipts import export

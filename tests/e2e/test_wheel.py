@@ -63,7 +63,7 @@ def test_it_offers_the_command_and_nothing_else_at_the_top(unpacked: Path):
 def test_a_shipped_mapping_runs_its_shipped_sample(unpacked: Path, tmp_path: Path):
     code = """
 import sys
-import pipeline.cli.app
+import pipeline.cli.group
 from pipeline.mapping.language.shipped import shipped_sample
 sample = str(shipped_sample("pos_lines"))
 assert pipeline.cli.__file__.startswith(sys.argv[1]) and sample.startswith(sys.argv[1]), sample

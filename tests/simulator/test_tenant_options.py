@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.cli.app import cli
+from pipeline.cli.group import cli
 from pipeline.core.errors import SettingsError
 from pipeline.simulator import EXAMPLE_TRIGGERS, Faults, Reaction, SimulatorSettings, read_seed_file
 from pipeline.simulator.webhooks import SIGNATURE_HEADER, signature

@@ -1,4 +1,4 @@
-"""`run`: prepare, then load."""
+"""Commands that import files: `prepare` stages a run, `run` also sends it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.command import command
-from pipeline.cli.commands.prepare import stage
 from pipeline.cli.console import Console
 from pipeline.cli.monitoring import monitored
 from pipeline.cli.options import (
     FIRST,
+    LEDGER,
     MAPPING,
     MAX_REFUSED,
     PREPARING,
@@ -23,13 +23,48 @@ from pipeline.cli.options import (
     prepare_options,
     require_local_first,
 )
-from pipeline.cli.workdir import local_workdir, on_run
+from pipeline.cli.parameters import RequestRate
+from pipeline.cli.run_access import local_workdir, on_run
 from pipeline.core.memory import keep_freed_memory
 from pipeline.core.settings import connection_from_environment
 
 if TYPE_CHECKING:
     from pipeline.workflows.delivery import Target
     from pipeline.workflows.run_record import CommandResult
+
+
+@command
+@monitored
+@MAPPING
+@add_options(PREPARING)
+@LEDGER
+@option(
+    "--rate",
+    "rate_per_min",
+    type=RequestRate(),
+    help="Requests that a load can send, such as 600/min, for the prediction.",
+)
+@SOURCES
+def prepare(console: Console, mapping: str, sources: tuple[str, ...], **arguments: Any) -> int:
+    """Dry run: stage all, send nothing, report.
+
+    No network is used. SOURCE is a file, a glob, or one directory in which the mapping's own inputs are
+    looked for. Of a directory or glob, only files that are new or changed since they were imported are taken.
+    """
+    return stage(console, mapping, sources, arguments)
+
+
+def stage(console: Console, mapping: str, sources: tuple[str, ...], arguments: dict[str, Any]) -> int:
+    """Prepare a run, and show how that ended."""
+    keep_freed_memory()  # before polars is imported
+    from pipeline.workflows.prepare import prepare as prepare_run
+
+    with (
+        console.listening() as emit,
+        local_workdir(console, arguments["ledger"], engine=arguments["engine"]) as workdir,
+    ):
+        finished = prepare_run(workdir, mapping, sources, prepare_options(arguments), emit)
+    return console.show(finished, "causes")
 
 
 @command

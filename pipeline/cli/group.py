@@ -17,26 +17,15 @@ import click
 
 from pipeline import __version__
 from pipeline.cli.command import COMMON
-from pipeline.cli.commands.check import check
-from pipeline.cli.commands.confirm import confirm
-from pipeline.cli.commands.forget import forget
-from pipeline.cli.commands.listen import listen
-from pipeline.cli.commands.load import load
-from pipeline.cli.commands.preflight import preflight
-from pipeline.cli.commands.prepare import prepare
-from pipeline.cli.commands.preview import preview
-from pipeline.cli.commands.prune import prune
-from pipeline.cli.commands.report import report
-from pipeline.cli.commands.results import results
-from pipeline.cli.commands.retry import retry
-from pipeline.cli.commands.run import run
-from pipeline.cli.commands.scaffold import scaffold
-from pipeline.cli.commands.simulate import simulate
-from pipeline.cli.commands.status import status
-from pipeline.cli.commands.void import void
 from pipeline.cli.console import open_standard_streams, write_line
+from pipeline.cli.delivery_commands import confirm, listen, load, preflight, retry, void
+from pipeline.cli.import_commands import prepare, run
+from pipeline.cli.mapping_commands import check, preview, scaffold
 from pipeline.cli.options import add_options
+from pipeline.cli.removal_commands import forget, prune
+from pipeline.cli.report_commands import report, results, status
 from pipeline.cli.signals import raise_signals
+from pipeline.cli.simulate_command import simulate
 from pipeline.core.errors import did_you_mean
 from pipeline.core.memory import prefer_jemalloc, seldom_collecting
 

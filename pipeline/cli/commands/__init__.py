@@ -1,1 +1,0 @@
-"""One file a command: it reads its options, calls its workflow, and shows the result."""
