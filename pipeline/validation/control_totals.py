@@ -76,8 +76,8 @@ def read_control_totals(path: Path) -> ControlTotals:
     """Read a file of control totals.
 
     Raises:
-        SourceError: It cannot be read, has other columns, a cell that is no date, number or amount, or a
-            key twice; file, line and column are named.
+        SourceError: It cannot be read, has other columns, a cell that is not a date, number or amount, or the
+            same key twice; file, line and column are named.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -95,7 +95,7 @@ def read_control_totals(path: Path) -> ControlTotals:
         where = f"{path}:{rows.line_num}"
         key, sums = _line(where, dict(_paired(where, names, cells)), by)
         if key in expected:
-            raise SourceError(f"{where}: {', '.join(key) or 'the grand total'} is there twice.")
+            raise SourceError(f"{where}: {', '.join(key) or 'the grand total'} occurs twice.")
         expected[key] = sums
     if not expected:
         raise SourceError(f"The control totals {path} hold no rows.")
@@ -108,7 +108,7 @@ def _columns(path: Path, header: Sequence[str]) -> list[str]:
         name = _NAMES.get(title.strip().lower())
         if name is None:
             near = did_you_mean(title.strip(), list(_NAMES))
-            raise SourceError(f"{path}:1: '{title}' is no column of control totals{near}; {_EXPECTED}.")
+            raise SourceError(f"{path}:1: '{title}' is not a column of control totals{near}; {_EXPECTED}.")
         if name in names:
             raise SourceError(f"{path}:1: there are two columns for {name}.")
         names.append(name)
@@ -162,7 +162,7 @@ def _ungrouped(number: str) -> str:
 
 
 def sums_by_key(headers: pl.DataFrame, outcomes: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    """Add up one unit by some of `DIMENSIONS`. Small, and made to be given to `compare_totals`.
+    """Add up one partition by some of `DIMENSIONS`, for `compare_totals`.
 
     Args:
         headers: One row a transaction, as mapped. Days are those of local time.
@@ -189,11 +189,11 @@ def _dimension(name: str, columns: Sequence[str]) -> pl.Expr:
 
 
 def compare_totals(control: ControlTotals, parts: Sequence[pl.DataFrame]) -> list[ControlRow]:
-    """Put what was found beside the control totals.
+    """Compare the control totals with what was found.
 
     Args:
         control: As printed by the source system.
-        parts: What `totals` gave for each unit.
+        parts: What `sums_by_key` returned for each partition.
 
     Returns:
         One line a key: those of the file in its order, then those that only the data has, sorted.

@@ -117,8 +117,7 @@ def transaction_checks(policy: Policy, now: datetime) -> tuple[DeclaredCheck, ..
         *map(_fineness_check, ("total", "payments_total", "rounding")),
         _status_check(),
         _paid_check(),
-        _items_sum_check(policy),
-        _payments_sum_check(policy),
+        *sum_checks(policy),
         _check(
             "items_count",
             "items_missing",
@@ -372,18 +371,18 @@ def _fineness_check(name: str) -> DeclaredCheck:
     )
 
 
-def _items_sum_check(policy: Policy) -> DeclaredCheck:
-    allowed: pl.Expr = pl.lit(policy.tolerance("total_mismatch"))
+def sum_checks(policy: Policy) -> tuple[DeclaredCheck, ...]:
+    """The checks that items and payments add up to the total."""
+    items_tolerance: pl.Expr = pl.lit(policy.tolerance("total_mismatch"))
     if "total_mismatch" not in policy.tolerances:
-        allowed = smallest_amount(pl.col("currency"))
+        items_tolerance = smallest_amount(pl.col("currency"))
     has_items = pl.col("items_count").fill_null(1) > 0
-    return _sum_check("total_mismatch", "items", allowed, has_items)
-
-
-def _payments_sum_check(policy: Policy) -> DeclaredCheck:
     # A sale that is not paid in full is dropped for that, and not rejected because its payments fall short.
-    allowed = pl.lit(policy.tolerance("payments_mismatch"))
-    return _sum_check("payments_mismatch", "payments", allowed, ~underpaid(policy))
+    payments_tolerance = pl.lit(policy.tolerance("payments_mismatch"))
+    return (
+        _sum_check("total_mismatch", "items", items_tolerance, has_items),
+        _sum_check("payments_mismatch", "payments", payments_tolerance, ~underpaid(policy)),
+    )
 
 
 def _sum_check(code: str, parts: str, allowed: pl.Expr, applies: pl.Expr) -> DeclaredCheck:

@@ -62,7 +62,7 @@ _NUMBER_FORMS: Final = (
 
 
 def likely_fix(code: str, field: str | None, values: Sequence[str]) -> str:
-    """What to do about a cause, from a sample of its cells; the code's own advice where they tell nothing."""
+    """What to do about a cause, from a sample of its cells; the code's own advice where they show nothing."""
     usual = CODES[code].fix if code in CODES else "Look at the rule of that name in the mapping."
     if not values or not code.endswith("_invalid"):
         return usual
@@ -106,9 +106,9 @@ def _quantity_fix(values: Sequence[str]) -> str | None:
 
 def _person_fix(values: Sequence[str]) -> str | None:
     if all("@" in value for value in values):
-        return "Mend the addresses, or turn the code into a warning to import these as guest sales."
+        return "Fix the addresses, or turn the code into a warning to import these as guest sales."
     if not any("@" in value for value in values):
-        return "These are no email addresses: give cards and customer numbers a `handle` of their own."
+        return "These are not email addresses: give cards and customer numbers a `handle` of their own."
     return None
 
 

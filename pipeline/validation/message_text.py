@@ -1,4 +1,4 @@
-"""How values are put into sentences for people."""
+"""Values as text in messages."""
 
 from __future__ import annotations
 

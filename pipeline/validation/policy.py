@@ -1,4 +1,4 @@
-"""How strictly a run judges: what each code does, how far amounts may be apart, and rules of its own."""
+"""The policy of a mapping: what each code does, how far amounts may be apart, and rules of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OF_RUN: Final = {
     "item_external_id_repeated": "Put the sale's id into the item's `external_id`.",
     "formats_disagree": "Give `formats` only the one that is right: then dates in others are rejected.",
 }
-"""Codes that say something of the whole run, and what a mapping can do that wants more than a warning."""
+"""Codes about the whole run, which cannot reject a transaction, and what to set instead."""
 
 _USUAL: Final[dict[Outcome, Severity]] = {
     Outcome.DROPPED: "drop",
@@ -37,7 +37,7 @@ class OwnRule:
         when: A condition over the transaction's mapped fields; where it holds, the code is given.
         message: For people.
         severity: `reject` or `warn`.
-        first: Columns that the condition uses, and that are added before, one after the other.
+        first: Columns that the condition uses; they are added first, one after the other.
     """
 
     code: str
@@ -47,11 +47,11 @@ class OwnRule:
     first: tuple[pl.Expr, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)  # one is made a run, and what is compiled from it is found by it
+@dataclass(frozen=True, eq=False)  # one is made for a run, and caches use it as a key
 class Policy:
     """What each code does. A code that is not named does what `pipeline.core.codes.CODES` says.
 
-    A dropped code that is set to `reject`, `warn` or `off` no longer drops: the transaction is then judged
+    A dropping code that is set to `reject`, `warn` or `off` no longer drops: the transaction is then checked
     like any other. An optional value that is invalid and only warned about is left out of the payload.
 
     Attributes:
@@ -83,7 +83,7 @@ class Policy:
                 )
 
     def severity(self, code: str) -> Severity:
-        """What `code` does; a code that is neither built in nor a rule's rejects."""
+        """What `code` does; an unknown code rejects."""
         if code in self.severities:
             return self.severities[code]
         if code in CODES:

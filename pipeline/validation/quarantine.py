@@ -1,15 +1,15 @@
-"""What was not imported, why, and the rows to mend.
+"""What was not imported, why, and the rows to fix.
 
 A run's directory gets
 
-- `quarantine/*.parquet` and `quarantine.csv`: one row a reason, for people and scripts; without a row
+- `quarantine/*.parquet` and `quarantine.csv`: one row a reason, for people and scripts; empty
   where there is no reason;
 - `quarantine_rows.csv`: every source row of every rejected transaction, cell by cell as it was, in the
-  source's own layout, so that it can be mended and run with the same mapping. A mapping that reads several
+  source's own layout, so that it can be fixed and run with the same mapping. A mapping that reads several
   tables gets a directory `quarantine_rows` with one file a table, under names that its inputs match.
 
-Units are written on their own and may be written again; `finish` puts the files for people together. All
-files are readable by their owner only.
+Each partition is written on its own and may be written again; `finish` joins the files for people. All files
+are readable by their owner only.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from pipeline.core.safe_text import neutral
 from pipeline.validation.outcomes import TransactionOutcomes
 
 SINGLE_TABLE: Final = "lines"
-"""The table of a mapping that reads one kind of file."""
+"""The table of a mapping that reads a single table."""
 
 _SORTED_UP_TO: Final = 200_000
-"""Reasons that `quarantine.csv` puts in the order of the source; more would have to be held in memory."""
+"""Up to this many reasons `quarantine.csv` is sorted by source and line: sorting needs all in memory."""
 
 
 class ShapedRows(Protocol):
-    """One unit's source rows, beside the transactions that were found in them."""
+    """The source rows of one partition, beside the transactions in them."""
 
     @property
     def headers(self) -> pl.DataFrame:
@@ -65,13 +65,13 @@ class ShapedRows(Protocol):
 
 @dataclass(frozen=True)
 class RowsForm:
-    """How the rows to mend are written, so that the same mapping reads them.
+    """How the rows to fix are written, so that the same mapping reads them.
 
     Attributes:
-        dialect: The mapping's CSV dialect. The encoding is always UTF-8 with a byte order mark, which wins
-            over the mapping's.
-        format: The format that the mapping insists on; CSV where it takes any.
-        columns: The source's columns by table, in order; where a table has none here, those that were seen.
+        dialect: The mapping's CSV dialect. The encoding is always UTF-8 with a byte order mark, which
+            overrules the mapping's.
+        format: The only format that the mapping accepts; CSV where it accepts any.
+        columns: The source's columns by table, in order; without them, those of the rows.
         names: For a mapping of several tables: the file name for each, which its inputs must match.
     """
 
@@ -81,21 +81,21 @@ class RowsForm:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, run: Path, table: str) -> Path:
-        """Where the rows of `table` go."""
+        """The file for the rows of `table`."""
         if table == SINGLE_TABLE:
             return run / f"quarantine_rows.{self.format}"
         return run / "quarantine_rows" / self.names.get(table, f"{table}.{self.format}")
 
 
 def file_names(first: Mapping[str, str], inputs: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Names for the rows to mend of several tables, which a mapping's inputs match.
+    """File names for the rows to fix of several tables, such that the inputs of the mapping match them.
 
     Args:
         first: By table: the name or path of one of its files.
         inputs: By table: the globs of its files.
 
     Returns:
-        By table: that file's own name, without the ending of a compression where the globs allow that.
+        By table: the name of that file, without the suffix of a compression where the globs allow that.
     """
     names = {}
     for table, path in first.items():
@@ -105,24 +105,24 @@ def file_names(first: Mapping[str, str], inputs: Mapping[str, Sequence[str]]) ->
     return names
 
 
-# ── One unit ─────────────────────────────────────────────────────────────────────────────────────────
+# ── One partition ────────────────────────────────────────────────────────────────────────────────────
 
 
 def write_part(
-    run: Path, number: int, verdict: TransactionOutcomes, shaped: ShapedRows, sources: Sequence[str]
+    run: Path, number: int, decided: TransactionOutcomes, shaped: ShapedRows, sources: Sequence[str]
 ) -> None:
-    """Write what one unit gives to the quarantine, in place of what it gave before.
+    """Write one partition's part of the quarantine, in place of an earlier one.
 
     Args:
         run: The run's directory.
-        number: The unit's.
-        verdict: Its reasons; warnings are left out.
+        number: The number of the partition.
+        decided: Its outcomes and reasons; warnings are left out.
         shaped: Its source rows.
         sources: Names of the files; SOURCE is the position in it.
     """
-    told = verdict.reasons.filter(pl.col("outcome") != Outcome.WARNING.value)
-    _write_reasons(run, f"{number:05d}", placed(told, verdict.headers, shaped, sources), sources)
-    rejected = verdict.outcomes.filter(pl.col("outcome") == Outcome.REJECTED.value)
+    reasons = decided.reasons.filter(pl.col("outcome") != Outcome.WARNING.value)
+    _write_reasons(run, f"{number:05d}", placed(reasons, decided.headers, shaped, sources), sources)
+    rejected = decided.outcomes.filter(pl.col("outcome") == Outcome.REJECTED.value)
     for table, rows in _rows_of(rejected, shaped).items():
         _write_parquet(_rows_parts(run) / f"{table}-{number:05d}.parquet", rows)
 
@@ -132,8 +132,8 @@ def placed(
 ) -> pl.DataFrame:
     """Reasons with the transaction's `external_id`, and with the place and `raw` of its first row.
 
-    Where another row of the transaction is at fault, the message says on which line it is, and of which of
-    the `sources` where it is in another file.
+    Where another row of the transaction has the problem, the message names its line, and its file where that
+    is another one.
     """
     first = headers.select(
         TX, "external_id", pl.col(SOURCE).alias("first source"), pl.col(LINE).alias("first line")
@@ -156,7 +156,7 @@ def placed(
 
 
 def discard_part(run: Path, number: int) -> None:
-    """Take away what a unit gave to the quarantine."""
+    """Remove one partition's part of the quarantine."""
     (run / "quarantine" / f"part-{number:05d}.parquet").unlink(missing_ok=True)
     for path in _rows_parts(run).glob(f"*-{number:05d}.parquet"):
         path.unlink()
@@ -165,13 +165,13 @@ def discard_part(run: Path, number: int) -> None:
 def write_malformed(
     run: Path, problems: pl.DataFrame, sources: Sequence[str], table: str = SINGLE_TABLE
 ) -> None:
-    """Write the rows of a table that could not be read; call it once a table.
+    """Write the rows of a table that could not be read; call it once for each table.
 
     Args:
         run: The run's directory.
         problems: One row each, as problems without a transaction; `raw` is the row's text.
         sources: Names of the files; SOURCE is the position in it.
-        table: The mapping's table that they belong to.
+        table: The table of the mapping that they belong to.
     """
     outcome = pl.lit(Outcome.REJECTED.value).alias("outcome")
     none = pl.lit(None, pl.String).alias("external_id")
@@ -203,8 +203,8 @@ def _rows_parts(run: Path) -> Path:
 def _rows_of(rejected: pl.DataFrame, shaped: ShapedRows) -> dict[str, pl.DataFrame]:
     """All source rows of rejected transactions by table, in source order, repeats of a row included.
 
-    Rows are found by the key of the rows that made the transaction, so that those which the layout put
-    aside (a second header of one sale) come along; a row without a key is found by its place.
+    Rows are found by the key of the rows that made the transaction, so that rows which the layout left out
+    (a second header of one sale) are included; a row without a key is found by its file and line.
     """
     if rejected.is_empty():
         return {table: rows.clear() for table, rows in shaped.rows.items()}
@@ -227,10 +227,10 @@ def _rows_of(rejected: pl.DataFrame, shaped: ShapedRows) -> dict[str, pl.DataFra
 
 
 def finish(run: Path, form: RowsForm) -> list[Path]:
-    """Write `quarantine.csv` and the rows to mend from what the units wrote, in bounded memory.
+    """Write `quarantine.csv` and the rows to fix from the parts of all partitions, in bounded memory.
 
     Returns:
-        The files with rows to mend; none where nothing was rejected.
+        The files with rows to fix; none where nothing was rejected.
     """
     _write_csv(run)
     parts = _rows_parts(run)
@@ -256,7 +256,7 @@ def _columns_seen(parts: Sequence[Path]) -> list[str]:
 def _write_csv(run: Path) -> None:
     parts = sorted((run / "quarantine").glob("*.parquet"))
     empty = pl.DataFrame(schema={name: pl.Int64 if name == "line" else pl.String for name in QUARANTINE})
-    if not parts:  # readers of all parts find the columns all the same
+    if not parts:  # so that readers of all parts find the columns
         _write_parquet(run / "quarantine" / "part-00000.parquet", empty, keep_empty=True)
     reasons = pl.concat([empty.lazy(), *(parquet.scan(part) for part in parts)])
     if reasons.select(pl.len()).collect().item() <= _SORTED_UP_TO:
@@ -299,7 +299,7 @@ def _write_lines(file: IO[bytes], lines: pl.Series) -> None:
 
 
 def _record(names: Sequence[str], dialect: Dialect) -> pl.Expr:
-    """A row as one line of CSV: every cell that has a text is quoted, and a blank one is empty."""
+    """A row as one line of CSV: a cell with text is quoted, and a blank one is empty."""
     return pl.concat_str(
         [_cell(pl.col(name), dialect).fill_null("") for name in names],
         separator=dialect.delimiter or ",",

@@ -1,8 +1,8 @@
-"""Reasons grouped by cause, so that ten thousand rejections from one wrong date format read as one problem.
+"""Group reasons by root cause: ten thousand rejections from one wrong date format are one problem.
 
 A cause is a code, a field and the *shape* of the cell: every run of digits becomes `9`, every run of letters
 `a`, so that `31.12.2024` and `1.1.2025` are alike. For statuses, currencies, zones and look-ups it is the
-value itself. Groups are made per unit and added up afterwards.
+value itself. Groups are made for each partition and added up afterwards.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.validation.likely_fixes import likely_fix
 
 SAMPLES: Final = 20
-"""Distinct cells kept of each cause, to find what would read all of them."""
+"""Distinct cells kept of each cause, enough to guess a fix that works for all of them."""
 EXAMPLES: Final = 3
-"""Examples told of each cause."""
+"""Examples reported of each cause."""
 EXAMPLE_CHARACTERS: Final = 300
 """A longer cell or message is cut here and ends in an ellipsis."""
 MOST_SHAPES: Final = 8
-"""Shapes told of one code and field; the rest are told together."""
+"""Shapes reported of one code and field; the rest are reported together."""
 _SHAPES_KEPT: Final = 100
-"""Shapes of one code and field kept until all are added up: ever other cells cannot fill the memory."""
+"""Shapes of one code and field kept until all are added up: a limit, so that memory stays bounded."""
 
 _GROUP: Final = ["outcome", "code", "field", "shape"]
 _BY_VALUE: Final = ("currency_invalid", "timezone_unknown", "lookup_missing")
@@ -46,7 +46,7 @@ _SCHEMA: Final = pl.Schema(
 
 
 def group_reasons(reasons: pl.DataFrame) -> pl.DataFrame:
-    """Group one unit's reasons: one row a cause, few, and made to be given to `merge_groups` and `causes`.
+    """Group the reasons of one partition: one row a cause, for `merge_groups` and `root_causes`.
 
     Args:
         reasons: One row a reason, with `outcome`. One without a transaction counts for itself.
@@ -60,10 +60,10 @@ def group_reasons(reasons: pl.DataFrame) -> pl.DataFrame:
 
 
 def merge_groups(groups: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Add up groups; of none, they are empty.
+    """Add up groups; without any, the result is empty.
 
     Args:
-        groups: As `group` or `merge_groups` gives them.
+        groups: As `group_reasons` or `merge_groups` returns them.
     """
     return _few_shapes(_added(pl.concat([pl.DataFrame(schema=_SCHEMA), *groups])), _SHAPES_KEPT)
 
@@ -72,8 +72,8 @@ def root_causes(groups: pl.DataFrame, sources: Sequence[str]) -> list[RootCause]
     """Name the causes: rejections before drops before warnings, the most frequent first.
 
     Args:
-        groups: Of all units, merged.
-        sources: Names of the files; SOURCE is the position in it.
+        groups: Of all partitions, merged.
+        sources: The names of the files; SOURCE is the position in this list.
     """
     order = pl.col("outcome").replace_strict(_ORDER, return_dtype=pl.Int8)
     ordered = _few_shapes(groups, MOST_SHAPES).sort(
@@ -100,7 +100,7 @@ def _added(groups: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_examples(counted: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """Put beside each group its first rows: one a cell, and a few that have none."""
+    """Add the first rows of each group as examples: one for each distinct cell, and a few without a cell."""
     ordered = rows.sort(SOURCE, LINE, "value", maintain_order=True)
     differing = ordered.drop_nulls("value").unique([*_GROUP, "value"], keep="first", maintain_order=True)
     blank = ordered.filter(pl.col("value").is_null())
@@ -119,7 +119,7 @@ def _cut(text: pl.Expr) -> pl.Expr:
 
 
 def _few_shapes(groups: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Keep the most frequent shapes of a code and field, and put the others together."""
+    """Keep the most frequent shapes of a code and field, and merge the others."""
     ordered = groups.sort("transactions", "shape", descending=[True, False], nulls_last=True)
     rank = pl.int_range(pl.len()).over("outcome", "code", "field")
     rare = pl.col("shape").is_not_null() & (rank >= most - 1)

@@ -48,7 +48,7 @@ def test_columns_come_in_any_order_and_under_either_name(tmp_path: Path, text: s
     [
         ("", "neither count nor sum"),
         ("day,store\n2024-07-01,ST1\n", "neither count nor sum"),
-        ("dya,count\n", ":1: 'dya' is no column of control totals; did you mean 'day'"),
+        ("dya,count\n", ":1: 'dya' is not a column of control totals; did you mean 'day'"),
         ("day,date,count\n", "two columns for day"),
         ("day,count\n", "hold no rows"),
         ("day,count\n01/07/2024,3\n", r":2: '01/07/2024' is not a day; 2024-12-31 was expected"),
@@ -56,7 +56,7 @@ def test_columns_come_in_any_order_and_under_either_name(tmp_path: Path, text: s
         ("day,sum\n2024-07-01,1 000\n", ":2: sum '1 000' is not an amount"),
         ("day,sum\n2024-07-01,nan\n", "is not an amount"),
         ("day,sum\n2024-07-01,1,000\n", ":2: 2 cells were expected, and there are 3"),
-        ("day,sum\n2024-07-01,1\n2024-07-01,2\n", ":3: 2024-07-01 is there twice"),
+        ("day,sum\n2024-07-01,1\n2024-07-01,2\n", ":3: 2024-07-01 occurs twice"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:

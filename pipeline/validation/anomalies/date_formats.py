@@ -11,7 +11,7 @@ from typing import Any, Final
 from pipeline.validation.anomalies.observations import Observations
 
 _FEWEST: Final = 2
-"""Sales of each format; of one alone every range is apart from every other."""
+"""Sales of each format: the days of a single sale overlap with no others, which means nothing."""
 _PARTS: Final = {
     **dict.fromkeys("de", "d"),
     **dict.fromkeys("mbBh", "m"),

@@ -1,7 +1,7 @@
-"""What the statistics of a run say that a person should look at before loading it.
+"""Find the anomalies of a run, for a person to look at before loading it.
 
-Each check is one function over `Observations`; its thresholds are beside it, with the reason. They are set so
-that evenly random data of any size, and an ordinary shop's, give no finding.
+Each detector is one function over `Observations`; its thresholds are beside it, with the reason. They are set
+so that neither evenly random data of any size nor an ordinary shop has an anomaly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pipeline.core.findings import Anomaly
 from pipeline.validation.anomalies import customers, repeated_sales, sale_times, sale_totals, stores
 from pipeline.validation.anomalies.observations import Observations
 
-_CHECKS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Anomaly]], ...]] = (
+_DETECTORS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Anomaly]], ...]] = (
     sale_times.at_night,
     sale_times.at_midnight,
     sale_times.day_and_month,
@@ -28,10 +28,10 @@ _CHECKS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Anomaly]],
 
 
 def find_anomalies(observations: Observations, sources: Sequence[str]) -> list[Anomaly]:
-    """Look at all observations of a run.
+    """Find all anomalies of a run.
 
     Args:
-        observations: Of all units, merged.
-        sources: Names of the files; SOURCE is the position in it.
+        observations: Of all partitions, merged.
+        sources: The names of the files; SOURCE is the position in this list.
     """
-    return [finding for check in _CHECKS for finding in check(observations, sources)]
+    return [anomaly for detect in _DETECTORS for anomaly in detect(observations, sources)]

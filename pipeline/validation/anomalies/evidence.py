@@ -8,7 +8,7 @@ from typing import Final
 from pipeline.core.model import LINE, SOURCE
 
 MOST_EVIDENCE: Final = 10
-"""Lines of evidence of one finding."""
+"""Lines of evidence for one anomaly: more would not change what to do about it."""
 
 
 def shown(lines: Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Findings about sales that are there twice."""
+"""Anomalies of sales that occur twice."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pipeline.validation.anomalies.observations import Observations
 _REPEATED_ROWS: Final = 0.2  # a till repeats a row now and then, a doubled file every one
 _REPEATED_SALES: Final = 0.05
 _REPEATED_IN_MINUTES: Final = 0.2  # where no seconds are known, a busy shop has sales that look alike
-_FEWEST_REPEATS: Final = 20
+_FEWEST_REPEATS: Final = 20  # so few occur in any export
 _BY_CHANCE: Final = 1 / 3  # by chance it is 2/3 or more; in an export that is there twice nearly 0
 
 
 def doubled(message: str, lines: Sequence[str]) -> Anomaly:
-    """The finding that sales are there twice."""
+    """The anomaly that sales occur twice."""
     return Anomaly("doubled_file", "Sales that are there twice", message, shown(lines))
 
 
 def twice(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
-    """Rows that are there twice, and sales that are under other ids."""
+    """Rows that occur twice, and sales that occur again under other ids."""
     counts = observed.counts
     if counts.repeated >= max(_FEWEST_REPEATS, _REPEATED_ROWS * counts.transactions):
         message = (
@@ -53,11 +53,11 @@ def twice(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
 
 
 def _by_chance(alike: pl.Series) -> bool:
-    """Whether sales are alike as they come about in a busy place with few prices and no customers' names.
+    """Whether sales are alike only by chance, as in a busy place with few prices and no customers' names.
 
     Such sales follow Poisson: once, twice and three times come as often as m, m²/2 and m³/6, so that once
-    times three times is 2/3 of twice squared, and more where m is not the same everywhere. A sale that is
-    there twice for another reason makes pairs and hardly any threes.
+    times three times is 2/3 of twice squared, and more where m is not the same everywhere. Sales that occur
+    twice for another reason make pairs and hardly any threes.
     """
     once, twice, thrice = (int((alike == times).sum()) for times in (1, 2, 3))
     return once * thrice >= _BY_CHANCE * twice**2

@@ -1,4 +1,4 @@
-"""Findings about when sales were: a wrong zone, missing times, missing days, a day taken for a month."""
+"""Anomalies of the time of sales: a wrong zone, missing times, missing days, day and month swapped."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pipeline.core.findings import Anomaly
 from pipeline.validation.anomalies.evidence import share, shown
 from pipeline.validation.anomalies.observations import Observations
 
-_SALES_FOR_HOURS: Final = 100  # fewer do not tell when a shop is open
-_CLOSED_HOURS: Final = 4
+_SALES_FOR_HOURS: Final = 100  # fewer do not show when a shop is open
+_CLOSED_HOURS: Final = 4  # quiet hours in a row from which on a shop is taken to be closed
 _CLOSED_SHARE: Final = 0.25  # of an even hour's sales; four such hours in a row do not come about by chance
 _NIGHT: Final = range(6)
-_NIGHT_SHARE: Final = 0.10
+_NIGHT_SHARE: Final = 0.10  # of all sales: a shop that is open until late has a few after midnight
 
 
 def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
@@ -98,7 +98,7 @@ _SALES_A_DAY: Final = 20  # with so many expected, a day without any comes about
 _WEEKS_AROUND: Final = 9  # a weekday is compared with itself four weeks to either side
 _CLOSED_DATES: Final = ((12, 25), (12, 26), (1, 1))
 _CLOSED_AT_EASTER: Final = (-2, 0, 1)  # Good Friday, Easter Sunday and Monday, in days from Easter Sunday
-_CLOSED_YEARS: Final = 2  # a date on which nothing is sold year after year is a holiday of the place
+_CLOSED_YEARS: Final = 2  # a date without sales in two years is a local holiday
 
 
 def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
@@ -195,14 +195,14 @@ def _easter(year: int) -> date:
 
 
 def _unless_yearly(missing: pl.DataFrame) -> pl.DataFrame:
-    """Leave out dates on which a store is closed year after year."""
+    """Leave out dates on which a store is closed every year."""
     date_of_year = pl.struct("store", pl.col("day").dt.month(), pl.col("day").dt.day().alias("number"))
     return missing.filter(pl.len().over(date_of_year) < _CLOSED_YEARS)
 
 
 _DAYS_SPANNED: Final = timedelta(days=60)
 _SALES_FOR_MONTH_DAYS: Final = 100
-_MONTHS_TAKEN_FOR_DAYS: Final = 3  # who bills on the first of each month has one day
+_MONTHS_TAKEN_FOR_DAYS: Final = 3  # a business that bills on the first of each month has one day
 
 
 def day_and_month(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:

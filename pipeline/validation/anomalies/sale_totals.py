@@ -1,4 +1,4 @@
-"""Findings about what sales came to: totals out of range, without tax, or half of their items."""
+"""Anomalies of the totals of sales: out of range, without tax, or half of their items."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.validation.anomalies.evidence import place, share, shown
 from pipeline.validation.anomalies.observations import BINS_PER_DECADE, Observations
 from pipeline.validation.anomalies.repeated_sales import doubled
 
-_SALES_FOR_RANGE: Final = 100
-_RANGE_FACTOR: Final = 20
+_SALES_FOR_RANGE: Final = 100  # so that 99% of the totals leave at least one out
+_RANGE_FACTOR: Final = 20  # amounts in cents are 100 times too large
 _TAIL: Final = (
     1.5  # times as far again as from the middle to the 99th percentile: 5.8 sigma where it is lognormal
 )
@@ -77,8 +77,8 @@ def _money(amount: Decimal) -> str:
 
 
 _OFF_SALES: Final = 20
-_OFF_SHARE: Final = 0.05
-_SAME_RATIO: Final = 0.6  # of the sales that are off
+_OFF_SHARE: Final = 0.05  # shipping or a discount on the total leaves a few sales off
+_SAME_RATIO: Final = 0.6  # of the sales that are off: most of them, but several rates of tax may occur
 _RATES: Final = (5, 6, 7, 7.5, 8, 8.1, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 27)
 """Rates of sales tax in per cent, as used around the world."""
 

@@ -15,12 +15,12 @@ from pipeline.validation.anomalies.evidence import place, shown
 from pipeline.validation.anomalies.observations import Observations
 
 _USUAL_SALES: Final = 20  # of the store in the middle, for one sale in a store to be odd
-_TYPO_SHARE: Final = 0.02  # of the sales of the store that was meant
-_BIG_STORE: Final = 50
+_TYPO_SHARE: Final = 0.02  # of the sales of the store that was meant: a typo is rare, another store is not
+_BIG_STORE: Final = 50  # sales from which on a store's name is taken to be right
 
 
 def unusual_stores(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
-    """Stores with hardly any sales, and with nearly the name of a big one."""
+    """Stores with hardly any sales, and stores with nearly the name of a big one."""
     stores = observed.stores.sort("sales", "store")
     typos = {row["store"]: near for row, near in _typos(stores)}
     usual = pl.col("sales").median()
@@ -48,7 +48,7 @@ def _sales_word(count: int) -> str:
 
 
 def _typos(stores: pl.DataFrame) -> Iterator[tuple[dict[str, object], str]]:
-    """Stores with a bigger one's name, written otherwise; small ones also where a letter differs."""
+    """Stores with the name of a bigger one in another spelling; small ones also where one letter differs."""
     big = {
         row["store"]: row["sales"]
         for row in stores.filter(pl.col("sales") >= _BIG_STORE).iter_rows(named=True)
@@ -71,7 +71,7 @@ def _typos(stores: pl.DataFrame) -> Iterator[tuple[dict[str, object], str]]:
 
 @cache  # each name is compared with many
 def _folded(name: str) -> str:
-    """A name without what people write now so, now so: letter case, blanks, marks, zeros before a number."""
+    """A name without what people write inconsistently: letter case, blanks, punctuation, leading zeros."""
     numbered = re.sub(r"(?<=\d)[\W_]+(?=\d)", ".", re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold()))
     return "".join(letter for letter in numbered if letter.isalnum() or letter == ".")
 
@@ -88,7 +88,7 @@ def _is_same(name: str, meant: str, sales: int, sales_meant: int) -> bool:
 
 
 def _is_typo(name: str, meant: str) -> bool:
-    """Whether one edit makes one name of the other; stores that differ in their numbers are no typos."""
+    """Whether one edit turns one name into the other; names that differ in their numbers are not typos."""
     a, b = sorted((_folded(name), _folded(meant)), key=len)
     number, other = re.findall(r"\d+", a), re.findall(r"\d+", b)
     if number and other and number != other:
@@ -102,7 +102,7 @@ def _is_typo(name: str, meant: str) -> bool:
     return len(places) <= 1
 
 
-_SALES_FOR_CURRENCY: Final = 20
+_SALES_FOR_CURRENCY: Final = 20  # with fewer, a tourist shop cannot be told from a wrong column
 
 
 def currency_mix(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:

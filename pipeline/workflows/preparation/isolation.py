@@ -1,7 +1,7 @@
-"""Finds and rejects the transactions for which a partition cannot be judged, so that the rest goes on.
+"""Find the transactions for which a computation fails, so that they are rejected and the others go on.
 
-No cell is known to need this: values, steps and formulas make null what they cannot read. It is the net under
-them, since polars fails a whole frame for one cell.
+No cell is known to need this: values, steps and formulas return null for what they cannot read. But polars
+fails a whole frame for one cell, and then this finds the transaction with that cell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 _GROUP: Final = "__group"
 _MOST: Final = 1000
-"""At fault in one partition, which take a minute to find. More are a fault of the mapping, not of cells."""
+"""Transactions to look for in one partition, which takes a minute. With more, the mapping itself is wrong."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Unjudged:
 
     Attributes:
         rows: SOURCE, LINE and `message` of each of their rows.
-        all_found: Whether there are no more of them; false where they were too many to look for.
+        all_found: Whether these are all; False where there were too many to look for.
     """
 
     rows: pl.DataFrame
@@ -53,14 +53,14 @@ class Unjudged:
 def unjudged(tables: Tables, compute: Callable[[Tables], object]) -> Unjudged | None:
     """Find the transactions on which a computation over whole transactions fails.
 
-    By halves, down to each one alone, so that none is rejected for its neighbour.
+    Halves the rows until each failing transaction is alone, so that none is rejected for its neighbour.
 
     Args:
         tables: Rows on which it failed.
         compute: The computation.
 
     Returns:
-        None where it is not the rows that are to blame: it fails without any, or on no part of them alone.
+        None where the rows are not the reason: it fails without any, or for no part of them alone.
     """
     if _failure(compute, {name: rows.clear() for name, rows in tables.items()}):
         return None
@@ -100,7 +100,7 @@ def _group() -> pl.Expr:
 
 
 def _failure(compute: Callable[[Tables], object], tables: Tables) -> str:
-    """What is said where a computation fails; empty where it does not."""
+    """The message of a computation that fails; empty where it succeeds."""
     try:
         compute(tables)
     except ImportToolError:

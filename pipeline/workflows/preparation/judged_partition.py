@@ -78,7 +78,7 @@ def _judge(
     conflicts: pl.Series,
     rejected: pl.DataFrame | None = None,
 ) -> JudgedPartition:
-    agrees = partial(with_matching_sums, policy=plan.policy, now=plan.started_at)
+    agrees = partial(with_matching_sums, policy=plan.policy)
     chosen = choose_versions(tables, plan.compiled, plan.written, agrees)
     shaped = shape(chosen.tables, plan.spec, pl.concat([chosen.notes, chosen.still_short(lost)]))
     mapped = plan.compiled.apply(shaped)

@@ -1,7 +1,7 @@
 """Every raw row of a partition ends in exactly one outcome, checked row by row.
 
-The check looks at the rows as the reader gave them, and not at transactions: a row that was merged into
-another, or given to no transaction, shows here, since its place is missing or is there twice.
+The check compares the rows that the reader returned with those that have an outcome, by file and line: a row
+that was merged into another, or belongs to no transaction, is missing or occurs twice there.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pipeline.report.summary import AccountingBroken
 from pipeline.validation.outcomes import TransactionOutcomes
 
 _BITS = 40
-"""Bits of a line number: a trillion lines a file."""
+"""Bits of a line number: a trillion lines a file, which leaves 23 bits for the number of the file."""
 
 
 @dataclass(frozen=True)
 class RowCounts:
-    """Rows by their outcome; the last three are rows of such transactions."""
+    """Rows by outcome; the last three count the rows of transactions with that outcome."""
 
     malformed: int = 0
     duplicate: int = 0
@@ -65,7 +65,7 @@ def count_rows(
 
 
 def count_lost_of_known_sales(tables: Mapping[str, pl.DataFrame]) -> int:
-    """Malformed rows of a partition whose sale has a good row in it, and which that sale stands for.
+    """Malformed rows of a partition whose sale has a good row in it: that sale is counted, as rejected.
 
     Args:
         tables: The rows as they were read, with LOST where some were malformed.
@@ -94,7 +94,7 @@ def _places(frames: Sequence[pl.DataFrame]) -> np.ndarray[tuple[int], np.dtype[n
     """The place of each row as one number, in order."""
     place = pl.col(SOURCE).cast(pl.Int64) * 2**_BITS + pl.col(LINE)
     found = [frame.select(place).to_series().to_numpy() for frame in frames]
-    # Nearly in order already, which a stable sort makes use of.
+    # They are nearly in order already, which a stable sort uses.
     return np.sort(np.concatenate([np.empty(0, np.int64), *found]), kind="stable")
 
 
