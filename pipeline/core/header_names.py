@@ -1,4 +1,4 @@
-"""Names of columns: what a mapping and the engine can use of what stands in a header."""
+"""Makes the names in a header usable as names of columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 def usable_names(raw: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Make column names that a mapping can use, and tell what was changed or looks wrong.
+    """Make column names that a mapping can use, and say what was changed or looks wrong.
 
     An empty name becomes `column_<position>`, a name that occurs again gets `#2`, `#3`...; all others are
     made usable on their own, see `usable_name`.

@@ -1,10 +1,11 @@
-"""Frames are pickled in one piece, wherever that happens.
+"""Prevents a deadlock of polars: every frame is pickled in one chunk, wherever that happens.
 
-polars puts a frame of several pieces together while it pickles it, in its own threads, and holds Python's
-lock meanwhile. If one of those threads runs a function of ours that waits for the lock, neither goes on,
-ever. Put together beforehand, which is done without the lock, there is nothing left to wait for.
+Pickling a frame of several chunks, polars first joins them in its own threads and holds Python's interpreter
+lock meanwhile. If one of those threads runs a Python function of ours, which needs the lock, both wait for
+ever. Joined beforehand by `rechunk`, which releases the lock, a frame leaves nothing to join.
 
-Import this module where frames are pickled, or handed to something that pickles them.
+Frames are pickled where a partition's measurements go to disk, and by Dask, which pickles results itself: so
+the remedy is registered for all pickling. Import this module in each such place.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 import polars as pl
 
 
-def _in_one_piece(frame: pl.DataFrame | pl.Series) -> Any:
+def _in_one_chunk(frame: pl.DataFrame | pl.Series) -> Any:
     return frame.rechunk().__reduce_ex__(2)
 
 
-copyreg.pickle(pl.DataFrame, _in_one_piece)
-copyreg.pickle(pl.Series, _in_one_piece)
+copyreg.pickle(pl.DataFrame, _in_one_chunk)
+copyreg.pickle(pl.Series, _in_one_chunk)

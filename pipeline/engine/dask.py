@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pipeline.core.pickling  # noqa: F401 (jobs and results are pickled)
+import pipeline.core.pickling  # noqa: F401 (jobs and results hold frames and are pickled)
 from pipeline.core.errors import SettingsError
 from pipeline.core.files import open_private, private_dir
 from pipeline.engine.local import Job, Result
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 _PREFIX = "dask://"
 _LOCAL_WORKERS = 2
 _SHAPERS = ("omneo-import", "polars", "pyarrow")
-"""What decides over the bytes of a result: another version may give others."""
-_LANDING_S = 60.0
-_PATIENCE_S = 15.0
-"""With a scheduler that does not answer, or has no worker yet."""
+"""What determines the bytes of a result: another version may give others."""
+_LAST_JOBS_S = 60.0
+"""How long to wait, after an error, for jobs that are still at work."""
+_CONNECT_S = 15.0
+"""How long to wait for a scheduler to answer, and to have a worker."""
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def dask_engine(where: str, shared: Path) -> Iterator[DaskEngine]:
             needed.
 
     Raises:
-        SettingsError: Dask is not installed, or there is no such cluster, or it has no worker.
+        SettingsError: Dask is not installed, or the cluster cannot be reached or has no worker.
     """
     try:
         from distributed import Client, LocalCluster
@@ -79,15 +80,15 @@ def _connected(where: str) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        client = Client(f"tcp://{where.removeprefix(_PREFIX)}", timeout=_PATIENCE_S)
+        client = Client(f"tcp://{where.removeprefix(_PREFIX)}", timeout=_CONNECT_S)
     except (OSError, ValueError) as error:
         raise SettingsError(
-            f"--engine {where}: there is no answer from a Dask scheduler: {error}",
+            f"--engine {where}: a Dask scheduler does not answer: {error}",
             hint="Start one with `dask scheduler`, and workers with `dask worker`.",
         ) from None
     with client:
         try:
-            client.wait_for_workers(1, timeout=_PATIENCE_S)
+            client.wait_for_workers(1, timeout=_CONNECT_S)
         except TimeoutError:
             raise SettingsError(
                 f"--engine {where}: the cluster has no worker.", hint="Start some with `dask worker`."
@@ -110,7 +111,7 @@ class DaskEngine:
     def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
         """See `Engine.map`; each thread of the cluster has a job at work and one that waits.
 
-        Those that were handed out before an error are still done.
+        Jobs that were handed out before an error are still done.
 
         Raises:
             SettingsError: A worker does not see the shared directory or has other versions; or a job made
@@ -123,17 +124,17 @@ class DaskEngine:
         try:
             for job in jobs:
                 path = self._written("job", job)
-                # A key of its own: Dask would take the same file for the same, known result.
+                # Not pure, or Dask would give the result of an earlier job whose file had the same name.
                 future = self.client.submit(_work, code, path, _versions(), pure=False)
                 pending.append((path, future))
                 while len(pending) >= 2 * self.workers:
-                    yield self._landed(*pending.popleft())
+                    yield self._result(*pending.popleft())
             while pending:
-                yield self._landed(*pending.popleft())
+                yield self._result(*pending.popleft())
         finally:
-            # What still runs may not write any more once the caller goes on.
+            # A job that still runs must not write any more once the caller goes on.
             with suppress(TimeoutError):
-                wait([future for _, future in pending], timeout=_LANDING_S)
+                wait([future for _, future in pending], timeout=_LAST_JOBS_S)
             for path in (code, *(path for path, _ in pending)):
                 path.unlink(missing_ok=True)
 
@@ -143,14 +144,14 @@ class DaskEngine:
         threads: dict[str, int] = self.client.nthreads()
         return max(1, sum(threads.values()))
 
-    def _landed(self, path: Path, future: Future[Result]) -> Result:
+    def _result(self, path: Path, future: Future[Result]) -> Result:
         from distributed import KilledWorker
 
         try:
             return future.result()
         except KilledWorker as error:
             raise SettingsError(
-                f"A partition made several Dask workers die, the last at {error.last_worker}.",
+                f"One job made several Dask workers die, the last at {error.last_worker}.",
                 hint="Most likely they had too little memory: give them 1 GB for each thread.",
             ) from None
         finally:

@@ -1,11 +1,13 @@
-"""Where work runs: on this machine."""
+"""Where work runs: the one verb of an engine, this machine, and which engine a name stands for."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 Job = TypeVar("Job")
@@ -30,7 +32,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Threads of this process. The stages spend their time in polars, which lets go of the interpreter.
+    """Threads of this process. The stages spend their time in polars, which releases the interpreter lock.
 
     Attributes:
         workers: How many jobs at a time. Each holds a partition in memory.
@@ -52,3 +54,24 @@ class LocalEngine:
             finally:
                 for future in pending:
                     future.cancel()
+
+
+@contextmanager
+def engine_named(name: str, shared: Path) -> Iterator[Engine]:
+    """Give the engine for the length of a `with` block.
+
+    Args:
+        name: `local`, `dask`, or `dask://host:port`.
+        shared: A private directory for what the engine's workers are handed; see `dask_engine`.
+
+    Raises:
+        SettingsError: The cluster cannot be reached, or what it needs is not installed.
+    """
+    if name == "local":
+        yield LocalEngine()
+        return
+    # Imported late: Dask is an extra.
+    from pipeline.engine.dask import dask_engine
+
+    with dask_engine(name, shared) as engine:
+        yield engine

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES: Final = 5 << 20
 DELIMITERS: Final = (",", ";", "\t", "|")
-_NARROWEST: Final = 3  # text of several lines may well have one comma in most of them
+
+# When a cell of several lines is taken for rows that a stray quote swallowed; see `_swallowed`.
+# Of fewer than three columns, ordinary text may have one comma in most of its lines.
+_NARROWEST: Final = 3
+# A record of a wrong width is suspect already, so two lines of the right width are enough.
 _PROOF_IN_REJECTED: Final = 2
 _PROOF_IN_ROWS: Final = 10
 
@@ -35,8 +39,8 @@ _Malformed = tuple[int, str, str]  # LINE, raw, message
 class CsvReader:
     """Reads one CSV file.
 
-    An empty line is no row. A row with too many or too few cells, or with broken quoting, is malformed, but
-    for one whose cells are all blank: it is only counted.
+    Empty lines are skipped. A row with too many or too few cells, or with broken quoting, is malformed,
+    unless all its cells are blank: then it is only counted.
 
     Attributes:
         columns: See `Reader`.
@@ -62,7 +66,7 @@ class CsvReader:
             stream: The file where it is open already; it is closed with the reader.
 
         Raises:
-            SourceError: It cannot be read, is no text, or has no header.
+            SourceError: It cannot be read, is not text, or has no header.
         """
         self._name = file.name
         self._stream = stream or open_text(file)
@@ -112,21 +116,21 @@ class CsvReader:
         return list(header)
 
     def cells(self, raw: str) -> list[str]:
-        """The cells of a malformed row as far as they can be told apart; none where they cannot."""
+        """The cells of a malformed row as far as they can be separated; an empty list where they cannot."""
         try:
             return split_cells(raw, self._grammar)
         except (csv.Error, StopIteration):
             return []
 
     def close(self) -> None:
-        """Let go of the file; needed only where `batches` is not read to its end."""
+        """Close the file; needed only where `batches` is not read to its end."""
         self._stream.close()
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order; call it once.
 
         Raises:
-            SourceError: The file cannot be read on, or holds bytes that its encoding has not.
+            SourceError: The file cannot be read further, or has bytes that are invalid in its encoding.
         """
         with self._stream:
             carry = b""
@@ -161,14 +165,14 @@ class CsvReader:
                 todo.append((self._grammar.frame(rest, final=True), line + 1))
         rows = pl.concat(frames).sort(LINE) if len(frames) > 1 else frames[0]
         if rows.height or malformed or blank:
-            told = pl.DataFrame(sorted(malformed), MALFORMED_SCHEMA, orient="row")
-            yield Batch(rows, told, self._replaced(rows), blank)
+            frame = pl.DataFrame(sorted(malformed), MALFORMED_SCHEMA, orient="row")
+            yield Batch(rows, frame, self._replaced(rows), blank)
 
     def _is_blank(self, text: str) -> bool:
         return not any(cell.strip() for cell in self.cells(text))
 
     def _rows(self, framed: Framed, first: int) -> tuple[pl.DataFrame, list[_Malformed]]:
-        """Parse whole records, of which the first line is `first`; the others are rows of a wrong width."""
+        """Parse whole records, the first of which starts on line `first`; those of a wrong width apart."""
         rejected: list[InvalidRow] = []
         rows = self._parse(framed.text, rejected) if len(framed.lines) else self._no_rows()
         lines = framed.lines + first
@@ -204,9 +208,9 @@ class CsvReader:
     ) -> Iterator[tuple[int, str, bytes]]:
         """Find records that swallowed whole rows between two quotes that were meant as text.
 
-        Such a record shows by the lines amid it, most of which are rows of the right width by themselves.
-        Where its own width is wrong, two of them are proof enough; where it happens to be right, ten.
-        Then its first line is malformed alone, and the others are to be read again.
+        Most lines inside such a record have the right width for a row. If the record itself has a wrong
+        width, two such lines are proof enough; if it happens to have the right one, ten. Then only its first
+        line is malformed, and the others are to be read again.
 
         Yields:
             Its line, its first line's text, and its other lines with their line breaks.
@@ -246,7 +250,7 @@ class CsvReader:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
-        # pyarrow puts handlers of its own in the way of signals, and can lose one that comes as it ends.
+        # pyarrow replaces signal handlers while it parses, and can lose a signal that arrives as it ends.
         pa.enable_signal_handlers(False)
 
         def reject(row: InvalidRow) -> Literal["skip"]:
@@ -254,7 +258,8 @@ class CsvReader:
             return "skip"
 
         if text[:3] == codecs.BOM_UTF8:
-            text = b"\n" + text  # the parser would drop the mark from where its input begins
+            # Where files were joined, a block may begin with a mark, which the parser would drop.
+            text = b"\n" + text
         grammar = self._grammar
         table = arrow_csv.read_csv(
             cast("IO[bytes]", pa.BufferReader(pa.py_buffer(text))),
@@ -274,7 +279,7 @@ class CsvReader:
                 strings_can_be_null=True,
             ),
         )
-        # Views share the parser's buffers, and polars takes them as they are: half the cost of a copy.
+        # Polars takes string views as they are, and they share the parser's buffers: half the cost of a copy.
         views = table.cast(pa.schema([(name, pa.string_view()) for name in self.columns]))
         frame = pl.from_arrow(views)
         assert isinstance(frame, pl.DataFrame)

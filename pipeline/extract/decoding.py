@@ -1,4 +1,4 @@
-"""Bytes of any encoding to blocks of valid UTF-8, with the place of what is not text."""
+"""Decodes text of any encoding to blocks of UTF-8, and says where the bytes that are not text are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BOMS: Final[tuple[tuple[bytes, str], ...]] = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# Encodings that cannot be taken up in the middle of a file, or are none of text files.
+# Encodings that cannot be decoded from the middle of a file, or that text files never have.
 _NOT_OF_TEXT_FILES: Final = frozenset(
     {"utf-7", "hz", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "iso2022_kr"}
     | {f"iso2022_jp{variant}" for variant in ("", "_1", "_2", "_2004", "_3", "_ext")}
@@ -34,23 +34,21 @@ _BINARY: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\xff\xd8\xff", "a picture"),
     (b"ARROW1", "an Arrow file"),
 )
-
-
 _NULS_OF_BINARY: Final = 10
-"""One byte in so many being NUL makes a file binary."""
+"""A file is binary if more than one byte in so many is NUL."""
 
 
 def bom_of(head: bytes) -> tuple[int, str] | None:
-    """The byte order mark at the start of a file: its length, and the encoding it tells of."""
+    """The byte order mark at the start of a file: its length, and the encoding it stands for."""
     return next(((len(bom), encoding) for bom, encoding in _BOMS if head.startswith(bom)), None)
 
 
 def kind_of_binary(head: bytes) -> str | None:
-    """What a file is by its first bytes, in words, where it is no text; None where it may be text."""
+    """What a file is by its first bytes, in words, if it is not text; None if it may be text."""
     known = next((kind for magic, kind in _BINARY if head.startswith(magic)), None)
     if known or b"\0" not in head:
         return known
-    # A few among text are a fault of single cells, whose rows are rejected; UTF-16 is half of them.
+    # A few NULs in a text are errors of single cells, whose rows are rejected. UTF-16 is half NULs.
     many = head.count(b"\0") * _NULS_OF_BINARY > len(head)
     is_text = is_utf8(head[: len(head) - _cut_character(head)])
     return None if is_text and not many else "a binary file (it holds NUL bytes)"
@@ -90,7 +88,7 @@ class Utf8Blocks:
         """Yield blocks, none empty.
 
         Raises:
-            SourceError: The file is binary, is cut short, or holds bytes that its encoding has not.
+            SourceError: The file is binary, is cut short, or has bytes that are invalid in its encoding.
         """
         carry = self._open()
         while True:
@@ -162,7 +160,8 @@ class Utf8Blocks:
 
 
 def is_utf8(data: bytes) -> bool:
-    """Whether all of `data` is valid UTF-8, checked at the speed of memory."""
+    """Whether all of `data` is valid UTF-8."""
+    # pyarrow checks it with SIMD, two to three times as fast as `bytes.decode`, and makes no copy.
     import pyarrow as pa
 
     offsets = pa.array([0, len(data)], pa.int64()).buffers()[1]
@@ -175,7 +174,7 @@ def is_utf8(data: bytes) -> bool:
 
 
 def _cut_character(data: bytes) -> int:
-    """How many bytes at the end of UTF-8 `data` begin a character that goes on after it (0 to 3)."""
+    """How many bytes at the end of UTF-8 `data` are the start of a character that is cut off (0 to 3)."""
     for back in range(1, min(3, len(data)) + 1):
         byte = data[-back]
         if byte < 0x80:
@@ -195,7 +194,7 @@ def _python_name(encoding: str, name: str) -> str:
         usable = False
     if not usable:
         raise SourceError(
-            f"{name}: '{encoding}' is no encoding that can be read",
+            f"{name}: '{encoding}' is not an encoding that can be read",
             hint="Use utf-8, utf-16, cp1252, latin-1 or another name of a Python codec.",
         )
     # Without a mark, UTF-16 is little-endian: that is what Windows writes.

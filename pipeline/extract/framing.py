@@ -1,10 +1,10 @@
-"""Where records begin and end in CSV text: what a block-wise parser and physical line numbers need.
+"""Where records begin and end in CSV text, so that it can be parsed block by block with line numbers.
 
 A *record* is a row of cells; it spans several physical lines where a quoted cell holds line breaks.
-A physical line ends with LF, CRLF or a lone CR. The grammar is that of RFC 4180, with two readings for
-what it leaves open: a quote inside an unquoted cell is text (`5" pipe`), and text after a closing
-quote, or a quote that is never closed, makes the record *broken*. A broken record costs its first
-physical line only, and reading goes on with the next one, so a lost quote cannot swallow a file.
+A physical line ends with LF, CRLF or a lone CR. The grammar is that of RFC 4180, with two decisions that it
+leaves open: a quote inside an unquoted cell is text (`5" pipe`), and text after a closing quote, or a quote
+that is never closed, makes the record *broken*. Only the first physical line of a broken record is lost;
+reading goes on with the next one, so a missing quote cannot swallow a file.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import numpy.typing as npt
 LF, CR = 10, 13
 _END: Final = rb"(?:\r\n|\n|\r)"
 MAX_RECORD_BYTES: Final = 16 << 20
-"""A quoted cell that is not closed within so many bytes is taken to be never closed."""
+"""A quoted cell that is not closed within so many bytes counts as never closed, since memory holds it."""
 
 Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A physical line that is no record.
+    """A physical line that is not a record.
 
     Attributes:
         line: Physical lines before it in its block.
@@ -49,7 +49,7 @@ class Framed:
         text: The records, without broken lines and comments; blank lines may be left in.
         starts: For each record that is not blank, where in `text` it starts.
         lines: For each of these, the physical lines before it in the block.
-        used: Bytes of the block that are dealt with; the rest begins a record.
+        used: Bytes of the block that are covered; the rest begins a record.
         used_lines: Physical lines in these bytes.
         broken: Broken lines, in order.
     """
@@ -80,7 +80,7 @@ class Grammar:
 
     @cached_property
     def _token(self) -> re.Pattern[bytes]:
-        """What can stand where a record begins: blank line, comment, record, or anything else: broken."""
+        """What can stand where a record begins: a blank line, a comment, a record, or else a broken line."""
         cell = rb"(?:%s|%s)" % (self._quoted_cell(rb"(?=[%s\r\n])"), self._bare_cell())
         record = rb"%s(?:%s%s)*%s" % (cell, self._delimiter, cell, _END)
         kinds = [rb"(?P<blank>%s)" % _END, rb"(?P<record>%s)" % record, rb"(?P<broken>[^\r\n]*%s?)" % _END]
@@ -90,7 +90,7 @@ class Grammar:
 
     @cached_property
     def _cut_record(self) -> re.Pattern[bytes]:
-        """A record of which only the start is there."""
+        """A record that is cut off."""
         cell = rb"(?:%s|%s)" % (self._quoted_cell(rb"(?=%s)"), self._bare_cell())
         last = rb"(?:%s|%s)" % (self._quoted_cell(rb"?"), self._bare_cell())
         return re.compile(
@@ -124,8 +124,8 @@ class Grammar:
         """Where the first record of `data`, which ends with a line break, starts and ends.
 
         Returns:
-            Its byte positions; None where there is none, or a broken line comes first. A line of blanks
-            is not taken for a record here.
+            Its byte positions; None if there is none, or a broken line comes first. A line of blanks does
+            not count as a record here.
         """
         for match in self._token.finditer(data):
             if match.lastgroup == "record" and match.group().strip():
@@ -135,7 +135,7 @@ class Grammar:
         return None
 
     def spans(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Yield where each record of `data` starts and ends; what is no record is passed over."""
+        """Yield where each record of `data` starts and ends; everything else is skipped."""
         for match in self._token.finditer(data):
             if match.lastgroup == "record":
                 yield match.span()
@@ -152,7 +152,7 @@ class Grammar:
         return self._frame_regular(data, final=final) or self._frame_tolerant(data, final=final)
 
     def _frame_regular(self, data: bytes, *, final: bool) -> Framed | None:
-        """The fast way, by counting quotes; None where that cannot tell where records end."""
+        """The fast way, by counting quotes; None if that does not show where records end."""
         special = (self.escape, self.comment)
         if any(mark and mark.encode() in data for mark in special):
             return None
@@ -252,7 +252,7 @@ class Grammar:
         return Broken(int(np.searchsorted(ends, line.start())), raw, self._complaint(raw))
 
     def _may_go_on(self, data: bytes, line: re.Match[bytes]) -> bool:
-        """Whether a line that is no record may be the start of one that is cut by the block's end."""
+        """Whether a line that is not a record may be the start of one that the block's end cuts."""
         if len(data) - line.start() > MAX_RECORD_BYTES:
             return False
         return line.end() == len(data) or self._cut_record.match(data, line.start()) is not None

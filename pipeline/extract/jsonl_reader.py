@@ -22,11 +22,11 @@ class JsonLinesReader:
     """Reads one file of JSON objects, one a line.
 
     The columns are the members of any object in the file, in the order they first appear; to know them
-    the file is read once more, before its rows. A number is written as short as it can be without losing
-    value (`1.50` becomes `1.5`); one with a fraction is rounded to 17 digits. A line that is no object is
-    malformed, and so is one with a NUL character or half of a character; a blank line is no row. Of a
+    the file is read once more, before its rows. A number is written as short as possible without losing
+    value (`1.50` becomes `1.5`); one with a fraction is rounded to 17 digits. A line that is not an object
+    is malformed, and so is one with a NUL character or half of a character; blank lines are skipped. Of a
     member that an object has twice the last counts. A file without a member on any line has no columns, but
-    its lines are rows as those of any other.
+    its lines count as rows like those of any other.
 
     Attributes:
         columns: See `Reader`.
@@ -38,7 +38,7 @@ class JsonLinesReader:
         """Open the file and find its columns.
 
         Raises:
-            SourceError: It cannot be read or is no text.
+            SourceError: It cannot be read or is not text.
         """
         self._file = file
         self._block_bytes = block_bytes
@@ -48,7 +48,7 @@ class JsonLinesReader:
         self.columns, self.notices = usable_names(self._members)
 
     def cells(self, raw: str) -> list[str]:
-        """The members' texts of an object that holds what is no text; none of a line that is no object."""
+        """The members' texts of a malformed object; an empty list for a line that is not an object."""
         try:
             found = json.loads(raw, strict=False)
         except ValueError:
@@ -62,7 +62,7 @@ class JsonLinesReader:
         """Yield the rows in order; call it once.
 
         Raises:
-            SourceError: The file cannot be read on, or is not UTF-8.
+            SourceError: The file cannot be read further, or is not UTF-8.
         """
         for lines in self._lines():
             if not self._members:
@@ -86,7 +86,7 @@ class JsonLinesReader:
             yield _numbered(carry, first)
 
     def _read(self, lines: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-        """Rows and malformed rows of some lines; lines that fail together are halved until they are found."""
+        """Rows and malformed rows of some lines; lines that fail are halved until the bad ones are alone."""
         schema = dict.fromkeys(self._members, pl.String)
         try:
             rows = pl.read_ndjson(_joined(lines["raw"]), schema=schema)
@@ -97,18 +97,18 @@ class JsonLinesReader:
                 yield from self._read(lines[middle:])
                 return
             half = pl.when(pl.col("raw").str.contains(_HALF_CHARACTER)).then(pl.lit(_HALF_MESSAGE))
-            malformed = lines.with_columns(message=half.otherwise(pl.lit(_NO_OBJECT)))
+            malformed = lines.with_columns(message=half.otherwise(pl.lit(_NOT_OBJECT)))
             yield self._named(pl.DataFrame(schema=schema), lines.clear()), malformed
         else:
             rows = _with_escapes(self._with_last_members(rows, lines["raw"]), lines["raw"])
             named = self._named(rows, lines)
-            odd = _no_texts(named, lines)
+            odd = _not_texts(named, lines)
             yield named.remove(pl.col(LINE).is_in(odd[LINE].implode())), odd
 
     def _without_members(self, lines: pl.DataFrame) -> Batch:
-        # Polars makes a row of any line where it looks for no member.
+        # Without a member to look for, polars would make a row of any line.
         empty = pl.col("raw").str.contains(r"^\s*\{\s*\}\s*$")
-        malformed = lines.remove(empty).with_columns(message=pl.lit(_NO_OBJECT))
+        malformed = lines.remove(empty).with_columns(message=pl.lit(_NOT_OBJECT))
         return Batch(lines.clear().select(LINE), malformed, blank=lines.height - malformed.height)
 
     def _with_last_members(self, rows: pl.DataFrame, raw: pl.Series) -> pl.DataFrame:
@@ -118,7 +118,7 @@ class JsonLinesReader:
             return rows
         once = raw.gather(doubled).str.json_path_match("$")
         again = pl.read_ndjson(_joined(once), schema=dict.fromkeys(self._members, pl.String))
-        # By place and not by a column's name, since a member may have any name.
+        # By position and not by a helper column, since a member may have any name.
         last = pl.int_range(rows.height, rows.height + again.height, dtype=pl.UInt32, eager=True)
         places = pl.int_range(rows.height, dtype=pl.UInt32, eager=True).scatter(doubled, last)
         return pl.concat([rows, again])[places]
@@ -130,16 +130,16 @@ class JsonLinesReader:
 
 _KEY: Final = r'"\s*:'
 _NULL: Final = r":\s*null"
-_NO_OBJECT: Final = "not a JSON object"
+_NOT_OBJECT: Final = "not a JSON object"
 _HALF_MESSAGE: Final = "half of a character (a lone surrogate) is no text"
 _HALF_CHARACTER: Final = r"(?i)\\ud[89a-f]"
 
 
 def _doubled(raw: pl.Series, rows: pl.DataFrame) -> pl.Series:
-    """The places of objects that have one of their members twice.
+    """The positions of objects that have one of their members twice.
 
-    Of those the text has more keys than the row has values; only where that is not explained by nulls and by
-    objects within the object, the text is compared with itself as it is without repeats.
+    Their text has more keys than the row has values. Nulls and nested objects explain that in most lines; the
+    few that are left are compared with the same text without repeats, which costs more.
     """
     keys = raw.str.count_matches(_KEY)
     found = rows.select(pl.sum_horizontal(pl.all().is_not_null().cast(pl.UInt32))).to_series()
@@ -158,7 +158,7 @@ def _doubled(raw: pl.Series, rows: pl.DataFrame) -> pl.Series:
 def _with_escapes(rows: pl.DataFrame, raw: pl.Series) -> pl.DataFrame:
     """Take lists and objects from the line itself where it has escapes: polars writes most of them unescaped.
 
-    A backslash before an n would become a line break, and one before an s a text that is no JSON.
+    A backslash before an n would become a line break, and one before an s would make invalid JSON.
     """
     escaped = raw.str.contains("\\", literal=True).arg_true()
     if escaped.is_empty():
@@ -167,7 +167,7 @@ def _with_escapes(rows: pl.DataFrame, raw: pl.Series) -> pl.DataFrame:
     again = []
     for name in rows.columns:
         nested = some[name].str.contains(r"^[\[{]").fill_null(value=False)
-        # No path has a name with both quotes or a backslash; such lists stay as polars writes them.
+        # A JSON path cannot name a member with both quotes or a backslash; its lists stay as they are.
         quote = next((mark for mark in "\"'" if mark not in name and "\\" not in name), None)
         if quote and nested.any():
             own = lines.str.json_path_match(f"$[{quote}{name}{quote}]")
@@ -176,8 +176,8 @@ def _with_escapes(rows: pl.DataFrame, raw: pl.Series) -> pl.DataFrame:
     return rows.with_columns(again)
 
 
-def _no_texts(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
-    """The lines, as malformed ones, of objects with a NUL or with half of a character."""
+def _not_texts(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """Lines of objects with a NUL or with half of a character, as malformed ones."""
     escaped = lines.filter(pl.col("raw").str.contains("\\u", literal=True))
     if escaped.is_empty():
         return pl.DataFrame(schema=MALFORMED_SCHEMA)
@@ -190,7 +190,7 @@ def _no_texts(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cell(value: object) -> str:
-    """A member as text; half of a character as it is escaped, since no text can hold it."""
+    """A member as text; half of a character stays escaped, since UTF-8 cannot hold it."""
     text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
     return text.encode(errors="backslashreplace").decode()
 
@@ -207,7 +207,7 @@ def _joined(lines: pl.Series) -> bytes:
 
 
 def _member_names(lines: pl.Series) -> list[str]:
-    """The members of the objects on these lines; a line that is no object has none."""
+    """The members of the objects on these lines; a line that is not an object has none."""
     if not len(lines):
         return []
     try:

@@ -17,10 +17,10 @@ from pipeline.extract.rows import NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile
 
 SLICE_ROWS: Final = 1 << 18
-"""Rows decoded at a time: measured, fewer decode large row groups too often, more cost memory."""
+"""Rows decoded at a time. Measured: with fewer, large row groups are decoded too often; more cost memory."""
 BATCH_ROWS: Final = 1 << 16
 _LOOKED_AT: Final = 1_000
-"""Values that tell whether a column of bytes holds text."""
+"""Values by which a column of bytes is taken for text or not."""
 _NO_TEXT: Final = "__no_text"
 _EMPTY_AS_NULL: Final = pl.when(pl.all() != "").then(pl.all())
 
@@ -30,8 +30,8 @@ class ParquetReader:
 
     Numbers are written in full and as short as their type allows (a decimal keeps its places), booleans
     as `true` and `false`, dates and times in ISO 8601, with an offset where the column has a zone. A NaN
-    is no value. A column of bytes is text, unless most of its first values are none: then all of it is
-    written in hex. A row with bytes that are no text in a column of text, or with a NUL character, is
+    counts as null. A column of bytes is text, unless most of its first values are not: then all of it is
+    written in hex. A row with bytes that are not text in a column of text, or with a NUL character, is
     malformed; within lists and structs such bytes are written in hex. Lists, structs and maps (lists of
     `key` and `value`) become JSON text, in which every value is such a string too. LINE is the row's
     number, from 1.
@@ -82,7 +82,7 @@ class ParquetReader:
         return {name for name, lost in texts.items() if 2 * lost > head.height - head[name].null_count()}
 
     def cells(self, raw: str) -> list[str]:
-        """The cells of a row that holds what is no text."""
+        """The cells of a row with bytes that are not text."""
         return ["" if cell is None else cell for cell in json.loads(raw).values()]
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class ParquetReader:
 
 
 def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """The text of a value of any type, as `ParquetReader` tells it; null stays null."""
+    """The text of a value of any type, in the form that `ParquetReader` describes; null stays null."""
     if not dtype.is_nested():
         return _leaf(value, dtype)
     # json_encode knows structs only: the value is wrapped in one, and the wrapping cut off.

@@ -1,4 +1,4 @@
-"""The reader for a file: of the format that is stated, or that its first bytes tell of."""
+"""Chooses the reader for a file: of the format that is stated, or else found by its first bytes."""
 
 from __future__ import annotations
 

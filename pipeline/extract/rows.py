@@ -1,4 +1,4 @@
-"""What every reader gives: raw string rows with their place, and the protocol they share."""
+"""The protocol of all readers, and the batches of raw string rows that they give."""
 
 from __future__ import annotations
 
@@ -70,27 +70,27 @@ class Reader(Protocol):
         ...
 
     def cells(self, raw: str) -> list[str]:
-        """The cells of a malformed row as far as they can be told apart; none where they cannot."""
+        """The cells of a malformed row as far as they can be separated; an empty list where they cannot."""
         ...
 
     def close(self) -> None:
-        """Let go of the file; needed only where `batches` is not read to its end."""
+        """Close the file; needed only where `batches` is not read to its end."""
         ...
 
 
 _INVISIBLE: Final = " \t\r\n\u00a0\u200b\ufeff"
-"""What may stand around a name in a header; a byte order mark does where files were joined."""
+"""What may surround a name in a header; a byte order mark does where files were joined."""
 
 
 def without_empty_rows(
     rows: pl.DataFrame, reader: Reader, first: Sequence[str], nulls: Sequence[str]
 ) -> pl.DataFrame:
-    """Leave out rows that are no records: all cells are blank, or each repeats the name of its column.
+    """Leave out rows that are not records: all cells are blank, or each repeats the name of its column.
 
     Args:
         rows: Rows of the reader.
         reader: It knows the header.
-        first: Columns in which few cells are blank. They are looked at first, and mostly no others.
+        first: Columns in which few cells are blank. They are checked first, and mostly no others have to be.
         nulls: Words that mean an empty cell.
     """
     if rows.is_empty():

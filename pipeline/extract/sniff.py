@@ -1,4 +1,4 @@
-"""What a file nobody described is: format, encoding, CSV dialect, and a sample of its rows."""
+"""Finds out what an unknown file is: format, encoding, CSV dialect, and a sample of its rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from pipeline.extract.framing import Grammar, line_ends
 from pipeline.extract.readers import format_of, open_reader
 from pipeline.extract.storage import LOOKED_AT, SourceFile, open_text
 
-_RECORDS: Final = 200  # looked at to find the dialect
+_RECORDS: Final = 200
+"""How many are parsed with each delimiter to find the dialect."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def sniff_encoding(head: bytes, *, whole: bool) -> tuple[str, float]:
     """Guess the encoding of a text from its start, with a confidence from 0 to 1.
 
     A byte order mark and valid UTF-8 are as good as proof. Bytes that are not UTF-8 are nearly always
-    Windows-1252 in exports of Western tills; where they use codes that it has not, Latin-1 takes them all.
+    Windows-1252 in exports of Western tills; if some are not valid in that either, Latin-1 accepts all.
     """
     bom = bom_of(head)
     if bom:

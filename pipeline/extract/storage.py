@@ -63,7 +63,7 @@ class SourceFile:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the file lies in an object store rather than on a local disk."""
+        """Whether the file is in an object store rather than on a local disk."""
         return REMOTE in self.uri
 
 
@@ -196,7 +196,7 @@ def is_json_lines(file: SourceFile) -> bool:
 
 
 def refuse_empty(files: Iterable[SourceFile]) -> None:
-    """See to it that every file holds something, but JSON lines, which need no header.
+    """Refuse files without a byte, except JSON lines, which need no header.
 
     Raises:
         SourceError: One is empty.
@@ -207,7 +207,7 @@ def refuse_empty(files: Iterable[SourceFile]) -> None:
 
 
 _SAME_TIME: Final = timedelta(seconds=2)
-"""Times of writing that are no further apart say nothing: file systems round them, copying sets them anew."""
+"""Times of writing this close do not show an order: file systems round them, and copying sets them anew."""
 
 
 def in_order_written(files: Sequence[SourceFile]) -> list[int]:
@@ -218,13 +218,13 @@ def in_order_written(files: Sequence[SourceFile]) -> list[int]:
     """
     earliest = datetime.min.replace(tzinfo=UTC)
     by_time = sorted(range(len(files)), key=lambda n: files[n].written or earliest)
-    moments: dict[int, datetime] = {}
-    moment = earliest
+    groups: dict[int, datetime] = {}
+    group = earliest
     for n in by_time:
         written = files[n].written or earliest
-        moment = written if written - moment > _SAME_TIME else moment
-        moments[n] = moment
-    order = sorted(by_time, key=lambda n: (moments[n], PurePosixPath(files[n].uri).name, files[n].order))
+        group = written if written - group > _SAME_TIME else group
+        groups[n] = group
+    order = sorted(by_time, key=lambda n: (groups[n], PurePosixPath(files[n].uri).name, files[n].order))
     return [place for _, place in sorted(zip(order, range(len(files)), strict=True))]
 
 
@@ -282,7 +282,7 @@ def open_text(file: SourceFile) -> io.BufferedReader:
 
 
 def compression_of(head: bytes) -> Compression | None:
-    """The compression that a file's first bytes tell of; a suffix may lie, the bytes do not."""
+    """The compression by a file's first bytes: its name may be wrong."""
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 

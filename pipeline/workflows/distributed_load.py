@@ -22,7 +22,7 @@ from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.core.events import Notice, Progress, StageFinished, StageStarted
 from pipeline.core.files import discard, private_dir, write_private
 from pipeline.core.settings import connection_from_environment
-from pipeline.engine.choice import engine_named
+from pipeline.engine.local import engine_named
 from pipeline.loading.delivery.delivery_options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.stop import Stop

@@ -17,7 +17,7 @@ from pipeline.core.events import Emit, RunFinished, RunStarted, fan_out, ignore
 from pipeline.core.files import discard
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.settings import Limit
-from pipeline.engine.choice import engine_named
+from pipeline.engine.local import engine_named
 from pipeline.extract.storage import fingerprint
 from pipeline.mapping.language.draft_marks import unsure_marks
 from pipeline.mapping.language.load import load_mapping

@@ -69,7 +69,7 @@ def test_nothing_of_it_is_imported_by_a_run_on_one_machine() -> None:
     # Polars itself imports cloudpickle where it is there.
     code = (
         "import sys, pipeline.cli, pipeline.workflows.prepare, "
-        "pipeline.engine.choice, pipeline.loading.delivery.loader\n"
+        "pipeline.engine.local, pipeline.loading.delivery.loader\n"
         f"print(sorted({EXTRA - {'cloudpickle'}!r} & {{name.split('.')[0] for name in sys.modules}}))"
     )
     told = subprocess.run(

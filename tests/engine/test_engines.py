@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import SettingsError
-from pipeline.engine.choice import engine_named
 from pipeline.engine.dask import _work
-from pipeline.engine.local import Engine
+from pipeline.engine.local import Engine, engine_named
 
 pytestmark = pytest.mark.slow
 
