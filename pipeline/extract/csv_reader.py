@@ -174,7 +174,10 @@ class CsvReader:
     def _rows(self, framed: Framed, first: int) -> tuple[pl.DataFrame, list[_Malformed]]:
         """Parse whole records, the first of which starts on line `first`; those of a wrong width apart."""
         rejected: list[InvalidRow] = []
-        rows = self._parse(framed.text, rejected) if len(framed.lines) else self._no_rows()
+        if len(framed.lines):
+            rows = self._parse(framed.text, rejected)
+        else:
+            rows = pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))
         lines = framed.lines + first
         if rows.height + len(rejected) != len(lines):
             raise AssertionError(
@@ -242,9 +245,6 @@ class CsvReader:
     def _width_of(self, line: bytes) -> int:
         span = self._grammar.first_record(line)
         return len(split_cells(line[slice(*span)].decode(), self._grammar)) if span else 0
-
-    def _no_rows(self) -> pl.DataFrame:
-        return pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))
 
     def _parse(self, text: bytes | memoryview, rejected: list[InvalidRow]) -> pl.DataFrame:
         import pyarrow as pa

@@ -172,7 +172,7 @@ class Grammar:
         if not whole.all():
             starts, lines = starts[whole], lines[whole]
         used_lines = int(np.searchsorted(ends, used))
-        return Framed(memoryview(data)[:used], starts, lines, used, used_lines)
+        return Framed(memoryview(data)[:used], starts, lines, used=used, used_lines=used_lines)
 
     def _enclosing_quotes(self, data: bytes) -> Positions | None:
         """Positions of quotes such that an odd number of them before a place means it is inside a cell.
@@ -238,18 +238,20 @@ class Grammar:
                 gone += used - match.start()
         starts = np.array([match.start() for match in kept], np.int64)
         ends = line_ends(data)
+        edges = [0, *(edge for match in left_out for edge in match.span()), used]
         return Framed(
-            _without(data[:used], left_out),
-            starts - np.array(removed, np.int64),
-            np.searchsorted(ends, starts),
-            used,
-            int(np.searchsorted(ends, used)),
-            [self._broken(match, ends) for match in left_out if match.lastgroup == "broken"],
+            text=b"".join(data[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)),
+            starts=starts - np.array(removed, np.int64),
+            lines=np.searchsorted(ends, starts),
+            used=used,
+            used_lines=int(np.searchsorted(ends, used)),
+            broken=[
+                Broken(int(np.searchsorted(ends, match.start())), raw, self._complaint(raw))
+                for match in left_out
+                if match.lastgroup == "broken"
+                for raw in [match.group().rstrip(b"\r\n")]
+            ],
         )
-
-    def _broken(self, line: re.Match[bytes], ends: Positions) -> Broken:
-        raw = line.group().rstrip(b"\r\n")
-        return Broken(int(np.searchsorted(ends, line.start())), raw, self._complaint(raw))
 
     def _may_go_on(self, data: bytes, line: re.Match[bytes]) -> bool:
         """Whether a line that is not a record may be the start of one that the block's end cuts."""
@@ -261,11 +263,6 @@ class Grammar:
         if self.quote and raw.count(self.quote.encode()) % 2:
             return f"a quote ({self.quote}) is opened and not closed, or closed and not opened"
         return f"text follows a closing quote ({self.quote}); a quote inside a quoted cell must be doubled"
-
-
-def _without(data: bytes, left_out: list[re.Match[bytes]]) -> bytes:
-    edges = [0, *(edge for match in left_out for edge in match.span()), len(data)]
-    return b"".join(data[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
 
 
 def line_ends(data: bytes) -> Positions:

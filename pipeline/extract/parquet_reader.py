@@ -56,22 +56,20 @@ class ParquetReader:
             raise SourceError(f"{file.name} cannot be read as Parquet: {error}") from error
         self.header = schema.names()
         self.columns, self.notices = usable_names(self.header)
-        names = dict(zip(schema, self.columns, strict=True))
         in_hex = self._in_hex([old for old, kind in schema.items() if kind == pl.Binary])
-        self._texts = [
-            (
-                _of_bytes(pl.col(old), in_hex=old in in_hex)
-                if kind == pl.Binary
-                else as_text(pl.col(old), kind)
-            ).alias(names[old])
-            for old, kind in schema.items()
-        ]
-        self._bytes = {
-            old: names[old] for old, kind in schema.items() if kind == pl.Binary and old not in in_hex
-        }
-        self._written = [
-            names[old] for old, kind in schema.items() if kind in (pl.String, pl.Binary, pl.Categorical)
-        ]
+        self._texts: list[pl.Expr] = []
+        self._bytes: dict[str, str] = {}  # columns of bytes that count as text, by their name in the file
+        self._written: list[str] = []  # columns in which a NUL can be
+        for (old, kind), new in zip(schema.items(), self.columns, strict=True):
+            text = as_text(pl.col(old), kind)
+            if old in in_hex:
+                text = pl.col(old).bin.encode("hex")
+            elif kind == pl.Binary:
+                text = pl.col(old).map_batches(_as_text, return_dtype=pl.String)
+                self._bytes[old] = new
+            self._texts.append(text.alias(new))
+            if kind in (pl.String, pl.Binary, pl.Categorical):
+                self._written.append(new)
 
     def _in_hex(self, names: list[str]) -> set[str]:
         """The columns of bytes that hold other things than text, such as ids of 16 bytes."""
@@ -102,7 +100,7 @@ class ParquetReader:
 
     def _batch(self, rows: pl.DataFrame) -> Batch:
         with_nul = lines_with_nul(rows.select(*self._written, LINE))
-        no_text = rows.filter(pl.any_horizontal(pl.col(_NO_TEXT), pl.lit(value=False)))[LINE]
+        no_text = rows.filter(_NO_TEXT)[LINE]
         rows = rows.drop(_NO_TEXT)
         if with_nul.is_empty() and no_text.is_empty():
             return Batch(rows)
@@ -119,13 +117,8 @@ class ParquetReader:
             cells = self._scan.slice(start, SLICE_ROWS).collect()
             texts = cells.select(self._texts)
             lost = [cells[old].is_not_null() & texts[new].is_null() for old, new in self._bytes.items()]
-            no_text = pl.DataFrame(lost).select(pl.any_horizontal(pl.all())) if lost else None
-            column = (
-                no_text.to_series()
-                if no_text is not None
-                else pl.Series([False]).new_from_index(0, cells.height)
-            )
-            return texts.select(_EMPTY_AS_NULL).with_columns(column.alias(_NO_TEXT))
+            no_text = pl.any_horizontal(pl.lit(value=False), *lost)
+            return texts.select(_EMPTY_AS_NULL).with_columns(no_text.alias(_NO_TEXT))
         except (pl.exceptions.PolarsError, OSError) as error:
             message = str(error).split("\n", 1)[0]
             raise SourceError(f"{self._name} cannot be read from row {start + 1:,} on: {message}") from error
@@ -182,10 +175,6 @@ def _without_exponent(numbers: pl.Series) -> pl.Series:
         return numbers
     written = [f"{Decimal(n):f}" if "e-" in n else n.upper() for n in short]
     return numbers.replace(short, pl.Series(written, dtype=pl.String))
-
-
-def _of_bytes(value: pl.Expr, *, in_hex: bool) -> pl.Expr:
-    return value.bin.encode("hex") if in_hex else value.map_batches(_as_text, return_dtype=pl.String)
 
 
 def _as_text(values: pl.Series) -> pl.Series:

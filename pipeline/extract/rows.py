@@ -13,15 +13,6 @@ from pipeline.core.model import LINE
 MALFORMED_SCHEMA: Final = pl.Schema({LINE: pl.Int64(), "raw": pl.String(), "message": pl.String()})
 
 
-def no_malformed() -> pl.DataFrame:
-    """An empty frame of malformed rows."""
-    return pl.DataFrame(schema=MALFORMED_SCHEMA)
-
-
-def _no_lines() -> pl.Series:
-    return pl.Series(LINE, [], pl.Int64)
-
-
 @dataclass(frozen=True)
 class Batch:
     """Some rows of one file, in the file's order.
@@ -36,8 +27,8 @@ class Batch:
     """
 
     rows: pl.DataFrame
-    malformed: pl.DataFrame = field(default_factory=no_malformed)
-    replaced: pl.Series = field(default_factory=_no_lines)
+    malformed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MALFORMED_SCHEMA))
+    replaced: pl.Series = field(default_factory=lambda: pl.Series(LINE, [], pl.Int64))
     blank: int = 0
 
 

@@ -65,7 +65,15 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
     finally:
         reader.close()
     sample = frames[0].head(rows) if frames else pl.DataFrame()
-    return Sniffed(file, format_, dialect, confidence, reader.columns, reader.notices, sample)
+    return Sniffed(
+        file=file,
+        format=format_,
+        dialect=dialect,
+        encoding_confidence=confidence,
+        columns=reader.columns,
+        notices=reader.notices,
+        sample=sample,
+    )
 
 
 def _sniff_dialect(name: str, head: bytes) -> tuple[Dialect, float]:
@@ -95,18 +103,14 @@ def sniff_encoding(head: bytes, *, whole: bool) -> tuple[str, float]:
     try:
         head.decode()
     except UnicodeDecodeError as error:
-        cut_at_the_end = not whole and error.start > len(head) - 4
-        if not cut_at_the_end:
-            return _sniff_8_bit(head)
+        # The last character of a part of a file may be cut.
+        if whole or error.start <= len(head) - 4:
+            try:
+                head.decode("cp1252")
+            except UnicodeDecodeError:
+                return "latin-1", 0.3
+            return "cp1252", 0.6
     return "utf-8", 1.0 if whole or not head.isascii() else 0.9
-
-
-def _sniff_8_bit(head: bytes) -> tuple[str, float]:
-    try:
-        head.decode("cp1252")
-    except UnicodeDecodeError:
-        return "latin-1", 0.3
-    return "cp1252", 0.6
 
 
 def _dialect_of(text: bytes, encoding: str) -> Dialect:

@@ -1,7 +1,7 @@
-"""Taking the contents of single transactions out of a staged run; all others stay as they were reviewed.
+"""Erases the contents of single transactions in a staged run; all others stay as they were reviewed.
 
 The row stays, with its id, its time and an empty body: positions in the order of delivery do not move, so
-what was sent is still known to have been sent. Delivery passes such a row by.
+what was sent is still known to have been sent. Delivery skips such a row.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -35,8 +34,8 @@ def bodies_with(run: RunDir, manifest: Manifest, holds: pl.Expr) -> list[str]:
 def blank_bodies(run: RunDir, manifest: Manifest, holds: pl.Expr) -> Manifest:
     """Empty the bodies for which `holds` is true, and record the parts anew.
 
-    A crash on the way leaves either the old parts or, beside them, the new ones that the manifest already
-    tells of; `settle` ends that.
+    The manifest is written before the new parts replace the old ones. After a crash in between, `settle`
+    replaces those that the manifest has the fingerprints of.
     """
     parts = {part.file: _drafted(run, part, holds) for part in _there(run, manifest)}
     blanked = sum(number for _, number in parts.values())
@@ -50,7 +49,7 @@ def blank_bodies(run: RunDir, manifest: Manifest, holds: pl.Expr) -> Manifest:
 
 
 def settle(run: RunDir, manifest: Manifest) -> None:
-    """Put new parts into their place, and remove drafts that the manifest does not tell of."""
+    """Replace parts by their drafts, and remove drafts that the manifest does not have."""
     known = {part.file: part.fingerprint for part in manifest.parts}
     for draft in run.staged.glob(f"*{_DRAFT}"):
         part = draft.with_suffix("")
@@ -61,11 +60,12 @@ def settle(run: RunDir, manifest: Manifest) -> None:
 
 
 def _there(run: RunDir, manifest: Manifest) -> Iterator[PartRecord]:
+    # `prune` may have removed the bodies of a run.
     return (part for part in manifest.parts if (run.staged / part.file).exists())
 
 
 def _drafted(run: RunDir, part: PartRecord, holds: pl.Expr) -> tuple[PartRecord, int]:
-    """The part's record with the new contents, which lie beside it; as it was where nothing changes."""
+    """Write the changed part beside the old one; gives its record, and how many bodies were emptied."""
     path = run.staged / part.file
     rows = parquet.read(path)
     blanked = rows.filter(holds).height
@@ -74,11 +74,7 @@ def _drafted(run: RunDir, part: PartRecord, holds: pl.Expr) -> tuple[PartRecord,
     changed = rows.with_columns(pl.when(holds).then(pl.lit("")).otherwise(pl.col("body")).alias("body"))
     draft = path.with_name(path.name + _DRAFT)
     save_rows(draft, changed, pq.ParquetFile(path).metadata.row_group(0).num_rows)
-    _sync(draft)
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())  # before the manifest says that it is there
     size = int(changed["body"].str.len_bytes().sum())
     return replace(part, body_bytes=size, fingerprint=fingerprint_of(draft)), blanked
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What a run was made of: enough to say years later what was imported, from which files, by which rules."""
+"""The record of a run: enough to say years later what was imported, from which files, by which rules."""
 
 from __future__ import annotations
 
@@ -97,16 +97,16 @@ class Manifest:
         return sum(part.body_bytes for part in self.parts)
 
 
-def microseconds(moment: datetime) -> int:
+def microseconds(when: datetime) -> int:
     """Since 1970; exact, unlike a float."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def next_ordinal(others: Iterable[RunDir], now: datetime) -> int:
     """The ordinal of a new run: the time, unless a clock that was set back would put it before another.
 
     Args:
-        others: The runs that are there; what cannot be read of them does not matter.
+        others: The runs that exist; those that cannot be read do not count.
         now: The time, with tz.
     """
     highest = 0

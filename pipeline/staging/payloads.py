@@ -1,4 +1,4 @@
-"""Typed headers and items become the exact request bodies.
+"""Encodes typed headers and items as the exact request bodies.
 
 A key without a value is left out, since the API refuses `null` for some fields. Amounts are decimals of at
 most 15 digits up to here; printed as JSON numbers they are the shortest text of the nearest double, which
@@ -50,7 +50,7 @@ def _item_lists(items: pl.DataFrame) -> pl.DataFrame:
         items = items.sort(TX, maintain_order=True)
     runs = items.select(pl.col(TX).rle()).unnest(TX)
     ends = runs["len"].cum_sum()
-    # A run of rows is a list as it lies; to gather them into lists would cost as much again as to join them.
+    # Consecutive rows already are a list: gathering them into lists would cost as much as joining them.
     offsets = pl.concat([ends.clear(1).fill_null(0), ends]).cast(pl.Int32)
     objects = _objects(items, ITEM_FIELDS.values()).to_arrow(compat_level=pl.CompatLevel.oldest())
     lists = pa.ListArray.from_arrays(cast("pa.Int32Array", offsets.to_arrow()), objects.cast(pa.string()))
@@ -61,7 +61,8 @@ def _item_lists(items: pl.DataFrame) -> pl.DataFrame:
 def _objects(rows: pl.DataFrame, fields: Iterable[Field]) -> pl.Series:
     """A JSON object for each row, its members in the order of `fields`, without those that have no value.
 
-    Neighbours that no row lacks are encoded in one go; every pass over the texts costs about as much.
+    Neighbouring members that every row has are encoded together, since every pass over the texts costs
+    about the same.
     """
     present = [field for field in fields if field.name in rows.columns]
     cells = rows.select_seq(_printable(field) for field in present)
@@ -84,7 +85,7 @@ def _objects(rows: pl.DataFrame, fields: Iterable[Field]) -> pl.Series:
 
 
 def _member(field: Field, *, gappy: bool) -> list[pl.Expr]:
-    """What makes up one member, beginning with a comma; null where there is no value."""
+    """The texts that make up one member, beginning with a comma; null where there is no value."""
     value, key = pl.col(field.name), pl.lit(f',"{field.name}":')
     if field.kind is Kind.BOOLEAN:  # of which only true is left
         return [pl.when(value).then(pl.lit(f',"{field.name}":true'))]
@@ -95,7 +96,7 @@ def _member(field: Field, *, gappy: bool) -> list[pl.Expr]:
 
 
 def _encoded(*names: str) -> pl.Expr:
-    # Braces are sliced off, which writes no text anew.
+    # The braces are sliced off, which copies no text.
     return pl.struct(names).struct.json_encode().str.slice(1).str.head(-1)
 
 

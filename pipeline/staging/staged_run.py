@@ -24,12 +24,12 @@ from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import RunDir
 
 _ROWS_IN_GROUPS = 24_576
-"""Rows that a row group of each part has together, but for the bounds of one: reading holds them."""
+"""Rows in memory while a run is read: one row group of each part, so these are smaller if there are more."""
 _LEAST_IN_GROUP, _MOST_IN_GROUP = 128, 4_096
 _ROWS_AT_A_TIME = 2_048
-"""Rows that are Python's objects at a time, which take several times as much memory."""
+"""Rows that are Python objects at a time, which take several times as much memory."""
 _TIMES_HELD = 1 << 20
-"""About how many times are compared to find where delivery goes on."""
+"""About how many times are compared to find the position from which to deliver."""
 _TIME = "transacted_at"
 _SENT = ["external_id", _TIME, "total", "body", "source_time"]
 _PLACE: dict[str, pl.DataType] = {"source": pl.String(), "line": pl.Int64(), "source_time": pl.Int64()}
@@ -117,7 +117,7 @@ class StagedRun:
     manifest: Manifest
 
     def verify(self) -> None:
-        """See to it that the parts are what was reviewed.
+        """Check that the parts are what was reviewed.
 
         Raises:
             RunError: A part is gone or was changed.

@@ -1,8 +1,8 @@
 """A working directory in an object store, as a private local copy of what a command needs of it.
 
-A command works on the copy as on any working directory; what it changed goes back when it ends. A run's
-manifest goes last, so a run is in the store as a whole or not at all. The copy is gone afterwards; what a
-process that was killed left of one, the next command removes.
+A command works on the copy as on any working directory; what it changed is uploaded when it ends. A run's
+manifest goes last, so a run is in the store as a whole or not at all. The copy is removed afterwards; the
+next command removes copies that were left by processes that were killed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from pipeline.core.files import PRIVATE_DIR, PRIVATE_FILE, discard, private_dir
 from pipeline.staging.workdir import ADDRESS, Workdir
 
 MARK: Final = ".omneo-import"
-"""An object that is written to see whether that can be done."""
-_ALIVE: Final = "alive"
+"""An object that is written to find out whether the store can be written, before a command does its work."""
+_IN_USE: Final = "alive"
 _HEADS: Final = ("manifest.json", "review.json")
 _LOG: Final = "/run.log.jsonl"
-_TRIES: Final = 5
-_LOOKED_AT_AGAIN_S: Final = 0.2  # many times what reading and writing a log takes
 _BODIES: Final = ("staged", "quarantine")
+_TRIES: Final = 5
+_CHECKED_AGAIN_S: Final = 0.2
+"""Many times what reading and writing a log takes."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +65,21 @@ def mirrored(
     Args:
         url: Where it is.
         needed: What of it is wanted.
-        failed: Is told that changes could not be brought back; by default that is raised.
+        failed: Called with the error if changes could not be uploaded; by default that is raised.
 
     Raises:
         SettingsError: The store cannot be used.
-        RunError: There is no such run.
+        RunError: The run does not exist.
     """
     store = _Store(url.rstrip("/"), *file_system(url.rstrip("/"), SettingsError))
-    with _copy_of(store.url) as path:
-        store.bring(path, needed)
+    with _new_copy(store.url) as path:
+        store.download(path, needed)
         before = _files(path)
         try:
             yield path
         finally:
             try:
-                store.take_back(path, before)
+                store.upload_changes(path, before)
             except SettingsError as error:
                 if failed is None:
                     raise
@@ -91,7 +92,7 @@ class _Store:
     system: Any = field(repr=False)
     root: str
 
-    def bring(self, path: Path, needed: Needed) -> None:
+    def download(self, path: Path, needed: Needed) -> None:
         with self._translated("read"):
             self.system.invalidate_cache()
         if needed.writes:
@@ -106,39 +107,42 @@ class _Store:
             run_id = Workdir(path).find(needed.run).run_id
             rest = [name for name in there if name.split("/")[1] == run_id and not _is_head(name)]
             with self._translated("read"):
-                self._get(path, [name for name in rest if needed.bodies or not _is_body(name)])
+                self._get(
+                    path,
+                    [name for name in rest if needed.bodies or not name.split("/")[2].startswith(_BODIES)],
+                )
 
-    def take_back(self, path: Path, before: dict[str, tuple[int, int]]) -> None:
+    def upload_changes(self, path: Path, before: dict[str, tuple[int, int]]) -> None:
         now = _files(path)
         changed = [name for name, state in now.items() if before.get(name) != state]
         with self._translated("written"):
             grown = [name for name in changed if name.endswith(_LOG) and name in before]
             added = {name for name in grown if self._add_to_log(path / name, name, before[name][0])}
             changed = [name for name in changed if name not in added]
-            for some in (False, True):
-                names = [name for name in changed if name.endswith("/manifest.json") is some]
+            for is_manifest in (False, True):  # last, see above
+                names = [name for name in changed if name.endswith("/manifest.json") is is_manifest]
                 if names:
                     self.system.put([str(path / name) for name in names], self._remote(names))
             if gone := [name for name in before if name not in now]:
                 self.system.rm(self._remote(gone))
 
     def _add_to_log(self, path: Path, name: str, known: int) -> bool:
-        """Put what was logged here behind what is there: others may load the run too.
+        """Append what was logged here to the log in the store: other processes may load the run too.
 
-        A store has no way to add to an object, so one that ends at the same moment can undo it: it is looked
-        at again after a while. False for a log that was rewritten, to forget somebody: that takes the place
-        of what is there.
+        A store cannot append to an object, so another process that ends at the same moment can overwrite it:
+        so it is read again after a while. False for a log that was rewritten, to erase a person: that one
+        replaces what is in the store.
         """
-        here = path.read_bytes()
+        local = path.read_bytes()
         for _ in range(_TRIES):
             self.system.invalidate_cache()
-            there = self.system.cat_file(f"{self.root}/{name}")
-            if here[:known] != there[:known]:
+            stored = self.system.cat_file(f"{self.root}/{name}")
+            if local[:known] != stored[:known]:
                 return False
-            if here[known:] in there:
+            if local[known:] in stored:
                 break
-            self.system.pipe_file(f"{self.root}/{name}", there + here[known:])
-            time.sleep(_LOOKED_AT_AGAIN_S * (1 + random.random()))  # noqa: S311  (no secret)
+            self.system.pipe_file(f"{self.root}/{name}", stored + local[known:])
+            time.sleep(_CHECKED_AGAIN_S * (1 + random.random()))  # noqa: S311  (no secret)
         return True
 
     def _there(self) -> list[str]:
@@ -159,7 +163,7 @@ class _Store:
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:
-        """Each cloud's driver has errors of its own, for missing credentials too: all mean the same here."""
+        """Turn what a driver raises into a SettingsError; each cloud's driver has errors of its own."""
         try:
             yield
         except Exception as error:
@@ -173,10 +177,6 @@ def _is_head(name: str) -> bool:
     return name.count("/") == 2 and name.endswith(_HEADS)
 
 
-def _is_body(name: str) -> bool:
-    return name.split("/")[2].startswith(_BODIES)
-
-
 def _files(path: Path) -> dict[str, tuple[int, int]]:
     """Size and time of every file of the runs in a copy."""
     found = (file for file in (path / "runs").rglob("*") if file.is_file())
@@ -187,16 +187,17 @@ def _files(path: Path) -> dict[str, tuple[int, int]]:
 
 
 @contextmanager
-def _copy_of(url: str) -> Iterator[Path]:
+def _new_copy(url: str) -> Iterator[Path]:
     """A new private directory; beside those of other commands on the same working directory."""
     name = blake2b(url.encode(), digest_size=8).hexdigest()
     home = private_dir(_own(Path(tempfile.gettempdir()) / f"omneo-import-{os.getuid()}") / name)
-    _clear_dead(home)
+    _remove_abandoned(home)
     path = private_dir(home / secrets.token_hex(4))
-    alive = os.open(path / f".{_ALIVE}", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+    alive = os.open(path / f".{_IN_USE}", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
     try:
         fcntl.flock(alive, fcntl.LOCK_EX)
-        (path / f".{_ALIVE}").rename(path / _ALIVE)  # locked from the moment that others see it
+        # Under its name only now, so that it is locked from the moment that others can see it.
+        (path / f".{_IN_USE}").rename(path / _IN_USE)
         (path / ADDRESS).write_text(url, encoding="utf-8")
         private_dir(path / "runs")
         yield path
@@ -206,20 +207,20 @@ def _copy_of(url: str) -> Iterator[Path]:
 
 
 def _own(path: Path) -> Path:
-    """A directory that nobody else can have put there."""
+    """Make a directory, or take one that exists if it belongs to this user: anyone can write to /tmp."""
     path.mkdir(mode=PRIVATE_DIR, exist_ok=True)
     there = path.lstat()
     if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.getuid():
-        raise SettingsError(f"{path} belongs to somebody else.", hint="Set TMPDIR to another directory.")
+        raise SettingsError(f"{path} belongs to another user.", hint="Set TMPDIR to another directory.")
     return private_dir(path)
 
 
-def _clear_dead(home: Path) -> None:
-    """Remove what processes that were killed left."""
-    for marker in home.glob(f"*/{_ALIVE}"):
+def _remove_abandoned(home: Path) -> None:
+    """Remove the copies of processes that were killed."""
+    for marker in home.glob(f"*/{_IN_USE}"):
         try:
             held = os.open(marker, os.O_RDWR)
-        except FileNotFoundError:  # its process ends just now
+        except FileNotFoundError:  # its process is ending
             continue
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

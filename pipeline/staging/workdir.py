@@ -75,7 +75,7 @@ class Workdir:
 
     @classmethod
     def open(cls, path: Path) -> Workdir:
-        """Make the directory if it is not there, and see to it that only its owner can look in.
+        """Make the directory if it does not exist, and let only its owner enter it.
 
         Raises:
             SettingsError: It is a file, or cannot be made or written.
@@ -125,7 +125,7 @@ class Workdir:
         """Make the directory of a new run."""
         while True:
             now = datetime.now(UTC)
-            # The fraction of the second, so that ids of one second sort by time too and `latest` is the last.
+            # With the fraction of a second, so that ids of one second sort by time, and `latest` is right.
             name = f"{now:%Y%m%dT%H%M%S}-{now.microsecond * 0x10000 // 1_000_000:04x}"
             path = self.path / "runs" / name
             if not path.exists():
@@ -165,7 +165,7 @@ class Workdir:
 
 
 def started_at(run_id: str) -> datetime | None:
-    """When a run began, to the second; None where the text is no run's id."""
+    """When a run began, to the second; None where the text is not the id of a run."""
     if not _RUN_ID.fullmatch(run_id):
         return None
     return datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)

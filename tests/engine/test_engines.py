@@ -158,7 +158,7 @@ def test_a_scheduler_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pyte
     pytest.importorskip("distributed", reason="needs the extra dask")
     monkeypatch.setattr("pipeline.engine.dask._PATIENCE_S", 0.5)
     with (
-        pytest.raises(SettingsError, match="there is no answer from a Dask scheduler"),
+        pytest.raises(SettingsError, match="a Dask scheduler does not answer"),
         engine_named("dask://127.0.0.1:1", tmp_path),
     ):
         pass

@@ -152,7 +152,7 @@ def test_a_file_without_header(path: Path) -> None:
         (Dialect(delimiter=";;"), "`delimiter` is ';;', expected one ASCII character"),
         (Dialect(delimiter='"'), "delimiter, quote must differ"),
         (Dialect(encoding="klingon"), "'klingon' is not an encoding"),
-        (Dialect(encoding="base64"), "'base64' is no encoding"),
+        (Dialect(encoding="base64"), "'base64' is not an encoding"),
     ],
 )
 def test_a_dialect_that_cannot_be_is_told(path: Path, dialect: Dialect, message: str) -> None:

@@ -231,6 +231,6 @@ def test_what_is_not_in_the_store_is_told(
 
 def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.delitem(fsspec.registry, "s3", raising=False)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     with pytest.raises(SourceError, match=r"pip install 'omneo-import\[s3\]'"):
         find_sources(["s3://bucket/sales.csv"], [])
