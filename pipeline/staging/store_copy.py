@@ -106,11 +106,10 @@ class _Store:
         if needed.run:
             run_id = Workdir(path).find(needed.run).run_id
             rest = [name for name in there if name.split("/")[1] == run_id and not _is_head(name)]
+            if not needed.bodies:
+                rest = [name for name in rest if not name.split("/")[2].startswith(_BODIES)]
             with self._translated("read"):
-                self._get(
-                    path,
-                    [name for name in rest if needed.bodies or not name.split("/")[2].startswith(_BODIES)],
-                )
+                self._get(path, rest)
 
     def upload_changes(self, path: Path, before: dict[str, tuple[int, int]]) -> None:
         now = _files(path)
