@@ -29,9 +29,9 @@ def test_the_page_of_events_and_metrics_is_fresh() -> None:
     assert (ROOT / "docs" / "events.md").read_text(encoding="utf-8") == page()
 
 
-def test_every_example_is_told_of() -> None:
-    told = (ROOT / "docs" / "scheduling.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\]\(examples/([^)]+)\)", told)) == {path.name for path in EXAMPLES.iterdir()}
+def test_every_example_is_described() -> None:
+    page = (ROOT / "docs" / "scheduling.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\(examples/([^)]+)\)", page)) == {path.name for path in EXAMPLES.iterdir()}
 
 
 def understood(words: list[str]) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def test_kubernetes_gets_one_job_at_a_time_and_does_not_repeat_what_needs_a_pers
 
 
 def test_every_option_that_the_page_names_exists() -> None:
-    told = (ROOT / "docs" / "scheduling.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "scheduling.md").read_text(encoding="utf-8")
     known = {
         name
         for command in cli.commands.values()
@@ -146,4 +146,4 @@ def test_every_option_that_the_page_names_exists() -> None:
         if isinstance(each, click.Option)
         for name in each.opts
     }
-    assert set(re.findall(r"`?(--[a-z][a-z-]+)", told)) <= known
+    assert set(re.findall(r"`?(--[a-z][a-z-]+)", page)) <= known

@@ -123,7 +123,7 @@ def test_options_from_the_environment_do_what_those_of_the_call_do(source: Path,
     assert call("prepare", SAMPLE, "--max-rejected", "100%", env=environment).code == 0
 
 
-def test_a_wrong_value_in_the_environment_is_told(source: Path):
+def test_a_wrong_value_in_the_environment_is_reported(source: Path):
     result = call("prepare", "-m", "pos_lines", source, env={"OMNEO_IMPORT_MEMORY": "much"})
     assert result.code == 2
     assert "'much' is not a size" in result.stderr
@@ -215,15 +215,15 @@ def test_with_json_an_error_is_one_object_too(
     monkeypatch.chdir(tmp_path)
     environment = {"OMNEO_BASE_URL": "http://127.0.0.1:9/api/v3", "OMNEO_TOKEN": "t"}
     result = call(*arguments, env=environment)
-    (told,) = lines_of(result.stdout)
-    assert (result.code, told["exit_code"]) == (2, 2)
-    assert told["error"].splitlines()[0] in result.stderr
+    (reported,) = lines_of(result.stdout)
+    assert (result.code, reported["exit_code"]) == (2, 2)
+    assert reported["error"].splitlines()[0] in result.stderr
     asked = {**environment, "OMNEO_IMPORT_JSON": "yes"}
     assert call(*(each for each in arguments if each != "--json"), env=asked).stdout == result.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_with_json_a_void_that_was_not_wanted_is_told_as_the_run_stands(source: Path, tmp_path: Path):
+def test_with_json_a_void_that_was_not_wanted_is_reported_as_the_run_stands(source: Path, tmp_path: Path):
     home = ("--workdir", tmp_path / "w", "--json")
     assert call("prepare", "-m", "pos_lines", source, *home).code == 0
     declined = call("void", "latest", *home, answer="n\n")
@@ -266,8 +266,8 @@ def test_quiet_says_nothing_when_all_is_well_and_verbose_says_more(source: Path,
     verbose = call("prepare", "-m", "pos_lines", source, *home, "-v")
     assert "prepare: started" in verbose.stderr
     assert "prepare: started" not in plain.stderr
-    told = call("prepare", "-m", "pos_lines", tmp_path / "none.csv", *home, "-q")
-    assert (told.code, "does not exist" in told.stderr) == (2, True)
+    result = call("prepare", "-m", "pos_lines", tmp_path / "none.csv", *home, "-q")
+    assert (result.code, "does not exist" in result.stderr) == (2, True)
 
 
 def test_looking_leaves_nothing_behind(tmp_path: Path):

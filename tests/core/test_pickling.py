@@ -44,10 +44,10 @@ os._exit(0)
 
 def test_pickling_and_a_function_of_ours_do_not_wait_for_each_other() -> None:
     code = BOTH.format(first="import pipeline.core.pickling")
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
-    assert told.stdout == "through\n", told.stderr
+    assert result.stdout == "through\n", result.stderr
 
 
 def test_the_parts_of_a_run_are_pickled_so() -> None:

@@ -49,9 +49,9 @@ def runs_in(workdir: Path) -> list[Path]:
 # ── 2: cannot start ─────────────────────────────────────────────────────────────────────────────────
 
 
-def assert_refused(result: Ended, *told: str) -> None:
+def assert_refused(result: Ended, *reported: str) -> None:
     assert (result.code, result.stdout) == (2, "")
-    for text in told:
+    for text in reported:
         assert text in result.stderr
     for bad in ("Traceback", "bug", "pipeline.", "<", "None"):
         assert bad not in result.stderr.replace("<tenant>", "")
@@ -83,12 +83,12 @@ SOURCES: dict[str, tuple[str, bytes | None, str]] = {
 
 @pytest.mark.parametrize("case", SOURCES)
 def test_a_source_that_cannot_be_used_is_one_clear_error(case: str, tmp_path: Path):
-    name, content, told = SOURCES[case]
+    name, content, reported = SOURCES[case]
     source = tmp_path / name
     if content is not None:
         junk(source, content)
     result = call("prepare", "-m", "pos_lines", source, "--workdir", tmp_path / "w")
-    assert_refused(result, told)
+    assert_refused(result, reported)
     assert runs_in(tmp_path / "w") == []
 
 
@@ -100,7 +100,7 @@ def test_a_directory_needs_a_file_that_the_mapping_knows(tmp_path: Path):
     )
 
 
-def test_all_errors_of_a_mapping_are_told_with_their_places(tmp_path: Path):
+def test_all_errors_of_a_mapping_are_reported_with_their_places(tmp_path: Path):
     wrong = junk(
         tmp_path / "wrong.yaml",
         MAPPING.replace("layout: lines", "layout: liens")
@@ -137,9 +137,9 @@ CONNECTIONS: dict[str, tuple[dict[str, str], str]] = {
 
 @pytest.mark.parametrize("case", CONNECTIONS)
 def test_nothing_is_prepared_for_a_tenant_that_cannot_be_reached(case: str, tmp_path: Path):
-    environment, told = CONNECTIONS[case]
+    environment, reported = CONNECTIONS[case]
     result = call("run", "-m", "pos_lines", SAMPLE, "--workdir", tmp_path / "w", env=environment)
-    assert_refused(result, told)
+    assert_refused(result, reported)
     assert "sesame" not in result.stderr
     assert runs_in(tmp_path / "w") == []
 
@@ -211,10 +211,10 @@ USAGE: dict[str, tuple[list[object], str]] = {
 
 @pytest.mark.parametrize("case", USAGE)
 def test_wrong_usage_says_what_was_expected(case: str):
-    arguments, told = USAGE[case]
+    arguments, reported = USAGE[case]
     result = call(*arguments)
     assert (result.code, result.stdout) == (2, "")
-    assert told in result.stderr
+    assert reported in result.stderr
 
 
 def test_an_error_is_json_for_those_who_asked(tmp_path: Path):
@@ -301,7 +301,7 @@ def test_the_gate_closes_above_the_limit_and_stays_closed(
 # ── 5: stopped by the API ───────────────────────────────────────────────────────────────────────────
 
 
-def test_a_refused_token_stops_at_once_and_is_not_told(omneo: LocalOmneo, tmp_path: Path):
+def test_a_refused_token_stops_at_once_and_is_not_reported(omneo: LocalOmneo, tmp_path: Path):
     source, home = export(tmp_path / "pos_lines.csv", 200), tmp_path / "w"
     environment = {"OMNEO_BASE_URL": omneo.base_url, "OMNEO_TOKEN": "sesame"}
     result = call("run", "-m", "pos_lines", source, "--workdir", home, "--json", env=environment)
@@ -465,7 +465,7 @@ def test_a_full_disk_is_no_bug(omneo: LocalOmneo, tmp_path: Path):
     assert (done.code, done.summary["delivery"]["delivered"]) == (0, 2_000)
 
 
-def test_a_bug_is_told_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_bug_is_reported_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     from pipeline.workflows import prepare
 
     def broken(*_: object, **__: object) -> None:

@@ -72,7 +72,7 @@ def test_nothing_of_it_is_imported_by_a_run_on_one_machine() -> None:
         "pipeline.engine.local, pipeline.loading.delivery.loader\n"
         f"print(sorted({EXTRA - {'cloudpickle'}!r} & {{name.split('.')[0] for name in sys.modules}}))"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
         env=clean_environment(),
@@ -80,7 +80,7 @@ def test_nothing_of_it_is_imported_by_a_run_on_one_machine() -> None:
         text=True,
         check=True,
     )
-    assert told.stdout == "[]\n"
+    assert result.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("name", ["local", "dask", "dask://10.0.0.1:8786"])

@@ -176,9 +176,9 @@ def test_two_sales_with_one_id_are_both_rejected(tmp_path: Path):
         found = prepared(tmp_path, *sources, mapping=mapping)
         assert staged(found).keys() == {"R2"}
         assert found["rejected"] == {"external_id_conflict": 2}
-        told = reasons(found)
-        assert set(told["external_id"]) == {"R1"}
-        assert told.height == 2
+        reported = reasons(found)
+        assert set(reported["external_id"]) == {"R1"}
+        assert reported.height == 2
 
 
 def test_columns_are_found_by_name_whatever_their_order_in_each_file(tmp_path: Path):

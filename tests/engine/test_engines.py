@@ -120,23 +120,26 @@ def test_jobs_of_a_killed_worker_are_done_by_others(cluster_address: str, tmp_pa
     assert len(runs) > 12  # the job that was at work ran twice
 
 
-def test_a_job_that_kills_its_workers_is_told(cluster: Any, cluster_address: str, tmp_path: Path) -> None:
+def test_a_job_that_kills_its_workers_is_reported(cluster: Any, cluster_address: str, tmp_path: Path) -> None:
     cluster.scheduler.allowed_failures, before = 1, cluster.scheduler.allowed_failures
     try:
-        with engine_named(cluster_address, tmp_path / "jobs") as engine, pytest.raises(SettingsError) as told:
+        with (
+            engine_named(cluster_address, tmp_path / "jobs") as engine,
+            pytest.raises(SettingsError) as raised,
+        ):
             list(engine.map(lambda _: os.kill(os.getpid(), 9), [1]))
     finally:
         cluster.scheduler.allowed_failures = before
-    assert "made several Dask workers die" in told.value.message
-    assert "memory" in told.value.hint
+    assert "made several Dask workers die" in raised.value.message
+    assert "memory" in raised.value.hint
 
 
 def test_a_worker_that_does_not_share_the_directory_says_so(tmp_path: Path) -> None:
     from pipeline.engine.dask import _versions
 
-    with pytest.raises(SettingsError, match=r"does not see .*function-1") as told:
+    with pytest.raises(SettingsError, match=r"does not see .*function-1") as raised:
         _work(tmp_path / "function-1", tmp_path / "job-1", _versions())
-    assert "share" in told.value.hint
+    assert "share" in raised.value.hint
 
 
 def test_a_worker_with_other_versions_refuses(tmp_path: Path) -> None:
@@ -149,12 +152,12 @@ def test_a_worker_with_other_versions_refuses(tmp_path: Path) -> None:
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(SettingsError) as told, engine_named("dask", tmp_path):
+    with pytest.raises(SettingsError) as raised, engine_named("dask", tmp_path):
         pass
-    assert "pip install 'omneo-import[dask]'" in told.value.hint
+    assert "pip install 'omneo-import[dask]'" in raised.value.hint
 
 
-def test_a_scheduler_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_is_not_there_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason="needs the extra dask")
     monkeypatch.setattr("pipeline.engine.dask._PATIENCE_S", 0.5)
     with (

@@ -99,11 +99,11 @@ def test_a_worker_without_a_token_says_so_and_sends_nothing(
     (run,) = prepared.workdir.glob("runs/*")
     url = prepared.target.connection.base_url
     assignment = Assignment(prepared.workdir, run.name, url, None, postgres, OPTIONS, tmp_path)
-    told = contribute(assignment, environ={})
-    assert (told.handled, told.error is not None) == (0, True)
-    assert "On the worker" in str(told.error)
-    assert "OMNEO_TOKEN holds no token" in str(told.error)
-    assert pickle.loads(pickle.dumps(told)).error.hint == told.error.hint  # type: ignore[union-attr]
+    result = contribute(assignment, environ={})
+    assert (result.handled, result.error is not None) == (0, True)
+    assert "On the worker" in str(result.error)
+    assert "OMNEO_TOKEN holds no token" in str(result.error)
+    assert pickle.loads(pickle.dumps(result)).error.hint == result.error.hint  # type: ignore[union-attr]
     assert omneo.stats()["requests"] == 0
 
 
@@ -112,11 +112,11 @@ def test_a_worker_stops_once_nobody_waits_for_it(omneo: LocalOmneo, prepared: Lo
     (run,) = prepared.workdir.glob("runs/*")
     url = prepared.target.connection.base_url
     gone = prepared.workdir / "gone"
-    told = contribute(
+    result = contribute(
         Assignment(prepared.workdir, run.name, url, None, postgres, OPTIONS, gone), prepared.env
     )
-    assert (told.stopped, told.error) == (True, None)
-    assert told.handled < COUNT
+    assert (result.stopped, result.error) == (True, None)
+    assert result.handled < COUNT
 
 
 def test_from_the_command_line_with_two_processes_here(prepared: Load, omneo: LocalOmneo) -> None:
@@ -132,7 +132,7 @@ def test_a_ledger_on_a_disk_is_refused_before_anything_is_done(
     command: str, workdir: Path, tmp_path: Path, omneo: LocalOmneo
 ) -> None:
     what = ("latest",) if command == "load" else ("-m", "pos_lines", export(tmp_path / "sales.csv", 3))
-    told = call(command, "--workdir", workdir, "--engine", "dask", *what, env=omneo.environment())
-    assert told.code == 2
-    assert "--ledger postgresql://" in told.stderr
+    result = call(command, "--workdir", workdir, "--engine", "dask", *what, env=omneo.environment())
+    assert result.code == 2
+    assert "--ledger postgresql://" in result.stderr
     assert not workdir.exists()

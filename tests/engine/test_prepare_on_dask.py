@@ -36,8 +36,8 @@ def outcome(manifest: Manifest) -> dict[str, Any]:
 
 def quarantined(workdir: Path, manifest: Manifest) -> pl.DataFrame:
     # Without the messages: that of a time in the future names the moment at which the run began.
-    told = pl.read_parquet(workdir / "runs" / manifest.run_id / "quarantine" / "*.parquet")
-    return told.drop("message")
+    reported = pl.read_parquet(workdir / "runs" / manifest.run_id / "quarantine" / "*.parquet")
+    return reported.drop("message")
 
 
 @pytest.fixture

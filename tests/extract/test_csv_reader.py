@@ -114,7 +114,7 @@ def test_a_long_text_with_commas_stays_one_cell(path: Path) -> None:
     assert (rows, malformed) == ([(2, "1", note, "2")], [])
 
 
-def test_a_damaged_row_of_several_lines_is_told_whole(path: Path) -> None:
+def test_a_damaged_row_of_several_lines_is_reported_whole(path: Path) -> None:
     rows, malformed = read(path, b'a,b,c\n1,"x\ny",3,4\n5,6,7\n')
     assert (rows, malformed) == ([(4, "5", "6", "7")], [(2, '1,"x\ny",3,4')])
 
@@ -155,7 +155,7 @@ def test_a_file_without_header(path: Path) -> None:
         (Dialect(encoding="base64"), "'base64' is not an encoding"),
     ],
 )
-def test_a_dialect_that_cannot_be_is_told(path: Path, dialect: Dialect, message: str) -> None:
+def test_a_dialect_that_cannot_be_is_reported(path: Path, dialect: Dialect, message: str) -> None:
     with pytest.raises(SourceError, match=re.escape(message)):
         reader(path, b"id,name\n1,x\n", dialect)
 
@@ -175,7 +175,7 @@ def test_a_byte_order_mark_wins_over_the_mapping(path: Path) -> None:
     assert read(path, "id;name\n1;é\n".encode("utf-16"), Dialect(encoding="cp1252"))[0] == [(2, "1", "é")]
 
 
-def test_a_wrong_encoding_is_told_with_its_place(path: Path) -> None:
+def test_a_wrong_encoding_is_reported_with_its_place(path: Path) -> None:
     content = b"id,name\n" + b"1,caf\xc3\xa9\n" * 1000 + b"2,caf\xe9\n"
     path.write_bytes(content)
     opened = CsvReader(find_sources([str(path)], [])[0], DEFAULT, block_bytes=100)
@@ -184,7 +184,7 @@ def test_a_wrong_encoding_is_told_with_its_place(path: Path) -> None:
     assert content[8013] == 0xE9
 
 
-def test_undecodable_bytes_are_replaced_and_told(path: Path) -> None:
+def test_undecodable_bytes_are_replaced_and_reported(path: Path) -> None:
     path.write_bytes(b'id,name\n1,ok\n2,"a\nb\xe9"\n3,ok\n4,\xff,\n5,\xff\n')
     dialect = Dialect(on_encoding_error="replace")
     (batch,) = open_reader(find_sources([str(path)], [])[0], dialect).batches()
@@ -193,7 +193,7 @@ def test_undecodable_bytes_are_replaced_and_told(path: Path) -> None:
     assert batch.malformed["raw"].to_list() == ["4,\ufffd,"]
 
 
-def test_names_are_made_usable_and_what_changed_is_told(path: Path) -> None:
+def test_names_are_made_usable_and_what_changed_is_reported(path: Path) -> None:
     names = ["\ufeffid", " total ", "gift\u00a0card", "sku", "sku", "sku#2", "", "__line", "sk\u200bu"]
     opened = reader(path, (",".join(names) + "\n").encode())
     assert opened.columns == [
@@ -214,7 +214,7 @@ def test_names_that_would_be_patterns_are_read_under_another_name(path: Path) ->
     ]
 
 
-def test_look_alike_letters_in_names_are_told(path: Path) -> None:
+def test_look_alike_letters_in_names_are_reported(path: Path) -> None:
     opened = reader(path, "\u0415mail,\u041f\u043e\u0447\u0442\u0430,\u03a4otal\n".encode())
     assert [notice.split(":")[0] for notice in opened.notices] == [
         "column '\u0415mail' is not 'Email'",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipeline.extract.framing import Framed, Grammar
 
 
-def told(framed: Framed) -> tuple[object, ...]:
+def contents_of(framed: Framed) -> tuple[object, ...]:
     records = list(zip(framed.starts.tolist(), framed.lines.tolist(), strict=True))
     return bytes(framed.text), records, framed.used, framed.used_lines
 
@@ -21,7 +21,7 @@ def test_both_ways_agree(text: str, final: bool) -> None:
     fast = grammar._frame_regular(data, final=final)
     if fast:
         slow = grammar._frame_tolerant(data, final=final)
-        assert told(fast) == told(slow)
+        assert contents_of(fast) == contents_of(slow)
         assert not slow.broken
 
 

@@ -1,4 +1,4 @@
-"""JSON lines: members as text, bad lines told."""
+"""JSON lines: members as text, bad lines reported."""
 
 from __future__ import annotations
 

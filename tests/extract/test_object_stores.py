@@ -89,29 +89,29 @@ def test_an_object_that_is_replaced_or_removed_meanwhile_is_seen(filled: str, st
     ("name", "message"),
     [("none.csv", "does not exist"), ("in/z*.csv", "no file matches"), ("in", "no matching file; looked")],
 )
-def test_what_is_not_there_is_told(filled: str, name: str, message: str) -> None:
+def test_what_is_not_there_is_reported(filled: str, name: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         find_sources([f"{filled}/{name}"], ["*.xyz"])
 
 
-def test_missing_credentials_are_told_as_such(
+def test_missing_credentials_are_reported_as_such(
     filled: str, store: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     type(store).clear_instance_cache()
-    with pytest.raises(SourceError, match=r"cannot be read") as told:
+    with pytest.raises(SourceError, match=r"cannot be read") as raised:
         find_sources([f"{filled}/in/a.csv"], [])
-    assert "credentials" in told.value.hint
+    assert "credentials" in raised.value.hint
 
 
 def test_without_the_extra_it_says_what_to_install(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
-    with pytest.raises(SourceError) as told:
+    with pytest.raises(SourceError) as raised:
         find_sources(["s3://sales/a.csv"], [])
-    assert "pip install 'omneo-import[s3]'" in str(told.value)
+    assert "pip install 'omneo-import[s3]'" in str(raised.value)
 
 
 def test_a_run_from_a_store_stages_the_same_bytes_as_from_a_disk(

@@ -102,7 +102,7 @@ def test_rows_are_numbered_across_slices_and_batches(tmp_path: Path, monkeypatch
     assert max(batch.rows.height for batch in batches) == 16
 
 
-def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "damaged.parquet"
     parquet.write_table(pa.table({"n": [str(n) for n in range(9999)]}), path)
     content = bytearray(path.read_bytes())

@@ -71,6 +71,6 @@ def test_format_columns_and_sample(tmp_path: Path) -> None:
     assert sniffed(tmp_path, b'{"a": 1}').format == "jsonl"
 
 
-def test_a_binary_file_is_told(tmp_path: Path) -> None:
+def test_a_binary_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"is a PDF, expected CSV, Parquet or JSON lines"):
         sniffed(tmp_path, b"%PDF-1.7 ...")

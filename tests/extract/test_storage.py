@@ -103,7 +103,7 @@ def test_globs_follow_links_and_pass_over_those_that_lead_nowhere(folder: Path) 
         (["{}/bare"], r"bare has no matching file; looked for: \*.csv, nested/\*.csv"),
     ],
 )
-def test_what_cannot_be_a_source_is_told(folder: Path, arguments: list[str], message: str) -> None:
+def test_what_cannot_be_a_source_is_reported(folder: Path, arguments: list[str], message: str) -> None:
     (folder / "empty.csv").touch()
     (folder / "bare").mkdir()
     with pytest.raises(SourceError, match=message):
@@ -111,7 +111,7 @@ def test_what_cannot_be_a_source_is_told(folder: Path, arguments: list[str], mes
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_told(folder: Path) -> None:
+def test_a_file_that_may_not_be_read_is_reported(folder: Path) -> None:
     (folder / "a.csv").chmod(0)
     with pytest.raises(SourceError, match=r"a\.csv cannot be read: Permission denied"):
         only(folder / "a.csv")
@@ -172,7 +172,7 @@ def opened(path: Path) -> Reader:
         (b"\n\n  \n", "has no row with column names"),
     ],
 )
-def test_a_file_that_is_no_table_is_told(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_no_table_is_reported(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "sales.csv"
     path.write_bytes(content)
     with pytest.raises(SourceError, match=message):
@@ -222,14 +222,14 @@ def test_object_stores_are_searched_and_read(bucket: fsspec.AbstractFileSystem) 
         ("", "an empty text"),
     ],
 )
-def test_what_is_not_in_the_store_is_told(
+def test_what_is_not_in_the_store_is_reported(
     bucket: fsspec.AbstractFileSystem, argument: str, message: str
 ) -> None:
     with pytest.raises(SourceError, match=message):
         find_sources([argument], GLOBS)
 
 
-def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     with pytest.raises(SourceError, match=r"pip install 'omneo-import\[s3\]'"):

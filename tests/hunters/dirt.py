@@ -65,7 +65,7 @@ def _put(dirty: Dirty, at: int, lines: list[Line]) -> None:
 
 
 def _new_name(dirty: Dirty, file: File) -> str:
-    # Tables are told apart by how their names begin.
+    # Tables are distinguished by how their names begin.
     return f"{file.table}_b{len(dirty.files)}"
 
 

@@ -1,4 +1,4 @@
-"""What people are told of a real dry run of made-up exports: every form of the report, and the terminal."""
+"""What a dry run of made-up exports shows: every form of the report, and the terminal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def do(tmp_path: Path) -> Callable[..., Ended]:
     return run
 
 
-def told(ended: Ended) -> dict[str, Any]:
+def report_of(ended: Ended) -> dict[str, Any]:
     """What `report.json` of a run says; the call was made with `--json`."""
     report: dict[str, Any] = json.loads((Path(ended.summary["run_dir"]) / "report.json").read_text())
     return report
@@ -94,7 +94,7 @@ def test_rejections_from_one_wrong_date_format_are_one_problem_everywhere(
     ]
     file = write_export(tmp_path / "till.csv", rows)
     result = do("prepare", file, "--json")
-    report = told(result)
+    report = report_of(result)
     (cause,) = [each for each in report["causes"] if each["outcome"] == "rejected"]
     fix = 'These are dates of the form "%Y-%m-%dT%H:%M": add it to `formats`.'
     assert (cause["transactions"], cause["code"], cause["fix"]) == (2000, "transacted_at_invalid", fix)
@@ -142,7 +142,7 @@ def test_columns_that_the_mapping_does_not_use_are_named_in_the_report(
     file = tmp_path / "pos_lines.csv"
     with file.open("w", newline="") as text:
         csv.writer(text).writerows([[*COLUMNS, "mood"], *([*row, "fine"] for row in receipt(1))])
-    report = told(do("prepare", file, "--json"))
+    report = report_of(do("prepare", file, "--json"))
     (cause,) = report["causes"]
     assert (cause["code"], cause["transactions"]) == ("unmapped_column", 1)
     assert cause["examples"][0]["value"] == "mood"
@@ -204,7 +204,7 @@ def test_control_totals_stand_beside_what_was_found(do: Callable[..., Ended], tm
     control = tmp_path / "control.csv"
     control.write_text("day,store,count,sum\n2024-07-01,S1,2,10.00\n2024-07-02,S1,3,15.00\n")
     prepared = do("prepare", write_export(tmp_path / "pos_lines.csv", days), "--control", control, "--json")
-    good, bad = sorted(told(prepared)["controls"], key=lambda row: row["key"]["day"])
+    good, bad = sorted(report_of(prepared)["controls"], key=lambda row: row["key"]["day"])
     assert good["agrees"]
     assert good["key"] == {"day": "2024-07-01", "store": "S1"}
     for name, number, total in (("read", 2, "10.00"), ("staged", 1, "5.00"), ("dropped", 1, "5.00")):
@@ -236,11 +236,11 @@ def test_control_totals_that_cannot_be_read_are_one_clear_error(
     assert words in result.stderr
 
 
-def test_the_gate_is_told_in_every_form(do: Callable[..., Ended], tmp_path: Path) -> None:
+def test_the_gate_is_reported_in_every_form(do: Callable[..., Ended], tmp_path: Path) -> None:
     file = write_export(tmp_path / "pos_lines.csv", [*receipt(1), *receipt(2, sale_total="x")])
     result = do("prepare", file, "--max-rejected", "49%", "--json")
     assert result.code == 3
-    report = told(result)
+    report = report_of(result)
     assert report["gate"] == {"limit": "49%", "closed": True}
     headline = "Not ready: too much was rejected"
     assert headline == report["verdict"]["headline"]
@@ -255,9 +255,9 @@ def test_the_tenants_answers_join_every_form_of_the_report(
     do: Callable[..., Ended], omneo: LocalOmneo, tmp_path: Path
 ) -> None:
     prepared = do("prepare", export(tmp_path / "pos_lines.csv", 4), "--json")
-    assert told(prepared)["preflight"] is None
+    assert report_of(prepared)["preflight"] is None
     asked = do("preflight", "latest", env=omneo.environment()).stdout
-    report = told(prepared)
+    report = report_of(prepared)
     assert omneo.arrivals() == [], "no transaction was sent"
     answers = {answer["title"]: answer for answer in report["preflight"]}
     assert answers["Token"]["good"]
@@ -328,7 +328,7 @@ def test_a_planted_fault_is_found_and_named(fault: str, do: Callable[..., Ended]
 
 
 def assert_found(prepared: Ended, codes: list[str], evidence: str) -> None:
-    findings = told(prepared)["findings"]
+    findings = report_of(prepared)["findings"]
     assert [finding["code"] for finding in findings] == codes
     page = Path(prepared.summary["report"]).read_text(encoding="utf-8")
     for finding in findings:

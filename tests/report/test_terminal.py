@@ -47,7 +47,7 @@ def test_a_command_about_delivery_does_not_repeat_what_the_dry_run_found() -> No
         assert word not in text
 
 
-def test_the_tenants_answers_are_told_where_it_was_asked() -> None:
+def test_the_tenants_answers_are_reported_where_it_was_asked() -> None:
     answers = [
         TenantFinding("Token", "The token is good.", good=True),
         TenantFinding("New locations", HOSTILE, good=False, evidence=[f"S{n}" for n in range(9)]),

@@ -51,7 +51,7 @@ def test_a_file_is_no_workdir(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_workdir_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_workdir_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir(mode=0o500)
     with pytest.raises(SettingsError, match="--workdir"):
         Workdir.open(tmp_path)

@@ -117,23 +117,23 @@ def test_forgetting_and_pruning_reach_what_is_in_the_store(
 
 
 def test_without_a_ledger_elsewhere_it_is_refused(bucket: str, tmp_path: Path) -> None:
-    told = call("prepare", "-m", "pos_lines", "--workdir", bucket, export(tmp_path / "sales.csv", 3))
-    assert told.code == 2
-    assert "--ledger" in told.stderr
+    result = call("prepare", "-m", "pos_lines", "--workdir", bucket, export(tmp_path / "sales.csv", 3))
+    assert result.code == 2
+    assert "--ledger" in result.stderr
 
 
 def test_a_cluster_that_cannot_see_it_is_refused(command: Command, tmp_path: Path) -> None:
     sales = export(tmp_path / "sales.csv", 3)
-    told = command("prepare", "-m", "pos_lines", "--engine", "dask://127.0.0.1:1", sales)
-    assert told.code == 2
-    assert "a directory that all machines share" in told.stderr
+    result = command("prepare", "-m", "pos_lines", "--engine", "dask://127.0.0.1:1", sales)
+    assert result.code == 2
+    assert "a directory that all machines share" in result.stderr
 
 
-def test_a_store_that_cannot_be_written_is_told_before_any_work(tmp_path: Path, store: Any) -> None:
+def test_a_store_that_cannot_be_written_is_reported_before_any_work(tmp_path: Path, store: Any) -> None:
     where = ("--workdir", "s3://no-such-bucket-at-all/x", "--ledger", tmp_path / "l.sqlite")
-    told = call("prepare", "-m", "pos_lines", *where, export(tmp_path / "sales.csv", 3))
-    assert told.code == 2
-    assert "The working directory s3://no-such-bucket-at-all/x cannot be" in told.stderr
+    result = call("prepare", "-m", "pos_lines", *where, export(tmp_path / "sales.csv", 3))
+    assert result.code == 2
+    assert "The working directory s3://no-such-bucket-at-all/x cannot be" in result.stderr
 
 
 def test_a_run_that_fails_leaves_nothing_in_the_store(

@@ -135,6 +135,8 @@ def mapped(*changes: Mapping[str, Any], drop: Iterable[str] = ()) -> Mapped:
     return Mapped(headers(*changes, drop=drop), items(*[{} for _ in changes]))
 
 
-def told(reasons: pl.DataFrame, tx: int | None = 0, columns: Sequence[str] = ("code", "field")) -> set[Any]:
+def reasons_of(
+    reasons: pl.DataFrame, tx: int | None = 0, columns: Sequence[str] = ("code", "field")
+) -> set[Any]:
     rows = reasons.filter(pl.col(TX).eq_missing(tx)).select(columns).rows()
     return {row[0] if len(columns) == 1 else row for row in rows}

@@ -59,7 +59,7 @@ def test_columns_come_in_any_order_and_under_either_name(tmp_path: Path, text: s
         ("day,sum\n2024-07-01,1\n2024-07-01,2\n", ":3: 2024-07-01 occurs twice"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+def test_what_is_wrong_is_reported_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         control(tmp_path, text)
 

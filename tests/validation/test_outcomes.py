@@ -16,7 +16,7 @@ from pipeline.core.model import SOURCE, TX
 from pipeline.validation.outcomes import DROPS, TransactionOutcomes, decide_outcomes
 from pipeline.validation.policy import OwnRule, Policy
 from tests.fuzzing import examples
-from tests.validation.frames import NOW, Mapped, headers, items, mapped, problems, told
+from tests.validation.frames import NOW, Mapped, headers, items, mapped, problems, reasons_of
 
 PARKED = {"status|raw": "PARKED", "status|outcome": "draft"}
 PART_PAID = {"paid": Decimal("2.00")}
@@ -30,7 +30,7 @@ def outcomes(verdict: TransactionOutcomes) -> list[str]:
 
 
 def reason_rows(verdict: TransactionOutcomes, tx: int | None = 0) -> set[Any]:
-    return told(verdict.reasons, tx, ["code", "outcome"])
+    return reasons_of(verdict.reasons, tx, ["code", "outcome"])
 
 
 def test_a_clean_transaction_is_accepted_without_a_word() -> None:
@@ -88,7 +88,7 @@ def test_a_rejected_sale_is_not_called_a_guest_sale() -> None:
     assert reason_rows(verdict) == {("total_invalid", "rejected")}
 
 
-def test_header_item_and_mapping_defects_are_all_told() -> None:
+def test_header_item_and_mapping_defects_are_all_reported() -> None:
     bad = Mapped(
         headers({**BAD_TOTAL, **NOBODY, "items_total": None}),
         items({"quantity": None, "quantity|raw": "two"}),
@@ -96,7 +96,7 @@ def test_header_item_and_mapping_defects_are_all_told() -> None:
     )
     verdict = decide_outcomes(bad, Policy(), NOW)
     assert outcomes(verdict) == ["rejected"]
-    assert told(verdict.reasons, 0) == {
+    assert reasons_of(verdict.reasons, 0) == {
         ("header_conflict", "sale_total"),
         ("total_invalid", "total"),
         ("profile_invalid", "profile_id"),
@@ -137,14 +137,14 @@ def test_a_transaction_that_is_there_twice_is_a_bug() -> None:
         decide_outcomes(Mapped(twice, items({})), Policy(), NOW)
 
 
-def test_an_item_without_its_sale_is_told_once_and_not_as_a_sale_without_everything() -> None:
+def test_an_item_without_its_sale_is_reported_once_and_not_as_a_sale_without_everything() -> None:
     blank = {name: None for name in headers({}).columns if name not in (TX, SOURCE, "__line")}
     headless = pl.Series(TX, [0], pl.UInt32)
     frames = Mapped(headers(blank), items({}), problems({TX: 0, "code": "orphan_item"}), headless)
     assert reason_rows(decide_outcomes(frames, Policy(), NOW)) == {("orphan_item", "rejected")}
 
 
-def test_a_sale_without_items_is_told_once() -> None:
+def test_a_sale_without_items_is_reported_once() -> None:
     empty = headers({"items_count": 0, "items_total": None})
     already = problems({TX: 0, "code": "items_missing"})
     for frames in (Mapped(empty, items()), Mapped(empty, items(), already)):
@@ -215,7 +215,7 @@ def test_own_rules_see_the_mapped_fields() -> None:
 
 
 @pytest.mark.parametrize("when", ["no_such_field = 1", "total", "transacted_at < '2024-01-01'"])
-def test_a_rule_that_cannot_be_computed_is_told_by_name(when: str) -> None:
+def test_a_rule_that_cannot_be_computed_is_reported_by_name(when: str) -> None:
     policy = Policy(rules=(OwnRule("mine", pl.sql_expr(when), "…"),))
     with pytest.raises(CannotStart, match="rules: mine: "):
         decide_outcomes(mapped({}), policy, NOW)

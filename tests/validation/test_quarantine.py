@@ -47,14 +47,14 @@ class Shaped:
     def payments(self) -> pl.DataFrame:
         return self.lines.clear()
 
-    def with_raw(self, told: pl.DataFrame) -> pl.DataFrame:
+    def with_raw(self, reported: pl.DataFrame) -> pl.DataFrame:
         places = [
             rows.select(
                 SOURCE, LINE, pl.struct(pl.exclude(SOURCE, LINE, KEY)).struct.json_encode().alias("row")
             )
             for rows in self.rows.values()
         ]
-        joined = told.join(pl.concat(places), on=[SOURCE, LINE], how="left", maintain_order="left")
+        joined = reported.join(pl.concat(places), on=[SOURCE, LINE], how="left", maintain_order="left")
         return joined.with_columns(raw=pl.coalesce("raw", "row")).drop("row")
 
 
@@ -108,9 +108,9 @@ def test_one_row_a_reason_with_file_line_id_and_source_row(tmp_path: Path) -> No
         ("dropped", "draft", "status", "DRAFT", "till-2.csv", 4, "R2"),
     ]
     assert json.loads(frame["raw"][0]) == {"receipt": "1", "total": "N/A", "note": "é"}
-    told = read_csv(tmp_path)
-    assert [row["code"] for row in told] == ["currency_invalid", "total_invalid", "draft"]
-    assert (told[0]["line"], told[0]["message"]) == ("9", frame["message"][0])
+    reported = read_csv(tmp_path)
+    assert [row["code"] for row in reported] == ["currency_invalid", "total_invalid", "draft"]
+    assert (reported[0]["line"], reported[0]["message"]) == ("9", frame["message"][0])
 
 
 def test_rows_to_mend_are_all_rows_of_rejected_transactions_and_no_others(tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ def test_malformed_rows_come_last_as_they_were(tmp_path: Path) -> None:
     write_malformed(tmp_path, broken, SOURCES)
     (path,) = finish(tmp_path, FORM)
     assert path.read_text("utf-8-sig").splitlines()[1:] == ['"0","N/A",', "7,8", '7,8,9,"open']
-    told = [(row["code"], row["line"], row["external_id"], row["raw"]) for row in read_csv(tmp_path)]
-    assert told[1:] == [("malformed_row", "5", "", "7,8"), ("malformed_row", "8", "", '7,8,9,"open')]
+    reported = [(row["code"], row["line"], row["external_id"], row["raw"]) for row in read_csv(tmp_path)]
+    assert reported[1:] == [("malformed_row", "5", "", "7,8"), ("malformed_row", "8", "", '7,8,9,"open')]
 
 
 def test_malformed_rows_alone_keep_the_header(tmp_path: Path) -> None:

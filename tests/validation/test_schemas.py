@@ -15,7 +15,7 @@ from pipeline.core.model import LINE, TX
 from pipeline.validation.declared_checks import completed, underpaid
 from pipeline.validation.policy import Policy
 from pipeline.validation.schemas import header_problems, item_problems
-from tests.validation.frames import NOW, headers, items, told
+from tests.validation.frames import NOW, headers, items, reasons_of
 
 NO_DATE = {"transacted_at": None, "transacted_at|raw": None, "transacted_at|local": None}
 BAD_DATE = {"transacted_at": None, "transacted_at|raw": "31/02/2021 10:00:00", "transacted_at|local": None}
@@ -165,9 +165,9 @@ def test_each_violation_has_its_code_its_cell_and_a_sentence(
     ]
 
 
-def test_every_violation_of_a_transaction_is_told() -> None:
+def test_every_violation_of_a_transaction_is_reported() -> None:
     found = check({"external_id": None, "total": None, "total|raw": "x", **BAD_DATE, "currency": "$"})
-    assert told(found, columns=["code"]) == {
+    assert reasons_of(found, columns=["code"]) == {
         "external_id_missing",
         "total_invalid",
         "transacted_at_invalid",
@@ -180,11 +180,11 @@ def test_a_difference_as_large_as_the_tolerance_is_fine(difference: str) -> None
     policy = Policy(tolerances={"total_mismatch": Decimal("0.05")})
     fine = {"items_total": Decimal("10.00") + Decimal(difference)}
     off = {"items_total": fine["items_total"] + Decimal(difference) / 5}
-    assert told(check(fine, off, policy=policy), 0) == set()
-    assert told(check(fine, off, policy=policy), 1, ["code"]) == {"total_mismatch"}
+    assert reasons_of(check(fine, off, policy=policy), 0) == set()
+    assert reasons_of(check(fine, off, policy=policy), 1, ["code"]) == {"total_mismatch"}
 
 
-def test_no_mismatch_is_told_where_the_items_or_the_total_are_unknown() -> None:
+def test_no_mismatch_is_reported_where_the_items_or_the_total_are_unknown() -> None:
     unknown = {"items_total": None}
     no_total = {"total": None, "total|raw": "?", "items_total": Decimal(3)}
     found = check(unknown, no_total)
@@ -200,7 +200,7 @@ def test_a_repeated_time_without_utc_is_rejected_as_the_mapping_asked() -> None:
     assert found.select("code", "severity").rows() == [("transacted_at_ambiguous", "reject")]
 
 
-def test_an_unknown_zone_is_told_and_not_taken_for_a_skipped_time() -> None:
+def test_an_unknown_zone_is_reported_and_not_taken_for_a_skipped_time() -> None:
     unknown = {**SKIPPED, "transacted_at|nonexistent": False, "timezone": None, "timezone|raw": "Mars/Base"}
     found = check(unknown)
     assert found.select("code", "field", "value", "message").rows() == [
@@ -214,13 +214,13 @@ def test_an_unknown_zone_is_told_and_not_taken_for_a_skipped_time() -> None:
 
 
 def test_a_zone_that_the_mapping_did_not_check_is_checked() -> None:
-    assert told(check({"timezone": "Mars/Base"}, drop=("timezone|raw",)), columns=["code"]) == {
+    assert reasons_of(check({"timezone": "Mars/Base"}, drop=("timezone|raw",)), columns=["code"]) == {
         "timezone_unknown"
     }
 
 
 @pytest.mark.parametrize("drop", [(), ("timezone", "timezone|raw")])
-def test_a_time_without_a_zone_is_told(drop: tuple[str, ...]) -> None:
+def test_a_time_without_a_zone_is_reported(drop: tuple[str, ...]) -> None:
     lost = {**SKIPPED, "transacted_at|nonexistent": False, "timezone": None, "timezone|raw": None}
     found = check(lost, drop=drop)
     assert found.select("code", "message").rows() == [
@@ -256,7 +256,7 @@ def test_usual_emails_pass(email: str) -> None:
     ],
 )
 def test_malformed_emails_do_not(email: str) -> None:
-    assert told(check({"profile_id": email, "profile_id|raw": email}), columns=["code"]) == {
+    assert reasons_of(check({"profile_id": email, "profile_id|raw": email}), columns=["code"]) == {
         "profile_invalid"
     }
 
@@ -281,7 +281,7 @@ def test_a_naive_now_is_utc() -> None:
     naive = datetime(2025, 1, 1, 12)
     assert header_problems(at_now, Policy(), naive, with_items=True).is_empty()
     earlier = naive.replace(hour=11)
-    assert told(header_problems(at_now, Policy(), earlier, with_items=True), columns=["code"]) == {
+    assert reasons_of(header_problems(at_now, Policy(), earlier, with_items=True), columns=["code"]) == {
         "transacted_at_future"
     }
 
@@ -341,7 +341,7 @@ def test_pandera_cannot_be_switched_off_from_outside() -> None:
 )
 def test_a_tills_clock_may_be_a_quarter_of_an_hour_fast(ahead: int, code: set[str]) -> None:
     at = NOW.replace(tzinfo=None) + timedelta(seconds=ahead)
-    assert told(check({"transacted_at": at}), columns=("code",)) == code
+    assert reasons_of(check({"transacted_at": at}), columns=("code",)) == code
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_a_tills_clock_may_be_a_quarter_of_an_hour_fast(ahead: int, code: set[st
     [(1900, {"transacted_at_implausible"}), (1970, {"transacted_at_implausible"}), (1980, set())],
 )
 def test_a_date_before_tills_kept_data_is_reported(year: int, codes: set[str]) -> None:
-    assert told(check({"transacted_at": datetime(year, 1, 1)}), columns=("code",)) == codes
+    assert reasons_of(check({"transacted_at": datetime(year, 1, 1)}), columns=("code",)) == codes
 
 
 @pytest.mark.parametrize("cell", ["43390", "45581.75"])
@@ -395,7 +395,7 @@ def test_a_sale_of_which_it_is_not_known_what_was_paid_is_reported(
 ) -> None:
     frame = headers(change).with_columns(pl.lit(None, pl.String).alias("paid|raw"))
     found = header_problems(frame, Policy(), NOW, with_items=True)
-    assert told(found, columns=("code",)) == codes
+    assert reasons_of(found, columns=("code",)) == codes
 
 
 def test_nothing_is_asked_of_what_was_paid_where_the_mapping_does_not_say_it() -> None:
@@ -424,4 +424,4 @@ def test_amounts_are_checked_in_what_the_currency_has(
 ) -> None:
     change = {"currency": currency, "total": Decimal(total), "items_total": Decimal(items_total)}
     found = check(change | {"paid": None}, drop=("paid",))
-    assert told(found, columns=("code",)) == codes
+    assert reasons_of(found, columns=("code",)) == codes

@@ -183,7 +183,7 @@ def test_a_file_with_the_size_and_time_of_another_is_known_by_its_contents(shop:
 
 def test_what_did_not_change_is_not_read_to_be_known(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     path = shop.export("1", *receipt(1))
-    while time.time() < path.stat().st_ctime + 1.1:  # runs are told apart from changes by the second
+    while time.time() < path.stat().st_ctime + 1.1:  # runs are distinguished from changes by the second
         time.sleep(0.05)
     assert numbers(shop.run()) == (1, 1, 0)
 
@@ -229,7 +229,7 @@ def test_nights_of_corrections_renames_and_copies_end_with_what_was_written_last
 
 
 @pytest.mark.parametrize("source", ["{}", "{}/*.csv"])
-def test_nothing_new_is_told_and_is_no_error(shop: Shop, source: str) -> None:
+def test_nothing_new_is_reported_and_is_no_error(shop: Shop, source: str) -> None:
     shop.export("1", *receipt(1))
     source = source.format(shop.folder)
     assert numbers(shop.run(source)) == (1, 1, 0)
@@ -347,7 +347,7 @@ def test_since_goes_by_the_time_of_the_file(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2024-13-01", "7 weeks", "-1d"])
-def test_a_time_that_is_none_is_told(shop: Shop, text: str) -> None:
+def test_a_time_that_is_none_is_reported(shop: Shop, text: str) -> None:
     shop.export("1", *receipt(1))
     ended = shop.run("--since", text, shop.folder)
     assert ended.code == 2
@@ -502,7 +502,7 @@ def test_two_sales_with_one_number_stay_a_conflict(shop: Shop) -> None:
     assert "older_version" not in ended.summary["warnings"]
 
 
-def test_versions_of_several_tables_are_told_apart_table_by_table(shop: Shop, tmp_path: Path) -> None:
+def test_versions_of_several_tables_are_distinguished_table_by_table(shop: Shop, tmp_path: Path) -> None:
     shop.mapping = str(tmp_path / "tables.yaml")
     Path(shop.mapping).write_text(TABLES, encoding="utf-8")
     shop.folder.mkdir()

@@ -85,11 +85,11 @@ class Outcome:
     def comparable(self) -> tuple[Any, ...]:
         """Everything that must not depend on how the input was cut."""
         # When the run started is part of this one's message.
-        told = [
+        reported = [
             reason | {"message": ""} if reason["code"] == "transacted_at_future" else reason
             for reason in self.quarantine
         ]
-        ordered = sorted(told, key=lambda reason: json.dumps(reason, sort_keys=True, default=str))
+        ordered = sorted(reported, key=lambda reason: json.dumps(reason, sort_keys=True, default=str))
         return self.counts, self.bodies, ordered
 
 

@@ -31,7 +31,7 @@ def test_each_payload_stands_beside_all_of_its_rows(tmp_path: Path):
     assert found.reasons.is_empty()
 
 
-def test_what_was_left_out_before_the_last_payload_is_told_and_nothing_after_it(tmp_path: Path):
+def test_what_was_left_out_before_the_last_payload_is_reported_and_nothing_after_it(tmp_path: Path):
     rows: list[Row] = [
         *receipt(1, status="DRAFT"),
         *receipt(2),

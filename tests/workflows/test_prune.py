@@ -130,11 +130,11 @@ def test_young_runs_are_left_alone(shop: Shop) -> None:
 
 def test_a_dry_run_only_tells(shop: Shop) -> None:
     run_id = shop.run(shop.export(*SALES))["run_id"]
-    told = shop.command("prune", "--older-than", "0s", "--dry-run")
-    assert "would be removed" in told.stderr
+    result = shop.command("prune", "--older-than", "0s", "--dry-run")
+    assert "would be removed" in result.stderr
     assert shop.directory(run_id).staged.exists()
     done = shop.command("prune", "--older-than", "0s", "--yes").summary["runs"]
-    assert done == told.summary["runs"]
+    assert done == result.summary["runs"]
 
 
 def test_what_was_never_delivered_is_kept_unless_forced(shop: Shop) -> None:
@@ -164,8 +164,8 @@ def test_prune_asks_before_it_removes(shop: Shop, answer: str, code: int, goes: 
 
 @pytest.mark.parametrize("age", ["90", "0", "d", "-1d", "3 weeks"])
 def test_prune_wants_a_unit(shop: Shop, age: str) -> None:
-    told = shop.command("prune", "--older-than", age, "--yes")
-    assert (told.code, "expected something like 90d" in told.stderr) == (2, True)
+    result = shop.command("prune", "--older-than", age, "--yes")
+    assert (result.code, "expected something like 90d" in result.stderr) == (2, True)
 
 
 def test_a_run_whose_sales_a_later_one_delivered_is_pruned(shop: Shop) -> None:
@@ -210,8 +210,8 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(shop: Shop) -> None:
     assert ANN.encode() in ann
     assert {"facts.json", "report.html", "report.json"} < set(holding(ANN, run.path))
     ended = shop.command("forget", "--profile", ANN.upper(), "--yes")
-    (told,) = ended.summary["runs"]
-    assert (told["run_id"], told["staged"], told["rows"]) == (run_id, ["S1-1-R1"], 3)
+    (page,) = ended.summary["runs"]
+    assert (page["run_id"], page["staged"], page["rows"]) == (run_id, ["S1-1-R1"], 3)
     assert holding(ANN, shop.workdir) == []
     assert open_to_others(shop.workdir) == []
     after = [each.body for batch in StagedRun(run, read_manifest(run)).batches() for each in batch]
@@ -313,8 +313,8 @@ def test_the_number_of_a_sale_or_a_product_is_nobodys_card(shop: Shop) -> None:
         *receipt(3, customer_email=BEA, description=f"Gift for {CARD}"),
     ]
     run_id = shop.run(shop.export(*others, *theirs))["run_id"]
-    (told,) = shop.command("forget", "--profile", CARD, "--yes").summary["runs"]
-    assert told["staged"] == ["S1-1-R1", "S1-1-R3"]
+    (page,) = shop.command("forget", "--profile", CARD, "--yes").summary["runs"]
+    assert page["staged"] == ["S1-1-R1", "S1-1-R3"]
     run = shop.directory(run_id)
     with (run.path / "quarantine.csv").open(encoding="utf-8", newline="") as file:
         assert {row["external_id"] for row in csv.DictReader(file)} == {f"{CARD}-1-R77"}

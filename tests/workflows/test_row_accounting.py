@@ -170,9 +170,9 @@ def test_a_sale_that_lost_a_row_with_its_key_is_rejected(
     text, line = spoiled(layout, starts, how)
     found = prepared(tmp_path, layout, source(tmp_path, text), budget=budget)
     assert bodies(found) == {"B": RIGHT["B"]}
-    told = reasons(found)
-    assert ("malformed_row", line) in told
-    assert {code for code, at in told if at > line} >= lost
+    reported = reasons(found)
+    assert ("malformed_row", line) in reported
+    assert {code for code, at in reported if at > line} >= lost
     assert found.summary.rows.malformed == 1
 
 
@@ -190,7 +190,7 @@ def test_a_row_without_a_key_is_missed_in_the_sale_above(
 @pytest.mark.parametrize("budget", [WHOLE, ROW_BY_ROW], ids=["whole", "row by row"])
 @pytest.mark.parametrize("layout", ["first_row", "records"])
 def test_rows_below_an_unreadable_one_go_to_no_sale(tmp_path: Path, layout: str, budget: Budget) -> None:
-    """What such a row was cannot be told: part of the sale above, or the first of another one."""
+    """What such a row was is not known: part of the sale above, or the first of another one."""
     header, *rows = TEXTS[layout].splitlines()
     first, second = {"first_row": (rows[:1], rows[1:]), "records": (rows[:2], rows[2:])}[layout]
     # The key is far right, and the row too narrow for it.

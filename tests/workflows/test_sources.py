@@ -43,7 +43,7 @@ def test_one_kind_of_file_is_one_table(lines: MappingSpec, tmp_path: Path):
     assert lookups == []
 
 
-def test_files_of_several_tables_are_told_apart_by_their_names(tables: MappingSpec):
+def test_files_of_several_tables_are_distinguished_by_their_names(tables: MappingSpec):
     inputs, lookups = find_run_sources(tables, [str(TABLES)])
     assert {each.table for each in inputs} >= {"headers", "items"}
     assert [each.position for each in inputs] == list(range(len(inputs)))
@@ -61,7 +61,7 @@ def test_a_table_without_a_file_and_a_file_without_a_table_are_errors(tables: Ma
         find_run_sources(tables, [*(each.file.uri for each in inputs), str(stray)])
 
 
-def test_columns_are_those_of_all_files_and_differences_are_told(lines: MappingSpec, tmp_path: Path):
+def test_columns_are_those_of_all_files_and_differences_are_reported(lines: MappingSpec, tmp_path: Path):
     (tmp_path / "pos_lines_1.csv").write_text("a,b\n1,2\n")
     (tmp_path / "pos_lines_2.csv").write_text("b,c\n1,2\n")
     inputs, _ = find_run_sources(lines, [str(tmp_path)])

@@ -38,7 +38,7 @@ def holder(workdir: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_another_process_is_kept_out_and_told_by_whom(tmp_path: Path) -> None:
+def test_another_process_is_kept_out_and_reported_by_whom(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         try:
             with pytest.raises(WorkdirBusy, match=rf"process {process.pid} .*`load latest`"), held(tmp_path):
@@ -68,7 +68,7 @@ def test_a_damaged_lock_file_is_no_obstacle(tmp_path: Path) -> None:
         pass
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be locked"), held(tmp_path / "no"):
         pass
 

@@ -115,9 +115,9 @@ def test_rows_that_are_scattered_are_partitioned_by_key(first: list[int], tmp_pa
     keys = [*first, *range(10), *range(10), None]
     cutting = AdjacentPartitioning(batches(keys), len(keys), tmp_path, ROW_BY_ROW)
     given = []
-    with pytest.raises(Scattered) as told:
+    with pytest.raises(Scattered) as raised:
         given.extend(cutting.read())
-    assert len(given) == told.value.given
-    found = list(told.value.by_key.read())
+    assert len(given) == raised.value.given
+    found = list(raised.value.by_key.read())
     assert lines_of(found) == list(range(len(keys)))
     assert all(len(partitions_with(key, found)) == 1 for key in range(10))
