@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE, TX
-from pipeline.mapping.layout.raw_transactions import HEADERS, Shaped, shape, without_lost
+from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions, without_lost
+from pipeline.mapping.layout.row_kinds import HEADERS
 from pipeline.staging.payloads import encode
 from pipeline.validation.outcomes import ACCEPTED, decide_outcomes
 from pipeline.validation.quarantine import placed, quarantine_frame
@@ -58,7 +59,7 @@ def preview(plan: ImportPlan, number: int) -> Preview:
         SourceError: A file cannot be read.
     """
     tables, lost = without_lost(first_rows(plan))
-    shaped = shape(tables, plan.spec, lost)
+    shaped = build_transactions(tables, plan.spec, lost)
     mapped = plan.compiled.apply(shaped)
     verdict = decide_outcomes(mapped, plan.policy, plan.started_at)
     chosen = verdict.transactions(ACCEPTED).head(number)
@@ -94,7 +95,7 @@ def first_rows(plan: ImportPlan) -> dict[str, pl.DataFrame]:
     return {table: pl.concat(parts, how="diagonal") for table, parts in tables.items()}
 
 
-def _rows_of(tx: int, shaped: Shaped, names: Sequence[str]) -> tuple[SourceRow, ...]:
+def _rows_of(tx: int, shaped: RawTransactions, names: Sequence[str]) -> tuple[SourceRow, ...]:
     frames = (shaped.headers, shaped.lines, shaped.payments)
     places = pl.concat(frame.filter(pl.col(TX) == tx).select(SOURCE, LINE) for frame in frames).unique()
     return tuple(

@@ -20,7 +20,7 @@ from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
 from pipeline.mapping.compile.defined_keys import DefinedKeys
 from pipeline.mapping.language.spec import MappingSpec
-from pipeline.mapping.layout.raw_transactions import carry_down, key_columns, placed
+from pipeline.mapping.layout.row_keys import carry_down, with_source_and_key
 from pipeline.mapping.scaffold.infer_layout import Sample
 from pipeline.mapping.usage.used_columns import key_cells
 
@@ -155,7 +155,7 @@ def raw_rows(
         SourceError: A file cannot be read on.
     """
     for each in sources:
-        key = key_columns(spec, each.table)
+        key = spec.source.key_of(each.table)
         cells, defined = key_cells(spec, key), DefinedKeys(spec, key)
         carried = None
         reader = open_reader(each.file, spec.source.csv, spec.source.format)
@@ -165,7 +165,7 @@ def raw_rows(
             rows = _with_lost(records, batch.malformed, reader, cells, spec)
             rows, carried = carry_down(rows, spec, carried)
             if rows.height:
-                keyed = placed(defined.added(rows), key, spec, each.position)
+                keyed = with_source_and_key(defined.added(rows), key, spec, each.position)
                 yield each.table, defined.without(keyed)
 
 

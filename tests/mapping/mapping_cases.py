@@ -9,11 +9,13 @@ from textwrap import dedent
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE
-from pipeline.mapping.compile.compiler import CompiledMapping, Mapped, examine
+from pipeline.mapping.compile.compiled_mapping import CompiledMapping, MappedTransactions
+from pipeline.mapping.compile.compiler import examine
 from pipeline.mapping.language.load import read_mapping
 from pipeline.mapping.language.mapping_errors import CompileError
 from pipeline.mapping.language.spec import MappingSpec
-from pipeline.mapping.layout.raw_transactions import Shaped, carry_down, key_columns, key_hash, shape
+from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
+from pipeline.mapping.layout.row_keys import carry_down, key_hash
 
 
 def spec_of(text: str) -> MappingSpec:
@@ -33,7 +35,7 @@ def raw_rows(text: str, source: int = 0) -> pl.DataFrame:
 def keyed(rows: pl.DataFrame, spec: MappingSpec, table: str = "lines") -> pl.DataFrame:
     """Rows as pass one leaves them: keys carried down, and KEY."""
     rows, _ = carry_down(rows, spec)
-    return rows.with_columns(key_hash(rows, key_columns(spec, table), spec.source.nulls))
+    return rows.with_columns(key_hash(rows, spec.source.key_of(table), spec.source.nulls))
 
 
 def tables_of(spec: MappingSpec, texts: str | dict[str, str]) -> dict[str, pl.DataFrame]:
@@ -43,9 +45,9 @@ def tables_of(spec: MappingSpec, texts: str | dict[str, str]) -> dict[str, pl.Da
     return {name: keyed(raw_rows(text, at), spec, name) for at, (name, text) in enumerate(texts.items())}
 
 
-def shaped_of(spec: MappingSpec | str, texts: str | dict[str, str]) -> Shaped:
+def shaped_of(spec: MappingSpec | str, texts: str | dict[str, str]) -> RawTransactions:
     spec = spec_of(spec) if isinstance(spec, str) else spec
-    return shape(tables_of(spec, texts), spec)
+    return build_transactions(tables_of(spec, texts), spec)
 
 
 def compiled_of(
@@ -58,17 +60,19 @@ def compiled_of(
         name: [column for column in rows.columns if not column.startswith("__")]
         for name, rows in tables.items()
     }
-    compiled, faults = examine(spec, columns, directory=directory, sources=sources)
+    compiled, issues = examine(spec, columns, directory=directory, sources=sources)
     # A case is about one field, so that others that Omneo needs are not there.
-    if wrong := [fault for fault in faults if "Omneo needs it on every" not in fault.message]:
+    if wrong := [issue for issue in issues if "Omneo needs it on every" not in issue.message]:
         raise CompileError(wrong)
     return compiled
 
 
-def mapped_of(spec: MappingSpec | str, texts: str | dict[str, str], directory: Path = Path()) -> Mapped:
+def mapped_of(
+    spec: MappingSpec | str, texts: str | dict[str, str], directory: Path = Path()
+) -> MappedTransactions:
     spec = spec_of(spec) if isinstance(spec, str) else spec
     tables = tables_of(spec, texts)
-    return compiled_of(spec, tables, directory).apply(shape(tables, spec))
+    return compiled_of(spec, tables, directory).apply(build_transactions(tables, spec))
 
 
 def told(problems: pl.DataFrame, *columns: str) -> list[tuple[object, ...]]:
@@ -93,4 +97,4 @@ transaction:
         pl.lit(0, dtype=pl.UInt32).alias(SOURCE), pl.int_range(2, rows.height + 2).alias(LINE)
     )
     tables = {"lines": rows.with_columns(key_hash(rows, ["id"]).alias(KEY))}
-    return compiled_of(spec, tables).apply(shape(tables, spec)).headers[kind].to_list()
+    return compiled_of(spec, tables).apply(build_transactions(tables, spec)).headers[kind].to_list()

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.core.model import KEY, LINE, SOURCE, TX
 from pipeline.mapping.functions.sql import FUNCTIONS
-from pipeline.mapping.layout.raw_transactions import key_hash, shape
+from pipeline.mapping.layout.raw_transactions import build_transactions
+from pipeline.mapping.layout.row_keys import key_hash
 from pipeline.staging.payloads import encode
 from pipeline.validation.outcomes import decide_outcomes
 from pipeline.validation.policy import Policy
@@ -246,9 +247,9 @@ def check(text: str, directory: Path) -> None:
     rows = ROWS.with_columns(key_hash(ROWS, ["id"]).alias(KEY))
     compiled = compiled_of(spec, {"lines": rows}, directory)
     for key in (pl.lit(1), pl.col(LINE) // 3):
-        compiled.apply(shape({"lines": rows.with_columns(key.cast(pl.UInt64).alias(KEY))}, spec))
-    whole = compiled.apply(shape({"lines": rows}, spec))
-    halves = [compiled.apply(shape({"lines": part}, spec)) for part in (rows[::2], rows[1::2])]
+        compiled.apply(build_transactions({"lines": rows.with_columns(key.cast(pl.UInt64).alias(KEY))}, spec))
+    whole = compiled.apply(build_transactions({"lines": rows}, spec))
+    halves = [compiled.apply(build_transactions({"lines": part}, spec)) for part in (rows[::2], rows[1::2])]
     apart = pl.concat([half.headers.drop(TX) for half in halves]).sort(LINE)
     assert whole.headers.drop(TX).equals(apart)
     assert whole.problems.height == sum(half.problems.height for half in halves)
@@ -317,7 +318,7 @@ def test_no_cell_stops_a_layout(layout: str, items: str) -> None:
     for key in (pl.col("id").hash(), pl.col(LINE) // 5, pl.lit(None)):
         rows = ROWS.with_columns(kinds, key.cast(pl.UInt64).alias(KEY))
         tables = {"lines": rows}
-        mapped = compiled_of(spec, tables).apply(shape(tables, spec))
+        mapped = compiled_of(spec, tables).apply(build_transactions(tables, spec))
         verdict = decide_outcomes(mapped, Policy(), datetime(2026, 1, 1, tzinfo=UTC))
         encode(verdict.transactions("accepted"), mapped.items)
         assert verdict.outcomes.height == mapped.headers.height

@@ -102,7 +102,7 @@ UNCLOSED = (
         pytest.param(
             "name: title",
             "name: {concat: [title, line]}",
-            "23:9: 'concat' is no origin of a value; did you mean 'template'?",
+            "23:9: 'concat' does not make a value; did you mean 'template'?",
             id="value of another tool",
         ),
         pytest.param(

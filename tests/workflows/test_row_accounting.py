@@ -14,7 +14,7 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
-from pipeline.mapping.layout.raw_transactions import Shaped, shape
+from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
 from pipeline.report.summary import AccountingBroken
 from pipeline.workflows.preparation import judged_partition, row_accounting
 from pipeline.workflows.prepare import PrepareOptions, prepare
@@ -275,11 +275,11 @@ def first_again(frame: pl.DataFrame) -> pl.DataFrame:
 def test_a_row_that_is_merged_or_given_away_is_a_bug_that_stages_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: Callable[[pl.DataFrame], pl.DataFrame]
 ) -> None:
-    def wrong(*arguments: Any) -> Shaped:
-        found = shape(*arguments)
-        return row_accounting.Shaped(**vars(found) | {"members": change(found.members)})
+    def wrong(*arguments: Any) -> RawTransactions:
+        found = build_transactions(*arguments)
+        return row_accounting.RawTransactions(**vars(found) | {"members": change(found.members)})
 
-    monkeypatch.setattr(judged_partition, "shape", wrong)
+    monkeypatch.setattr(judged_partition, "build_transactions", wrong)
     with pytest.raises(AccountingBroken):
         prepared(tmp_path, "lines", source(tmp_path, TEXTS["lines"]))
 

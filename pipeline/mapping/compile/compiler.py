@@ -1,230 +1,51 @@
-"""A mapping becomes a plan once; the plan turns raw transactions into Omneo's fields, bucket by bucket."""
+"""Compiles a mapping section by section; compiling is checking, so issues are collected on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from pipeline.core.currencies import smallest_amount
-from pipeline.core.frames import NO_PROBLEMS, problems_at
-from pipeline.core.model import ITEM_FIELDS, LINE, SOURCE, TRANSACTION_FIELDS, TX, Kind
-from pipeline.mapping.compile.column_plan import Aggregate, Frames, Plan, with_columns
-from pipeline.mapping.compile.fields import Columns, field_columns
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX, Kind
+from pipeline.mapping.compile.column_plan import Aggregate, ColumnPlan
+from pipeline.mapping.compile.compiled_mapping import CompiledMapping
+from pipeline.mapping.compile.context import CompileContext
+from pipeline.mapping.compile.fields import field_columns
 from pipeline.mapping.compile.section_rules import SECTION_RULES
 from pipeline.mapping.compile.sections import (
     amount_of,
     completion_columns,
-    gathered_payments,
+    negated_as_a_whole,
     payment_columns,
     profile_columns,
-    turned_as_a_whole,
 )
-from pipeline.mapping.compile.steps import apply_step
-from pipeline.mapping.compile.typed_expression import NOTHING, as_text
-from pipeline.mapping.compile.value_rules import column_problems
-from pipeline.mapping.compile.values import CHOOSING, Bench
-from pipeline.mapping.functions import json_text as jsontext
-from pipeline.mapping.functions.datetimes import MOMENT
+from pipeline.mapping.compile.steps import read_datetime
+from pipeline.mapping.compile.typed_expression import BLANK_TEXT, as_text
+from pipeline.mapping.compile.value_rules import column_issues
+from pipeline.mapping.compile.values import CHOOSING
+from pipeline.mapping.functions import json_text
+from pipeline.mapping.functions.datetimes import DATETIME
 from pipeline.mapping.functions.lookup_tables import load_tables
-from pipeline.mapping.functions.numbers import MONEY, decimal_text
-from pipeline.mapping.functions.rule_conditions import MAPPED, compile_rule
-from pipeline.mapping.language.mapping_errors import CompileError, Faults, FormulaError
-from pipeline.mapping.language.source_map import Found
-from pipeline.mapping.language.spec import DateTime, DateTimeStep, MappingSpec, Value
-from pipeline.mapping.layout.allocation import spread
-from pipeline.mapping.layout.id_checks import invisible_characters, item_conflicts, rounded_cells, rounded_ids
-from pipeline.mapping.layout.raw_transactions import HEADERS, ITEMS, PAYMENTS, Shaped
-from pipeline.mapping.usage import visitor as walk
-from pipeline.mapping.usage.column_names import Names, name_problems, used_columns
-from pipeline.mapping.usage.used_columns import columns_used, id_columns, key_cells, keys_of, values_of
-from pipeline.mapping.usage.visitor import Scope, has_headers_on_lines, has_payment_rows
+from pipeline.mapping.functions.numbers import MONEY
+from pipeline.mapping.functions.rule_conditions import RULE_COLUMNS, compile_rule
+from pipeline.mapping.language.mapping_errors import CompileError, FormulaError, Issues
+from pipeline.mapping.language.source_map import Issue
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.language.value_spec import DateTime, Value
+from pipeline.mapping.layout.row_kinds import HEADERS, ITEMS, PAYMENTS
+from pipeline.mapping.usage import visitor
+from pipeline.mapping.usage.column_names import name_issues, used_columns, with_unknown
+from pipeline.mapping.usage.used_columns import UsedColumns, columns_used, id_columns, values_of
+from pipeline.mapping.usage.visitor import Scope
 
-_PLACE: Final = (TX, SOURCE, LINE)
 FAR_APART_HOURS: Final = 12
-"""No sale takes so long: rows further apart are of sales whose numbers start again each day."""
-_EITHER_SIGN = {"rounding", "margin"}
-"""Amounts that are below zero now and then on sales too: on a refund they are turned, not made negative."""
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """Transactions and items in Omneo's terms.
-
-    Attributes:
-        headers: One row a transaction, in the order of TX: TX, SOURCE, LINE; a column for each mapped field
-            (lists and objects as JSON text); `<field>|raw`, the text before the cast, beside amounts,
-            integers, booleans, dates, `timezone` and `profile_id`: there and the field null means invalid;
-            `transacted_at|local`, `|ambiguous`, `|nonexistent`; `status|raw`, `status|outcome`; `paid` (and
-            `paid|raw` where the mapping gives it),
-            `payments_total`, `items_total` (null where any item has no quantity or price), `items_count`.
-        items: One row an item, by TX and in source order: TX, SOURCE, LINE, the mapped fields, `<field>|raw`.
-        problems: What shaping and mapping found, in the frame all stages share for that.
-        headless: TX of the transactions whose header row was not read: what their headers say means nothing.
-    """
-
-    headers: pl.DataFrame
-    items: pl.DataFrame
-    problems: pl.DataFrame
-    headless: pl.Series
-
-
-@dataclass
-class CompiledMapping:
-    """A mapping that is ready to be applied; it holds no state of the rows it saw.
-
-    Attributes:
-        spec: The mapping.
-        plan: What is computed first.
-        headers: The columns of the transactions.
-        items: The columns of the items.
-        payments: For each way to pay its entry and its amount, where payments are rows of their own.
-        not_items: Columns of the lines that say which are no items.
-        void: Where a line is void; None where the mapping does not say it.
-        discount: Whether there are discount lines.
-        reward: The column with the redeemed amount, if any.
-    """
-
-    spec: MappingSpec
-    plan: Plan
-    headers: Columns = field(default_factory=dict)
-    items: Columns = field(default_factory=dict)
-    payments: tuple[list[pl.Expr], list[pl.Expr]] | None = None
-    not_items: list[str] = field(default_factory=list)
-    void: pl.Expr | None = None
-    discount: bool = False
-    reward: str = ""
-
-    def apply(self, shaped: Shaped) -> Mapped:
-        """Map the transactions of one bucket."""
-        frames = self._frames(shaped)
-        told: list[pl.DataFrame] = []
-        for step in self.plan.steps:
-            step.run(frames, told)
-        lines = frames[Scope.LINE]
-        if self.not_items:
-            lines = lines.filter(~pl.any_horizontal(self.not_items))
-        # A mapping without items imports sales alone, whatever lines there are.
-        items = self._selected(lines if self.items else lines.clear(), self.items, told)
-        headers = self._selected(frames[Scope.TRANSACTION], self.headers, told)
-        headers = self._with_payments(headers, frames[Scope.PAYMENT])
-        items, unspread = self._with_shares(items, frames, headers)
-        odd = self._odd_ids(shaped, headers, items)
-        problems = [shaped.problems, *told, *odd, *self._problems(frames, lines), unspread]
-        return Mapped(_with_item_totals(headers, items), items, pl.concat(problems), shaped.headless)
-
-    def _frames(self, shaped: Shaped) -> Frames:
-        rows = {
-            Scope.TRANSACTION: shaped.headers,
-            Scope.LINE: shaped.lines,
-            Scope.PAYMENT: shaped.payments,
-        }
-        nulls = self.spec.source.nulls
-        return {scope: self.plan.start(scope, frame, nulls) for scope, frame in rows.items()}
-
-    def _odd_ids(self, shaped: Shaped, headers: pl.DataFrame, items: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        # Where a transaction has no row of its own, its cells are on each of its lines.
-        rows = [] if has_headers_on_lines(self.spec) else [shaped.headers]
-        for frame in (*rows, shaped.lines, shaped.payments):
-            yield invisible_characters(frame, self.plan.ids)
-            yield rounded_cells(frame, key_cells(self.spec, keys_of(self.spec)))
-        yield rounded_ids(headers, ("external_id", "profile_id"))
-        yield rounded_ids(items, ("external_id",))
-        yield item_conflicts(items)
-
-    def _selected(self, rows: pl.DataFrame, columns: Columns, told: list[pl.DataFrame]) -> pl.DataFrame:
-        fresh = {f"={name}": expression for name, expression in columns.items()}
-        done = with_columns(rows, fresh, told).select_seq(*_PLACE, *fresh)
-        return done.rename({f"={name}": name for name in columns})
-
-    def _with_payments(self, headers: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-        if self.payments is None:
-            return headers
-        gathered = gathered_payments(rows, *self.payments, self.spec.payments_form)
-        return headers.join(gathered, on=TX, how="left", maintain_order="left")
-
-    def _with_shares(
-        self, items: pl.DataFrame, frames: Frames, headers: pl.DataFrame
-    ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Spread discount lines and the reward over the items; what no item can bear is a problem."""
-        if not (self.discount or self.reward):
-            return items, NO_PROBLEMS
-        amounts = pl.concat([*self._discounts(frames), *self._rewards(frames)])
-        currency = headers["currency"].gather(amounts[TX]) if "currency" in headers.columns else NOTHING
-        amounts = amounts.with_columns(currency.alias("currency"))
-        shares, left = spread(items, amounts.with_columns(smallest=smallest_amount(pl.col("currency"))))
-        own = jsontext.inner(pl.col("discounts")) if "discounts" in items.columns else NOTHING
-        items = items.with_columns(shares["price_sell"], shares["entries"])
-        items = items.with_columns(jsontext.entries([own, pl.col("entries")]).alias("discounts"))
-        rows = left.join(frames[Scope.TRANSACTION].select(_PLACE), on=TX, maintain_order="left")
-        message = "There is no item with a price over which this could be spread."
-        told = problems_at(
-            rows, "field_invalid", message, field="reward", value=decimal_text(pl.col("amount"))
-        )
-        return items.drop("entries"), told
-
-    def _discounts(self, frames: Frames) -> Iterator[pl.DataFrame]:
-        if self.discount:
-            after = self.spec.lines.discount_prices == "after"
-            yield (
-                frames[Scope.LINE]
-                .filter(pl.col("__discount") & ~(pl.lit(value=False) if self.void is None else self.void))
-                .select(
-                    TX,
-                    pl.col("__discount_amount").abs().alias("amount"),
-                    pl.col("__discount_reason").alias("reason"),
-                    pl.lit(not after).alias("taken_off"),
-                )
-                .drop_nulls("amount")
-            )
-
-    def _rewards(self, frames: Frames) -> Iterator[pl.DataFrame]:
-        if self.spec.reward and self.reward:
-            yield (
-                frames[Scope.TRANSACTION]
-                .select(
-                    TX,
-                    pl.col(self.reward).abs().alias("amount"),
-                    pl.lit(self.spec.reward.reason).alias("reason"),
-                    pl.lit(self.spec.reward.prices == "before").alias("taken_off"),
-                )
-                .drop_nulls("amount")
-            )
-
-    def _problems(self, frames: Frames, items: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        for check in self.plan.checks:
-            yield check.problems(items if check.items_only else frames[check.scope])
-
-
-def _with_item_totals(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
-    """Add `items_total`, without the lines that are void, and `items_count`."""
-    priced = {"quantity", "price_sell"} <= {*items.columns}
-    paid = pl.col("quantity") * pl.col("price_sell") if priced else pl.lit(None, dtype=MONEY)
-    if priced and "is_void" in items.columns:
-        paid = pl.when(pl.col("is_void").fill_null(value=False)).then(pl.lit(0, MONEY)).otherwise(paid)
-    found = (
-        items.select(TX, paid.alias("paid"))
-        .with_columns(pl.col(TX).set_sorted())
-        .group_by(TX, maintain_order=True)
-        .agg(
-            pl.col("paid").sum().alias("items_total"),
-            pl.col("paid").null_count().alias("unpriced"),
-            pl.len().cast(pl.UInt32).alias("items_count"),
-        )
-    )
-    total = pl.when(pl.col("unpriced") == 0).then("items_total").cast(pl.Decimal(38, MONEY.scale))
-    found = found.select(TX, total.alias("items_total"), "items_count")
-    if found.height == headers.height:
-        return headers.hstack(found.drop(TX))
-    joined = headers.join(found, on=TX, how="left", maintain_order="left")
-    return joined.with_columns(pl.col("items_count").fill_null(0))
-
-
-# ── Compiling ───────────────────────────────────────────────────────────────────────────────────────
+"""No sale takes this long. Rows further apart belong to several sales whose numbers start again each day."""
+_EITHER_SIGN: Final = ("rounding", "margin")
+"""Amounts that may be negative on ordinary sales too: a refund reverses their sign instead of forcing it."""
 
 
 def compile_mapping(
@@ -239,16 +60,16 @@ def compile_mapping(
     Args:
         spec: The mapping.
         columns: The source's columns by table (`lines`; or `headers`, `items`, `payments`).
-        directory: The mapping's own, under which look-up tables are.
-        sources: The files given on the command line, for look-up tables among them.
+        directory: The mapping's own directory, under which look-up tables are.
+        sources: The files on the command line, for look-up tables among them.
 
     Raises:
-        CompileError: Values cannot be computed from these columns, or look-up tables cannot be used;
-            all that is wrong is told at once.
+        CompileError: Values cannot be computed from these columns, or look-up tables cannot be used. It holds
+            all issues.
     """
-    compiled, faults = examine(spec, columns, directory=directory, sources=sources)
-    if faults:
-        raise CompileError(faults)
+    compiled, issues = examine(spec, columns, directory=directory, sources=sources)
+    if issues:
+        raise CompileError(issues)
     return compiled
 
 
@@ -258,52 +79,56 @@ def examine(
     *,
     directory: Path,
     sources: Sequence[str] | None,
-) -> tuple[CompiledMapping, list[Found]]:
-    """Compile a mapping as far as that goes: this is all the checking there is.
+) -> tuple[CompiledMapping, list[Issue]]:
+    """Compile a mapping as far as possible.
 
     Args:
         spec: The mapping.
-        columns: As for `compile_mapping`; None where they are not known: then all that it uses are there.
+        columns: As for `compile_mapping`; None where they are not known: every column that is used exists.
         directory: As for `compile_mapping`.
         sources: As for `compile_mapping`; None where they are not known.
 
     Returns:
-        The compiled mapping, which can be used where nothing is wrong; and all that is wrong.
+        The compiled mapping, which can be used where there is no issue; and all issues.
     """
-    names = Names(spec, columns)
-    faults = Faults()
-    known = used_columns(spec) if columns is None else names.with_unknown()
-    tables, broken = load_tables(spec, directory, sources)
-    faults.add(*broken, *column_problems(spec))
-    faults.broken |= {str(found.place[1]) for found in faults.found if found.place[0] == "columns"}
+    issues = Issues()
+    tables, table_issues = load_tables(spec, directory, sources)
+    issues.add(*table_issues, *column_issues(spec))
+    issues.broken |= {str(each.location[1]) for each in issues.found if each.location[0] == "columns"}
     for rule in SECTION_RULES:
-        faults.add(*rule(spec))
-    plan = Plan(_available(spec, known), ids=id_columns(spec))
-    compiler = _Compiler(Bench(spec, plan, tables, columns_used(spec), faults=faults))
-    compiler.run()
-    places = {found.place for found in faults.found}
-    faults.add(*(found for found in name_problems(names) if found.place not in places))
-    return compiler.compiled, list(dict.fromkeys(faults.found))
-
-
-def _available(spec: MappingSpec, columns: Mapping[str, Collection[str]]) -> dict[Scope, frozenset[str]]:
-    """Whose cells there are, by the layout."""
-    every = frozenset(name for table in columns.values() for name in table)
-    absent = frozenset(spec.source.optional) - every  # blank, as the plan makes what a frame has not
+        issues.add(*rule(spec))
     used = columns_used(spec)
+    # Columns that the source lacks are reported below. Taking them as present shows what else is wrong.
+    known = used_columns(spec) if columns is None else with_unknown(spec, columns)
+    plan = ColumnPlan(_available(spec, known, used), ids=id_columns(spec))
+    compiler = _Compiler(CompileContext(spec, plan, tables, used, issues=issues))
+    compiler.run()
+    locations = {issue.location for issue in issues.found}
+    issues.add(*(issue for issue in name_issues(spec, columns) if issue.location not in locations))
+    return compiler.compiled, list(dict.fromkeys(issues.found))
+
+
+def _available(
+    spec: MappingSpec, columns: Mapping[str, Sequence[str] | frozenset[str]], used: UsedColumns
+) -> dict[Scope, frozenset[str]]:
+    """The source columns of each scope, which depend on the layout."""
+    every = frozenset(name for table in columns.values() for name in table)
+    headers = items = payments = every
     match spec.source.layout:
         case "tables":
             items = frozenset(columns.get(ITEMS, ()))
             headers = frozenset(columns[HEADERS]) if HEADERS in columns else items
             payments = frozenset(columns.get(PAYMENTS, ()))
-        case "records":
-            headers = items = payments = every
         case "nested":
-            headers, items, payments = every, _members(used.line, ITEMS), _members(used.payment, PAYMENTS)
+            items = frozenset(name for name in used.line if name.startswith(f"{ITEMS}."))
+            payments = frozenset(name for name in used.payment if name.startswith(f"{PAYMENTS}."))
         case "headers":
-            headers, items, payments = every, frozenset(), frozenset()
-        case _:
-            headers, items, payments = every, every, frozenset()
+            items = payments = frozenset()
+        case "lines" | "first_row":
+            payments = frozenset()
+        case "records":
+            pass
+    absent = frozenset(spec.source.optional) - every  # The plan makes columns that a frame lacks blank.
     return {
         Scope.TRANSACTION: headers | absent,
         Scope.LINE: items | absent,
@@ -312,207 +137,213 @@ def _available(spec: MappingSpec, columns: Mapping[str, Collection[str]]) -> dic
     }
 
 
-def _members(names: frozenset[str], table: str) -> frozenset[str]:
-    return frozenset(name for name in names if name.startswith(f"{table}."))
-
-
 class _Compiler:
-    """Compiles one section after the other; what is wrong is noted in the bench's faults."""
+    """Compiles one section after the other into `compiled`; issues are recorded in the context."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.spec = bench.spec
-        self.bench = bench
-        self.compiled = CompiledMapping(bench.spec, bench.plan)
+    def __init__(self, context: CompileContext) -> None:
+        self.spec = context.spec
+        self.context = context
+        self.compiled = CompiledMapping(context.spec, context.plan)
         self._refund: pl.Expr | None = None
 
     def run(self) -> None:
-        """Compile all of the mapping."""
-        for section in (
-            self._refunds,
-            self._transaction,
-            self._completion,
-            self._profile,
-            self._payments,
-            self._lines,
-            self._items,
-            self._reward,
-            self._definitions,
-            self._rules,
-        ):
-            section()
+        """Compile all of the mapping. The refund comes first, since it changes amounts in other sections."""
+        self._compile_refund()
+        self._compile_transaction()
+        self._compile_completion()
+        with self._part("profile") as context:
+            self.compiled.headers |= profile_columns(self.spec.profile, context)
+        self._compile_payments()
+        self._compile_lines()
+        self._compile_items()
+        self._compile_reward()
+        self._compile_unused_definitions()
+        for i, rule in enumerate(self.spec.rules):
+            with self._part("rules", i, "when"):
+                if RULE_COLUMNS.keys() >= set(
+                    visitor.names_in_sql(rule.when)
+                ):  # `name_issues` reports others
+                    compile_rule(rule.when)
 
     @contextmanager
-    def _part(self, *place: str | int, scope: Scope = Scope.TRANSACTION) -> Iterator[Bench]:
-        """A bench for one part of the mapping; what is wrong with it is noted, and the rest goes on."""
-        target = str(place[1] if place[0] in ("transaction", "items") and len(place) > 1 else place[0])
-        bench = replace(self.bench.at(scope), target=target, items_only=place[0] == "items", place=place)
+    def _part(self, *location: str | int, scope: Scope = Scope.TRANSACTION) -> Iterator[CompileContext]:
+        """A context for one part of the mapping. An error becomes an issue, and the next part is compiled."""
+        is_field = location[0] in ("transaction", "items") and len(location) > 1
+        context = replace(
+            self.context.at(scope),
+            location=location,
+            target=str(location[1] if is_field else location[0]),
+            items_only=location[0] == "items",
+        )
         try:
-            yield bench
+            yield context
         except FormulaError as error:
-            if not bench.faults.around(place):  # else it only follows from that
-                bench.note(error)
+            if not context.issues.around(location):  # Otherwise the error only follows from another issue.
+                context.note(error)
 
-    def _refunds(self) -> None:
+    # ── Refunds ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _compile_refund(self) -> None:
         if self.spec.refund:
-            with self._part("refund", "when") as bench:
-                bench.plan.derive(bench.scope, "__refund", bench.condition(self.spec.refund.when))
+            with self._part("refund", "when") as context:
+                context.plan.derive(context.scope, "__refund", context.condition(self.spec.refund.when))
                 self._refund = pl.col("__refund")
 
-    def _turned(self, what: str) -> Callable[[pl.Expr], pl.Expr]:
-        """What a refund does to amounts (`total`) or quantities (`quantity`): it makes them negative."""
-        if self._refund is None or not self.spec.refund or what not in self.spec.refund.negate:
-            return lambda value: value
-        refund = self._refund
-        return lambda value: pl.when(refund).then(-value.abs()).otherwise(value)
+    def _refund_of(self, what: str) -> pl.Expr | None:
+        """Where `total` or `quantity` has to become negative; None where nowhere."""
+        return self._refund if self.spec.refund and what in self.spec.refund.negate else None
 
-    def _transaction(self) -> None:
+    def _negated(self, amount: pl.Expr, name: str = "") -> pl.Expr:
+        refund = self._refund_of("total")
+        if refund is None:
+            return amount
+        negative = -amount if name in _EITHER_SIGN else -amount.abs()
+        return pl.when(refund).then(negative).otherwise(amount)
+
+    def _broadcast_refund(self, scope: Scope) -> None:
+        if self._refund is not None and scope is not Scope.TRANSACTION:
+            self.context.plan.broadcast(scope, "__refund", "__refund")
+
+    # ── Transactions ────────────────────────────────────────────────────────────────────────────────
+
+    def _compile_transaction(self) -> None:
         for name, value in self.spec.transaction.items():
-            with self._part("transaction", name) as bench:
-                columns = field_columns(TRANSACTION_FIELDS[name], bench.compile(value), bench)
+            with self._part("transaction", name) as context:
+                columns = field_columns(TRANSACTION_FIELDS[name], context.compile(value), context)
                 if TRANSACTION_FIELDS[name].kind is Kind.DECIMAL:
-                    columns[name] = self._turned_field(name)(columns[name]).cast(MONEY)
+                    columns[name] = self._negated(columns[name], name).cast(MONEY)
                 self.compiled.headers |= columns
                 if name == "transacted_at":
-                    self._rows_far_apart(value, bench)
+                    self._check_rows_far_apart(value, context)
 
-    def _rows_far_apart(self, value: Value, bench: Bench) -> None:
-        """Look whether the lines from which a sale's time is chosen are of one sale at all."""
-        if not any(isinstance(site.value, CHOOSING) for site in values_of(self.spec, value, bench.scope)):
+    def _check_rows_far_apart(self, value: Value, context: CompileContext) -> None:
+        """Warn where the lines from which a sale's time is chosen seem to belong to several sales."""
+        if not any(isinstance(each.value, CHOOSING) for each in values_of(self.spec, value, context.scope)):
             return
-        line = bench.each_line().compile(value)
-        if line.dtype == pl.String:
-            line = apply_step(DateTimeStep(datetime=DateTime(formats=("iso",))), line, bench.each_line())
+        lines = replace(context.at(Scope.LINE), of_each_line=True)
+        time = lines.compile(value)
+        if time.dtype == pl.String:
+            time = read_datetime(time, DateTime(formats=("iso",)), lines)
         ends = []
         for how in (pl.Expr.min, pl.Expr.max):
-            name = bench.fresh("end")
-            bench.plan.derive(Scope.LINE, name, line.value)
-            bench.plan.aggregate(Aggregate(name, name, how, None, MOMENT))
+            name = context.fresh("end")
+            context.plan.derive(Scope.LINE, name, time.value)
+            context.plan.aggregate(Aggregate(name, name, how, DATETIME))
             ends.append(pl.col(name))
         first, last = ends
-        bench.check(
+        context.check(
             "rows_far_apart",
             f"Rows of this sale are more than {FAR_APART_HOURS} hours apart; they may be of several sales.",
             (last - first) > pl.duration(hours=FAR_APART_HOURS),
             pl.format("{} to {} UTC", *(end.dt.strftime("%Y-%m-%d %H:%M:%S") for end in ends)),
         )
 
-    def _turned_field(self, name: str) -> Callable[[pl.Expr], pl.Expr]:
-        refund = self._refund
-        if (
-            name in _EITHER_SIGN
-            and refund is not None
-            and self.spec.refund
-            and "total" in self.spec.refund.negate
-        ):
-            return lambda value: pl.when(refund).then(-value).otherwise(value)
-        return self._turned("total")
-
-    def _completion(self) -> None:
-        with self._part("completion") as bench:
-            columns = completion_columns(
-                self.spec.completion, replace(bench, target="paid"), self._turned("total")
-            )
-            headers = self.compiled.headers
-            if self.spec.completion and self.spec.completion.void:
-                void = columns["status|outcome"] == "void"
+    def _compile_completion(self) -> None:
+        headers, completion = self.compiled.headers, self.spec.completion
+        with self._part("completion") as context:
+            columns = completion_columns(completion, replace(context, target="paid"), self._negated)
+            if completion and completion.void:
                 mapped = headers.get("is_void", pl.lit(None, dtype=pl.Boolean))
-                headers["is_void"] = pl.when(void).then(True).otherwise(mapped)
-                headers.setdefault("is_void|raw", pl.lit(None, dtype=pl.String))
+                is_void = columns["status|outcome"] == "void"
+                headers["is_void"] = pl.when(is_void).then(True).otherwise(mapped)
+                headers.setdefault("is_void|raw", BLANK_TEXT)
             headers |= columns
 
-    def _profile(self) -> None:
-        with self._part("profile") as bench:
-            self.compiled.headers |= profile_columns(self.spec.profile, bench)
-
-    def _payments(self) -> None:
+    def _compile_payments(self) -> None:
         headers = self.compiled.headers
         if not self.spec.payments:
             headers["payments_total"] = pl.lit(None, dtype=MONEY)
             return
-        rows = has_payment_rows(self.spec)
-        with self._part("payments", scope=Scope.PAYMENT if rows else Scope.TRANSACTION) as bench:
-            self._spread_refund(bench)
-            refund = self._refund if self.spec.refund and "total" in self.spec.refund.negate else None
-            entries, amounts = payment_columns(self.spec.payments, self.spec.payments_form, bench, refund)
-            if rows:
+        scope = visitor.payment_scope(self.spec)
+        with self._part("payments", scope=scope) as context:
+            self._broadcast_refund(scope)
+            entries, amounts = payment_columns(context, self._refund_of("total"))
+            if scope is Scope.PAYMENT:
                 self.compiled.payments = entries, amounts
                 return
             given = pl.any_horizontal(amount.is_not_null() for amount in amounts)
-            headers["payments"] = jsontext.entries(entries)
+            headers["payments"] = json_text.entries(entries)
             headers["payments_total"] = pl.when(given).then(pl.sum_horizontal(amounts)).cast(MONEY)
 
-    def _spread_refund(self, bench: Bench) -> None:
-        if self._refund is not None and bench.scope is not Scope.TRANSACTION:
-            bench.plan.broadcast(bench.scope, "__refund", "__refund")
+    # ── Items ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _lines(self) -> None:
-        for i, sql in enumerate(self.spec.lines.skip):
-            with self._part("lines", "skip", i, scope=Scope.LINE) as bench:
-                self._not_items(bench, f"__skip_{i}", sql)
-        if not self.spec.lines.discount:
+    def _compile_lines(self) -> None:
+        lines = self.spec.lines
+        for i, sql in enumerate(lines.skip):
+            with self._part("lines", "skip", i, scope=Scope.LINE) as context:
+                context.plan.derive(context.scope, f"__skip_{i}", context.condition(sql))
+                self.compiled.not_items.append(f"__skip_{i}")
+        if not lines.discount:
             return
-        with self._part("lines", "discount", scope=Scope.LINE) as bench:
-            self._not_items(bench, "__discount", self.spec.lines.discount)
-            amount = self.spec.lines.discount_amount
-            if amount is None:
+        with self._part("lines", "discount", scope=Scope.LINE) as context:
+            plan, scope = context.plan, context.scope
+            plan.derive(scope, "__discount", context.condition(lines.discount))
+            self.compiled.not_items.append("__discount")
+            if lines.discount_amount is None:
                 raise FormulaError("`discount` lines need `discount_amount`")
-            bench.plan.derive(bench.scope, "__discount_amount", amount_of(bench.compile(amount), bench))
-            reason = self.spec.lines.discount_reason
-            text = pl.lit(None, dtype=pl.String) if reason is None else as_text(bench.compile(reason)).value
-            bench.plan.derive(bench.scope, "__discount_reason", text)
-            self._need_prices()
-            self.compiled.discount = True
-            self.compiled.void = bench.void_line()
+            section = replace(context, location=("lines",))
+            amount = amount_of(section.compile(lines.discount_amount, "discount_amount"), context)
+            plan.derive(scope, "__discount_amount", amount)
+            reason = BLANK_TEXT
+            if lines.discount_reason is not None:
+                reason = as_text(section.compile(lines.discount_reason, "discount_reason")).value
+            plan.derive(scope, "__discount_reason", reason)
+            self._require_prices()
+            void, is_discount = context.void_line(), pl.col("__discount")
+            self.compiled.discounts = (
+                {
+                    "amount": pl.col("__discount_amount").abs(),
+                    "reason": pl.col("__discount_reason"),
+                    "taken_off": pl.lit(lines.discount_prices == "before"),
+                },
+                is_discount if void is None else is_discount & ~void,
+            )
 
-    def _not_items(self, bench: Bench, name: str, sql: str) -> None:
-        bench.plan.derive(bench.scope, name, bench.condition(sql))
-        self.compiled.not_items.append(name)
-
-    def _items(self) -> None:
-        self._spread_refund(self.bench.at(Scope.LINE))
+    def _compile_items(self) -> None:
+        self._broadcast_refund(Scope.LINE)
+        refund = self._refund_of("quantity")
         for name, value in self.spec.items.items():
-            with self._part("items", name, scope=Scope.LINE) as bench:
-                columns = field_columns(ITEM_FIELDS[name], bench.compile(value), bench)
-                if name == "quantity" and self.spec.refund and "quantity" in self.spec.refund.negate:
-                    columns[name] = self._turned_quantity(columns[name], bench)
+            with self._part("items", name, scope=Scope.LINE) as context:
+                columns = field_columns(ITEM_FIELDS[name], context.compile(value), context)
+                if name == "quantity" and refund is not None:
+                    kept = context.fresh("quantity")
+                    context.plan.derive(context.scope, kept, columns[name])
+                    whole = pl.col(kept).sum().over(TX)
+                    columns[name] = negated_as_a_whole(pl.col(kept), whole, refund)
                 self.compiled.items |= columns
 
-    def _turned_quantity(self, quantity: pl.Expr, bench: Bench) -> pl.Expr:
-        """Quantities of a refund written as positive; those of what was handed out keep the other sign."""
-        if self._refund is None:
-            return quantity
-        name = bench.fresh("quantity")
-        bench.plan.derive(bench.scope, name, quantity)
-        return turned_as_a_whole(pl.col(name), pl.col(name).sum().over(TX), self._refund)
+    def _compile_reward(self) -> None:
+        reward = self.spec.reward
+        if reward:
+            with self._part("reward", "amount") as context:
+                amount = amount_of(context.compile(reward.amount), context)
+                context.plan.derive(context.scope, "__reward", amount)
+                self._require_prices()
+                self.compiled.rewards = {
+                    "amount": pl.col("__reward").abs(),
+                    "reason": pl.lit(reward.reason),
+                    "taken_off": pl.lit(reward.prices == "before"),
+                }
 
-    def _reward(self) -> None:
-        if self.spec.reward:
-            with self._part("reward", "amount") as bench:
-                amount = amount_of(bench.compile(self.spec.reward.amount), bench)
-                bench.plan.derive(bench.scope, "__reward", amount)
-                self._need_prices()
-                self.compiled.reward = "__reward"
-
-    def _definitions(self) -> None:
-        """Definitions that nothing uses are compiled as well, apart from the plan."""
-        bench = self.bench
-        mentioned = {m.name for root in walk.all_roots(self.spec) for m in walk.mentions(root)}
-        mentioned -= self.spec.define.keys()
-        available = {scope: names | mentioned for scope, names in bench.plan.available.items()}
-        apart = replace(bench, plan=Plan(available, ids=bench.plan.ids), _names={}, scope=Scope.LINE)
-        used = {name for _, name in bench._names}
-        for name in self.spec.define.keys() - used:
-            with suppress(FormulaError):
-                apart.column(name)
-
-    def _rules(self) -> None:
-        for i, rule in enumerate(self.spec.rules):
-            with self._part("rules", i, "when"):
-                if MAPPED.keys() >= set(walk.names_in(rule.when)):  # else the names are reported
-                    compile_rule(rule.when)
-
-    def _need_prices(self) -> None:
+    def _require_prices(self) -> None:
         if not {"quantity", "price_sell"} <= {*self.spec.items}:
             raise FormulaError(
                 "spreading an amount over items needs `quantity` and `price_sell` under `items`"
             )
+
+    # ── Definitions ─────────────────────────────────────────────────────────────────────────────────
+
+    def _compile_unused_definitions(self) -> None:
+        """Compile definitions that nothing uses into a plan of their own, only to find their issues."""
+        context = self.context
+        roots = [*visitor.all_roots(self.spec)]
+        mentioned = {mention.name for root in roots for mention in visitor.mentions(root)}
+        mentioned -= self.spec.define.keys()
+        available = {scope: names | mentioned for scope, names in context.plan.available.items()}
+        apart = replace(
+            context, plan=ColumnPlan(available, ids=context.plan.ids), columns={}, scope=Scope.LINE
+        )
+        used = {name for _, name in context.columns}
+        for name in self.spec.define.keys() - used:
+            with suppress(FormulaError):
+                apart.column(name)

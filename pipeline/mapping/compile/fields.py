@@ -1,54 +1,53 @@
-"""Compiled values become the fields of a transaction or item: typed, with the text before the cast."""
+"""Casts compiled values to the fields of a transaction or item, and keeps the raw text beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import polars as pl
 
 from pipeline.core.model import Field, Kind
-from pipeline.mapping.compile.steps import apply_step
+from pipeline.mapping.compile.context import CompileContext
+from pipeline.mapping.compile.steps import read_datetime
 from pipeline.mapping.compile.typed_expression import (
-    NOTHING,
-    Computed,
+    TypedExpression,
     as_json,
     as_number,
     as_text,
     as_written,
-    expectation,
-    invalid,
+    first_text,
 )
-from pipeline.mapping.compile.values import Bench
-from pipeline.mapping.functions import json_text as jsontext
-from pipeline.mapping.functions.datetimes import MOMENT
+from pipeline.mapping.functions import json_text
+from pipeline.mapping.functions.datetimes import DATETIME
 from pipeline.mapping.functions.formulas import in_words
-from pipeline.mapping.functions.numbers import booleans, decimal_text, integers, money, whole
+from pipeline.mapping.functions.numbers import EXACT, booleans, decimal_text, integers, money, whole
 from pipeline.mapping.functions.zones import zone_name
 from pipeline.mapping.language.mapping_errors import FormulaError
-from pipeline.mapping.language.spec import Boolean, DateTime, DateTimeStep
+from pipeline.mapping.language.value_spec import Boolean, DateTime
 from pipeline.mapping.usage.used_columns import date_formats
 
-Columns = dict[str, pl.Expr]
+FieldColumns = dict[str, pl.Expr]
 """Columns of the mapped frame, by name."""
 
 
-def field_columns(field: Field, computed: Computed, bench: Bench) -> Columns:
-    """The columns of a field: itself, and `<field>|raw` where its kind can fail.
+def field_columns(field: Field, typed: TypedExpression, context: CompileContext) -> FieldColumns:
+    """The columns of a field: itself, and `<field>|raw` where its kind can be invalid.
 
     Raises:
         FormulaError: The value can never be of the field's kind.
     """
-    return _KINDS[field.kind](field, computed, bench)
+    return _KINDS[field.kind](field, typed, context)
 
 
-def _string(field: Field, computed: Computed, bench: Bench) -> Columns:
-    if computed.json:
-        raise FormulaError(f"a {computed.json} was given; `{field.name}` holds a text")
-    text = as_written(computed)
+def _string(field: Field, typed: TypedExpression, context: CompileContext) -> FieldColumns:
+    if typed.json:
+        raise FormulaError(f"a {typed.json} was given; `{field.name}` holds a text")
+    text = as_written(typed)
     if field.name == "timezone":
         name = text.value.map_batches(_zone_names, return_dtype=pl.String, is_elementwise=True)
         return {"timezone": name, "timezone|raw": text.value}
-    _tell_invalid(field, text, bench)
+    _report_invalid(field, text, context)
     return {field.name: text.value}
 
 
@@ -57,62 +56,60 @@ def _zone_names(written: pl.Series) -> pl.Series:
     return written.replace_strict(known, default=None, return_dtype=pl.String)
 
 
-def _tell_invalid(field: Field, computed: Computed, bench: Bench) -> None:
-    """Kinds without a `|raw` column tell right here what could not be read."""
-    raw = invalid(computed)
-    if raw is not None:
-        message = f"This could not be read: {expectation(computed)} was expected."
-        bench.check(field.invalid, message, raw.is_not_null(), raw)
+def _report_invalid(field: Field, typed: TypedExpression, context: CompileContext) -> None:
+    """Report invalid values of a kind that has no `|raw` column for validation to look at."""
+    text = typed.invalid
+    if text is not None:
+        message = f"This could not be read: {typed.expectation} was expected."
+        context.check(field.invalid, message, text.is_not_null(), text)
 
 
-def _decimal(field: Field, computed: Computed, bench: Bench) -> Columns:
-    _refuse(field, computed, pl.Boolean(), MOMENT)
-    number = as_number(computed, bench.number)
+def _decimal(field: Field, typed: TypedExpression, context: CompileContext) -> FieldColumns:
+    _refuse_other_kinds(field, typed)
+    number = as_number(typed, context.number)
     if field.name == "total":
-        number = bench.keep(bench.fresh("total"), number)
-        exact = money(number.value).cast(pl.Decimal(38, 12))
+        number = context.keep(context.fresh("total"), number)
+        rounding = money(number.value).cast(EXACT) != number.value.cast(EXACT)
         message = "This has more than four decimal places; it was rounded."
-        differs = (exact != number.value.cast(pl.Decimal(38, 12))).fill_null(value=False)
-        bench.check("total_rounded", message, differs, decimal_text(number.value))
-    return {field.name: money(number.value), f"{field.name}|raw": _raw(number)}
+        context.check("total_rounded", message, rounding.fill_null(value=False), decimal_text(number.value))
+    return {field.name: money(number.value), f"{field.name}|raw": number.raw_or_blank}
 
 
-def _integer(field: Field, computed: Computed, _bench: Bench) -> Columns:
-    _refuse(field, computed, pl.Boolean(), MOMENT)
-    if computed.dtype == pl.String:
-        raw = computed.value if computed.raw is None else pl.coalesce(computed.raw, computed.value)
-        return {field.name: integers(computed.value), f"{field.name}|raw": raw}
-    if computed.dtype.is_integer():
-        return {field.name: computed.value.cast(pl.Int64), f"{field.name}|raw": _raw(computed)}
-    text = decimal_text(computed.value)
-    raw = text if computed.raw is None else pl.coalesce(computed.raw, text)
-    return {field.name: whole(computed.value), f"{field.name}|raw": raw}
+def _integer(field: Field, typed: TypedExpression, _context: CompileContext) -> FieldColumns:
+    _refuse_other_kinds(field, typed)
+    if typed.dtype == pl.String:
+        number, raw = integers(typed.value), first_text(typed.raw, typed.value)
+    elif typed.dtype.is_integer():
+        number, raw = typed.value.cast(pl.Int64), typed.raw_or_blank
+    else:
+        number, raw = whole(typed.value), first_text(typed.raw, decimal_text(typed.value))
+    return {field.name: number, f"{field.name}|raw": raw}
 
 
-def _boolean(field: Field, computed: Computed, _bench: Bench) -> Columns:
-    if computed.dtype == pl.Boolean:
-        return {field.name: computed.value, f"{field.name}|raw": _raw(computed)}
-    text = as_text(computed)
-    return {field.name: booleans(text.value, Boolean()), f"{field.name}|raw": text.value}
+def _boolean(field: Field, typed: TypedExpression, _context: CompileContext) -> FieldColumns:
+    if typed.dtype == pl.Boolean:
+        return {field.name: typed.value, f"{field.name}|raw": typed.raw_or_blank}
+    text = as_text(typed).value
+    return {field.name: booleans(text, Boolean()), f"{field.name}|raw": text}
 
 
-def _datetime(field: Field, computed: Computed, bench: Bench) -> Columns:
-    if computed.dtype == pl.String:
-        computed = apply_step(DateTimeStep(datetime=DateTime(formats=("iso",))), computed, bench)
-    if not computed.dtype.is_temporal():
-        raise FormulaError(f"`{field.name}` holds a date and time, and this is {in_words(computed.dtype)}")
-    columns = {field.name: computed.value.cast(MOMENT), f"{field.name}|raw": _raw(computed)}
+def _datetime(field: Field, typed: TypedExpression, context: CompileContext) -> FieldColumns:
+    if typed.dtype == pl.String:
+        typed = read_datetime(typed, DateTime(formats=("iso",)), context)
+    if not typed.dtype.is_temporal():
+        raise FormulaError(f"`{field.name}` holds a date and time, and this is {in_words(typed.dtype)}")
+    columns = {field.name: typed.value.cast(DATETIME), f"{field.name}|raw": typed.raw_or_blank}
     if field.name != "transacted_at":
         return columns
     false = pl.lit(value=False)
-    local, ambiguous, nonexistent = computed.value.cast(MOMENT), false, false
-    if computed.moment is not None:
+    local, ambiguous, nonexistent = typed.value.cast(DATETIME), false, false
+    if typed.parsed_time is not None:
         local, ambiguous, unknown = (
-            computed.moment.struct.field(name) for name in ("local", "ambiguous", "unknown_zone")
+            typed.parsed_time.struct.field(name) for name in ("local", "ambiguous", "unknown_zone")
         )
-        nonexistent = local.is_not_null() & computed.value.is_null() & ~ambiguous & ~unknown
-    if len(date_formats(bench.spec)) > 1 and computed.moment is not None:
-        columns["transacted_at|format"] = computed.moment.struct.field("format")
+        nonexistent = local.is_not_null() & typed.value.is_null() & ~ambiguous & ~unknown
+        if len(date_formats(context.spec)) > 1:
+            columns["transacted_at|format"] = typed.parsed_time.struct.field("format")
     return columns | {
         "transacted_at|local": local,
         "transacted_at|ambiguous": ambiguous.fill_null(value=False),
@@ -120,29 +117,25 @@ def _datetime(field: Field, computed: Computed, bench: Bench) -> Columns:
     }
 
 
-def _json(field: Field, computed: Computed, bench: Bench) -> Columns:
-    if field.kind is Kind.OBJECT and computed.json != "object":
+def _json(field: Field, typed: TypedExpression, context: CompileContext) -> FieldColumns:
+    if field.kind is Kind.OBJECT and typed.json != "object":
         raise FormulaError(f"`{field.name}` holds an object, as in {{object: {{name: column}}}}")
-    if field.kind is Kind.OBJECTS and not computed.json:
+    if field.kind is Kind.OBJECTS and not typed.json:
         raise FormulaError(f"`{field.name}` holds objects, as in {{list: [{{object: {{name: column}}}}]}}")
-    _tell_invalid(field, computed, bench)
-    if field.kind is Kind.OBJECT or computed.json == "list":
-        return {field.name: computed.value}
-    return {field.name: jsontext.entries([as_json(computed)])}
+    _report_invalid(field, typed, context)
+    if field.kind is Kind.OBJECT or typed.json == "list":
+        return {field.name: typed.value}
+    return {field.name: json_text.entries([as_json(typed)])}
 
 
-def _raw(computed: Computed) -> pl.Expr:
-    return NOTHING if computed.raw is None else computed.raw
+def _refuse_other_kinds(field: Field, typed: TypedExpression) -> None:
+    """Refuse what can never be a number."""
+    if typed.json or typed.dtype in (pl.Boolean(), DATETIME):
+        given = typed.json or in_words(typed.dtype)
+        raise FormulaError(f"`{field.name}` holds a {field.kind}, and this is {given}")
 
 
-def _refuse(field: Field, computed: Computed, *dtypes: pl.DataType) -> None:
-    if computed.json or computed.dtype in dtypes:
-        raise FormulaError(
-            f"`{field.name}` holds a {field.kind}, and this is {computed.json or in_words(computed.dtype)}"
-        )
-
-
-_KINDS: dict[Kind, Callable[[Field, Computed, Bench], Columns]] = {
+_KINDS: Final[dict[Kind, Callable[[Field, TypedExpression, CompileContext], FieldColumns]]] = {
     Kind.STRING: _string,
     Kind.DECIMAL: _decimal,
     Kind.INTEGER: _integer,

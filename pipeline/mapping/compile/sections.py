@@ -1,111 +1,116 @@
-"""The sections of a mapping with a meaning of their own: completion, profile, payments."""
+"""Sections of a mapping that are more than fields: completion, profile, payments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import Final
 
 import polars as pl
 
 from pipeline.core.model import TX
-from pipeline.mapping.compile.fields import Columns
+from pipeline.mapping.compile.context import CompileContext
+from pipeline.mapping.compile.fields import FieldColumns
 from pipeline.mapping.compile.typed_expression import (
-    NOTHING,
-    Computed,
+    BLANK_TEXT,
+    TypedExpression,
     as_number,
     as_text,
     as_written,
-    invalid,
 )
-from pipeline.mapping.compile.values import Bench
-from pipeline.mapping.functions import json_text as jsontext
+from pipeline.mapping.functions import json_text
 from pipeline.mapping.functions.numbers import MONEY, amount_text, money
 from pipeline.mapping.language.mapping_errors import FormulaError
-from pipeline.mapping.language.spec import Completion, Condition, Payment, ProfileLink, Words
+from pipeline.mapping.language.spec import Completion, Condition, ProfileLink
 from pipeline.mapping.usage.used_columns import is_of_cells
 from pipeline.mapping.usage.visitor import Scope
 
-Turn = Callable[[pl.Expr], pl.Expr]
-"""What is done to amounts because of `refund`."""
-
-OUTCOMES = ("excluded", "cancelled", "draft", "order_open", "partially_paid", "void", "complete")
-"""States of a sale, in the order in which they are tried: the first that fits is taken."""
+_BY_PRECEDENCE: Final = (
+    "excluded",
+    "cancelled",
+    "draft",
+    "order_open",
+    "partially_paid",
+    "void",
+    "complete",
+)
+"""The states of a sale; the first one whose words or condition fit is taken."""
 
 _EMAIL = r"^[^@\s\p{C},;:<>()\[\]\"]+@(?:[^@\s\p{C}.,;:<>()\[\]\"]+\.)+[^@\s\p{C}.,;:<>()\[\]\"]{2,}$"
 _UUID = r"^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_NO_AMOUNT: Final = pl.lit(None, dtype=MONEY)
 
 
-def completion_columns(completion: Completion | None, bench: Bench, turned: Turn) -> Columns:
+def amount_of(typed: TypedExpression, context: CompileContext) -> pl.Expr:
+    """Money that is not a field of Omneo's; an invalid amount is reported under the context's target."""
+    number = as_number(typed, context.number)
+    text = number.invalid
+    if text is not None:
+        context.check("field_invalid", "This is not an amount.", text.is_not_null(), text)
+    return money(number.value)
+
+
+# ── Completion ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def completion_columns(
+    completion: Completion | None, context: CompileContext, negate: Callable[[pl.Expr], pl.Expr]
+) -> FieldColumns:
     """`status|raw`, `status|outcome` (null where the mapping does not know the status) and `paid`.
 
-    Beside `paid` there is `paid|raw`, its text, where the mapping says what was paid.
+    Where the mapping says what was paid, `paid|raw` is its text.
+
+    Args:
+        completion: The section.
+        context: Where to compile it.
+        negate: What a refund does to amounts.
     """
     if completion is None:
-        return {
-            "status|raw": NOTHING,
-            "status|outcome": pl.lit("complete"),
-            "paid": pl.lit(None, dtype=MONEY),
-        }
-    status = NOTHING if completion.status is None else as_text(bench.compile(completion.status)).value
-    found = {"status|raw": status, "status|outcome": _outcome(completion, status, bench)}
+        return {"status|raw": BLANK_TEXT, "status|outcome": pl.lit("complete"), "paid": _NO_AMOUNT}
+    status = BLANK_TEXT
+    if completion.status is not None:
+        status = as_text(context.compile(completion.status, "status")).value
+    columns = {"status|raw": status, "status|outcome": _outcome(completion, status, context)}
     if completion.paid is None:
-        return found | {"paid": pl.lit(None, dtype=MONEY)}
-    number = as_number(bench.compile(completion.paid), bench.number)
-    raw = NOTHING if number.raw is None else number.raw
-    return found | {"paid": turned(amount_of(number, bench)), "paid|raw": raw}
+        return columns | {"paid": _NO_AMOUNT}
+    number = as_number(context.compile(completion.paid, "paid"), context.number)
+    return columns | {"paid": negate(amount_of(number, context)), "paid|raw": number.raw_or_blank}
 
 
-def _outcome(completion: Completion, status: pl.Expr, bench: Bench) -> pl.Expr:
-    words = {outcome: _words(getattr(completion, outcome)) for outcome in OUTCOMES}
-    by_word = {word: outcome for outcome in reversed(OUTCOMES) for word in words[outcome]}
+def _outcome(completion: Completion, status: pl.Expr, context: CompileContext) -> pl.Expr:
+    states = {state: getattr(completion, state) for state in _BY_PRECEDENCE}
+    words = {state: each.status if isinstance(each, Condition) else each for state, each in states.items()}
+    formulas = {state: each.sql for state, each in states.items() if isinstance(each, Condition) and each.sql}
+    by_word = {word.strip().lower(): state for state in reversed(_BY_PRECEDENCE) for word in words[state]}
     found = status.str.to_lowercase().replace_strict(by_word, default=None, return_dtype=pl.String)
-    conditions = {outcome: _sql_of(getattr(completion, outcome)) for outcome in OUTCOMES}
-    if any(conditions.values()):
-        holds = [
-            (
-                outcome,
-                (found == outcome).fill_null(value=False) | bench.condition(sql) if sql else found == outcome,
-            )
-            for outcome, sql in conditions.items()
-        ]
+    if formulas:
+        applies = {state: found == state for state in _BY_PRECEDENCE}
+        for state, sql in formulas.items():
+            applies[state] = applies[state].fill_null(value=False) | context.condition(sql, state, "sql")
         found = reduce(
             lambda rest, pair: pl.when(pair[1]).then(pl.lit(pair[0])).otherwise(rest),
-            reversed(holds),
-            NOTHING,
+            reversed(applies.items()),
+            BLANK_TEXT,
         )
-    # Where only exceptions are named, everything else is complete.
-    names_complete = bool(words["complete"] or conditions["complete"])
+    # Where the mapping only names exceptions, all other sales are complete.
+    names_complete = bool(words["complete"]) or "complete" in formulas
     other = completion.other if completion.status is not None or names_complete else "complete"
     return found if other == "reject" else found.fill_null(other)
 
 
-def _words(words: Words) -> list[str]:
-    return [word.strip().lower() for word in (words.status if isinstance(words, Condition) else words)]
+# ── Profile ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _sql_of(words: Words) -> str | None:
-    return words.sql if isinstance(words, Condition) else None
-
-
-def amount_of(computed: Computed, bench: Bench) -> pl.Expr:
-    """Money that is no field of Omneo's; what cannot be read is told under the bench's target."""
-    number = as_number(computed, bench.number)
-    raw = invalid(number)
-    if raw is not None:
-        bench.check("field_invalid", "This is not an amount.", raw.is_not_null(), raw)
-    return money(number.value)
-
-
-def profile_columns(links: Sequence[ProfileLink], bench: Bench) -> Columns:
+def profile_columns(links: Sequence[ProfileLink], context: CompileContext) -> FieldColumns:
     """`profile_id` and `profile_id_handle` of the first link that is not blank, and `profile_id|raw`.
 
-    An email without the form of one, or an Omneo id that is no UUID, leaves both null beside the raw text.
+    A malformed email or Omneo UUID leaves both null beside the raw text.
     """
     if not links:
         return {}
-    found = [as_written(bench.compile(link.value)) for link in links]
+    found = [as_written(context.compile(link.value, i, "value")) for i, link in enumerate(links)]
     raws = [text.value if text.raw is None else pl.coalesce(text.value, text.raw) for text in found]
-    ids, handles = NOTHING, NOTHING
+    ids, handles = BLANK_TEXT, BLANK_TEXT
     for link, text, raw in reversed([*zip(links, found, raws, strict=True)]):
         pattern = {"email": _EMAIL, None: _UUID}.get(link.handle)
         valid = text.value if pattern is None else pl.when(text.value.str.contains(pattern)).then(text.value)
@@ -115,81 +120,73 @@ def profile_columns(links: Sequence[ProfileLink], bench: Bench) -> Columns:
     return {"profile_id": ids, "profile_id_handle": handles, "profile_id|raw": pl.coalesce(raws)}
 
 
-def payment_columns(
-    payments: Sequence[Payment], form: str, bench: Bench, refund: pl.Expr | None
-) -> tuple[list[pl.Expr], list[pl.Expr]]:
-    """For each way to pay: its JSON entry (null where it was not used), and its amount (null likewise).
+# ── Payments ────────────────────────────────────────────────────────────────────────────────────────
 
-    A tender that the source names was used, also for an amount of 0; of a tender that has a column of its
-    own, 0 says that it was not.
+
+def payment_columns(context: CompileContext, refund: pl.Expr | None) -> tuple[list[pl.Expr], list[pl.Expr]]:
+    """For each tender its JSON entry and its amount, both null where it was not used.
+
+    A tender that a cell names was used, even with an amount of 0. A tender with a column of its own was not
+    used where that column has 0.
+
+    Args:
+        context: Where to compile the section; its scope says whether payments have rows of their own.
+        refund: Where amounts have to become negative; None where nowhere.
     """
-    given = [_payment_amount(payment, form, bench) for payment in payments]
-    if refund is not None and (amounts := [amount for amount in given if amount is not None]):
-        given = _turned_payments(given, pl.sum_horizontal(amounts), refund, bench)
-    entries: list[pl.Expr] = []
-    found: list[pl.Expr] = []
-    for payment, amount in zip(payments, given, strict=True):
-        tender = as_written(bench.compile(payment.tender)).value
-        used = tender.is_not_null()
-        if amount is not None:
-            is_named = is_of_cells(bench.spec, payment.tender, bench.scope)
-            used &= amount.is_not_null() if is_named else (amount != 0).fill_null(value=False)
-        entry = jsontext.scalar(tender, pl.String())
-        if form == "amounts" and amount is not None:
-            entry = pl.concat_str(pl.lit("{"), entry, pl.lit(":"), amount_text(amount), pl.lit("}"))
-        entries.append(pl.when(used).then(entry))
-        found.append(pl.when(used).then(pl.lit(None, dtype=MONEY) if amount is None else amount))
-    return entries, found
-
-
-def _payment_amount(payment: Payment, form: str, bench: Bench) -> pl.Expr | None:
-    """The column with a payment's amount; None where the mapping gives none."""
-    if payment.amount is None:
-        if form == "amounts":
+    amounts: list[pl.Expr | None] = []
+    for i, payment in enumerate(context.spec.payments):
+        amounts.append(None)
+        if payment.amount is not None:
+            name = context.fresh("amount")
+            amount = amount_of(context.compile(payment.amount, i, "amount"), context)
+            context.plan.derive(context.scope, name, amount)
+            amounts[-1] = pl.col(name)
+        elif context.spec.payments_form == "amounts":
             raise FormulaError("`payments_form: amounts` needs an `amount` for each payment")
-        return None
-    name = bench.fresh("amount")
-    bench.plan.derive(bench.scope, name, amount_of(bench.compile(payment.amount), bench))
-    return pl.col(name)
+    given = [amount for amount in amounts if amount is not None]
+    if refund is not None and given:
+        name = context.fresh("paid_in_all")
+        context.plan.derive(context.scope, name, pl.sum_horizontal(given))
+        whole = pl.col(name) if context.scope is Scope.TRANSACTION else pl.col(name).sum().over(TX)
+        amounts = [
+            None if amount is None else negated_as_a_whole(amount, whole, refund) for amount in amounts
+        ]
+    entries: list[pl.Expr] = []
+    used_amounts: list[pl.Expr] = []
+    for i, payment in enumerate(context.spec.payments):
+        paid = amounts[i]
+        tender = as_written(context.compile(payment.tender, i, "tender")).value
+        used, entry = tender.is_not_null(), json_text.scalar(tender, pl.String())
+        if paid is not None:
+            is_named = is_of_cells(context.spec, payment.tender, context.scope)
+            used &= paid.is_not_null() if is_named else (paid != 0).fill_null(value=False)
+            if context.spec.payments_form == "amounts":
+                entry = pl.concat_str(pl.lit("{"), entry, pl.lit(":"), amount_text(paid), pl.lit("}"))
+        entries.append(pl.when(used).then(entry))
+        used_amounts.append(pl.when(used).then(_NO_AMOUNT if paid is None else paid))
+    return entries, used_amounts
 
 
-def _turned_payments(
-    amounts: Sequence[pl.Expr | None], whole: pl.Expr, refund: pl.Expr, bench: Bench
-) -> list[pl.Expr | None]:
-    name = bench.fresh("paid_in_all")
-    bench.plan.derive(bench.scope, name, whole)
-    in_all = pl.col(name) if bench.scope is Scope.TRANSACTION else pl.col(name).sum().over(TX)
-    return [amount if amount is None else turned_as_a_whole(amount, in_all, refund) for amount in amounts]
+def negated_as_a_whole(part: pl.Expr, whole: pl.Expr, refund: pl.Expr) -> pl.Expr:
+    """A part of a refund, negated where the refund as a whole is written as a positive number.
 
-
-def turned_as_a_whole(part: pl.Expr, whole: pl.Expr, refund: pl.Expr) -> pl.Expr:
-    """A part of a refund, turned where the refund as a whole is written as a positive number.
-
-    Change, or an item that was exchanged, has the other sign: it must keep it.
+    Change, or an item handed out in exchange, has the opposite sign and must keep it.
     """
     return pl.when(refund & (whole > 0)).then(-part).otherwise(part)
 
 
-def gathered_payments(
+def payments_by_transaction(
     rows: pl.DataFrame, entries: Sequence[pl.Expr], amounts: Sequence[pl.Expr], form: str
 ) -> pl.DataFrame:
-    """Payment rows by transaction: TX, `payments` (JSON), `payments_total`; a name alone only once."""
-    entry = pl.col("entry").drop_nulls()
-    listed = [
-        rows.select(TX, entry.alias("entry"), amount.alias("amount"))
-        for entry, amount in zip(entries, amounts, strict=True)
-    ]
-    return (
-        pl.concat(listed)
-        .group_by(TX, maintain_order=True)
-        .agg(
-            entry if form == "amounts" else entry.unique(maintain_order=True),
-            pl.when(pl.col("amount").count() > 0).then(pl.col("amount").sum()).alias("payments_total"),
-        )
-        .select(TX, jsontext.entries([nonempty_join(pl.col("entry"))]).alias("payments"), "payments_total")
+    """Payment rows by transaction: TX, `payments` (JSON), `payments_total`; a mere name only once."""
+    entry, amount = pl.col("entry").drop_nulls(), pl.col("amount")
+    listed = pl.concat(
+        rows.select(TX, each.alias("entry"), paid.alias("amount"))
+        for each, paid in zip(entries, amounts, strict=True)
     )
-
-
-def nonempty_join(entries: pl.Expr) -> pl.Expr:
-    """Entries joined by commas; null where there are none."""
-    return pl.when(entries.list.len() > 0).then(entries.list.join(","))
+    found = listed.group_by(TX, maintain_order=True).agg(
+        entry if form == "amounts" else entry.unique(maintain_order=True),
+        pl.when(amount.count() > 0).then(amount.sum()).alias("payments_total"),
+    )
+    joined = pl.when(pl.col("entry").list.len() > 0).then(pl.col("entry").list.join(","))
+    return found.select(TX, json_text.entries([joined]).alias("payments"), "payments_total")

@@ -1,40 +1,40 @@
-"""The steps of a value (`then`): each is a function from its spec and the value so far to the value after.
+"""One function for each kind of step (`then`): it changes the value so far.
 
-Which function belongs to which kind of step is looked up by type, in `STEP_OPS`.
+`STEP_COMPILERS` says which function belongs to which kind with options; `TEXT_STEPS` and `NUMBER_STEPS` hold
+the steps that are one word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from pipeline.core.errors import did_you_mean
 from pipeline.mapping.compile.typed_expression import (
-    Computed,
+    TypedExpression,
     alike,
-    all_raws,
     as_number,
     as_text,
+    first_invalid,
     first_text,
     literal,
     read_boolean,
     read_number,
 )
-from pipeline.mapping.functions import json_text as jsontext
+from pipeline.mapping.functions import json_text
 from pipeline.mapping.functions.cell_cleaning import nonblank
-from pipeline.mapping.functions.datetimes import MOMENT, check_format, moments
+from pipeline.mapping.functions.datetimes import DATETIME, check_format, parse_times
 from pipeline.mapping.functions.formulas import in_words
-from pipeline.mapping.functions.numbers import WORKING, integers, rounded
-from pipeline.mapping.functions.zones import zone_name, zone_names
+from pipeline.mapping.functions.numbers import EXACT, WORKING, integers, rounded
+from pipeline.mapping.functions.zones import unknown_zone, zone_name
 from pipeline.mapping.language.mapping_errors import FormulaError
-from pipeline.mapping.language.spec import (
+from pipeline.mapping.language.spec import ColumnKind
+from pipeline.mapping.language.value_spec import (
     BlankStep,
     Boolean,
     BooleanStep,
-    ColumnKind,
     ConstantValue,
     DateTime,
     DateTimeStep,
@@ -51,61 +51,56 @@ from pipeline.mapping.language.spec import (
     SplitAllStep,
     SplitStep,
     Step,
-    Value,
 )
 
 if TYPE_CHECKING:
-    from pipeline.mapping.compile.values import Bench
+    from pipeline.mapping.compile.context import CompileContext
 
 
-def _integer(computed: Computed) -> Computed:
-    return Computed(integers(computed.value), pl.Int64(), computed.value)
-
-
-def _working(cell: Computed, number: Number) -> Computed:
-    if number == Number():
-        return Computed(cell.value.cast(WORKING, strict=False), WORKING, cell.value)
-    read = read_number(cell, number)
-    return replace(read, value=rounded(read.value, 6).cast(WORKING), dtype=WORKING)
-
-
-def typed_cell(kind: ColumnKind, cell: Computed, bench: Bench) -> Computed:
-    """A cell as what `columns` says it is."""
+def typed_cell(kind: ColumnKind, cell: TypedExpression, context: CompileContext) -> TypedExpression:
+    """A cell with the type that `columns` gives it."""
     match kind:
         case "integer":
-            return _integer(cell)
+            return TypedExpression(integers(cell.value), pl.Int64(), cell.value)
         case "decimal":
-            return _working(cell, bench.spec.source.number)
+            return _decimal_cell(cell, context.number)
         case "boolean":
             return read_boolean(cell, Boolean())
         case NumberStep():
-            return _working(cell, kind.number)
+            return _decimal_cell(cell, kind.number)
         case BooleanStep():
             return read_boolean(cell, kind.boolean)
         case DateTimeStep():
-            return _moment(cell, kind.datetime, bench)
+            return read_datetime(cell, kind.datetime, context)
 
 
-def apply_step(step: Step, computed: Computed, bench: Bench) -> Computed:
-    """Compile a step over the value so far."""
-    if isinstance(step, str):
-        if step in ("negate", "abs"):
-            return _arithmetic(as_number(computed, bench.number), NUMBER_WORDS[step])
-        return _text(computed, TEXT_WORDS[step])
-    return STEP_OPS[type(step)](step, computed, bench)
+def _decimal_cell(cell: TypedExpression, number: Number) -> TypedExpression:
+    if number == Number():  # The usual notation is the one that polars itself reads.
+        return TypedExpression(cell.value.cast(WORKING, strict=False), WORKING, cell.value)
+    read = read_number(cell, number)
+    return replace(read, value=rounded(read.value, WORKING.scale).cast(WORKING), dtype=WORKING)
 
 
-def _text(computed: Computed, change: Callable[[pl.Expr], pl.Expr]) -> Computed:
-    """Change a text; what is empty after it is blank."""
-    text = as_text(computed)
+def apply_step(step: Step, typed: TypedExpression, context: CompileContext) -> TypedExpression:
+    """Compile a step over the value so far; `context` is located at the step."""
+    if not isinstance(step, str):
+        return STEP_COMPILERS[type(step)](step, typed, context)
+    if step in NUMBER_STEPS:
+        return _change_number(as_number(typed, context.number), NUMBER_STEPS[step])
+    return _change_text(typed, TEXT_STEPS[step])
+
+
+def _change_text(typed: TypedExpression, change: Callable[[pl.Expr], pl.Expr]) -> TypedExpression:
+    """Change a text; an empty result is blank."""
+    text = as_text(typed)
     return replace(text, value=nonblank(change(text.value)))
 
 
-def _arithmetic(number: Computed, change: Callable[[pl.Expr], pl.Expr]) -> Computed:
-    return Computed(change(number.value).cast(number.dtype), number.dtype, number.raw)
+def _change_number(number: TypedExpression, change: Callable[[pl.Expr], pl.Expr]) -> TypedExpression:
+    return TypedExpression(change(number.value).cast(number.dtype), number.dtype, number.raw)
 
 
-TEXT_WORDS: dict[str, Callable[[pl.Expr], pl.Expr]] = {
+TEXT_STEPS: Final[dict[str, Callable[[pl.Expr], pl.Expr]]] = {
     "trim": lambda text: text.str.strip_chars(),
     "upper": lambda text: text.str.to_uppercase(),
     "lower": lambda text: text.str.to_lowercase(),
@@ -114,160 +109,161 @@ TEXT_WORDS: dict[str, Callable[[pl.Expr], pl.Expr]] = {
     "squeeze": lambda text: text.str.replace_all(r"\s+", " ").str.strip_chars(),
     "unguard": lambda text: text.str.strip_prefix("'"),
 }
-NUMBER_WORDS: dict[str, Callable[[pl.Expr], pl.Expr]] = {"negate": lambda n: -n, "abs": lambda n: n.abs()}
+NUMBER_STEPS: Final[dict[str, Callable[[pl.Expr], pl.Expr]]] = {"negate": lambda n: -n, "abs": pl.Expr.abs}
 
 
-def _replace(step: ReplaceStep, computed: Computed, _bench: Bench) -> Computed:
-    return _text(computed, lambda text: text.str.replace_all(step.replace.pattern, step.replace.with_))
+# ── Texts ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _pad(step: PadStep, computed: Computed, _bench: Bench) -> Computed:
-    return _text(computed, lambda text: text.str.pad_start(step.pad.width, step.pad.fill))
+def _replace(step: ReplaceStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
+    return _change_text(typed, lambda text: text.str.replace_all(step.replace.pattern, step.replace.with_))
 
 
-def _slice(step: SliceStep, computed: Computed, _bench: Bench) -> Computed:
-    return _text(computed, lambda text: text.str.slice(step.slice.start, step.slice.length).str.strip_chars())
+def _pad(step: PadStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
+    return _change_text(typed, lambda text: text.str.pad_start(step.pad.width, step.pad.fill))
 
 
-def _split(step: SplitStep, computed: Computed, _bench: Bench) -> Computed:
+def _slice(step: SliceStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
+    start, length = step.slice.start, step.slice.length
+    return _change_text(typed, lambda text: text.str.slice(start, length).str.strip_chars())
+
+
+def _split(step: SplitStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
     def part(text: pl.Expr) -> pl.Expr:
         parts = text.str.split(step.split.by)
         return parts.list.get(step.split.index, null_on_oob=True).str.strip_chars()
 
-    return _text(computed, part)
+    return _change_text(typed, part)
 
 
-def _split_all(step: SplitAllStep, computed: Computed, _bench: Bench) -> Computed:
+def _split_all(step: SplitAllStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
     entry = pl.element().str.strip_chars()
-    parts = as_text(computed).value.str.split(step.list_by).list.eval(entry.filter(entry != ""))
-    return Computed(jsontext.texts(parts), pl.String(), json="list")
+    parts = as_text(typed).value.str.split(step.list_by).list.eval(entry.filter(entry != ""))
+    return TypedExpression(json_text.texts(parts), pl.String(), json="list")
 
 
-def _map(step: MapStep, computed: Computed, bench: Bench) -> Computed:
-    options, text = step.map, as_text(computed)
-    results = alike([literal(new) for new in options.values.values()], bench.number)
-    if options.default is not None:
-        *results, default = alike([*results, literal(options.default)], bench.number)
-    elif options.other == "keep":
-        results = [as_text(result) for result in results]
-    key = text.value
-    known = [*options.values]
-    if options.ignore_case:
-        key, known = key.str.to_lowercase(), [word.lower() for word in known]
-    dtype = results[0].dtype if results else pl.String()
-    new = (
-        pl.select(pl.concat_list(result.value for result in results)).item()
-        if results
-        else pl.Series([], dtype=dtype)
-    )
-    found = key.replace_strict(pl.Series(known, dtype=pl.String), new, default=None, return_dtype=dtype)
-    there = text.value.is_not_null()
-    if options.default is not None:
-        return Computed(pl.when(there).then(pl.coalesce(found, default.value)), dtype, text.raw)
-    if options.other == "keep":
-        return Computed(pl.coalesce(found, text.value), dtype, text.raw)
-    if options.other == "reject":
-        raw = first_text(text.raw, text.value)
-        return Computed(found, dtype, raw, expected="a word that the mapping's `map` names")
-    return Computed(found, dtype, text.raw)
-
-
-def _number_step(step: NumberStep, computed: Computed, _bench: Bench) -> Computed:
-    return read_number(computed, step.number)
-
-
-def _datetime_step(step: DateTimeStep, computed: Computed, bench: Bench) -> Computed:
-    return _moment(computed, step.datetime, bench)
-
-
-def _moment(computed: Computed, spec: DateTime, bench: Bench) -> Computed:
-    for form in spec.formats:
-        check_format(form)
-    if computed.dtype != pl.String:
-        raise FormulaError(
-            f"a text was expected to read a date from, and this is {in_words(computed.dtype)} already"
-        )
-    # Times without an offset are in the transaction's zone, unless the step says otherwise.
-    zone_value, zone_bench = spec.timezone, bench
-    if zone_value is None:
-        zone_value = bench.spec.transaction.get("timezone")
-        zone_bench = replace(bench, site=None, place=("transaction", "timezone"))
-    moment = moments(computed.value, spec, _zone(zone_value, zone_bench))
-    name = bench.fresh("moment")
-    bench.plan.derive(bench.scope, name, moment)
-    moment = pl.col(name)
-    raw = first_text(computed.raw, computed.value)
-    return Computed(moment.struct.field("utc"), MOMENT, raw, moment)
-
-
-def _zone(value: Value | None, bench: Bench) -> str | pl.Expr | None:
-    if value is None:
-        return None
-    if isinstance(value, ConstantValue) and not value.then:
-        name = zone_name(str(value.constant))
-        if name is None:
-            near = did_you_mean(str(value.constant), zone_names()) or "; write it as Europe/London"
-            raise FormulaError(f"'{value.constant}' is not a time zone{near}")
-        return name
-    return as_text(bench.compile(value)).value
-
-
-def _boolean_step(step: BooleanStep, computed: Computed, _bench: Bench) -> Computed:
-    return read_boolean(computed, step.boolean)
-
-
-def _default(step: DefaultStep, computed: Computed, bench: Bench) -> Computed:
-    if computed.json:
-        raise FormulaError("a list or object has no default")
-    value, default = alike([computed, literal(step.default)], bench.number)
-    filled = pl.coalesce(value.value, default.value)
-    if value.raw is not None:
-        # What is there but cannot be read is not blank.
-        filled = pl.when(value.raw.is_null() | value.value.is_not_null()).then(filled)
-    return replace(value, value=filled, moment=None, is_cell=False)
-
-
-def _round(step: RoundStep, computed: Computed, bench: Bench) -> Computed:
-    return _arithmetic(as_number(computed, bench.number), lambda number: rounded(number, step.round))
-
-
-def _divide(step: DivideStep, computed: Computed, bench: Bench) -> Computed:
-    number, by = as_number(computed, bench.number), as_number(bench.compile(step.divide_by), bench.number)
-    divisor = pl.when(by.value != 0).then(by.value)
-    return _combined(number, by, number.value.cast(EXACT) / divisor.cast(EXACT))
-
-
-def _multiply(step: MultiplyStep, computed: Computed, bench: Bench) -> Computed:
-    number, by = as_number(computed, bench.number), as_number(bench.compile(step.multiply_by), bench.number)
-    return _combined(number, by, number.value.cast(EXACT) * by.value.cast(EXACT))
-
-
-EXACT = pl.Decimal(38, 12)
-
-
-def _combined(left: Computed, right: Computed, result: pl.Expr) -> Computed:
-    return Computed(result.cast(EXACT), EXACT, all_raws((left, right)))
-
-
-def _blank_if(step: BlankStep, computed: Computed, _bench: Bench) -> Computed:
-    text = as_text(computed)
+def _blank_if(step: BlankStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
+    text = as_text(typed)
     return replace(text, value=pl.when(~text.value.is_in(step.blank_if)).then(text.value))
 
 
-STEP_OPS: dict[type, Callable[[Any, Computed, Bench], Computed]] = {
+def _map(step: MapStep, typed: TypedExpression, context: CompileContext) -> TypedExpression:
+    options, text = step.map, as_text(typed)
+    results = alike([literal(new) for new in options.values.values()], context.number)
+    if options.default is not None:
+        *results, default = alike([*results, literal(options.default)], context.number)
+    elif options.other == "keep":
+        results = [as_text(result) for result in results]
+    key, known = text.value, [*options.values]
+    if options.ignore_case:
+        key, known = key.str.to_lowercase(), [word.lower() for word in known]
+    dtype = results[0].dtype if results else pl.String()
+    new = pl.Series([], dtype=dtype)
+    if results:
+        new = pl.select(pl.concat_list(result.value for result in results)).item()
+    found = key.replace_strict(pl.Series(known, dtype=pl.String), new, default=None, return_dtype=dtype)
+    if options.default is not None:
+        found = pl.when(text.value.is_not_null()).then(pl.coalesce(found, default.value))
+    elif options.other == "keep":
+        found = pl.coalesce(found, text.value)
+    elif options.other == "reject":
+        raw = first_text(text.raw, text.value)
+        return TypedExpression(found, dtype, raw, expected="a word that the mapping's `map` names")
+    return TypedExpression(found, dtype, text.raw)
+
+
+# ── Other types ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _number(step: NumberStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
+    return read_number(typed, step.number)
+
+
+def _boolean(step: BooleanStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
+    return read_boolean(typed, step.boolean)
+
+
+def _datetime(step: DateTimeStep, typed: TypedExpression, context: CompileContext) -> TypedExpression:
+    return read_datetime(typed, step.datetime, context)
+
+
+def read_datetime(typed: TypedExpression, spec: DateTime, context: CompileContext) -> TypedExpression:
+    """Read a text as a date and time.
+
+    Raises:
+        FormulaError: A format or the zone cannot be used, or the value is not a text.
+    """
+    for form in spec.formats:
+        check_format(form)
+    if typed.dtype != pl.String:
+        raise FormulaError(
+            f"a text was expected to read a date from, and this is {in_words(typed.dtype)} already"
+        )
+    parsed = parse_times(typed.value, spec, _zone(spec, context))
+    name = context.fresh("parsed_time")
+    context.plan.derive(context.scope, name, parsed)
+    raw = first_text(typed.raw, typed.value)
+    return TypedExpression(pl.col(name).struct.field("utc"), DATETIME, raw, pl.col(name))
+
+
+def _zone(spec: DateTime, context: CompileContext) -> str | pl.Expr | None:
+    """The zone of times without an offset: that of the step, otherwise that of the transaction."""
+    zone, here = spec.timezone, context.inside("datetime", "timezone")
+    if zone is None:
+        zone = context.spec.transaction.get("timezone")
+        here = replace(context, location=("transaction", "timezone"))
+    if zone is None:
+        return None
+    if not isinstance(zone, ConstantValue) or zone.then:
+        return as_text(here.compile(zone)).value
+    if wrong := unknown_zone(str(zone.constant)):
+        raise FormulaError(wrong)
+    return zone_name(str(zone.constant))
+
+
+def _default(step: DefaultStep, typed: TypedExpression, context: CompileContext) -> TypedExpression:
+    if typed.json:
+        raise FormulaError("a list or object cannot have a default")
+    value, default = alike([typed, literal(step.default)], context.number)
+    filled = pl.coalesce(value.value, default.value)
+    if value.raw is not None:
+        # An invalid value is not blank.
+        filled = pl.when(value.raw.is_null() | value.value.is_not_null()).then(filled)
+    return replace(value, value=filled, parsed_time=None, is_cell=False)
+
+
+def _round(step: RoundStep, typed: TypedExpression, context: CompileContext) -> TypedExpression:
+    return _change_number(as_number(typed, context.number), lambda number: rounded(number, step.round))
+
+
+def _divide(step: DivideStep, typed: TypedExpression, context: CompileContext) -> TypedExpression:
+    number = as_number(typed, context.number)
+    by = as_number(context.compile(step.divide_by, "divide_by"), context.number)
+    divisor = pl.when(by.value != 0).then(by.value)  # A division by 0 would fail the whole frame.
+    quotient = (number.value.cast(EXACT) / divisor.cast(EXACT)).cast(EXACT)
+    return TypedExpression(quotient, EXACT, first_invalid((number, by)))
+
+
+def _multiply(step: MultiplyStep, typed: TypedExpression, context: CompileContext) -> TypedExpression:
+    number = as_number(typed, context.number)
+    by = as_number(context.compile(step.multiply_by, "multiply_by"), context.number)
+    product = (number.value.cast(EXACT) * by.value.cast(EXACT)).cast(EXACT)
+    return TypedExpression(product, EXACT, first_invalid((number, by)))
+
+
+STEP_COMPILERS: Final[dict[type, Callable[[Any, TypedExpression, CompileContext], TypedExpression]]] = {
     ReplaceStep: _replace,
     PadStep: _pad,
     SliceStep: _slice,
     SplitStep: _split,
     SplitAllStep: _split_all,
+    BlankStep: _blank_if,
     MapStep: _map,
-    NumberStep: _number_step,
-    DateTimeStep: _datetime_step,
-    BooleanStep: _boolean_step,
+    NumberStep: _number,
+    DateTimeStep: _datetime,
+    BooleanStep: _boolean,
     DefaultStep: _default,
     RoundStep: _round,
     DivideStep: _divide,
     MultiplyStep: _multiply,
-    BlankStep: _blank_if,
 }
-"""How each kind of step is compiled; steps without options are in `TEXT_WORDS` and `NUMBER_WORDS`."""

@@ -1,8 +1,8 @@
-"""Raw cells as a mapping sees them: trimmed, and blank ones null.
+"""Cleans raw cells: trims them, and makes blank ones null.
 
-Ids are trimmed of more than white space. Byte order marks, zero-width spaces, marks of direction and the
-like stand at the ends of cells that were copied, or joined from files. Nobody sees them, and two ids that
-look alike would be two sales.
+Ids are trimmed of more than white space. Byte order marks, zero-width spaces, direction marks and the like
+end up around cells that were copied or joined from files. They are invisible, and two ids that look equal
+would be two sales.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from typing import Final
 import polars as pl
 
 _INVISIBLE: Final = r"[\p{DI}\p{Cf}\p{Cc}\p{Z}]"
-"""What shows no ink: ignorable characters, marks of format, control characters, and blanks of all kinds."""
+"""Invisible characters: ignorable, format and control characters, and all kinds of blanks."""
 _OUTER: Final = rf"^{_INVISIBLE}+|{_INVISIBLE}+$"
 
 
 def stripped(text: pl.Expr, *, is_id: bool = False) -> pl.Expr:
-    """The text without outer white space; an id also without other outer characters that cannot be seen."""
+    """The text without outer white space; an id also without other outer invisible characters."""
     return text.str.replace_all(_OUTER, "") if is_id else text.str.strip_chars()
 
 
 def blank(text: pl.Expr, nulls: Sequence[str], *, is_id: bool = False) -> pl.Expr:
-    """Whether a cell says nothing: null, only white space, or one of the words in `nulls`."""
+    """Whether a cell is null, only white space, or one of the words in `nulls`."""
     trimmed = stripped(text, is_id=is_id)
     return trimmed.is_null() | trimmed.is_in(["", *nulls])
 
 
 def trimmed(text: pl.Expr, nulls: Sequence[str], *, is_id: bool = False) -> pl.Expr:
-    """The cell without what `stripped` takes off; null where it is blank."""
+    """The cell, stripped; null where it is blank."""
     return pl.when(~blank(text, nulls, is_id=is_id)).then(stripped(text, is_id=is_id))
 
 
 def nonblank(text: pl.Expr) -> pl.Expr:
-    """The text, or null where it is empty; for texts that are trimmed already."""
+    """The text, or null where it is empty; for texts that are already trimmed."""
     return pl.when(text != "").then(text)
 
 
@@ -43,8 +43,9 @@ def cleaned(
 ) -> pl.DataFrame:
     """Trim the cells of `columns` and make blank ones null; those of `ids` as ids.
 
-    Most columns of most exports need nothing. Their outer bytes tell that of nearly all of them, at a quarter
-    of the cost of writing them anew; comparing lengths tells it of the others, at half of it.
+    Most columns of most exports need no change. Looking at their outer bytes proves that for nearly all of
+    them, at a quarter of the cost of writing them anew; comparing lengths proves it for others, at half of
+    the cost.
     """
     suspects = [name for name in columns if not nulls or name in ids]
     suspects = columns_where(rows, suspects, lambda cells: ~begin_and_end_visibly(cells))
@@ -60,13 +61,13 @@ def cleaned(
 def columns_where(
     rows: pl.DataFrame, columns: Sequence[str], holds: Callable[[pl.Expr], pl.Expr]
 ) -> list[str]:
-    """Those of the columns of which something holds."""
+    """The columns for which a condition is true."""
     found = rows.select_seq(holds(pl.col(columns))).row(0, named=True) if columns else {}
     return [name for name, is_so in found.items() if is_so]
 
 
 def begin_and_end_visibly(cells: pl.Expr) -> pl.Expr:
-    """Whether the first and the last character of every cell are ASCII, and no white space."""
+    """Whether the first and the last character of every cell are ASCII and not white space."""
     text = cells.cast(pl.Binary)
     first, last = (text.bin.get(at, null_on_oob=True).is_between(0x21, 0x7E) for at in (0, -1))
     return (first & last).sum() == cells.count()

@@ -1,7 +1,7 @@
-"""Texts become moments in UTC, through the local time that a till's clock showed.
+"""Parses dates and times to UTC, by way of the local time that a till's clock showed.
 
-A text is cut into what the clock showed and, where it is written, the offset from UTC. Without an offset
-a zone tells; there a local time may have happened twice, or never, when clocks were changed.
+A text gives the local time and sometimes an offset from UTC. Without an offset the zone decides, and there a
+local time may have happened twice or never, when clocks were changed.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from functools import partial
 
 import polars as pl
 
+from pipeline.mapping.functions.numbers import EXACT
 from pipeline.mapping.functions.zones import zone_name
 from pipeline.mapping.language.mapping_errors import FormulaError
-from pipeline.mapping.language.spec import DateTime
+from pipeline.mapping.language.value_spec import DateTime
 
-MOMENT = pl.Datetime("us")
-MOMENTS = pl.Struct(
+DATETIME = pl.Datetime("us")
+PARSED_TIME = pl.Struct(
     {
-        "utc": MOMENT,
-        "local": MOMENT,
+        "utc": DATETIME,
+        "local": DATETIME,
         "ambiguous": pl.Boolean,
         "unknown_zone": pl.Boolean,
         "format": pl.String,
     }
 )
-"""`utc` is null where the text is no date, the local time never was, or the zone is unknown; `local` and
-`format`, by which it was read, are null only where the text is no date."""
+"""`utc` is null where the text is not a date, the local time never happened, or the zone is unknown. `local`
+and `format`, the format that fits, are null only where the text is not a date."""
 
-_EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(9999, 12, 31)  # noqa: DTZ001 naive on purpose
+_EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(9999, 12, 31)  # noqa: DTZ001 (local times)
 _ISO = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _OFFSET = r"\s*(Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
 _OFFSET_DIRECTIVE = re.compile(r"\s*%(?::{0,3}|#)z$")
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
-"""Formats that count from 1970 in UTC, whatever the zone: how many microseconds one is."""
+"""Formats that count from 1970 in UTC, and how many microseconds one of their units has."""
 NAMED_FORMATS = ("iso", *EPOCHS, "spreadsheet_days")
-"""Formats that have a name and no `%`."""
-_EARLIEST_EPOCH = datetime(1980, 1, 1)  # noqa: DTZ001 smaller numbers count something else, such as days
-_FIRST_DAY = datetime(1899, 12, 30)  # noqa: DTZ001 so that day 61 is 1900-03-01, as in every spreadsheet
-_EARLIEST_DAY = 61  # before it, spreadsheets disagree: one of them has a 29 February 1900
+"""Formats that are a name."""
+_EARLIEST_EPOCH = datetime(1980, 1, 1)  # noqa: DTZ001 (smaller numbers count something else, such as days)
+_FIRST_DAY = datetime(1899, 12, 30)  # noqa: DTZ001 (so that day 61 is 1900-03-01, as in every spreadsheet)
+_EARLIEST_DAY = 61  # Before it spreadsheets disagree: one of them has a 29 February 1900.
 _US_PER_DAY = 86_400_000_000
-_EXACT = pl.Decimal(38, 12)
-_MOST_MICROS = 4 * 10**17  # in the year 14,600; a product of it is within what a decimal holds
+_MOST_MICROS = 4 * 10**17  # In the year 14,600; products of it still fit into a decimal.
 _EAST_MOST, _WEST_MOST = 14 * 60, -12 * 60
-"""The offsets that are in use are between these, in minutes."""
+"""The limits of the offsets in use, in minutes."""
 
 
-def moments(text: pl.Expr, spec: DateTime, zone: str | pl.Expr | None) -> pl.Expr:
-    """Parse dates and times to a struct of type `MOMENTS`.
+def parse_times(text: pl.Expr, spec: DateTime, zone: str | pl.Expr | None) -> pl.Expr:
+    """Parse dates and times to a struct of type `PARSED_TIME`.
 
     Args:
         text: The cells.
@@ -57,20 +57,22 @@ def moments(text: pl.Expr, spec: DateTime, zone: str | pl.Expr | None) -> pl.Exp
             understands it), or None for UTC.
 
     Returns:
-        An expression; a year before 1900 or after 9999 is no date (`%Y` reads 21 as the year 21).
+        An expression. A year before 1900 or after 9999 is not a date (`%Y` reads 21 as the year 21).
     """
     if isinstance(zone, pl.Expr):
         both = pl.struct(text.alias("text"), zone.alias("zone"))
-        return both.map_batches(partial(_by_zone, spec=spec), return_dtype=MOMENTS, is_elementwise=True)
-    parse = partial(_moments, spec=spec, zone=zone or "UTC")
-    return text.map_batches(parse, return_dtype=MOMENTS, is_elementwise=True)
+        return both.map_batches(
+            partial(_parse_by_zone, spec=spec), return_dtype=PARSED_TIME, is_elementwise=True
+        )
+    parse = partial(_parse_in_zone, spec=spec, zone=zone or "UTC")
+    return text.map_batches(parse, return_dtype=PARSED_TIME, is_elementwise=True)
 
 
 def check_format(form: str) -> None:
-    """Make sure that a format can tell a whole date.
+    """Make sure that a format gives a whole date.
 
     Raises:
-        FormulaError: It cannot.
+        FormulaError: It does not.
     """
     if form in NAMED_FORMATS:
         return
@@ -85,37 +87,37 @@ def check_format(form: str) -> None:
         raise FormulaError(f"the format '{form}' cannot be used: {error}") from None
     if read is None or read.date() != sample[0].date():
         raise FormulaError(
-            f"the format '{form}' does not tell a whole date; day, month and year were expected, "
+            f"the format '{form}' does not give a whole date; day, month and year were expected, "
             "as in '%d/%m/%Y %H:%M:%S'"
         )
 
 
-def _by_zone(both: pl.Series, spec: DateTime) -> pl.Series:
-    """Parse each zone's rows on their own: there are few zones and many rows."""
+def _parse_by_zone(both: pl.Series, spec: DateTime) -> pl.Series:
+    """Parse the rows of each zone together: there are few zones and many rows."""
     table = both.struct.unnest().with_row_index("at")
     parts = []
     for (written,), rows in table.partition_by("zone", as_dict=True).items():
         known = zone_name(str(written)) if written is not None else None
-        read = _moments(rows["text"], spec, known)
-        parts.append(rows.select("at").with_columns(read.alias("moments")))
+        read = _parse_in_zone(rows["text"], spec, known)
+        parts.append(rows.select("at").with_columns(read.alias("parse_times")))
     if not parts:
-        return pl.Series([], dtype=MOMENTS)
-    return pl.concat(parts).sort("at")["moments"]
+        return pl.Series([], dtype=PARSED_TIME)
+    return pl.concat(parts).sort("at")["parse_times"]
 
 
-def _moments(text: pl.Series, spec: DateTime, zone: str | None) -> pl.Series:
-    """Parse texts of one zone; None where the zone is unknown, which matters only without an offset."""
+def _parse_in_zone(text: pl.Series, spec: DateTime, zone: str | None) -> pl.Series:
+    """Parse texts of one zone. It may be unknown (None), which matters only for times without an offset."""
     local, offset_s, form = _read(text, spec.formats)
     table = pl.DataFrame({"local": local, "offset": offset_s, "format": form})
     needs_zone = pl.col("local").is_not_null() & pl.col("offset").is_null()
     if zone is None:
-        utc, ambiguous = pl.lit(None, MOMENT), pl.lit(False)
+        utc, ambiguous = pl.lit(None, DATETIME), pl.lit(False)
     else:
         table = table.with_columns(_in_zone(table, spec, zone))
         utc, ambiguous = pl.col("zoned"), pl.col("twice")
     by_offset = pl.col("local") - pl.duration(seconds=pl.col("offset"))
     if not table["offset"].null_count() < table.height:
-        by_offset = pl.lit(None, MOMENT)
+        by_offset = pl.lit(None, DATETIME)
     return table.select(
         pl.struct(
             utc=pl.when(needs_zone).then(utc).otherwise(by_offset),
@@ -128,7 +130,7 @@ def _moments(text: pl.Series, spec: DateTime, zone: str | None) -> pl.Series:
 
 
 def _in_zone(table: pl.DataFrame, spec: DateTime, zone: str) -> list[pl.Series]:
-    """`zoned`: the local times as UTC; `twice`: those that happened twice."""
+    """`zoned`: the local times in UTC; `twice`: whether they happened twice."""
     local = table["local"]
     utc = _to_utc(local, zone, "null")
     twice = pl.Series([False]).new_from_index(0, local.len())
@@ -149,7 +151,7 @@ def _to_utc(local: pl.Series, zone: str, ambiguous: str) -> pl.Series:
 
 
 def _shifted(local: pl.Series, zone: str) -> pl.Series:
-    """Times that the clock skipped, moved on by what it skipped: read with the offset from before.
+    """Times that the clock skipped, shifted forward: read with the offset from before the change.
 
     No zone skips more than a day, and changes are months apart, so the day before has that offset.
     """
@@ -158,8 +160,8 @@ def _shifted(local: pl.Series, zone: str) -> pl.Series:
 
 
 def _read(text: pl.Series, formats: tuple[str, ...]) -> tuple[pl.Series, pl.Series, pl.Series]:
-    """What the clock showed, the written offset in seconds (null where there is none), and the format."""
-    local = pl.Series([None], dtype=MOMENT).new_from_index(0, text.len())
+    """The local time, the written offset in seconds (null where there is none), and the format that fits."""
+    local = pl.Series([None], dtype=DATETIME).new_from_index(0, text.len())
     offset = pl.Series([None], dtype=pl.Int64).new_from_index(0, text.len())
     used = pl.Series([None], dtype=pl.String).new_from_index(0, text.len())
     for form in formats:
@@ -177,7 +179,7 @@ def _read(text: pl.Series, formats: tuple[str, ...]) -> tuple[pl.Series, pl.Seri
 
 
 def _where_read(local: pl.Series, form: str) -> pl.Series:
-    """The format, wherever it read something."""
+    """The format, wherever it fits."""
     return local.to_frame("at").select(pl.when(pl.col("at").is_not_null()).then(pl.lit(form)))["literal"]
 
 
@@ -211,7 +213,7 @@ def _parsed(text: pl.Series, form: str) -> pl.Series:
 
 
 def _between(read: pl.Series, earliest: datetime, latest: datetime) -> pl.Series:
-    """The moments that lie in a range; the others are null."""
+    """The times inside a range; others are null."""
     at = pl.col("at")
     return read.to_frame("at").select(pl.when(at.is_between(earliest, latest)).then(at).alias("local"))[
         "local"
@@ -219,37 +221,37 @@ def _between(read: pl.Series, earliest: datetime, latest: datetime) -> pl.Series
 
 
 def _epoch(text: pl.Series, us_per_unit: int) -> tuple[pl.Series, pl.Series]:
-    """Moments counted from 1970 in UTC.
+    """Times counted from 1970 in UTC.
 
-    A number so small that it falls before 1980 is none: days of a spreadsheet, or the 0 of a blank, would
-    otherwise become sales of 1970. One of milliseconds read as seconds is far beyond the last year.
+    Before 1980 the number is not a time: days of a spreadsheet, or a 0 that means blank, would otherwise
+    become sales of 1970. Milliseconds read as seconds lie beyond the last year.
     """
-    local = _between(_micros(text, us_per_unit).cast(MOMENT), _EARLIEST_EPOCH, _LATEST)
+    local = _between(_micros(text, us_per_unit).cast(DATETIME), _EARLIEST_EPOCH, _LATEST)
     return local, pl.Series([0], dtype=pl.Int64).new_from_index(0, text.len())
 
 
 def _spreadsheet_days(text: pl.Series) -> pl.Series:
     """Days since 1899-12-30 with the time of day as their fraction, to the millisecond.
 
-    A day's fraction has more digits than it is exact to, so 18:00:30 is stored as 18:00:29.9999999.
+    A fraction of a day is not exact: 18:00:30 is stored as 18:00:29.9999999, hence the rounding.
     """
     millis = (_micros(text, _US_PER_DAY) / 1000).round().cast(pl.Int64)
-    after = pl.Series([_FIRST_DAY], dtype=MOMENT).new_from_index(0, text.len()) + (millis * 1000).cast(
+    after = pl.Series([_FIRST_DAY], dtype=DATETIME).new_from_index(0, text.len()) + (millis * 1000).cast(
         pl.Duration("us")
     )
     return _between(after, _FIRST_DAY + timedelta(days=_EARLIEST_DAY), _LATEST)
 
 
 def _micros(text: pl.Series, us_per_unit: int) -> pl.Series:
-    """Numbers times so many microseconds; null where that is no number, or beyond all dates."""
-    number = pl.col("text").cast(_EXACT, strict=False)
+    """Numbers in microseconds; null where the text is not a number, or the result is beyond all dates."""
+    number = pl.col("text").cast(EXACT, strict=False)
     most = _MOST_MICROS // us_per_unit
     sized = pl.when(number.is_between(-most, most)).then(number)
     return text.to_frame("text").select((sized * us_per_unit).cast(pl.Int64, strict=False)).to_series()
 
 
 def _offset_s(written: pl.Series) -> pl.Series:
-    """Seconds east of UTC from `+0200`, `+02:00`, `+02` or `Z`; null where there is none in use like it."""
+    """Seconds east of UTC from `+0200`, `+02:00`, `+02` or `Z`; null where no such offset is in use."""
     text = pl.col("text")
     digits = text.str.replace(":", "", literal=True).str.slice(1)
     hours = digits.str.slice(0, 2).cast(pl.Int64, strict=False)

@@ -1,6 +1,6 @@
 """SQL formulas and templates of a mapping: which columns they use, and what they compute.
 
-No cell can stop a formula: beside its value stands the text of a cell that could not be read.
+A cell that cannot be read never raises: a compiled formula gives the text of that cell beside its value.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _TEMPLATE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 @dataclass(frozen=True)
-class Formula:
-    """A formula that was read.
+class ParsedFormula:
+    """A parsed formula.
 
     Attributes:
-        text: As it is written in the mapping.
-        tree: What it says.
-        columns: The names that it uses, in order, and the character at which each stands first, from 0.
+        text: The formula as written in the mapping.
+        tree: Its syntax tree.
+        columns: The names that it uses, in order, and the character at which each occurs first, from 0.
     """
 
     text: str
@@ -38,13 +38,13 @@ class Formula:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledFormula:
     """A formula over a frame.
 
     Attributes:
-        value: Its value; null where it is blank or depends on a cell that could not be read.
+        value: Its value; null where it is blank or depends on a cell that cannot be read.
         dtype: The value's type.
-        failed: The text of the cell that could not be read, else null. None where nothing in it can fail.
+        failed: The text of the cell that cannot be read, else null. None where nothing in it can fail.
     """
 
     value: pl.Expr
@@ -59,39 +59,52 @@ Keep = Callable[[pl.Expr], str]
 
 
 @cache
-def parse_formula(text: str) -> Formula:
-    """Read a formula.
+def parse_formula(text: str) -> ParsedFormula:
+    """Parse a formula.
 
     Raises:
-        FormulaError: It is not SQL that can be used, or it looks at other rows than its own (sums and the
-            like): over a bucket of rows such a thing would mean nothing.
+        FormulaError: It is not SQL that can be used, or it uses other rows (sums and the like), which would
+            have no meaning over a partition of rows.
     """
     from pipeline.mapping.functions import sql  # sqlglot takes 0.1 s to import
 
     with _of(text):
         tree = sql.parse(text)
-    return Formula(text, tree, sql.columns_in(tree))
+    return ParsedFormula(text, tree, sql.columns_in(tree))
 
 
 def compile_formula(
     text: str, type_of: TypeOf, keep: Keep, failed: Mapping[str, pl.Expr] | None = None
-) -> Compiled:
+) -> CompiledFormula:
     """Compile a formula.
 
     Args:
         text: The formula.
-        type_of: The type that an expression has over the frame, as it is after what was kept.
+        type_of: Gives the type of an expression over the frame, including the columns that were kept.
         keep: Makes an expression a column of the frame.
-        failed: For columns that were read from texts, the text where it could not be read.
+        failed: For columns that were read from texts, the text where it cannot be read.
 
     Raises:
         FormulaError: As for `parse_formula`; or the formula does not work on columns of these types.
     """
-    from pipeline.mapping.functions.sql_compiler import Compiler
+    from pipeline.mapping.functions.sql_compiler import SqlCompiler
 
     tree = parse_formula(text).tree
     with _of(text):
-        return Compiler(text, tree, type_of, keep, dict(failed or {})).compiled()
+        return SqlCompiler(text, tree, type_of, keep, dict(failed or {})).compiled()
+
+
+def type_over(schema: Mapping[str, pl.DataType], expression: pl.Expr) -> pl.DataType:
+    """The type that an expression has over a frame with this schema.
+
+    Raises:
+        FormulaError: polars cannot compute it from these columns.
+    """
+    # Some mistakes, such as comparing a text with a number, only show when something is computed.
+    try:
+        return pl.DataFrame(schema=schema).select(expression.alias("it")).dtypes[0]
+    except pl.exceptions.PolarsError as error:
+        raise FormulaError(str(error).strip().splitlines()[0]) from None
 
 
 @contextmanager
@@ -113,7 +126,7 @@ def sql_columns(text: str) -> tuple[str, ...]:
 
 
 def in_words(dtype: pl.DataType) -> str:
-    """What a value of a type is, for people."""
+    """A type in words, for messages."""
     if dtype.is_numeric():
         return "a number"
     words = {pl.String(): "text", pl.Date(): "a date", pl.Boolean(): "true or false", pl.Null(): "nothing"}
@@ -124,7 +137,7 @@ def in_words(dtype: pl.DataType) -> str:
 
 
 def template_parts(text: str) -> tuple[tuple[str, bool], ...]:
-    """Cut a template into parts: (text, False) for literal text, (name, True) for a column.
+    """Split a template into parts: (text, False) for literal text, (name, True) for a column.
 
     Raises:
         FormulaError: A brace is alone, or a name is empty.

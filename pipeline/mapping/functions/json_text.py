@@ -1,4 +1,4 @@
-"""Values as JSON text, written by polars; members and entries that are null are left out."""
+"""JSON text built by polars expressions; members and entries that are null are left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DATETIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 def scalar(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A text, number, boolean or moment (UTC) as JSON; null stays null."""
+    """A text, number, boolean, or date and time (UTC) as JSON; null stays null."""
     if isinstance(dtype, pl.Decimal):
         return decimal_text(value)
     if dtype.is_integer() or dtype == pl.Boolean:
@@ -39,12 +39,12 @@ def entries(values: Sequence[pl.Expr]) -> pl.Expr:
 
 
 def inner(listed: pl.Expr) -> pl.Expr:
-    """The entries of a list that is JSON, to be put into a longer one."""
+    """The entries of a JSON list without its brackets, to become part of a longer list."""
     return listed.str.strip_prefix("[").str.strip_suffix("]")
 
 
 def _encoded(value: pl.Expr) -> pl.Expr:
-    # polars encodes structs only; the member's name and the braces are cut off again.
+    # polars encodes structs only, so the name of the member and the braces are cut off again.
     text = pl.struct(value.alias("")).struct.json_encode()
     return pl.when(value.is_not_null()).then(text.str.strip_prefix('{"":').str.strip_suffix("}"))
 

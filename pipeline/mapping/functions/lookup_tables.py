@@ -16,15 +16,16 @@ from pipeline.core.header_names import usable_names
 from pipeline.core.model import Dialect
 from pipeline.mapping.functions.cell_cleaning import trimmed
 from pipeline.mapping.language.mapping_errors import FormulaError
-from pipeline.mapping.language.source_map import Found
-from pipeline.mapping.language.spec import LookupTable, MappingSpec
+from pipeline.mapping.language.source_map import Issue
+from pipeline.mapping.language.source_spec import LookupTable
+from pipeline.mapping.language.spec import MappingSpec
 
 SEPARATOR = "\x1f"
 """Between the cells of a key of several columns; the ASCII character made for that."""
 
 
 @dataclass(frozen=True)
-class Table:
+class LookupRows:
     """A look-up table in memory.
 
     Attributes:
@@ -48,7 +49,7 @@ class Table:
         return self.values[name]
 
 
-class _UnknownTable(Table):
+class _UnknownRows(LookupRows):
     """A table whose file is not known yet."""
 
     def column(self, name: str) -> pl.Series:
@@ -58,7 +59,7 @@ class _UnknownTable(Table):
 
 def load_tables(
     spec: MappingSpec, directory: Path, sources: Sequence[str] | None = ()
-) -> tuple[Mapping[str, Table], list[Found]]:
+) -> tuple[Mapping[str, LookupRows], list[Issue]]:
     """Read all look-up tables of a mapping.
 
     Args:
@@ -70,20 +71,20 @@ def load_tables(
     Returns:
         The tables by name, and what is wrong with the others.
     """
-    tables: dict[str, Table] = {}
-    faults = []
+    tables: dict[str, LookupRows] = {}
+    issues = []
     for name, entry in spec.lookups.items():
         try:
             if entry.from_ == "source" and sources is None:
-                tables[name] = _UnknownTable(pl.Series([], dtype=pl.String), pl.DataFrame())
+                tables[name] = _UnknownRows(pl.Series([], dtype=pl.String), pl.DataFrame())
             else:
                 tables[name] = _table(entry, directory, sources or ())
         except FormulaError as error:
-            faults.append(Found(("lookups", name, *error.inside), str(error)))
-    return tables, faults
+            issues.append(Issue(("lookups", name, *error.inside), str(error)))
+    return tables, issues
 
 
-def _table(entry: LookupTable, directory: Path, sources: Sequence[str]) -> Table:
+def _table(entry: LookupTable, directory: Path, sources: Sequence[str]) -> LookupRows:
     paths = [_own_file(entry, directory)] if entry.from_ == "mapping" else _matching(entry, sources)
     rows = pl.concat([_rows(path, entry) for path in paths], how="diagonal")
     for name in entry.key:
@@ -102,7 +103,7 @@ def _table(entry: LookupTable, directory: Path, sources: Sequence[str]) -> Table
         raise FormulaError(
             f"{entry.file} has the key '{shown}' on several rows that differ; one row a key was expected"
         )
-    return Table(keys, rows)
+    return LookupRows(keys, rows)
 
 
 def _own_file(entry: LookupTable, directory: Path) -> str:

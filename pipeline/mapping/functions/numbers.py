@@ -1,6 +1,6 @@
-"""Texts become decimals, integers and booleans; what is no such thing becomes null.
+"""Reads decimals, integers and booleans from texts; a text that is none becomes null.
 
-Decimals only: an amount never passes through a binary float.
+An amount is always a decimal. It never passes through a binary float.
 """
 
 from __future__ import annotations
@@ -10,36 +10,36 @@ import re
 import polars as pl
 
 from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE
-from pipeline.mapping.language.spec import Boolean, Number
+from pipeline.mapping.language.value_spec import Boolean, Number
 
 MONEY = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
-"""What a field of Omneo holds."""
+"""The type of money in a field of Omneo."""
 
 WORKING = pl.Decimal(38, 6)
-"""What formulas compute with: polars adds up the places of a product, so more would soon overflow."""
+"""The type for formulas. polars adds up the decimal places of a product: more places would overflow."""
 
-_EXACT = pl.Decimal(38, 12)
-_PLAIN = Number()
+EXACT = pl.Decimal(38, 12)
+"""The type in which texts are read and single values divided or multiplied."""
+_USUAL = Number()
 
 
 def decimals(text: pl.Expr, number: Number) -> pl.Expr:
-    """Parse amounts to 12 decimal places; null where the text is no number in that notation.
+    """Read amounts with 12 decimal places; null where the text is not a number in that notation.
 
-    Signs, digits and one decimal mark are a number; so is `1E+05`, which is what spreadsheets make of
-    large ones.
+    `1E+05`, as spreadsheets write large numbers, is a number too.
     """
-    if number == _PLAIN:
-        return text.cast(_EXACT, strict=False)
+    if number == _USUAL:
+        return text.cast(EXACT, strict=False)
     plain, negative = _plain_digits(text.str.strip_chars(), number)
-    value = plain.cast(_EXACT, strict=False)
+    value = plain.cast(EXACT, strict=False)
     scale = 10**number.minor_units * (100 if number.percent else 1)
     if scale > 1:
-        value = (value * (pl.lit(1, _EXACT) / scale)).cast(_EXACT)
-    return pl.when(negative).then(-value).otherwise(value).cast(_EXACT) if negative is not None else value
+        value = (value * (pl.lit(1, EXACT) / scale)).cast(EXACT)
+    return pl.when(negative).then(-value).otherwise(value).cast(EXACT) if negative is not None else value
 
 
 def _plain_digits(text: pl.Expr, number: Number) -> tuple[pl.Expr, pl.Expr | None]:
-    """The text in `-1234.5` notation, and where its marks make it negative besides."""
+    """The text in the notation `-1234.5`, and whether other marks than a leading minus make it negative."""
     marks: list[pl.Expr] = []
     for sign in number.currency:
         text = _without_currency(text, sign)
@@ -56,24 +56,24 @@ def _plain_digits(text: pl.Expr, number: Number) -> tuple[pl.Expr, pl.Expr | Non
     if number.thousands:
         text = _without_thousands(text, number)
     if number.decimal != ".":
-        # A point that is neither a thousands mark nor the decimal mark makes it no number.
+        # A point that is neither a thousands mark nor the decimal mark: this is not a number.
         text = pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(",", ".", literal=True))
     if not marks:
         return text, None
-    # Two signs, as in (-12.00) or (12.00-), contradict each other: which one is meant is not known.
+    # Two signs contradict each other, as in (-12.00) or (12.00-), so this is not a number.
     signs = pl.sum_horizontal(*marks, text.str.contains(r"^[+-]"))
     return pl.when(signs <= 1).then(text), pl.any_horizontal(marks)
 
 
 def _without_currency(text: pl.Expr, sign: str) -> pl.Expr:
-    """Take a currency out where it stands before or after the amount; within it, it is no number."""
+    """Remove a currency before or after the amount. Inside the amount it stays, so this is not a number."""
     word = re.escape(sign)
     text = text.str.replace(rf"^([-+(\s]*){word}", "${1}")
     return text.str.replace(rf"{word}([-)%\s]*)$", "${1}")
 
 
 def _without_thousands(text: pl.Expr, number: Number) -> pl.Expr:
-    """Take thousands marks out where they stand between groups of digits; elsewhere it is no number."""
+    """Remove thousands marks between groups of digits. Elsewhere they stay, so this is not a number."""
     marks = "".join(re.escape(mark) for mark in number.thousands)
     decimal = re.escape(number.decimal)
     grouped = rf"^[+-]?\d{{1,3}}(?:[{marks}]\d{{2,3}})*[{marks}]\d{{3}}(?:{decimal}\d*)?$"
@@ -81,17 +81,17 @@ def _without_thousands(text: pl.Expr, number: Number) -> pl.Expr:
 
 
 def rounded(value: pl.Expr, places: int = MONEY_SCALE) -> pl.Expr:
-    """Round half away from zero, which is what tills and people do (a cast would round half to even)."""
+    """Round half away from zero, as tills and people do (a cast would round half to even)."""
     return value.round(places, mode="half_away_from_zero")
 
 
 def money(value: pl.Expr) -> pl.Expr:
-    """A decimal or integer as a field's amount; null where it does not fit 15 digits."""
+    """A decimal or integer as money; null where it does not fit into 15 digits."""
     return rounded(value).cast(MONEY, strict=False)
 
 
 def integers(text: pl.Expr) -> pl.Expr:
-    """Parse whole numbers: `2`, `+2` and `2.0` are 2; `1.5` and `two` are null."""
+    """Read whole numbers: `2`, `+2` and `2.0` are 2; `1.5` and `two` are null."""
     return text.map_batches(_integers, return_dtype=pl.Int64, is_elementwise=True)
 
 
@@ -99,9 +99,9 @@ def _integers(text: pl.Series) -> pl.Series:
     plain = text.cast(pl.Int64, strict=False)
     if plain.null_count() == text.null_count():
         return plain
-    # Few exports write 2.0; only they pay for the second look.
+    # Few exports write 2.0, so only they pay for a second pass.
     table = pl.DataFrame({"plain": plain, "text": text})
-    decimal = pl.col("text").cast(_EXACT, strict=False)
+    decimal = pl.col("text").cast(EXACT, strict=False)
     return table.select(pl.coalesce("plain", whole(decimal))).to_series()
 
 
@@ -111,13 +111,13 @@ def whole(value: pl.Expr) -> pl.Expr:
 
 
 def booleans(text: pl.Expr, words: Boolean) -> pl.Expr:
-    """Parse yes and no; other words are null."""
+    """Read words for true and false; other words are null."""
     known = {word.casefold(): True for word in words.true} | {word.casefold(): False for word in words.false}
     return text.str.to_lowercase().replace_strict(known, default=None, return_dtype=pl.Boolean)
 
 
 def decimal_text(value: pl.Expr) -> pl.Expr:
-    """A decimal as people write it: no zeros at the end, no point without digits after it."""
+    """A decimal without trailing zeros, and without a point at the end."""
     text = value.cast(pl.String)
     return (
         pl.when(text.str.contains(".", literal=True))

@@ -1,14 +1,15 @@
-"""The mapping's own rules: conditions over the fields of a mapped transaction."""
+"""The conditions of the mapping's own rules, over the fields of a mapped transaction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import polars as pl
 
 from pipeline.core.model import TRANSACTION_FIELDS, Kind
-from pipeline.mapping.functions.formulas import compile_formula
+from pipeline.mapping.functions.formulas import compile_formula, type_over
 from pipeline.mapping.functions.numbers import MONEY
 from pipeline.mapping.language.mapping_errors import FormulaError
 
@@ -24,12 +25,12 @@ DERIVED: Final[dict[str, pl.DataType]] = {
     "items_total": MONEY,
     "items_count": pl.UInt32(),
 }
-"""What a rule may mention beside the mapped fields."""
-MAPPED: Final = {
+"""What a rule may use besides the mapped fields."""
+RULE_COLUMNS: Final = {
     **{name: _BY_KIND.get(each.kind, pl.String()) for name, each in TRANSACTION_FIELDS.items()},
     **DERIVED,
 }
-"""The types of what a rule may mention."""
+"""The types of everything that a rule may use."""
 
 
 @dataclass
@@ -37,8 +38,8 @@ class CompiledRule:
     """A rule's condition over mapped transactions.
 
     Attributes:
-        when: The condition; a transaction for which it cannot be computed is one that breaks the rule.
-        first: Columns that are to be added before, one after the other.
+        when: The condition; a transaction for which it cannot be computed breaks the rule.
+        first: Columns to add before, one after the other.
     """
 
     when: pl.Expr = field(default_factory=lambda: pl.lit(value=False))
@@ -49,23 +50,17 @@ def compile_rule(when: str) -> CompiledRule:
     """Compile a rule's condition.
 
     Raises:
-        FormulaError: It cannot be used, or gives no condition.
+        FormulaError: It cannot be used, or is not a condition.
     """
-    rule, schema = CompiledRule(), dict(MAPPED)
-
-    def type_of(expression: pl.Expr) -> pl.DataType:
-        try:
-            return pl.DataFrame(schema=schema).select(expression.alias("it")).dtypes[0]
-        except pl.exceptions.PolarsError as error:
-            raise FormulaError(str(error).strip().splitlines()[0]) from None
+    rule, schema = CompiledRule(), dict(RULE_COLUMNS)
 
     def keep(expression: pl.Expr) -> str:
         name = f"__rule_{len(rule.first)}"
-        schema[name] = type_of(expression)
+        schema[name] = type_over(schema, expression)
         rule.first.append(expression.alias(name))
         return name
 
-    compiled = compile_formula(when, type_of, keep)
+    compiled = compile_formula(when, partial(type_over, schema), keep)
     if compiled.dtype != pl.Boolean:
         raise FormulaError(
             f"a condition was expected, as in total < 0; the formula '{when}' gives something else"

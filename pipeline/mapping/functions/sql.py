@@ -1,7 +1,7 @@
-"""The SQL of formulas: what may be written in them, and how it is handed to polars.
+"""The SQL of formulas: what is allowed in them, and how it is written for polars.
 
-A formula is read as PostgreSQL reads it, checked against a list of what looks at its own row only, and
-written again for polars. Importing sqlglot takes a tenth of a second: import this module late.
+A formula is parsed as PostgreSQL, checked against a list of what uses its own row only, and written again for
+polars. Importing sqlglot takes a tenth of a second, so import this module late.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Node = exp.Expr
 
 
 class _Formulas(Postgres):
-    """PostgreSQL in which functions keep the names that they are written with, since polars knows those."""
+    """PostgreSQL whose functions keep the names that they are written with, since polars knows these."""
 
     class Parser(PostgresParser):
         FUNCTIONS: dict[str, object] = {}  # type: ignore[assignment,misc] # noqa: RUF012
@@ -33,7 +33,7 @@ class _Formulas(Postgres):
 
 
 _DIALECT: Final = _Formulas()
-logging.getLogger("sqlglot").setLevel(logging.ERROR)  # what it warns of is no formula, and is told as such
+logging.getLogger("sqlglot").setLevel(logging.ERROR)  # What it warns about is reported as an error below.
 
 
 def _words(text: str) -> frozenset[str]:
@@ -56,7 +56,7 @@ FUNCTIONS: Final = _words(
 """Functions over one row that polars' SQL knows under these names."""
 
 _SYNTAX: Final = ("CASE", "CAST", "EXTRACT", "POSITION", "SUBSTRING", "TRIM", "TRY_CAST")
-"""What looks like a function, and has a grammar of its own."""
+"""Words that look like functions and have a grammar of their own."""
 
 _ACROSS_ROWS: Final = _words(
     """
@@ -78,14 +78,15 @@ _NODES: Final[tuple[type[Node], ...]] = (
     *(exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null),
     *(exp.CurrentDate, exp.CurrentTimestamp),
 )
-"""What may be in a formula."""
+"""The parts of syntax that are allowed in a formula."""
 
 
 def parse(text: str) -> Node:
-    """Read a formula and check that it is one: an expression over the cells of its own row.
+    """Parse a formula and check that it is one expression over the cells of its own row.
 
     Raises:
-        FormulaError: It is none; the message says what is wrong and, where that is known, at which character.
+        FormulaError: It is not; the message says what is wrong, and `at` at which character where that is
+            known.
     """
     tree = _parsed(text)
     for node in tree.walk():
@@ -99,12 +100,12 @@ def written(node: Node) -> str:
 
 
 def name_of(function: Node) -> str:
-    """The name of a function in capitals; empty for what is none."""
+    """The name of a function in capitals; empty for other nodes."""
     return str(function.this).upper() if isinstance(function, exp.Anonymous) else ""
 
 
 def columns_in(tree: Node) -> dict[str, int | None]:
-    """The columns that a formula uses, in order, and the character at which each stands first, from 0."""
+    """The columns that a formula uses, in order, and the character at which each occurs first, from 0."""
     columns: dict[str, int | None] = {}
     for column in sorted(tree.find_all(exp.Column), key=lambda found: _at(found) or 0):
         columns.setdefault(column.name, _at(column))
@@ -144,7 +145,7 @@ def _no_sql(text: str, error: SqlglotError) -> FormulaError:
 
 
 def _likely_cause(text: str) -> str:
-    """What keeps most formulas from being parsed, where it is plain to see."""
+    """The most frequent reasons why a formula cannot be parsed, where one of them is certain."""
     plain = "".join(part for i, part in enumerate(text.replace('"', "'").split("'")) if i % 2 == 0)
     for opening, closing in ("()", "[]"):
         if plain.count(opening) != plain.count(closing):

@@ -2,7 +2,7 @@
 
 polars computes the SQL, but for what it would fail on: casts and parses of texts are computed one by one,
 each as a column in which a cell that does not fit is null. Which cell that was is followed through the
-formula, and it only counts where the value depends on it: an x is no fault in
+formula, and it only counts where the value depends on it: an x is no issue in
 `CASE WHEN q <> 'x' THEN CAST(q AS INTEGER) END`.
 """
 
@@ -15,16 +15,16 @@ from typing import Final
 import polars as pl
 from sqlglot import exp
 
-from pipeline.mapping.functions.formulas import Compiled, Keep, TypeOf, in_words
+from pipeline.mapping.functions.formulas import CompiledFormula, Keep, TypeOf, in_words
 from pipeline.mapping.functions.numbers import booleans
 from pipeline.mapping.functions.sql import Node, name_of, written
 from pipeline.mapping.language.mapping_errors import FormulaError
-from pipeline.mapping.language.spec import Boolean
+from pipeline.mapping.language.value_spec import Boolean
 
-_MOMENT: Final = pl.Datetime("us")
+_DATETIME: Final = pl.Datetime("us")
 _PARSES: Final = ("DATE", "STRPTIME", "TIMESTAMP")
 _LENGTH_AT: Final = {"SUBSTR": 2, "LPAD": 1, "RPAD": 1}
-"""Functions that fail on a length below 0, and which argument that is."""
+"""Functions that fail on a negative length, and the position of that argument."""
 _OVERFLOWING: Final[dict[type[Node], Callable[[pl.Expr, pl.Expr], pl.Expr]]] = {
     exp.Add: lambda left, right: left + right,
     exp.Sub: lambda left, right: left - right,
@@ -35,29 +35,29 @@ _BOUNDS: Final[dict[pl.DataType, tuple[float, float]]] = {
     pl.Int32(): (-(2.0**31) - 1, 2.0**31),
     pl.UInt32(): (-1, 2.0**32),
 }
-"""Between which the whole numbers are of the types that formulas compute with."""
+"""The limits, exclusive, of the whole numbers that formulas compute with."""
 _ANSWERS_BLANKS: Final = (exp.Case, exp.And, exp.Or, exp.Is, exp.NullSafeEQ, exp.NullSafeNEQ)
 _ANSWERING: Final = ("COALESCE", "IFNULL", "GREATEST", "LEAST", "NULLIF", "CONCAT_WS")
-"""What may have a value though an operand has none."""
+"""Functions that may have a value though an operand is null."""
 
 
-def _moments(text: pl.Expr) -> pl.Expr:
+def _read_datetime(text: pl.Expr) -> pl.Expr:
     plain = text.str.strip_chars().str.replace("T", " ", literal=True)
     forms = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
     return pl.coalesce(plain.str.to_datetime(form, strict=False, time_unit="us") for form in forms)
 
 
 _FROM_TEXT: Final[dict[pl.DataType, Callable[[pl.Expr], pl.Expr]]] = {
-    pl.Date(): lambda text: _moments(text).dt.date(),
-    _MOMENT: _moments,
+    pl.Date(): lambda text: _read_datetime(text).dt.date(),
+    _DATETIME: _read_datetime,
     pl.Time(): lambda text: text.str.strip_chars().str.to_time("%H:%M:%S", strict=False),
     pl.Boolean(): lambda text: booleans(text.str.strip_chars(), Boolean()),
 }
-"""How a text is read where polars' own cast does not read it."""
+"""How a text is read where polars' own cast cannot do it."""
 
 
 @dataclass
-class Compiler:
+class SqlCompiler:
     """Compiles one formula; see `formulas.compile_formula`."""
 
     text: str
@@ -66,22 +66,22 @@ class Compiler:
     keep: Keep
     failed: dict[str, pl.Expr] = field(default_factory=dict)
 
-    def compiled(self) -> Compiled:
+    def compiled(self) -> CompiledFormula:
         """Compile the formula."""
         tree = self._safe(self.tree.copy())
         value, failed = self._expression(tree), self._failure(tree)
         dtype = self._type(value)
         if failed is not None and self._may_hide(tree):
-            # A value that something else stood in for must not pass for one that was read.
+            # A null that was replaced by another value must not hide the cell that could not be read.
             failed = pl.col(self.keep(failed))
             value = pl.when(failed.is_null()).then(value)
-        return Compiled(value, dtype, failed)
+        return CompiledFormula(value, dtype, failed)
 
-    # ── What can fail is computed on its own ────────────────────────────────────────────────────────
+    # ── Parts that can fail become columns of their own ─────────────────────────────────────────────
 
     def _safe(self, tree: Node) -> Node:
-        """The formula with columns in place of casts and parses, and nothing divided by 0."""
-        for node in reversed([*tree.walk()]):  # operands before what is made of them
+        """The formula with columns in place of casts and parses, and without divisions by 0."""
+        for node in reversed([*tree.walk()]):  # Operands come before the nodes that use them.
             safe = self._replacement(node)
             if node is tree:
                 tree = safe
@@ -117,7 +117,7 @@ class Compiler:
         return node
 
     def _checked(self, cast: exp.Cast) -> Node:
-        """A text of the mapping itself, such as DATE '2024-12-31', is right or wrong once and for all."""
+        """Check a text in the formula itself, such as DATE '2024-12-31', once and for all."""
         wanted = self._wanted(cast)
         value = self._read(self._expression(cast.this), pl.String(), wanted)
         if not isinstance(cast, exp.TryCast) and pl.select(value).item() is None:
@@ -125,7 +125,7 @@ class Compiler:
         return self._column(cast.this, value, lenient=True)
 
     def _column(self, operand: Node, value: pl.Expr, *, lenient: bool = False) -> Node:
-        """A column that is blank where the operand does not fit; that this is so is remembered."""
+        """A column that is null where the operand cannot be read; its text is remembered in `failed`."""
         self._type(value)
         name = self.keep(value)
         if not lenient:
@@ -152,7 +152,7 @@ class Compiler:
         return pl.when(value.is_finite()).then(value) if wanted.is_float() else value
 
     def _wanted(self, cast: exp.Cast) -> pl.DataType:
-        """The type that is cast to. All whole numbers are of 64 bits, so that products do not run over."""
+        """The type that is cast to; all whole numbers have 64 bits, so that products do not overflow."""
         try:
             dtype = pl.select(pl.sql_expr(f"TRY_CAST(NULL AS {written(cast.to)})")).to_series().dtype
         except pl.exceptions.PolarsError as error:
@@ -162,7 +162,7 @@ class Compiler:
     def _parse(self, call: exp.Anonymous) -> pl.Expr:
         name, (given, *forms) = name_of(call), call.expressions
         operand = self._expression(given)
-        dtype, wanted = self._type(operand), pl.Date() if name == "DATE" else _MOMENT
+        dtype, wanted = self._type(operand), pl.Date() if name == "DATE" else _DATETIME
         if not forms and name != "STRPTIME":
             return self._read(operand, dtype, wanted)
         if len(forms) != 1 or not forms[0].is_string:
@@ -182,7 +182,7 @@ class Compiler:
     # ── Which cell failed ───────────────────────────────────────────────────────────────────────────
 
     def _failure(self, node: Node) -> pl.Expr | None:
-        """The text of a cell that could not be read, where the value of `node` depends on it."""
+        """The text of a cell that cannot be read, where the value of `node` depends on it."""
         match node:
             case exp.Column():
                 return self.failed.get(node.name)
@@ -196,7 +196,7 @@ class Compiler:
                 return _first([*map(self._failure, node.iter_expressions()), self._overflow(node)])
 
     def _failure_of_case(self, node: exp.Case) -> pl.Expr | None:
-        """That of the branch that is taken, and of the conditions that were asked before it."""
+        """The failure of the branch that is taken, or of a condition that is tested before it."""
         other = node.args.get("default")
         rest = None if other is None else self._failure(other)
         for branch in reversed(node.args["ifs"]):
@@ -210,7 +210,7 @@ class Compiler:
         return rest
 
     def _failure_of_sides(self, node: exp.And | exp.Or) -> pl.Expr | None:
-        """None where one side decides alone, as in `q <> '' AND CAST(q AS INTEGER) > 0` where q is blank."""
+        """No failure where one side decides alone, as `q <> '' AND CAST(q AS INTEGER) > 0` for a blank q."""
         sides = [node.this, node.expression]
         failed = _first([self._failure(side) for side in sides])
         if failed is None:
@@ -220,7 +220,7 @@ class Compiler:
         return pl.when(~pl.any_horizontal(decided)).then(failed)
 
     def _failure_of_choices(self, choices: Sequence[Node]) -> pl.Expr | None:
-        """That of the first that is not blank, and of those before it."""
+        """The failure of the first choice that is not blank, or of one before it."""
         rest: pl.Expr | None = None
         for choice in reversed(choices):
             if rest is not None:
@@ -229,7 +229,7 @@ class Compiler:
         return rest
 
     def _overflow(self, node: Node) -> pl.Expr | None:
-        """Where whole numbers become too large: polars would go on from the other end."""
+        """Where whole numbers become too large: polars would wrap around silently."""
         combine = _OVERFLOWING.get(type(node))
         if combine is None or node.find(exp.Column) is None:
             return None
@@ -250,7 +250,7 @@ class Compiler:
             for node in tree.walk()
         )
 
-    # ── Into polars ─────────────────────────────────────────────────────────────────────────────────
+    # ── polars ──────────────────────────────────────────────────────────────────────────────────────
 
     def _expression(self, node: Node) -> pl.Expr:
         try:
@@ -273,7 +273,7 @@ class Compiler:
 
 
 def _unless_zero(divisor: Node) -> Node:
-    """The divisor, blank where it is 0: one such row would fail all that are computed with it."""
+    """The divisor, null where it is 0: one such row would fail the whole frame."""
     if isinstance(divisor, exp.Literal) and str(divisor.this).strip("0."):
         return divisor
     zero = exp.Literal.number(0)

@@ -1,9 +1,8 @@
-"""Names of time zones as exports write them: IANA's, Ruby on Rails' and Windows'.
+"""Names of time zones as exports write them: those of IANA, Ruby on Rails and Windows.
 
-IANA's names are those that both the system's zone data and polars know. Windows' names are from
-tzlocal, which takes them from Unicode's CLDR (windowsZones). Rails names most zones by a city; where that
-city is in IANA's own name, the city is enough (`Melbourne`), and the others are listed here
-(ActiveSupport::TimeZone).
+IANA's names come from the zone data of the system. Windows' names come from tzlocal, which has them from
+Unicode's CLDR (windowsZones). Rails (ActiveSupport::TimeZone) names most zones by a city. Where the city is
+part of an IANA name, the city is enough (`Melbourne`); the others are listed here.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from tzlocal.windows_tz import win_tz
+
+from pipeline.core.errors import did_you_mean
 
 _NOT_ZONES = {"Factory", "localtime", "posixrules"}
 
@@ -67,16 +68,20 @@ _RAILS = {
 
 
 def zone_name(text: str) -> str | None:
-    """The IANA name of a zone that is written in any of the three ways, or None.
-
-    Letter case and outer blanks do not matter.
-    """
+    """The IANA name of a zone in any of the three notations, or None; case and outer blanks are ignored."""
     return _known().get(text.strip().casefold())
 
 
 def zone_names() -> list[str]:
-    """All names that are understood, IANA's first; for `did you mean`."""
+    """All known names, IANA's first; for `did you mean`."""
     return [*sorted(_iana()), *_RAILS, *win_tz]
+
+
+def unknown_zone(name: str) -> str:
+    """What is wrong with the name of a time zone; empty where it is known."""
+    if zone_name(name):
+        return ""
+    return f"'{name}' is not a time zone{did_you_mean(name, zone_names()) or '; write it as Europe/London'}"
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What a draft leaves to a person: values marked `# unsure`, and values that are open."""
+"""What a draft leaves to a person: values marked `# unsure`, and open values."""
 
 from __future__ import annotations
 

@@ -9,19 +9,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
-from pipeline.mapping.language.spec import Frozen, MappingSpec
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.language.value_spec import Frozen
 
 FIELD_NOTES = {
     "transaction": {name: field.note for name, field in TRANSACTION_FIELDS.items()},
     "items": {name: field.note for name, field in ITEM_FIELDS.items()},
 }
-"""What Omneo's fields mean, by the section in which they are mapped."""
+"""What Omneo's fields mean, by section of the mapping."""
 
 _ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 
 
 def mapping_schema() -> dict[str, Any]:
-    """The schema (JSON Schema 2020-12) with a description of every key, taken from the model's docstrings."""
+    """The schema (JSON Schema 2020-12). Each key is described by the docstring of its class."""
     schema = MappingSpec.model_json_schema()
     parts = {kind.__name__: kind for kind in _parts()}
     _describe(schema, MappingSpec)
@@ -78,7 +79,7 @@ def _parts() -> Iterator[type]:
 
 
 def _with_references(schema: Any, shared: Mapping[str, Any], *, but: str = "") -> Any:
-    """The schema with references in place of the unions that occur all over."""
+    """Replace the unions that occur everywhere by references, which keeps the schema readable."""
     if isinstance(schema, list):
         return [_with_references(member, shared) for member in schema]
     if not isinstance(schema, dict):
@@ -91,7 +92,7 @@ def _with_references(schema: Any, shared: Mapping[str, Any], *, but: str = "") -
 
 
 def _describe(schema: dict[str, Any], part: type) -> None:
-    """Add what the model's docstring says to a part of the schema, and drop what only repeats its keys."""
+    """Add descriptions from a docstring to a part of the schema, and drop titles that repeat the keys."""
     schema["description"] = summary_of(part)
     schema.pop("title", None)
     notes = notes_of(part)

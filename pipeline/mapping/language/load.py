@@ -1,8 +1,7 @@
-"""A mapping file, read and validated: every fault of form is told at once, with its place."""
+"""Reads a mapping file and validates its form; all problems are reported together, with line and column."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -12,37 +11,25 @@ from pydantic import ValidationError
 from pipeline.core.errors import MappingError, Problem, SettingsError
 from pipeline.mapping.language.form_errors import problems_of
 from pipeline.mapping.language.shipped import find_mapping
-from pipeline.mapping.language.source_map import Document, Found, Key, parse
+from pipeline.mapping.language.source_map import YamlDocument, parse
 from pipeline.mapping.language.spec import MappingSpec
 
 
 @dataclass(frozen=True)
 class LoadedMapping:
-    """A mapping that is right in form, and where each part of it is written.
+    """A mapping that is right in form.
 
     Attributes:
         path: The file; look-up tables are looked for under its directory.
         digest: BLAKE2b of the file's bytes, hexadecimal, 32 characters.
         spec: The mapping's values.
-        document: The file's text and plain values, and the places of these.
+        document: The file's text and plain values, and where each of them is written.
     """
 
     path: Path
     digest: str
     spec: MappingSpec
-    document: Document
-
-    def where(self, loc: Sequence[Key]) -> tuple[int, int]:
-        """1-based line and column of the part that `loc` names, or of the nearest part around it.
-
-        Args:
-            loc: Keys and list positions from the top, as `("transaction", "total", "then", 0)`.
-        """
-        return self.document.where(loc)
-
-    def problem(self, loc: Sequence[Key], message: str) -> Problem:
-        """A problem with the part that `loc` names, for a `MappingError`."""
-        return self.document.problem(Found(tuple(loc), message))
+    document: YamlDocument
 
 
 def load_mapping(path_or_name: str) -> LoadedMapping:
@@ -50,7 +37,7 @@ def load_mapping(path_or_name: str) -> LoadedMapping:
 
     Raises:
         SettingsError: There is no such file and no such name, or the file cannot be read.
-        MappingError: The file is no YAML, or is wrong in form; every problem is told at once.
+        MappingError: The file is not YAML, or is wrong in form; it holds every problem.
     """
     path = find_mapping(path_or_name)
     try:
@@ -64,7 +51,7 @@ def read_mapping(path: Path, data: bytes) -> LoadedMapping:
     """Validate the bytes of a mapping.
 
     Args:
-        path: The file they are from.
+        path: The file that they are from.
         data: The file's bytes.
 
     Raises:

@@ -1,25 +1,11 @@
-"""What is wrong with a mapping beyond its form: told with its place in the mapping, all at once."""
+"""What is wrong with a mapping that is right in form; issues are collected, then reported together."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
-import polars as pl
-
-from pipeline.mapping.language.source_map import Found, Place
-
-FAILURES: Final = (Exception, pl.exceptions.PanicException)
-"""What polars raises where a cell is at fault: errors of many kinds, and panics, which are no exceptions."""
-
-
-def what_failed(error: BaseException) -> str:
-    """What polars says about a failure, without the cells that it quotes: they may be personal."""
-    line = str(error).strip().partition("\n")[0]
-    said = re.split(r" for \d+ out of| in column|[\[\"]|(?<!\w)'", line)[0].strip(" :(")
-    return said or type(error).__name__
+from pipeline.mapping.language.source_map import Issue, Location
 
 
 class FormulaError(ValueError):
@@ -28,10 +14,10 @@ class FormulaError(ValueError):
     Attributes:
         at: The character of the formula that is wrong, counted from 0; None where it is all of it.
         text: The formula, where it is one.
-        inside: Where in the value it is: keys and list positions.
+        inside: Which part of the value is wrong: keys and list positions.
     """
 
-    def __init__(self, message: str, at: int | None = None, inside: Place = ()) -> None:
+    def __init__(self, message: str, at: int | None = None, inside: Location = ()) -> None:
         self.at = at
         self.text = ""
         self.inside = inside
@@ -39,44 +25,41 @@ class FormulaError(ValueError):
 
 
 @dataclass
-class Faults:
-    """Everything that is wrong with a mapping, gathered while it is compiled.
+class Issues:
+    """Everything that is wrong with a mapping, collected while it is compiled.
 
     Attributes:
-        found: What is wrong, each thing with its place.
-        broken: Columns and definitions that cannot be used; what uses them is not at fault.
-        met: How often something was at fault, or met something that is.
+        found: The issues.
+        broken: Columns and definitions with an issue; a value that uses one gets no issue of its own.
+        met: How many issues were found, or met again in a broken column or definition. Compare it before and
+            after to know whether a part of the mapping has an issue.
     """
 
-    found: list[Found] = field(default_factory=list)
+    found: list[Issue] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     met: int = 0
 
-    def add(self, *found: Found) -> None:
-        """Note what is wrong."""
+    def add(self, *found: Issue) -> None:
+        """Record issues."""
         self.found += found
         self.met += len(found)
 
     def meet(self, name: str) -> None:
-        """Use a name; where it is broken, that is noted already."""
+        """Use a column or definition, which may be broken."""
         self.met += name in self.broken
 
-    def around(self, place: Place) -> bool:
-        """Whether something is wrong at, in or around a place."""
-        return any(here[: len(place)] == place or place[: len(here)] == here for here in self._places)
-
-    @property
-    def _places(self) -> list[Place]:
-        return [found.place for found in self.found]
+    def around(self, location: Location) -> bool:
+        """Whether there is an issue at, inside or around a location."""
+        return any(location[: len(issue.location)] == issue.location[: len(location)] for issue in self.found)
 
 
 class CompileError(ValueError):
-    """A mapping that cannot be computed over the columns there are.
+    """A mapping that cannot be computed from the columns there are.
 
     Attributes:
-        faults: Everything that is wrong.
+        issues: Everything that is wrong.
     """
 
-    def __init__(self, faults: Sequence[Found]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(f"{'.'.join(map(str, f.place))}: {f.message}" for f in self.faults))
+    def __init__(self, issues: Sequence[Issue]) -> None:
+        self.issues = tuple(issues)
+        super().__init__("\n".join(f"{'.'.join(map(str, i.location))}: {i.message}" for i in self.issues))

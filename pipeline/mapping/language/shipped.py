@@ -1,4 +1,4 @@
-"""The mappings and samples that travel with the product, found by name in a checkout and when installed."""
+"""The mappings and samples that ship with the product, found by name in a checkout and when installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGE = Path(pipeline.__file__).parent
 
 
 def _directory(name: str) -> Path:
-    """A wheel carries the directory inside the package; a checkout has it beside the package."""
+    """The directory of this name: inside the package in a wheel, beside the package in a checkout."""
     inside = _PACKAGE / "shipped" / name
     return inside if inside.is_dir() else _PACKAGE.parent / name
 
@@ -49,10 +49,10 @@ def shipped_sample(name: str) -> Path:
 
 
 def find_mapping(path_or_name: str) -> Path:
-    """The file that `-m` means: a file that is there, else a shipped mapping of that name.
+    """The file that `-m` names: an existing file, otherwise a shipped mapping of that name.
 
     Raises:
-        SettingsError: It is neither.
+        SettingsError: There is neither.
     """
     path = Path(path_or_name).expanduser()
     if path.is_file():

@@ -1,8 +1,8 @@
-"""YAML text becomes plain values, and every one of them keeps its line and column.
+"""Reads YAML into plain values, and maps every one of them to its line and column.
 
-YAML 1.2's plain words: only `true` and `false` are booleans (`yes`, `no`, `on` and `off` stay text), numbers
-are `int` or `Decimal` and only where they are written as people write them (`007`, `1e3` and `0x1F` stay
-text), keys are always text. A number used where a mapping wants text is its source text again.
+Plain words are read as in YAML 1.2: only `true` and `false` are booleans (`yes`, `no`, `on` and `off` stay
+text). Numbers become `int` or `Decimal`, and only in the usual notation (`007`, `1e3` and `0x1F` stay text).
+Keys are always text.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ import yaml
 from pipeline.core.errors import MappingError, Problem
 
 Key: TypeAlias = str | int
-Place: TypeAlias = tuple[Key, ...]
-"""Where in a document: keys and 0-based list positions from the top, as pydantic's `loc`."""
+Location: TypeAlias = tuple[Key, ...]
+"""Where in a document: keys and 0-based list positions from the top, like pydantic's `loc`."""
 
+# Far beyond any real mapping. The limits stop files that are not mappings, and aliases that multiply.
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 40
 MAX_NODES = 100_000
 
 
 @dataclass(frozen=True)
-class Spot:
-    """Where something is written, 1-based.
+class Position:
+    """Line and column of a part of the document, 1-based.
 
     Attributes:
-        key: Line and column of its key; for a list member and the whole document, of itself.
+        key: Line and column of its key; for a list member and the whole document, of the value.
         value: Line and column at which the value begins.
-        block: The value is written over indented lines of its own, so that its key is the better place.
+        block: The value is written over indented lines of its own, so an error should point at its key.
     """
 
     key: tuple[int, int]
@@ -43,18 +44,18 @@ class Spot:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Something wrong in a document, before its line and column are known.
+class Issue:
+    """Something that is wrong in a document, before its line and column are looked up.
 
     Attributes:
-        place: Keys and list positions from the top of the file.
-        message: What is wrong and how to mend it.
-        word: A word in the text at that place, to point at.
-        text: The text at that place; with `at`, to point at a character in it.
+        location: Keys and list positions from the top of the file.
+        message: What is wrong and how to fix it.
+        word: A word in the text at that location to point at.
+        text: The text at that location; together with `at` it points at a character.
         at: The character, counted from 0.
     """
 
-    place: Place
+    location: Location
     message: str
     word: str = ""
     text: str = ""
@@ -62,52 +63,52 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Document:
+class YamlDocument:
     """A YAML file as plain values.
 
     Attributes:
         path: The file.
         text: What is in it.
         data: Objects, lists, texts, `int`, `Decimal`, `bool` and None.
-        spots: Where each part of it is written.
+        positions: The line and column of each part.
     """
 
     path: Path
     text: str
     data: Any
-    spots: Mapping[Place, Spot]
+    positions: Mapping[Location, Position]
 
-    def place(self, loc: Sequence[Key]) -> Place:
-        """The place in the file that `loc` means: steps that are no keys of the file are left out."""
-        place: Place = ()
+    def location(self, loc: Sequence[Key]) -> Location:
+        """The location in the file that `loc` means, without steps that are not keys of the file."""
+        location: Location = ()
         for step in loc:
-            if (*place, step) in self.spots:
-                place = (*place, step)
-        return place
+            if (*location, step) in self.positions:
+                location = (*location, step)
+        return location
 
     def where(self, loc: Sequence[Key]) -> tuple[int, int]:
-        """Line and column of what `loc` names, or of the nearest part around it that is there."""
-        spot = self.spots[self.place(loc)]
-        return spot.key if spot.block else spot.value
+        """Line and column of what `loc` names, or of the nearest part around it that exists."""
+        position = self.positions[self.location(loc)]
+        return position.key if position.block else position.value
 
     def where_key(self, loc: Sequence[Key]) -> tuple[int, int]:
         """Line and column of the key of what `loc` names."""
-        return self.spots[self.place(loc)].key
+        return self.positions[self.location(loc)].key
 
-    def problem(self, found: Found) -> Problem:
-        """What was found, at its line and column; at its word's, where that is in the line."""
-        line, column = self.where(found.place)
+    def problem(self, issue: Issue) -> Problem:
+        """An issue with its line and column, pointing at its word or character where that is in the line."""
+        line, column = self.where(issue.location)
         written = self.text.splitlines()[line - 1] if self.text else ""
-        if found.word:
-            at = written.find(found.word, column - 1)
+        if issue.word:
+            at = written.find(issue.word, column - 1)
             column = at + 1 if at >= 0 else column
-        elif found.at is not None:
-            column = _character(written, column, found.text, found.at)
-        return Problem(self.path, line, column, found.message)
+        elif issue.at is not None:
+            column = _character(written, column, issue.text, issue.at)
+        return Problem(self.path, line, column, issue.message)
 
 
 def _character(line: str, column: int, text: str, at: int) -> int:
-    """The column of a character of a text that is written in a line at or after a column, in any quotes."""
+    """The column of character `at` of a text that is written in a line, in any quotes, from `column` on."""
     for escaped in (
         str,
         lambda part: part.replace("'", "''"),
@@ -153,8 +154,8 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
     _TAG + "str": str,
 }
 
-# What PyYAML says, and what a person who does not know YAML's grammar can do about it; the first that is
-# found in the message counts.
+# What PyYAML says, and what a person who does not know the grammar of YAML can do about it. The first pattern
+# that matches counts.
 _PLAIN_WORDS = (
     (r"character '\\t'", "there is a tab here; YAML is indented with blanks only"),
     (
@@ -163,7 +164,7 @@ _PLAIN_WORDS = (
     ),
     (
         "mapping values are not allowed here",
-        "there is a colon where none can be; put a text that holds ': ' in quotes, or mend the indentation",
+        "there is a colon where none can be; put a text that holds ': ' in quotes, or fix the indentation",
     ),
     (
         "could not find expected ':'",
@@ -198,7 +199,7 @@ _QUOTE_THE_MARK = "a text that begins with ! stands in quotes"
 _AT_THE_OPENING = re.compile("unexpected end|expected ',' or")
 
 
-def parse(path: Path, text: str) -> Document:
+def parse(path: Path, text: str) -> YamlDocument:
     """Read YAML text.
 
     Args:
@@ -206,7 +207,7 @@ def parse(path: Path, text: str) -> Document:
         text: The file's text.
 
     Raises:
-        MappingError: The text is no YAML, holds a key twice, is empty or is unreasonably large or nested.
+        MappingError: The text is not YAML, has a key twice, is empty, too large or nested too deep.
     """
     if len(text) > MAX_CHARACTERS:
         raise _refused(path, (1, 1), f"the file is larger than {MAX_CHARACTERS} characters: is it a mapping?")
@@ -217,7 +218,7 @@ def parse(path: Path, text: str) -> Document:
     data = reader.read(node, (), node.start_mark)
     if reader.problems:
         raise MappingError(reader.problems)
-    return Document(path, text, data, reader.spots)
+    return YamlDocument(path, text, data, reader.positions)
 
 
 def _compose(path: Path, text: str) -> yaml.Node | None:
@@ -229,9 +230,9 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
             loader.dispose()
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
-        place = before.count("\n") + 1, len(before) - before.rfind("\n")
+        location = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise _refused(
-            path, place, f"a character that cannot be in YAML (code {error.character}); take it out"
+            path, location, f"a character that cannot be in YAML (code {error.character}); take it out"
         ) from None
     except yaml.MarkedYAMLError as error:
         raise _refused(path, _place_of(error), _plain(error)) from None
@@ -251,8 +252,8 @@ def _plain(error: yaml.MarkedYAMLError) -> str:
     return error.problem or "this is not YAML"
 
 
-def _refused(path: Path, place: tuple[int, int], message: str) -> MappingError:
-    return MappingError([Problem(path, *place, message)])
+def _refused(path: Path, location: tuple[int, int], message: str) -> MappingError:
+    return MappingError([Problem(path, *location, message)])
 
 
 def _at(mark: Any) -> tuple[int, int]:
@@ -260,37 +261,39 @@ def _at(mark: Any) -> tuple[int, int]:
 
 
 class _Reader:
-    """Turns nodes into plain values, noting spots and problems on the way."""
+    """Turns nodes into plain values, and collects positions and problems on the way."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.spots: dict[Place, Spot] = {}
+        self.positions: dict[Location, Position] = {}
         self.problems: list[Problem] = []
 
-    def read(self, node: yaml.Node, place: Place, key: Any) -> Any:
-        """The plain value of a node that is written at `place`; `key` is the mark of its key."""
-        self.spots[place] = Spot(_at(key), _at(node.start_mark), _is_block(node))
-        if len(self.spots) > MAX_NODES or len(place) > MAX_DEPTH:
+    def read(self, node: yaml.Node, location: Location, key: Any) -> Any:
+        """The plain value of a node at `location`; `key` is the mark of its key."""
+        self.positions[location] = Position(_at(key), _at(node.start_mark), _is_block(node))
+        if len(self.positions) > MAX_NODES or len(location) > MAX_DEPTH:
             raise _refused(self.path, _at(key), f"aliases make more than {MAX_NODES} values, or a circle")
         if node.tag not in (*_SCALARS, _TAG + "map", _TAG + "seq"):
             self._problem(node, f"the tag {node.tag} is not known; {_QUOTE_THE_MARK}")
             return None
         if isinstance(node, yaml.MappingNode):
-            return self._object(node, place)
+            return self._object(node, location)
         if isinstance(node, yaml.SequenceNode):
-            return [self.read(member, (*place, i), member.start_mark) for i, member in enumerate(node.value)]
+            return [
+                self.read(member, (*location, i), member.start_mark) for i, member in enumerate(node.value)
+            ]
         return _SCALARS[node.tag](node.value)
 
-    def _object(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+    def _object(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
         read: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._problem(key, "a key is a plain text; a text that begins with { or [ stands in quotes")
             elif key.value in read:
-                line, _ = self.spots[(*place, key.value)].key
+                line, _ = self.positions[(*location, key.value)].key
                 self._problem(key, f"'{key.value}' is there twice, first in line {line}; only one can count")
             else:
-                read[key.value] = self.read(value, (*place, key.value), key.start_mark)
+                read[key.value] = self.read(value, (*location, key.value), key.start_mark)
         return read
 
     def _problem(self, node: yaml.Node, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Words as YAML."""
+"""Texts written as YAML."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""An amount off a whole sale, spread over its items in proportion to what they cost.
+"""Allocates an amount off a whole sale to its items, in proportion to what they cost.
 
-Shares are in the smallest amount of the currency (a cent, a yen, a fils), by largest remainder: everybody
-gets the whole cents of the exact share, and the cents that are left go to those whose share was cut most.
-50.00 over items of 65, 115, 25 and 45 is 13, 23, 5 and 9 (Omneo's guide to point-of-sale integration).
+Shares are multiples of the currency's smallest amount (a cent, a yen, a fils), by largest remainder: each
+item gets the whole cents of its exact share, and the cents that are left go to the items whose shares lost
+the largest fractions. 50.00 over items of 65, 115, 25 and 45 is 13, 23, 5 and 9 (Omneo's guide to
+point-of-sale integration).
 """
 
 from __future__ import annotations
@@ -10,79 +11,70 @@ from __future__ import annotations
 import polars as pl
 
 from pipeline.core.model import TX
-from pipeline.mapping.functions import json_text as jsontext
-from pipeline.mapping.functions.numbers import MONEY, amount_text, rounded
+from pipeline.mapping.functions import json_text
+from pipeline.mapping.functions.numbers import EXACT, MONEY, amount_text, rounded
 
 _SCALE = 10**MONEY.scale
 _CENT = _SCALE // 100
 
 
-def spread(items: pl.DataFrame, amounts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Spread amounts over items.
+def allocate(items: pl.DataFrame, amounts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Allocate amounts to items.
 
     Args:
-        items: TX, `quantity` and `price_sell`; one row an item. `is_void`, where it is there, says which
-            lines are void.
-        amounts: TX, `amount` (money, 0 or more), `reason` (may be null), `taken_off`: whether the prices
-            do not hold it yet, and `smallest`: the smallest amount of its currency. Several rows a
-            transaction are spread one by one.
+        items: One row per item: TX, `quantity` and `price_sell`; and `is_void`, where the mapping has it.
+        amounts: TX, `amount` (money, 0 or more), `reason` (may be null), `taken_off` (whether to subtract it
+            from the prices) and `smallest` (the smallest amount of its currency). Several rows of a
+            transaction are allocated one by one.
 
     Returns:
-        As many rows as `items`, in their order: `price_sell` after what is taken off, and `entries`, the
-        shares as `amount` and `reason_desc` in JSON, joined by commas (null where there are none). Items
-        that are void or without price or quantity get no share; where some items are returned and others
-        sold, the sold ones bear it all. And those of `amounts` for which there was no item to bear them.
+        As many rows as `items`, in their order: `price_sell` after subtraction, and `entries`, the shares as
+        `amount` and `reason_desc` in JSON, joined by commas (null where there are none). Items that are void
+        or lack a price or quantity get no share; where some items are returned and others sold, the sold ones
+        get all of it. And the rows of `amounts` that no item could take.
     """
     void = pl.col("is_void") if "is_void" in items.columns else pl.lit(value=False)
     sold = pl.when(~void.fill_null(value=False)).then("quantity").alias("quantity")
-    at = items.select(TX, sold, "price_sell").with_row_index("at")
-    rows = at.join(amounts.with_row_index("of"), on=TX, how="inner", maintain_order="left_right")
-    shares = _shares(rows).filter(pl.col("share") != 0)
-    left = amounts.with_row_index("of").filter(pl.col("amount") != 0)
-    left = left.join(shares, on="of", how="anti", maintain_order="left").drop("of")
+    items = items.select(TX, sold, "price_sell").with_row_index("at")
+    amounts = amounts.with_row_index("of")
+    pairs = items.join(amounts, on=TX, how="inner", maintain_order="left_right")
+    shares = _shares(pairs).filter(pl.col("share") != 0)
+    left = amounts.filter(pl.col("amount") != 0).join(shares, on="of", how="anti", maintain_order="left")
     share = pl.col("share").cast(pl.Decimal(38, 0)) / pl.lit(_SCALE, pl.Decimal(38, 4))
-    entry = jsontext.members(
-        {
-            "amount": amount_text(pl.col("amount")),
-            "reason_desc": jsontext.scalar(pl.col("reason"), pl.String()),
-        }
-    )
+    reason = json_text.scalar(pl.col("reason"), pl.String())
+    entry = json_text.members({"amount": amount_text(pl.col("amount")), "reason_desc": reason})
     shares = shares.with_columns(share.cast(MONEY).alias("amount")).with_columns(entry.alias("entry"))
     found = shares.group_by("at", maintain_order=True).agg(
-        pl.col("entry"),
-        (pl.when("taken_off").then("amount").otherwise(0)).sum().alias("off"),
+        pl.col("entry"), (pl.when("taken_off").then("amount").otherwise(0)).sum().alias("off")
     )
-    one = pl.col("off").cast(pl.Decimal(38, 12)) / pl.col("quantity").cast(pl.Decimal(38, 12))
-    price = pl.col("price_sell") - rounded(pl.when(pl.col("off") != 0).then(one).otherwise(0)).cast(MONEY)
-    done = at.join(found, on="at", how="left", maintain_order="left").select(
-        pl.when(pl.col("off").is_not_null())
-        .then(price)
-        .otherwise("price_sell")
-        .cast(MONEY)
-        .alias("price_sell"),
+    off_one = pl.when(pl.col("off") != 0).then(pl.col("off").cast(EXACT) / pl.col("quantity").cast(EXACT))
+    price = pl.col("price_sell") - rounded(off_one.otherwise(0)).cast(MONEY)
+    has_share = pl.col("off").is_not_null()
+    done = items.join(found, on="at", how="left", maintain_order="left").select(
+        pl.when(has_share).then(price).otherwise("price_sell").cast(MONEY).alias("price_sell"),
         pl.col("entry").list.join(",").alias("entries"),
     )
-    return done, left
+    return done, left.drop("of")
 
 
-def _shares(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add `share` in units of money's smallest place; `rows` is each item beside each amount (`of`)."""
+def _shares(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Add `share` to pairs of an item (`at`) and an amount (`of`), in units of money's last decimal."""
+    # Integers of 128 bits: worths times amounts would overflow 64 bits, and floats are not exact.
     worth = pl.col("price_sell").to_physical().cast(pl.Int128) * pl.col("quantity").cast(pl.Int128)
     total, whole = pl.col("amount").to_physical().cast(pl.Int128), pl.col("worth").sum().over("of")
     smallest = pl.col("smallest").to_physical().cast(pl.Int128)
-    # An amount that has itself a fraction of its currency's smallest one is spread to the cent, or finer.
+    # An amount that is not a multiple of its currency's smallest amount is allocated in cents, or finer.
     unit = pl.when(total % smallest == 0).then(smallest).when(total % _CENT == 0).then(_CENT).otherwise(1)
-    unit = unit.cast(pl.Int128)
-    rows = rows.with_columns(worth.fill_null(0).alias("worth"))
+    pairs = pairs.with_columns(worth.fill_null(0).alias("worth"))
     sold = pl.col("worth") > 0
-    side = pl.when(sold.any().over("of")).then(sold).otherwise(pl.col("worth") < 0)
-    rows = rows.filter(side).with_columns(
-        pl.col("worth").abs(), pl.col("worth").sign().alias("sign"), unit.alias("unit")
+    gets_share = pl.when(sold.any().over("of")).then(sold).otherwise(pl.col("worth") < 0)
+    pairs = pairs.filter(gets_share).with_columns(
+        pl.col("worth").abs(), pl.col("worth").sign().alias("sign"), unit.cast(pl.Int128).alias("unit")
     )
     exact = total // pl.col("unit") * pl.col("worth")
-    rows = rows.with_columns((exact // whole).alias("floor"), (exact % whole).alias("cut"))
+    pairs = pairs.with_columns((exact // whole).alias("floor"), (exact % whole).alias("lost"))
     left = total // pl.col("unit") - pl.col("floor").sum().over("of")
-    rows = rows.with_columns(left.alias("left")).sort("of", "cut", "at", descending=[False, True, False])
+    pairs = pairs.with_columns(left.alias("left")).sort("of", "lost", "at", descending=[False, True, False])
     place = pl.int_range(pl.len(), dtype=pl.Int128).over("of")
     share = (pl.col("floor") + (place < pl.col("left")).cast(pl.Int128)) * pl.col("unit") * pl.col("sign")
-    return rows.with_columns(share.alias("share")).sort("at", "of")
+    return pairs.with_columns(share.alias("share")).sort("at", "of")

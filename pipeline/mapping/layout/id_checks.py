@@ -1,4 +1,4 @@
-"""What is odd about ids: characters that nobody sees, digits that a spreadsheet lost, one for two items."""
+"""What can be wrong with ids: invisible characters, digits lost in a spreadsheet, one id for two items."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from pipeline.core.model import LINE, TX
 from pipeline.mapping.functions.cell_cleaning import begin_and_end_visibly, columns_where, stripped
 
 _UNUSUAL: Final = r"[\p{DI}\p{Cf}\p{Cc}\p{Z}&&[^ \t\r\n]]"
-"""What shows no ink, but for the blanks that people type."""
+"""Invisible characters, except the blanks that people type."""
 _ROUNDED: Final = r"[+-]?\d(?:[.,]\d+)?[Ee]\+\d{2,3}"
 """How spreadsheets show a number of many digits, such as 1.23E+12: with an exponent that has a sign."""
-_IS_ROUNDED: Final = f"^{_ROUNDED}$"
 _HAS_ROUNDED: Final = rf"(?:^|[^0-9A-Za-z.,])({_ROUNDED})(?:$|[^0-9A-Za-z@.,])"
 """The same as a part of an id that is put together; `ann.1e+12@shop.com` is an address."""
 _GOLDEN: Final = 0x9E3779B97F4A7C15
-"""An odd number that spreads the numbers of transactions over all 64 bits."""
+"""An odd number that spreads transaction numbers over all 64 bits (2**64 divided by the golden ratio)."""
 
 
 def invisible_characters(rows: pl.DataFrame, ids: Collection[str]) -> pl.DataFrame:
-    """Report ids with characters that cannot be seen, once for each transaction and column.
+    """Report ids with invisible characters, once for each transaction and column.
 
-    At the ends they are taken off wherever the cell is used; within an id they are kept, since they may be
-    part of it, and the report names them.
+    At the ends of an id they are removed wherever the cell is used. Inside an id they are kept, since they
+    may be part of it, and the report names them.
 
     Args:
         rows: Raw rows with TX, SOURCE and LINE.
-        ids: The columns that make ids; those that are not there are left out.
+        ids: The columns that ids are made of; those that are absent are left out.
     """
     columns = [name for name in rows.columns if name in ids]
-    suspects = columns_where(rows, columns, lambda cells: ~_is_plain(cells))
+    # Nearly all columns are ASCII with visible ends, which is cheap to see.
+    suspects = columns_where(
+        rows,
+        columns,
+        lambda cells: (
+            ~(begin_and_end_visibly(cells) & (cells.str.len_bytes() == cells.str.len_chars()).all())
+        ),
+    )
     return pl.concat([NO_PROBLEMS, *(_invisible_in(rows, name) for name in suspects)])
 
 
-def _is_plain(cells: pl.Expr) -> pl.Expr:
-    """Whether every cell is ASCII, with a character at each end that can be seen."""
-    return begin_and_end_visibly(cells) & (cells.str.len_bytes() == cells.str.len_chars()).all()
-
-
 def _invisible_in(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    cell, tidy = pl.col(name), stripped(pl.col(name), is_id=True)
+    cell = pl.col(name)
     odd = rows.filter(cell.str.contains(_UNUSUAL)).unique(TX, keep="first", maintain_order=True)
     if odd.is_empty():
         return NO_PROBLEMS
-    within = tidy.str.extract(f"({_UNUSUAL})")
-    named = pl.coalesce(within, cell.str.extract(f"({_UNUSUAL})")).map_batches(
+    inside = stripped(cell, is_id=True).str.extract(f"({_UNUSUAL})")
+    named = pl.coalesce(inside, cell.str.extract(f"({_UNUSUAL})")).map_batches(
         _code_points, return_dtype=pl.String, is_elementwise=True
     )
     message = (
-        pl.when(within.is_null())
+        pl.when(inside.is_null())
         .then(pl.format("{} at an end of `{}` cannot be seen; it was left out.", named, pl.lit(name)))
         .otherwise(pl.format("{} within `{}` cannot be seen; it was kept.", named, pl.lit(name)))
     )
@@ -65,53 +66,47 @@ def _code_points(characters: pl.Series) -> pl.Series:
 
 
 def rounded_cells(rows: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
-    """Report keys that have lost digits: several sales may have become one."""
-    there = [name for name in rows.columns if name in columns]
-    suspects = columns_where(rows, there, _has_plus)
-    found = (_rounded_in(rows, name, stripped(pl.col(name), is_id=True), _IS_ROUNDED) for name in suspects)
-    return pl.concat([NO_PROBLEMS, *found])
+    """Report cells of a key that have lost digits: several sales may have become one."""
+    names = [name for name in rows.columns if name in columns]
+    return _rounded(rows, names, is_raw=True)
 
 
 def rounded_ids(rows: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
-    """Report ids of sales, items and customers that have lost digits, whole or in a part.
+    """Report mapped ids of sales, items and customers that have lost digits, as a whole or in a part.
 
     Args:
         rows: Mapped transactions or items.
-        names: The fields that are looked at; those that are not there are left out.
+        names: The fields to look at; those that are absent are left out.
     """
-    there = [name for name in names if name in rows.columns]
-    suspects = columns_where(rows, there, _has_plus)
-    found = (_rounded_in(rows, name, pl.col(name), _HAS_ROUNDED) for name in suspects)
-    return pl.concat([NO_PROBLEMS, *found])
+    return _rounded(rows, [name for name in names if name in rows.columns], is_raw=False)
 
 
-def _has_plus(cells: pl.Expr) -> pl.Expr:
-    return cells.str.contains("+", literal=True).any()
-
-
-def _rounded_in(rows: pl.DataFrame, name: str, text: pl.Expr, pattern: str) -> pl.DataFrame:
-    odd = rows.filter(text.str.contains(pattern)).unique(TX, keep="first", maintain_order=True)
-    message = pl.format("`{}` is {}, which has lost digits of the id.", pl.lit(name), in_message(text, name))
-    return problems_at(odd, "id_rounded", message, field=name, value=text)
+def _rounded(rows: pl.DataFrame, names: list[str], *, is_raw: bool) -> pl.DataFrame:
+    found = [NO_PROBLEMS]
+    for name in columns_where(rows, names, lambda cells: cells.str.contains("+", literal=True).any()):
+        text = stripped(pl.col(name), is_id=True) if is_raw else pl.col(name)
+        pattern = f"^{_ROUNDED}$" if is_raw else _HAS_ROUNDED
+        odd = rows.filter(text.str.contains(pattern)).unique(TX, keep="first", maintain_order=True)
+        shown = in_message(text, name)
+        message = pl.format("`{}` is {}, which has lost digits of the id.", pl.lit(name), shown)
+        found.append(problems_at(odd, "id_rounded", message, field=name, value=text))
+    return pl.concat(found)
 
 
 def item_conflicts(items: pl.DataFrame) -> pl.DataFrame:
-    """Report items with the id of another one of their sale: the second would replace the first."""
+    """Report items with the id of another item of their sale: the second would replace the first."""
     if "external_id" not in items.columns:
         return NO_PROBLEMS
-    of_sale = pl.col("external_id").hash(seed=0) + pl.col(TX).cast(pl.UInt64) * _GOLDEN
-    hashes = items.select(pl.when(pl.col("external_id").is_not_null()).then(of_sale).alias("hash"))["hash"]
+    external_id = pl.col("external_id")
+    in_sale = external_id.hash(seed=0) + pl.col(TX).cast(pl.UInt64) * _GOLDEN
+    hashes = items.select(pl.when(external_id.is_not_null()).then(in_sale).alias("hash"))["hash"]
     if hashes.n_unique() == hashes.len() - max(hashes.null_count() - 1, 0):
         return NO_PROBLEMS
     suspects = items.filter(hashes.is_duplicated() & hashes.is_not_null())
     first = pl.col(LINE).first().over(TX, "external_id").alias("first")
-    again = ~pl.struct(TX, "external_id").is_first_distinct()
-    odd = (
-        suspects.with_columns(first)
-        .filter(again)
-        .unique([TX, "external_id"], keep="first", maintain_order=True)
-    )
+    again = suspects.with_columns(first).filter(~pl.struct(TX, "external_id").is_first_distinct())
+    odd = again.unique([TX, "external_id"], keep="first", maintain_order=True)
     message = pl.format("The item on line {} has the id {} too.", "first", "external_id")
     return problems_at(
-        odd, "item_external_id_conflict", message, field="items.external_id", value=pl.col("external_id")
+        odd, "item_external_id_conflict", message, field="items.external_id", value=external_id
     )

@@ -1,30 +1,18 @@
-"""Lists inside a row become rows: a nested Parquet column, or JSON in a cell."""
+"""Turns lists inside a row into rows: a nested Parquet column, or JSON in a cell."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE
+from pipeline.mapping.usage.column_names import outer_column
 
-_PLACE = (SOURCE, LINE, KEY)
+_ROW = (SOURCE, LINE, KEY)
 _NUL = r"(?:^|[^\\])(?:\\\\)*\\u0000"
-"""The escape of the character NUL, which is no text; after an even number of backslashes it is one."""
-
-
-@dataclass
-class _Member:
-    """A member that a mapping names, or the way to one: `a.b` is `b` inside `a`."""
-
-    inside: dict[str, _Member] = field(default_factory=dict)
-
-    def dtype(self) -> pl.DataType:
-        if not self.inside:
-            return pl.String()
-        return pl.Struct({name: member.dtype() for name, member in self.inside.items()})
+"""The escape of the character NUL, which is not text. After another backslash it is not an escape."""
 
 
 def explode(
@@ -34,9 +22,9 @@ def explode(
 
     Args:
         rows: Rows with SOURCE, LINE and KEY.
-        column: A column of JSON texts, or of lists of structs; `a.b` is the list `b` in the objects of `a`,
-            where one object counts as a list of one, as it comes out of XML.
-        prefix: What the new columns' names begin with, such as `items.`.
+        column: A column of JSON texts, or of lists of structs. `a.b` is the list `b` in the objects of `a`; a
+            single object counts as a list of one, since converters from XML write it so.
+        prefix: The prefix of the new columns, such as `items.`.
         names: The columns that are wanted, with their prefix; a dot goes into an object.
 
     Returns:
@@ -44,54 +32,44 @@ def explode(
         whose cell is not a list of objects. JSON numbers keep 15 digits.
     """
     wanted = sorted({name.removeprefix(prefix) for name in names if name.startswith(prefix)})
-    empty = pl.DataFrame(
-        schema={
-            **{name: rows.schema[name] for name in _PLACE},
-            **{prefix + name: pl.String() for name in wanted},
-        }
-    )
-    rows = _with_inner_list(rows, column)
+    schema = {name: rows.schema[name] for name in _ROW} | {prefix + name: pl.String() for name in wanted}
+    none = pl.DataFrame(schema=schema)
+    outer = outer_column(column, rows.columns)
+    if outer != column and outer in rows.columns:
+        rows = rows.with_columns(_list_inside(outer, column).alias(column))
     if column not in rows.columns:
-        return empty, rows.clear()
-    members = _tree(wanted)
+        return none, rows.clear()
+    members = _struct_of([name.split(".") for name in wanted])
     lists, bad = _lists(rows, column, members)
     objects = lists.filter(pl.col("list").list.len() > 0).explode("list")
     objects = objects.filter(pl.col("list").is_not_null())
     if objects.is_empty():
-        return empty, bad
-    return objects.select(*_PLACE, *(_member(name, members).alias(prefix + name) for name in wanted)), bad
+        return none, bad
+    cells = (_member(name.split("."), members).alias(prefix + name) for name in wanted)
+    return objects.select(*_ROW, *cells), bad
 
 
-def outer_column(column: str, columns: Iterable[str]) -> str:
-    """The source's column in which the list `column` is: itself, or what stands before a dot."""
-    return column if column in columns else column.partition(".")[0]
-
-
-def _with_inner_list(rows: pl.DataFrame, column: str) -> pl.DataFrame:
-    outer = outer_column(column, rows.columns)
-    if outer == column or outer not in rows.columns:
-        return rows
+def _list_inside(outer: str, column: str) -> pl.Expr:
+    """The list `column` as JSON text, from the JSON object in the column before its dot."""
     path = "".join(f"[{json.dumps(part, ensure_ascii=False)}]" for part in column.split(".")[1:])
     found = pl.col(outer).str.json_path_match(f"${path}")
-    alone = found.str.starts_with("{")
-    return rows.with_columns(pl.when(alone).then("[" + found + "]").otherwise(found).alias(column))
+    return pl.when(found.str.starts_with("{")).then("[" + found + "]").otherwise(found)
 
 
-def _tree(names: Iterable[str]) -> _Member:
-    root = _Member()
-    for name in names:
-        at = root
-        for part in name.split("."):
-            at = at.inside.setdefault(part, _Member())
-    return root
+def _struct_of(paths: Sequence[Sequence[str]]) -> pl.Struct:
+    """The type of an object with these members, all texts; a path of several names goes into objects."""
+    inside: dict[str, list[Sequence[str]]] = {}
+    for first, *rest in paths:
+        inside.setdefault(first, []).extend([rest] if rest else [])
+    return pl.Struct({name: _struct_of(rest) if rest else pl.String() for name, rest in inside.items()})
 
 
-def _member(name: str, root: _Member) -> pl.Expr:
-    at = pl.col("list")
-    for part in name.split("."):
-        at = _field(at, [*root.inside], part)
-        root = root.inside[part]
-    return at
+def _member(path: Sequence[str], members: pl.Struct) -> pl.Expr:
+    value, dtype = pl.col("list"), members
+    for name in path:
+        fields = {field.name: field.dtype for field in dtype.fields}
+        value, dtype = _field(value, [*fields], name), fields[name]  # type: ignore[assignment]
+    return value
 
 
 def _field(struct: pl.Expr, names: Sequence[str], name: str) -> pl.Expr:
@@ -100,34 +78,32 @@ def _field(struct: pl.Expr, names: Sequence[str], name: str) -> pl.Expr:
     return struct.struct.rename_fields(numbers).struct.field(numbers[names.index(name)])
 
 
-def _lists(rows: pl.DataFrame, column: str, members: _Member) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The place of each row and its `list` of structs of texts; and the rows that have none."""
+def _lists(rows: pl.DataFrame, column: str, members: pl.Struct) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """SOURCE, LINE and KEY of each row and its `list` of structs of texts; and the rows without a list."""
     # A struct without fields cannot be decoded, but a mapping may only count the objects.
-    dtype = pl.List(members.dtype() if members.inside else pl.Struct({"": pl.String()}))
+    dtype = pl.List(members if members.fields else pl.Struct({"": pl.String()}))
     if rows.schema[column] != pl.String:
-        nested = rows.select(*_PLACE, _conformed(pl.col(column), rows.schema[column], dtype).alias("list"))
-        return nested, rows.clear()
+        lists = rows.select(*_ROW, _conformed(pl.col(column), rows.schema[column], dtype).alias("list"))
+        return lists, rows.clear()
     text = pl.col(column).str.strip_chars()
-    # Without repeats: of a member that an object has twice, the last counts, and the decoder takes the first.
-    once = text.str.json_path_match("$").alias("__once")
-    rows = rows.with_columns(once)
-    is_list = (pl.col("__once").str.starts_with("[") & ~pl.col("__once").str.contains(_NUL)).fill_null(
-        value=False
-    )
-    blank = text.is_null() | (text == "")
-    bad = rows.filter(~blank & ~is_list).drop("__once")
-    good = rows.filter(is_list).with_columns(pl.col("__once").alias(column)).drop("__once")
+    # If an object has a member twice, the last one counts, but the decoder takes the first. Writing the
+    # JSON anew removes repeats.
+    once = pl.col("__once")
+    rows = rows.with_columns(text.str.json_path_match("$").alias("__once"))
+    is_list = (once.str.starts_with("[") & ~once.str.contains(_NUL)).fill_null(value=False)
+    bad = rows.filter(~(text.is_null() | (text == "")) & ~is_list).drop("__once")
+    good = rows.filter(is_list).with_columns(once.alias(column)).drop("__once")
     lists, undecoded = _decoded(good, column, dtype)
     return lists, pl.concat([bad, undecoded])
 
 
 def _decoded(rows: pl.DataFrame, column: str, dtype: pl.DataType) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Decode JSON lists; what does not fit is found by halving, since one such cell fails them all."""
+    """Decode JSON lists. One bad cell fails the whole column, so bad cells are found by halving."""
     try:
-        lists = rows.select(*_PLACE, pl.col(column).str.json_decode(dtype).alias("list"))
+        lists = rows.select(*_ROW, pl.col(column).str.json_decode(dtype).alias("list"))
     except pl.exceptions.ComputeError:
         if rows.height == 1:
-            return rows.clear().select(*_PLACE, pl.lit(None, dtype=dtype).alias("list")), rows
+            return rows.clear().select(*_ROW, pl.lit(None, dtype=dtype).alias("list")), rows
         half = rows.height // 2
         parts = [_decoded(part, column, dtype) for part in (rows[:half], rows[half:])]
         return pl.concat([lists for lists, _ in parts]), pl.concat([bad for _, bad in parts])
@@ -135,16 +111,16 @@ def _decoded(rows: pl.DataFrame, column: str, dtype: pl.DataType) -> tuple[pl.Da
 
 
 def _conformed(column: pl.Expr, have: pl.DataType, want: pl.DataType) -> pl.Expr:
-    """A nested column with just the wanted members, all of them texts."""
+    """A nested column with only the wanted members, all of them texts."""
     if isinstance(want, pl.List):
         inner = have.inner if isinstance(have, pl.List) else pl.String()
         return column.list.eval(_conformed(pl.element(), inner, want.inner))  # type: ignore[arg-type]
     if isinstance(want, pl.Struct):
-        there = {member.name: member.dtype for member in have.fields} if isinstance(have, pl.Struct) else {}
+        known = {member.name: member.dtype for member in have.fields} if isinstance(have, pl.Struct) else {}
         return pl.struct(
             (
-                _conformed(_field(column, [*there], member.name), there[member.name], member.dtype)  # type: ignore[arg-type]
-                if member.name in there
+                _conformed(_field(column, [*known], member.name), known[member.name], member.dtype)  # type: ignore[arg-type]
+                if member.name in known
                 else pl.lit(None, dtype=member.dtype)
             ).alias(member.name)
             for member in want.fields

@@ -13,7 +13,7 @@ import polars as pl
 
 from pipeline.mapping.functions.cell_cleaning import trimmed
 from pipeline.mapping.functions.zones import zone_name
-from pipeline.mapping.language.spec import Number
+from pipeline.mapping.language.value_spec import Number
 
 # Names as they are after `plain`: folded to lower-case ASCII letters and digits. English, German, French,
 # Spanish, Portuguese, Italian, Dutch; the likeliest first.

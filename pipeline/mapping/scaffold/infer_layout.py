@@ -12,9 +12,8 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect
-from pipeline.mapping.language.spec import Number
+from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import listed, quoted
-from pipeline.mapping.layout.nested_lists import outer_column
 from pipeline.mapping.scaffold.infer_columns import (
     Pick,
     lists_in,
@@ -24,6 +23,7 @@ from pipeline.mapping.scaffold.infer_columns import (
     record_words,
     values,
 )
+from pipeline.mapping.usage.column_names import outer_column
 
 
 @dataclass(frozen=True)

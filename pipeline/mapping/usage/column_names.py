@@ -1,248 +1,232 @@
-"""Which columns a mapping uses, by table, and what is wrong with their names."""
+"""The column names in a mapping beside the columns of the source: which are used, unknown or unmapped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Final
 
 from pipeline.core.errors import did_you_mean
 from pipeline.core.header_names import usable_name
 from pipeline.mapping.functions.rule_conditions import DERIVED
-from pipeline.mapping.language.source_map import Found, Place
+from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import SET_ELSEWHERE, Check, MappingSpec
 from pipeline.mapping.language.yaml_text import quoted
-from pipeline.mapping.layout.nested_lists import outer_column
-from pipeline.mapping.usage import visitor as walk
 from pipeline.mapping.usage.used_columns import HEADER_PREFIX, column_mentions, key_cells
-from pipeline.mapping.usage.visitor import Scope
+from pipeline.mapping.usage.visitor import Scope, names_in_sql
 
-_TABLES: dict[Scope, tuple[str, ...]] = {
+SourceColumns = Mapping[str, Sequence[str]]
+"""The source's columns by table: `lines` for a single input, else `headers`, `items` and `payments`."""
+
+UNMAPPED: Final = "unmapped_column"
+_TABLES: Final = {
     Scope.TRANSACTION: ("headers",),
     Scope.LINE: ("items", "headers"),
     Scope.PAYMENT: ("payments", "headers"),
 }
-_NESTED = ("items.", "payments.")
-UNMAPPED = "unmapped_column"
-_LIST_IN = ("source", "nested")
-
-
-def tables_of(spec: MappingSpec, scope: Scope) -> tuple[str, ...]:
-    """The tables in which a scope finds its columns, nearest first."""
-    return _TABLES[scope] if spec.source.layout == "tables" else ("lines",)
+"""For layout `tables`, the tables in which a scope finds its columns, nearest first."""
+_NESTED: Final = ("items.", "payments.")
+_LIST_IN: Final = ("source", "nested")
+_LISTED_AT_MOST: Final = 5
+"""How many missing columns a message lists: enough to recognise another export, and readable."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """A column that a mapping mentions.
+    """A source column that a mapping names.
 
     Attributes:
-        place: Where it is mentioned.
+        location: Where it is named.
         name: The column.
         tables: The tables in which it may be, nearest first.
-        formula: Whether it is mentioned in SQL.
+        in_sql: Whether it is named in SQL.
     """
 
-    place: Place
+    location: Location
     name: str
     tables: tuple[str, ...]
-    formula: bool = False
+    in_sql: bool = False
+
+    def source_column(self, known: Sequence[str] = ()) -> str:
+        """The column of the source: for a list inside an object, the column with the object."""
+        return outer_column(self.name, known) if self.location[:2] == _LIST_IN else self.name
+
+
+def outer_column(column: str, columns: Sequence[str]) -> str:
+    """The source's column that holds the list `column`: itself, or what stands before a dot."""
+    return column if column in columns else column.partition(".")[0]
 
 
 def uses(spec: MappingSpec) -> Iterator[Use]:
-    """Every mention of a source column."""
-    yield from _in_source(spec)
-    for mention in column_mentions(spec):
-        yield Use(mention.place, mention.name, tables_of(spec, mention.scope), mention.formula)
-    yield from (Use(("columns", name), name, _tables(spec)) for name in spec.columns)
-
-
-def _in_source(spec: MappingSpec) -> Iterator[Use]:
-    source = spec.source
-    if source.layout != "tables":
-        yield from _in_key(spec, ("source", "key"), source.key, "lines")
+    """Every place where a mapping names a source column."""
+    source, in_tables = spec.source, spec.source.layout == "tables"
+    keys: list[tuple[Location, tuple[str, ...], str]] = [(("source", "key"), source.key, "lines")]
+    every: tuple[str, ...] = ("lines",)
+    if in_tables:
+        keys = [
+            (("source", "tables", str(name), "key"), table.key, str(name))
+            for name, table in source.tables.items()
+        ]
+        every = tuple(str(name) for name in source.tables)
+    for location, key, table in keys:
+        for i, name in enumerate(key):
+            yield from (Use((*location, i), cell, (table,)) for cell in key_cells(spec, [name]))
     if source.records:
         yield Use(("source", "records", "column"), source.records.column, ("lines",))
     if source.nested:
         for part in ("items", "payments"):
-            if name := getattr(source.nested, part):
-                yield Use(("source", "nested", part), name, ("lines",))
-    for table, described in source.tables.items():
-        if source.layout == "tables":
-            yield from _in_key(spec, ("source", "tables", table, "key"), described.key, table)
-
-
-def _in_key(spec: MappingSpec, place: Place, key: Sequence[str], table: str) -> Iterator[Use]:
-    for i, name in enumerate(key):
-        yield from (Use((*place, i), cell, (table,)) for cell in key_cells(spec, [name]))
+            if column := getattr(source.nested, part):
+                yield Use((*_LIST_IN, part), column, ("lines",))
+    for mention in column_mentions(spec):
+        tables = _TABLES[mention.scope] if in_tables else ("lines",)
+        yield Use(mention.location, mention.name, tables, mention.in_sql)
+    yield from (Use(("columns", name), name, every) for name in spec.columns)
 
 
 def used_columns(spec: MappingSpec) -> dict[str, frozenset[str]]:
-    """The columns that a mapping uses, by table.
+    """The source columns that a mapping uses, by table.
 
-    With the layout `tables`, an item or payment may also mention a column of its transaction: such a name
-    is listed under both tables, since only the source can tell. What is only under `columns` is not used.
+    With layout `tables`, an item or payment may also use a column of its transaction. Only the source can
+    tell which one is meant, so such a name is listed under both tables. A name that is only under `columns`
+    is not used.
     """
-    found: dict[str, set[str]] = {table: set() for table in _tables(spec)}
+    tables = spec.source.tables if spec.source.layout == "tables" else ("lines",)
+    found: dict[str, set[str]] = {str(table): set() for table in tables}
     for use in uses(spec):
-        if use.place[0] != "columns":
+        if use.location[0] != "columns":
             for table in use.tables:
-                found.setdefault(table, set()).add(use.name)
-                if use.place[:2] == _LIST_IN:
-                    found[table].add(outer_column(use.name, ()))
+                found.setdefault(table, set()).update((use.name, use.source_column()))
     return {table: frozenset(names) for table, names in found.items()}
 
 
-def _tables(spec: MappingSpec) -> tuple[str, ...]:
-    return tuple(spec.source.tables) if spec.source.layout == "tables" else ("lines",)
+# ── Unmapped columns ────────────────────────────────────────────────────────────────────────────────
 
 
 def severity_of(spec: MappingSpec, code: str) -> str | None:
-    """What `checks` says that a code does; None where it does what is usual."""
+    """The severity that `checks` gives to a code; None for the usual one."""
     check = spec.checks.get(code)
     return check.severity if isinstance(check, Check) else check
 
 
-def unmapped_columns(spec: MappingSpec, columns: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """The columns of a source that a mapping neither uses nor lists under `ignore`, by table.
+def unmapped_columns(spec: MappingSpec, columns: SourceColumns) -> dict[str, tuple[str, ...]]:
+    """The source columns that a mapping neither uses nor lists under `ignore`, by table.
 
     Args:
         spec: The mapping; `ignore` may hold shell patterns, as `Billing *`.
         columns: The source's columns by table.
 
     Returns:
-        Only tables that have such columns, these in the source's order; none where the mapping turns the
-        code `unmapped_column` off.
+        Only tables with such columns, in the source's order; empty where the mapping turns the code
+        `unmapped_column` off.
     """
     if severity_of(spec, UNMAPPED) == "off":
         return {}
-    used = used_columns(spec)
-    found = {}
+
+    def is_ignored(name: str) -> bool:
+        if spec.source.nested and name.startswith(_NESTED):
+            return True
+        return any(name == pattern or fnmatchcase(name, pattern) for pattern in spec.source.ignore)
+
+    used, found = used_columns(spec), {}
     for table, names in columns.items():
-        left = [name for name in names if name not in used.get(table, ()) and not _ignored(spec, name)]
+        left = tuple(name for name in names if name not in used.get(table, ()) and not is_ignored(name))
         if left:
-            found[table] = tuple(left)
+            found[table] = left
     return found
 
 
-def _ignored(spec: MappingSpec, name: str) -> bool:
-    if spec.source.nested and name.startswith(_NESTED):
-        return True
-    return any(name == pattern or fnmatchcase(name, pattern) for pattern in spec.source.ignore)
+# ── Unknown names ───────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Names:
-    """The names of a mapping beside the columns of a source.
+def with_unknown(spec: MappingSpec, columns: SourceColumns) -> dict[str, list[str]]:
+    """The source's columns together with those that the mapping uses and the source lacks."""
+    found = {table: list(names) for table, names in columns.items()}
+    for use in uses(spec):
+        if not any(use.name in found.get(table, ()) for table in use.tables):
+            found.setdefault(use.tables[0], []).append(use.name)
+    return found
 
-    Attributes:
+
+def name_issues(spec: MappingSpec, columns: SourceColumns | None) -> Iterator[Issue]:
+    """Names that are not a column, a definition or, in a rule, a mapped field.
+
+    Args:
         spec: The mapping.
         columns: The source's columns by table; None where they are not known.
     """
-
-    spec: MappingSpec
-    columns: Mapping[str, Sequence[str]] | None
-
-    def unknown(self) -> Iterator[tuple[Use, list[str], str]]:
-        """Columns that are not in the source, the names to choose from, and whose they are."""
-        if self.columns is None:
-            return
-        told: set[tuple[Place, str]] = set()
-        for use in uses(self.spec):
-            known = [name for table in use.tables for name in self.columns.get(table, ())]
-            name = outer_column(use.name, known) if use.place[:2] == _LIST_IN else use.name
-            if self._is_known(name, known) or (use.place, use.name) in told:
-                continue
-            told.add((use.place, use.name))
-            there = [table for table in use.tables if table in self.columns]
-            whose = f"the table {there[0]}" if self.spec.source.layout == "tables" and there else "the source"
-            yield use, [*known, *self.spec.define], whose
-
-    def with_unknown(self) -> dict[str, list[str]]:
-        """The source's columns, as if those that are not in it were: what else is wrong shows then."""
-        found = {table: list(names) for table, names in (self.columns or {}).items()}
-        for use in uses(self.spec):
-            if not any(use.name in found.get(table, ()) for table in use.tables):
-                found.setdefault(use.tables[0], []).append(use.name)
-        return found
-
-    def there(self) -> set[str]:
-        """The columns of the source that the mapping uses."""
-        columns = {name for names in (self.columns or {}).values() for name in names}
-        return columns & {use.name for use in uses(self.spec)}
-
-    def _is_known(self, name: str, known: Sequence[str]) -> bool:
-        if name in known or not known or name in self.spec.source.optional or name != usable_name(name):
-            return True
-        prefix = next((prefix for prefix in _NESTED if name.startswith(prefix)), None)
-        members = [column for column in known if prefix and column.startswith(prefix)]
-        return self.spec.source.layout == "nested" and prefix is not None and not members
-
-    def shadowing(self) -> Iterator[tuple[Place, str]]:
-        """Definitions that have the name of a column."""
-        columns = {name for names in (self.columns or {}).values() for name in names}
-        yield from ((("define", name), name) for name in self.spec.define if name in columns)
-
-
-def name_problems(names: Names) -> Iterator[Found]:
-    """Names that are no column, no definition or, in a rule, no mapped field."""
-    unknown = list(names.unknown())
-    missing = list(dict.fromkeys(use.name for use, _, _ in unknown))
-    there = names.there()
-    if missing and not there:
-        yield Found(("source",), _another_file(missing))
-        unknown = []
-    for use, known, whose in unknown:
-        hint = did_you_mean(use.name, known) if len(missing) > len(there) else _instead(use, known)
-        yield Found(use.place, f"there is no column '{use.name}' in {whose}{hint}", use.name)
-    for place, name in names.shadowing():
-        message = f"'{name}' is a column of the source as well; give the definition another name"
-        yield Found(place, message)
-    yield from _read_otherwise(names.spec)
-    yield from _unknown_in_rules(names.spec)
-
-
-def _another_file(missing: Sequence[str]) -> str:
-    listed = ", ".join(missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
-    return (
-        f"no column that the mapping uses is in the source ({listed}); is it another export? Under `csv`, "
-        "`skip_lines` leaves out what stands above the header, `header: false` is for a file without one, "
-        "and `delimiter` says what is between the cells"
-    )
-
-
-_SHOWN = 5
-
-
-def _instead(use: Use, known: Sequence[str]) -> str:
-    """What may have been meant where most columns are there: another one, or no column at all."""
-    near = did_you_mean(use.name, known)
-    if use.formula and (not near or use.name.isupper()):  # such as status = "VOID"
-        return f"; a text stands in single quotes: '{use.name}'"
-    if near:
-        return near
-    if use.place[0] in ("source", "columns") or use.place[-1] == "template":
-        return ""
-    return f"; write {{constant: {quoted(use.name)}}} for what is the same on every row"
-
-
-def _read_otherwise(spec: MappingSpec) -> Iterator[Found]:
-    """Names under which no reader gives a column, and no value can be defined."""
-    for use in uses(spec):
+    all_uses = list(uses(spec))
+    if columns is not None:
+        yield from _unknown_columns(spec, all_uses, columns)
+        present = {name for names in columns.values() for name in names}
+        for name in spec.define:
+            if name in present:
+                message = f"'{name}' is a column of the source as well; give the definition another name"
+                yield Issue(("define", name), message)
+    for use in all_uses:
         name = usable_name(use.name)
-        if name != use.name:
-            yield Found(use.place, f"a column '{use.name}' is read as '{name}'; write that", use.name)
+        if name != use.name:  # No reader gives a column of this name.
+            yield Issue(use.location, f"a column '{use.name}' is read as '{name}'; write that", use.name)
     for name in spec.define:
         if name != usable_name(name) or name.startswith(HEADER_PREFIX):
             message = f"'{name}' cannot be defined; give it a name that begins with a letter"
-            yield Found(("define", name), message)
+            yield Issue(("define", name), message)
+    yield from _unknown_in_rules(spec)
 
 
-def _unknown_in_rules(spec: MappingSpec) -> Iterator[Found]:
+def _unknown_in_rules(spec: MappingSpec) -> Iterator[Issue]:
     elsewhere = [field for field, section in SET_ELSEWHERE.items() if getattr(spec, section)]
     fields = [*spec.transaction, *elsewhere, *DERIVED]
     for i, rule in enumerate(spec.rules):
-        for name in walk.names_in(rule.when):
+        for name in names_in_sql(rule.when):
             if name not in fields:
                 near = did_you_mean(name, fields) or f"; there are {', '.join(fields)}"
-                yield Found(("rules", i, "when"), f"'{name}' is not a mapped field{near}", name)
+                yield Issue(("rules", i, "when"), f"'{name}' is not a mapped field{near}", name)
+
+
+def _unknown_columns(spec: MappingSpec, all_uses: Sequence[Use], columns: SourceColumns) -> Iterator[Issue]:
+    unknown: dict[tuple[Location, str], tuple[Use, list[str]]] = {}
+    for use in all_uses:
+        known = [name for table in use.tables for name in columns.get(table, ())]
+        if not _is_known(spec, use.source_column(known), known):
+            unknown.setdefault((use.location, use.name), (use, known))
+    missing = list(dict.fromkeys(use.name for use, _ in unknown.values()))
+    present = {name for names in columns.values() for name in names} & {use.name for use in all_uses}
+    if missing and not present:
+        more = ", …" if len(missing) > _LISTED_AT_MOST else ""
+        listed = ", ".join(missing[:_LISTED_AT_MOST]) + more
+        yield Issue(
+            ("source",),
+            f"no column that the mapping uses is in the source ({listed}); is it another export? "
+            "Under `csv`, `skip_lines` leaves out what stands above the header, `header: false` is for a "
+            "file without one, and `delimiter` says what is between the cells",
+        )
+        return
+    for use, known in unknown.values():
+        tables = [table for table in use.tables if table in columns]
+        whose = f"the table {tables[0]}" if spec.source.layout == "tables" and tables else "the source"
+        known = [*known, *spec.define]
+        # Where most columns are missing it is another export, and suggesting constants would mislead.
+        hint = did_you_mean(use.name, known) if len(missing) > len(present) else _instead(use, known)
+        yield Issue(use.location, f"there is no column '{use.name}' in {whose}{hint}", use.name)
+
+
+def _is_known(spec: MappingSpec, name: str, known: Sequence[str]) -> bool:
+    if name in known or not known or name in spec.source.optional or name != usable_name(name):
+        return True
+    prefix = next((prefix for prefix in _NESTED if name.startswith(prefix)), None)
+    # The members of JSON objects are not known from the header.
+    has_members = any(prefix and column.startswith(prefix) for column in known)
+    return spec.source.layout == "nested" and prefix is not None and not has_members
+
+
+def _instead(use: Use, known: Sequence[str]) -> str:
+    """What may have been meant: another column, or no column at all."""
+    near = did_you_mean(use.name, known)
+    if use.in_sql and (not near or use.name.isupper()):  # such as status = "VOID"
+        return f"; a text stands in single quotes: '{use.name}'"
+    if near:
+        return near
+    if use.location[0] in ("source", "columns") or use.location[-1] == "template":
+        return ""
+    return f"; write {{constant: {quoted(use.name)}}} for what is the same on every row"

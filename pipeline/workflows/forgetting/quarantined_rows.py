@@ -21,7 +21,7 @@ from pipeline.extract.storage import SourceFile
 from pipeline.mapping.language.load import read_mapping
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.raw_transactions import without_lost
-from pipeline.mapping.usage.visitor import Site, deep, plain_names, roots
+from pipeline.mapping.usage.visitor import LocatedValue, plain_names, roots, walk
 from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import quarantine
@@ -92,9 +92,9 @@ class QuarantinedRows:
         """Columns of the source that only name a sale, an item, a place or a product, as far as is known."""
         if self._spec is None:
             return frozenset()
-        sites: dict[bool, list[Site]] = {True: [], False: []}
+        sites: dict[bool, list[LocatedValue]] = {True: [], False: []}
         for site in roots(self._spec):
-            of_id = site.place[0] in ("transaction", "items") and site.place[1] in NOT_OF_PEOPLE
+            of_id = site.location[0] in ("transaction", "items") and site.location[1] in NOT_OF_PEOPLE
             sites[of_id].append(site)
         ids = {*self._spec.source.key, *_columns_in(sites[True], self._spec)}
         return frozenset(ids - set(_columns_in(sites[False], self._spec)))
@@ -144,13 +144,15 @@ class QuarantinedRows:
         return places.with_columns(pl.col(_OF_PERSON) | of_same_sale).sort(SOURCE, LINE)
 
 
-def _columns_in(sites: Iterable[Site], spec: MappingSpec) -> Iterator[str]:
+def _columns_in(sites: Iterable[LocatedValue], spec: MappingSpec) -> Iterator[str]:
     """Columns that values name, directly or by what the mapping defines; not those within SQL."""
     for site in sites:
-        for inner in deep(site):
+        for inner in walk(site):
             for name in plain_names(inner.value):
                 if name in spec.define:
-                    yield from _columns_in([Site(("define", name), spec.define[name], inner.scope)], spec)
+                    yield from _columns_in(
+                        [LocatedValue(("define", name), spec.define[name], inner.scope)], spec
+                    )
                 else:
                     yield name
 

@@ -14,7 +14,7 @@ from pipeline.core.file_formats import DELIMITED
 from pipeline.core.memory import USUAL, Budget
 from pipeline.extract.storage import SourceFile, in_order_written
 from pipeline.mapping.compile.check import check_mapping, compiled_and_checked, mapping_notices
-from pipeline.mapping.compile.compiler import CompiledMapping
+from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.functions.rule_conditions import compile_rule
 from pipeline.mapping.language.load import LoadedMapping
 from pipeline.mapping.language.spec import Check, MappingSpec, Rule

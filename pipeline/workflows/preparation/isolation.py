@@ -14,7 +14,7 @@ import polars as pl
 
 from pipeline.core.errors import ImportToolError
 from pipeline.core.model import KEY, LINE, SOURCE
-from pipeline.mapping.language.mapping_errors import FAILURES, what_failed
+from pipeline.mapping.functions.polars_errors import POLARS_ERRORS, error_summary
 
 Tables = Mapping[str, pl.DataFrame]
 """Raw rows by table, with SOURCE, LINE and KEY."""
@@ -105,6 +105,6 @@ def _failure(compute: Callable[[Tables], object], tables: Tables) -> str:
         compute(tables)
     except ImportToolError:
         raise
-    except FAILURES as error:
-        return what_failed(error)
+    except POLARS_ERRORS as error:
+        return error_summary(error)
     return ""

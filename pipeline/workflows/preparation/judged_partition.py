@@ -10,9 +10,11 @@ import polars as pl
 from pipeline.core.errors import CannotStart, ImportToolError
 from pipeline.core.frames import problems_at
 from pipeline.core.model import LINE, SOURCE
-from pipeline.mapping.language.mapping_errors import FAILURES
-from pipeline.mapping.layout.file_versions import choose_versions
-from pipeline.mapping.layout.raw_transactions import Shaped, Tables, shape, structural_columns
+from pipeline.mapping.compile.file_versions import choose_versions
+from pipeline.mapping.functions.polars_errors import POLARS_ERRORS
+from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
+from pipeline.mapping.layout.row_keys import structural_columns
+from pipeline.mapping.layout.row_kinds import Tables
 from pipeline.staging.manifest import microseconds
 from pipeline.staging.payloads import encode
 from pipeline.validation.outcomes import ACCEPTED, TransactionOutcomes, decide_outcomes, with_matching_sums
@@ -32,7 +34,7 @@ class JudgedPartition:
         staged: The bodies of those that are accepted.
     """
 
-    shaped: Shaped
+    shaped: RawTransactions
     left_out: pl.DataFrame
     items: pl.DataFrame
     verdict: TransactionOutcomes
@@ -59,7 +61,7 @@ def judge_partition(
         return _judge(tables, lost, plan, conflicts)
     except ImportToolError:
         raise
-    except FAILURES:
+    except POLARS_ERRORS:
         odd = unjudged(tables, partial(_judge, lost=lost, plan=plan, conflicts=conflicts))
         if odd is None:
             raise
@@ -80,7 +82,7 @@ def _judge(
 ) -> JudgedPartition:
     agrees = partial(with_matching_sums, policy=plan.policy)
     chosen = choose_versions(tables, plan.compiled, plan.written, agrees)
-    shaped = shape(chosen.tables, plan.spec, pl.concat([chosen.notes, chosen.still_short(lost)]))
+    shaped = build_transactions(chosen.tables, plan.spec, pl.concat([chosen.notes, chosen.still_short(lost)]))
     mapped = plan.compiled.apply(shaped)
     if len(conflicts):
         problems = pl.concat([mapped.problems, _conflict_problems(mapped.headers, conflicts)])

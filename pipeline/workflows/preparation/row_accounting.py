@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX, Lost
-from pipeline.mapping.layout.raw_transactions import Shaped
+from pipeline.mapping.layout.raw_transactions import RawTransactions
 from pipeline.report.summary import AccountingBroken
 from pipeline.validation.outcomes import TransactionOutcomes
 
@@ -39,7 +39,7 @@ class RowCounts:
 
 
 def count_rows(
-    tables: Mapping[str, pl.DataFrame], shaped: Shaped, left_out: pl.DataFrame, verdict: TransactionOutcomes
+    tables: Mapping[str, pl.DataFrame], shaped: RawTransactions, left_out: pl.DataFrame, verdict: TransactionOutcomes
 ) -> RowCounts:
     """Count the rows of a partition by outcome.
 

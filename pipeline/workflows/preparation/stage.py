@@ -18,7 +18,7 @@ from pipeline.core.events import Emit, Progress, StageFinished, StageStarted
 from pipeline.core.files import private_dir
 from pipeline.core.model import SOURCE, TX
 from pipeline.engine.local import Engine
-from pipeline.mapping.layout.raw_transactions import Shaped, without_lost
+from pipeline.mapping.layout.raw_transactions import RawTransactions, without_lost
 from pipeline.staging.manifest import PartRecord
 from pipeline.staging.partitions.hashes import Hashes, repeated
 from pipeline.staging.partitions.partitioning import Partition, Partitioning, Scattered
@@ -130,7 +130,7 @@ def _item_hashes(items: pl.DataFrame, accepted: pl.DataFrame) -> pl.Series:
     return ids.select(hash_of(pl.col("external_id"))).to_series()
 
 
-def _waiting(verdict: TransactionOutcomes, shaped: Shaped) -> frozenset[int]:
+def _waiting(verdict: TransactionOutcomes, shaped: RawTransactions) -> frozenset[int]:
     """The files, by SOURCE, that hold rows of sales which were rejected only for what time alone fixes."""
     rejections = verdict.reasons.filter(pl.col("outcome") == Outcome.REJECTED.value)
     by_time = pl.col("code").is_in(FIXED_BY_TIME).all()

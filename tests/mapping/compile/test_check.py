@@ -46,7 +46,7 @@ REQUIRED = "Omneo needs it on every"
         ),
         pytest.param(
             "mapping: m\nsource: {layout: lines}\n" + FIELDS,
-            ["2:9: `key` is missing: the columns that tell transactions apart, as [receipt_no]"],
+            ["2:9: `key` is missing: the columns that identify a transaction, as [receipt_no]"],
             id="no key",
         ),
         pytest.param(
@@ -66,7 +66,7 @@ REQUIRED = "Omneo needs it on every"
         ),
         pytest.param(
             "mapping: m\nsource: {layout: tables, tables: {items: {inputs: [a], key: [id]}}}\n" + FIELDS,
-            ["2:34: `headers` is missing in `tables`: the file with one row a transaction"],
+            ["2:34: `headers` is missing in `tables`: the file with one row per transaction"],
             id="tables without headers",
         ),
         pytest.param(
@@ -80,7 +80,7 @@ REQUIRED = "Omneo needs it on every"
         ),
         pytest.param(
             "mapping: m\nsource: {key: [id], layout: headers}\n" + FIELDS + ITEMS,
-            ["7:8: there are no items to map: `layout: headers` means one row a transaction without items"],
+            ["7:8: there are no items to map: `layout: headers` means one row per transaction without items"],
             id="items without rows",
         ),
         pytest.param(
@@ -114,7 +114,7 @@ REQUIRED = "Omneo needs it on every"
         pytest.param(
             MINIMAL + "lines: {discount: \"title = 'x'\"}\nreward: {amount: price}\n",
             [
-                "7:8: there are no `items` that these lines could be told from",
+                "7:8: there are no `items`, so no line can be set apart from them",
                 "7:19: `discount_amount` is missing: the amount of such a line",
                 "8:9: there are no `items` that the reward could be spread over",
             ],
@@ -212,15 +212,15 @@ REQUIRED = "Omneo needs it on every"
         ),
         pytest.param(
             MINIMAL.replace(WHEN, "at"),
-            ["6:18: how `transacted_at` is written is not said; add {datetime: {formats: [...]}} to `then`"],
+            ["6:18: the format of `transacted_at` is missing; add {datetime: {formats: [...]}} to `then`"],
             id="date without a format",
         ),
         pytest.param(
             MINIMAL + "  meta: {constant: 5}\n  staff_id: {list: [id]}\n  custom_fields: id\n",
             [
-                "7:9: expected here is an object, as in {object: {name: column}}",
-                "8:13: a list cannot be here: expected is a string",
-                "9:18: expected here is a list of objects, as in {list: [{object: {name: column}}]}",
+                "7:9: an object was expected here, as in {object: {name: column}}",
+                "8:13: a list cannot be here: a string was expected",
+                "9:18: a list of objects was expected here, as in {list: [{object: {name: column}}]}",
             ],
             id="kinds",
         ),

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.model import LINE, TX
 from pipeline.mapping.language.mapping_errors import CompileError
-from pipeline.mapping.layout.raw_transactions import shape
+from pipeline.mapping.layout.raw_transactions import build_transactions
 from tests.mapping.mapping_cases import compiled_of, mapped_of, spec_of, tables_of, told
 
 D = Decimal
@@ -441,7 +441,7 @@ def test_a_bucket_whose_file_lacks_a_column_has_blanks_there() -> None:
     compiled = compiled_of(
         spec, {"lines": pl.DataFrame({"id": [""], "total": [""], "what": [""], "sku": [""]})}
     )
-    mapped = compiled.apply(shape(tables_of(spec, "id,total,what\n1,5,Cap\n"), spec))
+    mapped = compiled.apply(build_transactions(tables_of(spec, "id,total,what\n1,5,Cap\n"), spec))
     assert mapped.items.select("name", "sku").rows() == [("Cap", None)]
 
 
@@ -452,7 +452,7 @@ def test_a_bucket_without_rows_has_every_column(spec: str) -> None:
     rows = pl.DataFrame({name: ["1"] for name in names})
     tables = {"headers": rows, "payments": rows} if parsed.source.tables else {"lines": rows}
     compiled = compiled_of(parsed, tables)
-    empty = compiled.apply(shape({}, parsed))
+    empty = compiled.apply(build_transactions({}, parsed))
     assert empty.headers.is_empty()
     assert {"status|outcome", "paid", "payments_total", "items_total", "items_count"} <= {
         *empty.headers.columns
@@ -465,7 +465,7 @@ def test_a_compiled_mapping_keeps_nothing_of_the_rows_it_saw() -> None:
     spec = spec_of(DISCOUNTED)
     tables = tables_of(spec, DISCOUNT_ROWS)
     compiled = compiled_of(spec, tables)
-    first, second = (compiled.apply(shape(tables, spec)) for _ in range(2))
+    first, second = (compiled.apply(build_transactions(tables, spec)) for _ in range(2))
     assert first.headers.equals(second.headers)
     assert first.items.equals(second.items)
 

@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import LINE, SOURCE
-from pipeline.mapping.compile import steps
-from pipeline.mapping.compile import values as ops
+from pipeline.mapping.compile import steps, values
 from pipeline.mapping.language.mapping_errors import CompileError
-from pipeline.mapping.language.spec import STEPS, VALUES, OpenValue
-from pipeline.mapping.layout.raw_transactions import shape
+from pipeline.mapping.language.value_spec import STEPS, VALUES, OpenValue
+from pipeline.mapping.layout.raw_transactions import build_transactions
 from tests.fuzzing import examples
 from tests.mapping.mapping_cases import compiled_of, keyed, mapped_of, spec_of, told, value_of
 
@@ -24,8 +23,8 @@ D = Decimal
 
 
 def test_every_value_and_step_of_the_language_has_an_operation() -> None:
-    assert set(ops.VALUE_OPS) == {str, *VALUES.values()} - {OpenValue}  # which nothing can be made of
-    assert set(steps.STEP_OPS) == set(STEPS.values())
+    assert set(values.VALUE_COMPILERS) == {str, *VALUES.values()} - {OpenValue}  # it is refused before
+    assert set(steps.STEP_COMPILERS) == set(STEPS.values())
 
 
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────
@@ -425,7 +424,7 @@ def numbers_by_content(rows: list[tuple[str, str, str]]) -> dict[tuple[str, str,
     table = pl.DataFrame(rows, schema={"id": pl.String, "what": pl.String, "qty": pl.String}, orient="row")
     table = table.with_columns(pl.lit(0, dtype=pl.UInt32).alias(SOURCE), pl.int_range(pl.len()).alias(LINE))
     tables = {"lines": keyed(table, spec)}
-    mapped = compiled_of(spec, tables).apply(shape(tables, spec))
+    mapped = compiled_of(spec, tables).apply(build_transactions(tables, spec))
     found: dict[tuple[str, str, str], list[str]] = {}
     for row, number in zip(mapped.items.select(LINE).to_series(), mapped.items["external_id"], strict=True):
         found.setdefault(rows[row], []).append(number)
@@ -452,11 +451,11 @@ def test_numbers_by_content_do_not_care_about_the_order_of_rows(data: st.DataObj
         ("total", '{sql: "n / 2"}', "floating-point number, which is not exact"),
         ("total", '{sql: "x * n"}', "text unless"),
         ("total", "{line_number: file}", "is for `items` only"),
-        ("total", "{object: {a: x}}", "an object cannot be here: expected is a decimal"),
-        ("receipt_ref", "{list: [x]}", "a list cannot be here: expected is a string"),
-        ("meta", "x", "expected here is an object"),
-        ("custom_fields", "x", "expected here is a list of objects"),
-        ("transacted_at", "{sql: n > 1}", "how `transacted_at` is written is not said"),
+        ("total", "{object: {a: x}}", "an object cannot be here: a decimal was expected"),
+        ("receipt_ref", "{list: [x]}", "a list cannot be here: a string was expected"),
+        ("meta", "x", "an object was expected here"),
+        ("custom_fields", "x", "a list of objects was expected here"),
+        ("transacted_at", "{sql: n > 1}", "the format of `transacted_at` is missing"),
         ("transacted_at", "{column: n, then: [{datetime: {formats: [iso]}}]}", "a text was expected"),
         (
             "transacted_at",
@@ -480,7 +479,7 @@ def test_values_that_cannot_be_computed(field: str, value: str, message: str) ->
     rows = pl.DataFrame({"id": ["1"], "x": ["a"], "n": ["1"], "total": ["1"], "qty": ["1"]})
     with pytest.raises(CompileError, match=message) as error:
         compiled_of(spec, {"lines": rows})
-    assert [fault.place[:2] for fault in error.value.faults] == [("transaction", field)]
+    assert [issue.location[:2] for issue in error.value.issues] == [("transaction", field)]
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
@@ -496,7 +495,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     )
     with pytest.raises(CompileError) as error:
         compiled_of(spec, {"lines": pl.DataFrame({"id": ["1"]})})
-    assert {fault.place for fault in error.value.faults} == {
+    assert {issue.location for issue in error.value.issues} == {
         ("define", "a"),
         ("transaction", "total"),
         ("profile", 0, "value"),

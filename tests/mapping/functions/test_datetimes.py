@@ -1,4 +1,4 @@
-"""Texts as moments: formats, offsets, zones, and clocks that were changed."""
+"""Texts as parse_times: formats, offsets, zones, and clocks that were changed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.mapping.functions.datetimes import check_format, moments
+from pipeline.mapping.functions.datetimes import check_format, parse_times
 from pipeline.mapping.language.mapping_errors import FormulaError
-from pipeline.mapping.language.spec import DateTime
+from pipeline.mapping.language.value_spec import DateTime
 
 MELBOURNE = "Australia/Melbourne"
 
@@ -20,7 +20,7 @@ MELBOURNE = "Australia/Melbourne"
 def read(*cells: str | None, zone: str | None = MELBOURNE, **options: object) -> list[dict[str, object]]:
     spec = DateTime.model_validate(options)
     rows = pl.DataFrame({"x": cells}, schema={"x": pl.String})
-    return rows.select(moments(pl.col("x"), spec, zone)).to_series().to_list()
+    return rows.select(parse_times(pl.col("x"), spec, zone)).to_series().to_list()
 
 
 def utc(*cells: str | None, zone: str | None = MELBOURNE, **options: object) -> list[object]:
@@ -159,7 +159,7 @@ def test_zones_by_row_in_any_of_the_three_ways_of_naming() -> None:
         }
     )
     spec = DateTime(formats=("iso",))
-    found = rows.select(moments(pl.col("x"), spec, pl.col("zone"))).to_series()
+    found = rows.select(parse_times(pl.col("x"), spec, pl.col("zone"))).to_series()
     assert found.struct.field("utc").to_list() == [
         datetime(2021, 7, 1, 14),
         datetime(2021, 7, 1, 0),
@@ -177,7 +177,7 @@ def test_zones_by_row_in_any_of_the_three_ways_of_naming() -> None:
 def test_no_rows_at_all() -> None:
     assert read(formats=("iso",)) == []
     empty = pl.DataFrame(schema={"x": pl.String, "zone": pl.String})
-    found = empty.select(moments(pl.col("x"), DateTime(formats=("iso",)), pl.col("zone")))
+    found = empty.select(parse_times(pl.col("x"), DateTime(formats=("iso",)), pl.col("zone")))
     assert found.is_empty()
 
 
@@ -197,8 +197,8 @@ def test_a_wall_clock_and_its_offset_survive_a_change_of_offset() -> None:
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ("%H:%M", "does not tell a whole date"),
-        ("%d/%m", "does not tell a whole date"),
+        ("%H:%M", "does not give a whole date"),
+        ("%d/%m", "does not give a whole date"),
         ("%Q", "cannot be used"),
         ("%d %z %m %Y", "must stand at the end"),
         ("%Y-%m-%d %Z", "give the zone in `timezone`"),

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from pipeline.mapping.language.mapping_errors import CompileError
-from pipeline.mapping.layout.raw_transactions import shape
+from pipeline.mapping.layout.raw_transactions import build_transactions
 from tests.mapping.mapping_cases import compiled_of, mapped_of, spec_of, tables_of, told
 
 SPEC = """
@@ -30,7 +30,7 @@ def directory(tmp_path: Path) -> Path:
     return here
 
 
-def fault(directory: Path, spec: str = SPEC, sources: tuple[str, ...] = ()) -> str:
+def issue(directory: Path, spec: str = SPEC, sources: tuple[str, ...] = ()) -> str:
     parsed = spec_of(spec)
     with pytest.raises(CompileError) as error:
         compiled_of(parsed, tables_of(parsed, "id,store\n1,A\n"), directory, sources)
@@ -104,8 +104,8 @@ def test_a_table_among_the_sources(tmp_path: Path, directory: Path) -> None:
     spec = spec_of(SPEC.replace("file: stores.csv", "file: stores_*.csv, from: source"))
     tables = tables_of(spec, "id,store\n1,A\n")
     compiled = compiled_of(spec, tables, directory, (str(source), "/elsewhere/lines.csv"))
-    assert compiled.apply(shape(tables, spec)).headers["location_id"].to_list() == ["Melbourne"]
-    assert "no source file is called stores_*.csv" in fault(
+    assert compiled.apply(build_transactions(tables, spec)).headers["location_id"].to_list() == ["Melbourne"]
+    assert "no source file is called stores_*.csv" in issue(
         directory, SPEC.replace("file: stores.csv", "file: stores_*.csv, from: source")
     )
 
@@ -114,7 +114,7 @@ def test_a_table_among_the_sources(tmp_path: Path, directory: Path) -> None:
 def test_nothing_is_read_outside_of_the_mappings_directory(directory: Path, path: str) -> None:
     (directory.parent / "secret.csv").write_text(STORES)
     (directory / "link.csv").symlink_to(directory.parent / "secret.csv")
-    assert "is not under the mapping's own directory" in fault(directory, SPEC.replace("stores.csv", path))
+    assert "is not under the mapping's own directory" in issue(directory, SPEC.replace("stores.csv", path))
 
 
 def test_a_link_within_the_directory_is_fine(directory: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_link_within_the_directory_is_fine(directory: Path) -> None:
 
 def test_a_key_that_is_there_twice_is_an_error(directory: Path) -> None:
     (directory / "stores.csv").write_text(STORES + "A,Perth,\n")
-    assert "lookups.stores: stores.csv has the key 'A' on several rows" in fault(directory)
+    assert "lookups.stores: stores.csv has the key 'A' on several rows" in issue(directory)
 
 
 def test_rows_that_are_alike_are_no_error(directory: Path) -> None:
@@ -145,12 +145,12 @@ def test_rows_that_are_alike_are_no_error(directory: Path) -> None:
 def test_what_is_wrong_is_told_with_the_nearest_name(
     directory: Path, old: str, new: str, message: str
 ) -> None:
-    assert message in fault(directory, SPEC.replace(old, new))
+    assert message in issue(directory, SPEC.replace(old, new))
 
 
 def test_a_table_that_cannot_be_read(directory: Path) -> None:
     (directory / "stores.csv").write_bytes(b"code,name\n\xff\xfe,x\n")
-    assert "cannot be read" in fault(directory)
+    assert "cannot be read" in issue(directory)
 
 
 def test_an_empty_table_has_no_key(directory: Path) -> None:

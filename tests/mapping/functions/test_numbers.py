@@ -18,7 +18,7 @@ from pipeline.mapping.functions.numbers import (
     money,
     whole,
 )
-from pipeline.mapping.language.spec import Boolean, Number
+from pipeline.mapping.language.value_spec import Boolean, Number
 
 
 def read(cell: str, **options: object) -> Decimal | None:

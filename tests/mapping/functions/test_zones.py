@@ -34,9 +34,9 @@ def test_names(written: str, name: str | None) -> None:
 def test_polars_knows_every_zone_that_is_understood() -> None:
     known = {zone_name(name) for name in zone_names()}
     assert None not in known
-    moments = pl.Series([0]).cast(pl.Datetime("us"))
+    parse_times = pl.Series([0]).cast(pl.Datetime("us"))
     for name in known:
-        moments.dt.replace_time_zone(str(name), non_existent="null", ambiguous="null")
+        parse_times.dt.replace_time_zone(str(name), non_existent="null", ambiguous="null")
 
 
 def test_rails_names_that_are_listed_are_not_cities_anyway() -> None:

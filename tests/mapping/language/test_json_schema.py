@@ -8,7 +8,8 @@ import pipeline
 from pipeline.mapping.language.json_schema import mapping_schema, notes_of, schema_text
 from pipeline.mapping.language.shipped import shipped_mapping, shipped_names
 from pipeline.mapping.language.source_map import parse
-from pipeline.mapping.language.spec import MappingSpec, Source
+from pipeline.mapping.language.source_spec import Source
+from pipeline.mapping.language.spec import MappingSpec
 
 VALIDATOR = jsonschema.Draft202012Validator(mapping_schema())
 

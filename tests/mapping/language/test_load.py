@@ -4,7 +4,8 @@ import pytest
 
 from pipeline.core.errors import MappingError, SettingsError
 from pipeline.mapping.language.load import LoadedMapping, load_mapping, read_mapping
-from pipeline.mapping.language.spec import Check, Completion, Condition, ConstantValue, MappingSpec
+from pipeline.mapping.language.spec import Check, Completion, Condition, MappingSpec
+from pipeline.mapping.language.value_spec import ConstantValue
 
 START = "mapping: m\nsource: {key: [a]}\n"
 FIELDS = "transaction:\n  external_id: a\n"
@@ -25,8 +26,8 @@ def test_a_mapping_becomes_frozen_values_with_places() -> None:
 
     assert loaded.spec.mapping == "m"
     assert loaded.spec.source.key == ("a",)
-    assert loaded.where(("transaction", "total", "then", 0, "round")) == (8, 16)
-    assert loaded.where(("transaction", "total")) == (5, 3)
+    assert loaded.document.where(("transaction", "total", "then", 0, "round")) == (8, 16)
+    assert loaded.document.where(("transaction", "total")) == (5, 3)
     with pytest.raises(ValueError, match="frozen"):
         loaded.spec.mapping = "other"  # type: ignore[misc]
 
@@ -81,7 +82,7 @@ def test_a_check_is_a_word_or_an_object() -> None:
                 "`source: {key: [receipt_no]}`",
                 "1:1: `transaction` is missing in the mapping: Omneo's fields, as in "
                 "`transaction: {external_id: receipt_no, total: total}`",
-                "1:10: 'My Shop' is no name: lower-case letters, digits and underscores were expected, "
+                "1:10: 'My Shop' cannot be a name: lower-case letters, digits and underscores were expected, "
                 "beginning with a letter",
             ],
             id="empty mapping",
@@ -114,7 +115,7 @@ def test_a_check_is_a_word_or_an_object() -> None:
         ),
         pytest.param(
             START + "transaction:\n  total: {colum: a}\n",
-            ["4:10: 'colum' is no origin of a value; did you mean 'column'?"],
+            ["4:10: 'colum' does not make a value; did you mean 'column'?"],
             id="misspelt origin",
         ),
         pytest.param(

@@ -18,7 +18,9 @@ from docs.tools.mapping_reference import (
 from pipeline.mapping.compile.check import check_mapping
 from pipeline.mapping.compile.compiler import compile_mapping
 from pipeline.mapping.language.load import read_mapping
-from pipeline.mapping.language.spec import STEPS, VALUES, MappingSpec, Source, Word
+from pipeline.mapping.language.source_spec import Source
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.language.value_spec import STEPS, VALUES, Word
 from pipeline.mapping.usage.column_names import used_columns
 
 GUIDE = Path(pipeline.__file__).parent.parent / "docs" / "mapping.md"

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from pipeline.workflows.run import PrepareOptions, prepare
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import ignore
@@ -11,8 +12,7 @@ from pipeline.mapping.compile.check import check_mapping, mapping_notices
 from pipeline.mapping.language import shipped
 from pipeline.mapping.language.load import load_mapping
 from pipeline.mapping.language.shipped import find_mapping, shipped_mapping, shipped_names, shipped_sample
-from pipeline.mapping.layout.raw_transactions import shape
-from pipeline.workflows.prepare import PrepareOptions, prepare
+from pipeline.mapping.layout.raw_transactions import build_transactions
 from tests.mapping.golden import golden_of, outcome_of
 from tests.mapping.mapping_cases import compiled_of, keyed
 
@@ -89,7 +89,7 @@ def test_quantities_that_are_no_whole_numbers_are_one_of_what_the_line_is(
     rows = rows.with_columns(pl.lit(0, pl.UInt32).alias(SOURCE), pl.int_range(pl.len()).alias(LINE))
     tables = {"lines": keyed(rows, spec)}
 
-    items = compiled_of(spec, tables).apply(shape(tables, spec)).items
+    items = compiled_of(spec, tables).apply(build_transactions(tables, spec)).items
     assert items["quantity"].to_list() == meant
     assert items["price_sell"].null_count() == 0
 

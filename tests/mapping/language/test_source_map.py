@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import MappingError
-from pipeline.mapping.language.source_map import MAX_DEPTH, Document, parse
+from pipeline.mapping.language.source_map import MAX_DEPTH, YamlDocument, parse
 
 FILE = Path("m.yaml")
 
@@ -49,7 +49,7 @@ def test_a_number_too_long_for_one_stays_text() -> None:
     assert parse(FILE, f"a: {digits}").data == {"a": digits}
 
 
-def places() -> Document:
+def places() -> YamlDocument:
     return parse(FILE, "a:\n  b: [x,\n      {c: y}]\n  d: z\n")
 
 

@@ -1,4 +1,4 @@
-"""Amounts spread over items, to the cent."""
+"""Amounts allocate over items, to the cent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import TX
-from pipeline.mapping.layout.allocation import spread
+from pipeline.mapping.layout.allocation import allocate
 
 MONEY = pl.Decimal(15, 4)
 
@@ -32,7 +32,7 @@ def spread_over(
         schema={TX: pl.UInt32, "amount": MONEY, "reason": pl.String, "taken_off": pl.Boolean},
         orient="row",
     ).with_columns(smallest=pl.lit(Decimal(smallest)).cast(MONEY))
-    found, _ = spread(rows, given_amounts)
+    found, _ = allocate(rows, given_amounts)
     return [
         (price, json.loads(f"[{entries or ''}]", parse_float=Decimal))
         for price, entries in found.select("price_sell", "entries").rows()

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import KEY, LINE, SOURCE, TX
-from pipeline.mapping.layout.raw_transactions import Shaped, carry_down, key_hash, shape
+from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
+from pipeline.mapping.layout.row_keys import carry_down, key_hash
 from tests.mapping.mapping_cases import keyed, raw_rows, shaped_of, spec_of, tables_of, told
 
 LINES = """
@@ -20,7 +21,7 @@ items: {name: name, quantity: qty}
 """
 
 
-def headers(shaped: Shaped, *columns: str) -> list[tuple[object, ...]]:
+def headers(shaped: RawTransactions, *columns: str) -> list[tuple[object, ...]]:
     return shaped.headers.select(columns).rows()
 
 
@@ -63,7 +64,7 @@ def test_source_order_is_by_file_and_line_however_rows_arrive() -> None:
     spec = spec_of(LINES)
     text = "store,no,total,name,qty\nA,{no},1,x{no},1\n"
     rows = pl.concat([raw_rows(text.format(no=no), source=no) for no in (2, 0, 1)])
-    shaped = shape({"lines": keyed(rows, spec)}, spec)
+    shaped = build_transactions({"lines": keyed(rows, spec)}, spec)
     assert shaped.headers[SOURCE].to_list() == [0, 1, 2]
 
 
@@ -117,7 +118,7 @@ def test_duplicates_are_found_across_files() -> None:
     spec = spec_of(LINES)
     text = "store,no,total,name,qty\nA,1,10,Shirt,1\n"
     rows = pl.concat([raw_rows(text, 0), raw_rows(text, 1)])
-    shaped = shape({"lines": keyed(rows, spec)}, spec)
+    shaped = build_transactions({"lines": keyed(rows, spec)}, spec)
     assert shaped.duplicates.height == 1
     assert shaped.problems.select(SOURCE, LINE).rows() == [(1, 2)]
 
@@ -345,8 +346,8 @@ def test_tables_are_joined_on_keys_of_different_names() -> None:
 
 
 def test_tables_with_a_blank_key_in_the_items() -> None:
-    shaped = shaped_of(TABLES, {"headers": "id,total\n1,10\n", "items": "order,what\n1,Cap\n,Lost\n,Found\n"})
-    assert shaped.lines.select(TX, "what").rows() == [(0, "Cap"), (1, "Lost"), (2, "Found")]
+    shaped = shaped_of(TABLES, {"headers": "id,total\n1,10\n", "items": "order,what\n1,Cap\n,Lost\n,Issue\n"})
+    assert shaped.lines.select(TX, "what").rows() == [(0, "Cap"), (1, "Lost"), (2, "Issue")]
     assert told(shaped.problems, "code", TX) == [("key_missing", 1), ("key_missing", 2)]
 
 
@@ -405,7 +406,7 @@ def test_json_in_a_cell() -> None:
     table = pl.DataFrame(rows).with_columns(
         pl.lit(0, dtype=pl.UInt32).alias(SOURCE), pl.int_range(1, 5).alias(LINE)
     )
-    shaped = shape({"lines": keyed(table, spec)}, spec)
+    shaped = build_transactions({"lines": keyed(table, spec)}, spec)
     assert shaped.lines.select(TX, "items.name", "items.qty", "items.product.sku").rows() == [
         (0, "Shirt", "2", "S1"),
         (0, "Cap", "1.5", None),
@@ -430,7 +431,7 @@ def test_a_nested_parquet_column() -> None:
         }
     )
     spec = spec_of(NESTED)
-    shaped = shape({"lines": keyed(table, spec)}, spec)
+    shaped = build_transactions({"lines": keyed(table, spec)}, spec)
     assert shaped.lines.select(TX, "items.name", "items.qty", "items.product.sku").rows() == [
         (0, "Shirt", "2", "S1")
     ]
@@ -445,7 +446,7 @@ def test_headers_alone_have_no_items_and_miss_none() -> None:
 
 @pytest.mark.parametrize("spec", [LINES, FIRST_ROW, RECORDS, TABLES, NESTED])
 def test_a_bucket_without_rows(spec: str) -> None:
-    shaped = shape({}, spec_of(spec))
+    shaped = build_transactions({}, spec_of(spec))
     assert (shaped.headers.height, shaped.lines.height, shaped.problems.height) == (0, 0, 0)
 
 
@@ -478,7 +479,7 @@ def test_no_row_is_lost_or_counted_twice(
     table = pl.DataFrame(
         rows, schema={name: pl.UInt32 if name == SOURCE else pl.String for name in columns}, orient="row"
     ).with_columns(pl.int_range(pl.len()).alias(LINE))
-    shaped = shape({"lines": keyed(table, spec)}, spec)
+    shaped = build_transactions({"lines": keyed(table, spec)}, spec)
     places = [*shaped.lines.select(SOURCE, LINE).rows()]
     twice = [*shaped.problems.filter(pl.col("code") == "duplicate_row").select(SOURCE, LINE).rows()]
     assert sorted(places + twice) == sorted(table.select(SOURCE, LINE).rows())
@@ -506,7 +507,7 @@ def test_no_record_is_lost_or_counted_twice(rows: list[tuple[str, str | None, st
     table = pl.DataFrame(
         rows, schema={"type": pl.String, "no": pl.String, "what": pl.String}, orient="row"
     ).with_columns(pl.lit(0, dtype=pl.UInt32).alias(SOURCE), pl.int_range(pl.len()).alias(LINE))
-    shaped = shape({"lines": keyed(table, spec)}, spec)
+    shaped = build_transactions({"lines": keyed(table, spec)}, spec)
     kinds = [kind for kind, *_ in rows]
     assert shaped.lines.height == kinds.count("Sale Line")
     assert shaped.payments.height == kinds.count("Payment")

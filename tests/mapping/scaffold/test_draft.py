@@ -13,7 +13,8 @@ from pipeline.mapping.compile.check import check_mapping
 from pipeline.mapping.language.draft_marks import open_values
 from pipeline.mapping.language.load import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping, shipped_names, shipped_sample
-from pipeline.mapping.language.spec import MappingSpec, Number, OpenValue
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.language.value_spec import Number, OpenValue
 from pipeline.mapping.scaffold.draft import Sample, copy_of, draft
 from pipeline.mapping.scaffold.infer_columns import ROLES, date_formats, number_form, picks, states
 from pipeline.mapping.scaffold.infer_layout import survey

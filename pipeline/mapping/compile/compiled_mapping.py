@@ -1,0 +1,169 @@
+"""A compiled mapping, and how it turns the raw transactions of a partition into fields of Omneo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from pipeline.core.currencies import smallest_amount
+from pipeline.core.frames import NO_PROBLEMS, problems_at
+from pipeline.core.model import LINE, SOURCE, TX
+from pipeline.mapping.compile.column_plan import ColumnPlan, Frames, join_by_transaction, with_columns
+from pipeline.mapping.compile.fields import FieldColumns
+from pipeline.mapping.compile.sections import payments_by_transaction
+from pipeline.mapping.compile.typed_expression import BLANK_TEXT
+from pipeline.mapping.functions import json_text
+from pipeline.mapping.functions.numbers import MONEY, decimal_text
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.layout.allocation import allocate
+from pipeline.mapping.layout.id_checks import invisible_characters, item_conflicts, rounded_cells, rounded_ids
+from pipeline.mapping.layout.raw_transactions import RawTransactions
+from pipeline.mapping.usage.used_columns import key_cells
+from pipeline.mapping.usage.visitor import Scope
+
+_ROW = (TX, SOURCE, LINE)
+
+
+@dataclass(frozen=True)
+class MappedTransactions:
+    """Transactions and items in Omneo's terms.
+
+    Attributes:
+        headers: One row per transaction, in the order of TX: TX, SOURCE, LINE; a column for each mapped field
+            (lists and objects as JSON text); `<field>|raw`, the text before the cast, beside amounts,
+            integers, booleans, dates, `timezone` and `profile_id`: a raw text beside a null field means
+            invalid; `transacted_at|local`, `|ambiguous`, `|nonexistent`; `status|raw`, `status|outcome`;
+            `paid` (and `paid|raw` where the mapping gives it), `payments_total`, `items_total` (null where
+            any item has no quantity or price), `items_count`.
+        items: One row per item, by TX and in source order: TX, SOURCE, LINE, the mapped fields,
+            `<field>|raw`.
+        problems: What was wrong with rows and cells, in the shared frame of problems.
+        headless: TX of the transactions whose header row was not read: their header fields mean nothing.
+    """
+
+    headers: pl.DataFrame
+    items: pl.DataFrame
+    problems: pl.DataFrame
+    headless: pl.Series
+
+
+@dataclass
+class CompiledMapping:
+    """A mapping that can be applied; it keeps nothing of the rows it was applied to.
+
+    Attributes:
+        spec: The mapping.
+        plan: What is computed first.
+        headers: The columns of the transactions.
+        items: The columns of the items.
+        payments: For each tender its entry and its amount, where payments have rows of their own.
+        not_items: Columns of the lines that are true for lines that are not items.
+        discounts: The columns `amount`, `reason` and `taken_off` of discount lines, and which lines these
+            are; None without discount lines.
+        rewards: The same columns over the transactions; None without a reward.
+    """
+
+    spec: MappingSpec
+    plan: ColumnPlan
+    headers: FieldColumns = field(default_factory=dict)
+    items: FieldColumns = field(default_factory=dict)
+    payments: tuple[list[pl.Expr], list[pl.Expr]] | None = None
+    not_items: list[str] = field(default_factory=list)
+    discounts: tuple[FieldColumns, pl.Expr] | None = None
+    rewards: FieldColumns | None = None
+
+    def apply(self, raw: RawTransactions) -> MappedTransactions:
+        """Map the transactions of one partition."""
+        nulls = self.spec.source.nulls
+        scopes = {Scope.TRANSACTION: raw.headers, Scope.LINE: raw.lines, Scope.PAYMENT: raw.payments}
+        frames: Frames = {scope: self.plan.start(scope, rows, nulls) for scope, rows in scopes.items()}
+        problems: list[pl.DataFrame] = []
+        for operation in self.plan.operations:
+            operation.run(frames, problems)
+        lines = frames[Scope.LINE]
+        if self.not_items:
+            lines = lines.filter(~pl.any_horizontal(self.not_items))
+        # A mapping without items imports sales alone, whatever lines there are.
+        items = _fields(lines if self.items else lines.clear(), self.items, problems)
+        headers = _fields(frames[Scope.TRANSACTION], self.headers, problems)
+        if self.payments is not None:
+            form = self.spec.payments_form
+            payments = payments_by_transaction(frames[Scope.PAYMENT], *self.payments, form)
+            headers = headers.join(payments, on=TX, how="left", maintain_order="left")
+        items, not_allocated = self._with_allocations(items, frames, headers)
+        problems += self._id_problems(raw, headers, items)
+        for check in self.plan.checks:
+            problems.append(check.problems(lines if check.items_only else frames[check.scope]))
+        return MappedTransactions(
+            _with_item_totals(headers, items),
+            items,
+            pl.concat([raw.problems, *problems, not_allocated]),
+            raw.headless,
+        )
+
+    def _id_problems(
+        self, raw: RawTransactions, headers: pl.DataFrame, items: pl.DataFrame
+    ) -> Iterator[pl.DataFrame]:
+        # Where a transaction has no row of its own, its cells are looked at on its lines.
+        own_rows = [] if self.spec.source.headers_on_lines else [raw.headers]
+        key = key_cells(self.spec, self.spec.source.all_keys)
+        for rows in (*own_rows, raw.lines, raw.payments):
+            yield invisible_characters(rows, self.plan.ids)
+            yield rounded_cells(rows, key)
+        yield rounded_ids(headers, ("external_id", "profile_id"))
+        yield rounded_ids(items, ("external_id",))
+        yield item_conflicts(items)
+
+    def _with_allocations(
+        self, items: pl.DataFrame, frames: Frames, headers: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Allocate discount lines and the reward to the items; report what no item can take."""
+        parts = []
+        if self.discounts is not None:
+            columns, is_discount = self.discounts
+            parts.append(frames[Scope.LINE].filter(is_discount).select(TX, **columns))
+        if self.rewards is not None:
+            parts.append(frames[Scope.TRANSACTION].select(TX, **self.rewards))
+        if not parts:
+            return items, NO_PROBLEMS
+        amounts = pl.concat(parts).drop_nulls("amount")
+        currency = headers["currency"].gather(amounts[TX]) if "currency" in headers.columns else BLANK_TEXT
+        amounts = amounts.with_columns(currency.alias("currency"))
+        amounts = amounts.with_columns(smallest_amount(pl.col("currency")).alias("smallest"))
+        shares, left = allocate(items, amounts)
+        own = json_text.inner(pl.col("discounts")) if "discounts" in items.columns else BLANK_TEXT
+        items = items.with_columns(shares["price_sell"], shares["entries"])
+        items = items.with_columns(json_text.entries([own, pl.col("entries")]).alias("discounts"))
+        rows = left.join(frames[Scope.TRANSACTION].select(_ROW), on=TX, maintain_order="left")
+        message = "There is no item with a price over which this could be spread."
+        amount = decimal_text(pl.col("amount"))
+        problems = problems_at(rows, "field_invalid", message, field="reward", value=amount)
+        return items.drop("entries"), problems
+
+
+def _fields(rows: pl.DataFrame, columns: FieldColumns, problems: list[pl.DataFrame]) -> pl.DataFrame:
+    # A field may have the name of a source column that another field still needs, hence the prefix.
+    prefixed = {f"={name}": expression for name, expression in columns.items()}
+    fields = with_columns(rows, prefixed, problems).select_seq(*_ROW, *prefixed)
+    return fields.rename({f"={name}": name for name in columns})
+
+
+def _with_item_totals(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+    """Add `items_total`, to which void lines count 0, and `items_count`."""
+    amount = pl.lit(None, dtype=MONEY)
+    if {"quantity", "price_sell"} <= {*items.columns}:
+        amount = pl.col("quantity") * pl.col("price_sell")
+        if "is_void" in items.columns:
+            is_void = pl.col("is_void").fill_null(value=False)
+            amount = pl.when(is_void).then(pl.lit(0, MONEY)).otherwise(amount)
+    amounts = items.select(TX, amount.alias("amount")).with_columns(pl.col(TX).set_sorted())
+    found = amounts.group_by(TX, maintain_order=True).agg(
+        pl.when(pl.col("amount").null_count() == 0)
+        .then(pl.col("amount").sum())
+        .cast(pl.Decimal(38, MONEY.scale))
+        .alias("items_total"),
+        pl.len().cast(pl.UInt32).alias("items_count"),
+    )
+    return join_by_transaction(headers, found).with_columns(pl.col("items_count").fill_null(0))

@@ -1,0 +1,459 @@
+"""The values of the mapping language, and the steps that change them, as frozen objects.
+
+A *value* says where something comes from. A bare string is a column. Everything else is an object with
+exactly one origin (`column`, `constant`, `template`, `sql`, `first_of`, `lookup`, `case`, an aggregate over
+the transaction's lines, `line_number`, `list`, `object`) and optionally `then`: steps applied in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+
+
+class Frozen(BaseModel):
+    """Base of all parts of a mapping: immutable; an unknown key is an error."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        coerce_numbers_to_str=True,
+        # Otherwise pydantic builds each part on its own, and again inside every part that holds it.
+        defer_build=True,
+    )
+
+
+def _as_written(raw: object) -> object:
+    """Turn YAML's `true` and `false` back into words where a word is expected."""
+    return str(raw).lower() if isinstance(raw, bool) else raw
+
+
+Text: TypeAlias = Annotated[
+    str, BeforeValidator(_as_written), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
+"""A word as the file has it. In YAML it needs no quotes even where it looks like a number or a boolean."""
+
+Scalar: TypeAlias = str | int | Decimal | bool
+
+
+def form_tag(raw: object) -> str:
+    """Which form a part has: an object, a list or a plain value."""
+    if isinstance(raw, Mapping | Frozen):
+        return "|object"
+    return "|list" if isinstance(raw, list | tuple) else "|plain"
+
+
+# ── Steps: what happens to a value after it was found ────────────────────────────────────────────────
+
+
+class Replace(Frozen):
+    """Replace every match of a regular expression (Rust syntax; `$1` is a group)."""
+
+    pattern: str
+    with_: str = Field("", alias="with")
+
+
+class ReplaceStep(Frozen):
+    """`replace: {pattern, with}`."""
+
+    replace: Replace
+
+
+class Pad(Frozen):
+    """Pad on the left to a width; longer texts stay as they are."""
+
+    width: int = Field(gt=0)
+    fill: str = Field("0", min_length=1, max_length=1)
+
+
+class PadStep(Frozen):
+    """`pad: {width, fill}`."""
+
+    pad: Pad
+
+
+class Slice(Frozen):
+    """A part of the text: `length` characters from `start` (0-based; a negative one counts from the end)."""
+
+    start: int = 0
+    length: int | None = Field(None, ge=0)
+
+
+class SliceStep(Frozen):
+    """`slice: {start, length}`."""
+
+    slice: Slice
+
+
+class Split(Frozen):
+    """Split at `by` and take the part with the 0-based `index`; a negative one counts from the end."""
+
+    by: str = Field(min_length=1)
+    index: int
+
+
+class SplitStep(Frozen):
+    """`split: {by, index}`."""
+
+    split: Split
+
+
+class SplitAllStep(Frozen):
+    """`list_by: ","`: split into a list of trimmed texts without blank ones (for tags)."""
+
+    list_by: str = Field(min_length=1)
+
+
+class ValueMap(Frozen):
+    """Replace whole values; values that are not listed become `default`, stay, or are rejected.
+
+    Attributes:
+        values: Text (as in the file, trimmed) → replacement.
+        other: What happens to other values: `keep` them, make them `blank`, or `reject` the transaction.
+        default: The replacement for other values; wins over `other`.
+        ignore_case: Ignore letter case when comparing.
+    """
+
+    values: dict[str, Scalar]
+    other: Literal["keep", "blank", "reject"] = "keep"
+    default: Scalar | None = None
+    ignore_case: bool = False
+
+
+class MapStep(Frozen):
+    """`map: {values, default}`."""
+
+    map: ValueMap
+
+
+class Number(Frozen):
+    """How an amount or number is written.
+
+    Attributes:
+        decimal: The decimal mark.
+        thousands: Marks between thousands, one character each; they are removed.
+        currency: Signs or words around the amount, such as `$` or `EUR`; they are removed.
+        parentheses: `(33.62)` is negative.
+        trailing_minus: `12.00-` is negative.
+        percent: `12.5%` or `12.5` means 0.125.
+        minor_units: The number is in cents or the like: with 2, 1999 means 19.99.
+    """
+
+    decimal: Literal[".", ","] = "."
+    thousands: str = ""
+    currency: tuple[str, ...] = ()
+    parentheses: bool = False
+    trailing_minus: bool = False
+    percent: bool = False
+    minor_units: int = Field(0, ge=0, le=4)
+
+
+class NumberStep(Frozen):
+    """`number: {decimal, thousands, …}`."""
+
+    number: Number
+
+
+class DateTime(Frozen):
+    """How a date and time is written.
+
+    Attributes:
+        formats: strftime formats (of chrono), tried in order; or `iso`, `epoch_s` and `epoch_ms` (since 1970
+            in UTC), `spreadsheet_days` (43390.75: days since 1899-12-30, as spreadsheets store dates).
+        timezone: The zone of times without an offset: a value that gives an IANA, Rails or Windows name.
+        ambiguous: How a local time that happened twice is read: as the `first`, as the `second`, or `reject`.
+        nonexistent: How a local time that the clock skipped is read: `reject`, or `shift` it forward.
+    """
+
+    formats: tuple[str, ...] = Field(min_length=1)
+    timezone: Value | None = None
+    ambiguous: Literal["first", "second", "reject"] = "first"
+    nonexistent: Literal["reject", "shift"] = "reject"
+
+
+class DateTimeStep(Frozen):
+    """`datetime: {formats, timezone, …}`."""
+
+    datetime: DateTime
+
+
+class Boolean(Frozen):
+    """Which words mean true and which mean false; letter case is ignored."""
+
+    true: tuple[Text, ...] = ("true", "yes", "y", "1", "t")
+    false: tuple[Text, ...] = ("false", "no", "n", "0", "f")
+
+
+class BooleanStep(Frozen):
+    """`boolean: {true, false}`."""
+
+    boolean: Boolean
+
+
+class DefaultStep(Frozen):
+    """`default: x`: the value that a blank becomes."""
+
+    default: Scalar
+
+
+class RoundStep(Frozen):
+    """`round: 2`: round to that many decimal places, half away from zero."""
+
+    round: int = Field(ge=0, le=4)
+
+
+class DivideStep(Frozen):
+    """`divide_by: value`: for a unit price from a line total; blank where the divisor is blank or 0."""
+
+    divide_by: Value
+
+
+class MultiplyStep(Frozen):
+    """`multiply_by: value`."""
+
+    multiply_by: Value
+
+
+class BlankStep(Frozen):
+    """`blank_if: [..]`: texts that mean there is no value."""
+
+    blank_if: tuple[Text, ...] = Field(min_length=1)
+
+
+Word: TypeAlias = Literal["trim", "upper", "lower", "title", "digits", "squeeze", "negate", "abs", "unguard"]
+"""Steps without options. `digits` keeps only 0-9; `squeeze` turns a run of blanks into one; `unguard` removes
+the leading apostrophe with which spreadsheets mark text."""
+
+# Pydantic puts the tag of a union's member into the location of an error. These marks distinguish a tag
+# from a key of the file.
+VALUE_TAG, STEP_TAG, FORM_TAG = "=", ">", "|"
+
+
+def tagged_types(union: object) -> dict[str, Any]:
+    """The members of a tagged union by their tags."""
+    hint = get_args(union)[0] if get_origin(union) is Annotated else union
+    members = [get_args(member) for member in get_args(hint) if get_origin(member) is Annotated]
+    return {note.tag: kind for kind, *notes in members for note in notes if isinstance(note, Tag)}
+
+
+def keyed_types(union: object) -> dict[str, type[Frozen]]:
+    """The objects of a tagged union by the key that distinguishes them in the file."""
+    members = tagged_types(union).items()
+    return {tag[1:]: kind for tag, kind in members if isinstance(kind, type) and issubclass(kind, Frozen)}
+
+
+def only_key_tag(raw: object, known: Mapping[str, type[Frozen]], mark: str, bare: str) -> str | None:
+    """The tag for pydantic: that of the known key which the object has, or that of a `bare` word."""
+    if isinstance(raw, str):
+        return mark + bare
+    if isinstance(raw, Mapping):
+        return next((mark + key for key in known if key in raw), None)
+    return next((mark + key for key, kind in known.items() if isinstance(raw, kind)), None)
+
+
+def _step_tag(raw: object) -> str | None:
+    return only_key_tag(raw, STEPS, STEP_TAG, "word")
+
+
+Step: TypeAlias = Annotated[
+    Annotated[Word, Tag(">word")]
+    | Annotated[ReplaceStep, Tag(">replace")]
+    | Annotated[PadStep, Tag(">pad")]
+    | Annotated[SliceStep, Tag(">slice")]
+    | Annotated[SplitStep, Tag(">split")]
+    | Annotated[SplitAllStep, Tag(">list_by")]
+    | Annotated[MapStep, Tag(">map")]
+    | Annotated[NumberStep, Tag(">number")]
+    | Annotated[DateTimeStep, Tag(">datetime")]
+    | Annotated[BooleanStep, Tag(">boolean")]
+    | Annotated[DefaultStep, Tag(">default")]
+    | Annotated[RoundStep, Tag(">round")]
+    | Annotated[DivideStep, Tag(">divide_by")]
+    | Annotated[MultiplyStep, Tag(">multiply_by")]
+    | Annotated[BlankStep, Tag(">blank_if")],
+    Discriminator(_step_tag),
+]
+STEPS = keyed_types(Step)
+"""The steps with options, by their key."""
+
+
+# ── Values: where something comes from ──────────────────────────────────────────────────────────────
+
+
+class _Value(Frozen):
+    then: tuple[Step, ...] = ()
+
+
+class ColumnValue(_Value):
+    """A cell of the row, or a name from `define`.
+
+    In items and payments, `header.<column>` is a cell of the transaction, where it has a row of its own.
+    """
+
+    column: str = Field(min_length=1)
+
+
+class ConstantValue(_Value):
+    """The same value for every row."""
+
+    constant: Scalar
+
+
+class TemplateValue(_Value):
+    """Text with `{column}` in it; blank where one of the columns is blank. `{{` is a brace."""
+
+    template: str = Field(min_length=1)
+
+
+class SqlValue(_Value):
+    """A formula in SQL over columns and names from `define`.
+
+    Cells are texts unless `columns` says otherwise. Write a name with blanks or points in double quotes, and
+    a text in single quotes. A division by 0 gives a blank. Where the value depends on a cell that a `CAST` or
+    `STRPTIME` cannot read, the transaction is rejected; `TRY_CAST` makes such a cell blank.
+    """
+
+    sql: str = Field(min_length=1)
+
+
+class FirstOfValue(_Value):
+    """The first of several values that is not blank."""
+
+    first_of: tuple[Value, ...] = Field(min_length=1)
+
+
+class LookupValue(_Value):
+    """A cell of another table.
+
+    Attributes:
+        lookup: The table's name under `lookups`.
+        key: What to look for, one value per key column.
+        value: The column to take.
+        missing: For a key that is not in the table: `reject` the transaction, or give a `blank`.
+    """
+
+    lookup: str
+    key: OneOrMore
+    value: str
+    missing: Literal["reject", "blank"] = "reject"
+
+
+class When(Frozen):
+    """One branch of a `case`."""
+
+    when: str = Field(min_length=1, description="A condition in SQL.")
+    value: Value
+
+
+class CaseValue(_Value):
+    """The value of the first branch whose condition is true, otherwise `else`."""
+
+    case: tuple[When, ...] = Field(min_length=1)
+    else_: Value | None = Field(None, alias="else")
+
+
+class SumValue(_Value):
+    """The sum over the transaction's lines; blank values are ignored."""
+
+    sum: Value
+
+
+class CountValue(_Value):
+    """The number of the transaction's lines that meet a condition in SQL (`"true"` for all)."""
+
+    count: str
+
+
+class FirstValue(_Value):
+    """The first value that is not blank among the transaction's lines."""
+
+    first: Value
+
+
+class LastValue(_Value):
+    """The last value that is not blank among the transaction's lines."""
+
+    last: Value
+
+
+class MinValue(_Value):
+    """The smallest value among the transaction's lines."""
+
+    min: Value
+
+
+class MaxValue(_Value):
+    """The largest value among the transaction's lines."""
+
+    max: Value
+
+
+class LineNumberValue(_Value):
+    """1, 2, 3… over a transaction's lines, for sources without a line number; stable between runs.
+
+    `file` numbers them in the order of the file. `content` sorts them by content first, so that an export
+    whose rows come in another order gives the same numbers.
+    """
+
+    line_number: Literal["file", "content"]
+
+
+class ListValue(_Value):
+    """A list without its blank members."""
+
+    list: tuple[Value, ...]
+
+
+class ObjectValue(_Value):
+    """Names and values without blank ones; blank where everything except constants is blank."""
+
+    object: dict[str, Value]
+
+
+class OpenValue(_Value):
+    """A value that is still to be chosen; the text says what is missing. Such a mapping does not run."""
+
+    open: str = Field(min_length=1)
+
+
+def _value_tag(raw: object) -> str | None:
+    return only_key_tag(raw, VALUES, VALUE_TAG, "bare")
+
+
+Value: TypeAlias = Annotated[
+    Annotated[str, Field(min_length=1, description="The name of a column."), Tag("=bare")]
+    | Annotated[ColumnValue, Tag("=column")]
+    | Annotated[ConstantValue, Tag("=constant")]
+    | Annotated[TemplateValue, Tag("=template")]
+    | Annotated[SqlValue, Tag("=sql")]
+    | Annotated[FirstOfValue, Tag("=first_of")]
+    | Annotated[LookupValue, Tag("=lookup")]
+    | Annotated[CaseValue, Tag("=case")]
+    | Annotated[SumValue, Tag("=sum")]
+    | Annotated[CountValue, Tag("=count")]
+    | Annotated[FirstValue, Tag("=first")]
+    | Annotated[LastValue, Tag("=last")]
+    | Annotated[MinValue, Tag("=min")]
+    | Annotated[MaxValue, Tag("=max")]
+    | Annotated[LineNumberValue, Tag("=line_number")]
+    | Annotated[ListValue, Tag("=list")]
+    | Annotated[ObjectValue, Tag("=object")]
+    | Annotated[OpenValue, Tag("=open")],
+    Discriminator(_value_tag),
+]
+VALUES = keyed_types(Value)
+"""The values that are objects, by their key."""
+
+
+def _one_or_more_tag(raw: object) -> str:
+    return "|list" if form_tag(raw) == "|list" else "|one"
+
+
+OneOrMore: TypeAlias = Annotated[
+    Annotated[Value, Tag("|one")] | Annotated[tuple[Value, ...], Tag("|list")],
+    Discriminator(_one_or_more_tag),
+]
