@@ -3,7 +3,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from pipeline.workflows.run import PrepareOptions, prepare
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import ignore
@@ -13,6 +12,7 @@ from pipeline.mapping.language import shipped
 from pipeline.mapping.language.load import load_mapping
 from pipeline.mapping.language.shipped import find_mapping, shipped_mapping, shipped_names, shipped_sample
 from pipeline.mapping.layout.raw_transactions import build_transactions
+from pipeline.workflows.prepare import PrepareOptions, prepare
 from tests.mapping.golden import golden_of, outcome_of
 from tests.mapping.mapping_cases import compiled_of, keyed
 
