@@ -39,7 +39,10 @@ class RowCounts:
 
 
 def count_rows(
-    tables: Mapping[str, pl.DataFrame], shaped: RawTransactions, left_out: pl.DataFrame, verdict: TransactionOutcomes
+    tables: Mapping[str, pl.DataFrame],
+    shaped: RawTransactions,
+    left_out: pl.DataFrame,
+    verdict: TransactionOutcomes,
 ) -> RowCounts:
     """Count the rows of a partition by outcome.
 
