@@ -23,7 +23,7 @@ from pipeline.cli.options import (
     prepare_options,
     require_local_first,
 )
-from pipeline.cli.parameters import RequestRate
+from pipeline.cli.parameters import RequestRate, Share
 from pipeline.cli.run_access import local_workdir, on_run
 from pipeline.core.memory import keep_freed_memory
 from pipeline.core.settings import connection_from_environment
@@ -75,6 +75,12 @@ def stage(console: Console, mapping: str, sources: tuple[str, ...], arguments: d
 @MAX_REFUSED
 @add_options(REACTIONS)
 @FIRST
+@option(
+    "--min-share",
+    type=Share(),
+    help="The gate for nights: fewer transactions, or less worth, than this share of the median of the last "
+    "four same weekdays ends with exit code 3.",
+)
 @option("--dry-run", is_flag=True, help="Only prepare.")
 @SOURCES
 def run(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool, **arguments: Any) -> int:

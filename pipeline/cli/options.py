@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -242,6 +243,7 @@ def prepare_options(arguments: Mapping[str, Any]) -> PrepareOptions:
 
     return PrepareOptions(
         max_rejected=arguments["max_rejected"],
+        min_share=None if (share := arguments.get("min_share")) is None else Decimal(str(share)),
         control=arguments["control"],
         budget=Budget.of(arguments["memory"]),
         engine=arguments["engine"],

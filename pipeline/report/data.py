@@ -60,6 +60,8 @@ class Gate:
         read: Transactions that were read, and the same rows.
         default: The limit is the default; False where the user gave it with `--max-rejected`.
         nothing_accepted: The default gate is closed because nothing was accepted.
+        too_small: Why the run is smaller than `--min-share` allows, a sentence without its full stop; empty
+            where it is not. Then the gate is closed too.
     """
 
     limit: str
@@ -68,6 +70,7 @@ class Gate:
     read: int = 0
     default: bool = False
     nothing_accepted: bool = False
+    too_small: str = ""
 
     @property
     def allowed(self) -> str:
@@ -80,6 +83,8 @@ class Gate:
         Args:
             run: What to call the run.
         """
+        if self.too_small:
+            return self.too_small
         numbers = f" ({self.rejected:,} of {self.read:,})" if self.read else ""
         if self.nothing_accepted:
             return f"Nothing of {run} was accepted, and something was rejected{numbers}"

@@ -109,6 +109,8 @@ def verdict_of(
 
 
 def _headline_of(closed: Gate) -> str:
+    if closed.too_small:
+        return "Not ready: much less than usual"
     return "Not ready: " + ("nothing was accepted" if closed.nothing_accepted else "too much was rejected")
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.events import Emit, RunFinished, RunStarted, fan_out, ignore
+from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
 from pipeline.core.files import discard
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.settings import Limit
@@ -21,7 +22,7 @@ from pipeline.engine.local import engine_named
 from pipeline.extract.storage import fingerprint
 from pipeline.mapping.language.draft_marks import unsure_marks
 from pipeline.mapping.language.load import load_mapping
-from pipeline.report.data import ReportData
+from pipeline.report.data import Gate, ReportData
 from pipeline.report.render import REPORT_HTML, write_report
 from pipeline.report.summary import Delivery, Summary
 from pipeline.staging.manifest import Manifest, next_ordinal, write_manifest
@@ -45,9 +46,12 @@ from pipeline.workflows.preparation.report_sections import (
     statistical_findings,
 )
 from pipeline.workflows.preparation.stage import count_repeated_items, stage
+from pipeline.workflows.preparation.usual_size import shortfall, size_of, usual_sizes
 from pipeline.workflows.run_record import CommandResult
 from pipeline.workflows.workdir_lock import workdir_lock
 
+_DAYS_TO_WARN = 2
+"""Earlier days that are needed for a warning: one alone may be the odd one."""
 _DISK_ERRORS = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)))
 
 
@@ -57,6 +61,8 @@ class PrepareOptions:
 
     Attributes:
         max_rejected: The gate; None for the default one.
+        min_share: The gate of nights: the least share of what the last same weekdays brought, 0 to 1; None
+            to only warn of less than half.
         control: A file of control totals.
         budget: How much memory it may take.
         engine: Where the work runs, as `engine_named` takes it.
@@ -68,6 +74,7 @@ class PrepareOptions:
     """
 
     max_rejected: Limit | None = None
+    min_share: Decimal | None = None
     control: Path | None = None
     budget: Budget = USUAL
     engine: str = "local"
@@ -122,7 +129,7 @@ def prepare(
             staged = StagedInput(plan, run, counts, done, source_records(plan, counts, done, fingerprints()))
         with ThreadPoolExecutor(1, thread_name_prefix="quarantine") as pool:
             quarantine_written = pool.submit(write_quarantine, plan, run, counts)
-            data, manifest = _report(staged, options, begun)
+            data, manifest = _report(staged, options, begun, home, emit_and_log)
             quarantine_written.result()
         # Last, since a run counts as prepared from then on.
         others = [other for other in home.runs if other.run_id != run.run_id]
@@ -133,7 +140,9 @@ def prepare(
         return CommandResult(data, code, closed)
 
 
-def _report(staged: StagedInput, options: PrepareOptions, begun: float) -> tuple[ReportData, Manifest]:
+def _report(
+    staged: StagedInput, options: PrepareOptions, begun: float, home: Workdir, emit: Emit
+) -> tuple[ReportData, Manifest]:
     """Add up what was found, and write the report and all that it is made of."""
     plan, run, counts = staged.plan, staged.run, staged.counts
     total = added_up(run, counts)
@@ -151,8 +160,11 @@ def _report(staged: StagedInput, options: PrepareOptions, begun: float) -> tuple
         **counted(staged, total.facts, warnings),
     )
     lost_of_known_sales = sum(each.lost_of_known_sales for each in staged.partitions)
+    gate = run_record.gate_of(options.max_rejected, summary, lost_of_known_sales)
+    if not gate.closed:
+        gate = _compared_with_usual(gate, staged, summary, options, home, emit)
     record = run_record.RunRecord(
-        gate=run_record.gate_of(options.max_rejected, summary, lost_of_known_sales),
+        gate=gate,
         causes=all_causes(plan, total, warnings),
         controls=control_rows(plan, total),
         findings=statistical_findings(plan, total),
@@ -165,6 +177,26 @@ def _report(staged: StagedInput, options: PrepareOptions, begun: float) -> tuple
     data = run_record.report_data(run, manifest, summary)
     write_report(run.path, data, show_personal_data=options.show_personal_data)
     return data, manifest
+
+
+def _compared_with_usual(
+    gate: Gate,
+    staged: StagedInput,
+    summary: Summary,
+    options: PrepareOptions,
+    home: Workdir,
+    emit: Emit,
+) -> Gate:
+    """The gate, closed where the run is smaller than `--min-share` allows; without it there is a notice."""
+    others = [run for run in home.runs if run.run_id != staged.run.run_id]
+    mapping = str(staged.plan.mapping.path)
+    usual = usual_sizes(others, mapping, staged.plan.started_at.astimezone().date())
+    if options.min_share is not None:
+        if why := shortfall(size_of(summary), usual, options.min_share):
+            return replace(gate, closed=True, too_small=why)
+    elif len(usual) >= _DAYS_TO_WARN and (why := shortfall(size_of(summary), usual, Decimal("0.5"))):
+        emit(Notice("less_than_usual", f"{why}. --min-share 50% would hold such a run back."))
+    return gate
 
 
 @contextmanager

@@ -192,6 +192,12 @@ def gate_closed(run_id: str, gate: Gate | None) -> GateClosed | None:
     """The error of a run whose gate is closed; None where it is not."""
     if gate is None or not gate.closed:
         return None
+    if gate.too_small:
+        return GateClosed(
+            f"{gate.too_small}; nothing of run {run_id} was sent.",
+            hint="Look whether the export is whole. If the day was quiet, prepare it again with a lower "
+            "--min-share.",
+        )
     return GateClosed(
         f"{gate.reason(f'run {run_id}')}; nothing was sent.",
         hint="Fix what its report lists and prepare again. Or prepare it again with a higher --max-rejected: "

@@ -1,0 +1,103 @@
+"""Whether a run is much smaller than the last runs of its mapping on the same weekday."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from statistics import median
+from typing import Final
+
+from pipeline.core.errors import RunError
+from pipeline.report.formatting import count
+from pipeline.report.summary import Summary
+from pipeline.staging.manifest import Manifest, read_manifest
+from pipeline.staging.workdir import RunDir
+from pipeline.workflows import run_record
+
+WEEKDAYS: Final = 4
+"""Earlier days that are looked at: a month, in which a public holiday does not move the median."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much was accepted.
+
+    Attributes:
+        transactions: How many.
+        worth: The sum of their totals by currency; an empty text where there is only one.
+    """
+
+    transactions: int
+    worth: Mapping[str, Decimal]
+
+
+def size_of(summary: Mapping[str, object] | Summary) -> Size:
+    """The size of a run, from its summary or from what its manifest keeps of it."""
+    values = summary.as_dict() if isinstance(summary, Summary) else summary
+    transactions, totals = values["transactions"], values["totals"]
+    assert isinstance(transactions, Mapping)
+    assert isinstance(totals, Mapping)
+    accepted = totals["accepted"]
+    by_currency = accepted if isinstance(accepted, Mapping) else {"": accepted}
+    return Size(transactions["accepted"], {name: Decimal(str(sum_)) for name, sum_ in by_currency.items()})
+
+
+def usual_sizes(runs: Iterable[RunDir], mapping: str, today: date) -> list[Size]:
+    """The sizes of the last runs of a mapping on the weekday of a day before, one a day, newest first.
+
+    Args:
+        runs: The runs that are there, oldest first. One that cannot be read, or whose gate is closed, is left
+            out; of several on a day the largest counts, since the others are repeats.
+        mapping: The path of the mapping.
+        today: The day of the new run.
+    """
+    by_day: dict[date, Size] = {}
+    for run in runs:
+        with suppress(RunError, OSError, KeyError):
+            manifest = read_manifest(run)
+            day = _day(manifest)
+            if manifest.mapping["path"] != mapping or day >= today or day.weekday() != today.weekday():
+                continue
+            gate = run_record.read(run).gate
+            if gate is None or not gate.closed:
+                size = size_of(manifest.summary)
+                by_day[day] = max(by_day.get(day, size), size, key=lambda each: each.transactions)
+    return [by_day[day] for day in sorted(by_day, reverse=True)[:WEEKDAYS]]
+
+
+def _day(manifest: Manifest) -> date:
+    """The day on which a run was prepared, where this machine is."""
+    return datetime.fromisoformat(manifest.created_at).astimezone().date()
+
+
+def shortfall(size: Size, usual: Sequence[Size], least: Decimal) -> str:
+    """Why a run is too small, a sentence without its full stop; empty where it is not.
+
+    Args:
+        size: Of the run.
+        usual: Of the runs to compare it with; without any it is never too small.
+        least: The least share of their median, 0 to 1.
+    """
+    if not usual:
+        return ""
+    days = f"the median of the last {count(len(usual), 'same weekday')}"
+    expected = median(each.transactions for each in usual)
+    if size.transactions < least * Decimal(expected):
+        return (
+            f"Only {count(size.transactions, 'accepted transaction')}, which is less than {least:.0%} of "
+            f"{days}, {expected:,.0f}"
+        )
+    if any(("" in each.worth) != ("" in size.worth) for each in usual):
+        return ""  # one currency on some days and several on others: there is no one sum to compare
+    for currency in sorted({name for each in usual for name in each.worth}):
+        worth = median(each.worth.get(currency, Decimal(0)) for each in usual)
+        have = size.worth.get(currency, Decimal(0))
+        if worth > 0 and have < least * worth:
+            return (
+                f"What was accepted is worth only {have:,.2f} {currency}".rstrip()
+                + f", which is less than {least:.0%} of {days}, {worth:,.2f} {currency}".rstrip()
+            )
+    return ""
