@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, Literal, NamedTuple
 
-# Columns that the pipeline adds to a source's own. A source column cannot take such a name: readers
-# rename it, since a leading underscore followed by a letter of ours would be ambiguous.
+# Columns that the pipeline adds to those of the source. A source column cannot have such a name: readers
+# rename it.
 SOURCE: Final = "__source"  # UInt32: position of the file in the manifest's list of sources
 LINE: Final = "__line"  # Int64: 1-based physical line on which the row starts (Parquet, JSON: row number)
 LOST: Final = "__lost"  # UInt8: the row stands for a malformed one, see `Lost`; null for all others
@@ -19,15 +19,15 @@ KEY: Final = "__key"  # UInt64: hash of the transaction key's cells; null where 
 TX: Final = "__tx"  # UInt32: the transaction's number within its partition, 0..n-1
 
 LINES: Final = "lines"
-"""The one table of a mapping that reads one kind of file."""
+"""The table of a mapping that reads a single table."""
 
 
 class Lost(IntEnum):
-    """What a row stands for that has LOST: it takes a malformed row to the sale that goes short of it."""
+    """The kinds of rows with LOST: they connect a malformed row with the sale that it belongs to."""
 
     KEYED = 1  # a malformed row whose key cells could be read
     UNKEYED = 2  # one whose key cells could not be read
-    BELOW = 3  # the same once more, at the sale above it, which it may be part of
+    BELOW = 3  # a copy of one at the sale above it, which it may belong to
 
 
 MONEY_PRECISION: Final = 15
@@ -95,7 +95,11 @@ TRANSACTION_FIELDS: Final[dict[str, Field]] = {
             "The number printed on the receipt; a customer claims a guest sale with it.",
         ),
         Field(
-            "profile_id", Kind.STRING, "The customer; what it is, the handle says.", None, "profile_invalid"
+            "profile_id",
+            Kind.STRING,
+            "The customer; the handle says which kind of id it is.",
+            None,
+            "profile_invalid",
         ),
         Field(
             "profile_id_handle",
@@ -103,7 +107,7 @@ TRANSACTION_FIELDS: Final[dict[str, Field]] = {
             "`email`, or the handle of an identity; left out for an Omneo UUID.",
         ),
         Field("location_id", Kind.STRING, "The store; Omneo creates one it does not know."),
-        Field("staff_id", Kind.STRING, "Who served."),
+        Field("staff_id", Kind.STRING, "The person who served."),
         Field(
             "currency",
             Kind.STRING,

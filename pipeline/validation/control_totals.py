@@ -12,12 +12,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -50,6 +50,7 @@ _FIELDS: Final = {
 }
 
 Key = tuple[str, ...]
+_Number = TypeVar("_Number", int, Decimal)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def read_control_totals(path: Path) -> ControlTotals:
         if not any(map(str.strip, cells)):
             continue
         where = f"{path}:{rows.line_num}"
-        key, sums = _line(where, dict(_paired(where, names, cells)), by)
+        if len(cells) != len(names):
+            raise SourceError(f"{where}: {len(names)} cells were expected, and there are {len(cells)}.")
+        key, sums = _line(where, dict(zip(names, map(str.strip, cells), strict=True)), by)
         if key in expected:
             raise SourceError(f"{where}: {', '.join(key) or 'the grand total'} occurs twice.")
         expected[key] = sums
@@ -117,40 +120,34 @@ def _columns(path: Path, header: Sequence[str]) -> list[str]:
     return names
 
 
-def _paired(where: str, names: Sequence[str], cells: Sequence[str]) -> Iterator[tuple[str, str]]:
-    if len(cells) != len(names):
-        raise SourceError(f"{where}: {len(names)} cells were expected, and there are {len(cells)}.")
-    return zip(names, map(str.strip, cells), strict=True)
-
-
 def _line(where: str, cells: Mapping[str, str], by: Sequence[str]) -> tuple[Key, Sums]:
     try:
         if "day" in cells:
             date.fromisoformat(cells["day"])
     except ValueError:
         raise SourceError(f"{where}: '{cells['day']}' is not a day; 2024-12-31 was expected.") from None
-    return tuple(cells[name] for name in by), Sums(_count(where, cells), _sum(where, cells))
+    count = _number(where, cells, "count", int, "a whole number")
+    total = _number(where, cells, "sum", Decimal, "an amount; 1234.56 was expected")
+    return tuple(cells[name] for name in by), Sums(count, total)
 
 
-def _count(where: str, cells: Mapping[str, str]) -> int | None:
-    if not cells.get("count"):
+def _number(
+    where: str, cells: Mapping[str, str], name: str, kind: Callable[[str], _Number], expected: str
+) -> _Number | None:
+    """The number in a cell; None where it is blank or there is no such column.
+
+    Raises:
+        SourceError: The cell is not a number of this kind.
+    """
+    if not cells.get(name):
         return None
     try:
-        return int(_ungrouped(cells["count"]))
-    except ValueError:
-        raise SourceError(f"{where}: count '{cells['count']}' is not a whole number.") from None
-
-
-def _sum(where: str, cells: Mapping[str, str]) -> Decimal | None:
-    if not cells.get("sum"):
-        return None
-    try:
-        amount = Decimal(_ungrouped(cells["sum"]))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite():
-        raise SourceError(f"{where}: sum '{cells['sum']}' is not an amount; 1234.56 was expected.")
-    return amount
+        number = kind(_ungrouped(cells[name]))
+    except (ValueError, InvalidOperation):
+        number = None
+    if number is None or not Decimal(number).is_finite():
+        raise SourceError(f"{where}: {name} '{cells[name]}' is not {expected}.")
+    return number
 
 
 def _ungrouped(number: str) -> str:
@@ -219,4 +216,11 @@ def _compared(by: Sequence[str], key: Key, expected: Sums, found: Mapping[str, S
         sum(part.transactions or 0 for part in parts),
         sum((part.total or Decimal() for part in parts), Decimal()),
     )
-    return ControlRow(dict(zip(by, key, strict=True)), expected, read, staged, dropped, rejected)
+    return ControlRow(
+        key=dict(zip(by, key, strict=True)),
+        expected=expected,
+        read=read,
+        staged=staged,
+        dropped=dropped,
+        rejected=rejected,
+    )

@@ -63,14 +63,16 @@ SUPPORTING: Final[Mapping[str, pl.DataType]] = {
 
 # One `@`, no blanks or list separators, a domain with a dot: what mail systems accept, except quoted names.
 _EMAIL: Final = r"^[^\s@<>()\[\]\\,;:\"]+@([^\s@<>()\[\]\\,;:\".]+\.)+[^\s@<>()\[\]\\,;:\".]{2,}$"
-_EMAIL_LENGTH: Final = 254  # RFC 5321, section 4.5.3.1.3, without the angle brackets
+# RFC 5321, section 4.5.3.1.3, without the angle brackets.
+_EMAIL_LENGTH: Final = 254
 _UUID: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _CURRENCY: Final = r"^[A-Z]{3}$"
 # The clocks of tills are often a few minutes fast: without this a sale of the last minutes would be rejected.
 CLOCKS_AHEAD: Final = timedelta(minutes=15)
 # Before 1980 tills kept no electronic records, and 1970 and 1900 are what programs write for a missing date.
 _EARLIEST_LIKELY: Final = datetime(1980, 1, 1)  # noqa: DTZ001 UTC, as all times here
-_DAY_NUMBER: Final = r"^[2-7][0-9]{4}(?:\.[0-9]+)?$"  # 1954 to 2119, if it counts a spreadsheet's days
+# 1954 to 2119, if it counts a spreadsheet's days.
+_DAY_NUMBER: Final = r"^[2-7][0-9]{4}(?:\.[0-9]+)?$"
 _DAY_HINT: Final = "; where it is a day's number in a spreadsheet, read it with the format spreadsheet_days"
 _NONE: Final = pl.lit(None, pl.String)
 
@@ -85,8 +87,8 @@ class DeclaredCheck:
         expects: What the column must be, for the docs: a phrase that follows the name of the field.
         passes: True where the row is fine; null counts as fine.
         message: A sentence for people, for the rows that fail.
-        field: Omneo's field, or the part of the transaction that the code is about.
-        value: The cell's text, for the rows that fail.
+        field: Omneo's field, or the part of the transaction that the code is about; by default the column.
+        value: The cell's text, for the rows that fail; by default the text that the column was read from.
         severity: What a failure does whatever the policy says; None leaves it to the policy.
     """
 
@@ -95,9 +97,14 @@ class DeclaredCheck:
     expects: str
     passes: pl.Expr
     message: pl.Expr
-    field: str
-    value: pl.Expr
+    field: str = ""
+    value: pl.Expr | None = None
     severity: Severity | None = None
+
+    def __post_init__(self) -> None:
+        # A check is usually about its own column and the text that this was read from.
+        object.__setattr__(self, "field", self.field or self.column)
+        object.__setattr__(self, "value", _raw(self.column) if self.value is None else self.value)
 
 
 def transaction_checks(policy: Policy, now: datetime) -> tuple[DeclaredCheck, ...]:
@@ -118,7 +125,7 @@ def transaction_checks(policy: Policy, now: datetime) -> tuple[DeclaredCheck, ..
         _status_check(),
         _paid_check(),
         *sum_checks(policy),
-        _check(
+        DeclaredCheck(
             "items_count",
             "items_missing",
             "is at least one, where the mapping gives items",
@@ -156,30 +163,6 @@ def underpaid(policy: Policy) -> pl.Expr:
     return (_is_sale() & short).fill_null(value=False)
 
 
-def _check(
-    column: str,
-    code: str,
-    expects: str,
-    passes: pl.Expr,
-    message: pl.Expr,
-    *,
-    field: str | None = None,
-    value: pl.Expr | None = None,
-    severity: Severity | None = None,
-) -> DeclaredCheck:
-    """Declare a check; its field is the column and its value the column's text, unless they are given."""
-    return DeclaredCheck(
-        column=column,
-        code=code,
-        expects=expects,
-        passes=passes,
-        message=message,
-        field=column if field is None else field,
-        value=_raw(column) if value is None else value,
-        severity=severity,
-    )
-
-
 def _raw(name: str) -> pl.Expr:
     """The cell's text before it was read."""
     return pl.col(f"{name}|raw")
@@ -195,14 +178,14 @@ def _field_checks(fields: Mapping[str, Field]) -> Iterator[DeclaredCheck]:
         kind = _KIND_WORDS.get(field.kind, "a text")
         if field.missing is not None and field.missing == field.invalid:
             message = pl.when(raw.is_null()).then(blank).otherwise(misread)
-            yield _check(field.name, field.missing, f"is {kind}", value.is_not_null(), message)
+            yield DeclaredCheck(field.name, field.missing, f"is {kind}", value.is_not_null(), message)
             continue
         if field.missing is not None:
             is_there = value.is_not_null() | raw.is_not_null()
-            yield _check(field.name, field.missing, "is not blank", is_there, blank)
+            yield DeclaredCheck(field.name, field.missing, "is not blank", is_there, blank)
         if field.kind in _KIND_WORDS:
             is_read = value.is_not_null() | raw.is_null()
-            yield _check(field.name, field.invalid, f"is {kind}", is_read, misread)
+            yield DeclaredCheck(field.name, field.invalid, f"is {kind}", is_read, misread)
 
 
 def _misread(name: str, kind: Kind) -> pl.Expr:
@@ -220,21 +203,21 @@ def _date_checks(started: datetime) -> Iterator[DeclaredCheck]:
     in_zone = pl.format("{} in {}", quoted(raw), _zone_text().fill_null("its time zone"))
     happened_twice = in_zone + pl.lit(" happened twice, when the clock was put back")
     day_hint = pl.when(raw.str.contains(_DAY_NUMBER)).then(pl.lit(_DAY_HINT)).otherwise(pl.lit(""))
-    yield _check(
+    yield DeclaredCheck(
         "transacted_at",
         "transacted_at_missing",
         "is not blank",
         ~(unread & raw.is_null()),
         pl.lit("transacted_at is blank"),
     )
-    yield _check(
+    yield DeclaredCheck(
         "transacted_at",
         "transacted_at_invalid",
         f"is {_KIND_WORDS[Kind.DATETIME]}",
         ~(unread & raw.is_not_null()),
         _misread("transacted_at", Kind.DATETIME) + day_hint,
     )
-    yield _check(
+    yield DeclaredCheck(
         "transacted_at",
         "transacted_at_nonexistent",
         "is a time that the clocks of its zone showed",
@@ -242,7 +225,7 @@ def _date_checks(started: datetime) -> Iterator[DeclaredCheck]:
         in_zone + pl.lit(" never happened: the clock skipped that hour"),
     )
     # A repeated time without a UTC value was not resolved: then the mapping asked for a rejection.
-    yield _check(
+    yield DeclaredCheck(
         "transacted_at",
         "transacted_at_ambiguous",
         "is a time that the clocks of its zone showed once, where the mapping rejects others",
@@ -250,21 +233,21 @@ def _date_checks(started: datetime) -> Iterator[DeclaredCheck]:
         happened_twice,
         severity="reject",
     )
-    yield _check(
+    yield DeclaredCheck(
         "transacted_at",
         "transacted_at_ambiguous",
         "is a time that the clocks of its zone showed once",
         ~(repeated & at.is_not_null()),
         happened_twice + pl.format("; it was taken as {} UTC", at.dt.strftime("%H:%M:%S")),
     )
-    yield _check(
+    yield DeclaredCheck(
         "transacted_at",
         "transacted_at_future",
         f"is at most {CLOCKS_AHEAD.seconds // 60} minutes after the run started",
         at <= started + CLOCKS_AHEAD,
         quoted(raw) + pl.lit(f" is after the run started ({started:%Y-%m-%d %H:%M:%S} UTC)"),
     )
-    yield _check(
+    yield DeclaredCheck(
         "transacted_at",
         "transacted_at_implausible",
         f"is in {_EARLIEST_LIKELY.year} or later",
@@ -291,7 +274,7 @@ def _zone_check() -> DeclaredCheck:
     at, local = pl.col("transacted_at"), pl.col("transacted_at|local")
     is_odd = (pl.col("transacted_at|nonexistent") | pl.col("transacted_at|ambiguous")).fill_null(value=False)
     is_missing = at.is_null() & local.is_not_null() & ~is_odd
-    return _check(
+    return DeclaredCheck(
         "transacted_at",
         "timezone_unknown",
         "is an IANA name, and is not blank where local times need it",
@@ -325,14 +308,14 @@ def _customer_checks() -> Iterator[DeclaredCheck]:
         .then(pl.lit(" is not an Omneo profile id (a UUID); any other id needs its handle"))
         .otherwise(pl.lit(" is neither an email address nor an Omneo profile id (a UUID)"))
     )
-    yield _check(
+    yield DeclaredCheck(
         "profile_id",
         "profile_invalid",
         "is an email address, an Omneo profile id (a UUID), or any id with a handle",
         ~fails,
         quoted(written, "profile_id") + expected,
     )
-    yield _check(
+    yield DeclaredCheck(
         "profile_id",
         "guest",
         "is not blank",
@@ -346,7 +329,7 @@ def _customer_checks() -> Iterator[DeclaredCheck]:
 
 def _currency_check() -> DeclaredCheck:
     currency = pl.col("currency")
-    return _check(
+    return DeclaredCheck(
         "currency",
         "currency_invalid",
         "is three capital letters",
@@ -361,7 +344,7 @@ def _fineness_check(name: str) -> DeclaredCheck:
     value, currency = pl.col(name), pl.col("currency")
     # In units of 0.0001, which is what a money column holds.
     is_whole = value.to_physical() % smallest_amount(currency).to_physical() == 0
-    return _check(
+    return DeclaredCheck(
         name,
         "amount_finer_than_currency",
         "has no more decimal places than its currency",
@@ -387,7 +370,7 @@ def sum_checks(policy: Policy) -> tuple[DeclaredCheck, ...]:
 
 def _sum_check(code: str, parts: str, allowed: pl.Expr, applies: pl.Expr) -> DeclaredCheck:
     total, found = pl.col("total"), pl.col(f"{parts}_total")
-    return _check(
+    return DeclaredCheck(
         f"{parts}_total",
         code,
         f"differs from the sum of the {parts} by no more than the tolerance",
@@ -414,7 +397,7 @@ def _is_sale() -> pl.Expr:
 
 def _status_check() -> DeclaredCheck:
     raw = pl.col("status|raw")
-    return _check(
+    return DeclaredCheck(
         "status|outcome",
         "field_invalid",
         "is one that the mapping knows",
@@ -432,7 +415,7 @@ def _paid_check() -> DeclaredCheck:
 
     Only where the mapping says what was paid: then there is a `paid|raw`.
     """
-    return _check(
+    return DeclaredCheck(
         "paid|raw",
         "paid_missing",
         "is not blank, for a sale",

@@ -12,37 +12,15 @@ from pipeline.core.codes import CODES
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
 from pipeline.validation.message_text import SHOWN
 
-_DATE_FORMATS: Final = tuple(
-    f"{date}{time}"
-    for date in (
-        "%Y-%m-%d",
-        "%d/%m/%Y",
-        "%m/%d/%Y",
-        "%d.%m.%Y",
-        "%d-%m-%Y",
-        "%m-%d-%Y",
-        "%Y/%m/%d",
-        "%Y%m%d",
-        "%d/%m/%y",
-        "%m/%d/%y",
-        "%d %b %Y",
-        "%b %d, %Y",
-        "%d-%b-%Y",
-        "%d-%b-%y",
-    )
-    for time in (
-        " %H:%M:%S",
-        " %H:%M",
-        "T%H:%M:%S",
-        "T%H:%M",
-        " %I:%M:%S %p",
-        " %I:%M %p",
-        " %I:%M%p",
-        " %H:%M:%S%.f",
-        "T%H:%M:%S%.fZ",
-        "",
-    )
+_DATES: Final = (
+    "%Y-%m-%d|%d/%m/%Y|%m/%d/%Y|%d.%m.%Y|%d-%m-%Y|%m-%d-%Y|%Y/%m/%d|%Y%m%d|%d/%m/%y|%m/%d/%y|"
+    "%d %b %Y|%b %d, %Y|%d-%b-%Y|%d-%b-%y"
 )
+_TIMES: Final = (
+    " %H:%M:%S| %H:%M|T%H:%M:%S|T%H:%M| %I:%M:%S %p| %I:%M %p| %I:%M%p| %H:%M:%S%.f|T%H:%M:%S%.fZ|"
+)
+# The usual ones first: the first format that reads all cells is suggested. The last time is none at all.
+_DATE_FORMATS: Final = tuple(date + time for date in _DATES.split("|") for time in _TIMES.split("|"))
 _BLANK_WORDS: Final = {"n/a", "na", "#n/a", "null", "none", "nil", "nan", "-", "--", "?", "unknown"}
 _SIGN: Final = r"([A-Z]{3}|[^\w\s.,()+-]+)"
 _NUMBER_FORMS: Final = (

@@ -29,12 +29,9 @@ from pipeline.core.codes import Outcome
 from pipeline.core.file_formats import COMPRESSED, FileFormat
 from pipeline.core.files import open_private, private_dir
 from pipeline.core.frames import QUARANTINE, without_marks
-from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect
+from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX, Dialect
 from pipeline.core.safe_text import neutral
 from pipeline.validation.outcomes import TransactionOutcomes
-
-SINGLE_TABLE: Final = "lines"
-"""The table of a mapping that reads a single table."""
 
 _SORTED_UP_TO: Final = 200_000
 """Up to this many reasons `quarantine.csv` is sorted by source and line: sorting needs all in memory."""
@@ -82,7 +79,7 @@ class RowsForm:
 
     def path(self, run: Path, table: str) -> Path:
         """The file for the rows of `table`."""
-        if table == SINGLE_TABLE:
+        if table == LINES:
             return run / f"quarantine_rows.{self.format}"
         return run / "quarantine_rows" / self.names.get(table, f"{table}.{self.format}")
 
@@ -162,9 +159,7 @@ def discard_part(run: Path, number: int) -> None:
         path.unlink()
 
 
-def write_malformed(
-    run: Path, problems: pl.DataFrame, sources: Sequence[str], table: str = SINGLE_TABLE
-) -> None:
+def write_malformed(run: Path, problems: pl.DataFrame, sources: Sequence[str], table: str = LINES) -> None:
     """Write the rows of a table that could not be read; call it once for each table.
 
     Args:

@@ -51,7 +51,7 @@ def group_reasons(reasons: pl.DataFrame) -> pl.DataFrame:
     Args:
         reasons: One row a reason, with `outcome`. One without a transaction counts for itself.
     """
-    shaped = reasons.select("outcome", "code", "field", _shape().alias("shape"), TX, *_EXAMPLE.names())
+    shaped = reasons.select(*_GROUP[:-1], _shape().alias("shape"), TX, *_EXAMPLE.names())
     loose = pl.col(TX).is_null().sum()
     counted = shaped.group_by(_GROUP).agg(
         (pl.col(TX).drop_nulls().n_unique() + loose).cast(pl.Int64).alias("transactions")

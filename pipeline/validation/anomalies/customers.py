@@ -13,8 +13,10 @@ from pipeline.validation.anomalies.observations import Observations
 
 # A person buys a few times a week at most: 3% of the sales of a shop with 50 sales a day would be ten a week.
 _PERSON_SHARE: Final = 0.03
-_PERSON_SALES: Final = 50  # in a small export a good customer easily has 3%
-_PERSON_FACTOR: Final = 20  # times the sales of the average customer
+# In a small export a good customer easily has 3%.
+_PERSON_SALES: Final = 50
+# How many times the sales of the average customer.
+_PERSON_FACTOR: Final = 20
 
 
 def busy_customers(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:

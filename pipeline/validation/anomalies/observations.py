@@ -136,14 +136,20 @@ def observe(
     people = sales.drop_nulls("person").with_columns(pl.col("person").hash(seed=0))
     frequency = _counted(people, "people")
     comparable = sales.drop_nulls(["total", "items_total"]).filter(pl.col("items_count") > 0)
-    off = comparable.filter(_is_off())
+    # Each item may be rounded by a cent.
+    off = comparable.filter((pl.col("total") - pl.col("items_total")).abs() > _CENT * pl.col("items_count"))
+    # A float only chooses the bin or the ratio; nothing is added up with it.
+    size = pl.col("total").abs().cast(pl.Float64).log10()
+    ratio = pl.col("total").cast(pl.Float64) / pl.col("items_total").cast(pl.Float64)
     by_currency = sales.group_by("store", "currency").agg(
         pl.len().cast(_COUNT).alias("sales"), pl.col(SOURCE, LINE).first()
     )
     return Observations(
         hours=_counted(awake.with_columns(hour=pl.col("local").dt.hour()), "hours"),
         days=_counted(timed.with_columns(day=pl.col("local").dt.date()), "days"),
-        sizes=_counted(sales.filter(pl.col("total") != 0).with_columns(_bin()), "sizes"),
+        sizes=_counted(
+            sales.filter(pl.col("total") != 0).with_columns(bin=(size * BINS_PER_DECADE).floor()), "sizes"
+        ),
         largest=_largest(sales.select(_SCHEMAS["largest"].names()).drop_nulls("total")),
         profiles=_with_first(
             _ones(people.join(_most_frequent(frequency), on="person", how="semi"), "person")
@@ -152,7 +158,9 @@ def observe(
         currencies=by_currency.select(_SCHEMAS["currencies"].names()),
         stores=_with_first(by_currency.drop("currency").drop_nulls("store")),
         repeats=_repeats(awake),
-        ratios=_counted(off.filter(pl.col("items_total") != 0).with_columns(_ratio()), "ratios"),
+        ratios=_counted(
+            off.filter(pl.col("items_total") != 0).with_columns(ratio=(ratio * 1000).round()), "ratios"
+        ),
         formats=_formats(timed),
         counts=Counts(
             transactions=headers.height,
@@ -249,12 +257,6 @@ def _is_sharp(every: str) -> pl.Expr:
     return pl.col("local").dt.truncate(every) == pl.col("local")
 
 
-def _bin() -> pl.Expr:
-    # A float only chooses the bin; nothing is added up with it.
-    size = pl.col("total").abs().cast(pl.Float64).log10()
-    return (size * BINS_PER_DECADE).floor().cast(pl.Int16).alias("bin")
-
-
 def _largest(totals: pl.DataFrame) -> pl.DataFrame:
     # Only what is large for its store is sorted.
     size = pl.col("total").abs()
@@ -296,16 +298,6 @@ def _by_format(sales: pl.DataFrame) -> pl.DataFrame:
     return sales.group_by("format").agg(
         pl.col("sales", "early").sum(), pl.col("first").min(), pl.col("last").max()
     )
-
-
-def _is_off() -> pl.Expr:
-    """Whether a total differs from its items by more than rounding."""
-    return (pl.col("total") - pl.col("items_total")).abs() > _CENT * pl.col("items_count")
-
-
-def _ratio() -> pl.Expr:
-    total, items = pl.col("total").cast(pl.Float64), pl.col("items_total").cast(pl.Float64)
-    return (total / items * 1000).round().cast(pl.Int32).alias("ratio")
 
 
 def _by_tax(off: pl.DataFrame, items: pl.DataFrame) -> dict[str, int]:

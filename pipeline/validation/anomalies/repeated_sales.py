@@ -11,11 +11,15 @@ from pipeline.core.findings import Anomaly
 from pipeline.validation.anomalies.evidence import shown
 from pipeline.validation.anomalies.observations import Observations
 
-_REPEATED_ROWS: Final = 0.2  # a till repeats a row now and then, a doubled file every one
+# A till repeats a row now and then, a doubled file repeats every row.
+_REPEATED_ROWS: Final = 0.2
 _REPEATED_SALES: Final = 0.05
-_REPEATED_IN_MINUTES: Final = 0.2  # where no seconds are known, a busy shop has sales that look alike
-_FEWEST_REPEATS: Final = 20  # so few occur in any export
-_BY_CHANCE: Final = 1 / 3  # by chance it is 2/3 or more; in an export that is there twice nearly 0
+# Where no seconds are known, a busy shop has sales that look alike.
+_REPEATED_IN_MINUTES: Final = 0.2
+# So few occur in any export.
+_FEWEST_REPEATS: Final = 20
+# By chance the ratio is 2/3 or more; in an export that occurs twice it is nearly 0.
+_BY_CHANCE: Final = 1 / 3
 
 
 def doubled(message: str, lines: Sequence[str]) -> Anomaly:

@@ -12,11 +12,15 @@ from pipeline.core.findings import Anomaly
 from pipeline.validation.anomalies.evidence import share, shown
 from pipeline.validation.anomalies.observations import Observations
 
-_SALES_FOR_HOURS: Final = 100  # fewer do not show when a shop is open
-_CLOSED_HOURS: Final = 4  # quiet hours in a row from which on a shop is taken to be closed
-_CLOSED_SHARE: Final = 0.25  # of an even hour's sales; four such hours in a row do not come about by chance
+# Fewer do not show when a shop is open.
+_SALES_FOR_HOURS: Final = 100
+# Quiet hours in a row from which on a shop is taken to be closed.
+_CLOSED_HOURS: Final = 4
+# Share of the sales of an average hour: four such hours in a row do not occur by chance.
+_CLOSED_SHARE: Final = 0.25
 _NIGHT: Final = range(6)
-_NIGHT_SHARE: Final = 0.10  # of all sales: a shop that is open until late has a few after midnight
+# Share of all sales: a shop that is open until late has a few after midnight.
+_NIGHT_SHARE: Final = 0.10
 
 
 def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
@@ -78,7 +82,8 @@ def _quiet_line(counts: Sequence[int]) -> str:
     return f"hardly any sales from {first:02}:00 to {(first + length - 1) % 24:02}:59"
 
 
-_MIDNIGHT_SHARE: Final = 0.05  # by chance it is one in 1,440 where minutes are known
+# By chance it is one sale in 1,440, where minutes are known.
+_MIDNIGHT_SHARE: Final = 0.05
 _MIDNIGHT_SALES: Final = 20
 
 
@@ -94,11 +99,15 @@ def at_midnight(observed: Observations, _sources: Sequence[str]) -> Iterator[Ano
         )
 
 
-_SALES_A_DAY: Final = 20  # with so many expected, a day without any comes about once in 500 million days
-_WEEKS_AROUND: Final = 9  # a weekday is compared with itself four weeks to either side
+# With so many expected, a day without any occurs by chance once in 500 million days.
+_SALES_A_DAY: Final = 20
+# A weekday is compared with itself four weeks to either side.
+_WEEKS_AROUND: Final = 9
 _CLOSED_DATES: Final = ((12, 25), (12, 26), (1, 1))
-_CLOSED_AT_EASTER: Final = (-2, 0, 1)  # Good Friday, Easter Sunday and Monday, in days from Easter Sunday
-_CLOSED_YEARS: Final = 2  # a date without sales in two years is a local holiday
+# Good Friday, Easter Sunday and Monday, in days from Easter Sunday.
+_CLOSED_AT_EASTER: Final = (-2, 0, 1)
+# A date without sales in two years is a local holiday.
+_CLOSED_YEARS: Final = 2
 
 
 def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
@@ -202,7 +211,8 @@ def _unless_yearly(missing: pl.DataFrame) -> pl.DataFrame:
 
 _DAYS_SPANNED: Final = timedelta(days=60)
 _SALES_FOR_MONTH_DAYS: Final = 100
-_MONTHS_TAKEN_FOR_DAYS: Final = 3  # a business that bills on the first of each month has one day
+# A business that bills on the first of each month has one day.
+_MONTHS_TAKEN_FOR_DAYS: Final = 3
 
 
 def day_and_month(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:

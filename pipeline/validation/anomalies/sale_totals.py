@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from typing import Final
 
 import polars as pl
@@ -13,12 +12,15 @@ from pipeline.validation.anomalies.evidence import place, share, shown
 from pipeline.validation.anomalies.observations import BINS_PER_DECADE, Observations
 from pipeline.validation.anomalies.repeated_sales import doubled
 
-_SALES_FOR_RANGE: Final = 100  # so that 99% of the totals leave at least one out
-_RANGE_FACTOR: Final = 20  # amounts in cents are 100 times too large
-_TAIL: Final = (
-    1.5  # times as far again as from the middle to the 99th percentile: 5.8 sigma where it is lognormal
-)
-_STORES_TO_COMPARE: Final = 3  # of three, the one in the middle is usual
+# So that 99% of the totals leave at least one out.
+_SALES_FOR_RANGE: Final = 100
+# Amounts in cents are 100 times too large.
+_RANGE_FACTOR: Final = 20
+# A total is far out where it lies this many times as far beyond the 99th percentile as that lies beyond the
+# median, in logarithms: at 5.8 sigma, where the totals are lognormal.
+_TAIL: Final = 1.5
+# With three, the median is a store that is usual.
+_STORES_TO_COMPARE: Final = 3
 
 
 def far_totals(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
@@ -29,7 +31,7 @@ def far_totals(observed: Observations, sources: Sequence[str]) -> Iterator[Anoma
         pl.col("total").abs().cast(pl.Float64) > pl.col("p99") * tail
     )
     lines = [
-        f"{row['store'] or 'no store'}: {_money(row['total'])} ({place(row, sources)}); "
+        f"{row['store'] or 'no store'}: {row['total']:,.2f} ({place(row, sources)}); "
         f"99% of its totals are below {row['p99']:,.2f}"
         for row in far.sort(pl.col("total").abs(), descending=True).iter_rows(named=True)
     ]
@@ -72,13 +74,11 @@ def _odd_stores(ranges: pl.DataFrame) -> Iterator[str]:
             yield f"{store}: half of the totals are below {p50:,.2f}; elsewhere, below {middle:,.2f}"
 
 
-def _money(amount: Decimal) -> str:
-    return f"{amount:,.2f}"
-
-
 _OFF_SALES: Final = 20
-_OFF_SHARE: Final = 0.05  # shipping or a discount on the total leaves a few sales off
-_SAME_RATIO: Final = 0.6  # of the sales that are off: most of them, but several rates of tax may occur
+# Shipping or a discount on the total leaves a few sales off.
+_OFF_SHARE: Final = 0.05
+# Share of the sales that are off: most of them, though several rates of tax may occur.
+_SAME_RATIO: Final = 0.6
 _RATES: Final = (5, 6, 7, 7.5, 8, 8.1, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 27)
 """Rates of sales tax in per cent, as used around the world."""
 

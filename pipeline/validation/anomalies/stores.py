@@ -14,9 +14,12 @@ from pipeline.core.findings import Anomaly
 from pipeline.validation.anomalies.evidence import place, shown
 from pipeline.validation.anomalies.observations import Observations
 
-_USUAL_SALES: Final = 20  # of the store in the middle, for one sale in a store to be odd
-_TYPO_SHARE: Final = 0.02  # of the sales of the store that was meant: a typo is rare, another store is not
-_BIG_STORE: Final = 50  # sales from which on a store's name is taken to be right
+# Sales of the median store from which on a store with a single sale is odd.
+_USUAL_SALES: Final = 20
+# Share of the sales of the store that was meant: a typo is rare, another store is not.
+_TYPO_SHARE: Final = 0.02
+# Sales from which on a store's name is taken to be right.
+_BIG_STORE: Final = 50
 
 
 def unusual_stores(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
@@ -29,7 +32,8 @@ def unusual_stores(observed: Observations, sources: Sequence[str]) -> Iterator[A
         "store", maintain_order=True
     )
     lines = [
-        f"{row['store']!r}: {_sales_word(row['sales'])} ({place(row, sources)})"
+        f"{row['store']!r}: {row['sales']:,} {'sale' if row['sales'] == 1 else 'sales'} "
+        f"({place(row, sources)})"
         + (f"; was {typos[row['store']]!r} meant?" if row["store"] in typos else "")
         for row in odd.iter_rows(named=True)
     ]
@@ -41,10 +45,6 @@ def unusual_stores(observed: Observations, sources: Sequence[str]) -> Iterator[A
             "that a typo makes a store.",
             shown(lines),
         )
-
-
-def _sales_word(count: int) -> str:
-    return "1 sale" if count == 1 else f"{count:,} sales"
 
 
 def _typos(stores: pl.DataFrame) -> Iterator[tuple[dict[str, object], str]]:
@@ -102,7 +102,8 @@ def _is_typo(name: str, meant: str) -> bool:
     return len(places) <= 1
 
 
-_SALES_FOR_CURRENCY: Final = 20  # with fewer, a tourist shop cannot be told from a wrong column
+# With fewer, a tourist shop cannot be told from a wrong column.
+_SALES_FOR_CURRENCY: Final = 20
 
 
 def currency_mix(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:

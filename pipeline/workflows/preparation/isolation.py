@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import polars as pl
 
@@ -18,7 +18,6 @@ from pipeline.mapping.functions.polars_errors import POLARS_ERRORS, error_summar
 
 Tables = Mapping[str, pl.DataFrame]
 """Raw rows by table, with SOURCE, LINE and KEY."""
-Result = TypeVar("Result")
 
 _GROUP: Final = "__group"
 _MOST: Final = 1000

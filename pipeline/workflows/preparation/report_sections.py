@@ -1,10 +1,10 @@
-"""What the report of a run says besides its numbers: causes, control sums_by_key, statistical warnings."""
+"""What the report of a run says besides its numbers: causes, control totals, anomalies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from pipeline.core.codes import CODES
+from pipeline.core.codes import CODES, Code, Outcome
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause
 from pipeline.validation.anomalies.date_formats import contradictions
 from pipeline.validation.anomalies.detection import find_anomalies
@@ -58,7 +58,7 @@ def _of_columns(plan: ImportPlan) -> Iterator[RootCause]:
     for table, names in plan.unmapped.items():
         file = next(plan.short_names[each.position] for each in plan.sources if each.table == table)
         examples = tuple(Occurrence(name, f"`{name}` is not used", file, 1) for name in names[:MOST_COLUMNS])
-        yield RootCause("warning", about.name, about.title, None, None, len(names), about.fix, examples)
+        yield _warning(about, len(names), about.fix, examples)
 
 
 def _of_run(measurements: Measurements, warnings: dict[str, int]) -> Iterator[RootCause]:
@@ -67,7 +67,20 @@ def _of_run(measurements: Measurements, warnings: dict[str, int]) -> Iterator[Ro
     for code, number in warnings.items():
         about = CODES[code]
         fix = "".join([about.fix, *(evidence if code == "formats_disagree" else ())])
-        yield RootCause("warning", about.name, about.title, None, None, number, fix)
+        yield _warning(about, number, fix)
+
+
+def _warning(about: Code, number: int, fix: str, examples: Sequence[Occurrence] = ()) -> RootCause:
+    return RootCause(
+        outcome=Outcome.WARNING.value,
+        code=about.name,
+        title=about.title,
+        field=None,
+        shape=None,
+        transactions=number,
+        fix=fix,
+        examples=examples,
+    )
 
 
 def control_rows(plan: ImportPlan, measurements: Measurements) -> tuple[ControlRow, ...]:
