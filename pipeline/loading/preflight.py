@@ -22,12 +22,12 @@ from pipeline.core.settings import Connection
 from pipeline.loading.confirm.estimate import Interval, share_interval
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop, until_stopped
-from pipeline.loading.http.answers import Meaning, Verdict, parsed
+from pipeline.loading.http.answers import Meaning, ReplyVerdict, parsed
 from pipeline.loading.http.client import Answered, Client, Reply
 from pipeline.loading.http.endpoints import listing
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.lists import rows_of, total_of
-from pipeline.loading.http.paced_client import DENIED, Exchange, Requests
+from pipeline.loading.http.paced_client import DENIED, PacedClient, RequestCounts
 
 PAGE_SIZE: Final = 100
 
@@ -82,7 +82,7 @@ class Preflight:
     people_asked: int
     people_known: int
     known_share: Interval
-    requests: Requests = field(default_factory=Requests)
+    requests: RequestCounts = field(default_factory=RequestCounts)
     people_unanswered: int = 0
 
 
@@ -152,7 +152,7 @@ class _Inquiry:
     emit: Emit
     stop: Stop
     clock: Clock
-    unanswered: Verdict | None = None
+    unanswered: ReplyVerdict | None = None
     answers: Preflight | None = None
 
     async def run(
@@ -161,7 +161,7 @@ class _Inquiry:
         started = self.clock.monotonic()
         self.emit(StageStarted("preflight", "questions"))
         async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
-            self.exchange = Exchange(
+            self.exchange = PacedClient(
                 client, connection.base_url, self.options.limits(), self.clock, self.emit
             )
             await until_stopped(self._ask_all(), self.stop)
@@ -233,7 +233,7 @@ class _Inquiry:
             raise StoppedByApi(f"Omneo answered {verdict.status} to GET {path}: {verdict.message}.")
         return _json(reply) if verdict.meaning is Meaning.TAKEN else None
 
-    def _error(self, verdict: Verdict) -> StoppedByApi:
+    def _error(self, verdict: ReplyVerdict) -> StoppedByApi:
         if verdict.status == DENIED:
             return self.exchange.error(verdict)
         return StoppedByApi(

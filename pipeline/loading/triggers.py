@@ -17,16 +17,16 @@ from pipeline.core.clock import Clock, SystemClock
 from pipeline.core.errors import ReactionsHeld
 from pipeline.core.events import Emit, ignore
 from pipeline.core.settings import Connection
-from pipeline.loading.delivery.decisions import Case, Plan, Send
+from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Send
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.leases import Batches
 from pipeline.loading.delivery.stop import Stop, until_stopped
-from pipeline.loading.http.answers import Meaning, Verdict, parsed
+from pipeline.loading.http.answers import Meaning, ReplyVerdict, parsed
 from pipeline.loading.http.client import Answered, Client, Reply
 from pipeline.loading.http.endpoints import listing
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.lists import is_list, rows_of, total_of
-from pipeline.loading.http.paced_client import DENIED, Exchange, Requests
+from pipeline.loading.http.paced_client import DENIED, PacedClient, RequestCounts
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
 
@@ -45,7 +45,7 @@ _DECIDED_AT_ONCE: Final = 1_000
 
 
 @dataclass(frozen=True)
-class Reaction:
+class ActiveTrigger:
     """An active trigger that runs for imported sales.
 
     Attributes:
@@ -72,9 +72,9 @@ class Reactions:
         requests: What went over the wire.
     """
 
-    active: tuple[Reaction, ...] | None
+    active: tuple[ActiveTrigger, ...] | None
     why_unknown: str = ""
-    requests: Requests | None = None
+    requests: RequestCounts | None = None
 
 
 def ask_reactions(
@@ -107,10 +107,10 @@ def ask_reactions(
 
     async def ask() -> None:
         async with Client(connection, transport, timeout_s=options.timeout_s) as client:
-            exchange = Exchange(client, connection.base_url, options.limits(), clock, emit)
+            api = PacedClient(client, connection.base_url, options.limits(), clock, emit)
 
             async def read() -> None:
-                answers.append(await read_reactions(exchange))
+                answers.append(await read_reactions(api))
 
             await until_stopped(read(), stop)
 
@@ -118,14 +118,14 @@ def ask_reactions(
     return answers[0] if answers else None
 
 
-async def read_reactions(exchange: Exchange) -> Reactions:
+async def read_reactions(api: PacedClient) -> Reactions:
     """Read the list of triggers over a connection that is open; see `ask_reactions`."""
     rows: list[Mapping[str, Any]] = []
     seen: set[str] = set()
     for number in range(1, _MOST_PAGES + 1):
-        answer, why = await _page(exchange, number)
+        answer, why = await _page(api, number)
         if answer is None:
-            return Reactions(None, why, exchange.requests)
+            return Reactions(None, why, api.requests)
         page = rows_of(answer)
         # A page with nothing new is the first one again, of a list that has no pages.
         new = [row for row in page if repr(sorted(row.items(), key=str)) not in seen]
@@ -133,45 +133,45 @@ async def read_reactions(exchange: Exchange) -> Reactions:
         rows += new
         if not new or len(rows) >= total_of(answer, len(rows) if len(page) < _PAGE_SIZE else len(rows) + 1):
             break
-    return Reactions(tuple(_active(rows)), requests=exchange.requests)
+    return Reactions(tuple(_active(rows)), requests=api.requests)
 
 
-async def _page(exchange: Exchange, number: int) -> tuple[Any, str]:
+async def _page(api: PacedClient, number: int) -> tuple[Any, str]:
     """A page of the list; None, and why, where the tenant does not say."""
     request = listing(_PATH, {"page[size]": str(_PAGE_SIZE), "page[number]": str(number)})
     replies: list[Reply] = []
     errors = 0
 
-    async def keep(_: Verdict, reply: Reply) -> None:
+    async def keep(_: ReplyVerdict, reply: Reply) -> None:
         replies.append(reply)
 
-    async def attempt() -> Verdict:
+    async def attempt() -> ReplyVerdict:
         nonlocal errors
-        verdict = await exchange.once(request, keep, or_denied=True)
+        verdict = await api.once(request, keep, or_denied=True)
         if verdict.meaning is Meaning.TRANSIENT and verdict.status is not None:
             errors += 1
             if errors == _MOST_ERRORS:
                 return replace(verdict, meaning=Meaning.UNCLEAR)
         return verdict
 
-    verdict = await exchange.persist(attempt, _PATH)
+    verdict = await api.persist(attempt, _PATH)
     denied = verdict.status == DENIED
     if verdict.again or (verdict.meaning is Meaning.FATAL and not denied):
-        raise exchange.error(verdict)
+        raise api.error(verdict)
     if verdict.meaning is not Meaning.TAKEN:
         return None, f"GET {_PATH} was answered with {verdict.status} {verdict.message}".strip()
     answer = parsed(replies[-1].body) if isinstance(replies[-1], Answered) else None
     return (answer, "") if is_list(answer) else (None, f"GET {_PATH} was not answered with a list")
 
 
-def _active(rows: Sequence[Mapping[str, Any]]) -> list[Reaction]:
+def _active(rows: Sequence[Mapping[str, Any]]) -> list[ActiveTrigger]:
     """The triggers that run for imported sales.
 
     Whether a trigger without `is_active` is active is not documented: it is taken for active, which asks a
     question too many rather than one too few.
     """
     return [
-        Reaction(str(row.get("name") or row.get("id") or "unnamed"), str(row["trigger"]), _actions(row))
+        ActiveTrigger(str(row.get("name") or row.get("id") or "unnamed"), str(row["trigger"]), _actions(row))
         for row in rows
         if row.get("trigger") in EVENTS and str(row.get("is_active", True)).lower() not in _INACTIVE
     ]
@@ -185,7 +185,7 @@ def _actions(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(action.get("uuid") or action.get("name") or "unnamed") for action in each)
 
 
-def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, plan: Plan, older: int) -> bool:
+def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, rules: DeliveryRules, older: int) -> bool:
     """Whether too many of the transactions that are still to be sent are old.
 
     Reads no further than is needed to say it.
@@ -194,11 +194,11 @@ def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, plan: Plan, old
         run: The run.
         batches: Gives its transactions, oldest first.
         ledger: Says what was sent.
-        plan: What the command does with each transaction.
+        rules: What the command does with each transaction.
         older: How many transactions at the head of the run are old.
     """
     progress = ledger.progress(run)
-    start = progress.watermark if plan.resumes else 0
+    start = progress.watermark if rules.resumes else 0
     old = to_send = 0
     position = start
     for batch in batches(start):
@@ -206,8 +206,8 @@ def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, plan: Plan, old
             some = batch[at : at + _DECIDED_AT_ONCE]
             known = ledger.find([each.external_id for each in some], progress.run_no)
             for transaction in some:
-                decision = plan.decide(
-                    Case(position, transaction, known.get(transaction.external_id), progress)
+                decision = rules.decide(
+                    Candidate(position, transaction, known.get(transaction.external_id), progress)
                 )
                 if isinstance(decision, Send):
                     to_send += 1
@@ -220,7 +220,7 @@ def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, plan: Plan, old
     return old > to_send * MOST_HISTORIC_SHARE
 
 
-def held(reactions: Sequence[Reaction], run_id: str, to_send: int) -> ReactionsHeld:
+def held(reactions: Sequence[ActiveTrigger], run_id: str, to_send: int) -> ReactionsHeld:
     """The error that says what would be set off; nothing was sent."""
     what = "trigger" if len(reactions) == 1 else "triggers"
     sales = "transaction" if to_send == 1 else "transactions"

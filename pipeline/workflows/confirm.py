@@ -9,7 +9,7 @@ from pipeline.core.errors import ReactionsHeld
 from pipeline.core.events import Notice
 from pipeline.loading.confirm.confirm import Confirmation, resend_missing
 from pipeline.loading.confirm.confirm import confirm as look_up
-from pipeline.loading.delivery.decisions import Resend
+from pipeline.loading.delivery.decisions import ResendRules
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.workflows.delivery import Target, opened, sent_all_taken
 from pipeline.workflows.reactions import check_reactions
@@ -36,7 +36,7 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
         resent: DeliveryResult | None = None
         held: ReactionsHeld | None = None
         if resend and found.missing and not (found.stopped or found.error):
-            held = check_reactions(run, Resend())
+            held = check_reactions(run, ResendRules())
             resent = None if held else run.deliver_by(resend_missing)
         for line in _lines(found, sample):
             run.emit(Notice("confirm", line))

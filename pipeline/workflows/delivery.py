@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from pipeline.core.errors import ImportToolError, RunError
 from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
 from pipeline.core.settings import Connection
-from pipeline.loading.delivery.decisions import Plan
+from pipeline.loading.delivery.decisions import DeliveryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.http.paced_client import Requests as SentRequests
+from pipeline.loading.http.paced_client import RequestCounts
 from pipeline.loading.ledger import adoption
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
@@ -132,7 +132,7 @@ class OpenRun:
         run_record.write(self.directory, record)
         return record
 
-    def summary(self, requests: SentRequests | None = None) -> Summary:
+    def summary(self, requests: RequestCounts | None = None) -> Summary:
         """The state of the run now, and the requests that this command sent."""
         manifest = self.staged.manifest
         return replace(
@@ -185,7 +185,7 @@ class OpenRun:
 
     def _list_failed_transactions(self) -> None:
         run_id = self.ref.run_id
-        failed = self.ledger.in_trouble(run_id) if run_id in self.ledger.runs() else ()
+        failed = self.ledger.failed_transactions(run_id) if run_id in self.ledger.runs() else ()
         if number := write_failed_transactions(self.directory, failed):
             what, are = count(number, "transaction"), "is" if number == 1 else "are"
             path = self.directory.path / UNDELIVERED_CSV
@@ -231,7 +231,7 @@ def send(
     target: Target,
     command: str,
     deliver: Callable[[OpenRun], DeliveryResult],
-    plan: Plan,
+    rules: DeliveryRules,
     *,
     whole_run: bool = True,
 ) -> CommandResult:
@@ -241,7 +241,7 @@ def send(
         target: The run and the tenant.
         command: The command's name.
         deliver: Sends them.
-        plan: What it does with each transaction.
+        rules: What it does with each transaction.
         whole_run: Whether the exit code is about the whole run, or about what this command sent.
 
     Raises:
@@ -252,7 +252,7 @@ def send(
         if closed := run_record.gate_closed(run.ref.run_id, run_record.read(run.directory).gate):
             return run.refuse(closed)
         run.staged.verify()
-        if held := check_reactions(run, plan, only_warn=command == "void"):
+        if held := check_reactions(run, rules, only_warn=command == "void"):
             return run.refuse(held)
         result = deliver(run)
         if result.requests.sent and run.record().looked_up is not None:
@@ -268,7 +268,7 @@ def send(
                 )
             )
         whole_run = whole_run and target.options.first is None
-        clean = sent_all_taken(summary) and not summary.delivery.pending if whole_run else not result.troubled
+        clean = sent_all_taken(summary) and not summary.delivery.pending if whole_run else not result.failed
         return run.finish(summary, clean=clean, stopped=result.stopped, error=result.error)
 
 

@@ -26,7 +26,7 @@ from pipeline.engine.local import engine_named
 from pipeline.loading.delivery.delivery_options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.http.paced_client import Requests
+from pipeline.loading.http.paced_client import RequestCounts
 from pipeline.loading.ledger.entries import RunStatus
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.manifest import read_manifest
@@ -110,10 +110,10 @@ def deliver_on_workers(run: OpenRun) -> DeliveryResult:
     status = status_in(run.ledger, run.staged.manifest)
     return DeliveryResult(
         status,
-        _sum(Requests, [each.requests for each in results]),
+        _sum(RequestCounts, [each.requests for each in results]),
         _sum(Changes, [each.changes for each in results]),
         handled=handled,
-        troubled=sum(each.troubled for each in results),
+        failed=sum(each.failed for each in results),
         seconds=seconds,
         stopped=any(each.stopped for each in results),
         error=next((each.error for each in results if each.error is not None and status.pending), None),
@@ -162,7 +162,7 @@ def contribute(assignment: Assignment, environ: Mapping[str, str] = os.environ) 
     except ImportToolError as error:
         error.message = f"On the worker {socket.gethostname()}: {error.message}"
         return DeliveryResult(
-            RunStatus(0), Requests(), Changes(), handled=0, troubled=0, seconds=0, error=error
+            RunStatus(0), RequestCounts(), Changes(), handled=0, failed=0, seconds=0, error=error
         )
 
 

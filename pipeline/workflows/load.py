@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.core.errors import SettingsError
-from pipeline.loading.delivery.loader import deliver, load_plan
+from pipeline.loading.delivery.loader import deliver, load_rules
 from pipeline.workflows.delivery import Target, send
 from pipeline.workflows.distributed_load import deliver_on_workers
 from pipeline.workflows.run_record import CommandResult
@@ -19,10 +19,10 @@ def load(target: Target) -> CommandResult:
         WorkdirBusy: Another process holds the working directory.
     """
     require_shared_ledger(target.engine, target.ledger)
-    plan = load_plan(target.options)
+    rules = load_rules(target.options)
     if target.engine == "local":
-        return send(target, "load", lambda run: run.deliver_by(deliver, plan=plan), plan)
-    return send(target, "load", deliver_on_workers, plan)
+        return send(target, "load", lambda run: run.deliver_by(deliver, rules=rules), rules)
+    return send(target, "load", deliver_on_workers, rules)
 
 
 def require_shared_ledger(engine: str, ledger: Path | str | None) -> None:

@@ -16,8 +16,8 @@ from pipeline.core.privacy import mask_body
 from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
     UNSETTLED,
+    DeliveryProgress,
     Passed,
-    Progress,
     Record,
     RunRef,
     State,
@@ -176,7 +176,7 @@ def _positioned(
 
 
 def _is_needed(
-    transaction: StagedTransaction, record: Record | None, progress: Progress, *, is_passed: bool
+    transaction: StagedTransaction, record: Record | None, progress: DeliveryProgress, *, is_passed: bool
 ) -> bool:
     """Whether a body may still be sent to the tenant whose record this is."""
     if record is None:
@@ -193,7 +193,7 @@ def _is_needed(
     return is_other and not _is_newer(record, transaction, progress)
 
 
-def _is_newer(record: Record, transaction: StagedTransaction, progress: Progress) -> bool:
+def _is_newer(record: Record, transaction: StagedTransaction, progress: DeliveryProgress) -> bool:
     """Whether Omneo has newer contents: by the time of the sources, else by the runs."""
     times = record.source_time, transaction.source_time
     if times[0] is not None and times[1] is not None and times[0] != times[1]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ReactionsHeld
 from pipeline.core.events import Notice
-from pipeline.loading.delivery.decisions import Load, Plan
+from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules
 from pipeline.loading.triggers import ask_reactions, held, is_history
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ class ReactionsPolicy:
     historic_after: timedelta = timedelta(days=30)
 
 
-def check_reactions(run: OpenRun, plan: Plan, *, only_warn: bool = False) -> ReactionsHeld | None:
+def check_reactions(run: OpenRun, rules: DeliveryRules, *, only_warn: bool = False) -> ReactionsHeld | None:
     """Ask the tenant what it would do of itself, where old sales are about to be sent.
 
     Args:
         run: The run.
-        plan: What the command does with each of its transactions.
+        rules: What the command does with each of its transactions.
         only_warn: Give a notice instead of the error.
 
     Returns:
@@ -48,7 +48,7 @@ def check_reactions(run: OpenRun, plan: Plan, *, only_warn: bool = False) -> Rea
     if policy.allow or record.reactions_allowed:
         return None
     older = run.staged.count_before(datetime.now(UTC) - policy.historic_after)
-    if not older or not is_history(run.ref, run.staged.batches, run.ledger, plan, older):
+    if not older or not is_history(run.ref, run.staged.batches, run.ledger, rules, older):
         return None
     options, stop = run.target.options, run.target.stop
     answer = ask_reactions(run.target.connection, options, emit=run.emit, stop=stop)
@@ -65,7 +65,7 @@ def check_reactions(run: OpenRun, plan: Plan, *, only_warn: bool = False) -> Rea
         return None
     if not answer.active:
         return None
-    error = held(answer.active, run.ref.run_id, _most_sent(run, plan))
+    error = held(answer.active, run.ref.run_id, _most_sent(run, rules))
     if only_warn:
         names = ", ".join(map(str, answer.active))
         run.emit(Notice("reactions", f"What is sent may run active triggers in Omneo: {names}."))
@@ -73,9 +73,9 @@ def check_reactions(run: OpenRun, plan: Plan, *, only_warn: bool = False) -> Rea
     return error
 
 
-def _most_sent(run: OpenRun, plan: Plan) -> int:
+def _most_sent(run: OpenRun, rules: DeliveryRules) -> int:
     """How many transactions the command sends at most."""
     delivery = run.summary().delivery
     waiting = delivery.pending + delivery.in_doubt
-    number = waiting if isinstance(plan, Load) else waiting + delivery.refused + delivery.failed
+    number = waiting if isinstance(rules, LoadRules) else waiting + delivery.refused + delivery.failed
     return min(number, run.target.options.first or number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.loading.delivery.decisions import Retry
+from pipeline.loading.delivery.decisions import RetryRules
 from pipeline.loading.delivery.loader import deliver
 from pipeline.workflows.delivery import Target, send
 from pipeline.workflows.run_record import CommandResult
@@ -10,4 +10,4 @@ from pipeline.workflows.run_record import CommandResult
 
 def retry(target: Target) -> CommandResult:
     """Send again what failed or was refused; raises what `load` raises."""
-    return send(target, "retry", lambda run: run.deliver_by(deliver, plan=Retry()), Retry())
+    return send(target, "retry", lambda run: run.deliver_by(deliver, rules=RetryRules()), RetryRules())

@@ -16,6 +16,7 @@ import httpx
 
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
+from pipeline.loading.delivery.decisions import VoidRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.http.retry import RetryPolicy
@@ -49,6 +50,11 @@ def made(number: int, **fields: Any) -> StagedTransaction:
     body |= fields
     text = json.dumps(body).encode()
     return StagedTransaction(f"T{number:06d}", text)
+
+
+def void(*run: Any, **how: Any) -> DeliveryResult:
+    """As `deliver`, with what the command `void` does."""
+    return deliver(*run, rules=VoidRules(), **how)
 
 
 def run_of(run_id: str, transactions: list[StagedTransaction], day: int = 1) -> RunRef:

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.events import Event
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
-from pipeline.loading.http.answers import Meaning, Verdict
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.client import Call
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.ledger.ledger import SqlLedger
@@ -92,7 +92,7 @@ def test_what_the_result_of_a_batch_repeats_is_masked(said: Any, ledger: SqlLedg
     ],
 )
 def test_what_is_asked_about_a_person_is_masked_in_the_answer(call: Call, value: str) -> None:
-    said = Verdict(Meaning.REFUSED, 422, f"{value!r} is unknown", {value: (f"no {value}.",)})
+    said = ReplyVerdict(Meaning.REFUSED, 422, f"{value!r} is unknown", {value: (f"no {value}.",)})
     masked = said.without(call.personal())
     assert value not in repr(masked)
     assert "is unknown" in masked.message
@@ -100,6 +100,6 @@ def test_what_is_asked_about_a_person_is_masked_in_the_answer(call: Call, value:
 
 def test_what_says_nothing_of_a_person_stays() -> None:
     words = "items.0.price_sell must be at least 12.50 on 2024-06-30 for T000001 in S1"
-    said = Verdict(Meaning.REFUSED, 422, words, {"items.0.price_sell": (words,)})
+    said = ReplyVerdict(Meaning.REFUSED, 422, words, {"items.0.price_sell": (words,)})
     assert said.without({"9"}).message == words
     assert said.fields == {"items.0.price_sell": (words,)}

@@ -7,11 +7,10 @@ import pytest
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
-from pipeline.loading.delivery.decisions import Load, Retry
+from pipeline.loading.delivery.decisions import LoadRules, RetryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.loading.triggers import Reaction as Found
-from pipeline.loading.triggers import Reactions, ask_reactions, held, is_history
+from pipeline.loading.triggers import ActiveTrigger, Reactions, ask_reactions, held, is_history
 from pipeline.simulator import EXAMPLE_TRIGGERS, Reaction, SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.loading.tenant import QUICK, Tenant, batches_of, load, made, run_of
@@ -28,8 +27,8 @@ def ask(omneo: LocalOmneo, token: str | None = None) -> Reactions:
 def test_only_active_triggers_of_a_sale_are_named():
     with local_omneo(SimulatorSettings(triggers=EXAMPLE_TRIGGERS)) as omneo:
         assert ask(omneo).active == (
-            Found("Send receipt mail", "transaction.created", ("target.send",)),
-            Found("Points for every sale", "transaction.created", ("points.award",)),
+            ActiveTrigger("Send receipt mail", "transaction.created", ("target.send",)),
+            ActiveTrigger("Points for every sale", "transaction.created", ("points.award",)),
         )
 
 
@@ -67,7 +66,7 @@ def test_a_bad_token_is_an_error():
 )
 def test_a_few_late_sales_are_no_history(ledger: SqlLedger, sizes: tuple[int, int], expected: bool):
     some = [StagedTransaction(f"t-{n}", b'{"n": 1}') for n in range(sum(sizes))]
-    assert is_history(run_of("r", some), batches_of(some, 700), ledger, Load(), sizes[0]) is expected
+    assert is_history(run_of("r", some), batches_of(some, 700), ledger, LoadRules(), sizes[0]) is expected
 
 
 def test_what_was_sent_is_not_counted(ledger: SqlLedger):
@@ -75,13 +74,13 @@ def test_what_was_sent_is_not_counted(ledger: SqlLedger):
     more = [*some, made(41)]
     load(ledger, run_of("first", some), some, Tenant())
     again = run_of("second", more, day=2)
-    assert not is_history(again, batches_of(more), ledger, Load(), 40)
-    assert is_history(again, batches_of(more), ledger, Load(), 41)
-    assert not is_history(run_of("first", some), batches_of(some), ledger, Retry(), 40)
+    assert not is_history(again, batches_of(more), ledger, LoadRules(), 40)
+    assert is_history(again, batches_of(more), ledger, LoadRules(), 41)
+    assert not is_history(run_of("first", some), batches_of(some), ledger, RetryRules(), 40)
 
 
 def test_the_error_names_each_trigger_with_its_actions():
-    error = held([Found("Send receipt mail", "transaction.created", ("target.send",))], "R1", 286_000)
+    error = held([ActiveTrigger("Send receipt mail", "transaction.created", ("target.send",))], "R1", 286_000)
     assert error.exit_code == 3
     for part in (
         "up to 286,000 transactions",

@@ -11,14 +11,20 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import SettingsError
 from pipeline.loading.confirm.confirm import confirm
-from pipeline.loading.delivery.decisions import Load, Plan, Resend, Retry, is_void, with_void
+from pipeline.loading.delivery.decisions import (
+    DeliveryRules,
+    LoadRules,
+    ResendRules,
+    RetryRules,
+    is_void,
+    with_void,
+)
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.ledger.entries import Record, RunRef, State
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.loading.void import void
-from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
+from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of, void
 
 SOME = [made(n) for n in range(30)]
 RUN = run_of("r1", SOME)
@@ -152,7 +158,7 @@ def test_a_void_that_is_refused_leaves_the_delivery_as_it_was(ledger: SqlLedger)
     load(ledger, RUN, SOME, tenant)
     tenant.interfere = lambda _, body: httpx.Response(422) if body["external_id"] == "T000001" else None
     result = undo(ledger, tenant)
-    assert result.troubled == 1
+    assert result.failed == 1
     row = ledger.find(["T000001"])["T000001"]
     assert (row.state, row.status) == (State.DELIVERED, 422)
     assert ledger.status("r1").voided == 29
@@ -224,7 +230,7 @@ def test_a_void_that_was_cut_off_is_undone_by_whatever_is_sent_next(ledger: SqlL
     load(ledger, RUN, some, tenant, revive)
     assert ledger.status("r1").refused == 4
     tenant.interfere = looked_up
-    load(ledger, RUN, some, tenant, plan=Retry())
+    load(ledger, RUN, some, tenant, rules=RetryRules())
     assert ledger.status("r1").delivered == 4
     assert not any(each["is_void"] for each in tenant.there.values())
 
@@ -301,29 +307,29 @@ def test_a_void_that_was_cut_off_and_is_late_may_come_after_a_look_up(
         (State.FAILED, {"before": State.VOIDED, "maybe_sent": True}),
     ],
 )
-@pytest.mark.parametrize("plan", [Load(), Retry(), Resend()])
+@pytest.mark.parametrize("rules", [LoadRules(), RetryRules(), ResendRules()])
 def test_that_a_sale_is_not_void_yet_proves_nothing_where_its_void_may_be_late(
-    ledger: SqlLedger, plan: Plan, state: State, known: dict[str, Any]
+    ledger: SqlLedger, rules: DeliveryRules, state: State, known: dict[str, Any]
 ) -> None:
     omneo = LateVoids()
     load(ledger, RUN, SOME, omneo.tenant)
     undo(ledger, omneo.tenant)
     begun(ledger, state, **known)
-    if isinstance(plan, Load):
+    if isinstance(rules, LoadRules):
         ledger.reopen(RUN)
-    load(ledger, RUN, SOME, omneo.tenant, plan=plan)
+    load(ledger, RUN, SOME, omneo.tenant, rules=rules)
     omneo.work()
     for each in records(ledger):
         assert each.state is not State.DELIVERED or not omneo.tenant.there[each.external_id].get("is_void")
-    if sends(plan, state):
+    if sends(rules, state):
         assert ledger.status("r1").delivered == 30
         assert voids(omneo.tenant) == 0
 
 
-def sends(plan: Plan, state: State) -> bool:
+def sends(rules: DeliveryRules, state: State) -> bool:
     """Whether the command sends what is in this state."""
-    sent_by = {Load: (State.SENDING,), Retry: (State.FAILED,), Resend: (State.MISSING,)}
-    return state in sent_by[type(plan)]
+    sent_by = {LoadRules: (State.SENDING,), RetryRules: (State.FAILED,), ResendRules: (State.MISSING,)}
+    return state in sent_by[type(rules)]
 
 
 def test_that_a_sale_is_void_already_proves_nothing_where_its_revival_may_be_late(ledger: SqlLedger) -> None:
@@ -364,9 +370,9 @@ def test_what_was_refused_counts_so_after_the_version_before_it_was_undone(ledge
     tenant.interfere = lambda *_: None
     undo(ledger, tenant)
     assert (ledger.status("r1").voided, ledger.status("r2").refused) == (30, 30)
-    assert load(ledger, newer, changed, tenant, plan=Retry()).status.delivered == 30
+    assert load(ledger, newer, changed, tenant, rules=RetryRules()).status.delivered == 30
     assert voids(tenant) == 0
-    assert load(ledger, newer, changed, tenant, plan=Retry()).handled == 0
+    assert load(ledger, newer, changed, tenant, rules=RetryRules()).handled == 0
 
 
 def test_an_endpoint_that_only_creates_revives_nothing(ledger: SqlLedger) -> None:

@@ -16,7 +16,7 @@ from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection
 from pipeline.loading.confirm.compare import differences, has_same_contents, is_void
 from pipeline.loading.confirm.estimate import Interval, share_interval
-from pipeline.loading.delivery.decisions import Resend, has_other_contents, same_content, surely_not_sent
+from pipeline.loading.delivery.decisions import ResendRules, has_other_contents, same_content, surely_not_sent
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.leases import Batches
 from pipeline.loading.delivery.loader import deliver
@@ -25,9 +25,9 @@ from pipeline.loading.http.answers import Meaning, transaction_of
 from pipeline.loading.http.client import Client
 from pipeline.loading.http.endpoints import external_lookup
 from pipeline.loading.http.interface import httpx
-from pipeline.loading.http.paced_client import Exchange, Requests
+from pipeline.loading.http.paced_client import PacedClient, RequestCounts
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Record, RunRef, State
-from pipeline.loading.ledger.group_commit import Grouped
+from pipeline.loading.ledger.group_commit import GroupCommit
 from pipeline.loading.ledger.ledger import SqlLedger
 
 _AGAIN_MAX = 20_000  # missing transactions that are kept in memory for another look
@@ -74,7 +74,7 @@ class Confirmation:
     differing: int = 0
     in_doubt: int = 0
     findings: list[Finding] = field(default_factory=list)
-    requests: Requests = field(default_factory=Requests)
+    requests: RequestCounts = field(default_factory=RequestCounts)
     stopped: bool = False
     error: StoppedByApi | None = None
     resent: DeliveryResult | None = None
@@ -164,7 +164,7 @@ def resend_missing(
             )
         )
         return None
-    return deliver(run, batches, connection, ledger, options, plan=Resend(), emit=emit, **how)
+    return deliver(run, batches, connection, ledger, options, rules=ResendRules(), emit=emit, **how)
 
 
 class Wanted(NamedTuple):
@@ -203,12 +203,12 @@ class _Search:
         self.unanswered: set[str] = set()
         self.shown_at = started
         self.run_no = self.ledger.progress(self.run).run_no
-        self.marks: Grouped[tuple[Record, State]] = Grouped(
+        self.marks: GroupCommit[tuple[Record, State]] = GroupCommit(
             lambda marks: lambda: self.ledger.mark(marks, begun=True)
         )
         try:
             async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
-                self.exchange = Exchange(
+                self.exchange = PacedClient(
                     client, connection.base_url, self.options.limits(), self.clock, self.emit
                 )
                 self.result.requests = self.exchange.requests

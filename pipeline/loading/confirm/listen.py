@@ -32,7 +32,7 @@ from pipeline.core.settings import Secret
 from pipeline.loading.confirm.compare import decimal_of, is_void
 from pipeline.loading.http.answers import parsed
 from pipeline.loading.ledger.entries import Record, State
-from pipeline.loading.ledger.group_commit import Grouped
+from pipeline.loading.ledger.group_commit import GroupCommit
 from pipeline.loading.ledger.ledger import SqlLedger
 
 SIGNATURE_HEADER: Final = "X-Omneo-Hmac-SHA256"
@@ -133,7 +133,7 @@ class _Receiver:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        self._seen: Grouped[Sighting] = Grouped(lambda seen: lambda: self._confirm(seen))
+        self._seen: GroupCommit[Sighting] = GroupCommit(lambda seen: lambda: self._confirm(seen))
         again = asyncio.create_task(self._look_again())
         try:
             yield

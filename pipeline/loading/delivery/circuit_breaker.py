@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, Self
 
 from pipeline.core.errors import StoppedByApi
-from pipeline.loading.http.answers import Meaning, Verdict
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
 
 FIRST: Final = 50
 """Transactions at the start of a load that may all be refused."""
@@ -46,7 +46,7 @@ class CircuitBreaker:
         self._count = 0
         self.is_undecided = False
 
-    def denied(self, verdict: Verdict, number: int = 1) -> None:
+    def denied(self, verdict: ReplyVerdict, number: int = 1) -> None:
         """So many transactions were refused, or answered with nothing that the API documents."""
         self._count += number
         if self.is_open or self._first is None:
@@ -67,6 +67,6 @@ class CircuitBreaker:
         )
 
 
-def is_denial(verdict: Verdict) -> bool:
+def is_denial(verdict: ReplyVerdict) -> bool:
     """Whether an answer counts against the load as a whole."""
     return verdict.meaning in (Meaning.REFUSED, Meaning.UNCLEAR)

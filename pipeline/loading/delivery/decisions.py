@@ -12,8 +12,8 @@ from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
     IN_FLIGHT,
     Counted,
+    DeliveryProgress,
     Passed,
-    Progress,
     Record,
     State,
     content_hash,
@@ -62,7 +62,7 @@ class Send(NamedTuple):
     for_its_run: bool = False
 
 
-class Look(NamedTuple):
+class LookUp(NamedTuple):
     """Look it up and note what is there; send nothing.
 
     Attributes:
@@ -91,10 +91,10 @@ class Ignore:
     """None of this command's business."""
 
 
-Decision = Send | Look | Keep | Ignore
+Decision = Send | LookUp | Keep | Ignore
 
 
-class Case(NamedTuple):
+class Candidate(NamedTuple):
     """A transaction to decide on.
 
     Attributes:
@@ -107,7 +107,7 @@ class Case(NamedTuple):
     position: int
     transaction: StagedTransaction
     record: Record | None
-    progress: Progress
+    progress: DeliveryProgress
 
     @property
     def own(self) -> Record | None:
@@ -116,7 +116,7 @@ class Case(NamedTuple):
         return record if record is not None and record.run_no == self.progress.run_no else None
 
 
-class Plan(Protocol):
+class DeliveryRules(Protocol):
     """What a command does with a run's transactions.
 
     Attributes:
@@ -138,12 +138,12 @@ class Plan(Protocol):
     @property
     def is_guarded(self) -> bool: ...  # noqa: D102
 
-    def decide(self, case: Case) -> Decision:
+    def decide(self, candidate: Candidate) -> Decision:
         """What to do with one transaction of the run."""
 
 
 @dataclass(frozen=True)
-class Load:
+class LoadRules:
     """Send what is new or changed.
 
     What was undone by `void` stays undone until its contents change: a nightly export must not undo it.
@@ -163,18 +163,18 @@ class Load:
     restores: bool = False
     is_guarded: bool = True
 
-    def decide(self, case: Case) -> Decision:
-        """See `Plan`."""
-        if case.record is None:
-            body = case.transaction.body
+    def decide(self, candidate: Candidate) -> Decision:
+        """See `DeliveryRules`."""
+        if candidate.record is None:
+            body = candidate.transaction.body
             return Send(body, content_hash(body)) if body else Keep(State.FORGOTTEN)
-        if not case.transaction.body:
-            return _of_forgotten(case.own)
-        if case.own is not None:
-            return self._own(case.transaction.body, case.own)
-        if _is_newer(case.record, case):
-            return self._brought_by_a_newer_run(case.transaction.body, case.record)
-        return self._known(case.transaction.body, case.record)
+        if not candidate.transaction.body:
+            return _of_forgotten(candidate.own)
+        if candidate.own is not None:
+            return self._own(candidate.transaction.body, candidate.own)
+        if _is_newer(candidate.record, candidate):
+            return self._brought_by_a_newer_run(candidate.transaction.body, candidate.record)
+        return self._known(candidate.transaction.body, candidate.record)
 
     def _own(self, body: bytes, record: Record) -> Decision:
         """This run sent it before it was stopped, or was about to."""
@@ -186,7 +186,7 @@ class Load:
             case State.VOIDING | State.VOIDED if self.revive:
                 return _again(body, record)
             case State.VOIDING:
-                return Look(body)
+                return LookUp(body)
             case State.DELIVERED | State.CONFIRMED | State.MISSING | State.DIFFERING:
                 return Keep()
             case State.REFUSED | State.FAILED | State.VOIDED:
@@ -250,7 +250,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Retry:
+class RetryRules:
     """Send again what this run could not deliver.
 
     Attributes:
@@ -264,13 +264,13 @@ class Retry:
     restores: bool = False
     is_guarded: bool = False
 
-    def decide(self, case: Case) -> Decision:
-        """See `Plan`."""
-        record, body = case.record, case.transaction.body
+    def decide(self, candidate: Candidate) -> Decision:
+        """See `DeliveryRules`."""
+        record, body = candidate.record, candidate.transaction.body
         if record is None or not body:
             return Ignore()
-        if case.own is None:
-            return self._taken_over(case, record) if record.place in _NOT_TAKEN else Ignore()
+        if candidate.own is None:
+            return self._taken_over(candidate, record) if record.place in _NOT_TAKEN else Ignore()
         begun = record.state is State.SENDING and record.before in (State.REFUSED, State.FAILED)
         if record.state is State.IN_DOUBT or begun:
             return _doubtful(body, record)
@@ -285,18 +285,18 @@ class Retry:
             return Keep(changed="held")  # with an update that Omneo did not take, the version before is there
         return _again(body, record)
 
-    def _taken_over(self, case: Case, record: Record) -> Decision:
+    def _taken_over(self, candidate: Candidate, record: Record) -> Decision:
         """This run's version was not taken, and another run has the record: as that run's version fared."""
-        decided = Load(only_creates=self.only_creates).decide(case)
+        decided = LoadRules(only_creates=self.only_creates).decide(candidate)
         is_refused = isinstance(decided, Keep) and decided.counted is State.REFUSED
-        return self._not_taken(case.transaction.body, record) if is_refused else decided
+        return self._not_taken(candidate.transaction.body, record) if is_refused else decided
 
 
 _NOT_TAKEN: Final = frozenset({State.REFUSED, State.FAILED})
 
 
 @dataclass(frozen=True)
-class Resend:
+class ResendRules:
     """Send again what Omneo took and does not have.
 
     A run that passed a sale by as unchanged counts on another's: then it is sent for that other run.
@@ -308,9 +308,9 @@ class Resend:
     restores: bool = True
     is_guarded: bool = False
 
-    def decide(self, case: Case) -> Decision:
-        """See `Plan`."""
-        record, body = case.record, case.transaction.body
+    def decide(self, candidate: Candidate) -> Decision:
+        """See `DeliveryRules`."""
+        record, body = candidate.record, candidate.transaction.body
         if record is None or not body or not same_content(record, body):
             return Ignore()
         if record.state is State.MISSING or (
@@ -321,7 +321,7 @@ class Resend:
 
 
 @dataclass(frozen=True)
-class Void:
+class VoidRules:
     """Send every delivered transaction of the run again, as void, and what was perhaps taken too.
 
     What a later run has updated belongs to that run and is left alone.
@@ -333,12 +333,12 @@ class Void:
     restores: bool = True
     is_guarded: bool = False
 
-    def decide(self, case: Case) -> Decision:
-        """See `Plan`."""
-        record, body = case.record, case.transaction.body or case.transaction.remains
+    def decide(self, candidate: Candidate) -> Decision:
+        """See `DeliveryRules`."""
+        record, body = candidate.record, candidate.transaction.body or candidate.transaction.remains
         if record is None or not body or record.state is State.VOIDED:
             return Ignore()
-        if case.own is None:
+        if candidate.own is None:
             # Omneo did not take the later run's version, so it still has this run's.
             left = surely_not_sent(record) and record.place in ACCEPTED_BY_OMNEO - {State.VOIDED}
         else:
@@ -346,7 +346,7 @@ class Void:
         if not left:
             return Ignore()
         # What was sent after an earlier void may be late, and a look-up still shows that void.
-        content = content_hash(body) if case.own is None else record.hash
+        content = content_hash(body) if candidate.own is None else record.hash
         return Send(with_void(body, void=True), content, may_turn=was_void(record))
 
 
@@ -380,7 +380,7 @@ def _of_forgotten(own: Record | None) -> Decision:
     """What becomes of a transaction whose contents were removed for its customer's sake: it is never sent."""
     if own is None or (surely_not_sent(own) and own.before not in ACCEPTED_BY_OMNEO):
         return Keep(State.FORGOTTEN)
-    return Keep() if own.state in ACCEPTED_BY_OMNEO or own.state is State.FORGOTTEN else Look(b"")
+    return Keep() if own.state in ACCEPTED_BY_OMNEO or own.state is State.FORGOTTEN else LookUp(b"")
 
 
 def surely_not_sent(record: Record) -> bool:
@@ -389,12 +389,12 @@ def surely_not_sent(record: Record) -> bool:
     return record.state in unsent and not record.maybe_sent
 
 
-def _is_newer(record: Record, case: Case) -> bool:
+def _is_newer(record: Record, candidate: Candidate) -> bool:
     """Whether another run's record is about newer contents: by the time of the sources, else by the runs."""
-    times = record.source_time, case.transaction.source_time
+    times = record.source_time, candidate.transaction.source_time
     if times[0] is not None and times[1] is not None and times[0] != times[1]:
         return times[0] > times[1]
-    return record.run_no in case.progress.newer_runs
+    return record.run_no in candidate.progress.newer_runs
 
 
 def same_content(record: Record, body: bytes) -> bool:

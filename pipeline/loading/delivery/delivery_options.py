@@ -8,7 +8,7 @@ from typing import Literal
 from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.loading.delivery.decisions import InDoubtRule, OnChange
 from pipeline.loading.http.endpoints import ENDPOINTS, Endpoint, endpoint_named
-from pipeline.loading.http.paced_client import Limits, Requests
+from pipeline.loading.http.paced_client import Limits, RequestCounts
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.entries import RunStatus
 
@@ -96,7 +96,7 @@ class DeliveryResult:
         requests: What this session sent.
         changes: What this session found changed.
         handled: Transactions settled in this session.
-        troubled: Those of them that Omneo refused or that were given up.
+        failed: Those of them that Omneo refused or that were given up.
         seconds: How long it took.
         stopped: Whether it was asked to stop before it was through.
         error: Why the API stopped it, or why the ledger could not be written; None otherwise. Raise it
@@ -104,10 +104,10 @@ class DeliveryResult:
     """
 
     status: RunStatus
-    requests: Requests
+    requests: RequestCounts
     changes: Changes
     handled: int
-    troubled: int
+    failed: int
     seconds: float
     stopped: bool = False
     error: ImportToolError | None = None

@@ -18,8 +18,16 @@ from pipeline.core.clock import Clock
 from pipeline.core.model import StagedTransaction
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.ledger.entries import Lease, LeaseLost, Progress, Record, RunRef, Wanted, Write
-from pipeline.loading.ledger.group_commit import Recorder
+from pipeline.loading.ledger.entries import (
+    DeliveryProgress,
+    Lease,
+    LeaseLost,
+    PartSelection,
+    Record,
+    RunRef,
+    Write,
+)
+from pipeline.loading.ledger.group_commit import LedgerWriter
 from pipeline.loading.ledger.ledger import SqlLedger
 
 Batches = Callable[[int], Iterable[list[StagedTransaction]]]
@@ -31,7 +39,7 @@ _NAP_S: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Part:
+class RunPart:
     """What is delivered in one go.
 
     Attributes:
@@ -42,14 +50,14 @@ class Part:
         workers: How many share the pace.
     """
 
-    progress: Progress
+    progress: DeliveryProgress
     batches: Batches
     elsewhere: int = 0
     lease: Lease | None = None
     workers: int = 1
 
 
-class Shared:
+class LeasedParts:
     """The parts of a run that several processes share.
 
     Args:
@@ -67,13 +75,13 @@ class Shared:
         run: RunRef,
         batches: Batches,
         ledger: SqlLedger,
-        wanted: Wanted,
+        wanted: PartSelection,
         options: DeliveryOptions,
         clock: Clock,
         stop: Stop,
     ) -> None:
         self._run = run
-        self._reel = Reel(batches)
+        self._reel = SequentialReader(batches)
         self._ledger = ledger
         self._wanted = wanted
         self._stretch = max(options.stretch, -(-run.size // MOST_PARTS))
@@ -82,7 +90,7 @@ class Shared:
         self._stop = stop
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
-    async def parts(self) -> AsyncGenerator[Part, None]:
+    async def parts(self) -> AsyncGenerator[RunPart, None]:
         """Each part that can be had, in order; waits for those of others, should they die."""
         size, stretch = self._run.size, self._stretch
         parts = self._ledger.share(self._run, [min(stretch, size - at) for at in range(0, size, stretch)])
@@ -108,12 +116,12 @@ class Shared:
             if not self._wanted.unfinished:
                 self._wanted = replace(self._wanted, beyond=lease.part)
 
-    def _part(self, parts: Sequence[Progress], lease: Lease, workers: int) -> Part:
+    def _part(self, parts: Sequence[DeliveryProgress], lease: Lease, workers: int) -> RunPart:
         sizes = {part.part: part.size for part in parts}
         first = sum(size for number, size in sizes.items() if number < lease.part)
         last = first + sizes[lease.part]
         own = self._ledger.open_run(self._run, lease.part)
-        return Part(
+        return RunPart(
             own,
             lambda start: self._reel.stretch(first + start, last),
             max(0, self._ledger.settled(self._run.run_id) - own.watermark),
@@ -122,7 +130,7 @@ class Shared:
         )
 
 
-class Reel:
+class SequentialReader:
     """A run's transactions, read once and forwards as long as nobody goes back.
 
     Args:
@@ -153,7 +161,7 @@ class Reel:
 
 
 class LeasedLedger:
-    """A ledger as the recorder sees it, that writes only while the part is this process's own.
+    """A ledger as the writer sees it, that writes only while the part is this process's own.
 
     Args:
         ledger: The ledger.
@@ -168,7 +176,7 @@ class LeasedLedger:
         """See `Ledger`."""
         return self._ledger.find(external_ids, run_no)
 
-    def record(self, writes: Sequence[Write], progress: Progress | None = None) -> None:
+    def record(self, writes: Sequence[Write], progress: DeliveryProgress | None = None) -> None:
         """See `Ledger`; raises LeaseLost once another worker has the part."""
         self._ledger.record_leased(self._lease, writes, progress)
 
@@ -177,7 +185,7 @@ async def keep(
     lease: Lease,
     ledger: SqlLedger,
     lease_s: float,
-    recorder: Recorder,
+    writer: LedgerWriter,
     tell: Callable[[int], None],
     clock: Clock,
 ) -> None:
@@ -185,13 +193,13 @@ async def keep(
 
     Args:
         lease: Of the part under way.
-        ledger: Is called in the recorder's thread.
+        ledger: Is called in the writer's thread.
         lease_s: How long a lease lasts.
-        recorder: Of the delivery.
+        writer: Of the delivery.
         tell: Is told at each renewal how many share the pace.
         clock: For the time between renewals.
     """
     with suppress(LeaseLost):  # the next write will say so
         while True:
             await clock.sleep(lease_s / _RENEWALS)
-            tell(await recorder.call(ledger.renew, lease, lease_s))
+            tell(await writer.call(ledger.renew, lease, lease_s))

@@ -18,9 +18,9 @@ from pipeline.core.events import Emit, Notice, StageFinished, StageStarted, igno
 from pipeline.core.memory import seldom_collecting
 from pipeline.core.settings import Connection
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker
-from pipeline.loading.delivery.decisions import Load, OnChange, Plan, Retry
+from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules, OnChange, RetryRules, VoidRules
 from pipeline.loading.delivery.delivery_options import Changes, DeliveryOptions, DeliveryResult
-from pipeline.loading.delivery.leases import Batches, LeasedLedger, Part, Shared, keep
+from pipeline.loading.delivery.leases import Batches, LeasedLedger, LeasedParts, RunPart, keep
 from pipeline.loading.delivery.scheduler import Positioned, Scheduler, cancel
 from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
@@ -28,9 +28,9 @@ from pipeline.loading.delivery.tracker import DeliveryTracker
 from pipeline.loading.http.client import Client
 from pipeline.loading.http.endpoints import Endpoint
 from pipeline.loading.http.interface import httpx
-from pipeline.loading.http.paced_client import Exchange
-from pipeline.loading.ledger.entries import Lease, LeaseLost, Passed, RunRef, State, Wanted
-from pipeline.loading.ledger.group_commit import Recorder
+from pipeline.loading.http.paced_client import PacedClient
+from pipeline.loading.ledger.entries import Lease, LeaseLost, PartSelection, Passed, RunRef, State
+from pipeline.loading.ledger.group_commit import LedgerWriter
 from pipeline.loading.ledger.ledger import SqlLedger
 
 
@@ -41,7 +41,7 @@ def deliver(
     ledger: SqlLedger,
     options: DeliveryOptions | None = None,
     *,
-    plan: Plan | None = None,
+    rules: DeliveryRules | None = None,
     emit: Emit = ignore,
     stop: Stop | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -58,7 +58,7 @@ def deliver(
         connection: The tenant.
         ledger: Where intents and outcomes go.
         options: How to send.
-        plan: What to do with each transaction; `Load` with the options' `on_change` by default.
+        rules: What to do with each transaction; those of `load` by default.
         emit: Is told what happens.
         stop: Asks the delivery to stop; give it to the signal handlers.
         transport: Takes the place of the network in tests.
@@ -69,13 +69,13 @@ def deliver(
         can write its summary before raising it.
 
     Raises:
-        SettingsError: The ledger cannot be read, or the endpoint cannot revive.
+        SettingsError: The ledger cannot be read, or the endpoint cannot revive or void.
     """
     options = options or DeliveryOptions()
     ledger.bind(connection.base_url)
     delivery = _Delivery(
         run,
-        _suited(plan or load_plan(options), options.endpoint),
+        _suited(rules or load_rules(options), options.endpoint),
         ledger,
         options,
         emit,
@@ -86,29 +86,34 @@ def deliver(
         return asyncio.run(delivery.run(batches, connection, transport))
 
 
-def _suited(plan: Plan, endpoint: Endpoint) -> Plan:
-    """The plan as an endpoint can follow it: one that only creates brings no change, but a second copy."""
+def _suited(rules: DeliveryRules, endpoint: Endpoint) -> DeliveryRules:
+    """The rules for an endpoint: one that only creates cannot change a transaction, it would add a copy."""
     if endpoint.upserts:
-        return plan
-    if isinstance(plan, Load):
-        if plan.revive:
+        return rules
+    if isinstance(rules, VoidRules):
+        raise SettingsError(
+            f"--endpoint {endpoint.name} only creates transactions, so it cannot void any.",
+            hint="Use --endpoint queue, whichever endpoint they were sent by.",
+        )
+    if isinstance(rules, LoadRules):
+        if rules.revive:
             raise SettingsError(
                 f"--endpoint {endpoint.name} only creates: what was undone would be there a second time.",
                 hint="Use --endpoint queue.",
             )
-        return replace(plan, on_change=OnChange.HOLD, only_creates=True)
-    return replace(plan, only_creates=True) if isinstance(plan, Retry) else plan
+        return replace(rules, on_change=OnChange.HOLD, only_creates=True)
+    return replace(rules, only_creates=True) if isinstance(rules, RetryRules) else rules
 
 
-def load_plan(options: DeliveryOptions) -> Load:
+def load_rules(options: DeliveryOptions) -> LoadRules:
     """What a load does with each transaction."""
-    return Load(options.on_change, options.revive)
+    return LoadRules(options.on_change, options.revive)
 
 
 @dataclass
 class _Delivery:
     run_ref: RunRef
-    plan: Plan
+    rules: DeliveryRules
     ledger: SqlLedger
     options: DeliveryOptions
     emit: Emit
@@ -116,7 +121,7 @@ class _Delivery:
     clock: Clock
     changes: Changes = field(default_factory=Changes)
     handled: int = 0
-    troubled: int = 0
+    failed: int = 0
     started: int = 0
 
     def __post_init__(self) -> None:
@@ -133,9 +138,9 @@ class _Delivery:
             Client(connection, transport, timeout_s=self.options.timeout_s) as client,
             aclosing(self._parts(batches)) as parts,
         ):
-            exchange = Exchange(client, connection.base_url, self.options.limits(), self.clock, self.emit)
+            api = PacedClient(client, connection.base_url, self.options.limits(), self.clock, self.emit)
             async for part in parts:
-                error = await self._part(part, exchange)
+                error = await self._part(part, api)
                 if isinstance(error, LeaseLost):
                     self.emit(Notice("part_lost", error.message))
                 elif error is not None or self.started == self.options.first:
@@ -144,66 +149,66 @@ class _Delivery:
         self.emit(StageFinished("load", self.handled, seconds))
         return DeliveryResult(
             self.ledger.status(self.run_ref.run_id),
-            exchange.requests,
+            api.requests,
             self.changes,
             self.handled,
-            self.troubled,
+            self.failed,
             seconds,
             stopped=self.stop.requested,
             error=None if isinstance(error, LeaseLost) else error,
         )
 
-    async def _parts(self, batches: Batches) -> AsyncGenerator[Part, None]:
-        if isinstance(self.plan, Load) and self._starts_again(self.plan):
+    async def _parts(self, batches: Batches) -> AsyncGenerator[RunPart, None]:
+        if isinstance(self.rules, LoadRules) and self._starts_again(self.rules):
             self.ledger.reopen(self.run_ref)
         if not self.ledger.is_shared:
-            yield Part(self.ledger.open_run(self.run_ref), batches)
+            yield RunPart(self.ledger.open_run(self.run_ref), batches)
             return
-        wanted = Wanted(unfinished=self.plan.resumes)
-        shared = Shared(self.run_ref, batches, self.ledger, wanted, self.options, self.clock, self.stop)
+        wanted = PartSelection(unfinished=self.rules.resumes)
+        shared = LeasedParts(self.run_ref, batches, self.ledger, wanted, self.options, self.clock, self.stop)
         async with aclosing(shared.parts()) as parts:
             async for part in parts:
                 yield part
 
-    async def _part(self, part: Part, exchange: Exchange) -> ImportToolError | None:
+    async def _part(self, part: RunPart, api: PacedClient) -> ImportToolError | None:
         """Deliver a part; gives what stopped it, if it was not the user."""
         options = self.options
         ledger = LeasedLedger(self.ledger, part.lease) if part.lease else self.ledger
-        recorder = Recorder(ledger, lambda: tracker.watermark.progress() if self.plan.resumes else None)
+        writer = LedgerWriter(ledger, lambda: tracker.watermark.progress() if self.rules.resumes else None)
         tracker = DeliveryTracker(
-            recorder,
+            writer,
             part.progress,
-            self.plan,
+            self.rules,
             self.clock,
             self.emit,
-            elsewhere=part.elsewhere if self.plan.resumes else self.handled,
+            elsewhere=part.elsewhere if self.rules.resumes else self.handled,
             changes=self.changes,
             room=options.concurrency * options.group_size,
         )
-        exchange.gate.rate.share(part.workers)
-        keeping = asyncio.create_task(self._keep(part.lease, recorder, exchange))
-        sender = TransactionSender(exchange, tracker, self.plan, options, self.breaker, self.emit)
-        start = part.progress.watermark if self.plan.resumes else 0
+        api.throttle.rate.share(part.workers)
+        keeping = asyncio.create_task(self._keep(part.lease, writer, api))
+        sender = TransactionSender(api, tracker, self.rules, options, self.breaker, self.emit)
+        start = part.progress.watermark if self.rules.resumes else 0
         try:
             most = None if options.first is None else options.first - self.started
-            scheduler = Scheduler(tracker, sender, exchange, options, most)
+            scheduler = Scheduler(tracker, sender, api, options, most)
             error = await scheduler.run(_positioned(part.batches, start), self.stop)
             self.started += scheduler.started
         except BaseException:
-            recorder.close()  # its threads are in the ledger, which is closed next
+            writer.close()  # its threads are in the ledger, which is closed next
             raise
         finally:
             await cancel([keeping])
         self.handled += tracker.handled
-        self.troubled += tracker.troubled
-        return await _close(tracker, recorder) or error
+        self.failed += tracker.failed
+        return await _close(tracker, writer) or error
 
-    async def _keep(self, lease: Lease | None, recorder: Recorder, exchange: Exchange) -> None:
+    async def _keep(self, lease: Lease | None, writer: LedgerWriter, api: PacedClient) -> None:
         if lease is not None:
-            tell = exchange.gate.rate.share
-            await keep(lease, self.ledger, self.options.lease_s, recorder, tell, self.clock)
+            tell = api.throttle.rate.share
+            await keep(lease, self.ledger, self.options.lease_s, writer, tell, self.clock)
 
-    def _starts_again(self, plan: Load) -> bool:
+    def _starts_again(self, rules: LoadRules) -> bool:
         """Whether something to send may lie where the run was already.
 
         What this run delivered is known by its records, so nothing is sent twice.
@@ -211,20 +216,20 @@ class _Delivery:
         counts, progress = self.ledger.counts(self.run_ref.run_id), self.ledger.progress(self.run_ref)
         unsettled = counts[State.PENDING] + sum(counts[each] for each in _IN_DOUBT)
         left_behind = progress.watermark == progress.size and unsettled > 0
-        takes_up_held = plan.on_change is not OnChange.HOLD and counts[Passed.HELD] > 0
-        return plan.revive or takes_up_held or left_behind
+        takes_up_held = rules.on_change is not OnChange.HOLD and counts[Passed.HELD] > 0
+        return rules.revive or takes_up_held or left_behind
 
 
 _IN_DOUBT = (State.SENDING, State.VOIDING, State.IN_DOUBT)
 
 
-async def _close(tracker: DeliveryTracker, recorder: Recorder) -> ImportToolError | None:
+async def _close(tracker: DeliveryTracker, writer: LedgerWriter) -> ImportToolError | None:
     try:
         await tracker.give_back()
     except ImportToolError as error:
         return error
     finally:
-        recorder.close()
+        writer.close()
     return None
 
 

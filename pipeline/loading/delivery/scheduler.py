@@ -13,8 +13,8 @@ from pipeline.core.model import StagedTransaction
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.delivery.tracker import DeliveryTracker, Item
-from pipeline.loading.http.paced_client import Exchange
+from pipeline.loading.delivery.tracker import DeliveryTracker, OutgoingTransaction
+from pipeline.loading.http.paced_client import PacedClient
 
 _LANDING_TICK_S: Final = 0.05
 _DECIDED_AT_ONCE: Final = 1024
@@ -30,7 +30,7 @@ class Scheduler:
     Args:
         tracker: Decides on transactions.
         sender: Delivers them.
-        exchange: Knows who has a request in flight.
+        api: Knows who has a request in flight.
         options: How many at a time, and in which groups.
         most: How many transactions to start at most; None for all.
 
@@ -42,7 +42,7 @@ class Scheduler:
         self,
         tracker: DeliveryTracker,
         sender: TransactionSender,
-        exchange: Exchange,
+        api: PacedClient,
         options: DeliveryOptions,
         most: int | None = None,
     ) -> None:
@@ -50,10 +50,10 @@ class Scheduler:
         self._most = most
         self._tracker = tracker
         self._sender = sender
-        self._exchange = exchange
+        self._api = api
         self._options = options
-        self._tasks: dict[asyncio.Task[None], Sequence[Item]] = {}
-        self._deciding: set[asyncio.Task[list[Item]]] = set()
+        self._tasks: dict[asyncio.Task[None], Sequence[OutgoingTransaction]] = {}
+        self._deciding: set[asyncio.Task[list[OutgoingTransaction]]] = set()
         self._halt = asyncio.Event()
         self._error: ImportToolError | None = None
         self._bug: BaseException | None = None
@@ -85,10 +85,10 @@ class Scheduler:
         if self._error is None:
             await self._tracker.settle(self._tracker.take_postponed())
 
-    async def _groups(self, batches: Positioned) -> AsyncGenerator[list[Item], None]:
+    async def _groups(self, batches: Positioned) -> AsyncGenerator[list[OutgoingTransaction], None]:
         """Items to deliver, grouped as they will travel; one in doubt goes alone: it is looked up first."""
         size = self._options.group_size
-        group: list[Item] = []
+        group: list[OutgoingTransaction] = []
         async for items in self._decided(batches):
             for item in items:
                 if item.maybe_sent:
@@ -101,9 +101,9 @@ class Scheduler:
         if group:
             yield group
 
-    async def _decided(self, batches: Positioned) -> AsyncIterator[list[Item]]:
+    async def _decided(self, batches: Positioned) -> AsyncIterator[list[OutgoingTransaction]]:
         """Items to deliver, in order; the next ones are decided on while these leave."""
-        ahead: asyncio.Task[list[Item]] | None = None
+        ahead: asyncio.Task[list[OutgoingTransaction]] | None = None
         async for position, batch in _pieces(batches):
             deciding = asyncio.create_task(self._tracker.decide(position, batch))
             self._deciding.add(deciding)
@@ -114,13 +114,13 @@ class Scheduler:
         if ahead is not None:
             yield await ahead
 
-    async def _start(self, items: Sequence[Item]) -> None:
+    async def _start(self, items: Sequence[OutgoingTransaction]) -> None:
         # More than may be in flight: some wait until their intent or outcome is on disk. Of large batches one
         # more will do, since all that a batch holds is in memory meanwhile.
         waiting = max(1, self._options.concurrency // self._options.group_size)
         while len(self._tasks) >= self._options.concurrency + waiting:
-            self._exchange.stirred.clear()
-            await self._exchange.stirred.wait()
+            self._api.stirred.clear()
+            await self._api.stirred.wait()
         await self._tracker.admit(items)
         task = asyncio.create_task(self._sender.deliver(items))
         self._tasks[task] = items
@@ -128,7 +128,7 @@ class Scheduler:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
-        self._exchange.stirred.set()
+        self._api.stirred.set()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, ImportToolError):
             self._error = self._error or error

@@ -17,14 +17,14 @@ from pipeline.core.events import Emit
 from pipeline.core.privacy import personal_values
 from pipeline.loading.confirm.compare import every_item_has_an_id, has_same_contents, is_same_sale, is_void
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
-from pipeline.loading.delivery.decisions import InDoubtRule, Look, OnChange, Plan, Send
+from pipeline.loading.delivery.decisions import DeliveryRules, InDoubtRule, LookUp, OnChange, Send
 from pipeline.loading.delivery.decisions import is_void as is_sent_void
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
-from pipeline.loading.delivery.tracker import DeliveryTracker, Item, Outcome
+from pipeline.loading.delivery.tracker import DeliveryOutcome, DeliveryTracker, OutgoingTransaction
 from pipeline.loading.http.answers import (
     TAKEN,
     Meaning,
-    Verdict,
+    ReplyVerdict,
     kept_id,
     parsed,
     transaction_in,
@@ -33,7 +33,7 @@ from pipeline.loading.http.answers import (
 from pipeline.loading.http.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.http.client import Answered, Reply, Unsent
 from pipeline.loading.http.endpoints import ApiRequest, batch_lookup, external_lookup
-from pipeline.loading.http.paced_client import Exchange
+from pipeline.loading.http.paced_client import PacedClient
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, State, may_be_void, was_void
 from pipeline.loading.loading_events import InDoubt
 
@@ -47,7 +47,7 @@ _LOOKS: Final = 3
 """Look-ups of what can be sent again without making a copy; of everything else there are twice as many."""
 
 
-class There(StrEnum):
+class Presence(StrEnum):
     """What a look-up shows."""
 
     SAME = "same"  # the sale as it was sent
@@ -61,14 +61,14 @@ class Evidence:
     """What a look-up shows of a transaction.
 
     Attributes:
-        there: Whether Omneo has it.
+        presence: Whether Omneo has it.
         verdict: The answer.
         void: Whether Omneo has it as void.
         omneo_id: Omneo's own id.
     """
 
-    there: There
-    verdict: Verdict
+    presence: Presence
+    verdict: ReplyVerdict
     void: bool = False
     omneo_id: str | None = None
 
@@ -77,9 +77,9 @@ class TransactionSender:
     """Delivers items: looks up what is in doubt, sends, repeats, halves what was refused as a whole.
 
     Args:
-        exchange: Requests at the common pace.
+        api: Requests at the common pace.
         tracker: Where intents and outcomes go.
-        plan: What the command does.
+        rules: What the command does.
         options: Endpoint, and the rule for doubts.
         breaker: Counts what is refused.
         emit: Gets what became of doubts.
@@ -87,16 +87,16 @@ class TransactionSender:
 
     def __init__(
         self,
-        exchange: Exchange,
+        api: PacedClient,
         tracker: DeliveryTracker,
-        plan: Plan,
+        rules: DeliveryRules,
         options: DeliveryOptions,
         breaker: CircuitBreaker,
         emit: Emit,
     ) -> None:
-        self._exchange = exchange
+        self._api = api
         self._tracker = tracker
-        self._plan = plan
+        self._rules = rules
         self._endpoint = options.endpoint
         self._rule = options.in_doubt
         self._patience_s = options.give_up_after_s
@@ -104,7 +104,7 @@ class TransactionSender:
         self._breaker = breaker
         self._emit = emit
 
-    async def deliver(self, items: Sequence[Item]) -> None:
+    async def deliver(self, items: Sequence[OutgoingTransaction]) -> None:
         """See every item settled.
 
         Raises:
@@ -114,15 +114,15 @@ class TransactionSender:
         left = list(items)
         verdict = TAKEN
         for _ in range(_UNCLEAR_MAX):
-            verdict = await self._exchange.persist(
+            verdict = await self._api.persist(
                 lambda: self._attempt(left), items[0].external_id, probe=lambda: _probe(left)
             )
             if not left or verdict.meaning is not Meaning.UNCLEAR:
                 break
         if not left:
             return
-        if verdict.meaning is Meaning.FATAL or self._exchange.gave_up(verdict):
-            raise self._exchange.error(verdict)
+        if verdict.meaning is Meaning.FATAL or self._api.gave_up(verdict):
+            raise self._api.error(verdict)
         if len(left) > 1 and verdict.meaning is not Meaning.UNCLEAR:
             middle = len(left) // 2
             await self.deliver(left[:middle])
@@ -132,7 +132,7 @@ class TransactionSender:
 
     # One attempt
 
-    async def _attempt(self, left: list[Item]) -> Verdict:
+    async def _attempt(self, left: list[OutgoingTransaction]) -> ReplyVerdict:
         """Look up what is in doubt, send the rest in one request; takes out of the list what is settled."""
         await self._settle_doubts(left)
         if not left:
@@ -140,14 +140,14 @@ class TransactionSender:
         await self._tracker.begin(left)
         replies: list[Reply] = []
 
-        async def conclude(verdict: Verdict, reply: Reply) -> None:
+        async def conclude(verdict: ReplyVerdict, reply: Reply) -> None:
             replies.append(reply)
             self._judge_doubt(left, were_sent, verdict, reply)
             self._count(left, verdict)
 
         were_sent = {item.position: item.maybe_sent for item in left}
         try:
-            verdict = await self._exchange.once(
+            verdict = await self._api.once(
                 # No name of its own: a batch's body would stay in memory while its result is waited for.
                 self._endpoint.request([(item.external_id, _body(item)) for item in left]),
                 conclude,
@@ -168,23 +168,26 @@ class TransactionSender:
         return verdict
 
     @staticmethod
-    def _leave(items: Sequence[Item]) -> None:
+    def _leave(items: Sequence[OutgoingTransaction]) -> None:
         for item in items:
             item.attempts += 1
             item.maybe_sent = item.in_flight = True
 
     @staticmethod
     def _judge_doubt(
-        items: Sequence[Item], were_sent: Mapping[int, bool], verdict: Verdict, reply: Reply
+        items: Sequence[OutgoingTransaction],
+        were_sent: Mapping[int, bool],
+        verdict: ReplyVerdict,
+        reply: Reply,
     ) -> None:
         """After an answer that says it was not taken, an item is as much in doubt as it was before."""
         if isinstance(reply, Unsent) or not (verdict.in_doubt or verdict.meaning is Meaning.TAKEN):
             for item in items:
                 item.maybe_sent = were_sent[item.position]
 
-    def _count(self, items: Sequence[Item], verdict: Verdict) -> None:
+    def _count(self, items: Sequence[OutgoingTransaction], verdict: ReplyVerdict) -> None:
         """Tell the circuit breaker of an answer; of each transaction once."""
-        if not self._plan.is_guarded or not is_denial(verdict):
+        if not self._rules.is_guarded or not is_denial(verdict):
             return
         if len(items) > 1 and verdict.meaning is Meaning.REFUSED:
             return  # perhaps because of one of them: each is asked for by itself yet
@@ -194,77 +197,84 @@ class TransactionSender:
         if new:
             self._breaker.denied(verdict, len(new))
         if self._breaker.is_open:
-            self._exchange.gate.shut()
+            self._api.throttle.shut()
 
     # Outcomes
 
     async def _accept(
-        self, taken: Sequence[tuple[Item, Verdict, str | None]], *, maybe_sent: bool = False
+        self,
+        taken: Sequence[tuple[OutgoingTransaction, ReplyVerdict, str | None]],
+        *,
+        maybe_sent: bool = False,
     ) -> None:
         """Settle, in one commit, what Omneo took; each with the answer, and Omneo's own id where known."""
         if not taken:
             return
         self._breaker.accepted()
         outcomes = [
-            (item, Outcome(self._plan.accepted, verdict, maybe_sent, omneo_id))
+            (item, DeliveryOutcome(self._rules.accepted, verdict, maybe_sent, omneo_id))
             for item, verdict, omneo_id in taken
         ]
         await self._tracker.settle([*self._tracker.take_postponed(), *outcomes])
 
-    async def _deny(self, item: Item, verdict: Verdict) -> None:
+    async def _deny(self, item: OutgoingTransaction, verdict: ReplyVerdict) -> None:
         """Settle what Omneo refused; a void or a repeat that did not work leaves it as it was."""
-        if self._plan.is_guarded and self._breaker.is_undecided:
-            await self._tracker.postpone(item, Outcome(State.REFUSED, verdict))
+        if self._rules.is_guarded and self._breaker.is_undecided:
+            await self._tracker.postpone(item, DeliveryOutcome(State.REFUSED, verdict))
         else:
-            state = None if self._plan.restores else State.REFUSED
-            await self._tracker.settle([(item, Outcome(state, verdict))])
+            state = None if self._rules.restores else State.REFUSED
+            await self._tracker.settle([(item, DeliveryOutcome(state, verdict))])
 
     def _check_breaker(self) -> None:
-        if self._plan.is_guarded and self._breaker.is_open:
+        if self._rules.is_guarded and self._breaker.is_open:
             raise self._breaker.error()
 
-    async def _conclude(self, item: Item, verdict: Verdict) -> None:
+    async def _conclude(self, item: OutgoingTransaction, verdict: ReplyVerdict) -> None:
         """Settle what got neither yes nor no in the end, or a no after a request that was perhaps taken."""
         if not item.maybe_sent:
             if verdict.meaning is Meaning.REFUSED:
                 await self._deny(item, verdict)
             else:
-                state = None if self._plan.restores else State.FAILED
-                await self._tracker.settle([(item, Outcome(state, verdict))])
+                state = None if self._rules.restores else State.FAILED
+                await self._tracker.settle([(item, DeliveryOutcome(state, verdict))])
             return
         evidence = await self._evidence(item)
         if await self._settle_by(item, evidence):
             return
         await self._tracker.settle([(item, self._unproven(item, evidence, verdict))])
 
-    def _unproven(self, item: Item, evidence: Evidence, verdict: Verdict) -> Outcome:
+    def _unproven(
+        self, item: OutgoingTransaction, evidence: Evidence, verdict: ReplyVerdict
+    ) -> DeliveryOutcome:
         """What a transaction is that Omneo may have kept, and of which a look-up shows nothing."""
-        if self._plan.restores:
+        if self._rules.restores:
             return self._restored(item, evidence, verdict)
-        if evidence.there is There.UNKNOWN or verdict.meaning is Meaning.UNCLEAR:
-            return Outcome(State.IN_DOUBT, verdict, maybe_sent=True)
+        if evidence.presence is Presence.UNKNOWN or verdict.meaning is Meaning.UNCLEAR:
+            return DeliveryOutcome(State.IN_DOUBT, verdict, maybe_sent=True)
         if verdict.meaning is Meaning.REFUSED:
-            return Outcome(State.REFUSED, verdict, maybe_sent=True)
-        return Outcome(State.FAILED, verdict, maybe_sent=True)
+            return DeliveryOutcome(State.REFUSED, verdict, maybe_sent=True)
+        return DeliveryOutcome(State.FAILED, verdict, maybe_sent=True)
 
-    def _restored(self, item: Item, evidence: Evidence, verdict: Verdict) -> Outcome:
+    def _restored(
+        self, item: OutgoingTransaction, evidence: Evidence, verdict: ReplyVerdict
+    ) -> DeliveryOutcome:
         """What a transaction is after a void or a repeat that did not work."""
         old = item.old
-        if self._plan.intent is not State.VOIDING or old is None:
-            return Outcome(None, verdict, maybe_sent=True)
+        if self._rules.intent is not State.VOIDING or old is None:
+            return DeliveryOutcome(None, verdict, maybe_sent=True)
         known = old.before if old.state is State.VOIDING else old.state
         is_accepted = known in ACCEPTED_BY_OMNEO - {State.VOIDED}
-        is_there = evidence.there is There.SAME or (evidence.there is There.OTHER and is_accepted)
+        is_there = evidence.presence is Presence.SAME or (evidence.presence is Presence.OTHER and is_accepted)
         if is_there and not evidence.void:
             # It is there and not void. A void that is late in the queue may change that yet.
-            return Outcome(known if is_accepted else State.DELIVERED, verdict, maybe_sent=True)
-        if evidence.there is There.ABSENT and verdict.meaning is Meaning.REFUSED:
-            return Outcome(None, verdict, maybe_sent=True)
-        return Outcome(State.VOIDING, verdict, maybe_sent=True)
+            return DeliveryOutcome(known if is_accepted else State.DELIVERED, verdict, maybe_sent=True)
+        if evidence.presence is Presence.ABSENT and verdict.meaning is Meaning.REFUSED:
+            return DeliveryOutcome(None, verdict, maybe_sent=True)
+        return DeliveryOutcome(State.VOIDING, verdict, maybe_sent=True)
 
     # Doubts
 
-    async def _settle_doubts(self, left: list[Item]) -> None:
+    async def _settle_doubts(self, left: list[OutgoingTransaction]) -> None:
         """Look up what Omneo may have already; takes out of the list what that settles."""
         doubtful = [item for item in left if item.maybe_sent or _looks_first(item)]
         if not doubtful:
@@ -273,12 +283,12 @@ class TransactionSender:
         gone = {id(item) for item, is_settled in zip(doubtful, settled, strict=True) if is_settled}
         left[:] = [item for item in left if id(item) not in gone]
 
-    async def _settle_doubt(self, item: Item) -> bool:
+    async def _settle_doubt(self, item: OutgoingTransaction) -> bool:
         """Whether an item that Omneo may have is settled; else it is to be sent."""
-        if isinstance(item.decision, Look):
+        if isinstance(item.decision, LookUp):
             await self._note_what_is_there(item)
             return True
-        if self._plan.intent is State.VOIDING or self._rule is InDoubtRule.RESEND:
+        if self._rules.intent is State.VOIDING or self._rule is InDoubtRule.RESEND:
             return False
         if item.batch and await self._settle_by_batch(item):
             return True
@@ -286,18 +296,18 @@ class TransactionSender:
         can_send = self._can_repeat(item) or not item.maybe_sent
         if await self._settle_by(item, evidence, can_send=can_send):
             return True
-        if can_send and evidence.there is not There.UNKNOWN:
+        if can_send and evidence.presence is not Presence.UNKNOWN:
             self._emit(InDoubt(item.external_id, "sent"))
             return False
         state = State.IN_DOUBT if item.is_of_its_run else None
-        await self._tracker.settle([(item, Outcome(state, evidence.verdict, maybe_sent=True))])
+        await self._tracker.settle([(item, DeliveryOutcome(state, evidence.verdict, maybe_sent=True))])
         return True
 
-    def _can_repeat(self, item: Item) -> bool:
+    def _can_repeat(self, item: OutgoingTransaction) -> bool:
         """Whether sending it again cannot make a second copy of it, or of an item."""
         return self._endpoint.upserts and every_item_has_an_id(item.transaction.body or b"{}")
 
-    async def _settle_by_batch(self, item: Item) -> bool:
+    async def _settle_by_batch(self, item: OutgoingTransaction) -> bool:
         """Whether the batch in which an item went proves what became of it."""
         result = await self._poll(item.batch or "", [item])
         verdict = _of_batch(result, item)
@@ -308,19 +318,21 @@ class TransactionSender:
             await self._deny(item, verdict)
         return verdict.meaning is not Meaning.UNCLEAR
 
-    async def _settle_by(self, item: Item, evidence: Evidence, *, can_send: bool = False) -> bool:
+    async def _settle_by(
+        self, item: OutgoingTransaction, evidence: Evidence, *, can_send: bool = False
+    ) -> bool:
         """Whether what a look-up shows settles an item.
 
         What need not last settles nothing while the item can be sent: what is sent last counts in the end.
         """
         decision = item.decision
         assert isinstance(decision, Send)
-        is_there = evidence.there in (There.SAME, There.OTHER)
-        voids = self._plan.intent is State.VOIDING
+        is_there = evidence.presence in (Presence.SAME, Presence.OTHER)
+        voids = self._rules.intent is State.VOIDING
         shows_it = (
             (is_there and evidence.void)
             if voids
-            else (evidence.there is There.SAME and evidence.void == is_sent_void(decision.body))
+            else (evidence.presence is Presence.SAME and evidence.void == is_sent_void(decision.body))
         )
         if shows_it and decision.may_turn and (voids or can_send):
             return False
@@ -328,74 +340,78 @@ class TransactionSender:
             self._emit(InDoubt(item.external_id, "delivered"))
             await self._accept([(item, TAKEN, evidence.omneo_id)], maybe_sent=decision.may_turn)
             return True
-        if is_there and self._plan.resumes and decision.if_other is not OnChange.SEND:
+        if is_there and self._rules.resumes and decision.if_other is not OnChange.SEND:
             held = Passed.HELD if decision.if_other is OnChange.HOLD else Passed.UNCHANGED
             outcome = (
-                Outcome(State.IN_DOUBT, evidence.verdict, maybe_sent=True)
+                DeliveryOutcome(State.IN_DOUBT, evidence.verdict, maybe_sent=True)
                 if item.is_of_its_run
-                else Outcome(None, evidence.verdict, maybe_sent=True, counted=held)
+                else DeliveryOutcome(None, evidence.verdict, maybe_sent=True, counted=held)
             )
             await self._tracker.settle([(item, outcome)])
             return True
         return False
 
-    async def _note_what_is_there(self, item: Item) -> None:
+    async def _note_what_is_there(self, item: OutgoingTransaction) -> None:
         """Have the ledger say of a void that was cut off whether Omneo has the transaction as void."""
         old = item.old
         assert old is not None
         evidence = await self._evidence(item)
         verdict = evidence.verdict
         unknown = State.VOIDING if old.state is State.VOIDING else State.IN_DOUBT
-        is_late = evidence.there is There.ABSENT and self._tracker.age_s(old) > _LATE_MAX_S
+        is_late = evidence.presence is Presence.ABSENT and self._tracker.age_s(old) > _LATE_MAX_S
         if is_late and not item.transaction.body:
             # It can never be sent again: the doubt would stay for good.
             was_there = old.before in ACCEPTED_BY_OMNEO
-            outcome = Outcome(State.MISSING if was_there else State.FORGOTTEN, verdict, maybe_sent=True)
-        elif evidence.there is There.ABSENT or evidence.there is There.UNKNOWN:
-            outcome = Outcome(unknown, verdict, maybe_sent=True)
+            outcome = DeliveryOutcome(
+                State.MISSING if was_there else State.FORGOTTEN, verdict, maybe_sent=True
+            )
+        elif evidence.presence is Presence.ABSENT or evidence.presence is Presence.UNKNOWN:
+            outcome = DeliveryOutcome(unknown, verdict, maybe_sent=True)
         elif evidence.void:
             # What was sent after an earlier void may be late.
-            outcome = Outcome(State.VOIDED, verdict, was_void(old), evidence.omneo_id)
+            outcome = DeliveryOutcome(State.VOIDED, verdict, was_void(old), evidence.omneo_id)
         elif old.before in ACCEPTED_BY_OMNEO - {State.VOIDED}:
-            outcome = Outcome(old.before, verdict, maybe_sent=True, omneo_id=evidence.omneo_id)
-        elif evidence.there is There.SAME:
+            outcome = DeliveryOutcome(old.before, verdict, maybe_sent=True, omneo_id=evidence.omneo_id)
+        elif evidence.presence is Presence.SAME:
             # A void that is late may change that yet.
-            outcome = Outcome(State.DELIVERED, verdict, may_be_void(old), evidence.omneo_id)
+            outcome = DeliveryOutcome(State.DELIVERED, verdict, may_be_void(old), evidence.omneo_id)
         else:
-            outcome = Outcome(unknown, verdict, maybe_sent=True)
+            outcome = DeliveryOutcome(unknown, verdict, maybe_sent=True)
         await self._tracker.settle([(item, outcome)])
 
-    async def _evidence(self, item: Item) -> Evidence:
+    async def _evidence(self, item: OutgoingTransaction) -> Evidence:
         """Look an item up, again with growing waits while there is nothing of it."""
         looks = _LOOKS if self._can_repeat(item) else 2 * _LOOKS
         wait_s = self._policy.first_wait_s
         evidence = await self._look_up(item)
         for _ in range(looks - 1):
-            if evidence.there in (There.SAME, There.OTHER):
+            if evidence.presence in (Presence.SAME, Presence.OTHER):
                 break
-            await self._exchange.pausing.sleep(wait_s)
+            await self._api.pausing.sleep(wait_s)
             wait_s = min(2 * wait_s, self._policy.longest_wait_s)
             evidence = await self._look_up(item)
         return evidence
 
-    async def _look_up(self, item: Item) -> Evidence:
+    async def _look_up(self, item: OutgoingTransaction) -> Evidence:
         name = item.external_id
-        verdict, reply = await self._exchange.ask(external_lookup(name, item.transaction.body), name)
+        verdict, reply = await self._api.ask(external_lookup(name, item.transaction.body), name)
         if verdict.meaning is Meaning.REFUSED and verdict.status == 404:
-            return Evidence(There.ABSENT, verdict)
+            return Evidence(Presence.ABSENT, verdict)
         found = transaction_of(reply, name) if verdict.meaning is Meaning.TAKEN else None
         if found is None:
-            return Evidence(There.UNKNOWN, verdict)
+            return Evidence(Presence.UNKNOWN, verdict)
         decision, body = item.decision, item.transaction.body
         exactly = isinstance(decision, Send) and decision.may_have_other
         # Without its body all that can be said is that it is there.
         same = not body or (has_same_contents if exactly else is_same_sale)(body, found)
         omneo_id = kept_id(found.get("id"))
-        return Evidence(There.SAME if same else There.OTHER, verdict, is_void(found), omneo_id)
+        return Evidence(Presence.SAME if same else Presence.OTHER, verdict, is_void(found), omneo_id)
 
     # Batches
 
-    async def _settle_batch(self, left: list[Item], batch_id: str, were_sent: Mapping[int, bool]) -> Verdict:
+    async def _settle_batch(
+        self, left: list[OutgoingTransaction], batch_id: str, were_sent: Mapping[int, bool]
+    ) -> ReplyVerdict:
         """Settle what the batch proves; what it does not is in doubt, and stays in the list."""
         self._tracker.note_batch(left, batch_id)
         result = await self._poll(batch_id, left)
@@ -429,13 +445,13 @@ class TransactionSender:
             item.batch = None
         return unclear
 
-    async def _poll(self, batch_id: str, items: Sequence[Item]) -> BatchResult:
+    async def _poll(self, batch_id: str, items: Sequence[OutgoingTransaction]) -> BatchResult:
         """Wait until a batch is over, or gets no further for as long as an outage may last."""
         wait_s, idle_s, processed = _FIRST_POLL_S, 0.0, None
         sent = [item.external_id for item in items]
         request = batch_lookup(batch_id, [item.transaction.body for item in items])
         while True:
-            verdict, reply = await self._exchange.ask(request, batch_id)
+            verdict, reply = await self._api.ask(request, batch_id)
             if verdict.meaning is not Meaning.TAKEN:
                 return BatchResult()  # its results cannot be had, so only its acceptance is known
             result = results_of(reply, sent)
@@ -443,12 +459,12 @@ class TransactionSender:
             processed = result.processed
             if result.over or idle_s > self._patience_s:
                 return result
-            await self._exchange.pausing.sleep(wait_s)
+            await self._api.pausing.sleep(wait_s)
             idle_s += wait_s
             wait_s = min(wait_s * 2, _LONGEST_POLL_S)
 
 
-def _of_batch(result: BatchResult, item: Item) -> Verdict:
+def _of_batch(result: BatchResult, item: OutgoingTransaction) -> ReplyVerdict:
     """What became of an item, without what was sent of a person with it."""
     verdict = result.verdict(item.external_id)
     if not (verdict.message or verdict.fields):
@@ -456,16 +472,16 @@ def _of_batch(result: BatchResult, item: Item) -> Verdict:
     return verdict.without(personal_values(parsed(item.transaction.body)))
 
 
-def _body(item: Item) -> bytes:
+def _body(item: OutgoingTransaction) -> bytes:
     assert isinstance(item.decision, Send)
     return item.decision.body
 
 
-def _looks_first(item: Item) -> bool:
-    return isinstance(item.decision, Look) or item.decision.look_first
+def _looks_first(item: OutgoingTransaction) -> bool:
+    return isinstance(item.decision, LookUp) or item.decision.look_first
 
 
-def _probe(left: Sequence[Item]) -> ApiRequest | None:
+def _probe(left: Sequence[OutgoingTransaction]) -> ApiRequest | None:
     """What is asked between two attempts; None where the next one begins with that question anyway."""
     if not left or left[0].maybe_sent:
         return None

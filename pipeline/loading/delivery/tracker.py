@@ -9,25 +9,24 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from pipeline.core.clock import Clock
-from pipeline.core.events import Emit
-from pipeline.core.events import Progress as ProgressEvent
+from pipeline.core.events import Emit, Progress
 from pipeline.core.model import StagedTransaction
-from pipeline.loading.delivery.decisions import Case, Ignore, Keep, Look, Plan, Send
+from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Ignore, Keep, LookUp, Send
 from pipeline.loading.delivery.delivery_options import Changes
-from pipeline.loading.http.answers import Meaning, Verdict
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
     IN_FLIGHT,
+    DeliveryProgress,
     Pass,
     Passed,
-    Progress,
     Record,
     Return,
     Stamp,
     State,
     Write,
 )
-from pipeline.loading.ledger.group_commit import Recorder
+from pipeline.loading.ledger.group_commit import LedgerWriter
 from pipeline.loading.ledger.watermark import Watermark
 from pipeline.loading.loading_events import Changed, Failed, LeftInDoubt, Refused
 
@@ -35,7 +34,7 @@ _PROGRESS_EVERY_S: Final = 0.2
 
 
 @dataclass(eq=False, slots=True)
-class Item:
+class OutgoingTransaction:
     """A transaction on its way.
 
     Attributes:
@@ -55,7 +54,7 @@ class Item:
 
     position: int
     transaction: StagedTransaction
-    decision: Send | Look
+    decision: Send | LookUp
     old: Record | None
     run_no: int
     is_open: bool = False
@@ -80,12 +79,12 @@ class Item:
     def leaves_doubt(self) -> bool:
         """Whether an earlier request may have been kept, and this attempt does not ask what became of it."""
         decision = self.decision
-        asks = isinstance(decision, Look) or decision.look_first
+        asks = isinstance(decision, LookUp) or decision.look_first
         old = self.old
         return old is not None and not asks and (old.maybe_sent or old.state in IN_FLIGHT)
 
 
-class Outcome(NamedTuple):
+class DeliveryOutcome(NamedTuple):
     """What became of a transaction.
 
     Attributes:
@@ -97,22 +96,22 @@ class Outcome(NamedTuple):
     """
 
     state: State | None
-    verdict: Verdict
+    verdict: ReplyVerdict
     maybe_sent: bool = False
     omneo_id: str | None = None
     counted: Passed | None = None
 
 
-_TROUBLES: Final = frozenset({State.REFUSED, State.FAILED, State.IN_DOUBT})
+_FAILURES: Final = frozenset({State.REFUSED, State.FAILED, State.IN_DOUBT})
 
 
 class DeliveryTracker:
     """What one delivery knows of its transactions.
 
     Args:
-        recorder: Writes to the ledger.
+        writer: Writes to the ledger.
         progress: How far the run is.
-        plan: What the command does.
+        rules: What the command does.
         clock: Time.
         emit: Gets changes, refusals, failures and progress.
         stage: The stage's name in events.
@@ -123,9 +122,9 @@ class DeliveryTracker:
 
     def __init__(
         self,
-        recorder: Recorder,
-        progress: Progress,
-        plan: Plan,
+        writer: LedgerWriter,
+        progress: DeliveryProgress,
+        rules: DeliveryRules,
         clock: Clock,
         emit: Emit,
         stage: str = "load",
@@ -135,35 +134,37 @@ class DeliveryTracker:
     ) -> None:
         self.watermark = Watermark(progress)
         self.changes = changes or Changes()
-        self.handled = self.troubled = 0
-        self._recorder = recorder
+        self.handled = self.failed = 0
+        self._writer = writer
         self._progress = progress
-        self._plan = plan
+        self._rules = rules
         self._clock = clock
         self._emit = emit
         self._stage = stage
         self._elsewhere = elsewhere
         self._room = _Room(room)
-        self._open: dict[int, Item] = {}
-        self._postponed: list[tuple[Item, Outcome]] = []
+        self._open: dict[int, OutgoingTransaction] = {}
+        self._postponed: list[tuple[OutgoingTransaction, DeliveryOutcome]] = []
         self._shown_at = clock.monotonic()
 
-    async def decide(self, position: int, transactions: Sequence[StagedTransaction]) -> list[Item]:
+    async def decide(
+        self, position: int, transactions: Sequence[StagedTransaction]
+    ) -> list[OutgoingTransaction]:
         """Decide on transactions; returns those to look up or send, in order.
 
         Args:
             position: Of the first of them.
             transactions: Neighbours in delivery order.
         """
-        known = await self._recorder.find([each.external_id for each in transactions], self._progress.run_no)
+        known = await self._writer.find([each.external_id for each in transactions], self._progress.run_no)
         items = []
         for at, transaction in enumerate(transactions, position):
-            case = Case(at, transaction, known.get(transaction.external_id), self._progress)
-            decision = self._plan.decide(case)
+            candidate = Candidate(at, transaction, known.get(transaction.external_id), self._progress)
+            decision = self._rules.decide(candidate)
             if isinstance(decision, Keep):
-                self._keep(case, decision)
+                self._keep(candidate, decision)
             elif not isinstance(decision, Ignore):
-                items.append(_item(case, decision))
+                items.append(_item(candidate, decision))
         self._show()
         return items
 
@@ -171,11 +172,11 @@ class DeliveryTracker:
         """For how long a record has been in its state."""
         return self._clock.time() - record.at
 
-    async def admit(self, items: Sequence[Item]) -> None:
+    async def admit(self, items: Sequence[OutgoingTransaction]) -> None:
         """Wait for room for what is in doubt already; others wait for it when they are about to leave."""
         await self._make_room([item for item in items if item.maybe_sent])
 
-    async def begin(self, items: Sequence[Item]) -> None:
+    async def begin(self, items: Sequence[OutgoingTransaction]) -> None:
         """Write the intent to send; returns once it is on disk. Nothing may leave before."""
         await self._make_room([item for item in items if not item.has_room])
         new = [item for item in items if not item.is_open]
@@ -183,19 +184,19 @@ class DeliveryTracker:
             item.is_open = True
             self._open[item.position] = item
         if new:
-            await self._recorder.put([self._intent(item) for item in new])
+            await self._writer.put([self._intent(item) for item in new])
 
-    async def _make_room(self, items: Sequence[Item]) -> None:
+    async def _make_room(self, items: Sequence[OutgoingTransaction]) -> None:
         await self._room.take(len(items))
         for item in items:
             item.has_room = True
 
-    def _leave_room(self, item: Item) -> None:
+    def _leave_room(self, item: OutgoingTransaction) -> None:
         """What is written from now on is on disk no later than the intent of whatever gets the room."""
         self._room.give(item.has_room)
         item.has_room = False
 
-    async def settle(self, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
+    async def settle(self, outcomes: Sequence[tuple[OutgoingTransaction, DeliveryOutcome]]) -> None:
         """Write what became of transactions; returns once it is on disk."""
         if not outcomes:
             return
@@ -205,9 +206,9 @@ class DeliveryTracker:
             writes += self._settled(item, outcome)
             item.is_open = False
             self._settle(item.position)
-            self.troubled += self._is_trouble(outcome)
+            self.failed += self._is_failure(outcome)
         # Straight on: were they counted and not put, a watermark could pass an outcome that is not on disk.
-        written = self._recorder.put_now(writes)
+        written = self._writer.put_now(writes)
         for item, _ in outcomes:
             self._leave_room(item)
         await written
@@ -215,7 +216,7 @@ class DeliveryTracker:
             self._tell(item, outcome)
         self._show()
 
-    async def postpone(self, item: Item, outcome: Outcome) -> None:
+    async def postpone(self, item: OutgoingTransaction, outcome: DeliveryOutcome) -> None:
         """Keep an outcome until it is known whether it is about this transaction or about all of them.
 
         Meanwhile the ledger has the transaction as it was before.
@@ -224,36 +225,36 @@ class DeliveryTracker:
         self._postponed.append((item, outcome))
         if item.is_open:
             item.is_open = False
-            written = self._recorder.put_now([self._returned(item)])
+            written = self._writer.put_now([self._returned(item)])
             self._leave_room(item)
             await written
 
-    def take_postponed(self) -> list[tuple[Item, Outcome]]:
+    def take_postponed(self) -> list[tuple[OutgoingTransaction, DeliveryOutcome]]:
         """The outcomes that were kept back; whoever takes them settles them."""
         outcomes, self._postponed = self._postponed, []
         return outcomes
 
-    def note_batch(self, items: Sequence[Item], batch_id: str) -> None:
+    def note_batch(self, items: Sequence[OutgoingTransaction], batch_id: str) -> None:
         """Write down in which batch these transactions went, so that a restart can ask for it."""
         for item in items:
             item.batch = batch_id
-        self._recorder.put_soon([Stamp([item.external_id for item in items], batch_id)])
+        self._writer.put_soon([Stamp([item.external_id for item in items], batch_id)])
 
     async def give_back(self) -> None:
         """Undo the intent for what was never sent, or surely not taken; the rest stays in doubt."""
         unsent = [item for item in self._open.values() if not item.maybe_sent]
         self._open.clear()
         # Also where there is none: how far the run is may not be on disk yet.
-        await self._recorder.put([self._returned(item) for item in unsent])
+        await self._writer.put([self._returned(item) for item in unsent])
 
-    def _intent(self, item: Item) -> Record:
+    def _intent(self, item: OutgoingTransaction) -> Record:
         old, decision = item.old, item.decision
         assert isinstance(decision, Send)
-        before = _before(old, decision, self._plan.intent)
+        before = _before(old, decision, self._rules.intent)
         return Record(
             item.external_id,
             decision.hash,
-            self._plan.intent,
+            self._rules.intent,
             item.run_no,
             attempts=old.attempts if old else 0,
             status=old.status if old else None,
@@ -266,7 +267,7 @@ class DeliveryTracker:
             at=int(self._clock.time()),
         )
 
-    def _settled(self, item: Item, outcome: Outcome) -> list[Write]:
+    def _settled(self, item: OutgoingTransaction, outcome: DeliveryOutcome) -> list[Write]:
         now = int(self._clock.time())
         old = item.old
         if outcome.counted is not None:
@@ -277,12 +278,14 @@ class DeliveryTracker:
                 return [self._returned(item)]
             restored = self._answered(old, item, outcome, now)
             return [Return(item.run_no, restored) if item.is_open else restored]
-        base = old if isinstance(item.decision, Look) and old is not None else self._intent(item)
+        base = old if isinstance(item.decision, LookUp) and old is not None else self._intent(item)
         before = None if outcome.state in ACCEPTED_BY_OMNEO else base.before
         changed = {"state": outcome.state, "before": before, "batch": item.batch}
         return [self._answered(base, item, outcome, now, **changed)]
 
-    def _answered(self, record: Record, item: Item, outcome: Outcome, now: int, **changed: Any) -> Record:
+    def _answered(
+        self, record: Record, item: OutgoingTransaction, outcome: DeliveryOutcome, now: int, **changed: Any
+    ) -> Record:
         return record._replace(
             **changed,
             attempts=self._attempts(item),
@@ -293,46 +296,49 @@ class DeliveryTracker:
             at=now if outcome.state is not record.state else record.at,
         )
 
-    def _returned(self, item: Item) -> Record | Return:
+    def _returned(self, item: OutgoingTransaction) -> Record | Return:
         """All as it was before, but for the number of attempts."""
         if item.old is not None:
             return Return(item.run_no, item.old._replace(attempts=self._attempts(item)))
         return self._intent(item)._replace(state=State.PENDING, attempts=self._attempts(item))
 
     @staticmethod
-    def _attempts(item: Item) -> int:
+    def _attempts(item: OutgoingTransaction) -> int:
         return (item.old.attempts if item.old else 0) + item.attempts
 
-    def _keep(self, case: Case, decision: Keep) -> None:
+    def _keep(self, candidate: Candidate, decision: Keep) -> None:
         """Count a transaction that is not sent."""
-        name, now = case.transaction.external_id, int(self._clock.time())
+        name, now = candidate.transaction.external_id, int(self._clock.time())
         if decision.changed is not None:
             self._tell_change(name, decision.changed)
         unchanged = False
-        if decision.takes_over and case.record is not None:
-            record = case.record._replace(
-                run_no=self._progress.run_no, source_time=case.transaction.source_time, at=now, place=None
+        if decision.takes_over and candidate.record is not None:
+            record = candidate.record._replace(
+                run_no=self._progress.run_no,
+                source_time=candidate.transaction.source_time,
+                at=now,
+                place=None,
             )
-            self._recorder.put_soon([record])
+            self._writer.put_soon([record])
         elif decision.counted is not None:
-            has_place = case.record is not None and case.record.place is not None
-            unchanged = decision.counted is Passed.UNCHANGED and not has_place and case.own is None
+            has_place = candidate.record is not None and candidate.record.place is not None
+            unchanged = decision.counted is Passed.UNCHANGED and not has_place and candidate.own is None
             if not unchanged:
                 # With the next commit, which has the watermark that passes it too.
-                self._recorder.put_soon([Pass(name, self._progress.run_no, decision.counted, now)])
-        self._settle(case.position, unchanged=unchanged)
+                self._writer.put_soon([Pass(name, self._progress.run_no, decision.counted, now)])
+        self._settle(candidate.position, unchanged=unchanged)
 
     def _settle(self, position: int, *, unchanged: bool = False) -> None:
         self.handled += 1
-        if self._plan.resumes:
+        if self._rules.resumes:
             self.watermark.settle(position, unchanged=unchanged)
 
-    def _is_trouble(self, outcome: Outcome) -> bool:
-        if self._plan.restores:
-            return outcome.state is not self._plan.accepted
-        return outcome.state in _TROUBLES or outcome.state in IN_FLIGHT
+    def _is_failure(self, outcome: DeliveryOutcome) -> bool:
+        if self._rules.restores:
+            return outcome.state is not self._rules.accepted
+        return outcome.state in _FAILURES or outcome.state in IN_FLIGHT
 
-    def _tell(self, item: Item, outcome: Outcome) -> None:
+    def _tell(self, item: OutgoingTransaction, outcome: DeliveryOutcome) -> None:
         name, verdict = item.external_id, outcome.verdict
         if outcome.counted is not None:
             self._tell_change(name, "held" if outcome.counted is Passed.HELD else "skipped")
@@ -340,7 +346,9 @@ class DeliveryTracker:
             self._emit(LeftInDoubt(name, verdict.status))
         elif verdict.meaning is Meaning.REFUSED and outcome.state not in ACCEPTED_BY_OMNEO:
             self._emit(Refused(name, verdict.status, tuple(verdict.fields)))
-        elif outcome.state is State.FAILED or (outcome.state is None and not isinstance(item.decision, Look)):
+        elif outcome.state is State.FAILED or (
+            outcome.state is None and not isinstance(item.decision, LookUp)
+        ):
             self._emit(Failed(name, item.attempts, verdict.status))
         elif isinstance(item.decision, Send) and item.decision.changed:
             self._tell_change(name, "sent")
@@ -353,19 +361,19 @@ class DeliveryTracker:
         now = self._clock.monotonic()
         if now - self._shown_at >= _PROGRESS_EVERY_S:
             self._shown_at = now
-            done = self.watermark.done if self._plan.resumes else self.handled
-            self._emit(ProgressEvent(self._stage, self._elsewhere + done))
+            done = self.watermark.done if self._rules.resumes else self.handled
+            self._emit(Progress(self._stage, self._elsewhere + done))
 
 
-def _item(case: Case, decision: Send | Look) -> Item:
-    old = case.record
-    transaction, run_no = case.transaction, case.progress.run_no
+def _item(candidate: Candidate, decision: Send | LookUp) -> OutgoingTransaction:
+    old = candidate.record
+    transaction, run_no = candidate.transaction, candidate.progress.run_no
     if old is not None and isinstance(decision, Send) and decision.for_its_run:
         transaction, run_no = transaction._replace(source_time=old.source_time), old.run_no
-    item = Item(case.position, transaction, decision, old, run_no)
-    if old is not None and (isinstance(decision, Look) or decision.look_first):
+    item = OutgoingTransaction(candidate.position, transaction, decision, old, run_no)
+    if old is not None and (isinstance(decision, LookUp) or decision.look_first):
         # A batch tells of the contents that went in it, and that they were taken, not that they are there.
-        same = isinstance(decision, Look) or (
+        same = isinstance(decision, LookUp) or (
             old.hash == decision.hash and old.state not in ACCEPTED_BY_OMNEO
         )
         item.batch = old.batch if same else None

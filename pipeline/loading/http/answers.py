@@ -21,7 +21,7 @@ from pipeline.core.errors import StoppedByApi
 from pipeline.core.privacy import mask_values
 from pipeline.loading.http.client import Answered, Reply, Unsent, Untrusted
 
-WORDS_MAX = 1000
+MESSAGE_MAX = 1000
 """Characters of the server's words that are kept with a transaction."""
 _FIELDS_MAX: Final = 50
 _ID_MAX: Final = 200
@@ -59,7 +59,7 @@ class Expected(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReplyVerdict:
     """A reply, judged.
 
     Attributes:
@@ -83,7 +83,7 @@ class Verdict:
         if self.message or self.fields:
             self._mask(())
 
-    def without(self, personal: Collection[str]) -> Verdict:
+    def without(self, personal: Collection[str]) -> ReplyVerdict:
         """The same, with these values masked too: what was sent of a person, which a server may repeat."""
         if not (personal and (self.message or self.fields)):
             return self
@@ -114,7 +114,7 @@ class Verdict:
         for name, words in self.fields.items():
             said.setdefault("errors", {})[_short(name, 100)] = [_short(each, 200) for each in words]
             longer = json.dumps(said, ensure_ascii=False)
-            if len(longer) > WORDS_MAX:
+            if len(longer) > MESSAGE_MAX:
                 break
             text = longer
         return text
@@ -124,11 +124,11 @@ def _short(text: str, most: int) -> str:
     return "".join(each if each.isprintable() else " " for each in text[:most])
 
 
-TAKEN = Verdict(Meaning.TAKEN, 200)
-ABSENT = Verdict(Meaning.REFUSED, 404, "not found")
+TAKEN = ReplyVerdict(Meaning.TAKEN, 200)
+ABSENT = ReplyVerdict(Meaning.REFUSED, 404, "not found")
 
 
-def judge(reply: Reply, now: float, expected: Expected, external_id: str | None = None) -> Verdict:
+def judge(reply: Reply, now: float, expected: Expected, external_id: str | None = None) -> ReplyVerdict:
     """Say what a reply means.
 
     Args:
@@ -147,18 +147,18 @@ def judge(reply: Reply, now: float, expected: Expected, external_id: str | None 
             return _judge_success(reply, expected, external_id)
         return _judge_error(reply, now)
     if isinstance(reply, Untrusted):
-        return Verdict(Meaning.FATAL, message=f"TLS failed: {reply.reason}")
-    return Verdict(Meaning.TRANSIENT, message=reply.reason, in_doubt=not isinstance(reply, Unsent))
+        return ReplyVerdict(Meaning.FATAL, message=f"TLS failed: {reply.reason}")
+    return ReplyVerdict(Meaning.TRANSIENT, message=reply.reason, in_doubt=not isinstance(reply, Unsent))
 
 
-def _judge_success(reply: Answered, expected: Expected, external_id: str | None) -> Verdict:
+def _judge_success(reply: Answered, expected: Expected, external_id: str | None) -> ReplyVerdict:
     said = parsed(reply.body)
     if _is_yes(said, expected, external_id):
-        return TAKEN if reply.status == 200 else Verdict(Meaning.TAKEN, reply.status)
+        return TAKEN if reply.status == 200 else ReplyVerdict(Meaning.TAKEN, reply.status)
     message = said.get("message") if isinstance(said, dict) else None
     words = _line(message) if isinstance(message, str) else _text(reply.body)
     told = f"no answer of this API: {words or 'an empty body'}"
-    return Verdict(Meaning.UNCLEAR, reply.status, told, in_doubt=True)
+    return ReplyVerdict(Meaning.UNCLEAR, reply.status, told, in_doubt=True)
 
 
 def _is_about_another(reply: Answered, external_id: str | None) -> bool:
@@ -285,13 +285,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _judge_error(reply: Answered, now: float) -> Verdict:
+def _judge_error(reply: Answered, now: float) -> ReplyVerdict:
     meaning = _meaning(reply.status)
     message, fields = _said(reply)
     wait = retry_after_s(reply.headers, now) if meaning in (Meaning.THROTTLED, Meaning.TRANSIENT) else None
     # Behind a redirect there may be something that took it.
     in_doubt = reply.status >= 500 or 300 <= reply.status < 400
-    return Verdict(meaning, reply.status, message, fields, wait, in_doubt)
+    return ReplyVerdict(meaning, reply.status, message, fields, wait, in_doubt)
 
 
 def _meaning(status: int) -> Meaning:
@@ -312,14 +312,14 @@ def _said(reply: Answered) -> tuple[str, dict[str, tuple[str, ...]]]:
     said = parsed(reply.body)
     if not isinstance(said, dict):
         return _text(reply.body), {}
-    fields = words_by_field(said.get("errors"))
+    fields = messages_by_field(said.get("errors"))
     message = said.get("message")
     if isinstance(message, str):
         return _line(message), fields
     return "" if fields else _text(reply.body), fields
 
 
-def words_by_field(errors: object) -> dict[str, tuple[str, ...]]:
+def messages_by_field(errors: object) -> dict[str, tuple[str, ...]]:
     """The server's words by field, as `errors` has them; empty where it is no object."""
     if not isinstance(errors, dict):
         return {}
@@ -329,7 +329,7 @@ def words_by_field(errors: object) -> dict[str, tuple[str, ...]]:
 
 def _words(said: object) -> tuple[str, ...]:
     each = said[:_FIELDS_MAX] if isinstance(said, list) else [said]
-    return tuple(one if isinstance(one, str) else json.dumps(one)[:WORDS_MAX] for one in each)
+    return tuple(one if isinstance(one, str) else json.dumps(one)[:MESSAGE_MAX] for one in each)
 
 
 def _readable(body: bytes) -> str:
@@ -356,7 +356,7 @@ def _text(body: bytes) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text[:WORDS_MAX].split())
+    return " ".join(text[:MESSAGE_MAX].split())
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
@@ -382,7 +382,7 @@ def _http_date(text: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def stopped(verdict: Verdict, base_url: str) -> StoppedByApi:
+def stopped(verdict: ReplyVerdict, base_url: str) -> StoppedByApi:
     """The error for a fatal verdict, which says how to fix it."""
     said = f" It said: {verdict.message}" if verdict.message else ""
     if verdict.status is None:

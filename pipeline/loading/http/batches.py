@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.loading.http.answers import (
+    MESSAGE_MAX,
     TAKEN,
-    WORDS_MAX,
     Meaning,
-    Verdict,
+    ReplyVerdict,
     batch_id_in,
     denies,
     kept_id,
+    messages_by_field,
     parsed,
-    words_by_field,
 )
 from pipeline.loading.http.client import Answered, Reply
 
@@ -43,18 +43,20 @@ class BatchResult:
     """
 
     over: bool = False
-    refused: Mapping[str, Verdict] = field(default_factory=dict)
+    refused: Mapping[str, ReplyVerdict] = field(default_factory=dict)
     taken: Mapping[str, str] = field(default_factory=dict)
     processed: int | None = None
     proves_the_rest: bool = False
 
-    def verdict(self, external_id: str) -> Verdict:
+    def verdict(self, external_id: str) -> ReplyVerdict:
         """What became of one transaction; unclear where the batch does not prove it."""
         if external_id in self.refused:
             return self.refused[external_id]
         if external_id in self.taken or self.proves_the_rest:
             return TAKEN
-        return Verdict(Meaning.UNCLEAR, 200, "the batch gave no result for this transaction", in_doubt=True)
+        return ReplyVerdict(
+            Meaning.UNCLEAR, 200, "the batch gave no result for this transaction", in_doubt=True
+        )
 
 
 def batch_id_of(reply: Reply) -> str | None:
@@ -91,11 +93,11 @@ def results_of(reply: Reply, sent: Sequence[str]) -> BatchResult:
     return BatchResult(over, badly if over else {}, well, processed, proves_the_rest)
 
 
-def _by_id(items: Sequence[Any]) -> tuple[bool, dict[str, str], dict[str, Verdict]]:
+def _by_id(items: Sequence[Any]) -> tuple[bool, dict[str, str], dict[str, ReplyVerdict]]:
     """Whether every item is known to be good or bad, and those that are, by external id."""
     known = True
     well: dict[str, str] = {}
-    badly: dict[str, Verdict] = {}
+    badly: dict[str, ReplyVerdict] = {}
     seen: set[str] = set()
     for item in items:
         name = item.get("external_id") if isinstance(item, dict) else None
@@ -116,13 +118,15 @@ def _by_id(items: Sequence[Any]) -> tuple[bool, dict[str, str], dict[str, Verdic
     return known, well, badly
 
 
-def _refusal(item: Mapping[str, Any]) -> Verdict:
+def _refusal(item: Mapping[str, Any]) -> ReplyVerdict:
     error = item.get("error")
     if isinstance(error, dict):
-        fields = words_by_field(error.get("errors"))
-        return Verdict(Meaning.REFUSED, 422, str(error.get("message") or "")[:WORDS_MAX], fields)
-    fields = words_by_field(item.get("errors"))
-    return Verdict(Meaning.REFUSED, 422, str(error or item.get("status") or "refused")[:WORDS_MAX], fields)
+        fields = messages_by_field(error.get("errors"))
+        return ReplyVerdict(Meaning.REFUSED, 422, str(error.get("message") or "")[:MESSAGE_MAX], fields)
+    fields = messages_by_field(item.get("errors"))
+    return ReplyVerdict(
+        Meaning.REFUSED, 422, str(error or item.get("status") or "refused")[:MESSAGE_MAX], fields
+    )
 
 
 def _count(value: Any) -> int | None:

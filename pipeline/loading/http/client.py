@@ -100,7 +100,7 @@ _HEADERS: Final = (
 Reply = Answered | Unsent | Unknown | Untrusted
 
 
-class Sender(Protocol):
+class CallSender(Protocol):
     """What the stage needs of the network."""
 
     async def send(self, call: Call) -> Reply:

@@ -1,4 +1,4 @@
-"""Requests at the common pace: one attempt through the gate, or as many as the policy allows."""
+"""Requests at the common pace: one attempt through the throttle, or as many as the policy allows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tenacity import RetryCallState
 from pipeline.core.clock import Clock
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit
-from pipeline.loading.http.answers import Meaning, Verdict, judge, stopped
-from pipeline.loading.http.client import Answered, Reply, Sender, Unsent
+from pipeline.loading.http.answers import Meaning, ReplyVerdict, judge, stopped
+from pipeline.loading.http.client import Answered, CallSender, Reply, Unsent
 from pipeline.loading.http.endpoints import ApiRequest
 from pipeline.loading.http.retry import Health, RetryPolicy, retrying, verdict_of
-from pipeline.loading.http.throttle import Gate, hint
+from pipeline.loading.http.throttle import Throttle, pace_hint
 from pipeline.loading.loading_events import Retried, Throttled
 
 DENIED = 403
@@ -25,7 +25,7 @@ DENIED = 403
 
 
 @dataclass
-class Requests:
+class RequestCounts:
     """What went over the wire.
 
     Attributes:
@@ -62,10 +62,10 @@ class Limits:
 
 _ALONE: Final = 8  # of those that failed at least once and are not through
 
-Conclude = Callable[[Verdict, Reply], Awaitable[None]]
+Conclude = Callable[[ReplyVerdict, Reply], Awaitable[None]]
 
 
-async def _nothing(verdict: Verdict, reply: Reply) -> None:
+async def _nothing(verdict: ReplyVerdict, reply: Reply) -> None:
     """Conclude nothing."""
 
 
@@ -95,7 +95,7 @@ class Waiting:
             self.count -= 1
 
 
-class Exchange:
+class PacedClient:
     """Sends calls at one pace for all, and keeps the common view of the API's health.
 
     Args:
@@ -108,7 +108,7 @@ class Exchange:
 
     def __init__(
         self,
-        sender: Sender,
+        sender: CallSender,
         base_url: str,
         limits: Limits,
         clock: Clock,
@@ -120,7 +120,7 @@ class Exchange:
         self._limits = limits
         self._clock = clock
         self._emit = emit
-        self.gate = Gate(
+        self.throttle = Throttle(
             clock,
             limits.concurrency,
             limits.rate_per_min,
@@ -131,7 +131,7 @@ class Exchange:
             limits.policy,
         )
         self.health = Health(clock, limits.give_up_after_s)
-        self.requests = Requests()
+        self.requests = RequestCounts()
         self._has_answered = False  # as the API documents
         self.failing = 0  # tasks that had a failure and try again
         self.stirred = asyncio.Event()  # set whenever a place came free or a task began to wait
@@ -145,7 +145,7 @@ class Exchange:
         *,
         before: Callable[[], None] = lambda: None,
         or_denied: bool = False,
-    ) -> Verdict:
+    ) -> ReplyVerdict:
         """Make one attempt.
 
         Args:
@@ -154,7 +154,7 @@ class Exchange:
             before: Is called when the request is about to leave.
             or_denied: See `ask`.
         """
-        await self.gate.enter()
+        await self.throttle.enter()
         try:
             before()
             started = self._clock.monotonic()
@@ -162,20 +162,20 @@ class Exchange:
             reply = await self._sender.send(request.call)
             verdict = self._judge(request, reply)
             if verdict.meaning is Meaning.FATAL and not (or_denied and verdict.status == DENIED):
-                self.gate.shut()  # the next one would get the same answer
+                self.throttle.shut()  # the next one would get the same answer
             self._learn(request, verdict, reply, self._clock.monotonic() - started)
             await conclude(verdict, reply)
         finally:
-            self.gate.leave()
+            self.throttle.leave()
             self.stirred.set()
         return verdict
 
     async def persist(
         self,
-        attempt: Callable[[], Awaitable[Verdict]],
+        attempt: Callable[[], Awaitable[ReplyVerdict]],
         name: str,
         probe: Callable[[], ApiRequest | None] = lambda: None,
-    ) -> Verdict:
+    ) -> ReplyVerdict:
         """Repeat an attempt as the policy says; a transient verdict in the end means it gave up.
 
         Args:
@@ -188,7 +188,7 @@ class Exchange:
             return first
         made = [first]
 
-        async def again() -> Verdict:
+        async def again() -> ReplyVerdict:
             return made.pop() if made else await attempt()
 
         async def before_sleep(state: RetryCallState) -> None:
@@ -209,7 +209,9 @@ class Exchange:
         finally:
             self.failing -= 1
 
-    async def ask(self, request: ApiRequest, name: str, *, or_denied: bool = False) -> tuple[Verdict, Reply]:
+    async def ask(
+        self, request: ApiRequest, name: str, *, or_denied: bool = False
+    ) -> tuple[ReplyVerdict, Reply]:
         """Look something up, with repeats; a transient verdict means that this question alone gets no answer.
 
         Args:
@@ -222,7 +224,7 @@ class Exchange:
         """
         replies: list[Reply] = []
 
-        async def keep(_: Verdict, reply: Reply) -> None:
+        async def keep(_: ReplyVerdict, reply: Reply) -> None:
             replies.append(reply)
 
         verdict = await self.persist(lambda: self.once(request, keep, or_denied=or_denied), name)
@@ -231,11 +233,11 @@ class Exchange:
             raise self.error(verdict)
         return verdict, replies[-1]
 
-    def gave_up(self, verdict: Verdict) -> bool:
+    def gave_up(self, verdict: ReplyVerdict) -> bool:
         """Whether a transient verdict was the last because the outage is too long."""
         return verdict.again and self.health.given_up(verdict.retry_after_s or 0.0)
 
-    def error(self, verdict: Verdict) -> StoppedByApi:
+    def error(self, verdict: ReplyVerdict) -> StoppedByApi:
         """The error for a verdict after which nothing can be sent."""
         if not verdict.again:
             return stopped(verdict, self._base_url)
@@ -252,7 +254,7 @@ class Exchange:
             hint="Nothing is lost: `load` goes on where it was.",
         )
 
-    def _judge(self, request: ApiRequest, reply: Reply) -> Verdict:
+    def _judge(self, request: ApiRequest, reply: Reply) -> ReplyVerdict:
         verdict = judge(reply, self._clock.time(), request.expected, request.external_id)
         if verdict.message or verdict.fields:
             verdict = verdict.without(request.personal())
@@ -267,7 +269,7 @@ class Exchange:
         """Whether it may be those that fail. Many at once are an outage, even if look-ups still work."""
         return self.failing <= _ALONE
 
-    def _learn(self, request: ApiRequest, verdict: Verdict, reply: Reply, latency_s: float) -> None:
+    def _learn(self, request: ApiRequest, verdict: ReplyVerdict, reply: Reply, latency_s: float) -> None:
         tells = verdict.again or self._are_few_failing or not request.is_question
         if tells and verdict.meaning is not Meaning.UNCLEAR:
             unresolved = reply.unresolved if isinstance(reply, Unsent) else ""
@@ -277,4 +279,4 @@ class Exchange:
         elif verdict.again:
             self.requests.errors += 1
         headers = reply.headers if isinstance(reply, Answered) else {}
-        self.gate.answered(hint(verdict, headers, latency_s))
+        self.throttle.answered(pace_hint(verdict, headers, latency_s))

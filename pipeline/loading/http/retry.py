@@ -15,7 +15,7 @@ from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
 from pipeline.core.clock import Clock
-from pipeline.loading.http.answers import Meaning, Verdict
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
 
 _UNRESOLVED_S: Final = 5.0  # a typing error does not pass; a name server that is away for a moment does
 
@@ -37,7 +37,7 @@ class Health:
         self._refuses_writes = False
         self.successes = 0
 
-    def saw(self, verdict: Verdict, unresolved: str = "", *, to_question: bool = False) -> None:
+    def saw(self, verdict: ReplyVerdict, unresolved: str = "", *, to_question: bool = False) -> None:
         """Take note of an answer: anything that is not transient shows that the API is up.
 
         Look-ups may have a limit of their own, so they do not show that a throttle on writes has ended.
@@ -135,11 +135,11 @@ class stop_after_outage(stop_base):  # noqa: N801
         return self._health.given_up(verdict_of(state).retry_after_s or 0.0)
 
 
-def verdict_of(state: RetryCallState) -> Verdict:
+def verdict_of(state: RetryCallState) -> ReplyVerdict:
     """The verdict of the attempt that tenacity asks about."""
     if state.outcome is None:
         raise TypeError("tenacity asked about an attempt that was not made")
-    verdict: Verdict = state.outcome.result()
+    verdict: ReplyVerdict = state.outcome.result()
     return verdict
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.core.clock import Clock
-from pipeline.loading.http.answers import Meaning, Verdict
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.retry import RetryPolicy
 
 WINDOW_S: Final = 60.0
@@ -37,7 +37,7 @@ _LONGEST_OUTAGE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
+class PaceHint:
     """What an answer says about the pace.
 
     Attributes:
@@ -55,9 +55,9 @@ class Hint:
     retry_after_s: float | None = None
 
 
-def hint(verdict: Verdict, headers: Mapping[str, str], latency_s: float) -> Hint:
+def pace_hint(verdict: ReplyVerdict, headers: Mapping[str, str], latency_s: float) -> PaceHint:
     """Read the throttle headers of an answer; malformed ones count as absent."""
-    return Hint(
+    return PaceHint(
         verdict.meaning,
         latency_s,
         _count(headers.get("x-ratelimit-limit")) or None,  # 0 would be no limit, not nothing at all
@@ -70,7 +70,7 @@ def _count(text: str | None) -> int | None:
     return int(text) if text is not None and len(text) < 10 and text.isdecimal() else None
 
 
-class Rate:
+class LearnedRate:
     """A token bucket whose rate is learned.
 
     The rate is the limit less what other clients of the same API user take, which shows in how fast
@@ -148,7 +148,7 @@ class Rate:
         self._in_flight += 1
         self._guess.sent(now)
 
-    def learn(self, now: float, told: Hint) -> None:
+    def learn(self, now: float, told: PaceHint) -> None:
         """An answer, or the lack of one, came back."""
         self._in_flight -= 1
         self._answered += 1
@@ -166,7 +166,7 @@ class Rate:
         elif not self._told:
             self._limit = self._guess.grown(self._limit)
 
-    def _learn_remaining(self, now: float, told: Hint, limit: int, remaining: int) -> None:
+    def _learn_remaining(self, now: float, told: PaceHint, limit: int, remaining: int) -> None:
         if self._window.learn(now, now - told.latency_s, limit, remaining):
             self._measured = None
         if self._measured is None:
@@ -220,7 +220,7 @@ class _Backoff:
         self._last_at = -math.inf  # when an answer made for the last pause
         self._until = -math.inf
 
-    def pause_s(self, now: float, told: Hint) -> float:
+    def pause_s(self, now: float, told: PaceHint) -> float:
         """Seconds to pause for after an answer, from now on; 0 for none."""
         sent_at = now - told.latency_s
         if told.meaning not in (Meaning.THROTTLED, Meaning.TRANSIENT):
@@ -345,7 +345,7 @@ class Concurrency:
         """Requests in flight at most."""
         return int(self._limit)
 
-    def learn(self, now: float, told: Hint) -> None:
+    def learn(self, now: float, told: PaceHint) -> None:
         """An answer, or the lack of one, came back."""
         if told.meaning in (Meaning.TAKEN, Meaning.REFUSED):
             self._adapt(now, told.latency_s)
@@ -372,7 +372,7 @@ class Concurrency:
         return min(latency for _, latency in self._best)
 
 
-class Gate:
+class Throttle:
     """Where requests wait for their turn: first come, first served, by one pace for all.
 
     Args:
@@ -394,7 +394,7 @@ class Gate:
         policy: RetryPolicy = RetryPolicy(),  # noqa: B008
     ) -> None:
         self._clock = clock
-        self.rate = Rate(clock.monotonic(), cap_per_min, window_s, policy)
+        self.rate = LearnedRate(clock.monotonic(), cap_per_min, window_s, policy)
         self.concurrency = Concurrency(concurrency)
         self._throttled = throttled
         self._in_flight = 0
@@ -415,7 +415,7 @@ class Gate:
         self._in_flight += 1
         self.rate.sent(self._clock.monotonic())
 
-    def answered(self, told: Hint) -> None:
+    def answered(self, told: PaceHint) -> None:
         """Learn from an answer. The place stays taken until `leave`."""
         now = self._clock.monotonic()
         self.rate.learn(now, told)

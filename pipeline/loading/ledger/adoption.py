@@ -16,7 +16,7 @@ from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning
 from pipeline.loading.http.client import Client
 from pipeline.loading.http.endpoints import external_lookup
-from pipeline.loading.http.paced_client import Exchange
+from pipeline.loading.http.paced_client import PacedClient
 from pipeline.loading.ledger.ledger import SqlLedger
 
 _DENIED: Final = 403  # the token is known, if not for look-ups
@@ -77,7 +77,7 @@ async def _ask(
 
     async def look() -> None:
         nonlocal answers
-        verdict, _ = await exchange.ask(external_lookup(external_id), external_id, or_denied=True)
+        verdict, _ = await api.ask(external_lookup(external_id), external_id, or_denied=True)
         if verdict.meaning not in (Meaning.TAKEN, Meaning.REFUSED) and verdict.status != _DENIED:
             raise StoppedByApi(
                 f"{connection.base_url} gave no answer of Omneo's ({verdict.status}), so whether the "
@@ -87,6 +87,6 @@ async def _ask(
         answers = True
 
     async with Client(connection, transport, timeout_s=options.timeout_s) as client:
-        exchange = Exchange(client, connection.base_url, options.limits(), clock or SystemClock(), emit)
+        api = PacedClient(client, connection.base_url, options.limits(), clock or SystemClock(), emit)
         await until_stopped(look(), stop)
     return answers

@@ -163,7 +163,7 @@ def content_hash(body: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Progress:
+class DeliveryProgress:
     """How far a run, or one part of it, is.
 
     Positions count transactions in delivery order from 0. Everything below `watermark` is settled; beyond it
@@ -229,7 +229,7 @@ class CountsBroken(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PartSelection:
     """Which parts of a run are wanted.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Grouped commits: whatever is to be written while one commit runs goes into the next."""
+"""Group commit: whatever is to be written while one commit runs goes into the next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Generic, NamedTuple, ParamSpec, TypeVar
 
-from pipeline.loading.ledger.entries import Progress, Record, Write
+from pipeline.loading.ledger.entries import DeliveryProgress, Record, Write
 from pipeline.loading.ledger.ledger import Ledger
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class _Group(NamedTuple, Generic[T]):
     job: Callable[[], None]
 
 
-class Grouped(Generic[T]):
+class GroupCommit(Generic[T]):
     """Gathers items from many tasks and has them written together, in a thread of its own.
 
     The thread goes from one group to the next without a turn of the event loop between them.
@@ -123,21 +123,21 @@ def _tell(waiters: Sequence[asyncio.Future[None]], error: Exception | None) -> N
             waiter.set_exception(error)
 
 
-class Recorder:
+class LedgerWriter:
     """Writes to the ledger, one commit for many writes.
 
     Once a write has failed, every later one fails with the same error: nothing may be sent whose intent
     is not on disk, and no watermark may pass an outcome that is not.
 
     Args:
-        ledger: Is used from the recorder's thread only, until `close`.
+        ledger: Is used from the writer's thread only, until `close`.
         progress: Says how far the run is; asked once a commit.
     """
 
-    def __init__(self, ledger: Ledger, progress: Callable[[], Progress | None]) -> None:
+    def __init__(self, ledger: Ledger, progress: Callable[[], DeliveryProgress | None]) -> None:
         self._ledger = ledger
         self._progress = progress
-        self._grouped = Grouped(self._seal)
+        self._grouped = GroupCommit(self._seal)
         self._error: Exception | None = None
         self._finder = ThreadPoolExecutor(1, thread_name_prefix="finder")
 
@@ -174,7 +174,7 @@ class Recorder:
     def _seal(self, writes: list[Write]) -> Callable[[], None]:
         return partial(self._record, writes, self._progress())
 
-    def _record(self, writes: list[Write], progress: Progress | None) -> None:
+    def _record(self, writes: list[Write], progress: DeliveryProgress | None) -> None:
         if self._error is not None:
             raise self._error
         try:

@@ -35,19 +35,19 @@ from pipeline.loading.ledger.entries import (
     UNSETTLED,
     Counted,
     CountsBroken,
+    DeliveryProgress,
     ImportedFile,
     Lease,
     LeaseLost,
+    PartSelection,
     Pass,
     Passed,
-    Progress,
     Record,
     Return,
     RunRef,
     RunStatus,
     Stamp,
     State,
-    Wanted,
     Write,
     may_be_void,
     was_void,
@@ -61,12 +61,12 @@ _WIDTHS: Final = (1, 16, 64, _AT_ONCE)
 
 
 class Ledger(Protocol):
-    """What the recorder needs of a ledger."""
+    """What the writer needs of a ledger."""
 
     def find(self, external_ids: Sequence[str], run_no: int | None = None) -> dict[str, Record]:
         """The records of these transactions; those unknown are left out."""
 
-    def record(self, writes: Sequence[Write], progress: Progress | None = None) -> None:
+    def record(self, writes: Sequence[Write], progress: DeliveryProgress | None = None) -> None:
         """Write all of this, and how far the run is, in one durable commit."""
 
 
@@ -199,12 +199,12 @@ class SqlLedger:
 
     # What the loader uses
 
-    def open_run(self, run: RunRef, part: int = 0) -> Progress:
+    def open_run(self, run: RunRef, part: int = 0) -> DeliveryProgress:
         """Enter the run, or find it, and say how far it or one part of it is."""
         with self._writing():
             run_no = self._enter(run)
             if part == 0 and not self._parts(run_no):
-                self._db.execute(self._sql.add_part, _values(Progress(run_no, 0, run.size)))
+                self._db.execute(self._sql.add_part, _values(DeliveryProgress(run_no, 0, run.size)))
             (progress,) = self._parts(run_no, part)
             newer = frozenset(no for no in self._order if self._is_newer(no, run_no))
             return replace(progress, newer_runs=newer)
@@ -261,12 +261,14 @@ class SqlLedger:
                             found[name] = found[name]._replace(place=Passed.HELD)
         return found
 
-    def record(self, writes: Sequence[Write], progress: Progress | None = None) -> None:
+    def record(self, writes: Sequence[Write], progress: DeliveryProgress | None = None) -> None:
         """See `Ledger`."""
         with self._writing():
             self._record(writes, progress)
 
-    def record_leased(self, lease: Lease, writes: Sequence[Write], progress: Progress | None = None) -> None:
+    def record_leased(
+        self, lease: Lease, writes: Sequence[Write], progress: DeliveryProgress | None = None
+    ) -> None:
         """As `record`, but only while the part is still leased.
 
         Raises:
@@ -305,7 +307,7 @@ class SqlLedger:
 
     # What commands ask
 
-    def progress(self, run: RunRef) -> Progress:
+    def progress(self, run: RunRef) -> DeliveryProgress:
         """How far a whole run is, all parts together; nothing is entered where it was never opened."""
         with self._reading():
             no = self._find_run(run.run_id)
@@ -318,7 +320,7 @@ class SqlLedger:
             watermark += part.watermark
             if part.watermark < part.size:
                 break
-        return Progress(no or 0, 0, run.size, watermark, newer_runs=newer)
+        return DeliveryProgress(no or 0, 0, run.size, watermark, newer_runs=newer)
 
     def passed(self, run_id: str) -> Callable[[int], bool]:
         """Says of a position in the delivery order whether the run has passed it."""
@@ -379,7 +381,7 @@ class SqlLedger:
         with self._reading():
             return int(self._db.execute(sa.select(sa.func.max(RUNS.c.ordinal))).scalar() or 0)
 
-    def in_trouble(self, run_id: str) -> Iterator[Record]:
+    def failed_transactions(self, run_id: str) -> Iterator[Record]:
         """What this run sent last and is refused, failed, missing, differing or in doubt, by id."""
         yield from self.unsettled(run_id, UNSETTLED - {State.PENDING})
 
@@ -454,7 +456,7 @@ class SqlLedger:
 
     # Sharing a run among workers
 
-    def share(self, run: RunRef, sizes: Sequence[int]) -> list[Progress]:
+    def share(self, run: RunRef, sizes: Sequence[int]) -> list[DeliveryProgress]:
         """Enter the run in parts of these sizes, numbered from 1, unless it has parts; gives its parts.
 
         The sizes of the first to enter it count.
@@ -464,11 +466,11 @@ class SqlLedger:
             if not self._parts(run_no):
                 self._db.execute(
                     self._sql.add_part,
-                    [_values(Progress(run_no, part, size)) for part, size in enumerate(sizes, 1)],
+                    [_values(DeliveryProgress(run_no, part, size)) for part, size in enumerate(sizes, 1)],
                 )
             return self._parts(run_no)
 
-    def take(self, run_no: int, owner: str, lease_s: float, wanted: Wanted) -> Lease | None:
+    def take(self, run_no: int, owner: str, lease_s: float, wanted: PartSelection) -> Lease | None:
         """Lease the first free part that is wanted; None where there is none.
 
         Args:
@@ -493,7 +495,7 @@ class SqlLedger:
             self._db.execute(PARTS.update().where(_is(lease)).values(owner=owner, leased_until=now + lease_s))
             return lease
 
-    def are_left(self, run_no: int, wanted: Wanted) -> bool:
+    def are_left(self, run_no: int, wanted: PartSelection) -> bool:
         """Whether any part is wanted, leased or not."""
         left = sa.select(PARTS.c.part).where(PARTS.c.run_no == run_no, _condition(wanted)).limit(1)
         with self._reading():
@@ -610,12 +612,12 @@ class SqlLedger:
             self._read_order()
         return self._order.get(run_no, (0, run_no)) > self._order.get(other, (0, other))
 
-    def _parts(self, run_no: int, part: int | None = None) -> list[Progress]:
+    def _parts(self, run_no: int, part: int | None = None) -> list[DeliveryProgress]:
         wanted = sa.select(PARTS).where(PARTS.c.run_no == run_no).order_by(PARTS.c.part)
         if part is not None:
             wanted = wanted.where(PARTS.c.part == part)
         return [
-            Progress(row.run_no, row.part, row.size, row.watermark, row.unchanged)
+            DeliveryProgress(row.run_no, row.part, row.size, row.watermark, row.unchanged)
             for row in self._db.execute(wanted)
         ]
 
@@ -648,7 +650,7 @@ class SqlLedger:
                     found[external_id][run_no] = _COUNTED[state]
         return found
 
-    def _record(self, writes: Sequence[Write], progress: Progress | None) -> None:
+    def _record(self, writes: Sequence[Write], progress: DeliveryProgress | None) -> None:
         old = self._kept(writes)
         new = dict(old)
         moved: Counter[tuple[int, Counted]] = Counter()
@@ -717,7 +719,7 @@ class SqlLedger:
             if values:
                 self._db.exec_driver_sql(statement, values)
 
-    def _advance(self, progress: Progress) -> Counter[tuple[int, Counted]]:
+    def _advance(self, progress: DeliveryProgress) -> Counter[tuple[int, Counted]]:
         """Write how far a part is; what was passed by as unchanged moves with it."""
         mine = (progress.run_no, progress.part)
         before: int = self._db.exec_driver_sql(self._sql.unchanged_of, mine).scalar_one()
@@ -896,7 +898,7 @@ def _lock_number(name: str) -> int:
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
 
 
-def _condition(wanted: Wanted) -> sa.ColumnElement[bool]:
+def _condition(wanted: PartSelection) -> sa.ColumnElement[bool]:
     found = PARTS.c.part > wanted.beyond
     return sa.and_(found, PARTS.c.watermark < PARTS.c.size) if wanted.unfinished else found
 
@@ -905,7 +907,7 @@ def _is(lease: Lease) -> sa.ColumnElement[bool]:
     return sa.and_(PARTS.c.run_no == lease.run_no, PARTS.c.part == lease.part)
 
 
-def _values(progress: Progress) -> dict[str, int]:
+def _values(progress: DeliveryProgress) -> dict[str, int]:
     """A part's row, but for its lease."""
     return {
         "run_no": progress.run_no,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.loading.ledger.entries import Progress
+from pipeline.loading.ledger.entries import DeliveryProgress
 
 
 class Watermark:
@@ -14,7 +14,7 @@ class Watermark:
         progress: As the ledger has it. What is settled beyond its watermark is noted again by the caller.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: DeliveryProgress) -> None:
         self._start = progress
         self._watermark = progress.watermark
         self._unchanged = progress.unchanged
@@ -37,6 +37,6 @@ class Watermark:
         """Transactions of this part that are settled."""
         return self._watermark + len(self._ahead)
 
-    def progress(self) -> Progress:
+    def progress(self) -> DeliveryProgress:
         """As it goes into the ledger."""
         return replace(self._start, watermark=self._watermark, unchanged=self._unchanged)

@@ -14,8 +14,7 @@ from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import endpoint_named
 from pipeline.loading.ledger.entries import RunRef, State
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.loading.void import void
-from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of
+from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of, void
 
 SOME = [made(n) for n in range(100)]
 RUN = run_of("r1", SOME)

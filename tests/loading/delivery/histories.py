@@ -27,7 +27,7 @@ from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
 from pipeline.loading.confirm.confirm import confirm
 from pipeline.loading.confirm.listen import SIGNATURE_HEADER, webhook_app
-from pipeline.loading.delivery.decisions import OnChange, Retry
+from pipeline.loading.delivery.decisions import OnChange, RetryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.stop import Stop
@@ -35,9 +35,9 @@ from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, IN_FLIGHT, Record, RunRef, State, content_hash
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.loading.void import void
 from pipeline.workflows.prune import _is_needed
 from tests.loading.delivery.lying import NO_YES
+from tests.loading.tenant import void
 
 SIZE: Final = 8
 CONCURRENCY: Final = 3
@@ -392,7 +392,7 @@ class History:
                 case "load" | "revive":
                     deliver(*given, **how)
                 case "retry":
-                    deliver(*given, plan=Retry(), **how)
+                    deliver(*given, rules=RetryRules(), **how)
                 case "void":
                     void(*given, **how)
                 case "confirm" | "resend":

@@ -20,10 +20,9 @@ from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry import RetryPolicy
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.loading.void import void
 from pipeline.staging.workdir import Workdir
 from pipeline.workflows.workdir_lock import workdir_lock
-from tests.loading.tenant import batches_of, made, run_of
+from tests.loading.tenant import batches_of, made, run_of, void
 
 
 def main(workdir: str, count: str, options: str) -> int:

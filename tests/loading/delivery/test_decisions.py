@@ -7,49 +7,58 @@ import pytest
 
 from pipeline.core.errors import SettingsError
 from pipeline.loading.delivery.decisions import (
-    Case,
+    Candidate,
     Decision,
+    DeliveryRules,
     Ignore,
     Keep,
-    Load,
-    Look,
+    LoadRules,
+    LookUp,
     OnChange,
-    Plan,
-    Resend,
-    Retry,
+    ResendRules,
+    RetryRules,
     Send,
-    Void,
+    VoidRules,
     with_void,
 )
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.http.endpoints import endpoint_named
-from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, Progress, Record, State, content_hash
+from pipeline.loading.ledger.entries import (
+    ACCEPTED_BY_OMNEO,
+    DeliveryProgress,
+    Passed,
+    Record,
+    State,
+    content_hash,
+)
 from tests.loading.tenant import made
 
 TRANSACTION = made(1)
 SAME = content_hash(TRANSACTION.body)
 OTHER = content_hash(b"other")
 MINE, EARLIER, LATER = 2, 1, 3
-PROGRESS = Progress(MINE, 0, 10, watermark=5, newer_runs=frozenset({LATER}))
+PROGRESS = DeliveryProgress(MINE, 0, 10, watermark=5, newer_runs=frozenset({LATER}))
 
 
 def decision(
-    plan: Plan, state: State | None, run_no: int = MINE, content: bytes = SAME, **known: object
+    rules: DeliveryRules, state: State | None, run_no: int = MINE, content: bytes = SAME, **known: object
 ) -> Decision:
     record = None
     if state is not None:
         record = Record(TRANSACTION.external_id, content, state, run_no)._replace(**known)  # type: ignore[arg-type]
-    return plan.decide(Case(7, TRANSACTION, record, PROGRESS))
+    return rules.decide(Candidate(7, TRANSACTION, record, PROGRESS))
 
 
-def kind(plan: Plan, state: State | None, run_no: int = MINE, content: bytes = SAME, **known: object) -> str:
-    decided = decision(plan, state, run_no, content, **known)
+def kind(
+    rules: DeliveryRules, state: State | None, run_no: int = MINE, content: bytes = SAME, **known: object
+) -> str:
+    decided = decision(rules, state, run_no, content, **known)
     match decided:
         case Keep():
             return str(decided.counted) if decided.counted else "as it is"
         case Send():
             return "doubt" if decided.look_first else "change" if decided.changed else "send"
-        case Look():
+        case LookUp():
             return "look"
         case Ignore():
             return "ignore"
@@ -75,53 +84,57 @@ def kind(plan: Plan, state: State | None, run_no: int = MINE, content: bytes = S
 def test_loading_by_what_the_ledger_knows(
     state: State, mine: str, earlier: str, earlier_other: str, later_other: str
 ) -> None:
-    assert kind(Load(), state) == mine
-    assert kind(Load(), state, EARLIER) == earlier
-    assert kind(Load(), state, EARLIER, OTHER) == earlier_other
-    assert kind(Load(), state, LATER, OTHER) == later_other
+    assert kind(LoadRules(), state) == mine
+    assert kind(LoadRules(), state, EARLIER) == earlier
+    assert kind(LoadRules(), state, EARLIER, OTHER) == earlier_other
+    assert kind(LoadRules(), state, LATER, OTHER) == later_other
 
 
 def test_loading_what_is_unknown() -> None:
-    assert kind(Load(), None) == "send"
+    assert kind(LoadRules(), None) == "send"
 
 
-@pytest.mark.parametrize("plan", [Load(), Load(revive=True), Retry(), Resend(), Void()])
+@pytest.mark.parametrize(
+    "rules", [LoadRules(), LoadRules(revive=True), RetryRules(), ResendRules(), VoidRules()]
+)
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("run_no", [MINE, EARLIER, LATER])
 @pytest.mark.parametrize("maybe_sent", [False, True])
 @pytest.mark.parametrize("before", [None, State.DELIVERED, State.VOIDED])
 def test_every_state_has_a_decision(
-    plan: Plan, state: State, run_no: int, maybe_sent: bool, before: State | None
+    rules: DeliveryRules, state: State, run_no: int, maybe_sent: bool, before: State | None
 ) -> None:
     for content in (SAME, OTHER):
-        assert kind(plan, state, run_no, content, maybe_sent=maybe_sent, before=before)
+        assert kind(rules, state, run_no, content, maybe_sent=maybe_sent, before=before)
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.REFUSED, State.FAILED])
 def test_what_was_perhaps_taken_is_looked_up_before_it_is_sent(state: State) -> None:
     for content in (SAME, OTHER):
-        assert kind(Load(), state, EARLIER, content, maybe_sent=True) == "doubt"
-        assert kind(Load(), state, LATER, content, maybe_sent=True) == "unchanged"
-    assert kind(Retry(), State.REFUSED, maybe_sent=True) == "doubt"
-    assert kind(Retry(), State.FAILED, maybe_sent=True) == "doubt"
+        assert kind(LoadRules(), state, EARLIER, content, maybe_sent=True) == "doubt"
+        assert kind(LoadRules(), state, LATER, content, maybe_sent=True) == "unchanged"
+    assert kind(RetryRules(), State.REFUSED, maybe_sent=True) == "doubt"
+    assert kind(RetryRules(), State.FAILED, maybe_sent=True) == "doubt"
 
 
 @pytest.mark.parametrize(
     ("rule", "expected"), [(OnChange.HOLD, "held"), (OnChange.SKIP, "unchanged"), (OnChange.SEND, "change")]
 )
 def test_changes_by_rule(rule: OnChange, expected: str) -> None:
-    assert kind(Load(rule), State.DELIVERED, EARLIER, OTHER) == expected
+    assert kind(LoadRules(rule), State.DELIVERED, EARLIER, OTHER) == expected
     # An update that Omneo did not take has left an earlier version there.
-    assert kind(Load(rule), State.REFUSED, EARLIER, OTHER, before=State.DELIVERED) == expected
-    assert kind(Load(rule), None) == "send"
+    assert kind(LoadRules(rule), State.REFUSED, EARLIER, OTHER, before=State.DELIVERED) == expected
+    assert kind(LoadRules(rule), None) == "send"
 
 
-@pytest.mark.parametrize("plan", [Load(only_creates=True), Retry(only_creates=True)])
+@pytest.mark.parametrize("rules", [LoadRules(only_creates=True), RetryRules(only_creates=True)])
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("run_no", [MINE, EARLIER, LATER])
-def test_nothing_that_omneo_has_taken_is_created_a_second_time(plan: Plan, state: State, run_no: int) -> None:
+def test_nothing_that_omneo_has_taken_is_created_a_second_time(
+    rules: DeliveryRules, state: State, run_no: int
+) -> None:
     for content, before, place in product((SAME, OTHER), (None, *State), (None, State.REFUSED)):
-        decided = decision(plan, state, run_no, content, before=before, place=place)
+        decided = decision(rules, state, run_no, content, before=before, place=place)
         if isinstance(decided, Send):
             assert state not in ACCEPTED_BY_OMNEO
             assert decided.look_first or before not in ACCEPTED_BY_OMNEO
@@ -129,7 +142,7 @@ def test_nothing_that_omneo_has_taken_is_created_a_second_time(plan: Plan, state
 
 @pytest.mark.parametrize("rule", OnChange)
 def test_a_doubt_is_settled_by_the_rule_for_changes(rule: OnChange) -> None:
-    doubt = decision(Load(rule), State.SENDING, EARLIER, OTHER)
+    doubt = decision(LoadRules(rule), State.SENDING, EARLIER, OTHER)
     assert isinstance(doubt, Send)
     assert (doubt.may_have_other, doubt.if_other) == (True, rule)
 
@@ -137,10 +150,10 @@ def test_a_doubt_is_settled_by_the_rule_for_changes(rule: OnChange) -> None:
 def test_the_time_of_the_source_says_which_is_newer() -> None:
     older = TRANSACTION._replace(source_time=10)
     record = Record(TRANSACTION.external_id, OTHER, State.DELIVERED, EARLIER, source_time=20)
-    kept = Load().decide(Case(7, older, record, PROGRESS))
+    kept = LoadRules().decide(Candidate(7, older, record, PROGRESS))
     assert kept == Keep(Passed.UNCHANGED, "superseded")
     later_run = record._replace(run_no=LATER, source_time=5)
-    sent = Load().decide(Case(7, older, later_run, PROGRESS))
+    sent = LoadRules().decide(Candidate(7, older, later_run, PROGRESS))
     assert isinstance(sent, Send)
     assert sent.changed
 
@@ -148,8 +161,8 @@ def test_the_time_of_the_source_says_which_is_newer() -> None:
 @pytest.mark.parametrize("state", [None, *State])
 def test_retrying(state: State | None) -> None:
     expected = {State.REFUSED: "send", State.FAILED: "send", State.IN_DOUBT: "doubt"}
-    assert kind(Retry(), state) == (expected.get(state, "ignore") if state else "ignore")
-    assert kind(Retry(), state, EARLIER) == "ignore"
+    assert kind(RetryRules(), state) == (expected.get(state, "ignore") if state else "ignore")
+    assert kind(RetryRules(), state, EARLIER) == "ignore"
 
 
 @pytest.mark.parametrize("place", [State.REFUSED, State.FAILED])
@@ -168,70 +181,70 @@ def test_retrying(state: State | None) -> None:
 def test_retrying_what_was_not_taken_and_another_run_has_taken_over(
     place: State, state: State, run_no: int, content: bytes, expected: str
 ) -> None:
-    assert kind(Retry(), state, run_no, content, place=place) == expected
-    assert kind(Retry(), state, run_no, content, place=Passed.SUPERSEDED) == "ignore"
+    assert kind(RetryRules(), state, run_no, content, place=place) == expected
+    assert kind(RetryRules(), state, run_no, content, place=Passed.SUPERSEDED) == "ignore"
 
 
 def test_a_retry_that_was_cut_off_is_taken_up() -> None:
-    assert kind(Retry(), State.SENDING, before=State.REFUSED) == "doubt"
-    assert kind(Retry(), State.SENDING, before=State.FAILED) == "doubt"
-    assert kind(Retry(), State.SENDING) == "ignore"
+    assert kind(RetryRules(), State.SENDING, before=State.REFUSED) == "doubt"
+    assert kind(RetryRules(), State.SENDING, before=State.FAILED) == "doubt"
+    assert kind(RetryRules(), State.SENDING) == "ignore"
 
 
 @pytest.mark.parametrize("state", [None, *State])
 def test_sending_the_missing_again(state: State | None) -> None:
-    assert kind(Resend(), state) == ("doubt" if state is State.MISSING else "ignore")
-    assert kind(Resend(), state, MINE, OTHER) == "ignore"
+    assert kind(ResendRules(), state) == ("doubt" if state is State.MISSING else "ignore")
+    assert kind(ResendRules(), state, MINE, OTHER) == "ignore"
 
 
 @pytest.mark.parametrize("state", [None, *State])
 def test_voiding(state: State | None) -> None:
     there = {State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING}
     perhaps = {State.SENDING, State.VOIDING, State.IN_DOUBT}
-    assert kind(Void(), state) == ("send" if state in there | perhaps else "ignore")
-    assert kind(Void(), state, EARLIER) == "ignore"
+    assert kind(VoidRules(), state) == ("send" if state in there | perhaps else "ignore")
+    assert kind(VoidRules(), state, EARLIER) == "ignore"
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.REFUSED, State.FAILED])
 def test_what_was_perhaps_taken_is_voided_too(state: State) -> None:
-    assert kind(Void(), state, maybe_sent=True) == "send"
-    assert kind(Void(), state, before=State.CONFIRMED) == "send"  # the version before is there
+    assert kind(VoidRules(), state, maybe_sent=True) == "send"
+    assert kind(VoidRules(), state, before=State.CONFIRMED) == "send"  # the version before is there
 
 
 def test_a_void_reaches_what_a_later_run_could_not_replace() -> None:
-    sent = decision(Void(), State.REFUSED, LATER, OTHER, place=State.DELIVERED)
+    sent = decision(VoidRules(), State.REFUSED, LATER, OTHER, place=State.DELIVERED)
     assert isinstance(sent, Send)
     assert sent.hash == SAME  # what is undone is this run's version, not the later one
-    assert kind(Void(), State.DELIVERED, LATER, OTHER, place=State.DELIVERED) == "ignore"
+    assert kind(VoidRules(), State.DELIVERED, LATER, OTHER, place=State.DELIVERED) == "ignore"
 
 
 def test_a_void_is_the_staged_body_with_the_flag_as_its_last_key() -> None:
-    sent = decision(Void(), State.DELIVERED)
+    sent = decision(VoidRules(), State.DELIVERED)
     assert isinstance(sent, Send)
     assert sent.body == TRANSACTION.body[:-1] + b',"is_void":true}'
     assert sent.hash == SAME
 
 
 def test_what_was_undone_stays_so_until_it_changes() -> None:
-    assert kind(Load(), State.VOIDED) == "as it is"
-    assert decision(Load(), State.VOIDED, EARLIER) == Keep(Passed.UNCHANGED, "voided")
-    again = decision(Load(), State.VOIDED, EARLIER, OTHER)
+    assert kind(LoadRules(), State.VOIDED) == "as it is"
+    assert decision(LoadRules(), State.VOIDED, EARLIER) == Keep(Passed.UNCHANGED, "voided")
+    again = decision(LoadRules(), State.VOIDED, EARLIER, OTHER)
     assert isinstance(again, Send)
     assert json.loads(again.body)["is_void"] is False
     for run_no in (MINE, EARLIER):
-        revived = decision(Load(revive=True), State.VOIDED, run_no)
+        revived = decision(LoadRules(revive=True), State.VOIDED, run_no)
         assert isinstance(revived, Send)
         assert (json.loads(revived.body)["is_void"], revived.hash) == (False, SAME)
 
 
 def test_a_voided_record_of_an_older_version_is_known_by_the_hash_of_its_void() -> None:
     old_form = content_hash(with_void(TRANSACTION.body, void=True))
-    assert decision(Load(), State.VOIDED, EARLIER, old_form) == Keep(Passed.UNCHANGED, "voided")
+    assert decision(LoadRules(), State.VOIDED, EARLIER, old_form) == Keep(Passed.UNCHANGED, "voided")
 
 
 @pytest.mark.parametrize("state", [State.SENDING, State.IN_DOUBT, State.REFUSED, State.FAILED])
 def test_what_may_be_void_is_sent_as_not_void(state: State) -> None:
-    sent = decision(Load(), state, EARLIER, OTHER, before=State.VOIDED)
+    sent = decision(LoadRules(), state, EARLIER, OTHER, before=State.VOIDED)
     assert isinstance(sent, Send)
     assert json.loads(sent.body)["is_void"] is False
 
@@ -249,22 +262,22 @@ def test_what_may_be_void_is_sent_as_not_void(state: State) -> None:
 def test_where_omneo_may_have_an_earlier_version_finding_it_proves_nothing(
     state: State, content: bytes, known: dict[str, object], other: bool
 ) -> None:
-    doubt = decision(Load(), state, EARLIER, content, **known)
+    doubt = decision(LoadRules(), state, EARLIER, content, **known)
     assert isinstance(doubt, Send)
     assert doubt.may_have_other is other
 
 
-@pytest.mark.parametrize("plan", [Load(), Retry(), Resend(), Void()])
+@pytest.mark.parametrize("rules", [LoadRules(), RetryRules(), ResendRules(), VoidRules()])
 @pytest.mark.parametrize("state", [None, *State])
-def test_nothing_is_sent_of_a_body_that_was_removed(plan: Plan, state: State | None) -> None:
+def test_nothing_is_sent_of_a_body_that_was_removed(rules: DeliveryRules, state: State | None) -> None:
     record = state and Record(TRANSACTION.external_id, SAME, state, MINE)
-    decided = plan.decide(Case(7, TRANSACTION._replace(body=b""), record, PROGRESS))
+    decided = rules.decide(Candidate(7, TRANSACTION._replace(body=b""), record, PROGRESS))
     assert not isinstance(decided, Send)
 
 
 def test_a_sale_whose_customer_was_forgotten_can_be_voided() -> None:
     left = TRANSACTION._replace(body=b"", remains=b'{"external_id":"T000001","total":1.01}')
-    sent = Void().decide(Case(7, left, Record("T000001", SAME, State.DELIVERED, MINE), PROGRESS))
+    sent = VoidRules().decide(Candidate(7, left, Record("T000001", SAME, State.DELIVERED, MINE), PROGRESS))
     assert isinstance(sent, Send)
     assert json.loads(sent.body) == {"external_id": "T000001", "total": 1.01, "is_void": True}
 

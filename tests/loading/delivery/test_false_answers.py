@@ -12,7 +12,7 @@ import pytest
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.model import StagedTransaction
 from pipeline.loading.confirm.confirm import confirm
-from pipeline.loading.delivery.decisions import Retry
+from pipeline.loading.delivery.decisions import RetryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.http.endpoints import ENDPOINTS
@@ -68,8 +68,8 @@ def load(
         **more,  # type: ignore[arg-type]
     )
     run = run_of("r1", some)
-    plan = Retry() if retry else None
-    return deliver(run, batches_of(some), tenant.connection, ledger, options, plan=plan)
+    rules = RetryRules() if retry else None
+    return deliver(run, batches_of(some), tenant.connection, ledger, options, rules=rules)
 
 
 def to_posts(lie: Lie) -> object:

@@ -17,7 +17,7 @@ from pipeline.core.errors import SettingsError, StoppedByApi
 from pipeline.core.events import Event, Progress, StageFinished, StageStarted
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
-from pipeline.loading.delivery.decisions import InDoubtRule, OnChange, Retry
+from pipeline.loading.delivery.decisions import InDoubtRule, OnChange, RetryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.stop import Stop
@@ -167,7 +167,7 @@ def test_retry_sends_refused_and_failed_again_and_moves_the_counts(any_ledger: S
     load(any_ledger, run_of("r1", some), some, tenant)
     tenant.interfere = refuse("T000007")
     before = len(tenant.requests)
-    result = load(any_ledger, run_of("r1", some), some, tenant, plan=Retry())
+    result = load(any_ledger, run_of("r1", some), some, tenant, rules=RetryRules())
     assert len(tenant.requests) == before + 2
     assert (result.status.delivered, result.status.refused, result.status.pending) == (19, 1, 0)
     assert any_ledger.find(["T000003"])["T000003"].attempts == 2
@@ -627,7 +627,7 @@ def test_the_first_few_are_sent_and_the_rest_stays_pending(any_ledger: SqlLedger
     for first, sent in ((7, 7), (120, 127), (1, 128), (500, 250)):
         options = DeliveryOptions(policy=QUICK, concurrency=8, first=first, stretch=50)
         result = load(any_ledger, run_of("r", some), some, tenant, options)
-        assert (result.error, result.troubled) == (None, 0)
+        assert (result.error, result.failed) == (None, 0)
         assert (result.status.delivered, result.status.pending) == (sent, 250 - sent)
         assert set(tenant.there) == {each.external_id for each in some[:sent]}
     assert set(tenant.posts.values()) == {1}

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.loading.delivery.decisions import Retry
+from pipeline.loading.delivery.decisions import RetryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
-from pipeline.loading.delivery.leases import Reel
+from pipeline.loading.delivery.leases import SequentialReader
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.testing import LocalOmneo
@@ -80,7 +80,7 @@ def test_a_reel_gives_any_stretch_however_it_is_cut() -> None:
         read.append(start)
         return batches_of(some, 7)(start)
 
-    reel = Reel(batches)
+    reel = SequentialReader(batches)
     for first, last in [(0, 10), (10, 14), (30, 45), (45, 46), (90, 100), (20, 33), (33, 34)]:
         found = [each for batch in reel.stretch(first, last) for each in batch]
         assert found == some[first:last], (first, last)
@@ -115,7 +115,7 @@ def test_retry_goes_through_all_parts_once(postgres: str) -> None:
         options = DeliveryOptions(concurrency=2, stretch=30)
         assert load(ledger, run_of("r1", some), some, tenant, options).status.refused == 3
         bad.discard("T000050")
-        retried = load(ledger, run_of("r1", some), some, tenant, options, plan=Retry())
+        retried = load(ledger, run_of("r1", some), some, tenant, options, rules=RetryRules())
     assert (retried.status.refused, retried.status.delivered, retried.handled) == (2, 98, 3)
 
 

@@ -12,7 +12,7 @@ from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import ignore
 from pipeline.loading.http.client import Answered, Call, Reply, Unsent
 from pipeline.loading.http.endpoints import ENDPOINTS, batch_lookup
-from pipeline.loading.http.paced_client import Exchange, Limits
+from pipeline.loading.http.paced_client import Limits, PacedClient
 
 POST = ENDPOINTS["queue"].request([("A", b"{}")])
 START = FakeClock().time()
@@ -40,7 +40,7 @@ def ask_for(
 
     async def main() -> StoppedByApi | None:
         limits = Limits(concurrency=64, give_up_after_s=give_up_after_s)
-        exchange = Exchange(server, "https://api.acme.test", limits, clock, ignore)
+        exchange = PacedClient(server, "https://api.acme.test", limits, clock, ignore)
         asking = [asyncio.create_task(exchange.ask(call, str(number))) for number in range(tasks)]
         done, others = await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)
         for each in others:
@@ -87,7 +87,7 @@ def test_all_slow_down_where_a_good_server_begins_to_refuse_and_go_on_after_that
     server = Scripted(clock, answer)
 
     async def main() -> float:
-        exchange = Exchange(server, "https://api.acme.test", Limits(concurrency=64), clock, ignore)
+        exchange = PacedClient(server, "https://api.acme.test", Limits(concurrency=64), clock, ignore)
 
         async def one(number: int) -> None:
             await clock.sleep(number / 100)

@@ -3,23 +3,23 @@ from __future__ import annotations
 import asyncio
 
 from pipeline.core.clock import FakeClock
-from pipeline.loading.http.answers import Meaning, Verdict
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.retry import Health, RetryPolicy, retrying
 
-DOWN = Verdict(Meaning.TRANSIENT, 503, in_doubt=True)
-SLOW_DOWN = Verdict(Meaning.THROTTLED, 429, retry_after_s=7.0)
-OK = Verdict(Meaning.TAKEN, 200)
+DOWN = ReplyVerdict(Meaning.TRANSIENT, 503, in_doubt=True)
+SLOW_DOWN = ReplyVerdict(Meaning.THROTTLED, 429, retry_after_s=7.0)
+OK = ReplyVerdict(Meaning.TAKEN, 200)
 
 
 def waits(
-    verdicts: list[Verdict], policy: RetryPolicy, give_up_after_s: float = 600.0
-) -> tuple[list[float], Verdict]:
+    verdicts: list[ReplyVerdict], policy: RetryPolicy, give_up_after_s: float = 600.0
+) -> tuple[list[float], ReplyVerdict]:
     """The pauses between attempts that get these verdicts, and the last of them."""
     clock = FakeClock()
     health = Health(clock, give_up_after_s)
     left = iter(verdicts)
 
-    async def attempt() -> Verdict:
+    async def attempt() -> ReplyVerdict:
         verdict = next(left)
         health.saw(verdict)
         return verdict
@@ -27,7 +27,7 @@ def waits(
     async def before_sleep(state: object) -> None:
         pass
 
-    async def main() -> Verdict:
+    async def main() -> ReplyVerdict:
         return await retrying(policy, health, before_sleep, clock.sleep)(attempt)
 
     last = asyncio.run(main())
@@ -50,7 +50,7 @@ def test_jitter_only_lengthens() -> None:
 def test_what_a_server_asks_for_lengthens_our_own_wait_and_never_shortens_it() -> None:
     policy = RetryPolicy(first_wait_s=1, longest_wait_s=16, jitter=0)
     asked = [7, 0, 0, None, 0.5, 40, 0, 3]
-    refusals = [Verdict(Meaning.THROTTLED, 429, retry_after_s=each) for each in asked]
+    refusals = [ReplyVerdict(Meaning.THROTTLED, 429, retry_after_s=each) for each in asked]
     slept, last = waits([*refusals, OK], policy)
     assert slept == [7, 2, 4, 8, 16, 40, 16, 16]
     assert last is OK
@@ -64,7 +64,7 @@ def test_an_outage_ends_after_the_time_given() -> None:
 
 
 def test_a_pause_longer_than_the_patience_is_not_waited_for() -> None:
-    slept, last = waits([Verdict(Meaning.THROTTLED, 429, retry_after_s=3600)], RetryPolicy(), 600)
+    slept, last = waits([ReplyVerdict(Meaning.THROTTLED, 429, retry_after_s=3600)], RetryPolicy(), 600)
     assert slept == []
     assert last.meaning is Meaning.THROTTLED
 
@@ -74,7 +74,7 @@ def test_one_that_fails_alone_is_given_up_after_its_attempts() -> None:
     health = Health(clock, 600)
     attempts = 0
 
-    async def attempt() -> Verdict:
+    async def attempt() -> ReplyVerdict:
         nonlocal attempts
         attempts += 1
         health.saw(DOWN)
@@ -84,7 +84,7 @@ def test_one_that_fails_alone_is_given_up_after_its_attempts() -> None:
     async def before_sleep(state: object) -> None:
         pass
 
-    async def main() -> Verdict:
+    async def main() -> ReplyVerdict:
         return await retrying(RetryPolicy(attempts=5), health, before_sleep, clock.sleep)(attempt)
 
     assert asyncio.run(main()) is DOWN
@@ -96,7 +96,7 @@ def test_being_throttled_is_no_failing() -> None:
     health = Health(clock, 600)
     left = iter([SLOW_DOWN] * 20 + [OK])
 
-    async def attempt() -> Verdict:
+    async def attempt() -> ReplyVerdict:
         verdict = next(left)
         health.saw(verdict)
         health.saw(OK)
@@ -105,7 +105,7 @@ def test_being_throttled_is_no_failing() -> None:
     async def before_sleep(state: object) -> None:
         pass
 
-    async def main() -> Verdict:
+    async def main() -> ReplyVerdict:
         return await retrying(RetryPolicy(attempts=3), health, before_sleep, clock.sleep)(attempt)
 
     assert asyncio.run(main()) is OK
@@ -115,9 +115,9 @@ def test_what_failed_in_an_outage_may_fail_again_after_it() -> None:
     clock = FakeClock()
     health = Health(clock, 600)
     left = iter([DOWN] * 20 + [OK])
-    made: list[Verdict] = []
+    made: list[ReplyVerdict] = []
 
-    async def attempt() -> Verdict:
+    async def attempt() -> ReplyVerdict:
         made.append(next(left))
         health.saw(made[-1])
         if len(made) >= 18:  # the outage is over, and others get through
@@ -127,7 +127,7 @@ def test_what_failed_in_an_outage_may_fail_again_after_it() -> None:
     async def before_sleep(state: object) -> None:
         pass
 
-    async def main() -> Verdict:
+    async def main() -> ReplyVerdict:
         return await retrying(RetryPolicy(attempts=5), health, before_sleep, clock.sleep)(attempt)
 
     assert asyncio.run(main()) is OK
@@ -140,6 +140,6 @@ def test_health_forgets_an_outage_that_is_over() -> None:
     health.saw(DOWN)
     clock.now = 11
     assert health.given_up()
-    health.saw(Verdict(Meaning.REFUSED, 422))
+    health.saw(ReplyVerdict(Meaning.REFUSED, 422))
     assert not health.given_up()
     assert health.outage_s() == 0

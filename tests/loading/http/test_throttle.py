@@ -7,15 +7,15 @@ import sys
 import pytest
 
 from pipeline.core.clock import FakeClock
-from pipeline.loading.http.answers import Meaning, Verdict
-from pipeline.loading.http.throttle import Concurrency, Gate, Hint, Rate, hint
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
+from pipeline.loading.http.throttle import Concurrency, LearnedRate, PaceHint, Throttle, pace_hint
 from tests.loading.http.throttled import (
     Bucket,
     ByTheClock,
     Client,
     FromFirstRequest,
+    ServerThrottle,
     Sliding,
-    Throttle,
     share_refused,
     share_used,
     simulate,
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.slow
 HALF_AN_HOUR = 1800.0
 FIXED = [FromFirstRequest, ByTheClock]
 ANY = [*FIXED, Sliding, Bucket]
-TAKEN = Hint(Meaning.TAKEN, 0.1)
+TAKEN = PaceHint(Meaning.TAKEN, 0.1)
 
 
 @pytest.mark.parametrize("limit", [10, 100, 1000])
 @pytest.mark.parametrize("server", FIXED)
-def test_alone_it_keeps_the_limit_without_a_refusal(server: type[Throttle], limit: int) -> None:
+def test_alone_it_keeps_the_limit_without_a_refusal(server: type[ServerThrottle], limit: int) -> None:
     clients = [Client()]
     simulate(clients, server(), lambda _: limit, HALF_AN_HOUR)
     assert share_used(clients, lambda _: limit, 0, HALF_AN_HOUR) > 0.97
@@ -39,7 +39,7 @@ def test_alone_it_keeps_the_limit_without_a_refusal(server: type[Throttle], limi
 
 
 @pytest.mark.parametrize("server", ANY)
-def test_it_does_not_need_to_know_the_kind_of_window(server: type[Throttle]) -> None:
+def test_it_does_not_need_to_know_the_kind_of_window(server: type[ServerThrottle]) -> None:
     clients = [Client()]
     simulate(clients, server(), lambda _: 300, HALF_AN_HOUR)
     assert share_used(clients, lambda _: 300, 0, HALF_AN_HOUR) > 0.97
@@ -48,7 +48,7 @@ def test_it_does_not_need_to_know_the_kind_of_window(server: type[Throttle]) -> 
 
 @pytest.mark.parametrize("server", FIXED)
 @pytest.mark.parametrize("after", [250, 2000])
-def test_it_follows_a_limit_that_changes_half_way(server: type[Throttle], after: int) -> None:
+def test_it_follows_a_limit_that_changes_half_way(server: type[ServerThrottle], after: int) -> None:
     def limit(now: float) -> int:
         return 1000 if now < 917 else after
 
@@ -62,7 +62,7 @@ def test_it_follows_a_limit_that_changes_half_way(server: type[Throttle], after:
 
 @pytest.mark.parametrize("server", FIXED)
 @pytest.mark.parametrize("theirs", [0.1, 0.3, 0.6])
-def test_another_client_gets_its_share(server: type[Throttle], theirs: float) -> None:
+def test_another_client_gets_its_share(server: type[ServerThrottle], theirs: float) -> None:
     ours, other = Client(), Client(cap_per_min=600 * theirs, start=217)
     simulate([ours, other], server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used([ours, other], lambda _: 600, 0, HALF_AN_HOUR) > 0.97
@@ -72,7 +72,7 @@ def test_another_client_gets_its_share(server: type[Throttle], theirs: float) ->
 
 @pytest.mark.parametrize("server", FIXED)
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_a_busy_machine_missed_is_made_up_for(server: type[Throttle], workers: int) -> None:
+def test_what_a_busy_machine_missed_is_made_up_for(server: type[ServerThrottle], workers: int) -> None:
     clients = [Client(sharers=workers, stall_every_s=17 + n, stall_s=1.5) for n in range(workers)]
     simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.97
@@ -81,7 +81,7 @@ def test_what_a_busy_machine_missed_is_made_up_for(server: type[Throttle], worke
 
 @pytest.mark.parametrize("server", ANY)
 @pytest.mark.parametrize("workers", [2, 5])
-def test_workers_that_know_of_each_other_share_evenly(server: type[Throttle], workers: int) -> None:
+def test_workers_that_know_of_each_other_share_evenly(server: type[ServerThrottle], workers: int) -> None:
     clients = [Client(sharers=workers, start=2 * n) for n in range(workers)]
     simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.95
@@ -91,7 +91,7 @@ def test_workers_that_know_of_each_other_share_evenly(server: type[Throttle], wo
 
 
 @pytest.mark.parametrize("server", FIXED)
-def test_workers_leave_others_their_part(server: type[Throttle]) -> None:
+def test_workers_leave_others_their_part(server: type[ServerThrottle]) -> None:
     clients = [Client(sharers=2), Client(sharers=2)]
     other = Client(cap_per_min=180)
     simulate([*clients, other], server(), lambda _: 600, HALF_AN_HOUR)
@@ -101,7 +101,7 @@ def test_workers_leave_others_their_part(server: type[Throttle]) -> None:
 
 
 @pytest.mark.parametrize("server", FIXED)
-def test_two_greedy_loaders_keep_the_limit_together(server: type[Throttle]) -> None:
+def test_two_greedy_loaders_keep_the_limit_together(server: type[ServerThrottle]) -> None:
     clients = [Client(), Client(start=100)]
     simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.97
@@ -110,7 +110,7 @@ def test_two_greedy_loaders_keep_the_limit_together(server: type[Throttle]) -> N
 
 
 @pytest.mark.parametrize("server", [Sliding, Bucket])
-def test_two_greedy_loaders_get_on_with_other_kinds_of_windows(server: type[Throttle]) -> None:
+def test_two_greedy_loaders_get_on_with_other_kinds_of_windows(server: type[ServerThrottle]) -> None:
     clients = [Client(), Client(start=100)]
     simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.93
@@ -118,7 +118,7 @@ def test_two_greedy_loaders_get_on_with_other_kinds_of_windows(server: type[Thro
 
 
 @pytest.mark.parametrize("server", FIXED)
-def test_refusals_alone_teach_it_the_limit(server: type[Throttle]) -> None:
+def test_refusals_alone_teach_it_the_limit(server: type[ServerThrottle]) -> None:
     clients = [Client()]
     simulate(clients, server(), lambda _: 600, HALF_AN_HOUR, headers=False)
     assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.95
@@ -140,11 +140,11 @@ def test_a_day_of_load_keeps_the_pace_and_no_memory() -> None:
     for hour in range(24):
         assert share_used(clients, lambda _: limit, hour * 3600, hour * 3600 + 3600) > 0.97
     assert share_refused(clients) == 0
-    rate, concurrency = Rate(0.0), Concurrency(8)
+    rate, concurrency = LearnedRate(0.0), Concurrency(8)
     sizes = []
     for now in range(1, 86_401):
         rate.sent(now)
-        rate.learn(now, Hint(Meaning.TAKEN, 0.1, limit, limit - now % limit))
+        rate.learn(now, PaceHint(Meaning.TAKEN, 0.1, limit, limit - now % limit))
         concurrency.learn(now, TAKEN)
         if now in (3600, 86_400):
             sizes.append(len(concurrency._best) + sys.getsizeof(rate.__dict__))
@@ -152,14 +152,14 @@ def test_a_day_of_load_keeps_the_pace_and_no_memory() -> None:
 
 
 def test_a_window_of_another_length_is_a_setting() -> None:
-    rate = Rate(0.0, window_s=1.0)
+    rate = LearnedRate(0.0, window_s=1.0)
     rate.sent(0.0)
-    rate.learn(0.1, Hint(Meaning.TAKEN, 0.1, 100, 99))
+    rate.learn(0.1, PaceHint(Meaning.TAKEN, 0.1, 100, 99))
     assert rate.per_min == pytest.approx(0.985 * 6000)
 
 
 def test_without_a_limit_there_is_no_waiting() -> None:
-    rate = Rate(0.0)
+    rate = LearnedRate(0.0)
     for now in range(100):
         rate.sent(now)
         rate.learn(now, TAKEN)
@@ -168,29 +168,29 @@ def test_without_a_limit_there_is_no_waiting() -> None:
 
 
 def test_retry_after_holds_everything_back() -> None:
-    rate = Rate(0.0)
+    rate = LearnedRate(0.0)
     rate.sent(0.0)
-    rate.learn(0.0, Hint(Meaning.THROTTLED, 0.1, 100, 0, retry_after_s=30))
+    rate.learn(0.0, PaceHint(Meaning.THROTTLED, 0.1, 100, 0, retry_after_s=30))
     assert rate.wait_s(1.0) == 29
     assert rate.wait_s(30.5) < 1
 
 
 def test_an_early_refusal_is_a_pause_and_teaches_no_limit() -> None:
-    rate = Rate(0.0)
+    rate = LearnedRate(0.0)
     for now in (0.0, 5.2, 10.4):
         assert rate.wait_s(now) == 0
         rate.sent(now)
-        rate.learn(now + 0.1, Hint(Meaning.THROTTLED, 0.1, retry_after_s=5))
+        rate.learn(now + 0.1, PaceHint(Meaning.THROTTLED, 0.1, retry_after_s=5))
         assert rate.wait_s(now + 0.1) == pytest.approx(5)
     assert math.isinf(rate.per_min)
 
 
 @pytest.mark.parametrize("value", ["many", "", "-3", "1e3", "٣"])
 def test_malformed_headers_count_as_absent(value: str) -> None:
-    told = hint(
-        Verdict(Meaning.TAKEN, 200), {"x-ratelimit-limit": value, "x-ratelimit-remaining": value}, 0.1
+    told = pace_hint(
+        ReplyVerdict(Meaning.TAKEN, 200), {"x-ratelimit-limit": value, "x-ratelimit-remaining": value}, 0.1
     )
-    rate = Rate(0.0)
+    rate = LearnedRate(0.0)
     rate.sent(0.0)
     rate.learn(0.1, told)
 
@@ -201,12 +201,12 @@ def test_concurrency_rises_while_latency_holds_and_falls_on_trouble() -> None:
     for n in range(200):
         concurrency.learn(n / 100, TAKEN)
     assert concurrency.limit == 64
-    concurrency.learn(10.0, Hint(Meaning.TRANSIENT, 0.1))
+    concurrency.learn(10.0, PaceHint(Meaning.TRANSIENT, 0.1))
     assert concurrency.limit == 32
-    concurrency.learn(10.1, Hint(Meaning.TRANSIENT, 0.1))  # one of the same salvo
+    concurrency.learn(10.1, PaceHint(Meaning.TRANSIENT, 0.1))  # one of the same salvo
     assert concurrency.limit == 32
     for n in range(20):
-        concurrency.learn(12.0 + 2 * n, Hint(Meaning.TRANSIENT, 0.1))
+        concurrency.learn(12.0 + 2 * n, PaceHint(Meaning.TRANSIENT, 0.1))
     assert concurrency.limit == 1
 
 
@@ -215,7 +215,7 @@ def test_concurrency_backs_off_when_answers_become_slow() -> None:
     for n in range(200):
         concurrency.learn(n / 100, TAKEN)
     for n in range(2000):
-        concurrency.learn(2 + n / 100, Hint(Meaning.TAKEN, 2.0))
+        concurrency.learn(2 + n / 100, PaceHint(Meaning.TAKEN, 2.0))
     assert concurrency.limit < 40
 
 
@@ -224,14 +224,14 @@ def test_the_gate_lets_in_as_many_as_allowed_first_come_first_served() -> None:
 
     async def main() -> None:
         clock = FakeClock()
-        gate = Gate(clock, concurrency=2)
+        throttle = Throttle(clock, concurrency=2)
 
         async def one(number: int) -> None:
-            await gate.enter()
+            await throttle.enter()
             entered.append(number)
             await clock.sleep(1.0)
-            gate.answered(Hint(Meaning.TAKEN, 1.0))
-            gate.leave()
+            throttle.answered(PaceHint(Meaning.TAKEN, 1.0))
+            throttle.leave()
 
         await asyncio.gather(*map(one, range(7)))
         # One, then two at a time: the first answer raises the limit.
@@ -245,19 +245,19 @@ def test_nobody_overtakes_those_who_wait() -> None:
     entered: list[str] = []
 
     async def main() -> None:
-        gate = Gate(FakeClock(), concurrency=1)
-        await gate.enter()
+        throttle = Throttle(FakeClock(), concurrency=1)
+        await throttle.enter()
 
         async def one(name: str) -> None:
-            await gate.enter()
+            await throttle.enter()
             entered.append(name)
-            gate.answered(TAKEN)
-            gate.leave()
+            throttle.answered(TAKEN)
+            throttle.leave()
 
         waiting = [asyncio.create_task(one(name)) for name in ("first", "second")]
         await asyncio.sleep(0)
-        gate.answered(TAKEN)
-        gate.leave()
+        throttle.answered(TAKEN)
+        throttle.leave()
         while len(entered) < 2:
             late = asyncio.create_task(one("late"))
             await asyncio.sleep(0)
@@ -270,12 +270,12 @@ def test_nobody_overtakes_those_who_wait() -> None:
 
 def test_a_gate_that_was_shut_lets_nobody_in() -> None:
     async def main() -> None:
-        gate = Gate(FakeClock(), concurrency=4)
-        await gate.enter()
-        gate.shut()
-        waiting = asyncio.create_task(gate.enter())
-        gate.answered(TAKEN)
-        gate.leave()
+        throttle = Throttle(FakeClock(), concurrency=4)
+        await throttle.enter()
+        throttle.shut()
+        waiting = asyncio.create_task(throttle.enter())
+        throttle.answered(TAKEN)
+        throttle.leave()
         done, _ = await asyncio.wait({waiting}, timeout=0.01)
         assert not done
         waiting.cancel()
@@ -286,14 +286,14 @@ def test_a_gate_that_was_shut_lets_nobody_in() -> None:
 
 def test_someone_who_gives_up_waiting_takes_no_place() -> None:
     async def main() -> None:
-        gate = Gate(FakeClock(), concurrency=1)
-        await gate.enter()
-        waiting = asyncio.create_task(gate.enter())
+        throttle = Throttle(FakeClock(), concurrency=1)
+        await throttle.enter()
+        waiting = asyncio.create_task(throttle.enter())
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        gate.answered(TAKEN)
-        gate.leave()
-        await asyncio.wait_for(gate.enter(), 1)
+        throttle.answered(TAKEN)
+        throttle.leave()
+        await asyncio.wait_for(throttle.enter(), 1)
 
     asyncio.run(main())

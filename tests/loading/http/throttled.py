@@ -11,7 +11,7 @@ from itertools import count
 from typing import Protocol
 
 from pipeline.loading.http.retry import Meaning
-from pipeline.loading.http.throttle import Concurrency, Hint, Rate
+from pipeline.loading.http.throttle import Concurrency, LearnedRate, PaceHint
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Said:
     retry_after_s: float
 
 
-class Throttle(Protocol):
+class ServerThrottle(Protocol):
     def ask(self, now: float, limit: int) -> Said: ...
 
 
@@ -108,7 +108,7 @@ class Client:
 
 def simulate(
     clients: list[Client],
-    server: Throttle,
+    server: ServerThrottle,
     limit: Callable[[float], int],
     seconds: float,
     *,
@@ -121,10 +121,10 @@ def simulate(
     number = count()
 
     def run(client: Client) -> Iterator[float]:
-        rate = Rate(client.start, client.cap_per_min)
+        rate = LearnedRate(client.start, client.cap_per_min)
         rate.share(client.sharers)
         concurrency = Concurrency(client.most_in_flight)
-        answers: list[tuple[float, int, Hint]] = []
+        answers: list[tuple[float, int, PaceHint]] = []
         now, stalls = client.start, client.start + client.stall_every_s
         while now < min(client.end, seconds):
             while answers and answers[0][0] <= now:
@@ -150,7 +150,7 @@ def simulate(
                 client.taken_at.append(now)
             latency = client.latency_s * dice.uniform(0.5, 2)
             meaning = Meaning.TAKEN if there.allowed else Meaning.THROTTLED
-            told = Hint(
+            told = PaceHint(
                 meaning,
                 latency,
                 limit(now) if headers else None,

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import SettingsError
 from pipeline.loading.ledger.entries import Record, RunRef, State
-from pipeline.loading.ledger.group_commit import Grouped, Recorder
+from pipeline.loading.ledger.group_commit import GroupCommit, LedgerWriter
 from pipeline.loading.ledger.ledger import SqlLedger
 
 
@@ -40,7 +40,7 @@ def test_many_waiters_share_few_commits() -> None:
         return lambda: groups.append(items)
 
     async def main() -> None:
-        grouped = Grouped(seal)
+        grouped = GroupCommit(seal)
         await asyncio.gather(*(grouped.put([number]) for number in range(500)))
         grouped.close()
 
@@ -56,7 +56,7 @@ def test_put_returns_only_once_it_is_written() -> None:
         return written.set
 
     async def main() -> None:
-        grouped = Grouped(seal)
+        grouped = GroupCommit(seal)
         await grouped.put([1])
         assert written.is_set()
         grouped.close()
@@ -67,15 +67,15 @@ def test_put_returns_only_once_it_is_written() -> None:
 def test_after_a_failure_nothing_more_is_written(entered: SqlLedger) -> None:
     # A later commit would carry a watermark past the outcome that was lost.
     async def main() -> None:
-        recorder = Recorder(entered, lambda: None)
-        await recorder.put([record("a")])
-        await recorder.call(fill_up, entered)
+        writer = LedgerWriter(entered, lambda: None)
+        await writer.put([record("a")])
+        await writer.call(fill_up, entered)
         with pytest.raises(SettingsError):
-            await recorder.put([record("b")])
-        await recorder.call(make_room, entered)
+            await writer.put([record("b")])
+        await writer.call(make_room, entered)
         with pytest.raises(SettingsError):
-            await recorder.put([record("c")])
-        recorder.close()
+            await writer.put([record("c")])
+        writer.close()
 
     asyncio.run(main())
     assert set(entered.find(["a", "b", "c"])) == {"a"}
@@ -83,13 +83,13 @@ def test_after_a_failure_nothing_more_is_written(entered: SqlLedger) -> None:
 
 def test_a_waiter_that_gives_up_does_not_undo_the_write(entered: SqlLedger) -> None:
     async def main() -> None:
-        recorder = Recorder(entered, lambda: None)
-        waiting = asyncio.create_task(recorder.put([record("a")]))
+        writer = LedgerWriter(entered, lambda: None)
+        waiting = asyncio.create_task(writer.put([record("a")]))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        await recorder.put([record("b")])
-        recorder.close()
+        await writer.put([record("b")])
+        writer.close()
 
     asyncio.run(main())
     assert set(entered.find(["a", "b"])) == {"a", "b"}
@@ -107,7 +107,7 @@ def test_what_nobody_waits_for_is_written_all_the_same() -> None:
         return job
 
     async def main() -> None:
-        grouped = Grouped(seal)
+        grouped = GroupCommit(seal)
         grouped.put_soon([1])
         assert await asyncio.to_thread(is_written.wait, 10)
         assert written == [1]
@@ -121,13 +121,13 @@ def test_what_nobody_waits_for_is_written_all_the_same() -> None:
 
 def test_a_failure_that_nobody_waited_for_is_told_to_the_next(entered: SqlLedger) -> None:
     async def main() -> None:
-        recorder = Recorder(entered, lambda: None)
-        await recorder.call(fill_up, entered)
-        recorder.put_soon([record("a")])
+        writer = LedgerWriter(entered, lambda: None)
+        await writer.call(fill_up, entered)
+        writer.put_soon([record("a")])
         await asyncio.sleep(0)
         with pytest.raises(SettingsError, match="readonly"):
-            await recorder.put([record("b")])
-        recorder.close()
+            await writer.put([record("b")])
+        writer.close()
 
     asyncio.run(main())
 
@@ -145,7 +145,7 @@ def test_what_comes_while_a_group_is_written_goes_into_the_next_as_a_whole() -> 
         return job
 
     async def main() -> None:
-        grouped = Grouped(seal)
+        grouped = GroupCommit(seal)
         first = asyncio.create_task(grouped.put([1]))
         await asyncio.to_thread(has_begun.wait)
         others = []
@@ -162,14 +162,14 @@ def test_what_comes_while_a_group_is_written_goes_into_the_next_as_a_whole() -> 
 
 def test_what_was_put_just_before_the_end_is_written(entered: SqlLedger) -> None:
     async def main() -> None:
-        recorder = Recorder(entered, lambda: None)
-        recorder.put_soon([record("a")])
-        waiting = asyncio.create_task(recorder.put([record("b")]))
+        writer = LedgerWriter(entered, lambda: None)
+        writer.put_soon([record("a")])
+        waiting = asyncio.create_task(writer.put([record("b")]))
         await asyncio.sleep(0)
-        recorder.close()
+        writer.close()
         await waiting
         with pytest.raises(RuntimeError):
-            await recorder.put([record("c")])
+            await writer.put([record("c")])
 
     asyncio.run(main())
     assert set(entered.find(["a", "b", "c"])) == {"a", "b"}
@@ -180,7 +180,7 @@ def test_a_bug_while_a_group_is_put_together_reaches_whoever_waits() -> None:
         raise ZeroDivisionError
 
     async def main() -> None:
-        grouped = Grouped(seal)
+        grouped = GroupCommit(seal)
         with pytest.raises(ZeroDivisionError):
             await grouped.put([1])
         grouped.close()

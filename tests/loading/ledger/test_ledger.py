@@ -22,19 +22,19 @@ from pipeline.loading.ledger.entries import (
     DELIVERY,
     Counted,
     CountsBroken,
+    DeliveryProgress,
     ImportedFile,
     Lease,
     LeaseLost,
+    PartSelection,
     Pass,
     Passed,
-    Progress,
     Record,
     Return,
     RunRef,
     RunStatus,
     Stamp,
     State,
-    Wanted,
     Write,
     content_hash,
 )
@@ -91,7 +91,7 @@ def test_a_later_record_replaces_the_whole_one(any_ledger: SqlLedger) -> None:
 
 def test_progress_comes_back_with_the_records_of_its_commit(any_ledger: SqlLedger) -> None:
     start = any_ledger.open_run(RUN)
-    assert start == Progress(1, 0, 10)
+    assert start == DeliveryProgress(1, 0, 10)
     further = replace(start, watermark=4, unchanged=3)
     any_ledger.record([record("a")], further)
     assert any_ledger.open_run(RUN) == further
@@ -182,9 +182,9 @@ def test_what_is_held_waits_until_its_run_or_a_newer_one_sends_it(any_ledger: Sq
 
 def test_a_run_is_gone_through_again_without_losing_count(any_ledger: SqlLedger) -> None:
     run_no = any_ledger.open_run(RUN).run_no
-    any_ledger.record([record("a")], Progress(run_no, 0, 10, watermark=10, unchanged=9))
+    any_ledger.record([record("a")], DeliveryProgress(run_no, 0, 10, watermark=10, unchanged=9))
     assert any_ledger.reopen(RUN)
-    assert any_ledger.open_run(RUN) == Progress(run_no, 0, 10)
+    assert any_ledger.open_run(RUN) == DeliveryProgress(run_no, 0, 10)
     assert counts(any_ledger, "run-1") == {State.DELIVERED: 1, State.PENDING: 9}
     assert not any_ledger.reopen(RUN)
 
@@ -193,11 +193,11 @@ def test_a_run_is_gone_through_again_without_losing_count(any_ledger: SqlLedger)
     ("writes", "progress"),
     [
         ([record(str(number)) for number in range(11)], None),
-        ([], Progress(1, 0, 10, watermark=11, unchanged=11)),
+        ([], DeliveryProgress(1, 0, 10, watermark=11, unchanged=11)),
     ],
 )
 def test_counts_that_cannot_be_are_refused_and_nothing_is_written(
-    any_ledger: SqlLedger, writes: Sequence[Write], progress: Progress | None
+    any_ledger: SqlLedger, writes: Sequence[Write], progress: DeliveryProgress | None
 ) -> None:
     any_ledger.open_run(RUN)
     with pytest.raises(CountsBroken):
@@ -233,7 +233,7 @@ def test_what_is_unsettled_is_found_by_an_index(tmp_path: Path) -> None:
                 plans.extend(row[3] for row in plan)
 
         sa.event.listen(ledger._engine, "before_cursor_execute", explain)
-        list(ledger.in_trouble("run-1"))
+        list(ledger.failed_transactions("run-1"))
         ledger.find(["a", "b"])
     assert plans
     assert not [each for each in plans if each.startswith("SCAN")]
@@ -255,7 +255,7 @@ def test_an_unknown_run_is_an_error(any_ledger: SqlLedger) -> None:
     assert any_ledger.runs() == []
 
 
-def test_trouble_is_listed_by_run(any_ledger: SqlLedger) -> None:
+def test_failed_transactions_are_listed_by_run(any_ledger: SqlLedger) -> None:
     no, other = any_ledger.open_run(RUN).run_no, any_ledger.open_run(LATER).run_no
     any_ledger.record(
         [
@@ -266,7 +266,7 @@ def test_trouble_is_listed_by_run(any_ledger: SqlLedger) -> None:
             record("e", State.VOIDED, no),
         ]
     )
-    assert [each.external_id for each in any_ledger.in_trouble("run-1")] == ["b", "c"]
+    assert [each.external_id for each in any_ledger.failed_transactions("run-1")] == ["b", "c"]
 
 
 def test_only_what_was_delivered_can_be_marked(any_ledger: SqlLedger) -> None:
@@ -360,7 +360,7 @@ def test_without_a_name_the_only_tenant_is_meant(any_ledger: SqlLedger, tmp_path
 # ── Shared runs ─────────────────────────────────────────────────────────────────────────────────────
 
 
-UNFINISHED = Wanted(unfinished=True)
+UNFINISHED = PartSelection(unfinished=True)
 
 
 def test_a_run_is_shared_in_the_parts_of_the_first_who_enters_it(any_ledger: SqlLedger) -> None:
@@ -390,7 +390,7 @@ def test_what_is_finished_or_done_is_not_wanted(any_ledger: SqlLedger) -> None:
     again = any_ledger.take(first.run_no, "one", 60, UNFINISHED)
     assert again is not None
     assert again.part == 1
-    later = any_ledger.take(first.run_no, "one", 60, Wanted(beyond=1))
+    later = any_ledger.take(first.run_no, "one", 60, PartSelection(beyond=1))
     assert later is not None
     assert later.part == 2
 
@@ -561,7 +561,7 @@ def test_a_ledger_of_every_earlier_version_goes_on(
         assert found["A-1"].hash == content_hash(b"A-1")
         assert (found["A-3"].state, found["A-3"].maybe_sent) == (State.IN_DOUBT, True)
         assert found["A-2"].message == '{"message": "no"}'
-        assert [each.external_id for each in ledger.in_trouble(OLD_RUN)] == ["A-2", "A-3"]
+        assert [each.external_id for each in ledger.failed_transactions(OLD_RUN)] == ["A-2", "A-3"]
         known = ledger.known_files(["d"], "r")
         assert list(known) == (["d"] if version > 1 else [])
         ordinal = 1_719_792_000_000_000

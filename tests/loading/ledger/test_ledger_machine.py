@@ -28,9 +28,9 @@ from hypothesis.stateful import (
 from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
     Counted,
+    DeliveryProgress,
     Pass,
     Passed,
-    Progress,
     Record,
     Return,
     RunRef,
@@ -59,7 +59,7 @@ class TwoWriters(RuleBasedStateMachine):
         self.owner: dict[str, int] = {}
         self.state: dict[str, State] = {}
         self.held: dict[str, int] = {}
-        self.progress: dict[int, Progress] = {}
+        self.progress: dict[int, DeliveryProgress] = {}
         self.begun: dict[str, tuple[int, Record | None, dict[int, Counted], int | None]] = {}
 
     @initialize()
