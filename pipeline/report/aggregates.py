@@ -1,7 +1,7 @@
-"""What the data holds, counted bucket by bucket: small tables that add up over any number of buckets.
+"""What the data holds, counted by partition: small tables that add up over any number of partitions.
 
-Everything here is polars over whole columns. A bucket holds whole transactions, so every count of
-transactions is a plain sum over the buckets. "Accepted" facts (clock, fields, profiles, samples) speak of
+Everything here is polars over whole columns. A partition holds whole transactions, so every count of
+transactions is a plain sum over the partitions. "Accepted" facts (clock, fields, profiles, samples) speak of
 what would be sent.
 """
 
@@ -69,7 +69,7 @@ _SCHEMAS: Final[dict[str, pl.Schema]] = {
 
 @dataclass(frozen=True)
 class Facts:
-    """Aggregates of one bucket, in any order of rows, or of many merged, which are sorted.
+    """Aggregates of one partition, in any order of rows, or of many merged, which are sorted.
 
     Attributes:
         totals: One row a month of local time (`2024-07`) × store × currency × outcome: transactions and the
@@ -119,7 +119,7 @@ class Facts:
         return dict(rows.select("code", "transactions").iter_rows())
 
     def with_bodies(self, staged: pl.DataFrame) -> Facts:
-        """Add the request bodies of the same bucket: their bytes, and the bodies of the samples.
+        """Add the request bodies of the same partition: their bytes, and the bodies of the samples.
 
         Args:
             staged: One row an accepted transaction, with `external_id` and `body` (String).
@@ -163,7 +163,7 @@ def measure(
     outcomes: pl.DataFrame,
     reasons: pl.DataFrame,
 ) -> Facts:
-    """Count one bucket.
+    """Count one partition.
 
     Args:
         headers: One row a transaction, as mapped; a field that the mapping does not give has no column.
@@ -208,7 +208,7 @@ def nothing() -> Facts:
 
 
 def merge(parts: Sequence[Facts]) -> Facts:
-    """Add up the facts of buckets; the order of `parts` decides only which samples are kept.
+    """Add up the facts of partitions; the order of `parts` decides only which samples are kept.
 
     The tables are sorted, so that equal input gives equal facts however it was split.
     """

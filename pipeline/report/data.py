@@ -114,7 +114,7 @@ class ReportData:
 
     Attributes:
         summary: The run in numbers.
-        facts: What the data holds, all buckets merged.
+        facts: What the data holds, all partitions merged.
         causes: Why transactions were rejected or dropped, or are worth a look: rejections first.
         provenance: What was imported, with what.
         gate: How much may be rejected; None for runs of versions that had no default gate.
