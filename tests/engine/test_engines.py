@@ -159,7 +159,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: 
 
 def test_a_scheduler_that_is_not_there_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason="needs the extra dask")
-    monkeypatch.setattr("pipeline.engine.dask._PATIENCE_S", 0.5)
+    monkeypatch.setattr("pipeline.engine.dask._CONNECT_S", 0.5)
     with (
         pytest.raises(SettingsError, match="a Dask scheduler does not answer"),
         engine_named("dask://127.0.0.1:1", tmp_path),

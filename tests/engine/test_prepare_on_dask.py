@@ -119,7 +119,7 @@ def test_two_processes_here_are_a_cluster_too(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_cannot_be_used_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.engine.dask._PATIENCE_S", 0.3)
+    monkeypatch.setattr("pipeline.engine.dask._CONNECT_S", 0.3)
     sales = export(tmp_path / "sales.csv", 5)
     arguments = ("prepare", "-m", "pos_lines", "--workdir", tmp_path / "work", sales, "--engine")
     assert call(*arguments, "dask://127.0.0.1:1").code == 2
