@@ -13,7 +13,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 
 def test_the_page_of_commands_is_fresh() -> None:
-    """Mend it with `make docs`."""
+    """`make docs` writes it again."""
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == reference()
 
 
@@ -40,3 +40,13 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_every_file_and_folder_that_a_contributor_is_sent_to_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([a-z_./]+(?:/|\.py|\.toml|\.svg))`", text)
+    assert len(named) > 50
+    missing = [
+        name for name in named if not (ROOT / name).exists() and not (ROOT / "pipeline" / name).exists()
+    ]
+    assert missing == []
