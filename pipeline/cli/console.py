@@ -130,8 +130,13 @@ def open_standard_streams() -> None:
 
 def write_line(text: str, *, err: bool = False) -> None:
     """Write a line to stdout or stderr, for as long as that can be written."""
+    write_text(f"{text}\n", err=err)
+
+
+def write_text(text: str, *, err: bool = False) -> None:
+    """Write a text to stdout or stderr, for as long as that can be written."""
     try:
-        click.echo(text, err=err)
+        click.echo(text, nl=False, err=err)
     except OSError as error:
         _discard_the_rest(err=err)
         # Whoever closed a pipe knows it. A full disk has to be reported.

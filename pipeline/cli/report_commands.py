@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.command import command
-from pipeline.cli.console import Console
+from pipeline.cli.console import Console, write_line, write_text
 from pipeline.cli.options import FILE, LEDGER, RUN, option
 from pipeline.cli.run_access import local_workdir
 from pipeline.core.settings import base_url_from_environment
+
+PLAIN_EVERY_S = 10.0
+"""Seconds between two lines where they are kept, as in the log of a terminal."""
 
 if TYPE_CHECKING:
     from pipeline.report.summary import Summary
 
 
 @command
+@option("--follow", is_flag=True, help="Watch a load that runs in another terminal, until it ends.")
 @LEDGER
 @click.argument("reference", metavar="[RUN]", required=False)
-def status(console: Console, reference: str | None, ledger: Path | str | None) -> int:
+def status(console: Console, reference: str | None, ledger: Path | str | None, *, follow: bool) -> int:
     """List the runs, or show the counts of one and what to do next."""
+    if follow:
+        reference = reference or "latest"
+        _follow(console, reference, ledger)
     from pipeline.report.render import render_terminal, run_table
     from pipeline.report.verdict import REJECTIONS
     from pipeline.report.view import overview
@@ -41,6 +51,27 @@ def status(console: Console, reference: str | None, ledger: Path | str | None) -
     tenants = [_with_tenant(each.summary) for each in found if each.summary.tenant is not None]
     console.result({**_with_tenant(found[-1].summary), "tenants": tenants})
     return 0
+
+
+def _follow(console: Console, reference: str, ledger: Path | str | None) -> None:
+    """Show how far a load is until it ends: by one line that changes on a terminal, else by lines."""
+    from pipeline.workflows.follow import follow
+
+    on_terminal = sys.stderr.isatty() and console.log_format == "text"
+    shown_at = float("-inf")
+    with local_workdir(console, ledger, heads=True, run=reference, bodies=False, writes=False) as workdir:
+        for number, progress in enumerate(
+            follow(workdir, reference, ledger=ledger, base_url=base_url_from_environment())
+        ):
+            if progress.holder is None:
+                text = "No command is at work here." if number == 0 else f"{progress}; it has ended."
+                write_line(f"\r\x1b[K{text}" if on_terminal else text, err=True)
+            elif on_terminal:
+                width = shutil.get_terminal_size().columns
+                write_text(f"\r\x1b[K{str(progress)[: width - 1]}", err=True)
+            elif time.monotonic() - shown_at >= PLAIN_EVERY_S:
+                shown_at = time.monotonic()
+                write_line(str(progress), err=True)
 
 
 def _with_tenant(summary: Summary) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def workdir_lock(
 
 
 @dataclass(frozen=True)
-class _Holder:
+class LockHolder:
     """Who holds a working directory; `since` is local time, as text for people."""
 
     pid: int
@@ -58,6 +58,26 @@ class _Holder:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} (`{self.command}`, since {self.since})"
+
+
+def lock_holder(home: Workdir) -> LockHolder | None:
+    """Who holds a working directory now; None where no process does, as far as this machine can tell.
+
+    Only reads: taking the lock to try it could turn away a command that starts at that moment.
+    """
+    try:
+        holder = LockHolder(**json.loads((home.lock_dir / "lock").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+    if holder.host != socket.gethostname():
+        return holder
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:  # it was killed, and could not take its name away
+        return None
+    except PermissionError:  # another user's
+        pass
+    return holder
 
 
 @contextmanager
@@ -76,7 +96,7 @@ def _flocked(path: Path, kind: int, command: str, address: str) -> Iterator[None
     except OSError as error:
         raise SettingsError(f"{path} cannot be locked: {error}.") from None
     try:
-        me = _Holder(os.getpid(), socket.gethostname(), command, time.strftime("%Y-%m-%d %H:%M:%S"))
+        me = LockHolder(os.getpid(), socket.gethostname(), command, time.strftime("%Y-%m-%d %H:%M:%S"))
         _write(lock, json.dumps(asdict(me)))
         yield
     finally:
@@ -91,8 +111,8 @@ def _write(lock: int, text: str) -> None:
         os.pwrite(lock, text.encode(), 0)
 
 
-def _holder(lock: int) -> _Holder | None:
+def _holder(lock: int) -> LockHolder | None:
     try:
-        return _Holder(**json.loads(os.pread(lock, 4096, 0)))
+        return LockHolder(**json.loads(os.pread(lock, 4096, 0)))
     except (ValueError, TypeError):  # a process that was killed may have left half of it
         return None
