@@ -103,15 +103,15 @@ STEP_EXAMPLES = {
 }
 
 WORDS = {
-    "trim": "Drops blanks at both ends (cells are trimmed anyway; this is for what other steps leave).",
+    "trim": "Removes blanks at both ends (cells are trimmed anyway; use it after other steps).",
     "upper": "Upper case.",
     "lower": "Lower case.",
     "title": "A capital at the start of each word.",
     "digits": "Keeps only the digits 0-9.",
-    "squeeze": "Makes several blanks in a row one.",
-    "negate": "Turns the sign of a number.",
-    "abs": "Drops the sign of a number.",
-    "unguard": "Drops the apostrophe that spreadsheets put in front of numbers.",
+    "squeeze": "Turns several blanks in a row into one.",
+    "negate": "Reverses the sign of a number.",
+    "abs": "Removes the sign of a number.",
+    "unguard": "Removes the apostrophe that spreadsheets put in front of numbers.",
 }
 
 SECTION_EXAMPLES = {
@@ -265,8 +265,8 @@ def _sections() -> Iterator[str]:
 
 
 def _fields() -> Iterator[str]:
-    for title, known in (("transaction", TRANSACTION_FIELDS), ("item", ITEM_FIELDS)):
-        yield f"## Fields of a {title}\n\n| field | what it holds | |\n|---|---|---|"
+    for title, known in (("a transaction", TRANSACTION_FIELDS), ("an item", ITEM_FIELDS)):
+        yield f"## Fields of {title}\n\n| field | what it holds | |\n|---|---|---|"
         for field in known.values():
             yield f"| `{field.name}` | {field.kind} | {_note(field)} |"
         yield ""

@@ -139,8 +139,8 @@ UNCLOSED = (
         pytest.param(
             "name: title",
             "name: titl\u0435",
-            "23:9: there is no column 'titl\u0435' in the source; did you mean 'title'? What is written "
-            "holds \u0435 (Cyrillic small letter ie)",
+            "23:9: there is no column 'titl\u0435' in the source; did you mean 'title'? The name as "
+            "written contains \u0435 (Cyrillic small letter ie)",
             id="look-alike letter",
         ),
         pytest.param(

@@ -1,4 +1,4 @@
-"""Other tables in which a mapping looks values up."""
+"""Reads the look-up tables of a mapping."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pipeline.mapping.language.source_spec import LookupTable
 from pipeline.mapping.language.spec import MappingSpec
 
 SEPARATOR = "\x1f"
-"""Between the cells of a key of several columns; the ASCII character made for that."""
+"""Separates the cells of a key of several columns: ASCII's unit separator, which is in no cell."""
 
 
 @dataclass(frozen=True)
 class LookupRows:
-    """A look-up table in memory.
+    """The rows of a look-up table.
 
     Attributes:
         keys: The key of each row, its cells joined by `SEPARATOR`; unique, never null.
@@ -40,7 +40,7 @@ class LookupRows:
         """A column of the table.
 
         Raises:
-            FormulaError: There is none of that name.
+            FormulaError: There is no such column.
         """
         if name not in self.values.columns:
             there = ", ".join(self.values.columns)
@@ -50,10 +50,10 @@ class LookupRows:
 
 
 class _UnknownRows(LookupRows):
-    """A table whose file is not known yet."""
+    """The rows of a table whose file is not known yet."""
 
     def column(self, name: str) -> pl.Series:
-        """An empty column: there may be one of that name."""
+        """An empty column, since the table may have it."""
         return pl.Series(name, [], dtype=pl.String)
 
 
@@ -64,7 +64,7 @@ def load_tables(
 
     Args:
         spec: The mapping.
-        directory: The mapping's own directory; no table is read from outside of it.
+        directory: The mapping's own directory; no table outside of it is read.
         sources: The files given on the command line, for tables `from: source`; None where they are not
             known yet: such a table has any column, and no rows.
 
@@ -107,7 +107,7 @@ def _table(entry: LookupTable, directory: Path, sources: Sequence[str]) -> Looku
 
 
 def _own_file(entry: LookupTable, directory: Path) -> str:
-    """The file under the mapping's directory; symbolic links are followed before that is judged."""
+    """The file under the mapping's directory; symbolic links are resolved before that is checked."""
     root = directory.resolve()
     path = (root / entry.file).resolve()
     if not path.is_relative_to(root):
@@ -166,7 +166,7 @@ def _utf8(path: str, encoding: str) -> str | BytesIO:
 
 
 def _delimiter(path: str, dialect: Dialect) -> str:
-    """The likeliest of the usual delimiters in the first line."""
+    """The most frequent of the usual delimiters in the first line."""
     head = pl.read_csv(
         _utf8(path, dialect.encoding),
         separator=_NEVER,
@@ -182,4 +182,4 @@ def _delimiter(path: str, dialect: Dialect) -> str:
 
 
 _NEVER = "\x1f"
-"""A delimiter that is in no text, so that a line is one cell."""
+"""A delimiter that no text contains, so that each line is one cell."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pipeline
 from pipeline.core.errors import SettingsError, did_you_mean
 
-_PACKAGE = Path(pipeline.__file__).parent
+_PACKAGE = Path(__file__).parents[2]
 
 
 def _directory(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""A first draft of a mapping from a sample; what is unsure is marked, and what is missing is left open."""
+"""Drafts a mapping from a sample; unsure values are marked, and missing ones are left open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
 from pipeline.mapping.scaffold.infer_columns import (
-    Pick,
+    ColumnChoice,
     clock_formats,
     date_formats,
     has_offset,
@@ -23,7 +23,7 @@ from pipeline.mapping.scaffold.infer_columns import (
     states,
     values,
 )
-from pipeline.mapping.scaffold.infer_layout import Sample, Survey, survey
+from pipeline.mapping.scaffold.infer_layout import InferredLayout, Sample, infer_layout
 from pipeline.mapping.usage.column_names import unmapped_columns
 
 __all__ = ["Sample", "copy_of", "draft"]
@@ -54,27 +54,27 @@ def draft(samples: Sequence[Sample]) -> str:
     Raises:
         SourceError: No sample has rows, or files have no column in common.
     """
-    guess = survey(samples)
-    text = "\n\n".join("\n".join(part) for part in map(list, _parts(guess)) if part) + "\n"
-    left = unmapped_columns(read_mapping(Path("draft.yaml"), text.encode()).spec, guess.columns)
-    unused = [f"\n# Not used{_of(table, guess)}: {', '.join(names)}\n" for table, names in left.items()]
+    inferred = infer_layout(samples)
+    text = "\n\n".join("\n".join(part) for part in map(list, _parts(inferred)) if part) + "\n"
+    left = unmapped_columns(read_mapping(Path("draft.yaml"), text.encode()).spec, inferred.columns)
+    unused = [f"\n# Not used{_of(table, inferred)}: {', '.join(names)}\n" for table, names in left.items()]
     return text + "".join(unused)
 
 
-def _of(table: str, guess: Survey) -> str:
-    return f" of {table}" if guess.layout == "tables" else ""
+def _of(table: str, inferred: InferredLayout) -> str:
+    return f" of {table}" if inferred.layout == "tables" else ""
 
 
-def _parts(guess: Survey) -> Iterator[Iterator[str]]:
-    yield _head(guess)
-    yield _source(guess)
-    yield _columns(guess)
-    yield _define(guess)
-    yield _transaction(guess)
-    yield _completion(guess)
-    yield _profile(guess)
-    yield _payments(guess)
-    yield _items(guess)
+def _parts(inferred: InferredLayout) -> Iterator[Iterator[str]]:
+    yield _head(inferred)
+    yield _source(inferred)
+    yield _columns(inferred)
+    yield _define(inferred)
+    yield _transaction(inferred)
+    yield _completion(inferred)
+    yield _profile(inferred)
+    yield _payments(inferred)
+    yield _items(inferred)
 
 
 def _mark(*doubts: str) -> str:
@@ -83,35 +83,35 @@ def _mark(*doubts: str) -> str:
 
 
 def _open(missing: str) -> str:
-    """A field that Omneo needs and for which nothing was found: the draft does not run until it is given."""
+    """A field that Omneo needs and no column holds: the draft does not run until a person fills it in."""
     return f"{{open: {missing}}}"
 
 
-def _head(guess: Survey) -> Iterator[str]:
-    name = re.sub(r"[^a-z0-9]+", "_", PurePath(guess.sample.name).name.split(".")[0].lower()).strip("_")
+def _head(inferred: InferredLayout) -> Iterator[str]:
+    name = re.sub(r"[^a-z0-9]+", "_", PurePath(inferred.sample.name).name.split(".")[0].lower()).strip("_")
     yield f"mapping: {name if name[:1].isalpha() else f'mapping_{name}'.rstrip('_')}"
-    yield from (f"# unsure: {doubt}" for doubt in guess.doubts)
+    yield from (f"# unsure: {doubt}" for doubt in inferred.doubts)
 
 
 # ── Source ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _source(guess: Survey) -> Iterator[str]:
-    single = guess.layout != "tables"
+def _source(inferred: InferredLayout) -> Iterator[str]:
+    single = inferred.layout != "tables"
     yield "source:"
     if single:
-        yield f"  inputs: {listed(guess.sample.inputs)}"
-    yield f"  layout: {guess.layout}"
+        yield f"  inputs: {listed(inferred.sample.inputs)}"
+    yield f"  layout: {inferred.layout}"
     if single:
-        yield f"  key: {listed(guess.key)}"
-    yield from (f"  {line}" for line in guess.source)
-    dialect = _dialect(guess.sample.dialect, sure=guess.sample.sure)
-    if dialect and guess.sample.format == "csv":
-        yield f"  csv: {dialect}{_mark('' if guess.sample.sure else 'the encoding is a guess')}"
-    if guess.repeats:
+        yield f"  key: {listed(inferred.key)}"
+    yield from (f"  {line}" for line in inferred.source)
+    dialect = _dialect(inferred.sample.dialect, sure=inferred.sample.sure)
+    if dialect and inferred.sample.format == "csv":
+        yield f"  csv: {dialect}{_mark('' if inferred.sample.sure else 'the encoding is a guess')}"
+    if inferred.repeats:
         doubt = "equal rows may be real, since lines have no number; leave this out if they are not"
         yield f"  duplicates: keep{_mark(doubt)}"
-    if number := _number(guess.number):
+    if number := _number(inferred.number):
         yield f"  number: {number}"
 
 
@@ -128,42 +128,42 @@ def _dialect(dialect: Dialect, *, sure: bool) -> str:
 
 
 def _flow(given: Mapping[str, object]) -> str:
-    """Names and values in one line of YAML; an empty text where there are none."""
+    """Names and values on one line of YAML; an empty text where there are none."""
     written = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in given.items())
     return f"{{{', '.join(written)}}}" if given else ""
 
 
-def _columns(guess: Survey) -> Iterator[str]:
-    """Kinds are needed only where the total is computed by a formula."""
-    quantity, price = guess.item.get("quantity"), guess.item.get("price")
-    if "total" not in guess.header and quantity and price and not guess.by_line_total:
+def _columns(inferred: InferredLayout) -> Iterator[str]:
+    """The section `columns`, which is needed only where a formula computes the total."""
+    quantity, price = inferred.item.get("quantity"), inferred.item.get("price")
+    if "total" not in inferred.header and quantity and price and not inferred.by_line_total:
         yield "columns:"
-        yield f"  {quoted(quantity.column)}: {'integer' if _whole(guess) else 'decimal'}"
+        yield f"  {quoted(quantity.column)}: {'integer' if _whole(inferred) else 'decimal'}"
         yield f"  {quoted(price.column)}: decimal"
 
 
-def _whole(guess: Survey) -> bool:
-    column = guess.item["quantity"].column
-    return column not in guess.lines.columns or is_whole(guess.lines[column])
+def _whole(inferred: InferredLayout) -> bool:
+    column = inferred.item["quantity"].column
+    return column not in inferred.lines.columns or is_whole(inferred.lines[column])
 
 
-def _define(guess: Survey) -> Iterator[str]:
-    if guess.item and "line_no" not in guess.item:
+def _define(inferred: InferredLayout) -> Iterator[str]:
+    if inferred.item and "line_no" not in inferred.item:
         yield "define:"
         yield "  # The file has no line numbers."
-        yield f"  {_line(guess)}: {{line_number: file}}"
+        yield f"  {_line(inferred)}: {{line_number: file}}"
 
 
-def _line(guess: Survey) -> str:
-    """The column with the number of a line, or a name for one that no column has."""
-    if pick := guess.item.get("line_no"):
-        return pick.column
-    taken = {name for names in guess.columns.values() for name in names}
+def _line(inferred: InferredLayout) -> str:
+    """The column with the line number, or a new name where no column holds it."""
+    if choice := inferred.item.get("line_no"):
+        return choice.column
+    taken = {name for names in inferred.columns.values() for name in names}
     return next(name for name in (f"line{'_' * n}" for n in count()) if name not in taken)
 
 
 def _joined(names: Sequence[str], by: str = "-") -> str:
-    """Columns in a row, with a sign between them."""
+    """A value that joins columns with a sign between them."""
     if len(names) == 1:
         return quoted(names[0])
     if any("{" in name or "}" in name for name in names):
@@ -183,17 +183,17 @@ _FIELDS = {"store": "location_id", "staff": "staff_id", "currency": "currency", 
 _CURRENCIES = {"€": "EUR", "£": "GBP"}
 
 
-def _transaction(guess: Survey) -> Iterator[str]:
+def _transaction(inferred: InferredLayout) -> Iterator[str]:
     yield "transaction:"
-    yield f"  external_id: {_joined(guess.key)}"
-    yield f"  receipt_ref: {quoted(guess.key[-1])}"
-    yield from _transacted_at(guess)
+    yield f"  external_id: {_joined(inferred.key)}"
+    yield f"  receipt_ref: {quoted(inferred.key[-1])}"
+    yield from _transacted_at(inferred)
     for role, name in _FIELDS.items():
-        if pick := guess.header.get(role):
-            yield f"  {name}: {quoted(pick.column)}{_mark(pick.doubt)}"
-    if "currency" not in guess.header:
-        yield from _currency(guess.number)
-    yield f"  total: {_total(guess)}"
+        if choice := inferred.header.get(role):
+            yield f"  {name}: {quoted(choice.column)}{_mark(choice.doubt)}"
+    if "currency" not in inferred.header:
+        yield from _currency(inferred.number)
+    yield f"  total: {_total(inferred)}"
 
 
 def _currency(number: Number) -> Iterator[str]:
@@ -205,42 +205,42 @@ def _currency(number: Number) -> Iterator[str]:
         yield "  # currency: {constant: ???}  # unsure: no column says it"
 
 
-def _transacted_at(guess: Survey) -> Iterator[str]:
-    pick = guess.header.get("transacted_at")
-    if pick is None:
+def _transacted_at(inferred: InferredLayout) -> Iterator[str]:
+    choice = inferred.header.get("transacted_at")
+    if choice is None:
         yield f"  transacted_at: {_open('no column holds dates')}"
         return
-    rows = guess.header_rows
-    formats = date_formats(values(rows[pick.column]))
-    clock = guess.header.get("time")
+    rows = inferred.header_rows
+    formats = date_formats(values(rows[choice.column]))
+    clock = inferred.header.get("time")
     if clock and "H" not in formats[0]:
         yield "  transacted_at:"
-        yield f"    {_joined((pick.column, clock.column), ' ')[1:-1]}"
+        yield f"    {_joined((choice.column, clock.column), ' ')[1:-1]}"
         time = clock_formats(values(rows[clock.column]))[0]
         formats = [f"{form} {time}" for form in formats]
     else:
         yield "  transacted_at:"
-        yield f"    column: {quoted(pick.column)}{_mark(pick.doubt)}"
-    zone, doubt = _zone(guess, formats[0])
+        yield f"    column: {quoted(choice.column)}{_mark(choice.doubt)}"
+    zone, doubt = _zone(inferred, formats[0])
     both = f"it could also be {' or '.join(formats[1:])}" if len(formats) > 1 else ""
     yield "    then:"
     yield f"      - datetime: {{formats: {listed(formats[:1])}{zone}}}{_mark(both, doubt)}"
 
 
-def _zone(guess: Survey, form: str) -> tuple[str, str]:
+def _zone(inferred: InferredLayout, form: str) -> tuple[str, str]:
     if has_offset(form):
         return "", ""
-    if pick := guess.header.get("timezone"):
-        return f", timezone: {quoted(pick.column)}", pick.doubt
+    if choice := inferred.header.get("timezone"):
+        return f", timezone: {quoted(choice.column)}", choice.doubt
     return ", timezone: {constant: UTC}", "in which time zone these times are, as in Europe/London"
 
 
-def _total(guess: Survey) -> str:
-    if pick := guess.header.get("total"):
-        return quoted(pick.column) + _mark(pick.doubt)
-    quantity, price, line = (guess.item.get(role) for role in ("quantity", "price", "line_total"))
+def _total(inferred: InferredLayout) -> str:
+    if choice := inferred.header.get("total"):
+        return quoted(choice.column) + _mark(choice.doubt)
+    quantity, price, line = (inferred.item.get(role) for role in ("quantity", "price", "line_total"))
     added = _mark("no column holds the total, so lines are added up")
-    if line and guess.by_line_total:
+    if line and inferred.by_line_total:
         return f"{{sum: {quoted(line.column)}}}{added}"
     if price and quantity:
         formula = in_single_quotes(f"{_sql_name(quantity.column)} * {_sql_name(price.column)}")
@@ -253,16 +253,16 @@ def _total(guess: Survey) -> str:
 # ── Status, customer, payments ──────────────────────────────────────────────────────────────────────
 
 
-def _completion(guess: Survey) -> Iterator[str]:
-    pick, paid = guess.header.get("status"), guess.header.get("paid")
-    paid = None if guess.payment or (paid and paid.doubt) else paid
-    if not pick and not paid:
+def _completion(inferred: InferredLayout) -> Iterator[str]:
+    choice, paid = inferred.header.get("status"), inferred.header.get("paid")
+    paid = None if inferred.payment or (paid and paid.doubt) else paid
+    if not choice and not paid:
         return
     yield "completion:"
-    if pick:
-        words = values(guess.header_rows[pick.column]).unique().sort().to_list()
+    if choice:
+        words = values(inferred.header_rows[choice.column]).unique().sort().to_list()
         known, unknown = states(words)
-        yield f"  status: {quoted(pick.column)}{_mark(pick.doubt)}"
+        yield f"  status: {quoted(choice.column)}{_mark(choice.doubt)}"
         if complete := [*known.pop("complete", []), *unknown]:
             doubt = f"what {', '.join(unknown)} means" if unknown else ""
             yield f"  complete: {listed(complete)}{_mark(doubt)}"
@@ -274,77 +274,77 @@ def _completion(guess: Survey) -> Iterator[str]:
 _HANDLES = {"email": "email", "card": "loyalty-card", "customer": "customer"}
 
 
-def _profile(guess: Survey) -> Iterator[str]:
-    found = [(guess.header[role], handle) for role, handle in _HANDLES.items() if role in guess.header]
+def _profile(inferred: InferredLayout) -> Iterator[str]:
+    found = [(inferred.header[role], handle) for role, handle in _HANDLES.items() if role in inferred.header]
     if found:
         yield "profile:"
-    for pick, handle in found:
+    for choice, handle in found:
         doubt = "" if handle == "email" else "under which handle Omneo knows these ids"
-        yield f"  - {{value: {quoted(pick.column)}, handle: {handle}}}{_mark(pick.doubt, doubt)}"
+        yield f"  - {{value: {quoted(choice.column)}, handle: {handle}}}{_mark(choice.doubt, doubt)}"
 
 
-def _payments(guess: Survey) -> Iterator[str]:
-    tender, amount = guess.payment.get("tender"), guess.payment.get("paid")
+def _payments(inferred: InferredLayout) -> Iterator[str]:
+    tender, amount = inferred.payment.get("tender"), inferred.payment.get("paid")
     if tender and amount:
         doubts = _mark(tender.doubt, amount.doubt)
         yield "payments_form: amounts"
         yield "payments:"
         yield f"  - {{tender: {quoted(tender.column)}, amount: {quoted(amount.column)}}}{doubts}"
-    elif pick := guess.header.get("tender"):
+    elif choice := inferred.header.get("tender"):
         yield "payments:"
-        yield f"  - tender: {quoted(pick.column)}{_mark(pick.doubt)}"
+        yield f"  - tender: {quoted(choice.column)}{_mark(choice.doubt)}"
 
 
 # ── Items ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _items(guess: Survey) -> Iterator[str]:
-    if not guess.item:
+def _items(inferred: InferredLayout) -> Iterator[str]:
+    if not inferred.item:
         return
-    price = _price(guess)
-    original = guess.item.get("list_price")
+    price = _price(inferred)
+    original = inferred.item.get("list_price")
     yield "items:"
-    yield f"  external_id: {_joined((*guess.key, _line(guess)))}"
-    yield f"  name: {_name(guess)}"
-    yield f"  quantity: {_quantity(guess)}"
-    yield f"  price_current: {_list_price(original, guess) if original else price}"
+    yield f"  external_id: {_joined((*inferred.key, _line(inferred)))}"
+    yield f"  name: {_name(inferred)}"
+    yield f"  quantity: {_quantity(inferred)}"
+    yield f"  price_current: {_list_price(original, inferred) if original else price}"
     yield f"  price_sell: {price}"
     if original:
         yield f"  price_original: {quoted(original.column)}"
     for role, name in (("tax", "price_tax"), ("sku", "sku"), ("department", "department")):
-        if pick := guess.item.get(role):
-            yield f"  {name}: {quoted(pick.column)}{_mark(pick.doubt)}"
+        if choice := inferred.item.get(role):
+            yield f"  {name}: {quoted(choice.column)}{_mark(choice.doubt)}"
 
 
-def _list_price(pick: Pick, guess: Survey) -> str:
-    """The list price; where it is blank on some lines, theirs is what was paid."""
-    price, rows = guess.item.get("price"), guess.lines
-    sometimes = pick.column not in rows.columns or values(rows[pick.column]).len() < rows.height
+def _list_price(choice: ColumnChoice, inferred: InferredLayout) -> str:
+    """The list price; on lines where it is blank, the price that was paid."""
+    price, rows = inferred.item.get("price"), inferred.lines
+    sometimes = choice.column not in rows.columns or values(rows[choice.column]).len() < rows.height
     if price and sometimes:
-        return f"{{first_of: {listed([pick.column, price.column])}}}{_mark(pick.doubt)}"
-    return quoted(pick.column) + _mark(pick.doubt)
+        return f"{{first_of: {listed([choice.column, price.column])}}}{_mark(choice.doubt)}"
+    return quoted(choice.column) + _mark(choice.doubt)
 
 
-def _name(guess: Survey) -> str:
-    found = [pick for role in ("name", "sku") if (pick := guess.item.get(role))]
+def _name(inferred: InferredLayout) -> str:
+    found = [choice for role in ("name", "sku") if (choice := inferred.item.get(role))]
     if not found:
         return _open("no column holds what was sold")
     if len(found) == 1:
         return quoted(found[0].column) + _mark(found[0].doubt)
-    return f"{{first_of: {listed([pick.column for pick in found])}}}{_mark(found[0].doubt)}"
+    return f"{{first_of: {listed([choice.column for choice in found])}}}{_mark(found[0].doubt)}"
 
 
-def _quantity(guess: Survey) -> str:
-    pick = guess.item.get("quantity")
-    if pick is None:
+def _quantity(inferred: InferredLayout) -> str:
+    choice = inferred.item.get("quantity")
+    if choice is None:
         return _open("no column holds a quantity")
-    doubt = "" if _whole(guess) else "some quantities are no whole numbers, which Omneo needs"
-    return quoted(pick.column) + _mark(pick.doubt, doubt)
+    doubt = "" if _whole(inferred) else "some quantities are no whole numbers, which Omneo needs"
+    return quoted(choice.column) + _mark(choice.doubt, doubt)
 
 
-def _price(guess: Survey) -> str:
-    price, line, quantity = (guess.item.get(role) for role in ("price", "line_total", "quantity"))
-    if line and guess.by_line_total:
+def _price(inferred: InferredLayout) -> str:
+    price, line, quantity = (inferred.item.get(role) for role in ("price", "line_total", "quantity"))
+    if line and inferred.by_line_total:
         doubts = _mark(line.doubt, "whether line totals are after discount and with tax")
         if quantity is None:
             return quoted(line.column) + doubts

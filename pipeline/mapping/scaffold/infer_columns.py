@@ -1,4 +1,4 @@
-"""Guesses from a sample: what a column holds, by its contents, and which role it plays, by its name too."""
+"""Infers from a sample what each column holds, and which role it has, by its contents and its name."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ ROLES: Final[dict[str, str]] = {
     "department": "department category productcategory warengruppe kategorie categorie categoria afdeling",
     "record_type": "linetype rowtype recordtype entrytype satzart typeligne tipolinea",
 }
-"""What a column may be, and the names it then goes by."""
+"""The roles of columns, and the names that such columns have."""
 
 _SYNONYMS: Final = {role: tuple(names.split()) for role, names in ROLES.items()}
 
@@ -94,48 +94,48 @@ _MOSTLY: Final = 0.9
 
 
 def plain(name: str) -> str:
-    """A name without blanks, signs, accents and letter case."""
+    """A name without blanks, signs, accents and upper case."""
     folded = unicodedata.normalize("NFKD", name.casefold().replace("ß", "ss"))
     return "".join(c for c in folded if c.isascii() and c.isalnum())
 
 
 @dataclass(frozen=True)
-class Pick:
+class ColumnChoice:
     """A column chosen for a role.
 
     Attributes:
         column: Its name.
-        doubt: Why it may be wrong; empty where its name is one that the role goes by.
+        doubt: Why it may be wrong; empty where it has one of the names of the role.
     """
 
     column: str
     doubt: str = ""
 
 
-def picks(rows: pl.DataFrame, roles: Iterable[str] = ROLES) -> dict[str, Pick]:
-    """Choose a column for each role that one can be found for; none is chosen twice.
+def choose_columns(rows: pl.DataFrame, roles: Iterable[str] = ROLES) -> dict[str, ColumnChoice]:
+    """Choose a column for each role, where there is one; no column is chosen twice.
 
     Args:
         rows: A sample; all columns that are looked at are text.
         roles: The roles wanted, the most important first.
     """
-    found: dict[str, Pick] = {}
+    found: dict[str, ColumnChoice] = {}
     columns = [name for name, dtype in rows.schema.items() if dtype == pl.String]
     for exact in (True, False):
         for role in roles:
-            taken = {pick.column for pick in found.values()}
+            taken = {choice.column for choice in found.values()}
             free = [name for name in columns if name not in taken]
-            if role not in found and (pick := _pick(rows, role, free, exact=exact)):
-                found[role] = pick
+            if role not in found and (choice := _choose(rows, role, free, exact=exact)):
+                found[role] = choice
     return found
 
 
-def _pick(rows: pl.DataFrame, role: str, columns: Sequence[str], *, exact: bool) -> Pick | None:
+def _choose(rows: pl.DataFrame, role: str, columns: Sequence[str], *, exact: bool) -> ColumnChoice | None:
     for synonym, name in product(_SYNONYMS[role], columns):
         loosely = role in _LOOSE and len(synonym) > 3 and synonym in plain(name)
         matches = plain(name) == synonym if exact else loosely
         if matches and _fits(rows[name], role):
-            return Pick(name, "" if exact else f"`{name}` only sounds like it")
+            return ColumnChoice(name, "" if exact else f"`{name}` only sounds like it")
     return None
 
 
@@ -154,17 +154,17 @@ _LOOSE = (
     ),
     *("quantity", "price", "name", "sku"),
 )
-"""Roles for which a name that only contains one of theirs will do."""
+"""Roles for which a name that only contains one of their names is good enough."""
 
 _AMOUNTS = ("total", "paid", "price", "list_price", "line_total", "tax", "quantity")
 
 
 _NEEDS_CONTENT = ("key", "transacted_at", "time", "timezone", "status", "record_type", *_AMOUNTS)
-"""Roles that a column which is blank all over cannot have."""
+"""Roles that a blank column cannot have."""
 
 
 def _fits(cells: pl.Series, role: str) -> bool:
-    """Whether what is in a column can be what its name says."""
+    """Whether the contents of a column fit a role."""
     filled = values(cells)
     if filled.is_empty():
         return role not in _NEEDS_CONTENT
@@ -189,7 +189,7 @@ def share(filled: pl.Series, pattern: str) -> float:
 
 
 def date_formats(filled: pl.Series) -> list[str]:
-    """The formats that nearly all texts have, the likeliest first; several where day and month may swap."""
+    """The formats of nearly all texts, the likeliest first; several where day and month may be swapped."""
     if share(filled, r"^1\d{9}(\.\d+)?$") > _MOSTLY:
         return ["epoch_s"]
     if share(filled, r"^1\d{12}$") > _MOSTLY:
@@ -200,7 +200,7 @@ def date_formats(filled: pl.Series) -> list[str]:
         return []
     found: list[tuple[str, pl.Series]] = []
     for form, times in read:
-        # A format that reads the same times says nothing new; one that reads others is a real doubt.
+        # Another format with the same result adds nothing; one with other results is a real doubt.
         if times.null_count() == best and not any(times.equals(known) for _, known in found):
             found.append((form, times))
     return [form for form, _ in found]
@@ -214,14 +214,14 @@ def _parsed(filled: pl.Series, form: str) -> pl.Series:
 
 
 def clock_formats(filled: pl.Series) -> list[str]:
-    """The formats that nearly all texts have as times of a day."""
+    """The formats of nearly all texts as times of a day."""
     day = pl.Series(["2000-01-01 "]).new_from_index(0, filled.len()) + filled
     allowed = filled.len() * (1 - _MOSTLY)
     return [form for form in CLOCKS if _parsed(day, f"%Y-%m-%d {form}").null_count() <= allowed]
 
 
 def has_offset(form: str) -> bool:
-    """Whether times in a format say how far they are from UTC."""
+    """Whether times in a format include their offset from UTC."""
     return form.startswith("epoch") or form.endswith(("%z", "Z"))
 
 
@@ -234,7 +234,7 @@ _POINT = rf"\.\d{{1,4}}\s?(?:{_SIGNS})?\)?-?$"
 
 
 def number_form(columns: Iterable[pl.Series]) -> Number:
-    """How the amounts of these columns are written, all together."""
+    """The notation of the amounts in these columns, taken together."""
     filled = pl.concat(
         [values(cells).cast(pl.String).alias("") for cells in columns] or [pl.Series("", [""])]
     )
@@ -274,7 +274,7 @@ _STATES = {
 
 
 def states(words: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Sort status words by what they mean; those that are not known come second."""
+    """Sort status words by meaning; the second result lists the unknown ones."""
     meaning = {word: state for state, known in _STATES.items() for word in known.split()}
     sorted_: dict[str, list[str]] = {}
     unknown = []
@@ -299,18 +299,18 @@ _CONTENTS: Final[dict[str, Callable[[pl.Series], bool]]] = {
     "currency": lambda filled: share(filled, r"^[A-Za-z]{3}$") > _MOSTLY,
     "status": _is_status,
 }
-"""What a column has to hold to be what its name says."""
+"""What the contents of a column must be for a role."""
 
 RECORDS = {
     "header": ("sale", "header", "transaction", "receipt", "order", "h", "kopf", "entete"),
     "item": ("saleline", "line", "item", "lineitem", "detail", "l", "d", "position", "ligne"),
     "payment": ("payment", "tender", "p", "zahlung", "paiement"),
 }
-"""Words by which files with several types of rows tell them apart."""
+"""Words for the record types in files that hold several."""
 
 
 def record_words(words: Sequence[str]) -> dict[str, list[str]]:
-    """Which words of a column tell headers, items and payments; empty where it does not tell them."""
+    """Which words of a column mean headers, items and payments; empty where it holds other words."""
     found = {kind: [word for word in words if plain(word) in known] for kind, known in RECORDS.items()}
     return found if found["header"] and found["item"] else {}
 
@@ -327,18 +327,18 @@ def lists_in(rows: pl.DataFrame) -> Iterator[tuple[str, list[str]]]:
 
 
 def _members_of(dtype: object) -> list[str]:
-    """The names in a list of objects; none where it is no such list."""
+    """The names in a list of objects; none for another type."""
     inner = dtype.inner if isinstance(dtype, pl.List) else None
     return [member.name for member in inner.fields] if isinstance(inner, pl.Struct) else []
 
 
 def _json_type(texts: pl.Series) -> pl.DataType | None:
-    """What a column of JSON lists or objects holds; None where it is no such column."""
+    """The type of a column of JSON lists or objects; None for another column."""
     is_json = any(
         share(texts, every) == 1 and share(texts, some) > 0
         for every, some in ((r"^\[\s*[{\]]", r"^\[\s*\{"), (r"^\{\s*[\"}]", r"^\{\s*\""))
     )
     try:
         return texts.str.json_decode(infer_schema_length=None).dtype if is_json else None
-    except pl.exceptions.ComputeError:  # braces around what is no JSON, or members of several types
+    except pl.exceptions.ComputeError:  # Not JSON in spite of its braces, or members of several types.
         return None

@@ -16,8 +16,8 @@ from pipeline.mapping.language.shipped import shipped_mapping, shipped_names, sh
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import Number, OpenValue
 from pipeline.mapping.scaffold.draft import Sample, copy_of, draft
-from pipeline.mapping.scaffold.infer_columns import ROLES, date_formats, number_form, picks, states
-from pipeline.mapping.scaffold.infer_layout import survey
+from pipeline.mapping.scaffold.infer_columns import ROLES, choose_columns, date_formats, number_form, states
+from pipeline.mapping.scaffold.infer_layout import infer_layout
 from tests.fuzzing import examples
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def checked(samples: Sequence[Sample]) -> tuple[str, MappingSpec]:
     """A draft that passes `check` on the sample's columns, but for what it leaves open."""
     text = draft(samples)
     loaded = read_mapping(Path("draft.yaml"), text.encode())
-    problems = check_mapping(loaded, survey(samples).columns)
+    problems = check_mapping(loaded, infer_layout(samples).columns)
     assert [problem for problem in problems if " is open (" not in problem.message] == []
     return text, loaded.spec
 
@@ -312,7 +312,7 @@ def test_contents_outweigh_names() -> None:
         {"State": ["VIC", "NSW"], "email": ["no", "none"], "date": ["x", "y"], "total": ["a", "b"]}
     )
 
-    assert picks(frame) == {}
+    assert choose_columns(frame) == {}
 
 
 def test_status_words_in_several_languages() -> None:
