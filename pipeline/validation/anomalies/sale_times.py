@@ -36,7 +36,7 @@ def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomal
         lines = [
             f"{hour:02}:00 to {hour:02}:59: {share(everywhere[hour], sum(everywhere))}" for hour in busiest
         ]
-        yield _night_finding("Many sales are", [_quiet_line(everywhere), *lines])
+        yield _night_anomaly("Many sales are", [_quiet_line(everywhere), *lines])
         return
     lines = []
     for store, counts in sorted(by_store.items()):
@@ -46,10 +46,10 @@ def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomal
                 f"{store}: {share(at_night, sum(counts))} from 00:00 to 05:59; {_quiet_line(counts)}"
             )
     if lines:
-        yield _night_finding("Some stores have many sales", lines)
+        yield _night_anomaly("Some stores have many sales", lines)
 
 
-def _night_finding(start: str, lines: Sequence[str]) -> Anomaly:
+def _night_anomaly(start: str, lines: Sequence[str]) -> Anomaly:
     message = (
         f"{start} at night in local time, and hardly any by day: most likely the time zone is wrong. "
         "If these are bars or bakeries, all is well."

@@ -88,14 +88,14 @@ def totals_and_items(observed: Observations, _sources: Sequence[str]) -> Iterato
     counts = observed.counts
     enough = max(_OFF_SALES, _OFF_SHARE * counts.comparable)
     if counts.below_by_tax >= enough:
-        yield _tax_finding("total", f"{share(counts.below_by_tax, counts.comparable)}: total = items − tax")
+        yield _tax_anomaly("total", f"{share(counts.below_by_tax, counts.comparable)}: total = items − tax")
     elif counts.above_by_tax >= enough:
-        yield _tax_finding("items", f"{share(counts.above_by_tax, counts.comparable)}: total = items + tax")
+        yield _tax_anomaly("items", f"{share(counts.above_by_tax, counts.comparable)}: total = items + tax")
     elif counts.off >= enough:
         yield from _constant_ratio(observed.ratios, counts.off, counts.comparable)
 
 
-def _tax_finding(which: str, *evidence: str) -> Anomaly:
+def _tax_anomaly(which: str, *evidence: str) -> Anomaly:
     if which == "total":
         return Anomaly(
             "total_without_tax",
@@ -128,6 +128,6 @@ def _constant_ratio(ratios: pl.DataFrame, off: int, sales: int) -> Iterator[Anom
         )
     elif below is not None:
         off_items = f"{100 - ratio / 10:.0f}%"
-        yield _tax_finding("total", evidence, f"as with a tax of {below}%, or with {off_items} off all items")
+        yield _tax_anomaly("total", evidence, f"as with a tax of {below}%, or with {off_items} off all items")
     elif above is not None:
-        yield _tax_finding("items", evidence, f"as with a tax of {above}%")
+        yield _tax_anomaly("items", evidence, f"as with a tax of {above}%")
