@@ -67,7 +67,7 @@ def test_false_and_missing_values_are_left_out() -> None:
 
 
 def test_items_stay_with_their_transaction_and_in_order() -> None:
-    rows = [{TX: tx, "name": f"{tx}.{n}", "quantity": n, "price_sell": 1} for tx in (2, 0) for n in (1, 2)]
+    rows = [{TX: tx, "name": f"{tx}.{n}", "quantity": n, "price_sell": 1} for n in (1, 2) for tx in (2, 0)]
     staged = encode(headers([header(0), header(1), header(2)]), items(rows))
     names = [[item["name"] for item in json.loads(body).get("items", [])] for body in staged["body"]]
     assert names == [["0.1", "0.2"], [], ["2.1", "2.2"]]

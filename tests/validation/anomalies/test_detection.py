@@ -174,6 +174,29 @@ def test_a_file_that_is_there_twice_under_other_ids() -> None:
     assert found(unit(sales), unit(again[:15])) == []
 
 
+def test_files_with_the_same_sales_are_listed_by_how_many_they_share() -> None:
+    sales = ordinary()
+    copies = [(sales[:400], 1), (sales[400:1400], 2), (sales[1400:1600], 0)]
+    again = [
+        [{**each, "external_id": f"X{n}", SOURCE: to} for n, each in enumerate(part)] for part, to in copies
+    ]
+    observed = merge_observations([unit(sales), *map(unit, again)])
+    (finding,) = find_anomalies(observed, [*SOURCES, "till-3.csv"])
+    assert finding.evidence == (
+        "1,600 of 4,000 sales looked at repeat another one",
+        "till-1.csv and till-3.csv: 1,000 in both",
+        "till-1.csv and till-2.csv: 400 in both",
+        "till-1.csv: 200 within it",
+    )
+
+
+@pytest.mark.parametrize(("repeats", "codes"), [(19, []), (20, ["doubled_file"])])
+def test_fewer_than_twenty_repeated_sales_say_nothing(repeats: int, codes: list[str]) -> None:
+    sales = ordinary(days=6)
+    again = [{**each, "external_id": f"X{n}", SOURCE: 1} for n, each in enumerate(sales[:repeats])]
+    assert [finding.code for finding in found(unit(sales), unit(again))] == codes
+
+
 def test_a_file_that_is_there_twice_alike_in_every_cell() -> None:
     finding = only(unit(ordinary(), repeated=2400))
     assert finding.code == "doubled_file"
