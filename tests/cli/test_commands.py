@@ -106,6 +106,7 @@ def test_it_can_be_run_as_a_module_from_anywhere(tmp_path: Path):
 # ── Environment variables ───────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_options_from_the_environment_do_what_those_of_the_call_do(source: Path, tmp_path: Path):
     environment = {
         "OMNEO_IMPORT_WORKDIR": str(tmp_path / "from-environment"),
@@ -129,6 +130,7 @@ def test_a_wrong_value_in_the_environment_is_reported(source: Path):
     assert "'much' is not a size" in result.stderr
 
 
+@pytest.mark.slow
 def test_run_can_be_a_dry_run_by_option_or_environment(source: Path, tmp_path: Path):
     home = ("--workdir", tmp_path / "w", "--json")
     for extra, environment in ((["--dry-run"], {}), ([], {"OMNEO_IMPORT_DRY_RUN": "1"})):
@@ -163,6 +165,7 @@ def lines_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_with_json_stdout_holds_the_summary_and_nothing_else(source: Path, omneo: LocalOmneo, tmp_path: Path):
     home, environment = ("--workdir", tmp_path / "w", "--json"), omneo.environment()
     for arguments in (
@@ -238,6 +241,7 @@ def test_without_json_people_read_the_summary_on_stdout(source: Path, tmp_path: 
     assert "accepted" not in result.stderr
 
 
+@pytest.mark.slow
 def test_with_json_logs_every_line_of_stderr_is_json(source: Path, omneo: LocalOmneo, tmp_path: Path):
     home = ("--workdir", tmp_path / "w", "--log-format", "json")
     for extra in ([], ["--json"], ["-v", "--json"]):
@@ -258,6 +262,7 @@ def test_with_json_logs_every_line_of_stderr_is_json(source: Path, omneo: LocalO
     assert (failed.code, bool(lines_of(failed.stderr))) == (4, True)
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing_when_all_is_well_and_verbose_says_more(source: Path, tmp_path: Path):
     home = ("--workdir", tmp_path / "w")
     quiet = call("prepare", "-m", "pos_lines", source, *home, "-q")
@@ -295,6 +300,7 @@ def test_text_from_data_cannot_drive_the_terminal(tmp_path: Path):
 # ── Preview ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_preview_shows_payloads_beside_their_rows(source: Path, tmp_path: Path):
     result = call("preview", "-m", "pos_lines", source, "-n", 2)
     assert result.code == 0

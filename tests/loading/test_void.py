@@ -347,6 +347,7 @@ def records(ledger: SqlLedger) -> list[Record]:
     return list(ledger.find([each.external_id for each in SOME]).values())
 
 
+@pytest.mark.slow
 def test_a_void_that_is_not_taken_leaves_the_counts_of_both_runs_as_they_were(ledger: SqlLedger) -> None:
     """Of a sale whose newer version was refused, so that Omneo still has the older run's."""
     tenant = Tenant()

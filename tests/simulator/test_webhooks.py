@@ -94,6 +94,7 @@ def test_they_come_twice(receiver, client, sale):
     assert receiver.ids() == ["S-1", "S-1"]
 
 
+@pytest.mark.slow
 def test_they_never_come(receiver, client, sale):
     with local_omneo(settings(receiver), webhook_never_share=0.5) as omneo:
         for n in range(20):

@@ -240,6 +240,7 @@ DEFECTS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @examples(40)
 @given(
     combinations=st.lists(st.lists(st.sampled_from(DEFECTS), max_size=3), max_size=8),

@@ -318,6 +318,7 @@ def test_a_frame_of_another_type_is_a_bug_and_not_a_rejection() -> None:
         header_problems(wrong, Policy(), NOW, with_items=True)
 
 
+@pytest.mark.slow
 def test_pandera_cannot_be_switched_off_from_outside() -> None:
     script = (
         "from pipeline.validation.policy import Policy\n"

@@ -68,6 +68,7 @@ def test_what_fails_without_any_row_is_nobodys_fault() -> None:
     assert unjudged(tables(), broken) is None
 
 
+@pytest.mark.slow
 def test_of_many_at_fault_no_neighbour_is_taken_for_one() -> None:
     odd = range(0, 1200, 3)
     rows = pl.DataFrame({"cell": ["x" if n in odd else str(n) for n in range(1200)]}).with_row_index(LINE)
@@ -82,6 +83,7 @@ def test_of_many_at_fault_no_neighbour_is_taken_for_one() -> None:
     assert found.rows[LINE].to_list() == [*odd]
 
 
+@pytest.mark.slow
 def test_more_than_can_be_looked_for_are_not_all_found() -> None:
     attempts = 0
 

@@ -162,6 +162,7 @@ def listening(ledger: SqlLedger) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_webhooks_late_twice_or_never_confirm_what_they_name(tmp_path: Path) -> None:
     some = [made(n) for n in range(100)]
     faults = {"webhook_twice_share": 0.3, "webhook_never_share": 0.2, "job_delay_s": 0.0, "job_jitter_s": 0.2}

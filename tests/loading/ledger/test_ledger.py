@@ -708,6 +708,7 @@ def test_a_stamp_that_names_one_twice_stamps_nobody_else(any_ledger: SqlLedger) 
     }
 
 
+@pytest.mark.slow
 def test_a_transaction_takes_less_than_300_bytes(tmp_path: Path) -> None:
     count = 20_000
     with SqlLedger(tmp_path / "l.db", URL) as ledger:

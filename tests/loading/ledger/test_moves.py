@@ -52,6 +52,7 @@ def is_newer(run_no: int, other: int) -> bool:
     return run_no > other
 
 
+@pytest.mark.slow
 @given(st.lists(records | passes | returns, max_size=12))
 def test_each_run_counts_the_transaction_exactly_once_whatever_is_written(
     writes: Sequence[Record | Pass | Return],

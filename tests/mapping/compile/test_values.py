@@ -431,6 +431,7 @@ def numbers_by_content(rows: list[tuple[str, str, str]]) -> dict[tuple[str, str,
     return {content: sorted(numbers) for content, numbers in found.items()}
 
 
+@pytest.mark.slow
 @examples(40)
 @given(st.data())
 def test_numbers_by_content_do_not_care_about_the_order_of_rows(data: st.DataObject) -> None:

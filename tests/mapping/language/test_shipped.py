@@ -37,6 +37,7 @@ def test_a_shipped_mapping_is_right_and_says_what_it_is_for(name: str) -> None:
     assert loaded.spec.about
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_mapping_makes_of_its_sample_what_was_reviewed(name: str, tmp_path: Path) -> None:
     assert outcome_of(name, tmp_path / "work") == golden_of(name)

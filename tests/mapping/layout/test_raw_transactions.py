@@ -470,6 +470,7 @@ cells = st.sampled_from(["A", "B", " A", "", None])
 some_rows = st.lists(st.tuples(st.sampled_from([0, 1]), cells, cells, cells, cells), max_size=30)
 
 
+@pytest.mark.slow
 @given(some_rows, st.sampled_from(["lines", "first_row"]), st.sampled_from(["drop", "keep"]))
 def test_no_row_is_lost_or_counted_twice(
     rows: list[tuple[int, str | None, str | None, str | None, str | None]], layout: str, duplicates: str
@@ -499,6 +500,7 @@ def test_no_row_is_lost_or_counted_twice(
     assert shaped.headers.height == len(keys) + kept
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from(["Sale", "Sale Line", "Payment", "Note"]), cells, cells), max_size=25)
 )

@@ -34,6 +34,7 @@ def only(*units: Observations) -> Anomaly:
 # ── No false alarms ──────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 50, 500, 5000, 40_000])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_evenly_random_sales_give_no_finding(count: int, seed: int) -> None:
