@@ -16,7 +16,7 @@ from click import ParameterSource
 
 from pipeline.cli.console import Console, printable
 from pipeline.cli.options import add_options, option
-from pipeline.cli.parameters import DirectoryOrUrl
+from pipeline.cli.parameters import DIRECTORY_OR_URL
 from pipeline.cli.signals import Signalled
 from pipeline.core.errors import ImportToolError, MappingError, NothingNew, SettingsError
 
@@ -26,9 +26,8 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 COMMON = (
     option(
         "--workdir",
-        type=DirectoryOrUrl(),
+        type=DIRECTORY_OR_URL,
         default=Path(".omneo-import"),
-        show_default=True,
         help="Where runs and the ledger are kept; runs may be in an object store, such as s3://…",
     ),
     option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."),
@@ -36,7 +35,6 @@ COMMON = (
         "--log-format",
         type=click.Choice(["text", "json"]),
         default="text",
-        show_default=True,
         help="What stderr is for: people or machines.",
     ),
     option("-q", "--quiet", is_flag=True, help="Say only what a person should know."),

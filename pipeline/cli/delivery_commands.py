@@ -26,7 +26,7 @@ from pipeline.cli.options import (
     option,
     require_local_first,
 )
-from pipeline.cli.parameters import Share
+from pipeline.cli.parameters import SHARE
 from pipeline.cli.run_access import local_workdir, on_run
 from pipeline.cli.signals import serve_until_signalled
 from pipeline.core.settings import base_url_from_environment, webhook_secret
@@ -34,9 +34,7 @@ from pipeline.core.settings import base_url_from_environment, webhook_secret
 
 @command
 @add_options(CONNECTING)
-@option(
-    "--customers", type=click.IntRange(0, 10_000), default=200, show_default=True, help="How many to ask for."
-)
+@option("--customers", type=click.IntRange(0, 10_000), default=200, help="How many to ask for.")
 @RUN
 def preflight(console: Console, reference: str, customers: int, **arguments: Any) -> int:
     """Ask the tenant, sending no transaction.
@@ -84,9 +82,7 @@ def retry(console: Console, reference: str, **arguments: Any) -> int:
 @command
 @monitored
 @add_options(CONNECTING)
-@option(
-    "--sample", type=Share(), default="100%", show_default=True, help="Share to look up, chosen at random."
-)
+@option("--sample", type=SHARE, default="100%", help="Share to look up, chosen at random.")
 @option("--resend", is_flag=True, help="Send the missing ones again.")
 @add_options(REACTIONS)
 @RUN
@@ -128,8 +124,8 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
 
 
 @command
-@option("--host", default="127.0.0.1", show_default=True, help="Address to bind; put TLS before any other.")
-@option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 for a free one.")
+@option("--host", default="127.0.0.1", help="Address to bind; put TLS before any other.")
+@option("--port", type=click.IntRange(0, 65535), default=8787, help="0 for a free one.")
 @option(
     "--secret-file",
     type=FILE,

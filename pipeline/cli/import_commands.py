@@ -23,7 +23,7 @@ from pipeline.cli.options import (
     prepare_options,
     require_local_first,
 )
-from pipeline.cli.parameters import RequestRate, Share
+from pipeline.cli.parameters import REQUEST_RATE, SHARE
 from pipeline.cli.run_access import local_workdir, on_run
 from pipeline.core.memory import keep_freed_memory
 from pipeline.core.settings import connection_from_environment
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @option(
     "--rate",
     "rate_per_min",
-    type=RequestRate(),
+    type=REQUEST_RATE,
     help="Requests that a load can send, such as 600/min, for the prediction.",
 )
 @SOURCES
@@ -77,7 +77,7 @@ def stage(console: Console, mapping: str, sources: tuple[str, ...], arguments: d
 @FIRST
 @option(
     "--min-share",
-    type=Share(),
+    type=SHARE,
     help="The gate for nights: fewer transactions, or less worth, than this share of the median of the last "
     "four same weekdays ends with exit code 3.",
 )

@@ -78,9 +78,7 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
 
 @command
 @MAPPING
-@option(
-    "-n", "--number", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many payloads."
-)
+@option("-n", "--number", type=click.IntRange(1, 1000), default=5, help="How many payloads.")
 @SOURCES
 def preview(console: Console, mapping: str, sources: tuple[str, ...], number: int) -> int:
     """Show the first payloads beside their rows.

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pipeline.cli.parameters import (
-    Age,
-    Bytes,
-    DateOrAge,
-    EngineName,
-    GateLimit,
-    PathOrUrl,
-    RefusalLimit,
-    RequestRate,
-    Seconds,
+    AGE,
+    DATE_OR_AGE,
+    ENGINE_NAME,
+    GATE_LIMIT,
+    PATH_OR_URL,
+    REFUSAL_LIMIT,
+    REQUEST_RATE,
+    SECONDS,
+    SIZE,
 )
 from pipeline.core.memory import Budget
 from pipeline.core.settings import base_url_from_environment
@@ -34,10 +34,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def option(*names: str, **settings: Any) -> Callable[[Function], Function]:
-    """A click option that can also be set as `OMNEO_IMPORT_<NAME>`."""
+    """A click option that shows its default and can also be set as `OMNEO_IMPORT_<NAME>`."""
     long = next(name for name in names if name.startswith("--"))
     variable = long.split("/")[0].removeprefix("--").replace("-", "_").upper()
-    return click.option(*names, envvar=f"OMNEO_IMPORT_{variable}", **settings)
+    return click.option(*names, **{"envvar": f"OMNEO_IMPORT_{variable}", "show_default": True, **settings})
 
 
 def add_options(options: Sequence[Callable[[Function], Function]]) -> Callable[[Function], Function]:
@@ -64,22 +64,21 @@ MAPPING = option(
 YES = option("--yes", is_flag=True, help="Do not ask for confirmation.")
 LEDGER = option(
     "--ledger",
-    type=PathOrUrl(),
+    type=PATH_OR_URL,
     metavar="PATH|URL",
     help="Another ledger than the workdir's own, such as postgresql://…",
 )
 ENGINE = option(
     "--engine",
-    type=EngineName(),
+    type=ENGINE_NAME,
     default="local",
-    show_default=True,
     help="Where the work runs: local, dask (two processes here) or dask://host:port.",
 )
 
 PREPARING = (
     option(
         "--max-rejected",
-        type=GateLimit(),
+        type=GATE_LIMIT,
         help="The gate: more rejected than this ends with exit code 3. By default more than 25% and at least "
         "20, or all; 100% opens it.",
     ),
@@ -90,22 +89,20 @@ PREPARING = (
     ),
     option(
         "--memory",
-        type=Bytes(),
+        type=SIZE,
         default="1G",
-        show_default=True,
         help="About how much memory to use at most; more makes larger partitions and fewer temporary files.",
     ),
     ENGINE,
     option("--show-personal-data", is_flag=True, help="Do not mask emails and card numbers in the report."),
     option("--all-files", is_flag=True, help="Of a directory or glob, take files imported before as well."),
     option(
-        "--since", type=DateOrAge(), help="Of a directory or glob, only files modified since: a date, or 7d."
+        "--since", type=DATE_OR_AGE, help="Of a directory or glob, only files modified since: a date, or 7d."
     ),
     option(
         "--settle",
-        type=Seconds(),
+        type=SECONDS,
         default="0s",
-        show_default=True,
         help="Of a directory or glob, not files modified less than this ago.",
     ),
 )
@@ -116,30 +113,22 @@ CONNECTING = (
     option(
         "--rate",
         "rate_per_min",
-        type=RequestRate(),
+        type=REQUEST_RATE,
         help="Requests at most, such as 600/min; the server's limits are followed anyway.",
     ),
-    option(
-        "--concurrency",
-        type=click.IntRange(1, 1024),
-        default=64,
-        show_default=True,
-        help="Requests in flight.",
-    ),
+    option("--concurrency", type=click.IntRange(1, 1024), default=64, help="Requests in flight."),
     option(
         "--give-up-after",
         "give_up_after_s",
-        type=Seconds(),
+        type=SECONDS,
         default="10m",
-        show_default=True,
         help="How long an outage may last.",
     ),
     option(
         "--grace",
         "grace_s",
-        type=Seconds(),
+        type=SECONDS,
         default="30s",
-        show_default=True,
         help="How long requests in flight may take after a signal.",
     ),
 )
@@ -150,21 +139,13 @@ SENDING = (
         "--endpoint",
         type=click.Choice(["queue", "queue-create", "update-create", "batch"]),
         default="queue",
-        show_default=True,
         help="The endpoint of Omneo to send to.",
     ),
-    option(
-        "--batch-size",
-        type=click.IntRange(1, 500),
-        default=100,
-        show_default=True,
-        help="For --endpoint batch.",
-    ),
+    option("--batch-size", type=click.IntRange(1, 500), default=100, help="For --endpoint batch."),
     option(
         "--on-change",
         type=click.Choice(["send", "hold", "skip"]),
         default="send",
-        show_default=True,
         help="What to do with transactions that were delivered before with other contents.",
     ),
     option("--revive", is_flag=True, help="Send transactions that `void` has undone again, no longer void."),
@@ -172,7 +153,6 @@ SENDING = (
         "--in-doubt",
         type=click.Choice(["lookup", "resend"]),
         default="lookup",
-        show_default=True,
         help="What to do with transactions of which it is unknown whether they arrived.",
     ),
 )
@@ -181,15 +161,13 @@ REACTIONS = (
         "--reactions",
         type=click.Choice(["hold", "allow"]),
         default="hold",
-        show_default=True,
         help="Where old sales would run active triggers in Omneo: hold them back (exit code 3), or allow it, "
         "now and from now on for this run.",
     ),
     option(
         "--historic-after",
-        type=Age(),
+        type=AGE,
         default="30d",
-        show_default=True,
         help="The age from which on a sale is old. A few late ones, up to 5% and 500, are not held back.",
     ),
 )
@@ -201,7 +179,7 @@ FIRST = option(
 )
 MAX_REFUSED = option(
     "--max-refused",
-    type=RefusalLimit(),
+    type=REFUSAL_LIMIT,
     help="Stop once so many in a row were all refused, or `off`; 50 at the start and 200 later by default.",
 )
 

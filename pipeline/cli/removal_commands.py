@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli.command import command
 from pipeline.cli.console import Console
 from pipeline.cli.options import LEDGER, YES, option
-from pipeline.cli.parameters import Age
+from pipeline.cli.parameters import AGE
 from pipeline.cli.run_access import local_workdir
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @command
-@option("--older-than", type=Age(), required=True, help="Only runs prepared longer ago, such as 90d.")
+@option("--older-than", type=AGE, required=True, help="Only runs prepared longer ago, such as 90d.")
 @option("--force", is_flag=True, help="Also runs of which something can still be sent.")
 @YES
 @option("--dry-run", is_flag=True, help="Only say what would be removed.")

@@ -85,7 +85,6 @@ def _with_tenant(summary: Summary) -> dict[str, Any]:
     "form",
     type=click.Choice(["html", "markdown"]),
     default="html",
-    show_default=True,
     help="The page, or a short version for a pull request or a chat.",
 )
 @option("--show-personal-data/--mask-personal-data", default=None, help="By default as `prepare` was called.")

@@ -24,12 +24,12 @@ def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
         return option(name, is_flag=True, help=about)
     choices = fault.metadata.get("choices")
     kind = click.Choice(choices) if choices else type(fault.default)
-    return option(name, type=kind, default=fault.default, show_default=True, help=about)
+    return option(name, type=kind, default=fault.default, help=about)
 
 
 @command
-@option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
-@option("--port", type=click.IntRange(0, 65535), default=0, help="A free one by default.")
+@option("--host", default="127.0.0.1", help="A loopback address.")
+@option("--port", type=click.IntRange(0, 65535), default=0, show_default=False, help="A free one by default.")
 @option("--db", type=FILE, help="Where its state is kept; in memory by default.")
 @option(
     "--seed-file",
@@ -38,8 +38,7 @@ def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
 )
 @add_options([_fault_option(fault) for fault in fields(Faults)])
 @option(
-    "--webhook-url",
-    help="A loopback address to which it posts every transaction, such as that of `listen`.",
+    "--webhook-url", help="A loopback address to which it posts every transaction, such as that of `listen`."
 )
 @option(
     "--with-triggers",

@@ -166,9 +166,7 @@ def _needed_by(where: Path | str, tenant: str, run: RunDir, manifest: Manifest) 
     return number
 
 
-def _positioned(
-    batches: Iterable[list[StagedTransaction]],
-) -> Iterator[tuple[int, list[StagedTransaction]]]:
+def _positioned(batches: Iterable[list[StagedTransaction]]) -> Iterator[tuple[int, list[StagedTransaction]]]:
     position = 0
     for batch in batches:
         yield position, batch

@@ -7,34 +7,34 @@ from typing import Any
 import click
 import pytest
 
-from pipeline.cli.parameters import Bytes, GateLimit, RequestRate, Seconds, Share
+from pipeline.cli.parameters import GATE_LIMIT, REQUEST_RATE, SECONDS, SHARE, SIZE
 
 
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
-        (RequestRate(), "600", 600),
-        (RequestRate(), "600/min", 600),
-        (RequestRate(), " 600 / min ", 600),
-        (RequestRate(), "10/s", 600),
-        (RequestRate(), "0.5/s", 30),
-        (RequestRate(), "6000/h", 100),
-        (Seconds(), "90", 90),
-        (Seconds(), "1.5s", 1.5),
-        (Seconds(), "15m", 900),
-        (Seconds(), "15 min", 900),
-        (Seconds(), "6h", 21_600),
-        (Seconds(), "2d", 172_800),
-        (Seconds(), "0", 0),
-        (Share(), "5%", 0.05),
-        (Share(), "0.05", 0.05),
-        (Share(), "100%", 1),
-        (Share(), "1", 1),
-        (Bytes(), "1024", 1024),
-        (Bytes(), "512M", 512 << 20),
-        (Bytes(), "2g", 2 << 30),
-        (Bytes(), "64 KiB", 64 << 10),
-        (Bytes(), "1GB", 1 << 30),
+        (REQUEST_RATE, "600", 600),
+        (REQUEST_RATE, "600/min", 600),
+        (REQUEST_RATE, " 600 / min ", 600),
+        (REQUEST_RATE, "10/s", 600),
+        (REQUEST_RATE, "0.5/s", 30),
+        (REQUEST_RATE, "6000/h", 100),
+        (SECONDS, "90", 90),
+        (SECONDS, "1.5s", 1.5),
+        (SECONDS, "15m", 900),
+        (SECONDS, "15 min", 900),
+        (SECONDS, "6h", 21_600),
+        (SECONDS, "2d", 172_800),
+        (SECONDS, "0", 0),
+        (SHARE, "5%", 0.05),
+        (SHARE, "0.05", 0.05),
+        (SHARE, "100%", 1),
+        (SHARE, "1", 1),
+        (SIZE, "1024", 1024),
+        (SIZE, "512M", 512 << 20),
+        (SIZE, "2g", 2 << 30),
+        (SIZE, "64 KiB", 64 << 10),
+        (SIZE, "1GB", 1 << 30),
     ],
 )
 def test_a_number_with_its_unit(kind: click.ParamType[Any], text: str, value: float):
@@ -44,11 +44,11 @@ def test_a_number_with_its_unit(kind: click.ParamType[Any], text: str, value: fl
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        *((RequestRate(), text) for text in ("", "0", "-1", "fast", "10/year", "10 per s", "1e3")),
-        *((Seconds(), text) for text in ("", "-1", "soon", "5 years", "1:30")),
-        *((Share(), text) for text in ("", "0", "0%", "101%", "2", "-5%", "half")),
-        *((Bytes(), text) for text in ("", "-1", "much", "5T", "1.5G")),
-        *((GateLimit(), text) for text in ("", "-1", "101%", "few", "2.5", "%")),
+        *((REQUEST_RATE, text) for text in ("", "0", "-1", "fast", "10/year", "10 per s", "1e3")),
+        *((SECONDS, text) for text in ("", "-1", "soon", "5 years", "1:30")),
+        *((SHARE, text) for text in ("", "0", "0%", "101%", "2", "-5%", "half")),
+        *((SIZE, text) for text in ("", "-1", "much", "5T", "1.5G")),
+        *((GATE_LIMIT, text) for text in ("", "-1", "101%", "few", "2.5", "%")),
     ],
 )
 def test_anything_else_is_refused_with_what_was_expected(kind: click.ParamType[Any], text: str):
@@ -75,6 +75,6 @@ def test_anything_else_is_refused_with_what_was_expected(kind: click.ParamType[A
     ],
 )
 def test_a_limit_is_exceeded_above_it_and_not_at_it(text: str, rejected: int, read: int, exceeded: bool):
-    limit = GateLimit().convert(text, None, None)
+    limit = GATE_LIMIT.convert(text, None, None)
     assert (limit.text, limit.exceeded(rejected, read)) == (text, exceeded)
-    assert GateLimit().convert(limit, None, None) is limit
+    assert GATE_LIMIT.convert(limit, None, None) is limit

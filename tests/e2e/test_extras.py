@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipeline.cli.parameters import EngineName
+from pipeline.cli.parameters import ENGINE_NAME
 from tests.command import REPOSITORY, clean_environment
 
 EXTRA = {
@@ -85,4 +85,4 @@ def test_nothing_of_it_is_imported_by_a_run_on_one_machine() -> None:
 
 @pytest.mark.parametrize("name", ["local", "dask", "dask://10.0.0.1:8786"])
 def test_engines_are_named_by_where_they_are(name: str) -> None:
-    assert EngineName().convert(name, None, None) == name
+    assert ENGINE_NAME.convert(name, None, None) == name
