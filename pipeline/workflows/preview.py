@@ -29,7 +29,7 @@ class SourceRow:
 
 
 @dataclass(frozen=True)
-class Sample:
+class PreviewedTransaction:
     """One transaction: the payload that would be sent, and the rows it came from."""
 
     payload: dict[str, Any]
@@ -47,7 +47,7 @@ class Preview:
         rows: How many rows were read.
     """
 
-    samples: tuple[Sample, ...]
+    samples: tuple[PreviewedTransaction, ...]
     reasons: pl.DataFrame
     rows: int
 
@@ -68,7 +68,7 @@ def preview(plan: ImportPlan, number: int) -> Preview:
     reasons = placed(shown, verdict.headers, shaped, plan.names)
     bodies = encode(chosen, mapped.items)
     samples = (
-        Sample(json.loads(body), _rows_of(tx, shaped, plan.names))
+        PreviewedTransaction(json.loads(body), _rows_of(tx, shaped, plan.names))
         for tx, body in zip(bodies[TX], bodies["body"], strict=True)
     )
     rows = sum(frame.height for frame in tables.values())
