@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipeline.core.errors import ReactionsHeld
+from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
 from pipeline.loading.confirm.confirm import Confirmation, resend_missing
 from pipeline.loading.confirm.confirm import confirm as look_up
@@ -34,10 +34,10 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
     with opened(target, "confirm") as run:
         found = run.deliver_by(look_up, sample=sample)
         resent: DeliveryResult | None = None
-        held: ReactionsHeld | None = None
+        blocked: ReactionsHeld | StoppedByApi | None = None
         if resend and found.missing and not (found.stopped or found.error):
-            held = check_reactions(run, ResendRules())
-            resent = None if held else run.deliver_by(resend_missing)
+            blocked = check_reactions(run, ResendRules())
+            resent = None if blocked else run.deliver_by(resend_missing)
         for line in _lines(found, sample):
             run.emit(Notice("confirm", line))
         summary = replace(
@@ -47,7 +47,7 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
             differing=found.differing,
         )
         clean = sent_all_taken(summary) and not (found.missing or found.differing or found.in_doubt)
-        error = found.error or held or (resent.error if resent else None)
+        error = found.error or blocked or (resent.error if resent else None)
         return run.finish(summary, clean=clean, stopped=found.stopped, error=error)
 
 

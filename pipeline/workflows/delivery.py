@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.core.errors import ImportToolError, RunError
+from pipeline.core.errors import ImportToolError, RunError, StoppedByApi
 from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
 from pipeline.core.settings import Connection
 from pipeline.loading.delivery.decisions import DeliveryRules
@@ -252,8 +252,11 @@ def send(
         if closed := run_record.gate_closed(run.ref.run_id, run_record.read(run.directory).gate):
             return run.refuse(closed)
         run.staged.verify()
-        if held := check_reactions(run, rules, only_warn=command == "void"):
-            return run.refuse(held)
+        blocked = check_reactions(run, rules, only_warn=command == "void")
+        if isinstance(blocked, StoppedByApi):
+            return run.finish(run.summary(), error=blocked)
+        if blocked:
+            return run.refuse(blocked)
         result = deliver(run)
         if result.requests.sent and run.record().looked_up is not None:
             # What `confirm` saw before is out of date.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pipeline.core.errors import ReactionsHeld
+from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
 from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules
 from pipeline.loading.triggers import ask_reactions, held, is_history
@@ -28,7 +28,9 @@ class ReactionsPolicy:
     historic_after: timedelta = timedelta(days=30)
 
 
-def check_reactions(run: OpenRun, rules: DeliveryRules, *, only_warn: bool = False) -> ReactionsHeld | None:
+def check_reactions(
+    run: OpenRun, rules: DeliveryRules, *, only_warn: bool = False
+) -> ReactionsHeld | StoppedByApi | None:
     """Ask the tenant what it would do of itself, where old sales are about to be sent.
 
     Args:
@@ -37,10 +39,9 @@ def check_reactions(run: OpenRun, rules: DeliveryRules, *, only_warn: bool = Fal
         only_warn: Give a notice instead of the error.
 
     Returns:
-        The error that names the triggers; None where the command may go on.
-
-    Raises:
-        StoppedByApi: The token was refused, or there was no answer for too long.
+        None where the command may go on; else the error that names the triggers, or why the tenant did not
+        answer: the token was refused, or it was away for too long. Not raised, since the command has a
+        summary to give.
     """
     policy, record = run.target.reactions, run.record()
     if policy.allow and not record.reactions_allowed:
@@ -51,7 +52,10 @@ def check_reactions(run: OpenRun, rules: DeliveryRules, *, only_warn: bool = Fal
     if not older or not is_history(run.ref, run.staged.batches, run.ledger, rules, older):
         return None
     options, stop = run.target.options, run.target.stop
-    answer = ask_reactions(run.target.connection, options, emit=run.emit, stop=stop)
+    try:
+        answer = ask_reactions(run.target.connection, options, emit=run.emit, stop=stop)
+    except StoppedByApi as stopped:
+        return stopped
     if answer is None:
         return None
     if answer.active is None:

@@ -90,6 +90,14 @@ def test_a_tenant_that_does_not_say_is_a_warning(omneo: LocalOmneo, tmp_path: Pa
     assert f"GET /triggers was answered with {status}" in ended.stderr
 
 
+def test_a_token_that_is_refused_when_asking_still_gives_the_summary(omneo: LocalOmneo, tmp_path: Path):
+    source, home = sales(tmp_path / "pos_lines.csv", old=3, fresh=0), tmp_path / "w"
+    assert omneo_import("prepare", "-m", "pos_lines", source, omneo=omneo, home=home).code == 0
+    environment = {**omneo.environment(), "OMNEO_TOKEN": "sesame"}
+    refused = call("load", "latest", "--workdir", home, "--json", env=environment)
+    assert (refused.code, refused.summary["delivery"]["pending"]) == (5, 3)
+
+
 def test_void_warns_and_goes_on(omneo: LocalOmneo, tmp_path: Path):
     source, home = sales(tmp_path / "pos_lines.csv", old=3, fresh=0), tmp_path / "w"
     allowed = omneo_import(
