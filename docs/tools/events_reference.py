@@ -13,7 +13,8 @@ from dataclasses import fields, replace
 from pipeline.core.events import Event
 from pipeline.loading import loading_events as _delivery_events  # noqa: F401 (its events register themselves)
 from pipeline.report.summary import empty_summary
-from pipeline.telemetry.watch import Ending, metrics_of
+from pipeline.telemetry.metrics import metrics_of
+from pipeline.telemetry.watch import Ending
 
 _HEAD = """\
 # Logs and metrics

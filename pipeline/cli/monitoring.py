@@ -62,16 +62,19 @@ def monitored(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def _watch(console: Console, metrics_file: Path | None, notify: str | None, *, traces: bool) -> Watch:
-    from pipeline.telemetry import watch as reporting
+    from pipeline.telemetry.metrics import MetricsFile
+    from pipeline.telemetry.notification import Notification
+    from pipeline.telemetry.tracing import traces_of
+    from pipeline.telemetry.watch import Reporter, Watch
 
     command = click.get_current_context().info_name or ""
-    tellers: dict[str, reporting.Teller] = {}
+    reporters: dict[str, Reporter] = {}
     if metrics_file:
-        tellers["--metrics-file"] = reporting.MetricsFile(metrics_file)
+        reporters["--metrics-file"] = MetricsFile(metrics_file)
     if notify:
-        tellers["--notify"] = reporting.Notification(notify)
-    listeners, notices = reporting.traces(command) if traces else ((), ())
-    return reporting.Watch(command, console.workdir, tellers=tellers, listeners=listeners, notices=notices)
+        reporters["--notify"] = Notification(notify)
+    spans, notices = traces_of(command) if traces else (None, ())
+    return Watch(command, console.workdir, reporters=reporters, traces=spans, notices=notices)
 
 
 def _ending(problem: BaseException, watch: Watch) -> tuple[int, str]:

@@ -50,7 +50,7 @@ FEW_REJECTED: Final = 20
 
 
 @dataclass(frozen=True)
-class Gate:
+class RejectionGate:
     """Whether so much was rejected that nothing may be sent.
 
     Attributes:
@@ -92,7 +92,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class TenantFinding:
+class TenantAnswer:
     """An answer of the tenant, found by `preflight`.
 
     Attributes:
@@ -131,10 +131,10 @@ class ReportData:
     facts: Facts
     provenance: Provenance
     causes: Sequence[RootCause] = ()
-    gate: Gate | None = None
+    gate: RejectionGate | None = None
     controls: Sequence[ControlRow] = ()
     findings: Sequence[Anomaly] = ()
-    preflight: Sequence[TenantFinding] | None = None
+    preflight: Sequence[TenantAnswer] | None = None
     rate_per_min: float | None = None
     requests: int | None = None
     stopped: str = ""

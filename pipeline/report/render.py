@@ -34,7 +34,7 @@ from pipeline.report.formatting import (
     visible,
 )
 from pipeline.report.summary import Summary
-from pipeline.report.verdict import Verdict, was_loaded
+from pipeline.report.verdict import RunVerdict, was_loaded
 from pipeline.report.view import view
 
 REPORT_HTML: Final = "report.html"
@@ -135,7 +135,7 @@ def _terminal_text(value: object) -> str:
     return visible(str(value), None)
 
 
-def run_table(runs: Sequence[tuple[Summary, Verdict]]) -> str:
+def run_table(runs: Sequence[tuple[Summary, RunVerdict]]) -> str:
     """One line a run and tenant, in the order given, under a line of headings."""
     heads = ("run", "started", "accepted", "rejected", "delivered", "pending", "", "")
     rows = [

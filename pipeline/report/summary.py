@@ -21,12 +21,12 @@ Total = str | dict[str, str]
 """An exact sum as a decimal string; by currency where the run has several."""
 
 
-class AccountingBroken(RuntimeError):
+class AccountingError(RuntimeError):
     """The counts of a run do not add up: a bug, never the user's doing (exit code 1)."""
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowCounts:
     """Rows of the source by what became of them; those not named here are rows of a transaction.
 
     Attributes:
@@ -43,7 +43,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Transactions:
+class TransactionCounts:
     """Transactions by what became of them."""
 
     read: int = 0
@@ -53,7 +53,7 @@ class Transactions:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class DeliveryCounts:
     """Accepted transactions by where they stand, each in exactly one; before any load all are pending."""
 
     delivered: int = 0
@@ -67,7 +67,7 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class Requests:
+class RequestCounts:
     """Requests on the wire: all, and of those the repeats, the 429s and the errors."""
 
     sent: int = 0
@@ -100,7 +100,7 @@ class Summary:
         tenant: The base URL of the tenant that `delivery` and what follows it are about; None without one.
 
     Raises:
-        AccountingBroken: The counts do not add up.
+        AccountingError: The counts do not add up.
     """
 
     run_id: str
@@ -108,29 +108,29 @@ class Summary:
     report: str
     started_at: str
     duration_s: float
-    rows: Rows
-    transactions: Transactions
+    rows: RowCounts
+    transactions: TransactionCounts
     dropped: Mapping[str, int]
     rejected: Mapping[str, int]
     warnings: Mapping[str, int]
     totals: Mapping[str, Total]
-    delivery: Delivery
+    delivery: DeliveryCounts
     confirmed: int | None = None
     missing: int | None = None
     differing: int | None = None
-    requests: Requests = field(default_factory=Requests)
+    requests: RequestCounts = field(default_factory=RequestCounts)
     tenant: str | None = None
 
     def __post_init__(self) -> None:
         t, d = self.transactions, self.delivery
         judged = t.accepted + t.dropped + t.rejected
         if t.read != judged:
-            raise AccountingBroken(
+            raise AccountingError(
                 f"{t.read} transactions were read, but accepted, dropped and rejected make {judged}."
             )
         placed = sum(asdict(d).values())
         if t.accepted != placed:
-            raise AccountingBroken(
+            raise AccountingError(
                 f"{t.accepted} transactions were accepted, but the delivery accounts for {placed}."
             )
 
@@ -144,10 +144,10 @@ class Summary:
     def from_dict(cls, data: Mapping[str, Any]) -> Summary:
         """Read what `as_dict` gave; other keys, such as those of `report.json`, are ignored."""
         nested = {
-            "rows": Rows,
-            "transactions": Transactions,
-            "delivery": Delivery,
-            "requests": Requests,
+            "rows": RowCounts,
+            "transactions": TransactionCounts,
+            "delivery": DeliveryCounts,
+            "requests": RequestCounts,
         }
         known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         return cls(**{name: nested[name](**known[name]) if name in nested else known[name] for name in known})
@@ -161,13 +161,13 @@ def empty_summary() -> Summary:
         report="",
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         duration_s=0.0,
-        rows=Rows(),
-        transactions=Transactions(),
+        rows=RowCounts(),
+        transactions=TransactionCounts(),
         dropped={},
         rejected={},
         warnings={},
         totals=totals_of({outcome: {} for outcome in ("accepted", "dropped", "rejected")}),
-        delivery=Delivery(),
+        delivery=DeliveryCounts(),
     )
 
 
@@ -223,7 +223,7 @@ def next_step(summary: Summary, *, gate_closed: bool = False, stopped: str = "")
     return _after_delivery(summary)
 
 
-def most_rejected(numbers: Transactions) -> bool:
+def most_rejected(numbers: TransactionCounts) -> bool:
     """Whether more than half was rejected, so that what is left is hardly worth loading."""
     return 2 * numbers.rejected > numbers.read
 

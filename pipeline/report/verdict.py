@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from pipeline.report.formatting import count, grouped
-from pipeline.report.summary import NO_CURRENCY, Summary, Transactions, most_rejected, next_step
+from pipeline.report.summary import NO_CURRENCY, Summary, TransactionCounts, most_rejected, next_step
 
 if TYPE_CHECKING:
-    from pipeline.report.data import Gate, ReportData
+    from pipeline.report.data import RejectionGate, ReportData
 
 
 REJECTIONS: Final = "causes"
@@ -34,7 +34,7 @@ class Mood(StrEnum):
 
 
 @dataclass(frozen=True)
-class Look:
+class ReviewPoint:
     """A thing to look at before loading.
 
     Attributes:
@@ -47,7 +47,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RunVerdict:
     """The answer to "may we?".
 
     Attributes:
@@ -62,10 +62,10 @@ class Verdict:
     headline: str
     sentence: str
     next: str
-    looks: tuple[Look, ...] = ()
+    looks: tuple[ReviewPoint, ...] = ()
 
 
-def judge(data: ReportData) -> Verdict:
+def judge(data: ReportData) -> RunVerdict:
     """Say in a few words how the run of a report stands."""
     currencies = {currency for currency in data.facts.sums("accepted") if currency}
     return verdict_of(
@@ -81,12 +81,12 @@ def judge(data: ReportData) -> Verdict:
 def verdict_of(
     summary: Summary,
     *,
-    gate: Gate | None = None,
+    gate: RejectionGate | None = None,
     stopped: str = "",
-    looks: Sequence[Look] = (),
+    looks: Sequence[ReviewPoint] = (),
     unsure: int = 0,
     currency: str = "",
-) -> Verdict:
+) -> RunVerdict:
     """Say in a few words how a run stands.
 
     Args:
@@ -101,14 +101,14 @@ def verdict_of(
     closed = gate if gate is not None and gate.closed else None
     step = next_step(summary, gate_closed=closed is not None, stopped=stopped)
     if was_loaded(summary) or stopped:
-        return Verdict(*_with_rejections(summary, *_after(summary)), sentence, step)
+        return RunVerdict(*_with_rejections(summary, *_after(summary)), sentence, step)
     found = (*_unsure(unsure), *_rejections(summary), *looks)
     if closed is not None:
-        return Verdict(Mood.BAD, _headline_of(closed), f"{closed.reason()}. {sentence}", step, found)
-    return Verdict(*_before(summary, len(found), unsure), sentence, step, found)
+        return RunVerdict(Mood.BAD, _headline_of(closed), f"{closed.reason()}. {sentence}", step, found)
+    return RunVerdict(*_before(summary, len(found), unsure), sentence, step, found)
 
 
-def _headline_of(closed: Gate) -> str:
+def _headline_of(closed: RejectionGate) -> str:
     if closed.too_small:
         return "Not ready: much less than usual"
     return "Not ready: " + ("nothing was accepted" if closed.nothing_accepted else "too much was rejected")
@@ -129,33 +129,35 @@ def money(summary: Summary, outcome: str, currency: str = "") -> str:
     return " and ".join(part.strip() for part in parts) or "0.00"
 
 
-def _rejections(summary: Summary) -> list[Look]:
+def _rejections(summary: Summary) -> list[ReviewPoint]:
     """What was rejected; a row that could not be read may be all of it, or part of an accepted sale."""
     looks = []
     if reasons := summary.rejected.keys() - {MALFORMED}:
         many = count(summary.transactions.rejected, "transaction")
-        looks.append(Look(f"{many} rejected, for {count(len(reasons), 'reason')}", REJECTIONS))
+        looks.append(ReviewPoint(f"{many} rejected, for {count(len(reasons), 'reason')}", REJECTIONS))
     if rows := summary.rejected.get(MALFORMED):
-        looks.append(Look(f"{count(rows, 'row')} could not be read", REJECTIONS))
+        looks.append(ReviewPoint(f"{count(rows, 'row')} could not be read", REJECTIONS))
     return looks
 
 
-def _looks(data: ReportData) -> list[Look]:
+def _looks(data: ReportData) -> list[ReviewPoint]:
     """Differing control totals, statistical warnings, bad answers of the tenant."""
     differing = sum(not row.agrees for row in data.controls)
-    controls = [Look(f"{differing:,} of {count(len(data.controls), 'control total')} differ", "controls")]
+    controls = [
+        ReviewPoint(f"{differing:,} of {count(len(data.controls), 'control total')} differ", "controls")
+    ]
     return [
         *(controls if differing else ()),
-        *(Look(finding.title, "findings") for finding in data.findings),
-        *(Look(answer.title, PREFLIGHT) for answer in data.preflight or () if answer.good is False),
+        *(ReviewPoint(finding.title, "findings") for finding in data.findings),
+        *(ReviewPoint(answer.title, PREFLIGHT) for answer in data.preflight or () if answer.good is False),
     ]
 
 
-def _unsure(values: int) -> list[Look]:
+def _unsure(values: int) -> list[ReviewPoint]:
     """Values that were guessed: nobody has said yet that they are right."""
     if not values:
         return []
-    return [Look(f"{count(values, 'value')} of the mapping still marked unsure", PROVENANCE)]
+    return [ReviewPoint(f"{count(values, 'value')} of the mapping still marked unsure", PROVENANCE)]
 
 
 def _before(summary: Summary, looks: int, unsure: int) -> tuple[Mood, str]:
@@ -220,7 +222,7 @@ def _sentence(summary: Summary, stopped: str, currency: str) -> str:
     return f"{'; '.join([there, *rest])}. All that was accepted is worth {worth}. {stopped}".strip()
 
 
-def _left_behind(numbers: Transactions) -> str:
+def _left_behind(numbers: TransactionCounts) -> str:
     """What is not sent, in a sentence; empty where all is."""
     parts = {"dropped on purpose": numbers.dropped, "rejected": numbers.rejected}
     told = [f"{number:,} {'was' if number == 1 else 'were'} {how}" for how, number in parts.items() if number]

@@ -17,9 +17,9 @@ from pipeline.core.codes import Outcome
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.privacy import mask_body, mask_message, mask_text, mask_value, without_marks
 from pipeline.report.aggregates import ACCEPTED, Facts
-from pipeline.report.data import ReportData, TenantFinding
+from pipeline.report.data import ReportData, TenantAnswer
 from pipeline.report.summary import Summary, decimal_text
-from pipeline.report.verdict import Verdict, judge
+from pipeline.report.verdict import RunVerdict, judge
 
 OUTCOMES: Final = (ACCEPTED, Outcome.DROPPED.value, Outcome.REJECTED.value)
 RATES_PER_MIN: Final = (300, 1000, 3000)
@@ -28,10 +28,10 @@ RATES_PER_MIN: Final = (300, 1000, 3000)
 
 def overview(
     summary: Summary,
-    verdict: Verdict,
+    verdict: RunVerdict,
     *,
     causes: Sequence[RootCause] = (),
-    preflight: Sequence[TenantFinding] | None = None,
+    preflight: Sequence[TenantAnswer] | None = None,
     show_personal_data: bool = False,
 ) -> dict[str, Any]:
     """The part of the view that needs no facts, and all that the terminal shows."""

@@ -1,1 +1,1 @@
-"""How a command is reported outside: a file of metrics, a message to an address, traces."""
+"""What runs report while they work and when they end: progress, logs, metrics, notifications, traces."""

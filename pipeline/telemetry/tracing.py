@@ -1,14 +1,15 @@
-"""OpenTelemetry, set up by its own `OTEL_…` variables, which others on the machine may have written.
+"""Traces of a command by OpenTelemetry, configured by its own `OTEL_…` variables.
 
-The library logs what it does not like, with addresses, headers and tracebacks, and by default delays the end
-of the process while it tries again. Here it does neither: what it logs is only counted, and it does not wait.
+The variables may be meant for other programs of the machine, so a wrong one never stops a command. The
+library logs errors with addresses, headers and tracebacks, and delays the end of the process while it tries
+again. Here its log is only counted, and it does not wait.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,18 @@ from urllib.parse import urlsplit
 
 from pipeline import __version__
 from pipeline.core.errors import SettingsError
+from pipeline.core.events import Event, Notice, RunStarted, StageFinished, StageStarted
+from pipeline.loading.loading_events import Throttled
+from pipeline.telemetry.watch import OUTCOMES, Ending, ReportFailed
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span, Tracer
     from requests import PreparedRequest, Response, Session
 
 LOGGERS: Final = ("opentelemetry", "requests", "urllib3")
 EXPORT_WITHIN_S: Final = 1.5
-"""For one batch of spans with its repeats, unless a variable says otherwise: less than the end may wait."""
+"""Timeout of a batch of spans with its repeats, where no variable sets one; less than `REPORT_WITHIN_S`."""
 OWN_TIMEOUT: Final = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
 OWN_SESSION: Final = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
@@ -41,17 +45,17 @@ FILES: Final = tuple(
 
 @dataclass(frozen=True)
 class Tracing:
-    """OpenTelemetry, ready or not.
+    """OpenTelemetry, set up or not.
 
     Attributes:
-        provider: Makes tracers; None where the variables do not allow one.
-        wrong: Names of variables with a value that cannot be used.
-        log: What the library complains about.
+        provider: Makes tracers; None where a variable prevents it.
+        wrong: Names of variables whose values cannot be used.
+        log: What the library logs.
     """
 
     provider: TracerProvider | None
     wrong: Sequence[str]
-    log: Complaints
+    log: LibraryLog
 
     @property
     def tracer(self) -> Tracer | None:
@@ -59,12 +63,12 @@ class Tracing:
         return self.provider.get_tracer("omneo-import", __version__) if self.provider else None
 
 
-class Complaints(logging.Handler):
-    """Takes what is logged in place of stderr, and keeps no more of it than the type of an error.
+class LibraryLog(logging.Handler):
+    """Receives the library's log instead of stderr, and keeps only the type of each error.
 
     Attributes:
         warnings: How many warnings and errors there were.
-        errors: For each error what caused it: an answer's status or the type of an exception; may be empty.
+        errors: The cause of each error: an answer's status or the type of an exception; may be empty.
     """
 
     def __init__(self) -> None:
@@ -73,7 +77,7 @@ class Complaints(logging.Handler):
         self.errors: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Count a complaint."""
+        """Count a warning or an error."""
         self.warnings += 1
         if record.levelno >= logging.ERROR:
             self.errors.append(_cause(record))
@@ -87,12 +91,12 @@ def _cause(record: logging.LogRecord) -> str:
 
 
 def set_up() -> Tracing:
-    """Set OpenTelemetry up, by OTLP over HTTP; wrong variables are named, and are no errors.
+    """Set OpenTelemetry up with OTLP over HTTP. Wrong variables are named in the result.
 
     Raises:
         SettingsError: OpenTelemetry is not installed.
     """
-    log = _heard()
+    log = _captured_log()
     try:
         provider = _provider()
     except ImportError:
@@ -101,14 +105,14 @@ def set_up() -> Tracing:
         ) from None
     except Exception:
         return Tracing(None, _wrong_variables(), log)
-    if unusable := [name for name, value in _given().items() if not _is_usable(name, value)]:
+    if unusable := [name for name, value in _otel_variables().items() if not _is_usable(name, value)]:
         return Tracing(None, unusable, log)
-    return Tracing(provider, _wrong_variables() if log.warnings else (), _heard())
+    return Tracing(provider, _wrong_variables() if log.warnings else (), _captured_log())
 
 
-def _heard() -> Complaints:
-    """Listen to the library's loggers from now on, instead of whoever did before."""
-    log = Complaints()
+def _captured_log() -> LibraryLog:
+    """Replace the handlers of the library's loggers."""
+    log = LibraryLog()
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [log], False
@@ -121,15 +125,14 @@ def _provider() -> TracerProvider:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    given = _given()
+    given = _otel_variables()
     exporter = OTLPSpanExporter(
         timeout=None if given.keys() & OWN_TIMEOUT else EXPORT_WITHIN_S,
         session=None if given.keys() & OWN_SESSION else _session(),
     )
     resource = Resource.create({"service.name": "omneo-import", "service.version": __version__})
-    provider = TracerProvider(
-        resource=resource, shutdown_on_exit=False
-    )  # which would wait for a dead collector
+    # At the exit it would wait for a collector that does not answer.
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
@@ -147,13 +150,13 @@ def _session() -> Session:
     return HeadOnly()
 
 
-def _given() -> dict[str, str]:
+def _otel_variables() -> dict[str, str]:
     """The `OTEL_…` variables that are set."""
     return {name: value for name, value in os.environ.items() if name.startswith("OTEL_") and value.strip()}
 
 
 def _is_usable(name: str, value: str) -> bool:
-    """Whether a value can be used, as far as the library finds it out only when it sends."""
+    """Whether a value can be used; checks what the library itself only finds when it sends."""
     if name in FILES:
         return Path(value).is_file()
     if name not in ADDRESSES:
@@ -166,14 +169,14 @@ def _is_usable(name: str, value: str) -> bool:
 
 
 def _wrong_variables() -> list[str]:
-    """The variables that the library does not take alone; all that are set where it takes each of them."""
-    given = _given()
-    wrong = [name for name, value in given.items() if not _is_taken({name: value})]
+    """The variables that the library rejects on their own; all of them where it rejects none alone."""
+    given = _otel_variables()
+    wrong = [name for name, value in given.items() if not _is_accepted({name: value})]
     return wrong or sorted(given)
 
 
-def _is_taken(variables: Mapping[str, str]) -> bool:
-    log = _heard()
+def _is_accepted(variables: Mapping[str, str]) -> bool:
+    log = _captured_log()
     try:
         with _environment(variables):
             _provider().shutdown()
@@ -195,3 +198,83 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
         for name in variables:
             os.environ.pop(name, None)
         os.environ.update(before)
+
+
+# ── Spans ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Traces:
+    """A span for the command, with one below it for each stage; notices are events of the command's span.
+
+    Args:
+        tracer: Makes the spans.
+        command: The command's name.
+        flush: Sends the spans that are waiting.
+        failures: The causes of batches that could not be sent, filled by the library's log.
+    """
+
+    def __init__(
+        self, tracer: Tracer, command: str, flush: Callable[[], object], failures: Sequence[str] = ()
+    ) -> None:
+        self._failures = failures
+        self._tracer = tracer
+        self._flush = flush
+        self._root = tracer.start_span(f"omneo-import {command}")
+        self._stages: dict[str, Span] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Start or end a span, or add an event."""
+        match event:
+            case RunStarted():
+                self._root.set_attribute("omneo_import.run_id", event.run_id)
+            case StageStarted():
+                self._stages[event.stage] = self._begun(event)
+            case StageFinished() if event.stage in self._stages:
+                span = self._stages.pop(event.stage)
+                span.set_attribute("omneo_import.done", event.done)
+                span.end()
+            case Notice() | Throttled():
+                self._root.add_event(event.name, event.fields())
+
+    def end(self, ending: Ending) -> None:
+        """End all spans and send them."""
+        from opentelemetry.trace import StatusCode
+
+        for span in self._stages.values():
+            span.end()
+        self._root.set_attribute("omneo_import.exit_code", ending.exit_code)
+        if ending.exit_code:
+            self._root.set_status(StatusCode.ERROR, OUTCOMES.get(ending.exit_code, "signalled"))
+        self._root.end()
+        self._flush()
+        if self._failures:
+            why = f" ({last})" if (last := self._failures[-1]) else ""
+            raise ReportFailed(
+                f"the collector did not take all spans{why}; see the OTEL_EXPORTER_OTLP_… variables"
+            )
+
+    def _begun(self, event: StageStarted) -> Span:
+        from opentelemetry.trace import set_span_in_context
+
+        span = self._tracer.start_span(event.stage, set_span_in_context(self._root))
+        span.set_attribute("omneo_import.unit", event.unit)
+        if event.total is not None:
+            span.set_attribute("omneo_import.total", event.total)
+        return span
+
+
+def traces_of(command: str) -> tuple[Traces | None, tuple[Notice, ...]]:
+    """Start traces as the `OTEL_…` variables say, and give notices about wrong ones.
+
+    The traces are None where a wrong variable prevents them.
+
+    Raises:
+        SettingsError: OpenTelemetry is not installed.
+    """
+    tracing = set_up()
+    tracer, provider = tracing.tracer, tracing.provider
+    text = f"OpenTelemetry cannot use the value of {' or '.join(tracing.wrong)}"
+    if tracer is None or provider is None:
+        return None, (Notice("not_told", f"--traces is left out: {text}."),)
+    notices = (Notice("not_told", f"{text}: its default is used."),) if tracing.wrong else ()
+    return Traces(tracer, command, provider.shutdown, tracing.log.errors), notices

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.loading.preflight import Preflight, questions
 from pipeline.loading.preflight import preflight as ask_tenant
-from pipeline.report.data import TenantFinding
+from pipeline.report.data import TenantAnswer
 from pipeline.report.formatting import count
 from pipeline.workflows.delivery import Target, opened
 from pipeline.workflows.run_record import CommandResult
@@ -35,9 +35,9 @@ def preflight(target: Target, *, sample: int = 200) -> CommandResult:
         return run.finish(run.summary(answers.requests))
 
 
-def _findings(answers: Preflight) -> Iterator[TenantFinding]:
+def _findings(answers: Preflight) -> Iterator[TenantAnswer]:
     """What the tenant said, for the report."""
-    yield TenantFinding("Token", "The token is good.", good=True)
+    yield TenantAnswer("Token", "The token is good.", good=True)
     yield _unknown_names(
         "Locations that would be created",
         answers.new_locations,
@@ -52,18 +52,18 @@ def _findings(answers: Preflight) -> Iterator[TenantFinding]:
     )
     if answers.people_asked:
         share = answers.known_share
-        yield TenantFinding(
+        yield TenantAnswer(
             _CUSTOMERS,
             f"{answers.people_known:,} of {answers.people_asked:,} that were asked for are known: with 95% "
             f"confidence {share.low:.0%} to {share.high:.0%} of all. Sales of the others become guest sales.",
         )
     elif answers.people_unanswered:
-        yield TenantFinding(_CUSTOMERS, "The token may not ask for customers.")
+        yield TenantAnswer(_CUSTOMERS, "The token may not ask for customers.")
 
 
-def _unknown_names(title: str, unknown: Mapping[str, int] | None, *, some: str, none: str) -> TenantFinding:
+def _unknown_names(title: str, unknown: Mapping[str, int] | None, *, some: str, none: str) -> TenantAnswer:
     """A finding about names that Omneo does not know, with the number of transactions of each."""
     if unknown is None:
-        return TenantFinding(title, "The tenant gave no list, so this is not known.")
+        return TenantAnswer(title, "The tenant gave no list, so this is not known.")
     evidence = tuple(f"{name}: {count(many, 'transaction')}" for name, many in sorted(unknown.items()))
-    return TenantFinding(title, some if unknown else none, good=not unknown, evidence=evidence)
+    return TenantAnswer(title, some if unknown else none, good=not unknown, evidence=evidence)

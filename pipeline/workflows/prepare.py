@@ -22,9 +22,9 @@ from pipeline.engine.local import engine_named
 from pipeline.extract.storage import fingerprint
 from pipeline.mapping.language.draft_marks import unsure_marks
 from pipeline.mapping.language.load import load_mapping
-from pipeline.report.data import Gate, ReportData
+from pipeline.report.data import RejectionGate, ReportData
 from pipeline.report.render import REPORT_HTML, write_report
-from pipeline.report.summary import Delivery, Summary
+from pipeline.report.summary import DeliveryCounts, Summary
 from pipeline.staging.manifest import Manifest, next_ordinal, write_manifest
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.telemetry.json_log import json_log
@@ -156,7 +156,7 @@ def _report(
         report=f"{run.address}/{REPORT_HTML}",
         started_at=plan.started_at.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - begun, 3),
-        delivery=Delivery(pending=total.facts.transactions("accepted")),
+        delivery=DeliveryCounts(pending=total.facts.transactions("accepted")),
         **counted(staged, total.facts, warnings),
     )
     lost_of_known_sales = sum(each.lost_of_known_sales for each in staged.partitions)
@@ -180,13 +180,13 @@ def _report(
 
 
 def _compared_with_usual(
-    gate: Gate,
+    gate: RejectionGate,
     staged: StagedInput,
     summary: Summary,
     options: PrepareOptions,
     home: Workdir,
     emit: Emit,
-) -> Gate:
+) -> RejectionGate:
     """The gate, closed where the run is smaller than `--min-share` allows; without it there is a notice."""
     others = [run for run in home.runs if run.run_id != staged.run.run_id]
     mapping = str(staged.plan.mapping.path)

@@ -16,7 +16,14 @@ from pipeline.core.findings import Anomaly, ControlRow, RootCause
 from pipeline.core.privacy import is_personal_field
 from pipeline.core.settings import Limit
 from pipeline.report.aggregates import Facts
-from pipeline.report.data import FEW_REJECTED, Gate, Provenance, ReportData, ReportedSource, TenantFinding
+from pipeline.report.data import (
+    FEW_REJECTED,
+    Provenance,
+    RejectionGate,
+    ReportData,
+    ReportedSource,
+    TenantAnswer,
+)
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir
@@ -38,7 +45,7 @@ class TenantRecord:
         reactions_allowed: Whether old sales may run active triggers.
     """
 
-    preflight: tuple[TenantFinding, ...] | None = None
+    preflight: tuple[TenantAnswer, ...] | None = None
     stopped: str = ""
     looked_up: tuple[int, int, int] | None = None
     reactions_allowed: bool = False
@@ -60,7 +67,7 @@ class RunRecord:
         tenants: What is known from each tenant, by its base URL; see `of`.
     """
 
-    gate: Gate | None = None
+    gate: RejectionGate | None = None
     causes: tuple[RootCause, ...] = ()
     controls: tuple[ControlRow, ...] = ()
     findings: tuple[Anomaly, ...] = ()
@@ -163,7 +170,7 @@ class CommandResult:
         return self.data.summary
 
 
-def gate_of(limit: Limit | None, summary: Summary, lost_of_known_sales: int = 0) -> Gate:
+def gate_of(limit: Limit | None, summary: Summary, lost_of_known_sales: int = 0) -> RejectionGate:
     """Compare what a run rejected with what may be rejected.
 
     Args:
@@ -175,10 +182,10 @@ def gate_of(limit: Limit | None, summary: Summary, lost_of_known_sales: int = 0)
     rejected = summary.transactions.rejected + unknown
     read = summary.transactions.read + unknown
     if limit is not None:
-        return Gate(limit.text, limit.exceeded(rejected, read), rejected, read)
+        return RejectionGate(limit.text, limit.exceeded(rejected, read), rejected, read)
     nothing_accepted = not summary.transactions.accepted and rejected > 0
     too_many = rejected >= FEW_REJECTED and DEFAULT_GATE.exceeded(rejected, read)
-    return Gate(
+    return RejectionGate(
         DEFAULT_GATE.text,
         nothing_accepted or too_many,
         rejected,
@@ -188,7 +195,7 @@ def gate_of(limit: Limit | None, summary: Summary, lost_of_known_sales: int = 0)
     )
 
 
-def gate_closed(run_id: str, gate: Gate | None) -> GateClosed | None:
+def gate_closed(run_id: str, gate: RejectionGate | None) -> GateClosed | None:
     """The error of a run whose gate is closed; None where it is not."""
     if gate is None or not gate.closed:
         return None

@@ -11,7 +11,7 @@ from pipeline.core.settings import tenant_of
 from pipeline.loading.ledger.entries import RunRef, RunStatus
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.render import REPORT_HTML
-from pipeline.report.summary import Delivery, Summary
+from pipeline.report.summary import DeliveryCounts, Summary
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
@@ -88,7 +88,7 @@ def with_delivery(run: RunDir, manifest: Manifest, status: RunStatus, tenant: st
         Summary.from_dict(manifest.summary),
         run_dir=run.address,
         report=f"{run.address}/{REPORT_HTML}",
-        delivery=Delivery(*(getattr(status, each.name) for each in fields(Delivery))),
+        delivery=DeliveryCounts(*(getattr(status, each.name) for each in fields(DeliveryCounts))),
         confirmed=confirmed,
         missing=missing,
         differing=differing,

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.core.events import Emit, ignore
 from pipeline.core.findings import RootCause
 from pipeline.report.summary import Summary
-from pipeline.report.verdict import Verdict, verdict_of
+from pipeline.report.verdict import RunVerdict, verdict_of
 from pipeline.staging.workdir import Workdir
 from pipeline.workflows import run_record
 from pipeline.workflows.run_summary import statuses_by_run, summaries_by_tenant
@@ -26,7 +26,7 @@ class RunOverview:
     """
 
     summary: Summary
-    verdict: Verdict
+    verdict: RunVerdict
     causes: Sequence[RootCause] = ()
 
 

@@ -14,8 +14,15 @@ import polars as pl
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.report.aggregates import Facts, measure, merge
-from pipeline.report.data import Gate, Provenance, ReportData, ReportedSource, TenantFinding
-from pipeline.report.summary import Delivery, Requests, Rows, Summary, Transactions, totals_of
+from pipeline.report.data import Provenance, RejectionGate, ReportData, ReportedSource, TenantAnswer
+from pipeline.report.summary import (
+    DeliveryCounts,
+    RequestCounts,
+    RowCounts,
+    Summary,
+    TransactionCounts,
+    totals_of,
+)
 
 HEADERS = {
     TX: pl.UInt32,
@@ -194,14 +201,14 @@ def summary_of(facts: Facts, **changes: Any) -> Summary:
         report="/srv/imports/.omneo-import/runs/20240801-101500-7f3a/report.html",
         started_at="2024-08-01T10:15:00Z",
         duration_s=12.4,
-        rows=Rows(read=facts.items + 120, malformed=3, duplicate=4),
-        transactions=Transactions(read=sum(numbers.values()), **numbers),
+        rows=RowCounts(read=facts.items + 120, malformed=3, duplicate=4),
+        transactions=TransactionCounts(read=sum(numbers.values()), **numbers),
         dropped=facts.by_code("dropped"),
         rejected=facts.by_code("rejected"),
         warnings=facts.by_code("warning"),
         totals=totals_of({outcome: facts.sums(outcome) for outcome in numbers}),
-        delivery=Delivery(pending=numbers["accepted"]),
-        requests=Requests(),
+        delivery=DeliveryCounts(pending=numbers["accepted"]),
+        requests=RequestCounts(),
     )
     return replace(made, **changes)
 
@@ -222,7 +229,7 @@ def made_up_report(facts: Facts | None = None, **changes: Any) -> ReportData:
             ),
             versions={"omneo-import": "0.1.0", "python": "3.11.9", "polars": "2.1.0"},
         ),
-        gate=Gate("5%", closed=False),
+        gate=RejectionGate("5%", closed=False),
         controls=(
             _control("2023-03", 148, "14230.10", 148, "14230.10"),
             _control("2023-04", 151, "15001.00", 150, "14951.05"),
@@ -237,8 +244,8 @@ def made_up_report(facts: Facts | None = None, **changes: Any) -> ReportData:
             ),
         ),
         preflight=(
-            TenantFinding("Token", "The tenant accepts the token.", good=True),
-            TenantFinding(
+            TenantAnswer("Token", "The tenant accepts the token.", good=True),
+            TenantAnswer(
                 "Locations that would be created", "One location is not known to Omneo.", False, ("S07",)
             ),
         ),

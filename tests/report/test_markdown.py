@@ -6,7 +6,7 @@ from markdown_it import MarkdownIt
 
 from pipeline.core.findings import Anomaly, Occurrence
 from pipeline.report.render import render_markdown
-from pipeline.report.summary import Delivery
+from pipeline.report.summary import DeliveryCounts
 from pipeline.report.view import view
 from tests.report.made_up_report import CAUSES, made_up_facts, made_up_report, summary_of
 
@@ -30,7 +30,7 @@ def test_the_short_version_says_what_why_and_what_next() -> None:
 
 def test_after_a_load_it_tells_the_delivery() -> None:
     summary = summary_of(
-        FACTS, delivery=Delivery(delivered=370, refused=6), confirmed=370, missing=0, differing=0
+        FACTS, delivery=DeliveryCounts(delivered=370, refused=6), confirmed=370, missing=0, differing=0
     )
     text = render_markdown(view(replace(DATA, summary=summary)))
     assert "Delivery: 370 delivered, 0 unchanged, 6 refused, 0 failed, 0 pending, 370 confirmed" in text

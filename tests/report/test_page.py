@@ -16,7 +16,7 @@ from pipeline.core.findings import Anomaly, Occurrence, RootCause
 from pipeline.report.aggregates import Facts, nothing
 from pipeline.report.data import Provenance, ReportData, ReportedSource
 from pipeline.report.render import payload, prose, write_report
-from pipeline.report.summary import Delivery, Requests, Summary
+from pipeline.report.summary import DeliveryCounts, RequestCounts, Summary
 from tests.report.browser import Tab, browser, chromium
 from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
 
@@ -95,8 +95,8 @@ def delivered_report() -> ReportData:
     accepted = FACTS.transactions("accepted")
     summary = summary_of(
         FACTS,
-        delivery=Delivery(delivered=accepted - 10, refused=4, failed=6),
-        requests=Requests(sent=accepted + 20, retried=20, throttled=5, errors=15),
+        delivery=DeliveryCounts(delivered=accepted - 10, refused=4, failed=6),
+        requests=RequestCounts(sent=accepted + 20, retried=20, throttled=5, errors=15),
         confirmed=accepted - 12,
         missing=2,
         differing=0,

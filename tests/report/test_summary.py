@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.report.summary import (
-    AccountingBroken,
-    Delivery,
+    AccountingError,
+    DeliveryCounts,
     Summary,
-    Transactions,
+    TransactionCounts,
     decimal_text,
     next_step,
     totals_of,
@@ -24,7 +24,7 @@ ALL = PREPARED.transactions.accepted
 
 
 def after(**delivery: int) -> Summary:
-    return replace(PREPARED, delivery=Delivery(**delivery))
+    return replace(PREPARED, delivery=DeliveryCounts(**delivery))
 
 
 def test_the_keys_are_the_contracts_in_its_order() -> None:
@@ -47,12 +47,12 @@ def test_a_summary_survives_json_among_other_keys() -> None:
 
 
 def test_transactions_must_add_up() -> None:
-    with pytest.raises(AccountingBroken, match=r"10 transactions were read, but .* make 9"):
-        replace(PREPARED, transactions=Transactions(read=10, accepted=5, dropped=2, rejected=2))
+    with pytest.raises(AccountingError, match=r"10 transactions were read, but .* make 9"):
+        replace(PREPARED, transactions=TransactionCounts(read=10, accepted=5, dropped=2, rejected=2))
 
 
 def test_the_delivery_must_add_up() -> None:
-    with pytest.raises(AccountingBroken, match="delivery accounts for 3"):
+    with pytest.raises(AccountingError, match="delivery accounts for 3"):
         after(delivered=2, failed=1)
 
 
@@ -105,7 +105,7 @@ def test_the_next_step_follows_the_state() -> None:
     assert next_step(replace(delivered, confirmed=ALL - 1, missing=1)).startswith("omneo-import confirm")
     assert next_step(replace(delivered, confirmed=ALL, missing=0, differing=0)).startswith("Nothing")
     assert next_step(after(unchanged=ALL)).startswith("Nothing")
-    nothing = replace(PREPARED, transactions=Transactions(), delivery=Delivery())
+    nothing = replace(PREPARED, transactions=TransactionCounts(), delivery=DeliveryCounts())
     assert "Nothing was accepted" in next_step(nothing)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.core.findings import Occurrence, RootCause
-from pipeline.report.data import TenantFinding
+from pipeline.report.data import TenantAnswer
 from pipeline.report.render import render_terminal, run_table
-from pipeline.report.summary import Delivery, Requests, Summary
-from pipeline.report.verdict import PREFLIGHT, REJECTIONS, Look, Verdict, verdict_of
+from pipeline.report.summary import DeliveryCounts, RequestCounts, Summary
+from pipeline.report.verdict import PREFLIGHT, REJECTIONS, ReviewPoint, RunVerdict, verdict_of
 from pipeline.report.view import overview
 from tests.report.made_up_report import CAUSES, made_up_facts, summary_of
 
@@ -17,9 +17,9 @@ HOSTILE = "\x1b]0;owned\x07\x1b[31m<script>\r\u202egnp.exe\x9b"
 
 def shown(
     summary: Summary = PREPARED,
-    verdict: Verdict | None = None,
+    verdict: RunVerdict | None = None,
     causes: Sequence[RootCause] = (),
-    answers: Sequence[TenantFinding] = (),
+    answers: Sequence[TenantAnswer] = (),
     about: str = "",
 ) -> str:
     values = overview(summary, verdict or verdict_of(summary), causes=causes, preflight=answers)
@@ -49,8 +49,8 @@ def test_a_command_about_delivery_does_not_repeat_what_the_dry_run_found() -> No
 
 def test_the_tenants_answers_are_reported_where_it_was_asked() -> None:
     answers = [
-        TenantFinding("Token", "The token is good.", good=True),
-        TenantFinding("New locations", HOSTILE, good=False, evidence=[f"S{n}" for n in range(9)]),
+        TenantAnswer("Token", "The token is good.", good=True),
+        TenantAnswer("New locations", HOSTILE, good=False, evidence=[f"S{n}" for n in range(9)]),
     ]
     text = shown(answers=answers, about=PREFLIGHT)
     assert "          well  Token: The token is good.\n      not well  New locations: ␛]0;" in text
@@ -61,21 +61,21 @@ def test_the_closing_summary_after_a_load() -> None:
     accepted = PREPARED.transactions.accepted
     loaded = replace(
         PREPARED,
-        delivery=Delivery(delivered=accepted - 2, refused=2),
-        requests=Requests(sent=accepted + 5, retried=5, throttled=1, errors=4),
+        delivery=DeliveryCounts(delivered=accepted - 2, refused=2),
+        requests=RequestCounts(sent=accepted + 5, retried=5, throttled=1, errors=4),
     )
     text = shown(loaded)
     assert text.startswith("Delivered, except 2 transactions")
     assert "280 delivered, 0 unchanged, 2 refused" in text
     assert f"omneo-import retry {PREPARED.run_id}" in text
-    stopped = replace(loaded, delivery=Delivery(delivered=1, pending=accepted - 1))
+    stopped = replace(loaded, delivery=DeliveryCounts(delivered=1, pending=accepted - 1))
     assert "Omneo refuses the token." in shown(
         stopped, verdict_of(stopped, stopped="Omneo refuses the token.")
     )
 
 
 def test_the_closing_summary_names_what_else_to_look_at() -> None:
-    looks = [Look("Sales at night", "findings")]
+    looks = [ReviewPoint("Sales at night", "findings")]
     text = shown(PREPARED, verdict_of(PREPARED, looks=looks, currency="AUD"))
     assert text.startswith("Ready, with 2 things to look at first\n")
     assert "worth AUD " in text
@@ -84,7 +84,7 @@ def test_the_closing_summary_names_what_else_to_look_at() -> None:
 
 def test_the_runs_are_a_table() -> None:
     accepted = PREPARED.transactions.accepted
-    loaded = replace(PREPARED, run_id="r2", delivery=Delivery(delivered=accepted - 1, unchanged=1))
+    loaded = replace(PREPARED, run_id="r2", delivery=DeliveryCounts(delivered=accepted - 1, unchanged=1))
     lines = run_table([(each, verdict_of(each)) for each in (PREPARED, loaded)]).splitlines()
     assert lines[0].split() == ["run", "started", "accepted", "rejected", "delivered", "pending"]
     assert lines[1].split()[:7] == [PREPARED.run_id, "2024-08-01", "10:15", "282", "6", "0", "282"]

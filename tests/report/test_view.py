@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
-from pipeline.report.data import Gate, ReportData
-from pipeline.report.summary import Delivery, Summary, Transactions
+from pipeline.report.data import RejectionGate, ReportData
+from pipeline.report.summary import DeliveryCounts, Summary, TransactionCounts
 from pipeline.report.verdict import Mood, judge, money
 from pipeline.report.view import masked, view
 from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
@@ -97,15 +97,15 @@ def test_the_verdict_before_a_load() -> None:
     looked = judge(DATA)
     assert looked.mood is Mood.LOOK
     assert [look.section for look in looked.looks] == ["causes", "controls", "findings", "preflight"]
-    closed = judge(replace(DATA, gate=Gate("1%", closed=True)))
+    closed = judge(replace(DATA, gate=RejectionGate("1%", closed=True)))
     assert (closed.mood, closed.headline) == (Mood.BAD, "Not ready: too much was rejected")
     assert "load" not in closed.next
 
 
 def of_a_hundred(rejected: int, **codes: int) -> ReportData:
-    numbers = Transactions(read=100, accepted=100 - rejected, dropped=0, rejected=rejected)
+    numbers = TransactionCounts(read=100, accepted=100 - rejected, dropped=0, rejected=rejected)
     summary = replace(
-        CALM.summary, transactions=numbers, rejected=codes, delivery=Delivery(pending=100 - rejected)
+        CALM.summary, transactions=numbers, rejected=codes, delivery=DeliveryCounts(pending=100 - rejected)
     )
     return replace(CALM, summary=summary)
 
@@ -137,7 +137,7 @@ def test_the_verdict_after_a_load() -> None:
     def verdict(
         confirmed: int | None = None, missing: int | None = None, **delivery: int
     ) -> tuple[Mood, str]:
-        summary = summary_of(FACTS, delivery=Delivery(**delivery), confirmed=confirmed, missing=missing)
+        summary = summary_of(FACTS, delivery=DeliveryCounts(**delivery), confirmed=confirmed, missing=missing)
         judged = judge(replace(CALM, summary=summary))
         return judged.mood, judged.headline
 
@@ -163,7 +163,7 @@ def test_a_headline_names_what_was_rejected(
     rejected: int, malformed: int, headline: tuple[Mood, str]
 ) -> None:
     data = of_a_hundred(rejected, **({"malformed_row": malformed} if malformed else {}))
-    sent = replace(data.summary, delivery=Delivery(delivered=100 - rejected))
+    sent = replace(data.summary, delivery=DeliveryCounts(delivered=100 - rejected))
     judged = judge(replace(data, summary=sent))
     assert (judged.mood, judged.headline) == headline
 
@@ -172,8 +172,8 @@ def test_the_verdict_after_an_undo_and_what_was_rejected() -> None:
     accepted = DATA.summary.transactions.accepted
 
     def headline(rejected: int = 0, **delivery: int) -> str:
-        numbers = Transactions(accepted + rejected, accepted, rejected=rejected)
-        summary = summary_of(FACTS, transactions=numbers, delivery=Delivery(**delivery))
+        numbers = TransactionCounts(accepted + rejected, accepted, rejected=rejected)
+        summary = summary_of(FACTS, transactions=numbers, delivery=DeliveryCounts(**delivery))
         return judge(replace(CALM, summary=summary)).headline
 
     assert headline(voided=accepted) == "Voided in Omneo"

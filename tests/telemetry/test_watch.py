@@ -25,7 +25,10 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.events import Notice, RunStarted, StageFinished, StageStarted
 from pipeline.report.summary import empty_summary
 from pipeline.simulator import SimulatorSettings
-from pipeline.telemetry import watch as reporting
+from pipeline.telemetry.metrics import MetricsFile
+from pipeline.telemetry.notification import Notification
+from pipeline.telemetry.tracing import Traces, traces_of
+from pipeline.telemetry.watch import Ending, Watch
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.command import Ended, call, ended, omneo_import, start
 from tests.receipts import receipt, write_export
@@ -102,7 +105,7 @@ def metrics(path: Path) -> dict[tuple[str, str], float]:
 # ── Metrics ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_metrics_tell_how_a_run_ended(export: Path, omneo: LocalOmneo, tmp_path: Path) -> None:
+def test_metrics_say_how_a_run_ended(export: Path, omneo: LocalOmneo, tmp_path: Path) -> None:
     path = tmp_path / "omneo.prom"
     ended = run(export, omneo, "--metrics-file", path)
     found = metrics(path)
@@ -160,7 +163,7 @@ def test_only_a_plain_file_is_written(kind: str, tmp_path: Path) -> None:
             path = tmp_path / "none" / "omneo.prom"
         case "read only":
             path = Path("/proc/omneo.prom")
-    watch = reporting.Watch("run", tmp_path, tellers={"--metrics-file": reporting.MetricsFile(path)})
+    watch = Watch("run", tmp_path, reporters={"--metrics-file": MetricsFile(path)})
     (notice,) = watch.end(0)
     assert f"--metrics-file did not work: {path} " in notice.message
     assert other.read_text() == "somebody's"
@@ -173,7 +176,7 @@ def test_links_that_were_put_beside_a_file_of_metrics_are_not_followed(tmp_path:
     for name in (".omneo.prom.part", "omneo.prom.part", "omneo.prom.tmp"):
         (tmp_path / name).symlink_to(other)
     other.chmod(0o600)
-    watch = reporting.Watch("run", tmp_path, tellers={"--metrics-file": reporting.MetricsFile(path)})
+    watch = Watch("run", tmp_path, reporters={"--metrics-file": MetricsFile(path)})
     assert list(watch.end(0)) == []
     assert metrics(path)["exit_code", ""] == 0
     assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("somebody's", 0o600)
@@ -183,7 +186,7 @@ def test_a_full_disk_leaves_the_file_of_metrics_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "omneo.prom"
-    watch = reporting.Watch("run", tmp_path, tellers={"--metrics-file": reporting.MetricsFile(path)})
+    watch = Watch("run", tmp_path, reporters={"--metrics-file": MetricsFile(path)})
     assert list(watch.end(0)) == []
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -209,12 +212,12 @@ def test_a_message_holds_the_summary_and_nothing_personal(
     ((headers, body),) = inbox.posts
     assert body == {"command": "run", "exit_code": 0, "outcome": "complete", "error": "", **ended.summary}
     assert headers["Content-Type"] == "application/json"
-    told = json.dumps([headers, body])
-    assert omneo.token not in told
-    assert PERSON not in told
+    reported = json.dumps([headers, body])
+    assert omneo.token not in reported
+    assert PERSON not in reported
 
 
-def test_a_run_that_the_api_stops_is_told(export: Path, inbox: Inbox) -> None:
+def test_a_run_that_the_api_stops_is_reported(export: Path, inbox: Inbox) -> None:
     with tenant(outage=True) as omneo:
         ended = run(export, omneo, "--notify", inbox.url, "--give-up-after", "0s")
     ((_, body),) = inbox.posts
@@ -223,7 +226,7 @@ def test_a_run_that_the_api_stops_is_told(export: Path, inbox: Inbox) -> None:
     assert body["delivery"]["in_doubt"] == 2, "a server that fails may have kept what it was sent"
 
 
-def test_a_call_that_cannot_start_is_told(export: Path, omneo: LocalOmneo, inbox: Inbox) -> None:
+def test_a_call_that_cannot_start_is_reported(export: Path, omneo: LocalOmneo, inbox: Inbox) -> None:
     run(export, omneo, "--notify", inbox.url, source=export.parent / "none.csv")
     ((_, body),) = inbox.posts
     assert set(body) == {"command", "exit_code", "outcome", "error"}
@@ -314,9 +317,7 @@ def address_of(answer: Callable[[socket.socket, Event], None]) -> Iterator[str]:
 @pytest.mark.parametrize("answer", SERVERS)
 def test_a_message_is_not_waited_for(answer: Callable[[socket.socket, Event], None], tmp_path: Path) -> None:
     with address_of(answer) as url:
-        watch = reporting.Watch(
-            "run", tmp_path, tellers={"--notify": reporting.Notification(url)}, within_s=0.5
-        )
+        watch = Watch("run", tmp_path, reporters={"--notify": Notification(url)}, within_s=0.5)
         begun = time.monotonic()
         notices = list(watch.end(0))
     assert time.monotonic() - begun < 2
@@ -340,24 +341,26 @@ def test_an_environment_that_is_wrong_for_messages_changes_nothing(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    watch = reporting.Watch("run", tmp_path, tellers={"--notify": reporting.Notification(url)})
+    watch = Watch("run", tmp_path, reporters={"--notify": Notification(url)})
     (notice,) = watch.end(0)
     assert "--notify did not work" in notice.message
     assert "s3cret" not in notice.message
 
 
 def test_all_that_hangs_hangs_at_once(tmp_path: Path) -> None:
-    def hang(_: reporting.Ending) -> None:
+    def hang(_: Ending) -> None:
         time.sleep(30)
 
-    watch = reporting.Watch("run", tmp_path, tellers={"--one": hang, "--two": hang}, within_s=0.3)
+    watch = Watch("run", tmp_path, reporters={"--one": hang, "--two": hang}, within_s=0.3)
     begun = time.monotonic()
-    told = [notice.message for notice in watch.end(0)]
+    reported = [notice.message for notice in watch.end(0)]
     assert time.monotonic() - begun < 2
-    assert told == [f"{name} did not work: it was not finished within 0.3 s." for name in ("--one", "--two")]
+    assert reported == [
+        f"{name} did not work: it was not finished within 0.3 s." for name in ("--one", "--two")
+    ]
 
 
-def test_a_signal_that_comes_while_it_is_told_changes_nothing(export: Path, omneo: LocalOmneo) -> None:
+def test_a_signal_during_the_report_changes_nothing(export: Path, omneo: LocalOmneo) -> None:
     with server(silent) as (url, called):
         arguments = ("run", "-m", "pos_lines", export, "--workdir", export.parent / "w", "--notify", url)
         process = start(*arguments, "--json", env=omneo.environment())
@@ -368,7 +371,7 @@ def test_a_signal_that_comes_while_it_is_told_changes_nothing(export: Path, omne
 
 
 @pytest.mark.parametrize("when", ["prepare", "load"])
-def test_a_run_that_a_signal_stops_is_told(inbox: Inbox, when: str, tmp_path: Path) -> None:
+def test_a_run_that_a_signal_stops_is_reported(inbox: Inbox, when: str, tmp_path: Path) -> None:
     sales = write_export(tmp_path / "pos_lines.csv", [row for n in range(300) for row in receipt(n)])
     with tenant(latency_s=0.05) as omneo:
         arguments = ("run", "-m", "pos_lines", sales, "--workdir", tmp_path / "w", "--notify", inbox.url)
@@ -389,11 +392,11 @@ def test_a_run_that_a_signal_stops_is_told(inbox: Inbox, when: str, tmp_path: Pa
 )
 def test_addresses_in_the_clear_are_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="--notify"):
-        reporting.Notification(url)
+        Notification(url)
 
 
 def test_personal_data_in_an_error_is_masked(inbox: Inbox, tmp_path: Path) -> None:
-    watch = reporting.Watch("run", tmp_path, tellers={"--notify": reporting.Notification(inbox.url)})
+    watch = Watch("run", tmp_path, reporters={"--notify": Notification(inbox.url)})
     assert list(watch.end(2, f"no customer {PERSON}")) == []
     assert PERSON not in json.dumps(inbox.posts)
 
@@ -408,8 +411,8 @@ def test_stages_become_spans() -> None:
 
     kept, provider = InMemorySpanExporter(), trace.TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(kept))
-    traces = reporting.Traces(provider.get_tracer("test"), "run", provider.force_flush)
-    watch = reporting.Watch("run", Path("w"), listeners=(traces,), summary=empty_summary())
+    traces = Traces(provider.get_tracer("test"), "run", provider.force_flush)
+    watch = Watch("run", Path("w"), traces=traces, summary=empty_summary())
     for event in (
         RunStarted("r-1", "run"),
         StageStarted("prepare", "rows"),
@@ -441,8 +444,8 @@ def test_a_collector_is_not_waited_for(
     with address_of(answer) as url:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url.replace("127", "user:s3cret@127"))
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret")
-        listeners, notices = reporting.traces("run")
-        watch = reporting.Watch("run", tmp_path, listeners=listeners)
+        traces, notices = traces_of("run")
+        watch = Watch("run", tmp_path, traces=traces)
         begun = time.monotonic()
         notices += tuple(watch.end(0))
     assert time.monotonic() - begun < 4
@@ -460,8 +463,8 @@ def test_a_dead_collector_changes_nothing_of_a_run(export: Path, omneo: LocalOmn
     arguments = ("run", "-m", "pos_lines", export, *workdir, "--traces")
     ended = omneo_import(*arguments, env=omneo.environment() | environment)
     assert (ended.code, ended.summary["delivery"]["delivered"]) == (0, 2)
-    told = [json.loads(line)["message"] for line in ended.stderr.splitlines() if '"not_told"' in line]
-    assert [message.split(":")[0] for message in told] == [
+    reported = [json.loads(line)["message"] for line in ended.stderr.splitlines() if '"not_told"' in line]
+    assert [message.split(":")[0] for message in reported] == [
         "OpenTelemetry cannot use the value of OTEL_EXPORTER_OTLP_HEADERS",
         "--traces did not work",
     ]
@@ -491,7 +494,7 @@ def test_a_variable_that_opentelemetry_cannot_use_is_named_and_stops_nothing(
     pytest.importorskip("opentelemetry.sdk.trace")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "sales")
     monkeypatch.setenv(name, value)
-    _, (notice,) = reporting.traces("run")
+    _, (notice,) = traces_of("run")
     assert f"cannot use the value of {name}" in notice.message
     assert "SERVICE_NAME" not in notice.message
     assert "s3cret" not in "".join([notice.message, *capfd.readouterr()])

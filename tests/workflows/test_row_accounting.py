@@ -15,7 +15,7 @@ from pipeline.core.errors import SourceError
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
 from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
-from pipeline.report.summary import AccountingBroken
+from pipeline.report.summary import AccountingError
 from pipeline.workflows.preparation import judged_partition, row_accounting
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.run_record import CommandResult
@@ -280,7 +280,7 @@ def test_a_row_that_is_merged_or_given_away_is_a_bug_that_stages_nothing(
         return row_accounting.RawTransactions(**vars(found) | {"members": change(found.members)})
 
     monkeypatch.setattr(judged_partition, "build_transactions", wrong)
-    with pytest.raises(AccountingBroken):
+    with pytest.raises(AccountingError):
         prepared(tmp_path, "lines", source(tmp_path, TEXTS["lines"]))
 
 

@@ -20,7 +20,7 @@ from pipeline.core.events import Event, Notice, ignore
 from pipeline.core.settings import Limit, connection_from_environment
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
-from pipeline.report.summary import AccountingBroken
+from pipeline.report.summary import AccountingError
 from pipeline.report.verdict import judge
 from pipeline.staging.partitions import partitioning
 from pipeline.staging.partitions.cutting import cut
@@ -165,7 +165,7 @@ def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
         return (piece[:-1] for piece in cut(frames, partition_bytes))
 
     monkeypatch.setattr(partitioning, "cut", leaking)
-    with pytest.raises(AccountingBroken):
+    with pytest.raises(AccountingError):
         prepared(home, source)
     assert Workdir.open(home).runs == []
 

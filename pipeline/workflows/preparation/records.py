@@ -15,7 +15,7 @@ from pipeline.core.errors import SourceError
 from pipeline.core.model import LINES
 from pipeline.extract.storage import unchanged
 from pipeline.report.aggregates import Facts
-from pipeline.report.summary import AccountingBroken, Rows, Summary, Transactions, totals_of
+from pipeline.report.summary import AccountingError, RowCounts, Summary, TransactionCounts, totals_of
 from pipeline.staging.manifest import Manifest, SourceRecord
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import quarantine
@@ -84,10 +84,10 @@ def counted(staged: StagedInput, facts: Facts, warnings: Mapping[str, int]) -> d
         warnings: About the run as a whole.
 
     Raises:
-        AccountingBroken: The rows that were read, and those that have an outcome, are not as many.
+        AccountingError: The rows that were read, and those that have an outcome, are not as many.
     """
     counts, by_partition = staged.counts, [each.rows for each in staged.partitions]
-    rows = Rows(
+    rows = RowCounts(
         read=sum(counts.rows.values()),
         malformed=counts.malformed_rows,
         duplicate=sum(each.duplicate for each in by_partition),
@@ -96,7 +96,7 @@ def counted(staged: StagedInput, facts: Facts, warnings: Mapping[str, int]) -> d
     with_outcome = counts.skipped + sum(each.all for each in by_partition)
     malformed = sum(each.malformed for each in by_partition)
     if rows.read != with_outcome or rows.malformed != malformed:
-        raise AccountingBroken(
+        raise AccountingError(
             f"{rows.read} rows were read, {rows.malformed} of them malformed, but {with_outcome} have an "
             f"outcome, {malformed} of them as malformed."
         )
@@ -104,7 +104,7 @@ def counted(staged: StagedInput, facts: Facts, warnings: Mapping[str, int]) -> d
     unmapped = sum(map(len, staged.plan.unmapped.values()))
     return {
         "rows": rows,
-        "transactions": Transactions(sum(outcomes.values()), **outcomes),
+        "transactions": TransactionCounts(sum(outcomes.values()), **outcomes),
         "dropped": facts.by_code("dropped"),
         "rejected": facts.by_code("rejected"),
         "warnings": {

@@ -14,7 +14,7 @@ import polars as pl
 
 from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX, Lost
 from pipeline.mapping.layout.raw_transactions import RawTransactions
-from pipeline.report.summary import AccountingBroken
+from pipeline.report.summary import AccountingError
 from pipeline.validation.outcomes import TransactionOutcomes
 
 _BITS = 40
@@ -53,7 +53,7 @@ def count_rows(
         verdict: The outcome of each transaction.
 
     Raises:
-        AccountingBroken: A row has no outcome, or more than one.
+        AccountingError: A row has no outcome, or more than one.
     """
     rows = [table for table in tables.values() if LOST not in table.columns]
     with_lost = [table for table in tables.values() if LOST in table.columns]
@@ -87,7 +87,7 @@ def _check(rows: Sequence[pl.DataFrame], outcomes: Sequence[pl.DataFrame]) -> No
     read, found = _places(rows), _places(outcomes)
     if not np.array_equal(read, found):
         lost, twice = np.setdiff1d(read, found), len(found) - len(np.unique(found))
-        raise AccountingBroken(
+        raise AccountingError(
             f"Of {len(read)} rows of a partition {len(lost)} have no outcome, and {twice} have several; "
             f"the first of them is on line {int(lost[0]) & ((1 << _BITS) - 1) if len(lost) else 'unknown'}."
         )
