@@ -24,7 +24,7 @@ _LOOKED_AT: Final = (
     *("outcome", "external_id", "transacted_at|local", "total", "is_void"),
     *("profile_id", "profile_id_handle"),
 )
-"""What is told of the accepted transactions, besides how complete they are."""
+"""Columns that are counted of the accepted transactions, besides how complete they are."""
 _HOUR_US: Final = 3_600_000_000
 _WEEK_HOURS: Final = 168
 _KINDS: Final = ("sale", "guest", "return", "void")

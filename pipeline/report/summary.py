@@ -67,7 +67,7 @@ class DeliveryCounts:
 
 
 @dataclass(frozen=True)
-class RequestCounts:
+class RequestTotals:
     """Requests on the wire: all, and of those the repeats, the 429s and the errors."""
 
     sent: int = 0
@@ -118,7 +118,7 @@ class Summary:
     confirmed: int | None = None
     missing: int | None = None
     differing: int | None = None
-    requests: RequestCounts = field(default_factory=RequestCounts)
+    requests: RequestTotals = field(default_factory=RequestTotals)
     tenant: str | None = None
 
     def __post_init__(self) -> None:
@@ -147,7 +147,7 @@ class Summary:
             "rows": RowCounts,
             "transactions": TransactionCounts,
             "delivery": DeliveryCounts,
-            "requests": RequestCounts,
+            "requests": RequestTotals,
         }
         known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         return cls(**{name: nested[name](**known[name]) if name in nested else known[name] for name in known})
@@ -213,9 +213,9 @@ def next_step(summary: Summary, *, gate_closed: bool = False, stopped: str = "")
     if t.read == 0 and not summary.rows.malformed:
         return "Nothing: the source has no rows."
     if t.accepted == 0:
-        return "Nothing was accepted: mend what the report lists, then prepare again."
+        return "Nothing was accepted: fix what the report lists, then prepare again."
     if d.pending == t.accepted and most_rejected(t):
-        return "Mend what the report lists, then prepare again; or load the rest with `load`."
+        return "Fix what the report lists, then prepare again; or load the rest with `load`."
     if stopped or d.pending or d.in_doubt:
         return command(summary, "load")
     if d.failed or d.refused:

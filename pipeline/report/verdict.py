@@ -154,7 +154,7 @@ def _looks(data: ReportData) -> list[ReviewPoint]:
 
 
 def _unsure(values: int) -> list[ReviewPoint]:
-    """Values that were guessed: nobody has said yet that they are right."""
+    """Guessed values that have not been confirmed yet."""
     if not values:
         return []
     return [ReviewPoint(f"{count(values, 'value')} of the mapping still marked unsure", PROVENANCE)]
@@ -193,12 +193,12 @@ def _after(summary: Summary) -> tuple[Mood, str]:
 
 
 def _with_rejections(summary: Summary, mood: Mood, headline: str) -> tuple[Mood, str]:
-    """A headline after a load, with what was rejected: whoever has to fix that is not through."""
+    """A headline after a load, with what was rejected, since that is left to be fixed."""
     parts = {"transaction": summary.transactions.rejected}
     if not summary.transactions.rejected:  # rows of rejected transactions count by these
         parts["row"] = summary.rejected.get(MALFORMED, 0)
-    told = [f"{count(number, noun)} rejected" for noun, number in parts.items() if number]
-    return (Mood.LOOK if told and mood is Mood.GOOD else mood), "; ".join([headline, *told])
+    rejections = [f"{count(number, noun)} rejected" for noun, number in parts.items() if number]
+    return (Mood.LOOK if rejections and mood is Mood.GOOD else mood), "; ".join([headline, *rejections])
 
 
 def _sentence(summary: Summary, stopped: str, currency: str) -> str:
@@ -225,5 +225,7 @@ def _sentence(summary: Summary, stopped: str, currency: str) -> str:
 def _left_behind(numbers: TransactionCounts) -> str:
     """What is not sent, in a sentence; empty where all is."""
     parts = {"dropped on purpose": numbers.dropped, "rejected": numbers.rejected}
-    told = [f"{number:,} {'was' if number == 1 else 'were'} {how}" for how, number in parts.items() if number]
-    return f"{', '.join(told)}." if told else ""
+    clauses = [
+        f"{number:,} {'was' if number == 1 else 'were'} {how}" for how, number in parts.items() if number
+    ]
+    return f"{', '.join(clauses)}." if clauses else ""

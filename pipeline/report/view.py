@@ -150,7 +150,7 @@ def shown(causes: Sequence[RootCause]) -> list[RootCause]:
 
 
 def _masked_shape(cause: RootCause) -> str | None:
-    """A shape shows nobody's data, but where it is the value itself."""
+    """A shape shows no personal data unless it is the value itself."""
     its_value = cause.shape is not None and [cause.shape] == [each.value for each in cause.examples]
     return mask_value(cause.field, cause.shape) if its_value and cause.shape else cause.shape
 

@@ -22,7 +22,7 @@ from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.formatting import count
 from pipeline.report.render import write_report
-from pipeline.report.summary import RequestCounts, Summary
+from pipeline.report.summary import RequestTotals, Summary
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
@@ -139,7 +139,7 @@ class OpenRun:
             with_delivery(self.directory, manifest, status_in(self.ledger, manifest), self.tenant),
             started_at=self.started_at.isoformat(timespec="seconds"),
             duration_s=round(time.monotonic() - self.begun, 3),
-            requests=RequestCounts(**asdict(requests)) if requests else RequestCounts(),
+            requests=RequestTotals(**asdict(requests)) if requests else RequestTotals(),
         )
 
     def refuse(self, error: ImportToolError) -> CommandResult:

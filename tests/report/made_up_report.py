@@ -17,7 +17,7 @@ from pipeline.report.aggregates import Facts, measure, merge
 from pipeline.report.data import Provenance, RejectionGate, ReportData, ReportedSource, TenantAnswer
 from pipeline.report.summary import (
     DeliveryCounts,
-    RequestCounts,
+    RequestTotals,
     RowCounts,
     Summary,
     TransactionCounts,
@@ -110,7 +110,7 @@ SALES = "exports/sales-2023.csv"
 CAUSES = (
     RootCause(
         *("rejected", "transacted_at_invalid", "Not a date", "transacted_at", "9/9/9 9:9", 20),
-        "Mend the cell, or give the mapping the right date format.",
+        "Fix the cell, or give the mapping the right date format.",
         (
             Occurrence("31/31/2023 10:15", "'31/31/2023 10:15' is not a date", SALES, 23),
             Occurrence("31/32/2023 09:00", "'31/32/2023 09:00' is not a date", SALES, 323),
@@ -118,7 +118,7 @@ CAUSES = (
     ),
     RootCause(
         *("rejected", "profile_invalid", "Customer's id is malformed", "profile_id", "a@@a", 12),
-        "Mend the addresses, or turn the code into a warning to import these as guest sales.",
+        "Fix the addresses, or turn the code into a warning to import these as guest sales.",
         (Occurrence("ann57@@example", "'\u2068ann57@@example\u2069' is not an email", SALES, 173),),
     ),
     RootCause(
@@ -208,7 +208,7 @@ def summary_of(facts: Facts, **changes: Any) -> Summary:
         warnings=facts.by_code("warning"),
         totals=totals_of({outcome: facts.sums(outcome) for outcome in numbers}),
         delivery=DeliveryCounts(pending=numbers["accepted"]),
-        requests=RequestCounts(),
+        requests=RequestTotals(),
     )
     return replace(made, **changes)
 

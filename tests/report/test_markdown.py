@@ -20,7 +20,7 @@ def test_the_short_version_says_what_why_and_what_next() -> None:
     assert "| accepted | 376 | 94.0% |" in text
     assert (
         "| Not a date | `transacted_at_invalid` | 20 | exports/sales-2023.csv:23 `31/31/2023 10:15` "
-        "| Mend the cell, or give the mapping the right date format. |" in text
+        "| Fix the cell, or give the mapping the right date format. |" in text
     )
     assert "1 of 2 control totals differ" in text
     assert f"Next: `omneo-import load {DATA.summary.run_id}" in text

@@ -168,18 +168,16 @@ def test_what_the_dry_run_found_is_not_repeated_by_commands_about_delivery(
 # ── The list of reasons is no source ─────────────────────────────────────────────────────────────────
 
 
-def test_running_the_list_of_reasons_says_which_file_to_mend(
-    do: Callable[..., Ended], tmp_path: Path
-) -> None:
+def test_running_the_list_of_reasons_says_which_file_to_fix(do: Callable[..., Ended], tmp_path: Path) -> None:
     file = write_export(tmp_path / "pos_lines.csv", [*receipt(1), *receipt(2, sale_total="x")])
     run = Path(do("prepare", file, "--json").summary["run_dir"])
     refused = do("run", run / "quarantine.csv", env={"OMNEO_TENANT": "acme", "OMNEO_TOKEN": "t"})
     assert (refused.code, refused.stdout) == (2, "")
     assert "quarantine.csv lists what a run did not import" in refused.stderr
     assert "Fix `quarantine_rows.csv`" in refused.stderr
-    mended = (run / "quarantine_rows.csv").read_text(encoding="utf-8-sig").replace('"x"', '"5.00"')
-    (tmp_path / "mended.csv").write_text(mended)
-    assert do("prepare", tmp_path / "mended.csv", "--json").summary["transactions"]["accepted"] == 1
+    fixed = (run / "quarantine_rows.csv").read_text(encoding="utf-8-sig").replace('"x"', '"5.00"')
+    (tmp_path / "fixed.csv").write_text(fixed)
+    assert do("prepare", tmp_path / "fixed.csv", "--json").summary["transactions"]["accepted"] == 1
 
 
 def test_the_columns_of_a_source_are_listed_once(do: Callable[..., Ended], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pipeline.core.findings import Occurrence, RootCause
 from pipeline.report.data import TenantAnswer
 from pipeline.report.render import render_terminal, run_table
-from pipeline.report.summary import DeliveryCounts, RequestCounts, Summary
+from pipeline.report.summary import DeliveryCounts, RequestTotals, Summary
 from pipeline.report.verdict import PREFLIGHT, REJECTIONS, ReviewPoint, RunVerdict, verdict_of
 from pipeline.report.view import overview
 from tests.report.made_up_report import CAUSES, made_up_facts, summary_of
@@ -33,7 +33,7 @@ def test_the_closing_summary_says_what_why_and_what_next() -> None:
         "  Rejected",
         "            20  transacted_at_invalid      Not a date",
         "                exports/sales-2023.csv:23: '31/31/2023 10:15' is not a date",
-        "                Mend the cell, or give the mapping the right date format.",
+        "                Fix the cell, or give the mapping the right date format.",
     ]
     assert "  Dropped\n            80  draft                      Draft sale: PARKED\n" in text
     assert "guest                      Sale without a customer" in text
@@ -62,7 +62,7 @@ def test_the_closing_summary_after_a_load() -> None:
     loaded = replace(
         PREPARED,
         delivery=DeliveryCounts(delivered=accepted - 2, refused=2),
-        requests=RequestCounts(sent=accepted + 5, retried=5, throttled=1, errors=4),
+        requests=RequestTotals(sent=accepted + 5, retried=5, throttled=1, errors=4),
     )
     text = shown(loaded)
     assert text.startswith("Delivered, except 2 transactions")

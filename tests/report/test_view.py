@@ -45,7 +45,7 @@ def test_causes_are_explained_and_ordered_rejections_first() -> None:
     assert [cause["outcome"] for cause in causes] == ["rejected"] * 3 + ["dropped", "warning"]
     first = causes[0]
     assert (first["title"], first["transactions"]) == ("Not a date", 20)
-    assert "Mend the cell" in first["fix"]
+    assert "Fix the cell" in first["fix"]
     assert (first["examples"][0]["source"], first["examples"][0]["line"]) == ("exports/sales-2023.csv", 23)
 
 
@@ -67,7 +67,7 @@ def test_values_that_name_a_cause_are_masked_too() -> None:
     assert who not in str(hidden)
     assert hidden.shape == hidden.examples[0].value == "a***@***"
     (shaped,) = masked([replace(cause, shape="a@a.a")])
-    assert shaped.shape == "a@a.a", "a shape shows nobody's data"
+    assert shaped.shape == "a@a.a", "a shape shows no personal data"
 
 
 def test_the_prediction_is_in_hours_at_the_rate_given_or_at_several() -> None:
@@ -116,7 +116,7 @@ def test_much_that_was_rejected_is_in_the_headline() -> None:
     assert judge(much).headline == "Look first: 11% of the transactions were rejected"
     assert judge(most).headline == "Not ready: most was rejected"
     assert [judge(each).mood for each in (little, much, most)] == [Mood.LOOK, Mood.LOOK, Mood.BAD]
-    assert "Mend" in judge(most).next
+    assert "Fix" in judge(most).next
 
 
 def test_the_verdict_says_what_is_left_behind() -> None:
