@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from pipeline.core.settings import Connection, Secret
 from pipeline.loading.http.client import Client, Reply
@@ -98,3 +99,12 @@ def exchanging(handle: Handle, use: Callable[[Client], Awaitable[Reply]], timeou
             return await use(one)
 
     return asyncio.run(main())
+
+
+def certified(authority: Any, *hosts: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A context for a server of these names, and one that trusts it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*hosts).configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    return context, trusting

@@ -15,6 +15,7 @@ import pytest
 from pipeline.core.settings import Connection, Secret
 from pipeline.loading.http.client import Answered, Call, Client, Reply, Unknown, Unsent, Untrusted, translate
 from pipeline.loading.http.endpoints import external_lookup
+from tests.loading.http.servers import certified
 
 GET = Call("GET", "/locations")
 POST = Call("POST", "/transactions/queue", b'{"total": 1}')
@@ -197,20 +198,6 @@ def test_without_a_whole_answer_the_outcome_is_unknown(treatment: Callable[[sock
         (reply,) = send(f"http://127.0.0.1:{port}", POST, timeout_s=0.5)
     assert isinstance(reply, Unknown), reply
     assert TOKEN not in reply.reason
-
-
-@pytest.fixture(scope="module")
-def authority() -> object:
-    return pytest.importorskip("trustme", reason="needs trustme for certificates").CA()
-
-
-def certified(authority: object, host: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A context for a server of that name, and one that trusts it."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(host).configure_cert(context)  # type: ignore[attr-defined]
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)  # type: ignore[attr-defined]
-    return context, trusting
 
 
 @contextmanager

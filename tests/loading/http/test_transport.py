@@ -13,7 +13,7 @@ import pytest
 from pipeline.core.settings import Connection, Secret
 from pipeline.loading.http import content, transport
 from pipeline.loading.http.client import Answered, Call, Client, Reply, Unknown, Unsent, Untrusted
-from tests.loading.http.servers import OK, TOKEN, Server, client, exchanging, listening, request
+from tests.loading.http.servers import OK, TOKEN, Server, certified, client, exchanging, listening, request
 
 POST = Call("POST", "/x", b"{}")
 
@@ -372,20 +372,6 @@ def test_a_name_outside_ascii_is_asked_for_in_its_own_form(monkeypatch: pytest.M
 
 
 # ── Through a proxy ─────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def authority() -> Any:
-    return pytest.importorskip("trustme", reason="needs trustme for certificates").CA()
-
-
-def certified(authority: Any, *hosts: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A context for a server of these names, and one that trusts it."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*hosts).configure_cert(context)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
-    return context, trusting
 
 
 class Tunnels:
