@@ -26,7 +26,7 @@ class AccountingError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class RowCounts:
+class RowTotals:
     """Rows of the source by what became of them; those not named here are rows of a transaction.
 
     Attributes:
@@ -108,7 +108,7 @@ class Summary:
     report: str
     started_at: str
     duration_s: float
-    rows: RowCounts
+    rows: RowTotals
     transactions: TransactionCounts
     dropped: Mapping[str, int]
     rejected: Mapping[str, int]
@@ -144,7 +144,7 @@ class Summary:
     def from_dict(cls, data: Mapping[str, Any]) -> Summary:
         """Read what `as_dict` gave; other keys, such as those of `report.json`, are ignored."""
         nested = {
-            "rows": RowCounts,
+            "rows": RowTotals,
             "transactions": TransactionCounts,
             "delivery": DeliveryCounts,
             "requests": RequestTotals,
@@ -161,7 +161,7 @@ def empty_summary() -> Summary:
         report="",
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         duration_s=0.0,
-        rows=RowCounts(),
+        rows=RowTotals(),
         transactions=TransactionCounts(),
         dropped={},
         rejected={},

@@ -18,7 +18,7 @@ from pipeline.report.data import Provenance, RejectionGate, ReportData, Reported
 from pipeline.report.summary import (
     DeliveryCounts,
     RequestTotals,
-    RowCounts,
+    RowTotals,
     Summary,
     TransactionCounts,
     totals_of,
@@ -201,7 +201,7 @@ def summary_of(facts: Facts, **changes: Any) -> Summary:
         report="/srv/imports/.omneo-import/runs/20240801-101500-7f3a/report.html",
         started_at="2024-08-01T10:15:00Z",
         duration_s=12.4,
-        rows=RowCounts(read=facts.items + 120, malformed=3, duplicate=4),
+        rows=RowTotals(read=facts.items + 120, malformed=3, duplicate=4),
         transactions=TransactionCounts(read=sum(numbers.values()), **numbers),
         dropped=facts.by_code("dropped"),
         rejected=facts.by_code("rejected"),

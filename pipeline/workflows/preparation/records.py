@@ -15,7 +15,7 @@ from pipeline.core.errors import SourceError
 from pipeline.core.model import LINES
 from pipeline.extract.storage import unchanged
 from pipeline.report.aggregates import Facts
-from pipeline.report.summary import AccountingError, RowCounts, Summary, TransactionCounts, totals_of
+from pipeline.report.summary import AccountingError, RowTotals, Summary, TransactionCounts, totals_of
 from pipeline.staging.manifest import Manifest, SourceRecord
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import quarantine
@@ -87,7 +87,7 @@ def counted(staged: StagedInput, facts: Facts, warnings: Mapping[str, int]) -> d
         AccountingError: The rows that were read, and those that have an outcome, are not as many.
     """
     counts, by_partition = staged.counts, [each.rows for each in staged.partitions]
-    rows = RowCounts(
+    rows = RowTotals(
         read=sum(counts.rows.values()),
         malformed=counts.malformed_rows,
         duplicate=sum(each.duplicate for each in by_partition),
