@@ -181,7 +181,7 @@ def _contribute(assignment: Assignment, environ: Mapping[str, str]) -> DeliveryR
         _stop_of(assignment.stop_file) as stop,
     ):
         if not ledger.is_shared:
-            raise SettingsError(f"The ledger {ledger.where} is not one that several can share.")
+            raise SettingsError(f"The ledger {ledger.name} is not one that several can share.")
         return deliver(
             run_ref(manifest), staged.batches, connection, ledger, assignment.options, emit=log, stop=stop
         )

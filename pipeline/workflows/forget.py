@@ -150,7 +150,7 @@ def _forget_in_ledger(where: Path | str, found: Mapping[RunDir, PersonTraces], p
     """Count what was never sent as forgotten, and remove what the server said; returns how many messages."""
     with SqlLedger(where) as any_tenant:
         statuses = any_tenant.statuses()
-        words = any_tenant.forget_words(
+        words = any_tenant.forget_messages(
             [external_id for traces in found.values() for external_id in traces.staged], person.name
         )
     for run, traces in found.items():

@@ -153,7 +153,7 @@ def note_completed(ledger: SqlLedger, manifest: Manifest, emit: Emit) -> None:
     status = ledger.status(manifest.run_id)
     if status.pending or status.failed or status.in_doubt:
         return
-    ledger.note_files(
+    ledger.files.note(
         [
             ImportedFile(
                 path=source.uri,
@@ -201,13 +201,13 @@ def _imported(
         for sentence in opened.notices:
             emit(Notice("ledger", sentence))
         recipe = read_by()
-        at_paths = opened.known_paths([file.uri for file in files], recipe)
+        at_paths = opened.files.by_path([file.uri for file in files], recipe)
         before = {(each.path, each.size, each.modified_ns): each for each in at_paths}
         noted = {file.uri: before.get((file.uri, file.size, _nanoseconds(file.modified))) for file in files}
         found = {file.uri: each for file in files if (each := noted[file.uri]) and _is_untouched(file, each)}
         # Only files that are not known by their place have to be read to be known by their contents.
         digests = {file.uri: fingerprint(file) for file in files if file.uri not in found}
-        known = opened.known_files(list(digests.values()), recipe)
+        known = opened.files.by_digest(list(digests.values()), recipe)
     return found | {uri: known[digest] for uri, digest in digests.items() if digest in known}
 
 

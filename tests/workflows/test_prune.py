@@ -61,8 +61,10 @@ class Shop:
             (path / name).write_text(text, encoding="utf-8")
         path.rename(path.with_name(old))
         if (self.workdir / "ledger.sqlite").exists():
-            with SqlLedger(self.workdir / "ledger.sqlite") as ledger, ledger._db.begin():
-                ledger._db.exec_driver_sql("UPDATE runs SET run_id = ? WHERE run_id = ?", (old, run_id))
+            with SqlLedger(self.workdir / "ledger.sqlite") as ledger, ledger.connection.begin():
+                ledger.connection.exec_driver_sql(
+                    "UPDATE runs SET run_id = ? WHERE run_id = ?", (old, run_id)
+                )
         return old
 
 

@@ -93,18 +93,20 @@ class LeasedParts:
     async def parts(self) -> AsyncGenerator[RunPart, None]:
         """Each part that can be had, in order; waits for those of others, should they die."""
         size, stretch = self._run.size, self._stretch
-        parts = self._ledger.share(self._run, [min(stretch, size - at) for at in range(0, size, stretch)])
+        parts = self._ledger.leases.share(
+            self._run, [min(stretch, size - at) for at in range(0, size, stretch)]
+        )
         if not parts:
             return
         alone = True
         while not self._stop.requested:
-            lease = self._ledger.take(parts[0].run_no, self._owner, self._lease_s, self._wanted)
+            lease = self._ledger.leases.take(parts[0].run_no, self._owner, self._lease_s, self._wanted)
             if lease is None:
-                if not self._ledger.are_left(parts[0].run_no, self._wanted):
+                if not self._ledger.leases.are_left(parts[0].run_no, self._wanted):
                     return
                 await self._clock.sleep(min(_NAP_S, self._lease_s))
                 continue
-            workers = self._ledger.renew(lease, self._lease_s)
+            workers = self._ledger.leases.renew(lease, self._lease_s)
             if workers > 1 and alone:
                 # The others learn of one more at their next renewal, and make room.
                 await self._clock.sleep(self._lease_s / _RENEWALS)
@@ -112,7 +114,7 @@ class LeasedParts:
             try:
                 yield self._part(parts, lease, workers)
             finally:
-                self._ledger.release(lease)
+                self._ledger.leases.release(lease)
             if not self._wanted.unfinished:
                 self._wanted = replace(self._wanted, beyond=lease.part)
 
@@ -202,4 +204,4 @@ async def keep(
     with suppress(LeaseLost):  # the next write will say so
         while True:
             await clock.sleep(lease_s / _RENEWALS)
-            tell(await writer.call(ledger.renew, lease, lease_s))
+            tell(await writer.call(ledger.leases.renew, lease, lease_s))

@@ -72,7 +72,7 @@ def copy_of(path: Path, version: int) -> Path:
     return path.with_name(f"{path.name}.v{version}")
 
 
-def forget_words_in_copies(db: sa.Connection, where: Path | str) -> None:
+def forget_messages_in_copies(db: sa.Connection, where: Path | str) -> None:
     """Remove all of the server's words from what migrations kept: nobody reads them there any more."""
     if isinstance(where, Path):
         for version in range(1, NEWEST):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pipeline.loading.ledger.entries import UNSETTLED
 
 NEWEST: Final = 5
-"""The version of this schema; `pipeline.loading.ledger.ledger.migration` brings older ones to it."""
+"""The version of this schema; `pipeline.loading.ledger.migration` brings older ones to it."""
 
 METADATA: Final = sa.MetaData()
 VERSION = sa.Table("schema_version", METADATA, sa.Column("version", sa.Integer, nullable=False))

@@ -136,8 +136,8 @@ def test_an_event_that_overtakes_the_answer_is_kept(delivered: SqlLedger, tmp_pa
 
 
 def test_what_cannot_be_recorded_is_asked_for_again(delivered: SqlLedger) -> None:
-    delivered._db.exec_driver_sql("PRAGMA query_only = 1")
-    delivered._db.commit()
+    delivered.connection.exec_driver_sql("PRAGMA query_only = 1")
+    delivered.connection.commit()
     body = event("T000003")
     assert post(delivered, (body, signed(body))) == [503]
 

@@ -362,8 +362,8 @@ class History:
         """The ledger as this process has it open; after a kill it is opened anew."""
         if omneo.base_url not in self.opened:
             opened = self.opened[omneo.base_url] = SqlLedger(self.where, omneo.base_url)
-            opened._db.exec_driver_sql("PRAGMA synchronous=OFF")  # nobody pulls the plug
-            opened._db.commit()
+            opened.connection.exec_driver_sql("PRAGMA synchronous=OFF")  # nobody pulls the plug
+            opened.connection.commit()
         return self.opened[omneo.base_url]
 
     def close(self, omneo: Omneo) -> None:

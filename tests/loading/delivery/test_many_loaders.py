@@ -167,8 +167,10 @@ def test_one_that_was_frozen_too_long_sends_no_more_of_its_part(postgres: str) -
         def steal(_: object, body: dict[str, str]) -> None:
             if body.get("external_id") == "T000010" and not stolen:
                 stolen.append("part 1")
-                thief._db.exec_driver_sql("UPDATE parts SET owner = 'thief', leased_until = 0 WHERE part = 1")
-                thief._db.commit()
+                thief.connection.exec_driver_sql(
+                    "UPDATE parts SET owner = 'thief', leased_until = 0 WHERE part = 1"
+                )
+                thief.connection.commit()
 
         tenant.interfere = steal
         events: list[str] = []

@@ -24,13 +24,13 @@ def entered(ledger: SqlLedger) -> SqlLedger:
 
 def fill_up(ledger: SqlLedger) -> None:
     """From now on, nothing can be written, as on a full disk; `make_room` ends that."""
-    ledger._db.exec_driver_sql("PRAGMA query_only = 1")
-    ledger._db.commit()
+    ledger.connection.exec_driver_sql("PRAGMA query_only = 1")
+    ledger.connection.commit()
 
 
 def make_room(ledger: SqlLedger) -> None:
-    ledger._db.exec_driver_sql("PRAGMA query_only = 0")
-    ledger._db.commit()
+    ledger.connection.exec_driver_sql("PRAGMA query_only = 0")
+    ledger.connection.commit()
 
 
 def test_many_waiters_share_few_commits() -> None:

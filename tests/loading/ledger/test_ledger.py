@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.core.errors import RunError, SettingsError
-from pipeline.loading.ledger import ledger as ledger_module
+from pipeline.loading.ledger import ledger_database
 from pipeline.loading.ledger.entries import (
     DELIVERY,
     Counted,
@@ -210,7 +210,7 @@ def test_counting_looks_at_no_record(any_ledger: SqlLedger) -> None:
     any_ledger.open_run(RUN)
     seen: list[str] = []
     sa.event.listen(
-        any_ledger._engine, "before_cursor_execute", lambda *args: seen.append(str(args[2]).lower())
+        any_ledger.engine, "before_cursor_execute", lambda *args: seen.append(str(args[2]).lower())
     )
     any_ledger.status("run-1")
     any_ledger.statuses()
@@ -232,7 +232,7 @@ def test_what_is_unsettled_is_found_by_an_index(tmp_path: Path) -> None:
                 plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
                 plans.extend(row[3] for row in plan)
 
-        sa.event.listen(ledger._engine, "before_cursor_execute", explain)
+        sa.event.listen(ledger.engine, "before_cursor_execute", explain)
         list(ledger.failed_transactions("run-1"))
         ledger.find(["a", "b"])
     assert plans
@@ -240,7 +240,7 @@ def test_what_is_unsettled_is_found_by_an_index(tmp_path: Path) -> None:
 
 
 def test_the_parts_of_a_run_add_up(any_ledger: SqlLedger) -> None:
-    for part in any_ledger.share(RUN, [5, 5]):
+    for part in any_ledger.leases.share(RUN, [5, 5]):
         any_ledger.record([], replace(part, watermark=2, unchanged=2))
     assert any_ledger.status("run-1") == RunStatus(10, unchanged=4, pending=6)
     assert (any_ledger.settled("run-1"), any_ledger.settled("other")) == (4, 0)
@@ -312,9 +312,9 @@ def test_what_was_seen_of_a_record_that_has_moved_on_since_is_not_noted(
 def test_a_tenant_sees_only_what_is_its_own(any_ledger: SqlLedger, tmp_path: Path) -> None:
     any_ledger.open_run(RUN)
     any_ledger.record([record("a")])
-    any_ledger.note_files([ImportedFile("a.csv", 1, 1, "d", "run-1")])
+    any_ledger.files.note([ImportedFile("a.csv", 1, 1, "d", "run-1")])
     with SqlLedger(place_of(any_ledger, tmp_path), OTHER_URL) as other:
-        assert (other.runs(), other.find(["a"]), other.known_files(["d"])) == ([], {}, {})
+        assert (other.runs(), other.find(["a"]), other.files.by_digest(["d"])) == ([], {}, {})
         no = other.open_run(replace(RUN, ordinal=7)).run_no
         other.record([record("a", State.REFUSED, no)])
         other.mark([(each, State.CONFIRMED) for each in other.find(["a"]).values()])
@@ -364,33 +364,33 @@ UNFINISHED = PartSelection(unfinished=True)
 
 
 def test_a_run_is_shared_in_the_parts_of_the_first_who_enters_it(any_ledger: SqlLedger) -> None:
-    first = any_ledger.share(RUN, [4, 4, 2])
+    first = any_ledger.leases.share(RUN, [4, 4, 2])
     assert [(part.part, part.size, part.watermark) for part in first] == [(1, 4, 0), (2, 4, 0), (3, 2, 0)]
-    assert any_ledger.share(RUN, [5, 5]) == first
+    assert any_ledger.leases.share(RUN, [5, 5]) == first
     assert any_ledger.status("run-1").pending == 10
 
 
 def test_parts_are_leased_in_order_and_to_one_at_a_time(any_ledger: SqlLedger) -> None:
-    no = any_ledger.share(RUN, [4, 4, 2])[0].run_no
-    leases = [any_ledger.take(no, name, 60, UNFINISHED) for name in ("one", "two", "one", "two")]
+    no = any_ledger.leases.share(RUN, [4, 4, 2])[0].run_no
+    leases = [any_ledger.leases.take(no, name, 60, UNFINISHED) for name in ("one", "two", "one", "two")]
     assert [lease and lease.part for lease in leases] == [1, 2, 3, None]
-    assert any_ledger.are_left(no, UNFINISHED)
+    assert any_ledger.leases.are_left(no, UNFINISHED)
     assert leases[1] is not None
-    any_ledger.release(leases[1])
-    assert any_ledger.take(no, "three", 60, UNFINISHED) == Lease(no, 2, "three")
+    any_ledger.leases.release(leases[1])
+    assert any_ledger.leases.take(no, "three", 60, UNFINISHED) == Lease(no, 2, "three")
 
 
 def test_what_is_finished_or_done_is_not_wanted(any_ledger: SqlLedger) -> None:
-    first, second = any_ledger.share(RUN, [4, 6])
+    first, second = any_ledger.leases.share(RUN, [4, 6])
     any_ledger.record([], replace(first, watermark=4, unchanged=3))
     any_ledger.record([], replace(second, watermark=6))
-    assert not any_ledger.are_left(first.run_no, UNFINISHED)
-    assert any_ledger.take(first.run_no, "one", 60, UNFINISHED) is None
+    assert not any_ledger.leases.are_left(first.run_no, UNFINISHED)
+    assert any_ledger.leases.take(first.run_no, "one", 60, UNFINISHED) is None
     any_ledger.reopen(RUN)
-    again = any_ledger.take(first.run_no, "one", 60, UNFINISHED)
+    again = any_ledger.leases.take(first.run_no, "one", 60, UNFINISHED)
     assert again is not None
     assert again.part == 1
-    later = any_ledger.take(first.run_no, "one", 60, PartSelection(beyond=1))
+    later = any_ledger.leases.take(first.run_no, "one", 60, PartSelection(beyond=1))
     assert later is not None
     assert later.part == 2
 
@@ -398,46 +398,46 @@ def test_what_is_finished_or_done_is_not_wanted(any_ledger: SqlLedger) -> None:
 def test_a_lease_that_is_not_renewed_goes_to_another_and_its_holder_can_write_no_more(
     any_ledger: SqlLedger,
 ) -> None:
-    (part,) = any_ledger.share(RUN, [10])
-    lost = any_ledger.take(part.run_no, "one", 0.05, UNFINISHED)
+    (part,) = any_ledger.leases.share(RUN, [10])
+    lost = any_ledger.leases.take(part.run_no, "one", 0.05, UNFINISHED)
     assert lost is not None
-    any_ledger.renew(lost, 0.1)
+    any_ledger.leases.renew(lost, 0.1)
     any_ledger.record_leased(lost, [record("a")], replace(part, watermark=1))
     time.sleep(0.15)
-    assert any_ledger.take(part.run_no, "two", 60, UNFINISHED) == Lease(part.run_no, 1, "two")
+    assert any_ledger.leases.take(part.run_no, "two", 60, UNFINISHED) == Lease(part.run_no, 1, "two")
     with pytest.raises(LeaseLost):
         any_ledger.record_leased(lost, [record("b")], replace(part, watermark=0))
     with pytest.raises(LeaseLost):
-        any_ledger.renew(lost, 60)
-    any_ledger.release(lost)
-    assert any_ledger.take(part.run_no, "three", 60, UNFINISHED) is None
+        any_ledger.leases.renew(lost, 60)
+    any_ledger.leases.release(lost)
+    assert any_ledger.leases.take(part.run_no, "three", 60, UNFINISHED) is None
     assert set(any_ledger.find(["a", "b"])) == {"a"}
     assert any_ledger.progress(RUN).watermark == 1
 
 
 def test_recording_progress_leaves_the_lease_alone(any_ledger: SqlLedger) -> None:
-    (part,) = any_ledger.share(RUN, [10])
-    any_ledger.take(part.run_no, "one", 60, UNFINISHED)
+    (part,) = any_ledger.leases.share(RUN, [10])
+    any_ledger.leases.take(part.run_no, "one", 60, UNFINISHED)
     any_ledger.record([], part)
-    assert any_ledger.take(part.run_no, "two", 60, UNFINISHED) is None
+    assert any_ledger.leases.take(part.run_no, "two", 60, UNFINISHED) is None
 
 
 def test_a_renewal_tells_how_many_work(any_ledger: SqlLedger) -> None:
-    no = any_ledger.share(RUN, [5, 5])[0].run_no
+    no = any_ledger.leases.share(RUN, [5, 5])[0].run_no
     other = replace(RUN, run_id="run-2")
-    any_ledger.take(any_ledger.share(other, [10])[0].run_no, "two", 60, UNFINISHED)
-    lease = any_ledger.take(no, "one", 60, UNFINISHED)
-    gone = any_ledger.take(no, "three", 0.01, UNFINISHED)
+    any_ledger.leases.take(any_ledger.leases.share(other, [10])[0].run_no, "two", 60, UNFINISHED)
+    lease = any_ledger.leases.take(no, "one", 60, UNFINISHED)
+    gone = any_ledger.leases.take(no, "three", 0.01, UNFINISHED)
     time.sleep(0.05)
     assert lease is not None
     assert gone is not None
-    assert any_ledger.renew(lease, 60) == 2
+    assert any_ledger.leases.renew(lease, 60) == 2
 
 
 def test_how_far_a_run_is_counts_up_to_the_first_that_is_not_settled(any_ledger: SqlLedger) -> None:
     assert any_ledger.progress(RUN).watermark == 0
     assert any_ledger.runs() == []
-    parts = any_ledger.share(RUN, [4, 4, 2])
+    parts = any_ledger.leases.share(RUN, [4, 4, 2])
     for part, watermark in zip(parts, (4, 3, 2), strict=True):
         any_ledger.record([], replace(part, watermark=watermark))
     assert any_ledger.progress(RUN).watermark == 7
@@ -450,8 +450,8 @@ def test_the_servers_words_about_somebody_are_forgotten(any_ledger: SqlLedger) -
     words = {"a": '{"message": "no ANN@x.com"}', "b": '{"message": "no 50% of 1_2"}', "c": '{"message": "-"}'}
     any_ledger.open_run(RUN)
     any_ledger.record([record(name, message=text) for name, text in words.items()] + [record("d")])
-    assert any_ledger.forget_words(["c", "d"], "ann@x.com") == 2
-    assert any_ledger.forget_words([], "0%_of") == 0  # what would be a pattern is a text
+    assert any_ledger.forget_messages(["c", "d"], "ann@x.com") == 2
+    assert any_ledger.forget_messages([], "0%_of") == 0  # what would be a pattern is a text
     left = any_ledger.find(["a", "b", "c", "d"])
     assert {name: each.message for name, each in left.items() if each.message} == {"b": words["b"]}
 
@@ -474,20 +474,20 @@ def test_only_what_omneo_surely_does_not_have_is_counted_as_forgotten(any_ledger
 def test_files_are_known_by_their_contents(any_ledger: SqlLedger) -> None:
     first = ImportedFile("a.csv", 10, 1_700_000_000_000_000_001, "d1", "run-1")
     any_ledger.open_run(RUN)
-    any_ledger.note_files([first, replace(first, path="b.csv", digest="d2")])
+    any_ledger.files.note([first, replace(first, path="b.csv", digest="d2")])
     renamed = replace(first, path="c.csv", run_id="run-2")
-    any_ledger.note_files([renamed])
-    assert any_ledger.known_files(["d1", "d3"]) == {"d1": renamed}
-    assert [each.digest for each in any_ledger.known_paths(["b.csv", "a.csv"])] == ["d2"]
-    any_ledger.note_files([])
+    any_ledger.files.note([renamed])
+    assert any_ledger.files.by_digest(["d1", "d3"]) == {"d1": renamed}
+    assert [each.digest for each in any_ledger.files.by_path(["b.csv", "a.csv"])] == ["d2"]
+    any_ledger.files.note([])
 
 
 def test_files_are_remembered_by_what_they_were_read_by(any_ledger: SqlLedger) -> None:
     sales = ImportedFile("a.csv", 10, 1, "d1", "run-1", recipe="sales")
     any_ledger.open_run(RUN)
-    any_ledger.note_files([sales, replace(sales, recipe="refunds", run_id="run-2")])
-    assert any_ledger.known_files(["d1"], "sales") == {"d1": sales}
-    assert any_ledger.known_files(["d1"], "other") == {}
+    any_ledger.files.note([sales, replace(sales, recipe="refunds", run_id="run-2")])
+    assert any_ledger.files.by_digest(["d1"], "sales") == {"d1": sales}
+    assert any_ledger.files.by_digest(["d1"], "other") == {}
 
 
 def test_more_ids_than_a_statement_takes_are_found(any_ledger: SqlLedger) -> None:
@@ -506,8 +506,8 @@ def place_of(ledger: SqlLedger, tmp_path: Path) -> Path | str:
 
 
 def test_a_newer_schema_is_refused(any_ledger: SqlLedger, tmp_path: Path) -> None:
-    with any_ledger._db.begin():
-        any_ledger._db.exec_driver_sql(f"UPDATE schema_version SET version = {NEWEST + 1}")
+    with any_ledger.connection.begin():
+        any_ledger.connection.exec_driver_sql(f"UPDATE schema_version SET version = {NEWEST + 1}")
     told = rf"schema {NEWEST + 1}; this version knows up to {NEWEST}"
     with pytest.raises(SettingsError, match=told) as error:
         SqlLedger(place_of(any_ledger, tmp_path))
@@ -516,7 +516,7 @@ def test_a_newer_schema_is_refused(any_ledger: SqlLedger, tmp_path: Path) -> Non
 
 def columns(where: Path | str) -> dict[str, list[tuple[str, str, bool]]]:
     """Name, type and need of every column, and the keys, as the database has them."""
-    engine = ledger_module._engine(where)
+    engine = ledger_database._engine(where)
     found = sa.inspect(engine)
     tables = {
         table: [(each["name"], str(each["type"]), each["nullable"]) for each in found.get_columns(table)]
@@ -562,7 +562,7 @@ def test_a_ledger_of_every_earlier_version_goes_on(
         assert (found["A-3"].state, found["A-3"].maybe_sent) == (State.IN_DOUBT, True)
         assert found["A-2"].message == '{"message": "no"}'
         assert [each.external_id for each in ledger.failed_transactions(OLD_RUN)] == ["A-2", "A-3"]
-        known = ledger.known_files(["d"], "r")
+        known = ledger.files.by_digest(["d"], "r")
         assert list(known) == (["d"] if version > 1 else [])
         ordinal = 1_719_792_000_000_000
         assert ledger.open_run(RunRef(OLD_RUN, 3, ordinal)).watermark == 0
@@ -591,7 +591,7 @@ def test_no_words_are_left_in_the_copy_of_an_older_ledger(
 ) -> None:
     where = old_ledger(version, "UPDATE transactions SET words = 'Jo Doe';")
     with SqlLedger(where) as ledger:
-        ledger.forget_words([], "jo doe")
+        ledger.forget_messages([], "jo doe")
     if isinstance(where, Path):
         assert not any(b"Jo Doe" in path.read_bytes() for path in where.parent.iterdir())
     else:
@@ -670,14 +670,14 @@ def test_nobody_else_can_read_it(tmp_path: Path) -> None:
 
 def test_each_commit_is_synced(tmp_path: Path) -> None:
     with SqlLedger(tmp_path / "l.db", URL) as ledger:
-        pragma = ledger._db.exec_driver_sql
+        pragma = ledger.connection.exec_driver_sql
         assert pragma("PRAGMA journal_mode").scalar() == "wal"
         assert pragma("PRAGMA synchronous").scalar() == 2
 
 
 def test_sorting_leaves_nothing_in_other_files(tmp_path: Path) -> None:
     with SqlLedger(tmp_path / "l.db", URL) as ledger:
-        assert ledger._db.exec_driver_sql("PRAGMA temp_store").scalar() == 2  # in memory
+        assert ledger.connection.exec_driver_sql("PRAGMA temp_store").scalar() == 2  # in memory
 
 
 def test_forgetting_says_so_where_somebody_still_reads_what_was_there(
@@ -689,11 +689,11 @@ def test_forgetting_says_so_where_somebody_still_reads_what_was_there(
         with closing(sqlite3.connect(tmp_path / "l.db")) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT * FROM records").fetchall()
-            ledger._db.exec_driver_sql("PRAGMA busy_timeout = 10")
-            ledger._db.commit()
+            ledger.connection.exec_driver_sql("PRAGMA busy_timeout = 10")
+            ledger.connection.commit()
             with pytest.raises(SettingsError, match="is being read"):
-                ledger.forget_words(["a"], "jo")
-        ledger.forget_words(["a"], "jo")
+                ledger.forget_messages(["a"], "jo")
+        ledger.forget_messages(["a"], "jo")
     assert not any(b"Jo Doe" in path.read_bytes() for path in tmp_path.iterdir())
 
 
@@ -729,8 +729,8 @@ def test_a_full_disk_is_told_clearly_and_loses_nothing(tmp_path: Path) -> None:
         ledger.open_run(replace(RUN, size=20_000))
         ledger.record([record("a")])
         # A limit on pages gives the same error of SQLite as a disk without space.
-        ledger._db.exec_driver_sql("PRAGMA max_page_count = 30")
-        ledger._db.commit()
+        ledger.connection.exec_driver_sql("PRAGMA max_page_count = 30")
+        ledger.connection.commit()
         many = [record(f"b{n}") for n in range(10_000)]
         with pytest.raises(SettingsError, match="full") as told:
             ledger.record(many)
@@ -743,8 +743,8 @@ def test_a_full_disk_is_told_clearly_and_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_read_only_database_is_told_clearly(tmp_path: Path) -> None:
     with SqlLedger(tmp_path / "l.db", URL) as ledger:
-        ledger._db.exec_driver_sql("PRAGMA query_only = 1")
-        ledger._db.commit()
+        ledger.connection.exec_driver_sql("PRAGMA query_only = 1")
+        ledger.connection.commit()
         with pytest.raises(SettingsError, match=r"l\.db cannot be written: .*readonly"):
             ledger.record([record("a")])
 
@@ -780,8 +780,8 @@ def test_another_connection_reads_while_this_one_writes(tmp_path: Path) -> None:
     with SqlLedger(tmp_path / "l.db", URL) as ledger, SqlLedger(tmp_path / "l.db") as other:
         ledger.open_run(RUN)
         ledger.record([record("a")])
-        with ledger._writing():
-            ledger._record([record("b")], None)
+        with ledger.writing():
+            ledger._records.write([record("b")], None)
             assert list(other.find(["a", "b"])) == ["a"]
         assert list(other.find(["a", "b"])) == ["a", "b"]
 
@@ -810,4 +810,4 @@ def test_a_ledger_whose_making_was_cut_off_is_made_again(
             SqlLedger(tmp_path / "ledger.db")
     with SqlLedger(tmp_path / "ledger.db") as ledger:
         assert ledger.runs() == []
-        assert len(sa.inspect(ledger._db).get_indexes("records")) == 1
+        assert len(sa.inspect(ledger.connection).get_indexes("records")) == 1

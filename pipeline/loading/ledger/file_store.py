@@ -1,0 +1,63 @@
+"""Source files that a tenant has got, so that a nightly run takes only new or changed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from pipeline.loading.ledger.entries import ImportedFile
+from pipeline.loading.ledger.ledger_database import LedgerDatabase
+from pipeline.loading.ledger.statements import Statements
+from pipeline.loading.ledger.tables import FILES
+
+_AT_ONCE: Final = 1000
+"""Values in one statement. It may be any number below SQLite's own limit of 32,766."""
+
+
+class FileStore:
+    """The source files of one tenant.
+
+    Args:
+        database: The ledger's database.
+        statements: In its dialect.
+    """
+
+    def __init__(self, database: LedgerDatabase, statements: Statements) -> None:
+        self._database = database
+        self._statements = statements
+
+    def by_digest(self, digests: Sequence[str], recipe: str = "") -> dict[str, ImportedFile]:
+        """The files with these contents that were read by this recipe; by digest."""
+        return {file.digest: file for file in self._files(FILES.c.digest, digests, recipe)}
+
+    def by_path(self, paths: Sequence[str], recipe: str = "") -> list[ImportedFile]:
+        """The files that were at these paths when they were read by this recipe."""
+        return self._files(FILES.c.path, paths, recipe)
+
+    def note(self, files: Sequence[ImportedFile]) -> None:
+        """Note files as read; what was noted of the same contents before is replaced."""
+        if files:
+            with self._database.writing():
+                tenant = self._database.enter_tenant()
+                rows = [
+                    (tenant, each.digest, each.recipe, each.path, each.size, each.modified_ns, each.run_id)
+                    for each in files
+                ]
+                self._database.connection.exec_driver_sql(self._statements.put_file, rows)
+
+    def _files(self, column: sa.Column[str], values: Sequence[str], recipe: str) -> list[ImportedFile]:
+        with self._database.reading():
+            wanted = sa.select(FILES).where(
+                FILES.c.tenant_no == self._database.tenant(),
+                FILES.c.recipe == recipe,
+                column.in_(sa.bindparam("values", expanding=True)),
+            )
+            return [
+                ImportedFile(row.path, row.size, row.modified_ns, row.digest, row.run_id, row.recipe)
+                for start in range(0, len(values), _AT_ONCE)
+                for row in self._database.connection.execute(
+                    wanted, {"values": list(values[start : start + _AT_ONCE])}
+                )
+            ]
