@@ -75,7 +75,7 @@ def mapped_of(
     return compiled_of(spec, tables, directory).apply(build_transactions(tables, spec))
 
 
-def told(problems: pl.DataFrame, *columns: str) -> list[tuple[object, ...]]:
+def problem_rows(problems: pl.DataFrame, *columns: str) -> list[tuple[object, ...]]:
     """Rows of a problems frame; by default the code and the line."""
     return problems.select(columns or ("code", LINE)).rows()
 

@@ -114,5 +114,7 @@ def test_check_and_prepare_end_alike(tmp_path: Path, old: str, new: str, code: i
     checked = call("check", *files)
     prepared = call("prepare", *files, "--max-rejected", "100%")
     assert (checked.code, prepared.code) == (code, code)
-    told = [[line for line in each.stderr.splitlines() if "m.yaml:6" in line] for each in (checked, prepared)]
-    assert told[0] == told[1]
+    reported = [
+        [line for line in each.stderr.splitlines() if "m.yaml:6" in line] for each in (checked, prepared)
+    ]
+    assert reported[0] == reported[1]

@@ -1,4 +1,4 @@
-"""Slips that people make in their first mappings, each with the one line that they are told."""
+"""Slips that people make in their first mappings, each with the one line that they are reported."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ COLUMNS = [
 ]
 
 
-def told(old: str = "", new: str = "") -> list[str]:
+def errors_of(old: str = "", new: str = "") -> list[str]:
     assert old in RIGHT
     text = RIGHT.replace(old, new, 1) if old else RIGHT
     try:
@@ -64,7 +64,7 @@ def told(old: str = "", new: str = "") -> list[str]:
 
 
 def test_the_right_one_is_right() -> None:
-    assert told() == []
+    assert errors_of() == []
 
 
 NO_COLUMN = "there is no column '{}' in the source"
@@ -277,5 +277,5 @@ UNCLOSED = (
         ),
     ],
 )
-def test_a_slip_is_told_in_one_line_that_says_how_to_mend_it(old: str, new: str, line: str) -> None:
-    assert told(old, new) == [line]
+def test_a_slip_is_reported_in_one_line_that_says_how_to_mend_it(old: str, new: str, line: str) -> None:
+    assert errors_of(old, new) == [line]

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.mapping.language.load import load_mapping
 from pipeline.mapping.language.spec import MappingSpec
-from tests.mapping.mapping_cases import mapped_of, told
+from tests.mapping.mapping_cases import mapped_of, problem_rows
 
 HEADER = (
     "receipt_no,store_code,register,sale_datetime,status,customer_email,loyalty_card,staff_code,"
@@ -191,12 +191,14 @@ def test_total(spec: MappingSpec, cell: str, total: Decimal | None, raw: str | N
 @pytest.mark.parametrize(
     ("cell", "total"), [("1.00005", "1.0001"), ("-1.00005", "-1.0001"), ("2.000049", "2.0000")]
 )
-def test_total_with_too_many_places_is_rounded_away_from_zero_and_told(
+def test_total_with_too_many_places_is_rounded_away_from_zero_and_reported(
     spec: MappingSpec, cell: str, total: str
 ) -> None:
     mapped = mapped_of(spec, rows({"sale_total": cell}))
     assert mapped.headers["total"][0] == Decimal(total)
-    assert told(mapped.problems, "code", "field", "value", "__line") == [("total_rounded", "total", cell, 2)]
+    assert problem_rows(mapped.problems, "code", "field", "value", "__line") == [
+        ("total_rounded", "total", cell, 2)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +253,7 @@ def test_profile(
 def test_rows_that_disagree_name_the_column_and_both_cells(spec: MappingSpec) -> None:
     mapped = mapped_of(spec, rows({}, {"line_no": "2", "sale_total": "37.45"}))
     assert mapped.headers.height == 1
-    assert told(mapped.problems, "code", "field", "value", "__line", "message") == [
+    assert problem_rows(mapped.problems, "code", "field", "value", "__line", "message") == [
         (
             "header_conflict",
             "sale_total",
@@ -265,10 +267,10 @@ def test_rows_that_disagree_name_the_column_and_both_cells(spec: MappingSpec) ->
 def test_a_row_that_is_there_twice_counts_once(spec: MappingSpec) -> None:
     mapped = mapped_of(spec, rows({}, {"line_no": "2"}, {}))
     assert mapped.items["external_id"].to_list() == ["ST0105-3-R1-1", "ST0105-3-R1-2"]
-    assert told(mapped.problems) == [("duplicate_row", 4)]
+    assert problem_rows(mapped.problems) == [("duplicate_row", 4)]
 
 
-def test_an_amount_paid_that_cannot_be_read_is_told(spec: MappingSpec) -> None:
+def test_an_amount_paid_that_cannot_be_read_is_reported(spec: MappingSpec) -> None:
     mapped = mapped_of(spec, rows({"tender_amount": "lots"}))
     assert mapped.headers["paid"].to_list() == [None]
-    assert told(mapped.problems, "code", "field", "value") == [("field_invalid", "paid", "lots")]
+    assert problem_rows(mapped.problems, "code", "field", "value") == [("field_invalid", "paid", "lots")]

@@ -234,7 +234,7 @@ REQUIRED = "Omneo needs it on every"
         ),
     ],
 )
-def test_every_fault_of_meaning_is_told_with_its_place(text: str, problems: list[str]) -> None:
+def test_every_fault_of_meaning_is_reported_with_its_place(text: str, problems: list[str]) -> None:
     assert said(text) == problems
 
 
@@ -253,13 +253,13 @@ def test_a_condition_gives_yes_or_no() -> None:
     ]
 
 
-def test_sql_that_does_not_parse_is_told() -> None:
+def test_sql_that_does_not_parse_is_reported() -> None:
     (problem,) = said(MINIMAL + "  rounding: {sql: 'amount +'}\n")
 
     assert problem.startswith("7:27: the formula 'amount +' is not SQL")
 
 
-def test_a_rule_that_does_not_parse_is_told() -> None:
+def test_a_rule_that_does_not_parse_is_reported() -> None:
     (problem,) = said(MINIMAL + "rules: [{code: big, when: 'total >', message: m}]\n")
 
     assert problem.startswith("7:34: the formula 'total >' is not SQL")
@@ -273,7 +273,7 @@ def test_a_formula_reaches_neither_files_nor_other_rows() -> None:
     assert "other rows" in rows
 
 
-def test_columns_that_the_source_does_not_have_are_told_at_each_place() -> None:
+def test_columns_that_the_source_does_not_have_are_reported_at_each_place() -> None:
     text = (
         MINIMAL.replace("[id]", "[id, shop]")
         + "  receipt_ref: {template: '{id}-{tital}'}\n"
@@ -303,7 +303,7 @@ def test_a_list_may_lie_in_an_object() -> None:
     ]
 
 
-def test_a_file_without_any_of_the_columns_is_told_once() -> None:
+def test_a_file_without_any_of_the_columns_is_reported_once() -> None:
     (problem,) = said(MINIMAL + ITEMS, {"lines": ["Export of 2024"]})
 
     assert problem.startswith(

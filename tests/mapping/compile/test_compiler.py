@@ -12,7 +12,7 @@ import pytest
 from pipeline.core.model import LINE, TX
 from pipeline.mapping.language.mapping_errors import CompileError
 from pipeline.mapping.layout.raw_transactions import build_transactions
-from tests.mapping.mapping_cases import compiled_of, mapped_of, spec_of, tables_of, told
+from tests.mapping.mapping_cases import compiled_of, mapped_of, problem_rows, spec_of, tables_of
 
 D = Decimal
 HEADERS = "source: {layout: headers, key: [id]}\ntransaction: {external_id: id}\n"
@@ -138,9 +138,9 @@ def test_tenders_as_amount_columns(form: str, expected: list[str | None]) -> Non
     assert [json.loads(text) for text in expected if text]
 
 
-def test_an_amount_that_cannot_be_read_is_told() -> None:
+def test_an_amount_that_cannot_be_read_is_reported() -> None:
     mapped = mapped_of(WIDE, "id,cash,card_type,card\n1,ten,V,2\n")
-    assert told(mapped.problems, "code", "field", "value") == [("field_invalid", "payments", "ten")]
+    assert problem_rows(mapped.problems, "code", "field", "value") == [("field_invalid", "payments", "ten")]
 
 
 ROWS = """
@@ -337,11 +337,11 @@ def test_shipments_of_one_order_are_transactions_that_share_it() -> None:
     assert fields.rows() == [("7/A", "99", "7", 10, 10), ("7/B", "99", "7", 5, 5)]
 
 
-def test_a_reward_without_an_item_to_bear_it_is_told() -> None:
+def test_a_reward_without_an_item_to_bear_it_is_reported() -> None:
     mapped = mapped_of(
         REWARDED, "id,total,redemption,off,what,qty,price,own\n1,0,77,2.50,a,1,0,\n2,0,77,x,a,1,0,\n"
     )
-    assert told(mapped.problems, "code", "field", "value", LINE) == [
+    assert problem_rows(mapped.problems, "code", "field", "value", LINE) == [
         ("field_invalid", "reward", "x", 3),
         ("field_invalid", "reward", "2.5", 2),
     ]
@@ -636,7 +636,7 @@ id,total,what,sold
 )
 def test_rows_of_a_sale_that_are_far_apart_are_reported(at: str, extra: str) -> None:
     mapped = mapped_of(FAR_APART.format(at=at, extra=extra), FAR_APART_ROWS)
-    assert told(mapped.problems, "code", TX) == [("rows_far_apart", 1), ("rows_far_apart", 2)]
+    assert problem_rows(mapped.problems, "code", TX) == [("rows_far_apart", 1), ("rows_far_apart", 2)]
 
 
 def test_the_time_of_a_sale_is_no_other_for_being_looked_at_on_each_line() -> None:

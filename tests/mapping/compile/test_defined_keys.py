@@ -47,7 +47,7 @@ transaction: {{external_id: sale, {SUM}, {TIME}}}
 {ITEMS}"""
 
 
-def test_numbers_that_start_again_each_day_are_told_apart_by_a_day_in_the_key(tmp_path: Path) -> None:
+def test_numbers_that_start_again_each_day_are_distinguished_by_a_day_in_the_key(tmp_path: Path) -> None:
     rows = (
         "Till,No,Sold,Item,Qty,Price\n"
         "T1,1,2026-01-02 10:00:00,Tea,1,3\n"

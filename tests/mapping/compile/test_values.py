@@ -17,7 +17,7 @@ from pipeline.mapping.language.mapping_errors import CompileError
 from pipeline.mapping.language.value_spec import STEPS, VALUES, OpenValue
 from pipeline.mapping.layout.raw_transactions import build_transactions
 from tests.fuzzing import examples
-from tests.mapping.mapping_cases import compiled_of, keyed, mapped_of, spec_of, told, value_of
+from tests.mapping.mapping_cases import compiled_of, keyed, mapped_of, problem_rows, spec_of, value_of
 
 D = Decimal
 
@@ -102,7 +102,7 @@ def test_a_number_keeps_the_text_it_was_read_from() -> None:
     assert headers.select("total", "total|raw").rows() == [(D(-5), "$5"), (None, "five"), (None, None)]
 
 
-def test_divisors_that_cannot_be_read_are_told() -> None:
+def test_divisors_that_cannot_be_read_are_reported() -> None:
     spec = """
     source: {layout: headers, key: [id]}
     transaction: {total: {column: x, then: [{divide_by: n}]}}
@@ -125,7 +125,7 @@ def test_a_map_that_refuses_other_words_tells_them() -> None:
     """
     mapped = mapped_of(spec, "id,x\n1,A$\n2,Z$\n3,\n")
     assert mapped.headers["currency"].to_list() == ["AUD", None, None]
-    assert told(mapped.problems, "code", "field", "value", LINE) == [
+    assert problem_rows(mapped.problems, "code", "field", "value", LINE) == [
         ("currency_invalid", "currency", "Z$", 3),
         ("field_invalid", "order_number", "Z$", 3),
     ]
@@ -293,14 +293,14 @@ def test_lists_and_objects_are_json_without_what_is_blank() -> None:
     assert second == ('["pos"]', '["pos"]', None, None)
 
 
-def test_what_cannot_be_read_inside_an_object_is_told() -> None:
+def test_what_cannot_be_read_inside_an_object_is_reported() -> None:
     spec = """
     source: {layout: headers, key: [id]}
     columns: {n: integer}
     transaction: {meta: {object: {n: n}}}
     """
     mapped = mapped_of(spec, "id,n\n1,two\n")
-    assert told(mapped.problems, "code", "field", "value") == [("field_invalid", "meta", "two")]
+    assert problem_rows(mapped.problems, "code", "field", "value") == [("field_invalid", "meta", "two")]
 
 
 # ── Over a transaction's lines ──────────────────────────────────────────────────────────────────────
@@ -390,7 +390,7 @@ def test_overflow_in_one_row_leaves_the_others_alone() -> None:
 
 
 @pytest.mark.parametrize(("kind", "cell"), [("decimal", "9" * 31), ("integer", "9" * 18)])
-def test_a_sum_that_runs_over_is_told_and_is_no_number(kind: str, cell: str) -> None:
+def test_a_sum_that_runs_over_is_reported_and_is_no_number(kind: str, cell: str) -> None:
     spec = f"""
     source: {{layout: lines, key: [id], duplicates: keep}}
     columns: {{a: {kind}}}
@@ -399,7 +399,7 @@ def test_a_sum_that_runs_over_is_told_and_is_no_number(kind: str, cell: str) -> 
     lines = "".join(f"1,{cell}\n" for _ in range(20)) + "2,3\n2,4\n"
     mapped = mapped_of(spec, f"id,a\n{lines}")
     assert mapped.headers["total"].to_list() == [None, D(7)]
-    assert told(mapped.problems) == [("field_invalid", 2)]
+    assert problem_rows(mapped.problems) == [("field_invalid", 2)]
 
 
 # ── Line numbers ────────────────────────────────────────────────────────────────────────────────────
@@ -483,7 +483,7 @@ def test_values_that_cannot_be_computed(field: str, value: str, message: str) ->
     assert [issue.location[:2] for issue in error.value.issues] == [("transaction", field)]
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_that_is_wrong_is_reported_at_once() -> None:
     spec = spec_of(
         """
         source: {layout: lines, key: [id]}

@@ -18,7 +18,7 @@ from pipeline.mapping.functions.formulas import (
     template_parts,
 )
 from pipeline.mapping.language.mapping_errors import FormulaError
-from tests.mapping.mapping_cases import mapped_of, told
+from tests.mapping.mapping_cases import mapped_of, problem_rows
 
 
 def computed(rows: pl.DataFrame, sql: str) -> pl.Series:
@@ -225,7 +225,9 @@ def test_a_column_that_could_not_be_read_is_not_stood_in_for() -> None:
         (None, "x", None, "x"),
         (Decimal("0.0000"), None, Decimal("2.0000"), None),
     ]
-    assert told(mapped.problems, "code", "field", "value", LINE) == [("field_invalid", "lines", "x", 3)]
+    assert problem_rows(mapped.problems, "code", "field", "value", LINE) == [
+        ("field_invalid", "lines", "x", 3)
+    ]
 
 
 @pytest.mark.parametrize(

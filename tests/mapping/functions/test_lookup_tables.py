@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.mapping.language.mapping_errors import CompileError
 from pipeline.mapping.layout.raw_transactions import build_transactions
-from tests.mapping.mapping_cases import compiled_of, mapped_of, spec_of, tables_of, told
+from tests.mapping.mapping_cases import compiled_of, mapped_of, problem_rows, spec_of, tables_of
 
 SPEC = """
 source: {layout: headers, key: [id]}
@@ -37,10 +37,10 @@ def issue(directory: Path, spec: str = SPEC, sources: tuple[str, ...] = ()) -> s
     return str(error.value)
 
 
-def test_a_value_is_looked_up_and_misses_are_told_with_their_key(directory: Path) -> None:
+def test_a_value_is_looked_up_and_misses_are_reported_with_their_key(directory: Path) -> None:
     mapped = mapped_of(SPEC, "id,store\n1,A\n2, B\n3,Z\n4,\n5,C\n", directory)
     assert mapped.headers["location_id"].to_list() == ["Melbourne", "Sydney", None, None, None]
-    assert told(mapped.problems, "code", "field", "value", "__line") == [
+    assert problem_rows(mapped.problems, "code", "field", "value", "__line") == [
         ("lookup_missing", "location_id", "Z", 4)
     ]
     assert "stores" in mapped.problems["message"][0]
@@ -60,7 +60,7 @@ def test_look_ups_follow_one_another_and_take_several_keys(directory: Path) -> N
     )
     mapped = mapped_of(spec, "id,store,till\n1,A,1\n2,A,11\n3,A1,1\n4,A,2\n5,A,\n", directory)
     assert mapped.headers["location_id"].to_list() == ["Sydney", "Melbourne", None, None, None]
-    assert told(mapped.problems, "code", "value") == [("lookup_missing", "A, 2")]
+    assert problem_rows(mapped.problems, "code", "value") == [("lookup_missing", "A, 2")]
 
 
 def test_a_zone_by_store(directory: Path) -> None:
@@ -142,7 +142,7 @@ def test_rows_that_are_alike_are_no_error(directory: Path) -> None:
         ("lookup: stores", "lookup: store", "'store' is not among `lookups`; did you mean 'stores'?"),
     ],
 )
-def test_what_is_wrong_is_told_with_the_nearest_name(
+def test_what_is_wrong_is_reported_with_the_nearest_name(
     directory: Path, old: str, new: str, message: str
 ) -> None:
     assert message in issue(directory, SPEC.replace(old, new))
@@ -156,7 +156,7 @@ def test_a_table_that_cannot_be_read(directory: Path) -> None:
 def test_an_empty_table_has_no_key(directory: Path) -> None:
     (directory / "stores.csv").write_text("code,name\n")
     mapped = mapped_of(SPEC, "id,store\n1,A\n", directory)
-    assert told(mapped.problems, "code", "value") == [("lookup_missing", "A")]
+    assert problem_rows(mapped.problems, "code", "value") == [("lookup_missing", "A")]
 
 
 def test_names_in_a_table_are_those_of_any_header(directory: Path) -> None:

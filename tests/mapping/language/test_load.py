@@ -43,7 +43,7 @@ def test_a_byte_order_mark_is_no_part_of_the_mapping() -> None:
     assert read_mapping(Path("m.yaml"), b"\xef\xbb\xbf" + (START + FIELDS).encode()).spec.mapping == "m"
 
 
-def test_what_is_not_utf_8_is_told_with_its_place() -> None:
+def test_what_is_not_utf_8_is_reported_with_its_place() -> None:
     with pytest.raises(MappingError, match=r"m\.yaml:2:10: byte 0xe9 is not UTF-8"):
         read_mapping(Path("m.yaml"), b"mapping: m\nabout: ca\xe9\n")
 
@@ -222,7 +222,9 @@ def test_a_check_is_a_word_or_an_object() -> None:
         ),
     ],
 )
-def test_every_fault_of_form_is_told_with_its_place_and_the_way_out(text: str, problems: list[str]) -> None:
+def test_every_fault_of_form_is_reported_with_its_place_and_the_way_out(
+    text: str, problems: list[str]
+) -> None:
     assert said(text) == problems
 
 

@@ -122,7 +122,7 @@ def test_mappings_and_samples_are_found_inside_an_installed_package(
     assert shipped_sample("two").is_dir()
 
 
-def test_a_name_that_is_not_shipped_is_told_with_the_nearest() -> None:
+def test_a_name_that_is_not_shipped_is_reported_with_the_nearest() -> None:
     with pytest.raises(SettingsError, match="did you mean 'toast_items'"):
         shipped_mapping("toast_item")
     with pytest.raises(SettingsError, match="no sample"):

@@ -98,7 +98,7 @@ def test_where_points_at_scalars_and_at_the_key_of_blocks(
         ("a: &x [*x]", "m.yaml:1:4: aliases make"),
     ],
 )
-def test_what_is_no_yaml_is_told_in_plain_words_at_its_place(text: str, said: str) -> None:
+def test_what_is_no_yaml_is_reported_in_plain_words_at_its_place(text: str, said: str) -> None:
     assert said in refused(text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.core.model import LINE, TX
-from tests.mapping.mapping_cases import mapped_of, shaped_of, told
+from tests.mapping.mapping_cases import mapped_of, problem_rows, shaped_of
 
 LINES = """
 source: {layout: lines, key: [id]}
@@ -68,7 +68,7 @@ def test_ids_within_lists_are_looked_at_too() -> None:
     """
     mapped = mapped_of(spec, 'id,lines\n1,"[{""name"": ""Mug"", ""sku"": ""\ufeffK1""}]"\n')
     assert mapped.items["sku"].to_list() == ["K1"]
-    assert told(mapped.problems, "code", "field") == [("invisible_characters", "items.sku")]
+    assert problem_rows(mapped.problems, "code", "field") == [("invisible_characters", "items.sku")]
 
 
 @pytest.mark.parametrize("unseen", ["\u200b", "\u00ad"])
@@ -179,7 +179,7 @@ def test_numbers_that_are_equal_do_not_contradict_each_other() -> None:
         'id,total,paid,tag,what\n1,"12,00",5,yes,a\n1,12,5.00,yes,b\n2,"12,00",5,yes,a\n2,"12,01",5,yes,b\n'
     )
     shaped = shaped_of(spec, rows)
-    assert told(shaped.problems, "code", "field", LINE) == [("header_conflict", "total", 5)]
+    assert problem_rows(shaped.problems, "code", "field", LINE) == [("header_conflict", "total", 5)]
 
 
 def test_a_row_that_differs_only_in_how_a_number_is_written_is_a_repeat() -> None:
@@ -192,4 +192,4 @@ def test_a_row_that_differs_only_in_how_a_number_is_written_is_a_repeat() -> Non
     rows = "id,what,sku,price\n1,Mug,K1,12.00\n1,Mug,K1,12\n1,Mug,\ufeffK1,12\n1,Mug,K1,x\n1,Mug,K1,12.01\n"
     shaped = shaped_of(spec, rows)
     assert shaped.lines[LINE].to_list() == [2, 5, 6]
-    assert told(shaped.problems) == [("duplicate_row", 3), ("duplicate_row", 4)]
+    assert problem_rows(shaped.problems) == [("duplicate_row", 3), ("duplicate_row", 4)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.core.model import KEY, LINE, SOURCE, TX
 from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
 from pipeline.mapping.layout.row_keys import carry_down, key_hash
-from tests.mapping.mapping_cases import keyed, raw_rows, shaped_of, spec_of, tables_of, told
+from tests.mapping.mapping_cases import keyed, problem_rows, raw_rows, shaped_of, spec_of, tables_of
 
 LINES = """
 source: {layout: lines, key: [store, no]}
@@ -82,7 +82,7 @@ def test_a_blank_key_makes_a_transaction_of_its_own(nulls: str) -> None:
         """,
     )
     assert headers(shaped, TX, LINE) == [(0, 2), (1, 3), (2, 4)]
-    assert told(shaped.problems) == [("key_missing", 3), ("key_missing", 4)]
+    assert problem_rows(shaped.problems) == [("key_missing", 3), ("key_missing", 4)]
     assert "`store`, `no`" in shaped.problems["message"][0]
 
 
@@ -111,7 +111,7 @@ def test_a_row_alike_in_every_cell_counts_once() -> None:
     shaped = shaped_of(LINES, TWICE)
     assert shaped.duplicates.height == 1
     assert shaped.lines[LINE].to_list() == [2, 3, 5]
-    assert told(shaped.problems, "code", LINE, TX) == [("duplicate_row", 4, 0)]
+    assert problem_rows(shaped.problems, "code", LINE, TX) == [("duplicate_row", 4, 0)]
 
 
 def test_duplicates_are_found_across_files() -> None:
@@ -142,7 +142,7 @@ def test_a_row_without_a_key_repeats_nobody() -> None:
 # ── Conflicts ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_rows_that_disagree_are_told_with_the_column_and_both_cells() -> None:
+def test_rows_that_disagree_are_reported_with_the_column_and_both_cells() -> None:
     shaped = shaped_of(
         LINES,
         """
@@ -154,7 +154,7 @@ def test_rows_that_disagree_are_told_with_the_column_and_both_cells() -> None:
         A,2,11,Tie,1
         """,
     )
-    assert told(shaped.problems, "code", "field", "value", LINE, "message") == [
+    assert problem_rows(shaped.problems, "code", "field", "value", LINE, "message") == [
         ("header_conflict", "total", "11", 4, "`total` is 10 on line 2 and 11 here.")
     ]
 
@@ -164,7 +164,9 @@ def test_a_conflict_with_a_blank_cell_and_none_with_outer_blanks() -> None:
         LINES,
         "store,no,total,name,qty\nA,1,10,Shirt,1\nA,1,,Cap,1\nA,2,10,Shirt,1\nA,2,10 ,Cap,1\n",
     )
-    assert told(shaped.problems, "value", "message") == [(None, "`total` is 10 on line 2 and blank here.")]
+    assert problem_rows(shaped.problems, "value", "message") == [
+        (None, "`total` is 10 on line 2 and blank here.")
+    ]
 
 
 def test_columns_that_only_lines_use_may_differ() -> None:
@@ -230,7 +232,7 @@ def test_first_row_conflicts_only_where_two_cells_say_different_things() -> None
         """,
     )
     assert headers(shaped, "Id", "Total", "Currency") == [("77", "10", "AUD")]
-    assert told(shaped.problems, "field", "message") == [("Id", "`Id` is 77 on line 2 and 79 here.")]
+    assert problem_rows(shaped.problems, "field", "message") == [("Id", "`Id` is 77 on line 2 and 79 here.")]
 
 
 # ── Record types in one file ────────────────────────────────────────────────────────────────────────
@@ -263,7 +265,7 @@ def test_records_with_the_key_on_every_row_or_only_on_the_sale(text: str) -> Non
     assert shaped.lines.select(TX, "what").rows() == [(0, "Shirt"), (1, "Cap")]
     assert shaped.payments.select(TX, "what", "paid").rows() == [(0, "Cash", "10")]
     assert shaped.skipped.height == 1
-    assert told(shaped.problems) == [("items_missing", 8)]
+    assert problem_rows(shaped.problems) == [("items_missing", 8)]
 
 
 def test_records_below_a_sale_without_a_key_do_not_join_the_sale_before() -> None:
@@ -271,7 +273,11 @@ def test_records_below_a_sale_without_a_key_do_not_join_the_sale_before() -> Non
         RECORDS, "no,type,total,what,qty,paid\n1,Sale,10,,,\n,Sale Line,,a,1,\n,Sale,7,,,\n,Sale Line,,b,1,\n"
     )
     assert shaped.lines.select(TX, "what").rows() == [(0, "a"), (2, "b")]
-    assert sorted(told(shaped.problems)) == [("items_missing", 4), ("key_missing", 4), ("key_missing", 5)]
+    assert sorted(problem_rows(shaped.problems)) == [
+        ("items_missing", 4),
+        ("key_missing", 4),
+        ("key_missing", 5),
+    ]
 
 
 @pytest.mark.parametrize("cut", range(1, 7))
@@ -338,7 +344,7 @@ def test_tables_are_joined_on_keys_of_different_names() -> None:
         (3, "Also lost"),
     ]
     assert shaped.payments.select(TX, "how").rows() == [(0, "CASH"), (0, "CARD"), (4, "CASH")]
-    assert sorted(told(shaped.problems, "code", TX)) == [
+    assert sorted(problem_rows(shaped.problems, "code", TX)) == [
         ("items_missing", 2),
         ("orphan_item", 3),
         ("orphan_item", 4),
@@ -348,14 +354,14 @@ def test_tables_are_joined_on_keys_of_different_names() -> None:
 def test_tables_with_a_blank_key_in_the_items() -> None:
     shaped = shaped_of(TABLES, {"headers": "id,total\n1,10\n", "items": "order,what\n1,Cap\n,Lost\n,Issue\n"})
     assert shaped.lines.select(TX, "what").rows() == [(0, "Cap"), (1, "Lost"), (2, "Issue")]
-    assert told(shaped.problems, "code", TX) == [("key_missing", 1), ("key_missing", 2)]
+    assert problem_rows(shaped.problems, "code", TX) == [("key_missing", 1), ("key_missing", 2)]
 
 
 def test_a_bucket_with_items_only_and_one_with_headers_only() -> None:
     items = shaped_of(TABLES, {"items": "order,what\n1,Cap\n"})
     assert headers(items, TX, LINE) == [(0, 2)]
     lone = shaped_of(TABLES, {"headers": "id,total\n1,10\n"})
-    assert told(lone.problems) == [("items_missing", 2)]
+    assert problem_rows(lone.problems) == [("items_missing", 2)]
     assert lone.lines.is_empty()
 
 
@@ -371,14 +377,17 @@ def test_tables_without_a_headers_file_take_header_cells_from_the_items() -> Non
         },
     )
     assert headers(shaped, TX, "order", "total") == [(0, "1", "9"), (1, None, None)]
-    assert told(shaped.problems, "code", "field") == [("header_conflict", "total"), ("orphan_item", None)]
+    assert problem_rows(shaped.problems, "code", "field") == [
+        ("header_conflict", "total"),
+        ("orphan_item", None),
+    ]
     assert shaped.payments.select(TX, "how").rows() == [(0, "CASH"), (1, "CASH")]
 
 
 def test_two_header_rows_with_one_key_that_differ() -> None:
     shaped = shaped_of(TABLES, {"headers": "id,total\n1,10\n1,11\n", "items": "order,what\n1,Cap\n"})
     assert shaped.headers.height == 1
-    assert told(shaped.problems) == [("header_conflict", 3)]
+    assert problem_rows(shaped.problems) == [("header_conflict", 3)]
 
 
 # ── Lists inside a row, and no items at all ─────────────────────────────────────────────────────────
@@ -413,7 +422,7 @@ def test_json_in_a_cell() -> None:
         (3, "Keyless", None, None),
     ]
     assert shaped.payments.select(TX, "payments.how", "payments.amount").rows() == [(0, "CASH", "12.1")]
-    assert sorted(told(shaped.problems, "code", TX)) == [
+    assert sorted(problem_rows(shaped.problems, "code", TX)) == [
         ("field_invalid", 1),
         ("items_missing", 1),
         ("items_missing", 2),

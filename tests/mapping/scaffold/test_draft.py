@@ -107,7 +107,7 @@ def test_files_whose_columns_came_over_the_years_are_one_export() -> None:
     assert spec.profile[0].value == "email"
 
 
-def test_a_file_without_a_column_of_sales_is_left_out_and_told() -> None:
+def test_a_file_without_a_column_of_sales_is_left_out_and_reported() -> None:
     notes = Sample("NOTES.txt", pl.DataFrame({"Thanks": ["to all"], "column_2": ["x"]}))
     text, spec = checked([notes, table(no=["1"], when=["2019-01-31"], total=["5"])])
     assert spec.source.inputs == ("x.csv",)
