@@ -85,7 +85,7 @@ def test_what_is_refused_and_where(changes, path):
     assert list(errors(**changes)) == [path]
 
 
-def test_every_violation_is_told():
+def test_every_violation_is_reported():
     assert set(errors(total="x", is_void=None, items=[{"quantity": 1}])) == {
         *("total", "is_void", "items.0.name", "items.0.price_current", "items.0.price_sell"),
     }

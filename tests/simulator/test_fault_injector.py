@@ -1,4 +1,4 @@
-"""Draws are repeatable, have the shares they are told, and outages keep to their window."""
+"""Draws are repeatable, have the shares that are set, and outages keep to their window."""
 
 from collections import Counter
 

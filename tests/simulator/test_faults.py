@@ -162,7 +162,7 @@ def test_nothing_is_lost_or_doubled_without_faults(omneo, api, sale):
         ({"throttle_window_s": 0}, "0.001"),
     ],
 )
-def test_impossible_faults_are_told(faults, words):
+def test_impossible_faults_are_reported(faults, words):
     with pytest.raises(SettingsError, match=words):
         Faults().changed(faults)
 

@@ -29,7 +29,7 @@ def test_it_listens_nowhere_but_on_loopback(host):
         serve(SimulatorSettings(), host=host)
 
 
-def test_a_taken_port_is_told():
+def test_a_taken_port_is_reported():
     with local_omneo() as omneo:
         port = httpx.URL(omneo.base_url).port
         with pytest.raises(SettingsError, match=f"port {port}"):
@@ -58,7 +58,7 @@ def test_state_and_waiting_jobs_survive_a_restart(tmp_path):
         assert [each.external_id for each in omneo.arrivals()] == ["S-0", "S-1"]
 
 
-def test_a_database_that_cannot_be_opened_is_told(tmp_path):
+def test_a_database_that_cannot_be_opened_is_reported(tmp_path):
     with (
         pytest.raises(SettingsError, match="no-such-directory"),
         local_omneo(SimulatorSettings(db=tmp_path / "no-such-directory" / "omneo.db")),

@@ -31,7 +31,7 @@ def test_a_seed_file_is_read(tmp_path):
         ('{"currencies": "AUD"}', "currencies"),
     ],
 )
-def test_a_seed_file_of_another_form_is_told(tmp_path, text, words):
+def test_a_seed_file_of_another_form_is_reported(tmp_path, text, words):
     path = tmp_path / "seed.json"
     path.write_text(text)
     with pytest.raises(SettingsError, match=words) as error:
@@ -39,7 +39,7 @@ def test_a_seed_file_of_another_form_is_told(tmp_path, text, words):
     assert "seed.json" in str(error.value)
 
 
-def test_a_missing_seed_file_is_told(tmp_path):
+def test_a_missing_seed_file_is_reported(tmp_path):
     with pytest.raises(SettingsError, match="cannot be used"):
         read_seed_file(tmp_path / "none.json")
 

@@ -297,9 +297,9 @@ def test_the_command_takes_secret_and_triggers_as_its_help_says(sale: Sale) -> N
 
     with HTTPServer(("127.0.0.1", 0), Receiver) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        told = f"http://127.0.0.1:{server.server_port}/"
+        address = f"http://127.0.0.1:{server.server_port}/"
         secrets = {"OMNEO_TOKEN": "t0ken", "OMNEO_WEBHOOK_SECRET": "sh4red"}
-        process = start("simulate", "--with-triggers", "--webhook-url", told, env=secrets)
+        process = start("simulate", "--with-triggers", "--webhook-url", address, env=secrets)
         assert process.stdout
         base_url = process.stdout.readline().strip().removeprefix("OMNEO_BASE_URL=")
         with httpx.Client(

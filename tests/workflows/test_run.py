@@ -145,8 +145,8 @@ def test_a_closed_gate_says_which_limit_and_how_to_open_it(home: Path, tmp_path:
 
 def test_a_dry_run_loads_neither_the_database_nor_the_network():
     code = "import sys, pipeline.workflows.prepare; print({'sqlalchemy', 'httpx'} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "set()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
 
 
 def test_a_load_loads_nothing_of_mappings_and_webhooks():
@@ -154,8 +154,8 @@ def test_a_load_loads_nothing_of_mappings_and_webhooks():
         "import sys, pipeline.workflows.load, pipeline.workflows.confirm, pipeline.workflows.preflight; "
         "print({'pipeline.mapping.language.spec', 'pandera', 'uvicorn'} & set(sys.modules))"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "set()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
 
 
 def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
@@ -203,8 +203,8 @@ def test_the_log_of_a_run_tells_each_command_and_holds_no_person(
     load(target())
     text = Path(finished.summary.run_dir, "run.log.jsonl").read_text(encoding="utf-8")
     events = [json.loads(line) for line in text.splitlines()]
-    told = [(each["event"], each["command"]) for each in events if "command" in each]
-    assert told == [
+    started = [(each["event"], each["command"]) for each in events if "command" in each]
+    assert started == [
         (event, command) for command in ("prepare", "load") for event in ("run_started", "run_finished")
     ]
     assert {each["run_id"] for each in events} == {finished.summary.run_id}
@@ -248,10 +248,10 @@ def test_confirm_names_what_is_missing(
     load(target())
     omneo.drain()
     monkeypatch.setattr(confirm_workflow, "look_up", partial(confirm_workflow.look_up, patience_s=0))
-    told: list[Event] = []
-    missing = confirm(Target(**{**vars(target()), "emit": told.append}))
+    reported: list[Event] = []
+    missing = confirm(Target(**{**vars(target()), "emit": reported.append}))
     assert (missing.exit_code, missing.summary.missing) == (4, 3)
-    notices = [event.message for event in told if isinstance(event, Notice)]
+    notices = [event.message for event in reported if isinstance(event, Notice)]
     assert [notice for notice in notices if notice.startswith("S1-1-R")] == [
         f"S1-1-R{n} is missing" for n in (1, 3, 4)
     ]
