@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
-from pipeline.loading.confirm.confirm import Confirmation, resend_missing
 from pipeline.loading.confirm.confirm import confirm as look_up
+from pipeline.loading.confirm.confirm import resend_missing
+from pipeline.loading.confirm.confirmation import Confirmation
 from pipeline.loading.delivery.decisions import ResendRules
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.workflows.delivery import Target, opened, sent_all_taken

@@ -75,7 +75,8 @@ def _reasons(row: Record, body: str, source: str | None, line: int | None) -> It
     """The rows of one transaction, by the columns of the quarantine."""
     answer: Mapping[str, Any] = json.loads(row.message) if row.message else {}
     if row.state in (State.MISSING, State.DIFFERING):
-        answer = {}  # it is about the request, which succeeded
+        # A message of the server is about the request, which succeeded. `confirm` says what differs.
+        answer = {"errors": answer.get("differs", {}) if row.state is State.DIFFERING else {}}
     has_status = row.status and row.state in (State.REFUSED, State.FAILED, State.IN_DOUBT)
     of_all = {
         "outcome": str(row.state),

@@ -1,8 +1,8 @@
-"""What was sent beside what Omneo has: two questions, each with a comparison of its own.
+"""Whether Omneo has the sale that was sent: what settles a doubt about a request without an answer.
 
-Whether a doubt is settled is asked of a sale that was sent a moment ago: it is the one that was sent where
-total and items say so. A look-up spells some fields in its own way, and that must not make it go out again.
-What people are told after `confirm` is the other question.
+It is the one that was sent where total and items say so. A look-up spells some fields in its own way, such
+as a currency, and that must not make the sale go out again. What `confirm` reports to people is another
+question, with a comparison of its own: `pipeline.loading.confirm.field_comparison`.
 """
 
 from __future__ import annotations
@@ -49,31 +49,6 @@ def has_same_contents(body: bytes, found: Mapping[str, Any]) -> bool:
     return is_same_sale(body, found) and all(
         name in found and _same_value(value, found[name]) for name, value in compared.items()
     )
-
-
-def differences(body: bytes, found: Mapping[str, Any], *, void: bool = False) -> tuple[str, ...]:
-    """Names of the fields in which Omneo's transaction is not what was sent; empty where all agree.
-
-    Amounts are compared as numbers. Items are compared where the answer has them: by number, and by
-    external id, quantity and price where both sides have these. A guest sale may have gained a profile
-    since: customers claim them. A profile that was sent must be there; its id is Omneo's own by then.
-
-    Args:
-        body: As it was staged.
-        found: Omneo's transaction.
-        void: Whether it was sent as void since.
-    """
-    sent = parsed(body, Decimal)
-    differing = []
-    if not _same_number(sent.get("total"), found.get("total")):
-        differing.append("total")
-    if "items" in found and not _same_items(sent.get("items") or [], found["items"]):
-        differing.append("items")
-    if (void or bool(sent.get("is_void"))) != is_void(found):
-        differing.append("is_void")
-    if sent.get("profile_id") and not found.get("profile_id"):
-        differing.append("profile_id")
-    return tuple(differing)
 
 
 def is_void(found: Mapping[str, Any]) -> bool:

@@ -2,8 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from itertools import count
+from typing import Any, NamedTuple
+
+from pipeline.loading.http.answers import Meaning, ReplyVerdict, parsed
+from pipeline.loading.http.client import Answered, Reply
+from pipeline.loading.http.endpoints import listing
+from pipeline.loading.http.paced_client import DENIED, PacedClient
+
+
+class NoList(Exception):
+    """The tenant gave no list: the token may not ask for it, or what came is no list.
+
+    Attributes:
+        verdict: The answer.
+    """
+
+    def __init__(self, path: str, verdict: ReplyVerdict) -> None:
+        self.verdict = verdict
+        answer = f"{verdict.status or 'no answer'} {verdict.message}".strip()
+        no_list = "which is no list" if verdict.meaning is Meaning.TAKEN else answer
+        super().__init__(f"GET {path}: {no_list}")
+
+
+class Page(NamedTuple):
+    """A page of a list.
+
+    Attributes:
+        rows: Its rows, numbers with a fraction as decimals.
+        total: How many rows all pages have together; None where the answer does not say.
+        has_next: Whether there is another page; None where the answer does not say.
+    """
+
+    rows: list[Mapping[str, Any]]
+    total: int | None
+    has_next: bool | None
 
 
 def is_list(answer: Any) -> bool:
@@ -23,3 +59,96 @@ def total_of(answer: Any, otherwise: int) -> int:
     meta = answer.get("meta") if isinstance(answer, dict) else None
     total = meta.get("total") if isinstance(meta, dict) else None
     return int(total) if isinstance(total, int) else otherwise
+
+
+async def ask_page(
+    exchange: PacedClient, path: str, params: Mapping[str, str], *, most_errors: int | None = None
+) -> Page:
+    """Ask for a page of a list.
+
+    Args:
+        exchange: Asks.
+        path: Of the list.
+        params: Filters and the page.
+        most_errors: After how many server errors the list counts as not given; None waits for an outage to
+            end, as every other request does.
+
+    Raises:
+        NoList: There is none for this token.
+        StoppedByApi: The token was refused (401), or there was no answer for too long.
+    """
+    request = listing(path, params)
+    replies: list[Reply] = []
+    errors = 0
+
+    async def keep(_: ReplyVerdict, reply: Reply) -> None:
+        replies.append(reply)
+
+    async def attempt() -> ReplyVerdict:
+        nonlocal errors
+        verdict = await exchange.once(request, keep, or_denied=True)
+        if verdict.meaning is Meaning.TRANSIENT and verdict.status is not None:
+            errors += 1
+            if errors == most_errors:
+                return replace(verdict, meaning=Meaning.UNCLEAR)
+        return verdict
+
+    verdict = await exchange.persist(attempt, path)
+    if exchange.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and verdict.status != DENIED):
+        raise exchange.error(verdict)
+    answer = parsed(replies[-1].body, Decimal) if isinstance(replies[-1], Answered) else None
+    if verdict.meaning is not Meaning.TAKEN or not is_list(answer):
+        raise NoList(path, verdict)
+    total = total_of(answer, -1)
+    links = answer.get("links") if isinstance(answer, dict) else None
+    has_next = bool(links["next"]) if isinstance(links, dict) and "next" in links else None
+    return Page(rows_of(answer), None if total < 0 else total, has_next)
+
+
+async def read_pages(
+    exchange: PacedClient,
+    path: str,
+    params: Mapping[str, str],
+    *,
+    size: int,
+    most_errors: int | None = None,
+) -> AsyncIterator[list[Mapping[str, Any]]]:
+    """The rows of a list, page by page, also where its pages are smaller than was asked for.
+
+    A page that has nothing new ends it: some lists know no pages and answer the first one again.
+
+    Args:
+        exchange: Asks.
+        path: Of the list.
+        params: Filters.
+        size: Rows to ask for in a page.
+        most_errors: See `ask_page`.
+
+    Raises:
+        NoList: There is none for this token.
+        StoppedByApi: The token was refused (401), or there was no answer for too long.
+    """
+    seen: set[str] = set()
+    read = first = 0
+    for number in count(1):
+        which = {"page[size]": str(size), "page[number]": str(number)}
+        page = await ask_page(exchange, path, {**params, **which}, most_errors=most_errors)
+        new = [row for row in page.rows if _key(row) not in seen]
+        seen.update(map(_key, new))
+        read += len(page.rows)
+        first = first or len(page.rows)
+        if new:
+            yield new
+        if page.total is not None:
+            is_last = read >= page.total
+        elif page.has_next is not None:
+            is_last = not page.has_next
+        else:
+            is_last = len(page.rows) < first
+        if is_last or not new:
+            return
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    """What tells a row from all others."""
+    return str(row["id"]) if row.get("id") is not None else repr(sorted(row.items(), key=str))

@@ -162,7 +162,8 @@ class SqlLedger(LedgerDatabase):
         for which something was sent since it was read, for then what was seen is not about it.
 
         Args:
-            seen: Records as they were read before, and what was seen of them.
+            seen: Records as they were read before, but for Omneo's id, and for the message about what
+                differs, which are written; and what was seen of them.
             begun: Whether what Omneo perhaps has can be that too, since no other process is sending it.
         """
         states = {record.external_id: (record, state) for record, state in seen}
@@ -177,7 +178,15 @@ class SqlLedger(LedgerDatabase):
                 if markable and not _has_moved_on(read, record):
                     # A request that is late, as an unanswered void, may change what was seen.
                     may_change = was_void(record) if state is State.VOIDED else may_be_void(record)
-                    marked.append(record._replace(state=state, maybe_sent=may_change, at=now))
+                    marked.append(
+                        record._replace(
+                            state=state,
+                            maybe_sent=may_change,
+                            omneo_id=read.omneo_id or record.omneo_id,
+                            message=read.message if state is State.DIFFERING else record.message,
+                            at=now,
+                        )
+                    )
             self._records.write(marked, None)
 
     # What commands ask

@@ -1,0 +1,74 @@
+"""What looking transactions up in Omneo found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from pipeline.core.errors import StoppedByApi
+from pipeline.loading.confirm.estimate import Interval, share_interval
+from pipeline.loading.delivery.delivery_options import DeliveryResult
+from pipeline.loading.http.paced_client import RequestCounts
+from pipeline.loading.ledger.entries import State
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A transaction that is not in Omneo as it was sent, or of which that is unknown.
+
+    Attributes:
+        external_id: Which.
+        state: Missing, differing or in doubt.
+        about: Names of the fields that differ.
+    """
+
+    external_id: str
+    state: State
+    about: tuple[str, ...] = ()
+
+
+@dataclass
+class Confirmation:
+    """What the look-ups found.
+
+    Attributes:
+        expected: Transactions of the run that Omneo has taken, by this run or an earlier one, or perhaps.
+        confirmed: Looked up and found as sent.
+        missing: Looked up and not found.
+        differing: Looked up and found with other contents.
+        in_doubt: Looked up, and whether Omneo keeps it stays unknown.
+        findings: Those missing, differing and in doubt.
+        differing_fields: Transactions by the name of a field that differs, such as `items.price_sell`.
+        not_kept: Transactions by the name of a field that was sent and that Omneo answers without a value.
+        one_by_one: Why each was looked up with a request of its own; empty where lists were used, or were not
+            worth trying.
+        requests: What went over the wire.
+        stopped: Whether it was asked to stop before it was through.
+        error: Why the API stopped it before it was through: the token was refused, or there was no answer for
+            too long.
+        resent: What sending the missing again did; None where that was not asked for or none was missing.
+    """
+
+    expected: int = 0
+    confirmed: int = 0
+    missing: int = 0
+    differing: int = 0
+    in_doubt: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    differing_fields: Counter[str] = field(default_factory=Counter)
+    not_kept: Counter[str] = field(default_factory=Counter)
+    one_by_one: str = ""
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    stopped: bool = False
+    error: StoppedByApi | None = None
+    resent: DeliveryResult | None = None
+
+    @property
+    def looked_up(self) -> int:
+        """Transactions that were looked up."""
+        return self.confirmed + self.missing + self.differing + self.in_doubt
+
+    @property
+    def wrong(self) -> Interval:
+        """The share of all expected transactions that is missing or differing, as far as the sample tells."""
+        return share_interval(self.missing + self.differing, self.looked_up, self.expected)
