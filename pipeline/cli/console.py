@@ -106,7 +106,13 @@ class Console:
             self.watch.error = finished.error.message if finished.error else ""
         # Where stderr is for machines, the last line of the log says how it ended.
         if self.verbosity >= 0 and not (self.json and self.log_format == "json"):
-            found = overview(data.summary, judge(data), causes=data.causes, preflight=data.preflight)
+            found = overview(
+                data.summary,
+                judge(data),
+                causes=data.causes,
+                preflight=data.preflight,
+                fields=data.fields,
+            )
             self.say(render_terminal(found, about))
         if finished.error is not None:
             self.error(finished.exit_code, str(finished.error))

@@ -109,6 +109,19 @@ class TenantAnswer:
 
 
 @dataclass(frozen=True)
+class FieldsInOmneo:
+    """What `confirm` found of fields, the last time it looked.
+
+    Attributes:
+        differing: Transactions by the name of a field whose value in Omneo is another one.
+        not_kept: Transactions by the name of a field that was sent and that Omneo answers without a value.
+    """
+
+    differing: Mapping[str, int] = field(default_factory=dict)
+    not_kept: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that a report tells.
 
@@ -125,6 +138,7 @@ class ReportData:
         requests: Requests that loading what is pending takes; None: one a transaction.
         stopped: Why the load stopped early, a sentence; empty where it did not.
         unsure: How many values of the mapping were marked as unsure.
+        fields: What `confirm` found of fields.
     """
 
     summary: Summary
@@ -139,3 +153,4 @@ class ReportData:
     requests: int | None = None
     stopped: str = ""
     unsure: int = 0
+    fields: FieldsInOmneo = field(default_factory=FieldsInOmneo)

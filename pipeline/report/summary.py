@@ -199,13 +199,16 @@ def decimal_text(amount: Decimal) -> str:
     return f"{whole}.{places[:2]}{places[2:].rstrip('0')}"
 
 
-def next_step(summary: Summary, *, gate_closed: bool = False, stopped: str = "") -> str:
+def next_step(
+    summary: Summary, *, gate_closed: bool = False, stopped: str = "", fields_help: str = ""
+) -> str:
     """The command to type next, or a sentence where nothing is left to do.
 
     Args:
         summary: The run as it stands.
         gate_closed: More was rejected than the gate allows.
         stopped: Why the load stopped early; empty where it did not.
+        fields_help: What helps where fields differ in Omneo or are not kept; empty where none is.
     """
     t, d = summary.transactions, summary.delivery
     if gate_closed:
@@ -220,7 +223,7 @@ def next_step(summary: Summary, *, gate_closed: bool = False, stopped: str = "")
         return command(summary, "load")
     if d.failed or d.refused:
         return command(summary, "retry")
-    return _after_delivery(summary)
+    return _after_delivery(summary, fields_help)
 
 
 def most_rejected(numbers: TransactionCounts) -> bool:
@@ -228,19 +231,22 @@ def most_rejected(numbers: TransactionCounts) -> bool:
     return 2 * numbers.rejected > numbers.read
 
 
-def _after_delivery(summary: Summary) -> str:
+ITEMS_TWICE: Final = "Items that are there twice have no external_id: give them one in the mapping."
+
+
+def _after_delivery(summary: Summary, fields_help: str) -> str:
     if summary.missing:
         return command(summary, "confirm", "--resend")
     if summary.differing:
         return (
-            f"Compare {summary.run_dir}/undelivered.csv with Omneo. Items that are there twice have no "
-            "external_id: give them one in the mapping. Prepare again; `load` sends what has changed."
+            f"Compare {summary.run_dir}/undelivered.csv with Omneo. {fields_help or ITEMS_TWICE} "
+            "Prepare again; `load` sends what has changed."
         )
     if summary.confirmed is None and summary.delivery.delivered:
         return command(summary, "confirm")
     if summary.delivery.voided:
         return "Nothing: it was undone. `load --revive` sends it again, no longer void."
-    return "Nothing: all that was accepted is in Omneo."
+    return f"Nothing: all that was accepted is in Omneo. {fields_help}".strip()
 
 
 def command(summary: Summary, verb: str, *options: str) -> str:

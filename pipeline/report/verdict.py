@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from pipeline.report.field_help import help_for
 from pipeline.report.formatting import count, grouped
 from pipeline.report.summary import NO_CURRENCY, Summary, TransactionCounts, most_rejected, next_step
 
@@ -74,6 +75,7 @@ def judge(data: ReportData) -> RunVerdict:
         stopped=data.stopped,
         looks=_looks(data),
         unsure=data.unsure,
+        fields_help=help_for(data.fields.differing, data.fields.not_kept),
         currency=currencies.pop() if len(currencies) == 1 else "",
     )
 
@@ -85,6 +87,7 @@ def verdict_of(
     stopped: str = "",
     looks: Sequence[ReviewPoint] = (),
     unsure: int = 0,
+    fields_help: str = "",
     currency: str = "",
 ) -> RunVerdict:
     """Say in a few words how a run stands.
@@ -95,11 +98,12 @@ def verdict_of(
         stopped: Why the load stopped early, a sentence; empty where it did not.
         looks: What a person should look at before loading, besides what was rejected.
         unsure: How many values of the mapping are marked as unsure.
+        fields_help: What helps where fields differ in Omneo or are not kept; empty where none is.
         currency: The currency of a run that has only one; empty where it has none or several.
     """
     sentence = _sentence(summary, stopped, currency)
     closed = gate if gate is not None and gate.closed else None
-    step = next_step(summary, gate_closed=closed is not None, stopped=stopped)
+    step = next_step(summary, gate_closed=closed is not None, stopped=stopped, fields_help=fields_help)
     if was_loaded(summary) or stopped:
         return RunVerdict(*_with_rejections(summary, *_after(summary)), sentence, step)
     found = (*_unsure(unsure), *_rejections(summary), *looks)

@@ -17,7 +17,7 @@ from pipeline.core.codes import Outcome
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.privacy import mask_body, mask_message, mask_text, mask_value, without_marks
 from pipeline.report.aggregates import ACCEPTED, Facts
-from pipeline.report.data import ReportData, TenantAnswer
+from pipeline.report.data import FieldsInOmneo, ReportData, TenantAnswer
 from pipeline.report.summary import Summary, decimal_text
 from pipeline.report.verdict import RunVerdict, judge
 
@@ -32,6 +32,7 @@ def overview(
     *,
     causes: Sequence[RootCause] = (),
     preflight: Sequence[TenantAnswer] | None = None,
+    fields: FieldsInOmneo | None = None,
     show_personal_data: bool = False,
 ) -> dict[str, Any]:
     """The part of the view that needs no facts, and all that the terminal shows."""
@@ -42,6 +43,7 @@ def overview(
         "verdict": asdict(verdict),
         "causes": [asdict(cause) for cause in (shown(causes) if show_personal_data else masked(causes))],
         "preflight": None if preflight is None else [asdict(answer) for answer in preflight],
+        "fields": asdict(fields or FieldsInOmneo()),
     }
 
 
@@ -54,6 +56,7 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
             judge(data),
             causes=data.causes,
             preflight=data.preflight,
+            fields=data.fields,
             show_personal_data=show_personal_data,
         ),
         "gate": None if data.gate is None else {"limit": data.gate.allowed, "closed": data.gate.closed},

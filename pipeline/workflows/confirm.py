@@ -12,6 +12,8 @@ from pipeline.loading.confirm.confirm import resend_missing
 from pipeline.loading.confirm.confirmation import Confirmation
 from pipeline.loading.delivery.decisions import ResendRules
 from pipeline.loading.delivery.delivery_options import DeliveryResult
+from pipeline.report.data import FieldsInOmneo
+from pipeline.report.formatting import count
 from pipeline.workflows.delivery import Target, opened, sent_all_taken
 from pipeline.workflows.reactions import check_reactions
 from pipeline.workflows.run_record import CommandResult
@@ -39,8 +41,13 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
         if resend and found.missing and not (found.stopped or found.error):
             blocked = check_reactions(run, ResendRules())
             resent = None if blocked else run.deliver_by(resend_missing)
+        fields = FieldsInOmneo(dict(found.differing_fields), dict(found.not_kept))
+        run.update_record(fields=fields)
         for line in _lines(found, sample):
             run.emit(Notice("confirm", line))
+        for name, number in sorted(found.not_kept.items()):
+            what = count(number, "transaction")
+            run.emit(Notice("not_kept", f"{name} was sent and is not kept by Omneo, in {what}"))
         summary = replace(
             run.summary(found.requests),
             confirmed=found.confirmed,
@@ -59,6 +66,10 @@ def _lines(found: Confirmation, sample: float) -> Iterator[str]:
         yield f"{each.external_id} is {str(each.state).replace('_', ' ')}{about}"
     if len(found.findings) > MOST_NAMED:
         yield f"and {len(found.findings) - MOST_NAMED:,} more"
+    for name, number in sorted(found.differing_fields.items()):
+        yield f"{name} differs in {count(number, 'transaction')}"
+    if found.one_by_one:
+        yield f"each was looked up with a request of its own: {found.one_by_one}"
     if sample < 1:
         yield (
             f"{found.looked_up:,} of {found.expected:,} were looked up; with 95% confidence "

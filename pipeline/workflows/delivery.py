@@ -20,6 +20,7 @@ from pipeline.loading.http.paced_client import RequestCounts
 from pipeline.loading.ledger import adoption
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
+from pipeline.report.data import FieldsInOmneo
 from pipeline.report.formatting import count
 from pipeline.report.render import write_report
 from pipeline.report.summary import RequestTotals, Summary
@@ -260,7 +261,7 @@ def send(
         result = deliver(run)
         if result.requests.sent and run.record().looked_up is not None:
             # What `confirm` saw before is out of date.
-            run.update_record(looked_up=None)
+            run.update_record(looked_up=None, fields=FieldsInOmneo())
         summary = run.summary(result.requests)
         if voided := result.changes.voided:
             what, were = count(voided, "transaction"), "was" if voided == 1 else "were"

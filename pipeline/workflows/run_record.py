@@ -18,6 +18,7 @@ from pipeline.core.settings import Limit
 from pipeline.report.aggregates import Facts
 from pipeline.report.data import (
     FEW_REJECTED,
+    FieldsInOmneo,
     Provenance,
     RejectionGate,
     ReportData,
@@ -43,12 +44,14 @@ class TenantRecord:
         stopped: Why the last load stopped early; empty where it did not.
         looked_up: What the last `confirm` found: confirmed, missing and differing; None before it.
         reactions_allowed: Whether old sales may run active triggers.
+        fields: What the last `confirm` found of fields.
     """
 
     preflight: tuple[TenantAnswer, ...] | None = None
     stopped: str = ""
     looked_up: tuple[int, int, int] | None = None
     reactions_allowed: bool = False
+    fields: FieldsInOmneo = field(default_factory=FieldsInOmneo)
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData
         rate_per_min=record.rate_per_min,
         stopped=of_tenant.stopped,
         unsure=record.unsure,
+        fields=of_tenant.fields,
     )
 
 

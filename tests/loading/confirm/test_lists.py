@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from pipeline.loading.void import void
 
 from pipeline.core.model import StagedTransaction
 from pipeline.core.network import trusted_certificates
@@ -25,7 +24,7 @@ from pipeline.loading.ledger.entries import State
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.simulator import Profile, SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
-from tests.loading.tenant import QUICK, batches_of, made, run_of
+from tests.loading.tenant import QUICK, batches_of, made, run_of, void
 
 KNOWN = SimulatorSettings(profiles=tuple(Profile(email=f"p{n}@example.com") for n in range(10)))
 OPTIONS = DeliveryOptions(policy=QUICK, concurrency=16)
