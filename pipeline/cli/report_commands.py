@@ -88,12 +88,23 @@ def _with_tenant(summary: Summary) -> dict[str, Any]:
     help="The page, or a short version for a pull request or a chat.",
 )
 @option("--show-personal-data/--mask-personal-data", default=None, help="By default as `prepare` was called.")
+@option("--all", "all_runs", is_flag=True, help="Write one page over all runs instead.")
 @LEDGER
-@RUN
+@click.argument("reference", metavar="[RUN]", required=False)
 def report(
-    console: Console, reference: str, form: str, show_personal_data: bool | None, ledger: Path | str | None
+    console: Console,
+    reference: str | None,
+    form: str,
+    show_personal_data: bool | None,
+    ledger: Path | str | None,
+    *,
+    all_runs: bool,
 ) -> int:
-    """Write a report again, and print its path."""
+    """Write the report of RUN again, and print its path."""
+    if all_runs == (reference is not None):
+        raise click.UsageError("Name a run, or give --all.")
+    if reference is None:
+        return _report_all(console, ledger)
     from pipeline.report.render import render_markdown
     from pipeline.workflows.report import report as write
 
@@ -128,4 +139,14 @@ def results(console: Console, reference: str, output: Path | None, ledger: Path 
         path, rows = write_results(workdir, reference, output, ledger=ledger, base_url=base_url)
     console.say(f"{count(rows, 'transaction')} in {path}")
     console.result({"file": str(path), "transactions": rows})
+    return 0
+
+
+def _report_all(console: Console, ledger: Path | str | None) -> int:
+    from pipeline.workflows.report import report_all
+
+    with local_workdir(console, ledger, heads=True, bodies=False) as workdir:
+        page, runs = report_all(workdir, ledger=ledger)
+    console.say(str(page))
+    console.result({"report": str(page), "runs": [_with_tenant(each.summary) for each in runs]})
     return 0

@@ -82,23 +82,30 @@ def render_page(values: Mapping[str, Any]) -> str:
     Args:
         values: What `view` gave.
     """
-    style, script = _part("report.css"), _part("report.js")
-    hashes = (b64encode(sha256(part.encode()).digest()).decode() for part in (style, script))
-    allowed = "style-src 'sha256-{}'; script-src 'sha256-{}'".format(*hashes)
     return (
         templates(autoescape=True)
         .get_template("report.html.j2")
         .render(
             report=values,
             loaded=was_loaded(Summary.from_dict(values)),
-            style=Markup(style),  # noqa: S704 - a file of this package
-            script=Markup(script),  # noqa: S704 - a file of this package
-            policy=f"default-src 'none'; {allowed}; img-src data:; base-uri 'none'; form-action 'none'",
             timeline=timeline(values),
             clock=[time_of_day(values["clock"]), weekday(values["clock"])],
             zip=zip,
+            **page_parts(),
         )
     )
+
+
+def page_parts() -> dict[str, Any]:
+    """What every page has: style, script, and the content security policy that allows only these."""
+    style, script = _part("report.css"), _part("report.js")
+    hashes = (b64encode(sha256(part.encode()).digest()).decode() for part in (style, script))
+    allowed = "style-src 'sha256-{}'; script-src 'sha256-{}'".format(*hashes)
+    return {
+        "style": Markup(style),  # noqa: S704 - a file of this package
+        "script": Markup(script),  # noqa: S704 - a file of this package
+        "policy": f"default-src 'none'; {allowed}; img-src data:; base-uri 'none'; form-action 'none'",
+    }
 
 
 def _part(name: str) -> str:

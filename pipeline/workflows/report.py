@@ -4,15 +4,44 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from pipeline.core.files import write_private
 from pipeline.report.data import ReportData
 from pipeline.report.render import write_report
+from pipeline.report.runs_page import RunLine, render_runs
 from pipeline.report.view import view
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import Workdir
 from pipeline.workflows import run_record
 from pipeline.workflows.run_summary import statuses_by_run, summaries_by_tenant
+from pipeline.workflows.status import RunOverview, status
+
+RUNS_HTML: Final = "runs.html"
+
+
+def report_all(workdir: Path, *, ledger: Path | str | None = None) -> tuple[Path, list[RunOverview]]:
+    """Write one page over all runs into the working directory.
+
+    Args:
+        workdir: The working directory.
+        ledger: Another ledger than the working directory's own.
+
+    Returns:
+        The page, and the runs on it, oldest first.
+
+    Raises:
+        CannotStart: The ledger cannot be read.
+    """
+    home = Workdir.open(workdir)
+    runs = status(home.path, None, ledger=ledger)
+    lines = []
+    for each in runs:
+        mapping = read_manifest(home.find(each.summary.run_id)).mapping
+        lines.append(RunLine(each.summary, each.verdict, Path(mapping["path"]).name))
+    page = home.path / RUNS_HTML
+    write_private(page, render_runs(lines))
+    return page, runs
 
 
 def report(
