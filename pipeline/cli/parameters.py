@@ -17,6 +17,8 @@ Value = TypeVar("Value")
 
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?")
+_LONGEST_S = 100 * 365.25 * 86400
+"""A hundred years: so long ago there still is a date."""
 _UNITS_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -64,7 +66,10 @@ def _refusals(text: str) -> int | str:
 
 def _seconds(text: str) -> float:
     found = _matched(_TIME, text)
-    return float(found[1]) * _UNITS_S[found[2] or "s"]
+    seconds = float(found[1]) * _UNITS_S[found[2] or "s"]
+    if seconds > _LONGEST_S:
+        raise ValueError(text)
+    return seconds
 
 
 def _age(text: str) -> float:
@@ -117,9 +122,9 @@ ENGINE_NAME = Parsed(
     lambda text: _matched(r"local|dask|dask://[^\s/:]+:\d+", text)[0],
     "not an engine; expected local, dask or dask://host:port",
 )
-SECONDS = Parsed("TIME", _seconds, "not a time; expected something like 90s, 15m or 6h")
+SECONDS = Parsed("TIME", _seconds, "not a time of up to 100 years; expected something like 90s, 15m or 6h")
 """`90`, `90s`, `15m`, `6h` or `2d`; gives seconds."""
-AGE = Parsed("TIME", _age, "not a time with its unit; expected something like 90d or 12h")
+AGE = Parsed("TIME", _age, "not a time of up to 100 years with its unit; expected something like 90d or 12h")
 """As SECONDS, with a unit, which must be given where a wrong guess would remove data."""
 DATE_OR_AGE = Parsed(
     "DATE|TIME",

@@ -26,7 +26,7 @@ from pipeline.loading.http.client import Answered, Client, Reply
 from pipeline.loading.http.endpoints import listing
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.lists import is_list, rows_of, total_of
-from pipeline.loading.http.paced_client import DENIED, PacedClient, RequestCounts
+from pipeline.loading.http.paced_client import PacedClient, RequestCounts
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
 
@@ -39,8 +39,11 @@ _INACTIVE: Final = frozenset({"false", "0", "none"})
 _PATH: Final = "/triggers"
 _PAGE_SIZE: Final = 100
 _MOST_PAGES: Final = 100
+_LONGEST_NAME: Final = 200
 _MOST_ERRORS: Final = 3
 """Answers with a server error until the tenant is taken not to say: one alone may be chance."""
+_STOPPING: Final = (None, 401, 407)
+"""What says that nothing can be asked or sent; other answers may be about this list alone."""
 _DECIDED_AT_ONCE: Final = 1_000
 
 
@@ -125,13 +128,15 @@ async def read_reactions(api: PacedClient) -> Reactions:
     for number in range(1, _MOST_PAGES + 1):
         answer, why = await _page(api, number)
         if answer is None:
-            return Reactions(None, why, api.requests)
+            # The pages before may have named one that is active: that is enough to know.
+            return Reactions(tuple(_active(rows)) or None, why, api.requests)
         page = rows_of(answer)
-        # A page with nothing new is the first one again, of a list that has no pages.
+        # Without a total only a page with nothing new is the end: a short one may be the most that the tenant
+        # gives at a time. A list that has no pages answers with the first one again.
         new = [row for row in page if repr(sorted(row.items(), key=str)) not in seen]
         seen.update(repr(sorted(row.items(), key=str)) for row in new)
         rows += new
-        if not new or len(rows) >= total_of(answer, len(rows) if len(page) < _PAGE_SIZE else len(rows) + 1):
+        if not new or len(rows) >= total_of(answer, len(rows) + 1):
             break
     return Reactions(tuple(_active(rows)), requests=api.requests)
 
@@ -155,8 +160,7 @@ async def _page(api: PacedClient, number: int) -> tuple[Any, str]:
         return verdict
 
     verdict = await api.persist(attempt, _PATH)
-    denied = verdict.status == DENIED
-    if verdict.again or (verdict.meaning is Meaning.FATAL and not denied):
+    if verdict.again or (verdict.meaning is Meaning.FATAL and verdict.status in _STOPPING):
         raise api.error(verdict)
     if verdict.meaning is not Meaning.TAKEN:
         return None, f"GET {_PATH} was answered with {verdict.status} {verdict.message}".strip()
@@ -171,9 +175,9 @@ def _active(rows: Sequence[Mapping[str, Any]]) -> list[ActiveTrigger]:
     question too many rather than one too few.
     """
     return [
-        ActiveTrigger(str(row.get("name") or row.get("id") or "unnamed"), str(row["trigger"]), _actions(row))
+        ActiveTrigger(_one_line(row.get("name") or row.get("id")), str(row["trigger"]), _actions(row))
         for row in rows
-        if row.get("trigger") in EVENTS and str(row.get("is_active", True)).lower() not in _INACTIVE
+        if str(row.get("trigger")) in EVENTS and str(row.get("is_active", True)).lower() not in _INACTIVE
     ]
 
 
@@ -182,7 +186,12 @@ def _actions(row: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(actions, list):
         return ()
     each = [action for action in actions if isinstance(action, dict)]
-    return tuple(str(action.get("uuid") or action.get("name") or "unnamed") for action in each)
+    return tuple(_one_line(action.get("uuid") or action.get("name")) for action in each)
+
+
+def _one_line(name: Any) -> str:
+    """A name as a message shows it: none can look like another line of it, or push the rest out of sight."""
+    return " ".join(str(name or "unnamed").split())[:_LONGEST_NAME]
 
 
 def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, rules: DeliveryRules, older: int) -> bool:

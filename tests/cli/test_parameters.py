@@ -45,7 +45,7 @@ def test_a_number_with_its_unit(kind: click.ParamType[Any], text: str, value: fl
     ("kind", "text"),
     [
         *((REQUEST_RATE, text) for text in ("", "0", "-1", "fast", "10/year", "10 per s", "1e3")),
-        *((SECONDS, text) for text in ("", "-1", "soon", "5 years", "1:30")),
+        *((SECONDS, text) for text in ("", "-1", "soon", "5 years", "1:30", "40000d", "99999999999d")),
         *((SHARE, text) for text in ("", "0", "0%", "101%", "2", "-5%", "half")),
         *((SIZE, text) for text in ("", "-1", "much", "5T", "1.5G")),
         *((GATE_LIMIT, text) for text in ("", "-1", "101%", "few", "2.5", "%")),
