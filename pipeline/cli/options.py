@@ -148,6 +148,12 @@ SENDING = (
         default="send",
         help="What to do with transactions that were delivered before with other contents.",
     ),
+    option(
+        "--keep-old-items",
+        is_flag=True,
+        help="When a sale is updated, leave items in Omneo that it no longer has. Without it an update "
+        "replaces all items (`delete_existing_items`).",
+    ),
     option("--revive", is_flag=True, help="Send transactions that `void` has undone again, no longer void."),
     option(
         "--in-doubt",

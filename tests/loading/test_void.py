@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import SettingsError
 from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.delivery.added_keys import is_void, with_void
 from pipeline.loading.delivery.decisions import (
     DeliveryRules,
     LoadRules,
     ResendRules,
     RetryRules,
-    is_void,
-    with_void,
 )
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop

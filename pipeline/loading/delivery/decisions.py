@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol, assert_never
 
 from pipeline.core.model import StagedTransaction
+from pipeline.loading.delivery.added_keys import as_older_versions_voided, is_void, with_void
 from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
     IN_FLIGHT,
@@ -46,7 +46,8 @@ class Send(NamedTuple):
         look_first: Whether Omneo may have it already.
         may_have_other: Whether Omneo may have other contents of it: then that it is there proves nothing.
         if_other: What to do where a look-up shows other contents.
-        changed: Whether Omneo has other contents of it, as far as the ledger knows.
+        changed: Whether it is counted as changed: what the source says is other than what Omneo has.
+        updates: Whether Omneo has, or may have, other contents of it, of which no item may be left.
         may_turn: Whether an earlier request may be late in Omneo's queue that voids it, or for a void that
             revives it: then what a look-up shows need not last.
         for_its_run: Whether it is sent for the run that has its record, not for the one that asks.
@@ -58,6 +59,7 @@ class Send(NamedTuple):
     may_have_other: bool = False
     if_other: OnChange = OnChange.SEND
     changed: bool = False
+    updates: bool = False
     may_turn: bool = False
     for_its_run: bool = False
 
@@ -353,13 +355,17 @@ class VoidRules:
 def _again(body: bytes, record: Record) -> Send:
     """Send what Omneo surely has not taken since, or an update of what it has."""
     has_other = record.state in ACCEPTED_BY_OMNEO or record.before in ACCEPTED_BY_OMNEO
-    return _unless_void(Send(body, content_hash(body), may_have_other=has_other), record)
+    # What was voided and is sent again unchanged has the same items.
+    updates = has_other and not (record.state in ACCEPTED_BY_OMNEO and same_content(record, body))
+    return _unless_void(Send(body, content_hash(body), may_have_other=has_other, updates=updates), record)
 
 
 def _doubtful(body: bytes, record: Record, if_other: OnChange = OnChange.SEND) -> Send:
     """Send what may have been taken already, unless a look-up shows that it was."""
     other = not same_content(record, body) or has_other_contents(record)
-    send = Send(body, content_hash(body), look_first=True, may_have_other=other, if_other=if_other)
+    send = Send(
+        body, content_hash(body), look_first=True, may_have_other=other, if_other=if_other, updates=other
+    )
     return _unless_void(send, record)
 
 
@@ -405,45 +411,4 @@ def same_content(record: Record, body: bytes) -> bool:
     if record.hash == content_hash(body):
         return True
     voids = {State.VOIDED, State.VOIDING, State.IN_DOUBT}
-    return record.state in voids and record.hash == content_hash(_with_flag_last(body, void=True))
-
-
-def is_void(body: bytes) -> bool:
-    """Whether the transaction in this body is void."""
-    return b'"is_void"' in body and json.loads(body).get("is_void") is True
-
-
-def with_void(body: bytes, *, void: bool) -> bytes:
-    """The same transaction, void or not: `is_void` is its last key, every other byte stays as it was."""
-    if b'"is_void"' in body and "is_void" in json.loads(body):
-        body = _without_flag(body)
-    return _with_flag_last(body, void=void)
-
-
-def _with_flag_last(body: bytes, *, void: bool) -> bytes:
-    flag = b'"is_void":true' if void else b'"is_void":false'
-    inside = body.rstrip()[:-1].rstrip()
-    return inside + (b"" if inside.endswith(b"{") else b",") + flag + b"}"
-
-
-def _without_flag(body: bytes) -> bytes:
-    """The object without its own `is_void`; those of its items stay."""
-    text = body.decode().strip()
-    decoder = json.JSONDecoder()
-    kept: list[str] = []
-    at = 1
-    while _past_space(text, at) < len(text) - 1:
-        start = at
-        name, at = decoder.raw_decode(text, _past_space(text, at))
-        _, at = decoder.raw_decode(text, _past_space(text, _past_space(text, at) + 1))
-        at = _past_space(text, at)
-        if name != "is_void":
-            kept.append(text[start:at])
-        at += text[at] == ","
-    return ("{" + ",".join(kept) + "}").encode()
-
-
-def _past_space(text: str, at: int) -> int:
-    while text[at] in " \t\r\n":
-        at += 1
-    return at
+    return record.state in voids and record.hash == content_hash(as_older_versions_voided(body))

@@ -24,6 +24,7 @@ class DeliveryOptions:
         rate_per_min: Requests a minute at most; None follows the server's own limits only.
         window_s: Length of the window that the server's own limit is for; a minute is inferred.
         on_change: What to do with transactions delivered before with other contents.
+        keep_old_items: Leave items in Omneo that an update of their sale no longer has.
         revive: Send what `void` has undone again, no longer void.
         in_doubt: What to do with those of which a crash left unknown whether they were taken.
         give_up_after_s: How long an outage may last.
@@ -43,6 +44,7 @@ class DeliveryOptions:
     rate_per_min: float | None = None
     window_s: float = 60.0
     on_change: OnChange = OnChange.SEND
+    keep_old_items: bool = False
     revive: bool = False
     in_doubt: InDoubtRule = InDoubtRule.LOOKUP
     give_up_after_s: float = 600.0

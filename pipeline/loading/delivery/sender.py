@@ -16,9 +16,10 @@ from typing import Final
 from pipeline.core.events import Emit
 from pipeline.core.privacy import personal_values
 from pipeline.loading.confirm.compare import every_item_has_an_id, has_same_contents, is_same_sale, is_void
+from pipeline.loading.delivery.added_keys import is_void as is_sent_void
+from pipeline.loading.delivery.added_keys import replacing_items
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
 from pipeline.loading.delivery.decisions import DeliveryRules, InDoubtRule, LookUp, OnChange, Send
-from pipeline.loading.delivery.decisions import is_void as is_sent_void
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.tracker import DeliveryOutcome, DeliveryTracker, OutgoingTransaction
 from pipeline.loading.http.answers import (
@@ -99,6 +100,8 @@ class TransactionSender:
         self._rules = rules
         self._endpoint = options.endpoint
         self._rule = options.in_doubt
+        # An endpoint that only creates makes no update.
+        self._replaces_items = options.endpoint.upserts and not options.keep_old_items
         self._patience_s = options.give_up_after_s
         self._policy = options.policy
         self._breaker = breaker
@@ -149,7 +152,7 @@ class TransactionSender:
         try:
             verdict = await self._api.once(
                 # No name of its own: a batch's body would stay in memory while its result is waited for.
-                self._endpoint.request([(item.external_id, _body(item)) for item in left]),
+                self._endpoint.request([(item.external_id, self._body(item)) for item in left]),
                 conclude,
                 before=lambda: self._leave(left),
             )
@@ -166,6 +169,12 @@ class TransactionSender:
             left.clear()
         self._check_breaker()
         return verdict
+
+    def _body(self, item: OutgoingTransaction) -> bytes:
+        decision = item.decision
+        assert isinstance(decision, Send)
+        replaces = self._replaces_items and decision.updates and self._rules.intent is State.SENDING
+        return replacing_items(decision.body) if replaces else decision.body
 
     @staticmethod
     def _leave(items: Sequence[OutgoingTransaction]) -> None:
@@ -297,6 +306,8 @@ class TransactionSender:
         if await self._settle_by(item, evidence, can_send=can_send):
             return True
         if can_send and evidence.presence is not Presence.UNKNOWN:
+            if evidence.presence is Presence.OTHER:
+                item.decision = item.decision._replace(updates=True)
             self._emit(InDoubt(item.external_id, "sent"))
             return False
         state = State.IN_DOUBT if item.is_of_its_run else None
@@ -470,11 +481,6 @@ def _of_batch(result: BatchResult, item: OutgoingTransaction) -> ReplyVerdict:
     if not (verdict.message or verdict.fields):
         return verdict
     return verdict.without(personal_values(parsed(item.transaction.body)))
-
-
-def _body(item: OutgoingTransaction) -> bytes:
-    assert isinstance(item.decision, Send)
-    return item.decision.body
 
 
 def _looks_first(item: OutgoingTransaction) -> bool:
