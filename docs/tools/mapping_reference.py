@@ -138,7 +138,7 @@ SECTION_EXAMPLES = {
     "completion": _whole(
         "completion:\n  status: State\n  complete: [PAID, RETURNED]\n  void: [VOIDED]\n"
         "  draft: {status: [OPEN], sql: \"Receipt LIKE 'TMP%'\"}\n  partially_paid: [LAYBY]\n"
-        "  other: reject\n  paid: Tendered"
+        "  other: reject\n  paid: Tendered\n  after_delivery: report"
     ),
     "profile": _whole("profile:\n  - {value: Email, handle: email}\n  - {value: Card, handle: loyalty-card}"),
     "payments": _whole("payments:\n  - tender: Paid"),

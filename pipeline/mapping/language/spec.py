@@ -53,6 +53,8 @@ class Completion(Frozen):
         draft, partially_paid, cancelled, order_open, excluded: These sales are dropped under that code.
         other: What any other status means: `reject` (`field_invalid`) or one of the above.
         paid: The amount paid. Less than a positive total drops the sale as `partially_paid`.
+        after_delivery: What happens to a `cancelled` sale that was delivered before. `report` names it, as
+            it does a sale that is no longer complete in another way; `void` also voids it in Omneo.
     """
 
     status: Value | None = None
@@ -65,6 +67,7 @@ class Completion(Frozen):
     excluded: Words = ()
     other: Literal["reject", "complete", "excluded"] = "reject"
     paid: Value | None = None
+    after_delivery: Literal["report", "void"] = "report"
 
 
 STATES: Final = ("complete", "void", "draft", "partially_paid", "cancelled", "order_open", "excluded")
