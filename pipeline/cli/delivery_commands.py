@@ -97,6 +97,12 @@ def confirm(console: Console, reference: str, sample: float, resend: bool, **arg
     return on_run(console, reference, arguments, look_up)
 
 
+WHAT_STAYS = (
+    "A void does not undo everything: points, rewards and mails that Omneo has already given for these "
+    "sales may stay. Omneo does not document what a void takes back."
+)
+
+
 @command
 @add_options(CONNECTING)
 @add_options(REACTIONS)
@@ -105,7 +111,8 @@ def confirm(console: Console, reference: str, sample: float, resend: bool, **arg
 def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
     """Undo a run: send it again as void.
 
-    Every transaction that it delivered is sent with `is_void: true`. Asks first.
+    Every transaction that it delivered is sent with `is_void: true`. Asks first. Points, rewards and mails
+    that Omneo has already given for them may stay.
     """
     from pipeline.report.formatting import count
     from pipeline.workflows.status import status
@@ -116,6 +123,7 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
         *_, last = status(workdir, reference, ledger=ledger, base_url=base_url)
     summary = last.summary
     sent = count(summary.delivery.delivered + summary.delivery.in_doubt, "transaction")
+    console.say(WHAT_STAYS)
     if not yes and not console.agreed(f"Void {sent} of run {summary.run_id} in Omneo?"):
         console.say("Nothing was voided.")
         console.result(summary.as_dict())

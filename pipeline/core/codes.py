@@ -221,6 +221,13 @@ CODES: Final[dict[str, Code]] = {
             "Nothing to do: its rows in the file that was written last count.",
         ),
         Code(
+            "cancelled_after_delivery",
+            _W,
+            "Delivered, and not complete since",
+            "Void it in Omneo, unless a return follows. With `completion: {after_delivery: void}` in the "
+            "mapping, `load` voids what was cancelled.",
+        ),
+        Code(
             "transacted_at_ambiguous",
             _W,
             "Time that happened twice",

@@ -273,6 +273,7 @@ def send(
             )
         whole_run = whole_run and target.options.first is None
         clean = sent_all_taken(summary) and not summary.delivery.pending if whole_run else not result.failed
+        clean = clean and not result.not_voided
         return run.finish(summary, clean=clean, stopped=result.stopped, error=result.error)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.core.errors import SettingsError
+from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.loading.delivery.loader import deliver, load_rules
-from pipeline.workflows.delivery import Target, send
+from pipeline.workflows.cancelled_sales import settle_cancelled
+from pipeline.workflows.delivery import OpenRun, Target, send
 from pipeline.workflows.distributed_load import deliver_on_workers
 from pipeline.workflows.run_record import CommandResult
 
@@ -20,9 +22,13 @@ def load(target: Target) -> CommandResult:
     """
     require_shared_ledger(target.engine, target.ledger)
     rules = load_rules(target.options)
-    if target.engine == "local":
-        return send(target, "load", lambda run: run.deliver_by(deliver, rules=rules), rules)
-    return send(target, "load", deliver_on_workers, rules)
+    is_local = target.engine == "local"
+
+    def deliver_run(run: OpenRun) -> DeliveryResult:
+        result = run.deliver_by(deliver, rules=rules) if is_local else deliver_on_workers(run)
+        return settle_cancelled(run, result)
+
+    return send(target, "load", deliver_run, rules)
 
 
 def require_shared_ledger(engine: str, ledger: Path | str | None) -> None:

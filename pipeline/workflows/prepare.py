@@ -131,6 +131,7 @@ def prepare(
             quarantine_written = pool.submit(write_quarantine, plan, run, counts)
             data, manifest = _report(staged, options, begun, home, emit_and_log)
             quarantine_written.result()
+        data = _with_cancelled(run, manifest, data, options, home.ledger, emit_and_log)
         # Last, since a run counts as prepared from then on.
         others = [other for other in home.runs if other.run_id != run.run_id]
         write_manifest(run, replace(manifest, ordinal=next_ordinal(others, plan.started_at)))
@@ -138,6 +139,26 @@ def prepare(
         code = closed.exit_code if closed else 0
         emit_and_log(RunFinished(run.run_id, "prepare", code, time.monotonic() - begun))
         return CommandResult(data, code, closed)
+
+
+def _with_cancelled(
+    run: RunDir, manifest: Manifest, data: ReportData, options: PrepareOptions, ledger: Path, emit: Emit
+) -> ReportData:
+    """Name the sales that were delivered before and that this run dropped, if the ledger is a file here."""
+    where = options.ledger or ledger
+    if isinstance(where, str) or not where.exists() or not data.summary.transactions.dropped:
+        return data
+    # Imported late: a first dry run needs no database.
+    from pipeline.workflows.cancelled_sales import CODE, name_cancelled
+
+    number, notice = name_cancelled(run, manifest, where, options.base_url)
+    if notice is None:
+        return data
+    emit(notice)
+    warnings = {**data.summary.warnings, CODE: number}
+    data = replace(data, summary=replace(data.summary, warnings=warnings))
+    write_report(run.path, data, show_personal_data=options.show_personal_data)
+    return data
 
 
 def _report(
@@ -171,6 +192,7 @@ def _report(
         rate_per_min=options.rate_per_min,
         show_personal_data=options.show_personal_data,
         unsure=unsure_marks(plan.mapping.document.text),
+        void_cancelled=plan.spec.completion is not None and plan.spec.completion.after_delivery == "void",
     )
     run_record.write(run, record, total.facts)
     manifest = manifest_of(staged, summary)

@@ -29,6 +29,7 @@ from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
+from pipeline.workflows.cancelled_sales import CANCELLED_CSV
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
 from pipeline.workflows.report import report
 from pipeline.workflows.results import RESULTS
@@ -105,6 +106,7 @@ def _removable(run: RunDir) -> list[Path]:
         run.quarantine,
         run.path / "quarantine.csv",
         run.path / UNDELIVERED_CSV,
+        run.path / CANCELLED_CSV,
         *sorted(run.path.glob(f"{RESULTS}.*")),
         *rows,
         run.scratch,

@@ -45,6 +45,7 @@ class TenantRecord:
         looked_up: What the last `confirm` found: confirmed, missing and differing; None before it.
         reactions_allowed: Whether old sales may run active triggers.
         fields: What the last `confirm` found of fields.
+        cancelled_after_delivery: Sales that it has and that this run dropped since they are not complete.
     """
 
     preflight: tuple[TenantAnswer, ...] | None = None
@@ -52,6 +53,7 @@ class TenantRecord:
     looked_up: tuple[int, int, int] | None = None
     reactions_allowed: bool = False
     fields: FieldsInOmneo = field(default_factory=FieldsInOmneo)
+    cancelled_after_delivery: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class RunRecord:
         show_personal_data: Whether the report is unmasked.
         unsure: How many values of the mapping were marked as unsure.
         personal_values_marked: Whether personal values within messages are marked, to be masked.
+        void_cancelled: Whether `load` voids sales that were cancelled after an earlier run delivered them.
         tenants: What is known from each tenant, by its base URL; see `of`.
     """
 
@@ -78,6 +81,7 @@ class RunRecord:
     show_personal_data: bool = False
     unsure: int = 0
     personal_values_marked: bool = True
+    void_cancelled: bool = False
     tenants: Mapping[str, TenantRecord] = field(default_factory=dict)
 
     def of(self, tenant: str | None) -> TenantRecord:

@@ -84,8 +84,13 @@ def with_delivery(run: RunDir, manifest: Manifest, status: RunStatus, tenant: st
     # run delivered is in the record of this run.
     in_record = run_record.read(run).of(tenant).looked_up
     confirmed, missing, differing = in_ledger if any(in_ledger) else in_record or (None, None, None)
+    prepared = Summary.from_dict(manifest.summary)
+    cancelled = run_record.read(run).of(tenant).cancelled_after_delivery
     return replace(
-        Summary.from_dict(manifest.summary),
+        prepared,
+        warnings={**prepared.warnings, "cancelled_after_delivery": cancelled}
+        if cancelled
+        else prepared.warnings,
         run_dir=run.address,
         report=f"{run.address}/{REPORT_HTML}",
         delivery=DeliveryCounts(*(getattr(status, each.name) for each in fields(DeliveryCounts))),

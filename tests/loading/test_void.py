@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import SettingsError
+from pipeline.core.events import Event, StageFinished, StageStarted
 from pipeline.loading.confirm.confirm import confirm
 from pipeline.loading.delivery.added_keys import is_void, with_void
 from pipeline.loading.delivery.decisions import (
@@ -17,8 +18,10 @@ from pipeline.loading.delivery.decisions import (
     LoadRules,
     ResendRules,
     RetryRules,
+    VoidRules,
 )
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
+from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.ledger.entries import Record, RunRef, State
@@ -43,6 +46,23 @@ def test_every_delivered_transaction_is_sent_again_as_void(any_ledger: SqlLedger
     }
     status = any_ledger.status("r1")
     assert (status.voided, status.delivered, status.pending) == (30, 0, 0)
+
+
+def test_its_progress_is_that_of_what_is_voided(ledger: SqlLedger) -> None:
+    tenant, events = Tenant(), list[Event]()
+    load(ledger, RUN, SOME[:12], tenant)
+    undo(ledger, tenant, emit=events.append)
+    assert events[0] == StageStarted("void", "transactions", 12)
+    (finished,) = (event for event in events if isinstance(event, StageFinished))
+    assert (finished.stage, finished.done) == ("void", 12)
+
+
+def test_only_some_are_voided(ledger: SqlLedger) -> None:
+    tenant = Tenant()
+    load(ledger, RUN, SOME, tenant)
+    some = frozenset(each.external_id for each in SOME[3:5])
+    deliver(RUN, batches_of(SOME), CONNECTION, ledger, rules=VoidRules(only=some), transport=tenant.transport)
+    assert {name for name, each in tenant.there.items() if each.get("is_void")} == some
 
 
 def test_voiding_twice_sends_nothing(ledger: SqlLedger) -> None:

@@ -127,6 +127,8 @@ class DeliveryRules(Protocol):
         resumes: Whether the command goes through the run in order, from its watermark.
         restores: Whether a try that did not work leaves a transaction as it was.
         is_guarded: Whether a load that is refused as a whole is stopped.
+        stage: The stage's name in events.
+        handles: States of the run's records that the command is about; None for the whole run.
     """
 
     @property
@@ -139,6 +141,10 @@ class DeliveryRules(Protocol):
     def restores(self) -> bool: ...  # noqa: D102
     @property
     def is_guarded(self) -> bool: ...  # noqa: D102
+    @property
+    def stage(self) -> str: ...  # noqa: D102
+    @property
+    def handles(self) -> frozenset[State] | None: ...  # noqa: D102
 
     def decide(self, candidate: Candidate) -> Decision:
         """What to do with one transaction of the run."""
@@ -164,6 +170,8 @@ class LoadRules:
     resumes: bool = True
     restores: bool = False
     is_guarded: bool = True
+    stage: str = "load"
+    handles: frozenset[State] | None = None
 
     def decide(self, candidate: Candidate) -> Decision:
         """See `DeliveryRules`."""
@@ -251,6 +259,9 @@ class LoadRules:
         return _again(body, record)._replace(changed=True)
 
 
+_TO_RETRY: Final = frozenset({State.REFUSED, State.FAILED, State.IN_DOUBT})
+
+
 @dataclass(frozen=True)
 class RetryRules:
     """Send again what this run could not deliver.
@@ -265,6 +276,8 @@ class RetryRules:
     resumes: bool = False
     restores: bool = False
     is_guarded: bool = False
+    stage: str = "load"
+    handles: frozenset[State] | None = _TO_RETRY
 
     def decide(self, candidate: Candidate) -> Decision:
         """See `DeliveryRules`."""
@@ -309,6 +322,8 @@ class ResendRules:
     resumes: bool = False
     restores: bool = True
     is_guarded: bool = False
+    stage: str = "load"
+    handles: frozenset[State] | None = frozenset({State.MISSING})
 
     def decide(self, candidate: Candidate) -> Decision:
         """See `DeliveryRules`."""
@@ -322,34 +337,53 @@ class ResendRules:
         return Ignore()
 
 
+_IN_OMNEO: Final = ACCEPTED_BY_OMNEO - {State.VOIDED}
+_TO_VOID: Final = _IN_OMNEO | IN_FLIGHT | {State.IN_DOUBT}
+
+
 @dataclass(frozen=True)
 class VoidRules:
     """Send every delivered transaction of the run again, as void, and what was perhaps taken too.
 
     What a later run has updated belongs to that run and is left alone.
+
+    Attributes:
+        only: External ids of those to void; None for all.
     """
 
+    only: frozenset[str] | None = None
     intent: State = State.VOIDING
     accepted: State = State.VOIDED
     resumes: bool = False
     restores: bool = True
     is_guarded: bool = False
+    stage: str = "void"
+    handles: frozenset[State] | None = _TO_VOID
 
     def decide(self, candidate: Candidate) -> Decision:
         """See `DeliveryRules`."""
         record, body = candidate.record, candidate.transaction.body or candidate.transaction.remains
         if record is None or not body or record.state is State.VOIDED:
             return Ignore()
+        if self.only is not None and record.external_id not in self.only:
+            return Ignore()
         if candidate.own is None:
             # Omneo did not take the later run's version, so it still has this run's.
-            left = surely_not_sent(record) and record.place in ACCEPTED_BY_OMNEO - {State.VOIDED}
+            left = surely_not_sent(record) and record.place in _IN_OMNEO
         else:
-            left = not surely_not_sent(record) or record.before in ACCEPTED_BY_OMNEO - {State.VOIDED}
+            left = not surely_not_sent(record) or record.before in _IN_OMNEO
         if not left:
             return Ignore()
         # What was sent after an earlier void may be late, and a look-up still shows that void.
         content = content_hash(body) if candidate.own is None else record.hash
         return Send(with_void(body, void=True), content, may_turn=was_void(record))
+
+
+def is_in_omneo(record: Record) -> bool:
+    """Whether Omneo has the transaction, not void, as far as is known; also in an older version."""
+    if record.state in (State.VOIDED, State.VOIDING):
+        return record.state is State.VOIDING
+    return record.state in _IN_OMNEO or record.before in _IN_OMNEO
 
 
 def _again(body: bytes, record: Record) -> Send:

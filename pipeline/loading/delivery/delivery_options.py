@@ -101,6 +101,7 @@ class DeliveryResult:
         failed: Those of them that Omneo refused or that were given up.
         seconds: How long it took.
         stopped: Whether it was asked to stop before it was through.
+        not_voided: Sales cancelled after an earlier run delivered them that could not be voided.
         error: Why the API stopped it, or why the ledger could not be written; None otherwise. Raise it
             once the summary is written.
     """
@@ -112,4 +113,5 @@ class DeliveryResult:
     failed: int
     seconds: float
     stopped: bool = False
+    not_voided: int = 0
     error: ImportToolError | None = None

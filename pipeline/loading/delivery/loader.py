@@ -132,7 +132,7 @@ class _Delivery:
         self, batches: Batches, connection: Connection, transport: httpx.AsyncBaseTransport | None
     ) -> DeliveryResult:
         started = self.clock.monotonic()
-        self.emit(StageStarted("load", "transactions", self.run_ref.size))
+        self.emit(StageStarted(self.rules.stage, "transactions", self._total()))
         error: ImportToolError | None = None
         async with (
             Client(connection, transport, timeout_s=self.options.timeout_s) as client,
@@ -146,7 +146,7 @@ class _Delivery:
                 elif error is not None or self.started == self.options.first:
                     break
         seconds = self.clock.monotonic() - started
-        self.emit(StageFinished("load", self.handled, seconds))
+        self.emit(StageFinished(self.rules.stage, self.handled, seconds))
         return DeliveryResult(
             self.ledger.status(self.run_ref.run_id),
             api.requests,
@@ -157,6 +157,15 @@ class _Delivery:
             stopped=self.stop.requested,
             error=None if isinstance(error, LeaseLost) else error,
         )
+
+    def _total(self) -> int:
+        """How many transactions there are to go through, for the progress."""
+        if self.rules.handles is None:
+            return self.run_ref.size
+        if isinstance(self.rules, VoidRules) and self.rules.only is not None:
+            return len(self.rules.only)
+        counts = self.ledger.counts(self.run_ref.run_id)
+        return sum(counts[state] for state in self.rules.handles)
 
     async def _parts(self, batches: Batches) -> AsyncGenerator[RunPart, None]:
         if isinstance(self.rules, LoadRules) and self._starts_again(self.rules):

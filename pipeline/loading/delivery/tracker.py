@@ -114,7 +114,6 @@ class DeliveryTracker:
         rules: What the command does.
         clock: Time.
         emit: Gets changes, refusals, failures and progress.
-        stage: The stage's name in events.
         elsewhere: Transactions that are done in other parts of the run.
         changes: Where changes are counted, for several parts together; a new count by default.
         room: How many transactions may be in doubt at any time, were the process to end.
@@ -127,7 +126,6 @@ class DeliveryTracker:
         rules: DeliveryRules,
         clock: Clock,
         emit: Emit,
-        stage: str = "load",
         elsewhere: int = 0,
         changes: Changes | None = None,
         room: int = 64,
@@ -140,7 +138,6 @@ class DeliveryTracker:
         self._rules = rules
         self._clock = clock
         self._emit = emit
-        self._stage = stage
         self._elsewhere = elsewhere
         self._room = _Room(room)
         self._open: dict[int, OutgoingTransaction] = {}
@@ -362,7 +359,7 @@ class DeliveryTracker:
         if now - self._shown_at >= _PROGRESS_EVERY_S:
             self._shown_at = now
             done = self.watermark.done if self._rules.resumes else self.handled
-            self._emit(Progress(self._stage, self._elsewhere + done))
+            self._emit(Progress(self._rules.stage, self._elsewhere + done))
 
 
 def _item(candidate: Candidate, decision: Send | LookUp) -> OutgoingTransaction:

@@ -40,6 +40,14 @@ class RequestCounts:
     throttled: int = 0
     errors: int = 0
 
+    def __add__(self, other: RequestCounts) -> RequestCounts:
+        return RequestCounts(
+            sent=self.sent + other.sent,
+            retried=self.retried + other.retried,
+            throttled=self.throttled + other.throttled,
+            errors=self.errors + other.errors,
+        )
+
 
 @dataclass(frozen=True)
 class Limits:

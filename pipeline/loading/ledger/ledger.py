@@ -258,6 +258,12 @@ class SqlLedger(LedgerDatabase):
             wanted = sa.select(RUNS.c.run_id).where(RUNS.c.tenant_no == self.tenant()).order_by(RUNS.c.no)
             return list(self.connection.execute(wanted).scalars())
 
+    def run_ids(self) -> dict[int, str]:
+        """Ids of the runs that were ever loaded to this tenant, by their numbers."""
+        with self.reading():
+            wanted = sa.select(RUNS.c.no, RUNS.c.run_id).where(RUNS.c.tenant_no == self.tenant())
+            return {row.no: row.run_id for row in self.connection.execute(wanted)}
+
     def highest_ordinal(self) -> int:
         """The highest ordinal of any run of any tenant; 0 where there is none."""
         with self.reading():
