@@ -145,7 +145,7 @@ def write_text(text: str, *, err: bool = False) -> None:
         click.echo(text, nl=False, err=err)
     except OSError as error:
         _discard_the_rest(err=err)
-        # Whoever closed a pipe knows it. A full disk has to be reported.
+        # The reader that closed a pipe knows it. A full disk has to be reported.
         if error.errno != EPIPE and not err:
             write_line(f"Error: stdout cannot be written: {error.strerror}.", err=True)
 

@@ -38,7 +38,7 @@ class SystemClock:
 
 
 class FakeClock:
-    """A clock that stands still until everybody sleeps, then jumps to whoever wakes first.
+    """A clock that stands still until all tasks sleep, then jumps to the first that wakes.
 
     Give every sleeper the same instance. Waiting for anything but `sleep` (a socket, a thread) is not
     seen by it, so it suits code whose only waits are sleeps.

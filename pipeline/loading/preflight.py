@@ -126,7 +126,7 @@ def preflight(
         asked: What the run refers to.
         connection: The tenant.
         options: How fast to ask, and for how long to try.
-        emit: Is told what happens.
+        emit: Gets every event.
         stop: Asks it to stop.
         transport: Takes the place of the network in tests.
         clock: Takes the place of the system's clocks in tests.

@@ -53,7 +53,7 @@ def confirm(
         resend: Send the missing ones again; not by an endpoint that only creates.
         patience_s: How long to look again for missing ones: Omneo's queue has no guaranteed time.
         seed: Of the choice of the sample.
-        emit: Is told what happens.
+        emit: Gets every event.
         stop: Asks it to stop.
         transport: Takes the place of the network in tests.
         clock: Takes the place of the system's clocks in tests.

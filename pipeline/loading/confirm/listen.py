@@ -56,7 +56,7 @@ def webhook_app(
     Args:
         ledger: Used from one thread of the app's, until it shuts down.
         secret: Shared with Omneo.
-        emit: Is told of refused events and of progress.
+        emit: Gets refused events and progress.
         clock: Time between looks at what came early.
     """
     receiver = _Receiver(ledger, secret, emit, clock or SystemClock())
@@ -74,7 +74,7 @@ def listen(
     emit: Emit = ignore,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Receive webhooks until SIGINT or SIGTERM. Bound to loopback unless told otherwise: put TLS before it.
+    """Receive webhooks until SIGINT or SIGTERM. Bound to loopback by default: put TLS before it.
 
     Args:
         ledger: As for `webhook_app`.
@@ -82,7 +82,7 @@ def listen(
         host: Address to bind.
         port: 0 for a free one.
         emit: As for `webhook_app`.
-        on_ready: Is told the address once it answers.
+        on_ready: Is called with the address once it answers.
 
     Raises:
         SettingsError: The address cannot be used.

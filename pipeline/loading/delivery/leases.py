@@ -133,7 +133,7 @@ class LeasedParts:
 
 
 class SequentialReader:
-    """A run's transactions, read once and forwards as long as nobody goes back.
+    """A run's transactions, read once and forwards as long as no reader goes back.
 
     Args:
         batches: Gives the transactions.
@@ -198,7 +198,7 @@ async def keep(
         ledger: Is called in the writer's thread.
         lease_s: How long a lease lasts.
         writer: Of the delivery.
-        tell: Is told at each renewal how many share the pace.
+        tell: Is called at each renewal with how many share the pace.
         clock: For the time between renewals.
     """
     with suppress(LeaseLost):  # the next write will say so

@@ -59,13 +59,13 @@ def deliver(
         ledger: Where intents and outcomes go.
         options: How to send.
         rules: What to do with each transaction; those of `load` by default.
-        emit: Is told what happens.
+        emit: Gets every event.
         stop: Asks the delivery to stop; give it to the signal handlers.
         transport: Takes the place of the network in tests.
         clock: Takes the place of the system's clocks in tests.
 
     Returns:
-        What came of it. That the API or the ledger stopped it is told in `error`, so that the caller
+        What came of it. If the API or the ledger stopped it, `error` says why, so that the caller
         can write its summary before raising it.
 
     Raises:

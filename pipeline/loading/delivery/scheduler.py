@@ -138,7 +138,7 @@ class Scheduler:
             self._halt.set()
 
     async def _land(self, grace_s: float, stop: Stop) -> None:
-        """Let requests in flight come home with their outcome; nothing new leaves."""
+        """Wait until requests in flight have their outcome; start nothing new."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
         while self._tasks and not stop.immediate and loop.time() < deadline:

@@ -227,7 +227,7 @@ class DeliveryTracker:
             await written
 
     def take_postponed(self) -> list[tuple[OutgoingTransaction, DeliveryOutcome]]:
-        """The outcomes that were kept back; whoever takes them settles them."""
+        """The outcomes that were kept back; the caller settles them."""
         outcomes, self._postponed = self._postponed, []
         return outcomes
 

@@ -68,7 +68,7 @@ class ReplyVerdict:
         message: The server's own words in one line, or what happened on the wire; at most `WORDS_MAX`.
         fields: The server's words by field, where it said so (422).
         retry_after_s: How long the server asked to wait; None where it did not.
-        in_doubt: Whether the request may have been taken although nobody said so.
+        in_doubt: Whether the request may have been taken although no answer said so.
     """
 
     meaning: Meaning
@@ -105,7 +105,7 @@ class ReplyVerdict:
         return self.meaning in (Meaning.THROTTLED, Meaning.TRANSIENT)
 
     def words(self) -> str:
-        """Message and words by field, as JSON for the ledger; empty where nobody said anything.
+        """Message and words by field, as JSON for the ledger; empty where the server said nothing.
 
         Long words are cut, and fields left out, so that it is at most `WORDS_MAX` characters.
         """
@@ -157,8 +157,8 @@ def _judge_success(reply: Answered, expected: Expected, external_id: str | None)
         return TAKEN if reply.status == 200 else ReplyVerdict(Meaning.TAKEN, reply.status)
     message = said.get("message") if isinstance(said, dict) else None
     words = _line(message) if isinstance(message, str) else _text(reply.body)
-    told = f"no answer of this API: {words or 'an empty body'}"
-    return ReplyVerdict(Meaning.UNCLEAR, reply.status, told, in_doubt=True)
+    message = f"no answer of this API: {words or 'an empty body'}"
+    return ReplyVerdict(Meaning.UNCLEAR, reply.status, message, in_doubt=True)
 
 
 def _is_about_another(reply: Answered, external_id: str | None) -> bool:
@@ -261,7 +261,7 @@ def parsed(body: bytes, parse_float: type = float) -> Any:
     """The value of a JSON text as a server writes one; None where it is none.
 
     A byte order mark, another encoding than UTF-8, a number that JSON does not have and a key that stands
-    twice make it none: parsers differ in what they make of them, so nobody knows what was meant.
+    twice make it none: parsers differ in what they make of them, so what was meant is not known.
     """
     try:
         return _decoder(parse_float).decode(body.decode("utf-8"))

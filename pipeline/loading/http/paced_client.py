@@ -111,7 +111,7 @@ class PacedClient:
         base_url: For messages.
         limits: Bounds.
         clock: Time.
-        emit: Is told of throttling and repeats.
+        emit: Gets an event for each throttled answer and each repeat.
     """
 
     def __init__(

@@ -148,26 +148,26 @@ class LearnedRate:
         self._in_flight += 1
         self._guess.sent(now)
 
-    def learn(self, now: float, told: PaceHint) -> None:
+    def learn(self, now: float, pace_hint: PaceHint) -> None:
         """An answer, or the lack of one, came back."""
         self._in_flight -= 1
         self._answered += 1
-        if told.limit is not None:
+        if pace_hint.limit is not None:
             self._told = True
-            if told.limit != self._limit:
-                self._limit, self._measured = float(told.limit), None
-            if told.remaining is not None:
-                self._learn_remaining(now, told, told.limit, told.remaining)
-        pause_s = self._backoff.pause_s(now, told)
+            if pace_hint.limit != self._limit:
+                self._limit, self._measured = float(pace_hint.limit), None
+            if pace_hint.remaining is not None:
+                self._learn_remaining(now, pace_hint, pace_hint.limit, pace_hint.remaining)
+        pause_s = self._backoff.pause_s(now, pace_hint)
         if pause_s:
             self._blocked_until = max(self._blocked_until, now + pause_s)
-        if told.meaning is Meaning.THROTTLED:
+        if pace_hint.meaning is Meaning.THROTTLED:
             self._learn_refusal(now)
         elif not self._told:
             self._limit = self._guess.grown(self._limit)
 
-    def _learn_remaining(self, now: float, told: PaceHint, limit: int, remaining: int) -> None:
-        if self._window.learn(now, now - told.latency_s, limit, remaining):
+    def _learn_remaining(self, now: float, pace_hint: PaceHint, limit: int, remaining: int) -> None:
+        if self._window.learn(now, now - pace_hint.latency_s, limit, remaining):
             self._measured = None
         if self._measured is None:
             self._measured, self._answered = (now, remaining), 0
@@ -220,16 +220,16 @@ class _Backoff:
         self._last_at = -math.inf  # when an answer made for the last pause
         self._until = -math.inf
 
-    def pause_s(self, now: float, told: PaceHint) -> float:
+    def pause_s(self, now: float, pace_hint: PaceHint) -> float:
         """Seconds to pause for after an answer, from now on; 0 for none."""
-        sent_at = now - told.latency_s
-        if told.meaning not in (Meaning.THROTTLED, Meaning.TRANSIENT):
+        sent_at = now - pace_hint.latency_s
+        if pace_hint.meaning not in (Meaning.THROTTLED, Meaning.TRANSIENT):
             if sent_at >= self._last_at:
                 self._refusals = self._failures = 0
             return 0.0
         asked_s, longest_s = 0.0, self._policy.longest_wait_s
-        if told.meaning is Meaning.THROTTLED:
-            asked_s = told.retry_after_s or 0.0
+        if pace_hint.meaning is Meaning.THROTTLED:
+            asked_s = pace_hint.retry_after_s or 0.0
         else:
             longest_s = min(longest_s, _LONGEST_OUTAGE_S)
             self._failures += 1
@@ -345,11 +345,11 @@ class Concurrency:
         """Requests in flight at most."""
         return int(self._limit)
 
-    def learn(self, now: float, told: PaceHint) -> None:
+    def learn(self, now: float, pace_hint: PaceHint) -> None:
         """An answer, or the lack of one, came back."""
-        if told.meaning in (Meaning.TAKEN, Meaning.REFUSED):
-            self._adapt(now, told.latency_s)
-        elif now - self._cut_at >= max(1.0, told.latency_s):
+        if pace_hint.meaning in (Meaning.TAKEN, Meaning.REFUSED):
+            self._adapt(now, pace_hint.latency_s)
+        elif now - self._cut_at >= max(1.0, pace_hint.latency_s):
             self._limit, self._cut_at, self._starting = max(1.0, self._limit / 2), now, False
 
     def _adapt(self, now: float, latency_s: float) -> None:
@@ -380,7 +380,7 @@ class Throttle:
         concurrency: Requests in flight at most.
         cap_per_min: Requests a minute at most; None for no cap.
         window_s: Length of the window that the server's limit is for.
-        throttled: Is told the pause in seconds and the new pace when the server says 429.
+        throttled: Is called with the pause in seconds and the new pace when the server says 429.
         policy: See `Rate`.
     """
 
@@ -415,16 +415,16 @@ class Throttle:
         self._in_flight += 1
         self.rate.sent(self._clock.monotonic())
 
-    def answered(self, told: PaceHint) -> None:
+    def answered(self, pace_hint: PaceHint) -> None:
         """Learn from an answer. The place stays taken until `leave`."""
         now = self._clock.monotonic()
-        self.rate.learn(now, told)
-        self.concurrency.learn(now, told)
-        if told.meaning is Meaning.THROTTLED and self._throttled is not None:
+        self.rate.learn(now, pace_hint)
+        self.concurrency.learn(now, pace_hint)
+        if pace_hint.meaning is Meaning.THROTTLED and self._throttled is not None:
             self._throttled(self.rate.wait_s(now), self.rate.per_min)
 
     def shut(self) -> None:
-        """Let nobody in any more; who waits must be cancelled."""
+        """Let no request in any more; those that wait must be cancelled."""
         self._is_shut = True
 
     def leave(self) -> None:

@@ -41,7 +41,7 @@ def adopt(
         ledger: For the tenant.
         connection: The tenant.
         options: How long to try.
-        emit: Is told of it.
+        emit: Gets a notice of it.
         stop: Asks it to stop.
         transport: Takes the place of the network in tests.
         clock: Takes the place of the system's clocks in tests.

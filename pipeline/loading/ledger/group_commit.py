@@ -49,7 +49,7 @@ class GroupCommit(Generic[T]):
         await self.put_now(items)
 
     def put_now(self, items: Sequence[T]) -> asyncio.Future[None]:
-        """Have these items written with the next group, also if nobody waits for that."""
+        """Have these items written with the next group, even if no task waits for that."""
         waiter = asyncio.get_running_loop().create_future()
         self.put_soon(items)
         self._waiters.append(waiter)
@@ -70,7 +70,7 @@ class GroupCommit(Generic[T]):
         return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
 
     def close(self) -> None:
-        """Let go of the thread; what was put is written, or was told to have failed."""
+        """Let go of the thread; what was put is written, or its task has the error."""
         self._is_closed = True
         self._offer()
         self._thread.shutdown()
@@ -115,7 +115,7 @@ def _fail(error: Exception) -> None:
 
 def _tell(waiters: Sequence[asyncio.Future[None]], error: Exception | None) -> None:
     for waiter in waiters:
-        if waiter.done():  # whoever waited was cancelled
+        if waiter.done():  # the task that waited was cancelled
             continue
         if error is None:
             waiter.set_result(None)
@@ -159,7 +159,7 @@ class LedgerWriter:
         await self._grouped.put(writes)
 
     def put_now(self, writes: Sequence[Write]) -> asyncio.Future[None]:
-        """As `put`, but they are written also if nobody waits for that."""
+        """As `put`, but they are written even if no task waits for that."""
         return self._grouped.put_now(writes)
 
     def put_soon(self, writes: Sequence[Write]) -> None:

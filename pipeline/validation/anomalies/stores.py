@@ -102,7 +102,7 @@ def _is_typo(name: str, meant: str) -> bool:
     return len(places) <= 1
 
 
-# With fewer, a tourist shop cannot be told from a wrong column.
+# With fewer, a tourist shop looks like a wrong column.
 _SALES_FOR_CURRENCY: Final = 20
 
 
