@@ -25,8 +25,10 @@ from pipeline.mapping.language.spec import (
     Check,
     Completion,
     Condition,
+    Expectation,
     Lines,
     MappingSpec,
+    MappingTest,
     Payment,
     ProfileLink,
     Refund,
@@ -158,6 +160,19 @@ SECTION_EXAMPLES = {
         'rules:\n  - code: suspiciously_large\n    when: "total > 10000"\n'
         "    message: Sales above 10,000 are looked at by hand.\n    severity: warn"
     ),
+    "tests": _whole(
+        "tests:\n"
+        "  - name: two lines\n"
+        "    given: {Receipt: 7, When: 2024-02-01 10:00, Total: 7.50}\n"
+        "    rows:\n"
+        "      - {Title: Cup, Pieces: 2, Price: 2.50}\n"
+        "      - {Title: Pin, Pieces: 1, Price: 2.50}\n"
+        "    expect:\n"
+        "      payload: {external_id: 7, total: 7.5, items: [{name: Cup, quantity: 2}, {name: Pin}]}\n"
+        "  - name: a total that its lines do not add up to\n"
+        "    rows: [{Receipt: 8, When: 2024-02-01 10:00, Total: 9.00, Title: Cup, Pieces: 1, Price: 2.50}]\n"
+        "    expect: {rejected: total_mismatch}"
+    ),
 }
 
 LAYOUT_EXAMPLES = {
@@ -194,6 +209,7 @@ _PARTS: dict[str, tuple[tuple[str, type], ...]] = {
     "refund": (("", Refund),),
     "checks": (("a code with a tolerance", Check),),
     "rules": (("", Rule),),
+    "tests": (("", MappingTest), ("expect", Expectation)),
 }
 """The objects that a section is made of; the first without a name is the section, or a member of it."""
 

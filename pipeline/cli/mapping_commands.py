@@ -58,10 +58,12 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
 
     Each problem is a line `file:line:column: what, what was expected`. With SOURCE, the columns of the source
     are checked too. A value that is still `{open: ...}` is a problem; those marked `# unsure` are counted.
+    The mapping's own `tests` are run; what differs from what they expect is a problem.
     """
     from pipeline.mapping.compile.check import check_mapping
     from pipeline.mapping.language.draft_marks import unsure_marks, unsure_sentence
     from pipeline.mapping.language.load import load_mapping
+    from pipeline.workflows.mapping_tests import failures
     from pipeline.workflows.preparation.import_plan import plan_import, raise_problems
 
     loaded = load_mapping(mapping)
@@ -70,27 +72,39 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
             plan_import(loaded, sources, emit)
         else:
             raise_problems(check_mapping(loaded))
+    raise_problems(failures(loaded))
     unsure = unsure_marks(loaded.document.text)
-    console.say(f"{loaded.path}: no problems found{f'; {unsure_sentence(unsure)}' if unsure else ''}")
-    console.result({"mapping": str(loaded.path), "problems": [], "unsure": unsure})
+    tests = len(loaded.spec.tests)
+    notes = [f"{tests} test{'s' if tests > 1 else ''} passed"] if tests else []
+    notes += [unsure_sentence(unsure)] if unsure else []
+    console.say("; ".join([f"{loaded.path}: no problems found", *notes]))
+    console.result({"mapping": str(loaded.path), "problems": [], "unsure": unsure, "tests": tests})
     return 0
 
 
 @command
 @MAPPING
 @option("-n", "--number", type=click.IntRange(1, 1000), default=5, help="How many payloads.")
+@option("--as-test", is_flag=True, help="Write them as `tests` to paste into the mapping, people made up.")
 @SOURCES
-def preview(console: Console, mapping: str, sources: tuple[str, ...], number: int) -> int:
+def preview(console: Console, mapping: str, sources: tuple[str, ...], number: int, *, as_test: bool) -> int:
     """Show the first payloads beside their rows.
 
     Also shows what was dropped or rejected among the rows read for them.
     """
     from pipeline.mapping.language.load import load_mapping
+    from pipeline.workflows.drafted_tests import drafted_tests
     from pipeline.workflows.preparation.import_plan import plan_import
     from pipeline.workflows.preview import preview as first_payloads
 
+    loaded = load_mapping(mapping)
     with console.listening() as emit:
-        found = first_payloads(plan_import(load_mapping(mapping), sources, emit), number)
+        found = first_payloads(plan_import(loaded, sources, emit), number)
+    if as_test:
+        text = drafted_tests(loaded, found.samples)
+        console.say(printable(text))
+        console.result({"tests": text})
+        return 0
     for sample in found.samples:
         for row in sample.rows:
             console.say(printable(f"# {row.source}:{row.line} {json.dumps(row.cells, ensure_ascii=False)}"))

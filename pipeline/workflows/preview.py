@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.core.model import KEY, LINE, SOURCE, TX
+from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX
 from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions, without_lost
 from pipeline.mapping.layout.row_kinds import HEADERS
 from pipeline.staging.payloads import encode
@@ -21,11 +21,12 @@ from pipeline.workflows.sources import RunSource, raw_rows
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A row as it was read: its file, its line, and its cells that are not empty."""
+    """A row as it was read: its file, its line, its cells that are not empty, and the mapping's table."""
 
     source: str
     line: int
     cells: dict[str, str]
+    table: str = LINES
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,15 @@ def _rows_of(tx: int, shaped: RawTransactions, names: Sequence[str]) -> tuple[So
     places = pl.concat(frame.filter(pl.col(TX) == tx).select(SOURCE, LINE) for frame in frames).unique()
     return tuple(
         row
-        for rows in shaped.rows.values()
-        for row in _cells(rows.join(places, on=[SOURCE, LINE], how="semi").sort(SOURCE, LINE), names)
+        for table, rows in shaped.rows.items()
+        for row in _cells(rows.join(places, on=[SOURCE, LINE], how="semi").sort(SOURCE, LINE), names, table)
     )
 
 
-def _cells(rows: pl.DataFrame, names: Sequence[str]) -> Iterator[SourceRow]:
+def _cells(rows: pl.DataFrame, names: Sequence[str], table: str) -> Iterator[SourceRow]:
     for row in rows.drop(KEY).iter_rows(named=True):
         source, line = names[row.pop(SOURCE)], row.pop(LINE)
-        yield SourceRow(source, line, {name: cell for name, cell in row.items() if cell is not None})
+        yield SourceRow(source, line, {name: cell for name, cell in row.items() if cell is not None}, table)
 
 
 def _ignore(source: RunSource, batch: object, skipped: int) -> None:

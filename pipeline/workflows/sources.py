@@ -20,7 +20,7 @@ from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
 from pipeline.mapping.compile.defined_keys import DefinedKeys
 from pipeline.mapping.language.spec import MappingSpec
-from pipeline.mapping.layout.row_keys import carry_down, with_source_and_key
+from pipeline.mapping.layout.row_keys import CarriedKey, carry_down, with_source_and_key
 from pipeline.mapping.scaffold.infer_layout import Sample
 from pipeline.mapping.usage.used_columns import key_cells
 
@@ -155,18 +155,45 @@ def raw_rows(
         SourceError: A file cannot be read on.
     """
     for each in sources:
-        key = spec.source.key_of(each.table)
-        cells, defined = key_cells(spec, key), DefinedKeys(spec, key)
-        carried = None
+        keyed = KeyedRows(spec, each.table, each.position)
+        cells = keyed.cells
         reader = open_reader(each.file, spec.source.csv, spec.source.format)
         for batch in reader.batches():
             records = without_empty_rows(batch.rows, reader, cells, spec.source.nulls)
             on_batch(each, batch, batch.blank + batch.rows.height - records.height)
             rows = _with_lost(records, batch.malformed, reader, cells, spec)
-            rows, carried = carry_down(rows, spec, carried)
+            rows = keyed.add(rows)
             if rows.height:
-                keyed = with_source_and_key(defined.added(rows), key, spec, each.position)
-                yield each.table, defined.without(keyed)
+                yield each.table, rows
+
+
+class KeyedRows:
+    """Gives the rows of one file their SOURCE and KEY, batch by batch.
+
+    Args:
+        spec: The mapping.
+        table: The mapping's table that the file is part of.
+        position: The file's place in the run's list of files.
+
+    Attributes:
+        cells: The columns that the key is made of.
+    """
+
+    def __init__(self, spec: MappingSpec, table: str, position: int) -> None:
+        self._spec = spec
+        self._key = spec.source.key_of(table)
+        self._position = position
+        self._defined = DefinedKeys(spec, self._key)
+        self._carried: CarriedKey | None = None
+        self.cells = key_cells(spec, self._key)
+
+    def add(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The next rows with SOURCE and KEY, and with a blank key filled where it is carried down."""
+        rows, self._carried = carry_down(rows, self._spec, self._carried)
+        if rows.is_empty():
+            return rows
+        keyed = with_source_and_key(self._defined.added(rows), self._key, self._spec, self._position)
+        return self._defined.without(keyed)
 
 
 def _with_lost(

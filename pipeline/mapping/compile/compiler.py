@@ -79,6 +79,7 @@ def examine(
     *,
     directory: Path,
     sources: Sequence[str] | None,
+    looked_up: Mapping[str, pl.DataFrame] | None = None,
 ) -> tuple[CompiledMapping, list[Issue]]:
     """Compile a mapping as far as possible.
 
@@ -87,12 +88,13 @@ def examine(
         columns: As for `compile_mapping`; None where they are not known: every column that is used exists.
         directory: As for `compile_mapping`.
         sources: As for `compile_mapping`; None where they are not known.
+        looked_up: Rows of look-up tables by name, where they are known without a file.
 
     Returns:
         The compiled mapping, which can be used where there is no issue; and all issues.
     """
     issues = Issues()
-    tables, table_issues = load_tables(spec, directory, sources)
+    tables, table_issues = load_tables(spec, directory, sources, looked_up)
     issues.add(*table_issues, *column_issues(spec))
     issues.broken |= {str(each.location[1]) for each in issues.found if each.location[0] == "columns"}
     for rule in SECTION_RULES:

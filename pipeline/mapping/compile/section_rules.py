@@ -12,9 +12,9 @@ from typing import Final
 
 from pipeline.core.codes import CODES
 from pipeline.core.errors import did_you_mean
-from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Kind
+from pipeline.core.model import ITEM_FIELDS, LINES, TRANSACTION_FIELDS, Dialect, Kind
 from pipeline.mapping.language.source_map import Issue, Location
-from pipeline.mapping.language.spec import STATES, Check, Condition, MappingSpec
+from pipeline.mapping.language.spec import STATES, Check, Condition, Expectation, MappingSpec
 from pipeline.mapping.language.value_spec import (
     DateTimeStep,
     ListValue,
@@ -170,6 +170,40 @@ def _rules(spec: MappingSpec) -> Iterator[Issue]:
             yield Issue(("rules", i, "code"), f"`{rule.code}` is there {counts[rule.code]} times")
 
 
+def _tests(spec: MappingSpec) -> Iterator[Issue]:
+    layout_tables = tuple(str(name) for name in spec.source.tables) or (LINES,)
+    from_source = tuple(name for name, table in spec.lookups.items() if table.from_ == "source")
+    own_codes = tuple(rule.code for rule in spec.rules)
+    for i, test in enumerate(spec.tests):
+        here: Location = ("tests", i)
+        if isinstance(test.rows, dict):
+            if test.given:
+                yield Issue((*here, "given"), "`given` is for a list of rows, not for rows by table")
+            for name in test.rows:
+                if name not in (known := (*layout_tables, *from_source)):
+                    near = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+                    yield Issue((*here, "rows", name), f"'{name}' is not a table of the source{near}")
+        elif spec.source.layout == "tables":
+            message = f"rows by table were expected, as in {{{layout_tables[0]}: [{{...}}]}}"
+            yield Issue((*here, "rows"), message)
+        yield from _expectation(test.expect, (*here, "expect"), own_codes)
+
+
+def _expectation(expect: Expectation, here: Location, own_codes: tuple[str, ...]) -> Iterator[Issue]:
+    given = [name for name in Expectation.model_fields if getattr(expect, name) is not None]
+    if len(given) != 1:
+        yield Issue(here, "one of `payload`, `rejected` and `dropped` was expected")
+    for name in ("rejected", "dropped"):
+        code, known = getattr(expect, name), (*CODES, *own_codes)
+        if code is not None and code not in known:
+            yield Issue((*here, name), f"'{code}' is not a code{did_you_mean(code, known)}")
+    fields = (*TRANSACTION_FIELDS, "items")
+    for key in expect.payload or ():
+        if key not in fields:
+            message = f"a payload never has '{key}'{did_you_mean(key, fields)}"
+            yield Issue((*here, "payload", key), message)
+
+
 def _define(spec: MappingSpec) -> Iterator[Issue]:
     order = {name: i for i, name in enumerate(spec.define)}
     for name in spec.columns:
@@ -240,6 +274,7 @@ SECTION_RULES: Final[tuple[Callable[[MappingSpec], Iterator[Issue]], ...]] = (
     _lines,
     _treatments,
     _rules,
+    _tests,
     _define,
     _kinds,
 )

@@ -58,7 +58,10 @@ class _UnknownRows(LookupRows):
 
 
 def load_tables(
-    spec: MappingSpec, directory: Path, sources: Sequence[str] | None = ()
+    spec: MappingSpec,
+    directory: Path,
+    sources: Sequence[str] | None = (),
+    given: Mapping[str, pl.DataFrame] | None = None,
 ) -> tuple[Mapping[str, LookupRows], list[Issue]]:
     """Read all look-up tables of a mapping.
 
@@ -67,6 +70,7 @@ def load_tables(
         directory: The mapping's own directory; no table outside of it is read.
         sources: The files given on the command line, for tables `from: source`; None where they are not
             known yet: such a table has any column, and no rows.
+        given: Rows of such tables by name, all cells as texts, where they are known without a file.
 
     Returns:
         The tables by name, and what is wrong with the others.
@@ -75,7 +79,9 @@ def load_tables(
     issues = []
     for name, entry in spec.lookups.items():
         try:
-            if entry.from_ == "source" and sources is None:
+            if given and name in given:
+                tables[name] = _keyed(given[name], entry)
+            elif entry.from_ == "source" and sources is None:
                 tables[name] = _UnknownRows(pl.Series([], dtype=pl.String), pl.DataFrame())
             else:
                 tables[name] = _table(entry, directory, sources or ())
@@ -86,7 +92,10 @@ def load_tables(
 
 def _table(entry: LookupTable, directory: Path, sources: Sequence[str]) -> LookupRows:
     paths = [_own_file(entry, directory)] if entry.from_ == "mapping" else _matching(entry, sources)
-    rows = pl.concat([_rows(path, entry) for path in paths], how="diagonal")
+    return _keyed(pl.concat([_rows(path, entry) for path in paths], how="diagonal"), entry)
+
+
+def _keyed(rows: pl.DataFrame, entry: LookupTable) -> LookupRows:
     for name in entry.key:
         if name not in rows.columns:
             near = did_you_mean(name, rows.columns) or f"; there are {', '.join(rows.columns)}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from pipeline.core.codes import CODES
@@ -177,6 +178,57 @@ class Rule(Frozen):
     severity: Literal["reject", "warn"] = "reject"
 
 
+def _cell_text(raw: object) -> object:
+    """The text of a cell as a reader gives it: objects and lists as JSON, and nothing for a blank one."""
+    if isinstance(raw, Mapping | list):
+        return json.dumps(raw, default=str, ensure_ascii=False)
+    if isinstance(raw, bool):
+        return str(raw).lower()
+    return None if raw == "" else raw
+
+
+Cell: TypeAlias = Annotated[str | None, BeforeValidator(_cell_text), WithJsonSchema({})]
+"""A cell of the source. In YAML it needs no quotes even where it looks like a number or a boolean."""
+
+TestRows: TypeAlias = Annotated[
+    Annotated[tuple[dict[str, Cell], ...], Tag("|list")]
+    | Annotated[dict[str, tuple[dict[str, Cell], ...]], Tag("|object")],
+    Discriminator(_words_tag),
+]
+
+
+class Expectation(Frozen):
+    """What must become of the rows of a test; exactly one of these.
+
+    Attributes:
+        payload: Keys of the payload and their values. Only the keys that are given are compared, also inside
+            of objects; a list must be complete. The value `null` means that the payload has no such key.
+        rejected: The sale is rejected with this code, and may have others.
+        dropped: The sale is dropped with this code.
+    """
+
+    payload: dict[str, Any] | None = None
+    rejected: str | None = None
+    dropped: str | None = None
+
+
+class MappingTest(Frozen):
+    """A test: the rows of one sale, and what must become of them.
+
+    Attributes:
+        name: What it shows.
+        given: Cells that all of its rows have, so that each row lists only its own.
+        rows: The rows: column names and cells. Columns that are left out are blank. For layout `tables`, or
+            with look-up tables `from: source`, lists of rows by table.
+        expect: What must become of them.
+    """
+
+    name: str = Field(min_length=1)
+    given: dict[str, Cell] = Field({})
+    rows: TestRows
+    expect: Expectation
+
+
 def _kind_tag(raw: object) -> str | None:
     return only_key_tag(raw, COLUMN_KINDS, STEP_TAG, "kind")
 
@@ -247,6 +299,7 @@ class MappingSpec(Frozen):
         refund: Returns that are written with positive amounts.
         checks: Codes that are treated differently than usual: `reject`, `warn`, `off`, or with a tolerance.
         rules: Checks that the mapping adds.
+        tests: Rows of single sales, and what must become of them; `check` tries them.
     """
 
     mapping: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -266,3 +319,4 @@ class MappingSpec(Frozen):
     refund: Refund | None = None
     checks: dict[CodeName, Treatment] = Field({})
     rules: tuple[Rule, ...] = ()
+    tests: tuple[MappingTest, ...] = ()

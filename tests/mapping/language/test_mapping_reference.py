@@ -22,6 +22,7 @@ from pipeline.mapping.language.source_spec import Source
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import STEPS, VALUES, Word
 from pipeline.mapping.usage.column_names import used_columns
+from pipeline.workflows.mapping_tests import failures
 
 GUIDE = Path(pipeline.__file__).parent.parent / "docs" / "mapping.md"
 
@@ -40,6 +41,7 @@ def test_every_example_of_the_reference_works(example: Example, tmp_path: Path) 
     for names in columns.values():
         names.extend(loaded.spec.columns)
     assert check_mapping(loaded) == []
+    assert failures(loaded) == []
     compile_mapping(loaded.spec, columns, directory=tmp_path, sources=[str(stores)])
 
 
