@@ -267,7 +267,7 @@ class RetryRules:
     """Send again what this run could not deliver.
 
     Attributes:
-        only_creates: See `Load`.
+        only_creates: See `LoadRules`.
     """
 
     only_creates: bool = False

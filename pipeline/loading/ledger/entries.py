@@ -139,7 +139,7 @@ class Return(NamedTuple):
 class Pass(NamedTuple):
     """A run passes a transaction by, and this is kept for the transaction itself.
 
-    What is merely unchanged needs none: that counts with the watermark; see `Progress.unchanged`.
+    What is merely unchanged needs none: that counts with the watermark; see `DeliveryProgress.unchanged`.
 
     Attributes:
         external_id: The transaction.

@@ -1,9 +1,11 @@
 """How one transaction moves between the counts of runs: a function from what was kept and what is written.
 
-A transaction of a run is counted exactly once. As what, its record says where the record is the run's own,
-or where the run holds newer contents of it. Else it may be kept as the transaction's *place* in that run:
-then another run has taken the record over. With none of these it is pending, or unchanged below the
-watermark; both are counted by the watermark, and nothing of them is kept for the transaction.
+A run counts each of its transactions exactly once, by the first of these that holds:
+
+1. The record is the run's own: its state counts. Or the run holds newer contents back: *held*.
+2. The transaction has a *place* in the run, which is kept where another run has taken the record over.
+3. Neither: it is pending, or unchanged if it lies below the watermark. The watermark counts both, so nothing is kept
+   for the transaction itself.
 """
 
 from __future__ import annotations
