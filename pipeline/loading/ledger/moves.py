@@ -4,8 +4,8 @@ A run counts each of its transactions exactly once, by the first of these that h
 
 1. The record is the run's own: its state counts. Or the run holds newer contents back: *held*.
 2. The transaction has a *place* in the run, which is kept where another run has taken the record over.
-3. Neither: it is pending, or unchanged if it lies below the watermark. The watermark counts both, so nothing is kept
-   for the transaction itself.
+3. Neither: it is pending, or unchanged if it lies below the watermark. The watermark counts both, so
+   nothing is kept for the transaction itself.
 """
 
 from __future__ import annotations
