@@ -73,8 +73,8 @@ def write_results(
         The file and its number of rows.
 
     Raises:
-        CannotStart: There is no such run, its contents were removed, several tenants know it, or the ledger
-            cannot be read.
+        CannotStart: There is no such run, its contents were removed, several tenants know it, the ledger
+            cannot be read, or the file cannot be written.
     """
     home = Workdir(workdir.expanduser().absolute())
     run = home.find(reference)
@@ -191,13 +191,21 @@ def _others(run: RunDir) -> Iterator[pl.DataFrame]:
 @contextmanager
 def _writer(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
     """Write frames to a private file, as Parquet or CSV by its name; it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        if path.suffix == ".parquet":
-            schema = pl.DataFrame(schema=SCHEMA).to_arrow().schema
-            with pq.ParquetWriter(file, schema) as rows:
-                yield lambda frame: rows.write_table(frame.select(*SCHEMA).to_arrow().cast(schema))
-            return
-        file.write((",".join(SCHEMA) + "\n").encode())
-        safe = [neutral(pl.col(name)) if kind == pl.String else pl.col(name) for name, kind in SCHEMA.items()]
-        yield lambda frame: frame.select(safe).write_csv(file, include_header=False)
+    # A device or a pipe would be replaced by a file.
+    if str(path) in ("-", ".") or (path.exists() and not path.is_file()):
+        raise SettingsError(f"{path} is not a file.", hint="Name one with -o, such as results.csv.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path.resolve()) as file:  # a link stays one
+            if path.suffix.lower() == ".parquet":
+                schema = pl.DataFrame(schema=SCHEMA).to_arrow().schema
+                with pq.ParquetWriter(file, schema) as rows:
+                    yield lambda frame: rows.write_table(frame.select(*SCHEMA).to_arrow().cast(schema))
+                return
+            file.write((",".join(SCHEMA) + "\n").encode())
+            safe = [
+                neutral(pl.col(name)) if kind == pl.String else pl.col(name) for name, kind in SCHEMA.items()
+            ]
+            yield lambda frame: frame.select(safe).write_csv(file, include_header=False)
+    except OSError as error:
+        raise SettingsError(f"The results cannot be written to {path}: {error}.") from None
