@@ -1,4 +1,4 @@
-"""What delivery tells the world. No event carries a payload or the server's words."""
+"""Events of delivery. None carries a payload or a message of the server."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Reactions:
     Attributes:
         active: Those that run for imported sales, in the tenant's order; None where it does not say.
         why_unknown: Why it does not say; empty where it does.
-        requests: What went over the wire.
+        requests: Requests that were made.
     """
 
     active: tuple[ActiveTrigger, ...] | None

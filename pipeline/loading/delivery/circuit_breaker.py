@@ -54,8 +54,8 @@ class CircuitBreaker:
         if self._count >= (self._first if self.is_undecided else self._in_a_row):
             self.is_open = True
             self._which = f"The {'first' if self.is_undecided else 'last'} {self._count}"
-            words = (f"{name}: {words[0]}" for name, words in verdict.fields.items())
-            self._last = f"{verdict.status} {verdict.message or ', '.join(words)}".strip()
+            messages = (f"{name}: {each[0]}" for name, each in verdict.fields.items())
+            self._last = f"{verdict.status} {verdict.message or ', '.join(messages)}".strip()
 
     def error(self) -> StoppedByApi:
         """Why nothing more is sent."""

@@ -79,7 +79,7 @@ class Keep(NamedTuple):
 
     Attributes:
         counted: What the run counts it as from now on; None where the record says it already.
-        changed: The action to report, if there was a change.
+        changed: The action of the event `changed`, if there was a change.
         takes_over: Whether the record becomes this run's, in the state that `counted` says.
     """
 

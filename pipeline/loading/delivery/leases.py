@@ -133,7 +133,7 @@ class LeasedParts:
 
 
 class SequentialReader:
-    """A run's transactions, read once and forwards as long as no reader goes back.
+    """A run's transactions, read once, and forwards as long as no earlier part is asked for.
 
     Args:
         batches: Gives the transactions.
@@ -188,7 +188,7 @@ async def keep(
     ledger: SqlLedger,
     lease_s: float,
     writer: LedgerWriter,
-    tell: Callable[[int], None],
+    share: Callable[[int], None],
     clock: Clock,
 ) -> None:
     """Renew a lease until cancelled or lost.
@@ -198,10 +198,10 @@ async def keep(
         ledger: Is called in the writer's thread.
         lease_s: How long a lease lasts.
         writer: Of the delivery.
-        tell: Is called at each renewal with how many share the pace.
+        share: Called at each renewal with the number of workers that share the pace.
         clock: For the time between renewals.
     """
     with suppress(LeaseLost):  # the next write will say so
         while True:
             await clock.sleep(lease_s / _RENEWALS)
-            tell(await writer.call(ledger.leases.renew, lease, lease_s))
+            share(await writer.call(ledger.leases.renew, lease, lease_s))

@@ -59,13 +59,13 @@ def deliver(
         ledger: Where intents and outcomes go.
         options: How to send.
         rules: What to do with each transaction; those of `load` by default.
-        emit: Gets every event.
+        emit: Gets the events.
         stop: Asks the delivery to stop; give it to the signal handlers.
         transport: Takes the place of the network in tests.
         clock: Takes the place of the system's clocks in tests.
 
     Returns:
-        What came of it. If the API or the ledger stopped it, `error` says why, so that the caller
+        The result. If the API or the ledger stopped it, `error` says so, so that the caller
         can write its summary before raising it.
 
     Raises:
@@ -214,8 +214,8 @@ class _Delivery:
 
     async def _keep(self, lease: Lease | None, writer: LedgerWriter, api: PacedClient) -> None:
         if lease is not None:
-            tell = api.throttle.rate.share
-            await keep(lease, self.ledger, self.options.lease_s, writer, tell, self.clock)
+            share = api.throttle.rate.share
+            await keep(lease, self.ledger, self.options.lease_s, writer, share, self.clock)
 
     def _starts_again(self, rules: LoadRules) -> bool:
         """Whether something to send may lie where the run was already.

@@ -119,8 +119,8 @@ class Scheduler:
         # more will do, since all that a batch holds is in memory meanwhile.
         waiting = max(1, self._options.concurrency // self._options.group_size)
         while len(self._tasks) >= self._options.concurrency + waiting:
-            self._api.stirred.clear()
-            await self._api.stirred.wait()
+            self._api.changed.clear()
+            await self._api.changed.wait()
         await self._tracker.admit(items)
         task = asyncio.create_task(self._sender.deliver(items))
         self._tasks[task] = items
@@ -128,7 +128,7 @@ class Scheduler:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
-        self._api.stirred.set()
+        self._api.changed.set()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, ImportToolError):
             self._error = self._error or error
@@ -138,7 +138,7 @@ class Scheduler:
             self._halt.set()
 
     async def _land(self, grace_s: float, stop: Stop) -> None:
-        """Wait until requests in flight have their outcome; start nothing new."""
+        """Wait for the outcome of requests in flight; send nothing new."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
         while self._tasks and not stop.immediate and loop.time() < deadline:

@@ -24,34 +24,34 @@ class Stop:
         """Finish what is in flight; asked a second time, end at once."""
         self.immediate = self.immediate or self.requested
         self.requested = True
-        self._tell()
+        self._notify()
 
     def now(self) -> None:
         """End at once: what is in flight stays in doubt."""
         self.requested = self.immediate = True
-        self._tell()
+        self._notify()
 
     def watch(self, loop: asyncio.AbstractEventLoop, notice: Callable[[], None]) -> Callable[[], None]:
         """Have `notice` called in `loop` at each request; returns a function that ends the watching."""
 
-        def tell() -> None:
+        def notify() -> None:
             loop.call_soon_threadsafe(notice)
 
         with self._lock:
-            self._watchers.append(tell)
+            self._watchers.append(notify)
         if self.requested:
-            tell()
+            notify()
 
         def unwatch() -> None:
             with self._lock:
-                self._watchers.remove(tell)
+                self._watchers.remove(notify)
 
         return unwatch
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self._lock:
-            for tell in self._watchers:
-                tell()
+            for notify in self._watchers:
+                notify()
 
 
 async def until_stopped(work: Coroutine[Any, Any, None], stop: Stop) -> None:

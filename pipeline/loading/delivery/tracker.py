@@ -43,9 +43,10 @@ class OutgoingTransaction:
         decision: What is to be done.
         old: The ledger's record before; None where there was none.
         run_no: The run for which it is sent.
-        is_open: Whether the ledger has an intent of this session for it that is not concluded.
+        intent: The record that says it is about to be sent; None until it is.
+        is_open: Whether the ledger has that record and no outcome yet.
         has_room: Whether it has its place among those that may be in doubt.
-        maybe_sent: Whether Omneo may have kept a request for it that had no answer of use.
+        maybe_sent: Whether Omneo may have kept a request for it that was not answered clearly.
         attempts: Requests made for it in this session.
         batch: Omneo's id of the batch it went in; None where it went alone.
         in_flight: Whether a request for it is out, or its answer not yet judged.
@@ -57,6 +58,7 @@ class OutgoingTransaction:
     decision: Send | LookUp
     old: Record | None
     run_no: int
+    intent: Record | None = None
     is_open: bool = False
     has_room: bool = False
     maybe_sent: bool = False
@@ -210,7 +212,7 @@ class DeliveryTracker:
             self._leave_room(item)
         await written
         for item, outcome in outcomes:
-            self._tell(item, outcome)
+            self._report(item, outcome)
         self._show()
 
     async def postpone(self, item: OutgoingTransaction, outcome: DeliveryOutcome) -> None:
@@ -245,10 +247,13 @@ class DeliveryTracker:
         await self._writer.put([self._returned(item) for item in unsent])
 
     def _intent(self, item: OutgoingTransaction) -> Record:
+        """The record of what is about to be sent, made once; also of what a look-up settles unsent."""
+        if item.intent is not None:
+            return item.intent
         old, decision = item.old, item.decision
         assert isinstance(decision, Send)
         before = _before(old, decision, self._rules.intent)
-        return Record(
+        item.intent = Record(
             item.external_id,
             decision.hash,
             self._rules.intent,
@@ -263,6 +268,7 @@ class DeliveryTracker:
             total=item.transaction.total,
             at=int(self._clock.time()),
         )
+        return item.intent
 
     def _settled(self, item: OutgoingTransaction, outcome: DeliveryOutcome) -> list[Write]:
         now = int(self._clock.time())
@@ -287,17 +293,24 @@ class DeliveryTracker:
             **changed,
             attempts=self._attempts(item),
             status=outcome.verdict.status,
-            message=outcome.verdict.words() or None,
+            message=outcome.verdict.as_json() or None,
             maybe_sent=outcome.maybe_sent or (outcome.state not in ACCEPTED_BY_OMNEO and item.leaves_doubt),
             omneo_id=outcome.omneo_id or record.omneo_id,
-            at=now if outcome.state is not record.state else record.at,
+            # A look-up that changes nothing leaves the age of the doubt.
+            at=record.at if record is item.old and outcome.state is record.state else now,
         )
 
     def _returned(self, item: OutgoingTransaction) -> Record | Return:
         """All as it was before, but for the number of attempts."""
         if item.old is not None:
             return Return(item.run_no, item.old._replace(attempts=self._attempts(item)))
-        return self._intent(item)._replace(state=State.PENDING, attempts=self._attempts(item))
+        return self._intent(item)._replace(
+            state=State.PENDING,
+            attempts=self._attempts(item),
+            batch=item.batch,
+            maybe_sent=item.maybe_sent,
+            at=int(self._clock.time()),
+        )
 
     @staticmethod
     def _attempts(item: OutgoingTransaction) -> int:
@@ -307,7 +320,7 @@ class DeliveryTracker:
         """Count a transaction that is not sent."""
         name, now = candidate.transaction.external_id, int(self._clock.time())
         if decision.changed is not None:
-            self._tell_change(name, decision.changed)
+            self._report_change(name, decision.changed)
         unchanged = False
         if decision.takes_over and candidate.record is not None:
             record = candidate.record._replace(
@@ -335,10 +348,10 @@ class DeliveryTracker:
             return outcome.state is not self._rules.accepted
         return outcome.state in _FAILURES or outcome.state in IN_FLIGHT
 
-    def _tell(self, item: OutgoingTransaction, outcome: DeliveryOutcome) -> None:
+    def _report(self, item: OutgoingTransaction, outcome: DeliveryOutcome) -> None:
         name, verdict = item.external_id, outcome.verdict
         if outcome.counted is not None:
-            self._tell_change(name, "held" if outcome.counted is Passed.HELD else "skipped")
+            self._report_change(name, "held" if outcome.counted is Passed.HELD else "skipped")
         elif outcome.state in (State.IN_DOUBT, State.SENDING, State.VOIDING):
             self._emit(LeftInDoubt(name, verdict.status))
         elif verdict.meaning is Meaning.REFUSED and outcome.state not in ACCEPTED_BY_OMNEO:
@@ -348,9 +361,9 @@ class DeliveryTracker:
         ):
             self._emit(Failed(name, item.attempts, verdict.status))
         elif isinstance(item.decision, Send) and item.decision.changed:
-            self._tell_change(name, "sent")
+            self._report_change(name, "sent")
 
-    def _tell_change(self, external_id: str, action: str) -> None:
+    def _report_change(self, external_id: str, action: str) -> None:
         setattr(self.changes, action, getattr(self.changes, action) + 1)
         self._emit(Changed(external_id, action))
 
@@ -369,7 +382,7 @@ def _item(candidate: Candidate, decision: Send | LookUp) -> OutgoingTransaction:
         transaction, run_no = transaction._replace(source_time=old.source_time), old.run_no
     item = OutgoingTransaction(candidate.position, transaction, decision, old, run_no)
     if old is not None and (isinstance(decision, LookUp) or decision.look_first):
-        # A batch tells of the contents that went in it, and that they were taken, not that they are there.
+        # A batch proves that the contents that went in it were taken, not that they are there now.
         same = isinstance(decision, LookUp) or (
             old.hash == decision.hash and old.state not in ACCEPTED_BY_OMNEO
         )

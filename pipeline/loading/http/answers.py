@@ -22,7 +22,7 @@ from pipeline.core.privacy import mask_values
 from pipeline.loading.http.client import Answered, Reply, Unsent, Untrusted
 
 MESSAGE_MAX = 1000
-"""Characters of the server's words that are kept with a transaction."""
+"""Characters of the server's message that are kept with a transaction."""
 _FIELDS_MAX: Final = 50
 _ID_MAX: Final = 200
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -65,10 +65,10 @@ class ReplyVerdict:
     Attributes:
         meaning: What it means.
         status: HTTP's status code; None where there was no answer.
-        message: The server's own words in one line, or what happened on the wire; at most `WORDS_MAX`.
-        fields: The server's words by field, where it said so (422).
+        message: The server's own message in one line, or why there was no answer; at most `MESSAGE_MAX`.
+        fields: The server's messages by field, if it gave any (422).
         retry_after_s: How long the server asked to wait; None where it did not.
-        in_doubt: Whether the request may have been taken although no answer said so.
+        in_doubt: Whether the request may have been taken although no answer says so.
     """
 
     meaning: Meaning
@@ -104,15 +104,15 @@ class ReplyVerdict:
         """Whether sending again may help."""
         return self.meaning in (Meaning.THROTTLED, Meaning.TRANSIENT)
 
-    def words(self) -> str:
-        """Message and words by field, as JSON for the ledger; empty where the server said nothing.
+    def as_json(self) -> str:
+        """The messages, as JSON for the ledger; empty if there are none.
 
-        Long words are cut, and fields left out, so that it is at most `WORDS_MAX` characters.
+        Long messages are cut, and fields left out, so that it has at most `MESSAGE_MAX` characters.
         """
         said: dict[str, Any] = {"message": _short(self.message, 300)} if self.message else {}
         text = json.dumps(said, ensure_ascii=False) if said else ""
-        for name, words in self.fields.items():
-            said.setdefault("errors", {})[_short(name, 100)] = [_short(each, 200) for each in words]
+        for name, messages in self.fields.items():
+            said.setdefault("errors", {})[_short(name, 100)] = [_short(each, 200) for each in messages]
             longer = json.dumps(said, ensure_ascii=False)
             if len(longer) > MESSAGE_MAX:
                 break
@@ -156,9 +156,9 @@ def _judge_success(reply: Answered, expected: Expected, external_id: str | None)
     if _is_yes(said, expected, external_id):
         return TAKEN if reply.status == 200 else ReplyVerdict(Meaning.TAKEN, reply.status)
     message = said.get("message") if isinstance(said, dict) else None
-    words = _line(message) if isinstance(message, str) else _text(reply.body)
-    message = f"no answer of this API: {words or 'an empty body'}"
-    return ReplyVerdict(Meaning.UNCLEAR, reply.status, message, in_doubt=True)
+    text = _line(message) if isinstance(message, str) else _text(reply.body)
+    reason = f"no answer of this API: {text or 'an empty body'}"
+    return ReplyVerdict(Meaning.UNCLEAR, reply.status, reason, in_doubt=True)
 
 
 def _is_about_another(reply: Answered, external_id: str | None) -> bool:
@@ -171,7 +171,7 @@ def _is_about_another(reply: Answered, external_id: str | None) -> bool:
 def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
     if expected is Expected.LISTED and isinstance(said, list):
         return True
-    if not isinstance(said, dict) or _tells_error(said):
+    if not isinstance(said, dict) or _reports_error(said):
         return False
     match expected:
         case Expected.QUEUED:
@@ -179,7 +179,7 @@ def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
         case Expected.BATCHED:
             return batch_id_in(said) is not None
         case Expected.WRITTEN:
-            # Some id alone may be anything's; where it is not the sale's own, a look-up tells.
+            # An id alone may be that of anything. If it is not the sale's external id, a look-up decides.
             written = transaction_in(said, external_id)
             return written is not None and written.get("external_id") is not None
         case Expected.FOUND:
@@ -190,24 +190,24 @@ def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
 
 def _is_yes_of_queue(data: Any) -> bool:
     """Whether `data` is a yes: neither a word nor a list of results that says otherwise."""
-    if isinstance(data, list) and any(isinstance(each, dict) and _tells_error(each) for each in data):
+    if isinstance(data, list) and any(isinstance(each, dict) and _reports_error(each) for each in data):
         return False
     return bool(data) and str(data).lower() not in _NO
 
 
-def _tells_error(said: Mapping[str, Any]) -> bool:
+def _reports_error(said: Mapping[str, Any]) -> bool:
     """Whether an object, or the `data` in it, is about an error."""
     inner = said.get("data")
     if isinstance(inner, dict) and (inner.get("error") or inner.get("errors") or denies(inner)):
         return True
     status = said.get("status")
-    tells = isinstance(status, str) and "data" in said and status.lower() in _NOT_A_YES
+    is_failure = isinstance(status, str) and "data" in said and status.lower() in _NOT_A_YES
     is_code = any(_is_error_code(said.get(name)) for name in ("status", "code", "status_code", "statusCode"))
-    return bool(said.get("error") or said.get("errors") or denies(said) or tells or is_code)
+    return bool(said.get("error") or said.get("errors") or denies(said) or is_failure or is_code)
 
 
 def _is_error_code(value: Any) -> bool:
-    """Whether a value is a status of HTTP that tells of an error."""
+    """Whether a value is an HTTP status of an error."""
     return bool(_ERROR_CODE.fullmatch(str(value)))
 
 
@@ -236,7 +236,7 @@ def transaction_in(said: Any, external_id: str | None) -> Mapping[str, Any] | No
 
     One with another external id is not the one that was sent or asked for.
     """
-    if not isinstance(said, dict) or _tells_error(said):
+    if not isinstance(said, dict) or _reports_error(said):
         return None
     inner = said.get("data", said)
     if not isinstance(inner, dict) or not (_is_id(inner.get("id")) or _is_id(inner.get("external_id"))):
@@ -261,7 +261,7 @@ def parsed(body: bytes, parse_float: type = float) -> Any:
     """The value of a JSON text as a server writes one; None where it is none.
 
     A byte order mark, another encoding than UTF-8, a number that JSON does not have and a key that stands
-    twice make it none: parsers differ in what they make of them, so what was meant is not known.
+    twice make it none: parsers read them in different ways, so what was meant is unknown.
     """
     try:
         return _decoder(parse_float).decode(body.decode("utf-8"))
@@ -320,14 +320,14 @@ def _said(reply: Answered) -> tuple[str, dict[str, tuple[str, ...]]]:
 
 
 def messages_by_field(errors: object) -> dict[str, tuple[str, ...]]:
-    """The server's words by field, as `errors` has them; empty where it is no object."""
+    """The server's messages by field, as `errors` has them; empty if it is not an object."""
     if not isinstance(errors, dict):
         return {}
     some = list(errors.items())[:_FIELDS_MAX]
-    return {_short(str(name), 100): _words(said) for name, said in some}
+    return {_short(str(name), 100): _texts(said) for name, said in some}
 
 
-def _words(said: object) -> tuple[str, ...]:
+def _texts(said: object) -> tuple[str, ...]:
     each = said[:_FIELDS_MAX] if isinstance(said, list) else [said]
     return tuple(one if isinstance(one, str) else json.dumps(one)[:MESSAGE_MAX] for one in each)
 

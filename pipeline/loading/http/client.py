@@ -142,7 +142,7 @@ class Client:
         await self._transport.aclose()
 
     async def send(self, call: Call) -> Reply:
-        """Send once; see `CallSender`. Redirects are answers like any other: they are not followed."""
+        """Send once; see `CallSender`. Redirects are answers like any other and are not followed."""
         try:
             url = _url(self._base_url + _target(call))
         except httpx.InvalidURL:

@@ -26,7 +26,7 @@ DENIED = 403
 
 @dataclass
 class RequestCounts:
-    """What went over the wire.
+    """Requests that were made, by what became of them.
 
     Attributes:
         sent: All requests, look-ups and repeats included.
@@ -82,21 +82,21 @@ class Waiting:
 
     Args:
         clock: Time.
-        stirred: Is set when one begins to wait.
+        changed: Is set when one begins to wait.
 
     Attributes:
         count: How many.
     """
 
-    def __init__(self, clock: Clock, stirred: asyncio.Event) -> None:
+    def __init__(self, clock: Clock, changed: asyncio.Event) -> None:
         self._clock = clock
-        self._stirred = stirred
+        self._changed = changed
         self.count = 0
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         self.count += 1
-        self._stirred.set()
+        self._changed.set()
         try:
             await self._clock.sleep(seconds)
         finally:
@@ -107,11 +107,11 @@ class PacedClient:
     """Sends calls at one pace for all, and keeps the common view of the API's health.
 
     Args:
-        sender: The wire.
+        sender: Sends one request.
         base_url: For messages.
         limits: Bounds.
         clock: Time.
-        emit: Gets an event for each throttled answer and each repeat.
+        emit: Gets the events of throttling and repeats.
     """
 
     def __init__(
@@ -142,9 +142,9 @@ class PacedClient:
         self.requests = RequestCounts()
         self._has_answered = False  # as the API documents
         self.failing = 0  # tasks that had a failure and try again
-        self.stirred = asyncio.Event()  # set whenever a place came free or a task began to wait
-        self.backing_off = Waiting(clock, self.stirred)  # those of the failing that wait
-        self.pausing = Waiting(clock, self.stirred)  # tasks between two questions
+        self.changed = asyncio.Event()  # set whenever a place came free or a task began to wait
+        self.backing_off = Waiting(clock, self.changed)  # those of the failing that wait
+        self.pausing = Waiting(clock, self.changed)  # tasks between two questions
 
     async def once(
         self,
@@ -175,7 +175,7 @@ class PacedClient:
             await conclude(verdict, reply)
         finally:
             self.throttle.leave()
-            self.stirred.set()
+            self.changed.set()
         return verdict
 
     async def persist(
@@ -189,7 +189,7 @@ class PacedClient:
         Args:
             attempt: Makes one attempt.
             name: Whose attempt, for the log.
-            probe: Gives what is asked between attempts; its answer tells one bad transaction from an outage.
+            probe: Gives what to ask between attempts: an answer shows that it is no outage, but this request.
         """
         first = await attempt()
         if not first.again:  # nearly always; tenacity's machinery costs a tenth of a request
@@ -278,8 +278,8 @@ class PacedClient:
         return self.failing <= _ALONE
 
     def _learn(self, request: ApiRequest, verdict: ReplyVerdict, reply: Reply, latency_s: float) -> None:
-        tells = verdict.again or self._are_few_failing or not request.is_question
-        if tells and verdict.meaning is not Meaning.UNCLEAR:
+        is_evidence = verdict.again or self._are_few_failing or not request.is_question
+        if is_evidence and verdict.meaning is not Meaning.UNCLEAR:
             unresolved = reply.unresolved if isinstance(reply, Unsent) else ""
             self.health.saw(verdict, unresolved, to_question=request.is_question)
         if verdict.meaning is Meaning.THROTTLED:

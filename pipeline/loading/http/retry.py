@@ -115,7 +115,7 @@ class stop_when_alone(stop_base):  # noqa: N801
         self._attempts = policy.attempts
         self._health = health
         self._before = health.successes
-        self._alone = 1  # attempts; the first failure alone is no outage yet
+        self._alone = 1  # attempts; one failure is no outage yet
 
     def __call__(self, state: RetryCallState) -> bool:
         """Whether to stop after this attempt."""

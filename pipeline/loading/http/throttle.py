@@ -103,7 +103,7 @@ class LearnedRate:
         self._in_flight = 0
         self._window = _Window(window_s)
         self._guess = _Guess(now, window_s)
-        self._told = False  # whether the limit is the server's word
+        self._limit_is_known = False  # whether the server said it; else it is guessed
         self._backoff = _Backoff(policy)
         self._measured: tuple[float, int] | None = None  # when, and what remained then
         self._answered = 0  # own answers since then
@@ -148,26 +148,26 @@ class LearnedRate:
         self._in_flight += 1
         self._guess.sent(now)
 
-    def learn(self, now: float, pace_hint: PaceHint) -> None:
+    def learn(self, now: float, hint: PaceHint) -> None:
         """An answer, or the lack of one, came back."""
         self._in_flight -= 1
         self._answered += 1
-        if pace_hint.limit is not None:
-            self._told = True
-            if pace_hint.limit != self._limit:
-                self._limit, self._measured = float(pace_hint.limit), None
-            if pace_hint.remaining is not None:
-                self._learn_remaining(now, pace_hint, pace_hint.limit, pace_hint.remaining)
-        pause_s = self._backoff.pause_s(now, pace_hint)
+        if hint.limit is not None:
+            self._limit_is_known = True
+            if hint.limit != self._limit:
+                self._limit, self._measured = float(hint.limit), None
+            if hint.remaining is not None:
+                self._learn_remaining(now, hint, hint.limit, hint.remaining)
+        pause_s = self._backoff.pause_s(now, hint)
         if pause_s:
             self._blocked_until = max(self._blocked_until, now + pause_s)
-        if pace_hint.meaning is Meaning.THROTTLED:
+        if hint.meaning is Meaning.THROTTLED:
             self._learn_refusal(now)
-        elif not self._told:
+        elif not self._limit_is_known:
             self._limit = self._guess.grown(self._limit)
 
-    def _learn_remaining(self, now: float, pace_hint: PaceHint, limit: int, remaining: int) -> None:
-        if self._window.learn(now, now - pace_hint.latency_s, limit, remaining):
+    def _learn_remaining(self, now: float, hint: PaceHint, limit: int, remaining: int) -> None:
+        if self._window.learn(now, now - hint.latency_s, limit, remaining):
             self._measured = None
         if self._measured is None:
             self._measured, self._answered = (now, remaining), 0
@@ -195,7 +195,7 @@ class LearnedRate:
     def _learn_refusal(self, now: float) -> None:
         self._tokens = min(self._tokens, 1.0)
         self._measured = None
-        if self._told and self._limit is not None:
+        if self._limit_is_known and self._limit is not None:
             if not self._window.fixed:
                 self._make_room(self._limit)
             self._window.refused(self._blocked_until)
@@ -220,22 +220,22 @@ class _Backoff:
         self._last_at = -math.inf  # when an answer made for the last pause
         self._until = -math.inf
 
-    def pause_s(self, now: float, pace_hint: PaceHint) -> float:
+    def pause_s(self, now: float, hint: PaceHint) -> float:
         """Seconds to pause for after an answer, from now on; 0 for none."""
-        sent_at = now - pace_hint.latency_s
-        if pace_hint.meaning not in (Meaning.THROTTLED, Meaning.TRANSIENT):
+        sent_at = now - hint.latency_s
+        if hint.meaning not in (Meaning.THROTTLED, Meaning.TRANSIENT):
             if sent_at >= self._last_at:
                 self._refusals = self._failures = 0
             return 0.0
         asked_s, longest_s = 0.0, self._policy.longest_wait_s
-        if pace_hint.meaning is Meaning.THROTTLED:
-            asked_s = pace_hint.retry_after_s or 0.0
+        if hint.meaning is Meaning.THROTTLED:
+            asked_s = hint.retry_after_s or 0.0
         else:
             longest_s = min(longest_s, _LONGEST_OUTAGE_S)
             self._failures += 1
             if self._failures < _OUTAGE:
                 return 0.0
-        if sent_at < self._until:  # of the same salvo as the one before
+        if sent_at < self._until:  # sent before the last pause, like the one that caused it
             return asked_s
         self._refusals += 1
         own_s = min(self._policy.first_wait_s * 2.0 ** min(self._refusals - 1, 30), longest_s)
@@ -309,7 +309,7 @@ class _Guess:
     def refused(self, limit: float | None, now: float, until: float) -> float | None:
         """The limit by a refusal that holds until then; None while too little was sent to guess one."""
         sent, elapsed = self._sent, max(until - self._since, 0.001)
-        if sent == 0:  # another one of the same salvo
+        if sent == 0:  # sent before the last refusal
             return limit
         guessed = max(1.0, (sent - 1) / elapsed * self._window_s)
         self._sent, self._since, self._good = 0, until, 0
@@ -345,11 +345,11 @@ class Concurrency:
         """Requests in flight at most."""
         return int(self._limit)
 
-    def learn(self, now: float, pace_hint: PaceHint) -> None:
+    def learn(self, now: float, hint: PaceHint) -> None:
         """An answer, or the lack of one, came back."""
-        if pace_hint.meaning in (Meaning.TAKEN, Meaning.REFUSED):
-            self._adapt(now, pace_hint.latency_s)
-        elif now - self._cut_at >= max(1.0, pace_hint.latency_s):
+        if hint.meaning in (Meaning.TAKEN, Meaning.REFUSED):
+            self._adapt(now, hint.latency_s)
+        elif now - self._cut_at >= max(1.0, hint.latency_s):
             self._limit, self._cut_at, self._starting = max(1.0, self._limit / 2), now, False
 
     def _adapt(self, now: float, latency_s: float) -> None:
@@ -380,7 +380,7 @@ class Throttle:
         concurrency: Requests in flight at most.
         cap_per_min: Requests a minute at most; None for no cap.
         window_s: Length of the window that the server's limit is for.
-        throttled: Is called with the pause in seconds and the new pace when the server says 429.
+        throttled: Gets the pause in seconds and the new pace when the server answers 429.
         policy: See `Rate`.
     """
 
@@ -415,16 +415,16 @@ class Throttle:
         self._in_flight += 1
         self.rate.sent(self._clock.monotonic())
 
-    def answered(self, pace_hint: PaceHint) -> None:
+    def answered(self, hint: PaceHint) -> None:
         """Learn from an answer. The place stays taken until `leave`."""
         now = self._clock.monotonic()
-        self.rate.learn(now, pace_hint)
-        self.concurrency.learn(now, pace_hint)
-        if pace_hint.meaning is Meaning.THROTTLED and self._throttled is not None:
+        self.rate.learn(now, hint)
+        self.concurrency.learn(now, hint)
+        if hint.meaning is Meaning.THROTTLED and self._throttled is not None:
             self._throttled(self.rate.wait_s(now), self.rate.per_min)
 
     def shut(self) -> None:
-        """Let no request in any more; those that wait must be cancelled."""
+        """Let no more requests out; tasks that wait must be cancelled."""
         self._is_shut = True
 
     def leave(self) -> None:

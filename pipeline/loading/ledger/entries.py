@@ -63,7 +63,7 @@ class Record(NamedTuple):
         run_no: The run that sent it last.
         attempts: Requests that were made for it, in all runs.
         status: HTTP status of the last answer; None where there was none.
-        message: The last answer's words as JSON (`message`, `errors` by field), masked; None without any.
+        message: The last answer's messages as JSON (`message`, `errors` by field), masked; None without any.
         batch: Omneo's id of the batch it went in; None where it went alone.
         before: The state from which the current attempt started; None where it was new.
         maybe_sent: Whether Omneo may have kept some request for it whose outcome is not proven.

@@ -49,7 +49,7 @@ class GroupCommit(Generic[T]):
         await self.put_now(items)
 
     def put_now(self, items: Sequence[T]) -> asyncio.Future[None]:
-        """Have these items written with the next group, even if no task waits for that."""
+        """Have these items written with the next group, also if the caller does not wait."""
         waiter = asyncio.get_running_loop().create_future()
         self.put_soon(items)
         self._waiters.append(waiter)
@@ -70,7 +70,7 @@ class GroupCommit(Generic[T]):
         return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
 
     def close(self) -> None:
-        """Let go of the thread; what was put is written, or its task has the error."""
+        """End the thread, once what was put is written or has failed."""
         self._is_closed = True
         self._offer()
         self._thread.shutdown()
@@ -106,14 +106,14 @@ class GroupCommit(Generic[T]):
         except Exception as raised:  # for those who wait for this write
             error = raised
         if group.waiters:
-            loop.call_soon_threadsafe(_tell, group.waiters, error)
+            loop.call_soon_threadsafe(_wake, group.waiters, error)
 
 
 def _fail(error: Exception) -> None:
     raise error
 
 
-def _tell(waiters: Sequence[asyncio.Future[None]], error: Exception | None) -> None:
+def _wake(waiters: Sequence[asyncio.Future[None]], error: Exception | None) -> None:
     for waiter in waiters:
         if waiter.done():  # the task that waited was cancelled
             continue
@@ -159,7 +159,7 @@ class LedgerWriter:
         await self._grouped.put(writes)
 
     def put_now(self, writes: Sequence[Write]) -> asyncio.Future[None]:
-        """As `put`, but they are written even if no task waits for that."""
+        """As `put`, but they are written also if the caller does not wait."""
         return self._grouped.put_now(writes)
 
     def put_soon(self, writes: Sequence[Write]) -> None:

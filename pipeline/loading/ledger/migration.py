@@ -73,7 +73,7 @@ def copy_of(path: Path, version: int) -> Path:
 
 
 def forget_messages_in_copies(db: sa.Connection, where: Path | str) -> None:
-    """Remove all of the server's words from what migrations kept: they are not read there any more."""
+    """Remove all messages of the server from what migrations kept; nothing reads them there."""
     if isinstance(where, Path):
         for version in range(1, NEWEST):
             if (copy := copy_of(where, version)).exists():

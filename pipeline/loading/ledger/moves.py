@@ -65,7 +65,7 @@ def after(kept: Kept, write: Record | Return | Pass, is_newer: IsNewer) -> Kept:
 def moves(old: Kept, new: Kept) -> Iterator[Move]:
     """The moves between counts that a change makes."""
     if not (old.places or new.places) and old.record is not None and new.record is not None:
-        # The usual case, and the quickest: no other run is concerned.
+        # The usual case, and the quickest: no other run counts it.
         one, other = old.record, new.record
         if one.run_no == other.run_no and one.held_run is None and other.held_run is None:
             if one.state is not other.state:
@@ -98,7 +98,7 @@ def _recorded(kept: Kept, new: Record, is_newer: IsNewer) -> Kept:
     old = kept.record
     held_run = old.held_run if old is not None else None
     if old is None or (old.run_no == new.run_no and held_run is None):
-        # The usual case: no other run is concerned.
+        # The usual case: no other run counts it.
         is_plain = new.held_run is None and new.place is None
         record = new if is_plain else new._replace(held_run=None, place=None)
         return Kept(record, _without(kept.places, new.run_no))

@@ -194,7 +194,7 @@ def test_the_words_of_a_refusal_are_kept_by_field() -> None:
     body = b'{"message": "Invalid.", "errors": {"items.0.name": ["Required.", "Short."], "total": "Bad."}}'
     verdict = judge(Answered(422, body), NOW, Expected.QUEUED)
     assert verdict.fields == {"items.0.name": ("Required.", "Short."), "total": ("Bad.",)}
-    assert verdict.words() == (
+    assert verdict.as_json() == (
         '{"message": "Invalid.", "errors": {"items.0.name": ["Required.", "Short."], "total": ["Bad."]}}'
     )
 
@@ -206,7 +206,7 @@ def test_any_body_of_an_error_can_be_read(body: bytes) -> None:
     for each in (body, body * 3000, body * 100_000):
         verdict = judge(Answered(413, each), NOW, Expected.QUEUED)
         assert verdict.meaning is Meaning.REFUSED
-        assert len(verdict.words()) <= 1000
+        assert len(verdict.as_json()) <= 1000
 
 
 @pytest.mark.parametrize(
