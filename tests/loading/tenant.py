@@ -19,7 +19,7 @@ from pipeline.core.settings import Connection, Secret
 from pipeline.loading.delivery.decisions import VoidRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
 

@@ -9,7 +9,7 @@ from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.loading.delivery.decisions import InDoubtRule, OnChange
 from pipeline.loading.http.endpoints import ENDPOINTS, Endpoint, endpoint_named
 from pipeline.loading.http.paced_client import Limits, RequestCounts
-from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.entries import RunStatus
 
 

@@ -16,7 +16,7 @@ from pipeline.core.events import Emit
 from pipeline.loading.http.answers import Meaning, ReplyVerdict, judge, stopped
 from pipeline.loading.http.client import Answered, CallSender, Reply, Unsent
 from pipeline.loading.http.endpoints import ApiRequest
-from pipeline.loading.http.retry import Health, RetryPolicy, retrying, verdict_of
+from pipeline.loading.http.retry_policy import Health, RetryPolicy, retrying, verdict_of
 from pipeline.loading.http.throttle import Throttle, pace_hint
 from pipeline.loading.loading_events import Retried, Throttled
 

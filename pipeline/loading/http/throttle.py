@@ -18,7 +18,7 @@ from typing import Final
 
 from pipeline.core.clock import Clock
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
-from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.http.retry_policy import RetryPolicy
 
 WINDOW_S: Final = 60.0
 SHARE: Final = 0.985

@@ -18,7 +18,7 @@ from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
-from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.workdir import Workdir
 from pipeline.workflows.workdir_lock import workdir_lock

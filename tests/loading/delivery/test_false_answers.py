@@ -16,7 +16,7 @@ from pipeline.loading.delivery.decisions import RetryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.http.endpoints import ENDPOINTS
-from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.entries import State
 from pipeline.loading.ledger.ledger import SqlLedger
 from tests.loading.delivery.lying import NO_YES, Lie, LyingTenant, lying_tenant

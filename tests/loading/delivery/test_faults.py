@@ -12,7 +12,7 @@ from pipeline.core.settings import Connection, Secret
 from pipeline.loading.confirm.confirm import confirm
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
-from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.entries import State
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.simulator import Profile, SimulatorSettings

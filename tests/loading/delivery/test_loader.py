@@ -22,7 +22,7 @@ from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import ENDPOINTS
-from pipeline.loading.http.retry import RetryPolicy
+from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.entries import Record, RunStatus, State, content_hash
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.loading.loading_events import Changed, Failed, Refused, Retried

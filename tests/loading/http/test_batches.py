@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.loading.http.batches import batch_id_of, results_of
 from pipeline.loading.http.client import Answered, Unknown
-from pipeline.loading.http.retry import Meaning
+from pipeline.loading.http.retry_policy import Meaning
 
 
 def reply(said: Any) -> Answered:

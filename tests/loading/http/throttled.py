@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from pipeline.loading.http.retry import Meaning
+from pipeline.loading.http.retry_policy import Meaning
 from pipeline.loading.http.throttle import Concurrency, LearnedRate, PaceHint
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 from pipeline.core.clock import FakeClock
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
-from pipeline.loading.http.retry import Health, RetryPolicy, retrying
+from pipeline.loading.http.retry_policy import Health, RetryPolicy, retrying
 
 DOWN = ReplyVerdict(Meaning.TRANSIENT, 503, in_doubt=True)
 SLOW_DOWN = ReplyVerdict(Meaning.THROTTLED, 429, retry_after_s=7.0)
