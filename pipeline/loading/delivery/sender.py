@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from pipeline.core.events import Emit
 from pipeline.core.privacy import personal_values
-from pipeline.loading.confirm.compare import every_item_has_an_id, has_same_contents, is_same_sale, is_void
+from pipeline.loading.confirm.compare import every_item_has_an_id
 from pipeline.loading.delivery.added_keys import is_void as is_sent_void
 from pipeline.loading.delivery.added_keys import replacing_items
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
 from pipeline.loading.delivery.decisions import DeliveryRules, InDoubtRule, LookUp, OnChange, Send
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
+from pipeline.loading.delivery.evidence import Evidence, EvidenceSearch, Presence
 from pipeline.loading.delivery.tracker import DeliveryOutcome, DeliveryTracker, OutgoingTransaction
 from pipeline.loading.http.answers import (
     TAKEN,
@@ -29,7 +28,6 @@ from pipeline.loading.http.answers import (
     kept_id,
     parsed,
     transaction_in,
-    transaction_of,
 )
 from pipeline.loading.http.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.http.client import Answered, Reply, Unsent
@@ -46,32 +44,6 @@ _UNCLEAR_MAX: Final = 3
 """Requests for one transaction that may end with an answer that is neither yes nor no."""
 _LOOKS: Final = 3
 """Look-ups of what can be sent again without making a copy; of everything else there are twice as many."""
-
-
-class Presence(StrEnum):
-    """What a look-up shows."""
-
-    SAME = "same"  # the sale as it was sent
-    OTHER = "other"  # the sale with other contents
-    ABSENT = "absent"
-    UNKNOWN = "unknown"  # the answer is none of the API's
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What a look-up shows of a transaction.
-
-    Attributes:
-        presence: Whether Omneo has it.
-        verdict: The answer.
-        void: Whether Omneo has it as void.
-        omneo_id: Omneo's own id.
-    """
-
-    presence: Presence
-    verdict: ReplyVerdict
-    void: bool = False
-    omneo_id: str | None = None
 
 
 class TransactionSender:
@@ -103,7 +75,7 @@ class TransactionSender:
         # An endpoint that only creates makes no update.
         self._replaces_items = options.endpoint.upserts and not options.keep_old_items
         self._patience_s = options.give_up_after_s
-        self._policy = options.policy
+        self._evidence = EvidenceSearch(api, options.policy)
         self._breaker = breaker
         self._emit = emit
 
@@ -247,7 +219,7 @@ class TransactionSender:
                 state = None if self._rules.restores else State.FAILED
                 await self._tracker.settle([(item, DeliveryOutcome(state, verdict))])
             return
-        evidence = await self._evidence(item)
+        evidence = await self._find_evidence(item)
         if await self._settle_by(item, evidence):
             return
         await self._tracker.settle([(item, self._unproven(item, evidence, verdict))])
@@ -301,7 +273,7 @@ class TransactionSender:
             return False
         if item.batch and await self._settle_by_batch(item):
             return True
-        evidence = await self._evidence(item)
+        evidence = await self._find_evidence(item)
         can_send = self._can_repeat(item) or not item.maybe_sent
         if await self._settle_by(item, evidence, can_send=can_send):
             return True
@@ -366,7 +338,7 @@ class TransactionSender:
         """Have the ledger say of a void that was cut off whether Omneo has the transaction as void."""
         old = item.old
         assert old is not None
-        evidence = await self._evidence(item)
+        evidence = await self._find_evidence(item)
         verdict = evidence.verdict
         unknown = State.VOIDING if old.state is State.VOIDING else State.IN_DOUBT
         is_late = evidence.presence is Presence.ABSENT and self._tracker.age_s(old) > _LATE_MAX_S
@@ -390,33 +362,8 @@ class TransactionSender:
             outcome = DeliveryOutcome(unknown, verdict, maybe_sent=True)
         await self._tracker.settle([(item, outcome)])
 
-    async def _evidence(self, item: OutgoingTransaction) -> Evidence:
-        """Look an item up, again with growing waits while there is nothing of it."""
-        looks = _LOOKS if self._can_repeat(item) else 2 * _LOOKS
-        wait_s = self._policy.first_wait_s
-        evidence = await self._look_up(item)
-        for _ in range(looks - 1):
-            if evidence.presence in (Presence.SAME, Presence.OTHER):
-                break
-            await self._api.pausing.sleep(wait_s)
-            wait_s = min(2 * wait_s, self._policy.longest_wait_s)
-            evidence = await self._look_up(item)
-        return evidence
-
-    async def _look_up(self, item: OutgoingTransaction) -> Evidence:
-        name = item.external_id
-        verdict, reply = await self._api.ask(external_lookup(name, item.transaction.body), name)
-        if verdict.meaning is Meaning.REFUSED and verdict.status == 404:
-            return Evidence(Presence.ABSENT, verdict)
-        found = transaction_of(reply, name) if verdict.meaning is Meaning.TAKEN else None
-        if found is None:
-            return Evidence(Presence.UNKNOWN, verdict)
-        decision, body = item.decision, item.transaction.body
-        exactly = isinstance(decision, Send) and decision.may_have_other
-        # Without its body all that can be said is that it is there.
-        same = not body or (has_same_contents if exactly else is_same_sale)(body, found)
-        omneo_id = kept_id(found.get("id"))
-        return Evidence(Presence.SAME if same else Presence.OTHER, verdict, is_void(found), omneo_id)
+    async def _find_evidence(self, item: OutgoingTransaction) -> Evidence:
+        return await self._evidence.find(item, _LOOKS if self._can_repeat(item) else 2 * _LOOKS)
 
     # Batches
 

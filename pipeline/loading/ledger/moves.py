@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Counted, Pass, Passed, Record, Return, State
 
 
-class Kept(NamedTuple):
+class LedgerEntry(NamedTuple):
     """All that the ledger keeps of one transaction.
 
     Attributes:
@@ -51,7 +51,7 @@ class Move(NamedTuple):
     new: Counted
 
 
-def after(kept: Kept, write: Record | Return | Pass, is_newer: IsNewer) -> Kept:
+def after(kept: LedgerEntry, write: Record | Return | Pass, is_newer: IsNewer) -> LedgerEntry:
     """What is kept of a transaction once something was written about it."""
     match write:
         case Record():
@@ -62,7 +62,7 @@ def after(kept: Kept, write: Record | Return | Pass, is_newer: IsNewer) -> Kept:
             return _passed(kept, write, is_newer)
 
 
-def moves(old: Kept, new: Kept) -> Iterator[Move]:
+def moves(old: LedgerEntry, new: LedgerEntry) -> Iterator[Move]:
     """The moves between counts that a change makes."""
     if not (old.places or new.places) and old.record is not None and new.record is not None:
         # The usual case, and the quickest: no other run counts it.
@@ -85,7 +85,7 @@ def wins(record: Record, other: Record, is_newer: IsNewer) -> bool:
     return is_newer(record.run_no, other.run_no)
 
 
-def _runs(kept: Kept) -> set[int]:
+def _runs(kept: LedgerEntry) -> set[int]:
     runs = set(kept.places)
     if kept.record is not None:
         runs.add(kept.record.run_no)
@@ -94,14 +94,14 @@ def _runs(kept: Kept) -> set[int]:
     return runs
 
 
-def _recorded(kept: Kept, new: Record, is_newer: IsNewer) -> Kept:
+def _recorded(kept: LedgerEntry, new: Record, is_newer: IsNewer) -> LedgerEntry:
     old = kept.record
     held_run = old.held_run if old is not None else None
     if old is None or (old.run_no == new.run_no and held_run is None):
         # The usual case: no other run counts it.
         is_plain = new.held_run is None and new.place is None
         record = new if is_plain else new._replace(held_run=None, place=None)
-        return Kept(record, _without(kept.places, new.run_no))
+        return LedgerEntry(record, _without(kept.places, new.run_no))
     places = dict(kept.places)
     if old.run_no != new.run_no:
         places[old.run_no] = _left(old, wins(new, old, is_newer))
@@ -111,7 +111,7 @@ def _recorded(kept: Kept, new: Record, is_newer: IsNewer) -> Kept:
     if held_run == new.run_no:
         held_run = None
     places.pop(new.run_no, None)
-    return Kept(new._replace(held_run=held_run, place=None), places)
+    return LedgerEntry(new._replace(held_run=held_run, place=None), places)
 
 
 def _left(old: Record, is_taken_by_newer: bool) -> Counted:
@@ -123,7 +123,7 @@ def _left(old: Record, is_taken_by_newer: bool) -> Counted:
     return old.state if old.state in (State.REFUSED, State.FAILED) else State.PENDING
 
 
-def _returned(kept: Kept, write: Return, is_newer: IsNewer) -> Kept:
+def _returned(kept: LedgerEntry, write: Return, is_newer: IsNewer) -> LedgerEntry:
     now, before = kept.record, write.record
     if now is None or now.run_no != write.run_no:  # another run has taken it over meanwhile
         return kept
@@ -135,14 +135,16 @@ def _returned(kept: Kept, write: Return, is_newer: IsNewer) -> Kept:
     held_run = before.held_run
     if held_run is not None and held_run in places:
         places = _without(places, held_run)
-    return Kept(before._replace(place=None), places)
+    return LedgerEntry(before._replace(place=None), places)
 
 
-def _passed(kept: Kept, write: Pass, is_newer: IsNewer) -> Kept:
+def _passed(kept: LedgerEntry, write: Pass, is_newer: IsNewer) -> LedgerEntry:
     record, run_no = kept.record, write.run_no
     if record is not None and record.run_no == run_no:
         forgets = write.counted is State.FORGOTTEN and _is_unsent(record)
-        return Kept(record._replace(state=State.FORGOTTEN, at=write.at), kept.places) if forgets else kept
+        return (
+            LedgerEntry(record._replace(state=State.FORGOTTEN, at=write.at), kept.places) if forgets else kept
+        )
     if kept.places.get(run_no) in ACCEPTED_BY_OMNEO:
         return kept
     places = dict(kept.places)
@@ -151,13 +153,13 @@ def _passed(kept: Kept, write: Pass, is_newer: IsNewer) -> Kept:
         other = record.held_run
         if other is not None and other != run_no:
             if is_newer(other, run_no):
-                return Kept(record, {**places, run_no: Passed.SUPERSEDED})
+                return LedgerEntry(record, {**places, run_no: Passed.SUPERSEDED})
             places[other] = Passed.SUPERSEDED
-        return Kept(record._replace(held_run=run_no), places)
+        return LedgerEntry(record._replace(held_run=run_no), places)
     places[run_no] = write.counted
     if record is not None and record.held_run == run_no:
         record = record._replace(held_run=None)
-    return Kept(record, places)
+    return LedgerEntry(record, places)
 
 
 def _is_unsent(record: Record) -> bool:

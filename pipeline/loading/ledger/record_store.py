@@ -20,7 +20,7 @@ from pipeline.loading.ledger.entries import (
     Write,
 )
 from pipeline.loading.ledger.ledger_database import LedgerDatabase
-from pipeline.loading.ledger.moves import Kept, after, moves
+from pipeline.loading.ledger.moves import LedgerEntry, after, moves
 from pipeline.loading.ledger.run_store import RunStore
 from pipeline.loading.ledger.statements import (
     COUNTED_BY_NAME,
@@ -114,7 +114,7 @@ class RecordStore:
             moved.update(self._runs.advance(progress))
         self._runs.change_counts(moved)
 
-    def kept(self, writes: Sequence[Write]) -> dict[str, Kept]:
+    def kept(self, writes: Sequence[Write]) -> dict[str, LedgerEntry]:
         """What the ledger keeps of all transactions that these writes are about."""
         run_of: dict[str, int | None] = {}
         for write in writes:
@@ -134,7 +134,7 @@ class RecordStore:
             or (run_no is not None and name in records and _concerns_others(records[name], run_no))
         ]
         places = self._read_places(self._database.connection, shared) if shared else {}
-        return {name: Kept(records.get(name), places.get(name, {})) for name in run_of}
+        return {name: LedgerEntry(records.get(name), places.get(name, {})) for name in run_of}
 
     def _read_places(self, db: sa.Connection, external_ids: Sequence[str]) -> dict[str, dict[int, Counted]]:
         """By transaction and by run of this tenant, what it is counted as where its record does not say."""
@@ -148,7 +148,7 @@ class RecordStore:
                     found[external_id][run_no] = COUNTED_BY_NAME[state]
         return found
 
-    def _put(self, changed: Mapping[str, tuple[Kept, Kept]]) -> None:
+    def _put(self, changed: Mapping[str, tuple[LedgerEntry, LedgerEntry]]) -> None:
         tenant = self._database.enter_tenant() if changed else None
         # In the order of ids, so that neighbours in the index are written together.
         rows = [

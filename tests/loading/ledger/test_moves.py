@@ -20,7 +20,7 @@ from pipeline.loading.ledger.entries import (
     Return,
     State,
 )
-from pipeline.loading.ledger.moves import Kept, after, moves, wins
+from pipeline.loading.ledger.moves import LedgerEntry, after, moves, wins
 
 RUNS = (1, 2, 3)
 
@@ -57,7 +57,7 @@ def is_newer(run_no: int, other: int) -> bool:
 def test_each_run_counts_the_transaction_exactly_once_whatever_is_written(
     writes: Sequence[Record | Pass | Return],
 ) -> None:
-    kept = Kept()
+    kept = LedgerEntry()
     counts: Counter[tuple[int, Counted]] = Counter({(run_no, State.PENDING): 1 for run_no in RUNS})
     for write in writes:
         now = after(kept, write, is_newer)
@@ -79,7 +79,7 @@ def test_each_run_counts_the_transaction_exactly_once_whatever_is_written(
 def test_what_omneo_accepted_from_a_run_stays_its_own_when_another_takes_over(
     first: Record, second: Record
 ) -> None:
-    kept = after(after(Kept(), first, is_newer), second, is_newer)
+    kept = after(after(LedgerEntry(), first, is_newer), second, is_newer)
     expected: Counted = second.state
     if first.run_no != second.run_no:
         lasting = ACCEPTED_BY_OMNEO | {State.FORGOTTEN}
@@ -96,7 +96,7 @@ def test_what_omneo_accepted_from_a_run_stays_its_own_when_another_takes_over(
 def test_an_intent_that_is_taken_back_leaves_the_record_and_all_others_as_they_were(
     writes: Sequence[Record | Pass], intent: Record
 ) -> None:
-    kept = Kept()
+    kept = LedgerEntry()
     for write in writes:
         kept = after(kept, write, is_newer)
     if kept.record is None:

@@ -1,0 +1,85 @@
+"""What a look-up shows of a transaction that Omneo may have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.loading.confirm.compare import has_same_contents, is_same_sale, is_void
+from pipeline.loading.delivery.decisions import Send
+from pipeline.loading.delivery.tracker import OutgoingTransaction
+from pipeline.loading.http.answers import Meaning, ReplyVerdict, kept_id, transaction_of
+from pipeline.loading.http.endpoints import external_lookup
+from pipeline.loading.http.paced_client import PacedClient
+from pipeline.loading.http.retry_policy import RetryPolicy
+
+
+class Presence(StrEnum):
+    """What a look-up shows."""
+
+    SAME = "same"  # the sale as it was sent
+    OTHER = "other"  # the sale with other contents
+    ABSENT = "absent"
+    UNKNOWN = "unknown"  # the answer is none of the API's
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a look-up shows of a transaction.
+
+    Attributes:
+        presence: Whether Omneo has it.
+        verdict: The answer.
+        void: Whether Omneo has it as void.
+        omneo_id: Omneo's own id.
+    """
+
+    presence: Presence
+    verdict: ReplyVerdict
+    void: bool = False
+    omneo_id: str | None = None
+
+
+class EvidenceSearch:
+    """Looks transactions up.
+
+    Args:
+        api: Requests at the common pace.
+        policy: How long to wait between two look-ups of a transaction.
+    """
+
+    def __init__(self, api: PacedClient, policy: RetryPolicy) -> None:
+        self._api = api
+        self._policy = policy
+
+    async def find(self, item: OutgoingTransaction, looks: int) -> Evidence:
+        """Look a transaction up, again with growing waits while it is absent, since the queue may be late.
+
+        Args:
+            item: The transaction.
+            looks: Look-ups at most.
+        """
+        wait_s = self._policy.first_wait_s
+        evidence = await self._look_up(item)
+        for _ in range(looks - 1):
+            if evidence.presence in (Presence.SAME, Presence.OTHER):
+                break
+            await self._api.pausing.sleep(wait_s)
+            wait_s = min(2 * wait_s, self._policy.longest_wait_s)
+            evidence = await self._look_up(item)
+        return evidence
+
+    async def _look_up(self, item: OutgoingTransaction) -> Evidence:
+        name = item.external_id
+        verdict, reply = await self._api.ask(external_lookup(name, item.transaction.body), name)
+        if verdict.meaning is Meaning.REFUSED and verdict.status == 404:
+            return Evidence(Presence.ABSENT, verdict)
+        found = transaction_of(reply, name) if verdict.meaning is Meaning.TAKEN else None
+        if found is None:
+            return Evidence(Presence.UNKNOWN, verdict)
+        decision, body = item.decision, item.transaction.body
+        exactly = isinstance(decision, Send) and decision.may_have_other
+        # Without its body it can only be seen that it is there.
+        same = not body or (has_same_contents if exactly else is_same_sale)(body, found)
+        omneo_id = kept_id(found.get("id"))
+        return Evidence(Presence.SAME if same else Presence.OTHER, verdict, is_void(found), omneo_id)
