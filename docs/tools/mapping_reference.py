@@ -19,7 +19,7 @@ from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Field
 from pipeline.mapping.language.json_schema import notes_of, schema_text, summary_of
 from pipeline.mapping.language.load import load_mapping
 from pipeline.mapping.language.shipped import shipped_names
-from pipeline.mapping.language.source_spec import LookupTable, Nested, Records, Source, Table
+from pipeline.mapping.language.source_spec import LookupTable, Nested, Records, RowRules, Source, Table
 from pipeline.mapping.language.spec import (
     SET_ELSEWHERE,
     Check,
@@ -125,6 +125,7 @@ SECTION_EXAMPLES = {
         "  key: [Receipt]\n"
         '  csv: {delimiter: ";", encoding: cp1252}\n'
         '  nulls: ["NULL", "-"]\n'
+        "  rows: {skip: \"Kind IN ('OPENING', 'SUBTOTAL')\"}\n"
         '  number: {decimal: ",", thousands: "."}\n'
         "  duplicates: keep\n"
         '  ignore: ["Print *"]\n'
@@ -196,6 +197,7 @@ _PARTS: dict[str, tuple[tuple[str, type], ...]] = {
         ("", Source),
         ("csv", Dialect),
         ("number", Number),
+        ("rows", RowRules),
         ("records", Records),
         ("nested", Nested),
         ("tables", Table),

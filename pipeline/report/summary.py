@@ -33,7 +33,8 @@ class RowTotals:
         read: All of them.
         malformed: Those that could not be read.
         duplicate: Those left out because another copy of them, or another version of their sale, counts.
-        skipped: Those left out by rule: blank rows, repeated headers, records of types that are not mapped.
+        skipped: Those left out by rule: blank rows, repeated headers, records of types that are not mapped,
+            and rows that the mapping leaves out.
     """
 
     read: int = 0

@@ -106,7 +106,7 @@ def result_of(loaded: LoadedMapping, rows: Rows) -> Result:
         budget=USUAL,
     )
     tables = {
-        name: KeyedRows(spec, name, position).add(frame)
+        name: KeyedRows(spec, name, position).add(frame)[0]
         for position, (name, frame) in enumerate(frames.items())
     }
     tables = {name: frame for name, frame in tables.items() if KEY in frame.columns}

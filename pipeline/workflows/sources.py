@@ -19,6 +19,7 @@ from pipeline.extract.rows import Batch, Reader, without_empty_rows
 from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
 from pipeline.mapping.compile.defined_keys import DefinedKeys
+from pipeline.mapping.compile.row_conditions import SkippedRows
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.row_keys import CarriedKey, carry_down, with_source_and_key
 from pipeline.mapping.scaffold.infer_layout import Sample
@@ -44,7 +45,7 @@ class RunSource:
 
 
 OnBatch = Callable[[RunSource, Batch, int], None]
-"""Gets every batch as it was read, and how many of its rows are no records: blank, or a header again."""
+"""Gets every batch as it was read, and how many of its rows are left out: blank, a header again, by rule."""
 
 Choose = Callable[[Sequence[SourceFile], Sequence[SourceFile]], Sequence[SourceFile]]
 """Gets the files with transactions and the look-up tables; gives those of the former to be read."""
@@ -148,8 +149,9 @@ def raw_rows(
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """The table and the rows of each batch with SOURCE and KEY, file by file.
 
-    Rows that are no records are left out. Where rows were malformed, the frame has LOST: a row for each of
-    them, with SOURCE, LINE, and KEY where its key is known, so that it meets the other rows of its sale.
+    Rows that are no records, or that the mapping leaves out, are left out. Where rows were malformed, the
+    frame has LOST: a row for each of them, with SOURCE, LINE, and KEY where its key is known, so that it
+    meets the other rows of its sale.
 
     Raises:
         SourceError: A file cannot be read on.
@@ -160,9 +162,8 @@ def raw_rows(
         reader = open_reader(each.file, spec.source.csv, spec.source.format)
         for batch in reader.batches():
             records = without_empty_rows(batch.rows, reader, cells, spec.source.nulls)
-            on_batch(each, batch, batch.blank + batch.rows.height - records.height)
-            rows = _with_lost(records, batch.malformed, reader, cells, spec)
-            rows = keyed.add(rows)
+            rows, skipped = keyed.add(_with_lost(records, batch.malformed, reader, cells, spec))
+            on_batch(each, batch, batch.blank + batch.rows.height - records.height + skipped)
             if rows.height:
                 yield each.table, rows
 
@@ -184,16 +185,22 @@ class KeyedRows:
         self._key = spec.source.key_of(table)
         self._position = position
         self._defined = DefinedKeys(spec, self._key)
+        self._skipped = SkippedRows(spec)
         self._carried: CarriedKey | None = None
         self.cells = key_cells(spec, self._key)
 
-    def add(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The next rows with SOURCE and KEY, and with a blank key filled where it is carried down."""
-        rows, self._carried = carry_down(rows, self._spec, self._carried)
+    def add(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        """The next rows with SOURCE and KEY, and with a blank key filled where it is carried down.
+
+        The rows that the mapping leaves out are left out, and the number of these is given as well. They
+        still give their key to the rows below: those would otherwise become part of the sale above.
+        """
+        rows, self._carried = carry_down(self._skipped.marked(rows), self._spec, self._carried)
+        rows, skipped = self._skipped.left_out(rows)
         if rows.is_empty():
-            return rows
+            return rows, skipped
         keyed = with_source_and_key(self._defined.added(rows), self._key, self._spec, self._position)
-        return self._defined.without(keyed)
+        return self._defined.without(keyed), skipped
 
 
 def _with_lost(

@@ -15,7 +15,8 @@ from pipeline.mapping.compile.column_plan import Aggregate, ColumnPlan
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.compile.context import CompileContext
 from pipeline.mapping.compile.fields import field_columns
-from pipeline.mapping.compile.section_rules import SECTION_RULES
+from pipeline.mapping.compile.row_conditions import SkippedRows
+from pipeline.mapping.compile.section_rules import SECTION_RULES, why_not_of_own_cells
 from pipeline.mapping.compile.sections import (
     amount_of,
     completion_columns,
@@ -156,6 +157,7 @@ class _Compiler:
         with self._part("profile") as context:
             self.compiled.headers |= profile_columns(self.spec.profile, context)
         self._compile_payments()
+        self._compile_row_rules()
         self._compile_lines()
         self._compile_items()
         self._compile_reward()
@@ -268,6 +270,14 @@ class _Compiler:
             headers["payments_total"] = pl.when(given).then(pl.sum_horizontal(amounts)).cast(MONEY)
 
     # ── Items ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _compile_row_rules(self) -> None:
+        skip = self.spec.source.rows.skip
+        # `section_rules` reports names of other rows.
+        if not any(
+            why_not_of_own_cells(self.spec, name) for sql in skip for name in visitor.names_in_sql(sql)
+        ):
+            SkippedRows(self.spec, self.context.issues)
 
     def _compile_lines(self) -> None:
         lines = self.spec.lines

@@ -76,20 +76,30 @@ def _key(spec: MappingSpec) -> Iterator[Issue]:
         yield Issue(("source",), message)
     for location, key in keys.items():
         for i, part in enumerate(key):
-            if part in spec.define and (why := _why_not_in_key(spec, part)):
+            if why := why_not_of_own_cells(spec, part):
                 yield Issue((*location, i), f"`{part}` cannot be part of a key: {why}", part)
     if source.carry_key and source.layout not in ("first_row", "records"):
         message = "a key is carried down only with `layout: first_row` or `layout: records`"
         yield Issue(("source", "carry_key"), message)
 
 
-def _why_not_in_key(spec: MappingSpec, name: str) -> str:
-    value = spec.define[name]
+def why_not_of_own_cells(spec: MappingSpec, name: str) -> str:
+    """Why a name cannot be used before rows are grouped into transactions; empty where it can."""
+    if (value := spec.define.get(name)) is None:
+        return ""
     if columns_of(spec, value, Scope.LINE) is None:
         return "it uses other rows, and before the key is known it is not known which rows belong together"
     if any(isinstance(each.value, LookupValue) for each in values_of(spec, value, Scope.LINE)):
-        return "it looks something up, and keys are made of the row's own cells"
+        return "it looks something up, and only the row's own cells are known here"
     return ""
+
+
+def _row_rules(spec: MappingSpec) -> Iterator[Issue]:
+    for i, sql in enumerate(spec.source.rows.skip):
+        for name in visitor.names_in_sql(sql):
+            if why := why_not_of_own_cells(spec, name):
+                location: Location = ("source", "rows", "skip", i)
+                yield Issue(location, f"`{name}` cannot be used here: {why}", name)
 
 
 def _dialects(spec: MappingSpec) -> Iterator[Issue]:
@@ -267,6 +277,7 @@ def _has_date_format(spec: MappingSpec, value: Value) -> bool:
 SECTION_RULES: Final[tuple[Callable[[MappingSpec], Iterator[Issue]], ...]] = (
     _required_fields,
     _key,
+    _row_rules,
     _layout,
     _dialects,
     _completion,

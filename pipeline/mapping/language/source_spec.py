@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect
@@ -53,6 +53,29 @@ class Nested(Frozen):
     payments: str | None = None
 
 
+def _listed(raw: object) -> object:
+    return (raw,) if isinstance(raw, str) else raw
+
+
+Conditions: TypeAlias = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_listed),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
+"""A condition in SQL, or a list of them."""
+
+
+class RowRules(Frozen):
+    """What happens to rows before they are grouped into transactions.
+
+    Attributes:
+        skip: A condition in SQL over the row's own cells, or a list of them. Rows that meet one are left out
+            (subtotals, opening balances, rows of another kind), and counted as skipped.
+    """
+
+    skip: Conditions = ()
+
+
 class Source(Frozen):
     """The files.
 
@@ -67,6 +90,7 @@ class Source(Frozen):
         carry_key: A blank key means the key of the row above.
         csv: The CSV dialect.
         nulls: Words that mean an empty cell, besides the empty cell itself.
+        rows: Rows that are left out.
         duplicates: Rows that are equal in every cell: `drop` repeats with a warning, or `keep` them as real.
         across_files: Which rows count for a sale that differs between the files of a run, where neither a
             shared line nor the total decides: those of the `latest` file, all of them (`add`), or none
@@ -87,6 +111,7 @@ class Source(Frozen):
     carry_key: bool = False
     csv: Dialect = Dialect()
     nulls: tuple[Text, ...] = ()
+    rows: RowRules = RowRules()
     duplicates: Literal["drop", "keep"] = "drop"
     across_files: Literal["latest", "add", "reject"] = "reject"
     ignore: tuple[str, ...] = ()

@@ -79,7 +79,7 @@ def uses(spec: MappingSpec) -> Iterator[Use]:
             if column := getattr(source.nested, part):
                 yield Use((*_LIST_IN, part), column, ("lines",))
     for mention in column_mentions(spec):
-        tables = _TABLES[mention.scope] if in_tables else ("lines",)
+        tables = _TABLES.get(mention.scope, every) if in_tables else ("lines",)
         yield Use(mention.location, mention.name, tables, mention.in_sql)
     yield from (Use(("columns", name), name, every) for name in spec.columns)
 

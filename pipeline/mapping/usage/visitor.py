@@ -41,6 +41,7 @@ class Scope(StrEnum):
     TRANSACTION = "transaction"
     LINE = "line"
     PAYMENT = "payment"
+    ROW = "row"  # a row of any table, before it belongs to a transaction
     MAPPED = "mapped"  # the transaction's fields after mapping, which `rules` use
 
 
@@ -241,6 +242,8 @@ def _named(section: str, values: Mapping[str, Value | None], scope: Scope) -> It
 
 def conditions(spec: MappingSpec) -> Iterator[LocatedFormula]:
     """The conditions in SQL that are not part of a value."""
+    for i, sql in enumerate(spec.source.rows.skip):
+        yield LocatedFormula(("source", "rows", "skip", i), sql, Scope.ROW)
     for state in STATES:
         words = getattr(spec.completion, state, ())
         if isinstance(words, Condition) and words.sql:

@@ -23,7 +23,7 @@ class ReadCounts:
     Attributes:
         rows: Rows by SOURCE, those included that were malformed or skipped.
         malformed: Problems of the rows that could not be read, by table.
-        skipped: Rows that were blank or repeated the header.
+        skipped: Rows that were blank, repeated the header, or are left out by the mapping's rule.
         replaced: Rows with characters that could not be read.
     """
 
