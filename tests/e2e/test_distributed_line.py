@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 FULL = bool(os.environ.get("OMNEO_IMPORT_TEST_FULL"))
 RECEIPTS, PARTITION_BYTES = (200_000, 12 << 20) if FULL else (2_000, 1_000)
 FILES = 10
-OPTIONS = DeliveryOptions() if FULL else DeliveryOptions(concurrency=8, stretch=100, lease_s=1.0)
+OPTIONS = DeliveryOptions() if FULL else DeliveryOptions(concurrency=8, part_size=100, lease_s=1.0)
 
 
 def exported(folder: Path) -> Path:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 COUNT = 1_000
 CONCURRENCY = 8
-OPTIONS = DeliveryOptions(concurrency=CONCURRENCY, stretch=100, lease_s=1.0)
+OPTIONS = DeliveryOptions(concurrency=CONCURRENCY, part_size=100, lease_s=1.0)
 
 
 class Load:

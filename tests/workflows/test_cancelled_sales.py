@@ -52,7 +52,8 @@ def night(omneo: LocalOmneo, home: Path, tmp_path: Path) -> Night:
         written = 1_700_000_000 + 86_400 * (nights if day is None else day)
         os.utime(source, (written, written))
         assert prepare(home, str(mapping), [str(source)]).exit_code == 0
-        target = Target(home, "latest", connection, DeliveryOptions(**options))
+        ledger = options.pop("ledger", None)
+        target = Target(home, "latest", connection, DeliveryOptions(**options), ledger=ledger)
         done = load(target)
         omneo.drain()
         return done
@@ -160,3 +161,17 @@ def test_another_tenant_has_nothing_that_was_cancelled(night: Night, home: Path,
         home, "pos_lines", [str(source)], PrepareOptions(base_url="https://api.other.test/api/v3")
     )
     assert CODE not in found.summary.warnings
+
+
+def test_it_is_voided_over_a_ledger_that_machines_share(
+    night: Night, omneo: LocalOmneo, postgres: str
+) -> None:
+    night(*receipt(1), *receipt(2), ledger=postgres, part_size=1)
+    second = night(*receipt(1), *cancelled(2), ledger=postgres, after_delivery="void")
+    assert (second.exit_code, voided(omneo)) == (0, ["S1-1-R2"])
+
+
+def test_nothing_is_voided_before_the_whole_run_is_sent(night: Night, omneo: LocalOmneo) -> None:
+    night(*receipt(1))
+    first = night(*cancelled(1), *receipt(2), *receipt(3), after_delivery="void", first=1)
+    assert (warned(first), voided(omneo)) == (1, [])

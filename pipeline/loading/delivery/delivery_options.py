@@ -34,7 +34,7 @@ class DeliveryOptions:
         max_refused: After how many transactions in a row that are all refused a load stops, or `off`; None
             for 50 at the start and 200 later.
         first: How many transactions to send before it ends, the next ones in delivery order; None for all.
-        stretch: Transactions that a worker leases at a time, where several share a ledger.
+        part_size: Transactions that a worker leases at a time, where several share a ledger.
         lease_s: After how long without a sign of life a worker's part is given to another.
     """
 
@@ -53,7 +53,7 @@ class DeliveryOptions:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     max_refused: int | Literal["off"] | None = None
     first: int | None = None
-    stretch: int = 2_000
+    part_size: int = 2_000
     lease_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -75,7 +75,13 @@ class DeliveryOptions:
 
     def limits(self) -> Limits:
         """The part that bounds the traffic."""
-        return Limits(self.concurrency, self.rate_per_min, self.give_up_after_s, self.window_s, self.policy)
+        return Limits(
+            concurrency=self.concurrency,
+            rate_per_min=self.rate_per_min,
+            give_up_after_s=self.give_up_after_s,
+            window_s=self.window_s,
+            policy=self.policy,
+        )
 
 
 @dataclass

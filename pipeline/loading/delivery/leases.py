@@ -1,7 +1,7 @@
-"""What of a run this process delivers: all of it, or, over a shared ledger, one leased stretch after another.
+"""What of a run this process delivers: all of it, or, over a shared ledger, one leased part after another.
 
-A stretch is a piece of the delivery order. Workers take them from the front, so that as many stretches as
-there are workers are under way at any time, and the order holds but for those.
+A part is a range of the delivery order. Workers take parts from the front, so at any time as many parts are
+under way as there are workers, and only among those the order is not kept.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ Batches = Callable[[int], Iterable[list[StagedTransaction]]]
 """Gives a run's transactions in delivery order, from a position on, in lists of any length."""
 
 MOST_PARTS: Final = 10_000
-_RENEWALS: Final = 10  # in the time that a lease lasts: it outlives several that fail
-_NAP_S: Final = 0.5
+"""Parts of a run at most. Each is a row that every worker reads when it looks for a free one."""
+_RENEWALS: Final = 10
+"""Renewals in the time that a lease lasts, so that it outlives several that fail."""
+_POLL_S: Final = 0.5
+"""How often to look for a free part while other workers hold all that are left."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,10 @@ class LeasedParts:
         stop: Stop,
     ) -> None:
         self._run = run
-        self._reel = SequentialReader(batches)
+        self._reader = SequentialReader(batches)
         self._ledger = ledger
         self._wanted = wanted
-        self._stretch = max(options.stretch, -(-run.size // MOST_PARTS))
+        self._part_size = max(options.part_size, -(-run.size // MOST_PARTS))
         self._lease_s = options.lease_s
         self._clock = clock
         self._stop = stop
@@ -92,9 +95,9 @@ class LeasedParts:
 
     async def parts(self) -> AsyncGenerator[RunPart, None]:
         """Each part that can be had, in order; waits for those of others, should they die."""
-        size, stretch = self._run.size, self._stretch
+        size, part_size = self._run.size, self._part_size
         parts = self._ledger.leases.share(
-            self._run, [min(stretch, size - at) for at in range(0, size, stretch)]
+            self._run, [min(part_size, size - at) for at in range(0, size, part_size)]
         )
         if not parts:
             return
@@ -104,7 +107,7 @@ class LeasedParts:
             if lease is None:
                 if not self._ledger.leases.are_left(parts[0].run_no, self._wanted):
                     return
-                await self._clock.sleep(min(_NAP_S, self._lease_s))
+                await self._clock.sleep(min(_POLL_S, self._lease_s))
                 continue
             workers = self._ledger.leases.renew(lease, self._lease_s)
             if workers > 1 and alone:
@@ -125,7 +128,7 @@ class LeasedParts:
         own = self._ledger.open_run(self._run, lease.part)
         return RunPart(
             own,
-            lambda start: self._reel.stretch(first + start, last),
+            lambda start: self._reader.between(first + start, last),
             max(0, self._ledger.settled(self._run.run_id) - own.watermark),
             lease,
             workers,
@@ -145,7 +148,7 @@ class SequentialReader:
         self._at = 0  # position of the first in `_left`
         self._left: list[StagedTransaction] = []
 
-    def stretch(self, first: int, last: int) -> Iterator[list[StagedTransaction]]:
+    def between(self, first: int, last: int) -> Iterator[list[StagedTransaction]]:
         """The transactions from position `first` up to, but without, `last`."""
         if self._reading is None or first < self._at:
             self._reading, self._at, self._left = iter(self._batches(first)), first, []

@@ -74,13 +74,13 @@ def deliver(
     options = options or DeliveryOptions()
     ledger.bind(connection.base_url)
     delivery = _Delivery(
-        run,
-        _suited(rules or load_rules(options), options.endpoint),
-        ledger,
-        options,
-        emit,
-        stop or Stop(),
-        clock or SystemClock(),
+        run_ref=run,
+        rules=_suited(rules or load_rules(options), options.endpoint),
+        ledger=ledger,
+        options=options,
+        emit=emit,
+        stop=stop or Stop(),
+        clock=clock or SystemClock(),
     )
     with seldom_collecting():
         return asyncio.run(delivery.run(batches, connection, transport))
@@ -148,12 +148,12 @@ class _Delivery:
         seconds = self.clock.monotonic() - started
         self.emit(StageFinished(self.rules.stage, self.handled, seconds))
         return DeliveryResult(
-            self.ledger.status(self.run_ref.run_id),
-            api.requests,
-            self.changes,
-            self.handled,
-            self.failed,
-            seconds,
+            status=self.ledger.status(self.run_ref.run_id),
+            requests=api.requests,
+            changes=self.changes,
+            handled=self.handled,
+            failed=self.failed,
+            seconds=seconds,
             stopped=self.stop.requested,
             error=None if isinstance(error, LeaseLost) else error,
         )
@@ -174,7 +174,15 @@ class _Delivery:
             yield RunPart(self.ledger.open_run(self.run_ref), batches)
             return
         wanted = PartSelection(unfinished=self.rules.resumes)
-        shared = LeasedParts(self.run_ref, batches, self.ledger, wanted, self.options, self.clock, self.stop)
+        shared = LeasedParts(
+            run=self.run_ref,
+            batches=batches,
+            ledger=self.ledger,
+            wanted=wanted,
+            options=self.options,
+            clock=self.clock,
+            stop=self.stop,
+        )
         async with aclosing(shared.parts()) as parts:
             async for part in parts:
                 yield part
@@ -196,7 +204,14 @@ class _Delivery:
         )
         api.throttle.rate.share(part.workers)
         keeping = asyncio.create_task(self._keep(part.lease, writer, api))
-        sender = TransactionSender(api, tracker, self.rules, options, self.breaker, self.emit)
+        sender = TransactionSender(
+            api=api,
+            tracker=tracker,
+            rules=self.rules,
+            options=options,
+            breaker=self.breaker,
+            emit=self.emit,
+        )
         start = part.progress.watermark if self.rules.resumes else 0
         try:
             most = None if options.first is None else options.first - self.started
@@ -215,7 +230,9 @@ class _Delivery:
     async def _keep(self, lease: Lease | None, writer: LedgerWriter, api: PacedClient) -> None:
         if lease is not None:
             share = api.throttle.rate.share
-            await keep(lease, self.ledger, self.options.lease_s, writer, share, self.clock)
+            await keep(
+                lease, self.ledger, lease_s=self.options.lease_s, writer=writer, share=share, clock=self.clock
+            )
 
     def _starts_again(self, rules: LoadRules) -> bool:
         """Whether something to send may lie where the run was already.

@@ -38,6 +38,7 @@ from pipeline.loading.loading_events import InDoubt
 
 _FIRST_POLL_S: Final = 0.2
 _LONGEST_POLL_S: Final = 10.0
+"""Waits between two questions about a batch: short at first, since small batches are over in a second."""
 _LATE_MAX_S: Final = 24 * 3600
 """How late in Omneo's queue a transaction may be whose doubt nothing but a look-up can end."""
 _UNCLEAR_MAX: Final = 3

@@ -31,6 +31,7 @@ from pipeline.loading.ledger.watermark import Watermark
 from pipeline.loading.loading_events import Changed, Failed, LeftInDoubt, Refused
 
 _PROGRESS_EVERY_S: Final = 0.2
+"""Events of progress come no more often: a bar needs no more, and each costs time in the event loop."""
 
 
 @dataclass(eq=False, slots=True)

@@ -24,7 +24,9 @@ from pipeline.loading.http.client import Answered, Reply, Unsent, Untrusted
 MESSAGE_MAX = 1000
 """Characters of the server's message that are kept with a transaction."""
 _FIELDS_MAX: Final = 50
+"""Fields of one answer whose messages are kept; more say the same of every item."""
 _ID_MAX: Final = 200
+"""Characters of an id that is kept; what is longer is a text."""
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _ERROR_CODE: Final = re.compile(r"[45][0-9]{2}")
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
@@ -291,7 +293,9 @@ def _judge_error(reply: Answered, now: float) -> ReplyVerdict:
     wait = retry_after_s(reply.headers, now) if meaning in (Meaning.THROTTLED, Meaning.TRANSIENT) else None
     # Behind a redirect there may be something that took it.
     in_doubt = reply.status >= 500 or 300 <= reply.status < 400
-    return ReplyVerdict(meaning, reply.status, message, fields, wait, in_doubt)
+    return ReplyVerdict(
+        meaning, reply.status, message=message, fields=fields, retry_after_s=wait, in_doubt=in_doubt
+    )
 
 
 def _meaning(status: int) -> Meaning:

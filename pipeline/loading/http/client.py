@@ -90,7 +90,8 @@ class Untrusted:
     reason: str
 
 
-_LONG_TOKEN: Final = 16  # a shorter one may be a part of any word in what was looked up
+_LONG_TOKEN: Final = 16
+"""A shorter token may be a part of any word in an answer, so it is not taken out of answers with data."""
 _HEADERS: Final = (
     ("Accept", "application/json"),
     ("Content-Type", "application/json"),

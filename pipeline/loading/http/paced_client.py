@@ -68,7 +68,8 @@ class Limits:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
-_ALONE: Final = 8  # of those that failed at least once and are not through
+_ALONE: Final = 8
+"""Requests that fail at the same time and may still be to blame themselves; more are an outage."""
 
 Conclude = Callable[[ReplyVerdict, Reply], Awaitable[None]]
 
@@ -130,13 +131,13 @@ class PacedClient:
         self._emit = emit
         self.throttle = Throttle(
             clock,
-            limits.concurrency,
-            limits.rate_per_min,
-            limits.window_s,
-            lambda wait_s, per_min: emit(
+            concurrency=limits.concurrency,
+            cap_per_min=limits.rate_per_min,
+            window_s=limits.window_s,
+            throttled=lambda wait_s, per_min: emit(
                 Throttled(round(wait_s, 3), per_min if math.isfinite(per_min) else None)
             ),
-            limits.policy,
+            policy=limits.policy,
         )
         self.health = Health(clock, limits.give_up_after_s)
         self.requests = RequestCounts()

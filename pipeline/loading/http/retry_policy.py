@@ -17,7 +17,8 @@ from tenacity.wait import wait_base
 from pipeline.core.clock import Clock
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
 
-_UNRESOLVED_S: Final = 5.0  # a typing error does not pass; a name server that is away for a moment does
+_UNRESOLVED_S: Final = 5.0
+"""How long a host may have no address: a name server may fail for a moment, a typing error does not pass."""
 
 
 class Health:

@@ -113,6 +113,7 @@ class LearnedRate:
         """Requests a minute aimed at; infinite while no limit is known."""
         limits = [] if self._cap is None else [self._cap]
         if self._limit is not None:
+            # Never below 2%: the share of others is an estimate, and only what is sent can correct it.
             ours = max(SHARE * self._limit - max(0.0, self._foreign()), 0.02 * self._limit)
             limits.append(ours * 60.0 / self._window_s)
         return min(limits, default=math.inf) / self._sharers
@@ -174,14 +175,18 @@ class LearnedRate:
             return
         since, then = self._measured
         span = now - since
+        # Two seconds of a minute, or six requests: over less, what is in flight outweighs what is measured.
         if span < self._window_s * max(1 / 30, 6 / max(limit, 1)):
             return
         if self._window.fixed:
             # Signed, since the noise of what is in flight is: clipped one by one it would add up.
             per_window = self._window_s / span
             theirs = ((then - remaining) - self._answered) * per_window
+            # A moving average: one odd measurement moves it by a third, a new client is known after a few.
             self._others += 0.3 * (theirs - self._others)
             self._own += 0.3 * (self._answered * per_window - self._own)
+        # No window shows how much others take, so their share is tried out: it falls slowly while enough
+        # remains, and rises twice as fast once hardly anything does.
         elif remaining > 0.015 * limit + 1:
             self._others = max(0.0, self._others - 0.01 * limit)
         elif remaining <= 0.005 * limit:
@@ -272,7 +277,8 @@ class _Window:
             return 0.0
         if self._ends is not None:
             return max(0.0, self._ends - now)
-        return 0.05 if in_flight else 0.0  # one at a time, at the pace
+        # One at a time, at the pace: each answer says anew what remains.
+        return 0.05 if in_flight else 0.0
 
     def learn(self, now: float, sent_at: float, limit: int, remaining: int) -> bool:
         """Take note of an answer; returns whether a new window has begun with it."""
@@ -315,11 +321,13 @@ class _Guess:
         self._sent, self._since, self._good = 0, until, 0
         if sent <= _EVIDENCE:  # others may have used the limit up: the pause that was asked for will do
             return None if limit is None else max(1.0, 0.95 * limit)
+        # A refusal shows that the limit was too high, so it falls by 5% at least.
         return guessed if limit is None else max(1.0, min(guessed, 0.95 * limit))
 
     def grown(self, limit: float | None) -> float | None:
         """The limit after one more answer: it is tried a little higher, but seldom."""
         self._good += 1
+        # Each try that is too high costs a refusal and its pause, so at most one try in 300 answers.
         if limit is None or self._good < 300:
             return limit
         self._good = 0
@@ -338,6 +346,7 @@ class Concurrency:
         self._limit = 1.0  # the first answer may say how narrow the limit is
         self._starting = True
         self._cut_at = -math.inf
+        # Six decades of seconds: the best latency of the last minute, so that a slower server is accepted.
         self._best: deque[tuple[float, float]] = deque(maxlen=6)  # (decade of seconds, least latency)
 
     @property
@@ -359,6 +368,7 @@ class Concurrency:
             self._limit += 1.0 if self._starting else 1.0 / self._limit
         else:
             self._starting = False
+            # Four times as fast down as up: a queue at the server grows faster than it drains.
             self._limit -= 4.0 / self._limit
         self._limit = min(float(self._cap), max(1.0, self._limit))
 

@@ -23,9 +23,12 @@ from pipeline.loading.http.interface import httpx, whole
 ANSWER_MAX: Final = 32 * 1024 * 1024
 """Bytes that an answer may have on its way."""
 _HEADER_MAX: Final = 64 * 1024
-_WHOLE: Final = 4  # times the longest pause: what drips in for longer is no answer
+_WHOLE: Final = 4
+"""The whole answer may take so many times the longest pause: a server may send a byte a second for ever."""
 _LARGE: Final = 1024 * 1024
-_IDLE_MAX_S: Final = 15.0  # firewalls forget idle connections without a word
+"""Bytes of a body from which on it is sent in pieces."""
+_IDLE_MAX_S: Final = 15.0
+"""How long a connection may be idle and used again: firewalls drop idle ones and say nothing."""
 _NO_AUTOMATIC_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 

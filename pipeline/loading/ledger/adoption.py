@@ -55,7 +55,15 @@ def adopt(
     external_id = ledger.unadopted()
     if external_id is None:
         return False
-    asked = _ask(external_id or _ANYTHING, connection, options, emit, stop or Stop(), transport, clock)
+    asked = _ask(
+        external_id or _ANYTHING,
+        connection,
+        options,
+        emit=emit,
+        stop=stop or Stop(),
+        transport=transport,
+        clock=clock,
+    )
     if not asyncio.run(asked) or not ledger.adopt():
         return False
     sentence = f"What an older version noted in the ledger belongs to {ledger.base_url} from now on."
@@ -67,6 +75,7 @@ async def _ask(
     external_id: str,
     connection: Connection,
     options: DeliveryOptions,
+    *,
     emit: Emit,
     stop: Stop,
     transport: httpx.AsyncBaseTransport | None,

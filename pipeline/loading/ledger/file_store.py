@@ -55,7 +55,14 @@ class FileStore:
                 column.in_(sa.bindparam("values", expanding=True)),
             )
             return [
-                ImportedFile(row.path, row.size, row.modified_ns, row.digest, row.run_id, row.recipe)
+                ImportedFile(
+                    path=row.path,
+                    size=row.size,
+                    modified_ns=row.modified_ns,
+                    digest=row.digest,
+                    run_id=row.run_id,
+                    recipe=row.recipe,
+                )
                 for start in range(0, len(values), _AT_ONCE)
                 for row in self._database.connection.execute(
                     wanted, {"values": list(values[start : start + _AT_ONCE])}

@@ -113,7 +113,7 @@ def test_any_command_may_be_killed_at_any_moment(
     """Few are in doubt each time, and in the end Omneo and the ledger have all, or have all as void."""
     dice = random.Random(os.environ.get("CRASH_SEED", "7"))
     names = [made(n).external_id for n in range(FEW)]
-    options: dict[str, Any] = {"lease_s": 1.0, "stretch": 50}
+    options: dict[str, Any] = {"lease_s": 1.0, "part_size": 50}
     if kind == "postgresql":
         options["ledger"] = new_database(request.getfixturevalue("postgres_address"))
     with SqlLedger(options.get("ledger", tmp_path / "ledger.db"), omneo.base_url) as ledger:

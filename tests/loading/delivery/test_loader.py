@@ -625,7 +625,7 @@ def test_a_failure_of_who_is_told_leaves_no_outcome_out(ledger: SqlLedger) -> No
 def test_the_first_few_are_sent_and_the_rest_stays_pending(any_ledger: SqlLedger) -> None:
     some, tenant = [made(n) for n in range(250)], Tenant()
     for first, sent in ((7, 7), (120, 127), (1, 128), (500, 250)):
-        options = DeliveryOptions(policy=QUICK, concurrency=8, first=first, stretch=50)
+        options = DeliveryOptions(policy=QUICK, concurrency=8, first=first, part_size=50)
         result = load(any_ledger, run_of("r", some), some, tenant, options)
         assert (result.error, result.failed) == (None, 0)
         assert (result.status.delivered, result.status.pending) == (sent, 250 - sent)

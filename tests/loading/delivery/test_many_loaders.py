@@ -72,7 +72,7 @@ def arrived(omneo: LocalOmneo) -> Counter[str | None]:
     return Counter(each.external_id for each in omneo.arrivals())
 
 
-def test_a_reel_gives_any_stretch_however_it_is_cut() -> None:
+def test_a_reader_gives_any_stretch_however_it_is_cut() -> None:
     some = [made(number) for number in range(100)]
     read: list[int] = []
 
@@ -80,19 +80,19 @@ def test_a_reel_gives_any_stretch_however_it_is_cut() -> None:
         read.append(start)
         return batches_of(some, 7)(start)
 
-    reel = SequentialReader(batches)
+    reader = SequentialReader(batches)
     for first, last in [(0, 10), (10, 14), (30, 45), (45, 46), (90, 100), (20, 33), (33, 34)]:
-        found = [each for batch in reel.stretch(first, last) for each in batch]
+        found = [each for batch in reader.between(first, last) for each in batch]
         assert found == some[first:last], (first, last)
     assert read == [0, 20]  # forwards it reads once
-    half_read = reel.stretch(34, 60)
+    half_read = reader.between(34, 60)
     next(half_read)
-    assert [each for batch in reel.stretch(60, 70) for each in batch] == some[60:70]
+    assert [each for batch in reader.between(60, 70) for each in batch] == some[60:70]
 
 
 def test_one_alone_delivers_all_parts_in_order_and_resumes(postgres: str) -> None:
     some, tenant = [made(number) for number in range(250)], Tenant()
-    options = DeliveryOptions(concurrency=1, stretch=40)
+    options = DeliveryOptions(concurrency=1, part_size=40)
     with SqlLedger(postgres) as ledger:
         first = load(ledger, run_of("r1", some), some, tenant, options)
         again = load(ledger, run_of("r1", some), some, tenant, options)
@@ -112,7 +112,7 @@ def test_retry_goes_through_all_parts_once(postgres: str) -> None:
 
     tenant.interfere = refuse
     with SqlLedger(postgres) as ledger:
-        options = DeliveryOptions(concurrency=2, stretch=30)
+        options = DeliveryOptions(concurrency=2, part_size=30)
         assert load(ledger, run_of("r1", some), some, tenant, options).status.refused == 3
         bad.discard("T000050")
         retried = load(ledger, run_of("r1", some), some, tenant, options, rules=RetryRules())
@@ -125,7 +125,9 @@ def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
     window, limit = (60.0, 6_000) if full else (10.0, 1_000)
     count = 5 * limit
     omneo.set_faults(throttle_requests=limit, throttle_window_s=window)
-    two = [loader(omneo, postgres, count, window_s=window, stretch=limit // 4, lease_s=10) for _ in range(2)]
+    two = [
+        loader(omneo, postgres, count, window_s=window, part_size=limit // 4, lease_s=10) for _ in range(2)
+    ]
     wait_for(lambda: omneo.stats()["requests"] > limit, every_s=0.2)  # two processes start
     # Both are at work now. The server's own windows are looked at, from the next one's beginning on.
     first = len(omneo.stats()["throttle"])
@@ -143,7 +145,7 @@ def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
 
 def test_the_part_of_a_killed_loader_is_taken_over(omneo: LocalOmneo, postgres: str) -> None:
     count, concurrency = 5_000, 16
-    options = {"concurrency": concurrency, "stretch": 500, "lease_s": 2.0}
+    options = {"concurrency": concurrency, "part_size": 500, "lease_s": 2.0}
     omneo.set_faults(job_delay_s=0.0)
     one, two = (loader(omneo, postgres, count, **options) for _ in range(2))
     wait_for(lambda: omneo.stats()["requests"] > count // 4)
@@ -179,7 +181,7 @@ def test_one_that_was_frozen_too_long_sends_no_more_of_its_part(postgres: str) -
             batches_of(some, 5),
             load.__globals__["CONNECTION"],
             ledger,
-            DeliveryOptions(concurrency=1, stretch=30, lease_s=30),
+            DeliveryOptions(concurrency=1, part_size=30, lease_s=30),
             transport=tenant.transport,
             emit=lambda event: events.append(type(event).__name__),
         )
