@@ -312,7 +312,7 @@ def test_what_drips_in_for_too_long_is_no_answer() -> None:
 
     stopped = threading.Event()
     with server(drip) as port:
-        (reply,) = send(f"http://127.0.0.1:{port}", POST, timeout_s=0.1)
+        (reply,) = send(f"http://127.0.0.1:{port}", POST, timeout_s=0.5)
         stopped.set()
     assert isinstance(reply, Unknown)
 
