@@ -156,7 +156,11 @@ def _with_cancelled(
         return data
     emit(notice)
     warnings = {**data.summary.warnings, CODE: number}
-    data = replace(data, summary=replace(data.summary, warnings=warnings))
+    data = replace(
+        data,
+        summary=replace(data.summary, warnings=warnings),
+        causes=(*data.causes, *run_record.cancelled_causes(number)),
+    )
     write_report(run.path, data, show_personal_data=options.show_personal_data)
     return data
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
+from pipeline.core.codes import CODES
 from pipeline.core.errors import GateClosed, ImportToolError
 from pipeline.core.files import write_private
 from pipeline.core.findings import Anomaly, ControlRow, RootCause
@@ -131,6 +132,13 @@ def adopt(run: RunDir, tenant: str) -> None:
         write(run, replace(record, tenants={tenant: record.tenants[""], **others}))
 
 
+def cancelled_causes(number: int) -> tuple[RootCause, ...]:
+    """The cause in the report for so many sales that were cancelled after delivery; none for 0."""
+    about = CODES["cancelled_after_delivery"]
+    cause = RootCause("warning", about.name, about.title, None, None, transactions=number, fix=about.fix)
+    return (cause,) if number else ()
+
+
 def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData:
     """The contents of the report of a run, with the state of the run now."""
     record = read(run)
@@ -146,7 +154,7 @@ def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData
             ],
             versions=manifest.versions,
         ),
-        causes=record.causes,
+        causes=(*record.causes, *cancelled_causes(of_tenant.cancelled_after_delivery)),
         gate=record.gate,
         controls=record.controls,
         findings=record.findings,

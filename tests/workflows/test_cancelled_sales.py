@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.codes import CODES
 from pipeline.core.settings import connection_from_environment
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.http.endpoints import ENDPOINTS
@@ -88,6 +89,8 @@ def test_a_sale_that_is_cancelled_after_delivery_is_named(
     assert listed(home) == [("S1-1-R2", "cancelled")]
     *_, last = status(home, "latest")
     assert last.summary.warnings[CODE] == 1
+    page = (Path(last.summary.run_dir) / "report.html").read_text(encoding="utf-8")
+    assert CODES[CODE].title in page
 
 
 @pytest.mark.parametrize("endpoint", ["queue", "batch", "queue-create"])
