@@ -116,7 +116,7 @@ class Console:
             self.say(render_terminal(found, about))
         if finished.error is not None:
             self.error(finished.exit_code, str(finished.error))
-        self.result(finished.summary.as_dict())
+        self.result({**finished.summary.as_dict(), **finished.extra})
         return finished.exit_code
 
 

@@ -29,6 +29,7 @@ from pipeline.cli.options import (
 from pipeline.cli.parameters import SHARE
 from pipeline.cli.run_access import local_workdir, on_run
 from pipeline.cli.signals import serve_until_signalled
+from pipeline.core.errors import SettingsError
 from pipeline.core.settings import base_url_from_environment, webhook_secret
 
 
@@ -84,15 +85,40 @@ def retry(console: Console, reference: str, **arguments: Any) -> int:
 @add_options(CONNECTING)
 @option("--sample", type=SHARE, default="100%", help="Share to look up, chosen at random.")
 @option("--resend", is_flag=True, help="Send the missing ones again.")
+@option(
+    "--effects",
+    is_flag=True,
+    help="Instead, compare customers' lifetime spend with what it was before the run was sent.",
+)
+@option(
+    "--profiles",
+    type=click.IntRange(1),
+    default=50,
+    help="With --effects: how many customers to ask for, of those whose figures from before are known.",
+)
 @add_options(REACTIONS)
 @RUN
-def confirm(console: Console, reference: str, sample: float, resend: bool, **arguments: Any) -> int:
+def confirm(
+    console: Console,
+    reference: str,
+    sample: float,
+    resend: bool,
+    effects: bool,
+    profiles: int,
+    **arguments: Any,
+) -> int:
     """Look transactions up in Omneo and compare.
 
-    Says which are missing or differ.
+    Says which are missing or differ. With --effects: whether customers' lifetime spend rose by exactly what
+    was imported.
     """
     from pipeline.workflows.confirm import confirm as confirm_run
+    from pipeline.workflows.confirm import confirm_effects
 
+    if effects and resend:
+        raise SettingsError("--effects and --resend exclude each other.", hint="Give one of them.")
+    if effects:
+        return on_run(console, reference, arguments, partial(confirm_effects, profiles=profiles))
     look_up = partial(confirm_run, sample=sample, resend=resend)
     return on_run(console, reference, arguments, look_up)
 

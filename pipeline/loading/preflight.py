@@ -11,38 +11,34 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import quote
 
 from pipeline.core.clock import Clock, SystemClock
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit, StageFinished, StageStarted, ignore
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection
+from pipeline.loading.confirm.compare import decimal_of, is_void
+from pipeline.loading.confirm.effects import Snapshot, take_snapshot
 from pipeline.loading.confirm.estimate import Interval, share_interval
+from pipeline.loading.confirm.field_comparison import instant_of
+from pipeline.loading.customers import NoAnswer, Person, ask, find_profile
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop, until_stopped
-from pipeline.loading.http.answers import Meaning, ReplyVerdict, parsed
-from pipeline.loading.http.client import Answered, Client, Reply
-from pipeline.loading.http.endpoints import listing
+from pipeline.loading.http.answers import ReplyVerdict
+from pipeline.loading.http.client import Client
 from pipeline.loading.http.interface import httpx
-from pipeline.loading.http.lists import rows_of, total_of
+from pipeline.loading.http.lists import NoList, ask_page, rows_of, total_of
 from pipeline.loading.http.paced_client import DENIED, PacedClient, RequestCounts
+from pipeline.loading.triggers import Reactions, read_reactions
 
 PAGE_SIZE: Final = 100
-
-
-@dataclass(frozen=True, order=True)
-class Person:
-    """How a transaction names its customer.
-
-    Attributes:
-        handle: `email`, the handle of an identity, or empty for an Omneo UUID.
-        identifier: The email, identity or UUID.
-    """
-
-    handle: str
-    identifier: str
+SALES: Final = 50
+"""Sales that are looked for under other ids: of an import done before, nearly all are found."""
+_FURTHEST_APART: Final = timedelta(hours=14)
+"""Between a time in UTC and the same time of day in another zone."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +50,28 @@ class Questions:
         currencies: Transactions by `currency`.
         people: How many different customers there are.
         sample: Some of them, chosen at random.
+        sales: Bodies of some of its transactions, chosen at random.
     """
 
     locations: Mapping[str, int]
     currencies: Mapping[str, int]
     people: int
     sample: tuple[Person, ...]
+    sales: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class AlreadyThere:
+    """Whether sales of a run are in Omneo under other ids, from an earlier import or another system.
+
+    Attributes:
+        sampled: Sales of the run that were looked for.
+        found: Those of them that Omneo has with another external id, or without one: with the same total and
+            receipt number, at most a time zone apart; or of the same second, where they have no number.
+    """
+
+    sampled: int = 0
+    found: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,11 @@ class Preflight:
         known_share: Share of all customers that Omneo knows, as far as the sample tells.
         requests: What went over the wire.
         people_unanswered: Customers of the sample for which there was no answer, or not for this token.
+        unknown_people: Customers of the sample that Omneo does not know.
+        reactions: What runs in the tenant for imported sales.
+        already_there: Sales that are there under other ids.
+        before: The lifetime spend of the customers that `confirm --effects` will look at; None where the
+            tenant does not give it.
     """
 
     new_locations: Mapping[str, int] | None
@@ -84,6 +101,10 @@ class Preflight:
     known_share: Interval
     requests: RequestCounts = field(default_factory=RequestCounts)
     people_unanswered: int = 0
+    unknown_people: tuple[Person, ...] = ()
+    reactions: Reactions = field(default_factory=lambda: Reactions(None))
+    already_there: AlreadyThere = field(default_factory=AlreadyThere)
+    before: Snapshot | None = None
 
 
 def questions(
@@ -93,17 +114,23 @@ def questions(
     locations: Counter[str] = Counter()
     currencies: Counter[str] = Counter()
     people: set[Person] = set()
+    dice = random.Random(seed)  # noqa: S311
+    sales: list[Mapping[str, Any]] = []
+    read = 0
     for batch in transactions:
         for transaction in batch:
             body = json.loads(transaction.body or b"{}")  # empty where the customer was forgotten
             locations.update(_said(body, "location_id"))
             currencies.update(_said(body, "currency"))
-            people.update(
-                Person(str(body.get("profile_id_handle") or ""), each) for each in _said(body, "profile_id")
-            )
-    dice = random.Random(seed)  # noqa: S311
+            if person := Person.of(body):
+                people.add(person)
+            read += bool(body)
+            if body and len(sales) < SALES:
+                sales.append(body)
+            elif body and (place := dice.randrange(read)) < SALES:  # each has the same chance
+                sales[place] = body
     chosen = dice.sample(sorted(people), min(sample, len(people)))
-    return Questions(locations, currencies, len(people), tuple(chosen))
+    return Questions(locations, currencies, len(people), tuple(chosen), tuple(sales))
 
 
 def _said(body: Mapping[str, Any], name: str) -> list[str]:
@@ -115,6 +142,7 @@ def preflight(
     connection: Connection,
     options: DeliveryOptions | None = None,
     *,
+    delivered: Mapping[Person, Decimal] | None = None,
     emit: Emit = ignore,
     stop: Stop | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -126,6 +154,8 @@ def preflight(
         asked: What the run refers to.
         connection: The tenant.
         options: How fast to ask, and for how long to try.
+        delivered: The customers whose lifetime spend is wanted, each with the sum of the run's sales that
+            Omneo has already; None where nothing is wanted.
         emit: Gets every event.
         stop: Asks it to stop.
         transport: Takes the place of the network in tests.
@@ -137,17 +167,21 @@ def preflight(
     Raises:
         StoppedByApi: The token was refused, or there was no answer for too long.
     """
-    inquiry = _Inquiry(asked, options or DeliveryOptions(), emit, stop or Stop(), clock or SystemClock())
+    inquiry = _Inquiry(
+        asked=asked,
+        delivered=delivered or {},
+        options=options or DeliveryOptions(),
+        emit=emit,
+        stop=stop or Stop(),
+        clock=clock or SystemClock(),
+    )
     return asyncio.run(inquiry.run(connection, transport))
-
-
-class _NoAnswer(Exception):
-    """The token may not ask for this, or what came is no answer of the API."""
 
 
 @dataclass
 class _Inquiry:
     asked: Questions
+    delivered: Mapping[Person, Decimal]
     options: DeliveryOptions
     emit: Emit
     stop: Stop
@@ -161,11 +195,9 @@ class _Inquiry:
         started = self.clock.monotonic()
         self.emit(StageStarted("preflight", "questions"))
         async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
-            self.exchange = PacedClient(
-                client, connection.base_url, self.options.limits(), self.clock, self.emit
-            )
+            self.api = PacedClient(client, connection.base_url, self.options.limits(), self.clock, self.emit)
             await until_stopped(self._ask_all(), self.stop)
-        requests = self.exchange.requests
+        requests = self.api.requests
         self.emit(StageFinished("preflight", requests.sent, self.clock.monotonic() - started))
         return self.answers
 
@@ -178,13 +210,19 @@ class _Inquiry:
         answers = await asyncio.gather(*map(self._is_known, self.asked.sample))
         known = [answer for answer in answers if answer is not None]
         self.answers = Preflight(
-            _unknown(self.asked.locations, locations),
-            _unknown(self.asked.currencies, currencies),
-            len(known),
-            sum(known),
-            share_interval(sum(known), len(known), self.asked.people),
-            self.exchange.requests,
-            len(answers) - len(known),
+            new_locations=_unknown(self.asked.locations, locations),
+            unknown_currencies=_unknown(self.asked.currencies, currencies),
+            people_asked=len(known),
+            people_known=sum(known),
+            known_share=share_interval(sum(known), len(known), self.asked.people),
+            requests=self.api.requests,
+            people_unanswered=len(answers) - len(known),
+            unknown_people=tuple(
+                person for person, answer in zip(self.asked.sample, answers, strict=True) if answer is False
+            ),
+            reactions=await read_reactions(self.api),
+            already_there=await self._already_there(),
+            before=await self._before(),
         )
 
     async def _values(self, path: str, names: tuple[str, ...]) -> set[str] | None:
@@ -193,9 +231,11 @@ class _Inquiry:
         number = seen = 0
         while True:
             number += 1
+            which = {"page[size]": str(PAGE_SIZE), "page[number]": str(number)}
             try:
-                page = await self._ask(path, {"page[size]": str(PAGE_SIZE), "page[number]": str(number)})
-            except _NoAnswer:
+                page = await ask(self.api, path, which)
+            except NoAnswer as no_answer:
+                self.unanswered = no_answer.verdict
                 page = None
             if page is None:
                 return found if seen else None
@@ -209,33 +249,40 @@ class _Inquiry:
     async def _is_known(self, person: Person) -> bool | None:
         """Whether Omneo knows a customer; None where it does not say."""
         try:
-            return await self._finds(person)
-        except _NoAnswer:
+            return await find_profile(self.api, person) is not None
+        except NoAnswer:
             return None
 
-    async def _finds(self, person: Person) -> bool:
-        if person.handle == "email":
-            answer = await self._ask("/profiles", {"filter[email]": person.identifier})
-            wanted = person.identifier.casefold()
-            return any(str(row.get("email", "")).casefold() == wanted for row in rows_of(answer))
-        if person.handle:
-            asked = {"handle": person.handle, "identifier": person.identifier}
-            return bool(rows_of(await self._ask("/identities/search", asked)))
-        return await self._ask(f"/profiles/{quote(person.identifier, safe='')}", {}) is not None
+    async def _already_there(self) -> AlreadyThere:
+        answers: list[bool | None] = []
+        if self.asked.sales:  # one alone first, since the token may not list transactions at all
+            answers.append(await self._is_there_otherwise(self.asked.sales[0]))
+        if answers and answers[0] is not None:
+            answers += await asyncio.gather(*map(self._is_there_otherwise, self.asked.sales[1:]))
+        known = [answer for answer in answers if answer is not None]
+        return AlreadyThere(len(known), sum(known))
 
-    async def _ask(self, path: str, params: Mapping[str, str]) -> Any:
-        """The JSON answer; None where there is no such thing."""
-        verdict, reply = await self.exchange.ask(listing(path, params), path, or_denied=True)
-        if verdict.again or verdict.status == DENIED or verdict.meaning is Meaning.UNCLEAR:
-            self.unanswered = verdict
-            raise _NoAnswer
-        if verdict.meaning is Meaning.REFUSED and verdict.status != 404:
-            raise StoppedByApi(f"Omneo answered {verdict.status} to GET {path}: {verdict.message}.")
-        return _json(reply) if verdict.meaning is Meaning.TAKEN else None
+    async def _is_there_otherwise(self, sale: Mapping[str, Any]) -> bool | None:
+        """Whether Omneo has a sale under another id; None where it does not say."""
+        by = ("receipt_ref",) if sale.get("receipt_ref") else ("transacted_at", "total")
+        filters = {f"filter[{name}]": str(sale.get(name)) for name in by}
+        try:
+            page = await ask_page(self.api, "/transactions", {**filters, "page[size]": "25"}, most_errors=2)
+        except NoList:
+            return None
+        if any(not _is_of(row, sale, by) for row in page.rows):
+            return None  # the filter is ignored
+        return any(_is_same_sale(row, sale, by) for row in page.rows)
+
+    async def _before(self) -> Snapshot | None:
+        try:
+            return await take_snapshot(self.api, self.delivered, datetime.now(UTC))
+        except NoAnswer:
+            return None
 
     def _error(self, verdict: ReplyVerdict) -> StoppedByApi:
         if verdict.status == DENIED:
-            return self.exchange.error(verdict)
+            return self.api.error(verdict)
         return StoppedByApi(
             f"There was neither a list of currencies nor one of locations (last: {verdict.status} "
             f"{verdict.message}).",
@@ -243,11 +290,24 @@ class _Inquiry:
         )
 
 
+def _is_of(row: Mapping[str, Any], sale: Mapping[str, Any], by: tuple[str, ...]) -> bool:
+    """Whether a row of a list is one that was asked for."""
+    if by == ("receipt_ref",):
+        return str(row.get("receipt_ref")).strip().casefold() == str(sale["receipt_ref"]).strip().casefold()
+    return decimal_of(row.get("total")) == decimal_of(sale.get("total"))
+
+
+def _is_same_sale(row: Mapping[str, Any], sale: Mapping[str, Any], by: tuple[str, ...]) -> bool:
+    """Whether a row is a sale under another id, so that to import it would have it there twice."""
+    times = instant_of(row.get("transacted_at")), instant_of(sale.get("transacted_at"))
+    if str(row.get("external_id")) == str(sale.get("external_id")) or is_void(row) or None in times:
+        return False
+    apart = abs(times[0] - times[1]) if times[0] and times[1] else _FURTHEST_APART
+    is_near = apart < _FURTHEST_APART if by == ("receipt_ref",) else not apart
+    return is_near and decimal_of(row.get("total")) == decimal_of(sale.get("total"))
+
+
 def _unknown(asked: Mapping[str, int], known: set[str] | None) -> dict[str, int] | None:
     if known is None:
         return None
     return {name: count for name, count in asked.items() if name not in known}
-
-
-def _json(reply: Reply) -> Any:
-    return parsed(reply.body) if isinstance(reply, Answered) else None

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from math import ceil
+from typing import Final
 
 from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
+from pipeline.core.privacy import mask_whole
 from pipeline.loading.confirm.confirm import confirm as look_up
 from pipeline.loading.confirm.confirm import resend_missing
 from pipeline.loading.confirm.confirmation import Confirmation
+from pipeline.loading.confirm.effects import DAY, PROFILES, WRONG, CustomerEffect, Effect
 from pipeline.loading.delivery.decisions import ResendRules
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.report.data import FieldsInOmneo
 from pipeline.report.formatting import count
+from pipeline.report.summary import decimal_text
 from pipeline.workflows.delivery import Target, opened, sent_all_taken
+from pipeline.workflows.effects import delivered_for, measured, sent_sales, snapshot_of
 from pipeline.workflows.reactions import check_reactions
 from pipeline.workflows.run_record import CommandResult
 
@@ -57,6 +65,82 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
         clean = sent_all_taken(summary) and not (found.missing or found.differing or found.in_doubt)
         error = found.error or blocked or (resent.error if resent else None)
         return run.finish(summary, clean=clean, stopped=found.stopped, error=error)
+
+
+def confirm_effects(target: Target, *, profiles: int = PROFILES) -> CommandResult:
+    """Compare customers' lifetime spend with what it was before a run was sent, plus what was sent.
+
+    Args:
+        target: The run and the tenant.
+        profiles: How many customers to ask for, at most those whose figures from before are known.
+
+    Raises:
+        CannotStart: There is no such run, nothing is known from before it, or the ledger cannot be used.
+        WorkdirBusy: Another process holds the working directory.
+    """
+    with opened(target, "confirm") as run:
+        snapshot = snapshot_of(run, profiles)
+        sent = sent_sales(run, [each.person for each in snapshot.customers])
+        # Each one's figures, their id where Omneo did not know them before, their sales where they differ.
+        number = len(snapshot.customers)
+        most = sum(2 if each.profile_id else 3 for each in snapshot.customers)
+        per_min = target.options.rate_per_min or _USUAL_RATE
+        cost = f"{number:,} to {most:,} requests, {ceil(60 * most / per_min):,} s at {per_min:,.0f} a minute"
+        run.emit(Notice("effects", f"Asks for the lifetime spend of {count(number, 'customer')}: {cost}"))
+        try:
+            effects, requests = measured(run, snapshot, sent)
+        except StoppedByApi as error:
+            return run.finish(run.summary(), error=error)
+        if effects is None:
+            return run.finish(run.summary(requests), stopped=True)
+        counts = Counter(each.effect for each in effects)
+        is_late = delivered_for(run, sent, datetime.now(UTC)) >= DAY
+        for line in _effect_lines(effects, is_late=is_late):
+            run.emit(Notice("effects", line))
+        wrong = sum(counts[each] for each in WRONG)
+        shown = {
+            "before": snapshot.taken_at.isoformat(timespec="seconds"),
+            "sampled": len(effects),
+            "differing": wrong,
+            **{str(each): counts[each] for each in Effect},
+            "customers": [_shown(each) for each in effects if each.effect is not Effect.EXACT],
+        }
+        clean = not (wrong or (is_late and counts[Effect.NOT_CALCULATED]))
+        return run.finish(run.summary(requests), clean=clean, extra={"effects": shown})
+
+
+_USUAL_RATE: Final = 1_000
+"""Requests a minute, by the examples of Omneo's pages."""
+
+
+def _effect_lines(effects: Sequence[CustomerEffect], *, is_late: bool) -> Iterator[str]:
+    """What became of customers' lifetime spend, a line each; customers are masked."""
+    others = [each for each in effects if each.effect is not Effect.EXACT]
+    if not effects:
+        yield "nothing was sent of the customers whose lifetime spend is known from before"
+        return
+    if all(each.effect is Effect.NOT_CALCULATED for each in effects):
+        late = ", a day after the last was sent" if is_late else "; ask again later"
+        yield f"not calculated yet: the lifetime spend of no sampled customer has moved{late}"
+        return
+    exact = len(effects) - len(others)
+    yield f"{exact:,} of {len(effects):,} sampled customers' lifetime spend rose by exactly what was imported"
+    for each in others[:MOST_NAMED]:
+        shown = _shown(each)
+        yield (
+            f"{shown['customer']}: {shown['effect'].replace('_', ' ')}: rose by {shown['rose']}, "
+            f"imported {shown['sent']}; {each.reason}"
+        )
+
+
+def _shown(effect: CustomerEffect) -> dict[str, str]:
+    return {
+        "customer": mask_whole(effect.person.identifier),
+        "effect": str(effect.effect),
+        "sent": decimal_text(effect.sent),
+        "rose": "unknown" if effect.rose is None else decimal_text(effect.rose),
+        "reason": effect.reason,
+    }
 
 
 def _lines(found: Confirmation, sample: float) -> Iterator[str]:

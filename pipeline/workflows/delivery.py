@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.telemetry.json_log import json_log
 from pipeline.workflows import incremental, run_record
+from pipeline.workflows.effects import take_snapshot_before_first
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_failed_transactions
 from pipeline.workflows.reactions import ReactionsPolicy, check_reactions
 from pipeline.workflows.run_record import CommandResult
@@ -157,6 +158,7 @@ class OpenRun:
         clean: bool = True,
         stopped: bool = False,
         error: ImportToolError | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> CommandResult:
         """Write the report and all else that is kept about how the command ended.
 
@@ -165,6 +167,7 @@ class OpenRun:
             clean: Whether everything that the command is about succeeded.
             stopped: Whether it was asked to stop before it was finished.
             error: Why the API or the ledger stopped it.
+            extra: What the command adds to the summary's JSON.
         """
         looked_up = (summary.confirmed or 0, summary.missing or 0, summary.differing or 0)
         record = self.update_record(
@@ -182,7 +185,7 @@ class OpenRun:
         else:
             code = 0 if clean else INCOMPLETE
         self.emit(RunFinished(self.ref.run_id, self.command, code, summary.duration_s))
-        return CommandResult(data, code, error)
+        return CommandResult(data, code, error, extra or {})
 
     def _list_failed_transactions(self) -> None:
         run_id = self.ref.run_id
@@ -258,7 +261,11 @@ def send(
             return run.finish(run.summary(), error=blocked)
         if blocked:
             return run.refuse(blocked)
+        if command == "load":
+            take_snapshot_before_first(run)
         result = deliver(run)
+        if result.requests.sent:
+            run.update_record(sent_at=datetime.now(UTC))
         if result.requests.sent and run.record().looked_up is not None:
             # What `confirm` saw before is out of date.
             run.update_record(looked_up=None, fields=FieldsInOmneo())

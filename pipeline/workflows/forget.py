@@ -19,14 +19,19 @@ from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
+from pipeline.workflows.effects import SNAPSHOT_JSON, forget_in_snapshots
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
 from pipeline.workflows.forgetting.person_name import PersonName
 from pipeline.workflows.forgetting.quarantined_rows import QuarantinedRows
+from pipeline.workflows.preflight import UNKNOWN_PROFILES_CSV, forget_unknown_profile
 from pipeline.workflows.report import report
 from pipeline.workflows.results import RESULTS
 from pipeline.workflows.workdir_lock import workdir_lock
 
-_TEXTS: Final = ("facts.json", "review.json", "report.json", "report.html", "run.log.jsonl")
+_TEXTS: Final = (
+    *("facts.json", "review.json", "report.json", "report.html", "run.log.jsonl"),
+    *(SNAPSHOT_JSON, UNKNOWN_PROFILES_CSV),
+)
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,8 @@ def _forget_in_run(run: RunDir, person: PersonName) -> None:
     # The next command about the run writes the list again, and `results` its file.
     for path in (run.path / UNDELIVERED_CSV, *run.path.glob(f"{RESULTS}.*")):
         path.unlink(missing_ok=True)
+    forget_in_snapshots(run, person.is_in)
+    forget_unknown_profile(run, person.is_in)
     record, facts = run_record.read(run), run_record.read_facts(run)
     samples = facts.samples.filter(~person.within_body().fill_null(value=False))
     causes = tuple(_without(cause, person) for cause in record.causes)

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
 
+import polars as pl
+
+from pipeline.core.files import write_private
+from pipeline.core.safe_text import neutral
 from pipeline.loading.preflight import Preflight, questions
 from pipeline.loading.preflight import preflight as ask_tenant
+from pipeline.loading.triggers import Reactions
 from pipeline.report.data import TenantAnswer
 from pipeline.report.formatting import count
+from pipeline.staging.workdir import RunDir
 from pipeline.workflows.delivery import Target, opened
+from pipeline.workflows.effects import delivered_of_sample, nothing_is_sent, write_snapshot
 from pipeline.workflows.run_record import CommandResult
 
+NEW_LOCATIONS_CSV: Final = "new_locations.csv"
+UNKNOWN_PROFILES_CSV: Final = "unknown_profiles.csv"
+_LOCATION_COLUMNS: Final = ("location_id", "transactions")
+_PROFILE_COLUMNS: Final = ("profile_id", "profile_id_handle")
 _CUSTOMERS = "Customers that Omneo knows"
 
 
@@ -28,16 +42,71 @@ def preflight(target: Target, *, sample: int = 200) -> CommandResult:
     """
     with opened(target, "preflight") as run:
         asked = questions(run.staged.batches(), sample)
-        answers = ask_tenant(asked, target.connection, target.options, emit=run.emit, stop=target.stop)
+        answers = ask_tenant(
+            asked,
+            target.connection,
+            target.options,
+            delivered=delivered_of_sample(run) if nothing_is_sent(run) else None,
+            emit=run.emit,
+            stop=target.stop,
+        )
         if answers is None:
             return run.finish(run.summary(), stopped=True)
+        if answers.before is not None and answers.before.customers:
+            write_snapshot(run, answers.before)
+        _write_files(run.directory, answers)
         run.update_record(preflight=tuple(_findings(answers)))
-        return run.finish(run.summary(answers.requests))
+        active = answers.reactions.active
+        return run.finish(
+            run.summary(answers.requests),
+            extra={
+                "reactions": None if active is None else [asdict(each) for each in active],
+                "already_there": asdict(answers.already_there),
+            },
+        )
+
+
+def _write_files(run: RunDir, answers: Preflight) -> None:
+    """Write what Omneo does not know, for those who have to enter or correct it; old files are removed."""
+    places = answers.new_locations
+    people = [(each.identifier, each.handle) for each in answers.unknown_people]
+    for name, columns, rows in (
+        (NEW_LOCATIONS_CSV, _LOCATION_COLUMNS, None if places is None else sorted(places.items())),
+        (UNKNOWN_PROFILES_CSV, _PROFILE_COLUMNS, people or None),
+    ):
+        if rows is None:
+            (run.path / name).unlink(missing_ok=True)
+        else:
+            _write_csv(run.path / name, columns, rows)
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    texts = [[str(cell) for cell in row] for row in rows]
+    table = pl.DataFrame(texts, schema=dict.fromkeys(columns, pl.String), orient="row")
+    write_private(path, table.with_columns(neutral(pl.all())).write_csv())
+
+
+def forget_unknown_profile(run: RunDir, is_person: Callable[[str | None], bool]) -> None:
+    """Remove a person from the list of those that Omneo does not know."""
+    path = run.path / UNKNOWN_PROFILES_CSV
+    if path.exists():
+        rows = pl.read_csv(path, infer_schema=False).rows()
+        kept = [[cell or "" for cell in row] for row in rows if not is_person(row[0])]
+        _write_csv(path, _PROFILE_COLUMNS, kept)
 
 
 def _findings(answers: Preflight) -> Iterator[TenantAnswer]:
     """What the tenant said, for the report."""
     yield TenantAnswer("Token", "The token is good.", good=True)
+    yield _triggers(answers.reactions)
+    if sampled := answers.already_there.sampled:
+        found = answers.already_there.found
+        message = (
+            f"{found:,} of {count(sampled, 'sale')} that were looked for are in Omneo under other ids, by "
+            "receipt number, total and time."
+        )
+        twice = " They would be there twice." if found else ""
+        yield TenantAnswer("Sales that are there already", message + twice, good=not found)
     yield _unknown_names(
         "Locations that would be created",
         answers.new_locations,
@@ -59,6 +128,15 @@ def _findings(answers: Preflight) -> Iterator[TenantAnswer]:
         )
     elif answers.people_unanswered:
         yield TenantAnswer(_CUSTOMERS, "The token may not ask for customers.")
+
+
+def _triggers(reactions: Reactions) -> TenantAnswer:
+    """An answer about what would run for imported sales."""
+    title = "Triggers that imported sales would run"
+    if reactions.active is None:
+        return TenantAnswer(title, "The tenant gave no list, so this is not known. Look in CX Manager.")
+    message = "They may award points and send mails for old sales." if reactions.active else "There is none."
+    return TenantAnswer(title, message, not reactions.active, tuple(map(str, reactions.active)))
 
 
 def _unknown_names(title: str, unknown: Mapping[str, int] | None, *, some: str, none: str) -> TenantAnswer:

@@ -30,7 +30,9 @@ from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
 from pipeline.workflows.cancelled_sales import CANCELLED_CSV
+from pipeline.workflows.effects import SNAPSHOT_JSON
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
+from pipeline.workflows.preflight import NEW_LOCATIONS_CSV, UNKNOWN_PROFILES_CSV
 from pipeline.workflows.report import report
 from pipeline.workflows.results import RESULTS
 from pipeline.workflows.workdir_lock import workdir_lock
@@ -108,6 +110,9 @@ def _removable(run: RunDir) -> list[Path]:
         run.path / UNDELIVERED_CSV,
         run.path / CANCELLED_CSV,
         *sorted(run.path.glob(f"{RESULTS}.*")),
+        run.path / SNAPSHOT_JSON,
+        run.path / UNKNOWN_PROFILES_CSV,
+        run.path / NEW_LOCATIONS_CSV,
         *rows,
         run.scratch,
     ]

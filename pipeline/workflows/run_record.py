@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
@@ -47,6 +48,7 @@ class TenantRecord:
         reactions_allowed: Whether old sales may run active triggers.
         fields: What the last `confirm` found of fields.
         cancelled_after_delivery: Sales that it has and that this run dropped since they are not complete.
+        sent_at: When a command last sent something; None where none has, or an older version did.
     """
 
     preflight: tuple[TenantAnswer, ...] | None = None
@@ -55,6 +57,7 @@ class TenantRecord:
     reactions_allowed: bool = False
     fields: FieldsInOmneo = field(default_factory=FieldsInOmneo)
     cancelled_after_delivery: int = 0
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -174,11 +177,13 @@ class CommandResult:
         data: The contents of the run's report.
         exit_code: Of the command.
         error: What to report besides; None where there is nothing.
+        extra: What the command adds to the summary's JSON.
     """
 
     data: ReportData
     exit_code: int = 0
     error: ImportToolError | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def summary(self) -> Summary:

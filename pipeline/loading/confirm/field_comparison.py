@@ -154,8 +154,8 @@ def _kept(name: str, value: Any, found: Mapping[str, Any], kind: Kind | None) ->
     if kind in (Kind.STRINGS, Kind.PAYMENTS, Kind.OBJECTS):
         return _kept_in_any_order(value, there, may_have_more=name in _MAY_HAVE_MORE)
     if kind is Kind.DATETIME:
-        instant = _instant(there)
-        return _either(_same_text(value, there) if instant is None else _instant(value) == instant)
+        instant = instant_of(there)
+        return _either(_same_text(value, there) if instant is None else instant_of(value) == instant)
     if kind is Kind.STRING and isinstance(there, Mapping):
         return _either(any(_same_text(value, there.get(key)) for key in _NAMES))
     return _kept_value(value, there, as_text=kind is Kind.STRING)
@@ -318,7 +318,7 @@ def _is_uuid(value: Any) -> bool:
     return True
 
 
-def _instant(value: Any) -> datetime | None:
+def instant_of(value: Any) -> datetime | None:
     """The moment that a text means, to the second; UTC where it says no offset. None where it is no time."""
     try:
         time = datetime.fromisoformat(str(value).strip())
