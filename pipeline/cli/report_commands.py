@@ -14,6 +14,7 @@ from pipeline.cli.command import command
 from pipeline.cli.console import Console, write_line, write_text
 from pipeline.cli.options import FILE, LEDGER, RUN, option
 from pipeline.cli.run_access import local_workdir
+from pipeline.core.events import Notice
 from pipeline.core.settings import base_url_from_environment
 
 PLAIN_EVERY_S = 10.0
@@ -59,19 +60,32 @@ def _follow(console: Console, reference: str, ledger: Path | str | None) -> None
 
     on_terminal = sys.stderr.isatty() and console.log_format == "text"
     shown_at = float("-inf")
-    with local_workdir(console, ledger, heads=True, run=reference, bodies=False, writes=False) as workdir:
-        for number, progress in enumerate(
-            follow(workdir, reference, ledger=ledger, base_url=base_url_from_environment())
-        ):
-            if progress.holder is None:
-                text = "No command is at work here." if number == 0 else f"{progress}; it has ended."
+    with (
+        console.listening() as emit,
+        local_workdir(console, ledger, heads=True, run=reference, bodies=False, writes=False) as workdir,
+    ):
+
+        def show(text: str) -> None:
+            if console.log_format == "json":
+                emit(Notice("follow", text))
+            else:
                 write_line(f"\r\x1b[K{text}" if on_terminal else text, err=True)
-            elif on_terminal:
-                width = shutil.get_terminal_size().columns
-                write_text(f"\r\x1b[K{str(progress)[: width - 1]}", err=True)
-            elif time.monotonic() - shown_at >= PLAIN_EVERY_S:
-                shown_at = time.monotonic()
-                write_line(str(progress), err=True)
+
+        looks = follow(workdir, reference, ledger=ledger, base_url=base_url_from_environment())
+        try:
+            for number, progress in enumerate(looks):
+                if progress.holder is None:
+                    show("No command is at work here." if number == 0 else f"{progress}; it has ended.")
+                elif on_terminal:
+                    width = shutil.get_terminal_size().columns
+                    write_text(f"\r\x1b[K{str(progress)[: width - 1]}", err=True)
+                elif time.monotonic() - shown_at >= PLAIN_EVERY_S:
+                    shown_at = time.monotonic()
+                    show(str(progress))
+        except BaseException:
+            if on_terminal:
+                write_line("", err=True)  # what follows stands below the line that changes
+            raise
 
 
 def _with_tenant(summary: Summary) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows.run_summary import statuses_by_run, unsent
 from pipeline.workflows.workdir_lock import LockHolder, lock_holder
 
+PREPARING: Final = "prepare"
+"""The command under which `run` and `prepare` hold the working directory before there is anything to send."""
 WINDOW_S: Final = 60.0
 """The rate is that of the last minute: shorter would jump with each window of the throttle."""
 _THROTTLED_FOR_S: Final = 120.0
@@ -49,6 +51,8 @@ class LoadProgress:
         return self.status.pending + self.status.in_doubt
 
     def __str__(self) -> str:
+        if self.holder is not None and self.holder.command == PREPARING:
+            return "A run is being prepared"
         done = self.status.accepted - self.left
         parts = [f"{done:,} of {count(self.status.accepted, 'transaction')}"]
         if self.status.in_doubt:
@@ -89,10 +93,19 @@ def follow(
         CannotStart: There is no such run, or the ledger cannot be read.
     """
     home = Workdir(workdir.expanduser().absolute())
-    run = home.find(reference)
+    run: RunDir | None = None
     seen: deque[tuple[float, int]] = deque()
+    prepared = False
     while True:
         holder = lock_holder(home)
+        if holder is None and prepared:  # `run` holds nothing for a moment before it begins to send
+            prepared = False
+            sleep(every_s)
+            continue
+        prepared = holder is not None and holder.command == PREPARING
+        if run != (found := home.find(reference)):  # the latest is another one once that is prepared
+            run = found
+            seen.clear()
         now, status = time.monotonic(), _status(home, run, ledger, base_url)
         progress = LoadProgress(status, holder, limit=_limit(run) if holder else "")
         seen.append((now, status.accepted - progress.left))

@@ -223,7 +223,7 @@ def gate_closed(run_id: str, gate: RejectionGate | None) -> GateClosed | None:
     if gate.too_small:
         return GateClosed(
             f"{gate.too_small}; nothing of run {run_id} was sent.",
-            hint="Look whether the export is whole. If the day was quiet, prepare it again with a lower "
+            hint="Look whether the export is whole. If the day was quiet, `run` it again with a lower "
             "--min-share.",
         )
     return GateClosed(
