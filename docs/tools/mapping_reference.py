@@ -91,8 +91,8 @@ STEP_EXAMPLES = {
         "rounding: {column: Round, then: [{number: {decimal: ',', thousands: '.', currency: [EUR]}}]}"
     ),
     "datetime": Example(
-        "deliver_at: {column: Delivered, then: [{datetime: {formats: ['%d.%m.%Y %H:%M'], "
-        "timezone: {constant: Europe/Berlin}}}]}"
+        "deliver_at: {column: Delivered, then: [{datetime: {formats: ['%d.%m.%Y %H:%M', "
+        "'%d.%m.%Y %H:%M %Z'], abbreviations: {IST: +05:30}, timezone: {constant: Europe/Berlin}}}]}"
     ),
     "boolean": Example("receipt_is_email: {column: Mailed, then: [{boolean: {true: [J], false: [N]}}]}"),
     "default": Example("location_id: {column: Shop, then: [{default: online}]}"),

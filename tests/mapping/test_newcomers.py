@@ -279,3 +279,18 @@ UNCLOSED = (
 )
 def test_a_slip_is_reported_in_one_line_that_says_how_to_mend_it(old: str, new: str, line: str) -> None:
     assert errors_of(old, new) == [line]
+
+
+def test_what_an_abbreviation_means_has_to_be_chosen_and_the_line_to_paste_is_shown() -> None:
+    (message,) = errors_of("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M %Z")
+    assert "`abbreviations: {EST: -05:00, CST: -06:00}`" in message
+    assert "EST is -05:00 (New York), +10:00 (Sydney)" in message
+    pasted = 'formats: ["%d/%m/%Y %H:%M %Z"], abbreviations: {EST: -05:00, CST: -06:00}'
+    assert errors_of('formats: ["%d/%m/%Y %H:%M"]', pasted) == []
+    assert errors_of('formats: ["%d/%m/%Y %H:%M"]', 'formats: ["%d/%m/%Y %H:%M %Z"], abbreviations: {}') == []
+    (message,) = errors_of("timezone: {constant", "abbreviations: {EST: -05:00}, timezone: {constant")
+    assert "no format reads abbreviations" in message
+    (message,) = errors_of(
+        'formats: ["%d/%m/%Y %H:%M"]', 'formats: ["%d/%m/%Y %Z"], abbreviations: {EST: -5}'
+    )
+    assert "'-5' is not an offset from UTC, as in EST: -05:00" in message

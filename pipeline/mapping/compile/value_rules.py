@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 import polars as pl
 
 from pipeline.core.errors import did_you_mean
-from pipeline.mapping.functions.datetimes import EPOCHS, NAMED_FORMATS
+from pipeline.mapping.functions.datetimes import EPOCHS, NAMED_FORMATS, SPREADSHEET_DAYS
 from pipeline.mapping.functions.formulas import template_columns
-from pipeline.mapping.functions.zones import unknown_zone, zone_name
+from pipeline.mapping.functions.zones import SEVERAL_ZONES, unknown_zone, zone_name
 from pipeline.mapping.language.draft_marks import still_open
 from pipeline.mapping.language.mapping_errors import FormulaError
 from pipeline.mapping.language.source_map import Issue, Location
@@ -31,6 +32,7 @@ from pipeline.mapping.language.value_spec import (
 )
 from pipeline.mapping.usage.visitor import LocatedValue, Scope
 
+_OFFSET: Final = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
 DATE_PARTS: Final = {"year": "YyGCDFcsvx+", "month": "mbBhDFcsvx+jUW", "day": "deDFcsvx+jaAuw"}
 """For each part of a date, the letters of strftime (as chrono has them) that give it."""
 
@@ -108,8 +110,9 @@ def _number_issues(location: Location, number: Number) -> Iterator[Issue]:
 
 
 def _datetime_issues(location: Location, datetime: DateTime) -> Iterator[Issue]:
+    yield from _abbreviation_issues(location, datetime)
     for i, form in enumerate(datetime.formats):
-        if form not in NAMED_FORMATS:
+        if form not in NAMED_FORMATS and not form.startswith(f"{SPREADSHEET_DAYS} "):
             yield from _format_issues((*location, "formats", i), form)
     zone = datetime.timezone
     if isinstance(zone, ConstantValue) and (problem := unknown_zone(str(zone.constant))):
@@ -123,6 +126,27 @@ def _datetime_issues(location: Location, datetime: DateTime) -> Iterator[Issue]:
             "spreadsheet_days"
         )
         yield Issue((*location, "timezone"), message)
+
+
+def _abbreviation_issues(location: Location, datetime: DateTime) -> Iterator[Issue]:
+    reads = [i for i, form in enumerate(datetime.formats) if "%Z" in form]
+    if reads and datetime.abbreviations is None:
+        means = "; ".join(
+            f"{name} is {', '.join(f'{offset} ({where})' for offset, where in zones.items())}"
+            for name, zones in SEVERAL_ZONES.items()
+        )
+        message = (
+            "%Z reads abbreviations of zones, and some mean several zones; say what those mean that occur, "
+            f"beside `formats`, as in `abbreviations: {{EST: -05:00, CST: -06:00}}`: {means}. "
+            "Where none of them occurs, write `abbreviations: {}`"
+        )
+        yield Issue((*location, "formats", reads[0]), message)
+    for name, offset in (datetime.abbreviations or {}).items():
+        if not _OFFSET.fullmatch(offset):
+            message = f"'{offset}' is not an offset from UTC, as in {name}: -05:00"
+            yield Issue((*location, "abbreviations", name), message)
+    if datetime.abbreviations and not reads:
+        yield Issue((*location, "abbreviations"), "no format reads abbreviations; that is %Z at its end")
 
 
 def _format_issues(location: Location, form: str) -> Iterator[Issue]:

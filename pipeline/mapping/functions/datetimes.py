@@ -13,7 +13,7 @@ from functools import partial
 import polars as pl
 
 from pipeline.mapping.functions.numbers import EXACT
-from pipeline.mapping.functions.zones import zone_name
+from pipeline.mapping.functions.zones import ABBREVIATIONS, zone_name
 from pipeline.mapping.language.mapping_errors import FormulaError
 from pipeline.mapping.language.value_spec import DateTime
 
@@ -34,9 +34,13 @@ _EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(9999, 12, 31)  # noqa: DTZ00
 _ISO = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _OFFSET = r"\s*(Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
 _OFFSET_DIRECTIVE = re.compile(r"\s*%(?::{0,3}|#)z$")
+_ABBREVIATION = r"\s*\b([A-Za-z]{1,5})\.?$"
+_ABBREVIATION_DIRECTIVE = re.compile(r"\s*%Z$")
+_DAYS_AND_TIME = "spreadsheet_days "
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
 """Formats that count from 1970 in UTC, and how many microseconds one of their units has."""
-NAMED_FORMATS = ("iso", *EPOCHS, "spreadsheet_days")
+SPREADSHEET_DAYS = "spreadsheet_days"
+NAMED_FORMATS = ("iso", *EPOCHS, SPREADSHEET_DAYS)
 """Formats that are a name."""
 _EARLIEST_EPOCH = datetime(1980, 1, 1)  # noqa: DTZ001 (smaller numbers count something else, such as days)
 _FIRST_DAY = datetime(1899, 12, 30)  # noqa: DTZ001 (so that day 61 is 1900-03-01, as in every spreadsheet)
@@ -76,8 +80,12 @@ def check_format(form: str) -> None:
     """
     if form in NAMED_FORMATS:
         return
-    if "%Z" in form:
-        raise FormulaError(f"the format '{form}' reads a zone's name (%Z); give the zone in `timezone`")
+    if "%Z" in _ABBREVIATION_DIRECTIVE.sub("", form):
+        raise FormulaError(f"in the format '{form}' the abbreviation (%Z) must stand at the end")
+    if form.startswith(_DAYS_AND_TIME):
+        _check_time_of_day(form)
+        return
+    form = _ABBREVIATION_DIRECTIVE.sub("", form)
     if "%z" in (naive := _OFFSET_DIRECTIVE.sub("", form)):
         raise FormulaError(f"in the format '{form}' the offset (%z) must stand at the end")
     sample = pl.Series([datetime(2021, 3, 4, 15, 6, 7)])  # noqa: DTZ001
@@ -90,6 +98,17 @@ def check_format(form: str) -> None:
             f"the format '{form}' does not give a whole date; day, month and year were expected, "
             "as in '%d/%m/%Y %H:%M:%S'"
         )
+
+
+def _check_time_of_day(form: str) -> None:
+    naive = form.removeprefix(_DAYS_AND_TIME).strip()
+    try:
+        sample = pl.Series([datetime(2021, 3, 4, 15, 6, 7)])  # noqa: DTZ001
+        read = _parsed(sample.dt.strftime(f"%Y-%m-%d {naive}"), f"%Y-%m-%d {naive}")[0]
+    except pl.exceptions.PolarsError as error:
+        raise FormulaError(f"the format '{form}' cannot be used: {error}") from None
+    if read is None or read.hour != sample[0].hour:
+        raise FormulaError(f"the format '{form}' has no time of day after it, as in '{_DAYS_AND_TIME}%H:%M'")
 
 
 def _parse_by_zone(both: pl.Series, spec: DateTime) -> pl.Series:
@@ -107,7 +126,7 @@ def _parse_by_zone(both: pl.Series, spec: DateTime) -> pl.Series:
 
 def _parse_in_zone(text: pl.Series, spec: DateTime, zone: str | None) -> pl.Series:
     """Parse texts of one zone. It may be unknown (None), which matters only for times without an offset."""
-    local, offset_s, form = _read(text, spec.formats)
+    local, offset_s, form = _read(text, spec)
     table = pl.DataFrame({"local": local, "offset": offset_s, "format": form})
     needs_zone = pl.col("local").is_not_null() & pl.col("offset").is_null()
     if zone is None:
@@ -159,20 +178,20 @@ def _shifted(local: pl.Series, zone: str) -> pl.Series:
     return before.dt.offset_by("1d")
 
 
-def _read(text: pl.Series, formats: tuple[str, ...]) -> tuple[pl.Series, pl.Series, pl.Series]:
+def _read(text: pl.Series, spec: DateTime) -> tuple[pl.Series, pl.Series, pl.Series]:
     """The local time, the written offset in seconds (null where there is none), and the format that fits."""
     local = pl.Series([None], dtype=DATETIME).new_from_index(0, text.len())
     offset = pl.Series([None], dtype=pl.Int64).new_from_index(0, text.len())
     used = pl.Series([None], dtype=pl.String).new_from_index(0, text.len())
-    for form in formats:
+    for form in spec.formats:
         left = (local.is_null() & text.is_not_null()).arg_true()
         if not left.len():
             break
         if left.len() == text.len():
-            local, offset = _read_one(text, form)
+            local, offset = _read_one(text, form, spec)
             used = _where_read(local, form)
         else:
-            read, by = _read_one(text.gather(left), form)
+            read, by = _read_one(text.gather(left), form, spec)
             local, offset = local.scatter(left, read), offset.scatter(left, by)
             used = used.scatter(left, _where_read(read, form))
     return local, offset, used
@@ -183,12 +202,16 @@ def _where_read(local: pl.Series, form: str) -> pl.Series:
     return local.to_frame("at").select(pl.when(pl.col("at").is_not_null()).then(pl.lit(form)))["literal"]
 
 
-def _read_one(text: pl.Series, form: str) -> tuple[pl.Series, pl.Series]:
+def _read_one(text: pl.Series, form: str, spec: DateTime) -> tuple[pl.Series, pl.Series]:
     no_offset = pl.Series([None], dtype=pl.Int64).new_from_index(0, text.len())
     if form in EPOCHS:
         return _epoch(text, EPOCHS[form])
-    if form == "spreadsheet_days":
+    if form == SPREADSHEET_DAYS:
         return _spreadsheet_days(text), no_offset
+    if form.startswith(_DAYS_AND_TIME):
+        return _days_and_time(text, form), no_offset
+    if _ABBREVIATION_DIRECTIVE.search(form):
+        return _with_abbreviation(text, form, spec)
     if form != "iso" and not _OFFSET_DIRECTIVE.search(form):
         return _parsed(text, form), no_offset
     written = text.str.extract(_OFFSET)
@@ -240,6 +263,26 @@ def _spreadsheet_days(text: pl.Series) -> pl.Series:
         pl.Duration("us")
     )
     return _between(after, _FIRST_DAY + timedelta(days=_EARLIEST_DAY), _LATEST)
+
+
+def _days_and_time(text: pl.Series, form: str) -> pl.Series:
+    """A whole number of days as above, a blank, and a time of day."""
+    naive = form.removeprefix(_DAYS_AND_TIME).strip()
+    day = _spreadsheet_days(text.str.extract(r"^(\d+)(?:\.0*)?\s"))
+    clock = text.str.extract(r"^\S+\s+(.*)$")
+    dated = (
+        day.to_frame("day").select(pl.concat_str(pl.col("day").dt.strftime("%Y-%m-%d "), clock)).to_series()
+    )
+    return _parsed(dated, f"%Y-%m-%d {naive}")
+
+
+def _with_abbreviation(text: pl.Series, form: str, spec: DateTime) -> tuple[pl.Series, pl.Series]:
+    """Times with the abbreviation of a zone at the end; without a known one they are not dates."""
+    known = ABBREVIATIONS | {name.upper(): offset for name, offset in (spec.abbreviations or {}).items()}
+    named = text.str.extract(_ABBREVIATION).str.to_uppercase()
+    offset = _offset_s(named.replace_strict(known, default=None, return_dtype=pl.String))
+    local = _parsed(text.str.replace(_ABBREVIATION, ""), _ABBREVIATION_DIRECTIVE.sub("", form))
+    return local.zip_with(offset.is_not_null(), local.clear(local.len())), offset
 
 
 def _micros(text: pl.Series, us_per_unit: int) -> pl.Series:

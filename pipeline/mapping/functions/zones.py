@@ -8,6 +8,7 @@ part of an IANA name, the city is enough (`Melbourne`); the others are listed he
 from __future__ import annotations
 
 from functools import cache
+from typing import Final
 from zoneinfo import available_timezones
 
 from tzlocal.windows_tz import win_tz
@@ -65,6 +66,25 @@ _RAILS = {
     "Chatham Is.": "Pacific/Chatham",
     "Samoa": "Pacific/Apia",
 }
+
+
+ABBREVIATIONS: Final[dict[str, str]] = {
+    "UTC": "+00:00", "GMT": "+00:00", "Z": "+00:00", "WET": "+00:00", "WEST": "+01:00",
+    "CET": "+01:00", "CEST": "+02:00", "MEZ": "+01:00", "MESZ": "+02:00", "EET": "+02:00", "EEST": "+03:00",
+    "MSK": "+03:00", "SAST": "+02:00", "EDT": "-04:00", "CDT": "-05:00", "MST": "-07:00", "MDT": "-06:00",
+    "PST": "-08:00", "PDT": "-07:00", "AKST": "-09:00", "AKDT": "-08:00", "HST": "-10:00",
+    "NST": "-03:30", "NDT": "-02:30", "AEST": "+10:00", "AEDT": "+11:00", "ACST": "+09:30",
+    "ACDT": "+10:30", "AWST": "+08:00", "NZST": "+12:00", "NZDT": "+13:00", "JST": "+09:00", "KST": "+09:00",
+    "HKT": "+08:00", "SGT": "+08:00", "PKT": "+05:00",
+}  # fmt: skip
+"""Abbreviations of zones, and their offset from UTC, as IANA's zone data has them."""
+SEVERAL_ZONES: Final[dict[str, dict[str, str]]] = {
+    "EST": {"-05:00": "New York", "+10:00": "Sydney"},
+    "CST": {"-06:00": "Chicago", "+08:00": "Shanghai", "-05:00": "Havana"},
+    "IST": {"+05:30": "India", "+02:00": "Israel", "+01:00": "Ireland"},
+    "BST": {"+01:00": "London", "+06:00": "Bangladesh"},
+}
+"""Abbreviations that mean several zones: each offset, and where it is in use."""
 
 
 def zone_name(text: str) -> str | None:

@@ -163,13 +163,19 @@ class DateTime(Frozen):
 
     Attributes:
         formats: strftime formats (of chrono), tried in order; or `iso`, `epoch_s` and `epoch_ms` (since 1970
-            in UTC), `spreadsheet_days` (43390.75: days since 1899-12-30, as spreadsheets store dates).
+            in UTC), `spreadsheet_days` (43390.75: days since 1899-12-30, as spreadsheets store dates), also
+            with a time of day behind it (`spreadsheet_days %H:%M`). ` %Z` at the end reads the abbreviation
+            of a zone, such as EDT.
+        abbreviations: For formats with `%Z`: the offset from UTC that an abbreviation means, as in
+            `{EST: -05:00}`. EST, CST, IST and BST mean several zones, so those that occur have to be here;
+            others are known, and may be here.
         timezone: The zone of times without an offset: a value that gives an IANA, Rails or Windows name.
         ambiguous: How a local time that happened twice is read: as the `first`, as the `second`, or `reject`.
         nonexistent: How a local time that the clock skipped is read: `reject`, or `shift` it forward.
     """
 
     formats: tuple[str, ...] = Field(min_length=1)
+    abbreviations: dict[str, str] | None = None
     timezone: Value | None = None
     ambiguous: Literal["first", "second", "reject"] = "first"
     nonexistent: Literal["reject", "shift"] = "reject"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import polars as pl
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.mapping.functions.datetimes import check_format, parse_times
+from pipeline.mapping.functions.zones import ABBREVIATIONS, SEVERAL_ZONES
 from pipeline.mapping.language.mapping_errors import FormulaError
 from pipeline.mapping.language.value_spec import DateTime
 
@@ -201,7 +202,10 @@ def test_a_wall_clock_and_its_offset_survive_a_change_of_offset() -> None:
         ("%d/%m", "does not give a whole date"),
         ("%Q", "cannot be used"),
         ("%d %z %m %Y", "must stand at the end"),
-        ("%Y-%m-%d %Z", "give the zone in `timezone`"),
+        ("%d %Z %m %Y", "must stand at the end"),
+        ("%H:%M %Z", "does not give a whole date"),
+        ("spreadsheet_days %d", "no time of day"),
+        ("spreadsheet_days %Q", "cannot be used"),
     ],
 )
 def test_formats_that_cannot_work(form: str, message: str) -> None:
@@ -209,9 +213,72 @@ def test_formats_that_cannot_work(form: str, message: str) -> None:
         check_format(form)
 
 
-@pytest.mark.parametrize("form", ["iso", "epoch_s", "%d.%m.%y", "%Y-%m-%d %H:%M:%S %z", "%e %b %Y %l:%M %p"])
+@pytest.mark.parametrize(
+    "form", ["iso", "epoch_s", "%d.%m.%y", "%Y-%m-%d %H:%M:%S %z", "%e %b %Y %l:%M %p", "%F %T %Z"]
+)
 def test_formats_that_work(form: str) -> None:
     check_format(form)
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("07/04/2024 3:04 PM EDT", datetime(2024, 7, 4, 19, 4)),
+        ("07/04/2024 3:04 pm edt", datetime(2024, 7, 4, 19, 4)),
+        ("07/04/2024 3:04 PM PDT", datetime(2024, 7, 4, 22, 4)),
+        ("07/04/2024 3:04 PM AEST", datetime(2024, 7, 4, 5, 4)),
+        ("07/04/2024 3:04 PM UTC", datetime(2024, 7, 4, 15, 4)),
+        ("01/04/2024 3:04 PM EST", datetime(2024, 1, 4, 20, 4)),
+        ("01/04/2024 3:04 PM IST", None),  # which of three is not said
+        ("01/04/2024 3:04 PM XYZ", None),
+        ("01/04/2024 3:04 PM", None),
+        ("11/03/2024 1:30 AM EDT", datetime(2024, 11, 3, 5, 30)),  # The hour that the clock repeats
+        ("11/03/2024 1:30 AM EST", datetime(2024, 11, 3, 6, 30)),
+        (None, None),
+    ],
+)
+def test_abbreviations_of_zones_are_offsets(cell: str | None, expected: datetime | None) -> None:
+    options = {"formats": ("%m/%d/%Y %I:%M %p %Z",), "abbreviations": {"EST": "-05:00"}}
+    assert utc(cell, **options) == [expected]
+    assert read(cell, **options)[0]["ambiguous"] is False
+
+
+def test_every_abbreviation_that_is_known_means_what_a_zone_of_today_shows() -> None:
+    shown: dict[str, set[str]] = {}
+    for name in available_timezones() - {"Factory"}:
+        for month in (1, 7):
+            local = datetime(2024, month, 1, 12, tzinfo=ZoneInfo(name))
+            shown.setdefault(str(local.tzname()), set()).add(_offset(local))
+    same = {"MEZ": "CET", "MESZ": "CEST", "Z": "UTC", "SGT": "HKT"}  # not in the zone data
+    for name, offset in ABBREVIATIONS.items():
+        assert offset in shown[same.get(name, name)], name
+        assert name not in SEVERAL_ZONES
+    for name, offsets in SEVERAL_ZONES.items():
+        assert shown[name] & offsets.keys(), name
+
+
+def _offset(local: datetime) -> str:
+    text = local.strftime("%z")
+    return f"{text[:3]}:{text[3:5]}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("45581 18:00", datetime(2024, 10, 16, 18)),
+        ("45581.0 18:00", datetime(2024, 10, 16, 18)),
+        ("45581  18:00", datetime(2024, 10, 16, 18)),
+        ("45581.75 18:00", None),  # two times of day
+        ("45581", None),
+        ("60 18:00", None),
+        ("18:00", None),
+    ],
+)
+def test_a_time_of_day_may_stand_behind_the_days_of_a_spreadsheet(
+    cell: str, expected: datetime | None
+) -> None:
+    assert utc(cell, zone="UTC", formats=("spreadsheet_days %H:%M",)) == [expected]
+    check_format("spreadsheet_days %I:%M %p")
 
 
 def test_days_of_a_spreadsheet_are_local_and_may_stand_beside_written_dates() -> None:
