@@ -19,7 +19,7 @@ from pipeline.loading.delivery.added_keys import replacing_items
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
 from pipeline.loading.delivery.decisions import DeliveryRules, InDoubtRule, LookUp, OnChange, Send
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
-from pipeline.loading.delivery.evidence import Evidence, EvidenceSearch, Presence
+from pipeline.loading.delivery.lookup_evidence import Evidence, EvidenceSearch, Presence
 from pipeline.loading.delivery.tracker import DeliveryOutcome, DeliveryTracker, OutgoingTransaction
 from pipeline.loading.http.answers import (
     TAKEN,
