@@ -7,14 +7,18 @@ long an answer takes, and what the processors of its machines can do.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pygal
 from pygal.style import Style
 
+# pygal leaves a finder of the old kind there, which Python 3.11 warns of at each later import.
+sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+
 SHARE = 0.985
-"""Of the limit that is aimed at; see pipeline/loading/pacing.py."""
+"""Of the limit that is aimed at; see pipeline/loading/http/throttle.py."""
 PER_PROCESS_S = 700
 """Requests a second of one process: two did 1,400 together, sharing two cores with all they spoke to."""
 WORKERS = (1, 2, 4, 8, 16, 32)

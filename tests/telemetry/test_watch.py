@@ -219,7 +219,9 @@ def test_a_message_holds_the_summary_and_nothing_personal(
 
 def test_a_run_that_the_api_stops_is_reported(export: Path, inbox: Inbox) -> None:
     with tenant(outage=True) as omneo:
-        ended = run(export, omneo, "--notify", inbox.url, "--give-up-after", "0s")
+        # Without the question for triggers, which would be the first to get no answer.
+        options = ("--reactions", "allow", "--give-up-after", "0s")
+        ended = run(export, omneo, "--notify", inbox.url, *options)
     ((_, body),) = inbox.posts
     assert (ended.code, body["exit_code"], body["outcome"]) == (5, 5, "stopped_by_api")
     assert body["error"]
