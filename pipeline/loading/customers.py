@@ -59,7 +59,7 @@ async def ask(api: PacedClient, path: str, params: Mapping[str, str]) -> Any:
         StoppedByApi: The token was refused, or there was no answer for too long.
     """
     verdict, reply = await api.ask(listing(path, params), path, or_denied=True)
-    if verdict.again or verdict.status == DENIED or verdict.meaning is Meaning.UNCLEAR:
+    if verdict.again or verdict.status in DENIED or verdict.meaning is Meaning.UNCLEAR:
         raise NoAnswer(verdict)
     if verdict.meaning is Meaning.REFUSED and verdict.status != 404:
         raise StoppedByApi(f"Omneo answered {verdict.status} to GET {path}: {verdict.message}.")

@@ -281,7 +281,7 @@ class _Inquiry:
             return None
 
     def _error(self, verdict: ReplyVerdict) -> StoppedByApi:
-        if verdict.status == DENIED:
+        if verdict.status in DENIED:
             return self.api.error(verdict)
         return StoppedByApi(
             f"There was neither a list of currencies nor one of locations (last: {verdict.status} "

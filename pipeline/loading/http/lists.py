@@ -94,7 +94,7 @@ async def ask_page(
         return verdict
 
     verdict = await exchange.persist(attempt, path)
-    if exchange.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and verdict.status != DENIED):
+    if exchange.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and verdict.status not in DENIED):
         raise exchange.error(verdict)
     answer = parsed(replies[-1].body, Decimal) if isinstance(replies[-1], Answered) else None
     if verdict.meaning is not Meaning.TAKEN or not is_list(answer):

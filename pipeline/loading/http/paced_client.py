@@ -20,8 +20,8 @@ from pipeline.loading.http.retry_policy import Health, RetryPolicy, retrying, ve
 from pipeline.loading.http.throttle import Throttle, pace_hint
 from pipeline.loading.loading_events import Retried, Throttled
 
-DENIED = 403
-"""The status of what a token may not do."""
+DENIED: Final = frozenset({403, 405})
+"""The statuses of what a token may not do, and of what cannot be asked for at all."""
 
 
 @dataclass
@@ -170,7 +170,7 @@ class PacedClient:
             self.requests.sent += 1
             reply = await self._sender.send(request.call)
             verdict = self._judge(request, reply)
-            if verdict.meaning is Meaning.FATAL and not (or_denied and verdict.status == DENIED):
+            if verdict.meaning is Meaning.FATAL and not (or_denied and verdict.status in DENIED):
                 self.throttle.shut()  # the next one would get the same answer
             self._learn(request, verdict, reply, self._clock.monotonic() - started)
             await conclude(verdict, reply)
@@ -226,7 +226,7 @@ class PacedClient:
         Args:
             request: What to ask.
             name: What it is called in events.
-            or_denied: A 403 is an answer: the token may be good for other things.
+            or_denied: A 403 or 405 is an answer: the token may be good for other things.
 
         Raises:
             StoppedByApi: The token was refused, or there was no answer for too long.
@@ -237,7 +237,7 @@ class PacedClient:
             replies.append(reply)
 
         verdict = await self.persist(lambda: self.once(request, keep, or_denied=or_denied), name)
-        denied = or_denied and verdict.status == DENIED
+        denied = or_denied and verdict.status in DENIED
         if self.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and not denied):
             raise self.error(verdict)
         return verdict, replies[-1]

@@ -261,7 +261,7 @@ def test_a_list_that_breaks_in_the_middle_leaves_the_rest_to_single_look_ups(tmp
         assert (found.confirmed, found.findings) == (250, [])
 
 
-@pytest.mark.parametrize("status", [403, 404, 422, 500])
+@pytest.mark.parametrize("status", [403, 404, 405, 422, 500])
 def test_a_list_that_is_refused_is_not_used(tmp_path: Path, status: int) -> None:
     def answer(request: httpx.Request) -> httpx.Response | None:
         return httpx.Response(status, json={"message": "No."}) if is_list(request) else None
