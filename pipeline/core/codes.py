@@ -69,7 +69,8 @@ CODES: Final[dict[str, Code]] = {
             "key_missing",
             _R,
             "Row without a transaction number",
-            "Fill the key column in the source, or choose another `key` in the mapping.",
+            "Fill the key column in the source, or choose another `key` in the mapping. Where only the first "
+            "row of a sale has it, write `layout: first_row` and `carry_key: true`.",
             always=True,
         ),
         Code(

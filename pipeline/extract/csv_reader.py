@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, pairwise
 from typing import IO, TYPE_CHECKING, Final, Literal, cast
 
@@ -141,8 +142,21 @@ class CsvReader:
                 carry = carry[framed.used :]
                 yield from self._batch(framed)
             if carry:
-                carry += b"" if carry.endswith((b"\r", b"\n")) else b"\n"
-                yield from self._batch(self._grammar.frame(carry, final=True))
+                is_ended = carry.endswith((b"\r", b"\n"))
+                carry += b"" if is_ended else b"\n"
+                for batch in self._batch(self._grammar.frame(carry, final=True)):
+                    yield batch if is_ended else self._perhaps_cut_off(batch)
+
+    def _perhaps_cut_off(self, batch: Batch) -> Batch:
+        """The last batch of a file that ends without a line break: its last row may lack its end."""
+        lines = batch.malformed[LINE]
+        if lines.is_empty() or (batch.rows.height and lines[-1] < batch.rows[LINE][-1]):
+            return batch
+        if len(self.cells(batch.malformed["raw"][-1])) > len(self.columns):
+            return batch
+        asked = pl.col("message") + "; the file ends in this row: is it still being copied?"
+        message = pl.when(pl.col(LINE) == lines[-1]).then(asked).otherwise("message")
+        return replace(batch, malformed=batch.malformed.with_columns(message.alias("message")))
 
     def _batch(self, framed: Framed) -> Iterator[Batch]:
         todo = [(framed, self._line + 1)]

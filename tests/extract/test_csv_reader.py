@@ -267,3 +267,20 @@ def test_a_row_with_a_nul_character_is_malformed_wherever_it_is(tmp_path: Path, 
     ((line, raw, message),) = [row for batch in batches for row in batch.malformed.rows()]
     assert (line, raw, reader.cells(raw)[0]) == (before + 2, 'A,"tea\0, green",1', "A")
     assert "NUL" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        (b"a,b,c\n1,2,3\n4,5", True),
+        (b'a,b,c\n1,2,3\n4,5,"six', True),
+        (b"a,b,c\n1,2,3\n4,5\n", False),  # it ends with a line break
+        (b"a,b,c\n4,5\n1,2,3", False),  # the last row is whole
+        (b"a,b,c\n1,2,3\n4,5,6,7", False),  # too many cells
+    ],
+)
+def test_a_file_that_ends_within_a_row_is_asked_about(path: Path, text: bytes, *, asked: bool) -> None:
+    path.write_bytes(text)
+    batches = open_reader(find_sources([str(path)], [])[0], DEFAULT).batches()
+    (message,) = pl.concat([batch.malformed for batch in batches])["message"]
+    assert message.endswith("; the file ends in this row: is it still being copied?") is asked

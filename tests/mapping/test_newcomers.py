@@ -281,6 +281,13 @@ def test_a_slip_is_reported_in_one_line_that_says_how_to_mend_it(old: str, new: 
     assert errors_of(old, new) == [line]
 
 
+@pytest.mark.parametrize("word", ["EURO", "eur", "$"])
+def test_a_constant_currency_has_three_capital_letters(word: str) -> None:
+    (message,) = errors_of("  location_id:", f"  currency: {{constant: {word}}}\n  location_id:")
+    assert f"'{word}' is not a currency; its three capital letters were expected, as in EUR" in message
+    assert errors_of("  location_id:", "  currency: {constant: EUR}\n  location_id:") == []
+
+
 def test_what_an_abbreviation_means_has_to_be_chosen_and_the_line_to_paste_is_shown() -> None:
     (message,) = errors_of("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M %Z")
     assert "`abbreviations: {EST: -05:00, CST: -06:00}`" in message

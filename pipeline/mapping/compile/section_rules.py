@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -16,6 +17,7 @@ from pipeline.core.model import ITEM_FIELDS, LINES, TRANSACTION_FIELDS, Dialect,
 from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import STATES, Check, Condition, Expectation, MappingSpec
 from pipeline.mapping.language.value_spec import (
+    ConstantValue,
     DateTimeStep,
     ListValue,
     LookupValue,
@@ -250,6 +252,15 @@ def _kinds(spec: MappingSpec) -> Iterator[Issue]:
                 yield Issue((section, name), message)
 
 
+def _currency(spec: MappingSpec) -> Iterator[Issue]:
+    match spec.transaction.get("currency"):
+        case ConstantValue(constant=word, then=()) if not re.fullmatch("[A-Z]{3}", str(word)):
+            message = f"'{word}' is not a currency; its three capital letters were expected, as in EUR"
+            yield Issue(("transaction", "currency", "constant"), message)
+        case _:
+            pass
+
+
 def _wrong_kind(kind: Kind, value: Value) -> str:
     expected = f"{'an' if kind.value[0] in 'aeio' else 'a'} {kind.value}"
     if kind in (Kind.OBJECT, Kind.OBJECTS):
@@ -288,4 +299,5 @@ SECTION_RULES: Final[tuple[Callable[[MappingSpec], Iterator[Issue]], ...]] = (
     _tests,
     _define,
     _kinds,
+    _currency,
 )

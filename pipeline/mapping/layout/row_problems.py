@@ -100,5 +100,8 @@ def header_conflicts(rows: pl.DataFrame, columns: Sequence[str], spec: MappingSp
         odd = some.filter(here.ne_missing(there)).unique(TX, keep="first", maintain_order=True)
         shown = [in_message(cell, name).fill_null("blank") for cell in (there, here)]
         message = pl.format("`{}` is {} on line {} and {} here.", pl.lit(name), shown[0], "at", shown[1])
+        if spec.source.layout == "lines":
+            only_first = " If only the first row of a sale has it, write `layout: first_row`."
+            message += pl.when(here.is_null()).then(pl.lit(only_first)).otherwise(pl.lit(""))
         found.append(problems_at(odd, "header_conflict", message, field=name, value=here))
     return pl.concat(found)

@@ -165,7 +165,11 @@ def test_a_conflict_with_a_blank_cell_and_none_with_outer_blanks() -> None:
         "store,no,total,name,qty\nA,1,10,Shirt,1\nA,1,,Cap,1\nA,2,10,Shirt,1\nA,2,10 ,Cap,1\n",
     )
     assert problem_rows(shaped.problems, "value", "message") == [
-        (None, "`total` is 10 on line 2 and blank here.")
+        (
+            None,
+            "`total` is 10 on line 2 and blank here. If only the first row of a sale has it, "
+            "write `layout: first_row`.",
+        )
     ]
 
 
