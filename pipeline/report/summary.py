@@ -243,7 +243,7 @@ def _after_delivery(summary: Summary, fields_help: str) -> str:
             f"Compare {summary.run_dir}/undelivered.csv with Omneo. {fields_help or ITEMS_TWICE} "
             "Prepare again; `load` sends what has changed."
         )
-    if summary.confirmed is None and summary.delivery.delivered:
+    if (summary.confirmed or 0) < summary.delivery.delivered:
         return command(summary, "confirm")
     if summary.delivery.voided:
         return "Nothing: it was undone. `load --revive` sends it again, no longer void."

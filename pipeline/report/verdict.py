@@ -193,7 +193,11 @@ def _after(summary: Summary) -> tuple[Mood, str]:
         return Mood.LOOK, f"Delivered, except {count(d.refused + d.failed, 'transaction')}"
     if d.voided:
         return Mood.LOOK, f"Delivered, and {count(d.voided, 'transaction')} of it voided"
-    return Mood.GOOD, "Delivered and confirmed" if summary.confirmed else "Delivered"
+    if not summary.confirmed:
+        return Mood.GOOD, "Delivered"
+    if summary.confirmed < d.delivered:
+        return Mood.GOOD, f"Delivered; {summary.confirmed:,} of {d.delivered:,} confirmed"
+    return Mood.GOOD, "Delivered and confirmed"
 
 
 def _with_rejections(summary: Summary, mood: Mood, headline: str) -> tuple[Mood, str]:

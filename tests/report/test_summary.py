@@ -103,6 +103,7 @@ def test_the_next_step_follows_the_state() -> None:
     delivered = after(delivered=ALL)
     assert next_step(delivered).startswith("omneo-import confirm")
     assert next_step(replace(delivered, confirmed=ALL - 1, missing=1)).startswith("omneo-import confirm")
+    assert next_step(replace(delivered, confirmed=1)).startswith("omneo-import confirm")
     assert next_step(replace(delivered, confirmed=ALL, missing=0, differing=0)).startswith("Nothing")
     assert next_step(after(unchanged=ALL)).startswith("Nothing")
     nothing = replace(PREPARED, transactions=TransactionCounts(), delivery=DeliveryCounts())

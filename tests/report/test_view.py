@@ -145,6 +145,8 @@ def test_the_verdict_after_a_load() -> None:
     rest = "; 8 transactions rejected"
     assert verdict(unchanged=accepted) == (Mood.LOOK, f"Delivered{rest}")
     assert verdict(delivered=accepted, confirmed=accepted) == (Mood.LOOK, f"Delivered and confirmed{rest}")
+    few = f"Delivered; 1 of {accepted:,} confirmed{rest}"
+    assert verdict(delivered=accepted, confirmed=1) == (Mood.LOOK, few)
     assert verdict(delivered=accepted - 1, pending=1) == (Mood.LOOK, f"Loading is not finished{rest}")
     assert verdict(delivered=accepted - 1, failed=1) == (Mood.LOOK, f"Delivered, except 1 transaction{rest}")
     assert verdict(delivered=accepted, confirmed=accepted - 1, missing=1)[0] is Mood.BAD
