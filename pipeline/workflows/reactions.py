@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
-from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules
+from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules, ResendRules
 from pipeline.loading.triggers import ask_reactions, held, is_history
 
 if TYPE_CHECKING:
@@ -79,7 +79,10 @@ def check_reactions(
 
 def _most_sent(run: OpenRun, rules: DeliveryRules) -> int:
     """How many transactions the command sends at most."""
-    delivery = run.summary().delivery
+    summary = run.summary()
+    if isinstance(rules, ResendRules):
+        return summary.missing or 0
+    delivery = summary.delivery
     waiting = delivery.pending + delivery.in_doubt
     number = waiting if isinstance(rules, LoadRules) else waiting + delivery.refused + delivery.failed
     return min(number, run.target.options.first or number)
