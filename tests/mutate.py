@@ -47,7 +47,7 @@ COVERED_BY: dict[str, tuple[str, ...]] = {
     "loading/delivery/decisions.py": (*DELIVERIES, "tests/loading/confirm"),
     "loading/delivery/tracker.py": (*DELIVERIES, "tests/loading/confirm"),
     "loading/confirm/compare.py": ("tests/loading/confirm",),
-    "loading/confirm/confirm.py": ("tests/loading/confirm", "tests/loading/test_void.py"),
+    "loading/confirm/confirm_run.py": ("tests/loading/confirm", "tests/loading/test_void.py"),
     "loading/confirm/estimate.py": ("tests/loading/confirm",),
     "loading/http/answers.py": ("tests/loading/http", *DELIVERIES),
     "loading/http/batches.py": ("tests/loading/http", *DELIVERIES),

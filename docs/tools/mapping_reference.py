@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 import pipeline
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Field
 from pipeline.mapping.language.json_schema import notes_of, schema_text, summary_of
-from pipeline.mapping.language.load import load_mapping
+from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.mapping.language.shipped import shipped_names
 from pipeline.mapping.language.source_spec import LookupTable, Nested, Records, RowRules, Source, Table
 from pipeline.mapping.language.spec import (

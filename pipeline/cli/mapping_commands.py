@@ -62,7 +62,7 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
     """
     from pipeline.mapping.compile.check import check_mapping
     from pipeline.mapping.language.draft_marks import unsure_marks, unsure_sentence
-    from pipeline.mapping.language.load import load_mapping
+    from pipeline.mapping.language.mapping_file import load_mapping
     from pipeline.workflows.mapping_tests import failures
     from pipeline.workflows.preparation.import_plan import plan_import, raise_problems
 
@@ -92,7 +92,7 @@ def preview(console: Console, mapping: str, sources: tuple[str, ...], number: in
 
     Also shows what was dropped or rejected among the rows read for them.
     """
-    from pipeline.mapping.language.load import load_mapping
+    from pipeline.mapping.language.mapping_file import load_mapping
     from pipeline.workflows.drafted_tests import drafted_tests
     from pipeline.workflows.preparation.import_plan import plan_import
     from pipeline.workflows.preview import preview as first_payloads

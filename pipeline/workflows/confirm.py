@@ -12,8 +12,8 @@ from typing import Final
 from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
 from pipeline.core.privacy import mask_whole
-from pipeline.loading.confirm.confirm import confirm as look_up
-from pipeline.loading.confirm.confirm import resend_missing
+from pipeline.loading.confirm.confirm_run import confirm as look_up
+from pipeline.loading.confirm.confirm_run import resend_missing
 from pipeline.loading.confirm.confirmation import Confirmation
 from pipeline.loading.confirm.effects import DAY, PROFILES, WRONG, CustomerEffect, Effect
 from pipeline.loading.delivery.decisions import ResendRules

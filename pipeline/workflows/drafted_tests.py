@@ -13,7 +13,7 @@ from typing import Any, Final
 from pipeline.core.errors import SourceError
 from pipeline.core.model import LINES, TRANSACTION_FIELDS, Kind
 from pipeline.core.privacy import is_personal_field, mask_text
-from pipeline.mapping.language.load import LoadedMapping
+from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.usage.column_names import used_columns
 from pipeline.mapping.usage.used_columns import key_cells, values_of

@@ -56,7 +56,7 @@ class LoadProgress:
         done = self.status.accepted - self.left
         parts = [f"{done:,} of {count(self.status.accepted, 'transaction')}"]
         if self.status.in_doubt:
-            parts.append(f"{self.status.in_doubt:,} in doubt")
+            parts.append(f"{self.status.in_doubt:,} in flight or in doubt")
         if failed := self.status.refused + self.status.failed:
             parts.append(f"{failed:,} refused or failed")
         if self.per_s is not None:

@@ -25,7 +25,7 @@ from pipeline.staging.workdir import started_at
 if TYPE_CHECKING:  # a dry run of files that are named needs no database, and a load no mapping
     from pipeline.loading.ledger.entries import ImportedFile
     from pipeline.loading.ledger.ledger import SqlLedger
-    from pipeline.mapping.language.load import LoadedMapping
+    from pipeline.mapping.language.mapping_file import LoadedMapping
 
 RECENT: Final = timedelta(seconds=5)
 """A file written this recently is looked at twice, to see whether it grows. Clocks may differ by as much."""

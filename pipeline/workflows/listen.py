@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import Emit
 from pipeline.core.settings import Secret, base_url_from_environment
-from pipeline.loading.confirm.listen import listen as receive
+from pipeline.loading.confirm.webhook_receiver import listen as receive
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.workdir import Workdir
 

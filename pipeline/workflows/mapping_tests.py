@@ -19,7 +19,7 @@ from pipeline.core.memory import USUAL
 from pipeline.core.model import KEY, LINE, LINES, TX
 from pipeline.extract.storage import SourceFile
 from pipeline.mapping.compile.compiler import examine
-from pipeline.mapping.language.load import LoadedMapping
+from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import MappingSpec, MappingTest
 from pipeline.mapping.layout.raw_transactions import NO_NOTES

@@ -11,8 +11,8 @@ import polars as pl
 
 from pipeline.core.files import write_private
 from pipeline.core.safe_text import neutral
-from pipeline.loading.preflight import Preflight, questions
-from pipeline.loading.preflight import preflight as ask_tenant
+from pipeline.loading.tenant_check import Preflight, questions
+from pipeline.loading.tenant_check import preflight as ask_tenant
 from pipeline.loading.triggers import Reactions
 from pipeline.report.data import TenantAnswer
 from pipeline.report.formatting import count

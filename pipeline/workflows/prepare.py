@@ -21,7 +21,7 @@ from pipeline.core.settings import Limit
 from pipeline.engine.local import engine_named
 from pipeline.extract.storage import fingerprint
 from pipeline.mapping.language.draft_marks import unsure_marks
-from pipeline.mapping.language.load import load_mapping
+from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.report.data import RejectionGate, ReportData
 from pipeline.report.render import REPORT_HTML, write_report
 from pipeline.report.summary import DeliveryCounts, Summary

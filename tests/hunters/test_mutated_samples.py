@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
-from pipeline.mapping.language.load import load_mapping
+from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.mapping.language.shipped import shipped_names, shipped_sample
 from tests.fuzzing import examples
 from tests.hunters.hunting import Found, in_order, prepared

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import Event, StageFinished, StageStarted
-from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.confirm.confirm_run import confirm
 from pipeline.loading.delivery.added_keys import is_void, with_void
 from pipeline.loading.delivery.decisions import (
     DeliveryRules,

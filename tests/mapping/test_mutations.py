@@ -13,8 +13,8 @@ import yaml
 from pipeline.core.errors import MappingError
 from pipeline.mapping.compile.check import check_mapping
 from pipeline.mapping.compile.compiler import compile_mapping
-from pipeline.mapping.language.load import load_mapping, read_mapping
 from pipeline.mapping.language.mapping_errors import CompileError
+from pipeline.mapping.language.mapping_file import load_mapping, read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping, shipped_names
 from pipeline.mapping.usage.column_names import used_columns
 from pipeline.workflows.preparation.import_plan import policy_of

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import MappingError
 from pipeline.mapping.compile.check import check_mapping
-from pipeline.mapping.language.load import read_mapping
+from pipeline.mapping.language.mapping_file import read_mapping
 
 RIGHT = """\
 mapping: shop

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.mapping.language.load import load_mapping
+from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.mapping.language.spec import MappingSpec
 from tests.mapping.mapping_cases import mapped_of, problem_rows
 

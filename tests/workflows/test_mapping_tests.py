@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.core.events import ignore
 from pipeline.mapping.compile.check import check_mapping
-from pipeline.mapping.language.load import load_mapping, read_mapping
+from pipeline.mapping.language.mapping_file import load_mapping, read_mapping
 from pipeline.mapping.language.shipped import shipped_names, shipped_sample
 from pipeline.workflows.drafted_tests import drafted_tests
 from pipeline.workflows.mapping_tests import differences, failures

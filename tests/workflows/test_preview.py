@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.events import ignore
-from pipeline.mapping.language.load import load_mapping
+from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.workflows.preparation.import_plan import plan_import
 from pipeline.workflows.preview import Preview, preview
 from tests.command import REPOSITORY

@@ -15,7 +15,7 @@ from pipeline.core.errors import MappingError
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
 from pipeline.mapping.compile.check import check_mapping
-from pipeline.mapping.language.load import read_mapping
+from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.run_record import CommandResult
 

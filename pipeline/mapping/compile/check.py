@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.core.errors import Problem
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.compile.compiler import examine
-from pipeline.mapping.language.load import LoadedMapping
+from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.source_map import Issue
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import LookupValue

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path, PurePath
 
 from pipeline.core.model import Dialect
-from pipeline.mapping.language.load import read_mapping
+from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted

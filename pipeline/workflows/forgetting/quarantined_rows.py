@@ -18,7 +18,7 @@ from pipeline.core.files import replacing, write_private
 from pipeline.core.model import KEY, LINE, LINES, SOURCE
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile
-from pipeline.mapping.language.load import read_mapping
+from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.raw_transactions import without_lost
 from pipeline.mapping.usage.visitor import LocatedValue, plain_names, roots, walk

@@ -16,7 +16,7 @@ from pipeline.extract.storage import SourceFile, in_order_written
 from pipeline.mapping.compile.check import check_mapping, compiled_and_checked, mapping_notices
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.functions.rule_conditions import compile_rule
-from pipeline.mapping.language.load import LoadedMapping
+from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.spec import Check, MappingSpec, Rule
 from pipeline.mapping.usage.column_names import unmapped_columns
 from pipeline.validation.control_totals import ControlTotals, read_control_totals

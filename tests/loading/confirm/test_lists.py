@@ -14,7 +14,7 @@ import pytest
 from pipeline.core.model import StagedTransaction
 from pipeline.core.network import trusted_certificates
 from pipeline.core.settings import Connection, Secret
-from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.confirm.confirm_run import confirm
 from pipeline.loading.confirm.confirmation import Confirmation
 from pipeline.loading.confirm.list_lookup import MOST_CHARACTERS, MOST_IDS
 from pipeline.loading.delivery.delivery_options import DeliveryOptions

@@ -25,8 +25,8 @@ import httpx
 from pipeline.core.clock import FakeClock
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
-from pipeline.loading.confirm.confirm import confirm
-from pipeline.loading.confirm.listen import SIGNATURE_HEADER, webhook_app
+from pipeline.loading.confirm.confirm_run import confirm
+from pipeline.loading.confirm.webhook_receiver import SIGNATURE_HEADER, webhook_app
 from pipeline.loading.delivery.decisions import OnChange, RetryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from pipeline.core.settings import connection_from_environment
-from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.confirm.confirm_run import confirm
 from pipeline.loading.delivery.decisions import InDoubtRule
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver

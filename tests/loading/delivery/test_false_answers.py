@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.model import StagedTransaction
-from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.confirm.confirm_run import confirm
 from pipeline.loading.delivery.decisions import RetryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver

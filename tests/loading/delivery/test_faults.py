@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.settings import Connection, Secret
-from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.confirm.confirm_run import confirm
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.http.retry_policy import RetryPolicy

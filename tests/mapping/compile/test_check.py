@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.mapping.compile.check import check_mapping, mapping_notices
-from pipeline.mapping.language.load import read_mapping
+from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.usage.column_names import unmapped_columns, used_columns
 
 WHEN = "{column: at, then: [{datetime: {formats: [iso], timezone: {constant: Europe/London}}}]}"

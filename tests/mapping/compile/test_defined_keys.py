@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.core.events import ignore
 from pipeline.mapping.compile.check import check_mapping, mapping_notices
-from pipeline.mapping.language.load import load_mapping
+from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.workflows.prepare import PrepareOptions, prepare
 
 HEAD = "mapping: shop\nchecks: {guest: 'off'}\ncolumns: {Qty: integer, Price: decimal}\n"

@@ -17,7 +17,7 @@ from docs.tools.mapping_reference import (
 )
 from pipeline.mapping.compile.check import check_mapping
 from pipeline.mapping.compile.compiler import compile_mapping
-from pipeline.mapping.language.load import read_mapping
+from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.source_spec import Source
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import STEPS, VALUES, Word

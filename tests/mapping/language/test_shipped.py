@@ -9,7 +9,7 @@ from pipeline.core.events import ignore
 from pipeline.core.model import LINE, SOURCE
 from pipeline.mapping.compile.check import check_mapping, mapping_notices
 from pipeline.mapping.language import shipped
-from pipeline.mapping.language.load import load_mapping
+from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.mapping.language.shipped import find_mapping, shipped_mapping, shipped_names, shipped_sample
 from pipeline.mapping.layout.raw_transactions import build_transactions
 from pipeline.workflows.prepare import PrepareOptions, prepare

@@ -11,7 +11,7 @@ from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import find_sources
 from pipeline.mapping.compile.check import check_mapping
 from pipeline.mapping.language.draft_marks import open_values
-from pipeline.mapping.language.load import read_mapping
+from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping, shipped_names, shipped_sample
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import Number, OpenValue

@@ -8,7 +8,7 @@ from pipeline.core.settings import Connection, Secret
 from pipeline.loading.customers import Person
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.preflight import Preflight, Questions, preflight, questions
+from pipeline.loading.tenant_check import Preflight, Questions, preflight, questions
 from pipeline.simulator import Location, Profile, SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.loading.tenant import CONNECTION, QUICK, made

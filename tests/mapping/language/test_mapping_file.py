@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import MappingError, SettingsError
-from pipeline.mapping.language.load import LoadedMapping, load_mapping, read_mapping
+from pipeline.mapping.language.mapping_file import LoadedMapping, load_mapping, read_mapping
 from pipeline.mapping.language.spec import Check, Completion, Condition, MappingSpec
 from pipeline.mapping.language.value_spec import ConstantValue
 

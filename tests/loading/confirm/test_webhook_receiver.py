@@ -23,7 +23,7 @@ import uvicorn
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import Event, Notice
 from pipeline.core.settings import Connection, Secret
-from pipeline.loading.confirm.listen import SIGNATURE_HEADER, listen, webhook_app
+from pipeline.loading.confirm.webhook_receiver import SIGNATURE_HEADER, listen, webhook_app
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.ledger.entries import State
 from pipeline.loading.ledger.ledger import SqlLedger
@@ -187,7 +187,7 @@ LISTENING = """
 import sys
 from pathlib import Path
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.loading.confirm.listen import listen
+from pipeline.loading.confirm.webhook_receiver import listen
 from pipeline.core.settings import Secret
 with SqlLedger(Path(sys.argv[1])) as ledger:
     listen(ledger, Secret("shared-secret"), port=0, on_ready=lambda url: print(url, flush=True))
@@ -374,7 +374,7 @@ def test_a_body_that_does_not_come_whole_confirms_nothing(
     delivered: SqlLedger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whether the sender stalls or hangs up; neither is an error to be logged."""
-    monkeypatch.setattr("pipeline.loading.confirm.listen._BODY_S", 0.05)
+    monkeypatch.setattr("pipeline.loading.confirm.webhook_receiver._BODY_S", 0.05)
     body = event("T000003")
     with listening(delivered) as url:
         begun = head(body, f"Content-Length: {len(body) + 1}")

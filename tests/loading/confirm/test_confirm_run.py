@@ -8,7 +8,7 @@ from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Notice
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
-from pipeline.loading.confirm.confirm import confirm
+from pipeline.loading.confirm.confirm_run import confirm
 from pipeline.loading.confirm.confirmation import Confirmation
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
