@@ -51,7 +51,7 @@ COVERED_BY: dict[str, tuple[str, ...]] = {
     "loading/confirm/estimate.py": ("tests/loading/confirm",),
     "loading/http/answers.py": ("tests/loading/http", *DELIVERIES),
     "loading/http/batches.py": ("tests/loading/http", *DELIVERIES),
-    "loading/http/retry.py": ("tests/loading/http", *DELIVERIES),
+    "loading/http/retry_policy.py": ("tests/loading/http", *DELIVERIES),
 }
 """Which tests cover which part of the package, besides those that are named as the module.
 

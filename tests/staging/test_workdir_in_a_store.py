@@ -103,7 +103,7 @@ def test_forgetting_and_pruning_reach_what_is_in_the_store(
     # As a version before might have: the log of this one names nobody.
     log = store.cat_file(f"{run}/run.log.jsonl")
     store.pipe_file(f"{run}/run.log.jsonl", log + f'{{"event": "notice", "message": "{person}"}}\n'.encode())
-    assert holding(person, store, run) == ["run.log.jsonl", "part-00000.parquet"]
+    assert holding(person, store, run) == ["effects_before.json", "run.log.jsonl", "part-00000.parquet"]
     forgotten = command("forget", "--profile", person, "--yes")
     assert forgotten.summary["runs"][0]["staged"]
     assert holding(person, store, run) == []
