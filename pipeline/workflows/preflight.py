@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,9 @@ from pipeline.loading.triggers import Reactions
 from pipeline.report.data import TenantAnswer
 from pipeline.report.formatting import count
 from pipeline.staging.workdir import RunDir
-from pipeline.workflows.delivery import Target, opened
+from pipeline.workflows.delivery import OpenRun, Target, opened
 from pipeline.workflows.effects import delivered_of_sample, nothing_is_sent, write_snapshot
+from pipeline.workflows.reactions import HISTORIC_AFTER
 from pipeline.workflows.run_record import CommandResult
 
 NEW_LOCATIONS_CSV: Final = "new_locations.csv"
@@ -55,7 +57,7 @@ def preflight(target: Target, *, sample: int = 200) -> CommandResult:
         if answers.before is not None and answers.before.customers:
             write_snapshot(run, answers.before)
         _write_files(run.directory, answers)
-        run.update_record(preflight=tuple(_findings(answers)))
+        run.update_record(preflight=tuple(_findings(answers, _sales_to_send(run))))
         active = answers.reactions.active
         return run.finish(
             run.summary(answers.requests),
@@ -95,10 +97,19 @@ def forget_unknown_profile(run: RunDir, is_person: Callable[[str | None], bool])
         _write_csv(path, _PROFILE_COLUMNS, kept)
 
 
-def _findings(answers: Preflight) -> Iterator[TenantAnswer]:
+def _sales_to_send(run: OpenRun) -> str:
+    """How many sales are still to be sent, and how many of the run are old, in words."""
+    delivery = run.summary().delivery
+    old = run.staged.count_before(datetime.now(UTC) - HISTORIC_AFTER)
+    waiting = count(delivery.pending + delivery.in_doubt, "sale")
+    days = HISTORIC_AFTER.days
+    return f"Up to {waiting} would run them; {old:,} of the run's sales are older than {days} days"
+
+
+def _findings(answers: Preflight, sales_to_send: str) -> Iterator[TenantAnswer]:
     """What the tenant said, for the report."""
     yield TenantAnswer("Token", "The token is good.", good=True)
-    yield _triggers(answers.reactions)
+    yield _triggers(answers.reactions, sales_to_send)
     if sampled := answers.already_there.sampled:
         found = answers.already_there.found
         message = (
@@ -130,13 +141,15 @@ def _findings(answers: Preflight) -> Iterator[TenantAnswer]:
         yield TenantAnswer(_CUSTOMERS, "The token may not ask for customers.")
 
 
-def _triggers(reactions: Reactions) -> TenantAnswer:
+def _triggers(reactions: Reactions, sales_to_send: str) -> TenantAnswer:
     """An answer about what would run for imported sales."""
     title = "Triggers that imported sales would run"
     if reactions.active is None:
         return TenantAnswer(title, "The tenant gave no list, so this is not known. Look in CX Manager.")
-    message = "They may award points and send mails for old sales." if reactions.active else "There is none."
-    return TenantAnswer(title, message, not reactions.active, tuple(map(str, reactions.active)))
+    if not reactions.active:
+        return TenantAnswer(title, "There is none.", good=True)
+    message = f"{sales_to_send}. They may award points and send mails, however old a sale is."
+    return TenantAnswer(title, message, good=False, evidence=tuple(map(str, reactions.active)))
 
 
 def _unknown_names(title: str, unknown: Mapping[str, int] | None, *, some: str, none: str) -> TenantAnswer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
@@ -13,6 +13,10 @@ from pipeline.loading.triggers import ask_reactions, held, is_history
 
 if TYPE_CHECKING:
     from pipeline.workflows.delivery import OpenRun
+
+
+HISTORIC_AFTER: Final = timedelta(days=30)
+"""The age from which on a sale is old, unless `--historic-after` says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class ReactionsPolicy:
     """
 
     allow: bool = False
-    historic_after: timedelta = timedelta(days=30)
+    historic_after: timedelta = HISTORIC_AFTER
 
 
 def check_reactions(

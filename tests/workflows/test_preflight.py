@@ -50,6 +50,7 @@ def test_what_would_run_and_what_is_not_known(omneo: LocalOmneo, home: Path) -> 
         {"name": "Points for every sale", "trigger": "transaction.created", "actions": ["points.award"]},
     ]
     assert ended.summary["already_there"] == {"sampled": 10, "found": 0}
+    assert "Up to 10 sales would run them; 10 of the run's sales are older than 30 days" in ended.stderr
     assert omneo.stats()["arrivals"]["accepted"] == 0
     run = Path(ended.summary["run_dir"])
     assert rows_of(run / "new_locations.csv") == [
