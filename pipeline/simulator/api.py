@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pipeline.simulator.checks import Errors, check_item, errors_in, parse_json
-from pipeline.simulator.database import Page, Query
+from pipeline.simulator.database import Query, ResultPage
 from pipeline.simulator.fault_injector import InjectedFault
 from pipeline.simulator.middleware import INJECTED_FAULT, endpoint
 from pipeline.simulator.queue import Job
@@ -29,7 +29,7 @@ _QUEUED: Final = b'{"data":"OK"}'
 _OPERATORS: Final = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 _FILTER: Final = re.compile(r"filter\[([\w.]+)\](?:\[(\w+)\])?")
 
-Select = Callable[[Query], Page]
+Select = Callable[[Query], ResultPage]
 """Gives a page of a list."""
 
 
@@ -212,7 +212,7 @@ class Api:
         """A page of transactions, with or without their items."""
         faults = self._state.injector.faults
 
-        def select(query: Query) -> Page:
+        def select(query: Query) -> ResultPage:
             page = self._transactions.page(query)
             for row in page.rows if faults.list_without_items else ():
                 del row["items"]
@@ -434,8 +434,8 @@ def _reactions(reactions: Iterable[Reaction]) -> list[dict[str, Any]]:
 def _rows(rows: Sequence[dict[str, Any]]) -> Select:
     """A list that is held in memory."""
 
-    def select(query: Query) -> Page:
+    def select(query: Query) -> ResultPage:
         start = (query.number - 1) * query.size
-        return Page(list(rows[start : start + query.size]), len(rows))
+        return ResultPage(list(rows[start : start + query.size]), len(rows))
 
     return select

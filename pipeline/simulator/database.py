@@ -53,7 +53,7 @@ _TABLES: Final = (
 )
 
 
-class Page(NamedTuple):
+class ResultPage(NamedTuple):
     """A page of a list, and how many rows there are in all."""
 
     rows: list[Json]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from pipeline.simulator.database import Database, Json, Page, Query, now
+from pipeline.simulator.database import Database, Json, Query, ResultPage, now
 from pipeline.simulator.simulator_settings import Profile, SimulatorSettings
 
 _LOCATION_KEYS: Final = ("id", "external_id", "name", "timezone", "created_at")
@@ -67,27 +67,27 @@ class ReferenceData:
         sql = f"SELECT {_LOCATION_COLUMNS} FROM locations WHERE id = ?"  # noqa: S608  (names are this module's)
         return dict(zip(_LOCATION_KEYS, self._db.execute(sql, (number,)).fetchone(), strict=True))
 
-    def locations(self, query: Query) -> Page:
+    def locations(self, query: Query) -> ResultPage:
         """A page of locations."""
         rows, total = self._db.select("locations", _LOCATION_COLUMNS, query, "id")
-        return Page([dict(zip(_LOCATION_KEYS, row, strict=True)) for row in rows], total)
+        return ResultPage([dict(zip(_LOCATION_KEYS, row, strict=True)) for row in rows], total)
 
-    def currencies(self, query: Query) -> Page:
+    def currencies(self, query: Query) -> ResultPage:
         """A page of the configured currencies, each as a conversion `from` one `to` the system's own.
 
         This is the form that the SDK's `Currency` has.
         """
         rows, total = self._db.select("currencies", 'id, "from", "to", rate, is_system', query, "id")
         keys = ("id", "from", "to", "rate", "is_system")
-        return Page([dict(zip(keys, [*row[:4], bool(row[4])], strict=True)) for row in rows], total)
+        return ResultPage([dict(zip(keys, [*row[:4], bool(row[4])], strict=True)) for row in rows], total)
 
-    def profiles(self, query: Query, search: str | None = None) -> Page:
+    def profiles(self, query: Query, search: str | None = None) -> ResultPage:
         """A page of profiles, each with its identities; `search` is looked for in email and names."""
         if search:
             text = "coalesce(email, '') || ' ' || first_name || ' ' || last_name"
             query = replace(query, where=[*query.where, (f"instr(lower({text}), lower(?)) > 0", search)])
         rows, total = self._db.select("profiles", ", ".join(_PROFILE_KEYS), query, "number")
-        return Page([self._profile(row) for row in rows], total)
+        return ResultPage([self._profile(row) for row in rows], total)
 
     def _profile(self, row: tuple[Any, ...]) -> Json:
         found = self._db.execute(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from pipeline.simulator.checks import utc_text
-from pipeline.simulator.database import Database, Json, Page, Query, now
+from pipeline.simulator.database import Database, Json, Query, ResultPage, now
 from pipeline.simulator.fault_injector import FaultInjector
 from pipeline.simulator.reference_data import ReferenceData
 
@@ -141,10 +141,10 @@ class Transactions:
             raise NoSuchTransaction(value)
         return self._context(row[0], json.loads(row[1]))
 
-    def page(self, query: Query) -> Page:
+    def page(self, query: Query) -> ResultPage:
         """A page of transactions, oldest id first."""
         rows, total = self._db.select("transactions", "id, document", query, "id")
-        return Page([self._context(number, json.loads(document)) for number, document in rows], total)
+        return ResultPage([self._context(number, json.loads(document)) for number, document in rows], total)
 
     def _find(self, body: Json) -> int | None:
         external_id, number = body.get("external_id"), body.get("id")

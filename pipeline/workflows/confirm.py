@@ -15,7 +15,7 @@ from pipeline.core.privacy import mask_whole
 from pipeline.loading.confirm.confirm_run import confirm as look_up
 from pipeline.loading.confirm.confirm_run import resend_missing
 from pipeline.loading.confirm.confirmation import Confirmation
-from pipeline.loading.confirm.effects import DAY, PROFILES, WRONG, CustomerEffect, Effect
+from pipeline.loading.confirm.spend_comparison import DAY, PROFILES, WRONG, CustomerEffect, Effect
 from pipeline.loading.delivery.decisions import ResendRules
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.report.data import FieldsInOmneo

@@ -21,7 +21,7 @@ from pipeline.core.clock import SystemClock
 from pipeline.core.errors import RunError, StoppedByApi
 from pipeline.core.files import write_private
 from pipeline.loading.confirm.compare import decimal_of, is_void
-from pipeline.loading.confirm.effects import (
+from pipeline.loading.confirm.spend_comparison import (
     PROFILES,
     CustomerEffect,
     SentSale,
@@ -29,7 +29,7 @@ from pipeline.loading.confirm.effects import (
     measure,
     take_snapshot,
 )
-from pipeline.loading.customers import NoAnswer, Person
+from pipeline.loading.customer_lookup import NoAnswer, Person
 from pipeline.loading.delivery.stop import until_stopped
 from pipeline.loading.http.client import Client
 from pipeline.loading.http.paced_client import PacedClient, RequestCounts

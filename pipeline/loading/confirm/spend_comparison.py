@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from pipeline.loading.confirm.compare import decimal_of, is_void
 from pipeline.loading.confirm.list_lookup import PATH as TRANSACTIONS
-from pipeline.loading.customers import Person, ask, find_profile
+from pipeline.loading.customer_lookup import Person, ask, find_profile
 from pipeline.loading.http.lists import NoList, ask_page, read_pages
 from pipeline.loading.http.paced_client import PacedClient
 
@@ -28,7 +28,7 @@ DAY: Final = timedelta(hours=24)
 """After so long a figure that has not moved is a fault, not a calculation that is still to come."""
 _PAGE_SIZE: Final = 100
 _MOST_SALES: Final = 2_000
-"""Of one customer that are read to explain a figure; nobody shops as often."""
+"""Of one customer that are read to explain a figure; more than a customer has."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ async def measure(
 ) -> list[CustomerEffect]:
     """Compare the lifetime spend of customers with what it was and what was sent.
 
-    Where nobody's has moved, nothing has been calculated. Otherwise the sales of each whose figure is another
+    Where none has moved, nothing has been calculated. Otherwise the sales of each whose figure is another
     one are read, which tells what was lost, doubled, or came from elsewhere.
 
     Args:
