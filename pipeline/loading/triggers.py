@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
@@ -21,11 +21,10 @@ from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Send
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.leases import Batches
 from pipeline.loading.delivery.stop import Stop, until_stopped
-from pipeline.loading.http.answers import Meaning, ReplyVerdict, parsed
-from pipeline.loading.http.client import Answered, Client, Reply
-from pipeline.loading.http.endpoints import listing
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
+from pipeline.loading.http.client import Client
 from pipeline.loading.http.interface import httpx
-from pipeline.loading.http.lists import is_list, rows_of, total_of
+from pipeline.loading.http.lists import NoList, ask_page
 from pipeline.loading.http.paced_client import PacedClient, RequestCounts
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
@@ -126,46 +125,26 @@ async def read_reactions(api: PacedClient) -> Reactions:
     rows: list[Mapping[str, Any]] = []
     seen: set[str] = set()
     for number in range(1, _MOST_PAGES + 1):
-        answer, why = await _page(api, number)
-        if answer is None:
+        which = {"page[size]": str(_PAGE_SIZE), "page[number]": str(number)}
+        try:
+            page = await ask_page(api, _PATH, which, most_errors=_MOST_ERRORS, stopping=_STOPPING)
+        except NoList as no_list:
             # The pages before may have named one that is active: that is enough to know.
-            return Reactions(tuple(_active(rows)) or None, why, api.requests)
-        page = rows_of(answer)
+            return Reactions(tuple(_active(rows)) or None, _why_unknown(no_list.verdict), api.requests)
         # Without a total only a page with nothing new is the end: a short one may be the most that the tenant
         # gives at a time. A list that has no pages answers with the first one again.
-        new = [row for row in page if repr(sorted(row.items(), key=str)) not in seen]
+        new = [row for row in page.rows if repr(sorted(row.items(), key=str)) not in seen]
         seen.update(repr(sorted(row.items(), key=str)) for row in new)
         rows += new
-        if not new or len(rows) >= total_of(answer, len(rows) + 1):
+        if not new or (page.total is not None and len(rows) >= page.total):
             break
     return Reactions(tuple(_active(rows)), requests=api.requests)
 
 
-async def _page(api: PacedClient, number: int) -> tuple[Any, str]:
-    """A page of the list; None, and why, where the tenant does not say."""
-    request = listing(_PATH, {"page[size]": str(_PAGE_SIZE), "page[number]": str(number)})
-    replies: list[Reply] = []
-    errors = 0
-
-    async def keep(_: ReplyVerdict, reply: Reply) -> None:
-        replies.append(reply)
-
-    async def attempt() -> ReplyVerdict:
-        nonlocal errors
-        verdict = await api.once(request, keep, or_denied=True)
-        if verdict.meaning is Meaning.TRANSIENT and verdict.status is not None:
-            errors += 1
-            if errors == _MOST_ERRORS:
-                return replace(verdict, meaning=Meaning.UNCLEAR)
-        return verdict
-
-    verdict = await api.persist(attempt, _PATH)
-    if verdict.again or (verdict.meaning is Meaning.FATAL and verdict.status in _STOPPING):
-        raise api.error(verdict)
-    if verdict.meaning is not Meaning.TAKEN:
-        return None, f"GET {_PATH} was answered with {verdict.status} {verdict.message}".strip()
-    answer = parsed(replies[-1].body) if isinstance(replies[-1], Answered) else None
-    return (answer, "") if is_list(answer) else (None, f"GET {_PATH} was not answered with a list")
+def _why_unknown(verdict: ReplyVerdict) -> str:
+    if verdict.meaning is Meaning.TAKEN:
+        return f"GET {_PATH} was not answered with a list"
+    return f"GET {_PATH} was answered with {verdict.status} {verdict.message}".strip()
 
 
 def _active(rows: Sequence[Mapping[str, Any]]) -> list[ActiveTrigger]:

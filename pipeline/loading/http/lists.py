@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from itertools import count
@@ -62,7 +62,12 @@ def total_of(answer: Any, otherwise: int) -> int:
 
 
 async def ask_page(
-    exchange: PacedClient, path: str, params: Mapping[str, str], *, most_errors: int | None = None
+    exchange: PacedClient,
+    path: str,
+    params: Mapping[str, str],
+    *,
+    most_errors: int | None = None,
+    stopping: Collection[int | None] | None = None,
 ) -> Page:
     """Ask for a page of a list.
 
@@ -72,6 +77,8 @@ async def ask_page(
         params: Filters and the page.
         most_errors: After how many server errors the list counts as not given; None waits for an outage to
             end, as every other request does.
+        stopping: Statuses of an answer that say that nothing can be asked or sent; None for all that are
+            fatal, but for those of `DENIED`.
 
     Raises:
         NoList: There is none for this token.
@@ -94,7 +101,8 @@ async def ask_page(
         return verdict
 
     verdict = await exchange.persist(attempt, path)
-    if exchange.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and verdict.status not in DENIED):
+    stops = verdict.status not in DENIED if stopping is None else verdict.status in stopping
+    if exchange.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and stops):
         raise exchange.error(verdict)
     answer = parsed(replies[-1].body, Decimal) if isinstance(replies[-1], Answered) else None
     if verdict.meaning is not Meaning.TAKEN or not is_list(answer):
