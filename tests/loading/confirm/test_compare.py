@@ -12,26 +12,7 @@ from pipeline.loading.confirm.compare import (
     is_same_sale,
     is_void,
 )
-
-SENT: dict[str, Any] = {
-    "external_id": "T1",
-    "total": 12.5,
-    "profile_id": "a@x.de",
-    "items": [
-        {"external_id": "1", "quantity": 1, "price_sell": 10.0},
-        {"external_id": "2", "quantity": 2, "price_sell": 1.25},
-    ],
-}
-THERE: dict[str, Any] = {
-    "id": 7,
-    "total": "12.50",
-    "is_void": False,
-    "profile_id": "0b7b",
-    "items": [
-        {"external_id": "2", "quantity": 2, "price_sell": 1.25},
-        {"external_id": "1", "quantity": "1", "price_sell": "10.0000"},
-    ],
-}
+from tests.loading.confirm.sale import SENT, THERE
 
 
 def test_another_spelling_settles_a_doubt() -> None:

@@ -8,26 +8,8 @@ import pytest
 
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS
 from pipeline.loading.confirm.field_comparison import Comparison, compare_fields
+from tests.loading.confirm.sale import SENT, THERE
 
-SENT: dict[str, Any] = {
-    "external_id": "T1",
-    "total": 12.5,
-    "profile_id": "a@x.de",
-    "items": [
-        {"external_id": "1", "quantity": 1, "price_sell": 10.0},
-        {"external_id": "2", "quantity": 2, "price_sell": 1.25},
-    ],
-}
-THERE: dict[str, Any] = {
-    "id": 7,
-    "total": "12.50",
-    "is_void": False,
-    "profile_id": "0b7b",
-    "items": [
-        {"external_id": "2", "quantity": 2, "price_sell": 1.25},
-        {"external_id": "1", "quantity": "1", "price_sell": "10.0000"},
-    ],
-}
 UUID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
 EVERY_FIELD: dict[str, Any] = {
     "external_id": "T1",
