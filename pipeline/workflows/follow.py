@@ -107,15 +107,15 @@ def follow(
             run = found
             seen.clear()
         now, status = time.monotonic(), _status(home, run, ledger, base_url)
-        progress = LoadProgress(status, holder, limit=_limit(run) if holder else "")
-        seen.append((now, status.accepted - progress.left))
+        if holder is None:
+            yield LoadProgress(status, None)
+            return
+        seen.append((now, status.accepted - status.pending - status.in_doubt))
         while len(seen) > 2 and now - seen[1][0] >= WINDOW_S:
             seen.popleft()
         since, before = seen[0]
         per_s = (seen[-1][1] - before) / (now - since) if now > since else None
-        yield LoadProgress(status, holder, per_s if holder else None, progress.limit)
-        if holder is None:
-            return
+        yield LoadProgress(status, holder, per_s, _limit(run))
         sleep(every_s)
 
 
