@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -39,7 +39,7 @@ class Parsed(click.ParamType[Value]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Value:
         """Parse a text; a value that is parsed already stays as it is."""
         if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]
+            return cast(Value, value)
         try:
             return self._parse(value.strip())
         except (ValueError, OverflowError):

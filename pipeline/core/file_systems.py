@@ -28,10 +28,10 @@ def file_system(address: str, problem: type[ImportToolError]) -> tuple[Any, str]
     """
     # Imported late, since commands that read no source do without it.
     if REMOTE not in address:
-        from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+        from fsspec.implementations.local import LocalFileSystem
 
         return LocalFileSystem(), str(Path(address).expanduser().absolute())
-    from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+    from fsspec.core import url_to_fs
 
     try:
         filesystem, path = url_to_fs(address)

@@ -148,7 +148,7 @@ def _glob(filesystem: Any, pattern: str, argument: str) -> list[SourceFile]:
         infos = filesystem.glob(pattern, detail=True).values()
     else:
         # As shells do it: hidden files are left out, and links are followed. fsspec does neither.
-        names = sorted(glob(pattern, recursive=True))  # noqa: PTH207
+        names = sorted(glob(pattern, recursive=True))  # noqa: PTH207 (pathlib yields hidden files)
         infos = [filesystem.info(name) for name in names if Path(name).exists()]
     return [_source_file(info, argument, found=True) for info in infos if info["type"] == "file"]
 

@@ -114,7 +114,7 @@ def questions(
     locations: Counter[str] = Counter()
     currencies: Counter[str] = Counter()
     people: set[Person] = set()
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)  # noqa: S311 (a sample is no secret)
     sales: list[Mapping[str, Any]] = []
     read = 0
     for batch in transactions:

@@ -69,7 +69,7 @@ def confirm(
         options=options,
         sample=sample,
         patience_s=patience_s,
-        dice=random.Random(seed),  # noqa: S311
+        dice=random.Random(seed),  # noqa: S311 (a sample is no secret)
         emit=emit,
         stop=stop,
         clock=clock,

@@ -245,7 +245,7 @@ class _Backoff:
         self._refusals += 1
         own_s = min(self._policy.first_wait_s * 2.0 ** min(self._refusals - 1, 30), longest_s)
         # With jitter, so that several loaders do not come back in step.
-        pause_s = max(asked_s, own_s * (1 + self._policy.jitter * random.random()))  # noqa: S311
+        pause_s = max(asked_s, own_s * (1 + self._policy.jitter * random.random()))  # noqa: S311 (no secret)
         self._last_at, self._until = now, now + pause_s
         return pause_s
 
