@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import os
 import sys
 import traceback
@@ -15,6 +16,7 @@ import click
 from click import ParameterSource
 
 from pipeline.cli.console import Console, printable
+from pipeline.cli.help_page import Command, unwrapped_example
 from pipeline.cli.options import add_options, option
 from pipeline.cli.parameters import DIRECTORY_OR_URL
 from pipeline.cli.signals import Signalled
@@ -52,7 +54,8 @@ def command(function: Callable[..., int]) -> click.Command:
         console = Console(common["workdir"], common["as_json"], common["log_format"], verbosity)
         sys.exit(_exit_code(console, lambda: function(console, **arguments)))
 
-    return click.command(function.__name__)(add_options(COMMON)(call))
+    text = unwrapped_example(inspect.getdoc(function) or "")
+    return click.command(function.__name__, cls=Command, help=text)(add_options(COMMON)(call))
 
 
 def _common(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
-
 from pipeline.cli.command import command
 from pipeline.cli.console import Console, write_line
 from pipeline.cli.monitoring import monitored
@@ -26,7 +24,7 @@ from pipeline.cli.options import (
     option,
     require_local_first,
 )
-from pipeline.cli.parameters import SHARE
+from pipeline.cli.parameters import SHARE, Count
 from pipeline.cli.run_access import local_workdir, on_run
 from pipeline.cli.signals import serve_until_signalled
 from pipeline.core.errors import SettingsError
@@ -35,13 +33,16 @@ from pipeline.core.settings import base_url_from_environment, webhook_secret
 
 @command
 @add_options(CONNECTING)
-@option("--customers", type=click.IntRange(0, 10_000), default=200, help="How many to ask for.")
+@option("--customers", type=Count(0, 10_000), default=200, help="How many to ask for.")
 @RUN
 def preflight(console: Console, reference: str, customers: int, **arguments: Any) -> int:
     """Ask the tenant, sending no transaction.
 
     Is the token good, which locations would be created, are the currencies configured, what share of a
     sample of customers is known? The answers join the report.
+
+    Example:
+      omneo-import preflight latest
     """
     from pipeline.workflows.preflight import preflight as ask_tenant
 
@@ -61,6 +62,10 @@ def load(console: Console, reference: str, **arguments: Any) -> int:
     """Send a staged run, or go on with it.
 
     Sends exactly the bytes that `prepare` reviewed. Run again after any stop, it goes on where it was.
+
+    Example:
+      omneo-import load latest --first 20
+      omneo-import load latest --rate 600/min
     """
     from pipeline.workflows.load import load as load_run
 
@@ -74,7 +79,11 @@ def load(console: Console, reference: str, **arguments: Any) -> int:
 @add_options(REACTIONS)
 @RUN
 def retry(console: Console, reference: str, **arguments: Any) -> int:
-    """Send again what failed or was refused."""
+    """Send again what failed or was refused.
+
+    Example:
+      omneo-import retry latest
+    """
     from pipeline.workflows.retry import retry as retry_run
 
     return on_run(console, reference, arguments, retry_run)
@@ -92,7 +101,7 @@ def retry(console: Console, reference: str, **arguments: Any) -> int:
 )
 @option(
     "--profiles",
-    type=click.IntRange(1),
+    type=Count(1),
     default=50,
     help="With --effects: how many customers to ask for, of those whose figures from before are known.",
 )
@@ -111,6 +120,10 @@ def confirm(
 
     Says which are missing or differ. With --effects: whether customers' lifetime spend rose by exactly what
     was imported.
+
+    Example:
+      omneo-import confirm latest --resend
+      omneo-import confirm latest --effects --profiles 20
     """
     from pipeline.workflows.confirm import confirm as confirm_run
     from pipeline.workflows.confirm import confirm_effects
@@ -139,6 +152,9 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
 
     Every transaction that it delivered is sent with `is_void: true`. Asks first. Points, rewards and mails
     that Omneo has already given for them may stay.
+
+    Example:
+      omneo-import void 20260701T033000-8f21
     """
     from pipeline.report.formatting import count
     from pipeline.workflows.status import status
@@ -158,8 +174,8 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
 
 
 @command
-@option("--host", default="127.0.0.1", help="Address to bind; put TLS before any other.")
-@option("--port", type=click.IntRange(0, 65535), default=8787, help="0 for a free one.")
+@option("--host", metavar="ADDRESS", default="127.0.0.1", help="Address to bind; put TLS before any other.")
+@option("--port", type=Count(0, 65535), metavar="PORT", default=8787, help="0 for a free one.")
 @option(
     "--secret-file",
     type=FILE,
@@ -172,6 +188,9 @@ def listen(
     """Receive Omneo's webhooks.
 
     Checks their HMAC and marks the transactions they name as confirmed.
+
+    Example:
+      omneo-import listen --port 8787 --secret-file /etc/omneo-import/webhook-secret
     """
     from pipeline.workflows.listen import listen as receive_webhooks
 

@@ -50,6 +50,9 @@ def prepare(console: Console, mapping: str, sources: tuple[str, ...], **argument
 
     No network is used. SOURCE is a file, a glob, or one directory in which the mapping's own inputs are
     looked for. Of a directory or glob, only files that are new or changed since they were imported are taken.
+
+    Example:
+      omneo-import prepare -m shop.yaml exports/ --max-rejected 2%
     """
     return stage(console, mapping, sources, arguments)
 
@@ -87,6 +90,9 @@ def run(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool,
     """`prepare`, then `load`.
 
     Repeated on the same input it sends nothing twice.
+
+    Example:
+      omneo-import run -m shop.yaml exports/ --settle 10m --max-rejected 2% --min-share 50%
     """
     require_local_first(arguments["engine"], arguments["first"])
     if dry_run:

@@ -8,19 +8,31 @@ from pathlib import Path
 import click
 
 from pipeline.cli.command import command
+from pipeline.cli.completion import shipped_names
 from pipeline.cli.console import Console, printable
 from pipeline.cli.options import FILE, MAPPING, SOURCES, option
+from pipeline.cli.parameters import Count
 from pipeline.core.errors import SettingsError
 
 
 @command
 @option("-o", "--output", type=FILE, help="Where to write it; stdout by default.")
-@option("--from", "name", metavar="NAME", help="Copy a shipped mapping instead of drafting one.")
+@option(
+    "--from",
+    "name",
+    metavar="NAME",
+    help="Copy a shipped mapping instead of drafting one.",
+    shell_complete=shipped_names,
+)
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]")
 def scaffold(console: Console, sources: tuple[str, ...], output: Path | None, name: str | None) -> int:
     """Draft a mapping from a sample.
 
     What is unsure is marked, what is missing is left open.
+
+    Example:
+      omneo-import scaffold exports/ -o shop.yaml
+      omneo-import scaffold --from shopify_orders -o shop.yaml
     """
     from pipeline.mapping.language.draft_marks import open_values, unsure_marks
     from pipeline.mapping.scaffold.draft import copy_of, draft
@@ -59,6 +71,9 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
     Each problem is a line `file:line:column: what, what was expected`. With SOURCE, the columns of the source
     are checked too. A value that is still `{open: ...}` is a problem; those marked `# unsure` are counted.
     The mapping's own `tests` are run; what differs from what they expect is a problem.
+
+    Example:
+      omneo-import check -m shop.yaml exports/
     """
     from pipeline.mapping.compile.check import check_mapping
     from pipeline.mapping.language.draft_marks import unsure_marks, unsure_sentence
@@ -84,13 +99,16 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
 
 @command
 @MAPPING
-@option("-n", "--number", type=click.IntRange(1, 1000), default=5, help="How many payloads.")
+@option("-n", "--number", type=Count(1, 1000), default=5, help="How many payloads.")
 @option("--as-test", is_flag=True, help="Write them as `tests` to paste into the mapping, people made up.")
 @SOURCES
 def preview(console: Console, mapping: str, sources: tuple[str, ...], number: int, *, as_test: bool) -> int:
     """Show the first payloads beside their rows.
 
     Also shows what was dropped or rejected among the rows read for them.
+
+    Example:
+      omneo-import preview -m shop.yaml exports/july.csv -n 3
     """
     from pipeline.mapping.language.mapping_file import load_mapping
     from pipeline.workflows.drafted_tests import drafted_tests

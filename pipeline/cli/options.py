@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline.cli.completion import mapping_names, run_names
 from pipeline.cli.parameters import (
     AGE,
     DATE_OR_AGE,
@@ -21,6 +22,7 @@ from pipeline.cli.parameters import (
     REQUEST_RATE,
     SECONDS,
     SIZE,
+    Count,
 )
 from pipeline.core.memory import Budget
 from pipeline.core.settings import base_url_from_environment
@@ -52,7 +54,8 @@ def add_options(options: Sequence[Callable[[Function], Function]]) -> Callable[[
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-RUN = click.argument("reference", metavar="RUN")
+RUN = click.argument("reference", metavar="RUN", shell_complete=run_names)
+OPTIONAL_RUN = click.argument("reference", metavar="[RUN]", required=False, shell_complete=run_names)
 SOURCES = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 MAPPING = option(
     "-m",
@@ -60,6 +63,7 @@ MAPPING = option(
     required=True,
     metavar="FILE",
     help="The mapping: a file, or the name of a shipped one.",
+    shell_complete=mapping_names,
 )
 YES = option("--yes", is_flag=True, help="Do not ask for confirmation.")
 LEDGER = option(
@@ -116,7 +120,7 @@ CONNECTING = (
         type=REQUEST_RATE,
         help="Requests at most, such as 600/min; the server's limits are followed anyway.",
     ),
-    option("--concurrency", type=click.IntRange(1, 1024), default=64, help="Requests in flight."),
+    option("--concurrency", type=Count(1, 1024), default=64, help="Requests in flight."),
     option(
         "--give-up-after",
         "give_up_after_s",
@@ -141,7 +145,7 @@ SENDING = (
         default="queue",
         help="The endpoint of Omneo to send to.",
     ),
-    option("--batch-size", type=click.IntRange(1, 500), default=100, help="For --endpoint batch."),
+    option("--batch-size", type=Count(1, 500), default=100, help="For --endpoint batch."),
     option(
         "--on-change",
         type=click.Choice(["send", "hold", "skip"]),
@@ -179,7 +183,7 @@ REACTIONS = (
 )
 FIRST = option(
     "--first",
-    type=click.IntRange(min=1),
+    type=Count(1),
     metavar="N",
     help="Send only the next N transactions, the oldest first, then end.",
 )

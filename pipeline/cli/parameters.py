@@ -36,6 +36,10 @@ class Parsed(click.ParamType[Value]):
         self._parse = parse
         self._expected = expected
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The name as it is, where click would write it in capitals."""
+        return self.name
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Value:
         """Parse a text; a value that is parsed already stays as it is."""
         if not isinstance(value, str):
@@ -44,6 +48,15 @@ class Parsed(click.ParamType[Value]):
             return self._parse(value.strip())
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is {self._expected}", param, ctx)
+
+
+class Count(click.IntRange):
+    """A whole number within a range, which the help shows as `N` and, for example, `1 to 1024`."""
+
+    name = "N"
+
+    def _describe_range(self) -> str:
+        return f"{self.min} or more" if self.max is None else f"{self.min} to {self.max}"
 
 
 def _matched(pattern: str | re.Pattern[str], text: str) -> re.Match[str]:

@@ -32,6 +32,9 @@ def prune(
     Removes staged bodies and quarantine; manifest, ledger, log and the masked report stay. Such a run cannot
     be loaded, retried, confirmed or voided any more. Runs of which something can still be sent are left
     alone. Asks first.
+
+    Example:
+      omneo-import prune --older-than 90d --dry-run
     """
     from pipeline.report.formatting import count
     from pipeline.workflows.prune import prune as prune_runs
@@ -66,6 +69,9 @@ def forget(console: Console, profile: str, yes: bool, ledger: str | None) -> int
 
     Their staged transactions keep id, time and total, so nothing is sent again. Omneo and the source files
     are not changed. Asks first.
+
+    Example:
+      omneo-import forget --profile ann@example.com
     """
     from pipeline.report.formatting import count
     from pipeline.workflows.forget import forget as forget_person

@@ -12,7 +12,7 @@ import click
 
 from pipeline.cli.command import command
 from pipeline.cli.console import Console, write_line, write_text
-from pipeline.cli.options import FILE, LEDGER, RUN, option
+from pipeline.cli.options import FILE, LEDGER, OPTIONAL_RUN, RUN, option
 from pipeline.cli.run_access import local_workdir
 from pipeline.core.events import Notice
 from pipeline.core.settings import base_url_from_environment
@@ -27,9 +27,14 @@ if TYPE_CHECKING:
 @command
 @option("--follow", is_flag=True, help="Watch a load that runs in another terminal, until it ends.")
 @LEDGER
-@click.argument("reference", metavar="[RUN]", required=False)
+@OPTIONAL_RUN
 def status(console: Console, reference: str | None, ledger: Path | str | None, *, follow: bool) -> int:
-    """List the runs, or show the counts of one and what to do next."""
+    """List the runs, or show the counts of one and what to do next.
+
+    Example:
+      omneo-import status
+      omneo-import status latest --follow
+    """
     if follow:
         reference = reference or "latest"
         _follow(console, reference, ledger)
@@ -104,7 +109,7 @@ def _with_tenant(summary: Summary) -> dict[str, Any]:
 @option("--show-personal-data/--mask-personal-data", default=None, help="By default as `prepare` was called.")
 @option("--all", "all_runs", is_flag=True, help="Write one page over all runs instead.")
 @LEDGER
-@click.argument("reference", metavar="[RUN]", required=False)
+@OPTIONAL_RUN
 def report(
     console: Console,
     reference: str | None,
@@ -114,7 +119,12 @@ def report(
     *,
     all_runs: bool,
 ) -> int:
-    """Write the report of RUN again, and print its path."""
+    """Write the report of RUN again, and print its path.
+
+    Example:
+      omneo-import report latest
+      omneo-import report --all
+    """
     if all_runs == (reference is not None):
         raise click.UsageError("Name a run, or give --all.")
     if reference is None:
@@ -144,6 +154,9 @@ def results(console: Console, reference: str, output: Path | None, ledger: Path 
 
     Joins the source file and line with outcome, codes, state in Omneo, the server's message and Omneo's id.
     Without -o it is `results.csv` in the run's directory.
+
+    Example:
+      omneo-import results latest -o results.parquet
     """
     from pipeline.report.formatting import count
     from pipeline.workflows.results import write_results

@@ -13,8 +13,12 @@ import click
 from pipeline.cli.command import command
 from pipeline.cli.console import Console
 from pipeline.cli.options import FILE, Function, add_options, option
+from pipeline.cli.parameters import Count
 from pipeline.cli.signals import serve_until_signalled
 from pipeline.simulator import Faults
+
+_METAVARS = {"s": "SECONDS", "share": "SHARE", "status": "STATUS", "fields": "NAMES"}
+"""By the last word of a fault's name."""
 
 
 def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
@@ -24,12 +28,20 @@ def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
         return option(name, is_flag=True, help=about)
     choices = fault.metadata.get("choices")
     kind = click.Choice(choices) if choices else type(fault.default)
-    return option(name, type=kind, default=fault.default, help=about)
+    metavar = None if choices else _METAVARS.get(fault.name.rpartition("_")[2], "N")
+    return option(name, type=kind, metavar=metavar, default=fault.default, help=about)
 
 
 @command
-@option("--host", default="127.0.0.1", help="A loopback address.")
-@option("--port", type=click.IntRange(0, 65535), default=0, show_default=False, help="A free one by default.")
+@option("--host", metavar="ADDRESS", default="127.0.0.1", help="A loopback address.")
+@option(
+    "--port",
+    type=Count(0, 65535),
+    metavar="PORT",
+    default=0,
+    show_default=False,
+    help="A free one by default.",
+)
 @option("--db", type=FILE, help="Where its state is kept; in memory by default.")
 @option(
     "--seed-file",
@@ -38,7 +50,9 @@ def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
 )
 @add_options([_fault_option(fault) for fault in fields(Faults)])
 @option(
-    "--webhook-url", help="A loopback address to which it posts every transaction, such as that of `listen`."
+    "--webhook-url",
+    metavar="URL",
+    help="A loopback address to which it posts every transaction, such as that of `listen`.",
 )
 @option(
     "--with-triggers",
@@ -60,6 +74,9 @@ def simulate(
     It listens on loopback only, and its faults can be changed while it runs. Without profiles in a seed file,
     the tenant knows every customer it is sent. The token is OMNEO_TOKEN, by default `simulator-token`.
     Webhooks are signed with OMNEO_WEBHOOK_SECRET, by default `simulator-secret`.
+
+    Example:
+      omneo-import simulate --port 8080 --throttle-requests 1000 --error-share 0.02
     """
     from pipeline.simulator import EXAMPLE_TRIGGERS, SimulatorSettings, read_seed_file, serve
 
