@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -40,6 +40,9 @@ _TOTALS = pl.Schema(
         "outcome": _TEXT,
         "transactions": _COUNT,
         "total": _MONEY,
+        "guests": _COUNT,
+        "returns": _COUNT,
+        "returned": _MONEY,
     }
 )
 _DAYS = pl.Schema(
@@ -55,7 +58,11 @@ _CLOCK = pl.Schema({"weekday": pl.Int8(), "hour": pl.Int8(), "transactions": _CO
 _FIELDS = pl.Schema({"level": _TEXT, "field": _TEXT, "mapped": pl.Boolean(), "filled": _COUNT, "of": _COUNT})
 _PROFILES = pl.Schema({"handle": _TEXT, "guest": pl.Boolean(), "transactions": _COUNT})
 _CODES = pl.Schema({"outcome": _TEXT, "code": _TEXT, "transactions": _COUNT})
-_SAMPLES = pl.Schema({"kind": _TEXT, "external_id": _TEXT, "body": _TEXT})
+_SAMPLES = pl.Schema({"kind": _TEXT, "external_id": _TEXT, "body": _TEXT, "local": _TEXT, "rows": _TEXT})
+_PERIODS = pl.Schema({"store": _TEXT, "period": _TEXT, "sales": _COUNT, "days": _COUNT})
+_HOURS = pl.Schema({"store": _TEXT, "hour": pl.Int8(), "sales": _COUNT})
+_GAPS = pl.Schema({"store": _TEXT, "first": _TEXT, "last": _TEXT, "days": _COUNT, "usual": _COUNT})
+_CUSTOMERS = pl.Schema({"sales": _COUNT, "customers": _COUNT})
 _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "totals": _TOTALS,
     "days": _DAYS,
@@ -64,7 +71,13 @@ _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "profiles": _PROFILES,
     "codes": _CODES,
     "samples": _SAMPLES,
+    "periods": _PERIODS,
+    "hours": _HOURS,
+    "gaps": _GAPS,
+    "customers": _CUSTOMERS,
 }
+_OF_WHOLE_RUN: Final = ("periods", "hours", "gaps", "customers")
+"""Tables that are empty for a partition."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,9 @@ class Facts:
 
     Attributes:
         totals: One row a month of local time (`2024-07`) × store × currency × outcome: transactions and the
-            sum of their totals. A null month, store or currency means the transactions had none.
+            sum of their totals; those without a customer (`guests`), and those below zero that are not void
+            (`returns`) with the sum of their totals. A null month, store or currency means the transactions
+            had none; null guests and returns, that an older version did not count them.
         days: One row a local day (`2024-07-31`) × currency × outcome, as above.
         clock: One row a weekday (1 Monday to 7 Sunday) × hour of local time: accepted transactions.
         fields: One row an Omneo field at level `transaction` or `item`: whether the mapping gives it, and
@@ -82,9 +97,18 @@ class Facts:
         codes: One row an outcome of a reason × code: transactions, each counted once a code; a reason
             that belongs to no transaction (a malformed row) counts for itself.
         samples: One accepted transaction of each kind (sale, return, void, guest) with its request body,
-            null until `with_bodies` was called.
+            null until `with_bodies` was called, its local time, and its source rows as JSON, null until
+            `with_rows` was called.
+        periods: Empty for a partition. One row a store × local month, or local day where the run has few of
+            them: sales, and days with sales.
+        hours: Empty for a partition. One row a store × local hour: sales that have a time of day.
+        gaps: Empty for a partition. One row a time without sales where there always are some: the store
+            (null: everywhere), its first and last day, how many days, and the sales of a usual one.
+        customers: Empty for a partition. One row a number of sales: how many customers have as many, among
+            all, or among a fair sample of them.
         items: Items of the accepted transactions.
         body_bytes: Bytes of all request bodies; 0 until `with_bodies` was called.
+        people: Customers; an estimate where `customers` is of a sample. 0 for a partition.
     """
 
     totals: pl.DataFrame
@@ -94,8 +118,13 @@ class Facts:
     profiles: pl.DataFrame
     codes: pl.DataFrame
     samples: pl.DataFrame
+    periods: pl.DataFrame = field(default_factory=_PERIODS.to_frame)
+    hours: pl.DataFrame = field(default_factory=_HOURS.to_frame)
+    gaps: pl.DataFrame = field(default_factory=_GAPS.to_frame)
+    customers: pl.DataFrame = field(default_factory=_CUSTOMERS.to_frame)
     items: int = 0
     body_bytes: int = 0
+    people: int = 0
 
     def transactions(self, outcome: str) -> int:
         """How many transactions have `outcome`: accepted, dropped or rejected."""
@@ -139,6 +168,15 @@ class Facts:
             body_bytes=int(staged["body"].str.len_bytes().sum()),
         )
 
+    def with_rows(self, rows: pl.DataFrame) -> Facts:
+        """Add the source rows of the samples.
+
+        Args:
+            rows: One row a sample, with `external_id` and `rows` (String).
+        """
+        samples = self.samples.drop("rows").join(rows, on="external_id", how="left", maintain_order="left")
+        return replace(self, samples=samples.select(list(_SAMPLES)))
+
     def to_json(self) -> str:
         """The facts as one JSON object of columns; amounts are decimal strings."""
         tables = {
@@ -147,14 +185,17 @@ class Facts:
             .to_dict(as_series=False)
             for name in _SCHEMAS
         }
-        return json.dumps({**tables, "items": self.items, "body_bytes": self.body_bytes}, ensure_ascii=False)
+        numbers = {"items": self.items, "body_bytes": self.body_bytes, "people": self.people}
+        return json.dumps({**tables, **numbers}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Facts:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote; what an older version did not count is null, or an empty table."""
         data = json.loads(text)
-        tables: dict[str, Any] = {name: _table(data[name], schema) for name, schema in _SCHEMAS.items()}
-        return cls(**tables, items=data["items"], body_bytes=data["body_bytes"])
+        tables: dict[str, Any] = {
+            name: _table(data.get(name, {}), schema) for name, schema in _SCHEMAS.items()
+        }
+        return cls(**tables, items=data["items"], body_bytes=data["body_bytes"], people=data.get("people", 0))
 
 
 def measure(
@@ -227,13 +268,17 @@ def merge(parts: Sequence[Facts]) -> Facts:
         profiles=_sorted_sum(stacked["profiles"], ["handle", "guest"], _PROFILES),
         codes=_sorted_sum(stacked["codes"], ["outcome", "code"], _CODES),
         samples=_first_of_each(stacked["samples"]),
+        **{name: stacked[name] for name in _OF_WHOLE_RUN},
         **numbers,
     )
 
 
 def _table(columns: Mapping[str, list[Any]], schema: pl.Schema) -> pl.DataFrame:
     as_text = {name: pl.String if kind == _MONEY else kind for name, kind in schema.items()}
-    return pl.DataFrame(columns, schema=as_text).cast(schema)
+    if not columns:
+        return schema.to_frame()
+    known = pl.DataFrame(columns, schema_overrides=as_text)
+    return known.select(_column(known, name, kind) for name, kind in as_text.items()).cast(schema)
 
 
 def _column(frame: pl.DataFrame, name: str, kind: Any) -> pl.Expr:
@@ -250,13 +295,23 @@ def _labelled(known: pl.DataFrame) -> pl.DataFrame:
         _column(known, "currency", pl.String),
         "outcome",
         _column(known, "total", _MONEY).cast(_MONEY),
+        _is_guest(known).alias("guest"),
+        (_is_return(known) & ~_is_void(known)).alias("return"),
     )
 
 
 def _dated(labelled: pl.DataFrame, schema: pl.Schema, form: str) -> pl.DataFrame:
     """Add up; only then dates become text: there are few, and Python's own dates end at year 9999."""
-    when, *others = [name for name in schema if name not in ("transactions", "total")]
-    added = labelled.group_by(when, *others).agg(pl.len().alias("transactions"), pl.col("total").sum())
+    when, *others = [name for name in schema if name in labelled.columns and name != "total"]
+    sums = {
+        "transactions": pl.len(),
+        "total": pl.col("total").sum(),
+        "guests": pl.col("guest").sum(),
+        "returns": pl.col("return").sum(),
+        "returned": pl.col("total").filter("return").sum(),
+    }
+    wanted = (each.alias(name) for name, each in sums.items() if name in schema)
+    added = labelled.group_by(when, *others).agg(wanted)
     return added.with_columns(pl.col(when).dt.strftime(form)).select(list(schema)).cast(schema)
 
 
@@ -308,7 +363,7 @@ def _merge_completeness(stacked: pl.DataFrame) -> pl.DataFrame:
 
 
 def _profiles(accepted: pl.DataFrame) -> pl.DataFrame:
-    guest = _column(accepted, "profile_id", pl.String).is_null()
+    guest = _is_guest(accepted)
     handle = _column(accepted, "profile_id_handle", pl.String)
     # Beside the other columns: a mapping without customers gives one value, which must count for every row.
     parts = accepted.with_columns(
@@ -332,11 +387,21 @@ def _first_of_each(samples: pl.DataFrame) -> pl.DataFrame:
     return first.sort(pl.col("kind").cast(pl.Enum(_KINDS)))
 
 
+def _is_void(frame: pl.DataFrame) -> pl.Expr:
+    return _column(frame, "is_void", pl.Boolean).fill_null(value=False)
+
+
+def _is_return(frame: pl.DataFrame) -> pl.Expr:
+    return (_column(frame, "total", _MONEY) < 0).fill_null(value=False)
+
+
+def _is_guest(frame: pl.DataFrame) -> pl.Expr:
+    return _column(frame, "profile_id", pl.String).is_null()
+
+
 def _samples(accepted: pl.DataFrame) -> pl.DataFrame:
     """The first accepted transaction of each kind; the kinds exclude one another."""
-    void = _column(accepted, "is_void", pl.Boolean).fill_null(value=False)
-    back = (_column(accepted, "total", _MONEY) < 0).fill_null(value=False)
-    guest = _column(accepted, "profile_id", pl.String).is_null()
+    void, back, guest = _is_void(accepted), _is_return(accepted), _is_guest(accepted)
     is_kind = (~void & ~back & ~guest, ~void & ~back & guest, ~void & back, void)
     known = _column(accepted, "external_id", pl.String)
     first = [
@@ -344,4 +409,15 @@ def _samples(accepted: pl.DataFrame) -> pl.DataFrame:
         for name, kind in zip(_KINDS, is_kind, strict=True)
     ]
     found = accepted.select_seq(first).unpivot(variable_name="kind", value_name="external_id")
-    return found.drop_nulls().with_columns(pl.lit(None, pl.String).alias("body")).cast(_SAMPLES)
+    local = _column(accepted, "transacted_at|local", pl.Datetime("us")).alias("local")
+    is_sample = known.is_in(found["external_id"].implode())
+    times = accepted.filter(is_sample).select(known, local)
+    # Only now they become text: there are four.
+    timed = found.drop_nulls().join(
+        times.unique("external_id", keep="first").with_columns(pl.col("local").dt.strftime("%Y-%m-%d %H:%M")),
+        on="external_id",
+        how="left",
+        maintain_order="left",
+    )
+    absent = (pl.lit(None, pl.String).alias(name) for name in ("body", "rows"))
+    return timed.with_columns(*absent).select(list(_SAMPLES)).cast(_SAMPLES)

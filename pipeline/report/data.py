@@ -8,7 +8,7 @@ from typing import Final
 
 from pipeline.core.findings import Anomaly, ControlRow, RootCause
 from pipeline.report.aggregates import Facts
-from pipeline.report.summary import Summary
+from pipeline.report.summary import Summary, Total, TransactionCounts
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,56 @@ class TenantAnswer:
 
 
 @dataclass(frozen=True)
+class CheckMade:
+    """A check of a run.
+
+    Attributes:
+        code: The code of what fails it.
+        title: Its name for people: what is wrong where it fails.
+        severity: What it does to a sale that fails: `drop`, `reject`, `warn` or `off`.
+        skipped: Why it was not made; empty where it was.
+    """
+
+    code: str
+    title: str
+    severity: str
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class PreviousRun:
+    """The last run of the same mapping, as it was prepared.
+
+    Attributes:
+        run_id: Its name.
+        started_at: ISO 8601, UTC.
+        mapping_changed: Whether mapping or look-up tables have changed since.
+        same_files: How many of its files were read again, with the same contents.
+        files: How many files it read.
+        transactions: By what became of them.
+        totals: By outcome; see `Summary`.
+        rejected: Transactions by code.
+        dropped: Transactions by code.
+        warnings: Transactions by code.
+        new_stores: Stores with accepted transactions that it did not have.
+        gone_stores: Stores with accepted transactions that only it has.
+    """
+
+    run_id: str
+    started_at: str
+    mapping_changed: bool
+    same_files: int
+    files: int
+    transactions: TransactionCounts
+    totals: Mapping[str, Total]
+    rejected: Mapping[str, int]
+    dropped: Mapping[str, int]
+    warnings: Mapping[str, int]
+    new_stores: Sequence[str] = ()
+    gone_stores: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class FieldsInOmneo:
     """What `confirm` found of fields, the last time it looked.
 
@@ -139,6 +189,9 @@ class ReportData:
         stopped: Why the load stopped early, a sentence; empty where it did not.
         unsure: How many values of the mapping were marked as unsure.
         fields: What `confirm` found of fields.
+        checks: Every check that there is; empty for a run of a version that did not record them.
+        patterns: What was looked for in the whole run: the title of each statistical warning by its code.
+        previous: The last run of the same mapping; None for the first, or as above.
     """
 
     summary: Summary
@@ -154,3 +207,6 @@ class ReportData:
     stopped: str = ""
     unsure: int = 0
     fields: FieldsInOmneo = field(default_factory=FieldsInOmneo)
+    checks: Sequence[CheckMade] = ()
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    previous: PreviousRun | None = None

@@ -134,6 +134,7 @@ def _forget_in_run(run: RunDir, person: PersonName) -> None:
     forget_unknown_profile(run, person.is_in)
     record, facts = run_record.read(run), run_record.read_facts(run)
     samples = facts.samples.filter(~person.within_body().fill_null(value=False))
+    samples = samples.filter([not person.is_in(rows) for rows in samples["rows"]])
     causes = tuple(_without(cause, person) for cause in record.causes)
     run_record.write(run, replace(record, causes=causes), replace(facts, samples=samples))
     if run.log.exists():

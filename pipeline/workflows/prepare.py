@@ -28,9 +28,12 @@ from pipeline.report.summary import DeliveryCounts, Summary
 from pipeline.staging.manifest import Manifest, next_ordinal, write_manifest
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.telemetry.json_log import json_log
+from pipeline.validation.anomalies.detection import LOOKED_FOR
 from pipeline.workflows import incremental, run_record
+from pipeline.workflows.preparation.checks_made import checks_made
 from pipeline.workflows.preparation.import_plan import ImportPlan, plan_import
 from pipeline.workflows.preparation.measurements import added_up
+from pipeline.workflows.preparation.previous_run import previous_run
 from pipeline.workflows.preparation.read_counts import ReadCounts, partitioning_of
 from pipeline.workflows.preparation.records import (
     StagedInput,
@@ -42,6 +45,7 @@ from pipeline.workflows.preparation.records import (
 from pipeline.workflows.preparation.report_sections import (
     all_causes,
     control_rows,
+    of_whole_run,
     run_warnings,
     statistical_findings,
 )
@@ -188,6 +192,8 @@ def _report(
     gate = run_record.gate_of(options.max_rejected, summary, lost_of_known_sales)
     if not gate.closed:
         gate = _compared_with_usual(gate, staged, summary, options, home, emit)
+    manifest, facts = manifest_of(staged, summary), of_whole_run(total.facts, total.observations)
+    others = [other for other in home.runs if other.run_id != run.run_id]
     record = run_record.RunRecord(
         gate=gate,
         causes=all_causes(plan, total, warnings),
@@ -197,9 +203,11 @@ def _report(
         show_personal_data=options.show_personal_data,
         unsure=unsure_marks(plan.mapping.document.text),
         void_cancelled=plan.spec.completion is not None and plan.spec.completion.after_delivery == "void",
+        checks=checks_made(plan),
+        patterns=LOOKED_FOR,
+        previous=previous_run(others, manifest, facts),
     )
-    run_record.write(run, record, total.facts)
-    manifest = manifest_of(staged, summary)
+    run_record.write(run, record, facts)
     data = run_record.report_data(run, manifest, summary)
     write_report(run.path, data, show_personal_data=options.show_personal_data)
     return data, manifest

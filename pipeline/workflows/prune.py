@@ -213,7 +213,8 @@ def _mask(home: Workdir, run: RunDir, ledger: str | None) -> None:
     """Mask the data of the report permanently; a report that was unmasked is written again."""
     record, facts = run_record.read(run), run_record.read_facts(run)
     samples = facts.samples.with_columns(
-        pl.col("body").map_elements(mask_body, return_dtype=pl.String, skip_nulls=True)
+        pl.col("body").map_elements(mask_body, return_dtype=pl.String, skip_nulls=True),
+        pl.lit(None, pl.String).alias("rows"),
     )
     hidden = replace(record, causes=tuple(masked(record.causes)), show_personal_data=False)
     run_record.write(run, hidden, replace(facts, samples=samples))

@@ -20,7 +20,9 @@ from pipeline.core.settings import Limit
 from pipeline.report.aggregates import Facts
 from pipeline.report.data import (
     FEW_REJECTED,
+    CheckMade,
     FieldsInOmneo,
+    PreviousRun,
     Provenance,
     RejectionGate,
     ReportData,
@@ -75,6 +77,9 @@ class RunRecord:
         personal_values_marked: Whether personal values within messages are marked, to be masked.
         void_cancelled: Whether `load` voids sales that were cancelled after an earlier run delivered them.
         tenants: What is known from each tenant, by its base URL; see `of`.
+        checks: Every check that there is; empty for runs of versions that did not record them.
+        patterns: What was looked for in the whole run, by code.
+        previous: The last run of the same mapping, when this one was prepared.
     """
 
     gate: RejectionGate | None = None
@@ -87,6 +92,9 @@ class RunRecord:
     personal_values_marked: bool = True
     void_cancelled: bool = False
     tenants: Mapping[str, TenantRecord] = field(default_factory=dict)
+    checks: tuple[CheckMade, ...] = ()
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    previous: PreviousRun | None = None
 
     def of(self, tenant: str | None) -> TenantRecord:
         """What is known from a tenant; nothing where there is none."""
@@ -166,6 +174,9 @@ def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData
         stopped=of_tenant.stopped,
         unsure=record.unsure,
         fields=of_tenant.fields,
+        checks=record.checks,
+        patterns=record.patterns,
+        previous=record.previous,
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from decimal import Decimal
 
@@ -54,7 +55,7 @@ def test_totals_are_by_local_month_store_currency_and_outcome() -> None:
         ],
         ["accepted", "accepted", "accepted", "dropped", "rejected"],
     )
-    assert facts.totals.rows() == [
+    assert facts.totals.select(pl.exclude("guests", "returns", "returned")).rows() == [
         ("2024-07", "S1", "AUD", "accepted", 2, Decimal("10.1000")),
         ("2024-07", "S1", "NZD", "dropped", 1, Decimal("10.0000")),
         ("2024-07", "S2", "AUD", "accepted", 1, Decimal("10.0000")),
@@ -153,11 +154,12 @@ def test_samples_are_one_of_each_kind_with_the_staged_body() -> None:
     )
     staged = pl.DataFrame({"external_id": ["2", "3", "4", "5", "6"], "body": ["{}", "é", "c", "d", "e"]})
     facts = facts.with_bodies(staged)
+    facts = facts.with_rows(pl.DataFrame({"external_id": ["3", "5"], "rows": ["{}", "[]"]}))
     assert facts.samples.rows() == [
-        ("sale", "2", "{}"),
-        ("guest", "3", "é"),
-        ("return", "4", "c"),
-        ("void", "5", "d"),
+        ("sale", "2", "{}", "2024-07-01 23:30", None),
+        ("guest", "3", "é", "2024-07-01 23:30", "{}"),
+        ("return", "4", "c", "2024-07-01 23:30", None),
+        ("void", "5", "d", "2024-07-01 23:30", "[]"),
     ]
     assert facts.body_bytes == 2 + 2 + 3
 
@@ -165,7 +167,7 @@ def test_samples_are_one_of_each_kind_with_the_staged_body() -> None:
 def test_a_mapping_without_optional_columns_is_measured() -> None:
     bare = headers([sale()]).select(TX, SOURCE, LINE, "external_id", "total")
     facts = measure(bare, NO_ITEMS, outcomes(["accepted"]), NO_REASONS)
-    assert facts.totals.rows() == [(None, None, None, "accepted", 1, Decimal(10))]
+    assert facts.totals.rows() == [(None, None, None, "accepted", 1, Decimal(10), 1, 0, Decimal(0))]
     assert facts.clock.is_empty()
     assert facts.profiles.rows() == [(None, True, 1)]
 
@@ -181,6 +183,33 @@ def test_years_beyond_pythons_are_counted_like_all_others() -> None:
     assert sorted(facts.totals["month"]) == ["+53939-07", "-0249-10"]
     assert sorted(facts.days["day"]) == ["+53939-07-14", "-0249-10-15"]
     assert_same(Facts.from_json(facts.to_json()), facts)
+
+
+def test_guests_and_returns_are_counted_beside_the_totals() -> None:
+    refund = sale(total=Decimal(-4), profile_id=None)
+    rows = [sale(), refund, refund | {"is_void": True}, sale(profile_id=None), refund]
+    facts = measured(rows, ["accepted"] * 4 + ["rejected"])
+    columns = ("outcome", "transactions", "total", "guests", "returns", "returned")
+    assert facts.totals.select(columns).rows() == [
+        ("accepted", 4, Decimal(12), 3, 1, Decimal(-4)),
+        ("rejected", 1, Decimal(-4), 1, 1, Decimal(-4)),
+    ]
+
+
+def test_facts_of_older_versions_lack_what_was_not_counted() -> None:
+    kept = json.loads(made_up_facts(50).to_json())
+    for table in ("periods", "hours", "gaps", "customers", "people"):
+        del kept[table]
+    for column in ("guests", "returns", "returned"):
+        del kept["totals"][column]
+    for column in ("local", "rows"):
+        del kept["samples"][column]
+    facts = Facts.from_json(json.dumps(kept))
+    assert facts.sums("accepted") == made_up_facts(50).sums("accepted")
+    assert facts.totals["returns"].null_count() == facts.totals.height > 0
+    assert facts.samples["rows"].null_count() == facts.samples.height > 0
+    assert facts.periods.is_empty()
+    assert facts.people == 0
 
 
 def test_facts_survive_json() -> None:

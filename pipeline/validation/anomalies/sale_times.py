@@ -112,12 +112,10 @@ _CLOSED_YEARS: Final = 2
 
 def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
     """Days on which nothing was sold though the same weekday always sells, everywhere or in one store."""
-    everywhere = observed.days.group_by("day").agg(pl.col("sales").sum()).with_columns(store=pl.lit(""))
-    missing = _missing(everywhere)
-    named = _missing(_busy(observed.days.drop_nulls("store")))
-    named = named.join(missing, on="day", how="anti")
-    lines = [_missing_line(*row) for row in _in_a_row(missing).rows()]
-    lines += [f"{row[0]}, {_missing_line(*row)}" for row in _in_a_row(named).rows()]
+    lines = [
+        f"{store}, {_missing_line(*gap)}" if store else _missing_line(*gap)
+        for store, *gap in missing_days(observed).rows()
+    ]
     if lines:
         yield Anomaly(
             "days_without_sales",
@@ -126,6 +124,20 @@ def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[An
             "export. If the shops were closed, all is well.",
             shown(lines),
         )
+
+
+def missing_days(observed: Observations) -> pl.DataFrame:
+    """Days on which nothing was sold though the same weekday always sells.
+
+    Returns:
+        One row a store and days in a row: `store`, `first`, `last`, how many `days`, and what is `usual`
+        (sales a day). Those that are missing everywhere come first, with the store "", and are not repeated
+        for each store.
+    """
+    everywhere = observed.days.group_by("day").agg(pl.col("sales").sum()).with_columns(store=pl.lit(""))
+    missing = _missing(everywhere)
+    named = _missing(_busy(observed.days.drop_nulls("store"))).join(missing, on="day", how="anti")
+    return pl.concat([_in_a_row(missing), _in_a_row(named)])
 
 
 def _busy(days: pl.DataFrame) -> pl.DataFrame:
@@ -172,7 +184,7 @@ def _in_a_row(missing: pl.DataFrame) -> pl.DataFrame:
     return together.drop("gap").sort("first", "store")
 
 
-def _missing_line(_store: str, first: date, last: date, days: int, usual: float) -> str:
+def _missing_line(first: date, last: date, days: int, usual: float) -> str:
     if days == 1:
         return f"{first:%A %Y-%m-%d}: no sales; about {usual:.0f} are usual"
     return f"{first} to {last}: no sales on {days} days on which about {usual:.0f} are usual"

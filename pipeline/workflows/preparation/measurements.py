@@ -22,6 +22,7 @@ from pipeline.validation.root_causes import group_reasons, merge_groups
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.judged_partition import JudgedPartition
 from pipeline.workflows.preparation.read_counts import ReadCounts
+from pipeline.workflows.preparation.sample_rows import with_source_rows
 
 _ADDED_AT_A_TIME = 32
 """Memory holds no more; with fewer, their sum would be added up again too often."""
@@ -47,8 +48,9 @@ class Measurements:
 def measured(plan: ImportPlan, judged: JudgedPartition) -> Measurements:
     """Measure a partition."""
     headers, outcomes, reasons = judged.verdict.headers, judged.verdict.outcomes, judged.verdict.reasons
+    facts = measure(headers, judged.items, outcomes, reasons).with_bodies(judged.staged)
     return Measurements(
-        measure(headers, judged.items, outcomes, reasons).with_bodies(judged.staged),
+        with_source_rows(facts, plan, judged),
         observe(headers, judged.items, outcomes, reasons),
         group_reasons(reasons),
         sums_by_key(headers, outcomes, plan.control.by) if plan.control else pl.DataFrame(),

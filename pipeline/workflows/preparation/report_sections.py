@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import polars as pl
 
 from pipeline.core.codes import CODES, Code, Outcome
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause
+from pipeline.report.aggregates import Facts
 from pipeline.validation.anomalies.date_formats import contradictions
 from pipeline.validation.anomalies.detection import find_anomalies
+from pipeline.validation.anomalies.observations import Observations, estimated_people
+from pipeline.validation.anomalies.sale_times import missing_days
 from pipeline.validation.control_totals import compare_totals
 from pipeline.validation.root_causes import root_causes
 from pipeline.workflows.preparation.import_plan import ImportPlan
@@ -93,3 +100,38 @@ def control_rows(plan: ImportPlan, measurements: Measurements) -> tuple[ControlR
 def statistical_findings(plan: ImportPlan, measurements: Measurements) -> tuple[Anomaly, ...]:
     """The statistical warnings."""
     return tuple(find_anomalies(measurements.observations, plan.short_names))
+
+
+_MOST_DAYS: Final = 62
+"""Distinct days up to which sales are kept by day: a longer time is shown by month."""
+
+
+def of_whole_run(facts: Facts, observed: Observations) -> Facts:
+    """Add what only the whole run can show: missing days, hours and days of each store, customers.
+
+    Args:
+        facts: Of the whole run.
+        observed: Of the whole run.
+    """
+    day = pl.col("day")
+    few_days = observed.days["day"].n_unique() <= _MOST_DAYS
+    period = day if few_days else day.dt.month_start()
+    periods = (
+        observed.days.group_by("store", period.alias("period"))
+        .agg(pl.col("sales").sum(), pl.len().alias("days"))
+        .with_columns(pl.col("period").dt.strftime("%Y-%m-%d" if few_days else "%Y-%m"))
+        .sort("store", "period", nulls_last=True)
+    )
+    gaps = missing_days(observed).with_columns(
+        pl.col("store").replace("", None),
+        pl.col("first", "last").dt.strftime("%Y-%m-%d"),
+        pl.col("usual").round(),
+    )
+    tables = {
+        "periods": periods,
+        "hours": observed.hours.sort("store", "hour", nulls_last=True),
+        "gaps": gaps,
+        "customers": observed.people.group_by("sales").agg(pl.len().alias("customers")).sort("sales"),
+    }
+    cast: dict[str, Any] = {name: frame.cast(getattr(facts, name).schema) for name, frame in tables.items()}
+    return replace(facts, **cast, people=estimated_people(observed))
