@@ -92,6 +92,12 @@ PREPARING = (
         help="Control totals to compare with: a CSV with count and sum by day, store or currency.",
     ),
     option(
+        "--control-rows",
+        type=click.Choice(["all", "sample"]),
+        default="all",
+        help="With `sample`, days, stores or currencies that the control totals lack are no differences.",
+    ),
+    option(
         "--memory",
         type=SIZE,
         default="1G",
@@ -233,6 +239,7 @@ def prepare_options(arguments: Mapping[str, Any]) -> PrepareOptions:
         max_rejected=arguments["max_rejected"],
         min_share=None if (share := arguments.get("min_share")) is None else Decimal(str(share)),
         control=arguments["control"],
+        control_is_sample=arguments["control_rows"] == "sample",
         budget=Budget.of(arguments["memory"]),
         engine=arguments["engine"],
         show_personal_data=arguments["show_personal_data"],

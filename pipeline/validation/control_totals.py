@@ -62,19 +62,25 @@ class ControlTotals:
         expected: By key, in the file's order. Days are ISO dates.
         counts: Whether numbers of transactions are stated.
         sums: Whether sums are stated.
+        is_sample: Only some keys are stated: others that are found are no differences.
     """
 
     by: tuple[str, ...]
     expected: Mapping[Key, Sums]
     counts: bool
     sums: bool
+    is_sample: bool = False
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_control_totals(path: Path) -> ControlTotals:
+def read_control_totals(path: Path, *, is_sample: bool = False) -> ControlTotals:
     """Read a file of control totals.
+
+    Args:
+        path: The file.
+        is_sample: It states only some of the keys.
 
     Raises:
         SourceError: It cannot be read, has other columns, a cell that is not a date, number or amount, or the
@@ -102,7 +108,7 @@ def read_control_totals(path: Path) -> ControlTotals:
         expected[key] = sums
     if not expected:
         raise SourceError(f"The control totals {path} hold no rows.")
-    return ControlTotals(by, expected, "count" in names, "sum" in names)
+    return ControlTotals(by, expected, "count" in names, "sum" in names, is_sample)
 
 
 def _columns(path: Path, header: Sequence[str]) -> list[str]:
@@ -193,14 +199,15 @@ def compare_totals(control: ControlTotals, parts: Sequence[pl.DataFrame]) -> lis
         parts: What `sums_by_key` returned for each partition.
 
     Returns:
-        One line a key: those of the file in its order, then those that only the data has, sorted.
+        One line a key: those of the file in its order, then those that only the data has, sorted; the latter
+        not where the file is a sample.
     """
     found: dict[Key, dict[str, Sums]] = {}
     if parts:
         added = pl.concat(parts).group_by(*control.by, "outcome").agg(pl.col("transactions", "total").sum())
         for *key, outcome, transactions, total in added.iter_rows():
             found.setdefault(tuple(key), {})[outcome] = Sums(transactions, total)
-    unprinted = sorted(found.keys() - control.expected.keys())
+    unprinted = [] if control.is_sample else sorted(found.keys() - control.expected.keys())
     none = Sums(0 if control.counts else None, Decimal() if control.sums else None)
     expected = {**control.expected, **dict.fromkeys(unprinted, none)}
     return [_compared(control.by, key, sums, found.get(key, {})) for key, sums in expected.items()]

@@ -53,6 +53,7 @@ def _drafted(loaded: LoadedMapping, sample: PreviewedTransaction, made_up: _Made
     first = sample.rows[0]
     for ids in (_ids_of_sales(loaded.spec), frozenset[str]()):
         rows = _masked(loaded.spec, _by_table(loaded.spec, sample.rows), ids, made_up)
+        rows = {**rows, **made_up.looked_up(sample.looked_up, rows)}
         result = result_of(loaded, rows)
         if len(result.ids) == 1 and result.payload is not None:
             break
@@ -60,8 +61,7 @@ def _drafted(loaded: LoadedMapping, sample: PreviewedTransaction, made_up: _Made
         raise SourceError(
             f"{first.source}:{first.line}: this sale cannot be a test: by itself, with made-up names, it is "
             f"{result.became}.",
-            hint="It may need rows of look-up tables, or names that the mapping compares; "
-            "write its test by hand.",
+            hint="The mapping may compare names that were made up; write its test by hand.",
         )
     place = f"{PurePosixPath(first.source).name}, line {first.line}"
     return "\n".join([f"  - name: {_yaml(f'a sale as in {place}')}", *_rows(rows), *_payload(result.payload)])
@@ -165,6 +165,19 @@ class _MadeUp:
                 made_up = _NAMES[number % len(_NAMES)]
             self._people[text] = made_up
         return self._people[text]
+
+    def looked_up(self, looked_up: Rows, rows: Rows) -> Rows:
+        """Rows of look-up tables, in which what was replaced in the rows of a sale is replaced as well."""
+        kept = {cell for each in rows.values() for row in each for cell in row.values()}
+        known = {**self._digits, **self._people}
+
+        def replaced(cell: str | None) -> str | None:
+            return cell if not cell or cell in kept else known.get(cell, self.free_text(cell))
+
+        return {
+            name: [{column: replaced(cell) for column, cell in row.items()} for row in each]
+            for name, each in looked_up.items()
+        }
 
     def free_text(self, text: str) -> str:
         """The same text, but what looks like an email, a phone or a card in it."""

@@ -29,6 +29,7 @@ from pipeline.staging.manifest import Manifest, next_ordinal, write_manifest
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.telemetry.json_log import json_log
 from pipeline.validation.anomalies.detection import LOOKED_FOR
+from pipeline.validation.control_totals import read_control_totals
 from pipeline.workflows import incremental, run_record
 from pipeline.workflows.preparation.checks_made import checks_made
 from pipeline.workflows.preparation.import_plan import ImportPlan, plan_import
@@ -68,6 +69,7 @@ class PrepareOptions:
         min_share: The gate of nights: the least share of what the last same weekdays brought, 0 to 1; None
             to only warn of less than half.
         control: A file of control totals.
+        control_is_sample: It states only some days, stores or currencies.
         budget: How much memory it may take.
         engine: Where the work runs, as `engine_named` takes it.
         show_personal_data: Do not mask the report.
@@ -80,6 +82,7 @@ class PrepareOptions:
     max_rejected: Limit | None = None
     min_share: Decimal | None = None
     control: Path | None = None
+    control_is_sample: bool = False
     budget: Budget = USUAL
     engine: str = "local"
     show_personal_data: bool = False
@@ -120,7 +123,10 @@ def prepare(
         base_url=options.base_url,
         emit=emit,
     )
-    plan = plan_import(loaded, sources, emit, control=options.control, choose=choose, budget=options.budget)
+    control = None
+    if options.control:
+        control = read_control_totals(options.control, is_sample=options.control_is_sample)
+    plan = plan_import(loaded, sources, emit, control=control, choose=choose, budget=options.budget)
     home = Workdir.open(workdir)
     with workdir_lock(home, "prepare", options.ledger), _new_run(home, emit) as (run, emit_and_log):
         counts = ReadCounts()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX
+from pipeline.mapping.functions.lookup_tables import load_tables
 from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions, without_lost
 from pipeline.mapping.layout.row_kinds import HEADERS
+from pipeline.mapping.usage.used_columns import lookup_columns
 from pipeline.staging.payloads import encode
 from pipeline.validation.outcomes import ACCEPTED, decide_outcomes
 from pipeline.validation.quarantine import placed, quarantine_frame
@@ -31,10 +33,17 @@ class SourceRow:
 
 @dataclass(frozen=True)
 class PreviewedTransaction:
-    """One transaction: the payload that would be sent, and the rows it came from."""
+    """One transaction: the payload that would be sent, and the rows it came from.
+
+    Attributes:
+        payload: The payload.
+        rows: Its rows.
+        looked_up: By look-up table `from: source`, the rows that it looks up: the cells by column.
+    """
 
     payload: dict[str, Any]
     rows: tuple[SourceRow, ...]
+    looked_up: Mapping[str, Sequence[Mapping[str, str | None]]]
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,9 @@ def preview(plan: ImportPlan, number: int) -> Preview:
     shown = verdict.reasons.filter((pl.col("outcome") != "warning") & (pl.col(TX) <= last))
     reasons = placed(shown, verdict.headers, shaped, plan.names)
     bodies = encode(chosen, mapped.items)
+    looked_up = _looked_up(plan, shaped)
     samples = (
-        PreviewedTransaction(json.loads(body), _rows_of(tx, shaped, plan.names))
+        PreviewedTransaction(json.loads(body), _rows_of(tx, shaped, plan.names), looked_up(tx))
         for tx, body in zip(bodies[TX], bodies["body"], strict=True)
     )
     rows = sum(frame.height for frame in tables.values())
@@ -104,6 +114,26 @@ def _rows_of(tx: int, shaped: RawTransactions, names: Sequence[str]) -> tuple[So
         for table, rows in shaped.rows.items()
         for row in _cells(rows.join(places, on=[SOURCE, LINE], how="semi").sort(SOURCE, LINE), names, table)
     )
+
+
+def _looked_up(
+    plan: ImportPlan, shaped: RawTransactions
+) -> Callable[[int], dict[str, Sequence[Mapping[str, str | None]]]]:
+    """For each transaction, the rows of tables `from: source` that it looks up."""
+    tables, _ = load_tables(plan.spec, plan.mapping.path.parent, [file.uri for file in plan.lookups])
+    tables = {name: rows for name, rows in tables.items() if plan.spec.lookups[name].from_ == "source"}
+    keys = plan.compiled.looked_up(shaped) if tables else pl.DataFrame()
+
+    def rows_of(tx: int) -> dict[str, Sequence[Mapping[str, str | None]]]:
+        found: dict[str, Sequence[Mapping[str, str | None]]] = {}
+        for name, rows in tables.items():
+            wanted = keys.filter((pl.col(TX) == tx) & (pl.col("table") == name))["key"]
+            used = [*plan.spec.lookups[name].key, *sorted(lookup_columns(plan.spec, name))]
+            if rows_found := rows.values.filter(rows.keys.is_in(wanted.implode())).select(used).to_dicts():
+                found[name] = rows_found
+        return found
+
+    return rows_of
 
 
 def _cells(rows: pl.DataFrame, names: Sequence[str], table: str) -> Iterator[SourceRow]:

@@ -25,6 +25,20 @@ def control(tmp_path: Path, text: str) -> ControlTotals:
     return read_control_totals(path)
 
 
+def test_a_sample_says_nothing_of_what_it_does_not_state(tmp_path: Path) -> None:
+    found = headers({"location_id": "ST1"}, {"location_id": "ST2"})
+    control(tmp_path, "store,count\nST1,1\nST3,4\n")
+    stated = {
+        is_sample: read_control_totals(tmp_path / "control.csv", is_sample=is_sample)
+        for is_sample in (True, False)
+    }
+    parts = [sums_by_key(found, outcomes("accepted", "accepted"), ["store"])]
+
+    sample = compare_totals(stated[True], parts)
+    assert [(row.key["store"], row.agrees) for row in sample] == [("ST1", True), ("ST3", False)]
+    assert [row.key["store"] for row in compare_totals(stated[False], parts)] == ["ST1", "ST3", "ST2"]
+
+
 def outcomes(*words: str) -> pl.DataFrame:
     return pl.DataFrame({TX: range(len(words)), "outcome": words}, schema_overrides={TX: pl.UInt32})
 

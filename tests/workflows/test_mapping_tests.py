@@ -202,6 +202,40 @@ def test_a_drafted_test_passes_where_it_is_pasted(name: str) -> None:
     assert failures(pasted) == []
 
 
+def test_a_drafted_test_holds_the_rows_that_its_sale_looks_up(tmp_path: Path) -> None:
+    source, shops, path = (tmp_path / name for name in ("s.csv", "shops.csv", "m.yaml"))
+    source.write_text(
+        "Receipt,Sold,Total,Line,Title,Pieces,Price,Shop,State\n"
+        + "".join(f"{n},2024-05-01 10:00,5,1,Cup,2,2.50,{n},PAID\n" for n in (8, 9))
+    )
+    shops.write_text("no,id,phone\n7,PER,1\n8,MEL,2\n9,SYD,3\n")
+    mapping = MAPPING.replace(
+        "transaction:", "lookups: {shops: {file: shops.csv, key: [no], from: source}}\ntransaction:"
+    ).replace("  total:", "  location_id: {lookup: shops, key: Shop, value: id}\n  total:")
+    path.write_text(mapping)
+    result = call("preview", "-m", path, source, shops, "--as-test", "--json")
+    assert result.code == 0
+    path.write_text(f"{mapping}{result.summary['tests']}\n")
+    assert call("check", "-m", path).code == 0
+    tests = load_mapping(str(path)).spec.tests
+    assert [test.rows["shops"] for test in tests if isinstance(test.rows, dict)] == [
+        ({"no": "8", "id": "MEL"},),
+        ({"no": "9", "id": "SYD"},),
+    ]
+
+
+def test_tests_are_no_part_of_what_is_staged() -> None:
+    bare, tested, other = (
+        read_mapping(Path("m.yaml"), f"{text}\n".encode()).digest
+        for text in (
+            MAPPING,
+            f"{MAPPING}tests: [{{name: t, rows: [{ROW}], expect: {{rejected: guest}}}}]  # a remark",
+            MAPPING.replace("name: Title", "name: Line"),
+        )
+    )
+    assert bare == tested != other
+
+
 def test_a_drafted_test_names_no_person(tmp_path: Path) -> None:
     source = tmp_path / "s.csv"
     people = ["anna.berg@mail.test", "Anna Berg", "0412 555 678", "4111111111111111", "90017"]

@@ -215,6 +215,8 @@ class ColumnPlan:
         schema: The columns of each frame after the last operation.
         operations: What is computed, in order.
         checks: Problems to look for after the last operation.
+        lookups: For each use of a look-up table: its name, whose rows look something up, and the column with
+            the keys.
         numbers: For the names of new columns.
     """
 
@@ -226,6 +228,7 @@ class ColumnPlan:
     )
     operations: list[Operation] = field(default_factory=list)
     checks: list[RowCheck] = field(default_factory=list)
+    lookups: list[tuple[str, Scope, str]] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=count)
 
     def load(self, scope: Scope, name: str) -> None:

@@ -76,12 +76,8 @@ class CompiledMapping:
 
     def apply(self, raw: RawTransactions) -> MappedTransactions:
         """Map the transactions of one partition."""
-        nulls = self.spec.source.nulls
-        scopes = {Scope.TRANSACTION: raw.headers, Scope.LINE: raw.lines, Scope.PAYMENT: raw.payments}
-        frames: Frames = {scope: self.plan.start(scope, rows, nulls) for scope, rows in scopes.items()}
         problems: list[pl.DataFrame] = []
-        for operation in self.plan.operations:
-            operation.run(frames, problems)
+        frames = self._frames(raw, problems)
         lines = frames[Scope.LINE]
         if self.not_items:
             lines = lines.filter(~pl.any_horizontal(self.not_items))
@@ -102,6 +98,22 @@ class CompiledMapping:
             pl.concat([raw.problems, *problems, not_allocated]),
             raw.headless,
         )
+
+    def looked_up(self, raw: RawTransactions) -> pl.DataFrame:
+        """What each transaction looks up: TX, `table` and `key`, the cells of a key joined by `SEPARATOR`."""
+        frames = self._frames(raw, [])
+        return pl.concat(
+            frames[scope].select(TX, pl.lit(table).alias("table"), pl.col(column).alias("key"))
+            for table, scope, column in self.plan.lookups
+        )
+
+    def _frames(self, raw: RawTransactions, problems: list[pl.DataFrame]) -> Frames:
+        scopes = {Scope.TRANSACTION: raw.headers, Scope.LINE: raw.lines, Scope.PAYMENT: raw.payments}
+        nulls = self.spec.source.nulls
+        frames: Frames = {scope: self.plan.start(scope, rows, nulls) for scope, rows in scopes.items()}
+        for operation in self.plan.operations:
+            operation.run(frames, problems)
+        return frames
 
     def _id_problems(
         self, raw: RawTransactions, headers: pl.DataFrame, items: pl.DataFrame

@@ -141,6 +141,7 @@ def _lookup(value: LookupValue, context: CompileContext) -> TypedExpression:
     name = context.fresh("lookup")
     key = pl.concat_str((as_text(each).value for each in keys), separator=SEPARATOR)
     context.plan.derive(context.scope, f"{name}|key", key)
+    context.plan.lookups.append((value.lookup, context.scope, f"{name}|key"))
     key = pl.col(f"{name}|key")
     rows = pl.int_range(table.keys.len(), dtype=pl.UInt32, eager=True)
     row = key.replace_strict(table.keys, rows, default=None, return_dtype=pl.UInt32)

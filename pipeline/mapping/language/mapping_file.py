@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -21,7 +24,8 @@ class LoadedMapping:
 
     Attributes:
         path: The file; look-up tables are looked for under its directory.
-        digest: BLAKE2b of the file's bytes, hexadecimal, 32 characters.
+        digest: BLAKE2b of its values without `tests`, which change nothing of what is staged; hexadecimal, 32
+            characters.
         spec: The mapping's values.
         document: The file's text and plain values, and where each of them is written.
     """
@@ -62,7 +66,12 @@ def read_mapping(path: Path, data: bytes) -> LoadedMapping:
         spec = MappingSpec.model_validate(document.data)
     except ValidationError as error:
         raise MappingError(problems_of(error, document)) from None
-    return LoadedMapping(path, blake2b(data, digest_size=16).hexdigest(), spec, document)
+    return LoadedMapping(path, _digest(document.data), spec, document)
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    staged_by = {name: value for name, value in values.items() if name != "tests"}
+    return blake2b(json.dumps(staged_by, default=str).encode(), digest_size=16).hexdigest()
 
 
 def _decoded(path: Path, data: bytes) -> str:

@@ -11,6 +11,7 @@ from pipeline.mapping.language.value_spec import (
     ConstantValue,
     DateTimeStep,
     LineNumberValue,
+    LookupValue,
     SqlValue,
     Value,
 )
@@ -97,6 +98,13 @@ def id_columns(spec: MappingSpec) -> frozenset[str]:
         for located in values_of(spec, value, scope)
         for mention in _columns_in(spec, located)
     )
+
+
+def lookup_columns(spec: MappingSpec, table: str) -> frozenset[str]:
+    """The columns that a mapping takes from a look-up table, without those of its key."""
+    values = (each.value for root in visitor.all_roots(spec) for each in visitor.walk(root))
+    found = {each.value for each in values if isinstance(each, LookupValue) and each.lookup == table}
+    return frozenset(found) - {*spec.lookups[table].key}
 
 
 def key_cells(spec: MappingSpec, key: Iterable[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from pipeline.core.errors import MappingError, Problem
 from pipeline.core.events import Emit, Notice
@@ -19,7 +19,7 @@ from pipeline.mapping.functions.rule_conditions import compile_rule
 from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.spec import Check, MappingSpec, Rule
 from pipeline.mapping.usage.column_names import unmapped_columns
-from pipeline.validation.control_totals import ControlTotals, read_control_totals
+from pipeline.validation.control_totals import ControlTotals
 from pipeline.validation.policy import OwnRule, Policy
 from pipeline.workflows.sources import Choose, RunSource, columns_by_table, find_run_sources, take_all
 
@@ -93,7 +93,7 @@ def plan_import(
     arguments: Sequence[str],
     emit: Emit,
     *,
-    control: Path | None = None,
+    control: ControlTotals | None = None,
     choose: Choose = take_all,
     budget: Budget = USUAL,
 ) -> ImportPlan:
@@ -103,7 +103,7 @@ def plan_import(
         mapping: The mapping.
         arguments: Files, globs or one directory.
         emit: Is given notices about mapping and files.
-        control: A file of control totals.
+        control: Control totals to compare with.
         choose: Which of the files are read.
         budget: How much memory the run may take.
 
@@ -128,7 +128,7 @@ def plan_import(
         sources=tuple(sources),
         columns=columns,
         lookups=tuple(lookups),
-        control=read_control_totals(control) if control else None,
+        control=control,
         started_at=datetime.now(UTC),
         budget=budget,
     )
