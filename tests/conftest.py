@@ -10,7 +10,7 @@ import fsspec
 import pytest
 import sqlalchemy as sa
 
-from pipeline.simulator import SimulatorSettings
+from pipeline.simulator import Faults, SimulatorSettings
 from pipeline.testing import LocalOmneo
 from tests.fuzzing import register_profiles
 from tests.servers import KeptOmneo, address_of, dask_cluster, new_database, postgres_server, s3_server
@@ -27,16 +27,26 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(scope="session")
 def kept_omneo() -> Iterator[KeptOmneo]:
-    settings = SimulatorSettings(token="t0ken-that-nobody-may-see", unknown_profiles="enrol")
-    kept = KeptOmneo(settings, job_delay_s=0)
+    kept = KeptOmneo()
     yield kept
     kept.close()
 
 
 @pytest.fixture
-def omneo(kept_omneo: KeptOmneo) -> LocalOmneo:
-    """A tenant that knows every customer it is sent, and works its queue off at once."""
-    return kept_omneo.empty()
+def omneo_settings() -> SimulatorSettings:
+    """A tenant that knows every customer it is sent, and works its queue off at once.
+
+    Tests that need another tenant have a fixture of this name of their own.
+    """
+    return SimulatorSettings(
+        token="t0ken-that-nobody-may-see", unknown_profiles="enrol", faults=Faults(job_delay_s=0)
+    )
+
+
+@pytest.fixture
+def omneo(kept_omneo: KeptOmneo, omneo_settings: SimulatorSettings) -> LocalOmneo:
+    """A local Omneo with nothing in it."""
+    return kept_omneo.empty(omneo_settings)
 
 
 @pytest.fixture(scope="session")

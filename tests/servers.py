@@ -19,20 +19,25 @@ from pipeline.testing import LocalOmneo, local_omneo
 
 
 class KeptOmneo:
-    """A local Omneo that is emptied for each test, and replaced after one that left other faults in force."""
+    """One local Omneo at a time, which is emptied for each test.
 
-    def __init__(self, settings: SimulatorSettings, **faults: float) -> None:
-        self._settings = settings
-        self._faults = faults
+    A new one takes its place for another tenant, and after a test that left other faults in force.
+    """
+
+    def __init__(self) -> None:
         self._running = ExitStack()
         self._omneo: LocalOmneo | None = None
+        self._settings: SimulatorSettings | None = None
 
-    def empty(self) -> LocalOmneo:
-        """The same server as for the test before, with nothing in it, where that is safe."""
-        faults = self._settings.faults.changed(self._faults).as_dict()
-        if self._omneo is None or self._omneo.faults() != faults:
+    def empty(self, settings: SimulatorSettings) -> LocalOmneo:
+        """A tenant with these settings and nothing in it."""
+        if (
+            self._omneo is None
+            or settings != self._settings
+            or self._omneo.faults() != settings.faults.as_dict()
+        ):
             self.close()
-            self._omneo = self._running.enter_context(local_omneo(self._settings, **self._faults))
+            self._omneo, self._settings = self._running.enter_context(local_omneo(settings)), settings
         self._omneo.reset()
         return self._omneo
 

@@ -6,9 +6,8 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from pipeline.simulator import Location, Profile, SimulatorSettings
+from pipeline.simulator import Faults, Location, Profile, SimulatorSettings
 from pipeline.testing import LocalOmneo
-from tests.servers import KeptOmneo
 
 
 @pytest.fixture
@@ -43,19 +42,13 @@ SETTINGS = SimulatorSettings(
         Profile("ana@example.com", {"shopify": "42", "loyalty-card": "9001"}, "Ana", "Silva"),
         Profile("bo@example.com", first_name="Bo", last_name="Chen"),
     ),
+    faults=Faults(job_delay_s=600),
 )
 
 
-@pytest.fixture(scope="session")
-def kept_shop() -> Iterator[KeptOmneo]:
-    kept = KeptOmneo(SETTINGS, job_delay_s=600)
-    yield kept
-    kept.close()
-
-
 @pytest.fixture
-def omneo(kept_shop: KeptOmneo) -> LocalOmneo:
-    return kept_shop.empty()
+def omneo_settings() -> SimulatorSettings:
+    return SETTINGS
 
 
 @pytest.fixture

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from pipeline.simulator import SimulatorSettings
-from pipeline.testing import LocalOmneo, local_omneo
+from pipeline.simulator import Faults, SimulatorSettings
+from pipeline.testing import LocalOmneo
 from tests.command import Ended, call
 from tests.receipts import receipt, write_export
 
 
 @pytest.fixture
-def omneo() -> Iterator[LocalOmneo]:
-    with local_omneo(SimulatorSettings(unknown_profiles="enrol"), list_ids="many", job_delay_s=0.0) as tenant:
-        yield tenant
+def omneo_settings() -> SimulatorSettings:
+    return SimulatorSettings(unknown_profiles="enrol", faults=Faults(list_ids="many", job_delay_s=0))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.simulator import Profile, SimulatorSettings
-from pipeline.testing import LocalOmneo, local_omneo
+from pipeline.simulator import Faults, Profile, SimulatorSettings
+from pipeline.testing import LocalOmneo
 from pipeline.workflows.effects import SNAPSHOT_JSON
 from tests.command import Ended, call
 from tests.receipts import receipt, write_export
@@ -22,9 +22,8 @@ KNOWN = tuple(Profile(email=f"customer{n}@example.com") for n in range(CUSTOMERS
 
 
 @pytest.fixture
-def omneo() -> Iterator[LocalOmneo]:
-    with local_omneo(SimulatorSettings(profiles=KNOWN), job_delay_s=0.0) as tenant:
-        yield tenant
+def omneo_settings() -> SimulatorSettings:
+    return SimulatorSettings(profiles=KNOWN, faults=Faults(job_delay_s=0))
 
 
 @pytest.fixture

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from pipeline.simulator import EXAMPLE_TRIGGERS, Profile, SimulatorSettings
-from pipeline.testing import LocalOmneo, local_omneo
+from pipeline.simulator import EXAMPLE_TRIGGERS, Faults, Profile, SimulatorSettings
+from pipeline.testing import LocalOmneo
 from tests.command import Ended, call
 from tests.receipts import receipt, write_export
 
 
 @pytest.fixture
-def omneo() -> Iterator[LocalOmneo]:
-    settings = SimulatorSettings(triggers=EXAMPLE_TRIGGERS, profiles=(Profile(email="ann@example.com"),))
-    with local_omneo(settings, job_delay_s=0.0) as tenant:
-        yield tenant
+def omneo_settings() -> SimulatorSettings:
+    known = (Profile(email="ann@example.com"),)
+    return SimulatorSettings(triggers=EXAMPLE_TRIGGERS, profiles=known, faults=Faults(job_delay_s=0))
 
 
 @pytest.fixture

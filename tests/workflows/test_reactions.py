@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from pipeline.simulator import EXAMPLE_TRIGGERS, SimulatorSettings
-from pipeline.testing import LocalOmneo, local_omneo
+from pipeline.testing import LocalOmneo
 from tests.command import Ended, call
 from tests.receipts import receipt, write_export
 
 
-@pytest.fixture(scope="module")
-def programme() -> Iterator[LocalOmneo]:
-    """A tenant with two active triggers that run for an imported sale."""
-    with local_omneo(SimulatorSettings(triggers=EXAMPLE_TRIGGERS, unknown_profiles="enrol")) as omneo:
-        yield omneo
-
-
 @pytest.fixture
-def omneo(programme: LocalOmneo) -> LocalOmneo:
-    programme.reset()
-    programme.set_faults(triggers_status=0)
-    return programme
+def omneo_settings() -> SimulatorSettings:
+    """A tenant with two active triggers that run for an imported sale."""
+    return SimulatorSettings(triggers=EXAMPLE_TRIGGERS, unknown_profiles="enrol")
 
 
 def sales(path: Path, *, old: int, fresh: int) -> Path:

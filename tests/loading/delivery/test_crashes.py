@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import pytest
 
 from pipeline.loading.ledger.entries import IN_FLIGHT
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.testing import LocalOmneo, local_omneo
+from pipeline.simulator import Faults, SimulatorSettings
+from pipeline.testing import LocalOmneo
 from tests.loading.tenant import made
 from tests.servers import new_database
 
@@ -36,9 +36,8 @@ CONCURRENCY = 8
 
 
 @pytest.fixture
-def omneo() -> Iterator[LocalOmneo]:
-    with local_omneo(latency_s=0.002, job_delay_s=0.0) as running:
-        yield running
+def omneo_settings() -> SimulatorSettings:
+    return SimulatorSettings(faults=Faults(latency_s=0.002, job_delay_s=0))
 
 
 def start(workdir: Path, omneo: LocalOmneo, count: int = COUNT, **options: Any) -> subprocess.Popen[str]:
