@@ -25,7 +25,9 @@ help: ## show the targets
 demo: .venv/.installed ## import the sample data into a local Omneo, confirm it, and show the report
 	@$(BIN)/python -m pipeline.cli.demo
 
-# In as many processes as there are cores, at least two; ARGS chooses among the tests.
+# Without compiled files, each of many processes compiles the package and pytest rewrites every test.
+unexport PYTHONDONTWRITEBYTECODE
+# In half as many processes again as there are cores; ARGS chooses among the tests.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: lint ## lint, type check and all tests

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,6 +44,11 @@ class KeptOmneo:
 
     def close(self) -> None:
         self._running.close()
+
+
+def arrived(omneo: LocalOmneo) -> Counter[str | None]:
+    """How often each transaction reached a local Omneo, by its external id."""
+    return Counter(each.external_id for each in omneo.arrivals())
 
 
 @contextmanager

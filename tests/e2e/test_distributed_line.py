@@ -24,9 +24,9 @@ from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo
 from tests.command import call, staged_rows
 from tests.engine.test_load_on_dask import Load
-from tests.loading.delivery.test_many_loaders import arrived, wait_for
 from tests.receipts import receipt, write_export
-from tests.servers import address_of, dask_cluster
+from tests.servers import address_of, arrived, dask_cluster
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

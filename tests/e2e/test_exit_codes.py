@@ -7,8 +7,6 @@ import json
 import os
 import resource
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -28,18 +26,12 @@ from tests.command import (
     start,
 )
 from tests.receipts import COLUMNS, Row, export, receipt, write_export
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
 HEADER = ",".join(COLUMNS) + "\n"
 MAPPING = (REPOSITORY / "mappings" / "pos_lines.yaml").read_text(encoding="utf-8")
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"waited for {what} in vain"
-        time.sleep(0.02)
 
 
 def runs_in(workdir: Path) -> list[Path]:
@@ -358,7 +350,7 @@ def test_a_signal_finishes_what_is_in_flight_and_load_goes_on(
         *("run", "-m", "pos_lines", source, *home, "--concurrency", 2, "--log-format", "json"),
         env=omneo.environment(),
     )
-    wait_until(omneo.arrivals, "the first transaction")
+    wait_for(omneo.arrivals)
     for command in (["load", "latest"], ["prepare", "-m", "pos_lines", source]):
         busy = call(*command, *home, env=omneo.environment())
         assert busy.code == 6
@@ -404,7 +396,7 @@ def test_a_signal_while_preparing_leaves_no_run(
 ):
     home = tmp_path / "w"
     process = start("prepare", "-m", "pos_lines", large, "--workdir", home)
-    wait_until(lambda: list(home.glob("runs/*/staged")), "the stage to start")
+    wait_for(lambda: list(home.glob("runs/*/staged")))
     process.send_signal(number)
     stopped = ended(process)
     assert (stopped.code, runs_in(home)) == (code, [])
@@ -415,7 +407,7 @@ def test_a_killed_load_goes_on_without_a_second_copy(omneo: LocalOmneo, tmp_path
     source, home = export(tmp_path / "pos_lines.csv", 60), ("--workdir", tmp_path / "w", "--json")
     omneo.set_faults(latency_s=0.1)
     process = start("run", "-m", "pos_lines", source, *home, "--concurrency", 3, env=omneo.environment())
-    wait_until(lambda: len(omneo.arrivals()) > 5, "some transactions")
+    wait_for(lambda: len(omneo.arrivals()) > 5)
     process.kill()
     assert ended(process).code == -signal.SIGKILL
     omneo.set_faults(latency_s=0)
@@ -431,7 +423,7 @@ def test_a_killed_load_goes_on_without_a_second_copy(omneo: LocalOmneo, tmp_path
 def test_a_crash_while_preparing_is_cleared_away_by_the_next(large: Path, tmp_path: Path):
     home = tmp_path / "w"
     process = start("prepare", "-m", "pos_lines", large, "--workdir", home)
-    wait_until(lambda: runs_in(home), "the run's directory")
+    wait_for(lambda: runs_in(home))
     process.kill()
     ended(process)
     (left,) = runs_in(home)

@@ -26,9 +26,9 @@ from pipeline.workflows.distributed_load import Assignment, contribute
 from pipeline.workflows.load import load
 from pipeline.workflows.run_record import CommandResult
 from tests.command import call, ended, files_with, open_to_others, start
-from tests.loading.delivery.test_many_loaders import arrived, wait_for
 from tests.receipts import export
-from tests.servers import address_of, dask_cluster
+from tests.servers import address_of, arrived, dask_cluster
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ import pytest
 
 from pipeline.testing import LocalOmneo
 from tests.command import Ended, call, ended, open_to_others, start
-from tests.loading.delivery.test_many_loaders import wait_for
 from tests.receipts import export, receipt, write_export
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -32,6 +32,7 @@ from pipeline.telemetry.watch import Ending, Watch
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.command import Ended, call, ended, omneo_import, start
 from tests.receipts import receipt, write_export
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -379,8 +380,7 @@ def test_a_run_that_a_signal_stops_is_reported(inbox: Inbox, when: str, tmp_path
         arguments = ("run", "-m", "pos_lines", sales, "--workdir", tmp_path / "w", "--notify", inbox.url)
         process = start(*arguments, "--concurrency", "2", "--json", env=omneo.environment())
         begun = (lambda: (tmp_path / "w").exists()) if when == "prepare" else lambda: omneo.arrivals()
-        while not begun():
-            time.sleep(0.01)
+        wait_for(begun)
         process.send_signal(signal.SIGTERM)
         stopped = ended(process)
     ((_, body),) = inbox.posts

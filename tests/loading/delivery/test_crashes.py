@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,8 +17,10 @@ from pipeline.loading.ledger.entries import IN_FLIGHT
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.simulator import Faults, SimulatorSettings
 from pipeline.testing import LocalOmneo
+from tests.loading.delivery.delivery_process import result_of, start_delivery
 from tests.loading.tenant import made
 from tests.servers import new_database
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -41,19 +41,11 @@ def omneo_settings() -> SimulatorSettings:
 
 
 def start(workdir: Path, omneo: LocalOmneo, count: int = COUNT, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.loading.delivery.loading_process", str(workdir), str(count)]
-    return subprocess.Popen(
-        [*command, json.dumps({"concurrency": CONCURRENCY, **options})],
-        env=os.environ | omneo.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_delivery(workdir, omneo, count, **{"concurrency": CONCURRENCY, **options})
 
 
 def wait_for_arrivals(omneo: LocalOmneo, more_than: int, process: subprocess.Popen[str]) -> None:
-    while arrivals(omneo) <= more_than and process.poll() is None:
-        time.sleep(0.05)
+    wait_for(lambda: arrivals(omneo) > more_than or process.poll() is not None, 600, 0.05)
 
 
 def arrivals(omneo: LocalOmneo) -> int:
@@ -69,10 +61,7 @@ def kill_often(workdir: Path, omneo: LocalOmneo, **options: Any) -> None:
         process.kill()
         process.communicate()
         omneo.drain()
-    process = start(workdir, omneo, **options)
-    out, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-    assert json.loads(out)["delivered"] == COUNT
+    assert result_of(start(workdir, omneo, **options))["delivered"] == COUNT
 
 
 def check(workdir: Path, omneo: LocalOmneo) -> Counter[str | None]:
@@ -133,9 +122,7 @@ def test_any_command_may_be_killed_at_any_moment(
             assert len(now - doubtful) <= CONCURRENCY, command
             doubtful = now
         for command in ("load", "void"):
-            process = start(tmp_path, omneo, FEW, command=command, **options, revive=command == "load")
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors
+            result_of(start(tmp_path, omneo, FEW, command=command, **options, revive=command == "load"))
             omneo.drain()
             there = {each["external_id"]: bool(each["is_void"]) for each in omneo.transactions()}
             assert there == dict.fromkeys(names, command == "void")
@@ -149,13 +136,10 @@ def test_a_signal_finishes_what_is_in_flight(tmp_path: Path, omneo: LocalOmneo, 
     process = start(tmp_path, omneo)
     wait_for_arrivals(omneo, 100, process)
     process.send_signal(sent)
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == 143, errors
-    assert 100 <= json.loads(out)["delivered"] < COUNT
-    assert json.loads(out)["delivered"] == arrivals(omneo)
-    process = start(tmp_path, omneo)
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
+    delivered = result_of(process, 143)["delivered"]
+    assert 100 <= delivered < COUNT
+    assert delivered == arrivals(omneo)
+    result_of(start(tmp_path, omneo))
     assert set(check(tmp_path, omneo).values()) == {1}
 
 
@@ -169,9 +153,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, omneo: LocalOmneo) -> None
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)
     omneo.set_faults(slow_share=0.0)
-    process = start(tmp_path, omneo)
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
+    result_of(start(tmp_path, omneo))
     assert set(check(tmp_path, omneo).values()) == {1}
 
 

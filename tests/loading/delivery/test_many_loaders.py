@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +16,14 @@ from pipeline.loading.delivery.leases import SequentialReader
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.testing import LocalOmneo
-from tests.command import call, clean_environment, ended, start
+from tests.command import call, ended, start
+from tests.loading.delivery.delivery_process import result_of, start_delivery
 from tests.loading.tenant import Tenant, batches_of, load, made, run_of
 from tests.receipts import export
+from tests.servers import arrived
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
-
-PROCESS = Path(__file__).with_name("loader_process.py")
-
 
 STARTED: list[subprocess.Popen[str]] = []
 
@@ -39,37 +36,18 @@ def nothing_left_running() -> Iterator[None]:
         process = STARTED.pop()
         process.kill()
         process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
-def loader(omneo: LocalOmneo, ledger: str, count: int, **options: object) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, str(PROCESS), ledger, str(count), json.dumps(options)],
-        env=clean_environment(omneo.environment()),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    STARTED.append(process)
-    return process
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60, every_s: float = 0.02) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(every_s)
-
-
-def told(process: subprocess.Popen[str]) -> dict[str, int]:
-    stdout, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
-    last: dict[str, int] = json.loads(stdout.splitlines()[-1])
-    return last
-
-
-def arrived(omneo: LocalOmneo) -> Counter[str | None]:
-    return Counter(each.external_id for each in omneo.arrivals())
+def two_loaders(
+    folder: Path, omneo: LocalOmneo, ledger: str, count: int, **options: object
+) -> list[subprocess.Popen[str]]:
+    """Two processes that load the same run over one ledger, from working directories of their own."""
+    two = [start_delivery(folder / each, omneo, count, ledger=ledger, **options) for each in ("one", "two")]
+    STARTED.extend(two)
+    return two
 
 
 def test_a_reader_gives_any_stretch_however_it_is_cut() -> None:
@@ -119,15 +97,14 @@ def test_retry_goes_through_all_parts_once(postgres: str) -> None:
     assert (retried.status.refused, retried.status.delivered, retried.handled) == (2, 98, 3)
 
 
-def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
+def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str, tmp_path: Path) -> None:
     full = bool(os.environ.get("OMNEO_IMPORT_TEST_FULL"))
     # A window must be long beside what a busy machine takes to begin it: that is lost in each.
     window, limit = (60.0, 6_000) if full else (10.0, 1_000)
     count = 5 * limit
     omneo.set_faults(throttle_requests=limit, throttle_window_s=window)
-    two = [
-        loader(omneo, postgres, count, window_s=window, part_size=limit // 4, lease_s=10) for _ in range(2)
-    ]
+    pace = {"window_s": window, "part_size": limit // 4, "lease_s": 10}
+    two = two_loaders(tmp_path, omneo, postgres, count, **pace)
     wait_for(lambda: omneo.stats()["requests"] > limit, every_s=0.2)  # two processes start
     # Both are at work now. The server's own windows are looked at, from the next one's beginning on.
     first = len(omneo.stats()["throttle"])
@@ -135,7 +112,7 @@ def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
     whole = omneo.stats()["throttle"][first : first + 4]
     seconds = whole[3]["began_at"] - whole[0]["began_at"]
     share = sum(each["used"] for each in whole[:3]) / limit / (seconds / window)
-    results = [told(process) for process in two]
+    results = [result_of(process) for process in two]
     sent, throttled = (sum(each[name] for each in results) for name in ("sent", "throttled"))
     assert arrived(omneo) == Counter(made(n).external_id for n in range(count))
     assert share > 0.95
@@ -143,15 +120,15 @@ def test_two_share_one_throttle(omneo: LocalOmneo, postgres: str) -> None:
     assert min(each["handled"] for each in results) > 0.3 * count
 
 
-def test_the_part_of_a_killed_loader_is_taken_over(omneo: LocalOmneo, postgres: str) -> None:
+def test_the_part_of_a_killed_loader_is_taken_over(omneo: LocalOmneo, postgres: str, tmp_path: Path) -> None:
     count, concurrency = 5_000, 16
     options = {"concurrency": concurrency, "part_size": 500, "lease_s": 2.0}
     omneo.set_faults(job_delay_s=0.0)
-    one, two = (loader(omneo, postgres, count, **options) for _ in range(2))
+    one, two = two_loaders(tmp_path, omneo, postgres, count, **options)
     wait_for(lambda: omneo.stats()["requests"] > count // 4)
     one.kill()
     one.communicate()
-    assert told(two)["error"] == "None"
+    assert result_of(two)["error"] is None
     found = arrived(omneo)
     assert set(found) == {made(n).external_id for n in range(count)}
     assert sum(found.values()) - count <= concurrency

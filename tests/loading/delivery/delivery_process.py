@@ -1,15 +1,19 @@
-"""A process that delivers made-up transactions, to be killed: `loading_process.py WORKDIR COUNT OPTIONS`.
+"""A process that delivers made-up transactions, alone or with others, and may be killed.
 
-The tenant is in the environment, as for the command line. OPTIONS is JSON: those of a delivery, the `command`
-(`load`, `void` or `confirm`), and the address of a `ledger` elsewhere.
+It is `delivery_process.py WORKDIR COUNT OPTIONS`; the tenant is in the environment, as for the command line.
+OPTIONS is JSON: those of a delivery, the `command` (`load`, `void` or `confirm`), and the address of a
+`ledger` elsewhere.
 """
 
 from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.settings import connection_from_environment
 from pipeline.loading.confirm.confirm_run import confirm
@@ -21,8 +25,29 @@ from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.workdir import Workdir
+from pipeline.testing import LocalOmneo
 from pipeline.workflows.workdir_lock import workdir_lock
+from tests.command import clean_environment
 from tests.loading.tenant import batches_of, made, run_of, void
+
+
+def start_delivery(workdir: Path, omneo: LocalOmneo, count: int, **options: Any) -> subprocess.Popen[str]:
+    arguments = [str(workdir), str(count), json.dumps(options)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.loading.delivery.delivery_process", *arguments],
+        env=clean_environment(omneo.environment()),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def result_of(process: subprocess.Popen[str], code: int = 0) -> dict[str, Any]:
+    """Wait for a delivery to end with this exit code; gives what it printed last."""
+    out, errors = process.communicate(timeout=600)
+    assert process.returncode == code, errors
+    result: dict[str, Any] = json.loads(out.splitlines()[-1]) if out else {}
+    return result
 
 
 def main(workdir: str, count: str, options: str) -> int:
@@ -37,6 +62,7 @@ def main(workdir: str, count: str, options: str) -> int:
     where, command = Path(workdir), given.pop("command", "load")
     address = given.pop("ledger", where / "ledger.db")
     delivery = DeliveryOptions(policy=policy, **given)
+    where.mkdir(exist_ok=True)
     with workdir_lock(Workdir(where), command), SqlLedger(address) as ledger:
         print("begins", file=sys.stderr, flush=True)
         run = run_of("r1", some), batches_of(some), connection_from_environment(), ledger, delivery
@@ -44,7 +70,8 @@ def main(workdir: str, count: str, options: str) -> int:
             confirm(*run, resend=True, patience_s=1, stop=stop)
             return 0
         result = (void if command == "void" else deliver)(*run, stop=stop)
-    print(json.dumps({"delivered": result.status.delivered, "handled": result.handled}))
+    outcome = {"delivered": result.status.delivered, "handled": result.handled, "error": result.error}
+    print(json.dumps({**asdict(result.requests), **outcome}, default=str))
     return 143 if result.stopped else 0
 
 
