@@ -58,6 +58,7 @@ docs: .venv/.tested ## write the generated parts of the docs again
 	$(BIN)/python -m docs.tools.codes_reference > docs/codes.md
 	$(BIN)/python -m docs.tools.events_reference > docs/events.md
 	$(BIN)/python -m docs.tools.mapping_reference
+	$(BIN)/python -m docs.tools.api_reference
 
 lock: ## choose the newest versions that pyproject.toml allows and write them to constraints.txt
 	$(PYTHON) -m venv .lock

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import pipeline
+from pipeline import api
 from pipeline.testing import LocalOmneo
 from tests.receipts import export
 
 
 def test_each_name_can_be_imported():
-    assert all(getattr(pipeline, name).__name__ == name for name in pipeline.__all__)
+    assert all(getattr(pipeline, name).__name__ == name for name in api.__all__)
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         _ = pipeline.lod
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -110,15 +109,6 @@ def _bytes(text: str) -> int:
     return int(found[1]) * _UNITS_BYTES[found[2]]
 
 
-def _limit(text: str) -> Limit:
-    found = _matched(r"(\d+(?:\.\d+)?)\s*%|(\d+)", text)
-    if found[2]:
-        return Limit(text, count=int(found[2]))
-    if float(found[1]) > 100:
-        raise ValueError(text)
-    return Limit(text, share=Decimal(found[1]) / 100)
-
-
 def _path_or_url(text: str) -> Path | str:
     return text if "://" in text else Path(text).expanduser().absolute()
 
@@ -149,4 +139,4 @@ SHARE = Parsed("SHARE", _share, "not a share; expected something like 5% or 0.05
 """`5%` or `0.05`; gives a share above 0, up to 1."""
 SIZE = Parsed("SIZE", _bytes, "not a size; expected something like 512M or 2G")
 """`512M`, `2G` or a bare number of bytes; gives bytes."""
-GATE_LIMIT = Parsed("N|N%", _limit, "neither a count such as 100 nor a share such as 2%")
+GATE_LIMIT = Parsed("N|N%", Limit.of, "neither a count such as 100 nor a share such as 2%")

@@ -51,6 +51,18 @@ class Limit:
     count: int | None = None
     share: Decimal | None = None
 
+    @classmethod
+    def of(cls, text: str) -> Limit:
+        """The limit that a text names: a count such as `100`, or a share such as `2%`.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%|(\d+)", text.strip())
+        if not found or float(found[1] or 0) > 100:
+            raise ValueError(f"{text!r} is neither a count such as 100 nor a share such as 2%")
+        return cls(text, count=int(found[2])) if found[2] else cls(text, share=Decimal(found[1]) / 100)
+
     def exceeded(self, rejected: int, read: int) -> bool:
         """Whether more was rejected than allowed."""
         if self.count is not None:
