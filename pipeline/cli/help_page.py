@@ -9,7 +9,7 @@ import click
 
 HEADINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "Files": ("all_files", "since", "settle"),
-    "Gate": ("max_rejected", "min_share", "control"),
+    "Gate": ("max_rejected", "min_share", "control", "control_rows"),
     "Sending": (
         *("first", "endpoint", "batch_size", "on_change", "keep_old_items", "revive", "in_doubt"),
         "max_refused",
