@@ -45,8 +45,8 @@ def _common(commands: list[click.Command]) -> list[click.Option]:
 
 
 def _usage(name: str, command: click.Command) -> str:
-    # With the group's settings: click keeps the help option that a command was first asked for.
-    context = click.Context(command, info_name=f"omneo-import {name}", **cli.context_settings)
+    # With its settings: click keeps the help option that a command was first asked for.
+    context = click.Context(command, info_name=f"omneo-import {name}", **command.context_settings)
     return " ".join([context.command_path, *command.collect_usage_pieces(context)])
 
 

@@ -16,7 +16,7 @@ import click
 from click import ParameterSource
 
 from pipeline.cli.console import Console, printable
-from pipeline.cli.help_page import Command, unwrapped_example
+from pipeline.cli.help_page import SETTINGS, Command, unwrapped_example
 from pipeline.cli.options import add_options, option
 from pipeline.cli.parameters import DIRECTORY_OR_URL
 from pipeline.cli.signals import Signalled
@@ -55,7 +55,8 @@ def command(function: Callable[..., int]) -> click.Command:
         sys.exit(_exit_code(console, lambda: function(console, **arguments)))
 
     text = unwrapped_example(inspect.getdoc(function) or "")
-    return click.command(function.__name__, cls=Command, help=text)(add_options(COMMON)(call))
+    make = click.command(function.__name__, cls=Command, help=text, context_settings=SETTINGS)
+    return make(add_options(COMMON)(call))
 
 
 def _common(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pipeline import __version__
 from pipeline.cli.command import COMMON
 from pipeline.cli.console import open_standard_streams, write_line
 from pipeline.cli.delivery_commands import confirm, listen, load, preflight, retry, void
+from pipeline.cli.help_page import SETTINGS
 from pipeline.cli.import_commands import prepare, run
 from pipeline.cli.mapping_commands import check, preview, scaffold
 from pipeline.cli.options import add_options
@@ -70,7 +71,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     return "--json" in arguments or given in ("1", "true", "t", "yes", "y", "on")
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings=SETTINGS)
 @add_options(COMMON)
 @click.version_option(__version__, prog_name="omneo-import")
 def cli(**_: Any) -> None:

@@ -33,6 +33,7 @@ HEADINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "Common options": ("workdir", "as_json", "log_format", "quiet", "verbose", "_click_default_help"),
 }
 """Options by the heading below which they stand, in this order. All others come first, below `Options`."""
+SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _HEADING_OF: Final = {name: heading for heading, names in HEADINGS.items() for name in names}
 _FIRST: Final = "Options"
 

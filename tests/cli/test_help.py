@@ -55,7 +55,7 @@ def test_every_name_in_the_table_of_headings_is_an_option():
     known = {
         str(each.name)
         for name, command in cli.commands.items()
-        for each in command.get_params(click.Context(command, info_name=name, **cli.context_settings))
+        for each in command.get_params(click.Context(command, info_name=name, **command.context_settings))
     }
     assert {name for names in HEADINGS.values() for name in names} <= known
 
