@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 from pipeline.core.errors import StoppedByApi
-from pipeline.loading.http.answers import Meaning, ReplyVerdict, parsed
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.client import Answered
 from pipeline.loading.http.endpoints import listing
 from pipeline.loading.http.lists import rows_of
@@ -64,7 +63,7 @@ async def ask(api: PacedClient, path: str, params: Mapping[str, str]) -> Any:
     if verdict.meaning is Meaning.REFUSED and verdict.status != 404:
         raise StoppedByApi(f"Omneo answered {verdict.status} to GET {path}: {verdict.message}.")
     is_there = verdict.meaning is Meaning.TAKEN and isinstance(reply, Answered)
-    return parsed(reply.body, Decimal) if is_there and isinstance(reply, Answered) else None
+    return reply.json if is_there and isinstance(reply, Answered) else None
 
 
 async def find_profile(api: PacedClient, person: Person) -> str | None:

@@ -24,13 +24,13 @@ from pipeline.loading.confirm.compare import decimal_of, is_void
 from pipeline.loading.confirm.estimate import Interval, share_interval
 from pipeline.loading.confirm.field_comparison import instant_of
 from pipeline.loading.confirm.spend_comparison import Snapshot, take_snapshot
-from pipeline.loading.customer_lookup import NoAnswer, Person, ask, find_profile
+from pipeline.loading.customer_lookup import NoAnswer, Person, find_profile
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop, until_stopped
-from pipeline.loading.http.answers import ReplyVerdict
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.client import Client
 from pipeline.loading.http.interface import httpx
-from pipeline.loading.http.lists import NoList, ask_page, rows_of, total_of
+from pipeline.loading.http.lists import NoList, ask_page, read_pages
 from pipeline.loading.http.paced_client import DENIED, PacedClient, RequestCounts
 from pipeline.loading.triggers import Reactions, read_reactions
 
@@ -228,23 +228,14 @@ class _Inquiry:
     async def _values(self, path: str, names: tuple[str, ...]) -> set[str] | None:
         """All values of these fields in a paged list; None where Omneo gives no list."""
         found: set[str] = set()
-        number = seen = 0
-        while True:
-            number += 1
-            which = {"page[size]": str(PAGE_SIZE), "page[number]": str(number)}
-            try:
-                page = await ask(self.api, path, which)
-            except NoAnswer as no_answer:
-                self.unanswered = no_answer.verdict
-                page = None
-            if page is None:
-                return found if seen else None
-            rows, known = rows_of(page), len(found)
-            seen += len(rows)
-            found.update(str(row[name]) for row in rows for name in names if row.get(name) is not None)
-            # A page with nothing new is the first one again, of a list that has no pages.
-            if len(found) == known or seen >= total_of(page, seen if len(rows) < PAGE_SIZE else seen + 1):
-                return found
+        try:
+            async for rows in read_pages(self.api, path, {}, size=PAGE_SIZE):
+                found.update(str(row[name]) for row in rows for name in names if row.get(name) is not None)
+        except NoList as no_list:
+            if no_list.verdict.meaning is not Meaning.TAKEN:  # else it is empty: PHP writes null or an object
+                self.unanswered = no_list.verdict if no_list.verdict.status != 404 else self.unanswered
+                return found or None
+        return found
 
     async def _is_known(self, person: Person) -> bool | None:
         """Whether Omneo knows a customer; None where it does not say."""

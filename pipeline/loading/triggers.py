@@ -19,12 +19,12 @@ from pipeline.core.events import Emit, ignore
 from pipeline.core.settings import Connection
 from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Send
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
-from pipeline.loading.delivery.leases import Batches
+from pipeline.loading.delivery.leases import Batches, positioned
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.client import Client
 from pipeline.loading.http.interface import httpx
-from pipeline.loading.http.lists import NoList, ask_page
+from pipeline.loading.http.lists import NoList, read_pages
 from pipeline.loading.http.paced_client import PacedClient, RequestCounts
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
@@ -37,7 +37,8 @@ MOST_HISTORIC_SHARE: Final = Fraction(5, 100)
 _INACTIVE: Final = frozenset({"false", "0", "none"})
 _PATH: Final = "/triggers"
 _PAGE_SIZE: Final = 100
-_MOST_PAGES: Final = 100
+_MOST_TRIGGERS: Final = 10_000
+"""No tenant has as many; a list that never ends is left."""
 _LONGEST_NAME: Final = 200
 _MOST_ERRORS: Final = 3
 """Answers with a server error until the tenant is taken not to say: one alone may be chance."""
@@ -123,21 +124,15 @@ def ask_reactions(
 async def read_reactions(api: PacedClient) -> Reactions:
     """Read the list of triggers over a connection that is open; see `ask_reactions`."""
     rows: list[Mapping[str, Any]] = []
-    seen: set[str] = set()
-    for number in range(1, _MOST_PAGES + 1):
-        which = {"page[size]": str(_PAGE_SIZE), "page[number]": str(number)}
-        try:
-            page = await ask_page(api, _PATH, which, most_errors=_MOST_ERRORS, stopping=_STOPPING)
-        except NoList as no_list:
-            # The pages before may have named one that is active: that is enough to know.
-            return Reactions(tuple(_active(rows)) or None, _why_unknown(no_list.verdict), api.requests)
-        # Without a total only a page with nothing new is the end: a short one may be the most that the tenant
-        # gives at a time. A list that has no pages answers with the first one again.
-        new = [row for row in page.rows if repr(sorted(row.items(), key=str)) not in seen]
-        seen.update(repr(sorted(row.items(), key=str)) for row in new)
-        rows += new
-        if not new or (page.total is not None and len(rows) >= page.total):
-            break
+    pages = read_pages(api, _PATH, {}, size=_PAGE_SIZE, most_errors=_MOST_ERRORS, stopping=_STOPPING)
+    try:
+        async for page in pages:
+            rows += page
+            if len(rows) > _MOST_TRIGGERS:
+                break
+    except NoList as no_list:
+        # The pages before may have named one that is active: that is enough to know.
+        return Reactions(tuple(_active(rows)) or None, _why_unknown(no_list.verdict), api.requests)
     return Reactions(tuple(_active(rows)), requests=api.requests)
 
 
@@ -188,22 +183,20 @@ def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, rules: Delivery
     progress = ledger.progress(run)
     start = progress.watermark if rules.resumes else 0
     old = to_send = 0
-    position = start
-    for batch in batches(start):
+    for position, batch in positioned(batches, start):
         for at in range(0, len(batch), _DECIDED_AT_ONCE):
             some = batch[at : at + _DECIDED_AT_ONCE]
             known = ledger.find([each.external_id for each in some], progress.run_no)
-            for transaction in some:
+            for place, transaction in enumerate(some, position + at):
                 decision = rules.decide(
-                    Candidate(position, transaction, known.get(transaction.external_id), progress)
+                    Candidate(place, transaction, known.get(transaction.external_id), progress)
                 )
                 if isinstance(decision, Send):
                     to_send += 1
-                    old += position < older
-                position += 1
+                    old += place < older
             if old > MOST_HISTORIC:
                 return True
-            if position >= older and old <= to_send * MOST_HISTORIC_SHARE:
+            if position + at + len(some) >= older and old <= to_send * MOST_HISTORIC_SHARE:
                 return False
     return old > to_send * MOST_HISTORIC_SHARE
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,8 @@ import polars as pl
 from pipeline.core.files import discard
 from pipeline.core.model import StagedTransaction
 from pipeline.core.privacy import mask_body
+from pipeline.loading.delivery.decisions import has_newer_contents
+from pipeline.loading.delivery.leases import positioned
 from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
     UNSETTLED,
@@ -22,6 +23,7 @@ from pipeline.loading.ledger.entries import (
     RunRef,
     State,
     content_hash,
+    counted_in,
 )
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.view import masked
@@ -163,7 +165,7 @@ def _needed_by(where: Path | str, tenant: str, run: RunDir, manifest: Manifest) 
     number = 0
     with SqlLedger(where, tenant) as ledger:
         progress, is_passed = ledger.progress(ref), ledger.passed(run.run_id)
-        for position, batch in _positioned(StagedRun(run, manifest).batches()):
+        for position, batch in positioned(StagedRun(run, manifest).batches):
             known = ledger.find([each.external_id for each in batch], progress.run_no)
             number += sum(
                 _is_needed(each, known.get(each.external_id), progress, is_passed=is_passed(at))
@@ -173,37 +175,19 @@ def _needed_by(where: Path | str, tenant: str, run: RunDir, manifest: Manifest) 
     return number
 
 
-def _positioned(batches: Iterable[list[StagedTransaction]]) -> Iterator[tuple[int, list[StagedTransaction]]]:
-    position = 0
-    for batch in batches:
-        yield position, batch
-        position += len(batch)
-
-
 def _is_needed(
     transaction: StagedTransaction, record: Record | None, progress: DeliveryProgress, *, is_passed: bool
 ) -> bool:
     """Whether a body may still be sent to the tenant whose record this is."""
-    if record is None:
-        return not is_passed
-    if record.run_no == progress.run_no:
-        return record.state in _MAY_BE_SENT
-    if record.place is not None:
-        return record.place in (State.PENDING, State.REFUSED, State.FAILED, Passed.HELD)
-    if is_passed:
-        return False
-    if record.state not in ACCEPTED_BY_OMNEO:
-        return True
-    is_other = record.hash != content_hash(transaction.body)
-    return is_other and not _is_newer(record, transaction, progress)
-
-
-def _is_newer(record: Record, transaction: StagedTransaction, progress: DeliveryProgress) -> bool:
-    """Whether Omneo has newer contents: by the time of the sources, else by the runs."""
-    times = record.source_time, transaction.source_time
-    if times[0] is not None and times[1] is not None and times[0] != times[1]:
-        return times[0] > times[1]
-    return record.run_no in progress.newer_runs
+    place = record.place if record else None
+    counted = counted_in(progress.run_no, record, place, passed=is_passed)
+    if record is None or record.run_no == progress.run_no:
+        return counted in _MAY_BE_SENT
+    if place is None and counted is State.PENDING and record.state in ACCEPTED_BY_OMNEO:
+        # Another run has brought it: what is older, or the same, is not sent after it.
+        is_other = record.hash != content_hash(transaction.body)
+        return is_other and not has_newer_contents(record, transaction, progress)
+    return counted in (State.PENDING, State.REFUSED, State.FAILED, Passed.HELD)
 
 
 _MAY_BE_SENT: Final = UNSETTLED - {State.DIFFERING}

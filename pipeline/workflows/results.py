@@ -17,7 +17,7 @@ from pipeline.core import parquet
 from pipeline.core.errors import RunError, SettingsError
 from pipeline.core.files import replacing
 from pipeline.core.safe_text import neutral
-from pipeline.loading.ledger.entries import DELIVERY, Counted, Passed, Record, State
+from pipeline.loading.ledger.entries import DELIVERY, Record, State, counted_in
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
@@ -146,7 +146,7 @@ def _choose_tenant(ledger: SqlLedger, run_id: str) -> None:
 
 def _found(record: Record | None, run_no: int, *, passed: bool, forgotten: bool) -> _Found:
     """What the ledger knows of one transaction, by `_OF_LEDGER`."""
-    counted = _counted(record, run_no, passed=passed)
+    counted = counted_in(run_no, record, record.place if record else None, passed=passed)
     state = str(counted) if DELIVERY[counted] == "delivered" else DELIVERY[counted]
     if record is None:
         return ("forgotten" if forgotten else state, None, None, None, None)
@@ -159,15 +159,6 @@ def _found(record: Record | None, run_no: int, *, passed: bool, forgotten: bool)
     confirmed = record.state is State.CONFIRMED
     at = datetime.fromtimestamp(record.at, UTC).strftime(_TIME_FORMAT) if confirmed else None
     return (state, record.status, message or None, record.omneo_id, at)
-
-
-def _counted(record: Record | None, run_no: int, *, passed: bool) -> Counted:
-    """What the run counts a transaction as."""
-    if record is not None and record.run_no == run_no:
-        return record.state
-    if record is not None and record.place is not None:
-        return record.place
-    return Passed.UNCHANGED if passed else State.PENDING
 
 
 def _others(run: RunDir) -> Iterator[pl.DataFrame]:

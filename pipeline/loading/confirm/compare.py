@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from pipeline.loading.http.answers import parsed
+from pipeline.loading.http.strict_json import parsed
 
 _RESOLVED: Final = frozenset(
     {
@@ -32,7 +32,7 @@ _RESOLVED: Final = frozenset(
 
 def is_same_sale(body: bytes, found: Mapping[str, Any]) -> bool:
     """Whether Omneo's transaction is the sale that was sent: total and items agree."""
-    sent = parsed(body, Decimal)
+    sent = parsed(body)
     return _same_number(sent.get("total"), found.get("total")) and (
         "items" not in found or _same_items(sent.get("items") or [], found["items"])
     )
@@ -44,7 +44,7 @@ def has_same_contents(body: bytes, found: Mapping[str, Any]) -> bool:
     Every field that was sent and that the answer holds is compared, but for those that Omneo resolves. A
     field that the answer does not hold proves nothing, so then it is another version.
     """
-    sent = parsed(body, Decimal)
+    sent = parsed(body)
     compared = {name: value for name, value in sent.items() if name not in _RESOLVED and name != "items"}
     return is_same_sale(body, found) and all(
         name in found and _same_value(value, found[name]) for name, value in compared.items()

@@ -30,7 +30,7 @@ from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.core.events import Emit, Notice, Progress, ignore
 from pipeline.core.settings import Secret
 from pipeline.loading.confirm.compare import decimal_of, is_void
-from pipeline.loading.http.answers import parsed
+from pipeline.loading.http.strict_json import parsed
 from pipeline.loading.ledger.entries import Record, State
 from pipeline.loading.ledger.group_commit import GroupCommit
 from pipeline.loading.ledger.ledger import SqlLedger
@@ -248,7 +248,7 @@ def sightings(body: bytes, headers: Mapping[str, str]) -> list[Sighting]:
         headers: Of the request.
     """
     own = {name: value for name, value in headers.items() if name.lower().startswith("x-")}
-    events = list(_events(parsed(body, Decimal), is_worked_off=_are_right(_names(own)), depth=0))
+    events = list(_events(parsed(body), is_worked_off=_are_right(_names(own)), depth=0))
     refuted = {external_id for external_id, seen in events if seen is None}
     return [seen for external_id, seen in events if seen is not None and external_id not in refuted]
 

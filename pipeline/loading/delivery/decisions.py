@@ -182,7 +182,7 @@ class LoadRules:
             return _of_forgotten(candidate.own)
         if candidate.own is not None:
             return self._own(candidate.transaction.body, candidate.own)
-        if _is_newer(candidate.record, candidate):
+        if has_newer_contents(candidate.record, candidate.transaction, candidate.progress):
             return self._brought_by_a_newer_run(candidate.transaction.body, candidate.record)
         return self._known(candidate.transaction.body, candidate.record)
 
@@ -429,12 +429,12 @@ def surely_not_sent(record: Record) -> bool:
     return record.state in unsent and not record.maybe_sent
 
 
-def _is_newer(record: Record, candidate: Candidate) -> bool:
+def has_newer_contents(record: Record, transaction: StagedTransaction, progress: DeliveryProgress) -> bool:
     """Whether another run's record is about newer contents: by the time of the sources, else by the runs."""
-    times = record.source_time, candidate.transaction.source_time
+    times = record.source_time, transaction.source_time
     if times[0] is not None and times[1] is not None and times[0] != times[1]:
         return times[0] > times[1]
-    return record.run_no in candidate.progress.newer_runs
+    return record.run_no in progress.newer_runs
 
 
 def same_content(record: Record, body: bytes) -> bool:

@@ -33,12 +33,23 @@ from pipeline.loading.ledger.ledger import SqlLedger
 Batches = Callable[[int], Iterable[list[StagedTransaction]]]
 """Gives a run's transactions in delivery order, from a position on, in lists of any length."""
 
+Positioned = Iterable[tuple[int, list[StagedTransaction]]]
+"""Neighbours in delivery order, each list with the position of its first."""
+
 MOST_PARTS: Final = 10_000
 """Parts of a run at most. Each is a row that every worker reads when it looks for a free one."""
 _RENEWALS: Final = 10
 """Renewals in the time that a lease lasts, so that it outlives several that fail."""
 _POLL_S: Final = 0.5
 """How often to look for a free part while other workers hold all that are left."""
+
+
+def positioned(batches: Batches, start: int = 0) -> Iterator[tuple[int, list[StagedTransaction]]]:
+    """Transactions from a position on, each list with the position of its first."""
+    position = start
+    for batch in batches(start):
+        yield position, batch
+        position += len(batch)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from pipeline.core.settings import Connection
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker
 from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules, OnChange, RetryRules, VoidRules
 from pipeline.loading.delivery.delivery_options import Changes, DeliveryOptions, DeliveryResult
-from pipeline.loading.delivery.leases import Batches, LeasedLedger, LeasedParts, RunPart, keep
-from pipeline.loading.delivery.scheduler import Positioned, Scheduler, cancel
+from pipeline.loading.delivery.leases import Batches, LeasedLedger, LeasedParts, RunPart, keep, positioned
+from pipeline.loading.delivery.scheduler import Scheduler, cancel
 from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.delivery.tracker import DeliveryTracker
@@ -216,7 +216,7 @@ class _Delivery:
         try:
             most = None if options.first is None else options.first - self.started
             scheduler = Scheduler(tracker, sender, api, options, most)
-            error = await scheduler.run(_positioned(part.batches, start), self.stop)
+            error = await scheduler.run(positioned(part.batches, start), self.stop)
             self.started += scheduler.started
         except BaseException:
             writer.close()  # its threads are in the ledger, which is closed next
@@ -257,10 +257,3 @@ async def _close(tracker: DeliveryTracker, writer: LedgerWriter) -> ImportToolEr
     finally:
         writer.close()
     return None
-
-
-def _positioned(batches: Batches, start: int) -> Positioned:
-    position = start
-    for batch in batches(start):
-        yield position, batch
-        position += len(batch)

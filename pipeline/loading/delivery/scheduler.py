@@ -11,6 +11,7 @@ from typing import Any, Final
 from pipeline.core.errors import ImportToolError
 from pipeline.core.model import StagedTransaction
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
+from pipeline.loading.delivery.leases import Positioned
 from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.delivery.tracker import DeliveryTracker, OutgoingTransaction
@@ -20,9 +21,6 @@ _LANDING_TICK_S: Final = 0.05
 """How often a stopping load looks whether it was asked to stop at once."""
 _DECIDED_AT_ONCE: Final = 1024
 """Transactions that are looked for in the ledger in one go; nothing is written for them yet."""
-
-Positioned = Iterable[tuple[int, list[StagedTransaction]]]
-"""Neighbours in delivery order, each list with the position of its first."""
 
 
 class Scheduler:

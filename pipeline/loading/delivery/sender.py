@@ -1,8 +1,9 @@
-"""Takes one transaction, or one batch of them, to Omneo and finds out what became of it.
+"""Sends one transaction, or one batch of them, to Omneo and finds out what became of it.
 
-Nothing counts as delivered without a yes. What may have been kept without one is *in doubt*: it is looked
-up, again with growing waits since Omneo's queue is late by design. Still absent, it is sent again where that
-cannot make a second copy; else it stays in doubt.
+A transaction counts as delivered only once an answer of Omneo's says that it took it. A request that may have
+reached Omneo and got no such answer leaves its transaction *in doubt*: it is looked up, and again after
+growing waits, since Omneo works its queue off late. If it is still absent, it is sent again where the
+endpoint would update an existing copy and all items have ids; otherwise it stays in doubt.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from pipeline.loading.http.answers import (
     Meaning,
     ReplyVerdict,
     kept_id,
-    parsed,
     transaction_in,
 )
 from pipeline.loading.http.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.http.client import Answered, Reply, Unsent
 from pipeline.loading.http.endpoints import ApiRequest, batch_lookup, external_lookup
 from pipeline.loading.http.paced_client import PacedClient
+from pipeline.loading.http.strict_json import parsed
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, State, may_be_void, was_void
 from pipeline.loading.loading_events import InDoubt
 
@@ -446,5 +447,5 @@ def _id_in(reply: Reply, external_id: str) -> str | None:
     """Omneo's own id in the answer to a write; None where it gives none."""
     if not isinstance(reply, Answered) or b'"id"' not in reply.body:
         return None
-    found = transaction_in(parsed(reply.body), external_id)
+    found = transaction_in(reply.json, external_id)
     return kept_id(found.get("id")) if found else None

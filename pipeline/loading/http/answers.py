@@ -11,10 +11,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from functools import cache
 from typing import Any, Final
 
 from pipeline.core.errors import StoppedByApi
@@ -154,7 +152,7 @@ def judge(reply: Reply, now: float, expected: Expected, external_id: str | None 
 
 
 def _judge_success(reply: Answered, expected: Expected, external_id: str | None) -> ReplyVerdict:
-    said = parsed(reply.body)
+    said = reply.json
     if _is_yes(said, expected, external_id):
         return TAKEN if reply.status == 200 else ReplyVerdict(Meaning.TAKEN, reply.status)
     message = said.get("message") if isinstance(said, dict) else None
@@ -165,7 +163,7 @@ def _judge_success(reply: Answered, expected: Expected, external_id: str | None)
 
 def _is_about_another(reply: Answered, external_id: str | None) -> bool:
     """Whether what was found is another transaction, so that the one that was asked for is not there."""
-    found = transaction_in(parsed(reply.body), None) if 200 <= reply.status < 300 else None
+    found = transaction_in(reply.json, None) if 200 <= reply.status < 300 else None
     named = None if found is None else found.get("external_id")
     return external_id is not None and named is not None and str(named) != external_id
 
@@ -253,38 +251,10 @@ def _is_id(value: Any) -> bool:
 
 
 def transaction_of(reply: Reply, external_id: str) -> Mapping[str, Any] | None:
-    """The transaction in a reply, its amounts as decimals; see `transaction_in`."""
+    """The transaction in a reply; see `transaction_in`."""
     if not isinstance(reply, Answered) or not 200 <= reply.status < 300:
         return None
-    return transaction_in(parsed(reply.body, Decimal), external_id)
-
-
-def parsed(body: bytes, parse_float: type = float) -> Any:
-    """The value of a JSON text as a server writes one; None where it is none.
-
-    A byte order mark, another encoding than UTF-8, a number that JSON does not have and a key that stands
-    twice make it none: parsers read them in different ways, so what was meant is unknown.
-    """
-    try:
-        return _decoder(parse_float).decode(body.decode("utf-8"))
-    except (ValueError, RecursionError, ArithmeticError):  # the last for an exponent without end
-        return None
-
-
-@cache  # to make one takes longer than to use it
-def _decoder(parse_float: type) -> json.JSONDecoder:
-    return json.JSONDecoder(parse_float=parse_float, parse_constant=_no_number, object_pairs_hook=_unique)
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(name)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
+    return transaction_in(reply.json, external_id)
 
 
 def _judge_error(reply: Answered, now: float) -> ReplyVerdict:
@@ -313,7 +283,7 @@ def _meaning(status: int) -> Meaning:
 def _said(reply: Answered) -> tuple[str, dict[str, tuple[str, ...]]]:
     if 300 <= reply.status < 400:
         return f"a redirect to {reply.headers.get('location', 'nowhere')}", {}
-    said = parsed(reply.body)
+    said = reply.json
     if not isinstance(said, dict):
         return _text(reply.body), {}
     fields = messages_by_field(said.get("errors"))
@@ -333,7 +303,7 @@ def messages_by_field(errors: object) -> dict[str, tuple[str, ...]]:
 
 def _texts(said: object) -> tuple[str, ...]:
     each = said[:_FIELDS_MAX] if isinstance(said, list) else [said]
-    return tuple(one if isinstance(one, str) else json.dumps(one)[:MESSAGE_MAX] for one in each)
+    return tuple(one if isinstance(one, str) else json.dumps(one, default=str)[:MESSAGE_MAX] for one in each)
 
 
 def _readable(body: bytes) -> str:

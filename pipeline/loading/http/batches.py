@@ -19,7 +19,6 @@ from pipeline.loading.http.answers import (
     denies,
     kept_id,
     messages_by_field,
-    parsed,
 )
 from pipeline.loading.http.client import Answered, Reply
 
@@ -61,7 +60,7 @@ class BatchResult:
 
 def batch_id_of(reply: Reply) -> str | None:
     """The id in the answer to a batch; None where there is none."""
-    said = parsed(reply.body) if isinstance(reply, Answered) else None
+    said = reply.json if isinstance(reply, Answered) else None
     return batch_id_in(said) if isinstance(said, dict) else None
 
 
@@ -72,7 +71,7 @@ def results_of(reply: Reply, sent: Sequence[str]) -> BatchResult:
         reply: The answer.
         sent: External ids of the transactions that went in it.
     """
-    said = _inner(parsed(reply.body) if isinstance(reply, Answered) else None)
+    said = _inner(reply.json if isinstance(reply, Answered) else None)
     counts = {name: _count(said.get(f"{name}_count")) for name in ("total", "processed", "success", "failed")}
     total, processed = counts["total"], counts["processed"]
     status = str(said.get("status") or "").lower()

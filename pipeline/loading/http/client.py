@@ -6,12 +6,11 @@ whether the request can have reached Omneo.
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, Protocol, Self
 from urllib.parse import quote, unquote
 
@@ -21,6 +20,7 @@ from pipeline.core.privacy import personal_values
 from pipeline.core.settings import Connection, address_variable
 from pipeline.loading.http.content import decoded
 from pipeline.loading.http.interface import httpx, whole
+from pipeline.loading.http.strict_json import parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Call:
         return asked | personal_values(parsed(self.body) if self.body else None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answered:
     """The server answered.
 
@@ -61,6 +61,11 @@ class Answered:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def json(self) -> Any:
+        """The body's value; None where it is no JSON. See `parsed`."""
+        return parsed(self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +186,6 @@ def _target(call: Call) -> str:
     if not call.params:
         return call.path
     return f"{call.path}?" + "&".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in call.params)
-
-
-def parsed(body: bytes, parse_float: type = float) -> Any:
-    """The value of a JSON text; None where it is none."""
-    try:
-        return json.loads(body, parse_float=parse_float)
-    except (ValueError, RecursionError, ArithmeticError):
-        return None
 
 
 def _answered(response: httpx.Response, raw: bytes) -> Answered:

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from pipeline.core.errors import SettingsError, did_you_mean
 from pipeline.core.privacy import personal_values
-from pipeline.loading.http.answers import Expected, parsed
+from pipeline.loading.http.answers import Expected
 from pipeline.loading.http.client import Call
+from pipeline.loading.http.strict_json import parsed
 
 
 @dataclass(frozen=True, slots=True)

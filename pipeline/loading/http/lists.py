@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from itertools import count
 from typing import Any, NamedTuple
 
-from pipeline.loading.http.answers import Meaning, ReplyVerdict, parsed
+from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.client import Answered, Reply
 from pipeline.loading.http.endpoints import listing
 from pipeline.loading.http.paced_client import DENIED, PacedClient
@@ -54,13 +53,6 @@ def rows_of(answer: Any) -> list[Mapping[str, Any]]:
     return [row for row in rows if isinstance(row, dict)]
 
 
-def total_of(answer: Any, otherwise: int) -> int:
-    """How many rows all pages have together, as `meta.total` says; `otherwise` where it does not."""
-    meta = answer.get("meta") if isinstance(answer, dict) else None
-    total = meta.get("total") if isinstance(meta, dict) else None
-    return int(total) if isinstance(total, int) else otherwise
-
-
 async def ask_page(
     exchange: PacedClient,
     path: str,
@@ -104,13 +96,13 @@ async def ask_page(
     stops = verdict.status not in DENIED if stopping is None else verdict.status in stopping
     if exchange.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and stops):
         raise exchange.error(verdict)
-    answer = parsed(replies[-1].body, Decimal) if isinstance(replies[-1], Answered) else None
+    answer = replies[-1].json if isinstance(replies[-1], Answered) else None
     if verdict.meaning is not Meaning.TAKEN or not is_list(answer):
         raise NoList(path, verdict)
-    total = total_of(answer, -1)
-    links = answer.get("links") if isinstance(answer, dict) else None
+    meta, links = (answer.get(name) if isinstance(answer, dict) else None for name in ("meta", "links"))
+    total = meta.get("total") if isinstance(meta, dict) else None
     has_next = bool(links["next"]) if isinstance(links, dict) and "next" in links else None
-    return Page(rows_of(answer), None if total < 0 else total, has_next)
+    return Page(rows_of(answer), total if isinstance(total, int) and total >= 0 else None, has_next)
 
 
 async def read_pages(
@@ -120,6 +112,7 @@ async def read_pages(
     *,
     size: int,
     most_errors: int | None = None,
+    stopping: Collection[int | None] | None = None,
 ) -> AsyncIterator[list[Mapping[str, Any]]]:
     """The rows of a list, page by page, also where its pages are smaller than was asked for.
 
@@ -131,6 +124,7 @@ async def read_pages(
         params: Filters.
         size: Rows to ask for in a page.
         most_errors: See `ask_page`.
+        stopping: See `ask_page`.
 
     Raises:
         NoList: There is none for this token.
@@ -140,7 +134,7 @@ async def read_pages(
     read = first = 0
     for number in count(1):
         which = {"page[size]": str(size), "page[number]": str(number)}
-        page = await ask_page(exchange, path, {**params, **which}, most_errors=most_errors)
+        page = await ask_page(exchange, path, {**params, **which}, most_errors=most_errors, stopping=stopping)
         new = [row for row in page.rows if _key(row) not in seen]
         seen.update(map(_key, new))
         read += len(page.rows)

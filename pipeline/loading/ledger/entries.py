@@ -93,6 +93,26 @@ class Record(NamedTuple):
     place: Counted | None = None
 
 
+def counted_in(
+    run_no: int, record: Record | None, place: Counted | None = None, *, passed: bool = False
+) -> Counted:
+    """What a run counts a transaction as.
+
+    Args:
+        run_no: The run.
+        record: What the ledger has of the transaction.
+        place: What it is counted as in the run where the record does not say; see `Record.place`.
+        passed: Whether it lies below the run's watermark.
+    """
+    if record is not None and record.run_no == run_no:
+        return record.state
+    if record is not None and record.held_run == run_no:
+        return Passed.HELD
+    if place is not None:
+        return place
+    return Passed.UNCHANGED if passed else State.PENDING
+
+
 def may_be_void(record: Record) -> bool:
     """Whether Omneo may have a transaction as void, or come to, since a void of it may be late.
 

@@ -13,7 +13,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Counted, Pass, Passed, Record, Return, State
+from pipeline.loading.ledger.entries import (
+    ACCEPTED_BY_OMNEO,
+    Counted,
+    Pass,
+    Passed,
+    Record,
+    Return,
+    State,
+    counted_in,
+)
 
 
 class LedgerEntry(NamedTuple):
@@ -29,12 +38,7 @@ class LedgerEntry(NamedTuple):
 
     def counted_in(self, run_no: int) -> Counted:
         """What the transaction is counted as in a run that has not passed it by as unchanged."""
-        record = self.record
-        if record is not None and record.run_no == run_no:
-            return record.state
-        if record is not None and record.held_run == run_no:
-            return Passed.HELD
-        return self.places.get(run_no, State.PENDING)
+        return counted_in(run_no, self.record, self.places.get(run_no))
 
 
 class IsNewer(Protocol):

@@ -208,6 +208,8 @@ def test_another_spelling_of_the_same_value_agrees(name: str, sent: object, foun
         ("payments", ["cash"], ["cash", "card"]),
         ("meta", {"a": 1}, {"a": 2}),
         ("total", 1, "NaN"),
+        ("total", 1, True),
+        ("payments", [{"amount": 1}], [{"amount": True}]),
     ],
 )
 def test_what_only_looks_like_the_same_value_differs(name: str, sent: object, found: object) -> None:
