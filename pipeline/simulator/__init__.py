@@ -20,7 +20,7 @@ from pipeline.simulator.simulator_settings import (
 
 if TYPE_CHECKING:
     from pipeline.simulator.app import create_app
-    from pipeline.simulator.request_log import Arrival
+    from pipeline.simulator.arrival_log import Arrival
     from pipeline.simulator.server import LocalOmneo, running, serve
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
 
 _MODULES = {
     "create_app": "app",
-    "Arrival": "request_log",
+    "Arrival": "arrival_log",
     "LocalOmneo": "server",
     "running": "server",
     "serve": "server",

@@ -69,7 +69,7 @@ class Admin:
 
     async def arrivals(self, request: Request) -> Response:
         """Every transaction that reached the API, in order, one JSON object a line."""
-        return _ndjson(arrival._asdict() for arrival in self._state.request_log.all())
+        return _ndjson(arrival._asdict() for arrival in self._state.arrivals.all())
 
     async def transactions(self, request: Request) -> Response:
         """Every transaction, oldest id first, one JSON object a line."""

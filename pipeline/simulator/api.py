@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from pipeline.simulator.arrival_log import Arrival
 from pipeline.simulator.checks import Errors, check_item, errors_in, parse_json
 from pipeline.simulator.database import Query, ResultPage
 from pipeline.simulator.fault_injector import InjectedFault
 from pipeline.simulator.middleware import INJECTED_FAULT, endpoint
 from pipeline.simulator.queue import Job
-from pipeline.simulator.request_log import Arrival
 from pipeline.simulator.simulator_settings import Reaction
 from pipeline.simulator.state import SimulatorState
 from pipeline.simulator.transactions import FILTERS as TRANSACTION_FILTERS
@@ -346,7 +346,7 @@ class Api:
 
     def _arrived(self, request: Request, body: dict[str, Any], outcome: str) -> None:
         scope, transacted_at = request.scope, body.get("transacted_at")
-        self._state.request_log.note(
+        self._state.arrivals.note(
             Arrival(
                 endpoint=endpoint(scope["path"].removeprefix(scope["root_path"])),
                 external_id=_external_id(body),

@@ -12,9 +12,9 @@ from itertools import count
 from typing import Final
 from uuid import uuid4
 
+from pipeline.simulator.arrival_log import ArrivalLog
 from pipeline.simulator.database import Database, Json, now
 from pipeline.simulator.fault_injector import FaultInjector
-from pipeline.simulator.request_log import RequestLog
 from pipeline.simulator.transactions import Transactions, Written
 
 _TICK_S: Final = 0.02
@@ -49,7 +49,7 @@ class JobQueue:
         db: Keeps waiting jobs between runs.
         transactions: What jobs write to.
         batches: Where the outcome of a batch's jobs is noted.
-        request_log: Written down on the way.
+        arrivals: Written down on the way.
         injector: Says how long jobs wait.
         processed: Called with every processed transaction.
 
@@ -63,14 +63,14 @@ class JobQueue:
         *,
         transactions: Transactions,
         batches: Batches,
-        request_log: RequestLog,
+        arrivals: ArrivalLog,
         injector: FaultInjector,
         processed: Callable[[Written], None],
     ) -> None:
         self._db = db
         self._transactions = transactions
         self._batches = batches
-        self._request_log = request_log
+        self._arrivals = arrivals
         self._injector = injector
         self._processed = processed
         self._waiting: list[tuple[float, int, Job]] = []
@@ -104,9 +104,9 @@ class JobQueue:
         jobs: list[Job] = []
         while len(jobs) < most and self._waiting and self._waiting[0][0] <= until:
             jobs.append(heappop(self._waiting)[2])
-        if jobs or self._request_log.has_news:
+        if jobs or self._arrivals.has_news:
             with self._db.writing():
-                self._request_log.write()
+                self._arrivals.write()
                 written = [self._process(job) for job in jobs]
             for each in written:
                 if each is not None:
@@ -133,7 +133,7 @@ class JobQueue:
     def save(self) -> None:
         """Keep the waiting jobs for the next start."""
         with self._db.writing():
-            self._request_log.write()
+            self._arrivals.write()
             self._db.executemany(
                 "INSERT INTO jobs (upsert, body, batch_id, position, error) VALUES (?, ?, ?, ?, ?)",
                 [

@@ -15,8 +15,8 @@ import uvicorn
 
 from pipeline.core.errors import SettingsError
 from pipeline.simulator.app import create_app
+from pipeline.simulator.arrival_log import Arrival
 from pipeline.simulator.middleware import TRANSPORT
-from pipeline.simulator.request_log import Arrival
 from pipeline.simulator.simulator_settings import API_PATH, SimulatorSettings, require_loopback
 from pipeline.simulator.state import SimulatorState
 

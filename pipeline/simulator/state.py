@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from pipeline.simulator.arrival_log import ArrivalLog
 from pipeline.simulator.database import Database
 from pipeline.simulator.fault_injector import FaultInjector
 from pipeline.simulator.middleware import RateLimiter
 from pipeline.simulator.queue import Batches, JobQueue
 from pipeline.simulator.reference_data import ReferenceData
-from pipeline.simulator.request_log import RequestLog
 from pipeline.simulator.simulator_settings import SimulatorSettings
 from pipeline.simulator.transactions import Aggregations, Transactions, Written
 from pipeline.simulator.webhooks import Webhooks
@@ -46,7 +46,7 @@ class SimulatorState:
         self.reference_data.seed(settings)
         self.transactions = Transactions(self.db, self.reference_data)
         self.batches = Batches(self.db)
-        self.request_log = RequestLog(self.db)
+        self.arrivals = ArrivalLog(self.db)
         self.webhooks = Webhooks(settings.webhook_url, settings.webhook_secret, self.injector)
         self.aggregations = Aggregations(self.db, self.injector)
         self.reactions: Counter[str] = Counter()
@@ -54,7 +54,7 @@ class SimulatorState:
             self.db,
             transactions=self.transactions,
             batches=self.batches,
-            request_log=self.request_log,
+            arrivals=self.arrivals,
             injector=self.injector,
             processed=self.processed,
         )
@@ -101,7 +101,7 @@ class SimulatorState:
 
     def reset(self) -> None:
         """Delete everything but the settings and the faults."""
-        for each in (self.queue, self.request_log, self.requests, self.statuses, self.rate_limiter, self.db):
+        for each in (self.queue, self.arrivals, self.requests, self.statuses, self.rate_limiter, self.db):
             each.clear()
         self.injector.forget()
         self.webhooks.counts.clear()
@@ -126,5 +126,5 @@ class SimulatorState:
             "webhooks": {name: webhooks.counts[name] for name in ("sent", "failed", "withheld")}
             | {"pending": webhooks.pending},
             "reactions": dict(self.reactions),
-            **self.request_log.counts(),
+            **self.arrivals.counts(),
         }

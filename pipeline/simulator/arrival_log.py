@@ -28,7 +28,7 @@ class Arrival(NamedTuple):
 _COLUMNS: Final = ", ".join(Arrival._fields)
 
 
-class RequestLog:
+class ArrivalLog:
     """Logs arrivals in memory at once, and writes them to the database in groups."""
 
     def __init__(self, db: Database) -> None:
