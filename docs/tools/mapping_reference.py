@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import pipeline
-from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Field
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Field, Worksheet
 from pipeline.mapping.language.json_schema import notes_of, schema_text, summary_of
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.mapping.language.shipped import shipped_names
@@ -196,6 +196,7 @@ _PARTS: dict[str, tuple[tuple[str, type], ...]] = {
     "source": (
         ("", Source),
         ("csv", Dialect),
+        ("excel", Worksheet),
         ("number", Number),
         ("rows", RowRules),
         ("records", Records),

@@ -73,6 +73,8 @@ def problems_at(
         "raw": pl.lit(None) if raw is None else raw,
         "severity": pl.lit(severity),
     }
+    # In one piece: on columns in several pieces, `format` of polars 2.1 can panic.
+    rows = rows.rechunk()
     return rows.select_seq(columns[name].cast(kind).alias(name) for name, kind in PROBLEMS.items())
 
 

@@ -213,6 +213,23 @@ class Dialect:
     on_encoding_error: Literal["error", "replace"] = "error"
 
 
+@dataclass(frozen=True)
+class Worksheet:
+    """What is read of an Excel workbook.
+
+    Attributes:
+        sheet: The name of the sheet; None for the first one that is visible and has cells.
+        header_row: The number of the row with the column names, as Excel shows it; None for the first row
+            with cells.
+        errors: What a formula error such as `#N/A` does: `reject` makes its row malformed; `blank` reads an
+            empty cell.
+    """
+
+    sheet: str | None = None
+    header_row: int | None = None
+    errors: Literal["reject", "blank"] = "reject"
+
+
 class StagedTransaction(NamedTuple):
     """One transaction as it was reviewed: the exact bytes that will be sent.
 

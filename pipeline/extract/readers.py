@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from pipeline.core.file_formats import FileFormat
-from pipeline.core.model import Dialect
+from pipeline.core.model import Dialect, Worksheet
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.decoding import bom_of
+from pipeline.extract.excel_reader import ExcelReader, is_workbook
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.parquet_reader import ParquetReader
 from pipeline.extract.rows import Reader
-from pipeline.extract.storage import SourceFile, is_json_lines, open_text
+from pipeline.extract.storage import SourceFile, is_json_lines, open_raw, open_text
 
 
-def open_reader(file: SourceFile, dialect: Dialect, format: FileFormat | None = None) -> Reader:
+def open_reader(
+    file: SourceFile, dialect: Dialect, format: FileFormat | None = None, sheet: Worksheet | None = None
+) -> Reader:
     """Open a file for reading rows.
 
     Args:
         file: The file.
         dialect: How it is written, where it is CSV.
-        format: What it is; None finds out by its first bytes.
+        format: What it is; None finds out by its first bytes. `xlsx` may also be CSV, as the rows to fix of a
+            workbook are.
+        sheet: What is read of it, where it is a workbook.
 
     Raises:
         SourceError: It cannot be read or is not of that format.
     """
+    if format == "parquet":
+        return ParquetReader(file)
+    if format == "jsonl":
+        return JsonLinesReader(file)
     # A CSV file is opened once, to find out what it is and to read it.
-    stream = None if format in ("parquet", "jsonl") else open_text(file)
-    if stream is not None:
-        format = format or format_of(file, stream.peek())
-        if format == "csv":
-            return CsvReader(file, dialect, stream=stream)
-        stream.close()
-    return ParquetReader(file) if format == "parquet" else JsonLinesReader(file)
+    stored = open_raw(file)
+    if format != "csv" and is_workbook(stored):
+        stored.close()
+        return ExcelReader(file, sheet or Worksheet(), dialect)
+    stream = open_text(file, stored)
+    found = "csv" if format == "csv" else format_of(file, stream.peek())
+    if found == "csv":
+        return CsvReader(file, dialect, stream=stream)
+    stream.close()
+    return open_reader(file, dialect, found)
 
 
 def format_of(file: SourceFile, head: bytes) -> FileFormat:

@@ -12,12 +12,13 @@ import polars as pl
 
 from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import FileFormat
-from pipeline.core.model import Dialect
+from pipeline.core.model import Dialect, Worksheet
 from pipeline.extract.csv_reader import DELIMITERS, grammar_of, split_cells
 from pipeline.extract.decoding import bom_of, kind_of_binary
+from pipeline.extract.excel_reader import ExcelReader, is_workbook
 from pipeline.extract.framing import Grammar, line_ends
 from pipeline.extract.readers import format_of, open_reader
-from pipeline.extract.storage import LOOKED_AT, SourceFile, open_text
+from pipeline.extract.storage import LOOKED_AT, SourceFile, open_raw, open_text
 
 _RECORDS: Final = 200
 """How many are parsed with each delimiter to find the dialect."""
@@ -29,8 +30,9 @@ class Sniffed:
 
     Attributes:
         file: The file.
-        format: `csv`, `parquet` or `jsonl`.
+        format: What it is.
         dialect: How to read it; only for CSV does it say anything.
+        sheet: What to read of it; only for a workbook does it say anything.
         encoding_confidence: From 0 to 1: 1 for a byte order mark or a whole file of valid UTF-8; below
             that only the first mebibyte was looked at, or the encoding is a guess.
         columns: As the reader names them.
@@ -41,6 +43,7 @@ class Sniffed:
     file: SourceFile
     format: FileFormat
     dialect: Dialect
+    sheet: Worksheet
     encoding_confidence: float
     columns: list[str]
     notices: list[str]
@@ -53,11 +56,13 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
     Raises:
         SourceError: It cannot be read, is of no format that can be read, or has no columns.
     """
-    with open_text(file) as stream:
-        head = stream.peek()
-    format_ = format_of(file, head)
+    format_, head = _format_and_head(file)
     dialect, confidence = _sniff_dialect(file.name, head) if format_ == "csv" else (Dialect(), 1.0)
-    reader = open_reader(file, dialect, format_)
+    sheet = Worksheet()
+    reader = open_reader(file, dialect, format_, sheet)
+    if isinstance(reader, ExcelReader):
+        sheet = reader.likely()
+        reader = open_reader(file, dialect, format_, sheet)
     if not reader.columns:
         raise SourceError(f"{file.name} has no JSON object with a member on any line")
     try:
@@ -69,6 +74,7 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
         file=file,
         format=format_,
         dialect=dialect,
+        sheet=sheet,
         encoding_confidence=confidence,
         columns=reader.columns,
         notices=reader.notices,
@@ -76,12 +82,23 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
     )
 
 
+def _format_and_head(file: SourceFile) -> tuple[FileFormat, bytes]:
+    """What a file is, and its first bytes as text."""
+    stored = open_raw(file)
+    if is_workbook(stored):
+        stored.close()
+        return "xlsx", b""
+    with open_text(file, stored) as stream:
+        head = stream.peek()
+    return format_of(file, head), head
+
+
 def _sniff_dialect(name: str, head: bytes) -> tuple[Dialect, float]:
     """Find a CSV file's dialect, and how sure its encoding is (0 to 1)."""
     encoding, confidence = sniff_encoding(head, whole=len(head) < LOOKED_AT)
     kind = None if encoding.startswith("utf-16") else kind_of_binary(head)
     if kind:
-        raise SourceError(f"{name} is {kind}, expected CSV, Parquet or JSON lines")
+        raise SourceError(f"{name} is {kind}, expected CSV, Parquet, JSON lines or Excel (.xlsx)")
     bom = bom_of(head)
     text = head[bom[0] if bom else 0 :].decode(encoding, "replace")
     return _dialect_of(text.encode(), encoding), confidence

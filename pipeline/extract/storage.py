@@ -150,7 +150,12 @@ def _glob(filesystem: Any, pattern: str, argument: str) -> list[SourceFile]:
         # As shells do it: hidden files are left out, and links are followed. fsspec does neither.
         names = sorted(glob(pattern, recursive=True))  # noqa: PTH207 (pathlib yields hidden files)
         infos = [filesystem.info(name) for name in names if Path(name).exists()]
-    return [_source_file(info, argument, found=True) for info in infos if info["type"] == "file"]
+    files = [_source_file(info, argument, found=True) for info in infos if info["type"] == "file"]
+    return [file for file in files if not PurePosixPath(file.uri).name.startswith(_OPEN_IN_EXCEL)]
+
+
+_OPEN_IN_EXCEL: Final = "~$"
+"""How the name of a file begins that Excel keeps beside a workbook while it is open."""
 
 
 def _source_file(info: dict[str, Any], argument: str, *, found: bool = False) -> SourceFile:
@@ -258,15 +263,19 @@ def open_raw(file: SourceFile) -> io.BufferedReader:
         return io.BufferedReader(_Raw(filesystem.open(path, "rb")), LOOKED_AT)
 
 
-def open_text(file: SourceFile) -> io.BufferedReader:
+def open_text(file: SourceFile, stored: io.BufferedReader | None = None) -> io.BufferedReader:
     """Open a file's bytes after decompression (gzip, zstd, bzip2, zip of one file), streamed.
 
     Up to LOOKED_AT bytes can be looked at first, by `peek`.
 
+    Args:
+        file: The file.
+        stored: Its bytes as stored, where they are open already; they are closed with the text.
+
     Raises:
         SourceError: It cannot be read, or is an archive of none or of several files.
     """
-    stored = open_raw(file)
+    stored = stored or open_raw(file)
     try:
         with _translated(file.name):
             compression = compression_of(stored.peek(4))
@@ -351,13 +360,19 @@ def _open_zip(file: SourceFile, stream: IO[bytes]) -> IO[bytes]:
         members = [name for name in names if not name.startswith("__MACOSX/")]
         if len(members) == 1:
             return archive.open(members[0])
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except zipfile.BadZipFile as error:
+        raise SourceError(
+            f"{file.name} is a zip archive or an Excel workbook that is cut short or damaged: {error}",
+            hint="Is it still being copied? Copy it again.",
+        ) from error
+    except (RuntimeError, NotImplementedError) as error:
         raise SourceError(
             f"{file.name} cannot be unpacked: {error}", hint="Unpack it and name the file."
         ) from error
     if "[Content_Types].xml" in members:
         raise SourceError(
-            f"{file.name} is a spreadsheet or document", hint="Save it as CSV and name that file."
+            f"{file.name} is a document or spreadsheet of an Office program",
+            hint="Name a CSV file; a workbook (.xlsx) is read where the mapping names no other `format`.",
         )
     listed = ", ".join(members[:5])
     raise SourceError(

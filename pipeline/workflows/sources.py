@@ -117,7 +117,7 @@ def columns_by_table(
     notices: list[str] = []
     for each in sources:
         name = each.file.name
-        reader = open_reader(each.file, spec.source.csv, spec.source.format)
+        reader = open_reader(each.file, spec.source.csv, spec.source.format, spec.source.excel)
         reader.close()
         if not reader.columns:
             notices.append(_NO_MEMBER.format(name))
@@ -159,7 +159,7 @@ def raw_rows(
     for each in sources:
         keyed = KeyedRows(spec, each.table, each.position)
         cells = keyed.cells
-        reader = open_reader(each.file, spec.source.csv, spec.source.format)
+        reader = open_reader(each.file, spec.source.csv, spec.source.format, spec.source.excel)
         for batch in reader.batches():
             records = without_empty_rows(batch.rows, reader, cells, spec.source.nulls)
             rows, skipped = keyed.add(_with_lost(records, batch.malformed, reader, cells, spec))
@@ -236,5 +236,5 @@ def samples(arguments: Sequence[str]) -> list[Sample]:
         rows = sniffed.sample.select(name for name in sniffed.columns if name in sniffed.sample.columns)
         is_sure = sniffed.encoding_confidence > SURE
         name = PurePosixPath(file.uri).name
-        found.append(Sample(name, rows, sniffed.format, sniffed.dialect, is_sure))
+        found.append(Sample(name, rows, sniffed.format, sniffed.dialect, is_sure, sheet=sniffed.sheet))
     return found

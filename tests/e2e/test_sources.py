@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from pipeline.workflows.preparation import read_counts
 from tests.command import REPOSITORY, SAMPLE, call
 from tests.receipts import Row, receipt, write_export
+from tests.workbooks import workbook
 
 pytestmark = pytest.mark.slow
 
@@ -91,8 +93,8 @@ def test_line_ends_of_windows_change_no_count(tmp_path: Path):
 
 def test_parquet_gives_what_csv_gives(tmp_path: Path):
     rows = [row for n in range(9) for row in receipt(n, 1 + n % 3)]
-    csv = write_export(tmp_path / "pos_lines.csv", rows)
-    text = pl.read_csv(csv, infer_schema=False)
+    plain = write_export(tmp_path / "pos_lines.csv", rows)
+    text = pl.read_csv(plain, infer_schema=False)
     text.write_parquet(tmp_path / "text.parquet")
     typed = text.with_columns(
         pl.col("quantity", "line_no").cast(pl.Int32),
@@ -100,9 +102,40 @@ def test_parquet_gives_what_csv_gives(tmp_path: Path):
         pl.col("store_code").cast(pl.Categorical),
     )
     typed.write_parquet(tmp_path / "typed.parquet", row_group_size=4)
-    right = prepared(tmp_path, csv)
+    right = prepared(tmp_path, plain)
     for name in ("text.parquet", "typed.parquet"):
         assert_same(prepared(tmp_path, tmp_path / name), right)
+
+
+def test_excel_gives_what_csv_gives(tmp_path: Path):
+    rows = [row for n in range(9) for row in receipt(n, 1 + n % 3)]
+    text = write_export(tmp_path / "pos_lines.csv", rows).read_text("utf-8")
+    head, *lines = csv.reader(text.splitlines())
+    numbers = {"quantity", "line_no", "sale_total", "unit_price", "rrp", "tax", "tender_amount"}
+    typed = [
+        [float(cell) if name in numbers and cell else cell for name, cell in zip(head, line, strict=True)]
+        for line in lines
+    ]
+    workbook(tmp_path / "pos_lines.xlsx", [head, *typed], {"sale_total": "#,##0.00"})
+    assert_same(
+        prepared(tmp_path, tmp_path / "pos_lines.xlsx"), prepared(tmp_path, tmp_path / "pos_lines.csv")
+    )
+
+
+def test_rows_of_a_workbook_are_fixed_as_csv_and_run_again(tmp_path: Path):
+    text = write_export(tmp_path / "pos_lines.csv", [*receipt(1, 2), *receipt(2, 1)]).read_text("utf-8")
+    table = [*csv.reader(text.splitlines())]
+    sku = table[0].index("sku")
+    table[2][sku], right = "#N/A", table[2][sku]
+    path = workbook(tmp_path / "pos_lines.xlsx", table)
+    broken = call("prepare", "-m", "pos_lines", path, "--workdir", tmp_path / "w", "--json").summary
+    assert broken["rejected"] == {"malformed_row": 1, "row_lost": 1, "total_mismatch": 1}
+    assert reasons(broken).filter(code="malformed_row").select("line", "external_id").rows() == [(3, None)]
+    rows = Path(broken["run_dir"], "quarantine_rows.csv")
+    fixed = tmp_path / "fixed.csv"
+    fixed.write_text(rows.read_text("utf-8-sig").replace("#N/A", right), encoding="utf-8")
+    found = staged(broken) | staged(prepared(tmp_path, fixed))
+    assert found == staged(prepared(tmp_path, tmp_path / "pos_lines.csv"))
 
 
 def test_files_globs_and_directories_name_the_same_export(tmp_path: Path):

@@ -21,11 +21,12 @@ from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo
 from tests.command import SAMPLE, call, omneo_import, staged_rows
 from tests.receipts import export, receipt, write_export
+from tests.workbooks import workbook
 
 pytestmark = pytest.mark.slow
 
 TEXT = b"id,total\n1,2.50\n2,3.00\n"
-GLOBS = ["*.csv", "*.csv.gz", "*.csv.bz2", "*.parquet"]
+GLOBS = ["*.csv", "*.csv.gz", "*.csv.bz2", "*.parquet", "*.xlsx"]
 
 
 def parquet() -> bytes:
@@ -34,11 +35,18 @@ def parquet() -> bytes:
     return stream.getvalue()
 
 
+def excel() -> bytes:
+    stream = io.BytesIO()
+    workbook(stream, [["id", "total"], ["1", "2.50"], ["2", "3.00"]])
+    return stream.getvalue()
+
+
 CONTENTS = {
     "in/a.csv": TEXT,
     "in/b.csv.gz": gzip.compress(TEXT),
     "in/c.csv.bz2": bz2.compress(TEXT),
     "in/d.parquet": parquet(),
+    "in/e.xlsx": excel(),
 }
 
 

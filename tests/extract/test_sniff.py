@@ -72,5 +72,5 @@ def test_format_columns_and_sample(tmp_path: Path) -> None:
 
 
 def test_a_binary_file_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"is a PDF, expected CSV, Parquet or JSON lines"):
+    with pytest.raises(SourceError, match=r"is a PDF, expected CSV, Parquet, JSON lines or Excel"):
         sniffed(tmp_path, b"%PDF-1.7 ...")

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect
-from pipeline.extract import Reader, SourceFile, find_sources, fingerprint, open_reader, storage
+from pipeline.extract import Reader, SourceFile, find_sources, fingerprint, open_reader, readers, storage
 from pipeline.extract.storage import open_text
 
 TEXT = b"id,total\n1,2.50\n"
@@ -147,7 +147,7 @@ def test_compression_goes_by_content_not_by_suffix(tmp_path: Path) -> None:
     [
         (["a.csv", "b.csv"], "zip archive of 2 files, expected one: a.csv, b.csv"),
         ([], "zip archive of 0 files"),
-        (["[Content_Types].xml", "xl/workbook.xml"], "is a spreadsheet"),
+        (["[Content_Types].xml", "xl/workbook.xml"], "is a document or spreadsheet"),
     ],
 )
 def test_an_archive_must_hold_one_file(tmp_path: Path, members: list[str], message: str) -> None:
@@ -166,7 +166,7 @@ def opened(path: Path) -> Reader:
         (b"\x89PNG\r\n\x1a\n" + bytes(20), "is a picture"),
         (b"\xd0\xcf\x11\xe0" + bytes(20), "is an old Excel"),
         (b"a,b\n1,\x00\x01\x02", "is a binary file"),
-        (b"PK\x03\x04 not really", "cannot be unpacked"),
+        (b"PK\x03\x04 not really", "cut short or damaged"),
         (b"PAR1 not really", "cannot be read as Parquet"),
         (gzip.compress(TEXT * 999, mtime=0)[:-20], "cannot be read"),
         (b"\n\n  \n", "has no row with column names"),
@@ -184,7 +184,8 @@ def test_a_csv_file_is_opened_once_to_look_at_it_and_read_it(
 ) -> None:
     file, opens = only(folder / "a.csv"), []
     real = storage.open_raw
-    monkeypatch.setattr(storage, "open_raw", lambda file: opens.append(file) or real(file))
+    for module in (storage, readers):
+        monkeypatch.setattr(module, "open_raw", lambda file: opens.append(file) or real(file))
     list(open_reader(file, Dialect()).batches())
     assert opens == [file]
 
@@ -234,3 +235,9 @@ def test_a_missing_extra_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     with pytest.raises(SourceError, match=r"pip install 'omneo-import\[s3\]'"):
         find_sources(["s3://bucket/sales.csv"], [])
+
+
+def test_what_excel_keeps_beside_an_open_workbook_is_not_found(tmp_path: Path) -> None:
+    for name in ("sales.xlsx", "~$sales.xlsx"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [Path(file.uri).name for file in find_sources([str(tmp_path)], ["*.xlsx"])] == ["sales.xlsx"]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Worksheet
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import Frozen
 
@@ -76,6 +76,7 @@ def _parts() -> Iterator[type]:
 
     yield from below(Frozen)
     yield Dialect
+    yield Worksheet
 
 
 def _with_references(schema: Any, shared: Mapping[str, Any], *, but: str = "") -> Any:

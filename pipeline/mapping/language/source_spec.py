@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from pipeline.core.file_formats import FileFormat
-from pipeline.core.model import Dialect
+from pipeline.core.model import Dialect, Worksheet
 from pipeline.mapping.language.value_spec import Frozen, Number, Text
 
 
@@ -89,6 +89,7 @@ class Source(Frozen):
         key: The columns, or names from `define`, that identify a transaction.
         carry_key: A blank key means the key of the row above.
         csv: The CSV dialect.
+        excel: What is read of an Excel workbook.
         nulls: Words that mean an empty cell, besides the empty cell itself.
         rows: Rows that are left out.
         duplicates: Rows that are equal in every cell: `drop` repeats with a warning, or `keep` them as real.
@@ -104,12 +105,13 @@ class Source(Frozen):
         tables: The files `headers`, `items` and `payments`, for `layout: tables`.
     """
 
-    inputs: tuple[str, ...] = ("*.csv", "*.csv.gz", "*.csv.zst", "*.parquet")
+    inputs: tuple[str, ...] = ("*.csv", "*.csv.gz", "*.csv.zst", "*.parquet", "*.xlsx")
     format: FileFormat | None = None
     layout: Literal["lines", "first_row", "records", "tables", "nested", "headers"] = "lines"
     key: tuple[str, ...] = ()
     carry_key: bool = False
     csv: Dialect = Dialect()
+    excel: Worksheet = Worksheet()
     nulls: tuple[Text, ...] = ()
     rows: RowRules = RowRules()
     duplicates: Literal["drop", "keep"] = "drop"

@@ -108,6 +108,11 @@ def _source(inferred: InferredLayout) -> Iterator[str]:
     dialect = _dialect(inferred.sample.dialect, sure=inferred.sample.sure)
     if dialect and inferred.sample.format == "csv":
         yield f"  csv: {dialect}{_mark('' if inferred.sample.sure else 'the encoding is a guess')}"
+    sheet = inferred.sample.sheet
+    if excel := _flow(
+        {name: getattr(sheet, name) for name in ("sheet", "header_row") if getattr(sheet, name)}
+    ):
+        yield f"  excel: {excel}"
     if inferred.repeats:
         doubt = "equal rows may be real, since lines have no number; leave this out if they are not"
         yield f"  duplicates: keep{_mark(doubt)}"

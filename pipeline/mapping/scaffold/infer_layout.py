@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import FileFormat
-from pipeline.core.model import Dialect
+from pipeline.core.model import Dialect, Worksheet
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import listed, quoted
 from pipeline.mapping.scaffold.infer_columns import (
@@ -37,6 +37,7 @@ class Sample:
         dialect: How it is written, where it is CSV.
         sure: Whether its encoding is certain.
         others: The names of other files that have these columns or some of them.
+        sheet: What is read of it, where it is a workbook.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Sample:
     dialect: Dialect = field(default_factory=Dialect)
     sure: bool = True
     others: tuple[str, ...] = ()
+    sheet: Worksheet = field(default_factory=Worksheet)
 
     @property
     def inputs(self) -> list[str]:

@@ -148,5 +148,7 @@ def write_quarantine(plan: ImportPlan, run: RunDir, counts: ReadCounts) -> None:
     first = {each.table: each.file.name for each in reversed(plan.sources)}
     globs = {str(table): entry.inputs for table, entry in source.tables.items()} or {LINES: source.inputs}
     names = quarantine.file_names(first, globs)
-    form = quarantine.RowsForm(source.csv, source.format or "csv", plan.columns, names)
+    # Also of a workbook, since its mapping reads CSV as well.
+    format_ = "csv" if source.format in (None, "xlsx") else source.format
+    form = quarantine.RowsForm(source.csv, format_, plan.columns, names)
     quarantine.finish(run.path, form)
