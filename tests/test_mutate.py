@@ -15,6 +15,7 @@ def test_the_table_names_what_there_is() -> None:
     assert [test for test in sorted(tests) if not (ROOT / test).exists()] == []
 
 
+@pytest.mark.slow
 def test_a_mutant_can_be_read_by_python_and_changes_something() -> None:
     some = [mutant for file in covered_files() for mutant in mutants_of(file)][::50]
     for mutant in some:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 
 import pipeline.core.pickling  # noqa: F401 (it says how frames are pickled)
@@ -42,6 +43,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_pickling_and_a_function_of_ours_do_not_wait_for_each_other() -> None:
     code = BOTH.format(first="import pipeline.core.pickling")
     result = subprocess.run(

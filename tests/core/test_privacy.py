@@ -129,6 +129,7 @@ def test_a_payload_is_masked_by_name_and_by_look() -> None:
     }
 
 
+@pytest.mark.slow
 @given(st.emails(), st.text(" ,;'\n", max_size=3))
 def test_no_email_survives_anywhere(email: str, around: str) -> None:
     for name in (None, "external_id", "meta", "profile_id"):

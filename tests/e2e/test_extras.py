@@ -65,6 +65,7 @@ def test_each_extra_brings_what_its_message_promises(extra: str, brings: str) ->
     assert brings in brought(own(extra))
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_imported_by_a_run_on_one_machine() -> None:
     # Polars itself imports cloudpickle where it is there.
     code = (

@@ -82,6 +82,7 @@ def test_a_map_is_a_list_of_keys_and_values(tmp_path: Path) -> None:
     assert cells(tmp_path, array) == ['[{"key":"k","value":"1"}]']
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_floats_survive_and_only_large_ones_have_an_exponent(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[float]

@@ -221,8 +221,8 @@ MAPPING = """
 source: {{layout: lines, key: [id], duplicates: keep}}
 columns: {{i: integer, d: decimal, t: {{datetime: {{formats: [iso, "%Y-%m-%d %H:%M:%S"]}}}}, b: boolean}}
 transaction: {{external_id: id, {field}: {value}}}
-lookups: {{shops: {{file: shops.csv, key: [k]}}}}
 """
+LOOKUPS = "lookups: {shops: {file: shops.csv, key: [k]}}\n"
 
 
 def rows_of(cells: list[str | None]) -> pl.DataFrame:
@@ -243,7 +243,7 @@ COLUMNS = [name for name in ROWS.columns if not name.startswith("__")]
 def check(text: str, directory: Path) -> None:
     """Map all rows at once and in other company: no row may depend on its neighbours."""
     (directory / "shops.csv").write_text("k,id\na,1\n1,2\n")
-    spec = spec_of(text)
+    spec = spec_of(text + LOOKUPS if "lookup" in text else text)
     rows = ROWS.with_columns(key_hash(ROWS, ["id"]).alias(KEY))
     compiled = compiled_of(spec, {"lines": rows}, directory)
     for key in (pl.lit(1), pl.col(LINE) // 3):
@@ -269,8 +269,8 @@ def test_no_cell_stops_a_field(field: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sql", FORMULAS)
 def test_no_cell_stops_a_formula(sql: str, tmp_path: Path) -> None:
-    check(MAPPING.format(field="meta", value=f'{{object: {{a: {{sql: "{sql}"}}}}}}'), tmp_path)
-    check(MAPPING.format(field="meta", value=f'{{object: {{a: {{max: {{sql: "{sql}"}}}}}}}}'), tmp_path)
+    members = f'a: {{sql: "{sql}"}}, b: {{max: {{sql: "{sql}"}}}}'
+    check(MAPPING.format(field="meta", value=f"{{object: {{{members}}}}}"), tmp_path)
 
 
 def test_every_function_meets_nasty_cells() -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -234,6 +235,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.slow
 @examples(40)
 @given(ROWS, st.integers(0, 12))
 def test_buckets_add_up_however_the_transactions_are_split(

@@ -26,7 +26,10 @@ HOSTILE = (
 )
 FACTS = made_up_facts(1200)
 
-needs_chromium = pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
+
+def needs_chromium(test: Callable[..., None]) -> Callable[..., None]:
+    without = pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
+    return pytest.mark.slow(without(test))
 
 
 def hostile_report() -> ReportData:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from pipeline.testing import LocalOmneo
 from tests.command import call, open_to_others
 from tests.receipts import receipt, write_export
 
 
+@pytest.mark.slow
 def test_every_run_is_on_the_page_newest_first(omneo: LocalOmneo, tmp_path: Path):
     home = ("--workdir", tmp_path / "w", "--json")
     first = write_export(tmp_path / "pos_lines.csv", [*receipt(1, 2), *receipt(2, 1, sale_total="9.99")])

@@ -17,6 +17,8 @@ from pipeline.workflows.effects import SNAPSHOT_JSON
 from tests.command import Ended, call
 from tests.receipts import receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 CUSTOMERS, SALES = 40, 3
 KNOWN = tuple(Profile(email=f"customer{n}@example.com") for n in range(CUSTOMERS))
 

@@ -104,6 +104,7 @@ def test_more_than_can_be_looked_for_are_not_all_found() -> None:
     assert attempts < 3000
 
 
+@pytest.mark.slow
 def test_a_sale_that_cannot_be_judged_is_rejected_with_its_line_and_the_rest_goes_on(tmp_path: Path) -> None:
     mapping = tmp_path / "m.yaml"
     mapping.write_text(MAPPING)

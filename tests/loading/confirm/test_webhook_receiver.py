@@ -201,6 +201,7 @@ def test_an_address_that_is_taken_is_a_setting_to_mend(delivered: SqlLedger) -> 
             listen(delivered, Secret("s"), port=port)
 
 
+@pytest.mark.slow
 def test_it_runs_until_a_signal(delivered: SqlLedger, tmp_path: Path) -> None:
     command = [sys.executable, "-c", LISTENING, str(tmp_path / "ledger.db")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:

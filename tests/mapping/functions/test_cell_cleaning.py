@@ -13,6 +13,7 @@ _WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000"
 _TEXTS = st.text(alphabet=st.sampled_from([*_WHITE, *"a-9é漢\x1c\x7f\0"]), max_size=15)
 
 
+@pytest.mark.slow
 @given(st.lists(st.none() | _TEXTS, max_size=5), st.sampled_from([(), ("-",), ("a", "9")]))
 def test_cells_become_what_trimming_each_of_them_gives(
     cells: list[str | None], nulls: tuple[str, ...]

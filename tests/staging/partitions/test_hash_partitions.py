@@ -17,6 +17,7 @@ def rows(keys: list[int | None], first_line: int = 2, **cells: str) -> pl.DataFr
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [0, 1 << 30], ids=["on disk", "in memory"])
 @given(keys=st.lists(st.one_of(st.none(), st.integers(0, 2**64 - 1)), max_size=60), count=st.integers(1, 7))
 def test_every_row_is_in_one_partition_with_all_of_its_transaction(

@@ -15,6 +15,7 @@ def series(numbers: list[int]) -> pl.Series:
     return pl.Series(numbers, dtype=pl.UInt64)
 
 
+@pytest.mark.slow
 @given(st.lists(SERIES, max_size=5), st.sampled_from([1, 7, 1 << 22]))
 def test_what_is_there_twice_is_found_however_many_are_compared_at_a_time(
     partitions: list[list[int]], compared: int

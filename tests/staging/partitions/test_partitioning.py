@@ -64,6 +64,7 @@ def test_sales_that_lie_apart_come_together_and_no_row_is_lost(budget: Budget, t
     assert len(set(numbers)) == len(numbers)
 
 
+@pytest.mark.slow
 def test_units_can_be_read_again_one_by_one(tmp_path: Path):
     cutting = AdjacentPartitioning(batches(), 5, tmp_path, ROW_BY_ROW)
     every = {partition.number: partition for partition in brought_together(cutting)}
