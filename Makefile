@@ -3,14 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz mutate lint format docs lock bench clean
+.PHONY: help demo test check fuzz mutate lint format docs lock audit bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 # The stamps change with what they were made from, so an old environment is brought up to date.
 .venv/.made:
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'omneo-import needs Python 3.11 or newer, and $(PYTHON) is another, or is not there.'; \
+	  echo 'Name one: make PYTHON=python3.12 $(MAKECMDGOALS)'; exit 1; } >&2
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@touch $@
 
@@ -60,11 +63,32 @@ docs: .venv/.tested ## write the generated parts of the docs again
 	$(BIN)/python -m docs.tools.mapping_reference
 	$(BIN)/python -m docs.tools.api_reference
 
-lock: ## choose the newest versions that pyproject.toml allows and write them to constraints.txt
-	$(PYTHON) -m venv .lock
+# Of what runs, with hashes, for every system and Python; the versions are those of the tests.
+COMPILE := .lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--constraint constraints.txt --custom-compile-command 'make lock' pyproject.toml
+
+lock: ## choose the newest versions that pyproject.toml allows: constraints.txt and requirements/
+	$(PYTHON) -m venv --clear .lock
 	.lock/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.lock/bin/python -m pip install --quiet '.[test]'
+	.lock/bin/python -m pip install --quiet '.[test,docs,cloud]'
 	.lock/bin/python -m pip freeze --exclude omneo-import > constraints.txt
+	$(MAKE) requirements/core.txt requirements/all.txt
+	rm -rf .lock
+
+.lock/bin/uv:
+	$(PYTHON) -m venv .lock
+	.lock/bin/python -m pip install --quiet uv
+
+requirements/core.txt: constraints.txt pyproject.toml .lock/bin/uv
+	$(COMPILE) --output-file $@
+
+requirements/all.txt: constraints.txt pyproject.toml .lock/bin/uv
+	$(COMPILE) --extra cloud --extra postgres --extra dask --extra otel --output-file $@
+
+audit: ## ask whether a version in requirements/ has a known vulnerability
+	$(PYTHON) -m venv .lock
+	.lock/bin/python -m pip install --quiet pip-audit
+	.lock/bin/pip-audit --require-hashes --disable-pip --requirement requirements/all.txt
 	rm -rf .lock
 
 # As users have it: pandera, for one, loads a library of the tests where it finds it, which takes 0.1 s.
