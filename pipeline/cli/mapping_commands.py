@@ -35,12 +35,12 @@ def scaffold(console: Console, sources: tuple[str, ...], output: Path | None, na
       omneo-import scaffold --from shopify_orders -o shop.yaml
     """
     from pipeline.mapping.language.draft_marks import open_values, unsure_marks
-    from pipeline.mapping.scaffold.draft import copy_of, draft
-    from pipeline.workflows.sources import samples
+    from pipeline.mapping.scaffold.draft import copy_of
+    from pipeline.workflows.scaffold import drafted
 
     if bool(sources) == bool(name):
         raise click.UsageError("Name a SOURCE to draft from, or a shipped mapping with --from.")
-    text = copy_of(name) if name else draft(samples(sources))
+    text = copy_of(name) if name else drafted(sources)
     if output is None:
         console.say(text.rstrip("\n"))
     else:

@@ -18,6 +18,7 @@ from pipeline.extract.decoding import bom_of, kind_of_binary
 from pipeline.extract.excel_reader import ExcelReader, is_workbook
 from pipeline.extract.framing import Grammar, line_ends
 from pipeline.extract.readers import format_of, open_reader
+from pipeline.extract.rows import Reader
 from pipeline.extract.storage import LOOKED_AT, SourceFile, open_raw, open_text
 
 _RECORDS: Final = 200
@@ -66,10 +67,9 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
     if not reader.columns:
         raise SourceError(f"{file.name} has no JSON object with a member on any line")
     try:
-        frames = [batch.rows for batch in islice(reader.batches(), 1)]
+        sample = _first_rows(reader, rows)
     finally:
         reader.close()
-    sample = frames[0].head(rows) if frames else pl.DataFrame()
     return Sniffed(
         file=file,
         format=format_,
@@ -91,6 +91,15 @@ def _format_and_head(file: SourceFile) -> tuple[FileFormat, bytes]:
     with open_text(file, stored) as stream:
         head = stream.peek()
     return format_of(file, head), head
+
+
+def _first_rows(reader: Reader, rows: int) -> pl.DataFrame:
+    frames: list[pl.DataFrame] = []
+    for batch in reader.batches():
+        frames.append(batch.rows.head(rows - sum(frame.height for frame in frames)))
+        if sum(frame.height for frame in frames) >= rows:
+            break
+    return pl.concat(frames) if frames else pl.DataFrame()
 
 
 def _sniff_dialect(name: str, head: bytes) -> tuple[Dialect, float]:

@@ -101,7 +101,8 @@ def _problems(frame: pl.DataFrame, checks: Sequence[DeclaredCheck]) -> pl.DataFr
     failed = [each for each, is_passed in zip(checks, passed, strict=True) if not is_passed]
     if not failed:
         return NO_PROBLEMS
-    rows = frame.filter(pl.any_horizontal(~each.passes for each in failed))
+    # In one piece: `pl.format` of polars 2.1 panics on some columns that were filtered.
+    rows = frame.filter(pl.any_horizontal(~each.passes for each in failed)).rechunk()
     return pl.concat(_failure_cases(rows, failed))
 
 
@@ -124,7 +125,7 @@ def _failure_cases(rows: pl.DataFrame, checks: Sequence[DeclaredCheck]) -> Itera
                 raise AssertionError(f"the mapping's frames cannot be checked: {error}") from error
             check = by_column[error.schema.name][error.check_index]
             yield problems_at(
-                rows.filter(~error.check_output[CHECK_OUTPUT_KEY]),
+                rows.filter(~error.check_output[CHECK_OUTPUT_KEY]).rechunk(),
                 check.code,
                 check.message,
                 field=check.field,

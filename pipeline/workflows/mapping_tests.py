@@ -27,7 +27,7 @@ from pipeline.mapping.usage.column_names import unmapped_columns, used_columns
 from pipeline.validation.outcomes import ACCEPTED
 from pipeline.validation.quarantine import placed
 from pipeline.workflows.preparation.import_plan import ImportPlan, policy_of
-from pipeline.workflows.preparation.judged_partition import judge_partition
+from pipeline.workflows.preparation.judged_partition import JudgedPartition, judge_partition
 from pipeline.workflows.sources import KeyedRows, RunSource
 
 Rows = Mapping[str, Sequence[Mapping[str, str | None]]]
@@ -78,15 +78,19 @@ def rows_of(test: MappingTest) -> Rows:
     return {LINES: [{**test.given, **row} for row in test.rows]}
 
 
-def result_of(loaded: LoadedMapping, rows: Rows) -> Result:
-    """Map and judge rows as a run does.
+def judge_rows(
+    loaded: LoadedMapping, frames: Mapping[str, pl.DataFrame]
+) -> tuple[ImportPlan, JudgedPartition]:
+    """Map and judge rows that are in memory as a run does.
 
     Args:
         loaded: A mapping that `check_mapping` finds nothing wrong with.
-        rows: The rows, also those of look-up tables.
+        frames: By table, rows as a reader gives them with LINE; also those of look-up tables.
+
+    Raises:
+        CannotStart: A computation fails on too many of them.
     """
     spec = loaded.spec
-    frames = {name: _frame(each) for name, each in rows.items()}
     looked_up = {name: frame.drop(LINE) for name, frame in frames.items() if name in spec.lookups}
     frames = {name: frame for name, frame in frames.items() if name not in spec.lookups}
     columns = {name: [each for each in frame.columns if each != LINE] for name, frame in frames.items()}
@@ -110,7 +114,17 @@ def result_of(loaded: LoadedMapping, rows: Rows) -> Result:
         for position, (name, frame) in enumerate(frames.items())
     }
     tables = {name: frame for name, frame in tables.items() if KEY in frame.columns}
-    judged = judge_partition(tables, NO_NOTES, plan, _NO_CONFLICTS)
+    return plan, judge_partition(tables, NO_NOTES, plan, _NO_CONFLICTS)
+
+
+def result_of(loaded: LoadedMapping, rows: Rows) -> Result:
+    """Map and judge rows as a run does.
+
+    Args:
+        loaded: A mapping that `check_mapping` finds nothing wrong with.
+        rows: The rows, also those of look-up tables.
+    """
+    plan, judged = judge_rows(loaded, {name: _frame(each) for name, each in rows.items()})
     verdict = judged.verdict
     outcomes = verdict.outcomes["outcome"].to_list()
     first = verdict.reasons.filter((pl.col(TX) == 0) & (pl.col("outcome") == (outcomes or [""])[0]))

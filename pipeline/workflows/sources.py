@@ -11,22 +11,16 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.errors import SourceError
-from pipeline.core.file_formats import DATA_GLOBS
 from pipeline.core.frames import QUARANTINE
 from pipeline.core.model import LINE, LINES, LOST, Lost
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
-from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
 from pipeline.mapping.compile.defined_keys import DefinedKeys
 from pipeline.mapping.compile.row_conditions import SkippedRows
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.row_keys import CarriedKey, carry_down, with_source_and_key
-from pipeline.mapping.scaffold.infer_layout import Sample
 from pipeline.mapping.usage.used_columns import key_cells
-
-SURE: Final = 0.9
-"""From this confidence on, an encoding is taken to be known."""
 
 
 @dataclass(frozen=True)
@@ -222,19 +216,3 @@ def _with_lost(
         ),
     )
     return pl.concat([rows, lost], how="diagonal").sort(LINE, maintain_order=True)
-
-
-def samples(arguments: Sequence[str]) -> list[Sample]:
-    """The beginning of each file that SOURCE names, for drafting a mapping.
-
-    Raises:
-        SourceError: A file cannot be read.
-    """
-    found = []
-    for file in find_sources(arguments, DATA_GLOBS):
-        sniffed = sniff(file)
-        rows = sniffed.sample.select(name for name in sniffed.columns if name in sniffed.sample.columns)
-        is_sure = sniffed.encoding_confidence > SURE
-        name = PurePosixPath(file.uri).name
-        found.append(Sample(name, rows, sniffed.format, sniffed.dialect, is_sure, sheet=sniffed.sheet))
-    return found

@@ -1,4 +1,4 @@
-"""Drafts a mapping from a sample; unsure values are marked, and missing ones are left open."""
+"""Writes a reading as a mapping: what is sure says why, what is unsure is marked, the rest is left open."""
 
 from __future__ import annotations
 
@@ -14,19 +14,11 @@ from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
-from pipeline.mapping.scaffold.infer_columns import (
-    ColumnChoice,
-    clock_formats,
-    date_formats,
-    has_offset,
-    is_whole,
-    states,
-    values,
-)
-from pipeline.mapping.scaffold.infer_layout import InferredLayout, Sample, infer_layout
+from pipeline.mapping.scaffold.arithmetic import Term
+from pipeline.mapping.scaffold.reading import MIXED, Reading, Statuses
 from pipeline.mapping.usage.column_names import unmapped_columns
 
-__all__ = ["Sample", "copy_of", "draft"]
+__all__ = ["copy_of", "draft"]
 
 
 def copy_of(name: str) -> str:
@@ -41,40 +33,36 @@ def copy_of(name: str) -> str:
     return re.sub(r"\A# yaml-language-server:.*\n", "", text)
 
 
-def draft(samples: Sequence[Sample]) -> str:
-    """Draft a mapping.
-
-    Args:
-        samples: Of several that have the same columns, or some of another's, that with the most counts.
+def draft(reading: Reading) -> str:
+    """Write a reading as a mapping.
 
     Returns:
-        YAML that passes `check` on these columns, but for required fields that no column holds: they are left
-        `{open: …}`. Where a person has to decide stands `# unsure:`.
-
-    Raises:
-        SourceError: No sample has rows, or files have no column in common.
+        YAML that passes `check` on the sample's columns, but for required fields that are left `{open: …}`.
+        Where a person has to look stands `# unsure:`.
     """
-    inferred = infer_layout(samples)
-    text = "\n\n".join("\n".join(part) for part in map(list, _parts(inferred)) if part) + "\n"
-    left = unmapped_columns(read_mapping(Path("draft.yaml"), text.encode()).spec, inferred.columns)
-    unused = [f"\n# Not used{_of(table, inferred)}: {', '.join(names)}\n" for table, names in left.items()]
-    return text + "".join(unused)
+    text = "\n\n".join("\n".join(part) for part in map(list, _parts(reading)) if part) + "\n"
+    left = unmapped_columns(read_mapping(Path("draft.yaml"), text.encode()).spec, reading.shape.columns)
+    unused = [f"\n# Not used{_of(table, reading)}: {', '.join(names)}\n" for table, names in left.items()]
+    return text + "".join(unused) + "".join(f"# Tried: {each}\n" for each in reading.tried)
 
 
-def _of(table: str, inferred: InferredLayout) -> str:
-    return f" of {table}" if inferred.layout == "tables" else ""
+def _of(table: str, reading: Reading) -> str:
+    return f" of {table}" if reading.shape.layout == "tables" else ""
 
 
-def _parts(inferred: InferredLayout) -> Iterator[Iterator[str]]:
-    yield _head(inferred)
-    yield _source(inferred)
-    yield _columns(inferred)
-    yield _define(inferred)
-    yield _transaction(inferred)
-    yield _completion(inferred)
-    yield _profile(inferred)
-    yield _payments(inferred)
-    yield _items(inferred)
+def _parts(reading: Reading) -> Iterator[Iterator[str]]:
+    yield _head(reading)
+    yield _source(reading)
+    yield _lookups(reading)
+    yield _columns(reading)
+    yield _define(reading)
+    yield _transaction(reading)
+    yield _completion(reading)
+    yield _refund(reading)
+    yield _profile(reading)
+    yield _payments(reading)
+    yield _items(reading)
+    yield _checks(reading)
 
 
 def _mark(*doubts: str) -> str:
@@ -82,42 +70,59 @@ def _mark(*doubts: str) -> str:
     return f"  # unsure: {given}" if given else ""
 
 
+def _because(why: str) -> str:
+    return f"  # {why}" if why else ""
+
+
 def _open(missing: str) -> str:
-    """A field that Omneo needs and no column holds: the draft does not run until a person fills it in."""
-    return f"{{open: {missing}}}"
+    """A field that Omneo needs and no column surely holds: the draft does not run until it is filled in."""
+    return f"{{open: {quoted(missing)}}}"
 
 
-def _head(inferred: InferredLayout) -> Iterator[str]:
-    name = re.sub(r"[^a-z0-9]+", "_", PurePath(inferred.sample.name).name.split(".")[0].lower()).strip("_")
+def _head(reading: Reading) -> Iterator[str]:
+    name = re.sub(r"[^a-z0-9]+", "_", PurePath(reading.shape.sample.name).name.split(".")[0].lower()).strip(
+        "_"
+    )
     yield f"mapping: {name if name[:1].isalpha() else f'mapping_{name}'.rstrip('_')}"
-    yield from (f"# unsure: {doubt}" for doubt in inferred.doubts)
+    if reading.proof:
+        yield f"# {reading.proof}"
+    yield from (f"# unsure: {note}" for note in reading.shape.notes)
 
 
 # ── Source ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _source(inferred: InferredLayout) -> Iterator[str]:
-    single = inferred.layout != "tables"
+def _source(reading: Reading) -> Iterator[str]:
+    shape, sample = reading.shape, reading.shape.sample
+    single = shape.layout != "tables"
     yield "source:"
     if single:
-        yield f"  inputs: {listed(inferred.sample.inputs)}"
-    yield f"  layout: {inferred.layout}"
+        yield f"  inputs: {listed(sample.inputs)}"
+    yield f"  layout: {shape.layout}"
     if single:
-        yield f"  key: {listed(inferred.key)}"
-    yield from (f"  {line}" for line in inferred.source)
-    dialect = _dialect(inferred.sample.dialect, sure=inferred.sample.sure)
-    if dialect and inferred.sample.format == "csv":
-        yield f"  csv: {dialect}{_mark('' if inferred.sample.sure else 'the encoding is a guess')}"
-    sheet = inferred.sample.sheet
+        yield f"  key: {listed(shape.key.columns)}{_because(shape.key.why if not shape.key.doubt else '')}"
+    yield from (f"  {line}" for line in shape.source)
+    dialect = _dialect(sample.dialect, sure=sample.sure)
+    if dialect and sample.format == "csv":
+        yield f"  csv: {dialect}{_mark('' if sample.sure else 'the encoding is a guess')}"
     if excel := _flow(
-        {name: getattr(sheet, name) for name in ("sheet", "header_row") if getattr(sheet, name)}
+        {n: getattr(sample.sheet, n) for n in ("sheet", "header_row") if getattr(sample.sheet, n)}
     ):
         yield f"  excel: {excel}"
-    if inferred.repeats:
-        doubt = "equal rows may be real, since lines have no number; leave this out if they are not"
-        yield f"  duplicates: keep{_mark(doubt)}"
-    if number := _number(inferred.number):
+    if _keeps_repeats(reading):
+        yield f"  duplicates: keep{_mark(_EQUAL_ROWS)}"
+    if number := _number(reading.money.number):
         yield f"  number: {number}"
+
+
+_EQUAL_ROWS = "equal rows may be real, since lines have no number; leave this out if they are not"
+
+
+def _keeps_repeats(reading: Reading) -> bool:
+    """Whether equal lines are real: sales have several lines, and no line has a number."""
+    shape = reading.shape
+    known = "line_no" in reading.line or not reading.has_items or shape.layout in ("nested", "records")
+    return not known and shape.has_several and bool(shape.lines.is_duplicated().any())
 
 
 def _number(number: Number) -> str:
@@ -138,33 +143,69 @@ def _flow(given: Mapping[str, object]) -> str:
     return f"{{{', '.join(written)}}}" if given else ""
 
 
-def _columns(inferred: InferredLayout) -> Iterator[str]:
-    """The section `columns`, which is needed only where a formula computes the total."""
-    quantity, price = inferred.item.get("quantity"), inferred.item.get("price")
-    if "total" not in inferred.header and quantity and price and not inferred.by_line_total:
+def _lookups(reading: Reading) -> Iterator[str]:
+    if reading.shape.lookups:
+        yield "lookups:"
+        yield from reading.shape.lookups
+
+
+def _columns(reading: Reading) -> Iterator[str]:
+    """The section `columns`: the numbers that formulas use."""
+    formulas = " ".join(
+        line
+        for part in (_define, _transaction, _items)
+        for line in part(reading)
+        if "sql:" in line or "when:" in line
+    )
+    named = [
+        name
+        for name in dict.fromkeys(reading.money.columns)
+        if _sql_name(name).replace("'", "''") in formulas
+    ]
+    if named:
         yield "columns:"
-        yield f"  {quoted(quantity.column)}: {'integer' if _whole(inferred) else 'decimal'}"
-        yield f"  {quoted(price.column)}: decimal"
+        yield from (f"  {quoted(name)}: decimal" for name in named)
 
 
-def _whole(inferred: InferredLayout) -> bool:
-    column = inferred.item["quantity"].column
-    return column not in inferred.lines.columns or is_whole(inferred.lines[column])
-
-
-def _define(inferred: InferredLayout) -> Iterator[str]:
-    if inferred.item and "line_no" not in inferred.item:
+def _define(reading: Reading) -> Iterator[str]:
+    lines = []
+    if reading.has_items and "line_no" not in reading.line:
+        lines.append(f"  {_line(reading)}: {{line_number: file}}")
+    if not reading.money.whole and reading.has_items:
+        column = quoted(reading.money.quantity)
+        name = _sql_name(reading.money.quantity)
+        whole = in_single_quotes(f"{name} = ROUND({name}, 0)")
+        lines.append("  # Omneo's quantities are whole: a weighed one is 1 of what the line is.")
+        lines.append(f"  {_pieces(reading)}:")
+        lines.append(f"    case: [{{when: {whole}, value: {column}}}]")
+        lines.append("    else: {constant: 1}")
+    by_formula = _line_worth(reading).startswith("{sql")
+    looked_up = [n for n in (reading.money.price, reading.money.quantity) if n in reading.shape.found_in]
+    lines += [f"  {quoted(_looked_up_name(n))}: {_value(reading, n)}" for n in looked_up if by_formula]
+    if lines:
         yield "define:"
-        yield "  # The file has no line numbers."
-        yield f"  {_line(inferred)}: {{line_number: file}}"
+        yield from lines
 
 
-def _line(inferred: InferredLayout) -> str:
+def _looked_up_name(name: str) -> str:
+    return f"{name}_found"
+
+
+def _taken(reading: Reading) -> set[str]:
+    return {name for names in reading.shape.columns.values() for name in names}
+
+
+def _free(reading: Reading, wanted: str) -> str:
+    return next(name for name in (f"{wanted}{'_' * n}" for n in count()) if name not in _taken(reading))
+
+
+def _line(reading: Reading) -> str:
     """The column with the line number, or a new name where no column holds it."""
-    if choice := inferred.item.get("line_no"):
-        return choice.column
-    taken = {name for names in inferred.columns.values() for name in names}
-    return next(name for name in (f"line{'_' * n}" for n in count()) if name not in taken)
+    return reading.line.get("line_no") or _free(reading, "line")
+
+
+def _pieces(reading: Reading) -> str:
+    return _free(reading, "pieces")
 
 
 def _joined(names: Sequence[str], by: str = "-") -> str:
@@ -182,179 +223,278 @@ def _sql_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _value(reading: Reading, column: str) -> str:
+    """A column, or the value that gives it where a look-up table holds it."""
+    return reading.shape.found_in.get(column, quoted(column))
+
+
 # ── Transactions ────────────────────────────────────────────────────────────────────────────────────
 
 _FIELDS = {"store": "location_id", "staff": "staff_id", "currency": "currency", "timezone": "timezone"}
-_CURRENCIES = {"€": "EUR", "£": "GBP"}
+_CURRENCIES = {"€": "EUR", "£": "GBP", "₹": "INR", "R$": "BRL", "zł": "PLN"}
 
 
-def _transaction(inferred: InferredLayout) -> Iterator[str]:
+def _of_sale(reading: Reading, column: str) -> str:
+    """A column of the sale; the first of its lines where they differ."""
+    return f"{{first: {quoted(column)}}}" if reading.shape.differing(column) > MIXED else quoted(column)
+
+
+def _transaction(reading: Reading) -> Iterator[str]:
+    key, money = reading.shape.key, reading.money
     yield "transaction:"
-    yield f"  external_id: {_joined(inferred.key)}"
-    yield f"  receipt_ref: {quoted(inferred.key[-1])}"
-    yield from _transacted_at(inferred)
+    doubt = key.doubt or reading.opened.get("external_id", "")
+    yield f"  external_id: {_open(doubt) if doubt else _joined(key.columns)}"
+    yield f"  receipt_ref: {quoted(key.columns[-1])}"
+    yield from _transacted_at(reading)
     for role, name in _FIELDS.items():
-        if choice := inferred.header.get(role):
-            yield f"  {name}: {quoted(choice.column)}{_mark(choice.doubt)}"
-    if "currency" not in inferred.header:
-        yield from _currency(inferred.number)
-    yield f"  total: {_total(inferred)}"
+        if column := reading.sale.get(role):
+            yield f"  {name}: {_of_sale(reading, column)}"
+    if "currency" not in reading.sale:
+        yield from _currency(money.number)
+    doubt = money.doubt or reading.opened.get("total", "")
+    if doubt:
+        yield f"  total: {_open(doubt)}{_because(_likely_total(reading))}"
+    else:
+        yield f"  total: {_total(reading)}{_because(money.why)}"
+
+
+def _likely_total(reading: Reading) -> str:
+    """What the total may be, to be written in place of the open value."""
+    likely = _total(reading)
+    return f"perhaps {likely}" if likely else ""
 
 
 def _currency(number: Number) -> Iterator[str]:
     known = [_CURRENCIES.get(sign, sign) for sign in number.currency]
-    found = next((code for code in known if len(code) == 3), "")
+    found = next((code for code in known if len(code) == 3 and code.isupper()), "")
     if found:
         yield f"  currency: {{constant: {found}}}"
     else:
         yield "  # currency: {constant: ???}  # unsure: no column says it"
 
 
-def _transacted_at(inferred: InferredLayout) -> Iterator[str]:
-    choice = inferred.header.get("transacted_at")
-    if choice is None:
-        yield f"  transacted_at: {_open('no column holds dates')}"
+def _transacted_at(reading: Reading) -> Iterator[str]:
+    when = reading.when
+    doubt = reading.opened.get("transacted_at", "")
+    if when is None or when.doubt or doubt:
+        missing = doubt or (when.doubt if when else "no column holds dates")
+        yield f"  transacted_at: {_open(missing)}"
         return
-    rows = inferred.header_rows
-    formats = date_formats(values(rows[choice.column]))
-    clock = inferred.header.get("time")
-    if clock and "H" not in formats[0]:
-        yield "  transacted_at:"
-        yield f"    {_joined((choice.column, clock.column), ' ')[1:-1]}"
-        time = clock_formats(values(rows[clock.column]))[0]
-        formats = [f"{form} {time}" for form in formats]
+    form = when.reading.formats[0]
+    yield "  transacted_at:"
+    if when.clock:
+        yield f"    {_joined((when.column, when.clock), ' ')[1:-1]}"
+        formats = [f"{each} {when.clock_form}" for each in when.reading.formats]
     else:
-        yield "  transacted_at:"
-        yield f"    column: {quoted(choice.column)}{_mark(choice.doubt)}"
-    zone, doubt = _zone(inferred, formats[0])
-    both = f"it could also be {' or '.join(formats[1:])}" if len(formats) > 1 else ""
+        differs = reading.shape.layout in ("lines", "headers") and reading.shape.differing(when.column) > 0.02
+        yield f"    {'first' if differs else 'column'}: {quoted(when.column)}"
+        formats = [*when.reading.formats]
+    zone, unsure = _zone(reading, form)
     yield "    then:"
-    yield f"      - datetime: {{formats: {listed(formats[:1])}{zone}}}{_mark(both, doubt)}"
+    yield from (f"      - {step}" for step in when.reading.steps)
+    why = when.reading.why or f"{_percent(when.reading.read)} of the dates are read so"
+    yield f"      - datetime: {{formats: {listed(formats)}{zone}}}{_mark(unsure) or _because(why)}"
+    if unsure and when.reading.why:
+        yield f"        # {when.reading.why}"
 
 
-def _zone(inferred: InferredLayout, form: str) -> tuple[str, str]:
-    if has_offset(form):
+def _percent(share: float) -> str:
+    return "all" if share == 1 else f"{share:.1%}"
+
+
+def _zone(reading: Reading, form: str) -> tuple[str, str]:
+    if form.startswith("epoch") or form.endswith(("%z", "Z", "UTC")):
         return "", ""
-    if choice := inferred.header.get("timezone"):
-        return f", timezone: {quoted(choice.column)}", choice.doubt
+    if column := reading.sale.get("timezone"):
+        return f", timezone: {quoted(column)}", ""
     return ", timezone: {constant: UTC}", "in which time zone these times are, as in Europe/London"
 
 
-def _total(inferred: InferredLayout) -> str:
-    if choice := inferred.header.get("total"):
-        return quoted(choice.column) + _mark(choice.doubt)
-    quantity, price, line = (inferred.item.get(role) for role in ("quantity", "price", "line_total"))
-    added = _mark("no column holds the total, so lines are added up")
-    if line and inferred.by_line_total:
-        return f"{{sum: {quoted(line.column)}}}{added}"
-    if price and quantity:
-        formula = in_single_quotes(f"{_sql_name(quantity.column)} * {_sql_name(price.column)}")
-        return f"{{sum: {{sql: {formula}}}}}{added}"
-    if price:
-        return f"{{sum: {quoted(price.column)}}}{added}"
-    return _open("no column holds the total")
+def _total(reading: Reading) -> str:
+    money = reading.money
+    if money.total:
+        return _value(reading, money.total)
+    worth = _line_worth(reading)
+    return f"{{sum: {worth}}}" if worth else ""
 
 
-# ── Status, customer, payments ──────────────────────────────────────────────────────────────────────
+def _line_worth(reading: Reading) -> str:
+    """What a line is worth, where lines are added up."""
+    money = reading.money
+    if money.line:
+        if money.plus:
+            return _formula(reading, _cell(reading, money.line), money.plus)
+        return _value(reading, money.line)
+    if money.price and money.quantity:
+        base = f"{_cell(reading, money.quantity)} * {_cell(reading, money.price)}"
+        return _formula(reading, base, money.plus)
+    return quoted(money.price) if money.price else ""
 
 
-def _completion(inferred: InferredLayout) -> Iterator[str]:
-    choice, paid = inferred.header.get("status"), inferred.header.get("paid")
-    paid = None if inferred.payment or (paid and paid.doubt) else paid
-    if not choice and not paid:
+def _cell(reading: Reading, column: str) -> str:
+    """A number in a formula: a column that is declared, or what a look-up table holds."""
+    if column in reading.shape.found_in:
+        return f"CAST({_sql_name(_looked_up_name(column))} AS DECIMAL)"
+    return _sql_name(column)
+
+
+def _formula(reading: Reading, base: str, terms: Sequence[Term]) -> str:
+    formula = base
+    for term in terms:
+        cell = f"COALESCE({_cell(reading, term.column)}, 0)"
+        sign = "+" if term.sign > 0 else "-"
+        if term.factor == "share":
+            formula = f"({formula}) * (1 {sign} {cell})"
+        elif term.factor == "percent":
+            formula = f"({formula}) * (1 {sign} {cell} / 100)"
+        elif term.factor == "each":
+            formula = f"{formula} {sign} {cell} * {_cell(reading, reading.money.quantity)}"
+        else:
+            formula = f"{formula} {sign} {cell}"
+    return f"{{sql: {in_single_quotes(formula)}}}"
+
+
+# ── Status, returns, customer, payments ─────────────────────────────────────────────────────────────
+
+
+def _completion(reading: Reading) -> Iterator[str]:
+    status, paid = reading.status, "" if reading.paid else reading.money.paid
+    if status is None and not paid:
         return
     yield "completion:"
-    if choice:
-        words = values(inferred.header_rows[choice.column]).unique().sort().to_list()
-        known, unknown = states(words)
-        yield f"  status: {quoted(choice.column)}{_mark(choice.doubt)}"
-        if complete := [*known.pop("complete", []), *unknown]:
-            doubt = f"what {', '.join(unknown)} means" if unknown else ""
-            yield f"  complete: {listed(complete)}{_mark(doubt)}"
-        yield from (f"  {state}: {listed(words)}" for state, words in known.items())
+    if status is not None:
+        yield from _status(reading, status)
     if paid:
-        yield f"  paid: {quoted(paid.column)}"
+        yield f"  paid: {quoted(paid)}"
 
 
-_HANDLES = {"email": "email", "card": "loyalty-card", "customer": "customer"}
+def _status(reading: Reading, status: Statuses) -> Iterator[str]:
+    known = dict(status.known)
+    if status.unknown:
+        words = ", ".join(f"{word} ({status.counts[word]:,})" for word in status.unknown)
+        missing = f"what do {words} mean? Move each to its state below, then write {status.column} here"
+        yield f"  status: {_open(missing)}"
+        complete = [*known.pop("complete", []), *status.unknown]
+        doubt = "or void, draft, partially_paid, cancelled, order_open, excluded"
+        yield f"  complete: {listed(complete)}{_mark(doubt)}"
+    else:
+        yield f"  status: {quoted(status.column)}"
+    yield from (
+        f"  {state}: {listed(words)}{_because(_counts(status, words))}" for state, words in known.items()
+    )
+    blank = reading.shape.headers.height - sum(status.counts.values())
+    if blank:
+        yield f"  # {blank:,} sales have no status; they are rejected."
 
 
-def _profile(inferred: InferredLayout) -> Iterator[str]:
-    found = [(inferred.header[role], handle) for role, handle in _HANDLES.items() if role in inferred.header]
+def _counts(status: Statuses, words: Sequence[str]) -> str:
+    return ", ".join(f"{status.counts[word]:,}" for word in words) + " sales"
+
+
+def _refund(reading: Reading) -> Iterator[str]:
+    if reading.refunds:
+        column, words = reading.refunds
+        sql = " OR ".join(f"{_sql_name(column)} = {in_single_quotes(word)}" for word in words)
+        yield f"refund: {{when: {in_single_quotes(sql)}}}  # their amounts are positive"
+
+
+_HANDLES = {"email": "email", "card": "loyalty-card", "customer": "customer", "phone": "phone"}
+
+
+def _profile(reading: Reading) -> Iterator[str]:
+    found = [(reading.sale[role], handle) for role, handle in _HANDLES.items() if role in reading.sale]
+    found = [(column, handle) for column, handle in found if handle != "phone" or len(found) == 1]
     if found:
         yield "profile:"
-    for choice, handle in found:
+    for column, handle in found:
         doubt = "" if handle == "email" else "under which handle Omneo knows these ids"
-        yield f"  - {{value: {quoted(choice.column)}, handle: {handle}}}{_mark(choice.doubt, doubt)}"
+        yield f"  - {{value: {_of_sale(reading, column)}, handle: {handle}}}{_mark(doubt)}"
 
 
-def _payments(inferred: InferredLayout) -> Iterator[str]:
-    tender, amount = inferred.payment.get("tender"), inferred.payment.get("paid")
-    if tender and amount:
-        doubts = _mark(tender.doubt, amount.doubt)
+def _payments(reading: Reading) -> Iterator[str]:
+    if reading.paid:
         yield "payments_form: amounts"
         yield "payments:"
-        yield f"  - {{tender: {quoted(tender.column)}, amount: {quoted(amount.column)}}}{doubts}"
-    elif choice := inferred.header.get("tender"):
+        yield f"  - {{tender: {quoted(reading.paid['tender'])}, amount: {quoted(reading.paid['paid'])}}}"
+    elif column := reading.sale.get("tender"):
         yield "payments:"
-        yield f"  - tender: {quoted(choice.column)}{_mark(choice.doubt)}"
+        yield f"  - tender: {_of_sale(reading, column)}"
 
 
 # ── Items ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _items(inferred: InferredLayout) -> Iterator[str]:
-    if not inferred.item:
+def _items(reading: Reading) -> Iterator[str]:
+    if not reading.has_items:
         return
-    price = _price(inferred)
-    original = inferred.item.get("list_price")
     yield "items:"
-    yield f"  external_id: {_joined((*inferred.key, _line(inferred)))}"
-    yield f"  name: {_name(inferred)}"
-    yield f"  quantity: {_quantity(inferred)}"
-    yield f"  price_current: {_list_price(original, inferred) if original else price}"
-    yield f"  price_sell: {price}"
-    if original:
-        yield f"  price_original: {quoted(original.column)}"
-    for role, name in (("tax", "price_tax"), ("sku", "sku"), ("department", "department")):
-        if choice := inferred.item.get(role):
-            yield f"  {name}: {quoted(choice.column)}{_mark(choice.doubt)}"
+    prefix = [_items_key(reading)] if reading.shape.layout == "tables" else [*reading.shape.key.columns]
+    yield f"  external_id: {_joined((*prefix, _line(reading)))}"
+    yield f"  name: {_name(reading)}"
+    yield f"  quantity: {_quantity(reading)}"
+    sell, current = _prices(reading)
+    yield f"  price_current: {current}"
+    yield f"  price_sell: {sell}"
+    roles = {role: name for name, role in reading.money.roles.items() if name in reading.shape.lines.columns}
+    if (name := roles.get("list_price")) and name not in reading.money.columns:
+        yield f"  price_original: {_value(reading, name)}"
+    if reading.money.tax and reading.money.tax not in reading.money.columns:
+        yield f"  price_tax: {_value(reading, reading.money.tax)}"
+    for role, field_name in (("sku", "sku"), ("department", "department")):
+        if (column := reading.line.get(role)) and column != reading.line.get("name"):
+            yield f"  {field_name}: {_value(reading, column)}"
 
 
-def _list_price(choice: ColumnChoice, inferred: InferredLayout) -> str:
-    """The list price; on lines where it is blank, the price that was paid."""
-    price, rows = inferred.item.get("price"), inferred.lines
-    sometimes = choice.column not in rows.columns or values(rows[choice.column]).len() < rows.height
-    if price and sometimes:
-        return f"{{first_of: {listed([choice.column, price.column])}}}{_mark(choice.doubt)}"
-    return quoted(choice.column) + _mark(choice.doubt)
+def _items_key(reading: Reading) -> str:
+    """The column that joins the items to their sale."""
+    return reading.shape.own_key
 
 
-def _name(inferred: InferredLayout) -> str:
-    found = [choice for role in ("name", "sku") if (choice := inferred.item.get(role))]
+def _name(reading: Reading) -> str:
+    roles = ("name", "sku") if reading.line.keys() & {"name", "sku"} else ("department",)
+    found = [_value(reading, reading.line[role]) for role in roles if role in reading.line]
     if not found:
         return _open("no column holds what was sold")
-    if len(found) == 1:
-        return quoted(found[0].column) + _mark(found[0].doubt)
-    return f"{{first_of: {listed([choice.column for choice in found])}}}{_mark(found[0].doubt)}"
+    if "name" not in reading.line and "sku" not in reading.line:
+        return found[0] + _mark("the file only says which kind of thing was sold")
+    return f"{{first_of: [{', '.join(found[:2])}]}}" if len(found) > 1 else found[0]
 
 
-def _quantity(inferred: InferredLayout) -> str:
-    choice = inferred.item.get("quantity")
-    if choice is None:
+def _quantity(reading: Reading) -> str:
+    if doubt := reading.opened.get("quantity"):
+        return _open(doubt)
+    if not reading.money.quantity:
         return _open("no column holds a quantity")
-    doubt = "" if _whole(inferred) else "some quantities are no whole numbers, which Omneo needs"
-    return quoted(choice.column) + _mark(choice.doubt, doubt)
+    return quoted(_pieces(reading)) if not reading.money.whole else _value(reading, reading.money.quantity)
 
 
-def _price(inferred: InferredLayout) -> str:
-    price, line, quantity = (inferred.item.get(role) for role in ("price", "line_total", "quantity"))
-    if line and inferred.by_line_total:
-        doubts = _mark(line.doubt, "whether line totals are after discount and with tax")
-        if quantity is None:
-            return quoted(line.column) + doubts
-        steps = f"[{{divide_by: {quoted(quantity.column)}}}, {{round: 4}}]"
-        return f"{{column: {quoted(line.column)}, then: {steps}}}{doubts}"
-    if price:
-        return quoted(price.column) + _mark(price.doubt)
-    return _open("no column holds a price")
+def _prices(reading: Reading) -> tuple[str, str]:
+    """The price paid for one, and the list price for one."""
+    money = reading.money
+    if doubt := reading.opened.get("price_sell"):
+        return _open(doubt), _open(doubt)
+    price = _value(reading, money.price) if money.price else ""
+    if money.price and money.price_exact and not money.plus and money.whole:
+        return price, price
+    worth = _line_worth(reading)
+    if not worth:
+        missing = _open("no column holds a price")
+        return missing, missing
+    if not money.quantity:
+        return worth, worth
+    by = quoted(_pieces(reading)) if not money.whole else _value(reading, money.quantity)
+    steps = f"then: [{{divide_by: {by}}}, {{round: 4}}]"
+    unit = f"{{{worth[1:-1]}, {steps}}}" if worth.startswith("{") else f"{{column: {worth}, {steps}}}"
+    return unit, (price if price and money.whole and money.discounted else unit)
+
+
+def _checks(reading: Reading) -> Iterator[str]:
+    money = reading.money
+    if money.extras and reading.has_items:
+        names = ", ".join(dict.fromkeys(term.column for term in money.extras))
+        yield "checks:"
+        yield f"  total_mismatch: off  # the total also holds {names}"
+    elif money.tolerance and reading.has_items:
+        yield "checks:"
+        yield "  # Unit prices are line totals divided by quantities, to four places."
+        yield f"  total_mismatch: {{tolerance: {money.tolerance:.2f}}}"

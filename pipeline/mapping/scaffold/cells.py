@@ -1,0 +1,92 @@
+"""What the cells of one column look like."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline.mapping.functions.cell_cleaning import trimmed
+from pipeline.mapping.functions.numbers import decimals
+from pipeline.mapping.language.value_spec import Number
+
+EMAIL: Final = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
+MOSTLY: Final = 0.9
+"""The share of cells that has to fit; the others are defects that a run will name."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def plain(name: str) -> str:
+    """A name without blanks, signs, accents and upper case."""
+    folded = unicodedata.normalize("NFKD", name.casefold().replace("ß", "ss"))
+    return "".join(c for c in folded if c.isascii() and c.isalnum())
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name: split at blanks and signs, and where an upper case letter follows a lower one."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name.split("#")[0] if name.rfind("#") > 0 else name)
+    return [word for word in (plain(part) for part in re.split(r"[^\w]+|_", spaced)) if word]
+
+
+def values(cells: pl.Series) -> pl.Series:
+    """The cells that are not blank, trimmed."""
+    return cells.to_frame("cell").select(trimmed(pl.col("cell"), ())).to_series().drop_nulls()
+
+
+def share(filled: pl.Series, pattern: str) -> float:
+    """The share of texts that match a pattern."""
+    return float(filled.str.contains(pattern).mean() or 0)  # type: ignore[arg-type]
+
+
+# ── Numbers ─────────────────────────────────────────────────────────────────────────────────────────
+
+_SIGNS = r"R\$|[$€£¥₹₺₽₩]|[A-Z]{3}|kr\.?|zł|Rs\.?"
+NUMBER: Final = (
+    rf"^\(?[+-]?\s?(?:{_SIGNS})?\s?[+-]?\d[\d.,'\u00a0\u202f ]*\s?(?:{_SIGNS}|%)?\)?-?$"
+    rf"|^\(?[+-]?(?:{_SIGNS})?\.\d+\)?$"
+)
+_COMMA = rf",\d{{1,2}}\s?(?:{_SIGNS})?\)?-?$|^-?0,\d+$|,\d{{4,}}$"
+_POINT = rf"\.\d{{1,2}}\s?(?:{_SIGNS})?\)?-?$|^-?0\.\d+$|\.\d{{4,}}$"
+_BLANKS = "\u00a0\u202f '"
+
+
+def number_form(columns: Iterable[pl.Series]) -> Number:
+    """The notation of the amounts in these columns, taken together."""
+    filled = pl.concat(
+        [values(cells).cast(pl.String).alias("") for cells in columns] or [pl.Series("", [""])]
+    )
+    amounts = filled.filter(filled.str.contains(NUMBER))
+    comma = share(amounts, _COMMA) > share(amounts, _POINT)
+    signs = amounts.str.extract(rf"({_SIGNS})").drop_nulls().unique().sort()
+    marks = ("." if comma else ",") + _BLANKS
+    thousands = "".join(m for m in marks if share(amounts, rf"\d{re.escape(m)}\d{{3}}(?:\D|$)"))
+    return Number(
+        decimal="," if comma else ".",
+        thousands=thousands,
+        currency=tuple(signs),
+        parentheses=share(amounts, r"^\(.*\)$") > 0,
+        trailing_minus=share(amounts, r"\d-$") > 0,
+    )
+
+
+def floats(cells: pl.Series, number: Number) -> Floats:
+    """The numbers of a column as the mapping would read them; NaN where a cell is none or is blank."""
+    frame = cells.to_frame("cell").select(trimmed(pl.col("cell").cast(pl.String), ()))
+    read = frame.select(decimals(pl.col("cell"), number).cast(pl.Float64)).to_series()
+    return read.fill_null(np.nan).to_numpy()
+
+
+def is_numeric(filled: pl.Series) -> bool:
+    """Whether nearly all texts are numbers."""
+    return filled.len() > 0 and share(filled, NUMBER) > MOSTLY
+
+
+def is_whole(cells: pl.Series) -> bool:
+    """Whether all numbers of a column are whole."""
+    return share(values(cells), r"^[+-]?\d+(?:[.,]0+)?$") == 1.0

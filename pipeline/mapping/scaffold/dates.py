@@ -1,0 +1,300 @@
+"""How dates and times of a sample are written, and whether day and month could change places."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import product
+from typing import Final
+
+import polars as pl
+
+from pipeline.mapping.functions.zones import ABBREVIATIONS
+from pipeline.mapping.language.yaml_text import in_single_quotes
+from pipeline.mapping.scaffold.cells import MOSTLY, share
+
+_DATES: Final = (
+    *("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y%m%d"),
+    *("%Y.%m.%d", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%d %b %Y", "%d-%b-%Y"),
+    *("%d-%b-%y", "%d %b %y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%a, %d %b %Y", "%d/%b/%Y"),
+)
+_CLOCKS: Final = (
+    *("%H:%M:%S", "%H:%M", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%H:%M:%S%.f", "%H.%M.%S", "%H.%M"),
+)
+_OFFSETS: Final = ("", "%z", " %z", "Z", " UTC", " %Z")
+_BETWEEN: Final = (", ", " - ", " at ", " ", "T")
+_PARTS: Final = {
+    "%Y": r"\d{4}",
+    "%y": r"\d{2}",
+    "%m": r"\d{1,2}",
+    "%d": r"\d{1,2}",
+    "%b": "[A-Za-z]{3}",
+    "%B": "[A-Za-z]{3,9}",
+    "%a": "[A-Z][a-z]{2}",
+    "%H": r"\d{1,2}",
+    "%I": r"\d{1,2}",
+    "%M": r"\d{2}",
+    "%S": r"\d{2}",
+    "%p": "[AaPp][Mm]",
+    "%.f": r"\.\d+",
+    "%z": r"[+-]\d{2}:?\d{2}",
+    "%Z": "[A-Z]{2,5}",
+}
+_TOKEN: Final = re.compile("|".join(map(re.escape, sorted(_PARTS, key=len, reverse=True))))
+_LOOKED_AT: Final = 60
+"""Texts whose form is compared with every format: enough to meet each form that is not rare."""
+_DISTINCT: Final = 4000
+_OTHER_FORM: Final = 0.003
+"""The least share of cells for which a further format is worth a place."""
+
+MONTHS: Final = {
+    "German": "jan|feb|mär|apr|mai|jun|jul|aug|sep|okt|nov|dez",
+    "French": "janv|févr|mars|avr|mai|juin|juil|août|sept|oct|nov|déc",
+    "Spanish": "ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic",
+    "Italian": "gen|feb|mar|apr|mag|giu|lug|ago|set|ott|nov|dic",
+    "Portuguese": "jan|fev|mar|abr|mai|jun|jul|ago|set|out|nov|dez",
+    "Dutch": "jan|feb|mrt|apr|mei|jun|jul|aug|sep|okt|nov|dec",
+}
+"""How the months begin in languages other than English."""
+_ENGLISH: Final = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+
+
+@dataclass(frozen=True)
+class DateReading:
+    """How the dates of a column are read.
+
+    Attributes:
+        formats: Formats of the mapping language, the commonest first.
+        read: The share of texts that they read.
+        either: The formats of the other reading, where day and month could change places; otherwise empty.
+        why: What decided between day and month.
+        steps: Steps of the mapping language that come first.
+        days: The days that were read, as far as they are known.
+    """
+
+    formats: tuple[str, ...]
+    read: float
+    either: tuple[str, ...] = ()
+    why: str = ""
+    steps: tuple[str, ...] = ()
+    days: pl.Series | None = None
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether there is a time of day in it."""
+        return self.formats[0].startswith(("epoch", "spreadsheet")) or "%M" in self.formats[0]
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether there is an offset from UTC, or the abbreviation of a zone, in it."""
+        return has_offset(self.formats[0])
+
+
+def has_offset(form: str) -> bool:
+    """Whether times in a format include their offset from UTC."""
+    return form.startswith("epoch") or form.endswith(("%z", "Z", "UTC"))
+
+
+@cache
+def _pattern(form: str) -> re.Pattern[str]:
+    parts, at = [], 0
+    for token in _TOKEN.finditer(form):
+        parts += [re.escape(form[at : token.start()]), _PARTS[token.group()]]
+        at = token.end()
+    return re.compile("".join([*parts, re.escape(form[at:])]))
+
+
+_DAY_NUMBER: Final = r"^[34]\d{4}(?:\.\d+)?$"
+
+
+def _formats_of(text: str) -> Iterator[str]:
+    """The formats that have the form of a text."""
+    for date in _DATES:
+        if not (found := _pattern(date).match(text)):
+            continue
+        rest = text[found.end() :]
+        if not rest:
+            yield date
+        between = next((sign for sign in _BETWEEN if rest.startswith(sign)), None)
+        if rest and between is not None:
+            timed = product(_CLOCKS, _OFFSETS)
+            after = rest.removeprefix(between)
+            yield from (
+                date + between + clock + offset
+                for clock, offset in timed
+                if _pattern(clock + offset).fullmatch(after)
+            )
+
+
+def date_formats(filled: pl.Series) -> list[str]:
+    """The formats of nearly all texts; several where they are mixed or day and month may be swapped."""
+    found = read_dates(filled)
+    return [*found.formats, *found.either] if found else []
+
+
+def read_dates(filled: pl.Series, *, spreadsheet: bool = False) -> DateReading | None:
+    """How texts are read as dates; None where most are not.
+
+    Args:
+        filled: Texts that are not blank, in the order of the file.
+        spreadsheet: Numbers may be days of a spreadsheet: the column's name says that it holds dates.
+    """
+    if filled.is_empty() or share(filled.head(_LOOKED_AT), r"\d") < MOSTLY:
+        return None
+    for form, pattern in (("epoch_s", r"^1\d{9}(\.\d+)?$"), ("epoch_ms", r"^1\d{12}$")):
+        if share(filled, pattern) > MOSTLY:
+            return DateReading((form,), share(filled, pattern))
+    distinct = filled.unique(maintain_order=True)
+    distinct = distinct.gather_every(max(distinct.len() // _DISTINCT, 1))
+    distinct, steps = _prepared(distinct)
+    looked = distinct.gather_every(max(distinct.len() // _LOOKED_AT, 1)).to_list()
+    shapes = {re.sub(r"\d", "9", text): text for text in looked}
+    likely = dict.fromkeys(form for text in shapes.values() for form in _formats_of(text))
+    if spreadsheet and share(distinct, _DAY_NUMBER) > 0:
+        likely["spreadsheet_days"] = None
+    times = {form: _parsed(distinct, form) for form in likely}
+    counts = {form: len(read) - read.null_count() for form, read in times.items()}
+    chosen = _cover(distinct.len(), times, counts)
+    if not chosen:
+        return None
+    unread = pl.Series([True]).new_from_index(0, distinct.len())
+    for form in chosen:
+        unread &= times[form].is_null()
+    read = 1 - int(unread.sum()) / distinct.len()
+    if read < MOSTLY / 2:
+        return None
+    either, why, chosen = _day_or_month(chosen, times)
+    return DateReading(tuple(chosen), read, either, why, steps, times[chosen[0]].dt.date())
+
+
+def _prepared(distinct: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
+    """The texts as the formats need them, and the steps that make them so."""
+    steps: list[str] = []
+    if share(distinct, r"[\u00a0\u202f]|\s\s") > 0:
+        distinct = distinct.str.replace_all(r"\s+", " ")
+        steps.append("squeeze")
+    if share(distinct, r"\d(?:st|nd|rd|th)\b") > MOSTLY:
+        distinct = distinct.str.replace(r"(\d)(?:st|nd|rd|th)\b", "${1}")
+        steps.append("{replace: {pattern: '(\\d)(?:st|nd|rd|th)\\b', with: '${1}'}}")
+    letters = distinct.str.to_lowercase().str.extract(r"(\p{L}{3,})").drop_nulls()
+    if letters.len() < distinct.len() * MOSTLY or share(letters, f"^(?:{_ENGLISH})") > MOSTLY:
+        return distinct, tuple(steps)
+    fits = {name: share(letters, f"^(?:{months})") for name, months in MONTHS.items()}
+    best = max(fits, key=lambda name: fits[name])
+    if fits[best] > MOSTLY:
+        for own, english in zip(MONTHS[best].split("|"), _ENGLISH.split("|"), strict=True):
+            pattern = rf"(?i)\b{own}\p{{L}}*\.?"
+            distinct = distinct.str.replace(pattern, english.title())
+            steps.append(f"{{replace: {{pattern: {in_single_quotes(pattern)}, with: {english.title()}}}}}")
+        if share(distinct, r"\bde\b") > 0:
+            distinct = distinct.str.replace_all(r"\s+de\s+", " ")
+            steps.append("{replace: {pattern: '\\s+de\\s+', with: ' '}}")
+        distinct = distinct.str.replace(r"^(\d+)\.\s", "${1} ")
+        steps.append("{replace: {pattern: '^(\\d+)\\.\\s', with: '${1} '}}")
+    return distinct, tuple(steps)
+
+
+def _cover(number: int, times: dict[str, pl.Series], counts: dict[str, int]) -> list[str]:
+    """The fewest formats that read nearly all texts, the commonest first."""
+    chosen: list[str] = []
+    left = pl.Series([True]).new_from_index(0, number)
+    while left.sum() > number * _OTHER_FORM:
+        gains = {form: (read.is_not_null() & left).sum() for form, read in times.items()}
+        best = max(gains, key=lambda form: (gains[form], counts[form]), default=None)
+        if best is None or gains[best] < max(1, number * _OTHER_FORM):
+            break
+        chosen.append(best)
+        left &= times[best].is_null()
+    return chosen
+
+
+def _swapped(form: str) -> str:
+    """The format with day and month in each other's place."""
+    return re.sub("%[dm]", lambda part: {"%d": "%m", "%m": "%d"}[part.group()], form)
+
+
+def _day_or_month(
+    chosen: Sequence[str], times: dict[str, pl.Series]
+) -> tuple[tuple[str, ...], str, list[str]]:
+    """The formats of the other reading where nothing decides, what decided, and the formats chosen."""
+    first = chosen[0]
+    other = _swapped(first)
+    if other == first or other not in times or first.startswith(("%Y", "%a")):
+        return (), "", [*chosen]
+    if other in chosen:
+        # Some can only be read with the day first and some only with the month first.
+        return (other,), "some have the day first and some the month", [*chosen]
+    one, two = times[first], times[other]
+    both = one.is_not_null() & two.is_not_null()
+    if not both.any():
+        return (), "", [*chosen]
+    lead = (one.is_not_null() & two.is_null()).sum()
+    if lead:
+        place = "day" if first.index("%d") < first.index("%m") else "month"
+        return (), f"{lead} of {one.len()} different dates can only be read with the {place} first", [*chosen]
+    return _by_their_course(other, one.filter(both), two.filter(both), [*chosen])
+
+
+def _by_their_course(
+    other: str, one: pl.Series, two: pl.Series, chosen: list[str]
+) -> tuple[tuple[str, ...], str, list[str]]:
+    """Decide by the future, by the order of the rows, and by how far the dates lie apart."""
+    if one.equals(two):
+        return (), "day and month are alike in all dates", chosen
+    now = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+    signs = []
+    for here, there in ((one, two), (two, one)):
+        in_future = (there > now).any() and not (here > now).any()
+        in_order = here.len() > 3 and _is_in_order(here) and not _is_in_order(there)
+        span, apart = (_days_between(each) for each in (here, there))
+        close = here.dt.date().n_unique() > 3 and span * 5 < apart
+        why = (
+            "the other reading lies in the future"
+            if in_future
+            else "rows are in order of time only so"
+            if in_order
+            else "so the dates lie close together"
+            if close
+            else ""
+        )
+        signs.append(why)
+    if bool(signs[0]) == bool(signs[1]):
+        return (other,), "", chosen
+    return (), signs[0] or signs[1], chosen if signs[0] else [other, *chosen[1:]]
+
+
+def _is_in_order(times: pl.Series) -> bool:
+    return times.is_sorted() or times.is_sorted(descending=True)
+
+
+def _days_between(times: pl.Series) -> float:
+    first, last = times.min(), times.max()
+    return (last - first).total_seconds() / 86400 if first and last else 0.0  # type: ignore[operator,union-attr]
+
+
+def _parsed(texts: pl.Series, form: str) -> pl.Series:
+    """The times in UTC, null where the format does not fit or gives an unlikely year."""
+    if form == "spreadsheet_days":
+        days = texts.set(~texts.str.contains(_DAY_NUMBER), None).cast(pl.Float64, strict=False)
+        return pl.Series([datetime(1899, 12, 30)]).new_from_index(0, texts.len()) + (  # noqa: DTZ001
+            days * 86_400_000_000
+        ).cast(pl.Int64).cast(pl.Duration("us"))
+    if form.endswith("%Z"):
+        known = texts.str.extract(r" ([A-Z]{2,5})$").is_in([*ABBREVIATIONS, "EST", "CST", "MST"])
+        texts = texts.str.replace(r" [A-Z]{2,5}$", "").set(~known.fill_null(value=False), None)
+        form = form.removesuffix(" %Z")
+    zone = "UTC" if "%z" in form else None
+    times = texts.str.strptime(pl.Datetime("us", zone), form, strict=False).dt.replace_time_zone(None)
+    return times.set(~times.dt.year().is_between(1970, 2100).fill_null(value=True), None)
+
+
+def clock_formats(filled: pl.Series) -> list[str]:
+    """The formats of nearly all texts as times of a day."""
+    looked = filled.unique(maintain_order=True).head(_DISTINCT)
+    likely = [form for form in _CLOCKS if any(_pattern(form).fullmatch(t) for t in looked.head(_LOOKED_AT))]
+    day = pl.Series(["2000-01-01 "]).new_from_index(0, looked.len()) + looked
+    allowed = looked.len() * (1 - MOSTLY)
+    return [form for form in likely if _parsed(day, f"%Y-%m-%d {form}").null_count() <= allowed]

@@ -1,0 +1,163 @@
+"""Which columns identify a sale: by their names, by how they repeat, and by what is alike where they do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import polars as pl
+
+from pipeline.mapping.scaffold.cells import is_numeric, share, values
+from pipeline.mapping.scaffold.roles import choose_columns, fit, ranked
+
+_AGREEING: Final = 0.97
+"""The share of the sales of several rows whose rows must have one date."""
+_UNIQUE: Final = 0.995
+_GENERIC: Final = ("name", "id", "no", "number", "nr", "num", "numero", "nota", "order", "check", "bill")
+GROUP: Final = "__sale"
+"""A column with the number of the sale that a row belongs to, from 0 in the order of the file."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """The columns that identify a sale.
+
+    Attributes:
+        columns: Their names.
+        carried: Whether a blank key means that of the row above.
+        why: What speaks for it.
+        doubt: What speaks against it; then the draft leaves the id open.
+    """
+
+    columns: tuple[str, ...]
+    carried: bool = False
+    why: str = ""
+    doubt: str = ""
+
+
+def keys_of(rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[str]) -> list[Key]:
+    """Keys that are possible, the likeliest first.
+
+    Args:
+        rows: The rows of a file; all columns that are looked at are text.
+        dates: Its columns with dates, the likeliest for the sale first.
+        parts: Further columns within which numbers may start again: stores and registers.
+    """
+    names = ranked(rows, "key")
+    found = [key for name in names if (key := _complete(rows, name, dates, parts))]
+    whole = [key for key in found if fit(key.columns[-1], "key") > 2]
+    finer = [key for key in whole if not _repeats(rows, key)]
+    coarser = [key for key in whole if key not in finer and not key.doubt]
+    # A number of each line and one of each sale: the latter repeats.
+    lines = choose_columns(rows, ["quantity", "price", "name", "sku"])
+    swapped = lines and finer and len(coarser) == 1 and whole[0] is finer[0]
+    order = [*coarser, *finer] if swapped else whole
+    best = [*order, *(key for key in found if key not in order)]
+    # A number that every row has comes before one that rows leave blank.
+    best.sort(key=lambda key: key.carried and any(not other.carried and not other.doubt for other in whole))
+    return sorted(best, key=lambda key: bool(key.doubt)) or [Key((rows.columns[0],), doubt=_NONE)]
+
+
+_NONE: Final = "no column's name and content say that it is the sale's number"
+
+
+def _repeats(rows: pl.DataFrame, key: Key) -> bool:
+    return int(rows.select(pl.struct(key.columns).n_unique()).item()) < rows.height * _UNIQUE
+
+
+def _complete(rows: pl.DataFrame, name: str, dates: Sequence[str], parts: Sequence[str]) -> Key | None:
+    """The key around one column, with what else it needs."""
+    filled = values(rows[name])
+    blank = 1 - filled.len() / rows.height
+    carried = blank > 0.02 and rows.height > filled.len() and values(rows[name].head(1)).len() == 1
+    if blank > 0.1 and not carried:
+        return None
+    if is_numeric(filled) and share(filled, r"[.,]\d{2}$") > 0.5:
+        return None
+    distinct = filled.n_unique()
+    if distinct < 2 and rows.height > 2:
+        return None
+    key = Key((name,), carried)
+    if fit(name, "key") < 2 and (rows.height > 20 and distinct < rows.height / 50):
+        return None
+    for more in _additions(name, dates, parts):
+        tried = replace(key, columns=(*more, name))
+        said = _alike(rows, tried, dates)
+        if said is not None:
+            return replace(tried, why=_said(rows, said, dates))
+    return replace(key, doubt=f"rows with the same `{name}` have different dates")
+
+
+def _additions(name: str, dates: Sequence[str], parts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    free = [part for part in parts if part != name]
+    yield ()
+    yield from ((part,) for part in free)
+    if len(free) > 1:
+        yield tuple(free)
+    day = [date for date in dates[:1] if date != name]
+    yield from ((date,) for date in day)
+    yield from ((date, part) for date in day for part in free)
+
+
+def grouped(rows: pl.DataFrame, key: Key) -> pl.DataFrame:
+    """The rows with a whole key, blank ones filled from above where it is carried, with GROUP."""
+    columns = [*key.columns]
+    cells = rows.with_columns(pl.col(columns).str.strip_chars().replace("", None))
+    if key.carried:
+        cells = cells.with_columns(pl.col(columns).forward_fill())
+    cells = cells.drop_nulls(columns)
+    joined = cells.select(pl.concat_str(columns, separator="\x1f").alias("key"))
+    order = joined.unique(maintain_order=True).with_row_index(GROUP)
+    at = joined.join(order, on="key", how="left", maintain_order="left")[GROUP]
+    return cells.with_columns(at.cast(pl.Int64))
+
+
+def _alike(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> tuple[int, int] | None:
+    """How many sales of several rows have one day, and how many there are; None where too few have."""
+    cells = grouped(rows, key)
+    # Where a date is part of the key its rows agree anyway; other columns then have to.
+    date = next((name for name in dates if name not in key.columns), None)
+    day = _day(cells, date) if date else pl.Series("day", [None], pl.String).new_from_index(0, cells.height)
+    each = pl.DataFrame({GROUP: cells[GROUP], "day": day}).group_by(GROUP)
+    counted = each.agg(pl.len(), pl.col("day").drop_nulls().n_unique().alias("days")).filter(
+        pl.col("len") > 1
+    )
+    if counted.is_empty():
+        return 0, 0
+    alike = int((counted["days"] <= 1).sum())
+    if alike < counted.height * _AGREEING and counted.height - alike > 1:
+        return None
+    if any(name in key.columns for name in dates) and not _starts_again(cells, key):
+        return None
+    return alike, counted.height
+
+
+def _day(rows: pl.DataFrame, date: str) -> pl.Series:
+    """The day's text of a date: what stands before its time."""
+    return (
+        rows[date]
+        .str.strip_chars()
+        .replace("", None)
+        .str.extract(r"^(.*?)(?:[T ,]+\d{1,2}[:.]\d{2}.*)?$")
+        .alias("day")
+    )
+
+
+def _starts_again(cells: pl.DataFrame, key: Key) -> bool:
+    """Whether a number counts within the day, and the rows of a sale stand together."""
+    numbers = values(cells[key.columns[-1]])
+    if share(numbers, r"^\d{1,6}$") < _AGREEING:
+        return False
+    group = cells[GROUP]
+    runs = (group != group.shift()).sum() + 1
+    return runs <= group.n_unique() * 1.05 + 1
+
+
+def _said(rows: pl.DataFrame, said: tuple[int, int], dates: Sequence[str]) -> str:
+    alike, several = said
+    if not several:
+        return f"no value repeats in {rows.height} rows"
+    if not dates:
+        return f"{several} of its values repeat"
+    return f"{alike} of {several} sales of several rows have one day"

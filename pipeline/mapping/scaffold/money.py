@@ -1,0 +1,492 @@
+"""What the amounts of an export are: the price for one, the line's total, and the sale's total."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Final
+
+import numpy as np
+
+from pipeline.mapping.language.value_spec import Number
+from pipeline.mapping.scaffold.arithmetic import (
+    TOTALS_TRIED,
+    Figures,
+    Term,
+    added,
+    beside,
+    best_terms,
+    chain,
+    counted,
+    discount_terms,
+    extra_terms,
+    figures_of,
+    has_cents,
+    matters,
+    member,
+    same,
+    share_equal,
+    tax_kind,
+    value_of,
+    zero_for_blank,
+)
+from pipeline.mapping.scaffold.cells import Floats, plain
+from pipeline.mapping.scaffold.roles import fit
+from pipeline.mapping.scaffold.shape import Shape
+
+_MOSTLY_PAID: Final = 0.8
+_WEIGHED: Final = 0.01
+_WHOLE: Final = [
+    "grandtotal",
+    "ordertotal",
+    "invoicetotal",
+    "receipttotal",
+    "saletotal",
+    "transactiontotal",
+    "total",
+    "totalamount",
+    "totalpaid",
+    "totalcollected",
+    "totalprice",
+    "finaltotal",
+    "finalamount",
+    "amountpaid",
+    "totalsale",
+    "gesamtbetrag",
+    "gesamtsumme",
+    "endbetrag",
+    "totalttc",
+    "montanttotal",
+    "montantttc",
+    "importetotal",
+    "totalventa",
+    "valortotal",
+    "totaalbedrag",
+    "totaal",
+    "totale",
+]
+"""Names of a sale's total beside which sums, net and gross amounts are only parts of it."""
+
+
+@dataclass(frozen=True)
+class Money:
+    """How amounts are read.
+
+    Attributes:
+        number: How numbers are written.
+        quantity: The column with the quantity.
+        price: The column with the price for one.
+        line: The column with the line's total.
+        total: The column with the sale's total; empty where lines are added up.
+        plus: What a line is worth beside `line`, or beside quantity × price where there is no `line`.
+        extras: What the total holds beside its lines.
+        why: What speaks for it.
+        doubt: Why the total has to be left open.
+        tolerance: The largest difference between a total and its lines that comes from rounding.
+        whole: Whether all quantities are whole numbers.
+        price_exact: Whether quantity × price is the line's total.
+        discounted: Whether the price is before a discount.
+        roles: The roles of all columns with numbers, by their names.
+        paid: The column with what was paid, where that mostly is the total.
+        tax: The column with a line's tax.
+    """
+
+    number: Number
+    quantity: str = ""
+    price: str = ""
+    line: str = ""
+    total: str = ""
+    plus: tuple[Term, ...] = ()
+    extras: tuple[Term, ...] = ()
+    why: str = ""
+    doubt: str = ""
+    tolerance: float = 0.0
+    whole: bool = True
+    price_exact: bool = False
+    discounted: bool = False
+    roles: Mapping[str, str] = field(default_factory=dict)
+    paid: str = ""
+    tax: str = ""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are used."""
+        named = (self.quantity, self.price, self.line, self.total)
+        return [name for name in (*named, *(term.column for term in (*self.plus, *self.extras))) if name]
+
+
+def money_of(shape: Shape, taken: Sequence[str]) -> list[Money]:
+    """How the amounts may be read, the likeliest first; where nothing is certain, one that says why.
+
+    Args:
+        shape: The export.
+        taken: Columns that have other roles.
+    """
+    number, figures = figures_of(shape, taken)
+    readings = [*_readings(figures, number)]
+    return [_with_paid(money, figures) for money in readings] or [
+        Money(number, doubt="no column holds the total")
+    ]
+
+
+def _with_paid(money: Money, figures: Figures) -> Money:
+    """With the columns that a sale's payment and a line's tax are in."""
+    total = figures.sales.get(money.total)
+    paid = [n for n in figures.of("paid", figures.sales) if total is not None and n != money.total]
+    full = next(
+        (n for n in paid if total is not None and share_equal(total, figures.sales[n]) >= _MOSTLY_PAID), ""
+    )
+    of_lines = [n for n in figures.of("tax", figures.lines) if n not in figures.sales]
+    return replace(money, paid=full, tax=of_lines[0] if of_lines else "")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One reading of a line's worth."""
+
+    worth: Floats
+    quantity: str = ""
+    price: str = ""
+    line: str = ""
+    plus: tuple[Term, ...] = ()
+    terms: tuple[Term, ...] = ()
+    why: str = ""
+    exact: bool = False
+    sure: bool = False
+    doubt: str = ""
+
+
+def _readings(figures: Figures, number: Number) -> Iterator[Money]:
+    shape = figures.shape
+    lines = [*_line_readings(figures)]
+    if not lines and not figures.of("total", figures.sales) and not figures.of("price", figures.sales):
+        return
+    if not shape.has_several and shape.layout in ("lines", "headers"):
+        yield from _of_single_rows(figures, lines, number)
+        return
+    checked = [*_against_totals(figures, lines, number)]
+    yield from checked
+    named = [n for n in figures.of("total", figures.sales) if fit(member(n), "total") > 1]
+    if checked:
+        return
+    if named and lines:
+        yield _money(number, lines[0], figures, total=named[0], doubt=_unequal(figures, lines[0], named))
+        return
+    if named and not lines:
+        yield Money(
+            number,
+            quantity=next(iter(figures.of("quantity", figures.lines)), ""),
+            total=named[0],
+            why=f"`{named[0]}` is the only total, and there are no prices to compare it with",
+        )
+        return
+    yield from (_added_up(number, line, figures) for line in lines)
+
+
+def _unequal(figures: Figures, line: _Line, named: Sequence[str]) -> str:
+    sums = added(line.worth, figures.shape)
+    equal = share_equal(sums, figures.sales[named[0]])
+    said = f"{round(equal * sums.size)} of {sums.size}"
+    return f"`{named[0]}` may be the total, but only {said} equal the sum of their lines"
+
+
+def _money(number: Number, line: _Line, figures: Figures, **more: object) -> Money:
+    pieces = figures.lines.get(line.quantity)
+    # A few fractions are defects, which a run will name; many are weighed goods.
+    whole = pieces is None or bool((np.nan_to_num(pieces) % 1 != 0).mean() < _WEIGHED)
+    given = {"why": line.why, "doubt": line.doubt, **more}
+    return Money(
+        number,
+        quantity=line.quantity,
+        price=line.price,
+        line=line.line,
+        plus=line.plus,
+        whole=whole,
+        price_exact=line.exact,
+        discounted=any(term.sign < 0 for term in line.terms),
+        roles=figures.role,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def _line_readings(figures: Figures) -> Iterator[_Line]:
+    """What a line may be worth, the likeliest first."""
+    among = figures.lines
+    quantities, prices = figures.of("quantity", among)[:3], figures.of("price", among)[:4]
+    several = figures.shape.has_several
+    of_sale = set(figures.sales) if several and figures.shape.layout in ("lines", "first_row") else set()
+    totals = [n for n in figures.of("total", among) if n not in of_sale][:TOTALS_TRIED]
+    unnamed = [n for n in among if n not in figures.role and n not in of_sale and has_cents(figures, n)][:4]
+    found = sorted(
+        _related(figures, quantities, prices, [*totals, *unnamed]), key=lambda line: -len(line.terms)
+    )
+    found = found or [*_line_chain(figures, quantities, totals)]
+    yield from found
+    if not found:
+        yield from _unrelated(figures, quantities, prices, totals)
+
+
+def _line_chain(figures: Figures, quantities: Sequence[str], totals: Sequence[str]) -> Iterator[_Line]:
+    """Line totals at the end of a chain of discounts and taxes, where there is no price for one."""
+    among = figures.lines
+    chained = [*chain(among, totals, extra_terms(figures, among))]
+    ends = {end for _, end, _, _ in chained} - {start for start, _, _, _ in chained}
+    quantity = quantities[0] if quantities else ""
+    for start, end, terms, equal in sorted(chained, key=lambda each: -len(each[2])):
+        if end in ends:
+            why = f"in {counted(equal, among[end])} rows `{end}` is `{start}`{beside(terms)}"
+            yield _Line(among[end], quantity, "", end, terms=terms, why=why, sure=True)
+
+
+def _related(
+    figures: Figures, quantities: Sequence[str], prices: Sequence[str], totals: Sequence[str]
+) -> Iterator[_Line]:
+    """Line totals that follow from quantity and price, with discounts and taxes."""
+    among = figures.lines
+    discounts = [*discount_terms(figures, among)]
+    taxes = [Term(name, 1) for name in figures.of("tax", among)[:2] if matters(among[name])]
+    extra = [
+        Term(name, 1)
+        for role in ("shipping", "tip")
+        for name in figures.of(role, among)[:1]
+        if matters(among[name])
+    ]
+    for quantity, price in product(quantities, prices):
+        pieces = among[quantity]
+        base = pieces * among[price]
+        for line in totals:
+            if line == price or not matters(among[line]):
+                continue
+            found = best_terms(base, among[line], [*discounts, *taxes, *extra], among, pieces)
+            if found:
+                terms, equal = found
+                yield _Line(
+                    among[line],
+                    quantity,
+                    price,
+                    line,
+                    terms=terms,
+                    why=f"in {counted(equal, base)} rows `{line}` is {_written(quantity, price, terms)}",
+                    exact=not terms,
+                    sure=True,
+                )
+
+
+def _written(quantity: str, price: str, terms: Sequence[Term]) -> str:
+    return f"`{quantity}` × `{price}`" + "".join(
+        f" {'+' if term.sign > 0 else '-'} `{term.column}`" for term in terms
+    )
+
+
+def _unrelated(
+    figures: Figures, quantities: Sequence[str], prices: Sequence[str], totals: Sequence[str]
+) -> Iterator[_Line]:
+    """What a line may be worth where no line total follows from quantity and price."""
+    among = figures.lines
+    quantity = quantities[0] if quantities else ""
+    if quantities and prices:
+        base = among[quantity] * among[prices[0]]
+        contradicts = [name for name in totals if fit(member(name), "total") > 2 and matters(among[name])]
+        off = [Term(n, -1) for n in figures.of("discount", among) if matters(among[n])]
+        doubt = ""
+        if contradicts:
+            doubt = f"`{contradicts[0]}` is not `{quantity}` × `{prices[0]}`"
+        elif off:
+            doubt = f"whether `{off[0].column}` is taken off `{prices[0]}` already"
+        yield _Line(
+            base,
+            quantity,
+            prices[0],
+            why=f"it is `{quantity}` × `{prices[0]}`",
+            exact=True,
+            sure=not doubt,
+            doubt=doubt,
+        )
+        for term in discount_terms(figures, among) if off else ():
+            yield _Line(
+                value_of(base, [term], among, among[quantity]),
+                quantity,
+                prices[0],
+                "",
+                (term,),
+                (term,),
+                why=f"it is {_written(quantity, prices[0], [term])}",
+                doubt=doubt,
+            )
+        for name in contradicts:
+            yield _Line(among[name], quantity, "", name, why=f"`{name}` is named so", doubt=doubt)
+        return
+    likely = [name for name in totals if fit(member(name), "total") > 1]
+    for name in likely or prices:
+        rivals = [n for n in likely if fit(member(n), "total") > 2 and not same(among, n, name)]
+        doubt = f"whether a line's total is `{name}` or `{rivals[0]}`" if rivals else ""
+        yield _Line(
+            among[name],
+            quantity,
+            "",
+            name,
+            why=f"`{name}` is the only amount of a line",
+            sure=not doubt,
+            doubt=doubt,
+        )
+
+
+def _against_totals(figures: Figures, lines: Sequence[_Line], number: Number) -> Iterator[Money]:
+    """The readings in which the total of a sale follows from its lines."""
+    shape, among = figures.shape, figures.sales
+    totals = figures.of("total", among)
+    terms = extra_terms(figures, among)
+    found: list[tuple[int, Money]] = []
+    for line in lines:
+        sums = added(line.worth, shape)
+        for total in totals:
+            best = best_terms(sums, among[total], terms, among)
+            if best:
+                extras, equal = best
+                money = _money(
+                    number,
+                    line,
+                    figures,
+                    total=total,
+                    extras=extras,
+                    why=f"{counted(equal, sums)} totals equal the sum of their lines{beside(extras)}",
+                    doubt="",
+                    tolerance=0.0 if extras else _rounding(figures, line),
+                )
+                found.append((len(extras), money))
+        if found:
+            break
+    yield from (money for _, money in sorted(found, key=lambda each: -each[0]))
+
+
+def _rounding(figures: Figures, line: _Line) -> float:
+    """How far unit prices with four decimal places miss the totals."""
+    if line.exact or not line.line or not line.quantity:
+        return 0.0
+    pieces = figures.lines[line.quantity]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        again = np.round(line.worth / pieces, 4) * pieces
+    shape = figures.shape
+    missed = np.bincount(shape.at, zero_for_blank(again) - zero_for_blank(line.worth), shape.headers.height)
+    most = float(np.max(np.abs(missed))) if missed.size else 0.0
+    return float(np.ceil(most * 100) / 100) if most > 0.009 else 0.0
+
+
+def _added_up(number: Number, line: _Line, figures: Figures) -> Money:
+    """Lines are added up, where nothing shows what else the sale may hold."""
+    open_ = line.doubt
+    plus = line.plus
+    among = figures.lines
+    taxes = [
+        name
+        for name in figures.of("tax", among)
+        if matters(among[name]) and name not in [t.column for t in (*plus, *line.terms)]
+    ]
+    why = f"no column holds the total, so lines are added up; {line.why}"
+    if taxes and not open_:
+        kind = tax_kind(line.worth, among[taxes[0]])
+        if kind == "on top":
+            plus = (*plus, Term(taxes[0], 1))
+            why += f"; `{taxes[0]}` comes on top by its rate"
+        elif not kind:
+            open_ = f"whether `{line.line or line.price}` holds `{taxes[0]}`"
+    shipping = [
+        name
+        for name in figures.of("shipping", among)
+        if matters(among[name]) and name not in [t.column for t in (*plus, *line.terms)]
+    ]
+    if shipping and not open_:
+        open_ = f"whether `{shipping[0]}` is part of the total"
+    more = [
+        n
+        for n in figures.of("discount", figures.sales)
+        if figures.shape.has_several and matters(figures.sales[n])
+    ]
+    if more and not open_ and not line.sure:
+        open_ = f"whether `{more[0]}` is taken off the lines already"
+    return _money(
+        number,
+        replace(line, plus=plus),
+        figures,
+        why=why,
+        doubt=open_,
+        tolerance=_rounding(figures, line),
+    )
+
+
+def _of_single_rows(figures: Figures, lines: Sequence[_Line], number: Number) -> Iterator[Money]:
+    """Where each sale has one row: its total is the amount at the end of the chain of discounts and taxes."""
+    among = figures.sales
+    totals = [n for n in figures.of("total", among) if matters(among[n])]
+    terms = extra_terms(figures, among)
+    related = [line for line in lines if line.sure and line.line and line.quantity and line.price]
+    chained = [*chain(among, totals, terms)]
+    ends = {end for _, end, _, _ in chained} - {start for start, _, _, _ in chained}
+    starts = {line.line for line in related}
+    for start, end, extras, equal in sorted(chained, key=lambda each: -len(each[2])):
+        if end not in ends:
+            continue
+        line = next((each for each in related if each.line in (start, end)), None)
+        why = f"in {counted(equal, among[end])} rows `{end}` is `{start}`{beside(extras)}"
+        yield _single(number, figures, end, extras, line, why)
+    if ends:
+        return
+    checked = [*_against_totals(figures, lines, number)]
+    if any(money.extras for money in checked):
+        yield from checked
+        return
+    if related:
+        best = related[0]
+        rivals = [
+            n for n in totals if n not in starts and fit(n, "total") > 2 and not same(among, n, best.line)
+        ]
+        doubt = _rival_doubt(best.line, rivals)
+        yield _single(number, figures, best.line, (), best, best.why, doubt)
+        return
+    likely = [name for name in totals if fit(name, "total") > 1] or figures.of("price", among)
+    if lines and lines[0].price and lines[0].quantity and not lines[0].line:
+        money = _added_up(number, lines[0], figures)
+        yield money
+        return
+    if not likely:
+        return
+    best_name = likely[0]
+    rivals = [n for n in likely[1:] if not same(among, n, best_name)]
+    why = f"`{best_name}` is the only amount" if not rivals else f"`{best_name}` is named so"
+    yield _single(number, figures, best_name, (), None, why, _rival_doubt(best_name, rivals))
+
+
+def _rival_doubt(name: str, rivals: Sequence[str]) -> str:
+    if not rivals:
+        return ""
+    if plain(name) in _WHOLE and not any(plain(rival) in _WHOLE for rival in rivals):
+        return ""
+    return f"whether the total is `{name}` or `{rivals[0]}`"
+
+
+def _single(
+    number: Number,
+    figures: Figures,
+    total: str,
+    extras: tuple[Term, ...],
+    line: _Line | None,
+    why: str,
+    doubt: str = "",
+) -> Money:
+    """A sale of one row; its line is worth the total, but for shipping and tips."""
+    apart = any(figures.role.get(term.column) in ("shipping", "tip") for term in extras)
+    quantities = figures.of("quantity", figures.lines)
+    if line is not None and (apart or line.line == total):
+        given = _money(
+            number, line, figures, total=total, extras=extras if apart else (), why=why, doubt=doubt
+        )
+    else:
+        worth = _Line(figures.lines[total], quantities[0] if quantities else "", "", total, why=why)
+        given = _money(number, worth, figures, total=total, extras=extras if apart else (), doubt=doubt)
+    worth = (
+        line
+        if line is not None and line.line == total
+        else _Line(figures.lines[total], given.quantity, line=total)
+    )
+    return replace(given, tolerance=_rounding(figures, worth))

@@ -1,0 +1,257 @@
+"""One reading of an export: what each column is, how sure that is, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from pipeline.mapping.scaffold.cells import MOSTLY, floats, values
+from pipeline.mapping.scaffold.dates import DateReading, clock_formats, read_dates
+from pipeline.mapping.scaffold.money import Money, money_of
+from pipeline.mapping.scaffold.roles import LINE, SALE, choose_columns, fit, ranked, refund_words
+from pipeline.mapping.scaffold.shape import Shape, dates_of
+from pipeline.mapping.scaffold.statuses import states
+
+MIXED: Final = 0.02
+"""The share of sales whose rows differ in a column that is the sale's all the same."""
+
+
+@dataclass(frozen=True)
+class When:
+    """The date of a sale.
+
+    Attributes:
+        column: The column with the date.
+        reading: How it is read.
+        clock: The column with the time of day, where that is apart.
+        clock_form: How that is written.
+        doubt: Why the date has to be left open.
+    """
+
+    column: str
+    reading: DateReading
+    clock: str = ""
+    clock_form: str = ""
+    doubt: str = ""
+
+
+@dataclass(frozen=True)
+class Statuses:
+    """The words of a sale's status.
+
+    Attributes:
+        column: The column.
+        known: By state, the words that mean it.
+        unknown: Words that nothing is known of.
+        counts: How many sales have each word.
+    """
+
+    column: str
+    known: Mapping[str, Sequence[str]]
+    unknown: Sequence[str]
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A reading of an export, complete enough to write a mapping from it.
+
+    Attributes:
+        shape: Sales and lines.
+        money: The amounts.
+        when: The date; None where no column holds one.
+        sale: Columns of the sale by role.
+        line: Columns of a line by role; without items, empty.
+        has_items: Whether the mapping has items.
+        status: The status; None where no column holds one.
+        refunds: The column and the words of returns that are written with positive amounts.
+        paid: Columns of payments by role, where payments have rows of their own.
+        opened: Fields that the trial has shown to be wrong, and what it has shown.
+        tried: What was tried before, and what came of it.
+    """
+
+    shape: Shape
+    money: Money
+    when: When | None
+    sale: Mapping[str, str]
+    line: Mapping[str, str]
+    has_items: bool
+    status: Statuses | None = None
+    refunds: tuple[str, tuple[str, ...]] | None = None
+    paid: Mapping[str, str] = field(default_factory=dict)
+    opened: Mapping[str, str] = field(default_factory=dict)
+    tried: tuple[str, ...] = ()
+    proof: str = ""
+
+    @property
+    def doubts(self) -> int:
+        """How many required fields are open."""
+        key, when = bool(self.shape.key.doubt), self.when is None or bool(self.when.doubt)
+        return key + when + bool(self.money.doubt) + len(self.opened)
+
+
+def readings_of(shape: Shape) -> Iterator[Reading]:
+    """The readings of an export, the likeliest first."""
+    when = _when(shape)
+    dates = [when.column, when.clock] if when else []
+    number = shape.key.columns[-1]
+    sale = _sale(shape, [number, *dates])
+    line = _named(shape.lines, LINE, [*shape.key.columns, *dates, *sale.values()])
+    taken = [*shape.key.columns, *dates, *sale.values(), *line.values(), *dates_of(shape.headers)]
+    for money in money_of(shape, taken):
+        yield _reading(shape, money, when, sale, line)
+
+
+def _named(rows: pl.DataFrame, roles: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
+    """Columns by role; members of a list are known by their own names."""
+    bare = {
+        name.removeprefix("items.").removeprefix("payments."): name
+        for name in rows.columns
+        if name not in taken
+    }
+    plain_rows = rows.select(pl.col(name).alias(short) for short, name in bare.items())
+    return {role: bare[name] for role, name in choose_columns(plain_rows, roles).items()}
+
+
+def _reading(
+    shape: Shape, money: Money, when: When | None, sale: Mapping[str, str], line: Mapping[str, str]
+) -> Reading:
+    used = set(money.columns)
+    sale = {role: name for role, name in sale.items() if name not in used}
+    line = {role: name for role, name in line.items() if name not in used}
+    has_items = _has_items(shape, money, line)
+    if not has_items and shape.layout == "lines" and not shape.has_several:
+        shape = replace(shape, layout="headers")
+    elif shape.layout == "headers" and has_items:
+        shape = replace(shape, layout="lines")
+    status = _status(shape, sale.get("status") or sale.get("state", ""), money)
+    return Reading(
+        shape,
+        money,
+        when,
+        sale,
+        line,
+        has_items,
+        status,
+        _refunds(shape, sale.get("sale_kind", ""), money),
+        _payments(shape),
+    )
+
+
+def _has_items(shape: Shape, money: Money, line: Mapping[str, str]) -> bool:
+    if shape.has_several or shape.layout not in ("lines", "headers"):
+        return True
+    named = bool(line.keys() & {"name", "sku", "department"})
+    return named and bool(money.quantity)
+
+
+def _sale(shape: Shape, taken: Sequence[str]) -> dict[str, str]:
+    found = _named(
+        shape.headers, [role for role in SALE if role not in ("transacted_at", "time", "key")], taken
+    )
+    return {role: name for role, name in found.items() if shape.differing(name) <= 0.5 or role in ("store",)}
+
+
+# ── Date ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _when(shape: Shape) -> When | None:
+    rows = shape.headers
+    names = ranked(rows, "transacted_at", shape.key.columns[:-1] if shape.layout == "tables" else ())
+    if not names:
+        names = [name for name in dates_of(rows) if fit(name, "key") < 2]
+        if len(names) > 1 and len({fit(n, "transacted_at") for n in names}) == 1:
+            return _first_when(
+                rows, names[0], f"whether the sale is dated by {' or '.join(f'`{n}`' for n in names[:3])}"
+            )
+    return _first_when(rows, names[0]) if names else None
+
+
+def _first_when(rows: pl.DataFrame, name: str, doubt: str = "") -> When | None:
+    filled = values(rows[name])
+    reading = read_dates(filled, spreadsheet=True)
+    if reading is None:
+        return None
+    if not reading.has_clock or _is_midnight(filled):
+        for clock in ranked(rows, "time", (name,)):
+            forms = clock_formats(values(rows[clock]))
+            if forms and not reading.has_clock:
+                return When(name, reading, clock, forms[0], doubt or _day_doubt(reading, filled))
+    return When(name, reading, doubt=doubt or _day_doubt(reading, filled))
+
+
+def _is_midnight(filled: pl.Series) -> bool:
+    return bool(filled.str.contains(r"[ T]0?0:00(:00)?").all())
+
+
+def _day_doubt(reading: DateReading, filled: pl.Series) -> str:
+    if not reading.either:
+        return ""
+    if reading.either[0] in reading.formats:
+        return f"{reading.why}: {' and '.join(reading.formats)}"
+    return f"is {filled[0]} written as {reading.formats[0]} or as {reading.either[0]}?"
+
+
+# ── Status, returns, payments ───────────────────────────────────────────────────────────────────────
+
+
+def _status(shape: Shape, column: str, money: Money) -> Statuses | None:
+    if not column or shape.differing(column) > MIXED:
+        return None
+    filled = values(shape.headers[column])
+    counts = {str(word): int(n) for word, n in filled.value_counts(sort=True).iter_rows()}
+    known, unknown = states(sorted(counts))
+    if money.total and "void" in known:
+        known = _negative_are_complete(shape, column, money, known)
+    return Statuses(column, known, unknown, counts)
+
+
+def _negative_are_complete(
+    shape: Shape, column: str, money: Money, known: dict[str, list[str]]
+) -> dict[str, list[str]]:
+    """Returned sales with negative totals are the returns themselves."""
+    totals = floats(shape.headers[money.total].cast(pl.String), money.number)
+    words = shape.headers[column].str.strip_chars()
+    of_word = {word: totals[(words == word).fill_null(value=False).to_numpy()] for word in known["void"]}
+    negative = [word for word, found in of_word.items() if (np.nan_to_num(found) < 0).mean() > MOSTLY]
+    left = {**known, "void": [word for word in known["void"] if word not in negative]}
+    left["complete"] = sorted([*known.get("complete", []), *negative])
+    return {state: words for state, words in left.items() if words}
+
+
+def _refunds(shape: Shape, column: str, money: Money) -> tuple[str, tuple[str, ...]] | None:
+    if not column or not money.columns:
+        return None
+    words = refund_words(values(shape.headers[column]))
+    name = money.total or money.line or money.quantity
+    frame = shape.headers if money.total else shape.lines
+    if not words or name not in frame.columns or column not in frame.columns:
+        return None
+    rows = frame.filter(pl.col(column).str.strip_chars().is_in(words).fill_null(value=False))
+    amounts = floats(rows[name].cast(pl.String), money.number)
+    is_positive = amounts.size > 0 and np.nansum(amounts > 0) > np.nansum(amounts < 0)
+    return (column, tuple(words)) if is_positive else None
+
+
+def _payments(shape: Shape) -> dict[str, str]:
+    if shape.payments is None:
+        return {}
+    found = _named(shape.payments, ("paid", "tender"), shape.key.columns)
+    if "paid" not in found:
+        found |= dict.fromkeys(
+            ["paid"], _named(shape.payments, ("total",), shape.key.columns).get("total", "")
+        )
+    if "tender" not in found and "paid" in found:
+        found["tender"] = _fullest_text(shape.payments, [found["paid"]])
+    return found if all(found.get(role) for role in ("paid", "tender")) else {}
+
+
+def _fullest_text(rows: pl.DataFrame, but: Sequence[str]) -> str:
+    """The column among the remaining ones with the most words."""
+    left = [name for name in rows.columns if name not in but and rows.schema[name] == pl.String]
+    words = [values(rows[name]).str.contains(r"\p{L}{3}").sum() for name in left]
+    return max(zip(words, left, strict=True), default=(0, rows.columns[0]))[1]

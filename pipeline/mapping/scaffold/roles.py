@@ -1,0 +1,469 @@
+"""The evidence for each role that a column can have: its names, what its cells hold, and what speaks against.
+
+To add a role, a word or a language, add it to `ROLES`; the words of statuses are in `statuses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from pipeline.mapping.functions.zones import zone_name
+from pipeline.mapping.scaffold.cells import EMAIL, MOSTLY, is_numeric, plain, share, values, words_of
+from pipeline.mapping.scaffold.dates import clock_formats, read_dates
+from pipeline.mapping.scaffold.statuses import has_few_words, is_status
+
+Predicate = Callable[[pl.Series], bool]
+
+
+@dataclass(frozen=True)
+class Role:
+    """The evidence for one role.
+
+    Attributes:
+        names: Names as they are after `plain`: lower-case ASCII letters and digits. English, German,
+            French, Spanish, Portuguese, Italian, Dutch; the likeliest first.
+        fits: Whether cells that are not blank can have the role; those of a blank column cannot.
+        inside: How many words of a longer name have to be one of the names (`Order total (EUR)`); 0 where
+            only the whole name counts.
+        against: Words of a name with which the column has another role.
+    """
+
+    names: tuple[str, ...]
+    fits: Predicate
+    inside: int = 1
+    against: frozenset[str] = frozenset()
+
+
+def _role(names: str, fits: Predicate, *, inside: int = 1, against: str = "") -> Role:
+    return Role(tuple(names.split()), fits, inside, frozenset(against.split()))
+
+
+def _is_date(filled: pl.Series) -> bool:
+    found = read_dates(filled, spreadsheet=True)
+    return found is not None and found.read > MOSTLY / 2
+
+
+def _is_text(filled: pl.Series) -> bool:
+    return share(filled, r"\p{L}") > MOSTLY / 2
+
+
+def _is_any(_filled: pl.Series) -> bool:
+    return True
+
+
+def _is_code(filled: pl.Series) -> bool:
+    return filled.n_unique() > 1 or filled.len() < 3
+
+
+def _is_currency(filled: pl.Series) -> bool:
+    return share(filled, r"^[A-Za-z]{3}$") > MOSTLY and filled.n_unique() < 20
+
+
+def _is_zone(filled: pl.Series) -> bool:
+    return zone_name(str(filled[0])) is not None
+
+
+def _is_email(filled: pl.Series) -> bool:
+    return share(filled, EMAIL) > MOSTLY / 2
+
+
+def _is_card(filled: pl.Series) -> bool:
+    return share(filled, r"\d{3}") > MOSTLY / 2
+
+
+_OTHER_DATES: Final = (
+    "ship shipped shipping dispatch delivery delivered deliver due paid birth dob updated modified "
+    "cancelled canceled fulfilled estimated expected join joined registered signup end until expiry "
+    "return returned liefer geburt fallig faellig"
+)
+_NO_AMOUNT: Final = (
+    "id no number code name pct percent percentage rate count date method type status currency rank "
+    "rating cost costs cogs profit margin fee fees commission balance stock inventory target budget "
+    "expense points income before previous last clv lifetime spent visits average avg mean median"
+)
+_PERSON: Final = "name phone email city state country address type segment age gender group note since"
+
+_OTHER_STATUS: Final = (
+    "ship shipping shipment billing fulfillment fulfilment delivery customer city address marital cvc "
+    "avs lineitem item void dispute employment member membership loyalty"
+)
+
+ROLES: Final[Mapping[str, Role]] = {
+    "transacted_at": _role(
+        "transactedat saledatetime transactiondatetime datetime saledate salesdate transactiondate "
+        "transdate transactiontime orderdate invoicedate createdat created createdutc createdon soldat "
+        "dateofsale orderpurchasetimestamp purchasedate dateofpurchase orderedat dateordered "
+        "datecreated ordertime timestamp date day sold opened when billdate receiptdate ticketdate "
+        "dateoftransaction verkaufsdatum bestelldatum belegdatum buchungsdatum rechnungsdatum bondatum "
+        "datum zeitpunkt datevente datecommande datefacture fechaventa fechapedido fechahora fecha "
+        "datavendita dataora datavenda datapedido data datumtijd verkoopdatum orderdatum tanggal tarih",
+        _is_date,
+        against=_OTHER_DATES,
+    ),
+    "time": _role(
+        "saletime salestime transactiontime ordertime time timeofsale timeofday uhrzeit zeit heure hora "
+        "ora tijd jam saat clock openedtime",
+        lambda filled: bool(clock_formats(filled)),
+        against="zone ship delivery",
+    ),
+    "timezone": _role("timezone tz zeitzone fuseauhoraire zonahoraria", _is_zone),
+    "key": _role(
+        "receiptno receiptnumber receiptid receipt transactionid transactionsid transactionno "
+        "transactionnumber transaction transid transno invoiceno invoicenumber invoiceid invoice saleid "
+        "salesid txnid txnno saleno salenumber checkid check ticketid ticketno ticketnumber ticket "
+        "orderid ordernumber orderno ordernum order billno billid billnumber bill docno documentno "
+        "documentnumber basketid basket cartid purchaseid chargeid tid belegnr belegnummer beleg bonnr "
+        "bonnummer bon rechnungsnummer rechnungsnr bestellnummer bestellnr auftragsnummer auftragsnr "
+        "vorgangsnummer numeroticket numticket numerofacture facture numerocommande commande idventa "
+        "ventaid venta numerofactura nofactura factura numeropedido pedidoid idpedido pedido folio "
+        "recibo scontrino numeroordine ordine factuurnummer ordernummer bonnen nota notransaksi "
+        "idtransaksi paymentid name id no number nr num numero",
+        _is_code,
+        against="customer client product item line row sku article store shop user staff employee category "
+        "phone "
+        "zip postal serial tracking account kunde artikel produkt cliente producto produto vendor "
+        "supplier seller buyer date time total amount value quantity qty price status type method count "
+        "name shipping tax",
+        inside=2,
+    ),
+    "store": _role(
+        "storecode storeid storeno storename store shopid shopname shop branchid branchname branch "
+        "locationid location outlet filialnummer filialnr filiale magasin boutique tienda sucursal loja "
+        "negozio winkel vestiging salesoutletid storelocation",
+        _is_any,
+        against="type city state country region area size",
+    ),
+    "register": _role(
+        "registerid register tillid till terminalid terminal posid pos kassennr kasse kassenid caisse "
+        "caja caixa cassa kassa devicename",
+        _is_any,
+    ),
+    "currency": _role(
+        "currencycode currency waehrung wahrung devise moneda moeda valuta fiatticker", _is_currency
+    ),
+    "email": _role(
+        "customeremail emailaddress fromemailaddress email emailid mail kundenemail courriel "
+        "correoelectronico correo",
+        _is_email,
+    ),
+    "card": _role(
+        "loyaltycard loyaltyno loyaltynumber loyaltyid membercard memberno membernumber membershipno "
+        "membershipid cardno kundenkarte cartefidelite tarjetafidelidad cartaofidelidade tessera "
+        "klantenkaart",
+        _is_card,
+    ),
+    "customer": _role(
+        "customerid customerno customernumber custid customercode customerref customerkey clientid "
+        "clientno memberid userid buyerid buyeruserid shopperid kundennummer kundennr kundenid kundeid "
+        "numeroclient clienteid idcliente customer client buyer kunde cliente klantnummer klant",
+        _is_any,
+        against=_PERSON,
+    ),
+    "phone": _role(
+        "customerphone phone phonenumber mobile mobilenumber telefon handy telephone telefono celular "
+        "telefone telefoon contactnumber",
+        lambda filled: share(filled, r"^[+(]?\d[\d ()./-]{5,}$") > MOSTLY / 2,
+    ),
+    "staff": _role(
+        "staffcode staffid staff cashierid cashiername cashier employeeid employee salesperson salesrep "
+        "server operator mitarbeiter verkaufer verkaeufer kassierer kassiererin bediener vendeur "
+        "caissier vendedor cajero cassiere medewerker",
+        _is_any,
+        against="email phone name",
+    ),
+    "status": _role(
+        "salestatus transactionstatus orderstatus financialstatus paymentstatus status orderstate "
+        "belegstatus bestellstatus statut situacao statusorder statuspesanan",
+        has_few_words,
+        against=_OTHER_STATUS,
+    ),
+    "state": _role("state estado stato", is_status, against=_OTHER_STATUS),
+    "sale_kind": _role(
+        "receipttype eventtype transactiontype saletype documenttype doctype invoicetype ordertype type "
+        "kind art belegart vorgangsart typedocument tipo tipodocumento isreturn return returned refund",
+        lambda filled: bool(refund_words(filled)),
+        inside=0,
+    ),
+    "tender": _role(
+        "tendertype tender paymentmethod paymentmode paymenttype paymentname payment paytype paidwith "
+        "paymentoption cardbrand zahlungsart zahlungsweise zahlungsmittel zahlart modepaiement "
+        "moyenpaiement modedepaiement formapago formadepago mediopago metodopago metododepago "
+        "metodopagamento formapagamento betaalwijze cashtype metodebayar",
+        _is_text,
+        against="status id date reference terms amount value",
+    ),
+    "name": _role(
+        "description productname itemname itemdescription lineitemname articlename menuitem title "
+        "producttitle productdetail productdescription item product itempurchased coffeename drinkname "
+        "modelname artikelbezeichnung bezeichnung artikelname artikel produkt designation libelle "
+        "produit article descripcion nombreproducto producto articulo descricao nomeproduto produto "
+        "descrizione prodotto articolo omschrijving namabarang namaproduk nombre name",
+        _is_text,
+        against="category line group type family subcategory customer rating size full first last user buyer "
+        "ship "
+        "shipping billing cardholder account contact company client cashier staff employee vendor "
+        "seller city store number items no qty count",
+    ),
+    "sku": _role(
+        "sku lineitemsku productsku stockcode productcode itemcode articlenumber articleno articlenr "
+        "artikelnummer artikelnr artnr productid itemid prodid barcode ean upc reference referencia "
+        "productoid idproducto codigo codice ref",
+        _is_any,
+        against="customer order category payment line name transaction",
+    ),
+    "line_no": _role(
+        "lineno linenumber lineid lineitemid orderlineid orderlinenumber orderlineno orderitemid "
+        "orderdetailid orderdetailsid detailid itemselectionid rowid saleitemid saledetailid line pos "
+        "position positionsnr posnr zeilennr zeile ligne linea riga regel seq sequence detalleid",
+        _is_any,
+        against="status name type",
+    ),
+    "department": _role(
+        "department category productcategory productcategoryname itemcategory categoryname productline "
+        "producttype warengruppe kategorie categorie categoria afdeling menugroup",
+        _is_text,
+        against="customer id",
+    ),
+    "record_type": _role(
+        "linetype rowtype recordtype entrytype satzart typeligne tipolinea", _is_text, inside=0
+    ),
+    # ── Numbers ──
+    "quantity": _role(
+        "quantity qty quantiy lineitemquantity units unitssold unitsold quantityordered quantitysold "
+        "orderquantity orderqty itemqty transactionqty salesqty pieces menge anzahl stuckzahl stueck "
+        "stuck quantite qte cantidad unidades quantidade qtde qtd quantita aantal numberofitems "
+        "noofitems qtysold jumlah adet count pcs",
+        is_numeric,
+        against="discount returned refunded stock available total reorder min max category",
+    ),
+    "price": _role(
+        "unitprice priceperunit priceeach pricesell sellprice sellingprice salesprice saleprice "
+        "lineitemprice itemprice priceunit actualprice price einzelpreis stuckpreis verkaufspreis preis "
+        "prixunitaire prix preciounitario precio precounitario valorunitario preco prezzounitario "
+        "prezzo stukprijs prijs hargasatuan harga rate unitcostprice",
+        is_numeric,
+        against="total discount cost tax shipping range category id level exchange rating before original "
+        "compare",
+    ),
+    "list_price": _role(
+        "rrp mrp msrp listprice originalprice retailprice regularprice lineitemcompareatprice "
+        "compareatprice uvp listenpreis prixpublic pvp",
+        is_numeric,
+    ),
+    "total": _role(
+        "saletotal salestotal totalsale totalsales receipttotal ordertotal invoicetotal "
+        "transactiontotal grandtotal totalamount totalcollected totalpaid totalprice totalrevenue "
+        "totalordervalue ordervalue finaltotal amountpaid total invoiceamount transactionamount "
+        "purchaseamount orderamount saleamount salesamount netsales netamount nettotal linetotal "
+        "lineamount itemtotal extendedprice extendedamount amount revenue sales grosssales gross "
+        "netrevenue nrevenue finalamount totalspent money value subtotal netprice totalvalue fiatamount "
+        "gesamtbetrag gesamtsumme gesamtpreis gesamt summe endbetrag rechnungsbetrag bruttobetrag "
+        "brutto betrag umsatz positionsbetrag zeilensumme totalttc montanttotal montant montantttc "
+        "totalligne montantligne prixtotal importetotal importe totalventa montototal monto preciototal "
+        "totallinea importelinea valortotal valor faturamento totale importo totaleriga totaalbedrag "
+        "totaal bedrag regeltotaal totalharga tutar",
+        is_numeric,
+        against=_NO_AMOUNT
+        + " tax discount shipping tip refunded refund quantity qty items unit each per vat gst delivery due "
+        "outstanding tendered fulfilled",
+    ),
+    "discount": _role(
+        "discount discountamount shippingdiscount discountvalue lineitemdiscount totaldiscount "
+        "discounts discountapplied disc discountpercent discountpercentage discountpct discountrate "
+        "rabatt nachlass remise reduction descuento desconto sconto korting couponamount promotion "
+        "diskon",
+        is_numeric,
+        against="code name type reason shipping id details",
+    ),
+    "tax": _role(
+        "taxamount taxes lineitemtax salestax taxcollected vatamount tax tax5 vat gst mwst "
+        "mehrwertsteuer ust tva iva btw impuesto imposto totaltax ppn",
+        is_numeric,
+        against="id name class number included rate percent exempt type inclusion status",
+    ),
+    "shipping": _role(
+        "shipping shippingcost shippingprice shippingamount shippingfee ordershipping shippingtotal "
+        "freight freightvalue deliveryfee deliverycharge deliverycharges versand versandkosten porto "
+        "fraisdeport livraison envio frete spedizione verzendkosten handling",
+        is_numeric,
+        against="id method name date address city zip country phone discount status tax",
+    ),
+    "tip": _role(
+        "tip tips gratuity trinkgeld pourboire propina servicecharge servicecharges surcharge donation",
+        is_numeric,
+    ),
+    "rounding": _role("rounding roundoff roundingamount rundung arrondi redondeo", is_numeric),
+    "paid": _role(
+        "tenderamount amountpaid paidamount amounttendered tendered paymentvalue paymentamount "
+        "totalpaid paid bezahlt gezahlt paye pagado",
+        is_numeric,
+        against="date status by",
+    ),
+}
+"""The evidence for each role. Names count most for the likeliest role; a column has one role only."""
+
+SALE: Final = (
+    *(
+        "transacted_at",
+        "time",
+        "timezone",
+        "key",
+        "store",
+        "register",
+        "currency",
+        "email",
+        "card",
+        "customer",
+    ),
+    *("phone", "staff", "status", "state", "sale_kind", "tender"),
+)
+"""Roles of a sale that are no amounts."""
+LINE: Final = ("name", "sku", "line_no", "department")
+"""Roles of a line that are no amounts."""
+AMOUNTS: Final = (
+    *("quantity", "price", "list_price", "total", "discount", "tax", "shipping", "tip", "rounding", "paid"),
+)
+
+_REFUND: Final = frozenset(
+    [
+        "refund",
+        "refunded",
+        "return",
+        "returned",
+        "returns",
+        "creditnote",
+        "credit",
+        "gutschrift",
+        "retoure",
+        "storno",
+        "erstattung",
+        "avoir",
+        "remboursement",
+        "retour",
+        "devolucion",
+        "devolucao",
+        "reembolso",
+        "reso",
+        "rimborso",
+        "nota_credito",
+    ]
+)
+_SALE: Final = frozenset(
+    [
+        "sale",
+        "sales",
+        "payment",
+        "order",
+        "invoice",
+        "receipt",
+        "normal",
+        "regular",
+        "purchase",
+        "charge",
+        "verkauf",
+        "rechnung",
+        "bon",
+        "vente",
+        "venta",
+        "venda",
+        "vendita",
+        "verkoop",
+        "online",
+        "offline",
+        "pos",
+        "web",
+        "instore",
+        "instoresale",
+        "delivery",
+        "pickup",
+        "dinein",
+        "takeaway",
+        "takeout",
+    ]
+)
+
+
+def refund_words(filled: pl.Series) -> list[str]:
+    """The words of a column that mean a return, where all of its words mean a sale or a return."""
+    words = filled.unique().sort().to_list()
+    if len(words) > 8 or not all(plain(word) in _REFUND | _SALE for word in words):
+        return []
+    return [word for word in words if plain(word) in _REFUND]
+
+
+def fit(name: str, role: str) -> float:
+    """How well a column's name fits a role: 0 for not at all, above 2 for one of the role's own names."""
+    evidence, own = ROLES[role], plain(name)
+    words = words_of(name)
+    bare = plain(name.split("#")[0]) if name.rfind("#") > 0 else own
+    for whole in (own, bare):
+        if whole in evidence.names:
+            return 3 - evidence.names.index(whole) / len(evidence.names)
+    if not evidence.inside or any(word in evidence.against for word in words):
+        return 0
+    spans = (
+        (end - start, "".join(words[start:end]))
+        for start in range(len(words))
+        for end in range(start + 1, min(start + 4, len(words)) + 1)
+    )
+    spans = ((size, span) for size, span in spans if size >= evidence.inside and span in evidence.names)
+    known = [(size, evidence.names.index(span)) for size, span in spans]
+    if not known:
+        return 0
+    size, place = max(known, key=lambda each: (each[0], -each[1]))
+    return 1 + size / len(words) - place / len(evidence.names) / 2
+
+
+def ranked(rows: pl.DataFrame, role: str, taken: Collection[str] = ()) -> list[str]:
+    """The columns that can have a role, the likeliest first."""
+    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String and name not in taken]
+    scored = sorted(((fit(name, role), -at, name) for at, name in enumerate(texts)), reverse=True)
+    return [name for score, _, name in scored if score > 0 and _holds(rows[name], role)]
+
+
+def _is_rather_an_amount(name: str, role: str, score: float) -> bool:
+    return role not in AMOUNTS and any(fit(name, amount) > score for amount in AMOUNTS)
+
+
+def _holds(cells: pl.Series, role: str) -> bool:
+    filled = values(cells)
+    return filled.len() > 0 and ROLES[role].fits(filled)
+
+
+def choose_columns(rows: pl.DataFrame, roles: Iterable[str] = ROLES) -> dict[str, str]:
+    """Choose a column for each role, where there is one; no column is chosen twice.
+
+    Args:
+        rows: A sample; all columns that are looked at are text.
+        roles: The roles wanted; where a name fits two equally well, the first has it.
+    """
+    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
+    order = {role: place for place, role in enumerate(roles)}
+    scored = [
+        (fit(name, role), -order[role], -at, role, name) for role in order for at, name in enumerate(texts)
+    ]
+    found: dict[str, str] = {}
+    for score, _, _, role, name in sorted(scored, reverse=True):
+        if score <= 0 or role in found or name in found.values() or _is_rather_an_amount(name, role, score):
+            continue
+        if _holds(rows[name], role):
+            found[role] = name
+    return found
+
+
+RECORDS: Final = {
+    "header": ("sale", "header", "transaction", "receipt", "order", "h", "kopf", "entete"),
+    "item": ("saleline", "line", "item", "lineitem", "detail", "l", "d", "position", "ligne"),
+    "payment": ("payment", "tender", "p", "zahlung", "paiement"),
+}
+"""Words for the record types in files that hold several."""
+
+
+def record_words(words: Iterable[str]) -> dict[str, list[str]]:
+    """Which words of a column mean headers, items and payments; empty where it holds other words."""
+    found = {kind: [word for word in words if plain(word) in known] for kind, known in RECORDS.items()}
+    return found if found["header"] and found["item"] else {}

@@ -1,0 +1,440 @@
+"""How the files of an export are laid out: sales, their lines and payments, whatever the layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline.core.errors import SourceError
+from pipeline.core.header_names import usable_name
+from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
+from pipeline.mapping.scaffold.cells import plain, share, values
+from pipeline.mapping.scaffold.dates import read_dates
+from pipeline.mapping.scaffold.keys import GROUP, Key, grouped, keys_of
+from pipeline.mapping.scaffold.roles import AMOUNTS, LINE, SALE, choose_columns, fit, ranked, record_words
+from pipeline.mapping.scaffold.samples import Sample, totals_rows
+from pipeline.mapping.usage.column_names import outer_column
+
+Places = npt.NDArray[np.int64]
+_FIRST_ONLY: Final = 0.05
+"""The share of the rows below a sale's first that may hold a cell which belongs to the sale."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An export as sales and lines.
+
+    Attributes:
+        sample: The file with the sales.
+        layout: As in a mapping.
+        key: What identifies a sale.
+        headers: One row a sale: the cells that are the sale's.
+        lines: One row a line.
+        at: For each line, the row of its sale in `headers`.
+        payments: One row a payment, where payments have rows of their own.
+        source: Further lines under `source`.
+        lookups: Lines under `lookups`.
+        found_in: Columns that a look-up table holds, and the value that gives them.
+        tables: The files by table, for layout `tables`.
+        own_key: For layout `tables`, the column of the items that names their sale.
+        notes: What a person should know.
+    """
+
+    sample: Sample
+    layout: str
+    key: Key
+    headers: pl.DataFrame
+    lines: pl.DataFrame
+    at: Places
+    payments: pl.DataFrame | None = None
+    source: tuple[str, ...] = ()
+    lookups: tuple[str, ...] = ()
+    found_in: Mapping[str, str] = field(default_factory=dict)
+    tables: tuple[tuple[str, Sample], ...] = ()
+    own_key: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The export's columns by table."""
+        tables = self.tables or (("lines", self.sample),)
+        return {table: sample.cells.columns for table, sample in tables}
+
+    @property
+    def has_several(self) -> bool:
+        """Whether a sale can have several lines."""
+        return self.lines.height > self.headers.height
+
+    def is_of_sale(self, column: str) -> bool:
+        """Whether a column has one value in all lines of a sale, as far as sales have several lines."""
+        if self.layout not in ("lines", "headers"):
+            return column in self.headers.columns
+        return column in self.headers.columns and self.differing(column) == 0
+
+    def differing(self, column: str) -> float:
+        """The share of the sales of several lines in which a column has several values."""
+        if (
+            column not in self.lines.columns
+            or not self.has_several
+            or self.layout not in ("lines", "headers")
+        ):
+            return 0.0
+        cells = pl.DataFrame({GROUP: self.at, "cell": self.lines[column]}).group_by(GROUP)
+        several = cells.agg(pl.len(), pl.col("cell").n_unique().alias("n")).filter(pl.col("len") > 1)
+        return float((several["n"] > 1).mean() or 0)  # type: ignore[arg-type]
+
+
+def shapes_of(kinds: Sequence[Sample]) -> list[Shape]:
+    """How the files may be laid out, the likeliest first.
+
+    Raises:
+        SourceError: Files have no column in common.
+    """
+    sales = [kind for kind in kinds if _looks_like_sales(kind)] or [*kinds[:1]]
+    if len(kinds) == 1:
+        return _one_file(kinds[0])
+    joined = _joined_best(sales)
+    if joined:
+        return [_several_files(kinds, joined)]
+    dated = [kind for kind in sales if dates_of(kind.cells)] or sales
+    main = max(dated, key=lambda kind: len(choose_columns(kind.cells, [*SALE, *AMOUNTS, *LINE])))
+    others = [kind for kind in kinds if kind is not main]
+    apart = [kind for kind in others if kind in dated or choose_columns(kind.cells, ["quantity"])]
+    if apart:
+        raise SourceError(
+            f"{main.name} and {apart[0].name} have no column in common, so they cannot be joined.",
+            hint="Draft a mapping from one of them, and write the tables yourself.",
+        )
+    return [_with_lookups(shape, others) for shape in _one_file(main)]
+
+
+def _with_lookups(shape: Shape, others: Sequence[Sample]) -> Shape:
+    """Put the columns of look-up tables beside the rows of a single file."""
+    if shape.layout not in ("lines", "headers"):
+        return replace(shape, notes=tuple(f"{sample.name} is not used" for sample in others))
+    lines, lookups, found_in, unused = _looked_up(shape.lines, others)
+    headers = lines.filter(pl.Series(_is_first(shape.at)))
+    notes = (*shape.notes, *(f"{sample.name} is not used; it does not look like sales" for sample in unused))
+    if not found_in:
+        return replace(shape, notes=notes)
+    layout = "lines" if _has_lines(lines) else shape.layout
+    return replace(
+        shape,
+        layout=layout,
+        lines=lines,
+        headers=headers,
+        lookups=tuple(lookups),
+        found_in=found_in,
+        notes=notes,
+    )
+
+
+def _looks_like_sales(kind: Sample) -> bool:
+    found = choose_columns(kind.cells, [*SALE, *AMOUNTS, *LINE])
+    return len(found) > 1 or (bool(found) and kind.cells.width < 4)
+
+
+def dates_of(rows: pl.DataFrame) -> list[str]:
+    """The columns with dates, the likeliest for the sale first; others than dates of a sale come last."""
+    named = ranked(rows, "transacted_at")
+    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String and name not in named]
+    return [*named, *(name for name in texts if _is_certain_date(rows[name]))]
+
+
+def _is_certain_date(cells: pl.Series) -> bool:
+    filled = values(cells.head(200))
+    if filled.is_empty() or share(filled, r"\d[-/.: ]+\w+[-/. ]") < 0.9:
+        return False
+    found = read_dates(filled)
+    return found is not None and found.read > 0.9
+
+
+# ── One file ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _one_file(sample: Sample) -> list[Shape]:
+    rows = sample.cells
+    nested = list(lists_in(rows))
+    flat = rows.drop({outer_column(name, rows.columns) for name, _ in nested})
+    found = choose_columns(flat, ["record_type"])
+    words = record_words(values(rows[found["record_type"]]).unique().sort().to_list()) if found else {}
+    if words:
+        return [_records(sample, flat, found["record_type"], words)]
+    source: tuple[str, ...] = ()
+    if totals := totals_rows(flat):
+        column, marks = totals
+        sql = " OR ".join(f"{_sql_name(column)} = {in_single_quotes(mark)}" for mark in marks)
+        source = (f"rows: {{skip: {quoted(sql)}}}  # rows of totals",)
+        flat = flat.filter(~pl.col(column).str.strip_chars().is_in(marks).fill_null(value=False))
+    dates = dates_of(flat)
+    parts = [name for name in choose_columns(flat, ["store", "register"]).values() if name not in dates]
+    keys = keys_of(flat, dates, parts)
+    if nested:
+        return [_nested(sample, flat, keys[0], nested)]
+    return [_flat(sample, flat, key, dates, source) for key in keys[:4]]
+
+
+def _flat(
+    sample: Sample,
+    rows: pl.DataFrame,
+    key: Key,
+    dates: Sequence[str],
+    source: tuple[str, ...],
+) -> Shape:
+    lines = grouped(rows, key)
+    if sample.cut and lines[GROUP].n_unique() > 1:
+        lines = lines.filter(pl.col(GROUP) != lines[GROUP][-1])
+    first = lines.unique(GROUP, keep="first", maintain_order=True)
+    at = lines[GROUP].rank("dense").cast(pl.Int64).to_numpy() - 1
+    lines, headers = lines.drop(GROUP), first.drop(GROUP)
+    shape = Shape(sample, "lines", key, headers, lines, at, source=source)
+    if not shape.has_several:
+        return replace(shape, layout="headers" if not _has_lines(rows) else "lines")
+    below = lines.filter(~pl.Series(_is_first(at)))
+    on_first = [name for name in headers.columns if _is_on_first(headers[name], below[name])]
+    if key.carried or any(name in dates or _is_of_header(name) for name in on_first):
+        return replace(shape, layout="first_row", source=(*source, "carry_key: true"))
+    return shape
+
+
+def _has_lines(rows: pl.DataFrame) -> bool:
+    found = choose_columns(rows, ["quantity", "price", "name", "sku", "total"])
+    return bool(found.keys() & {"quantity", "price"}) and bool(found.keys() & {"name", "sku", "quantity"})
+
+
+def _is_first(at: Places) -> npt.NDArray[np.bool_]:
+    seen = np.zeros(at.size, np.bool_)
+    seen[np.unique(at, return_index=True)[1]] = True
+    return seen
+
+
+def _is_on_first(first: pl.Series, below: pl.Series) -> bool:
+    return values(first).len() * 2 > first.len() and values(below).len() <= below.len() * _FIRST_ONLY
+
+
+def _is_of_header(name: str) -> bool:
+    return any(fit(name, role) > 1 for role in ("total", "status", "tender", "currency", "shipping", "paid"))
+
+
+# ── Record types and lists ──────────────────────────────────────────────────────────────────────────
+
+
+def _records(sample: Sample, rows: pl.DataFrame, column: str, words: dict[str, list[str]]) -> Shape:
+    of = {kind: pl.col(column).str.strip_chars().is_in(known) for kind, known in words.items()}
+    rows = rows.with_columns(at=of["header"].fill_null(value=False).cum_sum().cast(pl.Int64) - 1).filter(
+        pl.col("at") >= 0
+    )
+    if sample.cut:
+        rows = rows.filter(pl.col("at") < pl.col("at").max())
+    kinds = "".join(f", {kind}: {listed(known)}" for kind, known in words.items() if known)
+    parts = {kind: rows.filter(each) for kind, each in of.items()}
+    headers = parts["header"].drop("at")
+    key = keys_of(headers.drop(column), dates_of(headers), ())[0]
+    carried = values(parts["item"][key.columns[-1]]).len() < parts["item"].height
+    source = [f"records: {{column: {quoted(column)}{kinds}}}", *(["carry_key: true"] if carried else [])]
+    drop = [column, "at", *key.columns]
+    return Shape(
+        sample,
+        "records",
+        Key((key.columns[-1],), carried, key.why, key.doubt),
+        headers.drop(column),
+        parts["item"].drop(drop),
+        parts["item"]["at"].to_numpy(),
+        parts["payment"].drop(drop) if words["payment"] else None,
+        tuple(source),
+    )
+
+
+def _nested(sample: Sample, rows: pl.DataFrame, key: Key, lists: Sequence[tuple[str, list[str]]]) -> Shape:
+    """The list whose members fit items best holds the items; another list holds the payments."""
+    members = dict(lists)
+    wanted = [*LINE, *AMOUNTS]
+    by_fit = sorted(
+        members, key=lambda name: -sum(max(fit(each, role) for role in wanted) > 1 for each in members[name])
+    )
+    parts = dict(zip(("items", "payments"), by_fit, strict=False))
+    frames = {part: _exploded(sample.cells, column, part) for part, column in parts.items()}
+    named = ", ".join(f"{part}: {quoted(column)}" for part, column in parts.items())
+    at = frames["items"]["at"].to_numpy()
+    return Shape(
+        sample,
+        "nested",
+        replace(key, carried=False),
+        rows,
+        frames["items"].drop("at"),
+        at,
+        frames["payments"].drop("at") if "payments" in frames else None,
+        (f"nested: {{{named}}}",),
+    )
+
+
+def _exploded(rows: pl.DataFrame, path: str, part: str) -> pl.DataFrame:
+    """The members of the lists as text, one row a member, with `at`: the row that it is from."""
+    column = outer_column(path, rows.columns)
+    cells = rows[column]
+    if cells.dtype == pl.String:
+        cells = cells.str.json_decode(_json_type(values(cells)))
+    if path != column:
+        cells = cells.struct.field(path.removeprefix(f"{column}."))
+    frame = (
+        pl.DataFrame({"at": pl.int_range(rows.height, eager=True), "list": cells})
+        .explode("list")
+        .drop_nulls()
+    )
+    members = frame.unnest("list")
+    texts = [
+        pl.col(name).cast(pl.String).alias(f"{part}.{name}")
+        for name, dtype in members.schema.items()
+        if name != "at" and not dtype.is_nested()
+    ]
+    return members.select("at", *texts)
+
+
+def lists_in(rows: pl.DataFrame) -> Iterator[tuple[str, list[str]]]:
+    """Lists of objects, as `column` or inside of objects as `column.member`, with their members' names."""
+    for name, dtype in rows.schema.items():
+        held = _json_type(values(rows[name])) if dtype == pl.String else dtype
+        if members := _members_of(held):
+            yield name, members
+        elif isinstance(held, pl.Struct):
+            inner = ((f"{name}.{member.name}", _members_of(member.dtype)) for member in held.fields)
+            yield from ((path, members) for path, members in inner if members)
+
+
+def _members_of(dtype: object) -> list[str]:
+    """The names in a list of objects; none for another type."""
+    inner = dtype.inner if isinstance(dtype, pl.List) else None
+    return [member.name for member in inner.fields] if isinstance(inner, pl.Struct) else []
+
+
+def _json_type(texts: pl.Series) -> pl.DataType | None:
+    """The type of a column of JSON lists or objects; None for another column."""
+    is_json = any(
+        share(texts, every) == 1 and share(texts, some) > 0
+        for every, some in ((r"^\[\s*[{\]]", r"^\[\s*\{"), (r"^\{\s*[\"}]", r"^\{\s*\""))
+    )
+    try:
+        return texts.str.json_decode(infer_schema_length=None).dtype if is_json else None
+    except pl.exceptions.ComputeError:  # Not JSON in spite of its braces, or members of several types.
+        return None
+
+
+# ── Several files ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _several_files(samples: Sequence[Sample], joined: tuple[Sample, Sample, str, str]) -> Shape:
+    """Several tables: headers have a date, items a price or quantity, payments an amount paid."""
+    headers, items, key, own = joined
+    left = [sample for sample in samples if sample not in (headers, items)]
+    payments = next((s for s in left if key in s.cells.columns and _has_payments(s, key)), None)
+    tables = [("headers", headers, key), ("items", items, own)]
+    if payments:
+        tables.append(("payments", payments, key))
+    lines = [
+        f"  {table}: {{inputs: {listed(sample.inputs)}, key: [{quoted(name)}]}}"
+        for table, sample, name in tables
+    ]
+    sales = headers.cells.unique(key, keep="first", maintain_order=True)
+    at = sales.select(pl.col(key).str.strip_chars().alias(own)).with_row_index("at")
+    rows = items.cells.with_columns(pl.col(own).str.strip_chars())
+    if items.cut:
+        rows = rows.filter(pl.col(own) != rows[own][-1])
+    found = rows.join(at, on=own, how="inner", maintain_order="left")
+    # Of files that were cut, only sales with lines count.
+    kept = at.join(found.select(own).unique(), on=own, how="semi", maintain_order="left").drop("at")
+    found = found.drop("at").join(kept.with_row_index("at"), on=own, how="inner", maintain_order="left")
+    sales = sales.filter(pl.col(key).str.strip_chars().is_in(kept[own].implode()))
+    looked_up = [sample for sample in left if sample is not payments]
+    frames, lookups, found_in, unused = _looked_up(found.drop("at", own), looked_up, but=sales.columns)
+    paid = payments.cells.join(sales.select(key), on=key, how="semi") if payments else None
+    return Shape(
+        headers,
+        "tables",
+        Key((key,), why=f"it joins {headers.name} and {items.name}"),
+        sales,
+        frames,
+        found["at"].cast(pl.Int64).to_numpy(),
+        paid,
+        ("tables:", *lines),
+        tuple(lookups),
+        found_in,
+        tuple((table, sample) for table, sample, _ in tables),
+        own,
+        notes=tuple(f"{sample.name} is not used; is it a look-up table?" for sample in unused),
+    )
+
+
+def _has_payments(sample: Sample, key: str) -> bool:
+    found = choose_columns(sample.cells.drop(key), ("paid", "tender", "total"))
+    return "tender" in found and bool(found.keys() & {"paid", "total"})
+
+
+def _joined_best(samples: Sequence[Sample]) -> tuple[Sample, Sample, str, str] | None:
+    """The files of headers and items, and the columns of each that join them; None where there are none."""
+    best: tuple[float, tuple[Sample, Sample, str, str]] | None = None
+    for headers in (sample for sample in samples if dates_of(sample.cells)):
+        unique = [n for n in _texts(headers) if headers.cells[n].n_unique() > headers.cells.height * 0.98]
+        for items in (sample for sample in samples if sample is not headers):
+            found = choose_columns(items.cells, [*LINE, *AMOUNTS]).keys()
+            for name, own in product(unique, _texts(items)):
+                score = _join_score(headers.cells[name], items.cells[own])
+                if not score or not found:
+                    continue
+                score += 2 * ("quantity" in found) + bool(found & {"price", "total"}) + fit(name, "key")
+                score -= bool(choose_columns(headers.cells, ["quantity"]))
+                if best is None or score > best[0]:
+                    best = score, (headers, items, name, own)
+    return best[1] if best else None
+
+
+def _texts(sample: Sample) -> list[str]:
+    return [name for name, dtype in sample.cells.schema.items() if dtype == pl.String]
+
+
+def _join_score(one: pl.Series, many: pl.Series) -> float:
+    """How well a column refers to another: by its name, and by how many of its values are there."""
+    same = plain(one.name) == plain(many.name)
+    if not same and not (plain(many.name).endswith("id") and plain(one.name) in ("id", plain(many.name))):
+        return 0
+    known = values(one).unique()
+    inside = float(values(many).is_in(known.implode()).mean() or 0)  # type: ignore[arg-type]
+    return (1 + inside if same else inside) if inside > (0.05 if same else 0.9) else 0
+
+
+def _looked_up(
+    lines: pl.DataFrame, tables: Sequence[Sample], but: Sequence[str] = ()
+) -> tuple[pl.DataFrame, list[str], dict[str, str], list[Sample]]:
+    """Put the columns of look-up tables beside the lines that refer to them, one table after the other."""
+    lookups: list[str] = []
+    found_in: dict[str, str] = {}
+    unused = [*tables]
+    for _ in tables:
+        for table in [*unused]:
+            keys = [n for n in _texts(table) if table.cells[n].n_unique() == table.cells.height]
+            near = [n for n in keys if n in lines.columns and n not in but]
+            key = next((n for n in near if _join_score(table.cells[n], lines[n]) > 1.9), None)
+            if key is None:
+                continue
+            new = [name for name in _texts(table) if name not in lines.columns]
+            name = usable_name(plain(table.name.split(".")[0])) or "table"
+            encoding = table.dialect.encoding
+            csv = f", csv: {{encoding: {encoding}}}" if encoding != "utf-8" else ""
+            lookups.append(
+                f"  {name}: {{file: {quoted(table.inputs[0])}, key: [{quoted(key)}], from: source{csv}}}"
+            )
+            by = found_in.get(key, quoted(key))
+            for each in new:
+                found_in[each] = f"{{lookup: {name}, key: {by}, value: {quoted(each)}}}"
+            lines = lines.join(table.cells.select(key, *new), on=key, how="left", maintain_order="left")
+            unused.remove(table)
+    return lines, lookups, found_in, unused
+
+
+def _sql_name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

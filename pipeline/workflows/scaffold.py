@@ -1,0 +1,285 @@
+"""`scaffold`: drafts a mapping, tries it on the sample as a run would, and goes on to the next guess."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import polars as pl
+
+from pipeline.core.errors import ImportToolError
+from pipeline.core.file_formats import DATA_GLOBS
+from pipeline.core.model import LINE, LINES
+from pipeline.extract.sniff import sniff
+from pipeline.extract.storage import SourceFile, find_sources
+from pipeline.mapping.language.mapping_file import LoadedMapping, read_mapping
+from pipeline.mapping.scaffold.draft import draft
+from pipeline.mapping.scaffold.reading import Reading, readings_of
+from pipeline.mapping.scaffold.samples import Sample, glob_of, kinds_of
+from pipeline.mapping.scaffold.shape import Shape, shapes_of
+from pipeline.validation.outcomes import ACCEPTED
+from pipeline.workflows.mapping_tests import judge_rows
+
+_SURE: Final = 0.9
+"""From this confidence on, an encoding is taken to be known."""
+_FILES: Final = 24
+"""Files that are looked at, and of them those whose names differ only in a date or number."""
+_FILES_ALIKE: Final = 5
+_ROWS: Final = 24_000
+"""Rows that are looked at, over all files."""
+_TRIALS: Final = 8
+_REJECTED: Final = 0.05
+"""The share of sales that may be rejected for one reason: defects of the export, not of the draft."""
+
+_FIELD: Final[Mapping[str, str]] = {
+    "header_conflict": "external_id",
+    "external_id_conflict": "external_id",
+    "external_id_missing": "external_id",
+    "id_rounded": "external_id",
+    "key_missing": "external_id",
+    "items_missing": "external_id",
+    "orphan_item": "external_id",
+    "total_mismatch": "total",
+    "total_invalid": "total",
+    "total_missing": "total",
+    "transacted_at_invalid": "transacted_at",
+    "transacted_at_missing": "transacted_at",
+    "transacted_at_future": "transacted_at",
+    "timezone_unknown": "transacted_at",
+    "quantity_invalid": "quantity",
+    "price_invalid": "price_sell",
+}
+"""The field that is wrong where many sales are rejected for a reason."""
+_ROLE: Final[Mapping[str, tuple[str, ...]]] = {
+    "profile_invalid": ("email",),
+    "currency_invalid": ("currency",),
+    "payments_mismatch": ("tender",),
+}
+"""The roles without which a draft can do, where many sales are rejected for a reason."""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What became of the sample's sales.
+
+    Attributes:
+        read: How many there are.
+        accepted: How many of them are accepted.
+        dropped: How many are left out on purpose.
+        rejected: By code, how many are rejected.
+        worth: What the accepted ones are worth.
+        days: The first and the last day.
+        failed: Why the draft could not be tried.
+    """
+
+    read: int = 0
+    accepted: int = 0
+    dropped: int = 0
+    rejected: Mapping[str, int] | None = None
+    worth: str = ""
+    days: str = ""
+    failed: str = ""
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """By code, how many sales are rejected, where those are too many."""
+        found = (self.rejected or {}).items()
+        # In a few sales a single defect is a large share.
+        least = max(self.read * _REJECTED, 1 if self.read > 3 else 0)
+        return {code: number for code, number in found if number > least}
+
+    def __str__(self) -> str:
+        if self.failed:
+            return self.failed
+        rejected = ", ".join(f"{number:,} {code}" for code, number in (self.rejected or {}).items())
+        dropped = f", {self.dropped:,} left out by their status" if self.dropped else ""
+        return (
+            f"{self.accepted:,} of {self.read:,} sales are accepted{dropped}"
+            + (f"; rejected: {rejected}" if rejected else "")
+            + (f"; worth {self.worth}, {self.days}" if self.days else "")
+        )
+
+
+def drafted(arguments: Sequence[str]) -> str:
+    """Draft a mapping from the files that SOURCE names.
+
+    Returns:
+        A mapping in YAML. What is not sure is left `{open: …}`, and such a mapping does not run.
+
+    Raises:
+        SourceError: A file cannot be read, none has rows, or several have no column in common.
+    """
+    return drafted_from(samples(arguments))
+
+
+def drafted_from(found: Sequence[Sample]) -> str:
+    """Draft a mapping from samples, as `drafted`."""
+    kinds, notes = kinds_of(found)
+    shapes = [replace(shape, notes=(*shape.notes, *notes)) for shape in shapes_of(kinds)]
+    return draft(_best(shapes, kinds))
+
+
+def _best(shapes: Sequence[Shape], kinds: Sequence[Sample]) -> Reading:
+    """The first reading that the sample agrees with; else the likeliest, with what is wrong left open."""
+    tried: list[str] = []
+    first: tuple[Reading, _Trial] | None = None
+    for shape in shapes:
+        key_is_wrong = False
+        for reading in islice(readings_of(shape), _TRIALS):
+            reading, trial = _improved(reading, kinds)
+            if trial.read and not trial.faults and not trial.failed:
+                return replace(reading, tried=tuple(tried), proof=f"Tried on the sample: {trial}.")
+            if first is None or (first[0].doubts and not reading.doubts and first[0].shape is shape):
+                first = reading, trial
+            fields = {_FIELD.get(code) for code in trial.faults}
+            key_is_wrong |= "external_id" in fields or bool(shape.key.doubt)
+            if trial.read or trial.failed:
+                tried.append(f"{_description(reading)}: {trial}")
+            if len(tried) >= _TRIALS:
+                break
+        if not key_is_wrong or len(tried) >= _TRIALS:
+            break
+    assert first is not None  # every shape has a reading
+    reading, trial = first
+    return replace(reading, opened=_opened(trial), tried=tuple(tried))
+
+
+def _description(reading: Reading) -> str:
+    total = reading.money.total or reading.money.line or reading.money.price or "nothing"
+    return f"key {', '.join(reading.shape.key.columns)} and total from {total}"
+
+
+def _opened(trial: _Trial) -> dict[str, str]:
+    """The fields to leave open, and what the trial has shown of each."""
+    opened: dict[str, str] = {}
+    for code, number in trial.faults.items():
+        if name := _FIELD.get(code):
+            opened.setdefault(name, f"{number:,} of {trial.read:,} sales of the sample are rejected ({code})")
+    if trial.failed:
+        opened["external_id"] = trial.failed
+    return opened
+
+
+def _improved(reading: Reading, kinds: Sequence[Sample]) -> tuple[Reading, _Trial]:
+    """A reading and its trial, without roles that only cost sales."""
+    trial = _tried(reading, kinds)
+    spare = {
+        role for code in trial.faults for role in _ROLE.get(code, ()) if role in reading.sale or reading.paid
+    }
+    if not spare:
+        return reading, trial
+    sale = {role: name for role, name in reading.sale.items() if role not in spare}
+    paid = {} if "payments_mismatch" in trial.faults else reading.paid
+    reading = replace(reading, sale=sale, paid=paid)
+    return reading, _tried(reading, kinds)
+
+
+def _tried(reading: Reading, kinds: Sequence[Sample]) -> _Trial:
+    """Map and judge the sample with a reading's draft, as a run would."""
+    if reading.doubts:
+        return _Trial()
+    text = draft(reading)
+    if "{open:" in text:
+        return _Trial()
+    loaded = read_mapping(Path("draft.yaml"), text.encode())
+    try:
+        _, judged = judge_rows(loaded, _frames(loaded, reading.shape, kinds))
+    except ImportToolError as error:
+        return _Trial(failed=f"it cannot be computed: {error}".split("\n")[0])
+    headers, verdict = judged.verdict.headers, judged.verdict
+    outcomes = Counter(verdict.outcomes["outcome"].to_list())
+    reasons = verdict.reasons.filter(pl.col("outcome") == "rejected").unique(["__tx", "code"])
+    rejected = Counter(reasons["code"].to_list())
+    accepted = verdict.transactions(ACCEPTED)
+    days = accepted["transacted_at"].dt.strftime("%Y-%m-%d").sort().to_list()
+    return _Trial(
+        read=headers.height,
+        accepted=outcomes.get(ACCEPTED, 0),
+        dropped=outcomes.get("dropped", 0),
+        rejected=dict(rejected.most_common()),
+        worth=f"{accepted['total'].sum():,.2f}" if accepted.height else "",
+        days=f"{days[0]} to {days[-1]}" if days else "",
+    )
+
+
+def _frames(loaded: LoadedMapping, shape: Shape, kinds: Sequence[Sample]) -> dict[str, pl.DataFrame]:
+    """The sample's rows by table; of sales that were cut only those that are whole."""
+    found: dict[str, pl.DataFrame] = {}
+    for table, sample in shape.tables or ((LINES, shape.sample),):
+        key = [name for name in loaded.spec.source.key_of(table) if name in sample.rows.columns]
+        rows = sample.cells.with_columns(pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE))
+        last = rows[-1].select(key)
+        if sample.cut and key and last.null_count().transpose().sum().item() == 0 and table != "headers":
+            rows = rows.join(last, on=key, how="anti", maintain_order="left")
+        found[table] = rows
+    if any(sample.cut for _, sample in shape.tables):
+        found = _whole(found, loaded)
+    for name, lookup in loaded.spec.lookups.items():
+        kind = next(kind for kind in kinds if lookup.file in kind.inputs)
+        found[name] = kind.cells.with_columns(pl.lit(0, pl.Int64).alias(LINE))
+    return found
+
+
+def _whole(found: dict[str, pl.DataFrame], loaded: LoadedMapping) -> dict[str, pl.DataFrame]:
+    """Only sales that all tables know, since their files are cut in different places."""
+    source = loaded.spec.source
+    (headers,), (items,) = source.key_of("headers"), source.key_of("items")
+    both = set(found["headers"][headers].to_list()) & set(found["items"][items].to_list())
+    keys = {table: source.key_of(table)[0] for table in found}
+    return {table: rows.filter(pl.col(keys[table]).is_in([*both])) for table, rows in found.items()}
+
+
+# ── Samples ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def samples(arguments: Sequence[str]) -> list[Sample]:
+    """The beginning of files that SOURCE names: of many that are alike a few, over the whole of their names.
+
+    Raises:
+        SourceError: A file cannot be read.
+    """
+    files = find_sources(arguments, DATA_GLOBS)
+    chosen = [*_chosen(files)]
+    rows = max(_ROWS // max(len(chosen), 1), 500)
+    return [_sample(file, rows) for file in chosen]
+
+
+def _chosen(files: Sequence[SourceFile]) -> Iterator[SourceFile]:
+    alike: dict[str, list[SourceFile]] = {}
+    for file in files:
+        alike.setdefault(glob_of(_name(file)), []).append(file)
+    each = max(1, min(_FILES_ALIKE, _FILES // len(alike))) if len(files) > _FILES else len(files)
+    for group in islice(alike.values(), _FILES):
+        places = sorted(
+            {round(n * (len(group) - 1) / max(each - 1, 1)) for n in range(min(each, len(group)))}
+        )
+        yield from (group[place] for place in places)
+
+
+def _name(file: SourceFile) -> str:
+    return PurePosixPath(file.uri).name
+
+
+def _sample(file: SourceFile, rows: int) -> Sample:
+    sniffed = sniff(file, rows + 1)
+    found = sniffed.sample.select(name for name in sniffed.columns if name in sniffed.sample.columns)
+    texts = [name for name, dtype in found.schema.items() if dtype == pl.String]
+    if texts and len(texts) == found.width:
+        blank = pl.all_horizontal(pl.col(texts).str.strip_chars().fill_null("") == "")
+        again = pl.all_horizontal(pl.col(name).str.strip_chars().fill_null("") == name for name in texts)
+        kept = found.filter(~blank & ~again)
+    else:
+        kept = found
+    return Sample(
+        _name(file),
+        kept.head(rows),
+        sniffed.format,
+        sniffed.dialect,
+        sniffed.encoding_confidence > _SURE,
+        sheet=sniffed.sheet,
+        cut=found.height > rows,
+    )

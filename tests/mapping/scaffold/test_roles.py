@@ -1,0 +1,58 @@
+import polars as pl
+import pytest
+
+from pipeline.mapping.language.value_spec import Number
+from pipeline.mapping.scaffold.cells import number_form
+from pipeline.mapping.scaffold.roles import choose_columns, fit
+from pipeline.mapping.scaffold.statuses import states
+
+
+@pytest.mark.parametrize(
+    ("texts", "number"),
+    [
+        (["1.50", "-2"], Number()),
+        (["1.234,50", "2,00"], Number(decimal=",", thousands=".")),
+        (["1 234,50 €", "2,00 €"], Number(decimal=",", thousands=" ", currency=("€",))),
+        (["1'234.50", "2.00"], Number(thousands="'")),
+        (["0,500", "1,250"], Number(decimal=",")),
+        (["1,250", "12,000"], Number(thousands=",")),
+        (["$1,149.00 ", "-$7.00", "($33.62)"], Number(thousands=",", currency=("$",), parentheses=True)),
+        (["12.00-"], Number(trailing_minus=True)),
+        (["EUR 5.00"], Number(currency=("EUR",))),
+    ],
+)
+def test_notations_of_numbers(texts: list[str], number: Number) -> None:
+    assert number_form([pl.Series(texts)]) == number
+
+
+def test_contents_outweigh_names() -> None:
+    frame = pl.DataFrame(
+        {"State": ["VIC", "NSW"], "email": ["no", "none"], "date": ["x", "y"], "total": ["a", "b"]}
+    )
+
+    assert choose_columns(frame) == {}
+
+
+def test_one_of_the_names_is_better_than_one_among_other_words() -> None:
+    assert fit("Unit price", "price") > fit("Unit price (EUR)", "price") > 0
+    assert fit("Total discount", "total") == 0
+    assert fit("order_total", "total") > 2
+    assert fit("number#2", "key") > 0
+
+
+def test_a_column_has_one_role() -> None:
+    frame = pl.DataFrame({"Order Total": ["5.00", "6.00"], "Total": ["5.50", "6.50"], "Qty": ["1", "2"]})
+
+    assert choose_columns(frame, ["total", "quantity"]) == {"total": "Order Total", "quantity": "Qty"}
+
+
+def test_status_words_in_several_languages() -> None:
+    assert states(["Bezahlt", "ABGEBROCHEN", "borrador", "???"]) == (
+        {"complete": ["Bezahlt"], "cancelled": ["ABGEBROCHEN"], "draft": ["borrador"]},
+        ["???"],
+    )
+
+
+def test_shipped_is_the_last_step_only_where_nothing_says_delivered() -> None:
+    assert states(["Shipped", "On Hold"])[0] == {"complete": ["Shipped"], "order_open": ["On Hold"]}
+    assert states(["shipped", "delivered"])[0] == {"complete": ["delivered"], "order_open": ["shipped"]}
