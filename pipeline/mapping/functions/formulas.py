@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -125,15 +125,20 @@ def sql_columns(text: str) -> tuple[str, ...]:
     return tuple(parse_formula(text).columns)
 
 
+_WORDS: Final[dict[type[pl.DataType], str]] = {
+    pl.String: "text",
+    pl.Boolean: "true or false",
+    pl.Date: "a date",
+    pl.Datetime: "a date and time",
+    pl.Time: "a time without a date",
+    pl.Duration: "a span of time",
+    pl.Null: "nothing",
+}
+
+
 def in_words(dtype: pl.DataType) -> str:
     """A type in words, for messages."""
-    if dtype.is_numeric():
-        return "a number"
-    words = {pl.String(): "text", pl.Date(): "a date", pl.Boolean(): "true or false", pl.Null(): "nothing"}
-    words |= {pl.Time(): "a time without a date"}
-    if isinstance(dtype, pl.Datetime):
-        return "a date and time"
-    return words.get(dtype, "a span of time" if isinstance(dtype, pl.Duration) else "a list")
+    return "a number" if dtype.is_numeric() else _WORDS.get(dtype.base_type(), "a list")
 
 
 def template_parts(text: str) -> tuple[tuple[str, bool], ...]:

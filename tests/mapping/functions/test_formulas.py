@@ -12,6 +12,7 @@ import pytest
 from pipeline.core.model import LINE
 from pipeline.mapping.functions.formulas import (
     compile_formula,
+    in_words,
     parse_formula,
     sql_columns,
     template_columns,
@@ -294,3 +295,21 @@ def test_what_is_wrong_with_a_formula_is_said_with_its_place(sql: str, message: 
     with pytest.raises(FormulaError, match=re.escape(message)) as error:
         computed(rows, sql)
     assert error.value.at == at
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        *((pl.Int64(), "a number"), (pl.Decimal(38, 12), "a number"), (pl.Float64(), "a number")),
+        *((pl.String(), "text"), (pl.Boolean(), "true or false"), (pl.Null(), "nothing")),
+        *(
+            (pl.Date(), "a date"),
+            (pl.Time(), "a time without a date"),
+            (pl.Datetime("us"), "a date and time"),
+        ),
+        *((pl.Duration("us"), "a span of time"), (pl.List(pl.String()), "a list")),
+    ],
+    ids=str,
+)
+def test_types_have_words_for_messages(dtype: pl.DataType, words: str) -> None:
+    assert in_words(dtype) == words

@@ -304,6 +304,16 @@ def test_a_store_that_writes_cents(others: list[str]) -> None:
     assert finding.evidence[0].startswith("Perth: half of the totals are below ")
 
 
+def test_stores_that_write_cents_are_listed_by_name() -> None:
+    names = ["Perth", "Albany", "Kalgoorlie", "Broome", "Esperance"]
+    cents = [{**each, "total": each["total"] * 100} for each in ordinary(2, stores=names)]
+    usual = ordinary(
+        stores=["Carlton", "Fitzroy", "Richmond", "Brunswick", "Geelong", "Ballarat", "Hamilton"]
+    )
+    evidence = next(each.evidence for each in found(unit([*usual, *cents])) if "range" in each.code)
+    assert [line.split(":")[0] for line in evidence] == sorted(names)
+
+
 @pytest.mark.parametrize(
     "typo", ["Carltn", "Carlton1", "Carltom", "Calrton", "CARLTON", "Carlton ", "Car-lton", "arlton"]
 )

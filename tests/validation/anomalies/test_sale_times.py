@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime, timedelta
 
 import pytest
 
-from pipeline.validation.anomalies.sale_times import _easter
+from pipeline.validation.anomalies.sale_times import _easter, days_missing
+from tests.validation.anomalies.shop import MONDAY, SOURCES, Sale, ordinary, sale, unit
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,40 @@ from pipeline.validation.anomalies.sale_times import _easter
 )
 def test_easter(sunday: date) -> None:
     assert _easter(sunday.year) == sunday
+
+
+def daily(store: str, counts: dict[int, int]) -> list[Sale]:
+    """Sales of a store, so many on each day from the first Monday on."""
+    noon = datetime(MONDAY.year, MONDAY.month, MONDAY.day, 12)
+    return [
+        sale(10_000 + n, noon + timedelta(days=day, seconds=n), store, 2_000 + n, None)
+        for day, count in counts.items()
+        for n in range(count)
+    ]
+
+
+def missing(*sales: Sale) -> tuple[str, ...]:
+    """The evidence of days without sales."""
+    return tuple(line for each in days_missing(unit([*sales]), SOURCES) for line in each.evidence)
+
+
+def test_a_store_that_opens_once_a_week_is_looked_at() -> None:
+    mondays = daily("Market", {day: 20 for day in range(0, 70, 7) if day != 28} | {69: 20})
+    closed_long_ago = daily("Old", {-700: 1})
+    assert missing(*ordinary(closed_on=()), *mondays, *closed_long_ago) == (
+        "Market, Monday 2024-04-29: no sales; about 20 are usual",
+    )
+
+
+def test_a_store_with_few_sales_in_all_its_time_is_not_looked_at() -> None:
+    summer = {day: 30 for day in range(60) if day != 30}
+    assert len(missing(*ordinary(closed_on=()), *daily("Kiosk", summer))) == 1
+    # 1,771 sales in 620 days are one too few for 20 a week.
+    assert missing(*ordinary(closed_on=()), *daily("Kiosk", {59 - 619: 1} | summer)) == ()
+
+
+def test_sales_without_a_store_have_no_days_of_their_own() -> None:
+    nowhere = [
+        {**each, "location_id": None} for each in daily("", {day: 30 for day in range(70) if day != 30})
+    ]
+    assert missing(*ordinary(closed_on=()), *nowhere) == ()
