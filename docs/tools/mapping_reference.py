@@ -22,6 +22,7 @@ from pipeline.mapping.language.shipped import shipped_names
 from pipeline.mapping.language.source_spec import LookupTable, Nested, Records, RowRules, Source, Table
 from pipeline.mapping.language.spec import (
     SET_ELSEWHERE,
+    Charge,
     Check,
     Completion,
     Condition,
@@ -69,6 +70,7 @@ VALUE_EXAMPLES = {
     ),
     "sum": Example('margin: {sum: {sql: "Amount - Cost"}}'),
     "count": Example("meta: {object: {returned_lines: {count: \"Kind = 'R'\"}}}"),
+    "distinct": Example("tags: {distinct: Season}"),
     "first": Example("staff_id: {first: Cashier}"),
     "last": Example("deliver_at: {last: Delivered, then: [{datetime: {formats: [iso]}}]}"),
     "min": Example("meta: {object: {cheapest: {min: Amount}}}"),
@@ -134,7 +136,8 @@ SECTION_EXAMPLES = {
     "lookups": _whole("lookups:\n  stores: {file: stores.csv, key: [code]}"),
     "columns": _whole(
         "columns:\n  Pieces: integer\n  Amount: decimal\n"
-        '  Cost: {number: {decimal: ","}}\n  Gift: {boolean: {true: [J], false: [N]}}'
+        '  Cost: {number: {decimal: ","}}\n  Gift: {boolean: {true: [J], false: [N]}}\n'
+        '  Variant: {split: {by: " / ", into: [Size, Colour]}}'
     ),
     "define": _whole('define:\n  line: {line_number: content}\n  sale: {template: "{Shop}-{Receipt}"}'),
     "transaction": Example("receipt_ref: Receipt"),
@@ -154,6 +157,7 @@ SECTION_EXAMPLES = {
         "  discount_amount: Amount\n  discount_reason: Title"
     ),
     "items": Example("sku: Sku", "items"),
+    "charges": _whole("charges:\n  - {name: Shipping, amount: Freight}"),
     "reward": _whole("reward: {amount: Redeemed, reason: Member reward, prices: before}"),
     "refund": _whole("refund: {when: \"Kind = 'R'\"}"),
     "checks": _whole("checks:\n  guest: off\n  profile_invalid: warn\n  total_mismatch: {tolerance: 0.05}"),
@@ -208,6 +212,7 @@ _PARTS: dict[str, tuple[tuple[str, type], ...]] = {
     "profile": (("", ProfileLink),),
     "payments": (("", Payment),),
     "lines": (("", Lines),),
+    "charges": (("", Charge),),
     "reward": (("", Reward),),
     "refund": (("", Refund),),
     "checks": (("a code with a tolerance", Check),),

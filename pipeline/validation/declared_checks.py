@@ -58,6 +58,8 @@ SUPPORTING: Final[Mapping[str, pl.DataType]] = {
     "payments_total": _MONEY,
     "items_total": _MONEY,
     "items_count": pl.UInt32(),
+    "skipped_lines": pl.String(),
+    "skipped_total": pl.Decimal(38, MONEY_SCALE),
 }
 """Columns that checks of other columns use."""
 
@@ -74,6 +76,10 @@ _EARLIEST_LIKELY: Final = datetime(1980, 1, 1)  # noqa: DTZ001 UTC, as all times
 # 1954 to 2119, if it counts a spreadsheet's days.
 _DAY_NUMBER: Final = r"^[2-7][0-9]{4}(?:\.[0-9]+)?$"
 _DAY_HINT: Final = "; where it is a day's number in a spreadsheet, read it with the format spreadsheet_days"
+_SKIPPED_HINT: Final = (
+    ", which is the difference: leave them out of the total as well (`lines: kept` beside its `sum`, or less "
+    "a sum with `lines: skipped`), or make them items"
+)
 _NONE: Final = pl.lit(None, pl.String)
 
 
@@ -130,7 +136,9 @@ def transaction_checks(policy: Policy, now: datetime) -> tuple[DeclaredCheck, ..
             "items_missing",
             "is at least one, where the mapping gives items",
             pl.col("items_count") > 0,
-            pl.lit("the sale has no items"),
+            pl.format(
+                "the sale has no items{}", _skipped(", since the mapping leaves out all of its lines ({})")
+            ),
             field="items",
             value=_NONE,
         ),
@@ -368,19 +376,34 @@ def sum_checks(policy: Policy) -> tuple[DeclaredCheck, ...]:
     )
 
 
+def _skipped(text: str) -> pl.Expr:
+    """A part of a sentence about the lines that the mapping skips; empty where it skips none."""
+    lines = pl.col("skipped_lines")
+    return pl.when(lines.is_null()).then(pl.lit("")).otherwise(pl.format(text, lines))
+
+
 def _sum_check(code: str, parts: str, allowed: pl.Expr, applies: pl.Expr) -> DeclaredCheck:
     total, found = pl.col("total"), pl.col(f"{parts}_total")
+    hint = pl.lit("")
+    if parts == "items":
+        is_cause = (total - found - pl.col("skipped_total")).abs() <= allowed
+        explained = pl.when(is_cause).then(pl.lit(_SKIPPED_HINT)).otherwise(pl.lit(""))
+        worth = amount(pl.col("skipped_total"))
+        hint = pl.concat_str(
+            _skipped("; the lines that the mapping skips ({}) are worth "), worth, explained
+        ).fill_null("")
     return DeclaredCheck(
         f"{parts}_total",
         code,
         f"differs from the sum of the {parts} by no more than the tolerance",
         ((total - found).abs() <= allowed) | ~applies,
         pl.format(
-            "total is {} but the {} add up to {}: a difference of {}",
+            "total is {} but the {} add up to {}: a difference of {}{}",
             amount(total),
             pl.lit(parts),
             amount(found),
             amount(total - found),
+            hint,
         ),
         field="total",
         value=_raw("total"),

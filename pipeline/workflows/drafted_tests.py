@@ -14,7 +14,7 @@ from pipeline.core.errors import SourceError
 from pipeline.core.model import LINES, TRANSACTION_FIELDS, Kind
 from pipeline.core.privacy import is_personal_field, mask_text
 from pipeline.mapping.language.mapping_file import LoadedMapping
-from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.language.spec import MappingSpec, SplitKind
 from pipeline.mapping.usage.column_names import used_columns
 from pipeline.mapping.usage.used_columns import key_cells, values_of
 from pipeline.mapping.usage.visitor import Scope, own_mentions
@@ -107,7 +107,8 @@ def _masked(spec: MappingSpec, rows: Rows, ids: frozenset[str], made_up: _MadeUp
     others += [
         value for name, value in spec.transaction.items() if TRANSACTION_FIELDS[name].kind in _NO_TEXTS
     ]
-    of_no_person = {*_columns(spec, others), *spec.columns}
+    typed = (name for name, kind in spec.columns.items() if not isinstance(kind, SplitKind))
+    of_no_person = {*_columns(spec, others), *typed}
 
     def masked(name: str, cell: str) -> str:
         if parsed := _list_in(cell):

@@ -13,6 +13,7 @@ from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX
 from pipeline.mapping.functions.lookup_tables import load_tables
 from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions, without_lost
 from pipeline.mapping.layout.row_kinds import HEADERS
+from pipeline.mapping.layout.row_numbers import with_row_numbers
 from pipeline.mapping.usage.used_columns import lookup_columns
 from pipeline.staging.payloads import encode
 from pipeline.validation.outcomes import ACCEPTED, decide_outcomes
@@ -69,7 +70,7 @@ def preview(plan: ImportPlan, number: int) -> Preview:
         SourceError: A file cannot be read.
     """
     tables, lost = without_lost(first_rows(plan))
-    shaped = build_transactions(tables, plan.spec, lost)
+    shaped = build_transactions(with_row_numbers(tables, plan.spec), plan.spec, lost)
     mapped = plan.compiled.apply(shaped)
     verdict = decide_outcomes(mapped, plan.policy, plan.started_at)
     chosen = verdict.transactions(ACCEPTED).head(number)

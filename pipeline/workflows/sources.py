@@ -176,7 +176,7 @@ class KeyedRows:
 
     def __init__(self, spec: MappingSpec, table: str, position: int) -> None:
         self._spec = spec
-        self._key = spec.source.key_of(table)
+        self._key = spec.source.file_key_of(table)
         self._position = position
         self._defined = DefinedKeys(spec, self._key)
         self._skipped = SkippedRows(spec)

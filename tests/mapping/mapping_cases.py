@@ -35,7 +35,7 @@ def raw_rows(text: str, source: int = 0) -> pl.DataFrame:
 def keyed(rows: pl.DataFrame, spec: MappingSpec, table: str = "lines") -> pl.DataFrame:
     """Rows as pass one leaves them: keys carried down, and KEY."""
     rows, _ = carry_down(rows, spec)
-    return rows.with_columns(key_hash(rows, spec.source.key_of(table), spec.source.nulls))
+    return rows.with_columns(key_hash(rows, spec.source.file_key_of(table), spec.source.nulls))
 
 
 def tables_of(spec: MappingSpec, texts: str | dict[str, str]) -> dict[str, pl.DataFrame]:

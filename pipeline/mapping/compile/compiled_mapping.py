@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import polars as pl
 
@@ -11,6 +13,7 @@ from pipeline.core.currencies import smallest_amount
 from pipeline.core.frames import NO_PROBLEMS, problems_at
 from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.mapping.compile.column_plan import ColumnPlan, Frames, join_by_transaction, with_columns
+from pipeline.mapping.compile.context import SKIPPED
 from pipeline.mapping.compile.fields import FieldColumns
 from pipeline.mapping.compile.sections import payments_by_transaction
 from pipeline.mapping.compile.typed_expression import BLANK_TEXT
@@ -24,6 +27,10 @@ from pipeline.mapping.usage.used_columns import key_cells
 from pipeline.mapping.usage.visitor import Scope
 
 _ROW = (TX, SOURCE, LINE)
+_SHOWN: Final = {"name": pl.String(), "quantity": pl.Int64(), "price_sell": MONEY}
+_SHOWN_LINES: Final = 3
+"""How many skipped lines of a sale a message names: enough to recognise the kind."""
+_NAME_LENGTH: Final = 40
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,8 @@ class MappedTransactions:
             integers, booleans, dates, `timezone` and `profile_id`: a raw text beside a null field means
             invalid; `transacted_at|local`, `|ambiguous`, `|nonexistent`; `status|raw`, `status|outcome`;
             `paid` (and `paid|raw` where the mapping gives it), `payments_total`, `items_total` (null where
-            any item has no quantity or price), `items_count`.
+            any item has no quantity or price), `items_count`; and where lines are skipped, `skipped_lines`,
+            which says what these are, and `skipped_total`, what they are worth.
         items: One row per item, by TX and in source order: TX, SOURCE, LINE, the mapped fields,
             `<field>|raw`.
         problems: What was wrong with rows and cells, in the shared frame of problems.
@@ -63,6 +71,7 @@ class CompiledMapping:
         discounts: The columns `amount`, `reason` and `taken_off` of discount lines, and which lines these
             are; None without discount lines.
         rewards: The same columns over the transactions; None without a reward.
+        charges: Name and amount of items that are made of a transaction's own cells.
     """
 
     spec: MappingSpec
@@ -73,6 +82,7 @@ class CompiledMapping:
     not_items: list[str] = field(default_factory=list)
     discounts: tuple[FieldColumns, pl.Expr] | None = None
     rewards: FieldColumns | None = None
+    charges: list[tuple[str, pl.Expr]] = field(default_factory=list)
 
     def apply(self, raw: RawTransactions) -> MappedTransactions:
         """Map the transactions of one partition."""
@@ -84,11 +94,15 @@ class CompiledMapping:
         # A mapping without items imports sales alone, whatever lines there are.
         items = _fields(lines if self.items else lines.clear(), self.items, problems)
         headers = _fields(frames[Scope.TRANSACTION], self.headers, problems)
+        if self.spec.lines.skip:
+            headers = self._with_skipped_lines(headers, frames[Scope.LINE].filter(SKIPPED))
         if self.payments is not None:
             form = self.spec.payments_form
             payments = payments_by_transaction(frames[Scope.PAYMENT], *self.payments, form)
             headers = headers.join(payments, on=TX, how="left", maintain_order="left")
         items, not_allocated = self._with_allocations(items, frames, headers)
+        if self.charges:
+            items = self._with_charges(items, frames[Scope.TRANSACTION], headers)
         problems += self._id_problems(raw, headers, items)
         for check in self.plan.checks:
             problems.append(check.problems(lines if check.items_only else frames[check.scope]))
@@ -127,6 +141,40 @@ class CompiledMapping:
         yield rounded_ids(headers, ("external_id", "profile_id"))
         yield rounded_ids(items, ("external_id",))
         yield item_conflicts(items)
+
+    def _with_charges(
+        self, items: pl.DataFrame, transactions: pl.DataFrame, headers: pl.DataFrame
+    ) -> pl.DataFrame:
+        """Put an item for each charge behind the other items of its transaction."""
+        found = [items]
+        for name, amount in self.charges:
+            price, id_end = amount.abs().cast(MONEY), re.sub("[^a-z0-9]+", "-", name.lower())
+            fields = {
+                "external_id": pl.format("{}-{}", headers["external_id"], pl.lit(id_end)),
+                "name": pl.lit(name),
+                "quantity": amount.sign().cast(pl.Int64),
+                "price_current": price,
+                "price_sell": price,
+            }
+            own = {key: value for key, value in fields.items() if key in items.columns}
+            found.append(transactions.select(*_ROW, **own).filter(pl.col("quantity") != 0))
+        return pl.concat(found, how="diagonal").sort(TX, maintain_order=True)
+
+    def _with_skipped_lines(self, headers: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+        """Add `skipped_lines` and `skipped_total`, for messages."""
+        lines = _fields(lines, {name: self.items[name] for name in _SHOWN if name in self.items}, [])
+        lines = lines.with_columns(
+            pl.lit(None, kind).alias(name) for name, kind in _SHOWN.items() if name not in lines.columns
+        )
+        worth = (pl.col("quantity") * pl.col("price_sell")).cast(pl.Decimal(38, MONEY.scale))
+        name = pl.col("name").str.slice(0, _NAME_LENGTH)
+        shown = pl.format(
+            "{} (line {}): {}", name.fill_null("no name"), LINE, decimal_text(worth).fill_null("?")
+        )
+        found = lines.group_by(TX, maintain_order=True).agg(
+            shown.head(_SHOWN_LINES).str.join("; ").alias("skipped_lines"), worth.sum().alias("skipped_total")
+        )
+        return join_by_transaction(headers, found)
 
     def _with_allocations(
         self, items: pl.DataFrame, frames: Frames, headers: pl.DataFrame

@@ -13,7 +13,7 @@ import polars as pl
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX, Kind
 from pipeline.mapping.compile.column_plan import Aggregate, ColumnPlan
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
-from pipeline.mapping.compile.context import CompileContext
+from pipeline.mapping.compile.context import SKIPPED, CompileContext
 from pipeline.mapping.compile.fields import field_columns
 from pipeline.mapping.compile.row_conditions import SkippedRows
 from pipeline.mapping.compile.section_rules import SECTION_RULES, why_not_of_own_cells
@@ -131,7 +131,8 @@ def _available(
             payments = frozenset()
         case "records":
             pass
-    absent = frozenset(spec.source.optional) - every  # The plan makes columns that a frame lacks blank.
+    # The plan makes columns that a frame lacks blank.
+    absent = (frozenset(spec.source.optional) - every) | spec.source.added_columns
     return {
         Scope.TRANSACTION: headers | absent,
         Scope.LINE: items | absent,
@@ -160,6 +161,7 @@ class _Compiler:
         self._compile_row_rules()
         self._compile_lines()
         self._compile_items()
+        self._compile_charges()
         self._compile_reward()
         self._compile_unused_definitions()
         for i, rule in enumerate(self.spec.rules):
@@ -281,10 +283,10 @@ class _Compiler:
 
     def _compile_lines(self) -> None:
         lines = self.spec.lines
-        for i, sql in enumerate(lines.skip):
-            with self._part("lines", "skip", i, scope=Scope.LINE) as context:
-                context.plan.derive(context.scope, f"__skip_{i}", context.condition(sql))
-                self.compiled.not_items.append(f"__skip_{i}")
+        if lines.skip:
+            with self._part("lines", "skip", scope=Scope.LINE) as context:
+                context.skipped_line()
+                self.compiled.not_items.append(SKIPPED)
         if not lines.discount:
             return
         with self._part("lines", "discount", scope=Scope.LINE) as context:
@@ -323,6 +325,13 @@ class _Compiler:
                     whole = pl.col(kept).sum().over(TX)
                     columns[name] = negated_as_a_whole(pl.col(kept), whole, refund)
                 self.compiled.items |= columns
+
+    def _compile_charges(self) -> None:
+        for i, charge in enumerate(self.spec.charges):
+            with self._part("charges", i, "amount") as context:
+                amount = amount_of(context.compile(charge.amount), context)
+                context.plan.derive(context.scope, f"__charge_{i}", self._negated(amount))
+                self.compiled.charges.append((charge.name, pl.col(f"__charge_{i}")))
 
     def _compile_reward(self) -> None:
         reward = self.spec.reward

@@ -20,11 +20,13 @@ from pipeline.mapping.functions.lookup_tables import LookupRows
 from pipeline.mapping.language.mapping_errors import FormulaError, Issues
 from pipeline.mapping.language.source_map import Issue, Key, Location
 from pipeline.mapping.language.spec import MappingSpec
-from pipeline.mapping.language.value_spec import Boolean, Number, Value
+from pipeline.mapping.language.value_spec import Boolean, LineChoice, Number, Value
 from pipeline.mapping.usage import visitor
 from pipeline.mapping.usage.used_columns import HEADER_PREFIX, UsedColumns, columns_of
 from pipeline.mapping.usage.visitor import LocatedValue, Scope
 
+SKIPPED = "__skipped"
+"""The column of the lines that is true for those that the mapping leaves out."""
 _VOID = "__void"
 """The column of the lines that is true for void ones."""
 
@@ -277,6 +279,41 @@ class CompileContext:
         raw, parsed_time = brought(typed.raw, raw_of), brought(typed.parsed_time, parsed_time_of)
         self.plan.broadcast(self.scope, name, as_name)
         return replace(typed, value=pl.col(as_name), raw=raw, parsed_time=parsed_time)
+
+    def left_out(self, counted: LineChoice) -> pl.Expr | None:
+        """Whether a line does not count, never null; None where each line counts.
+
+        Raises:
+            FormulaError: Only skipped lines count and the mapping skips none; or which lines are skipped
+                depends on this value.
+        """
+        conditions = self.spec.lines.skip
+        if counted == "all":
+            return None
+        if SKIPPED in self._defining:
+            raise FormulaError("this decides which lines are left out, so it has to say `lines: all`")
+        if not conditions:
+            if counted == "skipped":
+                raise FormulaError("no line is left out: there is no `skip` in the section `lines`")
+            return None
+        skipped = self.skipped_line()
+        return ~skipped if counted == "skipped" else skipped
+
+    def skipped_line(self) -> pl.Expr:
+        """Whether `lines: {skip: ...}` leaves a line out, never null."""
+        key = (Scope.LINE, SKIPPED)
+        if key not in self.columns:
+            lines = replace(
+                self.at(Scope.LINE),
+                location=("lines",),
+                target="lines",
+                items_only=False,
+                _defining=(*self._defining, SKIPPED),
+            )
+            found = [lines.condition(sql, "skip", i) for i, sql in enumerate(self.spec.lines.skip)]
+            lines.plan.derive(Scope.LINE, SKIPPED, pl.any_horizontal(found))
+            self.columns[key] = TypedExpression(pl.col(SKIPPED), pl.Boolean())
+        return self.columns[key].value
 
     def void_line(self) -> pl.Expr | None:
         """Whether a line is void, never null; None where the mapping does not say it."""

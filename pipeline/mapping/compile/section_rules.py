@@ -19,6 +19,7 @@ from pipeline.mapping.language.spec import STATES, Check, Condition, Expectation
 from pipeline.mapping.language.value_spec import (
     ConstantValue,
     DateTimeStep,
+    DistinctValue,
     ListValue,
     LookupValue,
     ObjectValue,
@@ -91,14 +92,28 @@ def why_not_of_own_cells(spec: MappingSpec, name: str) -> str:
         return ""
     if columns_of(spec, value, Scope.LINE) is None:
         return "it uses other rows, and before the key is known it is not known which rows belong together"
+    if (columns_of(spec, value, Scope.LINE) or frozenset()) & spec.source.added_columns:
+        return "equal rows are numbered later; put their number into the key by itself"
     if any(isinstance(each.value, LookupValue) for each in values_of(spec, value, Scope.LINE)):
         return "it looks something up, and only the row's own cells are known here"
     return ""
 
 
 def _row_rules(spec: MappingSpec) -> Iterator[Issue]:
+    source = spec.source
+    if source.key and not {*source.key} - source.added_columns:
+        message = (
+            "rows with the same number are no sale; a column of the file was expected in the key as well"
+        )
+        yield Issue(("source", "key"), message)
+    for name in source.added_columns & {*spec.define, *spec.columns}:
+        message = f"'{name}' has another meaning already; choose another name"
+        yield Issue(("source", "rows", "number_equal"), message)
     for i, sql in enumerate(spec.source.rows.skip):
         for name in visitor.names_in_sql(sql):
+            if name in spec.source.added_columns:
+                message = f"`{name}` cannot be used here: rows are left out before they are numbered"
+                yield Issue(("source", "rows", "skip", i), message, name)
             if why := why_not_of_own_cells(spec, name):
                 location: Location = ("source", "rows", "skip", i)
                 yield Issue(location, f"`{name}` cannot be used here: {why}", name)
@@ -160,6 +175,8 @@ def _lines(spec: MappingSpec) -> Iterator[Issue]:
         yield Issue(("lines",), "`discount` is missing: the condition for discount lines")
     if (lines.discount or lines.skip) and not spec.items:
         yield Issue(("lines",), "there are no `items`, so no line can be set apart from them")
+    if spec.charges and not spec.items:
+        yield Issue(("charges",), "there are no `items` beside which a charge could be one")
     if spec.reward and not spec.items:
         yield Issue(("reward",), "there are no `items` that the reward could be spread over")
 
@@ -270,7 +287,9 @@ def _wrong_kind(kind: Kind, value: Value) -> str:
     if isinstance(value, ObjectValue):
         return f"an object cannot be here: {expected} was expected"
     last = None if isinstance(value, str) or not value.then else value.then[-1]
-    if kind is not Kind.STRINGS and (isinstance(value, ListValue) or isinstance(last, SplitAllStep)):
+    if kind is not Kind.STRINGS and (
+        isinstance(value, ListValue | DistinctValue) or isinstance(last, SplitAllStep)
+    ):
         return f"a list cannot be here: {expected} was expected"
     return ""
 

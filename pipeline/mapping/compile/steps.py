@@ -30,7 +30,7 @@ from pipeline.mapping.functions.formulas import in_words
 from pipeline.mapping.functions.numbers import EXACT, WORKING, integers, rounded
 from pipeline.mapping.functions.zones import unknown_zone, zone_name
 from pipeline.mapping.language.mapping_errors import FormulaError
-from pipeline.mapping.language.spec import ColumnKind
+from pipeline.mapping.language.spec import ColumnKind, SplitKind
 from pipeline.mapping.language.value_spec import (
     BlankStep,
     Boolean,
@@ -72,6 +72,8 @@ def typed_cell(kind: ColumnKind, cell: TypedExpression, context: CompileContext)
             return read_boolean(cell, kind.boolean)
         case DateTimeStep():
             return read_datetime(cell, kind.datetime, context)
+        case SplitKind():
+            return cell
 
 
 def _decimal_cell(cell: TypedExpression, number: Number) -> TypedExpression:
@@ -129,9 +131,16 @@ def _slice(step: SliceStep, typed: TypedExpression, _context: CompileContext) ->
 
 
 def _split(step: SplitStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
+    by, index, most = step.split.by, step.split.index, step.split.parts
+    if most is not None and not 0 <= index < most:
+        raise FormulaError(f"with `parts: {most}` the index was expected to be 0 to {most - 1}, not {index}")
+
     def part(text: pl.Expr) -> pl.Expr:
-        parts = text.str.split(step.split.by)
-        return parts.list.get(step.split.index, null_on_oob=True).str.strip_chars()
+        if most is None:
+            found = text.str.split(by).list.get(index, null_on_oob=True)
+        else:
+            found = text.str.splitn(by, most).struct.field(f"field_{index}")
+        return found.str.strip_chars()
 
     return _change_text(typed, part)
 

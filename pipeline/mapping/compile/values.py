@@ -39,6 +39,7 @@ from pipeline.mapping.language.value_spec import (
     ColumnValue,
     ConstantValue,
     CountValue,
+    DistinctValue,
     FirstOfValue,
     FirstValue,
     LastValue,
@@ -169,11 +170,12 @@ def _sum(value: SumValue, context: CompileContext) -> TypedExpression:
     number = lines.compile(value.sum, "sum")
     if not number.dtype.is_numeric():
         number = as_number(number, lines.number)
-    void = lines.void_line()
-    if void is not None:
-        # A void line counts 0, even where its amount is invalid.
-        amount = pl.when(void).then(pl.lit(0).cast(number.dtype)).otherwise(number.value)
-        raw = None if number.raw is None else pl.when(~void).then(number.raw)
+    uncounted = [each for each in (lines.void_line(), lines.left_out(value.lines)) if each is not None]
+    if uncounted:
+        # A line that does not count is 0, even where its amount is invalid.
+        none = pl.any_horizontal(uncounted)
+        amount = pl.when(none).then(pl.lit(0).cast(number.dtype)).otherwise(number.value)
+        raw = None if number.raw is None else pl.when(~none).then(number.raw)
         number = replace(number, value=amount, raw=raw)
     # A sum of nothing would be 0; without any amount it is blank.
     return _aggregated(number, lambda values: pl.when(values.count() > 0).then(values.sum()), context, "sum")
@@ -215,11 +217,30 @@ def _aggregated(
 
 def _count(value: CountValue, context: CompileContext) -> TypedExpression:
     lines, name = context.at(Scope.LINE), context.fresh("count")
-    lines.plan.derive(Scope.LINE, name, lines.condition(value.count, "count"))
+    counted, left_out = lines.condition(value.count, "count"), lines.left_out(value.lines)
+    lines.plan.derive(Scope.LINE, name, counted if left_out is None else counted & ~left_out)
     context.plan.aggregate(Aggregate(name, name, pl.Expr.sum, pl.Int64()))
     if context.scope is Scope.TRANSACTION:
         return TypedExpression(pl.col(name).fill_null(0), pl.Int64())
     return context.broadcast(name, f"{name}|all", TypedExpression(pl.col(name), pl.Int64()))
+
+
+def _distinct(value: DistinctValue, context: CompileContext) -> TypedExpression:
+    lines = context.at(Scope.LINE)
+    line = lines.compile(value.distinct, "distinct")
+    if line.json:
+        raise FormulaError(f"a text, number or date of each line was expected here, not a {line.json} of it")
+    text, left_out = as_text(line), lines.left_out(value.lines)
+    member = json_text.scalar(text.value, text.dtype)
+    if left_out is not None:
+        member = pl.when(~left_out).then(member)
+    found = _aggregated(
+        TypedExpression(member, pl.String()),
+        lambda members: members.drop_nulls().unique(maintain_order=True).str.join(","),
+        context,
+        "distinct",
+    )
+    return replace(found, value=json_text.entries([found.value]), json="list")
 
 
 def _line_number(value: LineNumberValue, context: CompileContext) -> TypedExpression:
@@ -281,6 +302,7 @@ VALUE_COMPILERS: Final[dict[type, Callable[[Any, CompileContext], TypedExpressio
     CaseValue: _case,
     SumValue: _sum,
     CountValue: _count,
+    DistinctValue: _distinct,
     FirstValue: partial(_chosen, how=lambda values: values.first(ignore_nulls=True)),
     LastValue: partial(_chosen, how=lambda values: values.last(ignore_nulls=True)),
     MinValue: partial(_chosen, how=pl.Expr.min),

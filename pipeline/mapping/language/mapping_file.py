@@ -16,6 +16,7 @@ from pipeline.mapping.language.form_errors import problems_of
 from pipeline.mapping.language.shipped import find_mapping
 from pipeline.mapping.language.source_map import YamlDocument, parse
 from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.language.split_columns import with_parts_of_columns
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def read_mapping(path: Path, data: bytes) -> LoadedMapping:
         spec = MappingSpec.model_validate(document.data)
     except ValidationError as error:
         raise MappingError(problems_of(error, document)) from None
-    return LoadedMapping(path, _digest(document.data), spec, document)
+    return LoadedMapping(path, _digest(document.data), *with_parts_of_columns(spec, document))
 
 
 def _digest(values: Mapping[str, Any]) -> str:

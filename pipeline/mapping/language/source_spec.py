@@ -71,9 +71,12 @@ class RowRules(Frozen):
     Attributes:
         skip: A condition in SQL over the row's own cells, or a list of them. Rows that meet one are left out
             (subtotals, opening balances, rows of another kind), and counted as skipped.
+        number_equal: The name of a column that is added: it numbers rows that are equal in every cell, 1, 2,
+            3… in the order of their file. With it in `key` and ids, they are different sales.
     """
 
     skip: Conditions = ()
+    number_equal: str | None = None
 
 
 class Source(Frozen):
@@ -165,6 +168,15 @@ class Source(Frozen):
         """The key columns of a table: `lines`, or a name under `tables`."""
         named = {str(name): entry.key for name, entry in self.tables.items()}
         return named.get(table, self.key)
+
+    def file_key_of(self, table: str) -> tuple[str, ...]:
+        """The part of a table's key that is known when a row is read."""
+        return tuple(name for name in self.key_of(table) if name not in self.added_columns)
+
+    @property
+    def added_columns(self) -> frozenset[str]:
+        """Columns that no file has, since they are added to its rows."""
+        return frozenset([self.rows.number_equal] if self.rows.number_equal else ())
 
 
 class LookupTable(Frozen):

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from pipeline.core.codes import CODES
 from pipeline.core.errors import did_you_mean
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS
-from pipeline.mapping.language.source_spec import LookupTable, Source
+from pipeline.mapping.language.source_spec import Conditions, LookupTable, Source
 from pipeline.mapping.language.value_spec import (
     STEP_TAG,
     BooleanStep,
@@ -99,7 +99,8 @@ class Lines(Frozen):
     """Lines that are not items.
 
     Attributes:
-        skip: Conditions in SQL for lines to leave out (freight, gift cards, free text).
+        skip: A condition in SQL, or a list of them, for lines to leave out (gift cards, deposits, free text).
+            They are no items; a `sum` counts them unless it says `lines: kept`.
         discount: A condition in SQL for discount lines. Each is allocated to the `discounts` of the
             transaction's items, in proportion.
         discount_amount: The amount of the whole discount line; its sign does not matter.
@@ -108,7 +109,7 @@ class Lines(Frozen):
             is subtracted. `after`: it is subtracted already, and only listed.
     """
 
-    skip: tuple[str, ...] = ()
+    skip: Conditions = ()
     discount: str | None = None
     discount_amount: Value | None = None
     discount_reason: Value | None = None
@@ -128,6 +129,19 @@ class Reward(Frozen):
     amount: Value
     reason: str = "Reward"
     prices: Literal["before", "after"] = "before"
+
+
+class Charge(Frozen):
+    """An amount of the whole sale that is on none of its lines; it becomes an item, unless it is blank or 0.
+
+    Attributes:
+        name: The name of the item.
+        amount: What was paid for it, a column or another value of the transaction. No discount or reward is
+            spread over it.
+    """
+
+    name: str = Field(min_length=1)
+    amount: Value
 
 
 class Refund(Frozen):
@@ -229,6 +243,24 @@ class MappingTest(Frozen):
     expect: Expectation
 
 
+class SplitColumn(Frozen):
+    """A column that holds several values: each gets a name of its own, to be used like a column.
+
+    Attributes:
+        by: What stands between the values.
+        into: The names, in order. Where there are more values than names, the last name has the rest.
+    """
+
+    by: str = Field(min_length=1)
+    into: tuple[str, ...] = Field(min_length=2)
+
+
+class SplitKind(Frozen):
+    """`split: {by, into}`."""
+
+    split: SplitColumn
+
+
 def _kind_tag(raw: object) -> str | None:
     return only_key_tag(raw, COLUMN_KINDS, STEP_TAG, "kind")
 
@@ -237,7 +269,8 @@ ColumnKind: TypeAlias = Annotated[
     Annotated[Literal["integer", "decimal", "boolean"], Tag(">kind")]
     | Annotated[NumberStep, Tag(">number")]
     | Annotated[DateTimeStep, Tag(">datetime")]
-    | Annotated[BooleanStep, Tag(">boolean")],
+    | Annotated[BooleanStep, Tag(">boolean")]
+    | Annotated[SplitKind, Tag(">split")],
     Discriminator(_kind_tag),
 ]
 COLUMN_KINDS = keyed_types(ColumnKind)
@@ -286,7 +319,8 @@ class MappingSpec(Frozen):
         about: What export it is for, one or two sentences.
         source: The files and their layout.
         lookups: Look-up tables, each under a name of your choice.
-        columns: Columns that hold numbers, dates or booleans, wherever they are used, also in `sql`.
+        columns: Columns that hold numbers, dates or booleans, wherever they are used, also in `sql`; and
+            columns that hold several values.
         define: Named values that can be used like columns; each may use those above it.
         transaction: Omneo's transaction fields, each a value.
         completion: Which sales are complete; without this section every sale is.
@@ -295,6 +329,7 @@ class MappingSpec(Frozen):
         payments_form: `names` gives `["CASH"]`, `amounts` gives `[{"CASH": 10.00}]`.
         lines: Lines that are not items.
         items: Omneo's item fields, each a value over a line; left out to import sales without items.
+        charges: Amounts of the whole sale that are on no line, such as shipping; they become items.
         reward: A redeemed amount that is allocated to the items.
         refund: Returns that are written with positive amounts.
         checks: Codes that are treated differently than usual: `reject`, `warn`, `off`, or with a tolerance.
@@ -315,6 +350,7 @@ class MappingSpec(Frozen):
     payments_form: Literal["names", "amounts"] = "names"
     lines: Lines = Lines()
     items: dict[ItemField, Value] = Field({})
+    charges: tuple[Charge, ...] = ()
     reward: Reward | None = None
     refund: Refund | None = None
     checks: dict[CodeName, Treatment] = Field({})

@@ -90,10 +90,17 @@ class SliceStep(Frozen):
 
 
 class Split(Frozen):
-    """Split at `by` and take the part with the 0-based `index`; a negative one counts from the end."""
+    """Split at `by` and take the part with the 0-based `index`; a negative one counts from the end.
+
+    Attributes:
+        by: What stands between the parts.
+        index: Which part.
+        parts: At most so many parts; the last one keeps the rest. Without it, as many as there are.
+    """
 
     by: str = Field(min_length=1)
     index: int
+    parts: int | None = Field(None, ge=2)
 
 
 class SplitStep(Frozen):
@@ -362,16 +369,46 @@ class CaseValue(_Value):
     else_: Value | None = Field(None, alias="else")
 
 
+LineChoice: TypeAlias = Literal["kept", "skipped", "all"]
+"""Which lines of a transaction count: those that `lines: {skip: ...}` does not leave out, those that it
+leaves out, or all."""
+
+
 class SumValue(_Value):
-    """The sum over the transaction's lines; blank values are ignored."""
+    """The sum over the transaction's lines; blank values are ignored.
+
+    Attributes:
+        sum: What is added up.
+        lines: `all`: each line counts. `kept`: lines that `lines: {skip: ...}` leaves out count 0. `skipped`:
+            only these count.
+    """
 
     sum: Value
+    lines: LineChoice = "all"
 
 
 class CountValue(_Value):
-    """The number of the transaction's lines that meet a condition in SQL (`"true"` for all)."""
+    """The number of the transaction's lines that meet a condition in SQL (`"true"` for all).
+
+    Attributes:
+        count: The condition.
+        lines: Which lines count, as for `sum`.
+    """
 
     count: str
+    lines: LineChoice = "all"
+
+
+class DistinctValue(_Value):
+    """A list of the different values among the transaction's lines, without blank ones, in their order.
+
+    Attributes:
+        distinct: The value of a line, which becomes a text.
+        lines: Which lines count, as for `sum`.
+    """
+
+    distinct: Value
+    lines: LineChoice = "all"
 
 
 class FirstValue(_Value):
@@ -441,6 +478,7 @@ Value: TypeAlias = Annotated[
     | Annotated[CaseValue, Tag("=case")]
     | Annotated[SumValue, Tag("=sum")]
     | Annotated[CountValue, Tag("=count")]
+    | Annotated[DistinctValue, Tag("=distinct")]
     | Annotated[FirstValue, Tag("=first")]
     | Annotated[LastValue, Tag("=last")]
     | Annotated[MinValue, Tag("=min")]

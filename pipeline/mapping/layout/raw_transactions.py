@@ -126,7 +126,7 @@ def build_transactions(tables: Tables, spec: MappingSpec, notes: pl.DataFrame = 
         problems=pl.concat([raw.problems, *problems, noted]),
         duplicates=pl.concat([_NO_LOCATIONS, *(rows.select(SOURCE, LINE) for rows in duplicates)]),
         headless=pl.concat([raw.headless, _first_row_lost(noted, raw.headers, spec)]),
-        rows=ordered,
+        rows={name: rows.drop(spec.source.added_columns, strict=False) for name, rows in ordered.items()},
     )
 
 

@@ -79,6 +79,8 @@ def uses(spec: MappingSpec) -> Iterator[Use]:
             if column := getattr(source.nested, part):
                 yield Use((*_LIST_IN, part), column, ("lines",))
     for mention in column_mentions(spec):
+        if mention.name in source.added_columns:
+            continue
         tables = _TABLES.get(mention.scope, every) if in_tables else ("lines",)
         yield Use(mention.location, mention.name, tables, mention.in_sql)
     yield from (Use(("columns", name), name, every) for name in spec.columns)
@@ -163,6 +165,9 @@ def name_issues(spec: MappingSpec, columns: SourceColumns | None) -> Iterator[Is
             if name in present:
                 message = f"'{name}' is a column of the source as well; give the definition another name"
                 yield Issue(("define", name), message)
+        for name in spec.source.added_columns & present:
+            message = f"'{name}' is a column of the source already; choose another name"
+            yield Issue(("source", "rows", "number_equal"), message)
     for use in all_uses:
         name = usable_name(use.name)
         if name != use.name:  # No reader gives a column of this name.

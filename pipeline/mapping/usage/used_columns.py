@@ -108,12 +108,13 @@ def lookup_columns(spec: MappingSpec, table: str) -> frozenset[str]:
 
 
 def key_cells(spec: MappingSpec, key: Iterable[str]) -> tuple[str, ...]:
-    """The source columns that a key is made of."""
+    """The columns of the files that a key is made of."""
     found = (
         sorted(columns_of(spec, spec.define[name], Scope.LINE) or ()) if name in spec.define else [name]
         for name in key
     )
-    return tuple(dict.fromkeys(name for names in found for name in names))
+    names = dict.fromkeys(name for names in found for name in names)
+    return tuple(name for name in names if name not in spec.source.added_columns)
 
 
 # ── One value ───────────────────────────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@ from pipeline.mapping.language.value_spec import (
     CountValue,
     DateTime,
     DateTimeStep,
+    DistinctValue,
     DivideStep,
     FirstOfValue,
     FirstValue,
@@ -92,7 +93,7 @@ class Mention:
 
 ORIGIN: Final[dict[type, str]] = {kind: name for name, kind in VALUES.items()}
 """The key by which each kind of value is written."""
-AGGREGATES: Final = (SumValue, CountValue, FirstValue, LastValue, MinValue, MaxValue)
+AGGREGATES: Final = (SumValue, CountValue, DistinctValue, FirstValue, LastValue, MinValue, MaxValue)
 """Values over the transaction's lines."""
 
 
@@ -139,7 +140,7 @@ def _operands(located: LocatedValue) -> Iterator[LocatedValue]:
                 yield located.inner(("case", i, "value"), branch.value)
             if other is not None:
                 yield located.inner(("else",), other)
-        case SumValue() | FirstValue() | LastValue() | MinValue() | MaxValue() as aggregate:
+        case SumValue() | DistinctValue() | FirstValue() | LastValue() | MinValue() | MaxValue() as aggregate:
             name = ORIGIN[type(aggregate)]
             yield located.inner((name,), getattr(aggregate, name), Scope.LINE)
         case _:
@@ -224,6 +225,8 @@ def roots(spec: MappingSpec) -> Iterator[LocatedValue]:
     lines = {"discount_amount": spec.lines.discount_amount, "discount_reason": spec.lines.discount_reason}
     yield from _named("lines", lines, Scope.LINE)
     yield from _named("items", spec.items, Scope.LINE)
+    for i, charge in enumerate(spec.charges):
+        yield LocatedValue(("charges", i, "amount"), charge.amount, Scope.TRANSACTION)
     if spec.reward:
         yield LocatedValue(("reward", "amount"), spec.reward.amount, Scope.TRANSACTION)
 

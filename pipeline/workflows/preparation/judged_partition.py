@@ -15,6 +15,7 @@ from pipeline.mapping.functions.polars_errors import POLARS_ERRORS
 from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
 from pipeline.mapping.layout.row_keys import structural_columns
 from pipeline.mapping.layout.row_kinds import Tables
+from pipeline.mapping.layout.row_numbers import with_row_numbers
 from pipeline.staging.manifest import microseconds
 from pipeline.staging.payloads import encode
 from pipeline.validation.outcomes import ACCEPTED, TransactionOutcomes, decide_outcomes, with_matching_sums
@@ -80,6 +81,7 @@ def _judge(
     conflicts: pl.Series,
     rejected: pl.DataFrame | None = None,
 ) -> JudgedPartition:
+    tables = with_row_numbers(tables, plan.spec)
     agrees = partial(with_matching_sums, policy=plan.policy)
     chosen = choose_versions(tables, plan.compiled, plan.written, agrees)
     shaped = build_transactions(chosen.tables, plan.spec, pl.concat([chosen.notes, chosen.still_short(lost)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from decimal import Decimal
 
@@ -243,6 +244,69 @@ def test_lines_that_are_no_items_still_count_in_sums() -> None:
         (D(5), None, 0),
     ]
     assert mapped.problems.is_empty()
+
+
+def test_sums_counts_and_lists_say_whether_skipped_lines_count() -> None:
+    mapping = (
+        FILTERED
+        + """
+define:
+  kept: {sum: price, lines: kept}
+  skipped: {sum: price, lines: skipped}
+  lines_left: {count: "true", lines: kept}
+"""
+    )
+    mapping = mapping.replace(
+        "transaction: {",
+        "transaction: {margin: kept, rounding: skipped, tags: {distinct: what, lines: kept}, "
+        "meta: {object: {left: lines_left}}, ",
+        1,
+    )
+    text = (
+        "id,sku,what,qty,price,tax\n1,A,Shirt,1,10,\n1,A,Shirt,1,2,\n1,FRGHT,Post,1,5,\n2,FRGHT,Post,1,5,\n"
+    )
+    mapped = mapped_of(mapping, text)
+    fields = ("margin", "rounding", "tags", "meta")
+    assert mapped.headers.select(fields).rows() == [
+        (D(12), D(5), '["Shirt"]', '{"left":2}'),
+        (D(0), D(5), None, '{"left":0}'),
+    ]
+    shown = mapped.headers.select("skipped_lines", "skipped_total").rows()
+    assert shown == [("Post (line 4): 5", D(5)), ("Post (line 5): 5", D(5))]
+
+
+def test_what_decides_which_lines_are_skipped_cannot_depend_on_them() -> None:
+    mapping = FILTERED.replace("lines: {", "define: {n: {count: 'true', lines: kept}}\nlines: {", 1)
+    mapping = re.sub(r"skip: \[", 'skip: ["n > 1", ', mapping)
+    with pytest.raises(CompileError, match="has to say `lines: all`"):
+        mapped_of(mapping, "id,sku,what,qty,price,tax\n1,A,Shirt,1,10,\n")
+
+
+def test_charges_become_items_behind_those_of_their_sale() -> None:
+    mapping = """
+source: {layout: lines, key: [id]}
+columns: {post: decimal}
+transaction: {external_id: id, total: total}
+refund: {when: "kind = 'R'"}
+items:
+  external_id: {template: "{id}-{sku}"}
+  name: sku
+  quantity: qty
+  price_current: price
+  price_sell: price
+charges: [{name: Postage & packing, amount: post}]
+"""
+    text = "id,kind,total,sku,qty,price,post\n1,S,7,A,1,5,2\n2,S,5,A,1,5,0\n3,R,7,A,1,5,2\n4,S,5,B,1,5,\n"
+    mapped = mapped_of(mapping, text)
+    assert mapped.items.select("external_id", "name", "quantity", "price_sell").rows() == [
+        ("1-A", "A", 1, D(5)),
+        ("1-postage-packing", "Postage & packing", 1, D(2)),
+        ("2-A", "A", 1, D(5)),
+        ("3-A", "A", -1, D(5)),
+        ("3-postage-packing", "Postage & packing", -1, D(2)),
+        ("4-B", "B", 1, D(5)),
+    ]
+    assert mapped.headers["items_total"].to_list() == [D(7), D(5), D(-7), D(5)]
 
 
 DISCOUNTED = """

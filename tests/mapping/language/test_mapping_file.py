@@ -200,7 +200,8 @@ def test_a_check_is_a_word_or_an_object() -> None:
             [
                 "4:9: a value was expected, not nothing (leave the key out where no value is needed); "
                 "a value is a column's name, or an object with one of column, constant, template, sql, "
-                "first_of, lookup, case, sum, count, first, last, min, max, line_number, list, object"
+                "first_of, lookup, case, sum, count, distinct, first, last, min, max, line_number, list, "
+                "object"
             ],
             id="nothing",
         ),
@@ -215,8 +216,8 @@ def test_a_check_is_a_word_or_an_object() -> None:
         pytest.param(
             START + "transaction: {total: {sum: {sum: x, foo: 1}, foo: 1}}\n",
             [
-                "3:37: 'foo' is not known in `sum`; known are then, sum",
-                "3:46: 'foo' is not known in `total`; known are then, sum",
+                "3:37: 'foo' is not known in `sum`; known are then, sum, lines",
+                "3:46: 'foo' is not known in `total`; known are then, sum, lines",
             ],
             id="the same key at two depths",
         ),

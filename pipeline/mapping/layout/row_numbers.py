@@ -1,0 +1,45 @@
+"""Numbers rows that are equal in every cell, so that they can be different sales."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from pipeline.core.model import KEY, SOURCE
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.layout.equality import Equality
+from pipeline.mapping.layout.row_grouping import cells_of, in_source_order
+from pipeline.mapping.layout.row_kinds import Tables
+
+
+def with_row_numbers(tables: Tables, spec: MappingSpec) -> Tables:
+    """Add the column of `rows: {number_equal: ...}`; the tables as they are where the mapping has none.
+
+    Rows are numbered in each file by itself, so that another export of the same rows gives the same numbers.
+    They hold as long as no equal row before them is gone. Equal rows of two files get the same number: they
+    are one sale that was exported twice, or a sale that is counted once too seldom.
+
+    Args:
+        tables: All rows of each key, by table.
+        spec: The mapping.
+    """
+    name = spec.source.rows.number_equal
+    if not name:
+        return tables
+    return {
+        table: _numbered(rows, name, spec, is_key=name in spec.source.key_of(table))
+        for table, rows in tables.items()
+    }
+
+
+def _numbered(rows: pl.DataFrame, name: str, spec: MappingSpec, *, is_key: bool) -> pl.DataFrame:
+    rows, equal = in_source_order(rows), Equality.of(spec)
+    # Should other cells have the same hash, their rows get different numbers, which does no harm.
+    row = pl.col(SOURCE).hash()
+    for seed, cell in enumerate(cells_of(rows)):
+        row = row * 1_000_003 + equal.form(cell).hash(seed)
+    number = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(row.alias("row"))
+    rows = rows.with_columns(number.cast(pl.String).alias(name))
+    if not is_key:
+        return rows
+    own = pl.when(pl.col(name) != "1").then(pl.struct(KEY, name).hash(seed=0)).otherwise(KEY)
+    return rows.with_columns(pl.when(pl.col(KEY).is_not_null()).then(own).alias(KEY))
