@@ -103,9 +103,9 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
 @option("--as-test", is_flag=True, help="Write them as `tests` to paste into the mapping, people made up.")
 @SOURCES
 def preview(console: Console, mapping: str, sources: tuple[str, ...], number: int, *, as_test: bool) -> int:
-    """Show the first payloads beside their rows.
+    """Show the first payloads, as prepare would stage them, beside their rows.
 
-    Also shows what was dropped or rejected among the rows read for them.
+    Also shows what was dropped or rejected before them.
 
     Example:
       omneo-import preview -m shop.yaml exports/july.csv -n 3
@@ -117,7 +117,7 @@ def preview(console: Console, mapping: str, sources: tuple[str, ...], number: in
 
     loaded = load_mapping(mapping)
     with console.listening() as emit:
-        found = first_payloads(plan_import(loaded, sources, emit), number)
+        found = first_payloads(plan_import(loaded, sources, emit), number, emit)
     if as_test:
         text = drafted_tests(loaded, found.samples)
         console.say(printable(text))

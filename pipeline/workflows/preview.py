@@ -5,21 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 import polars as pl
 
+from pipeline.core.codes import Outcome
+from pipeline.core.events import Emit, Notice, ignore
 from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX
 from pipeline.mapping.functions.lookup_tables import load_tables
-from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions, without_lost
+from pipeline.mapping.layout.raw_transactions import RawTransactions, without_lost
 from pipeline.mapping.layout.row_kinds import HEADERS
-from pipeline.mapping.layout.row_numbers import with_row_numbers
 from pipeline.mapping.usage.used_columns import lookup_columns
-from pipeline.staging.payloads import encode
-from pipeline.validation.outcomes import ACCEPTED, decide_outcomes
 from pipeline.validation.quarantine import placed, quarantine_frame
 from pipeline.workflows.preparation.import_plan import ImportPlan
+from pipeline.workflows.preparation.judged_partition import judge_partition
+from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.sources import RunSource, raw_rows
+
+_READ_WHOLE: Final = 1 << 30
+"""Bytes of text that are read to the end, some seconds' worth: a sale may go on in any file."""
+_ONLY_BEGINNING: Final = (
+    "The files are large: rows of these sales further down, or in other files of their kind, were not looked"
+    " for. `prepare` looks for them."
+)
+_ENOUGH_ROWS: Final = 10_000
+"""So many rows give the few sales that are shown, even where most are dropped."""
+_NO_CONFLICTS: Final = pl.Series([], dtype=pl.UInt64)
 
 
 @dataclass(frozen=True)
@@ -63,48 +75,74 @@ class Preview:
     rows: int
 
 
-def preview(plan: ImportPlan, number: int) -> Preview:
-    """Map the first rows of a source and show the first `number` payloads.
+def preview(plan: ImportPlan, number: int, emit: Emit = ignore) -> Preview:
+    """Show the first `number` payloads as `prepare` would stage them, and what is rejected before them.
+
+    What only shows when all sales of a run are compared is left to `prepare`: an id that two of them have.
+
+    Args:
+        plan: The mapping and the files.
+        number: How many payloads.
+        emit: Is given a notice where the files are too large to be read to their end for this.
 
     Raises:
         SourceError: A file cannot be read.
     """
-    tables, lost = without_lost(first_rows(plan))
-    shaped = build_transactions(with_row_numbers(tables, plan.spec), plan.spec, lost)
-    mapped = plan.compiled.apply(shaped)
-    verdict = decide_outcomes(mapped, plan.policy, plan.started_at)
-    chosen = verdict.transactions(ACCEPTED).head(number)
-    last = chosen[TX][-1] if chosen.height == number else shaped.headers.height
-    shown = verdict.reasons.filter((pl.col("outcome") != "warning") & (pl.col(TX) <= last))
-    reasons = placed(shown, verdict.headers, shaped, plan.names)
-    bodies = encode(chosen, mapped.items)
+    counts = ReadCounts()
+    tables, lost = without_lost(_first_rows(plan, counts, emit))
+    judged = judge_partition(tables, lost, plan, _NO_CONFLICTS)
+    shaped, headers = judged.shaped, judged.verdict.headers
+    chosen = judged.staged.head(number)
+    last = headers.filter(pl.col(TX) == chosen[TX][-1]) if chosen.height == number else headers.clear()
+    reasons = judged.verdict.reasons.filter(pl.col("outcome") != Outcome.WARNING.value)
+    reasons = placed(reasons, headers, shaped, plan.names)
+    reasons = pl.concat([reasons, *_malformed(counts)], how="diagonal_relaxed")
+    for source, line in last.select(SOURCE, LINE).iter_rows():
+        reasons = reasons.filter(
+            (pl.col(SOURCE) < source) | (pl.col(SOURCE) == source) & (pl.col(LINE) <= line)
+        )
     looked_up = _looked_up(plan, shaped)
     samples = (
         PreviewedTransaction(json.loads(body), _rows_of(tx, shaped, plan.names), looked_up(tx))
-        for tx, body in zip(bodies[TX], bodies["body"], strict=True)
+        for tx, body in zip(chosen[TX], chosen["body"], strict=True)
     )
     rows = sum(frame.height for frame in tables.values())
     return Preview(tuple(samples), quarantine_frame(reasons, plan.names), rows)
 
 
-def first_rows(plan: ImportPlan) -> dict[str, pl.DataFrame]:
-    """The first rows of the source, and from its other tables those that belong to them.
+def _first_rows(plan: ImportPlan, counts: ReadCounts, emit: Emit) -> dict[str, pl.DataFrame]:
+    """The first rows of the files, and all that belong to their sales, by table.
 
-    The last transaction is left out where its rows may go on after those that were read.
+    Of files that are too large the last transaction is left out, since its rows may go on.
     """
-    first = next((each for each in plan.sources if each.table == HEADERS), plan.sources[0])
-    frames = (rows for _, rows in raw_rows([first], plan.spec, _ignore))
-    head = next(frames, None)
-    if head is None:
+    table = HEADERS if any(each.table == HEADERS for each in plan.sources) else plan.sources[0].table
+    frames = raw_rows([each for each in plan.sources if each.table == table], plan.spec, counts.add)
+    heads: list[pl.DataFrame] = []
+    while sum(head.height for head in heads) < _ENOUGH_ROWS and (found := next(frames, None)):
+        heads.append(found[1])
+    if not heads:
         return {}
-    if next(frames, None) is not None:
-        head = head.filter(pl.col(KEY).ne_missing(head[KEY][-1]))
-    others = [each for each in plan.sources if each.table != first.table]
+    head = pl.concat(heads, how="diagonal")
     keys = head.select(KEY).drop_nulls().unique()
-    tables: dict[str, list[pl.DataFrame]] = {first.table: [head]}
-    for table, rows in raw_rows(others, plan.spec, _ignore):
-        tables.setdefault(table, []).append(rows.join(keys, on=KEY, how="semi", maintain_order="left"))
-    return {table: pl.concat(parts, how="diagonal") for table, parts in tables.items()}
+    rest, tables = list(plan.sources), {table: [head.filter(pl.col(KEY).is_null())]}
+    if plan.input_bytes > _READ_WHOLE:
+        emit(Notice("preview", _ONLY_BEGINNING))
+        rest = [each for each in rest if each.table != table]
+        tables[table] = [head.filter(pl.col(KEY).ne_missing(head[KEY][-1]))]
+    for name, rows in raw_rows(rest, plan.spec, _ignore):
+        of_sales = rows.join(keys, on=KEY, how="semi", maintain_order="left")
+        tables.setdefault(name, []).append(of_sales)
+    return {
+        name: pl.concat(parts, how="diagonal").sort(SOURCE, LINE, maintain_order=True)
+        for name, parts in tables.items()
+    }
+
+
+def _malformed(counts: ReadCounts) -> Iterator[pl.DataFrame]:
+    """The rows that could not be read, as reasons."""
+    outcome = pl.lit(Outcome.REJECTED.value).alias("outcome")
+    for problems in chain.from_iterable(counts.malformed.values()):
+        yield problems.with_columns(outcome, pl.lit(None, pl.String).alias("external_id"))
 
 
 def _rows_of(tx: int, shaped: RawTransactions, names: Sequence[str]) -> tuple[SourceRow, ...]:

@@ -23,7 +23,10 @@ from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
 from pipeline.workflows import prepare as prepare_workflow
 from pipeline.workflows.preparation import read_counts
+from pipeline.workflows.preparation.import_plan import plan_import
 from pipeline.workflows.prepare import PrepareOptions, prepare
+from pipeline.workflows.preview import preview
+from tests.command import REPOSITORY
 from tests.fuzzing import examples
 from tests.receipts import COLUMNS, Row, receipt, write_export
 from tests.reference import expected
@@ -117,9 +120,13 @@ def _bodies(path: Path) -> dict[str, dict[str, Any]]:
 
 def _quarantine(path: Path) -> list[dict[str, Any]]:
     paths = list((path / "quarantine").glob("*.parquet"))
-    rows = [row for path in paths for row in pl.read_parquet(path).iter_rows(named=True)]
-    # When the run started, which such a message tells, is not a matter of the input.
-    return [row | {"message": ""} if row["code"] == "transacted_at_future" else row for row in rows]
+    return [row for path in paths for row in _comparable(pl.read_parquet(path))]
+
+
+def _comparable(reasons: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    for row in reasons.iter_rows(named=True):
+        # When the run started, which such a message says, is not a matter of the input.
+        yield row | {"message": ""} if row["code"] == "transacted_at_future" else row
 
 
 # ── Any rows at all ─────────────────────────────────────────────────────────────────────────────────
@@ -194,6 +201,45 @@ def _spoiled(row: Row, blank_keys: bool) -> st.SearchStrategy[Row]:
     if blank_keys:
         choices += [["", *row[1:]], [row[0], "  ", *row[2:]], [""] * len(row)]
     return st.sampled_from(choices)
+
+
+@pytest.fixture(scope="module")
+def mappings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A mapping for each choice of what counts of a sale in several files."""
+    text = (REPOSITORY / "mappings" / "pos_lines.yaml").read_text("utf-8")
+    text = text.partition("\ntests:")[0]
+    found = {}
+    for choice in ("reject", "latest", "add"):
+        path = tmp_path_factory.mktemp(choice) / "pos_lines.yaml"
+        path.write_text(text.replace("source:", f"source:\n  across_files: {choice}", 1), "utf-8")
+        found[choice] = str(path)
+    return found
+
+
+@examples(25)
+@given(export=exports(blank_keys=True), choice=st.sampled_from(["reject", "latest", "add"]))
+def test_preview_shows_what_prepare_stages(mappings: dict[str, str], export: Export, choice: str):
+    with tempfile.TemporaryDirectory() as directory:
+        files = export.write(Path(directory))
+        staged = prepared(files, mapping=mappings[choice])
+        plan = plan_import(load_mapping(mappings[choice]), [str(file) for file in files], ignore)
+        found = preview(plan, 1000)
+    assert {each.payload["external_id"]: each.payload for each in found.samples} == {
+        id_: json.loads(json.dumps(body, default=float)) for id_, body in staged.bodies.items()
+    }
+    assert sorted(map(str, _comparable(found.reasons))) == sorted(map(str, staged.quarantine))
+
+
+@pytest.mark.parametrize(
+    "mapping", ["marketplace_tables", "lightspeed_x_sales", "shopify_orders", "nested_parquet"]
+)
+def test_preview_shows_what_prepare_stages_in_every_layout(mapping: str):
+    samples = list((REPOSITORY / "sample_data").glob(f"{mapping}*"))
+    found = preview(plan_import(load_mapping(mapping), [str(each) for each in samples], ignore), 1000)
+    staged = prepared(samples, mapping=mapping)
+    assert {each.payload["external_id"] for each in found.samples} == staged.bodies.keys()
+    of_sales = [reason for reason in staged.quarantine if reason["code"] != "orphan_item"]
+    assert sorted(map(str, _comparable(found.reasons))) == sorted(map(str, of_sales))
 
 
 @examples(25)
