@@ -52,6 +52,9 @@ _DAYS = pl.Schema(
         "outcome": _TEXT,
         "transactions": _COUNT,
         "total": _MONEY,
+        "guests": _COUNT,
+        "returns": _COUNT,
+        "returned": _MONEY,
     }
 )
 _CLOCK = pl.Schema({"weekday": pl.Int8(), "hour": pl.Int8(), "transactions": _COUNT})
@@ -310,8 +313,7 @@ def _dated(labelled: pl.DataFrame, schema: pl.Schema, form: str) -> pl.DataFrame
         "returns": pl.col("return").sum(),
         "returned": pl.col("total").filter("return").sum(),
     }
-    wanted = (each.alias(name) for name, each in sums.items() if name in schema)
-    added = labelled.group_by(when, *others).agg(wanted)
+    added = labelled.group_by(when, *others).agg(each.alias(name) for name, each in sums.items())
     return added.with_columns(pl.col(when).dt.strftime(form)).select(list(schema)).cast(schema)
 
 

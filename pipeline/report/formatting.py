@@ -58,8 +58,16 @@ def size(number: int) -> str:
 def short_number(number: int) -> str:
     """A round number in few characters: `500`, `2.5k`, `10M`."""
     for unit, letter in ((10**6, "M"), (10**3, "k")):
+        if abs(number) >= unit:
+            return f"{number / unit:g}{letter}".replace("-", "−")
+    return str(number).replace("-", "−")
+
+
+def compact(number: int) -> str:
+    """A number in at most four characters: `512`, `1.2k`, `340k`, `5.0M`."""
+    for unit, letter in ((10**6, "M"), (10**3, "k")):
         if number >= unit:
-            return f"{number / unit:g}{letter}"
+            return f"{number / unit:.1f}{letter}" if number < 10 * unit else f"{number // unit}{letter}"
     return str(number)
 
 

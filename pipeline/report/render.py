@@ -21,10 +21,11 @@ from markupsafe import Markup, escape
 
 from pipeline.core.codes import CODES
 from pipeline.core.files import write_private
-from pipeline.report.charts import time_of_day, timeline, weekday
+from pipeline.report import charts, heat_maps
 from pipeline.report.data import ReportData
 from pipeline.report.formatting import (
     CELL_CHARACTERS,
+    compact,
     count,
     duration,
     grouped,
@@ -33,6 +34,7 @@ from pipeline.report.formatting import (
     size,
     visible,
 )
+from pipeline.report.receipts import receipt_of
 from pipeline.report.summary import Summary
 from pipeline.report.verdict import RunVerdict, was_loaded
 from pipeline.report.view import view
@@ -66,34 +68,63 @@ def write_report(run_dir: Path, data: ReportData, *, show_personal_data: bool = 
     """
     values = view(data, show_personal_data=show_personal_data)
     facts = json.dumps(values, ensure_ascii=False).translate(_UNSEEN) + "\n"
-    page = run_dir / REPORT_HTML
-    for path, text in ((run_dir / REPORT_JSON, facts), (page, render_page(values))):
+    page, files = (
+        run_dir / REPORT_HTML,
+        [name for name in _FILES if name == REPORT_JSON or (run_dir / name).exists()],
+    )
+    for path, text in ((run_dir / REPORT_JSON, facts), (page, render_page(values, files))):
         write_private(
             path, text.encode("utf-8", "backslashreplace")
         )  # half a surrogate pair may be in a cell
     return page
 
 
-def render_page(values: Mapping[str, Any]) -> str:
+def render_page(values: Mapping[str, Any], files: Sequence[str] = ()) -> str:
     """The page, which needs nothing else: no network, no script from elsewhere.
 
     Its content security policy allows only the style and the script that are in it, by their hashes.
 
     Args:
         values: What `view` gave.
+        files: Files of the run's directory that the page links to.
     """
+    currencies = charts.main_currencies(values)
     return (
         templates(autoescape=True)
         .get_template("report.html.j2")
         .render(
             report=values,
             loaded=was_loaded(Summary.from_dict(values)),
-            timeline=timeline(values),
-            clock=[time_of_day(values["clock"]), weekday(values["clock"])],
-            zip=zip,
+            currency=(currencies[0] or "") if len(currencies) == 1 else "",
+            timeline=charts.timeline(values),
+            sums=[each for each in (*charts.worth(values), charts.years(values)) if each],
+            stores=heat_maps.stores_by_time(values),
+            hours=heat_maps.stores_by_hour(values["hours"]),
+            clock=[charts.time_of_day(values["clock"]), charts.weekday(values["clock"])],
+            people=[each for each in (charts.loyalty(values["customers"]), charts.guests(values)) if each],
+            returns=charts.returns(values),
+            sales=[(sample, receipt_of(sample)) for sample in values["samples"]],
+            files=[(name, _FILES[name]) for name in files],
             **page_parts(),
         )
     )
+
+
+_FILES: Final[Mapping[str, str]] = {
+    "quarantine.csv": "every reason why something was rejected or dropped",
+    **dict.fromkeys(
+        ("quarantine_rows", *(f"quarantine_rows.{ending}" for ending in ("csv", "jsonl", "parquet"))),
+        "the rejected rows as they were read, to be fixed and run",
+    ),
+    "undelivered.csv": "what is not in Omneo as it was sent, and why",
+    "cancelled_after_delivery.csv": "sales that Omneo has and that are no longer complete",
+    "new_locations.csv": "stores that Omneo would create",
+    "unknown_profiles.csv": "customers that Omneo does not know",
+    "results.csv": "what became of each transaction",
+    REPORT_JSON: "all numbers of this page",
+    "run.log.jsonl": "what was done, and when",
+}
+"""Files of a run's directory, and what they hold."""
 
 
 def page_parts() -> dict[str, Any]:
@@ -193,6 +224,7 @@ def templates(finalize: Callable[[Any], str] | None = None, *, autoescape: bool 
         "visible": visible,
         "number": lambda number: f"{number:,}",
         "short_number": short_number,
+        "compact": compact,
         "grouped": grouped,
         "share": share,
         "size": size,

@@ -13,6 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.report.formatting import count
+
 DEFAULT_WORKDIR: Final = Path(".omneo-import")
 NO_CURRENCY: Final = "none"
 """Name of the sum of transactions without a currency, where there are several currencies."""
@@ -247,7 +249,13 @@ def _after_delivery(summary: Summary, fields_help: str) -> str:
         return command(summary, "confirm")
     if summary.delivery.voided:
         return "Nothing: it was undone. `load --revive` sends it again, no longer void."
-    return f"Nothing: all that was accepted is in Omneo. {fields_help}".strip()
+    rejected = summary.transactions.rejected
+    left = (
+        f"{count(rejected, 'rejected transaction')} {'is' if rejected == 1 else 'are'} not: fix the rows in "
+        f"{summary.run_dir}/quarantine_rows* and `run` those."
+    )
+    parts = ("Nothing: all that was accepted is in Omneo.", left if rejected else "", fields_help)
+    return " ".join(filter(None, parts))
 
 
 def command(summary: Summary, verb: str, *options: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.report.field_help import help_for
 from pipeline.report.formatting import count, grouped
-from pipeline.report.summary import NO_CURRENCY, Summary, TransactionCounts, most_rejected, next_step
+from pipeline.report.summary import NO_CURRENCY, Summary, most_rejected, next_step
 
 if TYPE_CHECKING:
     from pipeline.report.data import RejectionGate, ReportData
@@ -101,8 +101,8 @@ def verdict_of(
         fields_help: What helps where fields differ in Omneo or are not kept; empty where none is.
         currency: The currency of a run that has only one; empty where it has none or several.
     """
-    sentence = _sentence(summary, stopped, currency)
     closed = gate if gate is not None and gate.closed else None
+    sentence = _sentence(summary, stopped, currency, closed=closed is not None)
     step = next_step(summary, gate_closed=closed is not None, stopped=stopped, fields_help=fields_help)
     if was_loaded(summary) or stopped:
         return RunVerdict(*_with_rejections(summary, *_after(summary)), sentence, step)
@@ -209,13 +209,30 @@ def _with_rejections(summary: Summary, mood: Mood, headline: str) -> tuple[Mood,
     return (Mood.LOOK if rejections and mood is Mood.GOOD else mood), "; ".join([headline, *rejections])
 
 
-def _sentence(summary: Summary, stopped: str, currency: str) -> str:
-    t, d = summary.transactions, summary.delivery
+def _sentence(summary: Summary, stopped: str, currency: str, *, closed: bool) -> str:
+    """What is true now, and what was left out."""
+    says = _delivered if was_loaded(summary) else _to_be_sent
+    return " ".join(filter(None, (says(summary, currency, closed), _left_out(summary, currency), stopped)))
+
+
+def _to_be_sent(summary: Summary, currency: str, closed: bool) -> str:
+    t = summary.transactions
+    of_read = f"{t.accepted:,} of {count(t.read, 'transaction')}"
+    if not t.accepted:
+        return f"Nothing can be sent to Omneo: {of_read} were accepted."
     worth = money(summary, "accepted", currency)
-    if not was_loaded(summary):
-        sentence = f"{t.accepted:,} of {count(t.read, 'transaction')}, worth {worth}, can be sent to Omneo."
-        return " ".join(filter(None, (sentence, _left_behind(t), stopped)))
-    there = f"{d.delivered + d.unchanged:,} of {count(t.accepted, 'accepted transaction')} were delivered"
+    if closed:
+        return f"Nothing can be sent to Omneo until that is settled. {of_read}, worth {worth}, are sound."
+    return f"{of_read}, worth {worth}, can be sent to Omneo. Nothing has been sent yet."
+
+
+def _delivered(summary: Summary, currency: str, _closed: bool) -> str:
+    t, d = summary.transactions, summary.delivery
+    worth, accepted = money(summary, "accepted", currency), count(t.accepted, "accepted transaction")
+    if d.voided == t.accepted:
+        return (
+            f"All {accepted}, worth {worth}, were delivered and then voided: in Omneo they count for nothing."
+        )
     others = {
         "still to be sent": d.pending,
         "in doubt": d.in_doubt,
@@ -225,15 +242,24 @@ def _sentence(summary: Summary, stopped: str, currency: str) -> str:
         "failed": d.failed,
         "missing in Omneo": summary.missing or 0,
         "different in Omneo": summary.differing or 0,
+        "found in Omneo as they were sent": summary.confirmed or 0,
     }
     rest = [f"{number:,} {state}" for state, number in others.items() if number]
-    return f"{'; '.join([there, *rest])}. All that was accepted is worth {worth}. {stopped}".strip()
+    there = f"{d.delivered + d.unchanged:,} of {accepted} were delivered"
+    return f"{'; '.join([there, *rest])}. All that was accepted is worth {worth}."
 
 
-def _left_behind(numbers: TransactionCounts) -> str:
-    """What is not sent, in a sentence; empty where all is."""
-    parts = {"dropped on purpose": numbers.dropped, "rejected": numbers.rejected}
+def _left_out(summary: Summary, currency: str) -> str:
+    """What is not sent, in a sentence with its worth; empty where all is."""
+    t = summary.transactions
     clauses = [
-        f"{number:,} {'was' if number == 1 else 'were'} {how}" for how, number in parts.items() if number
+        f"{number:,} {'was' if number == 1 else 'were'} {how} ({money(summary, outcome, currency)})"
+        for outcome, number, how in (
+            ("dropped", t.dropped, "dropped on purpose"),
+            ("rejected", t.rejected, "rejected"),
+        )
+        if number
     ]
-    return f"{', '.join(clauses)}." if clauses else ""
+    if rows := summary.rejected.get(MALFORMED, 0):
+        clauses.append(f"{count(rows, 'row')} could not be read")
+    return f"Left out: {', '.join(clauses)}." if clauses else ""

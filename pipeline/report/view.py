@@ -15,9 +15,20 @@ import polars as pl
 
 from pipeline.core.codes import Outcome
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
-from pipeline.core.privacy import mask_body, mask_message, mask_text, mask_value, without_marks
+from pipeline.core.privacy import (
+    mask_body,
+    mask_message,
+    mask_text,
+    mask_value,
+    mask_values,
+    mask_whole,
+    personal_values,
+    without_marks,
+)
 from pipeline.report.aggregates import ACCEPTED, Facts
 from pipeline.report.data import FieldsInOmneo, ReportData, TenantAnswer
+from pipeline.report.heat_maps import NO_STORE
+from pipeline.report.results import changes, check_results, where_everything_is
 from pipeline.report.summary import Summary, decimal_text
 from pipeline.report.verdict import RunVerdict, judge
 
@@ -60,6 +71,7 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
             show_personal_data=show_personal_data,
         ),
         "gate": None if data.gate is None else {"limit": data.gate.allowed, "closed": data.gate.closed},
+        "where": where_everything_is(data.summary, closed=data.gate is not None and data.gate.closed),
         "by_month": _grouped(facts.totals, ["month", "currency"]),
         "by_store": _grouped(facts.totals, ["store", "currency"]),
         "by_currency": _grouped(facts.totals, ["currency"]),
@@ -67,7 +79,19 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
         "controls": [_control(row) for row in data.controls],
         "completeness": facts.fields.to_dicts(),
         "profiles": facts.profiles.sort("transactions", descending=True).to_dicts(),
+        "periods": _periods(facts),
+        "gaps": facts.gaps.to_dicts(),
+        "hours": _hours(facts),
+        "customers": {
+            "number": facts.people,
+            "estimated": facts.people > facts.customers["customers"].sum(),
+            "by_sales": facts.customers.to_dicts(),
+        },
         "findings": [asdict(finding) for finding in data.findings],
+        "checks": check_results(data),
+        "patterns": dict(data.patterns),
+        "previous": None if data.previous is None else asdict(data.previous),
+        "changes": [*changes(data)],
         "clock": facts.clock.to_dicts(),
         "samples": _samples(facts, show_personal_data),
         "prediction": _prediction(data),
@@ -76,30 +100,55 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
 
 
 def _grouped(totals: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
-    """One row a group, in order: for each outcome the transactions and the exact sum as text."""
+    """One row a group, in order: for each outcome the transactions and the exact sum as text.
+
+    Of accepted transactions also guests and returns; None where an older version did not count them.
+    """
+    counted = [name for name in ("transactions", "total", *_COUNTED_TOO) if name in totals.columns]
     wide = (
         totals.group_by(by)
         .agg(
-            expression
+            # A sum of nulls is 0, but what an older version did not count is not known.
+            pl.when(pl.col(name).null_count() == 0)
+            .then(pl.col(name).filter(outcome=outcome).sum())
+            .alias(f"{outcome}|{name}")
             for outcome in OUTCOMES
-            for expression in (
-                pl.col("transactions").filter(outcome=outcome).sum().alias(f"{outcome}|n"),
-                pl.col("total").filter(outcome=outcome).sum().alias(f"{outcome}|sum"),
-            )
+            for name in counted
         )
         .sort(by, nulls_last=True)
     )
+    names = {outcome: counted if outcome == ACCEPTED else counted[:2] for outcome in OUTCOMES}
     return [
         {name: _text(row[name]) for name in by}
         | {
-            outcome: {
-                "transactions": row[f"{outcome}|n"],
-                "total": decimal_text(row[f"{outcome}|sum"] or Decimal()),
-            }
+            outcome: {name: _plain(row[f"{outcome}|{name}"]) for name in names[outcome]}
             for outcome in OUTCOMES
         }
         for row in wide.iter_rows(named=True)
     ]
+
+
+_COUNTED_TOO: Final = ("guests", "returns", "returned")
+
+
+def _plain(value: int | Decimal | None) -> int | str | None:
+    return decimal_text(value) if isinstance(value, Decimal) else value
+
+
+def _periods(facts: Facts) -> dict[str, dict[str, list[int]]]:
+    """By store, and local day or month: sales, and days with sales."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for store, period, sales, days in facts.periods.drop_nulls("period").iter_rows():
+        found.setdefault(NO_STORE if store is None else store, {})[period] = [sales, days]
+    return found
+
+
+def _hours(facts: Facts) -> dict[str, list[int]]:
+    """By store: sales of each of the 24 hours."""
+    found: dict[str, list[int]] = {}
+    for store, hour, sales in facts.hours.iter_rows():
+        found.setdefault(NO_STORE if store is None else store, [0] * 24)[hour] = sales
+    return found
 
 
 def _text(value: object) -> str | None:
@@ -172,10 +221,29 @@ def _samples(facts: Facts, show_personal_data: bool) -> list[dict[str, Any]]:
     return [
         {
             "kind": row["kind"],
+            "local": row["local"],
             "body": json.loads(row["body"] if show_personal_data else mask_body(row["body"])),
+            **_source_rows(row, show_personal_data),
         }
         for row in rows
     ]
+
+
+def _source_rows(sample: dict[str, Any], show_personal_data: bool) -> dict[str, Any]:
+    """The source rows of a sample, and how many more there are; none where an older version kept none."""
+    kept = json.loads(sample["rows"] or "{}")
+    personal, people = {*kept.get("personal", ())}, personal_values(json.loads(sample["body"]))
+
+    def cell(name: str, text: str) -> str:
+        if show_personal_data:
+            return text
+        return mask_whole(text) if name in personal else mask_value(name, mask_values(text, people))
+
+    rows = [
+        {**row, "cells": {name: cell(name, str(text)) for name, text in row["cells"].items()}}
+        for row in kept.get("rows", ())
+    ]
+    return {"rows": rows, "more_rows": kept.get("more", 0)}
 
 
 def _prediction(data: ReportData) -> dict[str, Any]:

@@ -140,8 +140,9 @@ def prepare(
         with ThreadPoolExecutor(1, thread_name_prefix="quarantine") as pool:
             quarantine_written = pool.submit(write_quarantine, plan, run, counts)
             data, manifest = _report(staged, options, begun, home, emit_and_log)
-            quarantine_written.result()
-        data = _with_cancelled(run, manifest, data, options, home.ledger, emit_and_log)
+            data = _with_cancelled(run, manifest, data, options, home.ledger, emit_and_log)
+            quarantine_written.result()  # the page links to its files
+        write_report(run.path, data, show_personal_data=options.show_personal_data)
         # Last, since a run counts as prepared from then on.
         others = [other for other in home.runs if other.run_id != run.run_id]
         write_manifest(run, replace(manifest, ordinal=next_ordinal(others, plan.started_at)))
@@ -166,19 +167,17 @@ def _with_cancelled(
         return data
     emit(notice)
     warnings = {**data.summary.warnings, CODE: number}
-    data = replace(
+    return replace(
         data,
         summary=replace(data.summary, warnings=warnings),
         causes=(*data.causes, *run_record.cancelled_causes(number)),
     )
-    write_report(run.path, data, show_personal_data=options.show_personal_data)
-    return data
 
 
 def _report(
     staged: StagedInput, options: PrepareOptions, begun: float, home: Workdir, emit: Emit
 ) -> tuple[ReportData, Manifest]:
-    """Add up what was found, and write the report and all that it is made of."""
+    """Add up what was found, and write what the report is made of."""
     plan, run, counts = staged.plan, staged.run, staged.counts
     total = added_up(run, counts)
     warnings = run_warnings(
@@ -214,9 +213,7 @@ def _report(
         previous=previous_run(others, manifest, facts),
     )
     run_record.write(run, record, facts)
-    data = run_record.report_data(run, manifest, summary)
-    write_report(run.path, data, show_personal_data=options.show_personal_data)
-    return data, manifest
+    return run_record.report_data(run, manifest, summary), manifest
 
 
 def _compared_with_usual(

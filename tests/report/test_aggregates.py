@@ -62,7 +62,7 @@ def test_totals_are_by_local_month_store_currency_and_outcome() -> None:
         ("2024-07", "S2", "AUD", "accepted", 1, Decimal("10.0000")),
         (None, "S1", "AUD", "rejected", 1, Decimal("0.0000")),
     ]
-    assert facts.days.rows()[0] == ("2024-07-01", "AUD", "accepted", 3, Decimal("20.1000"))
+    assert facts.days.row(0)[:5] == ("2024-07-01", "AUD", "accepted", 3, Decimal("20.1000"))
     assert facts.transactions("accepted") == 3
 
 
@@ -201,8 +201,9 @@ def test_facts_of_older_versions_lack_what_was_not_counted() -> None:
     kept = json.loads(made_up_facts(50).to_json())
     for table in ("periods", "hours", "gaps", "customers", "people"):
         del kept[table]
-    for column in ("guests", "returns", "returned"):
-        del kept["totals"][column]
+    for table in ("totals", "days"):
+        for column in ("guests", "returns", "returned"):
+            del kept[table][column]
     for column in ("local", "rows"):
         del kept["samples"][column]
     facts = Facts.from_json(json.dumps(kept))

@@ -6,7 +6,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipeline.report.charts import Chart, time_of_day, timeline, weekday
+from pipeline.report.charts import (
+    Chart,
+    guests,
+    loyalty,
+    returns,
+    time_of_day,
+    timeline,
+    weekday,
+    worth,
+    years,
+)
 from pipeline.report.render import templates
 
 
@@ -110,3 +120,82 @@ def test_the_clock_adds_up_over_weekdays_and_hours() -> None:
     assert list(weekday(clock).totals) == [5, 8, 0, 0, 0, 0, 0]
     assert "Most 09:00 (12)" in time_of_day(clock).text
     assert time_of_day([]).text == "No transactions."
+
+
+def by_month(month: str, total: str, transactions: int = 10, **others: Any) -> dict[str, Any]:
+    accepted = {"transactions": transactions, "total": total, "guests": 4, "returns": 1, "returned": "-2.00"}
+    no = {"transactions": 0, "total": "0.00"}
+    return {"month": month, "currency": "AUD", "accepted": accepted | others, "dropped": no, "rejected": no}
+
+
+def of_months(*months: dict[str, Any]) -> dict[str, Any]:
+    days = [row | {"day": f"{row['month']}-15"} for row in months]
+    transactions = sum(row["accepted"]["transactions"] for row in months)
+    return {
+        "by_day": days,
+        "by_month": months,
+        "by_currency": [{"currency": "AUD", "accepted": {"transactions": transactions}}],
+        "transactions": {"accepted": transactions},
+    }
+
+
+def test_worth_may_be_below_zero_and_no_bar_leaves_the_drawing() -> None:
+    (chart,) = worth(of_months(by_month("2024-01", "120.50"), by_month("2024-04", "-30.25")))
+    assert chart.title == "Worth by month, in AUD"
+    assert "Most 2024-01 (AUD 120.50)" in chart.text
+    assert (chart.ticks[0], chart.ticks[-1]) == (-50, 150)
+    bars = [*drawn(chart).iter("rect")]
+    zero = next(
+        float(path.get("d", "").split()[1].split("H")[0])
+        for path in drawn(chart).iter("path")
+        if path.get("class") == "zero"
+    )
+    above, below = ((float(bar.get("y", "")), float(bar.get("height", ""))) for bar in bars)
+    assert above[0] + above[1] == pytest.approx(zero, abs=0.2)
+    assert below[0] == pytest.approx(zero, abs=0.2)
+    assert below[0] + below[1] <= 200
+
+
+def test_a_year_stands_beside_the_one_before() -> None:
+    months = [
+        by_month(f"{year}-{month:02}", total)
+        for year, total in ((2023, "100"), (2024, "110"))
+        for month in (1, 2, 3)
+    ]
+    chart = years(of_months(*months, by_month("2024-04", "900")))
+    assert chart is not None
+    assert chart.title == "2024 beside 2023"
+    assert "In the 3 months that both have: 2024 AUD 330.00, 10.0% more than 2023 AUD 300.00." in chart.text
+    assert len([*drawn(chart).iter("rect")]) == 7
+    assert years(of_months(by_month("2023-01", "1"), by_month("2024-01", "2"))) is None
+
+
+def test_a_few_sales_far_from_all_others_do_not_stretch_the_time() -> None:
+    months = [by_month(f"2024-{month:02}", "1", 100) for month in range(1, 13)]
+    chart = timeline(of_months(by_month("2019-05", "1", 2), *months, by_month("2031-01", "1", 3)))
+    assert chart is not None
+    assert (chart.labels[0], chart.labels[-1]) == ("2024-01", "2024-12")
+    assert "5 before or after are not shown" in chart.text
+    gap = timeline(of_months(by_month("2023-01", "1", 90), *months))
+    assert gap is not None
+    assert gap.labels[0] == "2023-01", "a part of the export that is far off is not hidden"
+
+
+def test_returns_guests_and_customers_are_numbers_and_words() -> None:
+    values = of_months(by_month("2024-01", "5"), by_month("2024-04", "5"))
+    back, without = returns(values), guests(values)
+    assert back is not None
+    assert without is not None
+    assert back.text.startswith("2 returns, worth AUD -4.00, 10.0% of the accepted transactions.")
+    assert [*without.totals] == [40, 0, 0, 40]
+    older = of_months(by_month("2024-01", "5", guests=None, returns=None))
+    assert returns(older) is guests(older) is None
+    known = [{"sales": 1, "customers": 30}, {"sales": 4, "customers": 10}]
+    few = loyalty({"number": 40, "estimated": False, "by_sales": known})
+    many = loyalty({"number": 4000, "estimated": True, "by_sales": known})
+    assert few is not None
+    assert many is not None
+    assert few.text == "40 customers, 1.8 sales each."
+    assert many.text == "About 4,000 customers, 1.8 sales each, by a sample of 40."
+    assert [*many.totals] == [3000, 0, 1000, 0, 0]
+    assert loyalty({"number": 0, "estimated": False, "by_sales": []}) is None

@@ -104,7 +104,10 @@ def test_the_next_step_follows_the_state() -> None:
     assert next_step(delivered).startswith("omneo-import confirm")
     assert next_step(replace(delivered, confirmed=ALL - 1, missing=1)).startswith("omneo-import confirm")
     assert next_step(replace(delivered, confirmed=1)).startswith("omneo-import confirm")
-    assert next_step(replace(delivered, confirmed=ALL, missing=0, differing=0)).startswith("Nothing")
+    done = replace(delivered, confirmed=ALL, missing=0, differing=0)
+    assert "6 rejected transactions are not: fix the rows in" in next_step(done)
+    clean = TransactionCounts(ALL, ALL)
+    assert next_step(replace(done, transactions=clean)) == "Nothing: all that was accepted is in Omneo."
     assert next_step(after(unchanged=ALL)).startswith("Nothing")
     nothing = replace(PREPARED, transactions=TransactionCounts(), delivery=DeliveryCounts())
     assert "Nothing was accepted" in next_step(nothing)

@@ -120,8 +120,11 @@ def test_much_that_was_rejected_is_in_the_headline() -> None:
 
 
 def test_the_verdict_says_what_is_left_behind() -> None:
-    assert judge(of_a_hundred(3, total_invalid=3)).sentence.endswith("sent to Omneo. 3 were rejected.")
-    assert judge(of_a_hundred(0)).sentence.endswith("sent to Omneo.")
+    said = judge(of_a_hundred(3, total_invalid=3)).sentence
+    assert said.endswith(
+        "can be sent to Omneo. Nothing has been sent yet. Left out: 3 were rejected (AUD 900.64)."
+    )
+    assert judge(of_a_hundred(0)).sentence.endswith("Nothing has been sent yet.")
 
 
 def test_rows_that_could_not_be_read_are_not_called_transactions() -> None:

@@ -1,7 +1,7 @@
 "use strict";
-const key = (row, column) => {
-  const cell = row.cells[column];
-  return cell.dataset.v === undefined ? cell.textContent.trim() : Number(cell.dataset.v);
+const value = (cell) => {
+  const text = cell.dataset.v ?? cell.textContent.trim().replaceAll(",", "");
+  return text === "" || Number.isNaN(Number(text)) ? cell.textContent.trim() : Number(text);
 };
 const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
 for (const table of document.querySelectorAll("table.sortable")) {
@@ -25,7 +25,31 @@ for (const table of document.querySelectorAll("table.sortable")) {
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", direction);
       const body = table.tBodies[0];
-      body.append(...[...body.rows].sort((a, b) => sign * compare(key(a, column), key(b, column))));
+      body.append(...[...body.rows].sort((a, b) => sign * compare(value(a.cells[column]), value(b.cells[column]))));
     });
   });
 }
+for (const frame of document.querySelectorAll(".tall")) {
+  const rows = [...frame.querySelectorAll("tbody tr")];
+  const label = document.createElement("label");
+  const field = document.createElement("input");
+  const found = document.createElement("output");
+  label.className = "search";
+  field.type = "search";
+  label.append(`Search ${frame.ariaLabel.toLowerCase()} `, field, " ", found);
+  frame.before(label);
+  field.addEventListener("input", () => {
+    const wanted = field.value.toLowerCase();
+    rows.forEach((row) => (row.hidden = !row.textContent.toLowerCase().includes(wanted)));
+    found.value = wanted ? `${rows.filter((row) => !row.hidden).length} of ${rows.length}` : "";
+  });
+}
+// What scrolls sideways here must be reached by keys too; how wide a table is only the browser knows.
+const sizes = new ResizeObserver((changes) => {
+  for (const { target } of changes) {
+    if (target.scrollWidth > target.clientWidth) {
+      Object.assign(target, { tabIndex: 0, role: "region", ariaLabel: target.querySelector("caption").textContent });
+    }
+  }
+});
+document.querySelectorAll(".table:not([tabindex])").forEach((frame) => sizes.observe(frame));

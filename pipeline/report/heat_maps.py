@@ -1,0 +1,209 @@
+"""Tables of stores whose cells are coloured by their numbers; the template draws them."""
+
+from __future__ import annotations
+
+from cmath import exp, phase, pi
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipeline.report.charts import Axis, axis_of
+
+NO_STORE: Final = "No store"
+MOST_STORES: Final = 40
+"""Stores that are drawn: those with something missing, and the largest; report.json has all."""
+MOST_PERIODS: Final = 36
+"""The newest months, or days, that are drawn: more do not fit beside each other."""
+LEVELS: Final = 4
+_NAMED: Final = 6
+"""Stores and days that the sentence names."""
+_HOURS_OFF: Final = 3
+"""Hours from which on the middle of a store's day differs: no opening hours move it as far."""
+_SALES_FOR_HOURS: Final = 30
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of sales.
+
+    Attributes:
+        sales: How many; None where none are expected, as before a store's first and at night.
+        level: Its colour, 1 to `LEVELS`, by its share of the store's most; 0 for none.
+        missing: Days that are missing within it.
+    """
+
+    sales: int | None
+    level: int
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Stores by time.
+
+    Attributes:
+        title: What it shows.
+        text: What there is to see, in a sentence.
+        columns: Days, months or hours, all different.
+        rows: Stores with a cell for each column.
+        left_out: Stores that are not drawn.
+    """
+
+    title: str
+    text: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+    left_out: int = 0
+
+
+def stores_by_time(values: Mapping[str, Any]) -> HeatMap | None:
+    """Sales of each store by day or month; None without dates, or where an older version did not count them.
+
+    Args:
+        values: The view; see `pipeline.report.view.view`.
+    """
+    axis = axis_of(values)
+    if axis is None or not values["periods"]:
+        return None
+    columns = axis.labels[-MOST_PERIODS:]
+    sales = {store: _by_label(axis, periods) for store, periods in values["periods"].items()}
+    # A store that the last run had is drawn, so that its absence shows.
+    gone = values["previous"]["gone_stores"] if values["previous"] else ()
+    sales |= {store: {} for store in gone if store not in sales}
+    lost = _lost_days(axis, values["gaps"])
+    cells = {store: _cells(found, columns, lost.get(store, {}), axis) for store, found in sales.items()}
+    first = sorted(cells, key=lambda store: (not _has_hole(cells[store]), -sum(sales[store].values()), store))
+    drawn = sorted(first[:MOST_STORES])
+    return HeatMap(
+        f"Sales by store and {axis.unit}",
+        _what_is_missing(axis.unit, columns, cells, values["gaps"]),
+        columns,
+        [(store, cells[store]) for store in drawn],
+        len(cells) - len(drawn),
+    )
+
+
+def stores_by_hour(hours: Mapping[str, Sequence[int]]) -> HeatMap | None:
+    """Sales of each store by local hour; None where an older version did not count them.
+
+    Args:
+        hours: By store, 24 numbers.
+    """
+    whole = [sum(column) for column in zip(*hours.values(), strict=True)]
+    if not any(whole):
+        return None
+    off = {
+        store: round(_middle(each))
+        for store, each in hours.items()
+        if sum(each) >= _SALES_FOR_HOURS
+        and abs((_middle(each) - _middle(whole) + 12) % 24 - 12) >= _HOURS_OFF
+    }
+    largest = sorted(hours, key=lambda store: (store not in off, -sum(hours[store]), store))[:MOST_STORES]
+    rows = [(store, hours[store]) for store in sorted(largest)]
+    if len(hours) > 1:
+        rows.insert(0, ("All stores", whole))
+    usual = f"The middle of the day is about {round(_middle(whole)) % 24}:00"
+    others = [f"{store}: {hour % 24}:00" for store, hour in sorted(off.items())]
+    text = f"{usual}; elsewhere: {_some(others)}." if others else f"{usual}, and no store differs by much."
+    return HeatMap(
+        "Sales by store and hour",
+        text,
+        [str(hour) for hour in range(24)],
+        [
+            (store, [Cell(number or None, _level(number, max(each))) for number in each])
+            for store, each in rows
+        ],
+        len(hours) - len(largest),
+    )
+
+
+def _by_label(axis: Axis, periods: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Sales by the labels of the axis."""
+    found: dict[str, int] = {}
+    for period, (sales, _) in periods.items():
+        found[axis.place(period)] = found.get(axis.place(period), 0) + sales
+    return found
+
+
+def _lost_days(axis: Axis, gaps: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Missing days by store and label; a gap over several months is counted in its first."""
+    found: dict[str, dict[str, int]] = {}
+    for gap in gaps:
+        if gap["store"] is not None:
+            of_store, label = found.setdefault(gap["store"], {}), axis.place(gap["first"])
+            of_store[label] = of_store.get(label, 0) + gap["days"]
+    return found
+
+
+def _cells(
+    found: Mapping[str, int], columns: Sequence[str], lost: Mapping[str, int], axis: Axis
+) -> list[Cell]:
+    most = max((found.get(label, 0) for label in columns), default=0)
+    first = next((n for n, label in enumerate(columns) if label in found), 0)
+    if any(label in found for label in axis.labels[: -len(columns)]):
+        first = 0
+    return [
+        Cell(
+            None if n < first else found.get(label, 0),
+            _level(found.get(label, 0), most),
+            lost.get(label, 0) if axis.unit == "month" else 0,
+        )
+        for n, label in enumerate(columns)
+    ]
+
+
+def _level(number: int, most: int) -> int:
+    return -(-LEVELS * number // most) if most else 0
+
+
+def _has_hole(cells: Iterable[Cell]) -> bool:
+    return any(cell.sales == 0 or cell.missing for cell in cells)
+
+
+def _what_is_missing(
+    unit: str,
+    columns: Sequence[str],
+    cells: Mapping[str, Sequence[Cell]],
+    gaps: Sequence[Mapping[str, Any]],
+) -> str:
+    """Gaps where there always are sales, then days or months without any."""
+    days = [
+        f"{gap['store'] or 'every store'} {gap['first']}"
+        + (f" to {gap['last']}" if gap["days"] > 1 else "")
+        + f" (about {gap['usual']:,} a day are usual)"
+        for gap in gaps
+    ]
+    everywhere = {
+        label for n, label in enumerate(columns) if not any(of_store[n].sales for of_store in cells.values())
+    }
+    holes = {
+        store: [
+            label
+            for label, cell in zip(columns, of_store, strict=True)
+            if cell.sales == 0 and label not in everywhere
+        ]
+        for store, of_store in cells.items()
+    }
+    stores = [f"nowhere {_some(sorted(everywhere))}"] if everywhere else []
+    stores += [
+        f"{store} {_some(labels, 3)}" if any(cell.sales for cell in cells[store]) else f"{store} at all"
+        for store, labels in sorted(holes.items())
+        if labels
+    ]
+    sentences = [
+        f"Days are missing: {_some(days)}." if days else "",
+        f"No sales: {_some(stores, joined='; ')}." if stores else "",
+    ]
+    found = " ".join(filter(None, sentences))
+    return found or f"Every store has sales in every {unit} from its first on."
+
+
+def _some(texts: Sequence[str], most: int = _NAMED, joined: str = ", ") -> str:
+    more = len(texts) - most
+    return joined.join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _middle(hours: Sequence[int]) -> float:
+    """The middle of the day in hours: the mean on the clock's circle, on which 23:00 is near 1:00."""
+    around = sum(number * exp(2j * pi * (hour + 0.5) / 24) for hour, number in enumerate(hours))
+    return phase(around) % (2 * pi) * 24 / (2 * pi)

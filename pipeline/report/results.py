@@ -1,0 +1,130 @@
+"""What became of every transaction, and of every check, as rows of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pipeline.core.codes import CODES, Outcome
+from pipeline.report.data import CheckMade, ReportData
+from pipeline.report.summary import Summary
+from pipeline.report.verdict import MALFORMED, was_loaded
+
+_BY_STATUS: Final = frozenset(
+    name for name, code in CODES.items() if code.outcome is Outcome.DROPPED and name != "partially_paid"
+)
+"""Codes of sales that are dropped for their status: nothing else of them is checked."""
+_OF_ACCEPTED: Final = ("guest", "transacted_at_ambiguous")
+_OF_ROWS: Final = (MALFORMED, "duplicate_row", "older_version", "encoding_replaced")
+_OF_COLUMNS: Final = ("unmapped_column", "item_external_id_repeated", "cancelled_after_delivery")
+"""Warnings that are not counted by sale or row, so that nothing can pass them."""
+
+
+def where_everything_is(summary: Summary, *, closed: bool) -> list[dict[str, Any]]:
+    """What became of every transaction that was read, each in exactly one row.
+
+    Args:
+        summary: The run in numbers.
+        closed: More was rejected than may be, so that nothing can be sent.
+
+    Returns:
+        One row a state: whether it is `in_omneo` (True, False, or None where that is not known), its `name`,
+        `transactions`, what they are `worth` as in the summary's totals (None where that is not known), and
+        a `note`. States without transactions are left out, but for "Rejected", and for "Delivered" where
+        nothing was sent.
+    """
+    t, d, totals = summary.transactions, summary.delivery, summary.totals
+    missing, differing = summary.missing or 0, summary.differing or 0
+    loaded = was_loaded(summary)
+    took = "Omneo took it; " + ("not looked up yet" if summary.confirmed is None else "not looked up")
+    wait = "accepted; it cannot be sent while the gate is closed" if closed else "accepted, and not sent yet"
+    confirmed = min(summary.confirmed or 0, max(0, d.delivered - missing - differing))
+    taken = max(0, d.delivered - missing - differing - confirmed)
+    rows = (
+        (True, "Confirmed", confirmed, "looked up in Omneo: there, and equal"),
+        (True, "Delivered", taken, took if loaded else "nothing was sent"),
+        (True, "Differing", differing, "there, but with other values than were sent"),
+        (True, "Unchanged", d.unchanged, "an earlier run delivered the same"),
+        (None, "In doubt", d.in_doubt, "sent without a clear answer; `retry` looks it up"),
+        (False, "Missing", missing, "Omneo took it, but does not have it; `confirm --resend` sends it again"),
+        (False, "Pending", d.pending, wait),
+        (False, "Refused", d.refused, "Omneo will never take it as it is; `retry` after it is settled"),
+        (False, "Failed", d.failed, "given up for now; `retry` sends it again"),
+        (False, "Voided", d.voided, "sent, and undone by `void`: Omneo keeps it as void, worth nothing"),
+        (False, "Forgotten", d.forgotten, "removed for its customer before it was sent"),
+        (False, "Rejected", t.rejected, "defective: the causes are below"),
+        (False, "Dropped", t.dropped, "left out on purpose: the causes are below"),
+    )
+    sums = {"Rejected": totals.get("rejected"), "Dropped": totals.get("dropped")}
+    return [
+        {
+            "in_omneo": in_omneo,
+            "name": name,
+            "transactions": number,
+            # By state only the number is known, unless all are in the same one.
+            "worth": sums.get(name, totals.get("accepted") if number == t.accepted else None),
+            "note": note,
+        }
+        for in_omneo, name, number, note in rows
+        if number or name == "Rejected" or (name == "Delivered" and not loaded)
+    ]
+
+
+def check_results(data: ReportData) -> list[dict[str, Any]]:
+    """Every check with its numbers; those that found something come first, those not made last.
+
+    Returns:
+        One row a check: `code`, `title`, `severity`, `checked` and `passed` (None where what it finds is not
+        counted by transaction or row), `found`, and why it was `skipped`. Empty for runs of versions that
+        did not record their checks.
+    """
+    rows = [_result(check, data.summary) for check in data.checks]
+    return sorted(rows, key=lambda row: (bool(row["skipped"]), row["found"] == 0))
+
+
+def _result(check: CheckMade, summary: Summary) -> dict[str, Any]:
+    found = sum(counts.get(check.code, 0) for counts in (summary.rejected, summary.dropped, summary.warnings))
+    checked = None if check.skipped else _checked(check.code, summary)
+    return {
+        "code": check.code,
+        "title": check.title,
+        "severity": check.severity,
+        "checked": checked,
+        "passed": None if checked is None else max(0, checked - found),
+        "found": found,
+        "skipped": check.skipped,
+    }
+
+
+def _checked(code: str, summary: Summary) -> int | None:
+    """How many transactions, or rows, a check looked at."""
+    if code in _OF_COLUMNS:
+        return None
+    if code in _OF_ROWS:
+        return summary.rows.read
+    if code in _BY_STATUS:
+        return summary.transactions.read
+    if code in _OF_ACCEPTED:
+        return summary.transactions.accepted
+    by_status = sum(number for name, number in summary.dropped.items() if name in _BY_STATUS)
+    return summary.transactions.read - by_status
+
+
+def changes(data: ReportData) -> Iterator[dict[str, Any]]:
+    """What the last run of the mapping counted beside this one; nothing where there was none."""
+    before, now = data.previous, data.summary
+    if before is None:
+        return
+    for name in ("read", "accepted", "dropped", "rejected"):
+        yield _change(
+            f"Transactions {name}", getattr(before.transactions, name), getattr(now.transactions, name)
+        )
+    for old, new in ((before.rejected, now.rejected), (before.dropped, now.dropped)):
+        for code in sorted({*old, *new}, key=lambda code: (-new.get(code, 0), code)):
+            yield _change(
+                CODES[code].title if code in CODES else code, old.get(code, 0), new.get(code, 0), code
+            )
+
+
+def _change(name: str, before: int, now: int, code: str = "") -> dict[str, Any]:
+    return {"name": name, "code": code, "before": before, "now": now}

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from pipeline.report.data import CheckMade, PreviousRun
+from pipeline.report.receipts import receipt_of
+from pipeline.report.results import changes, check_results, where_everything_is
+from pipeline.report.summary import DeliveryCounts, RowTotals, TransactionCounts
+from pipeline.report.view import view
+from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
+
+FACTS = made_up_facts(300)
+ALL = summary_of(FACTS).transactions.accepted
+
+
+@pytest.mark.parametrize(
+    ("delivery", "looked_up", "names"),
+    [
+        ({"pending": ALL}, (None, None, None), ["Delivered", "Pending"]),
+        ({"delivered": 100, "pending": ALL - 100}, (None, None, None), ["Delivered", "Pending"]),
+        ({"delivered": ALL}, (ALL, 0, 0), ["Confirmed"]),
+        ({"delivered": ALL}, (20, 2, 1), ["Confirmed", "Delivered", "Differing", "Missing"]),
+        (
+            {"delivered": ALL - 9, "refused": 4, "in_doubt": 5},
+            (None,) * 3,
+            ["Delivered", "In doubt", "Refused"],
+        ),
+        ({"voided": ALL - 1, "forgotten": 1}, (None, None, None), ["Voided", "Forgotten"]),
+        ({"unchanged": ALL}, (ALL, 0, 0), ["Unchanged"]),
+    ],
+)
+def test_every_transaction_is_in_one_line_with_what_it_is_worth(
+    delivery: dict[str, int], looked_up: tuple[int | None, ...], names: list[str]
+) -> None:
+    confirmed, missing, differing = looked_up
+    summary = summary_of(
+        FACTS,
+        delivery=DeliveryCounts(**delivery),
+        confirmed=confirmed,
+        missing=missing,
+        differing=differing,
+    )
+    rows = where_everything_is(summary, closed=False)
+    assert [row["name"] for row in rows] == [*names, "Rejected", "Dropped"]
+    assert sum(row["transactions"] for row in rows) == summary.transactions.read
+    for row in rows:
+        whole = row["transactions"] == ALL
+        assert (row["worth"] is not None) == (whole or row["name"] in ("Rejected", "Dropped"))
+
+
+def test_a_closed_gate_says_that_nothing_can_be_sent() -> None:
+    notes = [row["note"] for row in where_everything_is(summary_of(FACTS), closed=True)]
+    assert notes[:2] == ["nothing was sent", "accepted; it cannot be sent while the gate is closed"]
+
+
+def test_checks_have_the_number_that_passed() -> None:
+    summary = summary_of(
+        FACTS,
+        rows=RowTotals(read=900, malformed=2),
+        transactions=TransactionCounts(read=100, accepted=80, dropped=12, rejected=8),
+        delivery=DeliveryCounts(pending=80),
+        dropped={"draft": 10, "partially_paid": 2},
+        rejected={"total_mismatch": 5, "malformed_row": 2},
+        warnings={"guest": 30},
+    )
+    checks = (
+        CheckMade("draft", "Draft sale", "drop"),
+        CheckMade("total_mismatch", "Total differs", "reject"),
+        CheckMade("no_date", "No date", "reject"),
+        CheckMade("payments_mismatch", "Payments differ", "reject", skipped="the mapping gives none"),
+        CheckMade("malformed_row", "Malformed", "reject"),
+        CheckMade("guest", "Guest", "warn"),
+        CheckMade("unmapped_column", "Unmapped", "warn"),
+    )
+    rows = check_results(made_up_report(FACTS, summary=summary, checks=checks))
+    assert [(row["code"], row["checked"], row["passed"], row["found"]) for row in rows] == [
+        ("draft", 100, 90, 10),
+        ("total_mismatch", 90, 85, 5),
+        ("malformed_row", 900, 898, 2),
+        ("guest", 80, 50, 30),
+        ("no_date", 90, 90, 0),
+        ("unmapped_column", None, None, 0),
+        ("payments_mismatch", None, None, 0),
+    ]
+
+
+def test_counts_of_the_last_run_stand_beside_this_one() -> None:
+    data = made_up_report(FACTS)
+    before = PreviousRun(
+        *("20240701-0900", "2024-07-01T09:00:00Z", True, 1, 2),
+        *(TransactionCounts(10, 9, 0, 1), {"accepted": "1.00"}, {"name_missing": 1}, {}, {}),
+    )
+    rows = {row["name"]: (row["before"], row["now"]) for row in changes(replace(data, previous=before))}
+    assert rows["Transactions read"] == (10, 300)
+    assert rows["Item without a name"] == (1, 0)
+    assert not [*changes(data)]
+
+
+BODY = {
+    "external_id": "MEL-1-9",
+    "total": -474.7,
+    "transacted_at": "2024-07-01 13:30:00",
+    "profile_id": "ann@example.com",
+    "location_id": "MEL",
+    "payments": [{"CASH": 10}, "VISA"],
+    "items": [{"name": f"Thing {n}", "quantity": -1, "price_sell": 10.8} for n in range(14)],
+}
+ROWS = {
+    "personal": ["kunde"],
+    "more": 2,
+    "rows": [
+        {
+            "source": "till.csv",
+            "line": 7,
+            "cells": {"no": "9", "kunde": "4711", "note": "call ann@example.com", "who": "ANN@EXAMPLE.COM"},
+        }
+    ],
+}
+
+
+def test_a_receipt_is_drawn_from_the_body_and_its_rows_are_masked() -> None:
+    samples = pl.DataFrame(
+        [("return", "MEL-1-9", json.dumps(BODY), "2024-07-01 23:30", json.dumps(ROWS))],
+        schema=FACTS.samples.schema,
+        orient="row",
+    )
+    data = made_up_report(replace(FACTS, samples=samples))
+    (sample,) = view(data)["samples"]
+    sale = receipt_of(sample)
+    assert (sale.store, sale.time, sale.is_local) == ("MEL", "2024-07-01 23:30", True)
+    assert (sale.total, sale.paid_by, sale.lines[0].price) == ("-474.70", "CASH 10.00, VISA", "10.80")
+    assert (len(sale.lines), sale.more_lines, sale.more_rows) == (12, 2, 2)
+    assert sale.customer == "a***@***"
+    cells = sale.rows[0]["cells"]
+    assert cells == {"no": "9", "kunde": "4***", "note": "call a***@***", "who": "A***@***"}
+    (shown,) = view(data, show_personal_data=True)["samples"]
+    assert shown["rows"][0]["cells"] == ROWS["rows"][0]["cells"]  # type: ignore[index]
+
+
+def test_a_receipt_of_an_older_run_and_of_an_odd_body() -> None:
+    (*_, sample) = view(made_up_report(FACTS))["samples"]
+    assert receipt_of(sample).rows == []
+    odd = sample | {"local": None, "body": {"items": "none", "total": None, "transacted_at": "2024-07-01"}}
+    sale = receipt_of(odd)
+    assert (sale.time, sale.is_local, sale.lines, sale.total, sale.paid_by) == (
+        "2024-07-01",
+        False,
+        [],
+        "",
+        "",
+    )
