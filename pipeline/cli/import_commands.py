@@ -101,11 +101,13 @@ def run(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool,
     from pipeline.workflows.delivery import adopt
     from pipeline.workflows.load import load, require_shared_ledger
     from pipeline.workflows.prepare import prepare
+    from pipeline.workflows.workdir_lock import require_free
 
     ledger, engine = arguments["ledger"], arguments["engine"]
     connection = connection_from_environment(arguments["token_file"])
     require_shared_ledger(engine, ledger)
     with console.listening() as emit, local_workdir(console, ledger, engine=engine) as workdir:
+        require_free(workdir, ledger)
         adopt(workdir, connection, delivery_options(arguments), emit, ledger=ledger)
         prepared = prepare(workdir, mapping, sources, prepare_options(arguments), emit)
     if prepared.exit_code:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 MONITORING = (
     option(
-        "--metrics-file", type=FILE, help="Write how it ended as Prometheus metrics, for the node exporter."
+        "--metrics-file",
+        type=FILE,
+        help="Write how far it is, and how it ended, as Prometheus metrics for the node exporter.",
     ),
     option("--notify", metavar="URL", help="Post the summary to this address, however it ends."),
     option("--traces", is_flag=True, help="Send OpenTelemetry traces, as the OTEL_… variables say."),
@@ -69,12 +71,20 @@ def _watch(console: Console, metrics_file: Path | None, notify: str | None, *, t
 
     command = click.get_current_context().info_name or ""
     reporters: dict[str, Reporter] = {}
-    if metrics_file:
-        reporters["--metrics-file"] = MetricsFile(metrics_file)
+    metrics = MetricsFile(metrics_file) if metrics_file else None
+    if metrics:
+        reporters["--metrics-file"] = metrics
     if notify:
         reporters["--notify"] = Notification(notify)
     spans, notices = traces_of(command) if traces else (None, ())
-    return Watch(command, console.workdir, reporters=reporters, traces=spans, notices=notices)
+    return Watch(
+        command,
+        console.workdir,
+        reporters=reporters,
+        live=metrics.write_running if metrics else None,
+        traces=spans,
+        notices=notices,
+    )
 
 
 def _ending(problem: BaseException, watch: Watch) -> tuple[int, str]:

@@ -41,21 +41,29 @@ def status(console: Console, reference: str | None, ledger: Path | str | None, *
     from pipeline.report.render import render_terminal, run_table
     from pipeline.report.verdict import REJECTIONS
     from pipeline.report.view import overview
+    from pipeline.staging.workdir import Workdir
     from pipeline.workflows.status import status as status_of
+    from pipeline.workflows.workdir_lock import lock_holders
 
     with (
         console.listening() as emit,
         local_workdir(console, ledger, heads=True, run=reference, bodies=False, writes=False) as workdir,
     ):
         found = status_of(workdir, reference, ledger=ledger, base_url=base_url_from_environment(), emit=emit)
+        holders = lock_holders(Workdir(workdir))
+    in_use_by = [vars(holder) for holder in holders]
     if not reference:
         console.say(run_table([(each.summary, each.verdict) for each in found]))
-        console.result({"runs": [_with_tenant(each.summary) for each in found]})
+        for holder in holders:
+            console.say(f"In use by {holder}.")
+        console.result({"runs": [_with_tenant(each.summary) for each in found], "in_use_by": in_use_by})
         return 0
     for each in found:
         console.say(render_terminal(overview(each.summary, each.verdict, causes=each.causes), REJECTIONS))
+    for holder in holders:
+        console.say(f"In use by {holder}.")
     tenants = [_with_tenant(each.summary) for each in found if each.summary.tenant is not None]
-    console.result({**_with_tenant(found[-1].summary), "tenants": tenants})
+    console.result({**_with_tenant(found[-1].summary), "tenants": tenants, "in_use_by": in_use_by})
     return 0
 
 
@@ -79,11 +87,11 @@ def _follow(console: Console, reference: str, ledger: Path | str | None) -> None
         looks = follow(workdir, reference, ledger=ledger, base_url=base_url_from_environment())
         try:
             for number, progress in enumerate(looks):
-                if progress.holder is None:
+                if not progress.holders:
                     show("No command is at work here." if number == 0 else f"{progress}; it has ended.")
                 elif on_terminal:
                     width = shutil.get_terminal_size().columns
-                    write_text(f"\r\x1b[K{str(progress)[: width - 1]}", err=True)
+                    write_text(f"\r\x1b[K{progress.line(width - 1)[: width - 1]}", err=True)
                 elif time.monotonic() - shown_at >= PLAIN_EVERY_S:
                     shown_at = time.monotonic()
                     show(str(progress))
@@ -153,7 +161,8 @@ def results(console: Console, reference: str, output: Path | None, ledger: Path 
     """Write what became of every transaction of a run, a row each.
 
     Joins the source file and line with outcome, codes, state in Omneo, the server's message and Omneo's id.
-    Without -o it is `results.csv` in the run's directory.
+    Without -o it is `results.csv` in the run's directory. A file that holds anything but results is not
+    overwritten.
 
     Example:
       omneo-import results latest -o results.parquet
@@ -163,9 +172,9 @@ def results(console: Console, reference: str, output: Path | None, ledger: Path 
 
     base_url = base_url_from_environment()
     with local_workdir(console, ledger, run=reference, writes=output is None) as workdir:
-        path, rows = write_results(workdir, reference, output, ledger=ledger, base_url=base_url)
-    console.say(f"{count(rows, 'transaction')} in {path}")
-    console.result({"file": str(path), "transactions": rows})
+        file, rows = write_results(workdir, reference, output, ledger=ledger, base_url=base_url)
+    console.say(f"{count(rows, 'transaction')} in {file}")
+    console.result({"file": file, "transactions": rows})
     return 0
 
 

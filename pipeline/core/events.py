@@ -42,21 +42,33 @@ def fan_out(*listeners: Emit) -> Emit:
 
 @dataclass(frozen=True)
 class StageStarted(Event):
-    """A stage begins. `total` is how much there is to do in `unit`, or None where that is unknown."""
+    """A stage begins. `total` is how much there is to do in `unit`, or None where that is unknown.
+
+    `done` is how much of it was done before, by a command that was stopped.
+    """
 
     name: ClassVar[str] = "stage_started"
     stage: str
     unit: str
     total: int | None = None
+    done: int = 0
 
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """A stage made progress: it has done `done` of its unit since it started."""
+    """A stage has done `done` of its unit, what was done before it started included.
+
+    `sent` of them it sent itself, None where it sends nothing; of `in_doubt` it is unknown whether Omneo has
+    them. `limit` says what limits the pace, and `most_per_s` is what that allows; None for no such bound.
+    """
 
     name: ClassVar[str] = "progress"
     stage: str
     done: int
+    sent: int | None = None
+    in_doubt: int = 0
+    limit: str = ""
+    most_per_s: float | None = None
 
 
 @dataclass(frozen=True)

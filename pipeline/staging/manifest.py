@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import RunError
@@ -95,6 +96,17 @@ class Manifest:
     def body_bytes(self) -> int:
         """How many bytes their bodies have."""
         return sum(part.body_bytes for part in self.parts)
+
+
+def is_same_mapping(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two manifests' `mapping` is the same one: by its path or its text, or it was moved since.
+
+    Args:
+        one: Of the earlier run.
+        other: Of the later run.
+    """
+    is_moved = one["name"] == other["name"] and not Path(one["path"]).exists()
+    return one["path"] == other["path"] or one["digest"] == other["digest"] or is_moved
 
 
 def microseconds(when: datetime) -> int:

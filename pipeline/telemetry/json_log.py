@@ -11,8 +11,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Final, TextIO
 
-from pipeline.core.events import Event, Progress, RunStarted
+from pipeline.core.events import Event, Progress, RunStarted, StageStarted
 from pipeline.core.files import open_private
+from pipeline.telemetry.pace import Pace
 
 PROGRESS_EVERY_S: Final = 10.0
 """A load of a week writes 60,000 lines of progress at this pace."""
@@ -21,6 +22,8 @@ PROGRESS_EVERY_S: Final = 10.0
 @dataclass
 class JsonLog:
     """Writes a line for each event, a JSON object with `ts`, `run_id`, `event` and the event's fields.
+
+    A line of progress also has `total`, and the rate `per_s` and the time left `left_s`, null while unknown.
 
     Each line is flushed, so that the log of a killed run is complete.
 
@@ -36,20 +39,35 @@ class JsonLog:
     every_s: float = PROGRESS_EVERY_S
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _reported_at: dict[str, datetime] = field(default_factory=dict)
+    _paces: dict[str, Pace] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
         if isinstance(event, RunStarted):
             self.run_id = event.run_id
         now = self.now()
+        fields = event.fields()
+        if isinstance(event, StageStarted):
+            self._paces[event.stage] = Pace(event, now.timestamp())
         if isinstance(event, Progress):
+            pace = self._paces.setdefault(event.stage, Pace(StageStarted(event.stage, ""), now.timestamp()))
+            pace.see(event, now.timestamp())
             reported_at = self._reported_at.get(event.stage)
             if reported_at is not None and (now - reported_at).total_seconds() < self.every_s:
                 return
             self._reported_at[event.stage] = now
+            fields |= {
+                "total": pace.started.total,
+                "per_s": _tenths(pace.per_s),
+                "left_s": _tenths(pace.left_s),
+            }
         head = {"ts": now.isoformat(timespec="milliseconds"), "run_id": self.run_id, "event": event.name}
-        self.stream.write(json.dumps(head | event.fields(), default=str) + "\n")
+        self.stream.write(json.dumps(head | fields, default=str) + "\n")
         self.stream.flush()
+
+
+def _tenths(number: float | None) -> float | None:
+    return None if number is None else round(number, 1)
 
 
 @contextmanager

@@ -1,10 +1,13 @@
-"""A file of metrics about the last command, in Prometheus' text form, for the node exporter."""
+"""A file of metrics about a command, in Prometheus' text form, for the node exporter.
+
+It is written every 15 s while the command runs, and once more when it has ended.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline import __version__
 from pipeline.core.files import replacing
 from pipeline.report.summary import Summary
-from pipeline.telemetry.watch import Ending, ReportFailed
+from pipeline.telemetry.watch import Ending, ReportFailed, Running
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -37,10 +40,16 @@ class MetricsFile:
 
     def __call__(self, ending: Ending) -> None:
         """Replace the file; the time of the last success is kept after a failure."""
+        self._write(metrics_of(ending, ending.at if ending.exit_code == 0 else self._last_success()))
+
+    def write_running(self, running: Running) -> None:
+        """Replace the file by how far a command is; the time of the last success is kept."""
+        self._write(metrics_of_running(running, self._last_success()))
+
+    def _write(self, registry: CollectorRegistry) -> None:
         from prometheus_client import generate_latest
 
-        last_success = ending.at if ending.exit_code == 0 else self._last_success()
-        data = generate_latest(metrics_of(ending, last_success))
+        data = generate_latest(registry)
         try:
             self._require_plain_file()
             with replacing(self.path, METRICS_MODE) as file:
@@ -70,6 +79,10 @@ class MetricsFile:
         return None
 
 
+_Gauge = tuple[str, str, Mapping[str, float], str]
+"""Name, what it is, values by the label's, and the label; a value by an empty text has none."""
+
+
 def metrics_of(ending: Ending, last_success: float | None) -> CollectorRegistry:
     """The gauges about an ending.
 
@@ -77,35 +90,64 @@ def metrics_of(ending: Ending, last_success: float | None) -> CollectorRegistry:
         ending: How a command ended.
         last_success: When a command last ended with exit code 0, in seconds since 1970; None before that.
     """
+    return _registry(ending, last_success, _of_ending(ending))
+
+
+def metrics_of_running(running: Running, last_success: float | None) -> CollectorRegistry:
+    """The gauges about a command that runs.
+
+    Args:
+        running: How far it is.
+        last_success: As for `metrics_of`.
+    """
+    return _registry(running, last_success, _of_running(running))
+
+
+def _registry(
+    about_command: Ending | Running, last_success: float | None, gauges: Iterable[_Gauge]
+) -> CollectorRegistry:
     from prometheus_client import CollectorRegistry, Gauge
 
     registry = CollectorRegistry()
-    labels = {"command": ending.command, "mapping": ending.mapping, "workdir": ending.workdir}
-
-    def gauge(name: str, about: str, values: Mapping[str, float], label: str = "") -> None:
+    labels = {each: getattr(about_command, each) for each in ("command", "mapping", "workdir")}
+    known: list[_Gauge] = [("info", "The product's version.", {__version__: 1.0}, "version")]
+    if last_success is not None:
+        name = SUCCESS.removeprefix("omneo_import_")
+        known.append((name, "When a command last ended with exit code 0.", {"": last_success}, ""))
+    for name, about, values, label in (*known, *gauges):
         names = [*labels, label] if label else [*labels]
         metric = Gauge(f"omneo_import_{name}", about, names, registry=registry)
         for key, value in values.items():
             metric.labels(*labels.values(), *([key] if label else [])).set(value)
-
-    gauge("info", "The product's version.", {__version__: 1}, "version")
-    gauge("exit_code", "Exit code of the last command.", {"": ending.exit_code})
-    gauge("last_end_timestamp_seconds", "When the last command ended.", {"": ending.at})
-    if last_success is not None:
-        gauge(
-            SUCCESS.removeprefix("omneo_import_"),
-            "When a command last ended with exit code 0.",
-            {"": last_success},
-        )
-    gauge("duration_seconds", "How long the last command took.", {"": ending.seconds})
-    gauge("stage_duration_seconds", "How long each stage of it took.", ending.stages, "stage")
-    if ending.summary is not None:
-        for name, about, values, label in _counts(ending.summary):
-            gauge(name, about, values, label)
     return registry
 
 
-def _counts(summary: Summary) -> Iterator[tuple[str, str, Mapping[str, float], str]]:
+def _of_running(running: Running) -> Iterator[_Gauge]:
+    paces = running.paces
+    yield "running", "Whether the command still runs.", {"": 1}, ""
+    yield "running_seconds", "How long the running command has taken so far.", {"": running.seconds}, ""
+    yield "stage_done", "What a running stage has done.", {k: v.last.done for k, v in paces.items()}, "stage"
+    totals = {stage: total for stage, pace in paces.items() if (total := pace.started.total) is not None}
+    yield "stage_total", "What a running stage has to do, where known.", totals, "stage"
+    rates = {stage: pace.per_s or 0.0 for stage, pace in paces.items()}
+    yield "stage_per_second", "What a running stage did a second over the last minute.", rates, "stage"
+    left = {stage: left_s for stage, pace in paces.items() if (left_s := pace.left_s) is not None}
+    yield "stage_left_seconds", "How long a running stage will take yet, where known.", left, "stage"
+    doubts = {stage: pace.last.in_doubt for stage, pace in paces.items()}
+    yield "stage_in_doubt", "Transactions of a running stage that are in doubt.", doubts, "stage"
+
+
+def _of_ending(ending: Ending) -> Iterator[_Gauge]:
+    yield "running", "Whether the command still runs.", {"": 0}, ""
+    yield "exit_code", "Exit code of the last command.", {"": ending.exit_code}, ""
+    yield "last_end_timestamp_seconds", "When the last command ended.", {"": ending.at}, ""
+    yield "duration_seconds", "How long the last command took.", {"": ending.seconds}, ""
+    yield "stage_duration_seconds", "How long each stage of it took.", ending.stages, "stage"
+    if ending.summary is not None:
+        yield from _counts(ending.summary)
+
+
+def _counts(summary: Summary) -> Iterator[_Gauge]:
     yield "rows", "Rows of the source.", vars(summary.rows), "kind"
     yield "transactions", "Transactions by what became of them.", vars(summary.transactions), "outcome"
     yield "dropped_transactions", "Dropped transactions by code.", summary.dropped, "code"

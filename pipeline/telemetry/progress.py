@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from pipeline.core.events import Emit, Event, Notice, Progress, StageFinished, StageStarted
 from pipeline.report.formatting import duration, visible
+from pipeline.telemetry.pace import Pace
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+BAR_WIDTH: Final = 20
+NARROW: Final = 100
+"""Columns below which there is no bar: what is said matters more."""
 PLAIN_EVERY_S: Final = 5.0
 """Often enough to see that a run works, seldom enough for the log of a scheduler."""
 
@@ -30,8 +34,8 @@ def progress_listener(
 ) -> Iterator[Emit]:
     """Give a listener that shows how far a run is.
 
-    On a terminal, each stage has a bar with count, rate and time left. Elsewhere, a line is written every few
-    seconds and when a stage ends.
+    On a terminal, each stage has a bar with count, rate, time left and what limits it. Elsewhere, a line is
+    written every few seconds and when a stage ends.
 
     Args:
         stream: Where to write; stderr by default.
@@ -63,7 +67,8 @@ class PlainListener:
     quiet: bool = False
     every_s: float = PLAIN_EVERY_S
     clock: Callable[[], float] = time.monotonic
-    _stages: dict[str, _RunningStage] = field(default_factory=dict)
+    _stages: dict[str, Pace] = field(default_factory=dict)
+    _shown_at: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
         """Write a line about an event, if one is due."""
@@ -74,17 +79,18 @@ class PlainListener:
                 pass
             case StageStarted():
                 now = self.clock()
-                self._stages[event.stage] = _RunningStage(event, started_at=now, shown_at=now)
+                self._stages[event.stage], self._shown_at[event.stage] = Pace(event, now), now
                 if self.verbose:
                     self._write(f"{event.stage}: started")
             case Progress() if event.stage in self._stages:
-                stage, now = self._stages[event.stage], self.clock()
-                if now - stage.shown_at >= self.every_s:
-                    stage.shown_at = now
-                    self._write(f"{event.stage}: {stage.progress(event.done, now)}")
+                pace, now = self._stages[event.stage], self.clock()
+                pace.see(event, now)
+                if now - self._shown_at[event.stage] >= self.every_s:
+                    self._shown_at[event.stage] = now
+                    self._write(f"{event.stage}: {pace.line()}")
             case StageFinished():
-                stage_or_none = self._stages.pop(event.stage, None)
-                unit = f" {stage_or_none.started.unit}" if stage_or_none else ""
+                ended = self._stages.pop(event.stage, None)
+                unit = f" {ended.started.unit}" if ended else ""
                 self._write(f"{event.stage}: {event.done:,}{unit} in {duration(event.seconds)}")
 
     def _write(self, line: str) -> None:
@@ -92,31 +98,16 @@ class PlainListener:
         self.stream.flush()
 
 
-@dataclass
-class _RunningStage:
-    started: StageStarted
-    started_at: float
-    shown_at: float
-
-    def progress(self, done: int, now: float) -> str:
-        rate = done / max(now - self.started_at, 1e-9)
-        text = f"{_counted(self.started, done)}, {rate:,.0f}/s"
-        if self.started.total and rate:
-            text += f", {duration(max(self.started.total - done, 0) / rate)} left"
-        return text
-
-
 def _bars(stream: TextIO) -> Bars:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
+    console = Console(file=stream, markup=False, highlight=False, emoji=False)
     return Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[count]}", markup=False),
-        TextColumn("{task.fields[rate]}", markup=False),
-        TimeRemainingColumn(),
-        console=Console(file=stream, markup=False, highlight=False, emoji=False),
+        *([] if console.width < NARROW else [BarColumn(bar_width=BAR_WIDTH)]),
+        TextColumn("{task.fields[text]}", markup=False),
+        console=console,
     )
 
 
@@ -126,35 +117,32 @@ class _BarListener:
 
     bars: Bars
     verbose: bool
-    _tasks: dict[str, tuple[TaskID, StageStarted]] = field(default_factory=dict)
+    _tasks: dict[str, tuple[TaskID, Pace]] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
         match event:
             case Notice():
                 self.bars.console.print(visible(event.message, None))
             case StageStarted():
-                task = self.bars.add_task(event.stage, total=event.total, count=_counted(event, 0), rate="")
-                self._tasks[event.stage] = (task, event)
+                pace = Pace(event, time.monotonic())
+                task = self.bars.add_task(event.stage, total=event.total, completed=event.done, text="")
+                self._tasks[event.stage] = (task, pace)
             case Progress() if event.stage in self._tasks:
-                self._move(event)
+                task, pace = self._tasks[event.stage]
+                pace.see(event, time.monotonic())
+                columns = self.bars.console.width
+                width = columns - len(event.stage) - 2 - (0 if columns < NARROW else BAR_WIDTH + 1)
+                self.bars.update(task, completed=event.done, text=pace.line(max(width, 1)))
             case StageFinished() if event.stage in self._tasks:
                 self._end(event)
 
-    def _move(self, event: Progress) -> None:
-        task, started = self._tasks[event.stage]
-        self.bars.update(task, completed=event.done, count=_counted(started, event.done))
-        speed = self.bars.tasks[self.bars.task_ids.index(task)].speed
-        self.bars.update(task, rate=f"{speed:,.0f}/s" if speed else "")
-
     def _end(self, event: StageFinished) -> None:
-        task, started = self._tasks.pop(event.stage)
-        rate = f"{event.done / event.seconds:,.0f}/s" if event.seconds else ""
-        text = f"{event.done:,} {started.unit}"
-        self.bars.update(task, completed=event.done, total=event.done, count=text, rate=rate)
+        """Leave the bar where the stage ended, which is not its end where it was stopped."""
+        task, pace = self._tasks.pop(event.stage)
+        total, done = pace.started.total, max(pace.last.done, event.done)
+        of = f" of {total:,}" if total is not None and done < total else ""
+        rate = f", {event.done / event.seconds:,.0f}/s" if event.seconds else ""
+        text = f"{done:,}{of} {pace.started.unit}"
+        self.bars.update(task, completed=done, total=total if of else done, text=text + rate)
         if self.verbose:
             self.bars.console.print(f"{event.stage}: {text} in {duration(event.seconds)}")
-
-
-def _counted(started: StageStarted, done: int) -> str:
-    of = "" if started.total is None else f" of {started.total:,}"
-    return f"{done:,}{of} {started.unit}"

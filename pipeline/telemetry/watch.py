@@ -14,17 +14,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Event as EventFlag
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final
 
-from pipeline.core.events import Event, Notice, StageFinished
+from pipeline.core.events import Event, Notice, Progress, StageFinished, StageStarted
 from pipeline.report.summary import Summary
+from pipeline.telemetry.pace import Pace
 
 if TYPE_CHECKING:
     from pipeline.telemetry.tracing import Traces
 
 REPORT_WITHIN_S: Final = 2.0
 """How long the end of a command waits for all reporters: twice what a healthy network needs."""
+LIVE_EVERY_S: Final = 15.0
+"""How often metrics are written while a command runs, as often as most exporters are read."""
 OUTCOMES: Final = {
     0: "complete",
     1: "bug",
@@ -66,6 +70,25 @@ class Ending:
     stages: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Running:
+    """How far a command is that has not ended.
+
+    Attributes:
+        command: Its name.
+        mapping: The mapping's file without its suffix; empty where it is not known yet.
+        workdir: The working directory.
+        seconds: How long it has taken so far.
+        paces: How far each of its stages is that has not ended.
+    """
+
+    command: str
+    mapping: str
+    workdir: str
+    seconds: float
+    paces: Mapping[str, Pace]
+
+
 class ReportFailed(Exception):
     """An ending could not be reported; the message holds no secret and may be shown."""
 
@@ -83,6 +106,8 @@ class Watch:
         workdir: The working directory.
         mapping: The mapping; empty where it is not known.
         reporters: What reports the ending, by option: `--metrics-file`, `--notify`.
+        live: Gets every `live_every_s` how far the command is; None for no such report.
+        live_every_s: Seconds.
         traces: Spans of the command, with every event; None without `--traces`.
         notices: What could not be set up.
         within_s: How long all reporters may take together.
@@ -94,6 +119,8 @@ class Watch:
     workdir: Path | str
     mapping: str = ""
     reporters: Mapping[str, Reporter] = field(default_factory=dict)
+    live: Callable[[Running], None] | None = None
+    live_every_s: float = LIVE_EVERY_S
     traces: Traces | None = None
     notices: tuple[Notice, ...] = ()
     within_s: float = REPORT_WITHIN_S
@@ -101,21 +128,58 @@ class Watch:
     error: str = ""
     _stages: dict[str, float] = field(default_factory=dict)
     _begun: float = field(default_factory=time.monotonic)
+    _paces: dict[str, Pace] = field(default_factory=dict)
+    _writing: Lock = field(default_factory=Lock)  # held while `live` runs, so that none comes after the end
+    _over: EventFlag | None = None
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
-        if isinstance(event, StageFinished):
-            self._stages[event.stage] = self._stages.get(event.stage, 0.0) + event.seconds
+        match event:
+            case StageStarted():
+                self._paces[event.stage] = Pace(event, time.monotonic())
+                self._begin_live()
+            case Progress() if event.stage in self._paces:
+                self._paces[event.stage].see(event, time.monotonic())
+            case StageFinished():
+                self._paces.pop(event.stage, None)
+                self._stages[event.stage] = self._stages.get(event.stage, 0.0) + event.seconds
         if self.traces is not None:
             with suppress(Exception):  # a library that fails must not stop the command
                 self.traces(event)
 
+    def _begin_live(self) -> None:
+        if self.live is not None and self._over is None:
+            self._over = EventFlag()
+            Thread(target=self._report_live, args=(self.live, self._over), daemon=True).start()
+
+    def _report_live(self, report: Callable[[Running], None], over: EventFlag) -> None:
+        """In a thread of its own, since a load that waits for Omneo has no events."""
+        while not over.wait(self.live_every_s):
+            running = Running(
+                command=self.command,
+                mapping=Path(self.mapping).stem,
+                workdir=self._place,
+                seconds=time.monotonic() - self._begun,
+                paces=dict(self._paces),
+            )
+            with self._writing, suppress(Exception):  # what fails is said at the end
+                if not over.is_set():
+                    report(running)
+
+    @property
+    def _place(self) -> str:
+        return str(self.workdir.absolute()) if isinstance(self.workdir, Path) else self.workdir
+
     def end(self, exit_code: int, error: str = "") -> Iterator[Notice]:
         """Run all reporters at once; give a notice for each that failed."""
+        if self._over is not None:
+            self._over.set()
+            if self._writing.acquire(timeout=self.within_s):
+                self._writing.release()
         ending = Ending(
             command=self.command,
             mapping=Path(self.mapping).stem,
-            workdir=str(self.workdir.absolute()) if isinstance(self.workdir, Path) else self.workdir,
+            workdir=self._place,
             exit_code=exit_code,
             error=error or self.error,
             seconds=time.monotonic() - self._begun,

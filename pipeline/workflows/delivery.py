@@ -214,7 +214,7 @@ def opened(target: Target, command: str) -> Iterator[OpenRun]:
         begun -= target.prepared.duration_s
         now = datetime.fromisoformat(target.prepared.started_at)
     with (
-        workdir_lock(home, command, target.ledger, shared=shared),
+        workdir_lock(home, command, target.ledger, shared=shared, run_id=directory.run_id),
         SqlLedger(target.ledger or home.ledger, target.connection.base_url) as ledger,
         json_log(directory.log, directory.run_id) as log,
     ):

@@ -83,7 +83,7 @@ def deliver_on_workers(run: OpenRun) -> DeliveryResult:
         SettingsError: There is no such cluster, or the ledger is not one that machines can share.
     """
     begun, target = time.monotonic(), run.target
-    run.emit(StageStarted(STAGE, "transactions", run.ref.size))
+    run.emit(StageStarted(STAGE, "transactions", run.ref.size, run.ledger.settled(run.ref.run_id)))
     with (
         _scratch_directory(run.directory.scratch) as directory,
         engine_named(target.engine, directory) as engine,
@@ -175,7 +175,7 @@ def _contribute(assignment: Assignment, environ: Mapping[str, str]) -> DeliveryR
     manifest = read_manifest(directory)
     staged = StagedRun(directory, manifest)
     with (
-        workdir_lock(home, STAGE, assignment.ledger, shared=True),
+        workdir_lock(home, STAGE, assignment.ledger, shared=True, run_id=directory.run_id),
         SqlLedger(assignment.ledger, assignment.base_url) as ledger,
         json_log(directory.log, directory.run_id) as log,
         _stop_of(assignment.stop_file) as stop,

@@ -1,30 +1,27 @@
-"""`status --follow`: a load that another process runs, watched until it ends."""
+"""`status --follow`: a load that other processes run, watched until it ends."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from pipeline.core.events import Progress, StageStarted
 from pipeline.core.settings import tenant_of
 from pipeline.loading.ledger.entries import RunStatus
-from pipeline.report.formatting import count, duration
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir, Workdir
+from pipeline.telemetry.pace import Pace
 from pipeline.workflows.run_summary import statuses_by_run, unsent
-from pipeline.workflows.workdir_lock import LockHolder, lock_holder
+from pipeline.workflows.workdir_lock import PREPARE, LockHolder, lock_holders
 
-PREPARING: Final = "prepare"
-"""The command under which `run` and `prepare` hold the working directory before there is anything to send."""
-WINDOW_S: Final = 60.0
-"""The rate is that of the last minute: shorter would jump with each window of the throttle."""
-_THROTTLED_FOR_S: Final = 120.0
-"""How long a throttled answer explains the pace: a server that counts by the minute gives one a minute."""
+_STAGE: Final = "load"
+_LIMITED_FOR_S: Final = 120.0
+"""How long a line of the log explains the pace: a server that counts by the minute may stop it for one."""
 _TAIL_BYTES: Final = 65_536
 """How much of the end of a log is read."""
 
@@ -35,37 +32,32 @@ class LoadProgress:
 
     Attributes:
         status: The run's counts.
-        holder: The process that works in the working directory; None once it has ended.
-        per_s: Transactions that were settled a second, over the last minute; None until that is known.
-        limit: What limits the pace; empty where it is not known.
+        holders: The processes that work on it; none once they have ended.
+        pace: How fast it is.
     """
 
     status: RunStatus
-    holder: LockHolder | None
-    per_s: float | None = None
-    limit: str = ""
+    holders: Sequence[LockHolder]
+    pace: Pace
 
     @property
     def left(self) -> int:
         """Transactions of which the outcome is still to come."""
         return self.status.pending + self.status.in_doubt
 
-    def __str__(self) -> str:
-        if self.holder is not None and self.holder.command == PREPARING:
+    def line(self, width: int | None = None) -> str:
+        """How far it is, as much of it as fits."""
+        if any(holder.command == PREPARE for holder in self.holders):
             return "A run is being prepared"
-        done = self.status.accepted - self.left
-        parts = [f"{done:,} of {count(self.status.accepted, 'transaction')}"]
+        notes = []
         if self.status.in_doubt:
-            parts.append(f"{self.status.in_doubt:,} in flight or in doubt")
+            notes.append(f"{self.status.in_doubt:,} in flight or in doubt")
         if failed := self.status.refused + self.status.failed:
-            parts.append(f"{failed:,} refused or failed")
-        if self.per_s is not None:
-            parts.append(f"{self.per_s:,.1f}/s" if self.per_s < 10 else f"{self.per_s:,.0f}/s")
-        if self.per_s and self.left:
-            parts.append(f"{duration(self.left / self.per_s)} left")
-        if self.limit:
-            parts.append(self.limit)
-        return ", ".join(parts)
+            notes.append(f"{failed:,} refused or failed")
+        return self.pace.line(width, notes)
+
+    def __str__(self) -> str:
+        return self.line()
 
 
 def follow(
@@ -83,7 +75,7 @@ def follow(
 
     Args:
         workdir: The working directory.
-        reference: Which run.
+        reference: Which run; `latest` is the one that is being loaded, or else prepared, if there is one.
         ledger: Another ledger than the working directory's own.
         base_url: The tenant; None for the last one to which something of the run was sent.
         every_s: Seconds between two looks.
@@ -94,29 +86,33 @@ def follow(
     """
     home = Workdir(workdir.expanduser().absolute())
     run: RunDir | None = None
-    seen: deque[tuple[float, int]] = deque()
+    pace: Pace | None = None
     prepared = False
     while True:
-        holder = lock_holder(home)
-        if holder is None and prepared:  # `run` holds nothing for a moment before it begins to send
+        holders = lock_holders(home)
+        if reference == "latest" and (loading := [each.run_id for each in holders if each.run_id]):
+            reference = loading[0]
+        found = home.find(reference)
+        holders = [each for each in holders if _works_on(each, found, reference)]
+        if prepared and not holders:  # `run` holds nothing for a moment before it begins to send
             prepared = False
             sleep(every_s)
             continue
-        prepared = holder is not None and holder.command == PREPARING
-        if run != (found := home.find(reference)):  # the latest is another one once that is prepared
-            run = found
-            seen.clear()
-        now, status = time.monotonic(), _status(home, run, ledger, base_url)
-        if holder is None:
-            yield LoadProgress(status, None)
+        prepared = any(each.command == PREPARE for each in holders)
+        status = _status(home, found, ledger, base_url)
+        if run != found or pace is None:  # the latest is another one once that is prepared
+            run, pace = found, Pace(_started(status), time.monotonic())
+        pace.see(_progress(status, run, len(holders)), time.monotonic())
+        yield LoadProgress(status, holders, pace)
+        if not holders:
             return
-        seen.append((now, status.accepted - status.pending - status.in_doubt))
-        while len(seen) > 2 and now - seen[1][0] >= WINDOW_S:
-            seen.popleft()
-        since, before = seen[0]
-        per_s = (seen[-1][1] - before) / (now - since) if now > since else None
-        yield LoadProgress(status, holder, per_s, _limit(run))
         sleep(every_s)
+
+
+def _works_on(holder: LockHolder, run: RunDir, reference: str) -> bool:
+    if holder.command == PREPARE:
+        return reference == "latest"
+    return holder.run_id in ("", run.run_id)
 
 
 def _status(home: Workdir, run: RunDir, ledger: Path | str | None, base_url: str | None) -> RunStatus:
@@ -128,22 +124,40 @@ def _status(home: Workdir, run: RunDir, ledger: Path | str | None, base_url: str
     return found or unsent(read_manifest(run))
 
 
-def _limit(run: RunDir) -> str:
-    """What limits the pace, by the last throttled answer that the run's log has."""
+def _started(status: RunStatus) -> StageStarted:
+    return StageStarted(_STAGE, "transactions", status.accepted, _settled(status))
+
+
+def _settled(status: RunStatus) -> int:
+    return status.accepted - status.pending - status.in_doubt
+
+
+def _progress(status: RunStatus, run: RunDir, loaders: int) -> Progress:
+    """What the ledger has, with what the loaders' log says of their pace."""
+    said = _last_progress(run)
+    most_per_s = said.get("most_per_s")
+    return Progress(
+        _STAGE,
+        _settled(status),
+        sent=_settled(status) - status.unchanged - status.forgotten,
+        limit=str(said.get("limit") or ""),
+        most_per_s=most_per_s * max(loaders, 1) if most_per_s else None,
+    )
+
+
+def _last_progress(run: RunDir) -> dict[str, Any]:
+    """The last line of progress in a run's log, if it is of this load and not old."""
     for line in reversed(_tail(run.log)):
         try:
             event = json.loads(line)
         except ValueError:  # the first line of the tail is cut, or the last one is being written
             continue
-        if event.get("event") == "throttled":
-            age_s = (datetime.now(UTC) - datetime.fromisoformat(event["ts"])).total_seconds()
-            if age_s > _THROTTLED_FOR_S:
-                return ""
-            pace = event.get("per_min")
-            return f"Omneo's limit of {pace:,.0f} requests a minute" if pace else "Omneo's limit of requests"
         if event.get("event") == "run_started":
-            return ""
-    return ""
+            break
+        if event.get("event") == "progress":
+            age_s = (datetime.now(UTC) - datetime.fromisoformat(event["ts"])).total_seconds()
+            return event if age_s < _LIMITED_FOR_S else {}
+    return {}
 
 
 def _tail(path: Path) -> list[bytes]:

@@ -177,6 +177,16 @@ def note_completed(ledger: SqlLedger, manifest: Manifest, emit: Emit) -> None:
         )
 
 
+def imported_by(ledger: SqlLedger, manifest: Manifest) -> str:
+    """The last of the later runs that delivered all files of a run to their end; empty where none is left."""
+    later: dict[str, str] = {}
+    for file in ledger.files.with_digests([source.fingerprint for source in manifest.sources]):
+        if file.run_id > manifest.run_id:  # their order is that of time
+            later[file.digest] = max(file.run_id, later.get(file.digest, ""))
+    is_complete = later.keys() == {source.fingerprint for source in manifest.sources}
+    return max(later.values(), default="") if is_complete else ""
+
+
 def _imported(
     files: Sequence[SourceFile],
     ledger: Path | str,

@@ -51,7 +51,7 @@ from pipeline.workflows.preparation.report_sections import (
     statistical_findings,
 )
 from pipeline.workflows.preparation.stage import count_repeated_items, stage
-from pipeline.workflows.preparation.usual_size import shortfall, size_of, usual_sizes
+from pipeline.workflows.preparation.usual_size import USUAL_SHARE, Size, shortfall, size_of, usual_sizes
 from pipeline.workflows.run_record import CommandResult
 from pipeline.workflows.workdir_lock import workdir_lock
 
@@ -195,10 +195,10 @@ def _report(
     )
     lost_of_known_sales = sum(each.lost_of_known_sales for each in staged.partitions)
     gate = run_record.gate_of(options.max_rejected, summary, lost_of_known_sales)
-    if not gate.closed:
-        gate = _compared_with_usual(gate, staged, summary, options, home, emit)
     manifest, facts = manifest_of(staged, summary), of_whole_run(total.facts, total.observations)
     others = [other for other in home.runs if other.run_id != run.run_id]
+    if not gate.closed:
+        gate = _compared_with_usual(gate, summary, usual_sizes(others, manifest, facts), options, emit)
     record = run_record.RunRecord(
         gate=gate,
         causes=all_causes(plan, total, warnings),
@@ -217,22 +217,16 @@ def _report(
 
 
 def _compared_with_usual(
-    gate: RejectionGate,
-    staged: StagedInput,
-    summary: Summary,
-    options: PrepareOptions,
-    home: Workdir,
-    emit: Emit,
+    gate: RejectionGate, summary: Summary, usual: Sequence[Size], options: PrepareOptions, emit: Emit
 ) -> RejectionGate:
-    """The gate, closed where the run is smaller than `--min-share` allows; without it there is a notice."""
-    others = [run for run in home.runs if run.run_id != staged.run.run_id]
-    mapping = str(staged.plan.mapping.path)
-    usual = usual_sizes(others, mapping, staged.plan.started_at.astimezone().date())
-    if options.min_share is not None:
-        if why := shortfall(size_of(summary), usual, options.min_share):
-            return replace(gate, closed=True, too_small=why)
-    elif len(usual) >= _DAYS_TO_WARN and (why := shortfall(size_of(summary), usual, Decimal("0.5"))):
-        emit(Notice("less_than_usual", f"{why}. --min-share 50% would hold such a run back."))
+    """The gate, closed where the run is smaller than `--min-share` allows; a notice where it is near that."""
+    size, least = size_of(summary), options.min_share
+    if least is not None and (why := shortfall(size, usual, least)):
+        return replace(gate, closed=True, too_small=why)
+    warned_below = USUAL_SHARE if least is None else (1 + least) / 2
+    if len(usual) >= _DAYS_TO_WARN and (why := shortfall(size, usual, warned_below)):
+        then = "--min-share 50% would hold such a run back" if least is None else "It is near --min-share"
+        emit(Notice("less_than_usual", f"{why}. {then}."))
     return gate
 
 

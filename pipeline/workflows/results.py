@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core import parquet
@@ -43,6 +44,8 @@ SCHEMA: Final = {
 }
 """The columns; see `write_results`."""
 _TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
+_HEADER_MAX: Final = 1_000
+"""Bytes that are read of an existing file: the header has fewer."""
 _ROWS_AT_A_TIME: Final = 50_000
 """Rows of the quarantine that are written at a time."""
 
@@ -54,7 +57,7 @@ def write_results(
     *,
     ledger: Path | str | None = None,
     base_url: str | None = None,
-) -> tuple[Path, int]:
+) -> tuple[str, int]:
     """Write one row for each transaction of a run: those accepted, in delivery order, then the others.
 
     `source` and `line` are those of its first row; `codes` are joined with `;`; times are UTC; `total` is a
@@ -70,11 +73,12 @@ def write_results(
         base_url: The tenant; None for the only one that the ledger knows.
 
     Returns:
-        The file and its number of rows.
+        Where people find the file, which is an address where the working directory is in an object store; and
+        its number of rows.
 
     Raises:
         CannotStart: There is no such run, its contents were removed, several tenants know it, the ledger
-            cannot be read, or the file cannot be written.
+            cannot be read, or the file cannot be written or is none that this command wrote.
     """
     home = Workdir(workdir.expanduser().absolute())
     run = home.find(reference)
@@ -95,7 +99,7 @@ def write_results(
         for rows in chain(_accepted(run, opened), _others(run)):
             write(rows)
             number += rows.height
-    return path, number
+    return str(output or f"{run.address}/{path.name}"), number
 
 
 def _accepted(run: RunDir, ledger: SqlLedger | None) -> Iterator[pl.DataFrame]:
@@ -179,12 +183,30 @@ def _others(run: RunDir) -> Iterator[pl.DataFrame]:
     yield from transactions.with_columns(absent).select(*SCHEMA).iter_slices(_ROWS_AT_A_TIME)
 
 
+def _is_replaceable(path: Path) -> bool:
+    """Whether a file is empty or holds earlier results: a mistyped -o must not destroy an export."""
+    try:
+        if not path.stat().st_size:
+            return True
+        if path.suffix.lower() == ".parquet":
+            return pq.read_schema(path).names == [*SCHEMA]
+        with path.open("rb") as file:
+            return file.readline(_HEADER_MAX).strip() == ",".join(SCHEMA).encode()
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
 @contextmanager
 def _writer(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
     """Write frames to a private file, as Parquet or CSV by its name; it appears whole or not at all."""
     # A device or a pipe would be replaced by a file.
     if str(path) in ("-", ".") or (path.exists() and not path.is_file()):
         raise SettingsError(f"{path} is not a file.", hint="Name one with -o, such as results.csv.")
+    if path.exists() and not _is_replaceable(path):
+        raise SettingsError(
+            f"{path} exists and holds no results, so it is not overwritten.",
+            hint="Name another file with -o, or remove it first.",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path.resolve()) as file:  # a link stays one

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pipeline.core.events import Emit, ignore
 from pipeline.core.findings import RootCause
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.summary import Summary
-from pipeline.report.verdict import RunVerdict, verdict_of
-from pipeline.staging.workdir import Workdir
+from pipeline.report.verdict import Mood, RunVerdict, verdict_of
+from pipeline.staging.manifest import read_manifest
+from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
+from pipeline.workflows.incremental import imported_by
 from pipeline.workflows.run_summary import statuses_by_run, summaries_by_tenant
 
 
@@ -57,12 +62,32 @@ def status(
     runs = [home.find(reference)] if reference else [run for run in home.runs if run.manifest.exists()]
     statuses = statuses_by_run(home, ledger, emit)
     found = []
-    for run in runs:
-        record = run_record.read(run)
-        for summary in summaries_by_tenant(
-            run, statuses.get(run.run_id, {}), base_url if reference else None
-        ):
-            stopped = record.of(summary.tenant).stopped
-            verdict = verdict_of(summary, gate=record.gate, stopped=stopped, unsure=record.unsure)
-            found.append(RunOverview(summary, verdict, record.causes))
+    with ExitStack() as stack:
+        ledger_of = cache(lambda tenant: stack.enter_context(SqlLedger(ledger or home.ledger, tenant)))
+        tenants = list(dict.fromkeys(tenant for by_tenant in statuses.values() for tenant in by_tenant))
+        for run in runs:
+            record = run_record.read(run)
+            for summary in summaries_by_tenant(
+                run, statuses.get(run.run_id, {}), base_url if reference else None
+            ):
+                stopped = record.of(summary.tenant).stopped
+                verdict = verdict_of(summary, gate=record.gate, stopped=stopped, unsure=record.unsure)
+                if summary.delivery.pending and statuses:
+                    asked = tenants if summary.tenant is None else [summary.tenant]
+                    verdict = _unless_replaced(verdict, [ledger_of(each) for each in asked], run)
+                found.append(RunOverview(summary, verdict, record.causes))
     return found
+
+
+def _unless_replaced(verdict: RunVerdict, ledgers: Sequence[SqlLedger], run: RunDir) -> RunVerdict:
+    """The verdict of a run that is not finished; another where a later run has delivered all its files."""
+    manifest = read_manifest(run)
+    later = max((imported_by(ledger, manifest) for ledger in ledgers), default="")
+    if not later:
+        return verdict
+    return RunVerdict(
+        Mood.GOOD,
+        "Replaced by a later run",
+        f"All its files were delivered by run {later}. {verdict.sentence}",
+        f"nothing; its sales are in run {later}",
+    )

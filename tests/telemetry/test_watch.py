@@ -22,7 +22,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.events import Notice, RunStarted, StageFinished, StageStarted
+from pipeline.core.events import Notice, Progress, RunStarted, StageFinished, StageStarted
 from pipeline.report.summary import empty_summary
 from pipeline.simulator import SimulatorSettings
 from pipeline.telemetry.metrics import MetricsFile
@@ -169,6 +169,32 @@ def test_only_a_plain_file_is_written(kind: str, tmp_path: Path) -> None:
     assert f"--metrics-file did not work: {path} " in notice.message
     assert other.read_text() == "somebody's"
     assert {each.name for each in tmp_path.iterdir()} <= {"omneo.prom", "other"}
+
+
+def test_a_running_command_is_in_the_file_until_its_end_replaces_it(tmp_path: Path) -> None:
+    path = tmp_path / "omneo.prom"
+    file = MetricsFile(path)
+    list(Watch("load", tmp_path, reporters={"--metrics-file": file}).end(0))
+    succeeded_at = metrics(path)["last_success_timestamp_seconds", ""]
+    watch = Watch(
+        "load", tmp_path, reporters={"--metrics-file": file}, live=file.write_running, live_every_s=0.05
+    )
+    watch(StageStarted("load", "transactions", 100, done=40))
+    watch(Progress("load", 60, sent=20, in_doubt=2))
+    deadline = time.monotonic() + 10
+    while metrics(path).get(("running", "")) != 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running = metrics(path)
+    assert (running["stage_done", "load"], running["stage_total", "load"]) == (60, 100)
+    assert running["stage_in_doubt", "load"] == 2
+    assert running["stage_left_seconds", "load"] > 0
+    assert running["last_success_timestamp_seconds", ""] == succeeded_at
+    assert ("exit_code", "") not in running
+    assert list(watch.end(5)) == []
+    time.sleep(0.1)  # twice as long as between two looks at a running command
+    ended = metrics(path)
+    assert (ended["running", ""], ended["exit_code", ""]) == (0, 5)
+    assert ("stage_done", "load") not in ended
 
 
 def test_links_that_were_put_beside_a_file_of_metrics_are_not_followed(tmp_path: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from pipeline.staging.workdir import Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.follow import follow
-from pipeline.workflows.workdir_lock import lock_holder, workdir_lock
+from pipeline.workflows.workdir_lock import lock_holders, workdir_lock
 from tests.command import call, ended, start
 from tests.receipts import export
 
@@ -34,41 +33,39 @@ def test_a_load_is_followed_to_its_end(omneo: LocalOmneo, tmp_path: Path):
     omneo.set_faults(latency_s=0.2)
     loading = start("load", "latest", "--concurrency", 4, *home, env=omneo.environment())
     deadline = time.monotonic() + 60
-    while lock_holder(Workdir(tmp_path / "w")) is None and time.monotonic() < deadline:
+    while not lock_holders(Workdir(tmp_path / "w")) and time.monotonic() < deadline:
         time.sleep(0.02)
     seen = list(follow(tmp_path / "w", "latest", every_s=0.1))
     assert ended(loading).code == 0
-    assert seen[0].holder is not None
-    assert seen[0].holder.command == "load"
-    assert seen[-1].holder is None
+    assert [each.command for each in seen[0].holders] == ["load"]
+    assert not seen[-1].holders
     assert seen[-1].status.delivered == 60
     left = [each.left for each in seen]
     assert left == sorted(left, reverse=True)
-    assert any(0 < each.left < 60 and each.per_s for each in seen)
+    assert any(0 < each.left < 60 and each.pace.per_s for each in seen)
     assert "60 of 60 transactions" in str(seen[-1])
 
 
-def test_a_holder_that_was_killed_is_none(tmp_path: Path):
-    home = Workdir.open(tmp_path / "w")
-    with workdir_lock(home, "load"):
-        found = lock_holder(home)
-        assert found is not None
-        assert found.pid == os.getpid()
-    assert lock_holder(home) is None
-    gone = {"pid": 2**22 + 1, "host": socket.gethostname(), "command": "load", "since": "today"}
-    (home.lock_dir / "lock").write_text(json.dumps(gone))
-    assert lock_holder(home) is None
-
-
-@pytest.mark.parametrize(
-    ("per_min", "text"), [(1000.0, "limit of 1,000 requests a minute"), (None, "limit of")]
-)
-def test_the_limit_of_the_server_is_named(tmp_path: Path, per_min: float | None, text: str):
+@pytest.mark.parametrize("seconds_ago", [0, 600])
+def test_what_limits_the_pace_is_in_the_log_of_the_load(tmp_path: Path, seconds_ago: int):
     home = ("--workdir", tmp_path / "w", "--json")
     prepared = call("prepare", "-m", "pos_lines", export(tmp_path / "pos_lines.csv", 3), *home)
     log = Path(prepared.summary["run_dir"]) / "run.log.jsonl"
-    event = {"ts": datetime.now(UTC).isoformat(), "event": "throttled", "wait_s": 2, "per_min": per_min}
+    at = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    event = {"ts": at.isoformat(), "event": "progress", "limit": "--rate 600/min", "most_per_s": 10}
     log.write_text(log.read_text() + json.dumps(event) + "\n" + '{"event": "prog')
     with workdir_lock(Workdir(tmp_path / "w"), "load"):
         first = next(iter(follow(tmp_path / "w", "latest")))
-    assert f"Omneo's {text}" in str(first)
+    assert ("--rate 600/min" in str(first)) == (seconds_ago == 0)
+
+
+def test_a_run_that_is_loaded_by_several_is_followed_until_the_last_has_ended(tmp_path: Path):
+    home = ("--workdir", tmp_path / "w", "--json")
+    run_id = call("prepare", "-m", "pos_lines", export(tmp_path / "a.csv", 3), *home).summary["run_id"]
+    call("prepare", "-m", "pos_lines", export(tmp_path / "b.csv", 5), *home)
+    loaders = [ExitStack(), ExitStack()]
+    for each in loaders:
+        each.enter_context(workdir_lock(Workdir(tmp_path / "w"), "load", shared=True, run_id=run_id))
+    looks = follow(tmp_path / "w", "latest", sleep=lambda _: loaders.pop().close())
+    seen = [(each.status.accepted, len(each.holders)) for each in looks]
+    assert seen == [(3, 2), (3, 1), (3, 0)], "`latest` is the one that is loaded, while one is"

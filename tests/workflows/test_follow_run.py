@@ -34,7 +34,7 @@ def test_the_run_that_is_being_prepared_is_the_one_that_is_followed(tmp_path: Pa
 
     step = steps()
     seen = [
-        (str(each), each.holder and each.holder.command)
+        (str(each), next((holder.command for holder in each.holders), None))
         for each in follow(work, "latest", sleep=lambda _: next(step))
     ]
     assert [command for _, command in seen] == ["prepare", "prepare", "load", None]

@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.staging.workdir import Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows import incremental
+from pipeline.workflows.workdir_lock import workdir_lock
 from tests.command import Ended, call
 from tests.receipts import Row, receipt, write_export
 
@@ -617,3 +619,29 @@ def test_many_nights_send_each_version_once(shop: Shop, monkeypatch: pytest.Monk
     held: dict[str, Any] = {each["external_id"]: each["total"] for each in shop.omneo.transactions()}
     assert held == {name: versions[-1] / 100 for name, versions in till.exported.items()}
     assert max(arrivals.values()) > 1, "the simulation made no correction"
+
+
+def test_a_run_whose_files_a_later_one_delivered_is_not_unfinished(shop: Shop) -> None:
+    shop.export("a", *receipt(1), *receipt(2))
+    first = shop.command("prepare", "-m", "pos_lines", shop.folder).summary["run_id"]
+    shop.export("b", *receipt(3))
+    assert "Ready to load" in shop.command("status").stderr
+    second = shop.run()
+    assert second.summary["delivery"]["delivered"] == 3
+    listed = shop.command("status").stderr
+    assert (listed.count("Replaced by a later run"), listed.count("Delivered")) == (1, 1)
+    assert (
+        f"All its files were delivered by run {second.summary['run_id']}"
+        in shop.command("status", first).stderr
+    )
+
+
+def test_a_night_is_refused_at_once_while_another_load_runs_and_a_dry_run_is_not(shop: Shop) -> None:
+    shop.export("a", *receipt(1))
+    shop.command("prepare", "-m", "pos_lines", shop.folder)
+    with workdir_lock(Workdir(shop.home / "w"), "load"):
+        refused = shop.run()
+        assert (refused.code, "in use by process" in refused.stderr) == (6, True)
+        assert len(Workdir(shop.home / "w").runs) == 1, "nothing was prepared in vain"
+        assert shop.command("prepare", "-m", "pos_lines", shop.folder).code == 0
+        assert "In use by process" in shop.command("status").stderr

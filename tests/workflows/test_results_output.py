@@ -56,3 +56,15 @@ def test_what_a_link_leads_to_is_written(workdir: Path, tmp_path: Path) -> None:
 def test_the_ending_may_be_in_capitals(workdir: Path, tmp_path: Path) -> None:
     path, _ = write_results(workdir, "latest", tmp_path / "RESULTS.PARQUET")
     assert pl.read_parquet(path).height == 3
+
+
+@pytest.mark.parametrize("name", ["sales.csv", "sales.parquet"])
+def test_only_results_are_overwritten(workdir: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("")
+    for _ in range(2):
+        write_results(workdir, "latest", path)
+    path.write_text("receipt,total\n1,2.50\n")
+    with pytest.raises(SettingsError, match="holds no results"):
+        write_results(workdir, "latest", path)
+    assert path.read_text() == "receipt,total\n1,2.50\n"

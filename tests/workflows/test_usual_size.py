@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.preparation.usual_size import Size, shortfall
 from tests.command import Ended, call
@@ -18,12 +19,19 @@ HALF = Decimal("0.5")
 
 
 def night(
-    tmp_path: Path, omneo: LocalOmneo, name: str, sales: int, *options: object, price: str = "2.50"
+    tmp_path: Path,
+    omneo: LocalOmneo,
+    name: str,
+    sales: int,
+    *options: object,
+    price: str = "2.50",
+    mapping: object = "pos_lines",
+    **cells: str,
 ) -> Ended:
-    rows = [row for n in range(sales) for row in receipt(f"{name}-{n}", 1, price=price)]
+    rows = [row for n in range(sales) for row in receipt(f"{name}-{n}", 1, price=price, **cells)]
     source = write_export(tmp_path / "pos_lines.csv", rows)
     home = ("--workdir", tmp_path / "w", "--json")
-    return call("run", "-m", "pos_lines", source, *options, *home, env=omneo.environment())
+    return call("run", "-m", mapping, source, *options, *home, env=omneo.environment())
 
 
 def move_back(ended: Ended, days: int) -> None:
@@ -64,6 +72,32 @@ def test_without_a_share_it_is_a_notice(tmp_path: Path, omneo: LocalOmneo):
 def test_the_first_nights_are_never_held_back(tmp_path: Path, omneo: LocalOmneo):
     assert night(tmp_path, omneo, "first", 1, "--min-share", "90%").code == 0
     assert night(tmp_path, omneo, "again", 1, "--min-share", "90%").code == 0
+
+
+@pytest.mark.usefixtures("weeks")
+def test_near_the_share_there_is_a_warning(tmp_path: Path, omneo: LocalOmneo):
+    ended = night(tmp_path, omneo, "tonight", 4, "--min-share", "60%")
+    assert (ended.code, "It is near --min-share." in ended.stderr) == (0, True)
+
+
+def test_a_load_of_history_is_no_night(tmp_path: Path, omneo: LocalOmneo):
+    recent = datetime.now().strftime("%d/%m/%Y %H:%M:%S")
+    move_back(night(tmp_path, omneo, "history", 100), 7)
+    assert night(tmp_path, omneo, "tonight", 3, "--min-share", "50%", sale_datetime=recent).code == 0
+    move_back(night(tmp_path, omneo, "last week", 10, sale_datetime=recent), 7)
+    assert night(tmp_path, omneo, "too few", 3, "--min-share", "50%", sale_datetime=recent).code == 3
+
+
+def test_a_mapping_that_was_moved_keeps_its_usual_days(tmp_path: Path, omneo: LocalOmneo):
+    shipped = load_mapping("pos_lines").path.read_text()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    old, new = tmp_path / "one/shop.yaml", tmp_path / "two/shop.yaml"
+    old.write_text(shipped)
+    move_back(night(tmp_path, omneo, "last week", 10, mapping=old), 7)
+    old.rename(new)
+    new.write_text(shipped + "# changed since\n")
+    assert night(tmp_path, omneo, "tonight", 3, "--min-share", "50%", mapping=new).code == 3
 
 
 def test_several_currencies_are_compared_each():

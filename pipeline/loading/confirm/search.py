@@ -362,7 +362,8 @@ class Search:
         now = self.clock.monotonic()
         if now - self.shown_at > 0.2:
             self.shown_at = now
-            self.emit(Progress("confirm", self.result.looked_up))
+            limit = self.exchange.throttle.limit.text
+            self.emit(Progress("confirm", self.result.looked_up, limit=limit))
         if kind == "in_doubt":
             return
         seen = wanted.record._replace(

@@ -24,11 +24,12 @@ from pipeline.loading.delivery.leases import Batches, LeasedLedger, LeasedParts,
 from pipeline.loading.delivery.scheduler import Scheduler, cancel
 from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.delivery.tracker import DeliveryTracker
+from pipeline.loading.delivery.tracker import DeliveryTracker, SessionCounts
 from pipeline.loading.http.client import Client
 from pipeline.loading.http.endpoints import Endpoint
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.paced_client import PacedClient
+from pipeline.loading.http.throttle import PaceLimit
 from pipeline.loading.ledger.entries import Lease, LeaseLost, PartSelection, Passed, RunRef, State
 from pipeline.loading.ledger.group_commit import LedgerWriter
 from pipeline.loading.ledger.ledger import SqlLedger
@@ -120,8 +121,7 @@ class _Delivery:
     stop: Stop
     clock: Clock
     changes: Changes = field(default_factory=Changes)
-    handled: int = 0
-    failed: int = 0
+    counts: SessionCounts = field(default_factory=SessionCounts)
     started: int = 0
 
     def __post_init__(self) -> None:
@@ -132,7 +132,10 @@ class _Delivery:
         self, batches: Batches, connection: Connection, transport: httpx.AsyncBaseTransport | None
     ) -> DeliveryResult:
         started = self.clock.monotonic()
-        self.emit(StageStarted(self.rules.stage, "transactions", self._total()))
+        if isinstance(self.rules, LoadRules) and self._starts_again(self.rules):
+            self.ledger.reopen(self.run_ref)
+        done = self.ledger.progress(self.run_ref).watermark if self.rules.resumes else 0
+        self.emit(StageStarted(self.rules.stage, "transactions", self._total(), done))
         error: ImportToolError | None = None
         async with (
             Client(connection, transport, timeout_s=self.options.timeout_s) as client,
@@ -146,13 +149,13 @@ class _Delivery:
                 elif error is not None or self.started == self.options.first:
                     break
         seconds = self.clock.monotonic() - started
-        self.emit(StageFinished(self.rules.stage, self.handled, seconds))
+        self.emit(StageFinished(self.rules.stage, self.counts.handled, seconds))
         return DeliveryResult(
             status=self.ledger.status(self.run_ref.run_id),
             requests=api.requests,
             changes=self.changes,
-            handled=self.handled,
-            failed=self.failed,
+            handled=self.counts.handled,
+            failed=self.counts.failed,
             seconds=seconds,
             stopped=self.stop.requested,
             error=None if isinstance(error, LeaseLost) else error,
@@ -168,8 +171,6 @@ class _Delivery:
         return sum(counts[state] for state in self.rules.handles)
 
     async def _parts(self, batches: Batches) -> AsyncGenerator[RunPart, None]:
-        if isinstance(self.rules, LoadRules) and self._starts_again(self.rules):
-            self.ledger.reopen(self.run_ref)
         if not self.ledger.is_shared:
             yield RunPart(self.ledger.open_run(self.run_ref), batches)
             return
@@ -198,9 +199,11 @@ class _Delivery:
             self.rules,
             self.clock,
             self.emit,
-            elsewhere=part.elsewhere if self.rules.resumes else self.handled,
+            elsewhere=part.elsewhere,
+            counts=self.counts,
             changes=self.changes,
             room=options.concurrency * options.group_size,
+            limit=lambda: self._limit(api),
         )
         api.throttle.rate.share(part.workers)
         keeping = asyncio.create_task(self._keep(part.lease, writer, api))
@@ -223,9 +226,14 @@ class _Delivery:
             raise
         finally:
             await cancel([keeping])
-        self.handled += tracker.handled
-        self.failed += tracker.failed
+        tracker.show()
         return await _close(tracker, writer) or error
+
+    def _limit(self, api: PacedClient) -> PaceLimit:
+        """What limits the pace, in transactions: a batch is one request."""
+        limit = api.throttle.limit
+        per_min = limit.per_min
+        return limit if per_min is None else limit._replace(per_min=per_min * self.options.group_size)
 
     async def _keep(self, lease: Lease | None, writer: LedgerWriter, api: PacedClient) -> None:
         if lease is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from pipeline.core.model import StagedTransaction
 from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Ignore, Keep, LookUp, Send
 from pipeline.loading.delivery.delivery_options import Changes
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
+from pipeline.loading.http.throttle import PaceLimit
 from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
     IN_FLIGHT,
@@ -105,7 +106,25 @@ class DeliveryOutcome(NamedTuple):
     counted: Passed | None = None
 
 
+@dataclass
+class SessionCounts:
+    """What one delivery did, all parts of the run together.
+
+    Attributes:
+        handled: Transactions that were settled.
+        sent: Those of them for which Omneo was asked or sent something.
+        failed: Those of them that Omneo refused or that were given up.
+        in_doubt: Those of them of which it stayed unknown whether Omneo has them.
+    """
+
+    handled: int = 0
+    sent: int = 0
+    failed: int = 0
+    in_doubt: int = 0
+
+
 _FAILURES: Final = frozenset({State.REFUSED, State.FAILED, State.IN_DOUBT})
+_IN_DOUBT: Final = IN_FLIGHT | {State.IN_DOUBT}
 
 
 class DeliveryTracker:
@@ -118,8 +137,10 @@ class DeliveryTracker:
         clock: Time.
         emit: Gets changes, refusals, failures and progress.
         elsewhere: Transactions that are done in other parts of the run.
+        counts: What was done in other parts, and from now on in this one; a new count by default.
         changes: Where changes are counted, for several parts together; a new count by default.
         room: How many transactions may be in doubt at any time, were the process to end.
+        limit: Says what limits the pace, in transactions.
     """
 
     def __init__(
@@ -130,12 +151,14 @@ class DeliveryTracker:
         clock: Clock,
         emit: Emit,
         elsewhere: int = 0,
+        counts: SessionCounts | None = None,
         changes: Changes | None = None,
         room: int = 64,
+        limit: Callable[[], PaceLimit] = PaceLimit,
     ) -> None:
         self.watermark = Watermark(progress)
         self.changes = changes or Changes()
-        self.handled = self.failed = 0
+        self.counts = counts or SessionCounts()
         self._writer = writer
         self._progress = progress
         self._rules = rules
@@ -143,6 +166,7 @@ class DeliveryTracker:
         self._emit = emit
         self._elsewhere = elsewhere
         self._room = _Room(room)
+        self._limit = limit
         self._open: dict[int, OutgoingTransaction] = {}
         self._postponed: list[tuple[OutgoingTransaction, DeliveryOutcome]] = []
         self._shown_at = clock.monotonic()
@@ -206,7 +230,9 @@ class DeliveryTracker:
             writes += self._settled(item, outcome)
             item.is_open = False
             self._settle(item.position)
-            self.failed += self._is_failure(outcome)
+            self.counts.failed += self._is_failure(outcome)
+            self.counts.in_doubt += outcome.state in _IN_DOUBT
+        self.counts.sent += len(outcomes)
         # Straight on: were they counted and not put, a watermark could pass an outcome that is not on disk.
         written = self._writer.put_now(writes)
         for item, _ in outcomes:
@@ -340,7 +366,7 @@ class DeliveryTracker:
         self._settle(candidate.position, unchanged=unchanged)
 
     def _settle(self, position: int, *, unchanged: bool = False) -> None:
-        self.handled += 1
+        self.counts.handled += 1
         if self._rules.resumes:
             self.watermark.settle(position, unchanged=unchanged)
 
@@ -353,7 +379,7 @@ class DeliveryTracker:
         name, verdict = item.external_id, outcome.verdict
         if outcome.counted is not None:
             self._report_change(name, "held" if outcome.counted is Passed.HELD else "skipped")
-        elif outcome.state in (State.IN_DOUBT, State.SENDING, State.VOIDING):
+        elif outcome.state in _IN_DOUBT:
             self._emit(LeftInDoubt(name, verdict.status))
         elif verdict.meaning is Meaning.REFUSED and outcome.state not in ACCEPTED_BY_OMNEO:
             self._emit(Refused(name, verdict.status, tuple(verdict.fields)))
@@ -372,8 +398,22 @@ class DeliveryTracker:
         now = self._clock.monotonic()
         if now - self._shown_at >= _PROGRESS_EVERY_S:
             self._shown_at = now
-            done = self.watermark.done if self._rules.resumes else self.handled
-            self._emit(Progress(self._rules.stage, self._elsewhere + done))
+            self.show()
+
+    def show(self) -> None:
+        """Emit how far it is."""
+        unanswered = sum(item.maybe_sent and not item.in_flight for item in self._open.values())
+        limit, counts = self._limit(), self.counts
+        self._emit(
+            Progress(
+                self._rules.stage,
+                self._elsewhere + self.watermark.done if self._rules.resumes else counts.handled,
+                sent=counts.sent,
+                in_doubt=counts.in_doubt + unanswered,
+                limit=limit.text,
+                most_per_s=None if limit.per_min is None else limit.per_min / 60,
+            )
+        )
 
 
 def _item(candidate: Candidate, decision: Send | LookUp) -> OutgoingTransaction:

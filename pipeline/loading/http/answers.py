@@ -179,9 +179,10 @@ def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
         case Expected.BATCHED:
             return batch_id_in(said) is not None
         case Expected.WRITTEN:
-            # An id alone may be that of anything. If it is not the sale's external id, a look-up decides.
+            # An id alone may be that of anything. If it is not the sale's external id, a look-up decides. So
+            # it does where a status says "failed": that may be the request's, or the sale's own.
             written = transaction_in(said, external_id)
-            return written is not None and written.get("external_id") is not None
+            return written is not None and written.get("external_id") is not None and not _failed(written)
         case Expected.FOUND:
             return bool(said) if external_id is None else transaction_in(said, external_id) is not None
         case Expected.LISTED:
@@ -190,7 +191,8 @@ def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
 
 def _is_yes_of_queue(data: Any) -> bool:
     """Whether `data` is a yes: neither a word nor a list of results that says otherwise."""
-    if isinstance(data, list) and any(isinstance(each, dict) and _reports_error(each) for each in data):
+    results = data if isinstance(data, list) else [data]
+    if any(isinstance(each, dict) and (_reports_error(each) or _failed(each)) for each in results):
         return False
     return bool(data) and str(data).lower() not in _NO
 
@@ -204,6 +206,23 @@ def _reports_error(said: Mapping[str, Any]) -> bool:
     is_failure = isinstance(status, str) and "data" in said and status.lower() in _NOT_A_YES
     is_code = any(_is_error_code(said.get(name)) for name in ("status", "code", "status_code", "statusCode"))
     return bool(said.get("error") or said.get("errors") or denies(said) or is_failure or is_code)
+
+
+def _failed(result: Mapping[str, Any]) -> bool:
+    """Whether a result says by its status or its counts that something was not taken."""
+    counts = [count_of(result.get(name)) for name in _COUNTS_OF_FAILURES]
+    return str(result.get("status")).lower() in _NOT_A_YES or any(counts)
+
+
+_COUNTS_OF_FAILURES: Final = ("failed_count", "failed", "failures", "error_count", "errors_count", "rejected")
+"""As the result of a batch has them, and as other back-ends call them."""
+
+
+def count_of(value: Any) -> int | None:
+    """A count, which some servers write as a text; None where it is none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, str) and len(value) < 10 and value.isdecimal() else None
 
 
 def _is_error_code(value: Any) -> bool:
@@ -271,7 +290,7 @@ def _judge_error(reply: Answered, now: float) -> ReplyVerdict:
 def _meaning(status: int) -> Meaning:
     if status == 429:
         return Meaning.THROTTLED
-    if status >= 500 or status in (408, 425):
+    if status >= 500 or status in (408, 423, 425):  # 423: locked, by whatever works on it at the moment
         return Meaning.TRANSIENT
     # 404 and 405 speak of the address, and a redirect would carry the token elsewhere: neither is about
     # the one transaction.

@@ -16,6 +16,7 @@ from pipeline.loading.http.answers import (
     Meaning,
     ReplyVerdict,
     batch_id_in,
+    count_of,
     denies,
     kept_id,
     messages_by_field,
@@ -72,7 +73,9 @@ def results_of(reply: Reply, sent: Sequence[str]) -> BatchResult:
         sent: External ids of the transactions that went in it.
     """
     said = _inner(reply.json if isinstance(reply, Answered) else None)
-    counts = {name: _count(said.get(f"{name}_count")) for name in ("total", "processed", "success", "failed")}
+    counts = {
+        name: count_of(said.get(f"{name}_count")) for name in ("total", "processed", "success", "failed")
+    }
     total, processed = counts["total"], counts["processed"]
     status = str(said.get("status") or "").lower()
     over = status in _OVER or (bool(total) and total == processed)
@@ -126,12 +129,6 @@ def _refusal(item: Mapping[str, Any]) -> ReplyVerdict:
     return ReplyVerdict(
         Meaning.REFUSED, 422, str(error or item.get("status") or "refused")[:MESSAGE_MAX], fields
     )
-
-
-def _count(value: Any) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, str) and len(value) < 10 and value.isdecimal() else None
 
 
 def _inner(said: Any) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.core.clock import Clock
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
@@ -32,6 +32,8 @@ _EVIDENCE: Final = 20
 _NOTHING: Final = 1e-9
 _OUTAGE: Final = 8
 """Failures in a row that are an outage, and no longer about single transactions."""
+_RECENT_S: Final = 5.0
+"""A wait of so long ago still says what limits the pace: at 12 requests a minute there is one in 5 s."""
 _LONGEST_OUTAGE_S: Final = 5.0
 """Pause of our own, at most, while a server only fails: its return should not be noticed late."""
 
@@ -68,6 +70,18 @@ def pace_hint(verdict: ReplyVerdict, headers: Mapping[str, str], latency_s: floa
 
 def _count(text: str | None) -> int | None:
     return int(text) if text is not None and len(text) < 10 and text.isdecimal() else None
+
+
+class PaceLimit(NamedTuple):
+    """What limits the pace.
+
+    Attributes:
+        text: For people; empty where it is neither Omneo nor an option.
+        per_min: Requests a minute that it allows; None for no such bound.
+    """
+
+    text: str = ""
+    per_min: float | None = None
 
 
 class LearnedRate:
@@ -117,6 +131,18 @@ class LearnedRate:
             ours = max(SHARE * self._limit - max(0.0, self._foreign()), 0.02 * self._limit)
             limits.append(ours * 60.0 / self._window_s)
         return min(limits, default=math.inf) / self._sharers
+
+    @property
+    def limit(self) -> PaceLimit:
+        """What makes requests wait for their turn."""
+        if math.isinf(per_min := self.per_min):
+            return PaceLimit("a pause after errors of Omneo")
+        if self._limit is None or (self._cap is not None and self._cap / self._sharers <= per_min):
+            return PaceLimit(f"--rate {self._cap:g}/min", per_min)
+        about = "" if self._limit_is_known else "about "
+        return PaceLimit(
+            f"Omneo's limit of {about}{self._limit * 60.0 / self._window_s:,.0f} a minute", per_min
+        )
 
     def share(self, sharers: int) -> None:
         """Take an equal share of what so many workers, this one included, may send together."""
@@ -354,6 +380,13 @@ class Concurrency:
         """Requests in flight at most."""
         return int(self._limit)
 
+    @property
+    def reason(self) -> str:
+        """What bounds the requests in flight."""
+        if self._limit < self._cap:
+            return "the time that Omneo takes to answer"
+        return f"--concurrency {self._cap}"
+
     def learn(self, now: float, hint: PaceHint) -> None:
         """An answer, or the lack of one, came back."""
         if hint.meaning in (Meaning.TAKEN, Meaning.REFUSED):
@@ -412,6 +445,7 @@ class Throttle:
         self._queueing = 0
         self._turn = asyncio.Lock()
         self._freed = asyncio.Event()
+        self._paced_at = self._full_at = -math.inf  # when a request last waited for the rate, or for a place
 
     async def enter(self) -> None:
         """Wait until a request may leave, and count it as in flight."""
@@ -443,6 +477,14 @@ class Throttle:
         self._freed.set()
 
     @property
+    def limit(self) -> PaceLimit:
+        """What limited the pace in the last seconds."""
+        since = self._clock.monotonic() - _RECENT_S
+        if self._paced_at >= since:
+            return self.rate.limit
+        return PaceLimit(self.concurrency.reason) if self._full_at >= since else PaceLimit()
+
+    @property
     def _is_full(self) -> bool:
         return self._is_shut or self._in_flight >= self.concurrency.limit
 
@@ -452,8 +494,10 @@ class Throttle:
     async def _wait(self) -> None:
         while self._must_wait():
             if self._is_full:
+                self._full_at = self._clock.monotonic()
                 self._freed.clear()
                 await self._freed.wait()
             else:
+                self._paced_at = self._clock.monotonic()
                 # Short naps: an answer may change the pace meanwhile.
                 await self._clock.sleep(min(1.0, self.rate.wait_s(self._clock.monotonic())))

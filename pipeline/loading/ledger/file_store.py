@@ -32,6 +32,10 @@ class FileStore:
         """The files with these contents that were read by this recipe; by digest."""
         return {file.digest: file for file in self._files(FILES.c.digest, digests, recipe)}
 
+    def with_digests(self, digests: Sequence[str]) -> list[ImportedFile]:
+        """The files with these contents, whatever they were read by."""
+        return self._files(FILES.c.digest, digests, None)
+
     def by_path(self, paths: Sequence[str], recipe: str = "") -> list[ImportedFile]:
         """The files that were at these paths when they were read by this recipe."""
         return self._files(FILES.c.path, paths, recipe)
@@ -47,11 +51,11 @@ class FileStore:
                 ]
                 self._database.connection.exec_driver_sql(self._statements.put_file, rows)
 
-    def _files(self, column: sa.Column[str], values: Sequence[str], recipe: str) -> list[ImportedFile]:
+    def _files(self, column: sa.Column[str], values: Sequence[str], recipe: str | None) -> list[ImportedFile]:
         with self._database.reading():
             wanted = sa.select(FILES).where(
                 FILES.c.tenant_no == self._database.tenant(),
-                FILES.c.recipe == recipe,
+                sa.true() if recipe is None else FILES.c.recipe == recipe,
                 column.in_(sa.bindparam("values", expanding=True)),
             )
             return [

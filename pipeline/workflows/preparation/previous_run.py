@@ -9,7 +9,7 @@ from pipeline.core.errors import RunError
 from pipeline.report.aggregates import ACCEPTED, Facts
 from pipeline.report.data import PreviousRun
 from pipeline.report.summary import Summary
-from pipeline.staging.manifest import Manifest, read_manifest
+from pipeline.staging.manifest import Manifest, is_same_mapping, read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.workflows import run_record
 
@@ -25,7 +25,7 @@ def previous_run(others: Iterable[RunDir], manifest: Manifest, facts: Facts) -> 
     for run in reversed([*others]):
         with suppress(RunError, OSError, KeyError):
             before = read_manifest(run)
-            if before.mapping["path"] != manifest.mapping["path"]:
+            if not is_same_mapping(before.mapping, manifest.mapping):
                 continue
             now, then = _stores(facts), _stores(run_record.read_facts(run))
             mine = {each.fingerprint for each in manifest.sources}

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from statistics import median
 from typing import Final
 
+import polars as pl
+
 from pipeline.core.errors import RunError
+from pipeline.report.aggregates import ACCEPTED, Facts
 from pipeline.report.formatting import count
 from pipeline.report.summary import Summary
-from pipeline.staging.manifest import Manifest, read_manifest
+from pipeline.staging.manifest import Manifest, is_same_mapping, read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.workflows import run_record
 
 WEEKDAYS: Final = 4
 """Earlier days that are looked at: a month, in which a public holiday does not move the median."""
+
+
+USUAL_SHARE: Final = Decimal("0.5")
+"""Below this share of the usual there is a warning, where no share is given."""
+HISTORIC_AFTER: Final = timedelta(days=30)
+"""Sales that are older are no night's, as for `--historic-after`."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +54,44 @@ def size_of(summary: Mapping[str, object] | Summary) -> Size:
     return Size(transactions["accepted"], {name: Decimal(str(sum_)) for name, sum_ in by_currency.items()})
 
 
-def usual_sizes(runs: Iterable[RunDir], mapping: str, today: date) -> list[Size]:
+def usual_sizes(runs: Sequence[RunDir], now: Manifest, facts: Facts) -> list[Size]:
     """The sizes of the last runs of a mapping on the weekday of a day before, one a day, newest first.
 
+    A load of history is no night, and no night is compared with one.
+
     Args:
-        runs: The runs that are there, oldest first. One that cannot be read, or whose gate is closed, is left
-            out; of several on a day the largest counts, since the others are repeats.
-        mapping: The path of the mapping.
-        today: The day of the new run.
+        runs: The other runs that are there, oldest first. One that cannot be read, or whose gate is closed,
+            is left out; of several on a day the largest counts, since the others are repeats.
+        now: The new run.
+        facts: Of the new run.
     """
+    today, wanted = _day(now), is_history(facts, _day(now))
     by_day: dict[date, Size] = {}
-    for run in runs:
+    for run in reversed(runs):
         with suppress(RunError, OSError, KeyError):
             manifest = read_manifest(run)
             day = _day(manifest)
-            if manifest.mapping["path"] != mapping or day >= today or day.weekday() != today.weekday():
+            if day >= today or day.weekday() != today.weekday():
                 continue
+            if len(by_day) == WEEKDAYS and day not in by_day:
+                break
             gate = run_record.read(run).gate
-            if gate is None or not gate.closed:
+            is_open = gate is None or not gate.closed
+            if (
+                is_open
+                and is_same_mapping(manifest.mapping, now.mapping)
+                and is_history(run_record.read_facts(run), day) == wanted
+            ):
                 size = size_of(manifest.summary)
                 by_day[day] = max(by_day.get(day, size), size, key=lambda each: each.transactions)
-    return [by_day[day] for day in sorted(by_day, reverse=True)[:WEEKDAYS]]
+    return [by_day[day] for day in sorted(by_day, reverse=True)]
+
+
+def is_history(facts: Facts, day: date) -> bool:
+    """Whether most of what was accepted on a day is older than a late sale may be."""
+    accepted = facts.days.filter(pl.col("outcome") == ACCEPTED)
+    old = accepted.filter(pl.col("day") < (day - HISTORIC_AFTER).isoformat())
+    return bool(2 * int(old["transactions"].sum()) > int(accepted["transactions"].sum()))
 
 
 def _day(manifest: Manifest) -> date:

@@ -158,6 +158,7 @@ def test_the_transaction_is_found_with_and_without_an_envelope() -> None:
         (408, Meaning.TRANSIENT),
         (413, Meaning.REFUSED),
         (422, Meaning.REFUSED),
+        (423, Meaning.TRANSIENT),
         (429, Meaning.THROTTLED),
         (500, Meaning.TRANSIENT),
         (503, Meaning.TRANSIENT),
@@ -266,11 +267,39 @@ def test_retry_after_is_read_in_both_forms(headers: dict[str, str], seconds: flo
 
 
 @pytest.mark.parametrize(
-    "data", ['"error"', '"Failed"', '"false"', '"0"', "0", "[]", '[{"status": 422}, {"id": 2}]']
+    "data",
+    [
+        '"error"',
+        '"Failed"',
+        '"false"',
+        '"0"',
+        "0",
+        "[]",
+        '[{"status": 422}, {"id": 2}]',
+        '{"batch_id": "b", "total_count": 1, "success_count": 0, "failed_count": 1}',
+        '{"total": 2, "failed": "1"}',
+        '{"id": 7, "status": "failed"}',
+        '[{"external_id": "A", "status": "Error"}]',
+    ],
 )
 def test_data_that_says_no_is_no_yes_of_the_queue(data: str) -> None:
     verdict = judge(Answered(200, b'{"data": %b}' % data.encode()), NOW, Expected.QUEUED)
     assert verdict.meaning is Meaning.UNCLEAR
+
+
+@pytest.mark.parametrize("status", ["failed", "completed"])
+def test_a_sale_with_a_status_that_says_no_is_looked_up(status: str) -> None:
+    answer = Answered(200, b'{"data": {"id": 7, "external_id": "A", "status": "%b"}}' % status.encode())
+    written = judge(answer, NOW, Expected.WRITTEN, "A").meaning
+    assert (written is Meaning.UNCLEAR) == (status == "failed")
+    assert judge(answer, NOW, Expected.FOUND, "A").meaning is Meaning.TAKEN, (
+        "the status may be the sale's own"
+    )
+
+
+def test_a_batch_in_the_queue_that_is_not_worked_off_yet_is_a_yes() -> None:
+    answer = Answered(200, b'{"data": {"total_count": 1, "success_count": 0, "failed_count": 0}}')
+    assert judge(answer, NOW, Expected.QUEUED, "A").meaning is Meaning.TAKEN
 
 
 def test_a_proxy_that_wants_credentials_is_named() -> None:
