@@ -76,12 +76,14 @@ class Figures:
         sales: By column, one number a sale.
         role: The role of each column by its name.
         shape: The export.
+        product: The column that says what was sold.
     """
 
     lines: Mapping[str, Floats]
     sales: Mapping[str, Floats]
     role: Mapping[str, str]
     shape: Shape
+    product: str = ""
 
     def of(self, role: str, among: Mapping[str, Floats]) -> list[str]:
         """The columns of a role, the likeliest first."""
@@ -99,7 +101,7 @@ def added(lines: Floats, shape: Shape) -> Floats:
     return np.bincount(shape.at, zero_for_blank(lines), shape.headers.height).astype(np.float64)
 
 
-def figures_of(shape: Shape, taken: Sequence[str]) -> tuple[Number, Figures]:
+def figures_of(shape: Shape, taken: Sequence[str], product: str) -> tuple[Number, Figures]:
     """The numbers of an export, and how they are written."""
     numeric: dict[str, pl.Series] = {}
     for frame in (shape.lines, shape.headers):
@@ -112,6 +114,7 @@ def figures_of(shape: Shape, taken: Sequence[str]) -> tuple[Number, Figures]:
             ):
                 numeric[name] = frame[name].cast(pl.String)
     role = {name: best for name in numeric if (best := _role_of(name))}
+    role = {name: best for name, best in role.items() if best != "tax" or not _is_rate(numeric[name])}
     number = _notation(numeric, role)
     in_lines = {
         n: floats(shape.lines[n].cast(pl.String), number) for n in numeric if n in shape.lines.columns
@@ -123,7 +126,15 @@ def figures_of(shape: Shape, taken: Sequence[str]) -> tuple[Number, Figures]:
     if one_table and shape.has_several:
         of_sale = {n for n in in_sales if _belongs_to_sale(shape, in_lines[n], in_sales[n])}
         in_sales = {n: figures for n, figures in in_sales.items() if n in of_sale}
-    return number, Figures(in_lines, in_sales, role, shape)
+    return number, Figures(in_lines, in_sales, role, shape, product)
+
+
+def _is_rate(cells: pl.Series) -> bool:
+    """Whether a column of a tax holds its rates in percent and not amounts."""
+    texts = values(cells)
+    rates = texts.str.replace(",", ".").str.strip_chars_end("% ").cast(pl.Float64, strict=False)
+    few = texts.len() > 9 and texts.n_unique() < 7 and rates.null_count() == 0
+    return few and bool(rates.is_in([0.0, *map(float, _RATES)]).all())
 
 
 def _is_figures(cells: pl.Series) -> bool:
@@ -270,6 +281,31 @@ def counted(equal: float, of: Floats) -> str:
 def beside(terms: Sequence[Term]) -> str:
     """Terms as a formula goes on with them."""
     return "".join(f" {'+' if term.sign > 0 else '-'} `{term.column}`" for term in terms)
+
+
+def price_kind(figures: Figures, name: str, quantity: str, product: str) -> str:
+    """Whether an amount is `each`, for one piece, or for the `line`, by what the same product costs.
+
+    Empty where no product was sold in several quantities, or where it is not clear.
+    """
+    if not quantity or not product:
+        return ""
+    rows = pl.DataFrame(
+        {
+            "product": figures.shape.lines[product].cast(pl.String),
+            "amount": np.abs(figures.lines[name]),
+            "pieces": np.abs(figures.lines[quantity]),
+        }
+    ).filter((pl.col("amount") > 0) & (pl.col("pieces") > 0))
+    ways = (("line", pl.col("amount")), ("each", pl.col("amount") / pl.col("pieces")))
+    spread = [(of.std() / of.mean()).alias(to) for to, of in ways]
+    each = rows.group_by("product").agg(*spread, pl.col("pieces").n_unique()).filter(pl.col("pieces") > 1)
+    if each.is_empty():
+        return ""
+    whole, single = (float(each[column].mean() or 0) for column in ("line", "each"))  # type: ignore[arg-type]
+    if single < whole / 2:
+        return "line"
+    return "each" if whole < single / 2 else ""
 
 
 def tax_kind(worth: Floats, tax: Floats) -> str:

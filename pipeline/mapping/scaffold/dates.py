@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.mapping.functions.zones import ABBREVIATIONS
-from pipeline.mapping.language.yaml_text import in_single_quotes
+from pipeline.mapping.language.yaml_text import in_single_quotes, quoted
 from pipeline.mapping.scaffold.cells import MOSTLY, share
 
 _DATES: Final = (
@@ -179,19 +179,20 @@ def _prepared(distinct: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
     if share(distinct, r"\d(?:st|nd|rd|th)\b") > MOSTLY:
         distinct = distinct.str.replace(r"(\d)(?:st|nd|rd|th)\b", "${1}")
         steps.append("{replace: {pattern: '(\\d)(?:st|nd|rd|th)\\b', with: '${1}'}}")
-    letters = distinct.str.to_lowercase().str.extract(r"(\p{L}{3,})").drop_nulls()
+    letters = distinct.str.to_lowercase().str.extract(r"([^\s\d.,/:+-]{3,})").drop_nulls()
     if letters.len() < distinct.len() * MOSTLY or share(letters, f"^(?:{_ENGLISH})") > MOSTLY:
         return distinct, tuple(steps)
     fits = {name: share(letters, f"^(?:{months})") for name, months in MONTHS.items()}
     best = max(fits, key=lambda name: fits[name])
     if fits[best] > MOSTLY:
-        for own, english in zip(MONTHS[best].split("|"), _ENGLISH.split("|"), strict=True):
-            pattern = rf"(?i)\b{own}\p{{L}}*\.?"
-            distinct = distinct.str.replace(pattern, english.title())
-            steps.append(f"{{replace: {{pattern: {in_single_quotes(pattern)}, with: {english.title()}}}}}")
         if share(distinct, r"\bde\b") > 0:
             distinct = distinct.str.replace_all(r"\s+de\s+", " ")
             steps.append("{replace: {pattern: '\\s+de\\s+', with: ' '}}")
+        pairs = zip(MONTHS[best].split("|"), _ENGLISH.split("|"), strict=True)
+        changes = [(f"(?i){own}[^\\s\\d]*", english.title()) for own, english in pairs if own[:3] != english]
+        for pattern, with_ in [*changes, (r"([A-Za-z]{3})[^\s\d]*", "${1}")]:
+            distinct = distinct.str.replace(pattern, with_)
+            steps.append(f"{{replace: {{pattern: {in_single_quotes(pattern)}, with: {quoted(with_)}}}}}")
         distinct = distinct.str.replace(r"^(\d+)\.\s", "${1} ")
         steps.append("{replace: {pattern: '^(\\d+)\\.\\s', with: '${1} '}}")
     return distinct, tuple(steps)

@@ -25,6 +25,7 @@ from pipeline.mapping.scaffold.arithmetic import (
     has_cents,
     matters,
     member,
+    price_kind,
     same,
     share_equal,
     tax_kind,
@@ -116,14 +117,15 @@ class Money:
         return [name for name in (*named, *(term.column for term in (*self.plus, *self.extras))) if name]
 
 
-def money_of(shape: Shape, taken: Sequence[str]) -> list[Money]:
+def money_of(shape: Shape, taken: Sequence[str], product: str = "") -> list[Money]:
     """How the amounts may be read, the likeliest first; where nothing is certain, one that says why.
 
     Args:
         shape: The export.
         taken: Columns that have other roles.
+        product: The column that says what was sold; empty where none does.
     """
-    number, figures = figures_of(shape, taken)
+    number, figures = figures_of(shape, taken, product)
     readings = [*_readings(figures, number)]
     return [_with_paid(money, figures) for money in readings] or [
         Money(number, doubt="no column holds the total")
@@ -292,6 +294,8 @@ def _unrelated(
         doubt = ""
         if contradicts:
             doubt = f"`{contradicts[0]}` is not `{quantity}` × `{prices[0]}`"
+        elif price_kind(figures, prices[0], quantity, figures.product) == "line":
+            doubt = f"whether `{prices[0]}` is for one piece: a product costs more where more pieces are sold"
         elif off:
             doubt = f"whether `{off[0].column}` is taken off `{prices[0]}` already"
         yield _Line(
@@ -321,6 +325,9 @@ def _unrelated(
     for name in likely or prices:
         rivals = [n for n in likely if fit(member(n), "total") > 2 and not same(among, n, name)]
         doubt = f"whether a line's total is `{name}` or `{rivals[0]}`" if rivals else ""
+        kind = price_kind(figures, name, quantity, figures.product)
+        if quantity and kind != "line" and ("price" in plain(name) or kind == "each"):
+            doubt = doubt or f"whether `{name}` is for the line or for one piece"
         yield _Line(
             among[name],
             quantity,

@@ -102,7 +102,8 @@ def readings_of(shape: Shape) -> Iterator[Reading]:
     sale = _sale(shape, [number, *dates])
     line = _named(shape.lines, LINE, [*shape.key.columns, *dates, *sale.values()])
     taken = [*shape.key.columns, *dates, *sale.values(), *line.values(), *dates_of(shape.headers)]
-    for money in money_of(shape, taken):
+    product = line.get("sku") or line.get("name", "")
+    for money in money_of(shape, taken, product):
         yield _reading(shape, money, when, sale, line)
 
 

@@ -242,8 +242,9 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "price": _role(
         "unitprice priceperunit priceeach pricesell sellprice sellingprice salesprice saleprice "
-        "lineitemprice itemprice priceunit actualprice price einzelpreis stuckpreis verkaufspreis preis "
-        "prixunitaire prix preciounitario precio precounitario valorunitario preco prezzounitario "
+        "lineitemprice itemprice priceunit actualprice itemcost price einzelpreis stuckpreis verkaufspreis "
+        "preis "
+        "prixunitaire pu puttc prix preciounitario precio precounitario valorunitario preco prezzounitario "
         "prezzo stukprijs prijs hargasatuan harga rate unitcostprice",
         is_numeric,
         against="total discount cost tax shipping range category id level exchange rating before original "
@@ -395,6 +396,10 @@ def refund_words(filled: pl.Series) -> list[str]:
     return [word for word in words if plain(word) in _REFUND]
 
 
+_NUMBER_WORDS: Final = frozenset(["n", "no", "nr", "num", "numero", "number", "id", "code", "key"])
+"""Words beside which one other word is enough to name a sale: `N° ticket`."""
+
+
 def fit(name: str, role: str) -> float:
     """How well a column's name fits a role: 0 for not at all, above 2 for one of the role's own names."""
     evidence, own = ROLES[role], plain(name)
@@ -410,7 +415,11 @@ def fit(name: str, role: str) -> float:
         for start in range(len(words))
         for end in range(start + 1, min(start + 4, len(words)) + 1)
     )
-    spans = ((size, span) for size, span in spans if size >= evidence.inside and span in evidence.names)
+    least = 1 if _NUMBER_WORDS & {*words} and len(words) == 2 else evidence.inside
+    spans = ((size, span) for size, span in spans if size >= least and span in evidence.names)
+    spans = (
+        (size, span) for size, span in spans if span not in _NUMBER_WORDS or role != "key" or len(words) == 1
+    )
     known = [(size, evidence.names.index(span)) for size, span in spans]
     if not known:
         return 0
