@@ -6,6 +6,8 @@ Facts about the API are from Omneo's public reference of `POST /transactions/que
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, Literal, NamedTuple
@@ -187,12 +189,19 @@ ITEM_FIELDS: Final[dict[str, Field]] = {
 }
 
 
+WHITE_SPACE: Final = "whitespace"
+"""The delimiter of a file whose cells have any number of blanks and tabs between them."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How a CSV file is written.
 
     Attributes:
-        delimiter: One character; None finds it in the header line among `,` `;` tab and `|`.
+        delimiter: One or more characters, or `whitespace` for any number of blanks and tabs; None finds it in
+            the header line among `,` `;` tab and `|`.
+        positions: For a file without delimiters: the names of its columns and their places in the line, as
+            `1-8`, `9` or `25-` (to the end), counted in characters from 1.
         quote: The quoting character; None where nothing is quoted.
         escape: A character before a quote that is text; None where quotes are doubled.
         comment: Lines that start with it are skipped; None where there are none.
@@ -204,6 +213,7 @@ class Dialect:
     """
 
     delimiter: str | None = None
+    positions: Mapping[str, str] | None = None
     quote: str | None = '"'
     escape: str | None = None
     comment: str | None = None
@@ -228,6 +238,16 @@ class Worksheet:
     sheet: str | None = None
     header_row: int | None = None
     errors: Literal["reject", "blank"] = "reject"
+
+
+def column_place(text: str) -> tuple[int, int | None] | None:
+    """The first and the last character of a column in a line, as `1-8`, `9` or `25-`; None for others."""
+    match = re.fullmatch(r"([1-9]\d{0,5})(?:-([1-9]\d{0,5})?)?", text.replace(" ", ""))
+    if not match:
+        return None
+    first = int(match[1])
+    last = int(match[2]) if match[2] else None if "-" in text else first
+    return None if last is not None and last < first else (first, last)
 
 
 class StagedTransaction(NamedTuple):

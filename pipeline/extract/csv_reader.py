@@ -17,6 +17,7 @@ from pipeline.core.errors import SourceError
 from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect
 from pipeline.extract.decoding import REPLACEMENT, Utf8Blocks
+from pipeline.extract.delimiters import STAND_IN, LongDelimiter
 from pipeline.extract.framing import Framed, Grammar, line_ends
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_text
@@ -74,7 +75,8 @@ class CsvReader:
         self._text = Utf8Blocks(
             self._stream, file.name, dialect.encoding, dialect.on_encoding_error, block_bytes
         )
-        self._blocks = iter(self._text)
+        self._long = _long_delimiter(dialect)
+        self._blocks = iter(self._text) if self._long is None else self._long.blocks(self._text)
         try:
             self._start(dialect)
         except BaseException:
@@ -85,7 +87,7 @@ class CsvReader:
         head = next(self._blocks, b"")
         skipped = _after_lines(head, dialect.skip_lines, self._name)
         self.delimiter = dialect.delimiter or sniff_delimiter(head[skipped:], dialect)
-        self._grammar = grammar_of(dialect, self.delimiter)
+        self._grammar = grammar_of(dialect, STAND_IN if self._long else self.delimiter)
         cells, end = self._first_row(head, skipped)
         if isinstance(dialect.header, tuple):
             cells = self._given_header(dialect.header, cells)
@@ -119,7 +121,7 @@ class CsvReader:
     def cells(self, raw: str) -> list[str]:
         """The cells of a malformed row as far as they can be separated; an empty list where they cannot."""
         try:
-            return split_cells(raw, self._grammar)
+            return split_cells(raw if self._long is None else self._long.stood_in_for(raw), self._grammar)
         except (csv.Error, StopIteration):
             return []
 
@@ -178,6 +180,11 @@ class CsvReader:
                 malformed.append((line, head, "a quote opens a cell that swallows the rows below it"))
                 todo.append((self._grammar.frame(rest, final=True), line + 1))
         rows = pl.concat(frames).sort(LINE) if len(frames) > 1 else frames[0]
+        if self._long is not None:
+            rows = rows.with_columns(
+                pl.col(self.columns).str.replace_all(STAND_IN, self._long.shown, literal=True)
+            )
+            malformed = [(line, self._long.restored(raw), message) for line, raw, message in malformed]
         if rows.height or malformed or blank:
             frame = pl.DataFrame(sorted(malformed), MALFORMED_SCHEMA, orient="row")
             yield Batch(rows, frame, self._replaced(rows), blank)
@@ -304,6 +311,20 @@ class CsvReader:
             return rows[LINE].clear()
         hit = pl.any_horizontal(pl.col(self.columns).str.contains(REPLACEMENT.decode(), literal=True))
         return rows.filter(hit)[LINE]
+
+
+def _long_delimiter(dialect: Dialect) -> LongDelimiter | None:
+    """The delimiter, where it is not one ASCII character.
+
+    Raises:
+        SourceError: It holds a line break or the quote.
+    """
+    delimiter = dialect.delimiter or ""
+    if len(delimiter) < 2 and delimiter.isascii():
+        return None
+    if any(mark in delimiter for mark in ("\r", "\n", "\0", dialect.quote or "\n", dialect.escape or "\n")):
+        raise SourceError(f"the dialect's `delimiter` is {delimiter!r}, which holds a quote or a line break")
+    return LongDelimiter(delimiter)
 
 
 def grammar_of(dialect: Dialect, delimiter: str) -> Grammar:

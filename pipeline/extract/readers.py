@@ -7,6 +7,7 @@ from pipeline.core.model import Dialect, Worksheet
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.decoding import bom_of
 from pipeline.extract.excel_reader import ExcelReader, is_workbook
+from pipeline.extract.fixed_width import FixedWidthReader
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.parquet_reader import ParquetReader
 from pipeline.extract.rows import Reader
@@ -40,7 +41,8 @@ def open_reader(
     stream = open_text(file, stored)
     found = "csv" if format == "csv" else format_of(file, stream.peek())
     if found == "csv":
-        return CsvReader(file, dialect, stream=stream)
+        reader = FixedWidthReader if dialect.positions else CsvReader
+        return reader(file, dialect, stream=stream)
     stream.close()
     return open_reader(file, dialect, found)
 

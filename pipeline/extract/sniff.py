@@ -146,8 +146,9 @@ def _dialect_of(text: bytes, encoding: str) -> Dialect:
     tables = {mark: _Table.of(text, grammar_of(marks, mark)) for mark in DELIMITERS}
     delimiter = max(tables, key=lambda mark: tables[mark].score)
     table = tables[delimiter]
+    titles = text[table.start :].partition(b"\n")[0].decode()
     return Dialect(
-        delimiter=delimiter,
+        delimiter=next((long for long in _LONG if _made_of(titles, long, delimiter)), delimiter),
         quote=marks.quote,
         escape=marks.escape,
         comment=comment,
@@ -155,6 +156,14 @@ def _dialect_of(text: bytes, encoding: str) -> Dialect:
         header=table.has_header,
         encoding=encoding,
     )
+
+
+_LONG: Final = ("\t|\t", "~|~", "|~|", "||")
+
+
+def _made_of(titles: str, long: str, short: str) -> bool:
+    """Whether each delimiter that was found in a header is a part of a longer one."""
+    return 0 < titles.count(short) == titles.count(long) * long.count(short)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from pipeline.core.codes import Outcome
 from pipeline.core.file_formats import COMPRESSED, FileFormat
 from pipeline.core.files import open_private, private_dir
 from pipeline.core.frames import QUARANTINE, without_marks
-from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX, Dialect
+from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX, WHITE_SPACE, Dialect, column_place
 from pipeline.core.safe_text import neutral
 from pipeline.validation.outcomes import TransactionOutcomes
 
@@ -284,7 +284,7 @@ def _write_rows(
 
 def _write_head(file: IO[bytes], columns: Sequence[str], dialect: Dialect) -> None:
     file.write(b"\xef\xbb\xbf" + b"\n" * dialect.skip_lines)
-    if dialect.header is True and columns:
+    if dialect.header is True and columns and not dialect.positions:
         names = pl.DataFrame([columns], schema=list(columns), orient="row")
         _write_lines(file, names.select(_record(columns, dialect)).to_series())
 
@@ -294,11 +294,32 @@ def _write_lines(file: IO[bytes], lines: pl.Series) -> None:
 
 
 def _record(names: Sequence[str], dialect: Dialect) -> pl.Expr:
-    """A row as one line of CSV: a cell with text is quoted, and a blank one is empty."""
+    """A row as one line of the source's dialect: a cell with text is quoted, and a blank one is empty."""
+    if dialect.positions:
+        return _fixed_width(names, dialect.positions)
+    is_blank = dialect.delimiter == WHITE_SPACE
+    blank = (dialect.quote or "") * 2 if is_blank else ""
     return pl.concat_str(
-        [_cell(pl.col(name), dialect).fill_null("") for name in names],
-        separator=dialect.delimiter or ",",
+        [_cell(pl.col(name), dialect).fill_null(blank) for name in names],
+        separator=" " if is_blank else dialect.delimiter or ",",
     )
+
+
+def _fixed_width(names: Sequence[str], positions: Mapping[str, str]) -> pl.Expr:
+    """A row as a line in which each cell has its place; cells of several kinds of rows may have the same."""
+
+    def lines(cells: pl.Series) -> pl.Series:
+        rows = cells.struct.unnest().with_columns(pl.lit("").alias("line"))
+        for name in names:
+            first, last = column_place(positions[name]) or (1, None)
+            cell, line = pl.col(name), pl.col("line")
+            if last is not None:
+                cell = pl.concat_str(cell.str.pad_end(last - first + 1), line.str.slice(last))
+            placed = pl.concat_str(line.str.slice(0, first - 1).str.pad_end(first - 1), cell)
+            rows = rows.with_columns(pl.coalesce(placed, line).alias("line"))
+        return rows["line"]
+
+    return pl.struct(names).map_batches(lines, return_dtype=pl.String, is_elementwise=True)
 
 
 def _cell(text: pl.Expr, dialect: Dialect) -> pl.Expr:

@@ -149,7 +149,7 @@ def test_a_file_without_header(path: Path) -> None:
     [
         (Dialect(header=("id",)), "has 2 columns, and the mapping's `header` names 1"),
         (Dialect(skip_lines=9), "has 2 lines, and `skip_lines` is 9"),
-        (Dialect(delimiter=";;"), "`delimiter` is ';;', expected one ASCII character"),
+        (Dialect(escape=";;"), "`escape` is ';;', expected one ASCII character"),
         (Dialect(delimiter='"'), "delimiter, quote must differ"),
         (Dialect(encoding="klingon"), "'klingon' is not an encoding"),
         (Dialect(encoding="base64"), "'base64' is not an encoding"),

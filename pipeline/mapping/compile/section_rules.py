@@ -13,7 +13,7 @@ from typing import Final
 
 from pipeline.core.codes import CODES
 from pipeline.core.errors import did_you_mean
-from pipeline.core.model import ITEM_FIELDS, LINES, TRANSACTION_FIELDS, Dialect, Kind
+from pipeline.core.model import ITEM_FIELDS, LINES, TRANSACTION_FIELDS, Dialect, Kind, column_place
 from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import STATES, Check, Condition, Expectation, MappingSpec
 from pipeline.mapping.language.value_spec import (
@@ -123,9 +123,12 @@ def _dialects(spec: MappingSpec) -> Iterator[Issue]:
     dialects: list[tuple[Location, Dialect]] = [(("source", "csv"), spec.source.csv)]
     dialects += [(("lookups", name, "csv"), table.csv) for name, table in spec.lookups.items()]
     for location, dialect in dialects:
+        yield from _positions(dialect, location)
+        long = ("comment", "delimiter") if location[0] == "source" else ("comment",)
         for name in ("delimiter", "quote", "escape", "comment"):
             text = getattr(dialect, name)
-            if text is not None and len(text) != 1 and not (name == "comment" and text):
+            is_tab = name == "delimiter" and text is not None and text.casefold() in ("tab", "\\t")
+            if text is not None and len(text) != 1 and (is_tab or not (name in long and text)):
                 hint = '; a tab is "\\t"' if text.casefold() in ("tab", "\\t") else ""
                 yield Issue((*location, name), f"one character was expected, not '{text}'{hint}")
         try:
@@ -134,6 +137,25 @@ def _dialects(spec: MappingSpec) -> Iterator[Issue]:
             known = ("utf-8", "utf-16", "cp1252", "latin-1", "cp850", "iso-8859-15")
             near = did_you_mean(dialect.encoding, known) or f"; common are {', '.join(known)}"
             yield Issue((*location, "encoding"), f"'{dialect.encoding}' is not an encoding{near}")
+
+
+def _positions(dialect: Dialect, location: Location) -> Iterator[Issue]:
+    if dialect.positions is None:
+        return
+    if location[0] != "source":
+        yield Issue((*location, "positions"), "a look-up table has a delimiter; `positions` is for sources")
+    for name in ("delimiter", "escape"):
+        if getattr(dialect, name) is not None:
+            yield Issue((*location, name), f"with `positions` there is no `{name}`; leave it out")
+    if dialect.header is not True:
+        message = "with `positions` the columns have their names there; leave out a header by `skip_lines`"
+        yield Issue((*location, "header"), message)
+    if not dialect.positions:
+        yield Issue((*location, "positions"), "a column and its place were expected, as in {Receipt: 1-8}")
+    for name, text in dialect.positions.items():
+        if column_place(text) is None:
+            message = f"'{text}' is no place in a line; first and last character were expected, as in 1-8"
+            yield Issue((*location, "positions", name), message)
 
 
 def _completion(spec: MappingSpec) -> Iterator[Issue]:
