@@ -38,8 +38,8 @@ DELIVERIES = (
 COVERED_BY: dict[str, tuple[str, ...]] = {
     "mapping/functions": ("tests/mapping",),
     "mapping/compile": ("tests/mapping/compile", "tests/mapping"),
-    "mapping/layout": ("tests/mapping/layout", "tests/mapping", "tests/workflows/test_row_accounting.py"),
-    "validation": ("tests/validation", "tests/workflows/test_row_accounting.py", "tests/report"),
+    "mapping/layout": ("tests/mapping/layout", "tests/mapping", "tests/workflows/preparation/test_row_accounting.py"),
+    "validation": ("tests/validation", "tests/workflows/preparation/test_row_accounting.py", "tests/report"),
     "staging/partitions": ("tests/staging/partitions", "tests/workflows/test_prepare.py"),
     "staging/payloads.py": ("tests/mapping/test_pos_lines.py",),
     "loading/ledger": ("tests/loading/ledger", *DELIVERIES, "tests/loading/confirm"),
