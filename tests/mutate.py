@@ -30,6 +30,7 @@ from queue import SimpleQueue
 ROOT = Path(__file__).parents[1]
 EQUAL_MUTANTS = Path(__file__).with_name("equal_mutants.toml")
 
+ROW_ACCOUNTING = "tests/workflows/preparation/test_row_accounting.py"
 DELIVERIES = (
     *("tests/loading/delivery/test_decisions.py", "tests/loading/delivery/test_loader.py"),
     *("tests/loading/delivery/test_false_answers.py", "tests/loading/delivery/test_histories.py"),
@@ -38,7 +39,11 @@ DELIVERIES = (
 COVERED_BY: dict[str, tuple[str, ...]] = {
     "mapping/functions": ("tests/mapping",),
     "mapping/compile": ("tests/mapping/compile", "tests/mapping"),
-    "mapping/layout": ("tests/mapping/layout", "tests/mapping", "tests/workflows/preparation/test_row_accounting.py"),
+    "mapping/layout": (
+        "tests/mapping/layout",
+        "tests/mapping",
+        "tests/workflows/preparation/test_row_accounting.py",
+    ),
     "validation": ("tests/validation", "tests/workflows/preparation/test_row_accounting.py", "tests/report"),
     "staging/partitions": ("tests/staging/partitions", "tests/workflows/test_prepare.py"),
     "staging/payloads.py": ("tests/mapping/test_pos_lines.py",),

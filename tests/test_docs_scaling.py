@@ -24,7 +24,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_picture_is_fresh(model: Any) -> None:
-    """Mend it with `python docs/scaling_model.py`."""
+    """Fix it with `python docs/scaling_model.py`."""
     assert (REPOSITORY / "docs" / "scaling.svg").read_text(encoding="utf-8") == model.picture()
 
 

@@ -257,9 +257,9 @@ def test_what_was_refused_is_sent_again_by_retry_only(omneo: LocalOmneo, right: 
     omneo.set_faults(refused_share=0)
     again = call("load", "latest", *home, env=omneo.environment())
     assert (again.code, again.summary["requests"]["sent"]) == (4, 0)
-    mended = call("retry", "latest", *home, env=omneo.environment())
-    assert (mended.code, mended.summary["requests"]["sent"]) == (0, refused)
-    assert mended.summary["delivery"] == delivery(delivered=len(right.bodies))
+    fixed = call("retry", "latest", *home, env=omneo.environment())
+    assert (fixed.code, fixed.summary["requests"]["sent"]) == (0, refused)
+    assert fixed.summary["delivery"] == delivery(delivered=len(right.bodies))
 
 
 def test_lost_jobs_are_found_and_sent_again(
@@ -276,8 +276,8 @@ def test_lost_jobs_are_found_and_sent_again(
     assert (found.code, found.summary["missing"]) == (4, lost)
     assert call("load", "latest", *home, env=omneo.environment()).code == 0
     omneo.drain()
-    mended = call("confirm", "latest", *home, env=omneo.environment())
-    assert (mended.code, mended.summary["confirmed"]) == (0, len(right.bodies))
+    fixed = call("confirm", "latest", *home, env=omneo.environment())
+    assert (fixed.code, fixed.summary["confirmed"]) == (0, len(right.bodies))
 
 
 @pytest.fixture

@@ -120,12 +120,12 @@ def test_the_next_night_leaves_void_what_was_undone(ledger: SqlLedger) -> None:
     tenant = Tenant()
     load(ledger, RUN, SOME, tenant)
     undo(ledger, tenant)
-    mended = [made(n, tender="cash") if n < 5 else made(n) for n in range(40)]
-    result = load(ledger, run_of("r2", mended, day=2), mended, tenant)
+    fixed = [made(n, tender="cash") if n < 5 else made(n) for n in range(40)]
+    result = load(ledger, run_of("r2", fixed, day=2), fixed, tenant)
     assert (result.status.delivered, result.status.unchanged, result.changes.voided) == (15, 25, 25)
     assert voids(tenant) == 25
     assert tenant.there["T000004"]["is_void"] is False
-    assert load(ledger, run_of("r3", mended, day=3), mended, tenant).changes.voided == 25
+    assert load(ledger, run_of("r3", fixed, day=3), fixed, tenant).changes.voided == 25
 
 
 @pytest.mark.parametrize("run", [RUN, run_of("r2", SOME, day=2)])

@@ -1,4 +1,4 @@
-"""The list of what Omneo did not take: its words by field beside what was sent; gone once all is mended."""
+"""The list of what Omneo did not take: its words by field beside what was sent; gone once all is fixed."""
 
 from __future__ import annotations
 

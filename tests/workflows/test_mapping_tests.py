@@ -39,7 +39,7 @@ ROW = (
 )
 
 
-def told(expect: str, rows: str = f"rows: [{ROW}]", mapping: str = MAPPING) -> list[str]:
+def reported(expect: str, rows: str = f"rows: [{ROW}]", mapping: str = MAPPING) -> list[str]:
     """What a test with this expectation says, as line within the test: message without the test's name."""
     test = f"name: t\n{rows}\nexpect: {expect}\n"
     text = f"{mapping}tests:\n  -\n{indent(test, '    ')}"
@@ -62,7 +62,7 @@ _FAILS = "the test 't' fails: "
     ],
 )
 def test_keys_that_are_given_have_to_be_equal(expect: str) -> None:
-    assert told(expect) == []
+    assert reported(expect) == []
 
 
 @pytest.mark.parametrize(
@@ -82,15 +82,15 @@ def test_keys_that_are_given_have_to_be_equal(expect: str) -> None:
     ],
 )
 def test_what_differs_is_named_with_its_place(expect: str, message: str) -> None:
-    assert told(expect) == [message]
+    assert reported(expect) == [message]
 
 
 def test_a_sale_that_is_not_accepted_shows_why() -> None:
     rows = f"rows: [{ROW.replace('Total: 5', 'Total: 6')}]"
-    assert told("{rejected: total_mismatch}", rows) == []
-    (message,) = told("{payload: {total: 6}}", rows)
+    assert reported("{rejected: total_mismatch}", rows) == []
+    (message,) = reported("{payload: {total: 6}}", rows)
     assert message.startswith("2: the sale is rejected (total_mismatch: ")
-    assert told("{dropped: draft}", f"rows: [{ROW.replace('PAID', 'OPEN')}]") == []
+    assert reported("{dropped: draft}", f"rows: [{ROW.replace('PAID', 'OPEN')}]") == []
 
 
 def test_given_cells_are_on_every_row() -> None:
@@ -99,15 +99,15 @@ given: {Receipt: 7, Sold: 2024-05-01 10:00, State: PAID, Total: 7.5}
 rows:
   - {Line: 1, Title: Cup, Pieces: 2, Price: 2.50}
   - {Line: 2, Title: Pin, Pieces: 1, Price: 2.50}"""
-    assert told("{payload: {items: [{external_id: 7-1}, {external_id: 7-2}]}}", rows) == []
+    assert reported("{payload: {items: [{external_id: 7-1}, {external_id: 7-2}]}}", rows) == []
 
 
 def test_rows_of_several_sales_or_of_none_are_no_test() -> None:
     two = f"rows: [{ROW}, {ROW.replace('Receipt: 7', 'Receipt: 8')}]"
-    assert told("{payload: {total: 5}}", two) == [
+    assert reported("{payload: {total: 5}}", two) == [
         "1: its rows make 2 sales (7, 8), and one sale was expected"
     ]
-    assert told("{payload: {total: 5}}", "rows: []") == [
+    assert reported("{payload: {total: 5}}", "rows: []") == [
         "1: its rows make no sale, and one sale was expected"
     ]
 
@@ -115,7 +115,7 @@ def test_rows_of_several_sales_or_of_none_are_no_test() -> None:
 def test_a_mistyped_column_is_no_blank_cell() -> None:
     rows = f"rows: [{ROW.replace('Total', 'Totl')}]"
     expected = ["1: the mapping uses no column 'Totl'; did you mean 'Total'?"]
-    assert told("{rejected: total_missing}", rows) == expected
+    assert reported("{rejected: total_missing}", rows) == expected
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_mistyped_column_is_no_blank_cell() -> None:
 )
 def test_a_test_that_is_wrong_in_form_says_so(expect: str, rows: str, message: str) -> None:
     try:
-        found = told(expect, rows)
+        found = reported(expect, rows)
     except Exception as error:
         found = [str(error)]
     assert message in found[0]
@@ -152,14 +152,14 @@ def test_rows_of_look_up_tables_can_be_given() -> None:
     )
     mapping = mapping.replace("  total:", "  location_id: {lookup: shops, key: Line, value: id}\n  total:")
     rows = f"rows: {{lines: [{ROW}], shops: [{{no: 1, id: MEL}}, {{no: 2, id: SYD}}]}}"
-    assert told("{payload: {location_id: MEL}}", rows, mapping) == []
-    assert told("{rejected: lookup_missing}", f"rows: [{ROW}]", mapping) == []
+    assert reported("{payload: {location_id: MEL}}", rows, mapping) == []
+    assert reported("{rejected: lookup_missing}", f"rows: [{ROW}]", mapping) == []
 
 
 def test_false_zero_and_blank_are_cells_as_they_are_written() -> None:
-    assert told("{payload: {items: [{name: 'false'}]}}", f"rows: [{ROW.replace('Cup', 'false')}]") == []
-    assert told("{payload: {items: [{name: '0'}]}}", f"rows: [{ROW.replace('Cup', '0')}]") == []
-    assert told("{rejected: name_missing}", f"rows: [{ROW.replace('Cup', 'null')}]") == []
+    assert reported("{payload: {items: [{name: 'false'}]}}", f"rows: [{ROW.replace('Cup', 'false')}]") == []
+    assert reported("{payload: {items: [{name: '0'}]}}", f"rows: [{ROW.replace('Cup', '0')}]") == []
+    assert reported("{rejected: name_missing}", f"rows: [{ROW.replace('Cup', 'null')}]") == []
 
 
 def test_objects_are_compared_by_the_keys_that_are_given() -> None:

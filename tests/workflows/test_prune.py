@@ -234,17 +234,17 @@ def test_rows_of_a_sale_go_whole_where_only_its_first_row_names_the_person(shop:
         writer.writeheader()
         writer.writerows(rows)
     prepared = shop.command("prepare", "-m", "shopify_orders", file).summary
-    mend = Path(prepared["run_dir"]) / "quarantine_rows.csv"
+    to_fix = Path(prepared["run_dir"]) / "quarantine_rows.csv"
 
     def orders() -> list[str]:
-        return [row["Name"] for row in csv.DictReader(StringIO(mend.read_text(encoding="utf-8-sig")))]
+        return [row["Name"] for row in csv.DictReader(StringIO(to_fix.read_text(encoding="utf-8-sig")))]
 
     theirs = {row["Name"] for row in rows if row["Email"] == "kim@example.com"}
     before = orders()
     assert len([name for name in before if name == "#2001"]) == 2, "one of its rows has a cell of two lines"
     shop.command("forget", "--profile", "kim@example.com", "--yes")
     assert orders() == [name for name in before if name not in theirs]
-    assert shop.command("prepare", "-m", "shopify_orders", mend).summary["transactions"]["read"] > 0
+    assert shop.command("prepare", "-m", "shopify_orders", to_fix).summary["transactions"]["read"] > 0
 
 
 def test_nothing_is_sent_again_after_forgetting(shop: Shop) -> None:

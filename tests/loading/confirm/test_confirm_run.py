@@ -57,8 +57,8 @@ def test_the_missing_and_the_differing_are_named(delivered: tuple[SqlLedger, Ten
     tenant.there["T000006"]["is_void"] = True
     tenant.there["T000007"]["profile_id"] = None
     found = look(ledger, tenant)
-    told = {each.external_id: (each.state, each.about) for each in found.findings}
-    assert told == {
+    seen = {each.external_id: (each.state, each.about) for each in found.findings}
+    assert seen == {
         "T000003": (State.MISSING, ()),
         "T000004": (State.DIFFERING, ("total",)),
         "T000005": (State.DIFFERING, ("items",)),

@@ -92,11 +92,11 @@ def test_a_genuine_event_confirms(delivered: SqlLedger) -> None:
     ],
 )
 def test_anything_else_is_refused(delivered: SqlLedger, headers: dict[str, str]) -> None:
-    told: list[Event] = []
+    emitted: list[Event] = []
     encoded = {name: value.encode("latin-1") for name, value in headers.items()}
-    assert post(delivered, (event("T000003"), encoded), emit=told.append) == [401]  # type: ignore[arg-type]
+    assert post(delivered, (event("T000003"), encoded), emit=emitted.append) == [401]  # type: ignore[arg-type]
     assert state(delivered, "T000003") == "delivered"
-    assert [each.code for each in told if isinstance(each, Notice)] == ["webhook_refused"]
+    assert [each.code for each in emitted if isinstance(each, Notice)] == ["webhook_refused"]
 
 
 def test_replays_and_strangers_change_nothing(delivered: SqlLedger) -> None:

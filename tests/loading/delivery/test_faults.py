@@ -60,7 +60,7 @@ def test_every_transaction_ends_in_exactly_the_right_state(tmp_path: Path) -> No
     assert (result.status.failed, result.status.pending) == (0, 0)
 
 
-def test_lost_jobs_are_found_and_nothing_else_and_sending_again_mends_it(tmp_path: Path) -> None:
+def test_lost_jobs_are_found_and_nothing_else_and_sending_again_helps(tmp_path: Path) -> None:
     some = [made(n) for n in range(COUNT)]
     run = run_of("r1", some)
     with (

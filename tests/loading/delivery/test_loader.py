@@ -140,8 +140,8 @@ def test_a_refusal_is_for_good_and_keeps_the_servers_words(ledger: SqlLedger) ->
     row = ledger.find(["T000003"])["T000003"]
     assert (row.state, row.status, row.attempts) == (State.REFUSED, 422, 1)
     assert json.loads(row.message or "") == {"message": "Invalid.", "errors": {"total": ["Too much."]}}
-    told = [e for e in events if isinstance(e, Refused)]
-    assert {(e.external_id, e.status, e.about) for e in told} == {
+    refused = [e for e in events if isinstance(e, Refused)]
+    assert {(e.external_id, e.status, e.about) for e in refused} == {
         ("T000003", 422, ("total",)),
         ("T000007", 422, ("total",)),
     }
@@ -157,8 +157,8 @@ def test_what_was_refused_is_not_sent_again_by_another_run_unless_it_changed(led
     assert load(ledger, run_of("r2", first, day=2), first, tenant).status.refused == 1
     assert len(tenant.requests) == 1
     tenant.interfere = lambda *_: None
-    mended = [made(1, tender="cash")]
-    assert load(ledger, run_of("r3", mended, day=3), mended, tenant).status.delivered == 1
+    fixed = [made(1, tender="cash")]
+    assert load(ledger, run_of("r3", fixed, day=3), fixed, tenant).status.delivered == 1
 
 
 def test_retry_sends_refused_and_failed_again_and_moves_the_counts(any_ledger: SqlLedger) -> None:
@@ -404,7 +404,7 @@ def test_a_doubtful_one_with_other_contents_is_sent(ledger: SqlLedger) -> None:
     assert tenant.there["T000000"]["total"] == 1.0
 
 
-def test_progress_is_told_and_ends_at_the_total(ledger: SqlLedger) -> None:
+def test_progress_is_reported_and_ends_at_the_total(ledger: SqlLedger) -> None:
     some = [made(n) for n in range(300)]
     events: list[Event] = []
     load(ledger, run_of("r1", some), some, Tenant(latency_s=0.02), emit=events.append)
@@ -497,8 +497,8 @@ def test_the_token_is_in_no_event_and_no_error(ledger: SqlLedger, capfd: pytest.
         transport=Tenant().transport,
     )
     assert result.error is not None
-    told = [str(result.error), repr(result), repr(events), repr(CONNECTION), *capfd.readouterr()]
-    assert not any(secret in text for text in told)
+    texts = [str(result.error), repr(result), repr(events), repr(CONNECTION), *capfd.readouterr()]
+    assert not any(secret in text for text in texts)
     assert not any(
         secret.encode() in row.hash + repr(row).encode() for row in ledger.find(["T000000"]).values()
     )
@@ -601,18 +601,18 @@ def test_writing_may_be_away_while_looking_up_works(ledger: SqlLedger) -> None:
     assert ledger.status("r1").delivered == len(tenant.there) == 40
 
 
-def test_a_failure_of_who_is_told_leaves_no_outcome_out(ledger: SqlLedger) -> None:
+def test_a_failing_listener_leaves_no_outcome_out(ledger: SqlLedger) -> None:
     some = [made(n) for n in range(60)]
     tenant = Tenant(
         lambda request, _: httpx.Response(422, json={"message": "no"}) if request.content else None
     )
 
-    told: list[object] = []
+    heard: list[object] = []
 
     def emit(event: object) -> None:
         if isinstance(event, Refused):
-            told.append(event)
-            if len(told) == 1:
+            heard.append(event)
+            if len(heard) == 1:
                 raise ZeroDivisionError
 
     run = run_of("r1", some)

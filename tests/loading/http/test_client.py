@@ -35,7 +35,7 @@ def send(
 
 @contextmanager
 def server(answer: Callable[[socket.socket], None], context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """A bare socket that treats each connection as told; gives its port."""
+    """A bare socket that treats each connection as asked; gives its port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def run() -> None:
@@ -280,7 +280,7 @@ def exceptions_of(module: object, base: type[Exception]) -> list[type[Exception]
 def test_only_these_exceptions_mean_that_nothing_was_sent(kind: type[Exception]) -> None:
     never_connected = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
     expected = Unsent if kind.__name__ in never_connected else Unknown
-    assert isinstance(translate(kind("told")), expected)
+    assert isinstance(translate(kind("reason")), expected)
 
 
 @pytest.mark.parametrize(

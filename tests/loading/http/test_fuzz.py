@@ -79,10 +79,10 @@ async def check_all(odd: Sequence[Odd]) -> list[list[Reply]]:
 
 
 def check(odd: Odd, replies: list[Reply]) -> None:
-    told = [f"{odd.when} {odd.end} {odd.kept} {b''.join(odd.pieces)[:80]!r}: {each}" for each in replies]
-    assert all(isinstance(each, Answered | Unknown | Unsent) for each in replies), told
+    described = [f"{odd.when} {odd.end} {odd.kept} {b''.join(odd.pieces)[:80]!r}: {each}" for each in replies]
+    assert all(isinstance(each, Answered | Unknown | Unsent) for each in replies), described
     not_sent = sum(isinstance(each, Unsent) for each in replies)
-    assert odd.whole <= len(replies) - not_sent, told
+    assert odd.whole <= len(replies) - not_sent, described
 
 
 @pytest.mark.parametrize("end", ["close", "reset", "silence"])

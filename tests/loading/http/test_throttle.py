@@ -187,12 +187,12 @@ def test_an_early_refusal_is_a_pause_and_teaches_no_limit() -> None:
 
 @pytest.mark.parametrize("value", ["many", "", "-3", "1e3", "٣"])
 def test_malformed_headers_count_as_absent(value: str) -> None:
-    told = pace_hint(
+    hint = pace_hint(
         ReplyVerdict(Meaning.TAKEN, 200), {"x-ratelimit-limit": value, "x-ratelimit-remaining": value}, 0.1
     )
     rate = LearnedRate(0.0)
     rate.sent(0.0)
-    rate.learn(0.1, told)
+    rate.learn(0.1, hint)
 
 
 def test_concurrency_rises_while_latency_holds_and_falls_on_trouble() -> None:

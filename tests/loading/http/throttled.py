@@ -128,9 +128,9 @@ def simulate(
         now, stalls = client.start, client.start + client.stall_every_s
         while now < min(client.end, seconds):
             while answers and answers[0][0] <= now:
-                at, _, told = heapq.heappop(answers)
-                rate.learn(at, told)
-                concurrency.learn(at, told)
+                at, _, hint = heapq.heappop(answers)
+                rate.learn(at, hint)
+                concurrency.learn(at, hint)
             if now >= stalls:
                 now, stalls = now + client.stall_s, stalls + client.stall_every_s
                 yield now
@@ -150,14 +150,14 @@ def simulate(
                 client.taken_at.append(now)
             latency = client.latency_s * dice.uniform(0.5, 2)
             meaning = Meaning.TAKEN if there.allowed else Meaning.THROTTLED
-            told = PaceHint(
+            hint = PaceHint(
                 meaning,
                 latency,
                 limit(now) if headers else None,
                 there.remaining if headers else None,
                 None if there.allowed else there.retry_after_s,
             )
-            heapq.heappush(answers, (now + latency, next(number), told))
+            heapq.heappush(answers, (now + latency, next(number), hint))
 
     for client in clients:
         heapq.heappush(events, (client.start, next(number), run(client)))

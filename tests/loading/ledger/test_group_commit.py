@@ -119,7 +119,7 @@ def test_what_nobody_waits_for_is_written_all_the_same() -> None:
     asyncio.run(main())
 
 
-def test_a_failure_that_nobody_waited_for_is_told_to_the_next(entered: SqlLedger) -> None:
+def test_a_failure_without_a_waiter_is_reported_to_the_next(entered: SqlLedger) -> None:
     async def main() -> None:
         writer = LedgerWriter(entered, lambda: None)
         await writer.call(fill_up, entered)

@@ -508,8 +508,8 @@ def place_of(ledger: SqlLedger, tmp_path: Path) -> Path | str:
 def test_a_newer_schema_is_refused(any_ledger: SqlLedger, tmp_path: Path) -> None:
     with any_ledger.connection.begin():
         any_ledger.connection.exec_driver_sql(f"UPDATE schema_version SET version = {NEWEST + 1}")
-    told = rf"schema {NEWEST + 1}; this version knows up to {NEWEST}"
-    with pytest.raises(SettingsError, match=told) as error:
+    message = rf"schema {NEWEST + 1}; this version knows up to {NEWEST}"
+    with pytest.raises(SettingsError, match=message) as error:
         SqlLedger(place_of(any_ledger, tmp_path))
     assert "Upgrade" in error.value.hint
 
@@ -724,7 +724,7 @@ def test_a_transaction_takes_less_than_300_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_told_clearly_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_clearly_and_loses_nothing(tmp_path: Path) -> None:
     with SqlLedger(tmp_path / "l.db", URL) as ledger:
         ledger.open_run(replace(RUN, size=20_000))
         ledger.record([record("a")])
@@ -732,16 +732,16 @@ def test_a_full_disk_is_told_clearly_and_loses_nothing(tmp_path: Path) -> None:
         ledger.connection.exec_driver_sql("PRAGMA max_page_count = 30")
         ledger.connection.commit()
         many = [record(f"b{n}") for n in range(10_000)]
-        with pytest.raises(SettingsError, match="full") as told:
+        with pytest.raises(SettingsError, match="full") as error:
             ledger.record(many)
-        assert "free space" in told.value.hint
+        assert "free space" in error.value.hint
         assert "a" in ledger.find(["a"])
     with SqlLedger(tmp_path / "l.db", URL) as again:
         again.record([record("c")])
         assert set(again.find(["a", "c"])) == {"a", "c"}
 
 
-def test_a_read_only_database_is_told_clearly(tmp_path: Path) -> None:
+def test_a_read_only_database_is_reported_clearly(tmp_path: Path) -> None:
     with SqlLedger(tmp_path / "l.db", URL) as ledger:
         ledger.connection.exec_driver_sql("PRAGMA query_only = 1")
         ledger.connection.commit()
@@ -749,7 +749,7 @@ def test_a_read_only_database_is_told_clearly(tmp_path: Path) -> None:
             ledger.record([record("a")])
 
 
-def test_something_else_in_its_place_is_told_clearly(tmp_path: Path) -> None:
+def test_something_else_in_its_place_is_reported_clearly(tmp_path: Path) -> None:
     (tmp_path / "l.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(SettingsError, match="not a database"):
         SqlLedger(tmp_path / "l.db")
@@ -762,18 +762,18 @@ def test_another_kind_of_database_is_refused() -> None:
         SqlLedger("mysql://u:secret@h/d")
 
 
-def test_an_unreachable_server_is_told_without_its_password() -> None:
+def test_an_unreachable_server_is_reported_without_its_password() -> None:
     pytest.importorskip("psycopg", reason="needs the extra postgres")
-    with pytest.raises(SettingsError, match="cannot be opened") as told:
+    with pytest.raises(SettingsError, match="cannot be opened") as error:
         SqlLedger("postgresql://u:s3cret@127.0.0.1:1/d")
-    assert "s3cret" not in str(told.value)
+    assert "s3cret" not in str(error.value)
 
 
-def test_a_missing_driver_is_told_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_reported_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as error:
         SqlLedger("postgresql://h/d")
-    assert "omneo-import[postgres]" in told.value.hint
+    assert "omneo-import[postgres]" in error.value.hint
 
 
 def test_another_connection_reads_while_this_one_writes(tmp_path: Path) -> None:

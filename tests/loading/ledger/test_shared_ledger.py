@@ -43,7 +43,7 @@ def test_a_ledger_that_is_not_there_yet_is_not_made_by_looking(workdir: Path, tm
     assert not ledger.exists()
 
 
-def test_the_address_is_told_without_its_password(workdir: Path, tmp_path: Path) -> None:
+def test_the_address_is_shown_without_its_password(workdir: Path, tmp_path: Path) -> None:
     call("prepare", "-m", "pos_lines", "--workdir", workdir, export(tmp_path / "sales.csv", 3))
     ended = call("status", "--workdir", workdir, "--ledger", "postgresql://u:s3cret@127.0.0.1:1/d")
     assert ended.code == 2
