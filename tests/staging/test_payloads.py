@@ -3,6 +3,7 @@ from datetime import datetime
 from decimal import Decimal
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +74,7 @@ def test_items_stay_with_their_transaction_and_in_order() -> None:
     assert names == [["0.1", "0.2"], [], ["2.1", "2.2"]]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(TEXTS, TEXTS, AMOUNTS), min_size=1, max_size=6))
 def test_any_text_and_amount_arrives_as_it_was(cells: list[tuple[str | None, str | None, Decimal]]) -> None:
     rows = [{TX: n, "name": a, "sku": b, "quantity": 1, "price_sell": c} for n, (a, b, c) in enumerate(cells)]

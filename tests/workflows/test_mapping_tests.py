@@ -189,6 +189,7 @@ def test_the_shipped_mappings_have_tests_that_pass(name: str) -> None:
 # ── Drafted from real rows ──────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped_names())
 def test_a_drafted_test_passes_where_it_is_pasted(name: str) -> None:
     loaded = load_mapping(name)

@@ -13,6 +13,8 @@ from pipeline.testing import LocalOmneo
 from tests.command import Ended, call
 from tests.receipts import receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def omneo_settings() -> SimulatorSettings:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.results import SCHEMA
@@ -26,6 +27,7 @@ def read(path: Path) -> dict[str, dict[str, str]]:
         return {row["line"]: row for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow
 def test_every_transaction_has_one_row(omneo: LocalOmneo, tmp_path: Path):
     source = write_export(tmp_path / "pos_lines.csv", ROWS)
     home = ("--workdir", tmp_path / "w", "--json")
@@ -69,6 +71,7 @@ def test_every_transaction_has_one_row(omneo: LocalOmneo, tmp_path: Path):
     assert {rows[line]["state"] for line in "26"} <= {"confirmed", "differing"}
 
 
+@pytest.mark.slow
 def test_what_another_run_delivered_is_unchanged(omneo: LocalOmneo, tmp_path: Path):
     source = write_export(tmp_path / "pos_lines.csv", receipt(1, 2))
     home = ("--workdir", tmp_path / "w", "--json")

@@ -15,6 +15,8 @@ from pipeline.workflows.preparation.usual_size import Size, shortfall
 from tests.command import Ended, call
 from tests.receipts import receipt, write_export
 
+pytestmark = pytest.mark.slow
+
 HALF = Decimal("0.5")
 
 
