@@ -14,6 +14,7 @@ from pipeline.loading.http.answers import (
     Expected,
     Meaning,
     judge,
+    kept_id,
     retry_after_s,
     stopped,
     transaction_of,
@@ -320,3 +321,18 @@ def test_a_fatal_answer_becomes_an_error_with_a_fix(status: int) -> None:
     assert str(status) in error.message
     if status == 302:
         assert "https://elsewhere/" in error.message
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (17, "17"),
+        ("a" * 200, "a" * 200),
+        ("a" * 201, None),
+        ("\ud800", None),
+        ("a\u0000b", None),
+        ([1], None),
+    ],
+)
+def test_an_id_is_kept_that_can_be_written_and_looked_up(value: object, kept: str | None) -> None:
+    assert kept_id(value) == kept
