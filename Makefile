@@ -83,7 +83,7 @@ requirements/core.txt: constraints.txt pyproject.toml .lock/bin/uv
 	$(COMPILE) --output-file $@
 
 requirements/all.txt: constraints.txt pyproject.toml .lock/bin/uv
-	$(COMPILE) --extra cloud --extra postgres --extra dask --extra otel --output-file $@
+	$(COMPILE) --extra cloud --extra postgres --extra dask --extra otel --extra excel --output-file $@
 
 audit: ## ask whether a version in requirements/ has a known vulnerability
 	$(PYTHON) -m venv .lock

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = {
     "core": [],
-    "all": ["s3", "gs", "az", "postgres", "dask", "otel"],
+    "all": [each for each in PROJECT["optional-dependencies"] if each not in ("test", "docs", "cloud")],
 }
 
 
