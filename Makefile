@@ -56,12 +56,13 @@ format: .venv/.tested ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: .venv/.tested ## write the generated parts of the docs again
+docs: .venv/.tested ## write the generated parts of the docs again, and build the site from them
 	$(BIN)/python -m docs.tools.cli_reference > docs/cli.md
 	$(BIN)/python -m docs.tools.codes_reference > docs/codes.md
 	$(BIN)/python -m docs.tools.events_reference > docs/events.md
 	$(BIN)/python -m docs.tools.mapping_reference
 	$(BIN)/python -m docs.tools.api_reference
+	$(BIN)/python -m zensical build --clean --strict
 
 # Of what runs, with hashes, for every system and Python; the versions are those of the tests.
 COMPILE := .lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -102,5 +103,5 @@ bench: $(MEASURED)/.installed ## measure speed and memory beside what people wou
 	$(MEASURED)/bin/python -m benchmarks $(ARGS)
 
 clean: ## remove the environment and everything that was made
-	rm -rf .venv .lock build dist .omneo-import .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .lock build dist site .cache .omneo-import .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,8 @@
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -7,9 +10,10 @@ import pytest
 
 from docs.tools.cli_reference import reference
 from pipeline.cli.group import cli
+from tests.message_texts import sentences
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_page_of_commands_is_fresh() -> None:
@@ -50,3 +54,30 @@ def test_every_file_and_folder_that_a_contributor_is_sent_to_exists() -> None:
         name for name in named if not (ROOT / name).exists() and not (ROOT / "pipeline" / name).exists()
     ]
     assert missing == []
+
+
+def quoted_messages() -> list[str]:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `(.+?)` \|", page, re.M)
+
+
+@pytest.mark.parametrize("message", quoted_messages())
+def test_every_message_that_is_explained_is_one_of_the_package(message: str) -> None:
+    assert any(message.rstrip(".…") in sentence for sentence in sentences())
+
+
+def test_the_menu_of_the_site_has_every_page() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert set(re.findall(r": ([\w/-]+\.md)$", menu, re.M)) == pages
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    """Links and anchors lead somewhere."""
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("__pycache__"))
+    build = [sys.executable, "-m", "zensical", "build", "--strict"]
+    built = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert (tmp_path / "site" / "how-to" / "recovery.html").exists()

@@ -1,0 +1,123 @@
+"""Does what a page of the docs tells its reader to do, in an empty directory and with a local Omneo.
+
+A block of code below a line that ends with "`name`:" is written to that file. Of a YAML block below a line
+that begins with "Add to `name`", each part is added to what the file has. Each line of a `sh` block is run;
+`# exit code 3` after a command is what it must end with. What a `text` block shows must be in the output of
+the `sh` block before it, line by line in this order; `…` stands for anything.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.testing import LocalOmneo
+from tests.command import call, clean_environment
+
+_BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)\n?```", re.S)
+_SERVERS = ("omneo-import simulate", "omneo-import listen")
+
+
+@dataclass
+class Reader:
+    """Somebody who follows pages.
+
+    Attributes:
+        home: The directory in which the commands run; the current one.
+        omneo: Runs already, where the page starts one.
+        environment: What was exported.
+        output: Of the last block of commands.
+    """
+
+    home: Path
+    omneo: LocalOmneo
+    environment: dict[str, str] = field(default_factory=dict)
+    output: str = ""
+
+    def follow(self, page: Path) -> None:
+        """Do everything that a page says."""
+        for match in _BLOCK.finditer(page.read_text(encoding="utf-8")):
+            kind, text = match["kind"], match["text"]
+            if kind == "sh":
+                self.output = "".join(self._run(line) for line in _lines(text))
+            elif kind == "text":
+                self._compare(text)
+            else:
+                self._write(match["before"].strip(), text)
+
+    def take_files(self, page: Path) -> None:
+        """Write the files that a page shows, and do nothing else that it says."""
+        for match in _BLOCK.finditer(page.read_text(encoding="utf-8")):
+            if match["kind"] != "sh":
+                self._write(match["before"].strip(), match["text"])
+
+    def _write(self, before: str, text: str) -> None:
+        name = re.search(r"`([\w./-]+)`:$", before)
+        if name and before.startswith("Add to"):
+            self._add(self.home / name[1], text)
+        elif name:
+            path = self.home / name[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n", encoding="utf-8")
+
+    def _run(self, line: str) -> str:
+        command, _, remark = line.partition(" # ")
+        expected = re.match(r"\s*exit code (\d+)", remark)
+        if command.startswith(_SERVERS):
+            return ""
+        if command.startswith("export "):
+            for each in shlex.split(command)[1:]:
+                variable, _, value = each.partition("=")
+                self.environment[variable] = self.omneo.environment().get(variable, value)
+            return ""
+        if command.startswith("omneo-import "):
+            words = [word for each in shlex.split(command)[1:] for word in self._expanded(each)]
+            done = call(*words, env=self.environment)
+            code, output = done.code, done.stdout + done.stderr
+            self.omneo.drain()
+        else:
+            ran = subprocess.run(
+                ["sh", "-c", command], cwd=self.home, env=clean_environment(), capture_output=True, text=True
+            )
+            code, output = ran.returncode, ran.stdout + ran.stderr
+        assert code == int(expected[1] if expected else 0), f"{line}\n{output}"
+        return output
+
+    def _expanded(self, word: str) -> list[str]:
+        """A word as a shell would give it, where it is a pattern of files."""
+        found = (
+            sorted(str(path.relative_to(self.home)) for path in self.home.glob(word)) if "*" in word else []
+        )
+        return found or [word]
+
+    def _compare(self, text: str) -> None:
+        at = 0
+        for line in text.splitlines():
+            pattern = r"[^\n]*".join(map(re.escape, line.strip().split("…")))
+            found = re.compile(pattern).search(self.output, at)
+            assert found, f"{line!r} is not in, or not in this order in:\n{self.output}"
+            at = found.end()
+
+    def _add(self, path: Path, text: str) -> None:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _merge(document, yaml.safe_load(text))
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#"))
+
+
+def _merge(document: dict[str, Any], more: dict[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(document.get(name), dict):
+            _merge(document[name], value)
+        else:
+            document[name] = value
