@@ -302,6 +302,8 @@ def _shares(values: Mapping[str, Any], name: str, title: str, noun: str) -> Char
     axis, numbers = axis_of(values), [row["accepted"][name] for row in values["by_month"]]
     if axis is None or None in numbers:
         return None
+    if any(row["accepted"][name] is None for row in values[f"by_{axis.unit}"]):
+        return None  # a run that an older version prepared
     found, of = _counts(values, axis.unit, name), _counts(values, axis.unit, "transactions")
     parts = [round(100 * found[label] / of[label]) if of.get(label) else 0 for label in axis.labels]
     whole = share(sum(numbers), values["transactions"]["accepted"])
