@@ -30,10 +30,10 @@ from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import endpoint_named
 from pipeline.report.summary import Summary
 from pipeline.workflows.confirm import confirm, confirm_effects
-from pipeline.workflows.delivery import Target
 from pipeline.workflows.forget import forget
 from pipeline.workflows.incremental import FileSelection
 from pipeline.workflows.load import load
+from pipeline.workflows.open_run import Target
 from pipeline.workflows.preflight import preflight
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.prune import prune

@@ -29,7 +29,7 @@ from pipeline.core.memory import keep_freed_memory
 from pipeline.core.settings import connection_from_environment
 
 if TYPE_CHECKING:
-    from pipeline.workflows.delivery import Target
+    from pipeline.workflows.open_run import Target
     from pipeline.workflows.run_record import CommandResult
 
 
@@ -98,8 +98,8 @@ def run(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool,
     if dry_run:
         return stage(console, mapping, sources, arguments)
     keep_freed_memory()  # before polars is imported
-    from pipeline.workflows.delivery import adopt
     from pipeline.workflows.load import load, require_shared_ledger
+    from pipeline.workflows.open_run import adopt
     from pipeline.workflows.prepare import prepare
     from pipeline.workflows.workdir_lock import require_free
 

@@ -35,7 +35,7 @@ from pipeline.workflows import run_record
 from pipeline.workflows.run_summary import run_ref
 
 if TYPE_CHECKING:
-    from pipeline.workflows.delivery import OpenRun
+    from pipeline.workflows.open_run import OpenRun
 
 CODE: Final = "cancelled_after_delivery"
 CANCELLED_CSV: Final = f"{CODE}.csv"

@@ -21,8 +21,8 @@ from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.report.data import FieldsInOmneo
 from pipeline.report.formatting import count
 from pipeline.report.summary import decimal_text
-from pipeline.workflows.delivery import Target, opened, sent_all_taken
 from pipeline.workflows.effects import delivered_for, measured, sent_sales, snapshot_of
+from pipeline.workflows.open_run import Target, opened, sent_all_taken
 from pipeline.workflows.reactions import check_reactions
 from pipeline.workflows.run_record import CommandResult
 

@@ -37,7 +37,7 @@ from pipeline.workflows.run_summary import run_ref, status_in
 from pipeline.workflows.workdir_lock import workdir_lock
 
 if TYPE_CHECKING:
-    from pipeline.workflows.delivery import OpenRun
+    from pipeline.workflows.open_run import OpenRun
 
 STAGE: Final = "load"
 _POLL_S: Final = 0.5

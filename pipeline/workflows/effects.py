@@ -38,7 +38,7 @@ from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, State
 from pipeline.staging.workdir import RunDir
 
 if TYPE_CHECKING:
-    from pipeline.workflows.delivery import OpenRun
+    from pipeline.workflows.open_run import OpenRun
 
 SNAPSHOT_JSON: Final = "effects_before.json"
 _MOST_READ: Final = 50_000

@@ -8,8 +8,8 @@ from pipeline.core.errors import SettingsError
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.loading.delivery.loader import deliver, load_rules
 from pipeline.workflows.cancelled_sales import settle_cancelled
-from pipeline.workflows.delivery import OpenRun, Target, send
 from pipeline.workflows.distributed_load import deliver_on_workers
+from pipeline.workflows.open_run import OpenRun, Target, send
 from pipeline.workflows.run_record import CommandResult
 
 

@@ -18,8 +18,8 @@ from pipeline.loading.triggers import Reactions
 from pipeline.report.data import TenantAnswer
 from pipeline.report.formatting import count
 from pipeline.staging.workdir import RunDir
-from pipeline.workflows.delivery import OpenRun, Target, opened
 from pipeline.workflows.effects import delivered_of_sample, nothing_is_sent, write_snapshot
+from pipeline.workflows.open_run import OpenRun, Target, opened
 from pipeline.workflows.reactions import HISTORIC_AFTER
 from pipeline.workflows.run_record import CommandResult
 

@@ -12,7 +12,7 @@ from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules, Resend
 from pipeline.loading.triggers import ask_reactions, held, is_history
 
 if TYPE_CHECKING:
-    from pipeline.workflows.delivery import OpenRun
+    from pipeline.workflows.open_run import OpenRun
 
 
 HISTORIC_AFTER: Final = timedelta(days=30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.loading.delivery.decisions import RetryRules
 from pipeline.loading.delivery.loader import deliver
-from pipeline.workflows.delivery import Target, send
+from pipeline.workflows.open_run import Target, send
 from pipeline.workflows.run_record import CommandResult
 
 

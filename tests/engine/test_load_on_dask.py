@@ -21,9 +21,9 @@ from pipeline.core.settings import connection_from_environment
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.testing import LocalOmneo
-from pipeline.workflows.delivery import Target
 from pipeline.workflows.distributed_load import Assignment, contribute
 from pipeline.workflows.load import load
+from pipeline.workflows.open_run import Target
 from pipeline.workflows.run_record import CommandResult
 from tests.command import call, ended, files_with, open_to_others, start
 from tests.receipts import export

@@ -17,8 +17,8 @@ from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.cancelled_sales import CANCELLED_CSV
-from pipeline.workflows.delivery import Target
 from pipeline.workflows.load import load
+from pipeline.workflows.open_run import Target
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.run_record import CommandResult
 from pipeline.workflows.status import status

@@ -12,8 +12,8 @@ from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.confirm import confirm
-from pipeline.workflows.delivery import Target
 from pipeline.workflows.load import load
+from pipeline.workflows.open_run import Target
 from pipeline.workflows.prepare import prepare
 from tests.receipts import receipt, write_export
 

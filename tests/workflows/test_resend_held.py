@@ -13,8 +13,8 @@ from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.simulator import EXAMPLE_TRIGGERS, SimulatorSettings
 from pipeline.testing import local_omneo
 from pipeline.workflows.confirm import confirm
-from pipeline.workflows.delivery import Target
 from pipeline.workflows.load import load
+from pipeline.workflows.open_run import Target
 from pipeline.workflows.prepare import prepare
 from pipeline.workflows.reactions import ReactionsPolicy
 from tests.loading.tenant import QUICK

@@ -29,8 +29,8 @@ from pipeline.testing import LocalOmneo
 from pipeline.workflows import confirm as confirm_workflow
 from pipeline.workflows import prepare as prepare_workflow
 from pipeline.workflows.confirm import confirm
-from pipeline.workflows.delivery import Target
 from pipeline.workflows.load import load
+from pipeline.workflows.open_run import Target
 from pipeline.workflows.preflight import preflight
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.report import report as write_report_again

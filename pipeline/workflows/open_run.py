@@ -1,4 +1,4 @@
-"""What the commands on a staged run and a tenant share: `load`, `retry`, `void`, `confirm`, `preflight`."""
+"""A staged run that is open for a tenant, with its ledger and log: what the commands on both share."""
 
 from __future__ import annotations
 
