@@ -10,6 +10,7 @@ import pytest
 
 from docs.tools.cli_reference import reference
 from pipeline.cli.group import cli
+from pipeline.validation.anomalies.detection import LOOKED_FOR
 from tests.message_texts import sentences
 
 ROOT = Path(__file__).parent.parent
@@ -81,3 +82,26 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     built = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
     assert (tmp_path / "site" / "how-to" / "recovery.html").exists()
+
+
+def test_a_contributor_finds_every_name_in_the_files_that_stand_beside_it() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## How to add something")[2]
+    lost = []
+    for places in re.findall(r"^\| [^|]+ \| (.+) \|$", text.partition("## Tests")[0], re.M):
+        words = [word for word in re.findall(r"`([^`]+)`", places) if "NAME" not in word]
+        files = {
+            word: path for word in words for path in (ROOT / word, ROOT / "pipeline" / word) if path.exists()
+        }
+        code = "".join(path.read_text(encoding="utf-8") for each in files.values() for path in code_in(each))
+        lost += [word for word in words if word not in files and word.rpartition(".")[2] not in code]
+    assert lost == []
+
+
+def code_in(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+def test_every_anomaly_is_described() -> None:
+    page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    described = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]+) \|", page, re.M)))
+    assert set(described) == set(LOOKED_FOR)
