@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, pairwise
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pyarrow.csv import InvalidRow
 
 BLOCK_BYTES: Final = 5 << 20
+_STATED_DELIMITER: Final = re.compile(rb"""(?i)"?sep=.?"?\r?\n""")
+"""A first line for Excel, which says what is between the cells; it is no row."""
 DELIMITERS: Final = (",", ";", "\t", "|")
 
 # When a cell of several lines is taken for rows that a stray quote swallowed; see `_swallowed`.
@@ -86,6 +89,8 @@ class CsvReader:
     def _start(self, dialect: Dialect) -> None:
         head = next(self._blocks, b"")
         skipped = _after_lines(head, dialect.skip_lines, self._name)
+        if stated := _STATED_DELIMITER.match(head, skipped):
+            skipped = stated.end()
         self.delimiter = dialect.delimiter or sniff_delimiter(head[skipped:], dialect)
         self._grammar = grammar_of(dialect, STAND_IN if self._long else self.delimiter)
         cells, end = self._first_row(head, skipped)

@@ -10,48 +10,15 @@ from typing import IO, Final, Literal
 import numpy as np
 
 from pipeline.core.errors import SourceError
+from pipeline.extract.encodings import bom_of, refuse_other_files, sniff_encoding
 
 REPLACEMENT: Final = "�".encode()
 
-_BOMS: Final[tuple[tuple[bytes, str], ...]] = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 # Encodings that cannot be decoded from the middle of a file, or that text files never have.
 _NOT_OF_TEXT_FILES: Final = frozenset(
     {"utf-7", "hz", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "iso2022_kr"}
     | {f"iso2022_jp{variant}" for variant in ("", "_1", "_2", "_2004", "_3", "_ext")}
 )
-_BINARY: Final[tuple[tuple[bytes, str], ...]] = (
-    (b"PAR1", "a Parquet file"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
-    (b"%PDF", "a PDF"),
-    (b"SQLite format 3\0", "an SQLite database"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-    (b"ARROW1", "an Arrow file"),
-)
-_NULS_OF_BINARY: Final = 10
-"""A file is binary if more than one byte in so many is NUL."""
-
-
-def bom_of(head: bytes) -> tuple[int, str] | None:
-    """The byte order mark at the start of a file: its length, and the encoding it stands for."""
-    return next(((len(bom), encoding) for bom, encoding in _BOMS if head.startswith(bom)), None)
-
-
-def kind_of_binary(head: bytes) -> str | None:
-    """What a file is by its first bytes, in words, if it is not text; None if it may be text."""
-    known = next((kind for magic, kind in _BINARY if head.startswith(magic)), None)
-    if known or b"\0" not in head:
-        return known
-    # A few NULs in a text are errors of single cells, whose rows are rejected. UTF-16 is half NULs.
-    many = head.count(b"\0") * _NULS_OF_BINARY > len(head)
-    is_text = is_utf8(head[: len(head) - _cut_character(head)])
-    return None if is_text and not many else "a binary file (it holds NUL bytes)"
 
 
 class Utf8Blocks:
@@ -113,13 +80,7 @@ class Utf8Blocks:
             self._offset, self.encoding = bom
             head = head[self._offset :]
         self.encoding = _python_name(self.encoding, self._name)
-        wide = self.encoding.startswith(("utf-16", "utf-32"))
-        kind = None if wide else kind_of_binary(head[: 1 << 16])
-        if kind:
-            raise SourceError(
-                f"{self._name} is {kind}, expected text",
-                hint="Export it as CSV; for a text in UTF-16 set `encoding: utf-16` in the mapping.",
-            )
+        refuse_other_files(self._name, head[: 1 << 16], self.encoding)
         return head
 
     def _read(self) -> bytes:
@@ -128,7 +89,7 @@ class Utf8Blocks:
         except (OSError, EOFError, ValueError) as error:
             raise SourceError(
                 f"{self._name} cannot be read on from byte {self._offset:,}: {error}",
-                hint="The file may be cut short or damaged; copy it again.",
+                hint="It is cut short or damaged: is it still being copied?",
             ) from error
 
     def _decode(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
@@ -151,10 +112,13 @@ class Utf8Blocks:
     def _undecodable(self, data: bytes, error: UnicodeDecodeError) -> SourceError:
         before = data[: error.start].decode(self.encoding, "replace")
         line = self._lines + before.count("\n") + 1
+        likely = sniff_encoding(data, whole=False)[0]
+        is_new = likely not in ("utf-8", self.encoding)
+        wanted = f"`source: {{csv: {{encoding: {likely}}}}}`" if is_new else "the right `encoding`"
         return SourceError(
             f"{self._name}: byte {self._offset + error.start:,} (0x{data[error.start]:02x}, line {line:,})"
             f" is not {self.encoding}: {error.reason}",
-            hint="Set the right `encoding` in the mapping (often cp1252),"
+            hint=f"Write {wanted} in the mapping{', as its letters suggest,' if is_new else ''}"
             " or `on_encoding_error: replace` to go on with U+FFFD in its place.",
         )
 

@@ -53,7 +53,10 @@ class ParquetReader:
             self._scan = parquet.scan(file.uri)
             schema = self._scan.collect_schema()
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise SourceError(f"{file.name} cannot be read as Parquet: {error}") from error
+            raise SourceError(
+                f"{file.name} cannot be read as Parquet: {error}",
+                hint="It is cut short or damaged: is it still being copied?",
+            ) from error
         self.header = schema.names()
         self.columns, self.notices = usable_names(self.header)
         in_hex = self._in_hex([old for old, kind in schema.items() if kind == pl.Binary])

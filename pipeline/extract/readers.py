@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
 from pipeline.extract.csv_reader import CsvReader
-from pipeline.extract.decoding import bom_of
+from pipeline.extract.encodings import bom_of
 from pipeline.extract.excel_reader import ExcelReader, is_workbook
 from pipeline.extract.fixed_width import FixedWidthReader
 from pipeline.extract.jsonl_reader import JsonLinesReader

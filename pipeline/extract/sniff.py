@@ -14,7 +14,7 @@ from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
 from pipeline.extract.csv_reader import DELIMITERS, grammar_of, split_cells
-from pipeline.extract.decoding import bom_of, kind_of_binary
+from pipeline.extract.encodings import bom_of, refuse_other_files, sniff_encoding
 from pipeline.extract.excel_reader import ExcelReader, is_workbook
 from pipeline.extract.framing import Grammar, line_ends
 from pipeline.extract.readers import format_of, open_reader
@@ -105,38 +105,10 @@ def _first_rows(reader: Reader, rows: int) -> pl.DataFrame:
 def _sniff_dialect(name: str, head: bytes) -> tuple[Dialect, float]:
     """Find a CSV file's dialect, and how sure its encoding is (0 to 1)."""
     encoding, confidence = sniff_encoding(head, whole=len(head) < LOOKED_AT)
-    kind = None if encoding.startswith("utf-16") else kind_of_binary(head)
-    if kind:
-        raise SourceError(f"{name} is {kind}, expected CSV, Parquet, JSON lines or Excel (.xlsx)")
+    refuse_other_files(name, head, encoding)
     bom = bom_of(head)
     text = head[bom[0] if bom else 0 :].decode(encoding, "replace")
     return _dialect_of(text.encode(), encoding), confidence
-
-
-def sniff_encoding(head: bytes, *, whole: bool) -> tuple[str, float]:
-    """Guess the encoding of a text from its start, with a confidence from 0 to 1.
-
-    A byte order mark and valid UTF-8 are as good as proof. Bytes that are not UTF-8 are nearly always
-    Windows-1252 in exports of Western tills; if some are not valid in that either, Latin-1 accepts all.
-    """
-    bom = bom_of(head)
-    if bom:
-        return bom[1], 1.0
-    if head and head[1::2].count(0) > len(head) // 4:
-        return "utf-16-le", 0.9
-    if head and head[::2].count(0) > len(head) // 4:
-        return "utf-16-be", 0.9
-    try:
-        head.decode()
-    except UnicodeDecodeError as error:
-        # The last character of a part of a file may be cut.
-        if whole or error.start <= len(head) - 4:
-            try:
-                head.decode("cp1252")
-            except UnicodeDecodeError:
-                return "latin-1", 0.3
-            return "cp1252", 0.6
-    return "utf-8", 1.0 if whole or not head.isascii() else 0.9
 
 
 def _dialect_of(text: bytes, encoding: str) -> Dialect:

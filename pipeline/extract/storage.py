@@ -208,7 +208,9 @@ def refuse_empty(files: Iterable[SourceFile]) -> None:
     """
     for file in files:
         if not file.size and not is_json_lines(file):
-            raise SourceError(f"{file.name} is empty")
+            raise SourceError(
+                f"{file.name} is empty", hint="Did its export end, or is it still being copied?"
+            )
 
 
 _SAME_TIME: Final = timedelta(seconds=2)
@@ -283,7 +285,13 @@ def open_text(file: SourceFile, stored: io.BufferedReader | None = None) -> io.B
                 return stored
             unpacked = _open_zip(file, stored) if compression == "zip" else _unpacked(stored, compression)
             text: io.BufferedReader = io.BufferedReader(_Raw(unpacked, stored), LOOKED_AT)
-            text.peek()  # a damaged archive shows here
+            try:
+                text.peek()  # a damaged archive shows here
+            except OSError as error:
+                raise SourceError(
+                    f"{file.name} cannot be unpacked ({compression}): {error}",
+                    hint="It is cut short or damaged: is it still being copied?",
+                ) from error
             return text
     except BaseException:
         stored.close()

@@ -10,7 +10,8 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect
 from pipeline.extract import find_sources
-from pipeline.extract.sniff import Sniffed, sniff, sniff_encoding
+from pipeline.extract.encodings import sniff_encoding
+from pipeline.extract.sniff import Sniffed, sniff
 
 ROWS = "id;name;total\n1;Müller, Hans;2,50\n2;Çelik;3,00\n"
 
@@ -72,5 +73,5 @@ def test_format_columns_and_sample(tmp_path: Path) -> None:
 
 
 def test_a_binary_file_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"is a PDF, expected CSV, Parquet, JSON lines or Excel"):
+    with pytest.raises(SourceError, match=r"is a PDF, expected CSV"):
         sniffed(tmp_path, b"%PDF-1.7 ...")

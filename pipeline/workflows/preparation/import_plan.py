@@ -26,6 +26,9 @@ from pipeline.workflows.sources import Choose, RunSource, columns_by_table, find
 COMPRESSED = 8
 """How much larger compressed input is assumed to be inside; only the size of partitions depends on it."""
 
+_SHOWN: Final = 80
+_DELIMITERS: Final = {";": '";"', "\t": '"\\t"', "|": '"|"', ",": '","', " ": '" "'}
+
 
 @dataclass(frozen=True)
 class ImportPlan:
@@ -141,11 +144,23 @@ def raise_problems(problems: Sequence[Problem], *, hint: str = "") -> None:
 
 
 def _listed(columns: Mapping[str, Sequence[str]]) -> str:
-    """Which columns the source has. A name is cut: of a file without a header it is a whole row."""
-    lists = {table: ", ".join(name[:80] for name in names) for table, names in columns.items()}
+    """Which columns the source has. A long name is cut: of a file without a header it is a whole row."""
+    lists = {
+        table: ", ".join(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…" for name in names)
+        for table, names in columns.items()
+    }
+    delimiters = [_delimiter_in(names[0]) for names in columns.values() if len(names) == 1]
+    hint = f" Write `source: {{csv: {{delimiter: {delimiters[0]}}}}}`." if any(delimiters) else ""
     if len(lists) == 1:
-        return f"The source has the columns {next(iter(lists.values()))}."
-    return "\n  ".join(f"The table {table} has the columns {names}." for table, names in lists.items())
+        return f"The source has the columns {next(iter(lists.values()))}.{hint}"
+    tables = (f"The table {table} has the columns {names}." for table, names in lists.items())
+    return "\n  ".join(tables) + hint
+
+
+def _delimiter_in(header: str) -> str:
+    """What separates the names in a header that was taken for one name, as YAML; empty where nothing does."""
+    found = max(_DELIMITERS, key=header.count)
+    return _DELIMITERS[found] if found in header else ""
 
 
 def policy_of(spec: MappingSpec) -> Policy:

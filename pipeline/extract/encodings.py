@@ -1,0 +1,137 @@
+"""Guesses what a file is by its bytes: its encoding, or a kind of file that is no table."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Final
+
+from pipeline.core.errors import SourceError
+
+_BOMS: Final[tuple[tuple[bytes, str], ...]] = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_NULS_OF_BINARY: Final = 10
+"""A file is binary if more than one byte in so many is NUL."""
+_LOOKED_AT: Final = 1 << 12
+"""Bytes whose NULs show how wide the characters are."""
+_OTHER_FILES: Final[tuple[tuple[bytes, str, str], ...]] = (
+    (rb"PAR1", "a Parquet file", "Leave `format: csv` out of the mapping."),
+    (rb"\xd0\xcf\x11\xe0", "an old Excel or Word file", ""),
+    (rb"%PDF", "a PDF", ""),
+    (rb"SQLite format 3\0", "an SQLite database", ""),
+    (rb"\x89PNG|\xff\xd8\xff", "a picture", ""),
+    (rb"ARROW1", "an Arrow file", ""),
+    (rb"\{\\rtf", "a text document (RTF)", ""),
+    (
+        rb"(?i)<!doctype html|<html|<head|<body|<table|<meta",
+        "a web page (HTML)",
+        "Open it in a browser: a login page or an error means that the download failed. A table that a shop"
+        " exports so opens in Excel: save it as .xlsx or CSV.",
+    ),
+    (rb"(?i)<\?xml|<workbook", "an XML file", "Where it opens in Excel, save it as .xlsx or CSV."),
+    (
+        rb"\[\s*(?:[{\[\]\"]|\Z)|\{\s*\r?\n\s*[\"}]",
+        "one JSON document over all of its lines",
+        "JSON is read with one object a line: `jq -c '.[]' FILE > FILE.jsonl` writes it so.",
+    ),
+)
+"""How a file that is no table begins, after blanks; what it is, and what to do about it."""
+
+
+def bom_of(head: bytes) -> tuple[int, str] | None:
+    """The byte order mark at the start of a file: its length, and the encoding it stands for."""
+    return next(((len(bom), encoding) for bom, encoding in _BOMS if head.startswith(bom)), None)
+
+
+def refuse_other_files(name: str, head: bytes, encoding: str) -> None:
+    """Refuse what is no text with rows.
+
+    Args:
+        name: The file's name.
+        head: Its first bytes, without a byte order mark.
+        encoding: The encoding in which it would be read.
+
+    Raises:
+        SourceError: It is no text, not in this encoding, or a text of another kind.
+    """
+    start = head[:_LOOKED_AT].lstrip()
+    for pattern, kind, hint in _OTHER_FILES:
+        if re.match(pattern, start):
+            raise SourceError(
+                f"{name} is {kind}, expected CSV, Excel (.xlsx), Parquet or JSON lines",
+                hint=hint or "Export the sales as one of them.",
+            )
+    if encoding.startswith(("utf-16", "utf-32")) or b"\0" not in head:
+        return
+    if wide := _wide_encoding(head):
+        raise SourceError(
+            f"{name} is a text in {wide} without a byte order mark",
+            hint=f"Write in the mapping: `source: {{csv: {{encoding: {wide}}}}}`.",
+        )
+    # A few NULs in a text are errors of single cells, whose rows are rejected.
+    if head.count(b"\0") * _NULS_OF_BINARY > len(head) or not _is_utf8(head):
+        raise SourceError(
+            f"{name} is a binary file (it holds NUL bytes), expected text", hint="Export the sales as CSV."
+        )
+
+
+def sniff_encoding(head: bytes, *, whole: bool) -> tuple[str, float]:
+    """Guess the encoding of a text from its start, with a confidence from 0 to 1.
+
+    A byte order mark and valid UTF-8 are as good as proof. Bytes that are not UTF-8 are nearly always
+    Windows-1252 in exports of Western tills; Shift-JIS and Windows-1250 show by their letters. If some are
+    not valid in that either, Latin-1 accepts all.
+    """
+    if bom := bom_of(head):
+        return bom[1], 1.0
+    if wide := _wide_encoding(head):
+        return wide, 0.9
+    if _is_utf8(head, whole=whole):
+        return "utf-8", 1.0 if whole or not head.isascii() else 0.9
+    return _eight_bit_encoding(head)
+
+
+def _wide_encoding(head: bytes) -> str:
+    """UTF-16 or UTF-32 by where its NUL bytes are; an empty text where they are not so."""
+    head = head[:_LOOKED_AT]
+    quarters = [head[n::4].count(0) * 4 > 0.9 * len(head) for n in range(4)] if len(head) >= 8 else []
+    if quarters in ([True, True, True, False], [False, True, True, True]):
+        return "utf-32-be" if quarters[0] else "utf-32-le"
+    for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if head and head[start::2].count(0) > len(head) // 4 > 4 * head[1 - start :: 2].count(0):
+            return encoding
+    return ""
+
+
+_KANA: Final = re.compile("[\u3000-\u30ff\uff01-\uff5e]")
+_KANJI: Final = re.compile("[\u4e00-\u9fff]")
+# Letters of Windows-1250 that 1252 shows as signs, which stand within no word of a Western language.
+_POLISH: Final = re.compile(r"(?i)[a-zó][¹³¿¼¾Ÿ]|[¹³¿¼¾Ÿ£¥¯][a-zó]")
+
+
+def _eight_bit_encoding(head: bytes) -> tuple[str, float]:
+    # Accents of Western texts make kanji of the letters behind them, but hardly ever kana.
+    japanese = re.findall(r"[^\0-\x7f]", head.decode("cp932", "replace"))
+    kana = sum(_KANA.match(character) is not None for character in japanese)
+    kanji = sum(_KANJI.match(character) is not None for character in japanese)
+    if 5 * kana > len(japanese) and kana + kanji > 0.9 * len(japanese):
+        return "cp932", 0.7
+    try:
+        western = head.decode("cp1252")
+    except UnicodeDecodeError:
+        return "latin-1", 0.3
+    return ("cp1250", 0.5) if _POLISH.search(western) else ("cp1252", 0.6)
+
+
+def _is_utf8(data: bytes, *, whole: bool = False) -> bool:
+    """Whether bytes are UTF-8; where they are a part of a text, the last character may be cut."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data, whole)
+    except UnicodeDecodeError:
+        return False
+    return True
