@@ -123,6 +123,8 @@ def columns_by_table(
                 hint="Fix `quarantine_rows.csv` of the same run instead, and import that.",
             )
         known = columns.setdefault(each.table, list(reader.columns))
+        if delimiter := _delimiter_in(reader.header):
+            notices.append(f"{name} has one column. Write `source: {{csv: {{delimiter: {delimiter}}}}}`.")
         notices += [f"{name}: {notice}" for notice in reader.notices]
         if lacking := [column for column in known if column not in reader.columns]:
             notices.append(f"{name} has no {', '.join(lacking)}, which other files of the run have")
@@ -133,6 +135,16 @@ def columns_by_table(
         if each.table not in columns:
             raise SourceError(_NO_MEMBER.format(each.file.name))
     return columns, notices
+
+
+_DELIMITERS: Final = {";": '";"', "\t": '"\\t"', "|": '"|"', ",": '","'}
+"""What often separates cells, and how YAML writes it."""
+
+
+def _delimiter_in(header: Sequence[str]) -> str:
+    """What separates the names in a header that was taken for one name; empty where nothing does."""
+    found = max(_DELIMITERS, key=header[0].count)
+    return _DELIMITERS[found] if len(header) == 1 and found in header[0] else ""
 
 
 _NO_MEMBER: Final = "{} has no JSON object with a member on any line"

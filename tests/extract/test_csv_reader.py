@@ -284,3 +284,9 @@ def test_a_file_that_ends_within_a_row_is_asked_about(path: Path, text: bytes, *
     batches = open_reader(find_sources([str(path)], [])[0], DEFAULT).batches()
     (message,) = pl.concat([batch.malformed for batch in batches])["message"]
     assert message.endswith("; the file ends in this row: is it still being copied?") is asked
+
+
+@pytest.mark.parametrize("first", [b"sep=;\n", b'"sep=;"\r\n', b"SEP=;\r\n"])
+def test_a_line_that_states_the_delimiter_for_excel_is_no_row(path: Path, first: bytes) -> None:
+    assert read(path, first + b"a;b\n1;x\n") == ([(3, "1", "x")], [])
+    assert reader(path, first + b"1;x\n", Dialect(header=("a", "b"))).columns == ["a", "b"]

@@ -14,7 +14,7 @@ from pipeline.extract.storage import unchanged
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.workflows.sources import RunSource, columns_by_table, find_run_sources, raw_rows
-from tests.command import REPOSITORY
+from tests.command import REPOSITORY, call
 from tests.receipts import receipt, write_export
 
 TABLES = REPOSITORY / "sample_data" / "marketplace_tables"
@@ -101,3 +101,12 @@ def test_a_file_that_grew_shrank_or_went_is_no_longer_what_was_found(lines: Mapp
     assert not unchanged(found.file)
     file.unlink()
     assert not unchanged(found.file)
+
+
+@pytest.mark.parametrize(("mark", "written"), [(";", '";"'), ("\t", r'"\t"'), ("|", '"|"')])
+def test_another_delimiter_than_the_mappings_is_named(tmp_path: Path, mark: str, written: str):
+    text = write_export(tmp_path / "pos_lines.csv", []).read_text("utf-8")
+    (tmp_path / "pos_lines.csv").write_text(text.replace(",", mark), "utf-8")
+    result = call("check", "-m", "pos_lines", tmp_path / "pos_lines.csv")
+    assert result.code == 2
+    assert f"`source: {{csv: {{delimiter: {written}}}}}`" in result.stderr

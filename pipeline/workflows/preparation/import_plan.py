@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Final
 
 from pipeline.core.errors import MappingError, Problem
 from pipeline.core.events import Emit, Notice
@@ -27,7 +28,8 @@ COMPRESSED = 8
 """How much larger compressed input is assumed to be inside; only the size of partitions depends on it."""
 
 _SHOWN: Final = 80
-_DELIMITERS: Final = {";": '";"', "\t": '"\\t"', "|": '"|"', ",": '","', " ": '" "'}
+_NOTICES: Final = 3
+"""Notices about names that stand beside the problems of a mapping; they may be the reason."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def plan_import(
     sources, lookups = find_run_sources(mapping.spec, arguments, choose)
     columns, notices = columns_by_table(sources, mapping.spec)
     compiled, problems = compiled_and_checked(mapping, columns, [file.uri for file in lookups])
-    raise_problems(problems, hint=_listed(columns))
+    raise_problems(problems, hint=" ".join([_listed(columns), *notices[:_NOTICES]]))
     for notice in notices:
         emit(Notice("source", notice))
     for problem in mapping_notices(mapping, columns):
@@ -149,18 +151,9 @@ def _listed(columns: Mapping[str, Sequence[str]]) -> str:
         table: ", ".join(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…" for name in names)
         for table, names in columns.items()
     }
-    delimiters = [_delimiter_in(names[0]) for names in columns.values() if len(names) == 1]
-    hint = f" Write `source: {{csv: {{delimiter: {delimiters[0]}}}}}`." if any(delimiters) else ""
     if len(lists) == 1:
-        return f"The source has the columns {next(iter(lists.values()))}.{hint}"
-    tables = (f"The table {table} has the columns {names}." for table, names in lists.items())
-    return "\n  ".join(tables) + hint
-
-
-def _delimiter_in(header: str) -> str:
-    """What separates the names in a header that was taken for one name, as YAML; empty where nothing does."""
-    found = max(_DELIMITERS, key=header.count)
-    return _DELIMITERS[found] if found in header else ""
+        return f"The source has the columns {next(iter(lists.values()))}."
+    return "\n  ".join(f"The table {table} has the columns {names}." for table, names in lists.items())
 
 
 def policy_of(spec: MappingSpec) -> Policy:
