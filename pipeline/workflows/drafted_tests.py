@@ -235,17 +235,28 @@ def _object(before: str, value: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _parts(value: Mapping[str, Any]) -> list[str]:
-    """The members of an object, cut where a line may end: also between the members of a list in it."""
+    """The members of an object, cut where a line may end: also within the lists and objects in it."""
     found: list[str] = []
     for name, each in value.items():
-        members = [_yaml(each)]
-        if isinstance(each, list) and each:
-            members = [_yaml(member) for member in each]
-            members[0] = f"[{members[0]}"
-            members[-1] += "]"
-        members[0] = f"{_key(name)}: {members[0]}"
-        found += [f"{member}," for member in members]
+        pieces = _pieces(each)
+        pieces[0] = f"{_key(name)}: {pieces[0]}"
+        found += [*pieces[:-1], f"{pieces[-1]},"]
     return [*found[:-1], found[-1].removesuffix(",")] if found else []
+
+
+def _pieces(value: Any) -> list[str]:
+    """A value in pieces between which a line may end."""
+    if isinstance(value, list) and value:
+        members = [_pieces(member) for member in value]
+        pieces = [piece for each in members for piece in (*each[:-1], f"{each[-1]},")]
+        brackets = "[]"
+    elif isinstance(value, Mapping) and len(_yaml(value)) > _WIDTH:
+        pieces, brackets = _parts(value), "{}"
+    else:
+        return [_yaml(value)]
+    pieces[0] = f"{brackets[0]}{pieces[0]}"
+    pieces[-1] = f"{pieces[-1].removesuffix(',')}{brackets[1]}"
+    return pieces
 
 
 def _yaml(value: Any) -> str:

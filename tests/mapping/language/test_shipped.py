@@ -23,6 +23,7 @@ def test_the_promised_mappings_are_shipped() -> None:
     promised = {"pos_lines", "online_retail", "shopify_orders", "square_items", "square_transactions"}
     promised |= {"lightspeed_x_sales", "loyverse_receipts", "toast_items", "shopware_orders"}
     promised |= {"marketplace_tables", "nested_parquet", "vend_sales_export"}
+    promised |= {"ap21", "lightspeed_r", "woocommerce_orders", "etsy_orders", "stripe_payments"}
 
     assert promised <= set(NAMES)
 
