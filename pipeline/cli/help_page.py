@@ -17,7 +17,7 @@ HEADINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "Triggers in Omneo": ("reactions", "historic_after"),
     "Tenant and records": ("token_file", "ledger"),
     "Pace": ("rate_per_min", "concurrency", "give_up_after_s", "grace_s"),
-    "Resources": ("engine", "memory"),
+    "Resources": ("engine", "workers", "memory"),
     "Monitoring": ("metrics_file", "notify", "traces"),
     "Answers": (
         *("latency_s", "jitter_s", "error_share", "error_status", "reset_before_share", "reset_after_share"),

@@ -24,7 +24,7 @@ from pipeline.cli.parameters import (
     SIZE,
     Count,
 )
-from pipeline.core.memory import Budget
+from pipeline.core.memory import Budget, cores
 from pipeline.core.settings import base_url_from_environment
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ ENGINE = option(
     "--engine",
     type=ENGINE_NAME,
     default="local",
-    help="Where the work runs: local, dask (two processes here) or dask://host:port.",
+    help="Where the work runs: local, dask (processes here) or dask://host:port.",
 )
 
 PREPARING = (
@@ -104,6 +104,12 @@ PREPARING = (
         help="About how much memory to use at most; more makes larger partitions and fewer temporary files.",
     ),
     ENGINE,
+    option(
+        "--workers",
+        type=Count(1, 256),
+        help="Partitions at work at a time, by default as many as there are cores; they share --memory. A "
+        "cluster uses what it has.",
+    ),
     option("--show-personal-data", is_flag=True, help="Do not mask emails and card numbers in the report."),
     option("--all-files", is_flag=True, help="Of a directory or glob, take files imported before as well."),
     option(
@@ -240,8 +246,9 @@ def prepare_options(arguments: Mapping[str, Any]) -> PrepareOptions:
         min_share=None if (share := arguments.get("min_share")) is None else Decimal(str(share)),
         control=arguments["control"],
         control_is_sample=arguments["control_rows"] == "sample",
-        budget=Budget.of(arguments["memory"]),
+        budget=Budget.of(arguments["memory"], arguments["workers"] or cores()),
         engine=arguments["engine"],
+        workers=arguments["workers"],
         show_personal_data=arguments["show_personal_data"],
         rate_per_min=arguments["rate_per_min"],
         files=FileSelection(

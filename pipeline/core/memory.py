@@ -12,8 +12,9 @@ from typing import Final, Self
 
 _LIBRARIES_BYTES: Final = 256 << 20
 """What a dry run takes before it has read a row."""
-_PARTITIONS_SHARE: Final = 62
-"""A partition may take one in so many parts of the rest: the two at work take some forty times their text."""
+_PARTITION_SHARE: Final = 31
+"""For each worker a partition may take one in so many parts of the rest: at work it takes some twenty times
+its text, and the next are read meanwhile."""
 _SMALLEST_BYTES, _LARGEST_BYTES = 1 << 20, 24 << 20
 
 
@@ -24,17 +25,20 @@ class Budget:
     Attributes:
         partition_bytes: Raw text of a partition: enough for vectorised work, little enough for several at
             a time.
-        waiting_bytes: Raw rows that may wait for others of their transaction; more of them go to disk.
     """
 
     partition_bytes: int = 10 << 20
-    waiting_bytes: int = 128 << 20
 
     @classmethod
-    def of(cls, total_bytes: int) -> Self:
-        """Keep a dry run within about this much; below some 300 MB it takes what it needs all the same."""
+    def of(cls, total_bytes: int, workers: int = 2) -> Self:
+        """Keep a dry run within about this much; below some 300 MB it takes what it needs all the same.
+
+        Args:
+            total_bytes: How much.
+            workers: How many partitions are at work at a time.
+        """
         free = max(0, total_bytes - _LIBRARIES_BYTES)
-        return cls(min(max(free // _PARTITIONS_SHARE, _SMALLEST_BYTES), _LARGEST_BYTES), free // 6)
+        return cls(min(max(free // (_PARTITION_SHARE * max(2, workers)), _SMALLEST_BYTES), _LARGEST_BYTES))
 
     def partitions(self, input_bytes: int) -> int:
         """About how many partitions an input of so many uncompressed bytes makes."""
@@ -43,6 +47,11 @@ class Budget:
 
 USUAL: Final = Budget.of(1 << 30)
 """For a gigabyte in all."""
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:

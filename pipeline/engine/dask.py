@@ -18,20 +18,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pipeline.core.pickling  # noqa: F401 (jobs and results hold frames and are pickled)
 from pipeline.core.errors import SettingsError
 from pipeline.core.files import open_private, private_dir
-from pipeline.engine.local import Job, Result
+from pipeline.engine.local import Job, Part, Result
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 _PREFIX = "dask://"
-_LOCAL_WORKERS = 2
 _SHAPERS = ("omneo-import", "polars", "pyarrow")
 """What determines the bytes of a result: another version may give others."""
 _LAST_JOBS_S = 60.0
@@ -41,13 +40,14 @@ _CONNECT_S = 15.0
 
 
 @contextmanager
-def dask_engine(where: str, shared: Path) -> Iterator[DaskEngine]:
+def dask_engine(where: str, shared: Path, workers: int) -> Iterator[DaskEngine]:
     """Connect to a cluster for the length of a `with` block.
 
     Args:
-        where: `dask://host:port` of a scheduler; or `dask`, which starts two workers on this machine.
+        where: `dask://host:port` of a scheduler; or `dask`, which starts workers on this machine.
         shared: A private directory that this process and all workers see under the same path; made when
             needed.
+        workers: How many are started on this machine.
 
     Raises:
         SettingsError: Dask is not installed, or the cluster cannot be reached or has no worker.
@@ -65,7 +65,7 @@ def dask_engine(where: str, shared: Path) -> Iterator[DaskEngine]:
         return
     with (
         LocalCluster(
-            n_workers=_LOCAL_WORKERS,
+            n_workers=workers,
             threads_per_worker=1,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,
@@ -137,6 +137,19 @@ class DaskEngine:
                 wait([future for _, future in pending], timeout=_LAST_JOBS_S)
             for path in (code, *(path for path, _ in pending)):
                 path.unlink(missing_ok=True)
+
+    def flat_map(
+        self,
+        expand: Callable[[Job], Iterator[Part]],
+        function: Callable[[Part], Result],
+        jobs: Iterable[Job],
+    ) -> Iterator[Result]:
+        """See `Engine.flat_map`; a worker does all parts of a job."""
+
+        def work(job: Job) -> list[Result]:
+            return list(map(function, expand(job)))
+
+        return chain.from_iterable(self.map(work, jobs))
 
     @property
     def workers(self) -> int:

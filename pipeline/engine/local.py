@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from pipeline.core.memory import cores
+
 Job = TypeVar("Job")
+Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
@@ -26,6 +30,18 @@ class Engine(Protocol):
         """Apply `function` to every job and give the results in the order of the jobs.
 
         An error in a job is raised here, and no further job begins.
+        """
+        ...
+
+    def flat_map(
+        self,
+        expand: Callable[[Job], Iterator[Part]],
+        function: Callable[[Part], Result],
+        jobs: Iterable[Job],
+    ) -> Iterator[Result]:
+        """Apply `function` to every part of every job, and give the results in the order of jobs and parts.
+
+        An error is raised here, and no further job begins.
         """
         ...
 
@@ -55,23 +71,33 @@ class LocalEngine:
                 for future in pending:
                     future.cancel()
 
+    def flat_map(
+        self,
+        expand: Callable[[Job], Iterator[Part]],
+        function: Callable[[Part], Result],
+        jobs: Iterable[Job],
+    ) -> Iterator[Result]:
+        """See `Engine.flat_map`; jobs are expanded beside the work, so that one large job keeps all busy."""
+        return self.map(function, chain.from_iterable(map(expand, jobs)))
+
 
 @contextmanager
-def engine_named(name: str, shared: Path) -> Iterator[Engine]:
+def engine_named(name: str, shared: Path, workers: int | None = None) -> Iterator[Engine]:
     """Give the engine for the length of a `with` block.
 
     Args:
         name: `local`, `dask`, or `dask://host:port`.
         shared: A private directory for what the engine's workers are handed; see `dask_engine`.
+        workers: How many work on this machine; None for as many as there are cores.
 
     Raises:
         SettingsError: The cluster cannot be reached, or what it needs is not installed.
     """
     if name == "local":
-        yield LocalEngine()
+        yield LocalEngine(workers or cores())
         return
     # Imported late: Dask is an extra.
     from pipeline.engine.dask import dask_engine
 
-    with dask_engine(name, shared) as engine:
+    with dask_engine(name, shared, workers or cores()) as engine:
         yield engine

@@ -21,7 +21,7 @@ from pipeline.extract.decoding import REPLACEMENT, Utf8Blocks
 from pipeline.extract.delimiters import STAND_IN, LongDelimiter
 from pipeline.extract.framing import Framed, Grammar, line_ends
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
-from pipeline.extract.storage import SourceFile, open_text
+from pipeline.extract.storage import SourceFile, SourceStream, open_text
 
 if TYPE_CHECKING:
     from pyarrow.csv import InvalidRow
@@ -60,7 +60,7 @@ class CsvReader:
         dialect: Dialect,
         block_bytes: int = BLOCK_BYTES,
         *,
-        stream: IO[bytes] | None = None,
+        stream: SourceStream | None = None,
     ) -> None:
         """Open the file and read its header.
 
@@ -122,6 +122,11 @@ class CsvReader:
                 hint="Name every column, in order, or check the delimiter.",
             )
         return list(header)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """See `Reader`."""
+        return self._stream.fingerprint
 
     def cells(self, raw: str) -> list[str]:
         """The cells of a malformed row as far as they can be separated; an empty list where they cannot."""

@@ -289,6 +289,10 @@ class ExcelReader:
         """The cells of a row with formula errors."""
         return next(csv.reader(io.StringIO(raw), delimiter=self._delimiter, quotechar=self._quote), [])
 
+    @property
+    def fingerprint(self) -> None:
+        """See `Reader`: not all of its bytes are read."""
+
     def close(self) -> None:
         """Give back the memory that the sheet takes."""
         self._sheet = None

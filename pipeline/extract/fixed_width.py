@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from pipeline.extract.csv_reader import BLOCK_BYTES
 from pipeline.extract.decoding import REPLACEMENT, Utf8Blocks
 from pipeline.extract.delimiters import whole_lines
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
-from pipeline.extract.storage import SourceFile, open_text
+from pipeline.extract.storage import SourceFile, SourceStream, open_text
 
 _TEXT: Final = "text"
 _PADDING: Final = " \t"
@@ -46,7 +46,7 @@ class FixedWidthReader:
         dialect: Dialect,
         block_bytes: int = BLOCK_BYTES,
         *,
-        stream: IO[bytes] | None = None,
+        stream: SourceStream | None = None,
     ) -> None:
         """Open the file.
 
@@ -75,6 +75,11 @@ class FixedWidthReader:
             name: _Place(first - 1, None if last is None else last - first + 1)
             for name, (first, last) in zip(self.columns, (place for place in places if place), strict=True)
         }
+
+    @property
+    def fingerprint(self) -> str | None:
+        """See `Reader`."""
+        return self._stream.fingerprint
 
     def close(self) -> None:
         """Close the file; needed only where `batches` is not read to its end."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import polars as pl
@@ -13,7 +12,7 @@ from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE
 from pipeline.extract.decoding import Utf8Blocks
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
-from pipeline.extract.storage import SourceFile, open_text
+from pipeline.extract.storage import SourceFile, SourceStream, open_text
 
 BLOCK_BYTES: Final = 4 << 20
 
@@ -21,8 +20,8 @@ BLOCK_BYTES: Final = 4 << 20
 class JsonLinesReader:
     """Reads one file of JSON objects, one a line.
 
-    The columns are the members of any object in the file, in the order they first appear; to know them
-    the file is read once more, before its rows. A number is written as short as possible without losing
+    The columns are the members of any object in the file, in the order they first appear; unless they are
+    given, the file is read once more to know them. A number is written as short as possible without losing
     value (`1.50` becomes `1.5`); one with a fraction is rounded to 17 digits. A line that is not an object
     is malformed, and so is one with a NUL character or half of a character; blank lines are skipped. Of a
     member that an object has twice the last counts. A file without a member on any line has no columns, but
@@ -34,18 +33,44 @@ class JsonLinesReader:
         notices: See `Reader`.
     """
 
-    def __init__(self, file: SourceFile, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(
+        self, file: SourceFile, block_bytes: int = BLOCK_BYTES, *, members: Sequence[str] | None = None
+    ) -> None:
         """Open the file and find its columns.
+
+        Args:
+            file: The file.
+            block_bytes: How much is read at a time.
+            members: Those of its objects, as `header` had them; None to look for them.
 
         Raises:
             SourceError: It cannot be read or is not text.
         """
         self._file = file
+        self._stream: SourceStream | None = None
         self._block_bytes = block_bytes
-        names = chain.from_iterable(_member_names(lines["raw"]) for lines in self._lines())
-        self._members = list(dict.fromkeys(names))
+        self._members = self._all_members() if members is None else list(members)
         self.header = self._members
         self.columns, self.notices = usable_names(self._members)
+
+    def _all_members(self) -> list[str]:
+        members: dict[str, None] = {}
+        seen: set[str] = set()
+        for lines in self._lines():
+            raw = lines["raw"]
+            if len(seen) < _MOST_KEYS:
+                # What looks like a key, at any depth, is quicker to find than the members of an object.
+                keys = raw.str.extract_all(_TEXT).explode().unique()
+                new = set(keys.filter(keys.str.ends_with(":"))) - seen
+                seen |= new
+                raw = raw.filter(raw.str.contains_any([*new])) if new else raw.clear()
+            members |= dict.fromkeys(_member_names(raw))
+        return list(members)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """See `Reader`."""
+        return self._stream.fingerprint if self._stream else None
 
     def cells(self, raw: str) -> list[str]:
         """The members' texts of a malformed object; an empty list for a line that is not an object."""
@@ -76,8 +101,8 @@ class JsonLinesReader:
     def _lines(self) -> Iterator[pl.DataFrame]:
         """Lines that are not blank: LINE and `raw`."""
         first, carry = 1, b""
-        with open_text(self._file) as stream:
-            for block in Utf8Blocks(stream, self._file.name, "utf-8", "error", self._block_bytes):
+        with open_text(self._file) as self._stream:
+            for block in Utf8Blocks(self._stream, self._file.name, "utf-8", "error", self._block_bytes):
                 whole, newline, carry = (carry + block).rpartition(b"\n")
                 if newline:
                     yield _numbered(whole, first)
@@ -129,6 +154,10 @@ class JsonLinesReader:
 
 
 _KEY: Final = r'"\s*:'
+_TEXT: Final = r'"(?:[^"\\]|\\.)*"\s*:?'
+"""Every text: so that none begins within another. Those with a colon are keys."""
+_MOST_KEYS: Final = 10_000
+"""Objects with more keys have ids for keys: memory could not hold them all, and most lines have new ones."""
 _NULL: Final = r":\s*null"
 _NOT_OBJECT: Final = "not a JSON object"
 _HALF_MESSAGE: Final = "half of a character (a lone surrogate) is no text"
@@ -196,14 +225,15 @@ def _cell(value: object) -> str:
 
 
 def _numbered(block: bytes, first: int) -> pl.DataFrame:
-    lines = pl.DataFrame({"raw": block.decode().split("\n")}, schema={"raw": pl.String})
+    lines = pl.DataFrame({"raw": [block.decode()]}).select(pl.col("raw").str.split("\n").explode())
     lines = lines.with_columns(pl.col("raw").str.strip_suffix("\r"))
     lines = lines.select(pl.int_range(first, first + pl.len(), dtype=pl.Int64).alias(LINE), "raw")
     return lines.filter(pl.col("raw").str.strip_chars() != "")
 
 
 def _joined(lines: pl.Series) -> bytes:
-    return "\n".join(lines).encode()
+    text: str = lines.str.join("\n").item()
+    return text.encode()
 
 
 def _member_names(lines: pl.Series) -> list[str]:

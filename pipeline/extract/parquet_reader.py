@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
+from itertools import accumulate
 from typing import Final, cast
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pipeline.core import parquet
 from pipeline.core.errors import SourceError
 from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE
 from pipeline.extract.rows import NUL_MESSAGE, Batch, lines_with_nul
-from pipeline.extract.storage import SourceFile
+from pipeline.extract.storage import SourceFile, open_parquet
 
-SLICE_ROWS: Final = 1 << 18
-"""Rows decoded at a time. Measured: with fewer, large row groups are decoded too often; more cost memory."""
-BATCH_ROWS: Final = 1 << 16
+DECODED_ROWS: Final = 1 << 12
+SLICE_BYTES: Final = 4 << 20
+"""Decoded bytes that become text at a time: as text, lists of objects are several times as large."""
 _LOOKED_AT: Final = 1_000
 """Values by which a column of bytes is taken for text or not."""
 _NO_TEXT: Final = "__no_text"
@@ -42,17 +44,25 @@ class ParquetReader:
         notices: See `Reader`.
     """
 
-    def __init__(self, file: SourceFile) -> None:
+    def __init__(
+        self, file: SourceFile, rows: range | None = None, columns: Collection[str] | None = None
+    ) -> None:
         """Open the file and read its schema.
+
+        Args:
+            file: The file.
+            rows: Which rows to read, counted from 0; None for all.
+            columns: Which columns to read; None for all.
 
         Raises:
             SourceError: It cannot be read or is not Parquet.
         """
         self._name = file.name
+        self._rows = rows
         try:
-            self._scan = parquet.scan(file.uri)
-            schema = self._scan.collect_schema()
-        except (pl.exceptions.PolarsError, OSError) as error:
+            self._file = open_parquet(file)
+            schema = _frame(self._file.schema_arrow.empty_table()).schema
+        except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             raise SourceError(
                 f"{file.name} cannot be read as Parquet: {error}",
                 hint="It is cut short or damaged: is it still being copied?",
@@ -63,7 +73,11 @@ class ParquetReader:
         self._texts: list[pl.Expr] = []
         self._bytes: dict[str, str] = {}  # columns of bytes that count as text, by their name in the file
         self._written: list[str] = []  # columns in which a NUL can be
+        self._read: list[str] = []  # the columns to read, by their name in the file
         for (old, kind), new in zip(schema.items(), self.columns, strict=True):
+            if columns is not None and new not in columns:
+                continue
+            self._read.append(old)
             text = as_text(pl.col(old), kind)
             if old in in_hex:
                 text = pl.col(old).bin.encode("hex")
@@ -78,16 +92,24 @@ class ParquetReader:
         """The columns of bytes that hold other things than text, such as ids of 16 bytes."""
         if not names:
             return set()
-        head = self._scan.select(names).head(_LOOKED_AT).collect()
+        batch = next(self._file.iter_batches(_LOOKED_AT, columns=names), None)
+        if batch is None:
+            return set()
+        head = _frame(pa.Table.from_batches([batch]))
         texts = {name: _as_text(head[name]).null_count() - head[name].null_count() for name in names}
         return {name for name, lost in texts.items() if 2 * lost > head.height - head[name].null_count()}
+
+    @property
+    def fingerprint(self) -> None:
+        """See `Reader`: only the columns are read."""
 
     def cells(self, raw: str) -> list[str]:
         """The cells of a row with bytes that are not text."""
         return ["" if cell is None else cell for cell in json.loads(raw).values()]
 
     def close(self) -> None:
-        """Do nothing: the file is open only while it is read."""
+        """Close the file; needed only where `batches` is not read to its end."""
+        self._file.close(force=True)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order; call it once.
@@ -95,11 +117,50 @@ class ParquetReader:
         Raises:
             SourceError: The file is damaged, or a column is of a type that has no text.
         """
-        first = 1
-        while (rows := self._slice(first - 1)).height:
-            lines = pl.int_range(first, first + rows.height, dtype=pl.Int64, eager=True).alias(LINE)
-            yield from map(self._batch, rows.with_columns(lines).iter_slices(BATCH_ROWS))
-            first += rows.height
+        first = self._rows.start + 1 if self._rows else 1
+        with self._file:
+            for cells in self._slices():
+                lines = pl.int_range(first, first + cells.height, dtype=pl.Int64, eager=True).alias(LINE)
+                yield self._batch(self._texts_of(cells, first).with_columns(lines))
+                first += cells.height
+
+    def _slices(self) -> Iterator[pl.DataFrame]:
+        """The decoded rows: so many at a time that their text is not too large, however wide they are."""
+        waiting: list[pa.RecordBatch] = []
+        read = 0
+        try:
+            for batch in self._batches():
+                waiting.append(batch)
+                if sum(each.nbytes for each in waiting) >= SLICE_BYTES:
+                    yield _frame(pa.Table.from_batches(waiting))
+                    read += sum(each.num_rows for each in waiting)
+                    waiting.clear()
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(read, error) from error
+        if waiting:
+            yield _frame(pa.Table.from_batches(waiting))
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        """The wanted rows as they are decoded; only the row groups that have some are read."""
+        sizes = [rows for rows, _ in row_groups(self._file)]
+        wanted = self._rows if self._rows is not None else range(sum(sizes))
+        ends = list(accumulate(sizes))
+        groups = [n for n, end in enumerate(ends) if end > wanted.start and end - sizes[n] < wanted.stop]
+        if not groups:
+            return
+        first = ends[groups[0]] - sizes[groups[0]]
+        for batch in self._file.iter_batches(DECODED_ROWS, row_groups=groups, columns=self._read):
+            skipped = max(0, wanted.start - first)
+            some = batch.slice(skipped, max(0, wanted.stop - first - skipped))
+            if some.num_rows:
+                yield some
+            first += batch.num_rows
+            if first >= wanted.stop:
+                return
+
+    def _unreadable(self, rows: int, error: Exception) -> SourceError:
+        message = str(error).split("\n", 1)[0]
+        return SourceError(f"{self._name} cannot be read from row {rows + 1:,} on: {message}")
 
     def _batch(self, rows: pl.DataFrame) -> Batch:
         with_nul = lines_with_nul(rows.select(*self._written, LINE))
@@ -115,16 +176,26 @@ class ParquetReader:
         odd = rows.filter(is_nul | is_bytes).select(LINE, raw.alias("raw"), message.alias("message"))
         return Batch(rows.filter(~(is_nul | is_bytes)), odd)
 
-    def _slice(self, start: int) -> pl.DataFrame:
+    def _texts_of(self, cells: pl.DataFrame, first: int) -> pl.DataFrame:
         try:
-            cells = self._scan.slice(start, SLICE_ROWS).collect()
             texts = cells.select(self._texts)
             lost = [cells[old].is_not_null() & texts[new].is_null() for old, new in self._bytes.items()]
             no_text = pl.any_horizontal(pl.lit(value=False), *lost)
             return texts.select(_EMPTY_AS_NULL).with_columns(no_text.alias(_NO_TEXT))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            message = str(error).split("\n", 1)[0]
-            raise SourceError(f"{self._name} cannot be read from row {start + 1:,} on: {message}") from error
+        except pl.exceptions.PolarsError as error:
+            raise self._unreadable(first - 1, error) from error
+
+
+def row_groups(file: pq.ParquetFile) -> list[tuple[int, int]]:
+    """The rows of each row group, and its size in bytes as encoded, before compression."""
+    groups = (file.metadata.row_group(n) for n in range(file.metadata.num_row_groups))
+    return [(group.num_rows, group.total_byte_size) for group in groups]
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -161,9 +232,13 @@ def _leaf(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Duration):
         return value.dt.to_string("iso")
     if isinstance(dtype, pl.Binary):
-        return value.map_batches(_text_or_hex, return_dtype=pl.String)
+        return value.map_batches(_text_or_hex, return_dtype=pl.String, is_elementwise=True)
     if dtype.is_float():
-        return value.fill_nan(None).cast(pl.String).map_batches(_without_exponent, return_dtype=pl.String)
+        return (
+            value.fill_nan(None)
+            .cast(pl.String)
+            .map_batches(_without_exponent, return_dtype=pl.String, is_elementwise=True)
+        )
     return value.cast(pl.String)
 
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
-from pipeline.extract.csv_reader import CsvReader
+from pipeline.extract.csv_reader import BLOCK_BYTES, CsvReader
 from pipeline.extract.encodings import bom_of
 from pipeline.extract.excel_reader import ExcelReader, is_workbook
 from pipeline.extract.fixed_width import FixedWidthReader
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.parquet_reader import ParquetReader
 from pipeline.extract.rows import Reader
-from pipeline.extract.storage import SourceFile, is_json_lines, open_raw, open_text
+from pipeline.extract.storage import LOOKED_AT, SourceFile, is_json_lines, open_raw, open_text
 
 
 def open_reader(
-    file: SourceFile, dialect: Dialect, format: FileFormat | None = None, sheet: Worksheet | None = None
+    file: SourceFile,
+    dialect: Dialect,
+    format: FileFormat | None = None,
+    sheet: Worksheet | None = None,
+    *,
+    header: Sequence[str] | None = None,
+    rows: range | None = None,
+    only_header: bool = False,
 ) -> Reader:
     """Open a file for reading rows.
 
@@ -25,16 +34,19 @@ def open_reader(
         format: What it is; None finds out by its first bytes. `xlsx` may also be CSV, as the rows to fix of a
             workbook are.
         sheet: What is read of it, where it is a workbook.
+        header: Its header where that is known: JSON lines would be read once more to know it.
+        rows: Which rows are read, counted from 0, of a Parquet file; None for all.
+        only_header: Whether the rows will not be read; less is fetched from a store then.
 
     Raises:
         SourceError: It cannot be read or is not of that format.
     """
     if format == "parquet":
-        return ParquetReader(file)
+        return ParquetReader(file, rows)
     if format == "jsonl":
-        return JsonLinesReader(file)
+        return JsonLinesReader(file, members=header)
     # A CSV file is opened once, to find out what it is and to read it.
-    stored = open_raw(file)
+    stored = open_raw(file, ahead=not only_header)
     if format != "csv" and is_workbook(stored):
         stored.close()
         return ExcelReader(file, sheet or Worksheet(), dialect)
@@ -42,9 +54,9 @@ def open_reader(
     found = "csv" if format == "csv" else format_of(file, stream.peek())
     if found == "csv":
         reader = FixedWidthReader if dialect.positions else CsvReader
-        return reader(file, dialect, stream=stream)
+        return reader(file, dialect, LOOKED_AT if only_header else BLOCK_BYTES, stream=stream)
     stream.close()
-    return open_reader(file, dialect, found)
+    return open_reader(file, dialect, found, header=header, rows=rows)
 
 
 def format_of(file: SourceFile, head: bytes) -> FileFormat:

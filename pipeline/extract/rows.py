@@ -50,11 +50,16 @@ class Reader(Protocol):
         columns: The source columns, in order, under usable and unique names.
         header: The same as they stand in the file, where they differ from what a mapping can use.
         notices: Sentences about what a person should know of these names.
+        fingerprint: That of the file, once its rows were read; None where that does not read all its bytes.
     """
 
     columns: list[str]
     header: list[str]
     notices: list[str]
+
+    @property
+    def fingerprint(self) -> str | None:  # noqa: D102 (see above)
+        ...
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order, in bounded memory; call it once. At its end the file is closed."""

@@ -9,17 +9,20 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from glob import escape, glob, has_magic
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
 
 from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import JSON_LINES
 from pipeline.core.file_systems import REMOTE, STORES, file_system
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 LOOKED_AT: Final = 1 << 20
 """Bytes at the start of a file that can be looked at before they are read."""
@@ -254,18 +257,39 @@ def unchanged(file: SourceFile) -> bool:
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def open_raw(file: SourceFile) -> io.BufferedReader:
+def open_raw(file: SourceFile, *, ahead: bool = True) -> SourceStream:
     """Open a file's bytes as stored, seekable.
+
+    Args:
+        file: The file.
+        ahead: Whether all of it will be read: a store is then asked for more than is read next.
 
     Raises:
         SourceError: It does not exist any more, or may not be read.
     """
     filesystem, path = file_system(file.uri, SourceError)
+    options = {} if ahead or not file.is_remote else {"cache_type": "none"}
     with _translated(file.name):
-        return io.BufferedReader(_Raw(filesystem.open(path, "rb")), LOOKED_AT)
+        raw = _Raw(filesystem.open(path, "rb", **options))
+        return SourceStream(raw, lambda: raw.fingerprint(file.size))
 
 
-def open_text(file: SourceFile, stored: io.BufferedReader | None = None) -> io.BufferedReader:
+def open_parquet(file: SourceFile) -> pq.ParquetFile:
+    """Open a Parquet file; in a store, only the bytes that are asked for are fetched.
+
+    Raises:
+        SourceError: It does not exist any more, or may not be read.
+        ArrowInvalid: It is not Parquet.
+    """
+    import pyarrow.parquet as pq
+
+    if not file.is_remote:
+        return pq.ParquetFile(file.uri)
+    # Reading ahead would fetch what lies between the columns again and again.
+    return pq.ParquetFile(open_raw(file, ahead=False), pre_buffer=True)
+
+
+def open_text(file: SourceFile, stored: SourceStream | None = None) -> SourceStream:
     """Open a file's bytes after decompression (gzip, zstd, bzip2, zip of one file), streamed.
 
     Up to LOOKED_AT bytes can be looked at first, by `peek`.
@@ -284,7 +308,7 @@ def open_text(file: SourceFile, stored: io.BufferedReader | None = None) -> io.B
             if compression is None:
                 return stored
             unpacked = _open_zip(file, stored) if compression == "zip" else _unpacked(stored, compression)
-            text: io.BufferedReader = io.BufferedReader(_Raw(unpacked, stored), LOOKED_AT)
+            text = SourceStream(_Raw(unpacked, stored), lambda: stored.fingerprint)
             try:
                 text.peek()  # a damaged archive shows here
             except OSError as error:
@@ -310,12 +334,33 @@ def fingerprint(file: SourceFile) -> str:
         `<size>-<hash>`, the hash in hex. A renamed copy has the same fingerprint.
     """
     # SHA-256, since processors compute it themselves, and people can with `sha256sum`.
-    with open_raw(file) as stream, _translated(file.name):
+    filesystem, path = file_system(file.uri, SourceError)
+    with _translated(file.name), filesystem.open(path, "rb") as stream:
         return f"{file.size}-{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+class SourceStream(io.BufferedReader):
+    """The bytes of a file, as stored or unpacked.
+
+    Args:
+        raw: Gives them.
+        fingerprint: Gives that of the file, if all of it was read.
+    """
+
+    def __init__(self, raw: io.RawIOBase, fingerprint: Callable[[], str | None]) -> None:
+        super().__init__(raw, LOOKED_AT)
+        self._fingerprint = fingerprint
+
+    @property
+    def fingerprint(self) -> str | None:
+        """See `fingerprint`; None unless all stored bytes were read, from the first to the last."""
+        return self._fingerprint()
 
 
 class _Raw(io.RawIOBase):
     """A stream in which whatever a driver raises is the OSError that readers expect.
+
+    What is read is hashed on the way, so that a file need not be read once more for its fingerprint.
 
     Args:
         opened: What is read.
@@ -325,6 +370,14 @@ class _Raw(io.RawIOBase):
     def __init__(self, opened: IO[bytes], *below: IO[bytes]) -> None:
         self._opened = cast("io.RawIOBase", opened)
         self._below = below
+        self._hash = hashlib.sha256() if not below else None
+        self._hashed = 0
+
+    def fingerprint(self, size: int) -> str | None:
+        """That of a file of this size, if so many bytes were read, one after the other."""
+        if not self._hash or self._hashed != size:
+            return None
+        return f"{size}-{self._hash.hexdigest()}"
 
     def readable(self) -> bool:
         return True
@@ -333,6 +386,7 @@ class _Raw(io.RawIOBase):
         return not self._below
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._hash = None
         return self._opened.seek(offset, whence)
 
     def tell(self) -> int:
@@ -340,11 +394,15 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         try:
-            return self._opened.readinto(buffer) or 0
+            read = self._opened.readinto(buffer) or 0
         except OSError:
             raise
         except Exception as error:
             raise OSError(str(error)) from error
+        if self._hash:
+            self._hash.update(memoryview(buffer)[:read])
+            self._hashed += read
+        return read
 
     def close(self) -> None:
         if not self.closed:

@@ -20,6 +20,7 @@ from pipeline.core import parquet
 from pipeline.core.errors import RunError
 from pipeline.core.files import make_private
 from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
+from pipeline.core.partition_names import partition_name
 from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import RunDir
 
@@ -95,7 +96,7 @@ def discard_part(run: RunDir, number: int) -> None:
 
 
 def _part_path(run: RunDir, number: int) -> Path:
-    return run.staged / f"part-{number:05d}.parquet"
+    return run.staged / f"part-{partition_name(number)}.parquet"
 
 
 def fingerprint_of(path: Path) -> str:

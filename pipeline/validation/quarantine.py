@@ -30,6 +30,7 @@ from pipeline.core.file_formats import COMPRESSED, FileFormat
 from pipeline.core.files import open_private, private_dir
 from pipeline.core.frames import QUARANTINE, without_marks
 from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX, WHITE_SPACE, Dialect, column_place
+from pipeline.core.partition_names import partition_name
 from pipeline.core.safe_text import neutral
 from pipeline.validation.outcomes import TransactionOutcomes
 
@@ -118,10 +119,11 @@ def write_part(
         sources: Names of the files; SOURCE is the position in it.
     """
     reasons = decided.reasons.filter(pl.col("outcome") != Outcome.WARNING.value)
-    _write_reasons(run, f"{number:05d}", placed(reasons, decided.headers, shaped, sources), sources)
+    name = partition_name(number)
+    _write_reasons(run, name, placed(reasons, decided.headers, shaped, sources), sources)
     rejected = decided.outcomes.filter(pl.col("outcome") == Outcome.REJECTED.value)
     for table, rows in _rows_of(rejected, shaped).items():
-        _write_parquet(_rows_parts(run) / f"{table}-{number:05d}.parquet", rows)
+        _write_parquet(_rows_parts(run) / f"{table}-{name}.parquet", rows)
 
 
 def placed(
@@ -154,9 +156,14 @@ def placed(
 
 def discard_part(run: Path, number: int) -> None:
     """Remove one partition's part of the quarantine."""
-    (run / "quarantine" / f"part-{number:05d}.parquet").unlink(missing_ok=True)
-    for path in _rows_parts(run).glob(f"*-{number:05d}.parquet"):
+    (run / "quarantine" / f"part-{partition_name(number)}.parquet").unlink(missing_ok=True)
+    for path in _rows_parts(run).glob(f"*-{partition_name(number)}.parquet"):
         path.unlink()
+
+
+def discard_rows(run: Path) -> None:
+    """Remove the rows to fix of all partitions."""
+    shutil.rmtree(_rows_parts(run), ignore_errors=True)
 
 
 def write_malformed(run: Path, problems: pl.DataFrame, sources: Sequence[str], table: str = LINES) -> None:
@@ -239,7 +246,7 @@ def finish(run: Path, form: RowsForm) -> list[Path]:
         columns = form.columns.get(table) or _columns_seen(of_table)
         _write_rows(path, of_table, broken.get(table), columns, form)
         written.append(path)
-    shutil.rmtree(parts, ignore_errors=True)
+    discard_rows(run)
     return written
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out,
 from pipeline.core.files import discard
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.settings import Limit
-from pipeline.engine.local import engine_named
+from pipeline.engine.local import Engine, engine_named
 from pipeline.extract.storage import fingerprint
 from pipeline.mapping.language.draft_marks import unsure_marks
 from pipeline.mapping.language.mapping_file import load_mapping
@@ -35,7 +35,7 @@ from pipeline.workflows.preparation.checks_made import checks_made
 from pipeline.workflows.preparation.import_plan import ImportPlan, plan_import
 from pipeline.workflows.preparation.measurements import added_up
 from pipeline.workflows.preparation.previous_run import previous_run
-from pipeline.workflows.preparation.read_counts import ReadCounts, partitioning_of
+from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.records import (
     StagedInput,
     counted,
@@ -72,6 +72,7 @@ class PrepareOptions:
         control_is_sample: It states only some days, stores or currencies.
         budget: How much memory it may take.
         engine: Where the work runs, as `engine_named` takes it.
+        workers: How many partitions are at work at a time; None for as many as there are cores.
         show_personal_data: Do not mask the report.
         rate_per_min: Requests a minute that are expected, for the prediction.
         files: Which files of a directory, a prefix or a glob are wanted.
@@ -85,6 +86,7 @@ class PrepareOptions:
     control_is_sample: bool = False
     budget: Budget = USUAL
     engine: str = "local"
+    workers: int | None = None
     show_personal_data: bool = False
     rate_per_min: float | None = None
     files: incremental.FileSelection = field(default_factory=incremental.FileSelection)
@@ -129,14 +131,11 @@ def prepare(
     plan = plan_import(loaded, sources, emit, control=control, choose=choose, budget=options.budget)
     home = Workdir.open(workdir)
     with workdir_lock(home, "prepare", options.ledger), _new_run(home, emit) as (run, emit_and_log):
-        counts = ReadCounts()
-        partitioning = partitioning_of(plan, run, counts)
-        with (
-            _fingerprinting(plan) as fingerprints,
-            engine_named(options.engine, run.scratch / "jobs") as engine,
-        ):
-            done = stage(plan, partitioning, run, engine, emit_and_log)
-            staged = StagedInput(plan, run, counts, done, source_records(plan, counts, done, fingerprints()))
+        with engine_named(options.engine, run.scratch / "jobs", options.workers) as engine:
+            done = stage(plan, run, engine, emit_and_log)
+            counts = ReadCounts.sum(each.counts for each in done)
+            fingerprints = _fingerprints(plan, counts, engine)
+        staged = StagedInput(plan, run, counts, done, source_records(plan, counts, done, fingerprints))
         with ThreadPoolExecutor(1, thread_name_prefix="quarantine") as pool:
             quarantine_written = pool.submit(write_quarantine, plan, run, counts)
             data, manifest = _report(staged, options, begun, home, emit_and_log)
@@ -253,12 +252,10 @@ def _new_run(home: Workdir, emit: Emit) -> Iterator[tuple[RunDir, Emit]]:
         raise
 
 
-@contextmanager
-def _fingerprinting(plan: ImportPlan) -> Iterator[Callable[[], list[str]]]:
-    """Take the fingerprints of the files beside other work; gives a function that waits for them."""
-    with ThreadPoolExecutor(1, thread_name_prefix="fingerprint") as pool:
-        taken = [pool.submit(fingerprint, each.file) for each in plan.sources]
-        try:
-            yield lambda: [each.result() for each in taken]
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _fingerprints(plan: ImportPlan, counts: ReadCounts, engine: Engine) -> list[str]:
+    """The fingerprints of the files; those that reading them did not give are taken now."""
+    known = counts.fingerprints
+    missing = [each for each in plan.sources if each.position not in known]
+    taken = engine.map(fingerprint, [each.file for each in missing])
+    known = known | {each.position: found for each, found in zip(missing, taken, strict=True)}
+    return [known[each.position] for each in plan.sources]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Final
@@ -31,12 +31,19 @@ class RunSource:
         file: The file.
         table: The mapping's table that it is part of.
         position: Its place in the run's list of files; rows name it in SOURCE.
+        header: Its header as it stands in the file, once that was looked at.
+        rows: Which of its rows are read, counted from 0; None for all.
     """
 
     file: SourceFile
     table: str
     position: int
+    header: tuple[str, ...] | None = None
+    rows: range | None = None
 
+
+OnEnd = Callable[[RunSource, str | None], None]
+"""Gets the fingerprint of every file whose rows were read, where reading them gave it."""
 
 OnBatch = Callable[[RunSource, Batch, int], None]
 """Gets every batch as it was read, and how many of its rows are left out: blank, a header again, by rule."""
@@ -101,18 +108,22 @@ def _table_of(file: SourceFile, tables: Mapping[str, Sequence[str]]) -> str:
 
 def columns_by_table(
     sources: Sequence[RunSource], spec: MappingSpec
-) -> tuple[dict[str, list[str]], list[str]]:
-    """The columns of each table, over all of its files, and what a person should know about their names.
+) -> tuple[list[RunSource], dict[str, list[str]], list[str]]:
+    """The files with their headers, the columns of each table, and what to know about their names.
 
     Raises:
         SourceError: A file cannot be read, or no file of a table has a column.
     """
     columns: dict[str, list[str]] = {}
     notices: list[str] = []
+    looked_at: list[RunSource] = []
     for each in sources:
         name = each.file.name
-        reader = open_reader(each.file, spec.source.csv, spec.source.format, spec.source.excel)
+        reader = open_reader(
+            each.file, spec.source.csv, spec.source.format, spec.source.excel, only_header=True
+        )
         reader.close()
+        looked_at.append(replace(each, header=tuple(reader.header)))
         if not reader.columns:
             notices.append(_NO_MEMBER.format(name))
             continue
@@ -134,7 +145,7 @@ def columns_by_table(
     for each in sources:
         if each.table not in columns:
             raise SourceError(_NO_MEMBER.format(each.file.name))
-    return columns, notices
+    return looked_at, columns, notices
 
 
 _DELIMITERS: Final = {";": '";"', "\t": '"\\t"', "|": '"|"', ",": '","'}
@@ -151,7 +162,10 @@ _NO_MEMBER: Final = "{} has no JSON object with a member on any line"
 
 
 def raw_rows(
-    sources: Sequence[RunSource], spec: MappingSpec, on_batch: OnBatch
+    sources: Sequence[RunSource],
+    spec: MappingSpec,
+    on_batch: OnBatch,
+    on_end: OnEnd = lambda _source, _fingerprint: None,
 ) -> Iterator[tuple[str, pl.DataFrame]]:
     """The table and the rows of each batch with SOURCE and KEY, file by file.
 
@@ -165,13 +179,15 @@ def raw_rows(
     for each in sources:
         keyed = KeyedRows(spec, each.table, each.position)
         cells = keyed.cells
-        reader = open_reader(each.file, spec.source.csv, spec.source.format, spec.source.excel)
+        form = spec.source
+        reader = open_reader(each.file, form.csv, form.format, form.excel, header=each.header, rows=each.rows)
         for batch in reader.batches():
             records = without_empty_rows(batch.rows, reader, cells, spec.source.nulls)
             rows, skipped = keyed.add(_with_lost(records, batch.malformed, reader, cells, spec))
             on_batch(each, batch, batch.blank + batch.rows.height - records.height + skipped)
             if rows.height:
                 yield each.table, rows
+        on_end(each, reader.fingerprint)
 
 
 class KeyedRows:

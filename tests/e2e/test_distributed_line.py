@@ -73,7 +73,7 @@ def test_two_deaths_cost_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.cli.options.Budget.of", lambda _: Budget(partition_bytes=PARTITION_BYTES))
+    monkeypatch.setattr("pipeline.cli.options.Budget.of", lambda *_: Budget(partition_bytes=PARTITION_BYTES))
     sales = exported(tmp_path / "sales")
     store.put(f"{sales}/", f"{bucket}/sales/", recursive=True)
     local = call("prepare", "-m", "pos_lines", "--json", "--workdir", tmp_path / "local", f"{sales}/*.csv")

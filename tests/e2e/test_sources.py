@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline.workflows.preparation import read_counts
+from pipeline.workflows.preparation import input_splits
 from tests.command import REPOSITORY, SAMPLE, call
 from tests.receipts import Row, receipt, write_export
 from tests.workbooks import workbook
@@ -229,14 +229,14 @@ def test_columns_are_found_by_name_whatever_their_order_in_each_file(tmp_path: P
 
 def test_a_file_that_changes_while_it_is_read_stages_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     source = write_export(tmp_path / "pos_lines.csv", receipt(1))
-    read = read_counts.raw_rows
+    read = input_splits.raw_rows
 
     def growing(*arguments: Any) -> Iterator[tuple[str, pl.DataFrame]]:
         yield from read(*arguments)
         with source.open("a", encoding="utf-8") as file:
             file.write("one more\n")
 
-    monkeypatch.setattr(read_counts, "raw_rows", growing)
+    monkeypatch.setattr(input_splits, "raw_rows", growing)
     result = call("prepare", "-m", "pos_lines", source, "--workdir", tmp_path / "w")
     assert (result.code, "was changed while it was read" in result.stderr) == (2, True)
     assert list((tmp_path / "w" / "runs").iterdir()) == []

@@ -43,7 +43,7 @@ def quarantined(workdir: Path, manifest: Manifest) -> pl.DataFrame:
 @pytest.fixture
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Partitions of a few thousand rows, so that a small input has many."""
-    monkeypatch.setattr("pipeline.cli.options.Budget.of", lambda _: Budget(partition_bytes=1000))
+    monkeypatch.setattr("pipeline.cli.options.Budget.of", lambda *_: Budget(partition_bytes=1000))
 
 
 @pytest.mark.parametrize(

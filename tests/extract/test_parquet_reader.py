@@ -93,8 +93,8 @@ def test_floats_survive_and_only_large_ones_have_an_exponent(
 
 
 def test_rows_are_numbered_across_slices_and_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_reader, "SLICE_ROWS", 40)
-    monkeypatch.setattr(parquet_reader, "BATCH_ROWS", 16)
+    monkeypatch.setattr(parquet_reader, "DECODED_ROWS", 8)
+    monkeypatch.setattr(parquet_reader, "SLICE_BYTES", 100)
     path = tmp_path / "many.parquet"
     parquet.write_table(pa.table({"n": list(range(1, 101))}), path, row_group_size=30)
     batches = list(open_reader(find_sources([str(path)], [])[0], Dialect()).batches())

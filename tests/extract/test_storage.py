@@ -185,7 +185,7 @@ def test_a_csv_file_is_opened_once_to_look_at_it_and_read_it(
     file, opens = only(folder / "a.csv"), []
     real = storage.open_raw
     for module in (storage, readers):
-        monkeypatch.setattr(module, "open_raw", lambda file: opens.append(file) or real(file))
+        monkeypatch.setattr(module, "open_raw", lambda file, **how: opens.append(file) or real(file, **how))
     list(open_reader(file, Dialect()).batches())
     assert opens == [file]
 
@@ -241,3 +241,13 @@ def test_what_excel_keeps_beside_an_open_workbook_is_not_found(tmp_path: Path) -
     for name in ("sales.xlsx", "~$sales.xlsx"):
         (tmp_path / name).write_bytes(b"x")
     assert [Path(file.uri).name for file in find_sources([str(tmp_path)], ["*.xlsx"])] == ["sales.xlsx"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl"])
+def test_reading_all_rows_gives_the_fingerprint_too(tmp_path: Path, name: str) -> None:
+    text = b'{"a": 1}\n' if name == "a.jsonl" else b"a,b\n1,2\n"
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    file = only(tmp_path / name)
+    reader = open_reader(file, Dialect())
+    list(reader.batches())
+    assert reader.fingerprint == fingerprint(file)

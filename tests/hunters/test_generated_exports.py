@@ -32,9 +32,7 @@ BREAKING = ("malform", "spoil", "blank", "repeat_header", "split_between_sales")
 OTHER_LINE = re.compile(r"\((?:(?P<source>[^()]+) )?line (?P<line>\d+)\)$")
 MOVING = ("reorder", "overlap", "correct")
 Place = tuple[str, int]
-BUDGETS = st.sampled_from(
-    [USUAL, USUAL, Budget(partition_bytes=400, waiting_bytes=0), Budget(partition_bytes=100)]
-)
+BUDGETS = st.sampled_from([USUAL, USUAL, Budget(partition_bytes=400), Budget(partition_bytes=100)])
 
 
 @st.composite

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
 from pipeline.workflows import prepare as prepare_workflow
-from pipeline.workflows.preparation import read_counts
+from pipeline.workflows.preparation import input_splits
 from pipeline.workflows.preparation.import_plan import plan_import
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.preview import preview
@@ -38,11 +38,10 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Cut:
-    """How the input is cut: rows a batch, bytes a unit, bytes that may wait in memory."""
+    """How the input is cut: rows a batch, bytes a partition."""
 
     rows: int = 1 << 20
     partition_bytes: int = 1 << 30
-    waiting_bytes: int = 1 << 30
 
 
 WHOLE = Cut()
@@ -54,13 +53,13 @@ COUNTED = ("rows", "transactions", "dropped", "rejected", "warnings", "totals")
 def cut_like(cut: Cut) -> Iterator[None]:
     """Have units cut so; a batch of the reader is made smaller, as a larger file would make it."""
     with pytest.MonkeyPatch.context() as patch:
-        read = read_counts.raw_rows
+        read = input_splits.raw_rows
 
         def in_pieces(*arguments: Any) -> Iterator[tuple[str, pl.DataFrame]]:
             for table, rows in read(*arguments):
                 yield from ((table, piece) for piece in rows.iter_slices(cut.rows))
 
-        patch.setattr(read_counts, "raw_rows", in_pieces)
+        patch.setattr(input_splits, "raw_rows", in_pieces)
         patch.setattr(prepare_workflow, "write_report", lambda *_, **__: None)
         patch.setattr(prepare_workflow, "load_mapping", load_mapping)
         yield
@@ -99,7 +98,7 @@ class Outcome:
 def prepared(files: list[Path], cut: Cut = WHOLE, mapping: str = "pos_lines") -> Outcome:
     """Prepare the files, in a directory of its own; the report is not written."""
     with tempfile.TemporaryDirectory() as workdir, cut_like(cut):
-        options = PrepareOptions(budget=Budget(cut.partition_bytes, cut.waiting_bytes))
+        options = PrepareOptions(budget=Budget(cut.partition_bytes))
         finished = prepare(Path(workdir), mapping, [str(file) for file in files], options, ignore)
         path = Path(finished.summary.run_dir)
         counts = {name: getattr(finished.summary, name) for name in COUNTED}
@@ -136,7 +135,6 @@ CUTS = st.builds(
     Cut,
     rows=st.sampled_from([1, 2, 3, 7, 100]),
     partition_bytes=st.sampled_from([1, 200, 600, 1 << 30]),
-    waiting_bytes=st.sampled_from([0, 1 << 30]),
 )
 DEFECTS: list[dict[str, str]] = [
     *[{}] * 4,

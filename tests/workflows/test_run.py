@@ -22,7 +22,6 @@ from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.report.summary import AccountingError
 from pipeline.report.verdict import judge
-from pipeline.staging.partitions import partitioning
 from pipeline.staging.partitions.cutting import cut
 from pipeline.staging.workdir import Workdir
 from pipeline.testing import LocalOmneo
@@ -32,6 +31,7 @@ from pipeline.workflows.confirm import confirm
 from pipeline.workflows.load import load
 from pipeline.workflows.open_run import Target
 from pipeline.workflows.preflight import preflight
+from pipeline.workflows.preparation import input_splits
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.report import report as write_report_again
 from pipeline.workflows.run_record import CommandResult
@@ -161,10 +161,10 @@ def test_a_load_loads_nothing_of_mappings_and_webhooks():
 def test_rows_that_get_lost_are_a_bug_that_stages_nothing(
     monkeypatch: pytest.MonkeyPatch, home: Path, source: Path
 ):
-    def leaking(frames: Iterator[pl.DataFrame], partition_bytes: int) -> Iterator[pl.DataFrame]:
+    def leaking(frames: Iterator[pl.DataFrame], partition_bytes: int, **_: bool) -> Iterator[pl.DataFrame]:
         return (piece[:-1] for piece in cut(frames, partition_bytes))
 
-    monkeypatch.setattr(partitioning, "cut", leaking)
+    monkeypatch.setattr(input_splits, "cut", leaking)
     with pytest.raises(AccountingError):
         prepared(home, source)
     assert Workdir.open(home).runs == []

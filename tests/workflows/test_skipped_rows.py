@@ -62,7 +62,7 @@ def prepared(path: Path, source: str, *files: Path, values: str = VALUES, skip: 
             mapping[mapping.index("items:") : mapping.index("checks:")], ""
         )
     (path / "m.yaml").write_text(mapping)
-    options = PrepareOptions(budget=Budget(partition_bytes=1, waiting_bytes=0))
+    options = PrepareOptions(budget=Budget(partition_bytes=1))
     return prepare(path / "w", str(path / "m.yaml"), [str(file) for file in files], options, ignore)
 
 

@@ -65,7 +65,7 @@ def test_columns_are_those_of_all_files_and_differences_are_reported(lines: Mapp
     (tmp_path / "pos_lines_1.csv").write_text("a,b\n1,2\n")
     (tmp_path / "pos_lines_2.csv").write_text("b,c\n1,2\n")
     inputs, _ = find_run_sources(lines, [str(tmp_path)])
-    columns, notices = columns_by_table(inputs, lines)
+    _, columns, notices = columns_by_table(inputs, lines)
     assert columns == {LINES: ["a", "b", "c"]}
     assert any("has no a" in notice for notice in notices)
     assert any("has c" in notice for notice in notices)

@@ -14,25 +14,28 @@ import polars as pl
 
 from pipeline.core.model import KEY
 
-_SMALLER: Final = 2
+SMALLER: Final = 2
 """Partitions that are smaller: one for each of the two workers, which wait until the first is read."""
 
+_LEAST_BYTES: Final = 1 << 20
+"""Smaller frames stay whole."""
 
-def cut(frames: Iterable[pl.DataFrame], partition_bytes: int) -> Iterator[pl.DataFrame]:
+
+def cut(
+    frames: Iterable[pl.DataFrame], partition_bytes: int, *, small_first: bool = True
+) -> Iterator[pl.DataFrame]:
     """Cut rows into pieces of about `partition_bytes`, never between adjacent rows with the same KEY.
 
-    The first ones are smaller, so that work on them begins while the next are read. The same frames always
+    The first ones may be smaller, so that work on them begins while the next are read. The same frames always
     give the same pieces. Rows keep their order; no piece is empty. Columns that one frame has and another
     does not have are null where they are missing.
     """
     waiting: list[pl.DataFrame] = []
     size = given = 0
-    for frame in frames:
-        if frame.is_empty():
-            continue
+    for frame, own_size in _small(frames, partition_bytes):
         waiting.append(frame)
-        size += int(frame.estimated_size())
-        if size >= (partition_bytes if given >= _SMALLER else partition_bytes // 4):
+        size += own_size
+        if size >= (partition_bytes // 4 if small_first and given < SMALLER else partition_bytes):
             whole, tail = _without_last_transaction(_joined(waiting))
             waiting, size = [tail] if tail.height else [], int(tail.estimated_size())
             if whole.height:
@@ -40,6 +43,16 @@ def cut(frames: Iterable[pl.DataFrame], partition_bytes: int) -> Iterator[pl.Dat
                 yield whole
     if waiting:
         yield _joined(waiting)
+
+
+def _small(frames: Iterable[pl.DataFrame], most: int) -> Iterator[tuple[pl.DataFrame, int]]:
+    """The rows in frames of not much more than `most` bytes, none of them empty, and how large each is."""
+    most = max(most, _LEAST_BYTES)
+    for frame in frames:
+        if frame.height:
+            size = int(frame.estimated_size())
+            for piece in frame.iter_slices(max(1, frame.height * most // max(1, size))):
+                yield piece, size * piece.height // frame.height
 
 
 def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

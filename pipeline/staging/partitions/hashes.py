@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from pipeline.core.partition_names import partition_name
+
 _COMPARED: Final = 1 << 22
 """How many hashes are compared at a time: 32 MB, and as much again to sort them."""
 
@@ -34,10 +36,6 @@ class Hashes(Mapping[int, pl.Series]):
         # Not by numpy's `tofile`, whose error does not say why it could not write.
         self._path(number).write_bytes(hashes.rechunk().to_numpy().tobytes())
 
-    def drop(self, number: int) -> None:
-        """Remove a partition's hashes, if it has any."""
-        self._path(number).unlink(missing_ok=True)
-
     def __getitem__(self, number: int) -> pl.Series:
         if number not in self._partitions:
             raise KeyError(number)
@@ -50,7 +48,7 @@ class Hashes(Mapping[int, pl.Series]):
         return len(self._partitions)
 
     def _path(self, number: int) -> Path:
-        return self._directory / f"{self._name}-{number:05d}"
+        return self._directory / f"{self._name}-{partition_name(number)}"
 
 
 def repeated(hashes: Collection[pl.Series]) -> pl.Series:

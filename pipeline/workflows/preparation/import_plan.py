@@ -11,7 +11,8 @@ from typing import Final
 
 from pipeline.core.errors import MappingError, Problem
 from pipeline.core.events import Emit, Notice
-from pipeline.core.file_formats import DELIMITED
+from pipeline.core.file_formats import COMPRESSED as COMPRESSED_ENDINGS
+from pipeline.core.file_formats import PARQUET
 from pipeline.core.memory import USUAL, Budget
 from pipeline.extract.storage import SourceFile, in_order_written
 from pipeline.mapping.compile.check import check_mapping, compiled_and_checked, mapping_notices
@@ -24,6 +25,7 @@ from pipeline.validation.control_totals import ControlTotals
 from pipeline.validation.policy import OwnRule, Policy
 from pipeline.workflows.sources import Choose, RunSource, columns_by_table, find_run_sources, take_all
 
+PACKED = (*COMPRESSED_ENDINGS, *PARQUET)
 COMPRESSED = 8
 """How much larger compressed input is assumed to be inside; only the size of partitions depends on it."""
 
@@ -88,9 +90,11 @@ class ImportPlan:
     @property
     def input_bytes(self) -> int:
         """About how much text the files hold."""
-        return sum(
-            each.file.size * (1 if each.file.uri.endswith(DELIMITED) else COMPRESSED) for each in self.sources
-        )
+        return sum(map(self.text_bytes, self.sources))
+
+    def text_bytes(self, source: RunSource) -> int:
+        """About how much text a file holds."""
+        return source.file.size * (COMPRESSED if source.file.uri.endswith(PACKED) else 1)
 
 
 def plan_import(
@@ -119,7 +123,7 @@ def plan_import(
     """
     raise_problems(check_mapping(mapping))
     sources, lookups = find_run_sources(mapping.spec, arguments, choose)
-    columns, notices = columns_by_table(sources, mapping.spec)
+    sources, columns, notices = columns_by_table(sources, mapping.spec)
     compiled, problems = compiled_and_checked(mapping, columns, [file.uri for file in lookups])
     raise_problems(problems, hint=" ".join([_listed(columns), *notices[:_NOTICES]]))
     for notice in notices:

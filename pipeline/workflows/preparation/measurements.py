@@ -13,6 +13,7 @@ import polars as pl
 import pipeline.core.pickling  # noqa: F401 (frames are pickled here)
 from pipeline.core.files import private_dir
 from pipeline.core.frames import NO_PROBLEMS
+from pipeline.core.partition_names import partition_name
 from pipeline.report.aggregates import Facts, measure, measure_reasons
 from pipeline.report.aggregates import merge as merge_facts
 from pipeline.staging.workdir import RunDir
@@ -96,4 +97,4 @@ def _kept(run: RunDir) -> Iterator[Measurements]:
 
 
 def _path(run: RunDir, number: int) -> Path:
-    return run.scratch / f"found-{number:05d}"
+    return run.scratch / f"found-{partition_name(number)}"

@@ -22,7 +22,7 @@ from pipeline.validation import quarantine
 from pipeline.workflows.incremental import mapping_fingerprint
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.read_counts import ReadCounts
-from pipeline.workflows.preparation.stage import StagedPartition
+from pipeline.workflows.preparation.staged_partition import StagedPartition
 
 
 @dataclass(frozen=True)

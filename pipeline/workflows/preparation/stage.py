@@ -1,160 +1,183 @@
 """Staging: each partition goes through mapping, validation and encoding on its own.
 
 What only a look over all partitions can show (transactions whose rows lie far apart, ids that occur twice) is
-found by comparing hashes afterwards, and only the partitions concerned are staged again.
+found by comparing hashes afterwards, and only the partitions concerned are staged again. Rows of sales that
+lie apart, and those of several tables, are brought together by a shuffle; its buckets are partitions as well.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Final, TypeVar
 
 import polars as pl
 
-from pipeline.core.codes import Outcome
 from pipeline.core.events import Emit, Progress, StageFinished, StageStarted
-from pipeline.core.files import private_dir
-from pipeline.core.model import SOURCE, TX
+from pipeline.core.files import discard, private_dir
+from pipeline.core.partition_names import PLACES
 from pipeline.engine.local import Engine
-from pipeline.mapping.layout.raw_transactions import RawTransactions, without_lost
-from pipeline.staging.manifest import PartRecord
 from pipeline.staging.partitions.hashes import Hashes, repeated
-from pipeline.staging.partitions.partitioning import Partition, Partitioning, Scattered
-from pipeline.staging.staged_run import discard_part, write_no_part, write_part
+from pipeline.staging.staged_run import discard_part, write_no_part
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import quarantine
-from pipeline.validation.outcomes import ACCEPTED, TransactionOutcomes
-from pipeline.workflows.incremental import FIXED_BY_TIME
 from pipeline.workflows.preparation import measurements
 from pipeline.workflows.preparation.import_plan import ImportPlan
-from pipeline.workflows.preparation.judged_partition import hash_of, judge_partition
-from pipeline.workflows.preparation.row_accounting import RowCounts, count_lost_of_known_sales, count_rows
+from pipeline.workflows.preparation.input_splits import InputSplit, input_splits
+from pipeline.workflows.preparation.staged_partition import (
+    IDS,
+    ITEM_IDS,
+    KEYS,
+    Bucket,
+    StagedPartition,
+    Work,
+)
+
+AnyJob = TypeVar("AnyJob", InputSplit, Bucket)
 
 STAGE = "prepare"
-_KEYS, _IDS, _ITEM_IDS = "keys", "ids", "item-ids"
-"""What is hashed by partition: keys of transactions, their external ids, and the ids of their items."""
+_SCATTERED: Final = 0.1
+"""Share of keys in several partitions from which it is quicker to bring all rows together by key.
+
+Such keys are staged twice and their rows read twice; by key, all rows are written and read once more first.
+"""
+_COMPARED_AFTER: Final = (2, 4, 8, 16, 32, 64)
+"""Partitions after which their keys are compared. After each would add up, and later it is too late."""
 
 
-@dataclass(frozen=True)
-class StagedPartition:
-    """What became of a partition. Its bodies, quarantine, measurements and hashes are on disk by then.
+def stage(plan: ImportPlan, run: RunDir, engine: Engine, emit: Emit) -> list[StagedPartition]:
+    """Stage the input of a run, and give what became of each partition, in order.
 
-    Attributes:
-        number: The partition's.
-        rows: Its rows by outcome.
-        part: The record of its staged part; None where it accepted nothing.
-        waiting: The files, by SOURCE, with sales that only have to be read again later.
-        lost_of_known_sales: How many malformed rows belong to a sale that is known, and rejected.
+    Raises:
+        SourceError: A file cannot be read on.
     """
-
-    number: int
-    rows: RowCounts
-    part: PartRecord | None
-    waiting: frozenset[int] = frozenset()
-    lost_of_known_sales: int = 0
-
-
-def stage(
-    plan: ImportPlan, partitioning: Partitioning, run: RunDir, engine: Engine, emit: Emit
-) -> list[StagedPartition]:
-    """Stage all partitions of a run, and give what became of each, in order."""
     begun = time.monotonic()
     emit(StageStarted(STAGE, "rows"))
-    for directory in (run.staged, run.quarantine, run.scratch):
-        private_dir(directory)
-    done: dict[int, StagedPartition] = {}
-
-    def work(some: Iterator[Partition], conflicts: pl.Series) -> None:
-        for each in engine.map(partial(stage_partition, plan=plan, run=run, conflicts=conflicts), some):
-            done[each.number] = each
-            emit(Progress(STAGE, sum(one.rows.all for one in done.values())))
-
-    none = repeated([])
-    try:
-        work(partitioning.read(), none)
-    except Scattered as scattered:
-        _discard(run, done, range(scattered.given))
-        partitioning = scattered.by_key
-        work(partitioning.read(), none)
-    if changed := partitioning.bring_together(_hashes(run, _KEYS, done)):
-        _discard(run, done, changed)
-        work(partitioning.read(changed), none)
-    ids = _hashes(run, _IDS, done)
-    conflicts = repeated(ids.values())
-    if len(conflicts):
-        concerned = {n for n, own in ids.items() if own.is_in(conflicts.implode()).any()}
-        work(partitioning.read(concerned), conflicts)
+    staging = _Staging(plan, run, engine, emit)
+    staging.make_directories()
+    if plan.spec.source.tables or not staging.stage_as_read():
+        staging.stage_by_key()
+    staging.stage_conflicts()
+    done = staging.done
     if not any(each.part for each in done.values()):
         write_no_part(run)
     emit(StageFinished(STAGE, sum(one.rows.all for one in done.values()), time.monotonic() - begun))
     return [done[number] for number in sorted(done)]
 
 
-def stage_partition(
-    partition: Partition, plan: ImportPlan, run: RunDir, conflicts: pl.Series
-) -> StagedPartition:
-    """Map, judge and encode one partition, and write what became of it.
+class _Staging:
+    """The partitions of a run, as far as they are staged."""
 
-    Args:
-        partition: The rows.
-        plan: What they are mapped and judged by.
-        run: Where the results go; those of the same partition before are replaced.
-        conflicts: Hashes of external ids that several transactions of the run have.
-    """
-    number, (tables, lost) = partition.number, without_lost(partition.tables)
-    judged = judge_partition(tables, lost, plan, conflicts)
-    shaped, verdict = judged.shaped, judged.verdict
-    part = write_part(run, number, judged.staged, plan.budget.partitions(plan.input_bytes))
-    quarantine.write_part(run.path, number, verdict, shaped, plan.names)
-    measurements.keep(run, number, measurements.measured(plan, judged))
-    accepted = verdict.transactions(ACCEPTED)
-    _hashes(run, _KEYS).put(number, partition.keys())
-    _hashes(run, _IDS).put(number, accepted.select(hash_of(pl.col("external_id"))).to_series())
-    _hashes(run, _ITEM_IDS).put(number, _item_hashes(judged.items, accepted))
-    return StagedPartition(
-        number,
-        rows=count_rows(partition.tables, shaped, judged.left_out, verdict),
-        part=part,
-        waiting=_waiting(verdict, shaped),
-        lost_of_known_sales=count_lost_of_known_sales(partition.tables),
-    )
+    def __init__(self, plan: ImportPlan, run: RunDir, engine: Engine, emit: Emit) -> None:
+        self.done: dict[int, StagedPartition] = {}
+        self._plan, self._run, self._engine, self._emit = plan, run, engine, emit
+        self._work = Work(plan, run)
+        self._splits = input_splits(plan)
+        self._buckets: list[Bucket] = []
+
+    def make_directories(self) -> None:
+        """Make those that partitions write to."""
+        for directory in (self._run.staged, self._run.quarantine, self._run.scratch):
+            private_dir(directory)
+
+    def stage_as_read(self) -> bool:
+        """Stage partitions as they are read, if nearly all transactions have their rows together.
+
+        Returns:
+            Whether they have. If not, everything is as before.
+        """
+        with closing(self._staged(self._splits)) as staged:
+            for number, _ in enumerate(staged, 1):
+                if number in _COMPARED_AFTER and self._is_scattered():
+                    break
+            else:
+                self._bring_together()
+                return True
+        self.done.clear()
+        for directory in (self._run.staged, self._run.quarantine, self._run.scratch):
+            discard(directory)
+        quarantine.discard_rows(self._run.path)
+        self.make_directories()
+        return False
+
+    def stage_by_key(self) -> None:
+        """Stage all rows by key: they go through the shuffle."""
+        self._shuffle(None, self._plan.input_bytes)
+
+    def stage_conflicts(self) -> None:
+        """Stage again the transactions whose external ids others of the run have too."""
+        ids = self._hashes(IDS)
+        conflicts = repeated(ids.values())
+        if len(conflicts):
+            concerned = frozenset(_numbers_with(conflicts, ids))
+            self._work = replace(self._work, conflicts=conflicts, wanted=concerned)
+            # The buckets last: what they read is written again by the others.
+            self._stage(self._wanted(self._splits))
+            self._stage(self._wanted(self._buckets))
+
+    def _is_scattered(self) -> bool:
+        keys = self._hashes(KEYS)
+        return len(repeated(keys.values())) > _SCATTERED * sum(map(len, keys.values()))
+
+    def _bring_together(self) -> None:
+        """Stage again, in partitions of their own, transactions whose rows are in several partitions."""
+        keys = self._hashes(KEYS)
+        apart = repeated(keys.values())
+        if apart.is_empty():
+            return
+        touched = frozenset(_numbers_with(apart, keys))
+        # Each such key is in two partitions or more, and may have more rows than others: hence four.
+        share = min(1.0, 4 * len(apart) / sum(map(len, keys.values())))
+        for number in touched:
+            discard_part(self._run, number)
+            quarantine.discard_part(self._run.path, number)
+            measurements.drop(self._run, number)
+        self._work = replace(self._work, wanted=touched)
+        self._shuffle(apart, int(self._plan.input_bytes * share))
+
+    def _shuffle(self, apart: pl.Series | None, size: int) -> None:
+        """Send the rows of these transactions, or all, through the shuffle; `size` is that of their text."""
+        count = self._plan.budget.partitions(size)
+        self._work = replace(self._work, apart=apart, buckets=count)
+        self._stage(self._wanted(self._splits))
+        written = tuple((n, table) for n in sorted(self.done) for table in self.done[n].shuffled)
+        self._work = replace(self._work, written=written, wanted=None)
+        self._buckets = [Bucket(len(self._splits) + place, place) for place in range(count)]
+        self._stage(self._buckets)
+
+    def _wanted(self, jobs: Sequence[AnyJob]) -> list[AnyJob]:
+        """The jobs that have wanted partitions."""
+        if self._work.wanted is None:
+            return list(jobs)
+        numbers = {number // PLACES for number in self._work.wanted}
+        return [job for job in jobs if job.number in numbers]
+
+    def _stage(self, jobs: Iterable[InputSplit | Bucket]) -> None:
+        for _ in self._staged(jobs):
+            pass
+
+    def _staged(self, jobs: Iterable[InputSplit | Bucket]) -> Generator[StagedPartition, None, None]:
+        for each in self._engine.flat_map(self._work.partitions, self._work.stage, jobs):
+            self.done[each.number] = each
+            self._emit(Progress(STAGE, sum(one.rows.all for one in self.done.values())))
+            yield each
+
+    def _hashes(self, name: str) -> Hashes:
+        return hashes(self._run, name, self.done.values())
 
 
-def _item_hashes(items: pl.DataFrame, accepted: pl.DataFrame) -> pl.Series:
-    """The hashes of item ids; within a sale each id is there once."""
-    if "external_id" not in items.columns:
-        return pl.Series([], dtype=pl.UInt64)
-    ids = items.filter(pl.col(TX).is_in(accepted[TX].implode())).select(pl.col("external_id").drop_nulls())
-    return ids.select(hash_of(pl.col("external_id"))).to_series()
-
-
-def _waiting(verdict: TransactionOutcomes, shaped: RawTransactions) -> frozenset[int]:
-    """The files, by SOURCE, that hold rows of sales which were rejected only for what time alone fixes."""
-    rejections = verdict.reasons.filter(pl.col("outcome") == Outcome.REJECTED.value)
-    by_time = pl.col("code").is_in(FIXED_BY_TIME).all()
-    waiting = rejections.group_by(TX).agg(by_time).filter("code").select(TX)
-    if waiting.is_empty():
-        return frozenset()
-    return frozenset(shaped.members.join(waiting, on=TX, how="semi")[SOURCE].unique().to_list())
+def hashes(run: RunDir, name: str, staged: Iterable[StagedPartition]) -> Hashes:
+    """Hashes of the partitions that have rows."""
+    return Hashes(run.scratch, name, [each.number for each in staged if each.rows.all])
 
 
 def count_repeated_items(run: RunDir, staged: Iterable[StagedPartition]) -> int:
     """How many ids of items several sales of a run have."""
-    return len(repeated(_hashes(run, _ITEM_IDS, [each.number for each in staged]).values()))
+    return len(repeated(hashes(run, ITEM_IDS, staged).values()))
 
 
-def _discard(run: RunDir, done: dict[int, StagedPartition], numbers: Iterable[int]) -> None:
-    """Forget partitions that will be staged again, or that have no rows left."""
-    for number in numbers:
-        discard_part(run, number)
-        quarantine.discard_part(run.path, number)
-        measurements.drop(run, number)
-        for name in (_KEYS, _IDS, _ITEM_IDS):
-            _hashes(run, name).drop(number)
-        done.pop(number, None)
-
-
-def _hashes(run: RunDir, name: str, partitions: Collection[int] = ()) -> Hashes:
-    return Hashes(run.scratch, name, partitions)
+def _numbers_with(some: pl.Series, hashes: Hashes) -> Collection[int]:
+    """The numbers of the partitions that have some of these hashes."""
+    return [number for number, own in hashes.items() if own.is_in(some.implode()).any()]

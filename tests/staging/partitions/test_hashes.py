@@ -27,7 +27,7 @@ def test_what_is_there_twice_is_found_however_many_are_compared_at_a_time(
         assert repeated([series(partition) for partition in partitions]).to_list() == sorted(twice)
 
 
-def test_hashes_come_back_by_unit_until_they_are_dropped(tmp_path: Path) -> None:
+def test_hashes_come_back_by_unit_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
     directory = tmp_path / "a [b]"
     directory.mkdir()
     keys, ids = Hashes(directory, "keys", [7, 100_000]), Hashes(directory, "ids", [1])
@@ -40,7 +40,6 @@ def test_hashes_come_back_by_unit_until_they_are_dropped(tmp_path: Path) -> None
     assert repeated(ids.values()).to_list() == []
     assert ids[1].dtype == pl.UInt64
     assert 7 not in ids
-    keys.drop(7)
-    keys.drop(7)
+    (directory / "keys-00000_000007").unlink()
     with pytest.raises(FileNotFoundError):
         repeated(keys.values())

@@ -47,7 +47,7 @@ TEXTS = {
 }
 RIGHT = {"A": (Decimal(5), ["Tea", "Cup"]), "B": (Decimal(4), ["Pot"])}
 WHOLE = Budget()
-ROW_BY_ROW = Budget(partition_bytes=1, waiting_bytes=0)
+ROW_BY_ROW = Budget(partition_bytes=1)
 
 
 def prepared(
