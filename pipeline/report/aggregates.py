@@ -143,6 +143,12 @@ class Facts:
         )
         return dict(rows.iter_rows())
 
+    @property
+    def currency(self) -> str:
+        """The currency of the accepted transactions; empty where they have none, or several."""
+        currencies = [name for name in self.sums(ACCEPTED) if name]
+        return currencies[0] if len(currencies) == 1 else ""
+
     def by_code(self, outcome: str) -> dict[str, int]:
         """Transactions by code for one outcome of a reason, the most frequent first."""
         rows = self.codes.filter(pl.col("outcome") == str(outcome)).sort(

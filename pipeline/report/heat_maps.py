@@ -103,8 +103,10 @@ def stores_by_hour(hours: Mapping[str, Sequence[int]]) -> HeatMap | None:
     if len(hours) > 1:
         rows.insert(0, ("All stores", whole))
     usual = f"The middle of the day is about {round(_middle(whole)) % 24}:00"
-    others = [f"{store}: {hour % 24}:00" for store, hour in sorted(off.items())]
-    text = f"{usual}; elsewhere: {_some(others)}." if others else f"{usual}, and no store differs by much."
+    others = [f"{hour % 24}:00 in {store}" for store, hour in sorted(off.items())]
+    text = f"{usual}, and no store differs by much."
+    if others:
+        text = f"{usual}, but {_some(others)}: a time zone may be wrong."
     return HeatMap(
         "Sales by store and hour",
         text,

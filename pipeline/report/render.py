@@ -258,7 +258,7 @@ def _shortened(value: Any) -> Any:
     return visible(value) if isinstance(value, str) else value
 
 
-def prose(text: str, limit: int = PROSE_CHARACTERS) -> Markup:
+def prose(text: str, limit: int | None = PROSE_CHARACTERS) -> Markup:
     """A sentence of ours or of a mapping for the page; what stands in backticks is set as code."""
     parts = enumerate(escape(part) for part in visible(text, limit).split("`"))
     return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in parts)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pipeline.core.codes import CODES, Outcome
 from pipeline.report.data import CheckMade, ReportData
 from pipeline.report.summary import Summary
-from pipeline.report.verdict import MALFORMED, was_loaded
+from pipeline.report.verdict import MALFORMED, was_loaded, without_total
 
 _BY_STATUS: Final = frozenset(
     name for name, code in CODES.items() if code.outcome is Outcome.DROPPED and name != "partially_paid"
@@ -40,6 +40,9 @@ def where_everything_is(summary: Summary, *, closed: bool) -> list[dict[str, Any
     wait = "accepted; it cannot be sent while the gate is closed" if closed else "accepted, and not sent yet"
     confirmed = min(summary.confirmed or 0, max(0, d.delivered - missing - differing))
     taken = max(0, d.delivered - missing - differing - confirmed)
+    defects, unknown = "defective, for these causes", without_total(summary)
+    if unknown:
+        defects += f"; {unknown:,} of them have no total that could be read"
     rows = (
         (True, "Confirmed", confirmed, "looked up in Omneo: there, and equal"),
         (True, "Delivered", taken, took if loaded else "nothing was sent"),
@@ -52,8 +55,8 @@ def where_everything_is(summary: Summary, *, closed: bool) -> list[dict[str, Any
         (False, "Failed", d.failed, "given up for now; `retry` sends it again"),
         (False, "Voided", d.voided, "sent, and undone by `void`: Omneo keeps it as void, worth nothing"),
         (False, "Forgotten", d.forgotten, "removed for its customer before it was sent"),
-        (False, "Rejected", t.rejected, "defective: the causes are below"),
-        (False, "Dropped", t.dropped, "left out on purpose: the causes are below"),
+        (False, "Rejected", t.rejected, defects),
+        (False, "Dropped", t.dropped, "left out on purpose, for these causes"),
     )
     sums = {"Rejected": totals.get("rejected"), "Dropped": totals.get("dropped")}
     return [

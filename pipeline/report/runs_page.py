@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 from urllib.parse import quote
 
-from pipeline.report.formatting import count
+from pipeline.report.charts import Chart, Number
+from pipeline.report.formatting import count, grouped
 from pipeline.report.render import NO_TENANT, REPORT_HTML, page_parts, templates
-from pipeline.report.summary import Summary
+from pipeline.report.summary import Summary, decimal_text
 from pipeline.report.verdict import RunVerdict
+
+MOST_DRAWN: Final = 60
+"""The newest runs, which are drawn; the table has all."""
+MOST_LABELS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -22,11 +29,13 @@ class RunLine:
         summary: In numbers, at one tenant.
         verdict: In words.
         mapping: Name of its mapping.
+        currency: Of what it accepted; empty where there is none, several, or it is not known.
     """
 
     summary: Summary
     verdict: RunVerdict
     mapping: str
+    currency: str = ""
 
     @property
     def open(self) -> int:
@@ -51,6 +60,7 @@ class RunLine:
             "mapping": self.mapping,
             "accepted": summary.transactions.accepted,
             "worth": summary.totals.get("accepted", "0.00"),
+            "currency": self.currency,
             "rejected": summary.transactions.rejected,
             "delivered": self.delivered,
             "open": self.open,
@@ -71,7 +81,11 @@ def render_runs(runs: Sequence[RunLine]) -> str:
         .get_template("runs.html.j2")
         .render(
             runs=values,
-            most=max((run["accepted"] for run in values), default=0),
+            charts=_charts(runs[-MOST_DRAWN:]),
+            sums={
+                name: sum(run[name] for run in values)
+                for name in ("accepted", "rejected", "delivered", "open", "wrong")
+            },
             tenants=sorted({run["tenant"] for run in values if run["tenant"] is not None}),
             sentence=_sentence(runs),
             written_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -79,6 +93,41 @@ def render_runs(runs: Sequence[RunLine]) -> str:
             **page_parts(),
         )
     )
+
+
+def _charts(runs: Sequence[RunLine]) -> list[Chart]:
+    """Counts and worth run by run, oldest first; worth in the currency that most runs have."""
+    if len(runs) < 2:
+        return []
+    labels = [f"{n}. {run.summary.started_at[5:16].replace('T', ' ')}" for n, run in enumerate(runs, 1)]
+    short = {label: label.split(" ")[1] for label in labels[:: -(-len(labels) // MOST_LABELS)]}
+    series: dict[str, list[Number]] = {
+        "delivered": [run.delivered for run in runs],
+        "open": [run.open for run in runs],
+        "rejected": [run.summary.transactions.rejected for run in runs],
+    }
+    styles = {"delivered": "accepted", "open": "dropped", "rejected": "rejected"}
+    counts = Chart("Transactions run by run", _open_runs(runs), labels, series, short, styles=styles)
+    currency = Counter(run.currency for run in runs).most_common(1)[0][0]
+    worth = [_worth(run, currency) for run in runs]
+    text = f"In all {currency} {grouped(decimal_text(sum(worth, Decimal())))}".replace("  ", " ")
+    return [
+        counts,
+        Chart("Worth of the accepted", text + ".", labels, {"accepted": worth}, short, currency=currency),
+    ]
+
+
+def _worth(run: RunLine, currency: str) -> Decimal:
+    """What a run accepted in a currency."""
+    total = run.summary.totals.get("accepted", "0.00")
+    if isinstance(total, str):
+        return Decimal(total) if run.currency == currency else Decimal()
+    return Decimal(total.get(currency, "0"))
+
+
+def _open_runs(runs: Sequence[RunLine]) -> str:
+    waiting = sum(run.open > 0 for run in runs)
+    return f"{count(waiting, 'run')} of {len(runs):,} with something open." if waiting else "Nothing is open."
 
 
 def _sentence(runs: Sequence[RunLine]) -> str:

@@ -68,7 +68,6 @@ class RunVerdict:
 
 def judge(data: ReportData) -> RunVerdict:
     """Say in a few words how the run of a report stands."""
-    currencies = {currency for currency in data.facts.sums("accepted") if currency}
     return verdict_of(
         data.summary,
         gate=data.gate,
@@ -76,7 +75,7 @@ def judge(data: ReportData) -> RunVerdict:
         looks=_looks(data),
         unsure=data.unsure,
         fields_help=help_for(data.fields.differing, data.fields.not_kept),
-        currency=currencies.pop() if len(currencies) == 1 else "",
+        currency=data.facts.currency,
     )
 
 
@@ -133,6 +132,11 @@ def money(summary: Summary, outcome: str, currency: str = "") -> str:
     return " and ".join(part.strip() for part in parts) or "0.00"
 
 
+def without_total(summary: Summary) -> int:
+    """How many rejected transactions count as zero in its sum, since their total could not be read."""
+    return sum(summary.rejected.get(code, 0) for code in ("total_missing", "total_invalid"))
+
+
 def _rejections(summary: Summary) -> list[ReviewPoint]:
     """What was rejected; a row that could not be read may be all of it, or part of an accepted sale."""
     looks = []
@@ -186,7 +190,8 @@ def _after(summary: Summary) -> tuple[Mood, str]:
     if d.voided and not d.delivered:
         return Mood.LOOK, "Voided in Omneo"
     if summary.missing or summary.differing:
-        return Mood.BAD, "Delivered, but Omneo does not hold all of it"
+        sent = "Loading is not finished, and" if d.pending else "Delivered, but"
+        return Mood.BAD, f"{sent} Omneo does not hold all of {'what was sent' if d.pending else 'it'}"
     if d.pending:
         return Mood.LOOK, "Loading is not finished"
     if d.refused or d.failed:
@@ -252,8 +257,11 @@ def _delivered(summary: Summary, currency: str, _closed: bool) -> str:
 def _left_out(summary: Summary, currency: str) -> str:
     """What is not sent, in a sentence with its worth; empty where all is."""
     t = summary.transactions
+    unknown = without_total(summary)
+    more = f", and {unknown:,} without a total that could be read" if unknown else ""
     clauses = [
-        f"{number:,} {'was' if number == 1 else 'were'} {how} ({money(summary, outcome, currency)})"
+        f"{number:,} {'was' if number == 1 else 'were'} {how} "
+        f"({money(summary, outcome, currency)}{more if outcome == 'rejected' else ''})"
         for outcome, number, how in (
             ("dropped", t.dropped, "dropped on purpose"),
             ("rejected", t.rejected, "rejected"),

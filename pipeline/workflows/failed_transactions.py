@@ -11,12 +11,15 @@ import polars as pl
 
 from pipeline.core import parquet
 from pipeline.core.files import write_private
+from pipeline.core.findings import Occurrence, RootCause
 from pipeline.core.frames import QUARANTINE
 from pipeline.core.safe_text import neutral
 from pipeline.loading.ledger.entries import Record, State
 from pipeline.staging.workdir import RunDir
 
 UNDELIVERED_CSV: Final = "undelivered.csv"
+UNDELIVERED: Final = "undelivered"
+"""The outcome of causes that keep accepted transactions from being in Omneo as they were sent."""
 MOST_LISTED: Final = 20_000
 """Transactions in the list; the ledger has all."""
 
@@ -54,6 +57,52 @@ def write_failed_transactions(run: RunDir, failed: Iterable[Record]) -> int:
     table = pl.DataFrame(reasons, schema=dict.fromkeys(QUARANTINE, pl.String))
     write_private(path, table.with_columns(neutral(pl.all())).write_csv(quote_style="non_numeric"))
     return len(rows)
+
+
+_MOST_CAUSES: Final = 40
+_WHAT_TO_DO: Final = {
+    State.REFUSED: ("Refused by Omneo", "Fix what Omneo objects to in the source, and run it again."),
+    State.FAILED: ("Given up for now", "`retry` sends it again."),
+    State.MISSING: ("Taken by Omneo, and not there", "`confirm --resend` sends it again."),
+    State.DIFFERING: (
+        "In Omneo with other values",
+        "Compare it with Omneo: the section on delivery says more.",
+    ),
+}
+_UNKNOWN_OUTCOME: Final = ("Not known whether Omneo has it", "`retry` looks it up.")
+
+
+def causes_of_failure(run: RunDir) -> tuple[RootCause, ...]:
+    """Why transactions of the list are not in Omneo as they were sent, the most frequent first.
+
+    They are counted by what the server said, among those that are in the list.
+    """
+    path = run.path / UNDELIVERED_CSV
+    if not path.exists():
+        return ()
+    columns = ("outcome", "code", "field", "value", "message", "source", "line", "external_id")
+    listed = pl.scan_csv(path, glob=False, schema_overrides=dict.fromkeys(columns, pl.String))
+    grouped = (
+        listed.select(columns)
+        .group_by("outcome", "code", "field", "message", maintain_order=True)
+        .agg(
+            pl.col("external_id").n_unique().alias("transactions"), pl.col("value", "source", "line").first()
+        )
+        .sort("transactions", descending=True, maintain_order=True)
+        .head(_MOST_CAUSES)
+        .collect()
+    )
+    return tuple(map(_cause, grouped.iter_rows(named=True)))
+
+
+def _cause(row: Mapping[str, Any]) -> RootCause:
+    known = {str(state): words for state, words in _WHAT_TO_DO.items()}
+    title, fix = known.get(row["outcome"], _UNKNOWN_OUTCOME)
+    source, line = (row["source"] or "").rpartition("/")[2], int(row["line"] or 0)
+    example = Occurrence(row["value"], row["message"] or title, source, line)
+    return RootCause(
+        UNDELIVERED, row["code"], title, row["field"], None, row["transactions"], fix, (example,)
+    )
 
 
 _Staged = tuple[str, str | None, int | None]

@@ -174,9 +174,9 @@ class OpenRun:
             stopped=error.message if error else "It was asked to stop." if stopped else "",
             looked_up=None if summary.confirmed is None else looked_up,
         )
+        self._list_failed_transactions()  # the report says why they failed
         data = run_record.report_data(self.directory, self.staged.manifest, summary)
         write_report(self.directory.path, data, show_personal_data=record.show_personal_data)
-        self._list_failed_transactions()
         incremental.note_completed(self.ledger, self.staged.manifest, self.emit)
         if error:
             code = error.exit_code

@@ -210,6 +210,7 @@ def _report(
         checks=checks_made(plan),
         patterns=LOOKED_FOR,
         previous=previous_run(others, manifest, facts),
+        currency=facts.currency,
     )
     run_record.write(run, record, facts)
     return run_record.report_data(run, manifest, summary), manifest

@@ -32,6 +32,7 @@ from pipeline.report.data import (
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir
+from pipeline.workflows.failed_transactions import causes_of_failure
 
 RECORD_JSON: Final = "review.json"
 FACTS_JSON: Final = "facts.json"
@@ -80,6 +81,7 @@ class RunRecord:
         checks: Every check that there is; empty for runs of versions that did not record them.
         patterns: What was looked for in the whole run, by code.
         previous: The last run of the same mapping, when this one was prepared.
+        currency: Of the accepted transactions; empty for none, several, or as above.
     """
 
     gate: RejectionGate | None = None
@@ -95,6 +97,7 @@ class RunRecord:
     checks: tuple[CheckMade, ...] = ()
     patterns: Mapping[str, str] = field(default_factory=dict)
     previous: PreviousRun | None = None
+    currency: str = ""
 
     def of(self, tenant: str | None) -> TenantRecord:
         """What is known from a tenant; nothing where there is none."""
@@ -152,8 +155,9 @@ def cancelled_causes(number: int) -> tuple[RootCause, ...]:
 
 def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData:
     """The contents of the report of a run, with the state of the run now."""
-    record = read(run)
+    record, d = read(run), summary.delivery
     of_tenant = record.of(summary.tenant)
+    failed = d.refused or d.failed or d.in_doubt or summary.missing or summary.differing
     return ReportData(
         summary=summary,
         facts=read_facts(run),
@@ -165,7 +169,11 @@ def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData
             ],
             versions=manifest.versions,
         ),
-        causes=(*record.causes, *cancelled_causes(of_tenant.cancelled_after_delivery)),
+        causes=(
+            *(causes_of_failure(run) if failed else ()),
+            *record.causes,
+            *cancelled_causes(of_tenant.cancelled_after_delivery),
+        ),
         gate=record.gate,
         controls=record.controls,
         findings=record.findings,

@@ -28,11 +28,13 @@ class RunOverview:
         summary: In numbers.
         verdict: In words.
         causes: Why transactions were rejected or dropped.
+        currency: Of the accepted transactions; empty where they have none, several, or it is not known.
     """
 
     summary: Summary
     verdict: RunVerdict
     causes: Sequence[RootCause] = ()
+    currency: str = ""
 
 
 def status(
@@ -71,11 +73,17 @@ def status(
                 run, statuses.get(run.run_id, {}), base_url if reference else None
             ):
                 stopped = record.of(summary.tenant).stopped
-                verdict = verdict_of(summary, gate=record.gate, stopped=stopped, unsure=record.unsure)
+                verdict = verdict_of(
+                    summary,
+                    gate=record.gate,
+                    stopped=stopped,
+                    unsure=record.unsure,
+                    currency=record.currency,
+                )
                 if summary.delivery.pending and statuses:
                     asked = tenants if summary.tenant is None else [summary.tenant]
                     verdict = _unless_replaced(verdict, [ledger_of(each) for each in asked], run)
-                found.append(RunOverview(summary, verdict, record.causes))
+                found.append(RunOverview(summary, verdict, record.causes, record.currency))
     return found
 
 

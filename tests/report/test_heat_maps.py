@@ -61,6 +61,6 @@ def test_a_store_whose_zone_is_wrong_is_named() -> None:
     shifted = usual[11:] + usual[:11]
     found = stores_by_hour({"A": usual, "B": usual, "Perth": shifted, "Tiny": shifted[:1] + [0] * 23})
     assert found is not None
-    assert found.text == "The middle of the day is about 13:00; elsewhere: Perth: 2:00."
+    assert found.text == "The middle of the day is about 13:00, but 2:00 in Perth: a time zone may be wrong."
     assert [name for name, _ in found.rows] == ["All stores", "A", "B", "Perth", "Tiny"]
     assert stores_by_hour({}) is None

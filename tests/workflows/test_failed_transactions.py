@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import stat
 from pathlib import Path
 
@@ -44,9 +45,20 @@ def test_what_was_refused_is_listed_until_it_is_mended(omneo: LocalOmneo, tmp_pa
         assert each["source"] == str(source)
         start = next(n for n, row in enumerate(rows, 1) if row[0] == each["external_id"].rpartition("-")[2])
         assert each["line"] == str(start)
+    cause = json.loads((run / "report.json").read_text(encoding="utf-8"))["causes"][0]
+    assert (cause["outcome"], cause["title"], cause["transactions"]) == (
+        "undelivered",
+        "Refused by Omneo",
+        refused,
+    )
+    assert cause["examples"][0]["line"] == int(found[0]["line"])
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert f'<a href="#causes">{refused} transactions refused by Omneo</a>' in page
+    assert f'<a href="{UNDELIVERED_CSV}">' in page
     omneo.set_faults(refused_share=0.0)
     assert call("retry", "latest", *home, env=omneo.environment()).code == 0
     assert not (run / UNDELIVERED_CSV).exists()
+    assert "refused by Omneo" not in (run / "report.html").read_text(encoding="utf-8")
 
 
 def test_brackets_in_a_path_are_no_pattern(omneo: LocalOmneo, tmp_path: Path) -> None:
