@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from pipeline.cli.command import command
 from pipeline.cli.console import Console, write_line, write_text
 from pipeline.cli.options import FILE, LEDGER, OPTIONAL_RUN, RUN, option
 from pipeline.cli.run_access import local_workdir
-from pipeline.core.events import Notice
+from pipeline.core.events import Notice, ignore
 from pipeline.core.settings import base_url_from_environment
 
 PLAIN_EVERY_S = 10.0
@@ -74,7 +75,8 @@ def _follow(console: Console, reference: str, ledger: Path | str | None) -> None
     on_terminal = sys.stderr.isatty() and console.log_format == "text"
     shown_at = float("-inf")
     with (
-        console.listening() as emit,
+        # Bars would erase the line that changes, ten times a second.
+        nullcontext(ignore) if on_terminal else console.listening() as emit,
         local_workdir(console, ledger, heads=True, run=reference, bodies=False, writes=False) as workdir,
     ):
 

@@ -33,11 +33,13 @@ class Pace:
     Attributes:
         started: The stage.
         at: When it was first seen, in seconds of any clock that only increases.
+        sent: What was sent before that.
         last: Its last progress.
     """
 
     started: StageStarted
     at: float
+    sent: int = 0
     last: Progress = field(init=False)
     _done: deque[_Point] = field(default_factory=deque)
     _sent: deque[_Point] = field(default_factory=deque)
@@ -45,7 +47,7 @@ class Pace:
     def __post_init__(self) -> None:
         self.last = Progress(self.started.stage, self.started.done)
         self._done.append(_Point(self.at, self.started.done))
-        self._sent.append(_Point(self.at, 0))
+        self._sent.append(_Point(self.at, self.sent))
 
     def see(self, progress: Progress, now: float) -> None:
         """Take note of progress."""
@@ -65,10 +67,12 @@ class Pace:
         if not per_s or self.started.total is None:
             return None
         left, most_per_s = max(self.started.total - self.last.done, 0), self.last.most_per_s or per_s
-        is_new = self._done[-1].at - self.at < _FIRST_S
-        return left / (
-            most_per_s if is_new else min(per_s, most_per_s)
-        )  # what was sent in a burst will not last
+        # What was sent in a burst will not last.
+        return left / (most_per_s if self._is_new else min(per_s, most_per_s))
+
+    @property
+    def _is_new(self) -> bool:
+        return self._done[-1].at - self.at < _FIRST_S
 
     def line(self, width: int | None = None, notes: Sequence[str] = ()) -> str:
         """Count, notes, rate, time left and what limits the pace, as many of them as fit."""
@@ -78,7 +82,7 @@ class Pace:
         if last.in_doubt:
             notes = [f"{last.in_doubt:,} in doubt", *notes]
         parts += [(3, f", {note}") for note in notes]
-        if per_s is not None:
+        if per_s or (per_s is not None and not self._is_new):  # at first, none says nothing yet
             parts.append((2, f", {per_s:,.1f}/s" if per_s < 10 else f", {per_s:,.0f}/s"))
         if left_s is not None and last.done < (total or 0):
             parts.append((1, f", {duration(left_s)} left"))

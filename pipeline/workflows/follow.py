@@ -101,7 +101,7 @@ def follow(
         prepared = any(each.command == PREPARE for each in holders)
         status = _status(home, found, ledger, base_url)
         if run != found or pace is None:  # the latest is another one once that is prepared
-            run, pace = found, Pace(_started(status), time.monotonic())
+            run, pace = found, Pace(_started(status), time.monotonic(), _sent(status))
         pace.see(_progress(status, run, len(holders)), time.monotonic())
         yield LoadProgress(status, holders, pace)
         if not holders:
@@ -132,6 +132,10 @@ def _settled(status: RunStatus) -> int:
     return status.accepted - status.pending - status.in_doubt
 
 
+def _sent(status: RunStatus) -> int:
+    return _settled(status) - status.unchanged - status.forgotten
+
+
 def _progress(status: RunStatus, run: RunDir, loaders: int) -> Progress:
     """What the ledger has, with what the loaders' log says of their pace."""
     said = _last_progress(run)
@@ -139,7 +143,7 @@ def _progress(status: RunStatus, run: RunDir, loaders: int) -> Progress:
     return Progress(
         _STAGE,
         _settled(status),
-        sent=_settled(status) - status.unchanged - status.forgotten,
+        sent=_sent(status),
         limit=str(said.get("limit") or ""),
         most_per_s=most_per_s * max(loaders, 1) if most_per_s else None,
     )

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
+import termios
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -59,6 +65,15 @@ def test_what_limits_the_pace_is_in_the_log_of_the_load(tmp_path: Path, seconds_
     assert ("--rate 600/min" in str(first)) == (seconds_ago == 0)
 
 
+def test_what_was_done_before_it_was_watched_is_no_part_of_the_rate(tmp_path: Path, omneo: LocalOmneo):
+    home = ("--workdir", tmp_path / "w", "--json")
+    run_id = call("prepare", "-m", "pos_lines", export(tmp_path / "a.csv", 30), *home).summary["run_id"]
+    assert call("load", "latest", "--first", 20, *home, env=omneo.environment()).code == 0
+    with workdir_lock(Workdir(tmp_path / "w"), "load", run_id=run_id):
+        first, second, *_ = islice(follow(tmp_path / "w", "latest", every_s=0.05), 2)
+    assert (first.pace.last.done, second.pace.per_s) == (20, 0)
+
+
 def test_a_run_that_is_loaded_by_several_is_followed_until_the_last_has_ended(tmp_path: Path):
     home = ("--workdir", tmp_path / "w", "--json")
     run_id = call("prepare", "-m", "pos_lines", export(tmp_path / "a.csv", 3), *home).summary["run_id"]
@@ -69,3 +84,22 @@ def test_a_run_that_is_loaded_by_several_is_followed_until_the_last_has_ended(tm
     looks = follow(tmp_path / "w", "latest", sleep=lambda _: loaders.pop().close())
     seen = [(each.status.accepted, len(each.holders)) for each in looks]
     assert seen == [(3, 2), (3, 1), (3, 0)], "`latest` is the one that is loaded, while one is"
+
+
+@pytest.mark.slow
+def test_on_a_terminal_the_line_stays(tmp_path: Path):
+    home = ("--workdir", tmp_path / "w", "--json")
+    prepared = call("prepare", "-m", "pos_lines", export(tmp_path / "pos_lines.csv", 3), *home).summary
+    here, there = pty.openpty()
+    termios.tcsetwinsize(there, (24, 40))
+    command = [sys.executable, "-m", "pipeline", "status", "--follow", "--workdir", str(tmp_path / "w")]
+    with workdir_lock(Workdir(tmp_path / "w"), "load", run_id=prepared["run_id"]):
+        following = subprocess.Popen(command, stderr=there, stdout=subprocess.DEVNULL)
+        os.close(there)
+        shown = b""
+        while shown.count(b"\r\x1b[K") < 3:  # at three looks
+            shown += os.read(here, 65536)
+    assert following.wait(60) == 0
+    os.close(here)
+    looks = [text.strip() for text in shown.decode().split("\r\x1b[K")[1:4]]
+    assert looks == ["0 of 3 transactions"] * 3, "bars, which erase the line, would be seen here"
