@@ -4,11 +4,13 @@ Exports overlap, are copied, correct each other, or split a sale. For a sale wit
 table, taking the files in the order in which they were written:
 
 1. A file that shares a line with a later file (the same line id, or the same cells), or all of whose rows are
-   in a later file, is an older version: its rows do not count. This does not hold where the sale's times in
-   the two files are more than twelve hours apart: these are two sales with one number.
+   in a later file, is an older version: its rows do not count.
 2. If several files are left, the mapping takes the total from the source, and exactly one reading agrees with
    it (the last file alone, or all of them together), that reading counts.
 3. Otherwise the mapping decides (`across_files`); by default such a sale is rejected.
+
+The first two do not hold where the sale's times in the files are more than twelve hours apart: these are two
+sales with one number, and taking the last file alone would lose the other sale.
 """
 
 from __future__ import annotations
@@ -40,6 +42,10 @@ _REPEATED: Final = "A file that was written later has this row, equal in every c
 _UNSETTLED: Final = (
     "Several files hold this sale with different rows, and nothing says whether they correct or continue "
     "each other."
+)
+_TWO_SALES: Final = (
+    f"Several files hold this sale, with times more than {FAR_APART_HOURS} hours apart: these look like two "
+    "sales with one number. Add what tells them apart, such as the day, to `key`."
 )
 
 AgreesWithTotal = Callable[[MappedTransactions], pl.Series]
@@ -106,7 +112,7 @@ class _Choice:
         older, repeats = {}, {}
         for name, rows in self.several.items():
             older[name], repeats[name] = self._older(name, rows)
-        apart = self._far_apart(older, repeats)
+        apart = self._far_apart(repeats)
         older = {name: files.filter(~_among(apart)) for name, files in older.items()}
         left = dict(self.tables)
         left |= {name: _without_files(self.tables[name], files) for name, files in older.items()}
@@ -120,9 +126,11 @@ class _Choice:
             unsettled = unsettled.clear()
         for name, rows in several.items():
             older[name] = pl.concat([older[name], self._before_the_last(rows.filter(_among(alone)))])
-        return self._without_older(older, unsettled, repeats)
+        return self._without_older(older, unsettled, apart, repeats)
 
-    def _without_older(self, older: Tables, unsettled: pl.Series, repeats: Tables) -> ChosenRows:
+    def _without_older(
+        self, older: Tables, unsettled: pl.Series, apart: pl.Series, repeats: Tables
+    ) -> ChosenRows:
         kept, left_out = dict(self.tables), [_NO_LOCATIONS]
         for name, files in older.items():
             kept[name] = _without_files(self.tables[name], files)
@@ -132,7 +140,8 @@ class _Choice:
         replaced = files.filter(~_among(unsettled)).select(KEY).unique()
         notes = [
             _notes(replaced, "older_version", _OLDER),
-            _notes(pl.DataFrame(unsettled), "in_several_files", _UNSETTLED),
+            _notes(pl.DataFrame(unsettled).remove(_among(apart)), "in_several_files", _UNSETTLED),
+            _notes(pl.DataFrame(unsettled).filter(_among(apart)), "in_several_files", _TWO_SALES),
         ]
         if self.spec.source.duplicates == "drop":
             twice = pl.concat(repeats.values()).join(files, on=_IN_FILE, how="semi", maintain_order="left")
@@ -176,13 +185,12 @@ class _Choice:
         comparable = [equal.comparable(rows[name]) for name in cells_of(rows)]
         return pl.DataFrame(comparable).hash_rows().alias("id")
 
-    def _far_apart(self, older: Tables, repeats: Tables) -> pl.Series:
+    def _far_apart(self, repeats: Tables) -> pl.Series:
         """Keys of sales whose versions differ, and whose times are too far apart for a correction."""
+        is_before_the_last = self.rank < self.rank.max().over(KEY)
         changed = [
-            self.several[name]
-            .join(files, on=_IN_FILE, how="semi")
-            .join(repeats[name], on=[SOURCE, LINE], how="anti")[KEY]
-            for name, files in older.items()
+            rows.filter(is_before_the_last).join(repeats[name], on=[SOURCE, LINE], how="anti")[KEY]
+            for name, rows in self.several.items()
         ]
         keys = pl.concat(changed).unique()
         if keys.is_empty():
