@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.report.charts import Axis, axis_of
+from pipeline.report.formatting import visible
 
 NO_STORE: Final = "No store"
 MOST_STORES: Final = 40
@@ -15,6 +16,8 @@ MOST_STORES: Final = 40
 MOST_PERIODS: Final = 36
 """The newest months, or days, that are drawn: more do not fit beside each other."""
 LEVELS: Final = 4
+NAME: Final = 40
+"""Characters of a store's name that are shown."""
 _NAMED: Final = 6
 """Stores and days that the sentence names."""
 _HOURS_OFF: Final = 3
@@ -103,7 +106,7 @@ def stores_by_hour(hours: Mapping[str, Sequence[int]]) -> HeatMap | None:
     if len(hours) > 1:
         rows.insert(0, ("All stores", whole))
     usual = f"The middle of the day is about {round(_middle(whole)) % 24}:00"
-    others = [f"{hour % 24}:00 in {store}" for store, hour in sorted(off.items())]
+    others = [f"{hour % 24}:00 in {visible(store, NAME)}" for store, hour in sorted(off.items())]
     text = f"{usual}, and no store differs by much."
     if others:
         text = f"{usual}, but {_some(others)}: a time zone may be wrong."
@@ -170,8 +173,8 @@ def _what_is_missing(
 ) -> str:
     """Gaps where there always are sales, then days or months without any."""
     days = [
-        f"{gap['store'] or 'every store'} {gap['first']}"
-        + (f" to {gap['last']}" if gap["days"] > 1 else "")
+        f"{visible(gap['store'] or 'every store', NAME)} {gap['first'][:10]}"
+        + (f" to {gap['last'][:10]}" if gap["days"] > 1 else "")
         + f" (about {gap['usual']:,} a day are usual)"
         for gap in gaps
     ]
@@ -188,7 +191,8 @@ def _what_is_missing(
     }
     stores = [f"nowhere {_some(sorted(everywhere))}"] if everywhere else []
     stores += [
-        f"{store} {_some(labels, 3)}" if any(cell.sales for cell in cells[store]) else f"{store} at all"
+        f"{visible(store, NAME)} "
+        + (_some(labels, 3) if any(cell.sales for cell in cells[store]) else "at all")
         for store, labels in sorted(holes.items())
         if labels
     ]

@@ -132,10 +132,15 @@ def _found(home: Workdir, run: RunDir, ledger: str | None, *, force: bool) -> Pr
 
 def _remove(home: Workdir, run: RunDir, ledger: str | None) -> None:
     paths = _removable(run)
-    if run.manifest.exists():
-        _mask(home, run, ledger)
+    was_prepared = run.manifest.exists()
+    if was_prepared:
+        _mask(run)
     for path in paths:
         discard(path) if path.is_dir() else path.unlink()
+    if was_prepared:
+        report(
+            home.path, run.run_id, ledger=ledger
+        )  # without what was masked, and without links to the files
 
 
 def _needed(home: Workdir, run: RunDir, ledger: str | None) -> int:
@@ -193,8 +198,8 @@ def _is_needed(
 _MAY_BE_SENT: Final = UNSETTLED - {State.DIFFERING}
 
 
-def _mask(home: Workdir, run: RunDir, ledger: str | None) -> None:
-    """Mask the data of the report permanently; a report that was unmasked is written again."""
+def _mask(run: RunDir) -> None:
+    """Mask the data of the report permanently."""
     record, facts = run_record.read(run), run_record.read_facts(run)
     samples = facts.samples.with_columns(
         pl.col("body").map_elements(mask_body, return_dtype=pl.String, skip_nulls=True),
@@ -202,5 +207,3 @@ def _mask(home: Workdir, run: RunDir, ledger: str | None) -> None:
     )
     hidden = replace(record, causes=tuple(masked(record.causes)), show_personal_data=False)
     run_record.write(run, hidden, replace(facts, samples=samples))
-    if record.show_personal_data:
-        report(home.path, run.run_id, ledger=ledger)

@@ -15,9 +15,9 @@ import pytest
 
 from pipeline.core.findings import Anomaly, Occurrence, RootCause
 from pipeline.report.aggregates import Facts, nothing
-from pipeline.report.data import Provenance, ReportData, ReportedSource
+from pipeline.report.data import CheckMade, PreviousRun, Provenance, ReportData, ReportedSource
 from pipeline.report.render import payload, prose, write_report
-from pipeline.report.summary import DeliveryCounts, RequestTotals, Summary
+from pipeline.report.summary import DeliveryCounts, RequestTotals, Summary, TransactionCounts
 from tests.report.browser import Tab, browser, chromium
 from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
 
@@ -39,7 +39,20 @@ def hostile_report() -> ReportData:
         FACTS,
         totals=FACTS.totals.with_columns(store=FACTS.totals["store"] + HOSTILE),
         profiles=FACTS.profiles.with_columns(handle=FACTS.profiles["handle"] + HOSTILE),
-        samples=FACTS.samples.with_columns(body=pl.lit(json.dumps({HOSTILE: HOSTILE, "items": [{}] * 500}))),
+        samples=FACTS.samples.with_columns(
+            body=pl.lit(
+                json.dumps({HOSTILE: HOSTILE, "items": [{"name": HOSTILE}] * 500, "payments": HOSTILE})
+            ),
+            local=pl.lit(HOSTILE),
+            rows=pl.lit(
+                json.dumps(
+                    {"rows": [{"source": HOSTILE, "line": 2, "cells": {HOSTILE: HOSTILE, "payer": HOSTILE}}]}
+                )
+            ),
+        ),
+        periods=pl.DataFrame([(HOSTILE, "2023-05", 4, 3)], FACTS.periods.schema, orient="row"),
+        hours=pl.DataFrame([(HOSTILE, 3, 400), ("b", 15, 900)], FACTS.hours.schema, orient="row"),
+        gaps=pl.DataFrame([(HOSTILE, HOSTILE, HOSTILE, 3, 30)], FACTS.gaps.schema, orient="row"),
     )
     data = made_up_report(facts)
     finding = Anomaly("x", HOSTILE, HOSTILE, [HOSTILE] * 50)
@@ -56,6 +69,12 @@ def hostile_report() -> ReportData:
         provenance=Provenance(HOSTILE, HOSTILE, (source,) * 30, {HOSTILE: HOSTILE}),
         controls=tuple(replace(row, key={"store": HOSTILE}) for row in data.controls * 20),
         stopped=HOSTILE,
+        checks=(CheckMade(HOSTILE, HOSTILE, "warn"), CheckMade("x", HOSTILE, "off", skipped=HOSTILE)),
+        patterns={HOSTILE: HOSTILE},
+        previous=PreviousRun(
+            *(HOSTILE, HOSTILE, True, 1, 2, TransactionCounts(), {"accepted": "1.00"}, {HOSTILE: 2}, {}, {}),
+            *([HOSTILE], [HOSTILE]),
+        ),
     )
 
 

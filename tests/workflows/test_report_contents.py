@@ -39,6 +39,13 @@ def test_a_store_that_lost_a_day_is_named_with_it() -> None:
     assert facts.hours["sales"].sum() == facts.periods["sales"].sum() == len(left)
 
 
+def test_a_million_stores_by_mistake_are_not_kept() -> None:
+    sales = [each | {"location_id": f"R{n}"} for n, each in enumerate(ordinary(days=35))]
+    facts = of_whole_run(nothing(), unit([*sales, *(each | {"location_id": "big"} for each in sales[:5])]))
+    assert facts.hours["store"].n_unique() == facts.periods["store"].n_unique() == 1_000
+    assert "big" in facts.periods["store"]
+
+
 def test_few_days_are_kept_by_day() -> None:
     facts = of_whole_run(nothing(), unit(ordinary(days=14)))
     assert set(facts.periods["days"]) == {1}

@@ -104,6 +104,8 @@ def statistical_findings(plan: ImportPlan, measurements: Measurements) -> tuple[
 
 _MOST_DAYS: Final = 62
 """Distinct days up to which sales are kept by day: a longer time is shown by month."""
+_MOST_STORES: Final = 1_000
+"""Stores whose months and hours are kept, those with the most sales: no chain in Omneo has more."""
 
 
 def of_whole_run(facts: Facts, observed: Observations) -> Facts:
@@ -113,11 +115,15 @@ def of_whole_run(facts: Facts, observed: Observations) -> Facts:
         facts: Of the whole run.
         observed: Of the whole run.
     """
+    # A column that is no store, mapped by mistake, may have a million of them.
+    largest = observed.stores.top_k(_MOST_STORES, by="sales")["store"].implode()
+    is_kept = pl.col("store").is_in(largest) | pl.col("store").is_null()
     day = pl.col("day")
     few_days = observed.days["day"].n_unique() <= _MOST_DAYS
     period = day if few_days else day.dt.month_start()
     periods = (
-        observed.days.group_by("store", period.alias("period"))
+        observed.days.filter(is_kept)
+        .group_by("store", period.alias("period"))
         .agg(pl.col("sales").sum(), pl.len().alias("days"))
         .with_columns(pl.col("period").dt.strftime("%Y-%m-%d" if few_days else "%Y-%m"))
         .sort("store", "period", nulls_last=True)
@@ -129,7 +135,7 @@ def of_whole_run(facts: Facts, observed: Observations) -> Facts:
     )
     tables = {
         "periods": periods,
-        "hours": observed.hours.sort("store", "hour", nulls_last=True),
+        "hours": observed.hours.filter(is_kept).sort("store", "hour", nulls_last=True),
         "gaps": gaps,
         "customers": observed.people.group_by("sales").agg(pl.len().alias("customers")).sort("sales"),
     }
