@@ -275,6 +275,55 @@ UNCLOSED = (
             "14:25: '../s' is not under the mapping's own directory; put the table beside it",
             id="look-up outside of the directory",
         ),
+        pytest.param(
+            "  total: total",
+            "  total: SUM(price)",
+            "9:10: there is no column 'SUM(price)' in the source; a formula is no column: write {sum: price}",
+            id="function written bare",
+        ),
+        pytest.param(
+            "price_sell: price",
+            "price_sell: pieces * price",
+            "26:15: there is no column 'pieces * price' in the source; a formula is no column: write "
+            '{sql: "pieces * price"}',
+            id="formula written bare",
+        ),
+        pytest.param(
+            "price_sell",
+            "price",
+            "26:3: 'price' is not a field of an item; did you mean 'price_sell'?",
+            id="field of another system",
+        ),
+        pytest.param(
+            "Europe/London}",
+            "AEST}",
+            "12:74: 'AEST' does not say when clocks change; write the zone with its city, as Europe/London",
+            id="zone as an abbreviation",
+        ),
+        pytest.param(
+            '"%d/%m/%Y %H:%M"',
+            "\u201c%d/%m/%Y %H:%M\u201d",
+            "12:34: \u201c is no quote of YAML; write \" or ' around the text",
+            id="quotes of a word processor",
+        ),
+        pytest.param(
+            "[store, receipt]",
+            "[store, receipt]\n  csv: {delimiter: semicolon}",
+            "4:20: 'semicolon' is a word; write the delimiter itself: \";\"",
+            id="delimiter as a word",
+        ),
+        pytest.param(
+            "profile:",
+            "checks: {guest: false}\nprofile:",
+            "17:17: false is not one of reject, warn, off; did you mean 'off'?",
+            id="a check that is false",
+        ),
+        pytest.param(
+            "columns: {pieces",
+            'columns: {title: {split: {by: " ", into: a}}, pieces',
+            "4:42: a list was expected; write [a]",
+            id="split",
+        ),
     ],
 )
 def test_a_slip_is_reported_in_one_line_that_says_how_to_mend_it(old: str, new: str, line: str) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from pipeline.core.errors import Problem
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.compile.compiler import examine
+from pipeline.mapping.functions.datetimes import may_have_offset
 from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.source_map import Issue
-from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.language.spec import MappingSpec, SplitKind
 from pipeline.mapping.language.value_spec import LookupValue
 from pipeline.mapping.usage import visitor
 from pipeline.mapping.usage.column_names import UNMAPPED, SourceColumns, severity_of, unmapped_columns
+from pipeline.mapping.usage.used_columns import date_steps
 
 
 def check_mapping(
@@ -52,10 +54,22 @@ def mapping_notices(loaded: LoadedMapping, columns: SourceColumns | None = None)
         Notices in the order of the file: parts that are never used, columns that are not mapped, and items
         without an id.
     """
-    notices = list(_unused(loaded.spec))
+    notices = [*_unused(loaded.spec), *_without_zone(loaded.spec)]
     if severity_of(loaded.spec, UNMAPPED) != "reject":
         notices += _unmapped(loaded.spec, columns or {})
     return sorted(loaded.document.problem(notice) for notice in notices)
+
+
+def _without_zone(spec: MappingSpec) -> Iterator[Issue]:
+    """Nothing says in which zone the times of sales are."""
+    steps = date_steps(spec)
+    forms = {form for step in steps if not step.timezone for form in step.formats}
+    if "timezone" not in spec.transaction and not all(map(may_have_offset, forms)):
+        message = (
+            "times without an offset are taken as UTC; for another zone write "
+            "`timezone: {constant: Europe/London}` beside `formats`"
+        )
+        yield Issue(("transaction", "transacted_at"), message)
 
 
 def _unmapped(spec: MappingSpec, columns: SourceColumns) -> Iterator[Issue]:
@@ -70,6 +84,8 @@ def _unused(spec: MappingSpec) -> Iterator[Issue]:
     mentioned = {mention.name for located in values for mention in visitor.own_mentions(located)}
     mentioned |= {name for each in visitor.conditions(spec) for name in visitor.names_in_sql(each.sql)}
     mentioned |= {*spec.source.all_keys}
+    splits = (kind.split.into for kind in spec.columns.values() if isinstance(kind, SplitKind))
+    mentioned |= {name for into in splits for name in into}  # Not all parts of a column are of use.
     for name in spec.define:
         if name not in mentioned:
             yield Issue(("define", name), f"`{name}` is defined and never used")

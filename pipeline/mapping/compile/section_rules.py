@@ -119,18 +119,30 @@ def _row_rules(spec: MappingSpec) -> Iterator[Issue]:
                 yield Issue(location, f"`{name}` cannot be used here: {why}", name)
 
 
+_DELIMITER_WORDS: Final = {
+    **dict.fromkeys(("tab", "\\t", "tabs", "tsv"), '"\\t"'),
+    "comma": '","',
+    "semicolon": '";"',
+    "pipe": '"|"',
+    "fixed": "and the places of columns stand in `positions`",
+    **dict.fromkeys(("space", "spaces", "blank", "blanks", "white space"), "whitespace"),
+}
+
+
 def _dialects(spec: MappingSpec) -> Iterator[Issue]:
     dialects: list[tuple[Location, Dialect]] = [(("source", "csv"), spec.source.csv)]
     dialects += [(("lookups", name, "csv"), table.csv) for name, table in spec.lookups.items()]
     for location, dialect in dialects:
         yield from _positions(dialect, location)
+        if (dialect.delimiter or "").casefold() in _DELIMITER_WORDS:
+            sign = _DELIMITER_WORDS[(dialect.delimiter or "").casefold()]
+            message = f"'{dialect.delimiter}' is a word; write the delimiter itself: {sign}"
+            yield Issue((*location, "delimiter"), message)
         long = ("comment", "delimiter") if location[0] == "source" else ("comment",)
         for name in ("delimiter", "quote", "escape", "comment"):
             text = getattr(dialect, name)
-            is_tab = name == "delimiter" and text is not None and text.casefold() in ("tab", "\\t")
-            if text is not None and len(text) != 1 and (is_tab or not (name in long and text)):
-                hint = '; a tab is "\\t"' if text.casefold() in ("tab", "\\t") else ""
-                yield Issue((*location, name), f"one character was expected, not '{text}'{hint}")
+            if text is not None and len(text) != 1 and not (name in long and text):
+                yield Issue((*location, name), f"one character was expected, not '{text}'")
         try:
             codecs.lookup(dialect.encoding)
         except LookupError:

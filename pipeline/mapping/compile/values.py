@@ -49,6 +49,7 @@ from pipeline.mapping.language.value_spec import (
     MaxValue,
     MinValue,
     ObjectValue,
+    SplitAllStep,
     SqlValue,
     SumValue,
     TemplateValue,
@@ -228,10 +229,12 @@ def _count(value: CountValue, context: CompileContext) -> TypedExpression:
 def _distinct(value: DistinctValue, context: CompileContext) -> TypedExpression:
     lines = context.at(Scope.LINE)
     line = lines.compile(value.distinct, "distinct")
-    if line.json:
+    steps = () if isinstance(value.distinct, str) else value.distinct.then
+    of_texts = any(isinstance(step, SplitAllStep) for step in steps)
+    if line.json and not of_texts:
         raise FormulaError(f"a text, number or date of each line was expected here, not a {line.json} of it")
-    text, left_out = as_text(line), lines.left_out(value.lines)
-    member = json_text.scalar(text.value, text.dtype)
+    member = json_text.inner(line.value) if of_texts else json_text.scalar(as_text(line).value, pl.String())
+    left_out = lines.left_out(value.lines)
     if left_out is not None:
         member = pl.when(~left_out).then(member)
     found = _aggregated(
@@ -240,7 +243,11 @@ def _distinct(value: DistinctValue, context: CompileContext) -> TypedExpression:
         context,
         "distinct",
     )
-    return replace(found, value=json_text.entries([found.value]), json="list")
+    listed = json_text.entries([found.value])
+    if of_texts:  # Different lists may have the same members.
+        texts = listed.str.json_decode(pl.List(pl.String)).list.unique(maintain_order=True)
+        listed = json_text.texts(texts)
+    return replace(found, value=listed, json="list")
 
 
 def _line_number(value: LineNumberValue, context: CompileContext) -> TypedExpression:

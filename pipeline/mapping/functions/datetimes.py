@@ -72,6 +72,11 @@ def parse_times(text: pl.Expr, spec: DateTime, zone: str | pl.Expr | None) -> pl
     return text.map_batches(parse, return_dtype=PARSED_TIME, is_elementwise=True)
 
 
+def may_have_offset(form: str) -> bool:
+    """Whether times in a format may say their offset from UTC."""
+    return form in ("iso", *EPOCHS) or form.endswith(("%z", "%:z", "%#z", "%Z"))
+
+
 def check_format(form: str) -> None:
     """Make sure that a format gives a whole date.
 

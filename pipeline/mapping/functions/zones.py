@@ -101,6 +101,8 @@ def unknown_zone(name: str) -> str:
     """What is wrong with the name of a time zone; empty where it is known."""
     if zone_name(name):
         return ""
+    if name.upper() in (*ABBREVIATIONS, *SEVERAL_ZONES):
+        return f"'{name}' does not say when clocks change; write the zone with its city, as Europe/London"
     return f"'{name}' is not a time zone{did_you_mean(name, zone_names()) or '; write it as Europe/London'}"
 
 

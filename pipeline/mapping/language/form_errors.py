@@ -225,6 +225,8 @@ def _not_listed(error: _FormError) -> str:
     expected = str(error.details.get("ctx", {}).get("expected", ""))
     options = re.findall(r"'([^']*)'", expected)
     near = did_you_mean(word, options)
+    if error.input is False and "off" in options:
+        near = "; did you mean 'off'?"
     return f"{_shown(error.input)} is not one of {', '.join(options) or expected}{near}"
 
 
@@ -240,6 +242,8 @@ def _not_a_list(error: _FormError) -> str:
 
 def _not_an_object(error: _FormError) -> str:
     said = f"{error.section} was expected to hold names and values, not {_shown(error.input)}"
+    if isinstance(error.input, list) and error.input and isinstance(error.input[0], Mapping):
+        return f"{said}; leave out the `- ` before its members"
     # A plain text is nearly always meant for the first key, if that key is required.
     part = _type_at(MappingSpec, error.details["loc"])
     is_model = isinstance(part, type) and issubclass(part, BaseModel)

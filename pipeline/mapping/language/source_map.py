@@ -195,6 +195,8 @@ _PLAIN_WORDS = (
     ("found undefined alias", "a text that begins with * stands in quotes"),
     ("expected a single document", "a mapping is one document; take the line `---` out"),
 )
+_TYPOGRAPHIC = tuple("\u201c\u201d\u201e\u2018\u2019")
+"""Quotes that word processors put in place of those that are typed."""
 _QUOTE_THE_MARK = "a text that begins with ! stands in quotes"
 _AT_THE_OPENING = re.compile("unexpected end|expected ',' or")
 
@@ -282,6 +284,8 @@ class _Reader:
             return [
                 self.read(member, (*location, i), member.start_mark) for i, member in enumerate(node.value)
             ]
+        if isinstance(node, yaml.ScalarNode) and not node.style and node.value[:1] in _TYPOGRAPHIC:
+            self._problem(node, f"{node.value[0]} is no quote of YAML; write \" or ' around the text")
         return _SCALARS[node.tag](node.value)
 
     def _object(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:

@@ -277,13 +277,28 @@ COLUMN_KINDS = keyed_types(ColumnKind)
 """What a column may hold, where that needs options, by key."""
 
 
+_SYNONYMS: Final = {
+    "price_sell": ("price", "unit_price", "amount", "paid"),
+    "quantity": ("qty", "count", "pieces", "units"),
+    "name": ("title", "product", "item", "description"),
+    "transacted_at": ("date", "time", "sold_at", "created_at", "timestamp"),
+    "location_id": ("store", "shop", "location", "outlet", "store_id"),
+    "staff_id": ("clerk", "cashier", "staff", "user"),
+    "receipt_ref": ("receipt", "receipt_no", "invoice"),
+    "external_id": ("id", "order_no"),
+}
+"""What the fields are called elsewhere."""
+
+
 def _one_of(known: Iterable[str], what: str) -> Callable[[str], str]:
     names = tuple(known)
 
     def check(name: str) -> str:
         if name not in names:
+            meant = next((field for field in names if name.lower() in _SYNONYMS.get(field, ())), None)
+            near = f"; did you mean '{meant}'?" if meant else did_you_mean(name, names)
             raise PydanticCustomError(
-                "unknown_name", "{problem}", {"problem": f"'{name}' is not {what}{did_you_mean(name, names)}"}
+                "unknown_name", "{problem}", {"problem": f"'{name}' is not {what}{near}"}
             )
         return name
 

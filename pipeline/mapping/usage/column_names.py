@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,6 +13,7 @@ from pipeline.core.header_names import usable_name
 from pipeline.mapping.functions.rule_conditions import DERIVED
 from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import SET_ELSEWHERE, Check, MappingSpec
+from pipeline.mapping.language.value_spec import VALUES
 from pipeline.mapping.language.yaml_text import quoted
 from pipeline.mapping.usage.used_columns import HEADER_PREFIX, column_mentions, key_cells
 from pipeline.mapping.usage.visitor import Scope, names_in_sql
@@ -225,8 +227,22 @@ def _is_known(spec: MappingSpec, name: str, known: Sequence[str]) -> bool:
     return spec.source.layout == "nested" and prefix is not None and not has_members
 
 
+_CALL: Final = re.compile(r"(\w+)\((.*)\)")
+
+
+def _as_value(name: str, known: Sequence[str]) -> str:
+    """What is written as a column's name and looks like a formula, as a value; empty for other names."""
+    if (call := _CALL.fullmatch(name)) and call[1].lower() in VALUES and call[2] in known:
+        return f"{{{call[1].lower()}: {call[2]}}}"
+    parts = re.split(r"\s*[-+*/]\s*", name)
+    is_sum = len(parts) > 1 and all(part in known or part.isdigit() for part in parts)
+    return f"{{sql: {quoted(name)}}}" if call or is_sum else ""
+
+
 def _instead(use: Use, known: Sequence[str]) -> str:
     """What may have been meant: another column, or no column at all."""
+    if not use.in_sql and (formula := _as_value(use.name, known)):
+        return f"; a formula is no column: write {formula}"
     near = did_you_mean(use.name, known)
     if use.in_sql and (not near or use.name.isupper()):  # such as status = "VOID"
         return f"; a text stands in single quotes: '{use.name}'"

@@ -9,6 +9,7 @@ from typing import Final
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import (
     ConstantValue,
+    DateTime,
     DateTimeStep,
     LineNumberValue,
     LookupValue,
@@ -147,17 +148,20 @@ def _mentioned(spec: MappingSpec, value: Value, scope: Scope) -> list[Mention] |
     return [mention for each in values for mention in _columns_in(spec, each)]
 
 
-def date_formats(spec: MappingSpec) -> frozenset[str]:
-    """The formats in which the time of a sale may be written."""
+def date_steps(spec: MappingSpec) -> list[DateTime]:
+    """How the times of sales are read, also in columns and definitions behind them."""
     value = spec.transaction.get("transacted_at")
-    found: set[str] = set()
+    found: list[DateTime] = []
     for located in values_of(spec, value, Scope.TRANSACTION) if value is not None else ():
         steps = () if isinstance(located.value, str) else located.value.then
         kinds = [spec.columns.get(mention.name) for mention in _columns_in(spec, located)]
-        for step in (*steps, *kinds):
-            if isinstance(step, DateTimeStep):
-                found |= {*step.datetime.formats}
-    return frozenset(found)
+        found += [step.datetime for step in (*steps, *kinds) if isinstance(step, DateTimeStep)]
+    return found
+
+
+def date_formats(spec: MappingSpec) -> frozenset[str]:
+    """The formats in which the time of a sale may be written."""
+    return frozenset(form for step in date_steps(spec) for form in step.formats)
 
 
 def is_of_cells(spec: MappingSpec, value: Value, scope: Scope) -> bool:

@@ -86,7 +86,7 @@ REQUIRED = "Omneo needs it on every"
         pytest.param(
             "mapping: m\nsource: {key: [id], csv: {delimiter: tab, encoding: utf8x}}\n" + FIELDS,
             [
-                "2:38: one character was expected, not 'tab'; a tab is \"\\t\"",
+                "2:38: 'tab' is a word; write the delimiter itself: \"\\t\"",
                 "2:53: 'utf8x' is not an encoding; did you mean 'utf-8'?",
             ],
             id="dialect",
@@ -392,3 +392,14 @@ def test_the_zone_of_a_column_that_is_a_date_is_used() -> None:
         "6:38: a text was expected to read a date from, and this is a date and time already",
         "7:53: there is no column 'zone' in the source; did you mean 'zones'?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("format_", "is_asked"),
+    [("%d/%m/%Y %H:%M", True), ("iso", False), ("%d/%m/%Y %z", False), ("%d/%m/%Y %Z", False)],
+)
+def test_times_without_a_zone_are_pointed_out(format_: str, is_asked: bool) -> None:
+    text = MINIMAL.replace("[iso], timezone: {constant: Europe/London}", f"['{format_}']")
+    assert text.count(format_) == 1
+    found = [notice.message for notice in mapping_notices(read_mapping(Path("m.yaml"), text.encode()))]
+    assert any("taken as UTC" in message for message in found) is is_asked

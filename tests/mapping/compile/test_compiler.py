@@ -275,6 +275,16 @@ define:
     assert shown == [("Post (line 4): 5", D(5)), ("Post (line 5): 5", D(5))]
 
 
+def test_a_list_over_lists_has_each_member_once() -> None:
+    mapping = HEADERS.replace("headers", "lines").replace(
+        "external_id: id", "external_id: id, tags: {distinct: {column: t, then: [{list_by: ';'}]}}"
+    )
+    mapped = mapped_of(mapping, 'id,t\n1,"a;b"\n1,"b;""c"\n1,\n2,\n')
+    assert mapped.headers["tags"].to_list() == ['["a","b","\\"c"]', None]
+    with pytest.raises(CompileError, match="not a list of it"):
+        mapped_of(mapping.replace("{column: t, then: [{list_by: ';'}]}", "{list: [t]}"), "id,t\n1,a\n")
+
+
 def test_what_decides_which_lines_are_skipped_cannot_depend_on_them() -> None:
     mapping = FILTERED.replace("lines: {", "define: {n: {count: 'true', lines: kept}}\nlines: {", 1)
     mapping = re.sub(r"skip: \[", 'skip: ["n > 1", ', mapping)
