@@ -34,7 +34,7 @@ MOST_ROWS = 60
 class Table:
     """One file of an export; `keys` names the sale of each row, blank where it belongs to none.
 
-    `schema` is that of a Parquet file, and None of a CSV file.
+    `schema` is that of a Parquet file, and None of another. The cells of JSON lines are JSON.
     """
 
     name: str
@@ -86,7 +86,10 @@ def sample(name: str) -> tuple[Table, ...]:
 
 def _table(name: str, path: Path) -> Table:
     schema = pl.read_parquet_schema(path) if path.suffix == ".parquet" else None
-    header, *rows = _parquet(path) if schema else _csv(path, DELIMITERS.get(name, ","))
+    if path.suffix == ".jsonl":
+        header, *rows = _json_lines(path)
+    else:
+        header, *rows = _parquet(path) if schema else _csv(path, DELIMITERS.get(name, ","))
     source = load_mapping(name).spec.source
     columns = list(source.key or ())
     for table in (source.tables or {}).values():
@@ -108,6 +111,12 @@ def _table(name: str, path: Path) -> Table:
 def _csv(path: Path, delimiter: str) -> list[list[str]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.reader(file, delimiter=delimiter))
+
+
+def _json_lines(path: Path) -> list[list[str]]:
+    objects = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    names = list(dict.fromkeys(name for each in objects for name in each))
+    return [names, *([json.dumps(each[name]) if name in each else "" for name in names] for each in objects)]
 
 
 def _parquet(path: Path) -> list[Any]:
@@ -205,7 +214,7 @@ def mutations(draw: st.DrawFn, name: str) -> Mutation:
     tables = list(sample(name))
     at = draw(st.sampled_from([n for n, table in enumerate(tables) if any(table.keys)]))
     place = Place(name, tables, at, draw(st.integers(0, len(tables[at].rows) - 1)))
-    change = draw(st.sampled_from(ANY if tables[at].schema else CHANGES))
+    change = draw(st.sampled_from(CHANGES if tables[at].name.endswith(".csv") else ANY))
     return replace(change(draw, place), done=f"{change.__name__} at row {place.n + 1} of {tables[at].name}")
 
 
@@ -218,7 +227,20 @@ def found_in(name: str, tables: list[Table] | tuple[Table, ...]) -> Found:
         return prepared(Path(directory), name, [home / table.name for table in tables])
 
 
+def _json(cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell
+
+
 def _content(table: Table, delimiter: str) -> bytes:
+    if table.name.endswith(".jsonl"):
+        objects = [
+            {name: _json(cell) for name, cell in zip(table.header, row, strict=True) if cell}
+            for row in table.rows
+        ]
+        return "".join(f"{json.dumps(each)}\n" for each in objects).encode()
     if table.schema:
         packed = io.BytesIO()
         pl.DataFrame(list(table.rows), schema=table.schema, orient="row").write_parquet(packed)

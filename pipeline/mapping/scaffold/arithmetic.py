@@ -134,7 +134,7 @@ def _is_rate(cells: pl.Series) -> bool:
     texts = values(cells)
     rates = texts.str.replace(",", ".").str.strip_chars_end("% ").cast(pl.Float64, strict=False)
     few = texts.len() > 9 and texts.n_unique() < 7 and rates.null_count() == 0
-    return few and bool(rates.is_in([0.0, *map(float, _RATES)]).all())
+    return few and bool((rates.is_in([0.0, *map(float, _RATES)]) & (rates % 1 == 0)).all())
 
 
 def _is_figures(cells: pl.Series) -> bool:
@@ -325,7 +325,7 @@ def tax_kind(worth: Floats, tax: Floats) -> str:
 
     top, inside = usual(rate), usual(held)
     few = float(np.median(room)) > 0.4
-    if few or abs(top - inside) < 0.3:
+    if few or abs(top - inside) < 0.3 or max(top, inside) < 0.8:
         return ""
     return "on top" if top > inside else "inside"
 

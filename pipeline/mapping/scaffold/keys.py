@@ -8,12 +8,15 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.mapping.scaffold.cells import is_numeric, share, values
-from pipeline.mapping.scaffold.roles import choose_columns, fit, ranked
+from pipeline.mapping.scaffold.cells import is_numeric, plain, share, values
+from pipeline.mapping.scaffold.roles import ROLES, choose_columns, fit, ranked
 
 _AGREEING: Final = 0.97
 """The share of the sales of several rows whose rows must have one date."""
 _UNIQUE: Final = 0.995
+_DEFECTS: Final = 0.02
+_TOGETHER: Final = 0.1
+"""The share of rows that have to stand in groups for these to be sales."""
 _GENERIC: Final = ("name", "id", "no", "number", "nr", "num", "numero", "nota", "order", "check", "bill")
 GROUP: Final = "__sale"
 """A column with the number of the sale that a row belongs to, from 0 in the order of the file."""
@@ -56,7 +59,32 @@ def keys_of(rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[str]) -> l
     best = [*order, *(key for key in found if key not in order)]
     # A number that every row has comes before one that rows leave blank.
     best.sort(key=lambda key: key.carried and any(not other.carried and not other.doubt for other in whole))
+    best = [_doubted(rows, key, dates) for key in best]
     return sorted(best, key=lambda key: bool(key.doubt)) or [Key((rows.columns[0],), doubt=_NONE)]
+
+
+def _doubted(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> Key:
+    """The key, with a doubt where it may number lines: another column groups rows of the very same time."""
+    name, clock = key.columns[-1], next((date for date in dates if _has_clock(rows[date])), None)
+    if key.doubt or plain(name) not in _GENERIC or clock is None or _repeats(rows, key):
+        return key
+    for other in rows.columns:
+        if other in (name, *dates) or rows.schema[other] != pl.String or _has_another_role(other):
+            continue
+        groups = rows.drop_nulls(other).group_by(other).agg(pl.len(), pl.col(clock).n_unique().alias("times"))
+        several = groups.filter(pl.col("len") > 1)
+        together = int(several["len"].sum()) > rows.height * _TOGETHER
+        if together and groups.height > rows.height * 0.2 and (several["times"] == 1).mean() == 1:
+            return replace(key, doubt=f"whether `{other}` numbers the sales and `{name}` their lines")
+    return key
+
+
+def _has_clock(cells: pl.Series) -> bool:
+    return share(values(cells.head(100)), r"\d:\d{2}") > 0.9
+
+
+def _has_another_role(name: str) -> bool:
+    return any(fit(name, role) > 1 for role in ROLES if role != "key")
 
 
 _NONE: Final = "no column's name and content say that it is the sale's number"
@@ -126,7 +154,9 @@ def _alike(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> tuple[int, int
     if counted.is_empty():
         return 0, 0
     alike = int((counted["days"] <= 1).sum())
-    if alike < counted.height * _AGREEING and counted.height - alike > 1:
+    # Where hardly a number is there twice, those that are have defects, which a run will name.
+    are_defects = counted.height <= cells[GROUP].n_unique() * _DEFECTS
+    if alike < counted.height * _AGREEING and counted.height - alike > 1 and not are_defects:
         return None
     if any(name in key.columns for name in dates) and not _starts_again(cells, key):
         return None

@@ -135,7 +135,7 @@ def money_of(shape: Shape, taken: Sequence[str], product: str = "") -> list[Mone
 def _with_paid(money: Money, figures: Figures) -> Money:
     """With the columns that a sale's payment and a line's tax are in."""
     total = figures.sales.get(money.total)
-    paid = [n for n in figures.of("paid", figures.sales) if total is not None and n != money.total]
+    paid = [n for n in figures.of("paid", figures.sales) if n != money.total and fit(member(n), "paid") > 2]
     full = next(
         (n for n in paid if total is not None and share_equal(total, figures.sales[n]) >= _MOSTLY_PAID), ""
     )
@@ -254,6 +254,8 @@ def _related(
         for name in figures.of(role, among)[:1]
         if matters(among[name])
     ]
+    if not figures.shape.has_several:
+        extra = []  # They are the sale's, and no part of what its one line costs.
     for quantity, price in product(quantities, prices):
         pieces = among[quantity]
         base = pieces * among[price]

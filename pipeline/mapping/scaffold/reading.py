@@ -14,7 +14,7 @@ from pipeline.mapping.scaffold.dates import DateReading, clock_formats, read_dat
 from pipeline.mapping.scaffold.money import Money, money_of
 from pipeline.mapping.scaffold.roles import LINE, SALE, choose_columns, fit, ranked, refund_words
 from pipeline.mapping.scaffold.shape import Shape, dates_of
-from pipeline.mapping.scaffold.statuses import states
+from pipeline.mapping.scaffold.statuses import is_status, states
 
 MIXED: Final = 0.02
 """The share of sales whose rows differ in a column that is the sale's all the same."""
@@ -129,6 +129,9 @@ def _reading(
         shape = replace(shape, layout="headers")
     elif shape.layout == "headers" and has_items:
         shape = replace(shape, layout="lines")
+    others = [name for name in shape.headers.columns if name not in sale.values() and fit(name, "status") > 1]
+    few = [n for n in others if shape.headers.schema[n] == pl.String and is_status(values(shape.headers[n]))]
+    shape = replace(shape, notes=(*shape.notes, *(f"the status `{name}` is not used" for name in few)))
     status = _status(shape, sale.get("status") or sale.get("state", ""), money)
     return Reading(
         shape,

@@ -266,7 +266,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "brutto betrag umsatz positionsbetrag zeilensumme totalttc montanttotal montant montantttc "
         "totalligne montantligne prixtotal importetotal importe totalventa montototal monto preciototal "
         "totallinea importelinea valortotal valor faturamento totale importo totaleriga totaalbedrag "
-        "totaal bedrag regeltotaal totalharga tutar",
+        "totaal bedrag regeltotaal totalharga tutar totaldue",
         is_numeric,
         against=_NO_AMOUNT
         + " tax discount shipping tip refunded refund quantity qty items unit each per vat gst delivery due "

@@ -22,6 +22,8 @@ from pipeline.mapping.scaffold.samples import Sample, totals_rows
 from pipeline.mapping.usage.column_names import outer_column
 
 Places = npt.NDArray[np.int64]
+_COPIES: Final = 0.2
+"""The share of rows up to which equal ones are copies, where sales have one row otherwise."""
 _FIRST_ONLY: Final = 0.05
 """The share of the rows below a sale's first that may hold a cell which belongs to the sale."""
 
@@ -188,6 +190,10 @@ def _flat(
     source: tuple[str, ...],
 ) -> Shape:
     lines = grouped(rows, key)
+    distinct = lines.unique(maintain_order=True)
+    copies = lines.height - distinct.height
+    if 0 < copies <= lines.height * _COPIES and distinct.height == lines[GROUP].n_unique():
+        lines = distinct
     if sample.cut and lines[GROUP].n_unique() > 1:
         lines = lines.filter(pl.col(GROUP) != lines[GROUP][-1])
     first = lines.unique(GROUP, keep="first", maintain_order=True)
