@@ -3,7 +3,8 @@
 A block of code below a line that ends with "`name`:" is written to that file. Of a YAML block below a line
 that begins with "Add to `name`", each part is added to what the file has. Each line of a `sh` block is run;
 `# exit code 3` after a command is what it must end with. What a `text` block shows must be in the output of
-the `sh` block before it, line by line in this order; `…` stands for anything.
+the `sh` block before it, line by line in this order; `…` stands for anything. A new local Omneo is started
+wherever a page starts one or names another tenant; what installs something is left out.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipeline.testing import LocalOmneo
+from pipeline.simulator import EXAMPLE_TRIGGERS, SimulatorSettings
+from pipeline.testing import LocalOmneo, local_omneo
 from tests.command import call, clean_environment
 
 _BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)\n?```", re.S)
-_SERVERS = ("omneo-import simulate", "omneo-import listen")
+_LEFT_OUT = ("omneo-import listen", "make ", "pip ", "python3 -m venv", "eval ", "unset ", ". ")
+_TRIGGERS = SimulatorSettings(unknown_profiles="enrol", triggers=EXAMPLE_TRIGGERS)
 
 
 @dataclass
@@ -31,13 +35,15 @@ class Reader:
 
     Attributes:
         home: The directory in which the commands run; the current one.
-        omneo: Runs already, where the page starts one.
+        servers: Keeps what was started until it is closed.
+        omneo: The last one that was started; None before the first.
         environment: What was exported.
         output: Of the last block of commands.
     """
 
     home: Path
-    omneo: LocalOmneo
+    servers: ExitStack
+    omneo: LocalOmneo | None = None
     environment: dict[str, str] = field(default_factory=dict)
     output: str = ""
 
@@ -70,25 +76,48 @@ class Reader:
     def _run(self, line: str) -> str:
         command, _, remark = line.partition(" # ")
         expected = re.match(r"\s*exit code (\d+)", remark)
-        if command.startswith(_SERVERS):
+        if command.startswith(_LEFT_OUT):
+            return ""
+        if command.startswith("omneo-import simulate"):
+            self._start(triggers="--with-triggers" in command)
             return ""
         if command.startswith("export "):
-            for each in shlex.split(command)[1:]:
-                variable, _, value = each.partition("=")
-                self.environment[variable] = self.omneo.environment().get(variable, value)
+            self._export(shlex.split(command)[1:])
             return ""
         if command.startswith("omneo-import "):
             words = [word for each in shlex.split(command)[1:] for word in self._expanded(each)]
-            done = call(*words, env=self.environment)
+            done = call(*words, env=self.environment, answer="y\n")
             code, output = done.code, done.stdout + done.stderr
-            self.omneo.drain()
+            if self.omneo:
+                self.omneo.drain()
         else:
             ran = subprocess.run(
-                ["sh", "-c", command], cwd=self.home, env=clean_environment(), capture_output=True, text=True
+                ["sh", "-c", command.replace("http://127.0.0.1:8080", self._root())],
+                cwd=self.home,
+                env=clean_environment(self.environment),
+                capture_output=True,
+                text=True,
             )
             code, output = ran.returncode, ran.stdout + ran.stderr
         assert code == int(expected[1] if expected else 0), f"{line}\n{output}"
         return output
+
+    def _start(self, *, triggers: bool = False) -> LocalOmneo:
+        settings = _TRIGGERS if triggers else replace(_TRIGGERS, triggers=())
+        self.omneo = self.servers.enter_context(local_omneo(settings, job_delay_s=0))
+        return self.omneo
+
+    def _export(self, settings: list[str]) -> None:
+        """Where a page names a tenant of its own, that is a new local Omneo."""
+        given = dict(each.split("=", 1) for each in settings)
+        if "OMNEO_TENANT" in given or ("OMNEO_BASE_URL" in given and self.omneo is None):
+            self._start()
+        if self.omneo and given.keys() & {"OMNEO_TENANT", "OMNEO_BASE_URL"}:
+            given = {**given, "OMNEO_TENANT": "", **self.omneo.environment()}
+        self.environment.update(given)
+
+    def _root(self) -> str:
+        return self.omneo.base_url.removesuffix("/api/v3") if self.omneo else ""
 
     def _expanded(self, word: str) -> list[str]:
         """A word as a shell would give it, where it is a pattern of files."""

@@ -1,12 +1,14 @@
-"""The tutorial and the how-to pages do what they say."""
+"""The pages for users do what they say."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from pipeline.testing import LocalOmneo
 from tests.command import REPOSITORY
 from tests.docs_pages import Reader
 
@@ -14,9 +16,10 @@ DOCS = REPOSITORY / "docs"
 
 
 @pytest.fixture
-def reader(tmp_path: Path, omneo: LocalOmneo, monkeypatch: pytest.MonkeyPatch) -> Reader:
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
-    return Reader(tmp_path, omneo)
+    with ExitStack() as servers:
+        yield Reader(tmp_path, servers)
 
 
 @pytest.mark.slow
@@ -29,3 +32,18 @@ def test_the_tutorial(reader: Reader):
 def test_a_how_to_page_goes_on_with_the_tutorial(page: Path, reader: Reader):
     reader.take_files(DOCS / "tutorial.md")
     reader.follow(page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["README.md", "docs/go-live.md"])
+def test_a_page_that_drafts_its_mapping(name: str, reader: Reader):
+    reader.take_files(DOCS / "tutorial.md")
+    (reader.home / "shop.yaml").unlink()
+    shutil.copytree(REPOSITORY / "sample_data", reader.home / "sample_data")
+    reader.follow(REPOSITORY / name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_page_about_the_local_omneo(reader: Reader):
+    reader.follow(DOCS / "simulator.md")
