@@ -61,8 +61,9 @@ CODES: Final[dict[str, Code]] = {
         Code(
             "malformed_row",
             _R,
-            "Row with too many or too few cells",
-            "Look for an unquoted delimiter or a broken line at that place and export the row again.",
+            "Row that cannot be read",
+            "Look at that place for a delimiter without quotes, a broken line or a formula error, and export "
+            "the row again.",
             always=True,
         ),
         Code(
@@ -70,7 +71,8 @@ CODES: Final[dict[str, Code]] = {
             _R,
             "Row without a transaction number",
             "Fill the key column in the source, or choose another `key` in the mapping. Where only the first "
-            "row of a sale has it, write `layout: first_row` and `carry_key: true`.",
+            "row of a sale has it, write `layout: first_row` and `carry_key: true`. Leave out rows that are "
+            'no sales, such as a total at the end: `source: {rows: {skip: "Receipt IS NULL"}}`.',
             always=True,
         ),
         Code(
@@ -100,7 +102,15 @@ CODES: Final[dict[str, Code]] = {
             "Sale without items",
             "Export the items for the same dates as the sales, or leave `items` out of the mapping.",
         ),
-        Code("external_id_missing", _R, "No id", "Fill the columns that make the id.", always=True),
+        Code(
+            "external_id_missing",
+            _R,
+            "No id",
+            "Fill the columns that make the id. Leave out rows that are no sales, such as a total at the "
+            "end: "
+            "`source: {rows: {skip: \"Receipt = 'Total'\"}}`.",
+            always=True,
+        ),
         Code(
             "external_id_conflict",
             _R,
@@ -275,6 +285,20 @@ CODES: Final[dict[str, Code]] = {
             _W,
             "Amount paid is blank",
             "Fill what was paid, or say in `completion` which sales are complete.",
+        ),
+        Code(
+            "profile_placeholder",
+            _W,
+            "Word in place of a customer",
+            "It would become one customer with all these sales. Make them guest sales: list the word under "
+            '`nulls` of `source`, as in `nulls: ["N/A"]`.',
+        ),
+        Code(
+            "currency_missing",
+            _W,
+            "Sale without a currency",
+            "Omneo takes the tenant's own. Where that is another: "
+            "`currency: {first_of: [Currency, {constant: AUD}]}`.",
         ),
         Code("guest", _W, "Sale without a customer", "Nothing to do: the customer may claim it later."),
         Code(

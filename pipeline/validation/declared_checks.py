@@ -69,6 +69,16 @@ _EMAIL: Final = r"^[^\s@<>()\[\]\\,;:\"]+@([^\s@<>()\[\]\\,;:\".]+\.)+[^\s@<>()\
 _EMAIL_LENGTH: Final = 254
 _UUID: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _CURRENCY: Final = r"^[A-Z]{3}$"
+NO_PERSONS: Final = (
+    *("-", "--", ".", "?", "0", "00", "000", "0000", "00000", "000000", "n/a", "na", "#n/a", "none", "null"),
+    *("nil", "nan", "unknown", "guest", "walk-in", "walkin", "walk in", "cash", "cash sale", "cash customer"),
+    *("anonymous", "no customer", "nobody", "default", "test", "undefined", "(none)", "casual", "visitor"),
+)
+"""What tills write where there is no customer, in small letters."""
+_NO_ADDRESS: Final = (
+    r"^(?:no-?reply|do-?not-?reply|none|na|n\.a|no|noe?mail|no-e?mail|nomail|guest|nobody|unknown|anonymous)@"
+    r"|^test@test\."
+)
 # The clocks of tills are often a few minutes fast: without this a sale of the last minutes would be rejected.
 CLOCKS_AHEAD: Final = timedelta(minutes=15)
 # Before 1980 tills kept no electronic records, and 1970 and 1900 are what programs write for a missing date.
@@ -127,6 +137,7 @@ def transaction_checks(policy: Policy, now: datetime) -> tuple[DeclaredCheck, ..
         _zone_check(),
         *_customer_checks(),
         _currency_check(),
+        _currency_given(),
         *map(_fineness_check, ("total", "payments_total", "rounding")),
         _status_check(),
         _paid_check(),
@@ -323,6 +334,14 @@ def _customer_checks() -> Iterator[DeclaredCheck]:
         ~fails,
         quoted(written, "profile_id") + expected,
     )
+    word = person.str.to_lowercase()
+    yield DeclaredCheck(
+        "profile_id",
+        "profile_placeholder",
+        "is not a word such as N/A, 0 or guest, or an address such as noreply@",
+        fails | ~(word.is_in(NO_PERSONS) | word.str.contains(_NO_ADDRESS)),
+        quoted(person) + pl.lit(" stands for no person"),
+    )
     yield DeclaredCheck(
         "profile_id",
         "guest",
@@ -344,6 +363,16 @@ def _currency_check() -> DeclaredCheck:
         currency.str.contains(_CURRENCY),
         quoted(currency) + pl.lit(" is not a currency's three capital letters, such as AUD"),
         value=currency,
+    )
+
+
+def _currency_given() -> DeclaredCheck:
+    return DeclaredCheck(
+        "currency",
+        "currency_missing",
+        "is not blank, where the mapping has it",
+        pl.col("currency").is_not_null(),
+        pl.lit("currency is blank: Omneo takes the tenant's own"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -22,11 +23,28 @@ _TIMES: Final = (
 # The usual ones first: the first format that reads all cells is suggested. The last time is none at all.
 _DATE_FORMATS: Final = tuple(date + time for date in _DATES.split("|") for time in _TIMES.split("|"))
 _BLANK_WORDS: Final = {"n/a", "na", "#n/a", "null", "none", "nil", "nan", "-", "--", "?", "unknown"}
+# Day 26,000 is in 1971, and 72,999 in 2099.
+_NUMBERED_DATES: Final = (
+    (r"(?:2[6-9]|[3-6]\d|7[0-2])\d{3}(?:\.\d+)?", "days as spreadsheets count them", "spreadsheet_days"),
+    (r"1\d{9}", "seconds since 1970", "epoch_s"),
+    (r"1\d{12}", "milliseconds since 1970", "epoch_ms"),
+)
 _SIGN: Final = r"([A-Z]{3}|[^\w\s.,()+-]+)"
+_WRITTEN: Final = r"\u00a0\u202f\u2009"
+"""Blanks that do not break or are narrow, as YAML writes them."""
+_BLANKS: Final = " " + _WRITTEN.encode().decode("unicode_escape")
 _NUMBER_FORMS: Final = (
     (
         r"-?\d{1,3}([. '\u2019]\d{3})*,\d{1,4}|-?\d+,\d{1,4}",
         'a decimal comma: `number: {decimal: ",", thousands: ". "}`',
+    ),
+    (
+        rf"-?\d{{1,3}}([{_BLANKS}]\d{{3}})*,\d{{1,4}}",
+        rf'a decimal comma and no-break spaces: `number: {{decimal: ",", thousands: "{_WRITTEN}"}}`',
+    ),
+    (
+        rf"-?\d{{1,3}}([{_BLANKS}]\d{{3}})+(\.\d+)?",
+        rf'no-break spaces between thousands: `number: {{thousands: "{_WRITTEN}"}}`',
     ),
     (r"-?\d{1,3}(,\d{3})+(\.\d+)?", 'marks between thousands: `number: {thousands: ","}`'),
     (r"\(.*\d.*\)", "amounts in parentheses: `number: {parentheses: true}`"),
@@ -42,10 +60,16 @@ _NUMBER_FORMS: Final = (
 def likely_fix(code: str, field: str | None, values: Sequence[str]) -> str:
     """What to do about a cause, from a sample of its cells; the code's own advice where they show nothing."""
     usual = CODES[code].fix if code in CODES else "Look at the rule of that name in the mapping."
+    if values and code == "profile_placeholder":
+        words = json.dumps(sorted({value.strip() for value in values}), ensure_ascii=False)
+        return (
+            f"List what stands for no customer, so that these are guest sales: `source: {{nulls: {words}}}`."
+        )
     if not values or not code.endswith("_invalid"):
         return usual
     if {value.strip().casefold() for value in values} <= _BLANK_WORDS:
-        return "These are words for a blank cell: list them under `nulls` of `source`."
+        words = json.dumps(sorted({value.strip() for value in values}), ensure_ascii=False)
+        return f"These are words for a blank cell: `source: {{nulls: {words}}}`."
     if field == "status":
         return f"Say under `completion` what {_statuses(values)}."
     known = ITEM_FIELDS.get(field or "") or TRANSACTION_FIELDS.get(field or "")
@@ -66,6 +90,9 @@ def _date_fix(values: Sequence[str]) -> str | None:
         read = cells.str.to_datetime(form, strict=False, exact=True, time_unit="us")
         if not read.null_count() and read.dt.year().is_between(1980, 2100).all():
             return f'These are dates of the form "{form}": add it to `formats`.'
+    for pattern, words, form in _NUMBERED_DATES:
+        if all(re.fullmatch(pattern, cell) for cell in cells):
+            return f"These are {words}: add `{form}` to `formats`."
     return None
 
 

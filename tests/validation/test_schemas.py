@@ -412,12 +412,12 @@ def test_nothing_is_asked_of_what_was_paid_where_the_mapping_does_not_say_it() -
         ("JPY", "100", "102", {"total_mismatch"}),
         ("KWD", "1.500", "1.501", set()),
         ("KWD", "1.500", "1.502", {"total_mismatch"}),
-        (None, "10.00", "10.01", set()),
+        (None, "10.00", "10.01", {"currency_missing"}),
         ("AUD", "10.005", "10.005", {"amount_finer_than_currency"}),
         ("JPY", "33.34", "33.34", {"amount_finer_than_currency"}),
         ("KWD", "1.5005", "1.5005", {"amount_finer_than_currency"}),
         ("KWD", "-1.505", "-1.505", set()),
-        (None, "10.005", "10.005", set()),
+        (None, "10.005", "10.005", {"currency_missing"}),
     ],
 )
 def test_amounts_are_checked_in_what_the_currency_has(
@@ -426,3 +426,23 @@ def test_amounts_are_checked_in_what_the_currency_has(
     change = {"currency": currency, "total": Decimal(total), "items_total": Decimal(items_total)}
     found = check(change | {"paid": None}, drop=("paid",))
     assert reasons_of(found, columns=("code",)) == codes
+
+
+@pytest.mark.parametrize(
+    ("person", "handle", "is_placeholder"),
+    [
+        ("N/A", "loyalty-card", True),
+        ("0", "loyalty-card", True),
+        ("Walk-In", "loyalty-card", True),
+        ("test@test.com", "email", True),
+        ("NoReply@shop.example", "email", True),
+        ("90000006", "loyalty-card", False),
+        ("anna.na@example.com", "email", False),
+        ("noah@example.com", "email", False),
+        ("tester@example.com", "email", False),
+    ],
+)
+def test_words_in_place_of_a_customer_are_named(person: str, handle: str, is_placeholder: bool) -> None:
+    change = {"profile_id": person, "profile_id|raw": person, "profile_id_handle": handle}
+    expected = {("profile_placeholder",)} if is_placeholder else set()
+    assert reasons_of(check(change), columns=("code",)) == {code for (code,) in expected}

@@ -51,8 +51,8 @@ def mapping_notices(loaded: LoadedMapping, columns: SourceColumns | None = None)
     """Find what a person should know though the mapping works; arguments as for `check_mapping`.
 
     Returns:
-        Notices in the order of the file: parts that are never used, columns that are not mapped, and items
-        without an id.
+        Notices in the order of the file: parts that are never used, columns that are not mapped, items
+        without an id, and sales without a currency.
     """
     notices = [*_unused(loaded.spec), *_without_zone(loaded.spec)]
     if severity_of(loaded.spec, UNMAPPED) != "reject":
@@ -93,6 +93,9 @@ def _unused(spec: MappingSpec) -> Iterator[Issue]:
     for name in spec.lookups:
         if name not in looked_up:
             yield Issue(("lookups", name), f"the table `{name}` is never used")
+    if "currency" not in spec.transaction:
+        message = "no `currency`, so Omneo takes the tenant's own; say it: `currency: {constant: AUD}`"
+        yield Issue(("transaction",), message)
     if spec.items and "external_id" not in spec.items:
         message = "items have no `external_id`; sent twice, they would be there twice"
         yield Issue(("items",), message)

@@ -104,4 +104,14 @@ def header_conflicts(rows: pl.DataFrame, columns: Sequence[str], spec: MappingSp
             only_first = " If only the first row of a sale has it, write `layout: first_row`."
             message += pl.when(here.is_null()).then(pl.lit(only_first)).otherwise(pl.lit(""))
         found.append(problems_at(odd, "header_conflict", message, field=name, value=here))
-    return pl.concat(found)
+    return _one_of_each_sale(pl.concat(found))
+
+
+def _one_of_each_sale(conflicts: pl.DataFrame) -> pl.DataFrame:
+    """The first conflict of each transaction, whose message names the other columns that differ too."""
+    others = pl.format("`{}`", pl.col("field").slice(1)).str.join(", ").over(TX)
+    also = (
+        pl.when(pl.len().over(TX) > 1).then(pl.format(" These differ too: {}.", others)).otherwise(pl.lit(""))
+    )
+    named = conflicts.rechunk().with_columns(pl.col("message") + also)
+    return named.unique(TX, keep="first", maintain_order=True)

@@ -369,6 +369,7 @@ def test_notices_tell_what_is_left_unused() -> None:
 
     assert [f"{n.line}:{n.column}: {n.message}" for n in notices] == [
         "2:9: not mapped: line, status; map them or list them in `ignore`",
+        "3:1: no `currency`, so Omneo takes the tenant's own; say it: `currency: {constant: AUD}`",
         "7:13: `a` is defined and never used",
         "8:14: the table `t` is never used",
         "9:8: items have no `external_id`; sent twice, they would be there twice",

@@ -415,6 +415,15 @@ def test_a_house_account() -> None:
     assert "till@example.com" not in str(finding)
 
 
+def test_a_house_account_of_a_small_export() -> None:
+    sales = ordinary()[:240]
+    for each in sales[::10]:
+        each["profile_id"] = "till@example.com"
+    finding = only(unit(sales))
+    assert finding.code == "frequent_customer"
+    assert "list it under `nulls`" in finding.message
+
+
 def test_evidence_is_short() -> None:
     sales = ordinary(stores=[f"Shop {n:02}" for n in range(40)])
     for n, each in enumerate(sales[:30]):
