@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import pipeline.core.pickling  # noqa: F401 (jobs and results hold frames and are pickled)
 from pipeline.core.errors import SettingsError
+from pipeline.core.events import Emit, Notice, ignore
 from pipeline.core.files import open_private, private_dir
 from pipeline.engine.local import Job, Part, Result
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _PREFIX = "dask://"
 _SHAPERS = ("omneo-import", "polars", "pyarrow")
 """What determines the bytes of a result: another version may give others."""
+_LOOK_AGAIN_S = 10.0
+"""How often to look, while a result is waited for, whether the cluster still has a worker."""
 _LAST_JOBS_S = 60.0
 """How long to wait, after an error, for jobs that are still at work."""
 _CONNECT_S = 15.0
@@ -40,7 +43,7 @@ _CONNECT_S = 15.0
 
 
 @contextmanager
-def dask_engine(where: str, shared: Path, workers: int) -> Iterator[DaskEngine]:
+def dask_engine(where: str, shared: Path, workers: int, emit: Emit = ignore) -> Iterator[DaskEngine]:
     """Connect to a cluster for the length of a `with` block.
 
     Args:
@@ -48,6 +51,7 @@ def dask_engine(where: str, shared: Path, workers: int) -> Iterator[DaskEngine]:
         shared: A private directory that this process and all workers see under the same path; made when
             needed.
         workers: How many are started on this machine.
+        emit: Gets notices.
 
     Raises:
         SettingsError: Dask is not installed, or the cluster cannot be reached or has no worker.
@@ -61,7 +65,7 @@ def dask_engine(where: str, shared: Path, workers: int) -> Iterator[DaskEngine]:
         ) from None
     if where.startswith(_PREFIX):
         with _connected(where) as client:
-            yield DaskEngine(client, shared)
+            yield DaskEngine(client, shared, emit)
         return
     with (
         LocalCluster(
@@ -72,7 +76,7 @@ def dask_engine(where: str, shared: Path, workers: int) -> Iterator[DaskEngine]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield DaskEngine(client, shared)
+        yield DaskEngine(client, shared, emit)
 
 
 @contextmanager
@@ -103,10 +107,12 @@ class DaskEngine:
     Attributes:
         client: Of the cluster.
         shared: Where jobs wait for the workers, as files.
+        emit: Gets a notice when the cluster has no worker left.
     """
 
     client: Client
     shared: Path
+    emit: Emit = ignore
 
     def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
         """See `Engine.map`; each thread of the cluster has a job at work and one that waits.
@@ -114,10 +120,11 @@ class DaskEngine:
         Jobs that were handed out before an error are still done.
 
         Raises:
-            SettingsError: A worker does not see the shared directory or has other versions; or a job made
-                several workers die.
+            SettingsError: A worker does not see the shared directory or has other versions; a job made
+                several workers die; or the scheduler is gone.
         """
         from distributed import wait
+        from distributed.client import FutureCancelledError, FuturesCancelledError
 
         code = self._written("function", function)
         pending: deque[tuple[Path, Future[Result]]] = deque()
@@ -131,9 +138,11 @@ class DaskEngine:
                     yield self._result(*pending.popleft())
             while pending:
                 yield self._result(*pending.popleft())
+        except FutureCancelledError as error:
+            raise _lost(error) from None
         finally:
             # A job that still runs must not write any more once the caller goes on.
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, FutureCancelledError, FuturesCancelledError, OSError):
                 wait([future for _, future in pending], timeout=_LAST_JOBS_S)
             for path in (code, *(path for path, _ in pending)):
                 path.unlink(missing_ok=True)
@@ -154,14 +163,27 @@ class DaskEngine:
     @property
     def workers(self) -> int:
         """See `Engine.workers`; counts what the cluster has now."""
-        threads: dict[str, int] = self.client.nthreads()
-        return max(1, sum(threads.values()))
+        return max(1, sum(self._threads().values()))
+
+    def _threads(self) -> dict[str, int]:
+        try:
+            threads: dict[str, int] = self.client.nthreads()
+        except OSError as error:
+            raise _lost(error) from None
+        return threads
 
     def _result(self, path: Path, future: Future[Result]) -> Result:
         from distributed import KilledWorker
 
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(timeout=_LOOK_AGAIN_S)
+                except TimeoutError:
+                    if future.done():  # the job's own error
+                        raise
+                    if not self._threads():
+                        self.emit(Notice("no_workers", _NO_WORKERS))
         except KilledWorker as error:
             raise SettingsError(
                 f"One job made several Dask workers die, the last at {error.last_worker}.",
@@ -180,6 +202,13 @@ class DaskEngine:
 
 
 _NUMBERS = count()
+_NO_WORKERS = "The Dask cluster has no worker left; the work goes on when one joins: `dask worker`."
+
+
+def _lost(error: Exception) -> SettingsError:
+    return SettingsError(
+        f"The Dask scheduler was lost: {error}", hint="Start one, with workers, and then this again."
+    )
 
 
 # ── On a worker ─────────────────────────────────────────────────────────────────────────────────────

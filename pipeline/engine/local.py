@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from pipeline.core.events import Emit, ignore
 from pipeline.core.memory import cores
 
 Job = TypeVar("Job")
@@ -82,13 +83,16 @@ class LocalEngine:
 
 
 @contextmanager
-def engine_named(name: str, shared: Path, workers: int | None = None) -> Iterator[Engine]:
+def engine_named(
+    name: str, shared: Path, workers: int | None = None, emit: Emit = ignore
+) -> Iterator[Engine]:
     """Give the engine for the length of a `with` block.
 
     Args:
         name: `local`, `dask`, or `dask://host:port`.
         shared: A private directory for what the engine's workers are handed; see `dask_engine`.
         workers: How many work on this machine; None for as many as there are cores.
+        emit: Gets notices.
 
     Raises:
         SettingsError: The cluster cannot be reached, or what it needs is not installed.
@@ -99,5 +103,5 @@ def engine_named(name: str, shared: Path, workers: int | None = None) -> Iterato
     # Imported late: Dask is an extra.
     from pipeline.engine.dask import dask_engine
 
-    with dask_engine(name, shared, workers or cores()) as engine:
+    with dask_engine(name, shared, workers or cores(), emit) as engine:
         yield engine

@@ -1,8 +1,8 @@
 """A working directory in an object store, as a private local copy of what a command needs of it.
 
 A command works on the copy as on any working directory; what it changed is uploaded when it ends. A run's
-manifest goes last, so a run is in the store as a whole or not at all. The copy is removed afterwards; the
-next command removes copies that were left by processes that were killed.
+manifest goes last, so a run is in the store as a whole or not at all. The copy is removed afterwards, also if
+the process is killed; the next command removes what was left where all of a machine's processes were.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any, Final
 
 from pipeline.core.errors import SettingsError
@@ -199,10 +200,23 @@ def _new_copy(url: str) -> Iterator[Path]:
         (path / f".{_IN_USE}").rename(path / _IN_USE)
         (path / ADDRESS).write_text(url, encoding="utf-8")
         private_dir(path / "runs")
-        yield path
+        with _removed_after_death(path):
+            yield path
     finally:
         discard(path)
         os.close(alive)
+
+
+@contextmanager
+def _removed_after_death(path: Path) -> Iterator[None]:
+    """Have a directory removed if this process is killed meanwhile: a shell waits for its end of a pipe."""
+    command = ("sh", "-c", 'read -r _; rm -rf -- "$1"', "sh", str(path))
+    # In a session of its own, so that it outlives what ends this process's group.
+    with Popen(command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True) as shell:  # noqa: S603 (nothing of it is input)
+        try:
+            yield
+        finally:
+            shell.kill()
 
 
 def _own(path: Path) -> Path:

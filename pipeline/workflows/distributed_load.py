@@ -86,7 +86,7 @@ def deliver_on_workers(run: OpenRun) -> DeliveryResult:
     run.emit(StageStarted(STAGE, "transactions", run.ref.size, run.ledger.settled(run.ref.run_id)))
     with (
         _scratch_directory(run.directory.scratch) as directory,
-        engine_named(target.engine, directory) as engine,
+        engine_named(target.engine, directory, emit=run.emit) as engine,
         ThreadPoolExecutor(1, thread_name_prefix="load-on-workers") as pool,
     ):
         assignment = Assignment(
@@ -102,9 +102,6 @@ def deliver_on_workers(run: OpenRun) -> DeliveryResult:
         running = pool.submit(lambda: list(engine.map(contribute, assignments)))
         _watch(running, run, assignment.stop_file)
         results = running.result()
-    for each in results:
-        if each.error is not None:
-            run.emit(Notice("worker_stopped", each.error.message))
     handled, seconds = sum(each.handled for each in results), time.monotonic() - begun
     run.emit(StageFinished(STAGE, handled, seconds))
     status = status_in(run.ledger, run.staged.manifest)
@@ -134,13 +131,23 @@ def _scratch_directory(scratch: Path) -> Iterator[Path]:
 
 def _watch(running: Future[Any], run: OpenRun, stop_file: Path) -> None:
     """Emit progress, and pass requests to stop on to the workers, until they have finished."""
-    stop, written = run.target.stop, ""
+    stop, written, known = run.target.stop, "", set[Path]()
     while not wait([running], timeout=_POLL_S).done:
+        known |= _report_stopped(run, stop_file.parent, known)
         word = "now" if stop.immediate else "stop" if stop.requested else ""
         if word != written:
             write_private(stop_file, word)
             written = word
         run.emit(Progress(STAGE, run.ledger.settled(run.ref.run_id)))
+    _report_stopped(run, stop_file.parent, known)
+
+
+def _report_stopped(run: OpenRun, directory: Path, known: set[Path]) -> set[Path]:
+    """Say why workers stopped, other than those that are known; gives all of them."""
+    stopped = set(directory.glob("stopped-*"))
+    for path in sorted(stopped - known):
+        run.emit(Notice("worker_stopped", path.read_text(encoding="utf-8")))
+    return stopped
 
 
 def _sum(kind: Any, each: list[Any]) -> Any:
@@ -161,6 +168,10 @@ def contribute(assignment: Assignment, environ: Mapping[str, str] = os.environ) 
         return _contribute(assignment, environ)
     except ImportToolError as error:
         error.message = f"On the worker {socket.gethostname()}: {error.message}"
+        # In a file too, since the others may go on for days before all results are there.
+        name = f"stopped-{socket.gethostname()}-{secrets.token_hex(4)}"
+        with suppress(OSError):
+            write_private(assignment.directory / name, error.message)
         return DeliveryResult(
             RunStatus(0), RequestCounts(), Changes(), handled=0, failed=0, seconds=0, error=error
         )

@@ -131,7 +131,7 @@ def prepare(
     plan = plan_import(loaded, sources, emit, control=control, choose=choose, budget=options.budget)
     home = Workdir.open(workdir)
     with workdir_lock(home, "prepare", options.ledger), _new_run(home, emit) as (run, emit_and_log):
-        with engine_named(options.engine, run.scratch / "jobs", options.workers) as engine:
+        with engine_named(options.engine, run.scratch / "jobs", options.workers, emit_and_log) as engine:
             done = stage(plan, run, engine, emit_and_log)
             counts = ReadCounts.sum(each.counts for each in done)
             fingerprints = _fingerprints(plan, counts, engine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import SettingsError
-from pipeline.engine.dask import _work
+from pipeline.engine.dask import DaskEngine, _work
 from pipeline.engine.local import Engine, engine_named
+from tests.servers import address_of, dask_cluster
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -132,6 +135,44 @@ def test_a_job_that_kills_its_workers_is_reported(cluster: Any, cluster_address:
         cluster.scheduler.allowed_failures = before
     assert "made several Dask workers die" in raised.value.message
     assert "memory" in raised.value.hint
+
+
+def test_a_scheduler_that_is_lost_ends_the_work(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs the extra dask")
+    # It needs no worker: the job waits for one.
+    address_file = tmp_path / "scheduler.json"
+    code = f"--scheduler-file={address_file}", "--port=0", "--no-dashboard", "--host=127.0.0.1"
+    scheduler = subprocess.Popen(
+        [sys.executable, "-m", "dask", "scheduler", *code], stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(address_file.exists)
+        with distributed.Client(scheduler_file=str(address_file), timeout=1) as client:
+            results = DaskEngine(client, tmp_path / "jobs").map(slow_first(), range(3))
+            threading.Timer(0.3, scheduler.kill).start()
+            with pytest.raises(SettingsError, match="scheduler was lost"):
+                list(results)
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+
+
+def test_that_no_worker_is_left_is_said_while_it_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("pipeline.engine.dask._LOOK_AGAIN_S", 0.1)
+    said: list[Any] = []
+
+    def emit(event: Any) -> None:
+        said.append(event)
+        own.scale(1)
+
+    with dask_cluster() as own, engine_named(address_of(own), tmp_path / "jobs", emit=emit) as engine:
+        own.scale(0)
+        wait_for(lambda: not own.scheduler.workers)
+        results = engine.map(slow_first(), range(8))
+        assert list(results) == [n * n for n in range(8)]
+    assert {event.code for event in said} == {"no_workers"}
 
 
 def test_a_worker_that_does_not_share_the_directory_says_so(tmp_path: Path) -> None:

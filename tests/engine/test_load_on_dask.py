@@ -103,6 +103,9 @@ def test_a_worker_without_a_token_says_so_and_sends_nothing(
     assert (result.handled, result.error is not None) == (0, True)
     assert "On the worker" in str(result.error)
     assert "OMNEO_TOKEN holds no token" in str(result.error)
+    # Where the others go on for days, the process that waits for them finds it here.
+    (said,) = tmp_path.glob("stopped-*")
+    assert said.read_text(encoding="utf-8") in str(result.error)
     assert pickle.loads(pickle.dumps(result)).error.hint == result.error.hint  # type: ignore[union-attr]
     assert omneo.stats()["requests"] == 0
 
