@@ -110,12 +110,14 @@ def stores_by_hour(hours: Mapping[str, Sequence[int]]) -> HeatMap | None:
     text = f"{usual}, and no store differs by much."
     if others:
         text = f"{usual}, but {_some(others)}: a time zone may be wrong."
+    sold = [hour for hour, number in enumerate(whole) if number]
+    shown = range(sold[0], sold[-1] + 1)
     return HeatMap(
         "Sales by store and hour",
         text,
-        [str(hour) for hour in range(24)],
+        [str(hour) for hour in shown],
         [
-            (store, [Cell(number or None, _level(number, max(each))) for number in each])
+            (store, [Cell(each[hour] or None, _level(each[hour], max(each))) for hour in shown])
             for store, each in rows
         ],
         len(hours) - len(largest),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -17,6 +18,7 @@ from pipeline.core.codes import Outcome
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.privacy import (
     mask_body,
+    mask_json,
     mask_message,
     mask_text,
     mask_value,
@@ -237,7 +239,12 @@ def _source_rows(sample: dict[str, Any], show_personal_data: bool) -> dict[str, 
     def cell(name: str, text: str) -> str:
         if show_personal_data:
             return text
-        return mask_whole(text) if name in personal else mask_value(name, mask_values(text, people))
+        if name in personal:
+            return mask_whole(text)
+        if text[:1] in ("{", "["):  # an object says by its own names what is a person's
+            with suppress(ValueError):
+                text = json.dumps(mask_json(json.loads(text), name), ensure_ascii=False)
+        return mask_value(name, mask_values(text, people))
 
     rows = [
         {**row, "cells": {name: cell(name, str(text)) for name, text in row["cells"].items()}}

@@ -64,3 +64,8 @@ def test_a_store_whose_zone_is_wrong_is_named() -> None:
     assert found.text == "The middle of the day is about 13:00, but 2:00 in Perth: a time zone may be wrong."
     assert [name for name, _ in found.rows] == ["All stores", "A", "B", "Perth", "Tiny"]
     assert stores_by_hour({}) is None
+    short = stores_by_hour({"A": usual})
+    assert short is not None
+    assert [*short.columns] == [str(hour) for hour in range(9, 18)], (
+        "hours before and after the sales are cut"
+    )

@@ -116,7 +116,14 @@ ROWS = {
         {
             "source": "till.csv",
             "line": 7,
-            "cells": {"no": "9", "kunde": "4711", "note": "call ann@example.com", "who": "ANN@EXAMPLE.COM"},
+            "cells": {
+                "no": "9",
+                "kunde": "4711",
+                "note": "call ann@example.com",
+                "who": "ANN@EXAMPLE.COM",
+                "sale": '{"id": 5, "customer": {"name": "Bo Roy"}}',
+                "odd": "{not json",
+            },
         }
     ],
 }
@@ -136,7 +143,14 @@ def test_a_receipt_is_drawn_from_the_body_and_its_rows_are_masked() -> None:
     assert (len(sale.lines), sale.more_lines, sale.more_rows) == (12, 2, 2)
     assert sale.customer == "a***@***"
     cells = sale.rows[0]["cells"]
-    assert cells == {"no": "9", "kunde": "4***", "note": "call a***@***", "who": "A***@***"}
+    assert cells == {
+        "no": "9",
+        "kunde": "4***",
+        "note": "call a***@***",
+        "who": "A***@***",
+        "sale": '{"id": 5, "customer": {"name": "B***"}}',
+        "odd": "{not json",
+    }
     (shown,) = view(data, show_personal_data=True)["samples"]
     assert shown["rows"][0]["cells"] == ROWS["rows"][0]["cells"]  # type: ignore[index]
 
