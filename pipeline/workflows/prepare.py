@@ -31,10 +31,8 @@ from pipeline.telemetry.json_log import json_log
 from pipeline.validation.anomalies.detection import LOOKED_FOR
 from pipeline.validation.control_totals import read_control_totals
 from pipeline.workflows import incremental, run_record
-from pipeline.workflows.preparation.checks_made import checks_made
 from pipeline.workflows.preparation.import_plan import ImportPlan, plan_import
 from pipeline.workflows.preparation.measurements import added_up
-from pipeline.workflows.preparation.previous_run import previous_run
 from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.records import (
     StagedInput,
@@ -43,7 +41,9 @@ from pipeline.workflows.preparation.records import (
     source_records,
     write_quarantine,
 )
-from pipeline.workflows.preparation.report_sections import (
+from pipeline.workflows.preparation.report_parts.checks_made import checks_made
+from pipeline.workflows.preparation.report_parts.previous_run import previous_run
+from pipeline.workflows.preparation.report_parts.report_sections import (
     all_causes,
     control_rows,
     of_whole_run,

@@ -23,7 +23,7 @@ from pipeline.validation.root_causes import group_reasons, merge_groups
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.judged_partition import JudgedPartition
 from pipeline.workflows.preparation.read_counts import ReadCounts
-from pipeline.workflows.preparation.sample_rows import with_source_rows
+from pipeline.workflows.preparation.report_parts.sample_rows import with_source_rows
 
 _ADDED_AT_A_TIME = 32
 """Memory holds no more; with fewer, their sum would be added up again too often."""

@@ -1,0 +1,1 @@
+"""What a dry run adds to its report besides counts."""
