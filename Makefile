@@ -89,7 +89,7 @@ requirements/all.txt: constraints.txt pyproject.toml .lock/bin/uv
 audit: ## ask whether a version in requirements/ has a known vulnerability
 	$(PYTHON) -m venv .lock
 	.lock/bin/python -m pip install --quiet pip-audit
-	.lock/bin/pip-audit --require-hashes --disable-pip --requirement requirements/all.txt
+	.lock/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements/all.txt
 	rm -rf .lock
 
 # As users have it: pandera, for one, loads a library of the tests where it finds it, which takes 0.1 s.

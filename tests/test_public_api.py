@@ -11,6 +11,7 @@ import pytest
 import pipeline
 from pipeline import api
 from pipeline.testing import LocalOmneo
+from tests.command import open_to_others
 from tests.receipts import export
 
 
@@ -36,3 +37,7 @@ def test_a_run_is_prepared_loaded_and_confirmed_from_python(tmp_path: Path, omne
     assert pipeline.load(target).summary.delivery.delivered == 3
     omneo.drain()
     assert pipeline.confirm(target).summary.confirmed == 3
+    pipeline.write_results(workdir, "latest")
+    pipeline.void(target)
+    pipeline.forget(workdir, "ann@example.com")
+    assert open_to_others(workdir) == []
