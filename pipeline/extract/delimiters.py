@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
 
 from pipeline.core.model import WHITE_SPACE
 from pipeline.extract.decoding import REPLACEMENT, Utf8Blocks
@@ -14,8 +15,6 @@ from pipeline.extract.framing import MAX_RECORD_BYTES
 STAND_IN: Final = "\x1f"
 """ASCII's unit separator, which no text contains. Where one does, it becomes U+FFFD."""
 _STAND_IN: Final = STAND_IN.encode()
-_BLANKS: Final = re.compile(rb"[ \t]+")
-_OUTER_BLANKS: Final = re.compile(rb"^[ \t]+|(?<=[\r\n])[ \t]+|[ \t]+(?=[\r\n])|[ \t]+$")
 
 
 def whole_lines(blocks: Utf8Blocks) -> Iterator[bytes]:
@@ -32,6 +31,19 @@ def whole_lines(blocks: Utf8Blocks) -> Iterator[bytes]:
             yield data[:end]
     if carry:
         yield carry
+
+
+def _single_blanks(lines: bytes) -> bytes:
+    """The lines with the stand-in in place of each run of blanks and tabs, and none at the ends of lines."""
+    text = np.frombuffer(b"\n%s\n" % lines, np.uint8)
+    is_blank, is_break = np.isin(text, [ord(" "), ord("\t")]), np.isin(text, [ord("\n"), ord("\r")])
+    starts = np.flatnonzero(is_blank[1:] & ~is_blank[:-1]) + 1
+    ends = np.flatnonzero(is_blank[:-1] & ~is_blank[1:]) + 1
+    between = starts[~is_break[starts - 1] & ~is_break[ends]]
+    text = text.copy()
+    text[between] = ord(STAND_IN)
+    is_blank[between] = False
+    return text[~is_blank][1:-1].tobytes()
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class LongDelimiter:
 
     def _replaced(self, lines: bytes) -> bytes:
         if self.delimiter == WHITE_SPACE:
-            return _BLANKS.sub(_STAND_IN, _OUTER_BLANKS.sub(b"", lines))
+            return _single_blanks(lines)
         return lines.replace(self.delimiter.encode(), _STAND_IN)
 
     def stood_in_for(self, record: str) -> str:

@@ -29,9 +29,9 @@ class _Place:
     length: int | None
 
     def cell(self) -> pl.Expr:
-        """The text at this place without padding; null where it is blank or the line ends before it."""
-        text = pl.col(_TEXT).str.slice(self.start, self.length).str.strip_chars(_PADDING)
-        return pl.when(text != "").then(text)
+        """The text at this place; null where it is blank or the line ends before it."""
+        text = pl.col(_TEXT).str.slice(self.start, self.length)
+        return pl.when(text.str.strip_chars(_PADDING) != "").then(text)
 
 
 class FixedWidthReader:

@@ -84,11 +84,12 @@ def test_columns_have_their_places_in_the_line(path: Path, newline: bytes, block
     lines = ["SALES", "0001Zoë     5.00", "", "# no", "0002ab cd ", "   3   x  12.50", "0004long  -1.00 "]
     dialect = Dialect(positions=POSITIONS, skip_lines=1, comment="#")
     rows, malformed = read(path, newline.join([*map(str.encode, lines), b""]), dialect, block_bytes)
+    # Padding is kept, so that rows to fix can be written as they were.
     assert rows == [
-        (2, "0001", "Zoë", "5.00"),
-        (5, "0002", "ab cd", None),
-        (6, "3", "x", "12.50"),
-        (7, "0004", "long", "-1.00"),
+        (2, "0001", "Zoë   ", "  5.00"),
+        (5, "0002", "ab cd ", None),
+        (6, "   3", "   x  ", "12.50"),
+        (7, "0004", "long  ", "-1.00 "),
     ]
     assert malformed == []
 
@@ -125,8 +126,9 @@ items: {{external_id: id, name: name, quantity: {{constant: 1}}, price_current: 
         ('{delimiter: "||"}', ["id||sold||name||total", "1||20240501||A || cup||x", "2||20240501||Pin||5"]),
         ('{delimiter: "whitespace"}', ["id sold name total", '1 20240501 "A cup" x', "2 20240501 Pin 5"]),
         (
-            "{positions: {id: 1-3, sold: 4-11, name: 12-17, total: 18-}}",
-            ["1  20240501A cup x", "2  20240501Pin   5"],
+            # Columns of several types of rows may overlap.
+            "{positions: {id: 1-3, sold: 4-11, name: 12-17, total: 18-, other: 10-19}}",
+            ["1  20240501A cup  x", "2  20240501Pin    5"],
         ),
     ],
 )
@@ -134,6 +136,7 @@ def test_rows_to_fix_are_written_as_they_were_read(tmp_path: Path, csv: str, lin
     mapping, source = tmp_path / "m.yaml", tmp_path / "s.txt"
     mapping.write_text(MAPPING.format(csv=csv))
     source.write_text("\n".join(lines).replace("A || cup", '"A || cup"') + "\n")
+    mapping.write_text(mapping.read_text().replace("key: [id]", "key: [id], optional: [other]"))
     run = ("prepare", "-m", mapping, "--workdir", tmp_path / "w", "--json")
     first = call(*run, source).summary
     assert first["transactions"]["rejected"] == 1, first

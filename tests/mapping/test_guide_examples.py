@@ -145,3 +145,26 @@ def test_a_sale_of_nothing_but_skipped_lines_is_no_sale(tmp_path: Path) -> None:
     mapping = whole(next(block for block in BLOCKS.values() if "lines_left" in block))
     mapping["tests"] = [{"name": "t", "rows": sale(GIFT), "expect": {"dropped": "excluded"}}]
     assert problems(mapping, tmp_path) == []
+
+
+def test_what_is_skipped_and_counted_in_the_total_is_named(tmp_path: Path) -> None:
+    mapping = whole(next(block for block in BLOCKS.values() if "not_sold" in block))
+    mapping["transaction"]["total"] = "Total"
+    del mapping["define"]
+    payload = {"payload": {"total": 60}}
+    mapping["tests"] = [
+        {"name": "both", "rows": sale(CUP, GIFT, Total="60"), "expect": payload},
+        {"name": "other", "rows": sale(CUP, GIFT, Total="61"), "expect": payload},
+        {"name": "none", "rows": sale(GIFT, GIFT, Total="60"), "expect": payload},
+    ]
+    both, other, none = problems(mapping, tmp_path)
+    difference = (
+        "the items add up to 10.00: a difference of {}; the lines that the mapping skips "
+        "(Gift card (line 2): 50)"
+    )
+    assert f"{difference.format('50.00')} are worth 50.00, which is the difference: leave them out" in both
+    assert f"{difference.format('51.00')} are worth 50.00)" in other
+    assert (
+        "items_missing: the sale has no items, since the mapping leaves out all of its lines (Gift card"
+        in none
+    )
