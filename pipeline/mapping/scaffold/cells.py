@@ -62,7 +62,7 @@ def number_form(columns: Iterable[pl.Series]) -> Number:
         [values(cells).cast(pl.String).alias("") for cells in columns] or [pl.Series("", [""])]
     )
     amounts = filled.filter(filled.str.contains(NUMBER))
-    comma = share(amounts, _COMMA) > share(amounts, _POINT)
+    comma = share(amounts, _COMMA) > share(amounts, _POINT) or _points_are_thousands(amounts)
     signs = amounts.str.extract(rf"({_SIGNS})").drop_nulls().unique().sort()
     marks = ("." if comma else ",") + _BLANKS
     thousands = "".join(m for m in marks if share(amounts, rf"\d{re.escape(m)}\d{{3}}(?:\D|$)"))
@@ -72,6 +72,17 @@ def number_form(columns: Iterable[pl.Series]) -> Number:
         currency=tuple(signs),
         parentheses=share(amounts, r"^\(.*\)$") > 0,
         trailing_minus=share(amounts, r"\d-$") > 0,
+    )
+
+
+def _points_are_thousands(amounts: pl.Series) -> bool:
+    """Whether points stand only before three digits, and only in numbers of more than three."""
+    pointed = amounts.filter(amounts.str.contains(".", literal=True))
+    grouped = r"^\D*[1-9]\d{0,2}(?:\.\d{3})+\D*$"
+    return (
+        2 < pointed.n_unique() < amounts.n_unique()
+        and share(pointed, grouped) == 1
+        and share(amounts, ",") == 0
     )
 
 

@@ -17,7 +17,8 @@ _UNIQUE: Final = 0.995
 _DEFECTS: Final = 0.02
 _TOGETHER: Final = 0.1
 """The share of rows that have to stand in groups for these to be sales."""
-_GENERIC: Final = ("name", "id", "no", "number", "nr", "num", "numero", "nota", "order", "check", "bill")
+GENERIC_NAMES: Final = ("name", "id", "no", "number", "nr", "num", "numero", "nota", "order", "check", "bill")
+"""Names that say no more than that it is a number."""
 GROUP: Final = "__sale"
 """A column with the number of the sale that a row belongs to, from 0 in the order of the file."""
 
@@ -66,7 +67,7 @@ def keys_of(rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[str]) -> l
 def _doubted(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> Key:
     """The key, with a doubt where it may number lines: another column groups rows of the very same time."""
     name, clock = key.columns[-1], next((date for date in dates if _has_clock(rows[date])), None)
-    if key.doubt or plain(name) not in _GENERIC or clock is None or _repeats(rows, key):
+    if key.doubt or plain(name) not in GENERIC_NAMES or clock is None or _repeats(rows, key):
         return key
     for other in rows.columns:
         if other in (name, *dates) or rows.schema[other] != pl.String or _has_another_role(other):

@@ -33,6 +33,7 @@ from pipeline.mapping.scaffold.arithmetic import (
     zero_for_blank,
 )
 from pipeline.mapping.scaffold.cells import Floats, plain
+from pipeline.mapping.scaffold.keys import GENERIC_NAMES
 from pipeline.mapping.scaffold.roles import fit
 from pipeline.mapping.scaffold.shape import Shape
 
@@ -463,7 +464,10 @@ def _of_single_rows(figures: Figures, lines: Sequence[_Line], number: Number) ->
     best_name = likely[0]
     rivals = [n for n in likely[1:] if not same(among, n, best_name)]
     why = f"`{best_name}` is the only amount" if not rivals else f"`{best_name}` is named so"
-    yield _single(number, figures, best_name, (), None, why, _rival_doubt(best_name, rivals))
+    doubt = _rival_doubt(best_name, rivals)
+    if figures.role.get(best_name) == "price" and plain(figures.shape.key.columns[-1]) in GENERIC_NAMES:
+        doubt = doubt or f"whether these rows are sales, and `{best_name}` is what was paid"
+    yield _single(number, figures, best_name, (), None, why, doubt)
 
 
 def _rival_doubt(name: str, rivals: Sequence[str]) -> str:

@@ -114,18 +114,17 @@ ROLES: Final[Mapping[str, Role]] = {
     "key": _role(
         "receiptno receiptnumber receiptid receipt transactionid transactionsid transactionno "
         "transactionnumber transaction transid transno invoiceno invoicenumber invoiceid invoice saleid "
-        "salesid txnid txnno saleno salenumber checkid check ticketid ticketno ticketnumber ticket "
-        "orderid ordernumber orderno ordernum order billno billid billnumber bill docno documentno "
-        "documentnumber basketid basket cartid purchaseid chargeid tid belegnr belegnummer beleg bonnr "
-        "bonnummer bon rechnungsnummer rechnungsnr bestellnummer bestellnr auftragsnummer auftragsnr "
-        "vorgangsnummer numeroticket numticket numerofacture facture numerocommande commande idventa "
-        "ventaid venta numerofactura nofactura factura numeropedido pedidoid idpedido pedido folio "
-        "recibo scontrino numeroordine ordine factuurnummer ordernummer bonnen nota notransaksi "
-        "idtransaksi paymentid name id no number nr num numero",
+        "salesid txnid txnno orderref saleref invoiceref transactionref saleno salenumber checkid check "
+        "ticketid ticketno ticketnumber ticket orderid ordernumber orderno ordernum order billno billid "
+        "billnumber bill docno documentno documentnumber basketid basket cartid purchaseid chargeid tid "
+        "belegnr belegnummer beleg bonnr bonnummer bon rechnungsnummer rechnungsnr bestellnummer "
+        "bestellnr auftragsnummer auftragsnr vorgangsnummer numeroticket numticket numerofacture "
+        "facture numerocommande commande idventa ventaid venta numerofactura nofactura factura "
+        "numeropedido pedidoid idpedido pedido folio recibo scontrino numeroordine ordine factuurnummer "
+        "ordernummer bonnen nota notransaksi idtransaksi paymentid name id no number nr num numero",
         _is_code,
         against="customer client product item line row sku article store shop user staff employee category "
-        "phone "
-        "zip postal serial tracking account kunde artikel produkt cliente producto produto vendor "
+        "phone zip postal serial tracking account kunde artikel produkt cliente producto produto vendor "
         "supplier seller buyer date time total amount value quantity qty price status type method count "
         "name shipping tax",
         inside=2,
@@ -204,8 +203,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "descrizione prodotto articolo omschrijving namabarang namaproduk nombre name",
         _is_text,
         against="category line group type family subcategory customer rating size full first last user buyer "
-        "ship "
-        "shipping billing cardholder account contact company client cashier staff employee vendor "
+        "ship shipping billing cardholder account contact company client cashier staff employee vendor "
         "seller city store number items no qty count",
     ),
     "sku": _role(
@@ -242,10 +240,9 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "price": _role(
         "unitprice priceperunit priceeach pricesell sellprice sellingprice salesprice saleprice "
-        "lineitemprice itemprice priceunit actualprice itemcost price einzelpreis stuckpreis verkaufspreis "
-        "preis "
-        "prixunitaire pu puttc prix preciounitario precio precounitario valorunitario preco prezzounitario "
-        "prezzo stukprijs prijs hargasatuan harga rate unitcostprice",
+        "lineitemprice itemprice priceunit actualprice itemcost price einzelpreis stuckpreis "
+        "verkaufspreis preis prixunitaire pu puttc prix preciounitario precio precounitario "
+        "valorunitario preco prezzounitario prezzo stukprijs prijs hargasatuan harga rate unitcostprice",
         is_numeric,
         against="total discount cost tax shipping range category id level exchange rating before original "
         "compare",

@@ -16,6 +16,8 @@ from pipeline.mapping.scaffold.statuses import states
         (["1'234.50", "2.00"], Number(thousands="'")),
         (["0,500", "1,250"], Number(decimal=",")),
         (["1,250", "12,000"], Number(thousands=",")),
+        (["1.250", "950", "12.000", "3.500"], Number(decimal=",", thousands=".")),
+        (["1.250", "0.500", "12.000", "3.500"], Number()),
         (["$1,149.00 ", "-$7.00", "($33.62)"], Number(thousands=",", currency=("$",), parentheses=True)),
         (["12.00-"], Number(trailing_minus=True)),
         (["EUR 5.00"], Number(currency=("EUR",))),
