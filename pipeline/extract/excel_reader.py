@@ -18,7 +18,7 @@ from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect, Worksheet
 from pipeline.extract.parquet_reader import as_text
-from pipeline.extract.rows import MALFORMED_SCHEMA, Batch
+from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_raw
 from pipeline.extract.workbook import (
     BOOK,
@@ -270,6 +270,13 @@ class ExcelReader:
                 f"the sheet '{self.sheet}' has {len(hidden):,} hidden rows ({ranges(hidden)}),"
                 " which are read like the others"
             )
+        for column, shown in self._facts.zeros.items():
+            if column - self._left in self._used:
+                name = self.columns[self._used.index(column - self._left)]
+                yield (
+                    f"Excel shows `{name}` with leading zeros ({shown}), which the file does not have:"
+                    f" `{{column: {name}, then: [{{pad: {{width: {len(shown)}}}}}]}}` adds them"
+                )
         merged = [(rows, area) for rows, area in self._facts.merged if rows > self.header_row]
         if merged:
             areas = ", ".join([area for _, area in merged[:5]] + ["…"] * (len(merged) > 5))
@@ -323,15 +330,23 @@ class ExcelReader:
 
     def _batch(self, rows: pl.DataFrame) -> Batch:
         is_blank = pl.all_horizontal(pl.col(self.columns).is_null())
-        if not self._errors:
+        with_nul = lines_with_nul(rows)
+        if not self._errors and with_nul.is_empty():
             return Batch(rows.remove(is_blank))
-        with_error = pl.col(LINE).is_in([*self._errors])
+        bad = pl.col(LINE).is_in([*self._errors, *with_nul])
         malformed = [
-            (row, self._as_csv(cells, self._errors[row]), _message(row, self._errors[row]))
-            for *cells, row in rows.filter(with_error).rows()
+            (row, self._as_csv(cells, self._errors.get(row, {})), self._why_malformed(row))
+            for *cells, row in rows.filter(bad).rows()
         ]
-        return Batch(
-            rows.remove(is_blank | with_error), pl.DataFrame(malformed, MALFORMED_SCHEMA, orient="row")
+        return Batch(rows.remove(is_blank | bad), pl.DataFrame(malformed, MALFORMED_SCHEMA, orient="row"))
+
+    def _why_malformed(self, row: int) -> str:
+        if row not in self._errors:
+            return NUL_MESSAGE
+        cells = ", ".join(f"{column_name(n)}{row} ({error})" for n, error in self._errors[row].items())
+        return (
+            f"formula error in {cells}: correct the formula, or read such cells as empty with"
+            " `source: {excel: {errors: blank}}`"
         )
 
     def _as_csv(self, cells: Sequence[str | None], errors: Mapping[int, str]) -> str:
@@ -340,14 +355,6 @@ class ExcelReader:
         text = io.StringIO()
         csv.writer(text, delimiter=self._delimiter, quotechar=self._quote, lineterminator="").writerow(shown)
         return text.getvalue()
-
-
-def _message(row: int, errors: Mapping[int, str]) -> str:
-    cells = ", ".join(f"{column_name(column)}{row} ({error})" for column, error in errors.items())
-    return (
-        f"formula error in {cells}: correct the formula, or read such cells as empty with"
-        " `source: {excel: {errors: blank}}`"
-    )
 
 
 def _texts(cells: Sequence[Any]) -> pl.Series:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import posixpath
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Final
 from xml.etree import ElementTree as Xml
 
 _BLOCK_BYTES: Final = 1 << 20
 BOOK: Final = "xl/workbook.xml"
+_STYLES: Final = "xl/styles.xml"
 _RELATIONS: Final = "xl/_rels/workbook.xml.rels"
 
 # A tag is found by a text that few others have, which is fast, and then looked at.
@@ -60,6 +61,7 @@ class SheetFacts:
         merged: The ranges of merged cells, each with its first row and as in `A2:A5`.
         rows: The last row that is written.
         columns: No cell stands to the right of so many columns.
+        zeros: By column, from 1: a number format of nothing but zeros, as in `00000`, of the first cells.
         computed: Whether Excel has computed the formulas; other programs may leave them without a result.
     """
 
@@ -68,6 +70,7 @@ class SheetFacts:
     merged: list[tuple[int, str]]
     rows: int
     columns: int
+    zeros: dict[int, str]
     computed: bool
 
 
@@ -104,6 +107,7 @@ def sheet_facts(archive: zipfile.ZipFile, part: str) -> SheetFacts:
     errors: dict[int, dict[int, str]] = {}
     hidden: list[int] = []
     merged: list[tuple[int, str]] = []
+    zeros: dict[int, str] = {}
     rows, letters, formulas = 0, 1, False
     with archive.open(part) as stream:
         for block in _blocks(stream):
@@ -116,11 +120,34 @@ def sheet_facts(archive: zipfile.ZipFile, part: str) -> SheetFacts:
                 for _, tag in _tags(block, *_MERGED)
                 if (area := _RANGE.search(tag))
             ]
+            # Columns are formatted as a whole, so that the first block shows it.
+            zeros = zeros if rows else _padded(block, _zero_styles(archive))
             rows = max([rows, *map(int, _ROW.findall(block))])
             formulas = formulas or _FORMULA.search(block) is not None
             letters = max(letters, next((n for n, seen in _LETTERS.items() if seen.search(block)), 1))
     computed = not (formulas and _TO_COMPUTE in archive.read(BOOK))
-    return SheetFacts(errors, hidden, merged, rows, _column("Z" * letters), computed)
+    return SheetFacts(errors, hidden, merged, rows, _column("Z" * letters), zeros, computed)
+
+
+def _zero_styles(archive: zipfile.ZipFile) -> dict[str, str]:
+    """By the number of a cell's style: a number format of nothing but zeros."""
+    if _STYLES not in archive.namelist():
+        return {}
+    styles = _parsed(archive, _STYLES)
+    formats = {
+        each.get("numFmtId"): each.get("formatCode", "") for each in styles.iterfind("{*}numFmts/{*}numFmt")
+    }
+    used = (formats.get(each.get("numFmtId"), "") for each in styles.iterfind("{*}cellXfs/{*}xf"))
+    return {str(n): code for n, code in enumerate(used) if re.fullmatch("0{2,}", code)}
+
+
+def _padded(block: bytes, styles: Mapping[str, str]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for style, code in styles.items():
+        for _, tag in _tags(block, (f's="{style}"'.encode(),), _ERRORS[1]):
+            if (place := _CELL.search(tag)) and b"t=" not in tag:  # texts keep their zeros
+                found.setdefault(_column(place[1].decode()), code)
+    return found
 
 
 def extent(archive: zipfile.ZipFile, part: str) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect, Worksheet
 from pipeline.extract import Reader, find_sources, open_reader
 from pipeline.extract.excel_reader import _texts
+from pipeline.extract.rows import NUL_MESSAGE
 from pipeline.extract.sniff import sniff
 from tests.fuzzing import examples
 from tests.workbooks import workbook
@@ -283,6 +284,15 @@ def test_a_damaged_workbook_is_an_error_or_is_read_and_never_stops_otherwise(tmp
         assert found == expected
 
 
+def test_leading_zeros_that_only_a_format_shows_are_named(tmp_path: Path):
+    rows = [["id", "sku", "zip", "n"], ["a", 123, "00123", 7]]
+    reader = opened(workbook(tmp_path / "a.xlsx", rows, {"sku": "00000", "zip": "00000", "n": "0.00"}))
+    assert rows_of(reader) == [("a", "123", "00123", "7", 2)]
+    (notice,) = reader.notices
+    assert "`sku` with leading zeros (00000)" in notice
+    assert "`{column: sku, then: [{pad: {width: 5}}]}`" in notice
+
+
 # ── XML as other programs write it ──────────────────────────────────────────────────────────────────
 
 
@@ -339,3 +349,41 @@ def test_batches_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("pipeline.extract.excel_reader.BATCH_ROWS", 7)
     assert rows_of(opened(path)) == expected
     assert pl.Series([row[-1] for row in expected]).to_list() == [*range(2, 102)]
+
+
+HEADER = "".join(
+    f'<c r="{c}1" t="inlineStr"><is><t>{name}</t></is></c>' for c, name in zip("AB", HEAD, strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ('<c r="A2"><v>1</v></c><c r="B2" t="s"><v/></c>', ("1", None)),
+        ('<c r="A2"><v>1</v></c><c r="B2" t="inlineStr"/>', ("1", None)),
+        ('<c r="A2"><v>1</v></c><c r="B2" t="str"><f>VLOOKUP(1,A:B,2)</f><v>00123</v></c>', ("1", "00123")),
+        (
+            '<c r="A2"><v>1</v></c><c r="B2" t="d"><v>2024-01-31T10:20:30</v></c>',
+            ("1", "2024-01-31T10:20:30"),
+        ),
+        ('<c r="A2" t="b"><v>1</v></c><c r="B2" t="str"><v>true</v></c>', ("TRUE", "true")),
+        ("<c><v>1</v></c><c><v>2</v></c>", ("1", "2")),
+        ('<c r="A2" t="str"><v>a_x0009_b</v></c>', ("a\tb", None)),
+    ],
+)
+def test_cells_are_read_however_programs_write_them(
+    tmp_path: Path, cells: str, expected: tuple[str | None, ...]
+):
+    data = f'<sheetData><row r="1">{HEADER}</row><row r="2">{cells}</row></sheetData>'
+    plain = workbook(tmp_path / "plain.xlsx", [HEAD, ["a", 1]])
+    path = _edited(plain, tmp_path / "a.xlsx", lambda xml: re.sub("<sheetData>.*</sheetData>", data, xml))
+    assert rows_of(opened(path)) == [(*expected, 2)]
+
+
+def test_a_cell_with_nul_makes_its_row_malformed(tmp_path: Path):
+    cell = '<c r="A3" t="str"><v>b_x0000_</v></c>'
+    plain = workbook(tmp_path / "plain.xlsx", [HEAD, ["a", "x"], [5, "y"]])
+    path = _edited(plain, tmp_path / "a.xlsx", lambda xml: re.sub('<c r="A3"><v>5</v></c>', cell, xml))
+    (batch,) = opened(path).batches()
+    assert batch.rows["id"].to_list() == ["a"]
+    assert batch.malformed.select("__line", "message").rows() == [(3, NUL_MESSAGE)]
