@@ -334,7 +334,7 @@ def _long_delimiter(dialect: Dialect) -> LongDelimiter | None:
         return None
     if any(mark in delimiter for mark in ("\r", "\n", "\0", dialect.quote or "\n", dialect.escape or "\n")):
         raise SourceError(f"the dialect's `delimiter` is {delimiter!r}, which holds a quote or a line break")
-    return LongDelimiter(delimiter)
+    return LongDelimiter(delimiter, dialect.quote)
 
 
 def grammar_of(dialect: Dialect, delimiter: str) -> Grammar:

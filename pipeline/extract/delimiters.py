@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,8 @@ from pipeline.extract.framing import MAX_RECORD_BYTES
 STAND_IN: Final = "\x1f"
 """ASCII's unit separator, which no text contains. Where one does, it becomes U+FFFD."""
 _STAND_IN: Final = STAND_IN.encode()
+_QUOTED_CELL: Final = rb"(?<![^ \t\r\n])Q(?:[^Q\r\n]|QQ)*Q(?![^ \t\r\n])"
+"""A quoted cell on one line, with Q for the quote."""
 
 
 def whole_lines(blocks: Utf8Blocks) -> Iterator[bytes]:
@@ -33,10 +36,14 @@ def whole_lines(blocks: Utf8Blocks) -> Iterator[bytes]:
         yield carry
 
 
-def _single_blanks(lines: bytes) -> bytes:
+def _single_blanks(lines: bytes, quote: bytes) -> bytes:
     """The lines with the stand-in in place of each run of blanks and tabs, and none at the ends of lines."""
-    text = np.frombuffer(b"\n%s\n" % lines, np.uint8)
+    lines = b"\n%s\n" % lines
+    text = np.frombuffer(lines, np.uint8)
     is_blank, is_break = np.isin(text, [ord(" "), ord("\t")]), np.isin(text, [ord("\n"), ord("\r")])
+    if quote and quote in lines:
+        for cell in re.finditer(_QUOTED_CELL.replace(b"Q", re.escape(quote)), lines):
+            is_blank[slice(*cell.span())] = False
     starts = np.flatnonzero(is_blank[1:] & ~is_blank[:-1]) + 1
     ends = np.flatnonzero(is_blank[:-1] & ~is_blank[1:]) + 1
     between = starts[~is_break[starts - 1] & ~is_break[ends]]
@@ -50,10 +57,12 @@ def _single_blanks(lines: bytes) -> bytes:
 class LongDelimiter:
     """A delimiter of several characters, one that is not ASCII, or white space.
 
-    Within quotes it becomes the stand-in as well, and `restored` undoes that. White space becomes one blank.
+    Within quotes it becomes the stand-in as well, and `restored` undoes that. White space stays as it is in a
+    quoted cell; in one that goes on in the next line it becomes one blank.
     """
 
     delimiter: str
+    quote: str | None = None
 
     @property
     def shown(self) -> str:
@@ -70,7 +79,7 @@ class LongDelimiter:
 
     def _replaced(self, lines: bytes) -> bytes:
         if self.delimiter == WHITE_SPACE:
-            return _single_blanks(lines)
+            return _single_blanks(lines, (self.quote or "").encode())
         return lines.replace(self.delimiter.encode(), _STAND_IN)
 
     def stood_in_for(self, record: str) -> str:

@@ -50,9 +50,9 @@ def test_long_delimiters_separate_as_short_ones_do(
 
 @pytest.mark.parametrize("block_bytes", [3, 1 << 20])
 def test_white_space_is_any_number_of_blanks_and_tabs(path: Path, block_bytes: int) -> None:
-    content = b'  id \t name  total\n 1   "Zo\xc3\xab   B."   5 \n2 x\n\n3\ty\t6'
+    content = b'  id \t name  total\n 1   "Zo\xc3\xab \t ""B."   5 \n2 x\n\n3\ty"\t6'
     rows, malformed = read(path, content, Dialect(delimiter="whitespace"), block_bytes)
-    assert rows == [(2, "1", "Zoë B.", "5"), (5, "3", "y", "6")]
+    assert rows == [(2, "1", 'Zoë \t "B.', "5"), (5, "3", 'y"', "6")]
     assert malformed == [(3, "2 x")]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,7 +18,7 @@ from pipeline.mapping.compile.sections import payments_by_transaction
 from pipeline.mapping.compile.typed_expression import BLANK_TEXT
 from pipeline.mapping.functions import json_text
 from pipeline.mapping.functions.numbers import MONEY, decimal_text
-from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.language.spec import Charge, MappingSpec
 from pipeline.mapping.layout.allocation import allocate
 from pipeline.mapping.layout.id_checks import invisible_characters, item_conflicts, rounded_cells, rounded_ids
 from pipeline.mapping.layout.raw_transactions import RawTransactions
@@ -71,7 +70,7 @@ class CompiledMapping:
         discounts: The columns `amount`, `reason` and `taken_off` of discount lines, and which lines these
             are; None without discount lines.
         rewards: The same columns over the transactions; None without a reward.
-        charges: Name and amount of items that are made of a transaction's own cells.
+        charges: Amounts that become items, which are made of a transaction's own cells.
     """
 
     spec: MappingSpec
@@ -82,7 +81,7 @@ class CompiledMapping:
     not_items: list[str] = field(default_factory=list)
     discounts: tuple[FieldColumns, pl.Expr] | None = None
     rewards: FieldColumns | None = None
-    charges: list[tuple[str, pl.Expr]] = field(default_factory=list)
+    charges: list[tuple[Charge, pl.Expr]] = field(default_factory=list)
 
     def apply(self, raw: RawTransactions) -> MappedTransactions:
         """Map the transactions of one partition."""
@@ -147,11 +146,11 @@ class CompiledMapping:
     ) -> pl.DataFrame:
         """Put an item for each charge behind the other items of its transaction."""
         found = [items]
-        for name, amount in self.charges:
-            price, id_end = amount.abs().cast(MONEY), re.sub("[^a-z0-9]+", "-", name.lower())
+        for charge, amount in self.charges:
+            price = amount.abs().cast(MONEY)
             fields = {
-                "external_id": pl.format("{}-{}", headers["external_id"], pl.lit(id_end)),
-                "name": pl.lit(name),
+                "external_id": pl.format("{}-{}", headers["external_id"], pl.lit(charge.id_end)),
+                "name": pl.lit(charge.name),
                 "quantity": amount.sign().cast(pl.Int64),
                 "price_current": price,
                 "price_sell": price,

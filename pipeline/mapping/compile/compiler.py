@@ -45,6 +45,8 @@ from pipeline.mapping.usage.visitor import Scope
 
 FAR_APART_HOURS: Final = 12
 """No sale takes this long. Rows further apart belong to several sales whose numbers start again each day."""
+_TOTAL: Final = "__total"
+"""The total as the source writes it, before a refund makes it negative."""
 _EITHER_SIGN: Final = ("rounding", "margin")
 """Amounts that may be negative on ordinary sales too: a refund reverses their sign instead of forcing it."""
 
@@ -216,6 +218,8 @@ class _Compiler:
         for name, value in self.spec.transaction.items():
             with self._part("transaction", name) as context:
                 columns = field_columns(TRANSACTION_FIELDS[name], context.compile(value), context)
+                if name == "total" and self.spec.charges:
+                    context.plan.derive(context.scope, _TOTAL, columns[name])
                 if TRANSACTION_FIELDS[name].kind is Kind.DECIMAL:
                     columns[name] = self._negated(columns[name], name).cast(MONEY)
                 self.compiled.headers |= columns
@@ -330,8 +334,10 @@ class _Compiler:
         for i, charge in enumerate(self.spec.charges):
             with self._part("charges", i, "amount") as context:
                 amount = amount_of(context.compile(charge.amount), context)
-                context.plan.derive(context.scope, f"__charge_{i}", self._negated(amount))
-                self.compiled.charges.append((charge.name, pl.col(f"__charge_{i}")))
+                if (refund := self._refund_of("total")) is not None:
+                    amount = negated_as_a_whole(amount, pl.col(_TOTAL), refund)
+                context.plan.derive(context.scope, f"__charge_{i}", amount)
+                self.compiled.charges.append((charge, pl.col(f"__charge_{i}")))
 
     def _compile_reward(self) -> None:
         reward = self.spec.reward

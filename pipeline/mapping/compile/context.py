@@ -237,13 +237,15 @@ class CompileContext:
         if kind is None or name in self.issues.broken:
             return cell
         here = replace(self, location=("columns", name))
-        met = self.issues.met
+        met, typed = self.issues.met, cell
         try:
             typed = typed_cell(kind, cell, here)
         except FormulaError as error:
             here.note(error)
         if self.issues.met > met:
             self.issues.broken.add(name)
+            return cell
+        if typed is cell:  # A column that is split is text, and so are its parts.
             return cell
         return self.keep(name, replace(typed, raw=cell.value, is_cell=True))
 

@@ -142,7 +142,15 @@ def _dialects(spec: MappingSpec) -> Iterator[Issue]:
         for name in ("delimiter", "quote", "escape", "comment"):
             text = getattr(dialect, name)
             if text is not None and len(text) != 1 and not (name in long and text):
-                yield Issue((*location, name), f"one character was expected, not '{text}'")
+                expected = "one or more characters were" if name in long else "one character was"
+                yield Issue((*location, name), f"{expected} expected, not '{text}'")
+        marks = ("\r", "\n", "\0", dialect.quote, dialect.escape)
+        if dialect.delimiter and any(mark in dialect.delimiter for mark in marks if mark):
+            message = (
+                f"{dialect.delimiter!r} holds a quote, an escape or a line break;"
+                " what stands between two cells was expected"
+            )
+            yield Issue((*location, "delimiter"), message)
         try:
             codecs.lookup(dialect.encoding)
         except LookupError:
@@ -211,6 +219,12 @@ def _lines(spec: MappingSpec) -> Iterator[Issue]:
         yield Issue(("lines",), "there are no `items`, so no line can be set apart from them")
     if spec.charges and not spec.items:
         yield Issue(("charges",), "there are no `items` beside which a charge could be one")
+    ends = [charge.id_end for charge in spec.charges]
+    for i, end in enumerate(ends):
+        if not end or end in ends[:i]:
+            what = "the name of another charge gives the same id" if end else "it has no letter and no digit"
+            message = f"a charge's name is a part of its id, and {what}; give it another name"
+            yield Issue(("charges", i, "name"), message)
     if spec.reward and not spec.items:
         yield Issue(("reward",), "there are no `items` that the reward could be spread over")
 

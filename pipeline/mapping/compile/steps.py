@@ -135,7 +135,12 @@ def _split(step: SplitStep, typed: TypedExpression, _context: CompileContext) ->
     if most is not None and not 0 <= index < most:
         raise FormulaError(f"with `parts: {most}` the index was expected to be 0 to {most - 1}, not {index}")
 
+    # Cells are trimmed, which takes blanks of `by` off a cell whose first or last part is blank.
+    mark = by.strip()
+    before, after = by.split(mark) if mark else ("", "")
+
     def part(text: pl.Expr) -> pl.Expr:
+        text = pl.concat_str(pl.lit(before), text, pl.lit(after))
         if most is None:
             found = text.str.split(by).list.get(index, null_on_oob=True)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -142,6 +143,11 @@ class Charge(Frozen):
 
     name: str = Field(min_length=1)
     amount: Value
+
+    @property
+    def id_end(self) -> str:
+        """What the item's id ends with: the letters and digits of the name, in any script."""
+        return re.sub(r"\W+", "-", self.name.lower()).strip("-")
 
 
 class Refund(Frozen):

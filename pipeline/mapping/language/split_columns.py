@@ -41,6 +41,8 @@ def with_parts_of_columns(spec: MappingSpec, document: YamlDocument) -> tuple[Ma
         raise MappingError([document.problem(issue) for issue in issues])
     if not found:
         return spec, document
+    # Without a section `define` of its own, the file has them where its columns are.
+    places.setdefault(("define",), ("define",) if spec.define else ("columns",))
     positions = {**document.positions, **{name: document.positions[at] for name, at in places.items()}}
     defined = spec.model_copy(update={"define": {**found, **spec.define}})
     return defined, replace(document, positions=positions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from pipeline.core.model import KEY, SOURCE
+from pipeline.core.model import KEY, LINE, SOURCE
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.equality import Equality
 from pipeline.mapping.layout.row_grouping import cells_of, in_source_order
@@ -37,7 +37,10 @@ def _numbered(rows: pl.DataFrame, name: str, spec: MappingSpec, *, is_key: bool)
     row = pl.col(SOURCE).hash()
     for seed, cell in enumerate(cells_of(rows)):
         row = row * 1_000_003 + equal.form(cell).hash(seed)
-    number = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(row.alias("row"))
+    # Numbers may be equal and written differently, and an id holds them as they are written: 3.00 gets the
+    # same number wherever in the file it stands beside 3.
+    written = pl.struct(cells_of(rows)).hash(seed=0)
+    number = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(row.alias("row"), order_by=[written, LINE])
     rows = rows.with_columns(number.cast(pl.String).alias(name))
     if not is_key:
         return rows

@@ -84,6 +84,14 @@ REQUIRED = "Omneo needs it on every"
             id="items without rows",
         ),
         pytest.param(
+            "mapping: m\nsource: {key: [id], csv: {delimiter: '|\"'}}\n" + FIELDS,
+            [
+                "2:38: '|\"' holds a quote, an escape or a line break; "
+                "what stands between two cells was expected",
+            ],
+            id="delimiter with a quote",
+        ),
+        pytest.param(
             "mapping: m\nsource: {key: [id], csv: {delimiter: tab, encoding: utf8x}}\n" + FIELDS,
             [
                 "2:38: 'tab' is a word; write the delimiter itself: \"\\t\"",

@@ -306,7 +306,11 @@ items:
   price_sell: price
 charges: [{name: Postage & packing, amount: post}]
 """
-    text = "id,kind,total,sku,qty,price,post\n1,S,7,A,1,5,2\n2,S,5,A,1,5,0\n3,R,7,A,1,5,2\n4,S,5,B,1,5,\n"
+    name, end = "Postage & packing", "postage-packing"
+    text = (
+        "id,kind,total,sku,qty,price,post\n1,S,7,A,1,5,2\n2,S,5,A,1,5,0\n3,R,7,A,1,5,2\n4,S,5,B,1,5,\n"
+        "5,R,3,A,1,5,-2\n6,R,-3,A,-1,5,2\n"  # a fee that is kept back
+    )
     mapped = mapped_of(mapping, text)
     assert mapped.items.select("external_id", "name", "quantity", "price_sell").rows() == [
         ("1-A", "A", 1, D(5)),
@@ -315,8 +319,41 @@ charges: [{name: Postage & packing, amount: post}]
         ("3-A", "A", -1, D(5)),
         ("3-postage-packing", "Postage & packing", -1, D(2)),
         ("4-B", "B", 1, D(5)),
+        *[row for n in (5, 6) for row in ((f"{n}-A", "A", -1, D(5)), (f"{n}-{end}", name, 1, D(2)))],
     ]
-    assert mapped.headers["items_total"].to_list() == [D(7), D(5), D(-7), D(5)]
+    assert mapped.headers["items_total"].to_list() == [D(7), D(5), D(-7), D(5), D(-3), D(-3)]
+
+
+def test_charges_have_ids_of_their_own() -> None:
+    charges = "charges: [{name: 運費, amount: a}, {name: 送料, amount: b}]"
+    mapping = """
+source: {layout: lines, key: [id]}
+transaction: {external_id: id, total: total}
+items: {external_id: sku, name: sku, quantity: qty, price_current: price, price_sell: price}
+"""
+    mapped = mapped_of(mapping + charges, "id,total,sku,qty,price,a,b\n1,8,A,1,5,2,1\n")
+    assert mapped.items["external_id"].to_list() == ["A", "1-運費", "1-送料"]
+    for names in (("Ship", "ship!"), ("Ship", "!?")):
+        both = ", ".join(f'{{name: "{name}", amount: a}}' for name in names)
+        with pytest.raises(CompileError, match=r"charges.1.name: a charge's name is a part of its id"):
+            mapped_of(f"{mapping}charges: [{both}]", "id,total,sku,qty,price,a\n1,8,A,1,5,2\n")
+
+
+def test_a_part_of_a_cell_is_a_text_of_its_own() -> None:
+    mapping = """
+source: {layout: lines, key: [ref]}
+columns: {ref: {split: {by: "-", into: [shop, no]}}, what: {split: {by: " / ", into: [size, colour]}}}
+transaction: {external_id: {template: "{no}@{shop}"}, total: total}
+items: {name: size, sku: size, quantity: qty, price_sell: price, meta: {object: {c: colour}}}
+profile: [{value: no, handle: card}]
+"""
+    text = "ref,total,what,qty,price\nA-1,5,S / Red,1,5\nA-1,5,M /,1,5\nA,5,/ Red,1,5\n"
+    mapped = mapped_of(mapping, text)
+    assert mapped.headers.select("external_id", "profile_id").rows() == [("1@A", "1"), (None, None)]
+    red = '{"c":"Red"}'
+    parts = mapped.items.select("name", "sku", "meta").rows()
+    assert parts == [("S", "S", red), ("M", "M", None), (None, None, red)]
+    assert mapped.problems.is_empty()
 
 
 DISCOUNTED = """

@@ -52,6 +52,9 @@ def test_every_value_and_step_of_the_language_has_an_operation() -> None:
         ("[{slice: {start: -2}}]", ["abcd"], ["cd"]),
         ("[{split: {by: ' + ', index: 1}}]", ["A + B", "A"], ["B", None]),
         ("[{split: {by: '/', index: -1}}]", ["a/b/c"], ["c"]),
+        # Cells are trimmed, so that a blank part at an end takes a blank of ` / ` with it.
+        ("[{split: {by: ' / ', index: 1, parts: 2}}]", ["S / Red", "S /", "/ Red"], ["Red", None, "Red"]),
+        ("[{split: {by: ' ', index: 0}}]", ["S Red"], ["S"]),
         ("[{blank_if: ['0', none]}]", ["0", "none", "x", None], [None, None, "x", None]),
         ("[{default: n/a}]", ["x", None, " "], ["x", "n/a", "n/a"]),
         ("[{map: {values: {a: Alpha}}}]", ["a", "b", None], ["Alpha", "b", None]),

@@ -31,6 +31,9 @@ ROWS = ("A,2024-05-01,3\n", "A,2024-05-01,3\n", "A,2024-05-02,3\n", "A,2024-05-0
 def test_another_order_of_the_rows_gives_the_same_numbers(rows: tuple[str, ...]) -> None:
     spec = spec_of(MAPPING.partition("\n")[2])
     (table,) = with_row_numbers(tables_of(spec, HEADER + "".join(rows)), spec).values()
+    ids = set(table.select("Sold", "Amount", "nth").iter_rows())
+    (usual,) = with_row_numbers(tables_of(spec, HEADER + "".join(ROWS)), spec).values()
+    assert ids == set(usual.select("Sold", "Amount", "nth").iter_rows())
     found = sorted(table.select("Sold", "nth").iter_rows())
     # 3 and 3.00 are equal, as `columns` makes them numbers.
     assert found == [("2024-05-01", "1"), ("2024-05-01", "2"), ("2024-05-01", "3"), ("2024-05-02", "1")]
