@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -18,6 +19,7 @@ from pipeline.report.aggregates import Facts, nothing
 from pipeline.report.data import CheckMade, PreviousRun, Provenance, ReportData, ReportedSource
 from pipeline.report.render import payload, prose, write_report
 from pipeline.report.summary import DeliveryCounts, RequestTotals, Summary, TransactionCounts
+from tests.command import SAMPLE, call
 from tests.report.browser import Tab, browser, chromium
 from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
 
@@ -363,6 +365,19 @@ def test_it_prints_on_paper_with_all_rows_and_without_folds(tmp_path: Path) -> N
         assert await tab.evaluate("document.querySelectorAll('thead :is(button, input)').length") == 0
 
     in_browser(page, look, width=794)
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_three_hundred_sales_print_on_eight_pages(tmp_path: Path) -> None:
+    ended = call("prepare", "-m", "pos_lines", SAMPLE, "--workdir", tmp_path / "w", "--json")
+    assert ended.summary["transactions"]["read"] > 300
+
+    async def look(tab: Tab) -> None:
+        pages = len(re.findall(rb"/Type /Page\b", await tab.pdf()))
+        assert 4 < pages <= 8
+
+    in_browser(Path(ended.summary["report"]), look)
 
 
 def test_a_big_report_stays_small(tmp_path: Path) -> None:
