@@ -19,7 +19,8 @@ from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_wi
 from pipeline.extract.storage import SourceFile, SourceStream, open_text
 
 _TEXT: Final = "text"
-_PADDING: Final = " \t"
+_PADDING: Final = " \t\f\x1a"
+"""What blank text is made of; reports have form feeds, and old programs write 0x1A at the end of a file."""
 _CUT_OFF: Final = "the line ends before its last column, and the file with it: is it still being copied?"
 
 

@@ -61,6 +61,11 @@ def test_the_character_that_stands_in_is_no_delimiter_of_its_own(path: Path) -> 
     assert (rows, malformed) == ([(2, "1", "x�y")], [])
 
 
+def test_the_delimiter_alone_may_stand_in_quotes(path: Path) -> None:
+    rows, malformed = read(path, b'a||b||c||d\nx||y||"||"||"x||""y"\n', Dialect(delimiter="||"))
+    assert (rows, malformed) == ([(2, "x", "y", "||", 'x||"y')], [])
+
+
 def test_a_delimiter_with_a_quote_or_line_break_is_refused(path: Path) -> None:
     for delimiter in ('"|', "|\n"):
         with pytest.raises(SourceError, match="holds a quote or a line break"):
@@ -81,7 +86,7 @@ POSITIONS = {"id": "1-4", "name": "5-10", "total": "11-"}
 @pytest.mark.parametrize("block_bytes", [3, 16, 1 << 20])
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
 def test_columns_have_their_places_in_the_line(path: Path, newline: bytes, block_bytes: int) -> None:
-    lines = ["SALES", "0001Zoë     5.00", "", "# no", "0002ab cd ", "   3   x  12.50", "0004long  -1.00 "]
+    lines = ["SALES", "0001Zoë     5.00", " \f", "# no", "0002ab cd ", "   3   x  12.50", "0004long  -1.00 "]
     dialect = Dialect(positions=POSITIONS, skip_lines=1, comment="#")
     rows, malformed = read(path, newline.join([*map(str.encode, lines), b""]), dialect, block_bytes)
     # Padding is kept, so that rows to fix can be written as they were.

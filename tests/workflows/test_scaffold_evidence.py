@@ -64,6 +64,19 @@ def test_what_a_total_holds_beside_its_lines_is_found(tmp_path: Path) -> None:
     assert "total_mismatch: off" in text
 
 
+def test_shipping_that_no_line_holds_becomes_an_item(tmp_path: Path) -> None:
+    rows = [
+        (f"R{n}", DAYS[n], "Tea", q, n, n % 3 + 2, n * 3 + n % 3 + 2) for n in range(1, 21) for q in (1, 2)
+    ]
+    file = csv_of(
+        tmp_path / "a.csv", "Order ID,Order Date,Item,Quantity,Unit Price,Shipping,Order Total", rows
+    )
+    text, spec = draft_of(file)
+    assert [(charge.name, charge.amount) for charge in spec.charges] == [("Shipping", "Shipping")]
+    assert not spec.checks, text
+    assert imported(tmp_path, file) == (20, 691)
+
+
 def test_a_total_that_nothing_explains_is_open(tmp_path: Path) -> None:
     rows = [(n, DAYS[n], "Tea", q, 5, 100 + n * 7) for n in range(20) for q in (1, 2)]
     header = "Order ID,Order Date,Item,Quantity,Unit Price,Order Total"

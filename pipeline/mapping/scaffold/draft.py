@@ -488,13 +488,24 @@ def _prices(reading: Reading) -> tuple[str, str]:
     return unit, (price if price and money.whole and money.discounted else unit)
 
 
+def _is_charge(reading: Reading, term: Term) -> bool:
+    """Whether an amount of the sale is paid for something that no line holds."""
+    return term.sign > 0 and term.factor == "amount" and reading.money.roles.get(term.column) == "shipping"
+
+
 def _checks(reading: Reading) -> Iterator[str]:
     money = reading.money
-    if money.extras and reading.has_items:
+    if not reading.has_items:
+        return
+    if money.extras and all(_is_charge(reading, term) for term in money.extras):
+        yield "charges:  # what the total also holds"
+        for term in money.extras:
+            yield f"  - {{name: {quoted(term.column)}, amount: {_of_sale(reading, term.column)}}}"
+    elif money.extras:
         names = ", ".join(dict.fromkeys(term.column for term in money.extras))
         yield "checks:"
         yield f"  total_mismatch: off  # the total also holds {names}"
-    elif money.tolerance and reading.has_items:
+    elif money.tolerance:
         yield "checks:"
         yield "  # Unit prices are line totals divided by quantities, to four places."
         yield f"  total_mismatch: {{tolerance: {money.tolerance:.2f}}}"
