@@ -201,8 +201,8 @@ def discount_terms(figures: Figures, among: Mapping[str, Floats]) -> Iterator[Te
         found = among[name]
         if not matters(found):
             continue
-        least, most = np.nanmin(found), np.nanmax(found)
-        if least < 0:
+        most = np.nanmax(found)
+        if _sign(found) > 0:
             yield Term(name, 1)
             continue
         yield Term(name, -1)
@@ -213,13 +213,14 @@ def discount_terms(figures: Figures, among: Mapping[str, Floats]) -> Iterator[Te
             yield Term(name, -1, "percent")
 
 
+def _sign(discount: Floats) -> int:
+    """1 where discounts are written negative; those of returns have the other sign."""
+    return 1 if np.sum(discount < 0) > np.sum(discount > 0) else -1
+
+
 def extra_terms(figures: Figures, among: Mapping[str, Floats]) -> list[Term]:
     """What a total may hold beside its lines."""
-    terms = [
-        Term(n, 1 if np.nanmin(among[n]) < 0 else -1)
-        for n in figures.of("discount", among)
-        if matters(among[n])
-    ]
+    terms = [Term(n, _sign(among[n])) for n in figures.of("discount", among) if matters(among[n])]
     for role in ("tax", "shipping", "tip", "rounding"):
         terms += [Term(name, 1) for name in figures.of(role, among)[:3] if matters(among[name])]
     return terms[:7]

@@ -152,14 +152,15 @@ def _alike(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> tuple[int, int
     counted = each.agg(pl.len(), pl.col("day").drop_nulls().n_unique().alias("days")).filter(
         pl.col("len") > 1
     )
+    with_day = any(name in key.columns for name in dates)
+    if with_day and not _starts_again(cells, key):
+        return None
     if counted.is_empty():
         return 0, 0
     alike = int((counted["days"] <= 1).sum())
     # Where hardly a number is there twice, those that are have defects, which a run will name.
     are_defects = counted.height <= cells[GROUP].n_unique() * _DEFECTS
     if alike < counted.height * _AGREEING and counted.height - alike > 1 and not are_defects:
-        return None
-    if any(name in key.columns for name in dates) and not _starts_again(cells, key):
         return None
     return alike, counted.height
 
@@ -177,8 +178,9 @@ def _day(rows: pl.DataFrame, date: str) -> pl.Series:
 
 def _starts_again(cells: pl.DataFrame, key: Key) -> bool:
     """Whether a number counts within the day, and the rows of a sale stand together."""
-    numbers = values(cells[key.columns[-1]])
-    if share(numbers, r"^\d{1,6}$") < _AGREEING:
+    name = key.columns[-1]
+    form = r"^\d{1,6}$" if plain(name) in GENERIC_NAMES else r"\d"
+    if share(values(cells[name]), form) < _AGREEING:
         return False
     group = cells[GROUP]
     runs = (group != group.shift()).sum() + 1

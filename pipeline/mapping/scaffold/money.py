@@ -473,7 +473,8 @@ def _of_single_rows(figures: Figures, lines: Sequence[_Line], number: Number) ->
 def _rival_doubt(name: str, rivals: Sequence[str]) -> str:
     if not rivals:
         return ""
-    if plain(name) in _WHOLE and not any(plain(rival) in _WHOLE for rival in rivals):
+    parts = all(fit(rival, "total") < 2 for rival in rivals) and fit(name, "total") > 2
+    if parts or (plain(name) in _WHOLE and not any(plain(rival) in _WHOLE for rival in rivals)):
         return ""
     return f"whether the total is `{name}` or `{rivals[0]}`"
 

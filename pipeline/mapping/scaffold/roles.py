@@ -119,9 +119,11 @@ ROLES: Final[Mapping[str, Role]] = {
         "billnumber bill docno documentno documentnumber basketid basket cartid purchaseid chargeid tid "
         "belegnr belegnummer beleg bonnr bonnummer bon rechnungsnummer rechnungsnr bestellnummer "
         "bestellnr auftragsnummer auftragsnr vorgangsnummer numeroticket numticket numerofacture "
-        "facture numerocommande commande idventa ventaid venta numerofactura nofactura factura "
-        "numeropedido pedidoid idpedido pedido folio recibo scontrino numeroordine ordine factuurnummer "
-        "ordernummer bonnen nota notransaksi idtransaksi paymentid name id no number nr num numero",
+        "facture numerocommande commande idventa ventaid venta idvenda vendaid venda idvente venteid "
+        "vente idvenda vendaid venda idvente venteid vente idcommande commandeid numerofactura "
+        "nofactura factura numeropedido pedidoid idpedido pedido folio recibo scontrino numeroordine "
+        "ordine factuurnummer ordernummer bonnen nota notransaksi idtransaksi name id no number nr num "
+        "numero paymentid",
         _is_code,
         against="customer client product item line row sku article store shop user staff employee category "
         "phone zip postal serial tracking account kunde artikel produkt cliente producto produto vendor "
