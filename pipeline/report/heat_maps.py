@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmath import exp, phase, pi
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,8 +14,8 @@ from pipeline.report.formatting import visible
 NO_STORE: Final = "No store"
 MOST_STORES: Final = 40
 """Stores that are drawn: those with something missing, and the largest; report.json has all."""
-MOST_PERIODS: Final = 36
-"""The newest months, or days, that are drawn: more do not fit beside each other."""
+MOST_MONTHS: Final = 31
+"""The newest months, which are drawn: more do not fit beside each other. The sentence is about all."""
 LEVELS: Final = 4
 NAME: Final = 40
 """Characters of a store's name that are shown."""
@@ -23,6 +24,8 @@ _NAMED: Final = 6
 _HOURS_OFF: Final = 3
 """Hours from which on the middle of a store's day differs: no opening hours move it as far."""
 _SALES_FOR_HOURS: Final = 30
+_TOGETHER: Final = 0.3
+"""How close together sales must be, 0 to 1, for their day to have a middle: those of nine hours have 0.75."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +71,19 @@ def stores_by_time(values: Mapping[str, Any]) -> HeatMap | None:
     axis = axis_of(values)
     if axis is None or not values["periods"]:
         return None
-    columns = axis.labels[-MOST_PERIODS:]
     sales = {store: _by_label(axis, periods) for store, periods in values["periods"].items()}
     # A store that the last run had is drawn, so that its absence shows.
     gone = values["previous"]["gone_stores"] if values["previous"] else ()
     sales |= {store: {} for store in gone if store not in sales}
     lost = _lost_days(axis, values["gaps"])
-    cells = {store: _cells(found, columns, lost.get(store, {}), axis) for store, found in sales.items()}
+    cells = {store: _cells(axis, found, lost.get(store, {})) for store, found in sales.items()}
     first = sorted(cells, key=lambda store: (not _has_hole(cells[store]), -sum(sales[store].values()), store))
-    drawn = sorted(first[:MOST_STORES])
+    drawn, most = sorted(first[:MOST_STORES]), MOST_MONTHS if axis.unit == "month" else len(axis.labels)
     return HeatMap(
         f"Sales by store and {axis.unit}",
-        _what_is_missing(axis.unit, columns, cells, values["gaps"]),
-        columns,
-        [(store, cells[store]) for store in drawn],
+        _what_is_missing(axis, cells, values["gaps"]),
+        axis.labels[-most:],
+        [(store, cells[store][-most:]) for store in drawn],
         len(cells) - len(drawn),
     )
 
@@ -95,21 +97,25 @@ def stores_by_hour(hours: Mapping[str, Sequence[int]]) -> HeatMap | None:
     whole = [sum(column) for column in zip(*hours.values(), strict=True)]
     if not any(whole):
         return None
+    middles = {store: int(_middle(each)) for store, each in hours.items() if _has_middle(each)}
+    by_hour = Counter[int]()
+    for store, hour in middles.items():
+        by_hour[hour] += sum(hours[store])
+    usual = by_hour.most_common(1)[0][0] if by_hour else None
     off = {
-        store: round(_middle(each))
-        for store, each in hours.items()
-        if sum(each) >= _SALES_FOR_HOURS
-        and abs((_middle(each) - _middle(whole) + 12) % 24 - 12) >= _HOURS_OFF
+        store: hour
+        for store, hour in middles.items()
+        if usual is not None and abs((hour - usual + 12) % 24 - 12) >= _HOURS_OFF
     }
     largest = sorted(hours, key=lambda store: (store not in off, -sum(hours[store]), store))[:MOST_STORES]
     rows = [(store, hours[store]) for store in sorted(largest)]
     if len(hours) > 1:
         rows.insert(0, ("All stores", whole))
-    usual = f"The middle of the day is about {round(_middle(whole)) % 24}:00"
-    others = [f"{hour % 24}:00 in {visible(store, NAME)}" for store, hour in sorted(off.items())]
-    text = f"{usual}, and no store differs by much."
-    if others:
-        text = f"{usual}, but {_some(others)}: a time zone may be wrong."
+    others = [f"{hour}:00 in {visible(store, NAME)}" for store, hour in sorted(off.items())]
+    text = "Sales are too few, or spread over day and night, to say when the middle of a store's day is."
+    if usual is not None:
+        but = f"but {_some(others)}: a time zone may be wrong" if others else "and no store differs by much"
+        text = f"The middle of the day is about {usual}:00, {but}."
     sold = [hour for hour, number in enumerate(whole) if number]
     shown = range(sold[0], sold[-1] + 1)
     return HeatMap(
@@ -142,20 +148,17 @@ def _lost_days(axis: Axis, gaps: Iterable[Mapping[str, Any]]) -> dict[str, dict[
     return found
 
 
-def _cells(
-    found: Mapping[str, int], columns: Sequence[str], lost: Mapping[str, int], axis: Axis
-) -> list[Cell]:
-    most = max((found.get(label, 0) for label in columns), default=0)
-    first = next((n for n, label in enumerate(columns) if label in found), 0)
-    if any(label in found for label in axis.labels[: -len(columns)]):
-        first = 0
+def _cells(axis: Axis, found: Mapping[str, int], lost: Mapping[str, int]) -> list[Cell]:
+    """A cell for each label of the axis."""
+    most = max(found.values(), default=0)
+    first = next((n for n, label in enumerate(axis.labels) if label in found), 0)
     return [
         Cell(
             None if n < first else found.get(label, 0),
             _level(found.get(label, 0), most),
             lost.get(label, 0) if axis.unit == "month" else 0,
         )
-        for n, label in enumerate(columns)
+        for n, label in enumerate(axis.labels)
     ]
 
 
@@ -168,10 +171,7 @@ def _has_hole(cells: Iterable[Cell]) -> bool:
 
 
 def _what_is_missing(
-    unit: str,
-    columns: Sequence[str],
-    cells: Mapping[str, Sequence[Cell]],
-    gaps: Sequence[Mapping[str, Any]],
+    axis: Axis, cells: Mapping[str, Sequence[Cell]], gaps: Sequence[Mapping[str, Any]]
 ) -> str:
     """Gaps where there always are sales, then days or months without any."""
     days = [
@@ -181,12 +181,14 @@ def _what_is_missing(
         for gap in gaps
     ]
     everywhere = {
-        label for n, label in enumerate(columns) if not any(of_store[n].sales for of_store in cells.values())
+        label
+        for n, label in enumerate(axis.labels)
+        if not any(of_store[n].sales for of_store in cells.values())
     }
     holes = {
         store: [
             label
-            for label, cell in zip(columns, of_store, strict=True)
+            for label, cell in zip(axis.labels, of_store, strict=True)
             if cell.sales == 0 and label not in everywhere
         ]
         for store, of_store in cells.items()
@@ -203,7 +205,7 @@ def _what_is_missing(
         f"No sales: {_some(stores, joined='; ')}." if stores else "",
     ]
     found = " ".join(filter(None, sentences))
-    return found or f"Every store has sales in every {unit} from its first on."
+    return found or f"Every store has sales in every {axis.unit} from its first on."
 
 
 def _some(texts: Sequence[str], most: int = _NAMED, joined: str = ", ") -> str:
@@ -211,7 +213,16 @@ def _some(texts: Sequence[str], most: int = _NAMED, joined: str = ", ") -> str:
     return joined.join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
+def _has_middle(hours: Sequence[int]) -> bool:
+    """Whether there are enough sales, and close enough together, for their day to have a middle."""
+    return sum(hours) >= _SALES_FOR_HOURS and abs(_around(hours)) >= _TOGETHER * sum(hours)
+
+
 def _middle(hours: Sequence[int]) -> float:
     """The middle of the day in hours: the mean on the clock's circle, on which 23:00 is near 1:00."""
-    around = sum(number * exp(2j * pi * (hour + 0.5) / 24) for hour, number in enumerate(hours))
-    return phase(around) % (2 * pi) * 24 / (2 * pi)
+    return phase(_around(hours)) % (2 * pi) * 24 / (2 * pi)
+
+
+def _around(hours: Sequence[int]) -> complex:
+    """The sum of all sales as points on the clock's circle."""
+    return sum((number * exp(2j * pi * (hour + 0.5) / 24) for hour, number in enumerate(hours)), 0j)

@@ -56,6 +56,22 @@ def test_of_many_stores_those_with_holes_are_drawn() -> None:
     assert stores_by_time(values({})) is None, "older versions kept nothing by store and month"
 
 
+def test_sales_by_day_and_night_have_no_middle() -> None:
+    found = stores_by_hour({"A": [40 + hour % 3 for hour in range(24)], "B": [40] * 24})
+    assert found is not None
+    assert found.text.startswith("Sales are too few, or spread over day and night")
+
+
+def test_of_many_months_the_newest_are_drawn_and_the_sentence_is_about_all() -> None:
+    months = [f"{2020 + n // 12}-{n % 12 + 1:02}" for n in range(48)]
+    periods = {month: [9, 9] for month in months if month != "2020-06"}
+    found = stores_by_time(values({"A": periods}, days=[f"{month}-02" for month in months]))
+    assert found is not None
+    assert [*found.columns] == months[-31:]
+    assert len(found.rows[0][1]) == 31
+    assert found.text == "No sales: nowhere 2020-06."
+
+
 def test_a_store_whose_zone_is_wrong_is_named() -> None:
     usual = [0] * 9 + [10] * 9 + [0] * 6
     shifted = usual[11:] + usual[:11]
