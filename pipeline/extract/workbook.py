@@ -24,13 +24,13 @@ _ERRORS: Final = ((b't="e"', b"t='e'"), re.compile(rb"<(?:\w+:)?c\s"))
 _HIDDEN: Final = ((b"hidden=",), re.compile(rb"""<(?:\w+:)?row\s[^>]*\bhidden=["'](?:1|true)["']"""))
 _MERGED: Final = ((b"mergeCell ",), re.compile(rb"<(?:\w+:)?mergeCell\s"))
 
-_FORMULA: Final = re.compile(rb"<(?:\w+:)?f[ />]")
+_FORMULAS: Final = (b"<f>", b"<f ", b":f>", b":f ")
 _TO_COMPUTE: Final = b'fullCalcOnLoad="1"'
 """In a workbook whose formulas a program wrote and did not compute; Excel does it when it opens the file."""
 _ROW: Final = re.compile(rb"""row\s[^>]*?\br=["'](\d+)["']""")
 _CELL: Final = re.compile(rb"""\sr=["']([A-Z]+)(\d+)["']""")
 _FILLED: Final = re.compile(rb"""\sr=["']([A-Z]{1,3})(\d+)["'](?:[^>]*[^/>])?>""")
-_LETTERS: Final = {n: re.compile(rb"""\br=["'][A-Z]{%d}\d""" % n) for n in (3, 2)}
+_LETTERS: Final = {n: re.compile(rb"""r=["'][A-Z]{%d}\d""" % n) for n in (3, 2)}
 _RANGE: Final = re.compile(rb"""\sref=["']([A-Z]+(\d+):\w+)["']""")
 _VALUE: Final = re.compile(rb"<(?:\w+:)?v>([^<]*)<")
 _HAS_VALUE: Final = re.compile(rb"<(?:\w+:)?(?:v|is)>")
@@ -123,7 +123,7 @@ def sheet_facts(archive: zipfile.ZipFile, part: str) -> SheetFacts:
             # Columns are formatted as a whole, so that the first block shows it.
             zeros = zeros if rows else _padded(block, _zero_styles(archive))
             rows = max([rows, *map(int, _ROW.findall(block))])
-            formulas = formulas or _FORMULA.search(block) is not None
+            formulas = formulas or any(mark in block for mark in _FORMULAS)
             letters = max(letters, next((n for n, seen in _LETTERS.items() if seen.search(block)), 1))
     computed = not (formulas and _TO_COMPUTE in archive.read(BOOK))
     return SheetFacts(errors, hidden, merged, rows, _column("Z" * letters), zeros, computed)

@@ -317,6 +317,12 @@ def _kinds(spec: MappingSpec) -> Iterator[Issue]:
                 yield Issue((section, name), message)
 
 
+def _worksheet(spec: MappingSpec) -> Iterator[Issue]:
+    row = spec.source.excel.header_row
+    if row is not None and row < 1:
+        yield Issue(("source", "excel", "header_row"), "rows are counted from 1, as Excel shows them")
+
+
 def _currency(spec: MappingSpec) -> Iterator[Issue]:
     match spec.transaction.get("currency"):
         case ConstantValue(constant=word, then=()) if not re.fullmatch("[A-Z]{3}", str(word)):
@@ -367,4 +373,5 @@ SECTION_RULES: Final[tuple[Callable[[MappingSpec], Iterator[Issue]], ...]] = (
     _define,
     _kinds,
     _currency,
+    _worksheet,
 )

@@ -12,6 +12,7 @@ import polars as pl
 
 from pipeline.core import parquet
 from pipeline.core.errors import did_you_mean
+from pipeline.core.file_formats import WORKBOOKS
 from pipeline.core.header_names import usable_names
 from pipeline.core.model import Dialect
 from pipeline.mapping.functions.cell_cleaning import trimmed
@@ -139,6 +140,10 @@ def _matching(entry: LookupTable, sources: Sequence[str]) -> list[str]:
 
 def _rows(path: str, entry: LookupTable) -> pl.DataFrame:
     """All cells of a file as texts."""
+    if path.lower().endswith(WORKBOOKS):
+        raise FormulaError(
+            f"{path} is an Excel workbook, and look-up tables are CSV or Parquet; save it as CSV"
+        )
     try:
         if path.lower().endswith(".parquet"):
             rows = parquet.read(path).select(pl.all().cast(pl.String))

@@ -367,6 +367,11 @@ def test_look_up_tables_lie_beside_the_mapping(tmp_path: Path) -> None:
     ]
 
 
+def test_the_header_of_a_sheet_is_in_a_row_that_there_is() -> None:
+    text = MINIMAL.replace("{key: [id]}", "{key: [id], excel: {header_row: 0}}")
+    assert said(text) == ["2:41: rows are counted from 1, as Excel shows them"]
+
+
 def test_notices_tell_what_is_left_unused() -> None:
     text = (
         MINIMAL

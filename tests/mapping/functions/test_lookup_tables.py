@@ -166,3 +166,9 @@ def test_names_in_a_table_are_those_of_any_header(directory: Path) -> None:
     )
     headers = mapped_of(spec, "id,store\n1,A\n", directory).headers
     assert headers.select("location_id", "staff_id").row(0) == ("Melbourne", "here")
+
+
+def test_a_workbook_is_no_look_up_table(directory: Path) -> None:
+    (directory / "stores.xlsx").write_bytes(b"PK")
+    message = issue(directory, SPEC.replace("stores.csv", "stores.xlsx"))
+    assert "is an Excel workbook, and look-up tables are CSV or Parquet; save it as CSV" in message
