@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 
 def scan(path: str | Path) -> pl.LazyFrame:
     """A file's rows, to be read later; see `polars.scan_parquet`."""
     return pl.scan_parquet(path, glob=False, hive_partitioning=False)
+
+
+def row_groups(path: str | Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """A file's rows with these columns, a row group at a time: memory does not grow with the file."""
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield pl.DataFrame(file.read_row_group(number, columns=list(columns)))
 
 
 def read(path: str | Path, columns: Sequence[str] | None = None) -> pl.DataFrame:

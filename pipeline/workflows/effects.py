@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import polars as pl
 from pydantic import TypeAdapter
@@ -85,8 +85,8 @@ def delivered_of_sample(run: OpenRun) -> dict[Person, Decimal]:
     """
     step = max(1, ceil(run.staged.manifest.transactions / _MOST_READ))
     people: set[Person] = set()
-    for path in _parts(run.directory):
-        some = parquet.read(path, ["body"]).get_column("body").gather_every(step).cast(pl.String)
+    for rows in _staged(run.directory, ["body"]):
+        some = rows.get_column("body").gather_every(step).cast(pl.String)
         fields = pl.DataFrame({"body": some}).select(
             handle=pl.col("body").str.json_path_match("$.profile_id_handle"),
             identifier=pl.col("body").str.json_path_match("$.profile_id"),
@@ -107,8 +107,8 @@ def sent_sales(run: OpenRun, people: Sequence[Person]) -> dict[Person, list[Sent
     found: dict[Person, list[SentSale]] = defaultdict(list)
     names = [json.dumps(each.identifier, ensure_ascii=False)[1:-1] for each in people]
     wanted = set(people)
-    for path in _parts(run.directory) if names else ():
-        rows = parquet.read(path, ["external_id", "body"]).with_columns(pl.col("body").cast(pl.String))
+    for each in _staged(run.directory, ["external_id", "body"]) if names else ():
+        rows = each.with_columns(pl.col("body").cast(pl.String))
         rows = rows.filter(pl.col("body").str.contains_any(names))
         known = run.ledger.find(rows.get_column("external_id").to_list())
         for external_id, body in rows.iter_rows():
@@ -123,8 +123,10 @@ def sent_sales(run: OpenRun, people: Sequence[Person]) -> dict[Person, list[Sent
     return defaultdict(list, found)
 
 
-def _parts(run: RunDir) -> list[Any]:
-    return sorted(run.staged.glob("*.parquet"))
+def _staged(run: RunDir, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """What is staged, in the order of its parts."""
+    for path in sorted(run.staged.glob("*.parquet")):
+        yield from parquet.row_groups(path, columns)
 
 
 def nothing_is_sent(run: OpenRun) -> bool:

@@ -138,7 +138,7 @@ class LearnedRate:
         if math.isinf(per_min := self.per_min):
             return PaceLimit("a pause after errors of Omneo")
         if self._limit is None or (self._cap is not None and self._cap / self._sharers <= per_min):
-            return PaceLimit(f"--rate {self._cap:g}/min", per_min)
+            return PaceLimit(f"--rate {self._cap:,.12g}/min", per_min)
         about = "" if self._limit_is_known else "about "
         return PaceLimit(
             f"Omneo's limit of {about}{self._limit * 60.0 / self._window_s:,.0f} a minute", per_min

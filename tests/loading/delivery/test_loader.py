@@ -417,6 +417,18 @@ def test_progress_is_reported_and_ends_at_the_total(ledger: SqlLedger) -> None:
     assert done
 
 
+def test_progress_says_what_was_done_before_what_was_sent_and_what_limits_it(ledger: SqlLedger) -> None:
+    some = [made(n) for n in range(80)]
+    load(ledger, run_of("r1", some), some, Tenant(), DeliveryOptions(first=30))
+    events: list[Event] = []
+    options = DeliveryOptions(rate_per_min=6_000)
+    load(ledger, run_of("r1", some), some, Tenant(), options, emit=events.append)
+    assert events[0] == StageStarted("load", "transactions", 80, done=30)
+    *_, last = (event for event in events if isinstance(event, Progress))
+    assert (last.done, last.sent, last.in_doubt) == (80, 50, 0)
+    assert (last.limit, last.most_per_s) == ("--rate 6,000/min", 100)
+
+
 def test_a_ledger_that_fails_stops_the_load_and_nothing_is_lost(ledger: SqlLedger) -> None:
     some = [made(n) for n in range(400)]
     tenant = Tenant()

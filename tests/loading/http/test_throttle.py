@@ -195,6 +195,32 @@ def test_malformed_headers_count_as_absent(value: str) -> None:
     rate.learn(0.1, hint)
 
 
+def test_what_limits_the_pace_is_said() -> None:
+    rate = LearnedRate(0.0)
+    assert rate.limit.per_min is None
+    rate.learn(0.1, PaceHint(Meaning.TAKEN, 0.1, limit=1_000, remaining=999))
+    assert (rate.limit.text, rate.limit.per_min) == ("Omneo's limit of 1,000 a minute", pytest.approx(985))
+    capped = LearnedRate(0.0, cap_per_min=600)
+    assert capped.limit == ("--rate 600/min", 600)
+    capped.learn(0.1, PaceHint(Meaning.TAKEN, 0.1, limit=500, remaining=499))
+    assert capped.limit.text == "Omneo's limit of 500 a minute"
+
+
+def test_a_place_among_those_in_flight_limits_the_pace_too() -> None:
+    async def scene() -> list[str]:
+        throttle = Throttle(FakeClock(), concurrency=1)
+        said = [throttle.limit.text]
+        await throttle.enter()
+        waiting = asyncio.create_task(throttle.enter())
+        await asyncio.sleep(0)
+        said.append(throttle.limit.text)
+        throttle.leave()
+        await waiting
+        return said
+
+    assert asyncio.run(scene()) == ["", "--concurrency 1"]
+
+
 def test_concurrency_rises_while_latency_holds_and_falls_on_trouble() -> None:
     concurrency = Concurrency(64)
     assert concurrency.limit == 1
