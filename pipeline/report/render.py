@@ -10,6 +10,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -94,6 +95,7 @@ def render_page(values: Mapping[str, Any], files: Sequence[str] = ()) -> str:
         .get_template("report.html.j2")
         .render(
             report=values,
+            written_at=datetime.now(UTC).isoformat(timespec="seconds"),
             loaded=was_loaded(Summary.from_dict(values)),
             currency=(currencies[0] or "") if len(currencies) == 1 else "",
             timeline=charts.timeline(values),
