@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 
@@ -16,6 +17,12 @@ def usable_names(raw: Sequence[str]) -> tuple[list[str], list[str]]:
     Returns:
         The names, unique and in order, and the notices.
     """
+    names, notices = _usable_names(tuple(raw))
+    return [*names], [*notices]
+
+
+@lru_cache(maxsize=64)  # thousands of files have the same header
+def _usable_names(raw: tuple[str, ...]) -> tuple[list[str], list[str]]:
     names: list[str] = []
     notices: list[str] = []
     taken = set(raw)

@@ -34,7 +34,12 @@ class JsonLinesReader:
     """
 
     def __init__(
-        self, file: SourceFile, block_bytes: int = BLOCK_BYTES, *, members: Sequence[str] | None = None
+        self,
+        file: SourceFile,
+        block_bytes: int = BLOCK_BYTES,
+        *,
+        members: Sequence[str] | None = None,
+        stream: SourceStream | None = None,
     ) -> None:
         """Open the file and find its columns.
 
@@ -42,12 +47,13 @@ class JsonLinesReader:
             file: The file.
             block_bytes: How much is read at a time.
             members: Those of its objects, as `header` had them; None to look for them.
+            stream: The file where it is open already; it is closed once it was read.
 
         Raises:
             SourceError: It cannot be read or is not text.
         """
         self._file = file
-        self._stream: SourceStream | None = None
+        self._opened = self._stream = stream
         self._block_bytes = block_bytes
         self._members = self._all_members() if members is None else list(members)
         self.header = self._members
@@ -81,7 +87,9 @@ class JsonLinesReader:
         return [_cell(found.get(name)) for name in self._members] if isinstance(found, dict) else []
 
     def close(self) -> None:
-        """Do nothing: the file is open only while it is read."""
+        """Close the file; needed only where `batches` is not read to its end."""
+        if self._stream:
+            self._stream.close()
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order; call it once.
@@ -101,7 +109,8 @@ class JsonLinesReader:
     def _lines(self) -> Iterator[pl.DataFrame]:
         """Lines that are not blank: LINE and `raw`."""
         first, carry = 1, b""
-        with open_text(self._file) as self._stream:
+        self._stream, self._opened = self._opened or open_text(self._file), None
+        with self._stream:
             for block in Utf8Blocks(self._stream, self._file.name, "utf-8", "error", self._block_bytes):
                 whole, newline, carry = (carry + block).rpartition(b"\n")
                 if newline:

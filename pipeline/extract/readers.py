@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.core.file_formats import FileFormat
+from pipeline.core.file_formats import PARQUET, FileFormat
 from pipeline.core.model import Dialect, Worksheet
 from pipeline.extract.csv_reader import BLOCK_BYTES, CsvReader
 from pipeline.extract.encodings import bom_of
@@ -13,7 +13,7 @@ from pipeline.extract.fixed_width import FixedWidthReader
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.parquet_reader import ParquetReader
 from pipeline.extract.rows import Reader
-from pipeline.extract.storage import LOOKED_AT, SourceFile, is_json_lines, open_raw, open_text
+from pipeline.extract.storage import HEADER_BYTES, SourceFile, is_json_lines, open_raw, open_text
 
 
 def open_reader(
@@ -46,7 +46,7 @@ def open_reader(
     if format == "jsonl":
         return JsonLinesReader(file, members=header)
     # A CSV file is opened once, to find out what it is and to read it.
-    stored = open_raw(file, ahead=not only_header)
+    stored = open_raw(file, ahead=not only_header and not file.uri.endswith(PARQUET))
     if format != "csv" and is_workbook(stored):
         stored.close()
         return ExcelReader(file, sheet or Worksheet(), dialect)
@@ -54,9 +54,11 @@ def open_reader(
     found = "csv" if format == "csv" else format_of(file, stream.peek())
     if found == "csv":
         reader = FixedWidthReader if dialect.positions else CsvReader
-        return reader(file, dialect, LOOKED_AT if only_header else BLOCK_BYTES, stream=stream)
+        return reader(file, dialect, HEADER_BYTES if only_header else BLOCK_BYTES, stream=stream)
+    if found == "jsonl" and not only_header:
+        return JsonLinesReader(file, members=header, stream=stream)
     stream.close()
-    return open_reader(file, dialect, found, header=header, rows=rows)
+    return open_reader(file, dialect, found, rows=rows)
 
 
 def format_of(file: SourceFile, head: bytes) -> FileFormat:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LOOKED_AT: Final = 1 << 20
 """Bytes at the start of a file that can be looked at before they are read."""
 
+HEADER_BYTES: Final = 1 << 16
+"""Bytes that are read at a time where a header is all that is wanted."""
+
 Compression = Literal["gzip", "zstd", "bz2", "zip"]
 _MAGIC: Final[tuple[tuple[bytes, Compression], ...]] = (
     (b"\x1f\x8b", "gzip"),
@@ -35,6 +38,10 @@ _MAGIC: Final[tuple[tuple[bytes, Compression], ...]] = (
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),  # an archive without files
 )
+
+
+_AHEAD_BYTES: Final = 8 << 20
+"""What is asked of a store at a time; drivers' own 50 MB are more than some runs may take in all."""
 
 
 @dataclass(frozen=True)
@@ -268,10 +275,14 @@ def open_raw(file: SourceFile, *, ahead: bool = True) -> SourceStream:
         SourceError: It does not exist any more, or may not be read.
     """
     filesystem, path = file_system(file.uri, SourceError)
-    options = {} if ahead or not file.is_remote else {"cache_type": "none"}
+    options: dict[str, Any] = {}
+    if file.is_remote:
+        options = {"block_size": _AHEAD_BYTES} if ahead else {"cache_type": "none"}
     with _translated(file.name):
         raw = _Raw(filesystem.open(path, "rb", **options))
-        return SourceStream(raw, lambda: raw.fingerprint(file.size))
+        # Everything that is read from the middle of an object, or to look at it only, is a request.
+        buffered = LOOKED_AT if ahead or not file.is_remote else HEADER_BYTES
+        return SourceStream(raw, lambda: raw.fingerprint(file.size), buffered)
 
 
 def open_parquet(file: SourceFile) -> pq.ParquetFile:
@@ -345,10 +356,13 @@ class SourceStream(io.BufferedReader):
     Args:
         raw: Gives them.
         fingerprint: Gives that of the file, if all of it was read.
+        buffered: Bytes that are read at least.
     """
 
-    def __init__(self, raw: io.RawIOBase, fingerprint: Callable[[], str | None]) -> None:
-        super().__init__(raw, LOOKED_AT)
+    def __init__(
+        self, raw: io.RawIOBase, fingerprint: Callable[[], str | None], buffered: int = LOOKED_AT
+    ) -> None:
+        super().__init__(raw, buffered)
         self._fingerprint = fingerprint
 
     @property

@@ -99,7 +99,8 @@ def choose_files(
         known = []
     if growing and (together or growing & {table.uri for table in lookups}):
         rest = []
-    taken = [file for file in files if not file.found or (file in rest and file not in known)]
+    left = {file.uri for file in rest} - {file.uri for file in known}
+    taken = [file for file in files if not file.found or file.uri in left]
     notices = {}
     if growing:
         notices["files_growing"] = f"still being written and left alone: {_named(sorted(growing))}"

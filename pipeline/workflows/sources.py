@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
@@ -41,6 +43,9 @@ class RunSource:
     header: tuple[str, ...] | None = None
     rows: range | None = None
 
+
+_OPENED_AHEAD: Final = 4
+"""Files of a store that are opened before it is their turn; each holds some megabytes."""
 
 OnEnd = Callable[[RunSource, str | None], None]
 """Gets the fingerprint of every file whose rows were read, where reading them gave it."""
@@ -117,12 +122,15 @@ def columns_by_table(
     columns: dict[str, list[str]] = {}
     notices: list[str] = []
     looked_at: list[RunSource] = []
-    for each in sources:
-        name = each.file.name
-        reader = open_reader(
-            each.file, spec.source.csv, spec.source.format, spec.source.excel, only_header=True
-        )
+
+    def open_header(each: RunSource) -> Reader:
+        form = spec.source
+        reader = open_reader(each.file, form.csv, form.format, form.excel, only_header=True)
         reader.close()
+        return reader
+
+    for each, reader in _opened(sources, open_header):
+        name = each.file.name
         looked_at.append(replace(each, header=tuple(reader.header)))
         if not reader.columns:
             notices.append(_NO_MEMBER.format(name))
@@ -161,6 +169,30 @@ def _delimiter_in(header: Sequence[str]) -> str:
 _NO_MEMBER: Final = "{} has no JSON object with a member on any line"
 
 
+def _opened(
+    sources: Sequence[RunSource], opened: Callable[[RunSource], Reader]
+) -> Iterator[tuple[RunSource, Reader]]:
+    """Open files, in order; those in a store several at a time, since each answer has to be waited for."""
+    if not any(each.file.is_remote for each in sources):
+        yield from ((each, opened(each)) for each in sources)
+        return
+    waiting: deque[tuple[RunSource, Future[Reader]]] = deque()
+    with ThreadPoolExecutor(_OPENED_AHEAD, thread_name_prefix="source") as pool:
+        try:
+            for each in sources:
+                waiting.append((each, pool.submit(opened, each)))
+                if len(waiting) > _OPENED_AHEAD:
+                    first, reader = waiting.popleft()
+                    yield first, reader.result()
+            while waiting:
+                first, reader = waiting.popleft()
+                yield first, reader.result()
+        finally:
+            for _, reader in waiting:
+                if not reader.cancel() and not reader.exception():
+                    reader.result().close()
+
+
 def raw_rows(
     sources: Sequence[RunSource],
     spec: MappingSpec,
@@ -176,11 +208,14 @@ def raw_rows(
     Raises:
         SourceError: A file cannot be read on.
     """
-    for each in sources:
+
+    def open_rows(each: RunSource) -> Reader:
+        form = spec.source
+        return open_reader(each.file, form.csv, form.format, form.excel, header=each.header, rows=each.rows)
+
+    for each, reader in _opened(sources, open_rows):
         keyed = KeyedRows(spec, each.table, each.position)
         cells = keyed.cells
-        form = spec.source
-        reader = open_reader(each.file, form.csv, form.format, form.excel, header=each.header, rows=each.rows)
         for batch in reader.batches():
             records = without_empty_rows(batch.rows, reader, cells, spec.source.nulls)
             rows, skipped = keyed.add(_with_lost(records, batch.malformed, reader, cells, spec))

@@ -600,7 +600,7 @@ class Till:
 
 def test_many_nights_send_each_version_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "pipeline.report.render.render_page", lambda _: ""
+        "pipeline.report.render.render_page", lambda *_: ""
     )  # half of the time, not the matter
     till = Till()
     sent = read = 0
