@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 CELL_CHARACTERS: Final = 120
+_WORDS_SHARE: Final = 0.75
+"""As much is shown at least, even if that cuts a word: a long id may have no blank at all."""
 
 
 def visible(text: str, limit: int | None = CELL_CHARACTERS) -> str:
@@ -13,8 +15,14 @@ def visible(text: str, limit: int | None = CELL_CHARACTERS) -> str:
     ASCII control characters become their symbols (`␛`, `␀`, `␊`), which no terminal obeys; other invisible
     ones, such as bidirectional overrides or no-break spaces, become escapes (`\u202e`, `\xa0`).
     """
-    shown = text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
+    shown = text if limit is None or len(text) <= limit else f"{_cut(text, limit - 1)}…"
     return shown if shown.isprintable() else "".join(map(_shown, shown))
+
+
+def _cut(text: str, limit: int) -> str:
+    """The start of a text, to the end of a word where one is near."""
+    before = text[: limit + 1].rpartition(" ")[0]
+    return before if len(before) > _WORDS_SHARE * limit else text[:limit]
 
 
 def _shown(character: str) -> str:

@@ -69,16 +69,16 @@ _EMAIL: Final = r"^[^\s@<>()\[\]\\,;:\"]+@([^\s@<>()\[\]\\,;:\".]+\.)+[^\s@<>()\
 _EMAIL_LENGTH: Final = 254
 _UUID: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _CURRENCY: Final = r"^[A-Z]{3}$"
-NO_PERSONS: Final = (
-    *("-", "--", ".", "?", "0", "00", "000", "0000", "00000", "000000", "n/a", "na", "#n/a", "none", "null"),
-    *("nil", "nan", "unknown", "guest", "walk-in", "walkin", "walk in", "cash", "cash sale", "cash customer"),
-    *("anonymous", "no customer", "nobody", "default", "test", "undefined", "(none)", "casual", "visitor"),
+_NO_PERSONS: Final = (
+    r"-+|\.+|\?+|0+|#?n/?a|none|\(none\)|null|nil|nan|undefined|unknown|guest|walk[- ]?in|cash"
+    r"|cash sale|cash customer|anonymous|no customer|nobody|default|test|casual|visitor"
 )
-"""What tills write where there is no customer, in small letters."""
-_NO_ADDRESS: Final = (
-    r"^(?:no-?reply|do-?not-?reply|none|na|n\.a|no|noe?mail|no-e?mail|nomail|guest|nobody|unknown|anonymous)@"
-    r"|^test@test\."
+"""What tills write where there is no customer."""
+_NO_ADDRESSES: Final = (
+    r"(no-?reply|do-?not-?reply|none|na|n\.a|no|no-?e?mail|guest|nobody|unknown|anonymous)@.*|test@test\..*"
 )
+# In one expression, which costs a tenth of looking for words and patterns in small letters.
+_NO_PERSON: Final = f"(?i)^({_NO_PERSONS}|{_NO_ADDRESSES})$"
 # The clocks of tills are often a few minutes fast: without this a sale of the last minutes would be rejected.
 CLOCKS_AHEAD: Final = timedelta(minutes=15)
 # Before 1980 tills kept no electronic records, and 1970 and 1900 are what programs write for a missing date.
@@ -334,12 +334,11 @@ def _customer_checks() -> Iterator[DeclaredCheck]:
         ~fails,
         quoted(written, "profile_id") + expected,
     )
-    word = person.str.to_lowercase()
     yield DeclaredCheck(
         "profile_id",
         "profile_placeholder",
         "is not a word such as N/A, 0 or guest, or an address such as noreply@",
-        fails | ~(word.is_in(NO_PERSONS) | word.str.contains(_NO_ADDRESS)),
+        fails | ~person.str.contains(_NO_PERSON),
         quoted(person) + pl.lit(" stands for no person"),
     )
     yield DeclaredCheck(

@@ -25,6 +25,9 @@ def test_long_texts_are_cut() -> None:
     assert visible("x" * 10_000, 10) == "xxxxxxxxx…"
     assert visible("x" * 10, 10) == "x" * 10
     assert len(visible("x" * 10_000, None)) == 10_000
+    assert visible("three words here and more", 19) == "three words here…"
+    assert visible("three words here and more", 17) == "three words here…"
+    assert visible("one unusuallylongword", 12) == "one unusual…"
 
 
 @given(st.text(max_size=50))
