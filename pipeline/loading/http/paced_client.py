@@ -12,7 +12,7 @@ from tenacity import RetryCallState
 
 from pipeline.core.clock import Clock
 from pipeline.core.errors import StoppedByApi
-from pipeline.core.events import Emit
+from pipeline.core.events import Emit, Notice
 from pipeline.loading.http.answers import Meaning, ReplyVerdict, judge, stopped
 from pipeline.loading.http.client import Answered, CallSender, Reply, Unsent
 from pipeline.loading.http.endpoints import ApiRequest
@@ -104,6 +104,10 @@ class Waiting:
             self.count -= 1
 
 
+_NOTED_AFTER_S: Final = 8.0
+"""Shorter failures are everyday."""
+
+
 class PacedClient:
     """Sends calls at one pace for all, and keeps the common view of the API's health.
 
@@ -142,6 +146,7 @@ class PacedClient:
         self.health = Health(clock, limits.give_up_after_s)
         self.requests = RequestCounts()
         self._has_answered = False  # as the API documents
+        self._outage_noted = False
         self.failing = 0  # tasks that had a failure and try again
         self.changed = asyncio.Event()  # set whenever a place came free or a task began to wait
         self.backing_off = Waiting(clock, self.changed)  # those of the failing that wait
@@ -205,6 +210,7 @@ class PacedClient:
             self.requests.retried += 1
             wait = state.upcoming_sleep
             self._emit(Retried(name, state.attempt_number, verdict.status, round(wait, 3)))
+            self._note_outage(verdict)
             may_be_payload = verdict.meaning is Meaning.TRANSIENT and state.attempt_number > 1
             question = probe() if may_be_payload and self._are_few_failing else None
             if question is not None:
@@ -241,6 +247,18 @@ class PacedClient:
         if self.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and not denied):
             raise self.error(verdict)
         return verdict, replies[-1]
+
+    def _note_outage(self, verdict: ReplyVerdict) -> None:
+        """Say once that there is an outage, for those who wait at a terminal."""
+        seconds = self.health.outage_s()
+        if self._outage_noted or verdict.meaning is not Meaning.TRANSIENT or seconds < _NOTED_AFTER_S:
+            return
+        self._outage_noted = True
+        how = f"answers {verdict.status}" if verdict.status else "does not answer"
+        patience = f"{self._limits.give_up_after_s:.0f} s (--give-up-after)"
+        self._emit(
+            Notice("outage", f"{self._base_url} {how} for {seconds:.0f} s now; tried for up to {patience}")
+        )
 
     def gave_up(self, verdict: ReplyVerdict) -> bool:
         """Whether a transient verdict was the last because the outage is too long."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -9,7 +10,7 @@ import pytest
 
 from pipeline.core.clock import FakeClock
 from pipeline.core.errors import StoppedByApi
-from pipeline.core.events import ignore
+from pipeline.core.events import Emit, Event, Notice, ignore
 from pipeline.loading.http.client import Answered, Call, Reply, Unsent
 from pipeline.loading.http.endpoints import ENDPOINTS, batch_lookup
 from pipeline.loading.http.paced_client import Limits, PacedClient
@@ -32,7 +33,12 @@ class Scripted:
 
 
 def ask_for(
-    answer: Callable[[float], Reply], call: Call = POST, *, tasks: int = 300, give_up_after_s: float = 60
+    answer: Callable[[float], Reply],
+    call: Call = POST,
+    *,
+    tasks: int = 300,
+    give_up_after_s: float = 60,
+    emit: Emit = ignore,
 ) -> tuple[Scripted, StoppedByApi | None]:
     """Many tasks ask such a server until it is given up."""
     clock = FakeClock()
@@ -40,7 +46,7 @@ def ask_for(
 
     async def main() -> StoppedByApi | None:
         limits = Limits(concurrency=64, give_up_after_s=give_up_after_s)
-        exchange = PacedClient(server, "https://api.acme.test", limits, clock, ignore)
+        exchange = PacedClient(server, "https://api.acme.test", limits, clock, emit)
         asking = [asyncio.create_task(exchange.ask(call, str(number))) for number in range(tasks)]
         done, others = await asyncio.wait(asking, return_when=asyncio.FIRST_EXCEPTION)
         for each in others:
@@ -107,6 +113,16 @@ def test_a_longer_wait_that_a_server_asks_for_is_kept(asked: int) -> None:
     server, _ = ask_for(lambda _: Answered(429, headers=headers), tasks=1, give_up_after_s=300)
     pauses = [late - early for early, late in zip(server.at, server.at[1:], strict=False)]
     assert all(pause >= asked for pause in pauses)
+
+
+def test_an_outage_is_said_once_while_it_lasts() -> None:
+    said: list[Event] = []
+    ask_for(lambda _: Unsent("refused"), tasks=5, emit=said.append)
+    notices = [each.message for each in said if isinstance(each, Notice)]
+    assert len(notices) == 1
+    assert re.fullmatch(
+        r"https://api.acme.test does not answer for \d+ s now; tried for up to 60 s .*", notices[0]
+    )
 
 
 def test_a_name_without_an_address_is_not_waited_for_as_an_outage_is() -> None:
