@@ -351,7 +351,7 @@ def test_a_signal_finishes_what_is_in_flight_and_load_goes_on(
         env=omneo.environment(),
     )
     wait_for(omneo.arrivals)
-    for command in (["load", "latest"], ["prepare", "-m", "pos_lines", source]):
+    for command in (["load", "latest"], ["run", "-m", "pos_lines", source]):
         busy = call(*command, *home, env=omneo.environment())
         assert busy.code == 6
         assert f"in use by process {running.pid}" in busy.stderr
