@@ -127,6 +127,8 @@ class Form:
         """The mapping that reads it."""
         layout = {"carry": "first_row", "records_by_place": "records"}.get(self.layout, self.layout)
         source: dict[str, Any] = {"layout": layout, "duplicates": self.duplicates}
+        if len(self.delimiter) > 1:
+            source["csv"] = {"delimiter": self.delimiter}
         source["number"] = {"thousands": ",", "currency": ["$"], "parentheses": True}
         if self.layout == "tables":
             keys = {"headers": KEY, "items": KEY_BELOW, "payments": KEY_BELOW}
@@ -284,9 +286,13 @@ class Form:
         return f'{text}{self.delimiter}"broken" quotes' if line.kind == "quotes" else text
 
     def _row(self, cells: list[str]) -> str:
-        text = io.StringIO()
-        csv.writer(text, delimiter=self.delimiter, lineterminator="\n", quoting=self.quoting).writerow(cells)  # type: ignore[arg-type]
-        return text.getvalue().removesuffix("\n")
+        text, delimiter, quoting = io.StringIO(), self.delimiter, self.quoting
+        if len(delimiter) > 1:
+            # `csv` knows single characters only, so a cell with a part of the delimiter is quoted here.
+            delimiter = "\x1e"
+            quoting = csv.QUOTE_ALL if any(set(cell) & set(self.delimiter) for cell in cells) else quoting
+        csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=quoting).writerow(cells)  # type: ignore[arg-type]
+        return text.getvalue().removesuffix("\n").replace("\x1e", self.delimiter)
 
     def _json(self, line: Line, columns: list[str]) -> str:
         if line.is_malformed:

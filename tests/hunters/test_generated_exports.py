@@ -50,7 +50,7 @@ def forms(draw: st.DrawFn, layout: str) -> Form:
         duplicates=draw(st.sampled_from(["drop", "keep"])),
         typed=typed,
         others="" if typed else draw(st.sampled_from(["", "", *FORMATS])),
-        delimiter=draw(st.sampled_from([",", ";", "\t", "|"])),
+        delimiter=draw(st.sampled_from([",", ";", "\t", "|", "||", "~|~"])),
         newline=draw(st.sampled_from(["\n", "\r\n"])),
         quoting=draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])),
         encoding=draw(st.sampled_from(["utf-8", "utf-8-sig"])),
