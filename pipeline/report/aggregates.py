@@ -145,9 +145,9 @@ class Facts:
 
     @property
     def currency(self) -> str:
-        """The currency of the accepted transactions; empty where they have none, or several."""
-        currencies = [name for name in self.sums(ACCEPTED) if name]
-        return currencies[0] if len(currencies) == 1 else ""
+        """The currency of the transactions, whatever their outcome; empty for none, or several."""
+        currencies = self.totals["currency"].drop_nulls().unique()
+        return str(currencies[0]) if len(currencies) == 1 else ""
 
     def by_code(self, outcome: str) -> dict[str, int]:
         """Transactions by code for one outcome of a reason, the most frequent first."""

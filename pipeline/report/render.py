@@ -89,7 +89,6 @@ def render_page(values: Mapping[str, Any], files: Sequence[str] = ()) -> str:
         values: What `view` gave.
         files: Files of the run's directory that the page links to.
     """
-    currencies = charts.main_currencies(values)
     return (
         templates(autoescape=True)
         .get_template("report.html.j2")
@@ -97,7 +96,7 @@ def render_page(values: Mapping[str, Any], files: Sequence[str] = ()) -> str:
             report=values,
             written_at=datetime.now(UTC).isoformat(timespec="seconds"),
             loaded=was_loaded(Summary.from_dict(values)),
-            currency=(currencies[0] or "") if len(currencies) == 1 else "",
+            currency=values["currency"],
             timeline=charts.timeline(values),
             sums=[each for each in (*charts.worth(values), charts.years(values)) if each],
             stores=heat_maps.stores_by_time(values),

@@ -29,7 +29,7 @@ class RunLine:
         summary: In numbers, at one tenant.
         verdict: In words.
         mapping: Name of its mapping.
-        currency: Of what it accepted; empty where there is none, several, or it is not known.
+        currency: Of its transactions; empty where there is none, several, or it is not known.
     """
 
     summary: Summary

@@ -224,7 +224,7 @@ def _to_be_sent(summary: Summary, currency: str, closed: bool) -> str:
     t = summary.transactions
     of_read = f"{t.accepted:,} of {count(t.read, 'transaction')}"
     if not t.accepted:
-        return f"Nothing can be sent to Omneo: {of_read} were accepted."
+        return "" if closed else f"Nothing can be sent to Omneo: {of_read} were accepted."
     worth = money(summary, "accepted", currency)
     if closed:
         return f"Nothing can be sent to Omneo until that is settled. {of_read}, worth {worth}, are sound."

@@ -73,6 +73,7 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
             show_personal_data=show_personal_data,
         ),
         "gate": None if data.gate is None else {"limit": data.gate.allowed, "closed": data.gate.closed},
+        "currency": facts.currency,
         "where": where_everything_is(data.summary, closed=data.gate is not None and data.gate.closed),
         "by_month": _grouped(facts.totals, ["month", "currency"]),
         "by_store": _grouped(facts.totals, ["store", "currency"]),

@@ -81,7 +81,7 @@ class RunRecord:
         checks: Every check that there is; empty for runs of versions that did not record them.
         patterns: What was looked for in the whole run, by code.
         previous: The last run of the same mapping, when this one was prepared.
-        currency: Of the accepted transactions; empty for none, several, or as above.
+        currency: Of its transactions; empty for none, several, or as above.
     """
 
     gate: RejectionGate | None = None

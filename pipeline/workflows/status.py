@@ -28,7 +28,7 @@ class RunOverview:
         summary: In numbers.
         verdict: In words.
         causes: Why transactions were rejected or dropped.
-        currency: Of the accepted transactions; empty where they have none, several, or it is not known.
+        currency: Of its transactions; empty where they have none, several, or it is not known.
     """
 
     summary: Summary

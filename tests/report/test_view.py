@@ -195,3 +195,20 @@ def test_money_is_exact_and_names_its_currency() -> None:
     assert money(one, "accepted", "AUD") == "AUD -1,234,567.80"
     several = replace(DATA.summary, totals={"accepted": {"AUD": "1000.00", "NZD": "2.50", "none": "0.10"}})
     assert money(several, "accepted") == "AUD 1,000.00 and NZD 2.50 and 0.10"
+
+
+def test_a_run_of_which_nothing_was_accepted_says_so_once_and_with_its_currency() -> None:
+    numbers = TransactionCounts(read=40, accepted=0, dropped=0, rejected=40)
+    nothing_accepted = summary_of(
+        FACTS,
+        transactions=numbers,
+        delivery=DeliveryCounts(),
+        totals={"accepted": "0.00", "dropped": "0.00", "rejected": "200.00"},
+        rejected={"name_missing": 40},
+    )
+    gate = RejectionGate("25%", closed=True, rejected=40, read=40, default=True, nothing_accepted=True)
+    judged = judge(replace(CALM, summary=nothing_accepted, gate=gate))
+    assert judged.sentence == (
+        "Nothing of the run was accepted, and something was rejected (40 of 40). "
+        "Left out: 40 were rejected (AUD 200.00)."
+    )
