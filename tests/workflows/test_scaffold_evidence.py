@@ -84,6 +84,14 @@ def test_a_total_that_nothing_explains_is_open(tmp_path: Path) -> None:
     assert is_open(spec, "total", "only 0 of 20 equal the sum of their lines")
 
 
+def test_a_discount_of_the_whole_sale_leaves_the_sum_of_its_lines_open(tmp_path: Path) -> None:
+    orders = [(n, DAYS[n], n % 2 * 10) for n in range(20)]
+    csv_of(tmp_path / "orders.csv", "order_id,order_date,discount_percent", orders)
+    lines = [(n, m, "Tea", m, 5) for n in range(20) for m in (1, 2)]
+    csv_of(tmp_path / "items.csv", "order_id,line_id,item,quantity,unit_price", lines)
+    assert is_open(draft_of(tmp_path)[1], "total", "`discount_percent` is part of the total")
+
+
 @pytest.mark.parametrize(("rate", "total"), [(Decimal("0.19"), "1190.00"), (None, "")])
 def test_tax_comes_on_top_where_its_rate_says_so(tmp_path: Path, rate: Decimal | None, total: str) -> None:
     rows = [(n, DAYS[n], "Tea", 1, 50, 50 * rate if rate else 1 + n % 7 * 3) for n in range(20)]

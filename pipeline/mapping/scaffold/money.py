@@ -408,13 +408,8 @@ def _added_up(number: Number, line: _Line, figures: Figures) -> Money:
     ]
     if shipping and not open_:
         open_ = f"whether `{shipping[0]}` is part of the total"
-    more = [
-        n
-        for n in figures.of("discount", figures.sales)
-        if figures.shape.has_several and matters(figures.sales[n])
-    ]
-    if more and not open_ and not line.sure:
-        open_ = f"whether `{more[0]}` is taken off the lines already"
+    if not open_ and (apart := _of_sales_alone(figures)):
+        open_ = f"whether `{apart}` is part of the total"
     return _money(
         number,
         replace(line, plus=plus),
@@ -423,6 +418,14 @@ def _added_up(number: Number, line: _Line, figures: Figures) -> Money:
         doubt=open_,
         tolerance=_rounding(figures, line),
     )
+
+
+def _of_sales_alone(figures: Figures) -> str:
+    """A discount, tax, shipping or tip on a row of the sale's own, which the sum of its lines does not show."""
+    among = figures.sales
+    apart = figures.shape.layout not in ("lines", "headers")
+    names = [n for role in ("discount", "tax", "shipping", "tip") for n in figures.of(role, among) if apart]
+    return next((name for name in names if matters(among[name])), "")
 
 
 def _of_single_rows(figures: Figures, lines: Sequence[_Line], number: Number) -> Iterator[Money]:
