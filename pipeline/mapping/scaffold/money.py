@@ -421,7 +421,7 @@ def _added_up(number: Number, line: _Line, figures: Figures) -> Money:
 
 
 def _of_sales_alone(figures: Figures) -> str:
-    """A discount, tax, shipping or tip on a row of the sale's own, which the sum of its lines does not show."""
+    """A discount, tax, shipping or tip of the whole sale, which the sum of its lines does not show."""
     among = figures.sales
     apart = figures.shape.layout not in ("lines", "headers")
     names = [n for role in ("discount", "tax", "shipping", "tip") for n in figures.of(role, among) if apart]
