@@ -192,7 +192,7 @@ def test_a_staged_run_that_was_changed_is_not_sent(omneo: LocalOmneo, tmp_path: 
 
 USAGE: dict[str, tuple[list[object], str]] = {
     "command": (["lod"], "No such command 'lod'; did you mean 'load'?"),
-    "option": (["prepare", "--workdr", "w"], "Did you mean '--workdir'?"),
+    "option": (["prepare", "--log-formt", "json"], "Did you mean '--log-format'?"),
     "no source": (["prepare", "-m", "pos_lines"], "SOURCE"),
     "no mapping": (["prepare", SAMPLE], "--mapping"),
     "rate": (["load", "latest", "--rate", "fast"], "expected something like 600/min"),
