@@ -99,6 +99,11 @@ def test_columns_have_their_places_in_the_line(path: Path, newline: bytes, block
     assert malformed == []
 
 
+def test_the_end_mark_of_old_programs_is_no_row(path: Path) -> None:
+    rows, malformed = read(path, b"0001Zoe     5.00\r\n\x1a", Dialect(positions=POSITIONS))
+    assert ([row[1] for row in rows], malformed) == (["0001"], [])
+
+
 def test_a_file_that_ends_within_a_line_is_asked_about(path: Path) -> None:
     rows, malformed = read(path, b"0001Zoe     5.00\n0002Ann", Dialect(positions=POSITIONS))
     assert [row[1] for row in rows] == ["0001"]

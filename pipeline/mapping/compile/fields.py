@@ -64,6 +64,13 @@ def _report_invalid(field: Field, typed: TypedExpression, context: CompileContex
         context.check(field.invalid, message, text.is_not_null(), text)
 
 
+def report_too_large(number: TypedExpression, code: str, context: CompileContext) -> None:
+    """Report amounts that do not fit into money and have no raw text of their own."""
+    is_lost = number.value.is_not_null() & money(number.value).is_null() & number.raw_or_blank.is_null()
+    message = "This amount has more than 11 digits before the decimal mark."
+    context.check(code, message, is_lost, decimal_text(number.value))
+
+
 def _decimal(field: Field, typed: TypedExpression, context: CompileContext) -> FieldColumns:
     _refuse_other_kinds(field, typed)
     number = as_number(typed, context.number)
@@ -72,6 +79,8 @@ def _decimal(field: Field, typed: TypedExpression, context: CompileContext) -> F
         rounding = money(number.value).cast(EXACT) != number.value.cast(EXACT)
         message = "This has more than four decimal places; it was rounded."
         context.check("total_rounded", message, rounding.fill_null(value=False), decimal_text(number.value))
+    if not number.is_cell:
+        report_too_large(number, field.invalid, context)
     return {field.name: money(number.value), f"{field.name}|raw": number.raw_or_blank}
 
 

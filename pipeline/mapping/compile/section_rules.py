@@ -129,6 +129,10 @@ _DELIMITER_WORDS: Final = {
 }
 
 
+_SHEET_ROWS: Final = 1 << 20
+"""The rows that a sheet of Excel can have."""
+
+
 def _dialects(spec: MappingSpec) -> Iterator[Issue]:
     dialects: list[tuple[Location, Dialect]] = [(("source", "csv"), spec.source.csv)]
     dialects += [(("lookups", name, "csv"), table.csv) for name, table in spec.lookups.items()]
@@ -151,6 +155,8 @@ def _dialects(spec: MappingSpec) -> Iterator[Issue]:
                 " what stands between two cells was expected"
             )
             yield Issue((*location, "delimiter"), message)
+        if dialect.skip_lines < 0:
+            yield Issue((*location, "skip_lines"), f"0 or more lines were expected, not {dialect.skip_lines}")
         try:
             codecs.lookup(dialect.encoding)
         except LookupError:
@@ -319,8 +325,10 @@ def _kinds(spec: MappingSpec) -> Iterator[Issue]:
 
 def _worksheet(spec: MappingSpec) -> Iterator[Issue]:
     row = spec.source.excel.header_row
-    if row is not None and row < 1:
-        yield Issue(("source", "excel", "header_row"), "rows are counted from 1, as Excel shows them")
+    if row is not None and not 1 <= row <= _SHEET_ROWS:
+        yield Issue(
+            ("source", "excel", "header_row"), "rows are counted from 1, as Excel shows them, to 1,048,576"
+        )
 
 
 def _currency(spec: MappingSpec) -> Iterator[Issue]:

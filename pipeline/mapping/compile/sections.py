@@ -10,7 +10,7 @@ import polars as pl
 
 from pipeline.core.model import TX
 from pipeline.mapping.compile.context import CompileContext
-from pipeline.mapping.compile.fields import FieldColumns
+from pipeline.mapping.compile.fields import FieldColumns, report_too_large
 from pipeline.mapping.compile.typed_expression import (
     BLANK_TEXT,
     TypedExpression,
@@ -44,10 +44,12 @@ _NO_AMOUNT: Final = pl.lit(None, dtype=MONEY)
 def amount_of(typed: TypedExpression, context: CompileContext) -> pl.Expr:
     """Money that is not a field of Omneo's; an invalid amount is reported under the context's target."""
     number = as_number(typed, context.number)
-    text = number.invalid
-    if text is not None:
-        context.check("field_invalid", "This is not an amount.", text.is_not_null(), text)
-    return money(number.value)
+    amount = money(number.value)
+    if number.raw is not None:
+        invalid = amount.is_null() & number.raw.is_not_null()
+        context.check("field_invalid", "This is not an amount.", invalid, number.raw)
+    report_too_large(number, "field_invalid", context)
+    return amount
 
 
 # ── Completion ──────────────────────────────────────────────────────────────────────────────────────

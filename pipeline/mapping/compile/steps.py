@@ -93,9 +93,9 @@ def apply_step(step: Step, typed: TypedExpression, context: CompileContext) -> T
 
 
 def _change_text(typed: TypedExpression, change: Callable[[pl.Expr], pl.Expr]) -> TypedExpression:
-    """Change a text; an empty result is blank."""
+    """Change a text; an empty result is blank, and not invalid."""
     text = as_text(typed)
-    return replace(text, value=nonblank(change(text.value)))
+    return replace(text, value=nonblank(change(text.value)), raw=text.invalid)
 
 
 def _change_number(number: TypedExpression, change: Callable[[pl.Expr], pl.Expr]) -> TypedExpression:
@@ -158,7 +158,8 @@ def _split_all(step: SplitAllStep, typed: TypedExpression, _context: CompileCont
 
 def _blank_if(step: BlankStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
     text = as_text(typed)
-    return replace(text, value=pl.when(~text.value.is_in(step.blank_if)).then(text.value))
+    kept = pl.when(~text.value.is_in(step.blank_if)).then(text.value)
+    return replace(text, value=kept, raw=text.invalid)
 
 
 def _map(step: MapStep, typed: TypedExpression, context: CompileContext) -> TypedExpression:
@@ -183,7 +184,7 @@ def _map(step: MapStep, typed: TypedExpression, context: CompileContext) -> Type
     elif options.other == "reject":
         raw = first_text(text.raw, text.value)
         return TypedExpression(found, dtype, raw, expected="a word that the mapping's `map` names")
-    return TypedExpression(found, dtype, text.raw)
+    return TypedExpression(found, dtype, text.invalid)
 
 
 # ── Other types ─────────────────────────────────────────────────────────────────────────────────────

@@ -65,8 +65,14 @@ UNKNOWN: Final = TypedExpression(BLANK_TEXT, pl.String())
 
 
 def literal(value: Scalar, *, keep_blanks: bool = False) -> TypedExpression:
-    """A constant of the mapping; outer blanks of a text are removed unless they are to be kept."""
+    """A constant of the mapping; outer blanks of a text are removed unless they are to be kept.
+
+    Raises:
+        FormulaError: A number has more digits than can be computed with.
+    """
     dtype: pl.DataType
+    if isinstance(value, int | Decimal) and not -(1 << 63) <= value < 1 << 63:
+        raise FormulaError(f"{value} is too large for a number; a text stands in quotes")
     match value:
         case bool():
             dtype = pl.Boolean()

@@ -169,7 +169,7 @@ class Check(Frozen):
     """How a code is treated: its severity, by default the usual one, and a tolerance for amounts."""
 
     severity: Severity | None = None
-    tolerance: Decimal | None = Field(None, ge=0)
+    tolerance: Decimal | None = Field(None, ge=0, lt=10**11)
 
 
 def _treatment_tag(raw: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
@@ -63,10 +63,14 @@ class ReplaceStep(Frozen):
     replace: Replace
 
 
+_LONGEST: Final = 1 << 20
+"""The most characters or parts that a step counts in a text, far more than a cell of an export has."""
+
+
 class Pad(Frozen):
     """Pad on the left to a width; longer texts stay as they are."""
 
-    width: int = Field(gt=0)
+    width: int = Field(gt=0, le=255)  # no id is longer, and each cell takes that much memory
     fill: str = Field("0", min_length=1, max_length=1)
 
 
@@ -79,8 +83,8 @@ class PadStep(Frozen):
 class Slice(Frozen):
     """A part of the text: `length` characters from `start` (0-based; a negative one counts from the end)."""
 
-    start: int = 0
-    length: int | None = Field(None, ge=0)
+    start: int = Field(0, ge=-_LONGEST, le=_LONGEST)
+    length: int | None = Field(None, ge=0, le=_LONGEST)
 
 
 class SliceStep(Frozen):
@@ -99,8 +103,8 @@ class Split(Frozen):
     """
 
     by: str = Field(min_length=1)
-    index: int
-    parts: int | None = Field(None, ge=2)
+    index: int = Field(ge=-_LONGEST, le=_LONGEST)
+    parts: int | None = Field(None, ge=2, le=_LONGEST)
 
 
 class SplitStep(Frozen):

@@ -206,7 +206,8 @@ def _unknown_columns(spec: MappingSpec, all_uses: Sequence[Use], columns: Source
             ("source",),
             f"no column that the mapping uses is in the source ({listed}); is it another export? "
             "Under `csv`, `skip_lines` leaves out what stands above the header, `header: false` is for a "
-            "file without one, and `delimiter` says what is between the cells",
+            "file without one, and `delimiter` says what is between the cells; under `excel`, `header_row` "
+            "is the row of a workbook that has the names",
         )
         return
     for use, known in unknown.values():

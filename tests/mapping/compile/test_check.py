@@ -92,6 +92,18 @@ REQUIRED = "Omneo needs it on every"
             id="delimiter with a quote",
         ),
         pytest.param(
+            MINIMAL + "  receipt_ref: {constant: 9999999999999999999}\n",
+            ["7:16: 9999999999999999999 is too large for a number; a text stands in quotes"],
+            id="a number that is too large",
+        ),
+        pytest.param(
+            "mapping: m\nsource: {key: [id], csv: {skip_lines: -1}}\n" + FIELDS,
+            [
+                "2:39: 0 or more lines were expected, not -1",
+            ],
+            id="lines that no file has",
+        ),
+        pytest.param(
             "mapping: m\nsource: {key: [id], csv: {delimiter: tab, encoding: utf8x}}\n" + FIELDS,
             [
                 "2:38: 'tab' is a word; write the delimiter itself: \"\\t\"",
@@ -368,8 +380,9 @@ def test_look_up_tables_lie_beside_the_mapping(tmp_path: Path) -> None:
 
 
 def test_the_header_of_a_sheet_is_in_a_row_that_there_is() -> None:
-    text = MINIMAL.replace("{key: [id]}", "{key: [id], excel: {header_row: 0}}")
-    assert said(text) == ["2:41: rows are counted from 1, as Excel shows them"]
+    for row in (0, 1_048_577):
+        text = MINIMAL.replace("{key: [id]}", f"{{key: [id], excel: {{header_row: {row}}}}}")
+        assert said(text) == ["2:41: rows are counted from 1, as Excel shows them, to 1,048,576"]
 
 
 def test_notices_tell_what_is_left_unused() -> None:

@@ -356,6 +356,38 @@ profile: [{value: no, handle: card}]
     assert mapped.problems.is_empty()
 
 
+def test_a_number_that_a_step_makes_blank_is_not_invalid() -> None:
+    mapping = """
+source: {layout: lines, key: [id]}
+columns: {price: decimal, kind: integer}
+transaction: {external_id: id, total: total}
+items:
+  name: id
+  quantity: qty
+  price_sell: price
+  price_original: {column: price, then: [{blank_if: ["0"]}]}
+  sku: {column: kind, then: [{map: {values: {"1": one}, other: blank}}]}
+  department: {column: kind, then: [{slice: {start: 1}}]}
+"""
+    mapped = mapped_of(mapping, "id,total,qty,price,kind\n1,0,1,0.00,2\n2,5,1,5,1\n3,5,1,x,y\n")
+    assert mapped.items.select("price_original", "sku").rows() == [(None, None), (D(5), "one"), (None, None)]
+    assert mapped.items["price_original|raw"].to_list()[::2] == [None, "x"]
+    assert sorted(mapped.problems.select("code", "value").rows()) == [("field_invalid", "y")] * 2
+
+
+def test_an_amount_that_is_too_large_is_reported() -> None:
+    mapping = """
+source: {layout: lines, key: [id]}
+columns: {fee: decimal, qty: integer}
+transaction: {external_id: id, total: total, margin: {sql: "fee * qty"}}
+items: {external_id: id, name: id, quantity: qty, price_current: total, price_sell: total}
+charges: [{name: Fee, amount: fee}, {name: All, amount: {sql: "fee * qty"}}]
+"""
+    mapped = mapped_of(mapping, "id,total,qty,fee\n1,5,1,100000000000\n2,5,1000,100000000\n")
+    problems = mapped.problems.select("field", "value").sort("field", "value").rows()
+    assert problems == [("charges", "100000000000")] * 3 + [("margin", "100000000000")] * 2
+
+
 DISCOUNTED = """
 source: {layout: lines, key: [id]}
 transaction: {external_id: id, total: total}
