@@ -9,12 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import child, curve, machine, transform
+from benchmarks import child, curve, machine, scale, transform
 from benchmarks.environment import HERE, WORK, Peers, missing_tools, peers, say
 from benchmarks.results import US, Row, Run, markdown, save
 from benchmarks.targets import judged
 
-PARTS = ("csv", "parquet", "load", "batch", "first", "confirm", "help")
+PARTS = ("csv", "parquet", "scale", "load", "batch", "first", "confirm", "help")
 SIZES = (100_000, 1_000_000)
 FULL_SIZES = (100_000, 1_000_000, 4_000_000, 10_000_000)
 HELP_RUNS = 10
@@ -52,6 +52,8 @@ def measure(given: argparse.Namespace, others: Peers, missing: Sequence[str]) ->
         if suffix in parts:
             for size in sizes:
                 rows += transform.measure(others, size, suffix, given.repeat)
+    if "scale" in parts:
+        rows += scale.measure(sizes[-1], given.repeat)
     if "nginx" not in missing:
         rows += _deliveries(
             given, parts, max(size for size in (*sizes[:1], *sizes) if size <= max(SIZES)), others, missing

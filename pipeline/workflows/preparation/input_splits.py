@@ -54,7 +54,7 @@ def input_splits(plan: ImportPlan) -> list[InputSplit]:
     waiting: list[RunSource] = []
     size = 0.0
     for each in chain.from_iterable(row_group_ranges(each, plan) for each in plan.sources):
-        limit = _FILLED * plan.budget.partition_bytes / (4 if len(groups) < SMALLER else 1)
+        limit = _FILLED * plan.partition_bytes / (4 if len(groups) < SMALLER else 1)
         own = limit if each.rows else plan.text_bytes(each)
         if waiting and (size + own > limit or waiting[0].table != each.table):
             groups.append(tuple(waiting))
@@ -81,7 +81,7 @@ def partitions_of(
     seen = ReadCounts()
     frames = (rows for _, rows in raw_rows(split.sources, plan.spec, seen.add, seen.end))
     table, number = split.sources[0].table, split.number * PLACES
-    for rows in cut(frames, plan.budget.partition_bytes, small_first=split.number == 0):
+    for rows in cut(frames, plan.partition_bytes, small_first=split.number == 0):
         counts = seen.taken()
         if wanted is None or number in wanted:
             yield Partition(number, {table: rows}, counts)

@@ -40,7 +40,7 @@ def row_group_ranges(source: RunSource, plan: ImportPlan) -> list[RunSource]:
         return [source]
     starts, row, size = [0], 0, 0
     for rows, group_bytes in groups:
-        if size and size + group_bytes > plan.budget.partition_bytes:
+        if size and size + group_bytes > plan.partition_bytes:
             starts.append(row)
             size = 0
         row += rows
