@@ -177,6 +177,11 @@ def test_a_role_that_only_costs_sales_is_left_out(tmp_path: Path) -> None:
     assert "20 of 20 sales are accepted" in text
 
 
+def test_a_product_is_added_up_also_where_nothing_says_what_was_sold(tmp_path: Path) -> None:
+    file = csv_of(tmp_path / "a.csv", "Order No,Date,Qty,Unit price", [(n, DAYS[n], 2, 5) for n in range(20)])
+    assert imported(tmp_path, file) == (20, 200)
+
+
 def test_totals_below_the_rows_are_skipped(tmp_path: Path) -> None:
     rows = [(n, DAYS[n], 5) for n in range(20)]
     file = csv_of(tmp_path / "a.csv", "Order No,Date,Total", [*rows, ("Total", "", 100)])

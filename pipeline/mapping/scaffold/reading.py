@@ -125,9 +125,10 @@ def _reading(
     sale = {role: name for role, name in sale.items() if name not in used}
     line = {role: name for role, name in line.items() if name not in used}
     has_items = _has_items(shape, money, line)
-    if not has_items and shape.layout == "lines" and not shape.has_several:
+    adds_up = not money.total and bool(money.line or money.price)
+    if not has_items and shape.layout == "lines" and not shape.has_several and not adds_up:
         shape = replace(shape, layout="headers")
-    elif shape.layout == "headers" and has_items:
+    elif shape.layout == "headers" and (has_items or adds_up):
         shape = replace(shape, layout="lines")
     others = [name for name in shape.headers.columns if name not in sale.values() and fit(name, "status") > 1]
     few = [n for n in others if shape.headers.schema[n] == pl.String and is_status(values(shape.headers[n]))]

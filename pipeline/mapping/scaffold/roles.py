@@ -120,10 +120,10 @@ ROLES: Final[Mapping[str, Role]] = {
         "belegnr belegnummer beleg bonnr bonnummer bon rechnungsnummer rechnungsnr bestellnummer "
         "bestellnr auftragsnummer auftragsnr vorgangsnummer numeroticket numticket numerofacture "
         "facture numerocommande commande idventa ventaid venta idvenda vendaid venda idvente venteid "
-        "vente idvenda vendaid venda idvente venteid vente idcommande commandeid numerofactura "
-        "nofactura factura numeropedido pedidoid idpedido pedido folio recibo scontrino numeroordine "
-        "ordine factuurnummer ordernummer bonnen nota notransaksi idtransaksi name id no number nr num "
-        "numero paymentid",
+        "vente idvenda vendaid venda idvente venteid vente idcommande commandeid numcmd nocmd "
+        "numerofactura nofactura factura numeropedido pedidoid idpedido pedido folio recibo scontrino "
+        "numeroordine ordine factuurnummer ordernummer bonnen nota notransaksi idtransaksi name id no "
+        "number nr num numero paymentid",
         _is_code,
         against="customer client product item line row sku article store shop user staff employee category "
         "phone zip postal serial tracking account kunde artikel produkt cliente producto produto vendor "
@@ -211,7 +211,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "sku": _role(
         "sku lineitemsku productsku stockcode productcode itemcode articlenumber articleno articlenr "
         "artikelnummer artikelnr artnr productid itemid prodid barcode ean upc reference referencia "
-        "productoid idproducto codigo codice ref",
+        "productoid produtoid idproduto produitid codeproduit idproducto codigo codice ref",
         _is_any,
         against="customer order category payment line name transaction",
     ),

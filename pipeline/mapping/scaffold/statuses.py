@@ -10,12 +10,13 @@ import polars as pl
 from pipeline.mapping.scaffold.cells import plain
 
 STATES: Final[Mapping[str, str]] = {
-    "complete": "completed complete closed paid done sale sold partiallyrefunded fulfilled delivered "
-    "success successful succeeded finished finalized captured settled approved confirmed "
-    "posted shippeddeliveredtobuyer resolved active valid archived ok abgeschlossen bezahlt "
-    "geliefert ausgeliefert erledigt termine terminee paye payee livre livree validee "
-    "completado completada pagado pagada entregado entregada concluido concluida pago "
-    "entregue completato pagato consegnato afgerond betaald geleverd selesai lunas",
+    "complete": "completed complete closed paid done sale sold partiallyrefunded devolvidaparcialmente "
+    "fulfilled delivered success successful succeeded finished finalized captured settled "
+    "approved confirmed posted shippeddeliveredtobuyer resolved active valid archived ok "
+    "abgeschlossen bezahlt geliefert ausgeliefert erledigt termine terminee paye payee "
+    "livre livree validee completado completada pagado pagada entregado entregada concluido "
+    "concluida pago entregue completato pagato consegnato afgerond betaald geleverd selesai "
+    "lunas",
     "void": "void refund return refunded fullyrefunded returned retourne rembourse reembolsado devuelto "
     "devolvido erstattet rimborsato terugbetaald",
     "draft": "draft checkoutdraft parked saved quote basket entwurf brouillon borrador rascunho bozza "
