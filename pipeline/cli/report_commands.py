@@ -52,19 +52,19 @@ def status(console: Console, reference: str | None, ledger: Path | str | None, *
     ):
         found = status_of(workdir, reference, ledger=ledger, base_url=base_url_from_environment(), emit=emit)
         holders = lock_holders(Workdir(workdir))
-    in_use_by = [vars(holder) for holder in holders]
+    in_use = {"in_use_by": [vars(holder) for holder in holders]} if holders else {}
     if not reference:
         console.say(run_table([(each.summary, each.verdict) for each in found]))
         for holder in holders:
             console.say(f"In use by {holder}.")
-        console.result({"runs": [_with_tenant(each.summary) for each in found], "in_use_by": in_use_by})
+        console.result({"runs": [_with_tenant(each.summary) for each in found], **in_use})
         return 0
     for each in found:
         console.say(render_terminal(overview(each.summary, each.verdict, causes=each.causes), REJECTIONS))
     for holder in holders:
         console.say(f"In use by {holder}.")
     tenants = [_with_tenant(each.summary) for each in found if each.summary.tenant is not None]
-    console.result({**_with_tenant(found[-1].summary), "tenants": tenants, "in_use_by": in_use_by})
+    console.result({**_with_tenant(found[-1].summary), "tenants": tenants, **in_use})
     return 0
 
 
