@@ -30,7 +30,7 @@ from pipeline.core.privacy import (
 from pipeline.report.aggregates import ACCEPTED, Facts
 from pipeline.report.data import FieldsInOmneo, ReportData, TenantAnswer
 from pipeline.report.heat_maps import NO_STORE
-from pipeline.report.results import changes, check_results, where_everything_is
+from pipeline.report.outcome_tables import changes, check_results, where_everything_is
 from pipeline.report.summary import Summary, decimal_text
 from pipeline.report.verdict import RunVerdict, judge
 

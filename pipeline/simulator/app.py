@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 
 from pipeline.simulator.admin import Admin
-from pipeline.simulator.api import Api, RequestRefused
 from pipeline.simulator.middleware import AuthenticationMiddleware, FaultMiddleware, RateLimitMiddleware
+from pipeline.simulator.routes import Api, RequestRefused
 from pipeline.simulator.simulator_settings import API_PATH, SimulatorSettings
 from pipeline.simulator.state import SimulatorState
 from pipeline.simulator.transactions import NoSuchTransaction

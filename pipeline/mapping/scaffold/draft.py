@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from itertools import count
 from pathlib import Path, PurePath
 
 from pipeline.core.model import Dialect
@@ -15,7 +14,16 @@ from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
 from pipeline.mapping.scaffold.arithmetic import Term
-from pipeline.mapping.scaffold.reading import MIXED, Reading, Statuses
+from pipeline.mapping.scaffold.drafted_values import (
+    column_value,
+    joined,
+    line_column,
+    looked_up_name,
+    pieces_column,
+    sale_value,
+    sql_name,
+)
+from pipeline.mapping.scaffold.reading import Reading, Statuses
 from pipeline.mapping.usage.column_names import unmapped_columns
 
 __all__ = ["copy_of", "draft"]
@@ -158,9 +166,7 @@ def _columns(reading: Reading) -> Iterator[str]:
         if "sql:" in line or "when:" in line
     )
     named = [
-        name
-        for name in dict.fromkeys(reading.money.columns)
-        if _sql_name(name).replace("'", "''") in formulas
+        name for name in dict.fromkeys(reading.money.columns) if sql_name(name).replace("'", "''") in formulas
     ]
     if named:
         yield "columns:"
@@ -170,62 +176,21 @@ def _columns(reading: Reading) -> Iterator[str]:
 def _define(reading: Reading) -> Iterator[str]:
     lines = []
     if reading.has_items and "line_no" not in reading.line:
-        lines.append(f"  {_line(reading)}: {{line_number: file}}")
+        lines.append(f"  {line_column(reading)}: {{line_number: file}}")
     if not reading.money.whole and reading.has_items:
         column = quoted(reading.money.quantity)
-        name = _sql_name(reading.money.quantity)
+        name = sql_name(reading.money.quantity)
         whole = in_single_quotes(f"{name} = ROUND({name}, 0)")
         lines.append("  # Omneo's quantities are whole: a weighed one is 1 of what the line is.")
-        lines.append(f"  {_pieces(reading)}:")
+        lines.append(f"  {pieces_column(reading)}:")
         lines.append(f"    case: [{{when: {whole}, value: {column}}}]")
         lines.append("    else: {constant: 1}")
     by_formula = _line_worth(reading).startswith("{sql")
     looked_up = [n for n in (reading.money.price, reading.money.quantity) if n in reading.shape.found_in]
-    lines += [f"  {quoted(_looked_up_name(n))}: {_value(reading, n)}" for n in looked_up if by_formula]
+    lines += [f"  {quoted(looked_up_name(n))}: {column_value(reading, n)}" for n in looked_up if by_formula]
     if lines:
         yield "define:"
         yield from lines
-
-
-def _looked_up_name(name: str) -> str:
-    return f"{name}_found"
-
-
-def _taken(reading: Reading) -> set[str]:
-    return {name for names in reading.shape.columns.values() for name in names}
-
-
-def _free(reading: Reading, wanted: str) -> str:
-    return next(name for name in (f"{wanted}{'_' * n}" for n in count()) if name not in _taken(reading))
-
-
-def _line(reading: Reading) -> str:
-    """The column with the line number, or a new name where no column holds it."""
-    return reading.line.get("line_no") or _free(reading, "line")
-
-
-def _pieces(reading: Reading) -> str:
-    return _free(reading, "pieces")
-
-
-def _joined(names: Sequence[str], by: str = "-") -> str:
-    """A value that joins columns with a sign between them."""
-    if len(names) == 1:
-        return quoted(names[0])
-    if any("{" in name or "}" in name for name in names):
-        formula = f"CONCAT_WS('{by}', {', '.join(map(_sql_name, names))})"
-        return f"{{sql: {in_single_quotes(formula)}}}"
-    template = by.join(f"{{{name}}}" for name in names)
-    return f"{{template: {quoted(template)}}}"
-
-
-def _sql_name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _value(reading: Reading, column: str) -> str:
-    """A column, or the value that gives it where a look-up table holds it."""
-    return reading.shape.found_in.get(column, quoted(column))
 
 
 # ── Transactions ────────────────────────────────────────────────────────────────────────────────────
@@ -234,21 +199,16 @@ _FIELDS = {"store": "location_id", "staff": "staff_id", "currency": "currency", 
 _CURRENCIES = {"€": "EUR", "£": "GBP", "₹": "INR", "R$": "BRL", "zł": "PLN"}
 
 
-def _of_sale(reading: Reading, column: str) -> str:
-    """A column of the sale; the first of its lines where they differ."""
-    return f"{{first: {quoted(column)}}}" if reading.shape.differing(column) > MIXED else quoted(column)
-
-
 def _transaction(reading: Reading) -> Iterator[str]:
     key, money = reading.shape.key, reading.money
     yield "transaction:"
     doubt = key.doubt or reading.opened.get("external_id", "")
-    yield f"  external_id: {_open(doubt) if doubt else _joined(key.columns)}"
+    yield f"  external_id: {_open(doubt) if doubt else joined(key.columns)}"
     yield f"  receipt_ref: {quoted(key.columns[-1])}"
     yield from _transacted_at(reading)
     for role, name in _FIELDS.items():
         if column := reading.sale.get(role):
-            yield f"  {name}: {_of_sale(reading, column)}"
+            yield f"  {name}: {sale_value(reading, column)}"
     if "currency" not in reading.sale:
         yield from _currency(money.number)
     doubt = money.doubt or reading.opened.get("total", "")
@@ -283,7 +243,7 @@ def _transacted_at(reading: Reading) -> Iterator[str]:
     form = when.reading.formats[0]
     yield "  transacted_at:"
     if when.clock:
-        yield f"    {_joined((when.column, when.clock), ' ')[1:-1]}"
+        yield f"    {joined((when.column, when.clock), ' ')[1:-1]}"
         formats = [f"{each} {when.clock_form}" for each in when.reading.formats]
     else:
         differs = reading.shape.layout in ("lines", "headers") and reading.shape.differing(when.column) > 0.02
@@ -313,7 +273,7 @@ def _zone(reading: Reading, form: str) -> tuple[str, str]:
 def _total(reading: Reading) -> str:
     money = reading.money
     if money.total:
-        return _value(reading, money.total)
+        return column_value(reading, money.total)
     worth = _line_worth(reading)
     return f"{{sum: {worth}}}" if worth else ""
 
@@ -324,7 +284,7 @@ def _line_worth(reading: Reading) -> str:
     if money.line:
         if money.plus:
             return _formula(reading, _cell(reading, money.line), money.plus)
-        return _value(reading, money.line)
+        return column_value(reading, money.line)
     if money.price and money.quantity:
         base = f"{_cell(reading, money.quantity)} * {_cell(reading, money.price)}"
         return _formula(reading, base, money.plus)
@@ -334,8 +294,8 @@ def _line_worth(reading: Reading) -> str:
 def _cell(reading: Reading, column: str) -> str:
     """A number in a formula: a column that is declared, or what a look-up table holds."""
     if column in reading.shape.found_in:
-        return f"CAST({_sql_name(_looked_up_name(column))} AS DECIMAL)"
-    return _sql_name(column)
+        return f"CAST({sql_name(looked_up_name(column))} AS DECIMAL)"
+    return sql_name(column)
 
 
 def _formula(reading: Reading, base: str, terms: Sequence[Term]) -> str:
@@ -394,7 +354,7 @@ def _counts(status: Statuses, words: Sequence[str]) -> str:
 def _refund(reading: Reading) -> Iterator[str]:
     if reading.refunds:
         column, words = reading.refunds
-        sql = " OR ".join(f"{_sql_name(column)} = {in_single_quotes(word)}" for word in words)
+        sql = " OR ".join(f"{sql_name(column)} = {in_single_quotes(word)}" for word in words)
         yield f"refund: {{when: {in_single_quotes(sql)}}}  # their amounts are positive"
 
 
@@ -408,7 +368,7 @@ def _profile(reading: Reading) -> Iterator[str]:
         yield "profile:"
     for column, handle in found:
         doubt = "" if handle == "email" else "under which handle Omneo knows these ids"
-        yield f"  - {{value: {_of_sale(reading, column)}, handle: {handle}}}{_mark(doubt)}"
+        yield f"  - {{value: {sale_value(reading, column)}, handle: {handle}}}{_mark(doubt)}"
 
 
 def _payments(reading: Reading) -> Iterator[str]:
@@ -418,7 +378,7 @@ def _payments(reading: Reading) -> Iterator[str]:
         yield f"  - {{tender: {quoted(reading.paid['tender'])}, amount: {quoted(reading.paid['paid'])}}}"
     elif column := reading.sale.get("tender"):
         yield "payments:"
-        yield f"  - tender: {_of_sale(reading, column)}"
+        yield f"  - tender: {sale_value(reading, column)}"
 
 
 # ── Items ───────────────────────────────────────────────────────────────────────────────────────────
@@ -429,7 +389,7 @@ def _items(reading: Reading) -> Iterator[str]:
         return
     yield "items:"
     prefix = [_items_key(reading)] if reading.shape.layout == "tables" else [*reading.shape.key.columns]
-    yield f"  external_id: {_joined((*prefix, _line(reading)))}"
+    yield f"  external_id: {joined((*prefix, line_column(reading)))}"
     yield f"  name: {_name(reading)}"
     yield f"  quantity: {_quantity(reading)}"
     sell, current = _prices(reading)
@@ -437,12 +397,12 @@ def _items(reading: Reading) -> Iterator[str]:
     yield f"  price_sell: {sell}"
     roles = {role: name for name, role in reading.money.roles.items() if name in reading.shape.lines.columns}
     if (name := roles.get("list_price")) and name not in reading.money.columns:
-        yield f"  price_original: {_value(reading, name)}"
+        yield f"  price_original: {column_value(reading, name)}"
     if reading.money.tax and reading.money.tax not in reading.money.columns:
-        yield f"  price_tax: {_value(reading, reading.money.tax)}"
+        yield f"  price_tax: {column_value(reading, reading.money.tax)}"
     for role, field_name in (("sku", "sku"), ("department", "department")):
         if (column := reading.line.get(role)) and column != reading.line.get("name"):
-            yield f"  {field_name}: {_value(reading, column)}"
+            yield f"  {field_name}: {column_value(reading, column)}"
 
 
 def _items_key(reading: Reading) -> str:
@@ -452,7 +412,7 @@ def _items_key(reading: Reading) -> str:
 
 def _name(reading: Reading) -> str:
     roles = ("name", "sku") if reading.line.keys() & {"name", "sku"} else ("department",)
-    found = [_value(reading, reading.line[role]) for role in roles if role in reading.line]
+    found = [column_value(reading, reading.line[role]) for role in roles if role in reading.line]
     if not found:
         return _open("no column holds what was sold")
     if "name" not in reading.line and "sku" not in reading.line:
@@ -465,7 +425,11 @@ def _quantity(reading: Reading) -> str:
         return _open(doubt)
     if not reading.money.quantity:
         return _open("no column holds a quantity")
-    return quoted(_pieces(reading)) if not reading.money.whole else _value(reading, reading.money.quantity)
+    return (
+        quoted(pieces_column(reading))
+        if not reading.money.whole
+        else column_value(reading, reading.money.quantity)
+    )
 
 
 def _prices(reading: Reading) -> tuple[str, str]:
@@ -473,7 +437,7 @@ def _prices(reading: Reading) -> tuple[str, str]:
     money = reading.money
     if doubt := reading.opened.get("price_sell"):
         return _open(doubt), _open(doubt)
-    price = _value(reading, money.price) if money.price else ""
+    price = column_value(reading, money.price) if money.price else ""
     if money.price and money.price_exact and not money.plus and money.whole:
         return price, price
     worth = _line_worth(reading)
@@ -482,7 +446,7 @@ def _prices(reading: Reading) -> tuple[str, str]:
         return missing, missing
     if not money.quantity:
         return worth, worth
-    by = quoted(_pieces(reading)) if not money.whole else _value(reading, money.quantity)
+    by = quoted(pieces_column(reading)) if not money.whole else column_value(reading, money.quantity)
     steps = f"then: [{{divide_by: {by}}}, {{round: 4}}]"
     unit = f"{{{worth[1:-1]}, {steps}}}" if worth.startswith("{") else f"{{column: {worth}, {steps}}}"
     return unit, (price if price and money.whole and money.discounted else unit)
@@ -500,7 +464,7 @@ def _checks(reading: Reading) -> Iterator[str]:
     if money.extras and all(_is_charge(reading, term) for term in money.extras):
         yield "charges:  # what the total also holds"
         for term in money.extras:
-            yield f"  - {{name: {quoted(term.column)}, amount: {_of_sale(reading, term.column)}}}"
+            yield f"  - {{name: {quoted(term.column)}, amount: {sale_value(reading, term.column)}}}"
     elif money.extras:
         names = ", ".join(dict.fromkeys(term.column for term in money.extras))
         yield "checks:"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -39,35 +40,11 @@ from pipeline.mapping.scaffold.shape import Shape
 
 _MOSTLY_PAID: Final = 0.8
 _WEIGHED: Final = 0.01
-_WHOLE: Final = [
-    "grandtotal",
-    "ordertotal",
-    "invoicetotal",
-    "receipttotal",
-    "saletotal",
-    "transactiontotal",
-    "total",
-    "totalamount",
-    "totalpaid",
-    "totalcollected",
-    "totalprice",
-    "finaltotal",
-    "finalamount",
-    "amountpaid",
-    "totalsale",
-    "gesamtbetrag",
-    "gesamtsumme",
-    "endbetrag",
-    "totalttc",
-    "montanttotal",
-    "montantttc",
-    "importetotal",
-    "totalventa",
-    "valortotal",
-    "totaalbedrag",
-    "totaal",
-    "totale",
-]
+_WHOLE: Final = re.compile(
+    "(grand|order|invoice|receipt|sale|transaction|final|valor|importe|montant)total"
+    "|total(amount|paid|collected|price|sale|ttc|venta)?|finalamount|endbetrag|gesamtbetrag|totaalbedrag"
+    "|amountpaid|gesamtsumme|montantttc|totaal|totale"
+)
 """Names of a sale's total beside which sums, net and gross amounts are only parts of it."""
 
 
@@ -477,7 +454,9 @@ def _rival_doubt(name: str, rivals: Sequence[str]) -> str:
     if not rivals:
         return ""
     parts = all(fit(rival, "total") < 2 for rival in rivals) and fit(name, "total") > 2
-    if parts or (plain(name) in _WHOLE and not any(plain(rival) in _WHOLE for rival in rivals)):
+    if parts or (
+        _WHOLE.fullmatch(plain(name)) and not any(_WHOLE.fullmatch(plain(rival)) for rival in rivals)
+    ):
         return ""
     return f"whether the total is `{name}` or `{rivals[0]}`"
 

@@ -21,7 +21,7 @@ MIXED: Final = 0.02
 
 
 @dataclass(frozen=True)
-class When:
+class SaleDate:
     """The date of a sale.
 
     Attributes:
@@ -76,7 +76,7 @@ class Reading:
 
     shape: Shape
     money: Money
-    when: When | None
+    when: SaleDate | None
     sale: Mapping[str, str]
     line: Mapping[str, str]
     has_items: bool
@@ -119,7 +119,7 @@ def _named(rows: pl.DataFrame, roles: Sequence[str], taken: Sequence[str]) -> di
 
 
 def _reading(
-    shape: Shape, money: Money, when: When | None, sale: Mapping[str, str], line: Mapping[str, str]
+    shape: Shape, money: Money, when: SaleDate | None, sale: Mapping[str, str], line: Mapping[str, str]
 ) -> Reading:
     used = set(money.columns)
     sale = {role: name for role, name in sale.items() if name not in used}
@@ -164,7 +164,7 @@ def _sale(shape: Shape, taken: Sequence[str]) -> dict[str, str]:
 # ── Date ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _when(shape: Shape) -> When | None:
+def _when(shape: Shape) -> SaleDate | None:
     rows = shape.headers
     names = ranked(rows, "transacted_at", shape.key.columns[:-1] if shape.layout == "tables" else ())
     if not names:
@@ -176,7 +176,7 @@ def _when(shape: Shape) -> When | None:
     return _first_when(rows, names[0]) if names else None
 
 
-def _first_when(rows: pl.DataFrame, name: str, doubt: str = "") -> When | None:
+def _first_when(rows: pl.DataFrame, name: str, doubt: str = "") -> SaleDate | None:
     filled = values(rows[name])
     reading = read_dates(filled, spreadsheet=True)
     if reading is None:
@@ -185,8 +185,8 @@ def _first_when(rows: pl.DataFrame, name: str, doubt: str = "") -> When | None:
         for clock in ranked(rows, "time", (name,)):
             forms = clock_formats(values(rows[clock]))
             if forms and not reading.has_clock:
-                return When(name, reading, clock, forms[0], doubt or _day_doubt(reading, filled))
-    return When(name, reading, doubt=doubt or _day_doubt(reading, filled))
+                return SaleDate(name, reading, clock, forms[0], doubt or _day_doubt(reading, filled))
+    return SaleDate(name, reading, doubt=doubt or _day_doubt(reading, filled))
 
 
 def _is_midnight(filled: pl.Series) -> bool:

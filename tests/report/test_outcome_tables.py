@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from pipeline.report.data import CheckMade, PreviousRun
+from pipeline.report.outcome_tables import changes, check_results, where_everything_is
 from pipeline.report.receipts import receipt_of
-from pipeline.report.results import changes, check_results, where_everything_is
 from pipeline.report.summary import DeliveryCounts, RowTotals, TransactionCounts
 from pipeline.report.view import view
 from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
