@@ -158,7 +158,7 @@ def _split_all(step: SplitAllStep, typed: TypedExpression, _context: CompileCont
 
 def _blank_if(step: BlankStep, typed: TypedExpression, _context: CompileContext) -> TypedExpression:
     text = as_text(typed)
-    kept = pl.when(~text.value.is_in(step.blank_if)).then(text.value)
+    kept = text.value.replace(dict.fromkeys(step.blank_if))
     return replace(text, value=kept, raw=text.invalid)
 
 

@@ -56,6 +56,12 @@ def test_every_value_and_step_of_the_language_has_an_operation() -> None:
         ("[{split: {by: ' / ', index: 1, parts: 2}}]", ["S / Red", "S /", "/ Red"], ["Red", None, "Red"]),
         ("[{split: {by: ' ', index: 0}}]", ["S Red"], ["S"]),
         ("[{blank_if: ['0', none]}]", ["0", "none", "x", None], [None, None, "x", None]),
+        # An expression that doubled with each step would never be done.
+        (
+            f"[{', '.join(['{replace: {pattern: x, with: y}}', '{blank_if: [y]}'] * 30)}]",
+            ["x", "z"],
+            [None, "z"],
+        ),
         ("[{default: n/a}]", ["x", None, " "], ["x", "n/a", "n/a"]),
         ("[{map: {values: {a: Alpha}}}]", ["a", "b", None], ["Alpha", "b", None]),
         ("[{map: {values: {a: Alpha}, other: blank}}]", ["a", "b", None], ["Alpha", None, None]),
