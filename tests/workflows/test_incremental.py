@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import product
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -147,12 +146,10 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("source", "change"),
-    [*product(["folder", "all", "named"], CHANGES), ("glob", renamed), ("glob", copied)],
-)
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("source", ["folder", "glob", "all", "named"])
 def test_an_old_file_that_was_renamed_copied_or_touched_takes_no_correction_back(
-    shop: Shop, source: str, change: Callable[[Shop, Path], None]
+    shop: Shop, change: Callable[[Shop, Path], None], source: str
 ) -> None:
     old = shop.export("a", *receipt(1, price="5.00"), *receipt(2), age_s=3 * 86_400)
     assert numbers(shop.run()) == (2, 2, 0)
@@ -555,11 +552,11 @@ def test_versions_within_one_file_stay_a_conflict(shop: Shop) -> None:
     assert "header_conflict" in shop.run().summary["rejected"]
 
 
-# ── Many nights ─────────────────────────────────────────────────────────────────────────────────────
+# ── Thirty nights ───────────────────────────────────────────────────────────────────────────────────
 
 FIRST_DAY = datetime(2024, 7, 1)
 SALES_A_DAY = 30
-NIGHTS, WINDOW_DAYS = 12, 7
+WINDOW_DAYS = 7
 
 
 @dataclass
@@ -598,13 +595,13 @@ class Till:
         return rows
 
 
-def test_many_nights_send_each_version_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thirty_nights_send_each_version_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "pipeline.report.render.render_page", lambda *_: ""
     )  # half of the time, not the matter
     till = Till()
     sent = read = 0
-    for night in range(NIGHTS):
+    for night in range(30):
         till.day(night)
         before = sum(map(len, till.exported.values()))
         shop.export(f"{night:02}", *till.export(night))
@@ -615,7 +612,7 @@ def test_many_nights_send_each_version_once(shop: Shop, monkeypatch: pytest.Monk
         sent, read = sent + found.summary["requests"]["sent"], read + of_window
     arrivals = Counter(shop.arrived())
     assert arrivals == {name: len(versions) for name, versions in till.exported.items()}
-    assert sent == arrivals.total() < read / 4
+    assert sent == arrivals.total() < read / 5
     held: dict[str, Any] = {each["external_id"]: each["total"] for each in shop.omneo.transactions()}
     assert held == {name: versions[-1] / 100 for name, versions in till.exported.items()}
     assert max(arrivals.values()) > 1, "the simulation made no correction"
