@@ -133,15 +133,7 @@ class ExcelReader:
                 facts = sheet_facts(archive, part.part)
                 if facts.rows * facts.columns > _LARGEST:
                     self._refuse_stray(part, *extent(archive, part.part))
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            KeyError,
-            ValueError,
-            OSError,
-            EOFError,
-            RuntimeError,
-        ) as error:
+        except _DAMAGED as error:
             raise SourceError(
                 f"{self._name} cannot be read as an Excel workbook: {error}",
                 hint="It may be cut short or damaged; copy it again, or save it again in Excel.",
