@@ -445,7 +445,7 @@ def _open_zip(file: SourceFile, stream: IO[bytes]) -> IO[bytes]:
             f"{file.name} is a zip archive or an Excel workbook that is cut short or damaged: {error}",
             hint="Is it still being copied? Copy it again.",
         ) from error
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:  # zipfile's for a password; its NotImplementedError for an unknown method
         raise SourceError(
             f"{file.name} cannot be unpacked: {error}", hint="Unpack it and name the file."
         ) from error
