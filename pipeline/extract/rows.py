@@ -50,7 +50,6 @@ class Reader(Protocol):
         columns: The source columns, in order, under usable and unique names.
         header: The same as they stand in the file, where they differ from what a mapping can use.
         notices: Sentences about what a person should know of these names.
-        fingerprint: That of the file, once its rows were read; None where that does not read all its bytes.
     """
 
     columns: list[str]
@@ -58,7 +57,8 @@ class Reader(Protocol):
     notices: list[str]
 
     @property
-    def fingerprint(self) -> str | None:  # noqa: D102 (see above)
+    def fingerprint(self) -> str | None:
+        """That of the file, once its rows were read; None where that does not read all its bytes."""
         ...
 
     def batches(self) -> Iterator[Batch]:
