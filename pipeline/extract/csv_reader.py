@@ -17,16 +17,14 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect
-from pipeline.extract.decoding import REPLACEMENT, Utf8Blocks
 from pipeline.extract.delimiters import STAND_IN, LongDelimiter
 from pipeline.extract.framing import Framed, Grammar, line_ends
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
-from pipeline.extract.storage import SourceFile, SourceStream, open_text
+from pipeline.extract.text_reader import TextReader
 
 if TYPE_CHECKING:
     from pyarrow.csv import InvalidRow
 
-BLOCK_BYTES: Final = 5 << 20
 _STATED_DELIMITER: Final = re.compile(rb"""(?i)"?sep=.?"?\r?\n""")
 """A first line for Excel, which says what is between the cells; it is no row."""
 DELIMITERS: Final = (",", ";", "\t", "|")
@@ -41,7 +39,7 @@ _PROOF_IN_ROWS: Final = 10
 _Malformed = tuple[int, str, str]  # LINE, raw, message
 
 
-class CsvReader:
+class CsvReader(TextReader):
     """Reads one CSV file.
 
     Empty lines are skipped. A row with too many or too few cells, or with broken quoting, is malformed,
@@ -54,39 +52,9 @@ class CsvReader:
         delimiter: The delimiter in use.
     """
 
-    def __init__(
-        self,
-        file: SourceFile,
-        dialect: Dialect,
-        block_bytes: int = BLOCK_BYTES,
-        *,
-        stream: SourceStream | None = None,
-    ) -> None:
-        """Open the file and read its header.
-
-        Args:
-            file: The file.
-            dialect: How it is written.
-            block_bytes: How much is read at a time.
-            stream: The file where it is open already; it is closed with the reader.
-
-        Raises:
-            SourceError: It cannot be read, is not text, or has no header.
-        """
-        self._name = file.name
-        self._stream = stream or open_text(file)
-        self._text = Utf8Blocks(
-            self._stream, file.name, dialect.encoding, dialect.on_encoding_error, block_bytes
-        )
+    def _start(self, dialect: Dialect) -> None:
         self._long = _long_delimiter(dialect)
         self._blocks = iter(self._text) if self._long is None else self._long.blocks(self._text)
-        try:
-            self._start(dialect)
-        except BaseException:
-            self._stream.close()
-            raise
-
-    def _start(self, dialect: Dialect) -> None:
         head = next(self._blocks, b"")
         skipped = _after_lines(head, dialect.skip_lines, self._name)
         if stated := _STATED_DELIMITER.match(head, skipped):
@@ -123,21 +91,12 @@ class CsvReader:
             )
         return list(header)
 
-    @property
-    def fingerprint(self) -> str | None:
-        """See `Reader`."""
-        return self._stream.fingerprint
-
     def cells(self, raw: str) -> list[str]:
         """The cells of a malformed row as far as they can be separated; an empty list where they cannot."""
         try:
             return split_cells(raw if self._long is None else self._long.stood_in_for(raw), self._grammar)
         except (csv.Error, StopIteration):
             return []
-
-    def close(self) -> None:
-        """Close the file; needed only where `batches` is not read to its end."""
-        self._stream.close()
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in order; call it once.
@@ -315,12 +274,6 @@ class CsvReader:
         frame = pl.from_arrow(views)
         assert isinstance(frame, pl.DataFrame)
         return frame
-
-    def _replaced(self, rows: pl.DataFrame) -> pl.Series:
-        if not self._text.replaced:
-            return rows[LINE].clear()
-        hit = pl.any_horizontal(pl.col(self.columns).str.contains(REPLACEMENT.decode(), literal=True))
-        return rows.filter(hit)[LINE]
 
 
 def _long_delimiter(dialect: Dialect) -> LongDelimiter | None:

@@ -12,11 +12,9 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect, column_place
-from pipeline.extract.csv_reader import BLOCK_BYTES
-from pipeline.extract.decoding import REPLACEMENT, Utf8Blocks
 from pipeline.extract.delimiters import whole_lines
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
-from pipeline.extract.storage import SourceFile, SourceStream, open_text
+from pipeline.extract.text_reader import TextReader
 
 _TEXT: Final = "text"
 _PADDING: Final = " \t\f\x1a"
@@ -35,38 +33,15 @@ class _Place:
         return pl.when(text.str.strip_chars(_PADDING) != "").then(text)
 
 
-class FixedWidthReader:
-    """Reads one file; see `Reader`.
+class FixedWidthReader(TextReader):
+    """Reads one file, whose dialect has `positions`; see `Reader`.
 
     Blank lines are skipped. A line may end early, since padding is often left out at its end.
     """
 
-    def __init__(
-        self,
-        file: SourceFile,
-        dialect: Dialect,
-        block_bytes: int = BLOCK_BYTES,
-        *,
-        stream: SourceStream | None = None,
-    ) -> None:
-        """Open the file.
-
-        Args:
-            file: The file.
-            dialect: Has `positions`.
-            block_bytes: How much is read at a time.
-            stream: The file where it is open already; it is closed with the reader.
-
-        Raises:
-            SourceError: It cannot be read or is not text.
-        """
+    def _start(self, dialect: Dialect) -> None:
         assert dialect.positions is not None
         self._dialect = dialect
-        self._stream = stream or open_text(file)
-        self._text = Utf8Blocks(
-            self._stream, file.name, dialect.encoding, dialect.on_encoding_error, block_bytes
-        )
-        self._name = file.name
         self.header = list(dialect.positions)
         self.columns, self.notices = usable_names(self.header)
         places = [column_place(text) for text in dialect.positions.values()]
@@ -76,15 +51,6 @@ class FixedWidthReader:
             name: _Place(first - 1, None if last is None else last - first + 1)
             for name, (first, last) in zip(self.columns, (place for place in places if place), strict=True)
         }
-
-    @property
-    def fingerprint(self) -> str | None:
-        """See `Reader`."""
-        return self._stream.fingerprint
-
-    def close(self) -> None:
-        """Close the file; needed only where `batches` is not read to its end."""
-        self._stream.close()
 
     def cells(self, raw: str) -> list[str]:
         """The cells of a row that could not be read, as far as it goes."""
@@ -129,12 +95,6 @@ class FixedWidthReader:
             malformed.append(_malformed(lines.filter(with_nul), NUL_MESSAGE))
             rows = rows.remove(with_nul)
         yield Batch(rows, pl.concat(malformed), self._replaced(rows))
-
-    def _replaced(self, rows: pl.DataFrame) -> pl.Series:
-        if not self._text.replaced:
-            return rows[LINE].clear()
-        hit = pl.any_horizontal(pl.col(self.columns).str.contains(REPLACEMENT.decode(), literal=True))
-        return rows.filter(hit)[LINE]
 
 
 def _malformed(lines: pl.DataFrame, message: str) -> pl.DataFrame:

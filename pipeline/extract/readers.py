@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pipeline.core.file_formats import PARQUET, FileFormat
 from pipeline.core.model import Dialect, Worksheet
-from pipeline.extract.csv_reader import BLOCK_BYTES, CsvReader
+from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.encodings import bom_of
 from pipeline.extract.excel_reader import ExcelReader, is_workbook
 from pipeline.extract.fixed_width import FixedWidthReader
@@ -14,6 +14,7 @@ from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.parquet_reader import ParquetReader
 from pipeline.extract.rows import Reader
 from pipeline.extract.storage import HEADER_BYTES, SourceFile, is_json_lines, open_raw, open_text
+from pipeline.extract.text_reader import BLOCK_BYTES
 
 
 def open_reader(
