@@ -27,6 +27,19 @@ class _Place:
     start: int
     length: int | None
 
+    @classmethod
+    def of(cls, text: str) -> _Place:
+        """The place that a text such as `1-8` names.
+
+        Raises:
+            SourceError: It names none.
+        """
+        place = column_place(text)
+        if place is None:
+            raise SourceError(f"the dialect's `positions` have {text!r}, expected a place such as 1-8")
+        first, last = place
+        return cls(first - 1, None if last is None else last - first + 1)
+
     def cell(self) -> pl.Expr:
         """The text at this place; null where it is blank or the line ends before it."""
         text = pl.col(_TEXT).str.slice(self.start, self.length)
@@ -44,13 +57,8 @@ class FixedWidthReader(TextReader):
         self._dialect = dialect
         self.header = list(dialect.positions)
         self.columns, self.notices = usable_names(self.header)
-        places = [column_place(text) for text in dialect.positions.values()]
-        if None in places:
-            raise SourceError(f"the dialect's `positions` are {places}, expected places such as 1-8")
-        self._places = {
-            name: _Place(first - 1, None if last is None else last - first + 1)
-            for name, (first, last) in zip(self.columns, (place for place in places if place), strict=True)
-        }
+        places = map(_Place.of, dialect.positions.values())
+        self._places = dict(zip(self.columns, places, strict=True))
 
     def cells(self, raw: str) -> list[str]:
         """The cells of a row that could not be read, as far as it goes."""

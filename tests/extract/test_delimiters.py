@@ -12,6 +12,7 @@ from pipeline.extract import find_sources
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.fixed_width import FixedWidthReader
 from pipeline.extract.sniff import sniff
+from pipeline.extract.storage import open_text
 from tests.command import call
 
 Read = tuple[list[tuple[object, ...]], list[tuple[object, ...]]]
@@ -97,6 +98,15 @@ def test_columns_have_their_places_in_the_line(path: Path, newline: bytes, block
         (7, "0004", "long  ", "-1.00 "),
     ]
     assert malformed == []
+
+
+def test_a_place_that_is_none_is_named_and_the_file_closed(path: Path) -> None:
+    path.write_bytes(b"0001")
+    file = find_sources([str(path)], [])[0]
+    stream = open_text(file)
+    with pytest.raises(SourceError, match="`positions` have 'x-8', expected a place such as 1-8"):
+        FixedWidthReader(file, Dialect(positions={"id": "1-4", "name": "x-8"}), stream=stream)
+    assert stream.closed
 
 
 def test_the_end_mark_of_old_programs_is_no_row(path: Path) -> None:
