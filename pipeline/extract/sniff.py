@@ -61,8 +61,9 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
     dialect, confidence = _sniff_dialect(file.name, head) if format_ == "csv" else (Dialect(), 1.0)
     sheet = Worksheet()
     reader = open_reader(file, dialect, format_, sheet)
-    if isinstance(reader, ExcelReader):
-        sheet = reader.likely()
+    if isinstance(reader, ExcelReader) and (likely := reader.likely()) != sheet:
+        reader.close()
+        sheet = likely
         reader = open_reader(file, dialect, format_, sheet)
     if not reader.columns:
         raise SourceError(f"{file.name} has no JSON object with a member on any line")
