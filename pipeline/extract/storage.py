@@ -274,15 +274,19 @@ def open_raw(file: SourceFile, *, ahead: bool = True) -> SourceStream:
     Raises:
         SourceError: It does not exist any more, or may not be read.
     """
+    with _translated(file.name):
+        raw = _Raw(_opened(file, ahead=ahead))
+        # Everything that is read from the middle of an object, or to look at it only, is a request.
+        buffered = LOOKED_AT if ahead or not file.is_remote else HEADER_BYTES
+        return SourceStream(raw, lambda: raw.fingerprint(file.size), buffered)
+
+
+def _opened(file: SourceFile, *, ahead: bool = True) -> Any:
     filesystem, path = file_system(file.uri, SourceError)
     options: dict[str, Any] = {}
     if file.is_remote:
         options = {"block_size": _AHEAD_BYTES} if ahead else {"cache_type": "none"}
-    with _translated(file.name):
-        raw = _Raw(filesystem.open(path, "rb", **options))
-        # Everything that is read from the middle of an object, or to look at it only, is a request.
-        buffered = LOOKED_AT if ahead or not file.is_remote else HEADER_BYTES
-        return SourceStream(raw, lambda: raw.fingerprint(file.size), buffered)
+    return filesystem.open(path, "rb", **options)
 
 
 def open_parquet(file: SourceFile) -> pq.ParquetFile:
@@ -345,8 +349,7 @@ def fingerprint(file: SourceFile) -> str:
         `<size>-<hash>`, the hash in hex. A renamed copy has the same fingerprint.
     """
     # SHA-256, since processors compute it themselves, and people can with `sha256sum`.
-    filesystem, path = file_system(file.uri, SourceError)
-    with _translated(file.name), filesystem.open(path, "rb") as stream:
+    with _translated(file.name), _opened(file) as stream:
         return f"{file.size}-{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
