@@ -29,7 +29,7 @@ class Hashes(Mapping[int, pl.Series]):
     def __init__(self, directory: Path, name: str, partitions: Collection[int] = ()) -> None:
         self._directory = directory
         self._name = name
-        self._partitions = partitions
+        self._partitions = dict.fromkeys(partitions)  # there may be very many
 
     def put(self, number: int, hashes: pl.Series) -> None:
         """Keep a partition's hashes, in place of those that it had before."""
