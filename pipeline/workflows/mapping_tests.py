@@ -24,6 +24,7 @@ from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import MappingSpec, MappingTest
 from pipeline.mapping.layout.raw_transactions import NO_NOTES
 from pipeline.mapping.usage.column_names import unmapped_columns, used_columns
+from pipeline.staging.partitions.hashes import NO_HASHES
 from pipeline.validation.outcomes import ACCEPTED
 from pipeline.validation.quarantine import placed
 from pipeline.workflows.preparation.import_plan import ImportPlan, policy_of
@@ -32,8 +33,6 @@ from pipeline.workflows.sources import KeyedRows, RunSource
 
 Rows = Mapping[str, Sequence[Mapping[str, str | None]]]
 """Rows by table: the text of each cell by its column."""
-
-_NO_CONFLICTS = pl.Series([], dtype=pl.UInt64)
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def judge_rows(
         for position, (name, frame) in enumerate(frames.items())
     }
     tables = {name: frame for name, frame in tables.items() if KEY in frame.columns}
-    return plan, judge_partition(tables, NO_NOTES, plan, _NO_CONFLICTS)
+    return plan, judge_partition(tables, NO_NOTES, plan, NO_HASHES)
 
 
 def result_of(loaded: LoadedMapping, rows: Rows) -> Result:

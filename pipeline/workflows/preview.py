@@ -17,6 +17,7 @@ from pipeline.mapping.functions.lookup_tables import load_tables
 from pipeline.mapping.layout.raw_transactions import RawTransactions, without_lost
 from pipeline.mapping.layout.row_kinds import HEADERS
 from pipeline.mapping.usage.used_columns import lookup_columns
+from pipeline.staging.partitions.hashes import NO_HASHES
 from pipeline.validation.quarantine import placed, quarantine_frame
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.judged_partition import judge_partition
@@ -31,7 +32,6 @@ _ONLY_BEGINNING: Final = (
 )
 _ENOUGH_ROWS: Final = 10_000
 """So many rows give the few sales that are shown, even where most are dropped."""
-_NO_CONFLICTS: Final = pl.Series([], dtype=pl.UInt64)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def preview(plan: ImportPlan, number: int, emit: Emit = ignore) -> Preview:
     """
     counts = ReadCounts()
     tables, lost = without_lost(_first_rows(plan, counts, emit))
-    judged = judge_partition(tables, lost, plan, _NO_CONFLICTS)
+    judged = judge_partition(tables, lost, plan, NO_HASHES)
     shaped, headers = judged.shaped, judged.verdict.headers
     chosen = judged.staged.head(number)
     last = headers.filter(pl.col(TX) == chosen[TX][-1]) if chosen.height == number else headers.clear()

@@ -12,6 +12,7 @@ import polars as pl
 
 from pipeline.core.partition_names import partition_name
 
+NO_HASHES: Final = pl.Series([], dtype=pl.UInt64)
 _COMPARED: Final = 1 << 22
 """How many hashes are compared at a time: 32 MB, and as much again to sort them."""
 
@@ -57,7 +58,7 @@ def repeated(hashes: Collection[pl.Series]) -> pl.Series:
     Of many only a share is in memory at a time, so the series are read several times.
     """
     shares = ceil(sum(map(len, hashes)) / _COMPARED)
-    found = [pl.Series([], dtype=pl.UInt64)]
+    found = [NO_HASHES]
     for share in range(shares):
         together = pl.concat([each.filter(each % shares == share) for each in hashes]).sort()
         found.append(together.filter(together == together.shift(1)).unique())

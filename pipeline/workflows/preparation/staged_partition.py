@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import polars as pl
 
@@ -13,7 +12,7 @@ from pipeline.core.model import KEY, SOURCE, TX
 from pipeline.core.partition_names import PLACES
 from pipeline.mapping.layout.raw_transactions import RawTransactions, without_lost
 from pipeline.staging.manifest import PartRecord
-from pipeline.staging.partitions.hashes import Hashes
+from pipeline.staging.partitions.hashes import NO_HASHES, Hashes
 from pipeline.staging.partitions.shuffle import read_bucket, write_buckets
 from pipeline.staging.staged_run import write_part
 from pipeline.staging.workdir import RunDir
@@ -29,7 +28,6 @@ from pipeline.workflows.preparation.row_accounting import RowCounts, count_lost_
 
 KEYS, IDS, ITEM_IDS = "keys", "ids", "item-ids"
 """What is hashed by partition: keys of transactions, their external ids, and the ids of their items."""
-NO_HASHES: Final = pl.Series([], dtype=pl.UInt64)
 
 
 @dataclass(frozen=True)
