@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +17,9 @@ import idna
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.network import check_network
+
+HISTORIC_AFTER: Final = timedelta(days=30)
+"""The age from which on a sale is old, unless `--historic-after` says otherwise."""
 
 
 class Secret:

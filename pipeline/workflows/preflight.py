@@ -12,6 +12,7 @@ import polars as pl
 
 from pipeline.core.files import write_private
 from pipeline.core.safe_text import neutral
+from pipeline.core.settings import HISTORIC_AFTER
 from pipeline.loading.tenant_check import Preflight, questions
 from pipeline.loading.tenant_check import preflight as ask_tenant
 from pipeline.loading.triggers import Reactions
@@ -20,7 +21,6 @@ from pipeline.report.formatting import count
 from pipeline.staging.workdir import RunDir
 from pipeline.workflows.effects import delivered_of_sample, nothing_is_sent, write_snapshot
 from pipeline.workflows.open_run import OpenRun, Target, opened
-from pipeline.workflows.reactions import HISTORIC_AFTER
 from pipeline.workflows.run_record import CommandResult
 
 NEW_LOCATIONS_CSV: Final = "new_locations.csv"

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
+from pipeline.core.settings import HISTORIC_AFTER
 from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules, ResendRules
 from pipeline.loading.triggers import ask_reactions, held, is_history
 
 if TYPE_CHECKING:
     from pipeline.workflows.open_run import OpenRun
-
-
-HISTORIC_AFTER: Final = timedelta(days=30)
-"""The age from which on a sale is old, unless `--historic-after` says otherwise."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from statistics import median
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.errors import RunError
+from pipeline.core.settings import HISTORIC_AFTER
 from pipeline.report.aggregates import ACCEPTED, Facts
 from pipeline.report.formatting import count
 from pipeline.report.summary import Summary
@@ -26,8 +27,6 @@ WEEKDAYS: Final = 4
 
 USUAL_SHARE: Final = Decimal("0.5")
 """Below this share of the usual there is a warning, where no share is given."""
-HISTORIC_AFTER: Final = timedelta(days=30)
-"""Sales that are older are no night's, as for `--historic-after`."""
 
 
 @dataclass(frozen=True)
