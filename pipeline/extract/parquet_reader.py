@@ -142,7 +142,7 @@ class ParquetReader:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         """The wanted rows as they are decoded; only the row groups that have some are read."""
-        sizes = [rows for rows, _ in row_groups(self._file)]
+        sizes = [rows for rows, _ in row_group_sizes(self._file)]
         wanted = self._rows if self._rows is not None else range(sum(sizes))
         ends = list(accumulate(sizes))
         groups = [n for n, end in enumerate(ends) if end > wanted.start and end - sizes[n] < wanted.stop]
@@ -186,7 +186,7 @@ class ParquetReader:
             raise self._unreadable(first - 1, error) from error
 
 
-def row_groups(file: pq.ParquetFile) -> list[tuple[int, int]]:
+def row_group_sizes(file: pq.ParquetFile) -> list[tuple[int, int]]:
     """The rows of each row group, and its size in bytes as encoded, before compression."""
     groups = (file.metadata.row_group(n) for n in range(file.metadata.num_row_groups))
     return [(group.num_rows, group.total_byte_size) for group in groups]

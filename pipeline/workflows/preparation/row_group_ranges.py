@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.core.file_formats import PARQUET
 from pipeline.core.model import KEY
-from pipeline.extract.parquet_reader import ParquetReader, row_groups
+from pipeline.extract.parquet_reader import ParquetReader, row_group_sizes
 from pipeline.extract.storage import open_parquet
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.sources import KeyedRows, RunSource
@@ -31,11 +31,11 @@ def row_group_ranges(source: RunSource, plan: ImportPlan) -> list[RunSource]:
     """
     spec = plan.spec.source
     is_parquet = spec.format == "parquet" or (spec.format is None and source.file.uri.endswith(PARQUET))
-    if not is_parquet or spec.carry_key or spec.records or plan.spec.source.rows.skip:
+    if not is_parquet or spec.carry_key or spec.records or spec.rows.skip:
         return [source]
     try:
         with open_parquet(source.file) as file:
-            groups = row_groups(file)
+            groups = row_group_sizes(file)
     except (pa.ArrowException, OSError):  # named as Parquet only
         return [source]
     starts, row, size = [0], 0, 0
