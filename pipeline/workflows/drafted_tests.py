@@ -16,8 +16,7 @@ from pipeline.core.privacy import is_personal_field, mask_text
 from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.spec import MappingSpec, SplitKind
 from pipeline.mapping.usage.column_names import used_columns
-from pipeline.mapping.usage.used_columns import key_cells, values_of
-from pipeline.mapping.usage.visitor import Scope, own_mentions
+from pipeline.mapping.usage.used_columns import key_cells, personal_columns, transaction_columns
 from pipeline.workflows.mapping_tests import Rows, result_of
 from pipeline.workflows.preview import PreviewedTransaction, SourceRow
 
@@ -26,7 +25,6 @@ _WIDTH: Final = 105
 _DIGITS: Final = "123456789"
 _PLAIN: Final = re.compile(r"[A-Za-z_][\w]*(?: [\w]+)*")
 _NO_TEXTS: Final = (Kind.DECIMAL, Kind.INTEGER, Kind.DATETIME, Kind.BOOLEAN)
-_PERSONS_FIELDS: Final = ("staff_id", "receipt_email")
 _SALES_FIELDS: Final = (
     "external_id",
     "receipt_ref",
@@ -83,32 +81,21 @@ def _by_table(spec: MappingSpec, rows: Sequence[SourceRow]) -> Rows:
 def _ids_of_sales(spec: MappingSpec) -> frozenset[str]:
     """The columns that hold nothing but numbers of sales."""
     fields = [spec.transaction[name] for name in _SALES_FIELDS if name in spec.transaction]
-    ids = {*key_cells(spec, spec.source.all_keys), *_columns(spec, fields)}
+    ids = {*key_cells(spec, spec.source.all_keys), *transaction_columns(spec, fields)}
     others = [value for name, value in spec.transaction.items() if name not in _SALES_FIELDS]
-    return frozenset(ids - _columns(spec, others))
-
-
-def _columns(spec: MappingSpec, values: Iterable[Any]) -> set[str]:
-    return {
-        mention.name
-        for value in values
-        for located in values_of(spec, value, Scope.TRANSACTION)
-        for mention in own_mentions(located)
-    }
+    return frozenset(ids - transaction_columns(spec, others))
 
 
 def _masked(spec: MappingSpec, rows: Rows, ids: frozenset[str], made_up: _MadeUp) -> Rows:
     """The rows with made-up values in personal columns and in those of `ids`; equal cells stay equal."""
-    people = [link.value for link in spec.profile]
-    people += [spec.transaction[name] for name in _PERSONS_FIELDS if name in spec.transaction]
-    personal = _columns(spec, people)
+    personal = personal_columns(spec)
     # A column named `Card` may hold what was paid with it, and `Customer date` is a date.
     others = [value for each in spec.payments for value in (each.tender, each.amount) if value is not None]
     others += [
         value for name, value in spec.transaction.items() if TRANSACTION_FIELDS[name].kind in _NO_TEXTS
     ]
     typed = (name for name, kind in spec.columns.items() if not isinstance(kind, SplitKind))
-    of_no_person = {*_columns(spec, others), *typed}
+    of_no_person = {*transaction_columns(spec, others), *typed}
 
     def masked(name: str, cell: str) -> str:
         if parsed := _list_in(cell):

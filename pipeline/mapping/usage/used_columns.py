@@ -31,6 +31,8 @@ ITEM_ID_FIELDS: Final = (
     *("external_id", "sku", "product_variant_id", "product_variant_sku", "variant_external_id"),
 )
 """The same of an item."""
+_PERSONS_FIELDS: Final = ("receipt_email", "staff_id")
+"""Fields of a transaction, besides the customer, whose values are a person's."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,23 @@ def key_cells(spec: MappingSpec, key: Iterable[str]) -> tuple[str, ...]:
 def values_of(spec: MappingSpec, value: Value, scope: Scope) -> list[LocatedValue]:
     """A value and all values that it is made of, also through definitions."""
     return list(_with_definitions(spec, LocatedValue((), value, scope), set()))
+
+
+def transaction_columns(spec: MappingSpec, values: Iterable[Value]) -> frozenset[str]:
+    """The columns that values of a transaction use, also through definitions."""
+    return frozenset(
+        mention.name
+        for value in values
+        for located in values_of(spec, value, Scope.TRANSACTION)
+        for mention in visitor.own_mentions(located)
+    )
+
+
+def personal_columns(spec: MappingSpec) -> frozenset[str]:
+    """The columns that customers and other persons are made of, whatever they are called."""
+    people = [link.value for link in spec.profile]
+    people += [spec.transaction[name] for name in _PERSONS_FIELDS if name in spec.transaction]
+    return transaction_columns(spec, people)
 
 
 def columns_of(spec: MappingSpec, value: Value, scope: Scope) -> frozenset[str] | None:

@@ -9,18 +9,14 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.core.model import LINE, SOURCE, TX
-from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.usage.column_names import used_columns
-from pipeline.mapping.usage.used_columns import values_of
-from pipeline.mapping.usage.visitor import Scope, own_mentions
+from pipeline.mapping.usage.used_columns import personal_columns
 from pipeline.report.aggregates import Facts
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.judged_partition import JudgedPartition
 
 _MOST_ROWS: Final = 6
 """Source rows that are kept of a sale: more do not fit beside its receipt."""
-_OF_PERSONS: Final = ("receipt_email", "staff_id")
-"""Fields, besides the customer, whose values are a person's."""
 
 
 def with_source_rows(facts: Facts, plan: ImportPlan, judged: JudgedPartition) -> Facts:
@@ -60,15 +56,3 @@ def _cells(
         }
         for row in rows
     ]
-
-
-def personal_columns(spec: MappingSpec) -> frozenset[str]:
-    """The columns that customers and other persons are made of, whatever they are called."""
-    people = [link.value for link in spec.profile]
-    people += [spec.transaction[name] for name in _OF_PERSONS if name in spec.transaction]
-    return frozenset(
-        mention.name
-        for value in people
-        for located in values_of(spec, value, Scope.TRANSACTION)
-        for mention in own_mentions(located)
-    )
