@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-PERSONAL_FIELDS: Final = frozenset({"profile_id", "receipt_email"})
 _PERSONAL_NAME: Final = re.compile(
     r"e-?mail|phone|mobile|(?<![a-z])tel(?![a-z])|fax|"
     r"(first|last|full|sur|given|family|display|billing|shipping|delivery)[ _-]?name|"
