@@ -7,6 +7,7 @@ local time may have happened twice or never, when clocks were changed.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -127,6 +128,20 @@ def _parse_by_zone(both: pl.Series, spec: DateTime) -> pl.Series:
     if not parts:
         return pl.Series([], dtype=PARSED_TIME)
     return pl.concat(parts).sort("at")["parse_times"]
+
+
+def read_times(text: pl.Series, form: str, abbreviations: Mapping[str, str] | None = None) -> pl.Series:
+    """Read texts in one format, without a zone: in UTC where they have an offset, else local; null elsewhere.
+
+    Args:
+        text: The texts, trimmed.
+        form: The format.
+        abbreviations: What abbreviations of zones mean, as for `DateTime`.
+    """
+    spec = DateTime(formats=(form,), abbreviations=dict(abbreviations) if abbreviations else None)
+    local, offset = _read_one(text, form, spec)
+    table = pl.DataFrame({"local": local, "offset": offset.fill_null(0)})
+    return table.select(pl.col("local") - pl.duration(seconds=pl.col("offset"))).to_series()
 
 
 def _parse_in_zone(text: pl.Series, spec: DateTime, zone: str | None) -> pl.Series:

@@ -303,7 +303,7 @@ def price_kind(figures: Figures, name: str, quantity: str, product: str) -> str:
     each = rows.group_by("product").agg(*spread, pl.col("pieces").n_unique()).filter(pl.col("pieces") > 1)
     if each.is_empty():
         return ""
-    whole, single = (float(each[column].mean() or 0) for column in ("line", "each"))  # type: ignore[arg-type]
+    whole, single = each.select(pl.col("line", "each").mean().fill_null(0.0)).row(0)
     if single < whole / 2:
         return "line"
     return "each" if whole < single / 2 else ""

@@ -41,7 +41,13 @@ def values(cells: pl.Series) -> pl.Series:
 
 def share(filled: pl.Series, pattern: str) -> float:
     """The share of texts that match a pattern."""
-    return float(filled.str.contains(pattern).mean() or 0)  # type: ignore[arg-type]
+    return share_of(filled.str.contains(pattern))
+
+
+def share_of(answers: pl.Series) -> float:
+    """The share of answers that are true among those that are not null; 0 where there are none."""
+    known = answers.drop_nulls()
+    return int(known.sum()) / known.len() if known.len() else 0.0
 
 
 # ── Numbers ─────────────────────────────────────────────────────────────────────────────────────────

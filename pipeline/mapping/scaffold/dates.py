@@ -12,7 +12,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.mapping.functions.zones import ABBREVIATIONS
+from pipeline.mapping.functions.datetimes import SPREADSHEET_DAYS, read_times
+from pipeline.mapping.functions.zones import SEVERAL_ZONES
 from pipeline.mapping.language.yaml_text import in_single_quotes, quoted
 from pipeline.mapping.scaffold.cells import MOSTLY, share
 
@@ -44,6 +45,8 @@ _PARTS: Final = {
     "%Z": "[A-Z]{2,5}",
 }
 _TOKEN: Final = re.compile("|".join(map(re.escape, sorted(_PARTS, key=len, reverse=True))))
+_ONE_ZONE: Final = {name: next(iter(offsets)) for name, offsets in SEVERAL_ZONES.items()}
+"""One offset for abbreviations of several zones: enough to see that they are dates."""
 _LOOKED_AT: Final = 60
 """Texts whose form is compared with every format: enough to meet each form that is not rare."""
 _DISTINCT: Final = 4000
@@ -154,7 +157,7 @@ def read_dates(filled: pl.Series, *, spreadsheet: bool = False) -> DateReading |
     shapes = {re.sub(r"\d", "9", text): text for text in looked}
     likely = dict.fromkeys(form for text in shapes.values() for form in _formats_of(text))
     if spreadsheet and share(distinct, _DAY_NUMBER) > 0:
-        likely["spreadsheet_days"] = None
+        likely[SPREADSHEET_DAYS] = None
     times = {form: _parsed(distinct, form) for form in likely}
     counts = {form: len(read) - read.null_count() for form, read in times.items()}
     chosen = _cover(distinct.len(), times, counts)
@@ -250,7 +253,7 @@ def _by_their_course(
     for here, there in ((one, two), (two, one)):
         in_future = (there > now).any() and not (here > now).any()
         in_order = here.len() > 3 and _is_in_order(here) and not _is_in_order(there)
-        span, apart = (_days_between(each) for each in (here, there))
+        span, apart = (each.to_frame("at").select(_SPAN).item() for each in (here, there))
         close = here.dt.date().n_unique() > 3 and span * 5 < apart
         why = (
             "the other reading lies in the future"
@@ -267,28 +270,19 @@ def _by_their_course(
     return (), signs[0] or signs[1], chosen if signs[0] else [other, *chosen[1:]]
 
 
+_SPAN: Final = (pl.col("at").max() - pl.col("at").min()).dt.total_seconds()
+"""Seconds between the first and the last time."""
+
+
 def _is_in_order(times: pl.Series) -> bool:
     return times.is_sorted() or times.is_sorted(descending=True)
 
 
-def _days_between(times: pl.Series) -> float:
-    first, last = times.min(), times.max()
-    return (last - first).total_seconds() / 86400 if first and last else 0.0  # type: ignore[operator,union-attr]
-
-
 def _parsed(texts: pl.Series, form: str) -> pl.Series:
-    """The times in UTC, null where the format does not fit or gives an unlikely year."""
-    if form == "spreadsheet_days":
-        days = texts.set(~texts.str.contains(_DAY_NUMBER), None).cast(pl.Float64, strict=False)
-        return pl.Series([datetime(1899, 12, 30)]).new_from_index(0, texts.len()) + (  # noqa: DTZ001
-            days * 86_400_000_000
-        ).cast(pl.Int64).cast(pl.Duration("us"))
-    if form.endswith("%Z"):
-        known = texts.str.extract(r" ([A-Z]{2,5})$").is_in([*ABBREVIATIONS, "EST", "CST", "MST"])
-        texts = texts.str.replace(r" [A-Z]{2,5}$", "").set(~known.fill_null(value=False), None)
-        form = form.removesuffix(" %Z")
-    zone = "UTC" if "%z" in form else None
-    times = texts.str.strptime(pl.Datetime("us", zone), form, strict=False).dt.replace_time_zone(None)
+    """The times, null where the format does not fit or gives an unlikely year."""
+    times = read_times(texts, form, _ONE_ZONE)
+    if form == SPREADSHEET_DAYS:
+        return times.set(~texts.str.contains(_DAY_NUMBER), None)
     return times.set(~times.dt.year().is_between(1970, 2100).fill_null(value=True), None)
 
 

@@ -14,7 +14,7 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.header_names import usable_name
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
-from pipeline.mapping.scaffold.cells import plain, share, values
+from pipeline.mapping.scaffold.cells import plain, share, share_of, values
 from pipeline.mapping.scaffold.dates import read_dates
 from pipeline.mapping.scaffold.keys import GROUP, Key, grouped, keys_of
 from pipeline.mapping.scaffold.roles import AMOUNTS, LINE, SALE, choose_columns, fit, ranked, record_words
@@ -89,7 +89,7 @@ class Shape:
             return 0.0
         cells = pl.DataFrame({GROUP: self.at, "cell": self.lines[column]}).group_by(GROUP)
         several = cells.agg(pl.len(), pl.col("cell").n_unique().alias("n")).filter(pl.col("len") > 1)
-        return float((several["n"] > 1).mean() or 0)  # type: ignore[arg-type]
+        return share_of(several["n"] > 1)
 
 
 def shapes_of(kinds: Sequence[Sample]) -> list[Shape]:
@@ -409,7 +409,7 @@ def _join_score(one: pl.Series, many: pl.Series) -> float:
     if not same and not (plain(many.name).endswith("id") and plain(one.name) in ("id", plain(many.name))):
         return 0
     known = values(one).unique()
-    inside = float(values(many).is_in(known.implode()).mean() or 0)  # type: ignore[arg-type]
+    inside = share_of(values(many).is_in(known.implode()))
     return (1 + inside if same else inside) if inside > (0.05 if same else 0.9) else 0
 
 
