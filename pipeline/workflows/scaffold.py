@@ -193,7 +193,7 @@ def _tried(reading: Reading, kinds: Sequence[Sample]) -> _Trial:
     headers, verdict = judged.verdict.headers, judged.verdict
     outcomes = Counter(verdict.outcomes["outcome"].to_list())
     reasons = verdict.reasons.filter(pl.col("outcome") == "rejected").unique(["__tx", "code"])
-    rejected = Counter(reasons["code"].to_list())
+    rejected = Counter(reasons["code"].sort().to_list())  # ties by name, or drafts would differ
     accepted = verdict.transactions(ACCEPTED)
     days = accepted["transacted_at"].dt.strftime("%Y-%m-%d").sort().to_list()
     return _Trial(
