@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.api import *  # noqa: F403
+    from pipeline.api import *  # noqa: F403 (its __all__ is the list of public names, kept once)
 
 __version__ = "0.1.0"
 

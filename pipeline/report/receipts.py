@@ -65,24 +65,20 @@ class Receipt:
 def receipt_of(sample: Mapping[str, Any]) -> Receipt:
     """The receipt of a sample of the view, masked as that is."""
     body = sample["body"]
-
-    def text(*names: str) -> str:
-        return next((str(body[name]) for name in names if body.get(name) is not None), "")
-
     items = body.get("items")
     items = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
     return Receipt(
-        store=text("location_id"),
-        time=sample["local"] or text("transacted_at"),
+        store=_text(body, "location_id"),
+        time=sample["local"] or _text(body, "transacted_at"),
         is_local=sample["local"] is not None,
-        zone=text("timezone"),
-        number=text("receipt_ref", "external_id"),
+        zone=_text(body, "timezone"),
+        number=_text(body, "receipt_ref", "external_id"),
         lines=[_line(item) for item in items[:MOST_ITEMS]],
         more_lines=max(0, len(items) - MOST_ITEMS),
         total=_amount(body.get("total")),
-        currency=text("currency"),
+        currency=_text(body, "currency"),
         paid_by=_tenders(body.get("payments")),
-        customer=text("profile_id"),
+        customer=_text(body, "profile_id"),
         is_void=bool(body.get("is_void")),
         rows=sample["rows"],
         more_rows=sample["more_rows"],
@@ -91,11 +87,13 @@ def receipt_of(sample: Mapping[str, Any]) -> Receipt:
 
 
 def _line(item: Mapping[str, Any]) -> ReceiptLine:
-    def text(*names: str) -> str:
-        return next((str(item[name]) for name in names if item.get(name) is not None), "")
-
     price = item.get("price_sell", item.get("price_current"))
-    return ReceiptLine(text("name", "sku"), text("quantity"), _amount(price))
+    return ReceiptLine(_text(item, "name", "sku"), _text(item, "quantity"), _amount(price))
+
+
+def _text(values: Mapping[str, Any], *names: str) -> str:
+    """The first of several values that is there; empty where none is."""
+    return next((str(values[name]) for name in names if values.get(name) is not None), "")
 
 
 def _amount(value: Any) -> str:

@@ -216,11 +216,14 @@ def _with_rejections(summary: Summary, mood: Mood, headline: str) -> tuple[Mood,
 
 def _sentence(summary: Summary, stopped: str, currency: str, *, closed: bool) -> str:
     """What is true now, and what was left out."""
-    says = _delivered if was_loaded(summary) else _to_be_sent
-    return " ".join(filter(None, (says(summary, currency, closed), _left_out(summary, currency), stopped)))
+    if was_loaded(summary):
+        now = _delivered(summary, currency)
+    else:
+        now = _to_be_sent(summary, currency, closed=closed)
+    return " ".join(filter(None, (now, _left_out(summary, currency), stopped)))
 
 
-def _to_be_sent(summary: Summary, currency: str, closed: bool) -> str:
+def _to_be_sent(summary: Summary, currency: str, *, closed: bool) -> str:
     t = summary.transactions
     of_read = f"{t.accepted:,} of {count(t.read, 'transaction')}"
     if not t.accepted:
@@ -231,7 +234,7 @@ def _to_be_sent(summary: Summary, currency: str, closed: bool) -> str:
     return f"{of_read}, worth {worth}, can be sent to Omneo. Nothing has been sent yet."
 
 
-def _delivered(summary: Summary, currency: str, _closed: bool) -> str:
+def _delivered(summary: Summary, currency: str) -> str:
     t, d = summary.transactions, summary.delivery
     worth, accepted = money(summary, "accepted", currency), count(t.accepted, "accepted transaction")
     if d.voided == t.accepted:

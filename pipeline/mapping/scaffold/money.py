@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -171,12 +171,11 @@ def _unequal(figures: Figures, line: _Line, named: Sequence[str]) -> str:
     return f"`{named[0]}` may be the total, but only {said} equal the sum of their lines"
 
 
-def _money(number: Number, line: _Line, figures: Figures, **more: object) -> Money:
+def _money(number: Number, line: _Line, figures: Figures, **more: Any) -> Money:
     pieces = figures.lines.get(line.quantity)
     # A few fractions are defects, which a run will name; many are weighed goods.
     whole = pieces is None or bool((np.nan_to_num(pieces) % 1 != 0).mean() < _WEIGHED)
-    given = {"why": line.why, "doubt": line.doubt, **more}
-    return Money(
+    money = Money(
         number,
         quantity=line.quantity,
         price=line.price,
@@ -186,8 +185,10 @@ def _money(number: Number, line: _Line, figures: Figures, **more: object) -> Mon
         price_exact=line.exact,
         discounted=any(term.sign < 0 for term in line.terms),
         roles=figures.role,
-        **given,  # type: ignore[arg-type]
+        why=line.why,
+        doubt=line.doubt,
     )
+    return replace(money, **more)
 
 
 def _line_readings(figures: Figures) -> Iterator[_Line]:
