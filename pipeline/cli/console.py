@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EPIPE
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -50,6 +51,10 @@ class Console:
         """Write for a person: to stdout, or to stderr where stdout belongs to a script."""
         write_line(text, err=self.json)
 
+    def say_fitted(self, text: str) -> None:
+        """Write sentences for a person, broken between words where a terminal is narrower."""
+        self.say(fitted(text, sys.stderr if self.json else sys.stdout))
+
     def result(self, data: Mapping[str, Any]) -> None:
         """Give a script its one JSON object."""
         if self.json:
@@ -60,7 +65,7 @@ class Console:
         if self.log_format == "json":
             write_line(json.dumps({"event": "error", "exit_code": exit_code, "message": text}), err=True)
         else:
-            write_line(f"{prefix}{printable(text)}", err=True)
+            write_line(fitted(f"{prefix}{printable(text)}", sys.stderr), err=True)
 
     def agreed(self, question: str) -> bool:
         """Ask a question that is answered with yes or no.
@@ -113,7 +118,7 @@ class Console:
                 preflight=data.preflight,
                 fields=data.fields,
             )
-            self.say(render_terminal(found, about))
+            self.say_fitted(render_terminal(found, about))
         if finished.error is not None:
             self.error(finished.exit_code, str(finished.error))
         self.result({**finished.summary.as_dict(), **finished.extra})
@@ -123,6 +128,35 @@ class Console:
 def printable(text: str) -> str:
     """The text with control characters shown as symbols, since parts of it may come from data."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """The text with lines that are too long for a terminal broken between words.
+
+    A broken line goes on two places further in than it begins. What is read by a program, and a word that is
+    too long for a line, such as a path to be copied, stay whole.
+    """
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # no terminal, or closed
+        return text
+    return "\n".join(_broken(line, width) for line in text.split("\n"))
+
+
+def _broken(line: str, width: int) -> str:
+    if len(line) <= width:
+        return line
+    words = line.lstrip(" ")
+    indent = " " * (len(line) - len(words))
+    return textwrap.fill(
+        words,
+        max(width, len(indent) + 20),
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
 
 
 def open_standard_streams() -> None:

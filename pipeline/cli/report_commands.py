@@ -60,7 +60,9 @@ def status(console: Console, reference: str | None, ledger: Path | str | None, *
         console.result({"runs": [_with_tenant(each.summary) for each in found], **in_use})
         return 0
     for each in found:
-        console.say(render_terminal(overview(each.summary, each.verdict, causes=each.causes), REJECTIONS))
+        console.say_fitted(
+            render_terminal(overview(each.summary, each.verdict, causes=each.causes), REJECTIONS)
+        )
     for holder in holders:
         console.say(f"In use by {holder}.")
     tenants = [_with_tenant(each.summary) for each in found if each.summary.tenant is not None]
