@@ -4,7 +4,8 @@ A block of code below a line that ends with "`name`:" is written to that file. O
 that begins with "Add to `name`", each part is added to what the file has. Each line of a `sh` block is run;
 `# exit code 3` after a command is what it must end with. What a `text` block shows must be in the output of
 the `sh` block before it, line by line in this order; `…` stands for anything. A new local Omneo is started
-wherever a page starts one or names another tenant; what installs something is left out.
+wherever a page starts one or names another tenant, and `listen` as a process of its own; both get free ports.
+What installs something is left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -22,10 +24,10 @@ import yaml
 
 from pipeline.simulator import EXAMPLE_TRIGGERS, SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
-from tests.command import call, clean_environment
+from tests.command import call, clean_environment, start
 
 _BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)\n?```", re.S)
-_LEFT_OUT = ("omneo-import listen", "make ", "pip ", "python3 -m venv", "eval ", "unset ", ". ")
+_LEFT_OUT = ("make ", "pip ", "python3 -m venv", "eval ", "unset ", ". ")
 _TRIGGERS = SimulatorSettings(unknown_profiles="enrol", triggers=EXAMPLE_TRIGGERS)
 
 
@@ -38,6 +40,7 @@ class Reader:
         servers: Keeps what was started until it is closed.
         omneo: The last one that was started; None before the first.
         environment: What was exported.
+        webhooks: Where `listen` receives; empty before the first.
         output: Of the last block of commands.
     """
 
@@ -45,6 +48,7 @@ class Reader:
     servers: ExitStack
     omneo: LocalOmneo | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    webhooks: str = ""
     output: str = ""
 
     def follow(self, page: Path) -> None:
@@ -79,7 +83,11 @@ class Reader:
         if command.startswith(_LEFT_OUT):
             return ""
         if command.startswith("omneo-import simulate"):
-            self._start(triggers="--with-triggers" in command)
+            webhooks = self.webhooks if "--webhook-url" in command else None
+            self._start(triggers="--with-triggers" in command, webhooks=webhooks)
+            return ""
+        if command.startswith("omneo-import listen"):
+            self._listen(shlex.split(command)[1:])
             return ""
         if command.startswith("export "):
             self._export(shlex.split(command)[1:])
@@ -89,7 +97,7 @@ class Reader:
             done = call(*words, env=self.environment, answer="y\n")
             code, output = done.code, done.stdout + done.stderr
             if self.omneo:
-                self.omneo.drain()
+                _process_everything(self.omneo)
         else:
             ran = subprocess.run(
                 ["sh", "-c", command.replace("http://127.0.0.1:8080", self._root())],
@@ -102,8 +110,17 @@ class Reader:
         assert code == int(expected[1] if expected else 0), f"{line}\n{output}"
         return output
 
-    def _start(self, *, triggers: bool = False) -> LocalOmneo:
-        settings = _TRIGGERS if triggers else replace(_TRIGGERS, triggers=())
+    def _listen(self, words: list[str]) -> None:
+        words[words.index("--port") + 1] = "0"
+        process = start(*words, env=self.environment, cwd=self.home)
+        self.servers.callback(_end, process)
+        assert process.stderr is not None
+        ready = process.stderr.readline()
+        assert ready.startswith("Listening on "), ready + process.stderr.read()
+        self.webhooks = ready.split()[-1]
+
+    def _start(self, *, triggers: bool = False, webhooks: str | None = None) -> LocalOmneo:
+        settings = replace(_TRIGGERS, triggers=_TRIGGERS.triggers if triggers else (), webhook_url=webhooks)
         self.omneo = self.servers.enter_context(local_omneo(settings, job_delay_s=0))
         return self.omneo
 
@@ -138,6 +155,21 @@ class Reader:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         _merge(document, yaml.safe_load(text))
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+def _process_everything(omneo: LocalOmneo) -> None:
+    """Wait until the queue is empty and all webhooks were sent."""
+    omneo.drain()
+    deadline = time.monotonic() + 30
+    while omneo.stats()["webhooks"]["pending"]:
+        assert time.monotonic() < deadline, omneo.stats()
+        time.sleep(0.05)
+    assert not omneo.stats()["webhooks"]["failed"]
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    process.communicate(timeout=30)
 
 
 def _lines(text: str) -> Iterator[str]:
