@@ -62,6 +62,10 @@ class Reader:
             else:
                 self._write(match["before"].strip(), text)
 
+    def has_a_tenant(self) -> None:
+        """Set the address and the token of a new local Omneo, as a scheduler's environment has them."""
+        self.environment.update(self._start().environment())
+
     def take_files(self, page: Path) -> None:
         """Write the files that a page shows, and do nothing else that it says."""
         for match in _BLOCK.finditer(page.read_text(encoding="utf-8")):
@@ -121,7 +125,9 @@ class Reader:
 
     def _start(self, *, triggers: bool = False, webhooks: str | None = None) -> LocalOmneo:
         settings = replace(_TRIGGERS, triggers=_TRIGGERS.triggers if triggers else (), webhook_url=webhooks)
-        self.omneo = self.servers.enter_context(local_omneo(settings, job_delay_s=0))
+        # A webhook before the answer to its sale is recorded is looked at again only seconds later.
+        delay_s = 60.0 if webhooks else 0.0
+        self.omneo = self.servers.enter_context(local_omneo(settings, job_delay_s=delay_s))
         return self.omneo
 
     def _export(self, settings: list[str]) -> None:

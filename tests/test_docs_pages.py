@@ -35,6 +35,13 @@ def test_a_how_to_page_goes_on_with_the_tutorial(page: Path, reader: Reader):
 
 
 @pytest.mark.slow
+def test_the_page_about_nights(reader: Reader):
+    reader.take_files(DOCS / "tutorial.md")
+    reader.has_a_tenant()
+    reader.follow(DOCS / "scheduling.md")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["README.md", "docs/go-live.md"])
 def test_a_page_that_drafts_its_mapping(name: str, reader: Reader):
     reader.take_files(DOCS / "tutorial.md")
