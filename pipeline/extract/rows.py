@@ -13,6 +13,10 @@ from pipeline.core.model import LINE
 MALFORMED_SCHEMA: Final = pl.Schema({LINE: pl.Int64(), "raw": pl.String(), "message": pl.String()})
 
 
+_NO_MALFORMED: Final = pl.DataFrame(schema=MALFORMED_SCHEMA)
+_NO_LINES: Final = pl.Series(LINE, [], pl.Int64)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some rows of one file, in the file's order.
@@ -27,8 +31,8 @@ class Batch:
     """
 
     rows: pl.DataFrame
-    malformed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MALFORMED_SCHEMA))
-    replaced: pl.Series = field(default_factory=lambda: pl.Series(LINE, [], pl.Int64))
+    malformed: pl.DataFrame = field(default_factory=_NO_MALFORMED.clone)
+    replaced: pl.Series = field(default_factory=_NO_LINES.clone)
     blank: int = 0
 
 

@@ -29,7 +29,7 @@ from pipeline.validation.outcomes import ACCEPTED
 from pipeline.validation.quarantine import placed
 from pipeline.workflows.preparation.import_plan import ImportPlan, policy_of
 from pipeline.workflows.preparation.judged_partition import JudgedPartition, judge_partition
-from pipeline.workflows.sources import KeyedRows, RunSource
+from pipeline.workflows.sources import KeyedRows, RunSource, with_source
 
 Rows = Mapping[str, Sequence[Mapping[str, str | None]]]
 """Rows by table: the text of each cell by its column."""
@@ -109,7 +109,7 @@ def judge_rows(
         budget=USUAL,
     )
     tables = {
-        name: KeyedRows(spec, name, position).add(frame)[0]
+        name: KeyedRows(spec, name).add(with_source(frame, position))[0]
         for position, (name, frame) in enumerate(frames.items())
     }
     tables = {name: frame for name, frame in tables.items() if KEY in frame.columns}

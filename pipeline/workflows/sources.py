@@ -10,18 +10,20 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from pipeline.core.errors import SourceError
 from pipeline.core.frames import QUARANTINE
-from pipeline.core.model import LINE, LINES, LOST, Lost
+from pipeline.core.model import LINE, LINES, LOST, SOURCE, Lost
+from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
 from pipeline.mapping.compile.defined_keys import DefinedKeys
 from pipeline.mapping.compile.row_conditions import SkippedRows
 from pipeline.mapping.language.spec import MappingSpec
-from pipeline.mapping.layout.row_keys import CarriedKey, carry_down, with_source_and_key
+from pipeline.mapping.layout.row_keys import CarriedKey, carries_keys, carry_down, with_key
 from pipeline.mapping.usage.used_columns import key_cells
 
 
@@ -46,6 +48,14 @@ class RunSource:
 
 _OPENED_AHEAD: Final = 4
 """Files of a store that are opened before it is their turn; each holds some megabytes."""
+
+_TOGETHER: Final = 64
+"""Small files that are read at a time; each is open until then."""
+
+_SMALL_BYTES: Final = 1 << 20
+"""Text of files that are parsed together; of more, what each costs beside its rows does not matter."""
+
+_Opened = tuple[RunSource, Reader]
 
 OnEnd = Callable[[RunSource, str | None], None]
 """Gets the fingerprint of every file whose rows were read, where reading them gave it."""
@@ -213,41 +223,109 @@ def raw_rows(
         form = spec.source
         return open_reader(each.file, form.csv, form.format, form.excel, header=each.header, rows=each.rows)
 
-    for each, reader in _opened(sources, open_rows):
-        keyed = KeyedRows(spec, each.table, each.position)
-        cells = keyed.cells
-        for batch in reader.batches():
-            records = without_empty_rows(batch.rows, reader, cells, spec.source.nulls)
-            rows, skipped = keyed.add(_with_lost(records, batch.malformed, reader, cells, spec))
-            on_batch(each, batch, batch.blank + batch.rows.height - records.height + skipped)
-            if rows.height:
-                yield each.table, rows
-        on_end(each, reader.fingerprint)
+    for some in _groups(_opened(sources, open_rows), spec):
+        rows = _parsed_together(some)
+        if rows is None:
+            for each, reader in some:
+                yield from _rows_of(each, reader, spec, on_batch)
+        else:
+            yield from _rows_of_several(some, rows, spec, on_batch)
+        for each, reader in some:
+            on_end(each, reader.fingerprint)
+
+
+def _rows_of(
+    each: RunSource, reader: Reader, spec: MappingSpec, on_batch: OnBatch
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    keyed = KeyedRows(spec, each.table)
+    for batch in reader.batches():
+        records = without_empty_rows(batch.rows, reader, keyed.cells, spec.source.nulls)
+        lost = _with_lost(records, batch.malformed, reader, keyed.cells, spec)
+        rows, skipped = keyed.add(with_source(lost, each.position))
+        on_batch(each, batch, batch.blank + batch.rows.height - records.height + skipped)
+        if rows.height:
+            yield each.table, rows
+
+
+def _groups(opened: Iterator[_Opened], spec: MappingSpec) -> Iterator[list[_Opened]]:
+    """The files one by one, but for small CSV files with the same header, which are parsed together."""
+    waiting: list[_Opened] = []
+    size = 0
+    try:
+        for each, reader in opened:
+            own = reader.head_bytes if isinstance(reader, CsvReader) else _SMALL_BYTES
+            fits = len(waiting) < _TOGETHER and max(own, size) < _SMALL_BYTES
+            if waiting and not (fits and _are_alike(waiting[-1], (each, reader), spec)):
+                yield waiting
+                waiting, size = [], 0
+            waiting.append((each, reader))
+            size += own
+        if waiting:
+            yield waiting
+    finally:
+        for _, reader in waiting:
+            reader.close()
+
+
+def _are_alike(one: _Opened, other: _Opened, spec: MappingSpec) -> bool:
+    """Whether the rows of two files can be read as if they were in one."""
+    if one[0].table != other[0].table or carries_keys(spec):
+        return False
+    return (one[1].columns, one[1].header) == (other[1].columns, other[1].header)
+
+
+def _parsed_together(some: Sequence[_Opened]) -> pl.DataFrame | None:
+    """The rows of several files with SOURCE; None of a single one, or where they need a closer look."""
+    readers = [reader for _, reader in some if isinstance(reader, CsvReader)]
+    if len(readers) < 2 or (found := readers[0].together(readers[1:])) is None:
+        return None
+    rows, heights = found
+    positions = np.repeat(np.array([each.position for each, _ in some], np.uint32), heights)
+    return rows.with_columns(pl.Series(SOURCE, positions))
+
+
+def _rows_of_several(
+    some: Sequence[_Opened], rows: pl.DataFrame, spec: MappingSpec, on_batch: OnBatch
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    table, reader = some[0][0].table, some[0][1]
+    keyed = KeyedRows(spec, table)
+    kept, _ = keyed.add(without_empty_rows(rows, reader, keyed.cells, spec.source.nulls))
+    read, left = (dict(frame[SOURCE].value_counts().iter_rows()) for frame in (rows, kept))
+    start = 0
+    for each, _ in some:
+        height = read.get(each.position, 0)
+        on_batch(each, Batch(rows[start : start + height]), height - left.get(each.position, 0))
+        start += height
+    if kept.height:
+        yield table, kept
+
+
+def with_source(rows: pl.DataFrame, position: int) -> pl.DataFrame:
+    """The rows of the file at this position with SOURCE."""
+    return rows.with_columns(pl.lit(position, pl.UInt32).alias(SOURCE))
 
 
 class KeyedRows:
-    """Gives the rows of one file their SOURCE and KEY, batch by batch.
+    """Gives rows their KEY, batch by batch: those of one file, or of several where none takes it from above.
 
     Args:
         spec: The mapping.
-        table: The mapping's table that the file is part of.
-        position: The file's place in the run's list of files.
+        table: The mapping's table that they are part of.
 
     Attributes:
         cells: The columns that the key is made of.
     """
 
-    def __init__(self, spec: MappingSpec, table: str, position: int) -> None:
+    def __init__(self, spec: MappingSpec, table: str) -> None:
         self._spec = spec
         self._key = spec.source.file_key_of(table)
-        self._position = position
         self._defined = DefinedKeys(spec, self._key)
         self._skipped = SkippedRows(spec)
         self._carried: CarriedKey | None = None
         self.cells = key_cells(spec, self._key)
 
     def add(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-        """The next rows with SOURCE and KEY, and with a blank key filled where it is carried down.
+        """The next rows, which have SOURCE, with KEY, and with a blank key filled where it is carried down.
 
         The rows that the mapping leaves out are left out, and the number of these is given as well. They
         still give their key to the rows below: those would otherwise become part of the sale above.
@@ -256,7 +334,7 @@ class KeyedRows:
         rows, skipped = self._skipped.left_out(rows)
         if rows.is_empty():
             return rows, skipped
-        keyed = with_source_and_key(self._defined.added(rows), self._key, self._spec, self._position)
+        keyed = with_key(self._defined.added(rows), self._key, self._spec)
         return self._defined.without(keyed), skipped
 
 

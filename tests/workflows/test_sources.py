@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.model import KEY, LINE, LINES, SOURCE
 from pipeline.extract.rows import Batch
-from pipeline.extract.storage import unchanged
+from pipeline.extract.storage import fingerprint, unchanged
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.workflows.sources import RunSource, columns_by_table, find_run_sources, raw_rows
@@ -90,6 +91,69 @@ def test_every_row_carries_its_file_its_line_and_its_key(lines: MappingSpec, tmp
     assert sum(seen) == 6
     again = [row for _, frame in raw_rows(inputs, lines, overlook) for row in frame[KEY]]
     assert again == keys
+
+
+HEAD = "receipt_no,store_code,description\n"
+ODD_FILES = (
+    HEAD + "1,S1,a\n1,S1,\n",
+    HEAD + '2,S1,"two\nlines"\n' + HEAD + ",,\n\n2,S1,last",
+    HEAD,
+    "\ufeff" + HEAD + "3,S1,mark\r\n3,S1,b\r\n",
+    "store_code,receipt_no,description\nS1,4,turned\n",
+    HEAD.replace(",", ";") + "5;S1;semicolons\n",
+    HEAD + "6,S1,good\n6,S1\n7,S1,after a short row\n",
+    HEAD + "8,S1,NUL\0\n8,S1,good\n",
+    HEAD + '9,S1,"' + "line\n" * 12 + '"\n',
+    HEAD + '9,S1,"never closed\n10,S1,x\n',
+)
+
+
+def _added_up(counts: Iterable[tuple[int, int, int, int, int]]) -> dict[int, list[int]]:
+    sums: dict[int, list[int]] = {}
+    for source, *more in counts:
+        sums[source] = [a + b for a, b in zip(sums.get(source, [0] * 4), more, strict=True)]
+    return {source: found for source, found in sums.items() if any(found)}
+
+
+@pytest.mark.parametrize("texts", [ODD_FILES, ODD_FILES[::-1], (*ODD_FILES[:4], *ODD_FILES[:4])])
+def test_small_files_read_together_give_what_each_gives_alone(
+    lines: MappingSpec, tmp_path: Path, texts: tuple[str, ...]
+):
+    for number, text in enumerate(texts):
+        (tmp_path / f"pos_lines_{number:02}.csv").write_text(text, "utf-8", newline="")
+    inputs, _ = find_run_sources(lines, [str(tmp_path)])
+
+    def read(*sources: RunSource) -> tuple[list[dict[str, Any]], list[tuple[int, int, int, int, int]]]:
+        seen = []
+
+        def count(source: RunSource, batch: Batch, skipped: int) -> None:
+            counts = batch.rows.height, batch.malformed.height, batch.blank, skipped
+            seen.append((source.position, *counts))
+
+        return [row for _, rows in raw_rows(sources, lines, count) for row in rows.to_dicts()], seen
+
+    def whole(row: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in sorted(row.items()) if value is not None}
+
+    rows, counts = read(*inputs)
+    alone = [read(each) for each in inputs]
+    assert list(map(whole, rows)) == [whole(row) for found, _ in alone for row in found]
+    assert _added_up(counts) == _added_up(one for _, seen in alone for one in seen)
+
+
+def test_small_files_are_parsed_together(lines: MappingSpec, tmp_path: Path):
+    for number in range(5):
+        write_export(tmp_path / f"pos_lines_{number}.csv", receipt(number))
+    inputs, _ = find_run_sources(lines, [str(tmp_path)])
+    ended: dict[int, str | None] = {}
+    frames = [
+        rows
+        for _, rows in raw_rows(
+            inputs, lines, overlook, lambda each, mark: ended.update({each.position: mark})
+        )
+    ]
+    assert [frame[SOURCE].unique().to_list() for frame in frames] == [[0, 1, 2, 3, 4]]
+    assert ended == {each.position: fingerprint(each.file) for each in inputs}
 
 
 def test_a_file_that_grew_shrank_or_went_is_no_longer_what_was_found(lines: MappingSpec, tmp_path: Path):

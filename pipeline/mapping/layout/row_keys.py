@@ -41,25 +41,27 @@ def key_hash(rows: pl.DataFrame, columns: Sequence[str], nulls: Sequence[str] = 
     return cells.select(pl.when(complete).then(key).alias(KEY)).to_series()
 
 
-def with_source_and_key(
-    rows: pl.DataFrame, columns: Sequence[str], spec: MappingSpec, position: int
-) -> pl.DataFrame:
-    """Add SOURCE and KEY to the rows of one file.
+def with_key(rows: pl.DataFrame, columns: Sequence[str], spec: MappingSpec) -> pl.DataFrame:
+    """Add KEY to rows.
 
     Args:
         rows: Rows as `carry_down` returns them.
-        columns: The key columns; where the file lacks one of them, no row has a key.
+        columns: The key columns; where the rows lack one of them, no row has a key.
         spec: The mapping.
-        position: The file's position among those of the run.
     """
     missing = [pl.lit(None, pl.String).alias(name) for name in columns if name not in rows.columns]
     key = key_hash(rows.with_columns(missing) if missing else rows, columns, spec.source.nulls)
-    rows = rows.with_columns(pl.lit(position, pl.UInt32).alias(SOURCE), key)
+    rows = rows.with_columns(key)
     if _UNDER not in rows.columns:
         return rows
     # Rows below an unreadable row become a sale of their own: they do not belong to the sale above it.
     under = pl.when(pl.col(_UNDER).is_not_null()).then(pl.struct(SOURCE, _UNDER).hash(seed=0))
     return rows.with_columns(pl.coalesce(KEY, under).alias(KEY)).drop(_UNDER)
+
+
+def carries_keys(spec: MappingSpec) -> bool:
+    """Whether rows may take their key from the rows above them."""
+    return spec.source.carry_key or spec.source.layout == "records"
 
 
 def carry_down(
@@ -74,7 +76,7 @@ def carry_down(
     marks the sale above.
 
     Args:
-        rows: The next rows of one file, in file order; LOST where some could not be read.
+        rows: The next rows of one file, in file order, with SOURCE; LOST where some could not be read.
         spec: The mapping.
         carried: What this function returned for the rows before; None at the start of a file.
 
@@ -83,7 +85,7 @@ def carry_down(
     """
     columns = [name for name in key_cells(spec, spec.source.key) if name in rows.columns]
     records = spec.source.records if spec.source.layout == "records" else None
-    if not columns or rows.is_empty() or not (spec.source.carry_key or records):
+    if not columns or rows.is_empty() or not carries_keys(spec):
         return rows, carried
     nulls, carried = spec.source.nulls, carried or {}
     never = pl.lit(value=False)
@@ -108,7 +110,7 @@ def carry_down(
     filled, last = filled.drop("__run"), filled.select(columns).row(-1, named=True)
     if LOST in filled.columns:
         keys_above = (pl.col(name).shift(1, fill_value=carried.get(name)) for name in columns)
-        above = filled.select(LINE, LOST, *keys_above).filter(pl.col(LOST) == Lost.UNKEYED)
+        above = filled.select(SOURCE, LINE, LOST, *keys_above).filter(pl.col(LOST) == Lost.UNKEYED)
         below = above.with_columns(pl.lit(Lost.BELOW, pl.UInt8).alias(LOST))
         filled = pl.concat([filled, below], how="diagonal").sort(LINE, maintain_order=True)
     return filled, last

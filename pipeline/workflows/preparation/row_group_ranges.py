@@ -54,7 +54,7 @@ def row_group_ranges(source: RunSource, plan: ImportPlan) -> list[RunSource]:
 
 def _begin(source: RunSource, plan: ImportPlan, start: int) -> int | None:
     """The first row from `start` on that has another key than the row before it; None if that is far."""
-    keyed = KeyedRows(plan.spec, source.table, source.position)
+    keyed = KeyedRows(plan.spec, source.table)
     rows = range(start - 1, start + _LOOKED_AT)
     previous, at = None, rows.start
     reader = ParquetReader(source.file, rows, keyed.cells)
