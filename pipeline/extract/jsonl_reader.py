@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -61,16 +62,8 @@ class JsonLinesReader:
 
     def _all_members(self) -> list[str]:
         members: dict[str, None] = {}
-        seen: set[str] = set()
-        for lines in self._lines():
-            raw = lines["raw"]
-            if len(seen) < _MOST_KEYS:
-                # What looks like a key, at any depth, is quicker to find than the members of an object.
-                keys = raw.str.extract_all(_TEXT).explode().unique()
-                new = set(keys.filter(keys.str.ends_with(":"))) - seen
-                seen |= new
-                raw = raw.filter(raw.str.contains_any([*new])) if new else raw.clear()
-            members |= dict.fromkeys(_member_names(raw))
+        for _, text in self._blocks():
+            members |= dict.fromkeys(_member_names(text))
         return list(members)
 
     @property
@@ -108,16 +101,23 @@ class JsonLinesReader:
 
     def _lines(self) -> Iterator[pl.DataFrame]:
         """Lines that are not blank: LINE and `raw`."""
+        for first, text in self._blocks():
+            lines = pl.read_lines(io.BytesIO(text), name="raw")
+            numbers = pl.int_range(first, first + pl.len(), dtype=pl.Int64).alias(LINE)
+            yield lines.select(numbers, "raw").filter(pl.col("raw").str.contains(r"\S"))
+
+    def _blocks(self) -> Iterator[tuple[int, bytes]]:
+        """Whole lines, with the number of the first."""
         first, carry = 1, b""
         self._stream, self._opened = self._opened or open_text(self._file), None
         with self._stream:
             for block in Utf8Blocks(self._stream, self._file.name, "utf-8", "error", self._block_bytes):
                 whole, newline, carry = (carry + block).rpartition(b"\n")
                 if newline:
-                    yield _numbered(whole, first)
+                    yield first, whole
                     first += whole.count(b"\n") + 1
         if carry:
-            yield _numbered(carry, first)
+            yield first, carry
 
     def _read(self, lines: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """Rows and malformed rows of some lines; lines that fail are halved until the bad ones are alone."""
@@ -163,10 +163,6 @@ class JsonLinesReader:
 
 
 _KEY: Final = r'"\s*:'
-_TEXT: Final = r'"(?:[^"\\]|\\.)*"\s*:?'
-"""Every text: so that none begins within another. Those with a colon are keys."""
-_MOST_KEYS: Final = 10_000
-"""Objects with more keys have ids for keys: memory could not hold them all, and most lines have new ones."""
 _NULL: Final = r":\s*null"
 _NOT_OBJECT: Final = "not a JSON object"
 _HALF_MESSAGE: Final = "half of a character (a lone surrogate) is no text"
@@ -233,24 +229,17 @@ def _cell(value: object) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _numbered(block: bytes, first: int) -> pl.DataFrame:
-    lines = pl.DataFrame({"raw": [block.decode()]}).select(pl.col("raw").str.split("\n").explode())
-    lines = lines.with_columns(pl.col("raw").str.strip_suffix("\r"))
-    lines = lines.select(pl.int_range(first, first + pl.len(), dtype=pl.Int64).alias(LINE), "raw")
-    return lines.filter(pl.col("raw").str.strip_chars() != "")
-
-
 def _joined(lines: pl.Series) -> bytes:
     text: str = lines.str.join("\n").item()
     return text.encode()
 
 
-def _member_names(lines: pl.Series) -> list[str]:
+def _member_names(text: bytes) -> list[str]:
     """The members of the objects on these lines; a line that is not an object has none."""
-    if not len(lines):
-        return []
     try:
-        return pl.read_ndjson(_joined(lines), infer_schema_length=None).columns
+        return pl.scan_ndjson(io.BytesIO(text), infer_schema_length=None).collect_schema().names()
     except pl.exceptions.PolarsError:
-        middle = len(lines) // 2
-        return [] if not middle else _member_names(lines[:middle]) + _member_names(lines[middle:])
+        # Halved, so that of the lines that fail each is alone in the end.
+        middle = text.find(b"\n", len(text) // 2)
+        middle = text.rfind(b"\n") if middle < 0 else middle
+        return [] if middle < 0 else _member_names(text[:middle]) + _member_names(text[middle + 1 :])
