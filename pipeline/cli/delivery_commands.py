@@ -156,7 +156,7 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
     Example:
       omneo-import void 20260701T033000-8f21
     """
-    from pipeline.report.formatting import count
+    from pipeline.core.wording import count
     from pipeline.workflows.status import status
     from pipeline.workflows.void import void as void_run
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.core.wording import count
 from pipeline.mapping.language.shipped import shipped_sample
 from pipeline.simulator import SimulatorSettings, running
 
@@ -37,7 +38,9 @@ def main() -> int:
                 return code
         known = omneo.stats()
     click.secho(
-        f"\nOmneo now holds {known['transactions']:,} transactions with {known['items']:,} items.", bold=True
+        f"\nOmneo now holds {count(known['transactions'], 'transaction')} "
+        f"with {count(known['items'], 'item')}.",
+        bold=True,
     )
     click.echo("Next: your own file, as README.md shows.")
     return 0

@@ -13,6 +13,7 @@ from pipeline.cli.console import Console, printable
 from pipeline.cli.options import FILE, MAPPING, SOURCES, option
 from pipeline.cli.parameters import Count
 from pipeline.core.errors import SettingsError
+from pipeline.core.wording import count
 
 
 @command
@@ -90,7 +91,7 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
     raise_problems(failures(loaded))
     unsure = unsure_marks(loaded.document.text)
     tests = len(loaded.spec.tests)
-    notes = [f"{tests} test{'s' if tests > 1 else ''} passed"] if tests else []
+    notes = [f"{count(tests, 'test')} passed"] if tests else []
     notes += [unsure_sentence(unsure)] if unsure else []
     console.say("; ".join([f"{loaded.path}: no problems found", *notes]))
     console.result({"mapping": str(loaded.path), "problems": [], "unsure": unsure, "tests": tests})

@@ -36,7 +36,7 @@ def prune(
     Example:
       omneo-import prune --older-than 90d --dry-run
     """
-    from pipeline.report.formatting import count
+    from pipeline.core.wording import count
     from pipeline.workflows.prune import prune as prune_runs
 
     with local_workdir(console, ledger, everything=True, writes=not dry_run) as workdir:
@@ -73,7 +73,7 @@ def forget(console: Console, profile: str, yes: bool, ledger: str | None) -> int
     Example:
       omneo-import forget --profile ann@example.com
     """
-    from pipeline.report.formatting import count
+    from pipeline.core.wording import count
     from pipeline.workflows.forget import forget as forget_person
 
     def agree(found: Sequence[PersonTraces]) -> bool:

@@ -171,7 +171,7 @@ def results(console: Console, reference: str, output: Path | None, ledger: Path 
     Example:
       omneo-import results latest -o results.parquet
     """
-    from pipeline.report.formatting import count
+    from pipeline.core.wording import count
     from pipeline.workflows.results import write_results
 
     base_url = base_url_from_environment()

@@ -18,6 +18,7 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect
+from pipeline.core.wording import count
 from pipeline.extract.delimiters import STAND_IN, LongDelimiter
 from pipeline.extract.framing import Framed, Grammar, line_ends
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
@@ -87,7 +88,8 @@ class CsvReader(TextReader):
     def _given_header(self, header: tuple[str, ...], cells: list[str]) -> list[str]:
         if len(header) != len(cells):
             raise SourceError(
-                f"{self._name} has {len(cells)} columns, and the mapping's `header` names {len(header)}",
+                f"{self._name} has {count(len(cells), 'column')}, and the mapping's `header` names "
+                f"{len(header)}",
                 hint="Name every column, in order, or check the delimiter.",
             )
         return list(header)
@@ -225,7 +227,11 @@ class CsvReader(TextReader):
         bad = [(row.number or 0) - 1 for row in rejected]
         good_lines = np.delete(lines, bad) if bad else lines
         malformed = [
-            (int(lines[n]), row.text, f"{row.actual_columns} cells, expected {row.expected_columns}")
+            (
+                int(lines[n]),
+                row.text,
+                f"{count(row.actual_columns or 0, 'cell')}, expected {row.expected_columns}",
+            )
             for n, row in zip(bad, rejected, strict=True)
         ]
         rows = rows.with_columns(pl.Series(LINE, good_lines, pl.Int64))
@@ -383,11 +389,11 @@ def split_cells(record: str, grammar: Grammar) -> list[str]:
     return next(reader)
 
 
-def _after_lines(head: bytes, count: int, name: str) -> int:
-    """Where the text begins after `count` physical lines."""
-    if not count:
+def _after_lines(head: bytes, skipped: int, name: str) -> int:
+    """Where the text begins after so many `skipped` physical lines."""
+    if not skipped:
         return 0
     ends = line_ends(head)
-    if len(ends) < count:
-        raise SourceError(f"{name} has {len(ends)} lines, and `skip_lines` is {count}")
-    return int(ends[count - 1]) + 1
+    if len(ends) < skipped:
+        raise SourceError(f"{name} has {count(len(ends), 'line')}, and `skip_lines` is {skipped}")
+    return int(ends[skipped - 1]) + 1

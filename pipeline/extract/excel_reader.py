@@ -17,6 +17,7 @@ import polars as pl
 from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect, Worksheet
+from pipeline.core.wording import agree, count
 from pipeline.extract.parquet_reader import as_text
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_raw
@@ -186,7 +187,7 @@ class ExcelReader:
         if rows * columns > _LARGEST:
             raise SourceError(
                 f"{self._name}: the cells of the sheet '{part.name}' span A1:{column_name(columns)}{rows},"
-                f" {rows * columns:,} cells, and at most {_LARGEST:,} fit into memory",
+                f" {count(rows * columns, 'cell')}, and at most {_LARGEST:,} fit into memory",
                 hint="Delete stray cells at its right and lower end (Ctrl+End shows it), or save it as CSV.",
             )
 
@@ -259,8 +260,8 @@ class ExcelReader:
         hidden = [row for row in self._facts.hidden if row > self.header_row]
         if hidden:
             yield (
-                f"the sheet '{self.sheet}' has {len(hidden):,} hidden rows ({ranges(hidden)}),"
-                " which are read like the others"
+                f"the sheet '{self.sheet}' has {count(len(hidden), 'hidden row')} ({ranges(hidden)}),"
+                f" which {agree(len(hidden), 'is')} read like the others"
             )
         for column, shown in self._facts.zeros.items():
             if column - self._left in self._used:

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
 from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import JSON_LINES
 from pipeline.core.file_systems import REMOTE, STORES, file_system
+from pipeline.core.wording import count
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -459,7 +460,7 @@ def _open_zip(file: SourceFile, stream: IO[bytes]) -> IO[bytes]:
         )
     listed = ", ".join(members[:5])
     raise SourceError(
-        f"{file.name} is a zip archive of {len(members)} files, expected one"
+        f"{file.name} is a zip archive of {count(len(members), 'file')}, expected one"
         + (f": {listed}" if listed else ""),
         hint="Unpack it and name the files.",
     )

@@ -17,6 +17,7 @@ from pipeline.core.clock import Clock, SystemClock
 from pipeline.core.errors import ReactionsHeld
 from pipeline.core.events import Emit, ignore
 from pipeline.core.settings import Connection
+from pipeline.core.wording import count
 from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Send
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.leases import Batches, positioned
@@ -203,12 +204,10 @@ def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, rules: Delivery
 
 def held(reactions: Sequence[ActiveTrigger], run_id: str, to_send: int) -> ReactionsHeld:
     """The error that says what would be set off; nothing was sent."""
-    what = "trigger" if len(reactions) == 1 else "triggers"
-    sales = "transaction" if to_send == 1 else "transactions"
     named = "".join(f"\n  - {each}" for each in reactions)
     return ReactionsHeld(
-        f"Run {run_id} holds old sales, and up to {to_send:,} {sales} would run {len(reactions)} active "
-        f"{what} in Omneo; nothing was sent:{named}",
+        f"Run {run_id} holds old sales, and up to {count(to_send, 'transaction')} would run "
+        f"{count(len(reactions), 'active trigger')} in Omneo; nothing was sent:{named}",
         hint="Switch them off in Omneo while history is imported. Or agree to them with --reactions allow; "
         "--historic-after says from what age on a sale is old.",
     )

@@ -43,6 +43,8 @@ _TOTALS = pl.Schema(
         "guests": _COUNT,
         "returns": _COUNT,
         "returned": _MONEY,
+        "voids": _COUNT,
+        "void_total": _MONEY,
     }
 )
 _DAYS = pl.Schema(
@@ -55,6 +57,8 @@ _DAYS = pl.Schema(
         "guests": _COUNT,
         "returns": _COUNT,
         "returned": _MONEY,
+        "voids": _COUNT,
+        "void_total": _MONEY,
     }
 )
 _CLOCK = pl.Schema({"weekday": pl.Int8(), "hour": pl.Int8(), "transactions": _COUNT})
@@ -64,7 +68,18 @@ _CODES = pl.Schema({"outcome": _TEXT, "code": _TEXT, "transactions": _COUNT})
 _SAMPLES = pl.Schema({"kind": _TEXT, "external_id": _TEXT, "body": _TEXT, "local": _TEXT, "rows": _TEXT})
 _PERIODS = pl.Schema({"store": _TEXT, "period": _TEXT, "sales": _COUNT, "days": _COUNT})
 _HOURS = pl.Schema({"store": _TEXT, "hour": pl.Int8(), "sales": _COUNT})
-_GAPS = pl.Schema({"store": _TEXT, "first": _TEXT, "last": _TEXT, "days": _COUNT, "usual": _COUNT})
+_GAPS = pl.Schema(
+    {
+        "store": _TEXT,
+        "first": _TEXT,
+        "last": _TEXT,
+        "days": _COUNT,
+        "usual": _COUNT,
+        "odds": _COUNT,
+        "sure": pl.Boolean(),
+    }
+)
+_UNJUDGED = pl.Schema({"store": _TEXT, "usual": pl.Float64()})
 _CUSTOMERS = pl.Schema({"sales": _COUNT, "customers": _COUNT})
 _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "totals": _TOTALS,
@@ -77,9 +92,10 @@ _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "periods": _PERIODS,
     "hours": _HOURS,
     "gaps": _GAPS,
+    "unjudged": _UNJUDGED,
     "customers": _CUSTOMERS,
 }
-_OF_WHOLE_RUN: Final = ("periods", "hours", "gaps", "customers")
+_OF_WHOLE_RUN: Final = ("periods", "hours", "gaps", "unjudged", "customers")
 """Tables that are empty for a partition."""
 
 
@@ -90,8 +106,9 @@ class Facts:
     Attributes:
         totals: One row a month of local time (`2024-07`) × store × currency × outcome: transactions and the
             sum of their totals; those without a customer (`guests`), and those below zero that are not void
-            (`returns`) with the sum of their totals. A null month, store or currency means the transactions
-            had none; null guests and returns, that an older version did not count them.
+            (`returns`) with the sum of their totals, and those that are void (`voids`) with theirs
+            (`void_total`), which is a part of `total`. A null month, store or currency means the transactions
+            had none; null guests, returns and voids, that an older version did not count them.
         days: One row a local day (`2024-07-31`) × currency × outcome, as above.
         clock: One row a weekday (1 Monday to 7 Sunday) × hour of local time: accepted transactions.
         fields: One row an Omneo field at level `transaction` or `item`: whether the mapping gives it, and
@@ -106,7 +123,11 @@ class Facts:
             them: sales, and days with sales.
         hours: Empty for a partition. One row a store × local hour: sales that have a time of day.
         gaps: Empty for a partition. One row a time without sales where there always are some: the store
-            (null: everywhere), its first and last day, how many days, and the sales of a usual one.
+            (null: everywhere), its first and last day, how many days, and the sales of a usual one; chance
+            brings as much on one of `odds` days, and whether that is rare enough to be `sure` (both null
+            where an older version found it).
+        unjudged: Empty for a partition. One row a store that sells too little for a day without sales to say
+            anything, with its sales a day.
         customers: Empty for a partition. One row a number of sales: how many customers have as many, among
             all, or among a fair sample of them.
         items: Items of the accepted transactions.
@@ -124,6 +145,7 @@ class Facts:
     periods: pl.DataFrame = field(default_factory=_PERIODS.to_frame)
     hours: pl.DataFrame = field(default_factory=_HOURS.to_frame)
     gaps: pl.DataFrame = field(default_factory=_GAPS.to_frame)
+    unjudged: pl.DataFrame = field(default_factory=_UNJUDGED.to_frame)
     customers: pl.DataFrame = field(default_factory=_CUSTOMERS.to_frame)
     items: int = 0
     body_bytes: int = 0
@@ -306,6 +328,7 @@ def _labelled(known: pl.DataFrame) -> pl.DataFrame:
         _column(known, "total", _MONEY).cast(_MONEY),
         _is_guest(known).alias("guest"),
         (_is_return(known) & ~_is_void(known)).alias("return"),
+        _is_void(known).alias("void"),
     )
 
 
@@ -318,6 +341,8 @@ def _dated(labelled: pl.DataFrame, schema: pl.Schema, form: str) -> pl.DataFrame
         "guests": pl.col("guest").sum(),
         "returns": pl.col("return").sum(),
         "returned": pl.col("total").filter("return").sum(),
+        "voids": pl.col("void").sum(),
+        "void_total": pl.col("total").filter("void").sum(),
     }
     added = labelled.group_by(when, *others).agg(each.alias(name) for name, each in sums.items())
     return added.with_columns(pl.col(when).dt.strftime(form)).select(list(schema)).cast(schema)

@@ -11,7 +11,8 @@ from itertools import cycle, pairwise
 from math import ceil, floor
 from typing import Any, Final
 
-from pipeline.report.formatting import count, grouped, share
+from pipeline.core.wording import count
+from pipeline.report.formatting import grouped, share
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

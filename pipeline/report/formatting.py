@@ -34,11 +34,6 @@ def _shown(character: str) -> str:
     return "␡" if code == 0x7F else character.encode("unicode_escape").decode("ascii")
 
 
-def count(number: int, noun: str) -> str:
-    """`1 thing`, `2,000 things`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def grouped(amount: str) -> str:
     """A decimal string with commas between the thousands: `-1234.50` becomes `-1,234.50`."""
     whole, point, places = amount.lstrip("-").partition(".")

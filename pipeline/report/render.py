@@ -22,12 +22,12 @@ from markupsafe import Markup, escape
 
 from pipeline.core.codes import CODES
 from pipeline.core.files import write_private
+from pipeline.core.wording import agree, count
 from pipeline.report import charts, heat_maps
 from pipeline.report.data import ReportData
 from pipeline.report.formatting import (
     CELL_CHARACTERS,
     compact,
-    count,
     duration,
     grouped,
     share,
@@ -233,6 +233,7 @@ def templates(finalize: Callable[[Any], str] | None = None, *, autoescape: bool 
         "payload": payload,
         "prose": prose,
         "count": count,
+        "agree": agree,
         "when": lambda text: text.replace("T", " ").removesuffix("Z").split(".")[0].split("+")[0],
         "text": markdown_text,
         "code": markdown_code,

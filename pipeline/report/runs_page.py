@@ -10,8 +10,9 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
+from pipeline.core.wording import count
 from pipeline.report.charts import Chart, Number
-from pipeline.report.formatting import count, grouped
+from pipeline.report.formatting import grouped
 from pipeline.report.render import NO_TENANT, REPORT_HTML, page_parts, templates
 from pipeline.report.summary import Summary, decimal_text
 from pipeline.report.verdict import RunVerdict

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.report.formatting import count
+from pipeline.core.wording import count
 
 DEFAULT_WORKDIR: Final = Path(".omneo-import")
 NO_CURRENCY: Final = "none"
@@ -129,12 +129,13 @@ class Summary:
         judged = t.accepted + t.dropped + t.rejected
         if t.read != judged:
             raise AccountingError(
-                f"{t.read} transactions were read, but accepted, dropped and rejected make {judged}."
+                f"{count(t.read, 'transaction', 'was')} read, "
+                f"but accepted, dropped and rejected make {judged}."
             )
         placed = sum(asdict(d).values())
         if t.accepted != placed:
             raise AccountingError(
-                f"{t.accepted} transactions were accepted, but the delivery accounts for {placed}."
+                f"{count(t.accepted, 'transaction', 'was')} accepted, but the delivery accounts for {placed}."
             )
 
     def as_dict(self) -> dict[str, Any]:
@@ -251,7 +252,7 @@ def _after_delivery(summary: Summary, fields_help: str) -> str:
         return "Nothing: it was undone. `load --revive` sends it again, no longer void."
     rejected = summary.transactions.rejected
     left = (
-        f"{count(rejected, 'rejected transaction')} {'is' if rejected == 1 else 'are'} not: fix the rows in "
+        f"{count(rejected, 'rejected transaction', 'is')} not: fix the rows in "
         f"{summary.run_dir}/quarantine_rows* and `run` those."
     )
     parts = ("Nothing: all that was accepted is in Omneo.", left if rejected else "", fields_help)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from pipeline.core.wording import agree, count, part
 from pipeline.report.field_help import help_for
-from pipeline.report.formatting import count, grouped
+from pipeline.report.formatting import grouped
 from pipeline.report.summary import NO_CURRENCY, Summary, most_rejected, next_step
 
 if TYPE_CHECKING:
@@ -151,9 +152,7 @@ def _rejections(summary: Summary) -> list[ReviewPoint]:
 def _looks(data: ReportData) -> list[ReviewPoint]:
     """Differing control totals, statistical warnings, bad answers of the tenant."""
     differing = sum(not row.agrees for row in data.controls)
-    controls = [
-        ReviewPoint(f"{differing:,} of {count(len(data.controls), 'control total')} differ", "controls")
-    ]
+    controls = [ReviewPoint(part(differing, len(data.controls), "control total", "differs"), "controls")]
     return [
         *(controls if differing else ()),
         *(ReviewPoint(finding.title, "findings") for finding in data.findings),
@@ -225,21 +224,26 @@ def _sentence(summary: Summary, stopped: str, currency: str, *, closed: bool) ->
 
 def _to_be_sent(summary: Summary, currency: str, *, closed: bool) -> str:
     t = summary.transactions
-    of_read = f"{t.accepted:,} of {count(t.read, 'transaction')}"
+    of_read = part(t.accepted, t.read, "transaction")
     if not t.accepted:
-        return "" if closed else f"Nothing can be sent to Omneo: {of_read} were accepted."
+        return (
+            "" if closed else f"Nothing can be sent to Omneo: {of_read} {agree(t.accepted, 'was')} accepted."
+        )
     worth = money(summary, "accepted", currency)
     if closed:
-        return f"Nothing can be sent to Omneo until that is settled. {of_read}, worth {worth}, are sound."
+        are = agree(t.accepted, "is")
+        return f"Nothing can be sent to Omneo until that is settled. {of_read}, worth {worth}, {are} sound."
     return f"{of_read}, worth {worth}, can be sent to Omneo. Nothing has been sent yet."
 
 
 def _delivered(summary: Summary, currency: str) -> str:
     t, d = summary.transactions, summary.delivery
-    worth, accepted = money(summary, "accepted", currency), count(t.accepted, "accepted transaction")
+    worth, taken = money(summary, "accepted", currency), d.delivered + d.unchanged
     if d.voided == t.accepted:
+        accepted = count(t.accepted, "accepted transaction")
         return (
-            f"All {accepted}, worth {worth}, were delivered and then voided: in Omneo they count for nothing."
+            f"All {accepted}, worth {worth}, {agree(t.accepted, 'was')} delivered and then voided: "
+            "in Omneo they count for nothing."
         )
     others = {
         "still to be sent": d.pending,
@@ -253,7 +257,7 @@ def _delivered(summary: Summary, currency: str) -> str:
         "found in Omneo as they were sent": summary.confirmed or 0,
     }
     rest = [f"{number:,} {state}" for state, number in others.items() if number]
-    there = f"{d.delivered + d.unchanged:,} of {accepted} were delivered"
+    there = f"{part(taken, t.accepted, 'accepted transaction', 'was')} delivered"
     return f"{'; '.join([there, *rest])}. All that was accepted is worth {worth}."
 
 
@@ -263,7 +267,7 @@ def _left_out(summary: Summary, currency: str) -> str:
     unknown = without_total(summary)
     more = f", and {unknown:,} without a total that could be read" if unknown else ""
     clauses = [
-        f"{number:,} {'was' if number == 1 else 'were'} {how} "
+        f"{number:,} {agree(number, 'was')} {how} "
         f"({money(summary, outcome, currency)}{more if outcome == 'rejected' else ''})"
         for outcome, number, how in (
             ("dropped", t.dropped, "dropped on purpose"),

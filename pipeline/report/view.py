@@ -84,6 +84,7 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
         "profiles": facts.profiles.sort("transactions", descending=True).to_dicts(),
         "periods": _periods(facts),
         "gaps": facts.gaps.to_dicts(),
+        "unjudged": facts.unjudged.to_dicts(),
         "hours": _hours(facts),
         "customers": {
             "number": facts.people,
@@ -105,7 +106,7 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
 def _grouped(totals: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
     """One row a group, in order: for each outcome the transactions and the exact sum as text.
 
-    Of accepted transactions also guests and returns; None where an older version did not count them.
+    Of accepted transactions also guests, returns and voids; None where an older version did not count them.
     """
     counted = [name for name in ("transactions", "total", *_COUNTED_TOO) if name in totals.columns]
     wide = (
@@ -131,7 +132,7 @@ def _grouped(totals: pl.DataFrame, by: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-_COUNTED_TOO: Final = ("guests", "returns", "returned")
+_COUNTED_TOO: Final = ("guests", "returns", "returned", "voids", "void_total")
 
 
 def _plain(value: int | Decimal | None) -> int | str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from pipeline.core.wording import count
 from pipeline.simulator.arrival_log import Arrival
 from pipeline.simulator.checks import Errors, check_item, errors_in, parse_json
 from pipeline.simulator.database import Query, ResultPage
@@ -117,8 +118,8 @@ class Api:
         data = await self._json(request)
         rows = data.get("transactions") if isinstance(data, dict) else None
         if not isinstance(rows, list) or not 1 <= len(rows) <= self._state.settings.batch_limit:
-            limit = self._state.settings.batch_limit
-            raise _invalid({"transactions": [f"The transactions must have between 1 and {limit} items."]})
+            most = count(self._state.settings.batch_limit, "item")
+            raise _invalid({"transactions": [f"The transactions must have between 1 and {most}."]})
         checked = [self._check(row, create=False) for row in rows]
         errors = {
             f"transactions.{n}.{path}": text

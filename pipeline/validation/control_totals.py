@@ -25,6 +25,7 @@ from pipeline.core.codes import Outcome
 from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.findings import ControlRow, Sums
 from pipeline.core.model import MONEY_SCALE, TX
+from pipeline.core.wording import agree, count
 from pipeline.validation.outcomes import ACCEPTED
 
 DIMENSIONS: Final = ("day", "store", "currency")
@@ -101,7 +102,10 @@ def read_control_totals(path: Path, *, is_sample: bool = False) -> ControlTotals
             continue
         where = f"{path}:{rows.line_num}"
         if len(cells) != len(names):
-            raise SourceError(f"{where}: {len(names)} cells were expected, and there are {len(cells)}.")
+            raise SourceError(
+                f"{where}: {count(len(names), 'cell', 'was')} expected, and there "
+                f"{agree(len(cells), 'is')} {len(cells)}."
+            )
         key, sums = _line(where, dict(zip(names, map(str.strip, cells), strict=True)), by)
         if key in expected:
             raise SourceError(f"{where}: {', '.join(key) or 'the grand total'} occurs twice.")

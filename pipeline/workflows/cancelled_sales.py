@@ -22,12 +22,12 @@ from pipeline.core.events import Notice
 from pipeline.core.files import write_private
 from pipeline.core.frames import QUARANTINE
 from pipeline.core.safe_text import neutral
+from pipeline.core.wording import agree, count
 from pipeline.loading.delivery.decisions import VoidRules, is_in_omneo
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.report.formatting import count
 from pipeline.staging.manifest import Manifest, microseconds, read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
@@ -161,7 +161,8 @@ def _keep(run: RunDir, tenant: str, sales: list[CancelledSale]) -> Notice | None
     ]
     table = pl.DataFrame(rows, schema=dict.fromkeys(QUARANTINE, pl.String))
     write_private(path, table.with_columns(neutral(pl.all())).write_csv(quote_style="non_numeric"))
-    what, are = count(len(sales), "sale"), "is" if len(sales) == 1 else "are"
+    number = len(sales)
+    what, are = count(number, "sale"), agree(number, "is")
     return Notice(
         CODE,
         f"{what} that Omneo has {are} not complete any more in the source; see {path}. {CODES[CODE].fix}",
@@ -194,7 +195,7 @@ def settle_cancelled(run: OpenRun, result: DeliveryResult) -> DeliveryResult:
             )
         left = find_cancelled(run.directory, manifest, run.ledger)
         if number := len(sales) - len(left):
-            what, were = count(number, "sale"), "was" if number == 1 else "were"
+            what, were = count(number, "sale"), agree(number, "was")
             run.emit(
                 Notice(
                     "cancelled_voided", f"{what} that {were} cancelled after delivery {were} voided in Omneo."

@@ -12,6 +12,7 @@ from typing import Final
 from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
 from pipeline.core.privacy import mask_whole
+from pipeline.core.wording import count
 from pipeline.loading.confirm.confirm_run import confirm as look_up
 from pipeline.loading.confirm.confirm_run import resend_missing
 from pipeline.loading.confirm.confirmation import Confirmation
@@ -19,7 +20,6 @@ from pipeline.loading.confirm.spend_comparison import DAY, PROFILES, WRONG, Cust
 from pipeline.loading.delivery.decisions import ResendRules
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.report.data import FieldsInOmneo
-from pipeline.report.formatting import count
 from pipeline.report.summary import decimal_text
 from pipeline.workflows.effects import delivered_for, measured, sent_sales, snapshot_of
 from pipeline.workflows.open_run import Target, opened, sent_all_taken
@@ -85,7 +85,8 @@ def confirm_effects(target: Target, *, profiles: int = PROFILES) -> CommandResul
         number = len(snapshot.customers)
         most = sum(2 if each.profile_id else 3 for each in snapshot.customers)
         per_min = target.options.rate_per_min or _USUAL_RATE
-        cost = f"{number:,} to {most:,} requests, {ceil(60 * most / per_min):,} s at {per_min:,.0f} a minute"
+        seconds = f"{ceil(60 * most / per_min):,} s at {per_min:,.0f} a minute"
+        cost = f"{number:,} to {count(most, 'request')}, {seconds}"
         run.emit(Notice("effects", f"Asks for the lifetime spend of {count(number, 'customer')}: {cost}"))
         try:
             effects, requests = measured(run, snapshot, sent)

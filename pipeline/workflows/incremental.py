@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core.errors import NothingNew
 from pipeline.core.events import Emit, Notice
+from pipeline.core.wording import count
 from pipeline.extract.storage import SourceFile, fingerprint, unchanged
 from pipeline.staging.manifest import Manifest, microseconds
 from pipeline.staging.workdir import started_at
@@ -105,10 +106,12 @@ def choose_files(
     if growing:
         notices["files_growing"] = f"still being written and left alone: {_named(sorted(growing))}"
     if known:
-        notices["files_known"] = f"{_counted(known)} imported before; --all-files takes all again"
+        notices["files_known"] = (
+            f"{count(len(known), 'file', 'was')} imported before; --all-files takes all again"
+        )
     if early and since:
         notices["files_early"] = (
-            f"{_counted(early)} last modified before {since.isoformat(timespec='seconds')}"
+            f"{count(len(early), 'file', 'was')} last modified before {since.isoformat(timespec='seconds')}"
         )
     if not taken:
         raise NothingNew(f"Nothing new: {'; '.join(notices.values())}.")
@@ -279,10 +282,6 @@ def _with_first_time(file: SourceFile, imported: ImportedFile | None, now: datet
         times = [file.modified]
     since = min(*times, now)
     return file if since == file.modified else replace(file, since=since)
-
-
-def _counted(files: Sequence[SourceFile]) -> str:
-    return "1 file was" if len(files) == 1 else f"{len(files):,} files were"
 
 
 def _named(paths: Sequence[str]) -> str:

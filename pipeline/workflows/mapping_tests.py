@@ -17,6 +17,7 @@ import polars as pl
 from pipeline.core.errors import Problem, did_you_mean
 from pipeline.core.memory import USUAL
 from pipeline.core.model import KEY, LINE, LINES, TX
+from pipeline.core.wording import agree, count
 from pipeline.extract.storage import SourceFile
 from pipeline.mapping.compile.compiler import examine
 from pipeline.mapping.language.mapping_file import LoadedMapping
@@ -55,7 +56,7 @@ class Result:
     def became(self) -> str:
         """The outcome with its reasons, for a sentence."""
         if len(self.ids) != 1:
-            return f"{len(self.ids)} sales ({', '.join(self.ids)})" if self.ids else "no sale"
+            return f"{count(len(self.ids), 'sale')} ({', '.join(self.ids)})" if self.ids else "no sale"
         reasons = "; ".join(f"{code}: {message.rstrip('.')}" for code, message in self.reasons)
         return f"{self.outcome} ({reasons})" if reasons else self.outcome
 
@@ -214,7 +215,8 @@ def differences(expected: Any, found: Any, path: Location = ()) -> Iterator[tupl
         for n, (one, other) in enumerate(zip(expected, found, strict=True)):
             yield from differences(one, other, (*path, n))
     elif isinstance(expected, list) and isinstance(found, list):
-        message = f"{_name(path)} has {len(found)} members, and {len(expected)} were expected"
+        wanted = f"{len(expected)} {agree(len(expected), 'was')} expected"
+        message = f"{_name(path)} has {count(len(found), 'member')}, and {wanted}"
         yield path, message
     elif not _equal(expected, found):
         there = f"is {_shown(found)}" if found is not None else "is not there"

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pipeline.core.errors import ImportToolError, RunError, StoppedByApi
 from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
 from pipeline.core.settings import Connection
+from pipeline.core.wording import count
 from pipeline.loading.delivery.decisions import DeliveryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
@@ -21,7 +22,6 @@ from pipeline.loading.ledger import adoption
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.data import FieldsInOmneo
-from pipeline.report.formatting import count
 from pipeline.report.render import write_report
 from pipeline.report.summary import RequestTotals, Summary
 from pipeline.staging.manifest import read_manifest
@@ -191,9 +191,8 @@ class OpenRun:
         run_id = self.ref.run_id
         failed = self.ledger.failed_transactions(run_id) if run_id in self.ledger.runs() else ()
         if number := write_failed_transactions(self.directory, failed):
-            what, are = count(number, "transaction"), "is" if number == 1 else "are"
             path = self.directory.path / UNDELIVERED_CSV
-            self.emit(Notice("undelivered", f"{what} {are} listed in {path}"))
+            self.emit(Notice("undelivered", f"{count(number, 'transaction', 'is')} listed in {path}"))
 
 
 @contextmanager
@@ -271,11 +270,11 @@ def send(
             run.update_record(looked_up=None, fields=FieldsInOmneo())
         summary = run.summary(result.requests)
         if voided := result.changes.voided:
-            what, were = count(voided, "transaction"), "was" if voided == 1 else "were"
             run.emit(
                 Notice(
                     "voided",
-                    f"{what} {were} undone by `void` and not sent again; --revive sends them, no longer void",
+                    f"{count(voided, 'transaction', 'was')} undone by `void` and not sent again; --revive "
+                    "sends what was undone, no longer void",
                 )
             )
         whole_run = whole_run and target.options.first is None

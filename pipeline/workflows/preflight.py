@@ -13,11 +13,11 @@ import polars as pl
 from pipeline.core.files import write_private
 from pipeline.core.safe_text import neutral
 from pipeline.core.settings import HISTORIC_AFTER
+from pipeline.core.wording import agree, count, part
 from pipeline.loading.tenant_check import Preflight, questions
 from pipeline.loading.tenant_check import preflight as ask_tenant
 from pipeline.loading.triggers import Reactions
 from pipeline.report.data import TenantAnswer
-from pipeline.report.formatting import count
 from pipeline.staging.workdir import RunDir
 from pipeline.workflows.effects import delivered_of_sample, nothing_is_sent, write_snapshot
 from pipeline.workflows.open_run import OpenRun, Target, opened
@@ -103,7 +103,8 @@ def _sales_to_send(run: OpenRun) -> str:
     old = run.staged.count_before(datetime.now(UTC) - HISTORIC_AFTER)
     waiting = count(delivery.pending + delivery.in_doubt, "sale")
     days = HISTORIC_AFTER.days
-    return f"Up to {waiting} would run them; {old:,} of the run's sales are older than {days} days"
+    older = f"{old:,} of the run's sales {agree(old, 'is')} older than {days} days"
+    return f"Up to {waiting} would run them; {older}"
 
 
 def _findings(answers: Preflight, sales_to_send: str) -> Iterator[TenantAnswer]:
@@ -134,7 +135,7 @@ def _findings(answers: Preflight, sales_to_send: str) -> Iterator[TenantAnswer]:
         share = answers.known_share
         yield TenantAnswer(
             _CUSTOMERS,
-            f"{answers.people_known:,} of {answers.people_asked:,} that were asked for are known: with 95% "
+            f"{part(answers.people_known, answers.people_asked, 'customer', 'is')} known: with 95% "
             f"confidence {share.low:.0%} to {share.high:.0%} of all. Sales of the others become guest sales.",
         )
     elif answers.people_unanswered:

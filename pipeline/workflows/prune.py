@@ -12,6 +12,7 @@ import polars as pl
 from pipeline.core.files import discard
 from pipeline.core.model import StagedTransaction
 from pipeline.core.privacy import mask_body
+from pipeline.core.wording import agree, count
 from pipeline.loading.delivery.decisions import has_newer_contents
 from pipeline.loading.delivery.leases import positioned
 from pipeline.loading.ledger.entries import (
@@ -124,8 +125,8 @@ def _removable(run: RunDir) -> list[Path]:
 def _found(home: Workdir, run: RunDir, ledger: str | None, *, force: bool) -> Pruned:
     """What there is to remove of an old run, or why it is left alone."""
     if run.manifest.exists() and not force and (needed := _needed(home, run, ledger)):
-        are = "transaction of it is" if needed == 1 else "transactions of it are"
-        return Pruned(run.run_id, left_alone=f"{needed:,} {are} not delivered and can still be sent")
+        what, are = count(needed, "transaction"), agree(needed, "is")
+        return Pruned(run.run_id, left_alone=f"{what} of it {are} not delivered and can still be sent")
     files = [file for path in _removable(run) for file in [path, *path.rglob("*")] if file.is_file()]
     return Pruned(run.run_id, len(files), sum(file.stat().st_size for file in files))
 

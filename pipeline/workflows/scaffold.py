@@ -14,6 +14,7 @@ import polars as pl
 from pipeline.core.errors import ImportToolError
 from pipeline.core.file_formats import DATA_GLOBS
 from pipeline.core.model import LINE, LINES
+from pipeline.core.wording import agree, part
 from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources
 from pipeline.mapping.language.mapping_file import LoadedMapping, read_mapping
@@ -98,7 +99,7 @@ class _Trial:
         rejected = ", ".join(f"{number:,} {code}" for code, number in (self.rejected or {}).items())
         dropped = f", {self.dropped:,} left out by their status" if self.dropped else ""
         return (
-            f"{self.accepted:,} of {self.read:,} sales are accepted{dropped}"
+            f"{part(self.accepted, self.read, 'sale', 'is')} accepted{dropped}"
             + (f"; rejected: {rejected}" if rejected else "")
             + (f"; worth {self.worth}, {self.days}" if self.days else "")
         )
@@ -158,7 +159,10 @@ def _opened(trial: _Trial) -> dict[str, str]:
     opened: dict[str, str] = {}
     for code, number in trial.faults.items():
         if name := _FIELD.get(code):
-            opened.setdefault(name, f"{number:,} of {trial.read:,} sales of the sample are rejected ({code})")
+            opened.setdefault(
+                name,
+                f"{part(number, trial.read, 'sale')} of the sample {agree(number, 'is')} rejected ({code})",
+            )
     if trial.failed:
         opened["external_id"] = trial.failed
     return opened

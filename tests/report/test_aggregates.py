@@ -56,7 +56,7 @@ def test_totals_are_by_local_month_store_currency_and_outcome() -> None:
         ],
         ["accepted", "accepted", "accepted", "dropped", "rejected"],
     )
-    assert facts.totals.select(pl.exclude("guests", "returns", "returned")).rows() == [
+    assert facts.totals.select(pl.exclude("guests", "returns", "returned", "voids", "void_total")).rows() == [
         ("2024-07", "S1", "AUD", "accepted", 2, Decimal("10.1000")),
         ("2024-07", "S1", "NZD", "dropped", 1, Decimal("10.0000")),
         ("2024-07", "S2", "AUD", "accepted", 1, Decimal("10.0000")),
@@ -168,7 +168,9 @@ def test_samples_are_one_of_each_kind_with_the_staged_body() -> None:
 def test_a_mapping_without_optional_columns_is_measured() -> None:
     bare = headers([sale()]).select(TX, SOURCE, LINE, "external_id", "total")
     facts = measure(bare, NO_ITEMS, outcomes(["accepted"]), NO_REASONS)
-    assert facts.totals.rows() == [(None, None, None, "accepted", 1, Decimal(10), 1, 0, Decimal(0))]
+    assert facts.totals.rows() == [
+        (None, None, None, "accepted", 1, Decimal(10), 1, 0, Decimal(0), 0, Decimal(0))
+    ]
     assert facts.clock.is_empty()
     assert facts.profiles.rows() == [(None, True, 1)]
 
@@ -190,19 +192,19 @@ def test_guests_and_returns_are_counted_beside_the_totals() -> None:
     refund = sale(total=Decimal(-4), profile_id=None)
     rows = [sale(), refund, refund | {"is_void": True}, sale(profile_id=None), refund]
     facts = measured(rows, ["accepted"] * 4 + ["rejected"])
-    columns = ("outcome", "transactions", "total", "guests", "returns", "returned")
+    columns = ("outcome", "transactions", "total", "guests", "returns", "returned", "voids", "void_total")
     assert facts.totals.select(columns).rows() == [
-        ("accepted", 4, Decimal(12), 3, 1, Decimal(-4)),
-        ("rejected", 1, Decimal(-4), 1, 1, Decimal(-4)),
+        ("accepted", 4, Decimal(12), 3, 1, Decimal(-4), 1, Decimal(-4)),
+        ("rejected", 1, Decimal(-4), 1, 1, Decimal(-4), 0, Decimal(0)),
     ]
 
 
 def test_facts_of_older_versions_lack_what_was_not_counted() -> None:
     kept = json.loads(made_up_facts(50).to_json())
-    for table in ("periods", "hours", "gaps", "customers", "people"):
+    for table in ("periods", "hours", "gaps", "unjudged", "customers", "people"):
         del kept[table]
     for table in ("totals", "days"):
-        for column in ("guests", "returns", "returned"):
+        for column in ("guests", "returns", "returned", "voids", "void_total"):
             del kept[table][column]
     for column in ("local", "rows"):
         del kept["samples"][column]

@@ -54,7 +54,12 @@ def hostile_report() -> ReportData:
         ),
         periods=pl.DataFrame([(HOSTILE, "2023-05", 4, 3)], FACTS.periods.schema, orient="row"),
         hours=pl.DataFrame([(HOSTILE, 3, 400), ("b", 15, 900)], FACTS.hours.schema, orient="row"),
-        gaps=pl.DataFrame([(HOSTILE, HOSTILE, HOSTILE, 3, 30)], FACTS.gaps.schema, orient="row"),
+        gaps=pl.DataFrame(
+            [(HOSTILE, HOSTILE, HOSTILE, 3, 30, 900, sure) for sure in (True, False)],
+            FACTS.gaps.schema,
+            orient="row",
+        ),
+        unjudged=pl.DataFrame([(HOSTILE, 2.5)], FACTS.unjudged.schema, orient="row"),
     )
     data = made_up_report(facts)
     finding = Anomaly("x", HOSTILE, HOSTILE, [HOSTILE] * 50)
@@ -95,6 +100,8 @@ def big_report() -> ReportData:
             many // 3,
             many // 20,
             Decimal(-many),
+            1,
+            Decimal(9),
         )
         for month in months
         for store in range(200)
@@ -102,7 +109,10 @@ def big_report() -> ReportData:
     ]
     days = pl.date_range(pl.date(2018, 1, 1), pl.date(2023, 12, 31), eager=True).cast(pl.String)
     empty, stores = nothing(), [f"S{n:03}" for n in range(200)]
-    gaps = [("S007", "2023-06-14", "2023-06-14", 1, 15), (None, "2021-05-03", "2021-05-04", 2, 2900)]
+    gaps = [
+        ("S007", "2023-06-14", "2023-06-14", 1, 15, 3_000_000, True),
+        (None, "2021-05-03", "2021-05-04", 2, 2900, 10**9, True),
+    ]
     facts = replace(
         FACTS,
         totals=pl.DataFrame(rows, schema=empty.totals.schema, orient="row"),
@@ -116,6 +126,8 @@ def big_report() -> ReportData:
                 "guests": 130,
                 "returns": 20,
                 "returned": pl.Series([Decimal("-9.00")] * len(days), dtype=pl.Decimal(38, 4)),
+                "voids": 1,
+                "void_total": pl.Series([Decimal("9.00")] * len(days), dtype=pl.Decimal(38, 4)),
             },
             schema=empty.days.schema,
         ),

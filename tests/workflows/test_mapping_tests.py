@@ -72,7 +72,7 @@ def test_keys_that_are_given_have_to_be_equal(expect: str) -> None:
         ("{payload: {external_id: 8}}", '2: `external_id` is "7", and 8 was expected'),
         ("{payload: {currency: GBP}}", '2: `currency` is not there, and "GBP" was expected'),
         ("{payload: {total: null}}", "2: `total` is 5.0, and no such key was expected"),
-        ("{payload: {items: []}}", "2: `items` has 1 members, and 0 were expected"),
+        ("{payload: {items: []}}", "2: `items` has 1 member, and 0 were expected"),
         ("{payload: {items: [{quantity: 1}]}}", "2: `items[0].quantity` is 2, and 1 was expected"),
         ("{dropped: draft}", "2: the sale is accepted, and dropped as draft was expected"),
         (

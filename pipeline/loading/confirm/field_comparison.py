@@ -16,6 +16,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
+from pipeline.core.wording import count
 from pipeline.loading.confirm.compare import decimal_of, is_void
 from pipeline.loading.http.strict_json import parsed
 
@@ -266,7 +267,7 @@ def _compare_items(
         return
     items = [each for each in there if isinstance(each, Mapping)] if isinstance(there, list) else []
     if len(items) != len(sent):
-        differences.append(Difference("items", f"{len(items)} items"))
+        differences.append(Difference("items", count(len(items), "item")))
         return
     by_id = {str(item.get("external_id") or "").strip(): item for item in items}
     if "" in by_id or len(by_id) != len(items) or not all(item.get("external_id") for item in sent):

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import quote
 
+from pipeline.core.wording import count, part
 from pipeline.loading.confirm.compare import decimal_of, is_void
 from pipeline.loading.confirm.list_lookup import PATH as TRANSACTIONS
 from pipeline.loading.customer_lookup import Person, ask, find_profile
@@ -223,12 +224,12 @@ async def _explain(
     own = {each.external_id for each in sales}
     expected = [each for each in sales if each.total]
     if missing := sum(not there[each.external_id] for each in expected):
-        return Effect.LOST, f"{missing} of {len(expected)} sales are not theirs in Omneo"
+        return Effect.LOST, f"{part(missing, len(expected), 'sale', 'is')} not theirs in Omneo"
     if copies := sum(there[each.external_id] > 1 for each in expected):
-        return Effect.DOUBLED, f"{copies} of {len(expected)} sales are in Omneo several times"
+        return Effect.DOUBLED, f"{part(copies, len(expected), 'sale', 'is')} in Omneo several times"
     others = [row for row in counted if str(row.get("external_id")) not in own and _is_since(row, since)]
     if others and _sum(others) == gap:
-        return Effect.OTHER_SALES, f"{len(others)} other sales since"
+        return Effect.OTHER_SALES, f"{count(len(others), 'other sale')} since"
     if now != _sum(counted):
         return Effect.NOT_CALCULATED, "Omneo has the sales, and has not calculated all of them"
     return Effect.DIFFERENT, "Omneo has the sales with other totals, or others were changed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, Self
 
 from pipeline.core.errors import StoppedByApi
+from pipeline.core.wording import count
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
 
 FIRST: Final = 50
@@ -53,14 +54,15 @@ class CircuitBreaker:
             return
         if self._count >= (self._first if self.is_undecided else self._in_a_row):
             self.is_open = True
-            self._which = f"The {'first' if self.is_undecided else 'last'} {self._count}"
+            which = "first" if self.is_undecided else "last"
+            self._which = f"The {which} {count(self._count, 'transaction', 'was')}"
             messages = (f"{name}: {each[0]}" for name, each in verdict.fields.items())
             self._last = f"{verdict.status} {verdict.message or ', '.join(messages)}".strip()
 
     def error(self) -> StoppedByApi:
         """Why nothing more is sent."""
         return StoppedByApi(
-            f"{self._which} transactions were all refused, or answered with nothing that Omneo's API "
+            f"{self._which} refused, or answered with nothing that Omneo's API "
             f"documents (last: {self._last[:300]}). It is the address, the token's rights or the mapping.",
             hint="Check OMNEO_TENANT or OMNEO_BASE_URL, the token and the mapping. `load` goes on, `retry` "
             "sends what was refused; --max-refused off sends on whatever is answered.",

@@ -149,4 +149,4 @@ class RunStore:
             row = db.exec_driver_sql(self._statements.size_and_total, (run_no,)).one_or_none()
             size, counted = row or (0, 0)
             if row is None or size != counted:
-                raise CountsBroken(f"Run {run_no} has {size} transactions, and {counted} would be counted.")
+                raise CountsBroken(f"Run {run_no} is of {size:,}, and {counted:,} would be counted.")

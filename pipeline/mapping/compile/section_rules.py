@@ -14,6 +14,7 @@ from typing import Final
 from pipeline.core.codes import CODES
 from pipeline.core.errors import did_you_mean
 from pipeline.core.model import ITEM_FIELDS, LINES, TRANSACTION_FIELDS, Dialect, Kind, column_place
+from pipeline.core.wording import count
 from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import STATES, Check, Condition, Expectation, MappingSpec
 from pipeline.mapping.language.value_spec import (
@@ -67,9 +68,8 @@ def _key(spec: MappingSpec) -> Iterator[Issue]:
         headers = source.tables.get("headers")
         for name, table in source.tables.items():
             if headers and len(table.key) != len(headers.key):
-                message = (
-                    f"the key was expected to have {len(headers.key)} columns, as many as that of headers"
-                )
+                columns = count(len(headers.key), "column")
+                message = f"the key was expected to have {columns}, as many as that of headers"
                 yield Issue(("source", "tables", name, "key"), message)
         if source.key:
             message = "with `layout: tables` each table has its own `key`; leave this out"

@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.errors import did_you_mean
+from pipeline.core.wording import agree, count
 from pipeline.mapping.functions.datetimes import EPOCHS, NAMED_FORMATS, SPREADSHEET_DAYS
 from pipeline.mapping.functions.formulas import template_columns
 from pipeline.mapping.functions.zones import SEVERAL_ZONES, unknown_zone, zone_name
@@ -77,7 +78,8 @@ def _lookup_issues(spec: MappingSpec, location: Location, value: LookupValue) ->
         return
     given = len(value.key) if isinstance(value.key, tuple) else 1
     if given != len(table.key):
-        message = f"the table '{value.lookup}' has a key of {len(table.key)}, here are {given} values for it"
+        here = f"here {agree(given, 'is')} {count(given, 'value')} for it"
+        message = f"the table '{value.lookup}' has a key of {len(table.key)}, {here}"
         yield Issue((*location, "key"), message)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from pipeline.core.wording import count
+
 _QUOTED_OR_UNSURE = re.compile(
     r"""'[^'\n]*'|"(?:\\.|[^"\\\n])*"|(?:^|(?<=\s))(\#\s*unsure\b)""", re.MULTILINE
 )
@@ -16,7 +18,7 @@ def unsure_marks(text: str) -> int:
 
 def unsure_sentence(number: int) -> str:
     """How many values are marked, in words."""
-    return "1 value is marked unsure" if number == 1 else f"{number} values are marked unsure"
+    return f"{count(number, 'value', 'is')} marked unsure"
 
 
 def open_values(text: str) -> int:

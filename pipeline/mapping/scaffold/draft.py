@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path, PurePath
 
 from pipeline.core.model import Dialect
+from pipeline.core.wording import agree, count
 from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
@@ -344,7 +345,7 @@ def _status(reading: Reading, status: Statuses) -> Iterator[str]:
     )
     blank = reading.shape.headers.height - sum(status.counts.values())
     if blank:
-        yield f"  # {blank:,} sales have no status; they are rejected."
+        yield f"  # {count(blank, 'sale', 'has')} no status, and {agree(blank, 'is')} rejected."
 
 
 def _counts(status: Statuses, words: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.wording import agree, count, part
 from pipeline.mapping.scaffold.cells import is_numeric, plain, share, values
 from pipeline.mapping.scaffold.roles import ROLES, choose_columns, fit, ranked
 
@@ -190,7 +191,7 @@ def _starts_again(cells: pl.DataFrame, key: Key) -> bool:
 def _said(rows: pl.DataFrame, said: tuple[int, int], dates: Sequence[str]) -> str:
     alike, several = said
     if not several:
-        return f"no value repeats in {rows.height} rows"
+        return f"no value repeats in {count(rows.height, 'row')}"
     if not dates:
-        return f"{several} of its values repeat"
-    return f"{alike} of {several} sales of several rows have one day"
+        return f"{several} of its values {agree(several, 'repeats')}"
+    return f"{part(alike, several, 'sale')} of several rows {agree(alike, 'has')} one day"

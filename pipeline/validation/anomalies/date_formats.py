@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
 
+from pipeline.core.wording import count
 from pipeline.validation.anomalies.observations import Observations
 
 _FEWEST: Final = 2
@@ -73,4 +74,4 @@ def _half_of_month(used: dict[str, Any]) -> str:
 
 
 def _seen(used: dict[str, Any]) -> str:
-    return f"{used['format']} in {used['sales']:,} sales from {used['first']} to {used['last']}"
+    return f"{used['format']} in {count(used['sales'], 'sale')} from {used['first']} to {used['last']}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.core.model import LINE, SOURCE
+from pipeline.core.wording import count
 
 MOST_EVIDENCE: Final = 10
 """Lines of evidence for one anomaly: more would not change what to do about it."""
@@ -22,6 +23,6 @@ def place(row: dict[str, object], sources: Sequence[str]) -> str:
     return f"{sources[int(str(row[SOURCE]))]} line {row[LINE]}"
 
 
-def share(part: int, total: int) -> str:
+def share(number: int, total: int) -> str:
     """A number of sales and what part of all they are."""
-    return f"{part:,} sales ({part / total:.0%})"
+    return f"{count(number, 'sale')} ({number / total:.0%})"

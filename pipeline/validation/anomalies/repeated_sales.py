@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.findings import Anomaly
+from pipeline.core.wording import agree, part
 from pipeline.validation.anomalies.evidence import shown
 from pipeline.validation.anomalies.observations import Observations
 
@@ -34,7 +35,7 @@ def twice(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
         message = (
             "Many sales are there twice and were counted once: a file may be doubled, or exports overlap."
         )
-        yield doubled(message, [f"{counts.repeated:,} of {counts.transactions:,} transactions"])
+        yield doubled(message, [part(counts.repeated, counts.transactions, "transaction")])
     alike = observed.repeats.filter(pl.col("alike") > 1).with_columns(extra=pl.col("alike") - 1)
     extra, looked_at = int(alike["extra"].sum()), int(observed.repeats["alike"].sum())
     in_minutes = counts.whole_minute > 0.5 * counts.timed
@@ -45,7 +46,7 @@ def twice(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
         "Many sales are alike in time, store, customer, total and number of items, but have other ids: "
         "an export may be there twice under new numbers."
     )
-    lines = [f"{extra:,} of {looked_at:,} sales looked at repeat another one"]
+    lines = [f"{part(extra, looked_at, 'sale')} looked at {agree(extra, 'repeats')} another one"]
     pairs = alike.group_by("first", "last").agg(pl.col("extra").sum()).sort("extra", descending=True)
     lines += [
         f"{sources[first]}: {count:,} within it"

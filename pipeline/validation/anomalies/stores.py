@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.findings import Anomaly
+from pipeline.core.wording import count
 from pipeline.validation.anomalies.evidence import place, shown
 from pipeline.validation.anomalies.observations import Observations
 
@@ -32,7 +33,7 @@ def unusual_stores(observed: Observations, sources: Sequence[str]) -> Iterator[A
         "store", maintain_order=True
     )
     lines = [
-        f"{row['store']!r}: {row['sales']:,} {'sale' if row['sales'] == 1 else 'sales'} "
+        f"{row['store']!r}: {count(row['sales'], 'sale')} "
         f"({place(row, sources)})"
         + (f"; was {typos[row['store']]!r} meant?" if row["store"] in typos else "")
         for row in odd.iter_rows(named=True)

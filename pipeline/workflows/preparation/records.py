@@ -13,6 +13,7 @@ import polars as pl
 from pipeline import __version__
 from pipeline.core.errors import SourceError
 from pipeline.core.model import LINES
+from pipeline.core.wording import count
 from pipeline.extract.storage import unchanged
 from pipeline.report.aggregates import Facts
 from pipeline.report.summary import AccountingError, RowTotals, Summary, TransactionCounts, totals_of
@@ -97,8 +98,8 @@ def counted(staged: StagedInput, facts: Facts, warnings: Mapping[str, int]) -> d
     malformed = sum(each.malformed for each in by_partition)
     if rows.read != with_outcome or rows.malformed != malformed:
         raise AccountingError(
-            f"{rows.read} rows were read, {rows.malformed} of them malformed, but {with_outcome} have an "
-            f"outcome, {malformed} of them as malformed."
+            f"{count(rows.read, 'row', 'was')} read, {rows.malformed} of them malformed, "
+            f"but {with_outcome} have an outcome, {malformed} of them as malformed."
         )
     outcomes = {name: facts.transactions(name) for name in ("accepted", "dropped", "rejected")}
     unmapped = sum(map(len, staged.plan.unmapped.values()))

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX, Lost
+from pipeline.core.wording import count
 from pipeline.mapping.layout.raw_transactions import RawTransactions
 from pipeline.report.summary import AccountingError
 from pipeline.validation.outcomes import TransactionOutcomes
@@ -88,8 +89,9 @@ def _check(rows: Sequence[pl.DataFrame], outcomes: Sequence[pl.DataFrame]) -> No
     if not np.array_equal(read, found):
         lost, twice = np.setdiff1d(read, found), len(found) - len(np.unique(found))
         raise AccountingError(
-            f"Of {len(read)} rows of a partition {len(lost)} have no outcome, and {twice} have several; "
-            f"the first of them is on line {int(lost[0]) & ((1 << _BITS) - 1) if len(lost) else 'unknown'}."
+            f"Of {count(len(read), 'row')} of a partition {len(lost)} have no outcome, "
+            f"and {twice} have several; the first of them is on line "
+            f"{int(lost[0]) & ((1 << _BITS) - 1) if len(lost) else 'unknown'}."
         )
 
 

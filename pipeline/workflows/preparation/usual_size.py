@@ -14,8 +14,8 @@ import polars as pl
 
 from pipeline.core.errors import RunError
 from pipeline.core.settings import HISTORIC_AFTER
+from pipeline.core.wording import count
 from pipeline.report.aggregates import ACCEPTED, Facts
-from pipeline.report.formatting import count
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest, is_same_mapping, read_manifest
 from pipeline.staging.workdir import RunDir

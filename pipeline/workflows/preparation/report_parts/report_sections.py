@@ -13,8 +13,8 @@ from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause
 from pipeline.report.aggregates import Facts
 from pipeline.validation.anomalies.date_formats import contradictions
 from pipeline.validation.anomalies.detection import find_anomalies
+from pipeline.validation.anomalies.missing_days import EVERYWHERE, missing_days
 from pipeline.validation.anomalies.observations import Observations, estimated_people
-from pipeline.validation.anomalies.sale_times import missing_days
 from pipeline.validation.control_totals import compare_totals
 from pipeline.validation.root_causes import root_causes
 from pipeline.workflows.preparation.import_plan import ImportPlan
@@ -128,8 +128,9 @@ def of_whole_run(facts: Facts, observed: Observations) -> Facts:
         .with_columns(pl.col("period").dt.strftime("%Y-%m-%d" if few_days else "%Y-%m"))
         .sort("store", "period", nulls_last=True)
     )
-    gaps = missing_days(observed).with_columns(
-        pl.col("store").replace("", None),
+    missing = missing_days(observed)
+    gaps = missing.gaps.with_columns(
+        pl.col("store").replace(EVERYWHERE, None),
         pl.col("first", "last").dt.strftime("%Y-%m-%d"),
         pl.col("usual").round(),
     )
@@ -137,6 +138,7 @@ def of_whole_run(facts: Facts, observed: Observations) -> Facts:
         "periods": periods,
         "hours": observed.hours.filter(is_kept).sort("store", "hour", nulls_last=True),
         "gaps": gaps,
+        "unjudged": missing.unjudged,
         "customers": observed.people.group_by("sales").agg(pl.len().alias("customers")).sort("sales"),
     }
     cast: dict[str, Any] = {name: frame.cast(getattr(facts, name).schema) for name, frame in tables.items()}
