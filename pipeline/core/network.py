@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-import certifi
 
 from pipeline.core.errors import SettingsError
+
+if TYPE_CHECKING:  # imported late: most commands use no network, and these take 30 ms
+    import ssl
 
 _CERTIFICATE_OF_A_DIRECTORY: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 _PROXY_VARIABLES: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
@@ -58,6 +57,8 @@ def trusted_certificates() -> ssl.SSLContext:
     Raises:
         SettingsError: One of them, or `SSLKEYLOGFILE`, cannot be used.
     """
+    import ssl
+
     _check_key_log()
     file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if not file and not directory:
@@ -80,6 +81,10 @@ def _usual_certificates(_key_log: str | None) -> ssl.SSLContext:
     Args:
         _key_log: `SSLKEYLOGFILE`, which Python reads when a context is made.
     """
+    import ssl
+
+    import certifi
+
     trusted = ssl.create_default_context()
     trusted.load_verify_locations(cafile=certifi.where())
     return trusted
@@ -118,6 +123,8 @@ def proxy_for(base_url: str) -> Proxy | None:
     Raises:
         SettingsError: It names one that cannot be used.
     """
+    from urllib.request import getproxies
+
     address = urlsplit(base_url)
     named = getproxies()
     value = named.get("https") or named.get("all")
@@ -128,6 +135,8 @@ def proxy_for(base_url: str) -> Proxy | None:
 
 
 def _is_excepted(address: SplitResult, no_proxy: str) -> bool:
+    from urllib.request import proxy_bypass
+
     host = address.hostname or ""
     if proxy_bypass(host) or proxy_bypass(address.netloc):
         return True

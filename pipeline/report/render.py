@@ -24,6 +24,7 @@ from pipeline.core.codes import CODES
 from pipeline.core.files import write_private
 from pipeline.core.wording import agree, count
 from pipeline.report import charts, heat_maps
+from pipeline.report.compiled_templates import CompiledTemplates
 from pipeline.report.data import ReportData
 from pipeline.report.formatting import (
     CELL_CHARACTERS,
@@ -215,6 +216,7 @@ def templates(finalize: Callable[[Any], str] | None = None, *, autoescape: bool 
     """
     environment = Environment(
         loader=PackageLoader("pipeline.report"),
+        bytecode_cache=CompiledTemplates("html" if autoescape else getattr(finalize, "__name__", "text")),
         autoescape=autoescape,  # noqa: S701 - what is no HTML has a `finalize` of its own
         finalize=finalize,
         undefined=StrictUndefined,

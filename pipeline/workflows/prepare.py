@@ -213,7 +213,7 @@ def _report(
         currency=facts.currency,
     )
     run_record.write(run, record, facts)
-    return run_record.report_data(run, manifest, summary), manifest
+    return run_record.report_of(record, facts, run, manifest, summary), manifest
 
 
 def _compared_with_usual(

@@ -155,12 +155,19 @@ def cancelled_causes(number: int) -> tuple[RootCause, ...]:
 
 def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData:
     """The contents of the report of a run, with the state of the run now."""
-    record, d = read(run), summary.delivery
+    return report_of(read(run), read_facts(run), run, manifest, summary)
+
+
+def report_of(
+    record: RunRecord, facts: Facts, run: RunDir, manifest: Manifest, summary: Summary
+) -> ReportData:
+    """The contents of the report of a run of which this is the record and these are the facts."""
+    d = summary.delivery
     of_tenant = record.of(summary.tenant)
     failed = d.refused or d.failed or d.in_doubt or summary.missing or summary.differing
     return ReportData(
         summary=summary,
-        facts=read_facts(run),
+        facts=facts,
         provenance=Provenance(
             mapping=manifest.mapping["path"],
             mapping_hash=manifest.mapping["digest"],
