@@ -55,7 +55,9 @@ def command(function: Callable[..., int]) -> click.Command:
         sys.exit(_exit_code(console, lambda: function(console, **arguments)))
 
     text = unwrapped_example(inspect.getdoc(function) or "")
-    make = click.command(function.__name__, cls=Command, help=text, context_settings=SETTINGS)
+    make = click.command(
+        function.__name__.replace("_", "-"), cls=Command, help=text, context_settings=SETTINGS
+    )
     return make(add_options(COMMON)(call))
 
 

@@ -21,6 +21,7 @@ from pipeline.cli.console import open_standard_streams, write_line
 from pipeline.cli.delivery_commands import confirm, listen, load, preflight, retry, void
 from pipeline.cli.help_page import SETTINGS
 from pipeline.cli.import_commands import prepare, run
+from pipeline.cli.ledger_commands import copy_ledger
 from pipeline.cli.mapping_commands import check, preview, scaffold
 from pipeline.cli.options import add_options
 from pipeline.cli.removal_commands import forget, prune
@@ -32,7 +33,7 @@ from pipeline.core.memory import prefer_jemalloc, seldom_collecting
 
 COMMANDS = (
     *(scaffold, check, preview, prepare, preflight, load, run, retry, confirm, void, listen),
-    *(status, report, results, prune, forget, simulate),
+    *(status, report, results, prune, forget, copy_ledger, simulate),
 )
 """In the order of their use, which is that of the help."""
 

@@ -253,11 +253,11 @@ class PartSelection:
     """Which parts of a run are wanted.
 
     Attributes:
-        beyond: Those with a higher number only.
+        beyond: Those with a higher number only. The part of a run that began in SQLite has the number 0.
         unfinished: Those only in which something is not settled.
     """
 
-    beyond: int = 0
+    beyond: int = -1
     unfinished: bool = False
 
 

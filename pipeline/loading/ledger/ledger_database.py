@@ -51,7 +51,7 @@ class LedgerDatabase:
     """
 
     def __init__(self, where: Path | str, base_url: str | None = None) -> None:
-        self.name, self.where = _display_name(where), where
+        self.name, self.where = display_name(where), where
         self.notices: tuple[str, ...] = ()
         self._base_url: str | None = None
         self._tenant_no: int | None = None
@@ -241,7 +241,8 @@ class LedgerDatabase:
         return no
 
 
-def _display_name(where: Path | str) -> str:
+def display_name(where: Path | str) -> str:
+    """A ledger's path or address, without a password."""
     if isinstance(where, Path):
         return str(where)
     return sa.make_url(where).render_as_string(hide_password=True)
@@ -252,7 +253,7 @@ def _engine(where: Path | str) -> sa.Engine:
         return _sqlite(where)
     url = sa.make_url(where)
     if url.get_backend_name() not in ("postgresql", "postgres"):
-        raise SettingsError(f"--ledger {_display_name(where)}: a postgresql:// address was expected.")
+        raise SettingsError(f"--ledger {display_name(where)}: a postgresql:// address was expected.")
     try:
         return sa.create_engine(url.set(drivername="postgresql+psycopg"))
     except ModuleNotFoundError:
