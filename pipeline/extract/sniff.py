@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, Literal
 
@@ -13,14 +13,19 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
-from pipeline.extract.csv_reader import DELIMITERS, grammar_of, split_cells
+from pipeline.extract.csv_reader import DELIMITERS, CsvReader, grammar_of, split_cells
 from pipeline.extract.encodings import bom_of, refuse_other_files, sniff_encoding
 from pipeline.extract.excel_reader import ExcelReader, is_workbook
 from pipeline.extract.framing import Grammar, line_ends
+from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.readers import format_of, open_reader
 from pipeline.extract.rows import Reader
 from pipeline.extract.storage import LOOKED_AT, SourceFile, open_raw, open_text
 
+_WIDE: Final = 3
+"""From so many columns on, a row with one filled cell is no header."""
+_MARGIN: Final = 1.25
+"""How much wider rows in a file can be than the same rows without needless quotes and blanks."""
 _RECORDS: Final = 200
 """How many are parsed with each delimiter to find the dialect."""
 
@@ -38,7 +43,9 @@ class Sniffed:
             that only the first mebibyte was looked at, or the encoding is a guess.
         columns: As the reader names them.
         notices: As the reader gives them.
-        sample: The first rows, as the reader gives them.
+        sample: Rows of it, as the reader gives them, in the order of the file.
+        edges: The places in `sample` before which rows of the file are left out; its height is one where the
+            file goes on after it.
     """
 
     file: SourceFile
@@ -49,10 +56,17 @@ class Sniffed:
     columns: list[str]
     notices: list[str]
     sample: pl.DataFrame
+    edges: tuple[int, ...] = ()
 
 
-def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
-    """Find out what a file is, from its first mebibyte, and read its first rows.
+def sniff(file: SourceFile, rows: int = 1000, *, spread: bool = False) -> Sniffed:
+    """Find out what a file is, from its first mebibyte, and read some of its rows.
+
+    Args:
+        file: The file.
+        rows: How many are read at most.
+        spread: Whether of a longer file also rows in the middle and at the end are read, where it can be
+            read from there; otherwise the first ones.
 
     Raises:
         SourceError: It cannot be read, is of no format that can be read, or has no columns.
@@ -68,9 +82,12 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
     if not reader.columns:
         raise SourceError(f"{file.name} has no JSON object with a member on any line")
     try:
-        sample = _first_rows(reader, rows)
+        sample, is_whole = _first_rows(reader, rows)
     finally:
         reader.close()
+    edges: tuple[int, ...] = () if is_whole else (sample.height,)
+    if edges and spread:
+        sample, edges = _spread(file, format_, replace(dialect, header=tuple(reader.header)), sample)
     return Sniffed(
         file=file,
         format=format_,
@@ -80,6 +97,7 @@ def sniff(file: SourceFile, rows: int = 1000) -> Sniffed:
         columns=reader.columns,
         notices=reader.notices,
         sample=sample,
+        edges=edges,
     )
 
 
@@ -94,13 +112,63 @@ def _format_and_head(file: SourceFile) -> tuple[FileFormat, bytes]:
     return format_of(file, head), head
 
 
-def _first_rows(reader: Reader, rows: int) -> pl.DataFrame:
+def _first_rows(reader: Reader, rows: int) -> tuple[pl.DataFrame, bool]:
+    """So many rows, and whether these are all."""
     frames: list[pl.DataFrame] = []
+    found = 0
     for batch in reader.batches():
-        frames.append(batch.rows.head(rows - sum(frame.height for frame in frames)))
-        if sum(frame.height for frame in frames) >= rows:
-            break
-    return pl.concat(frames) if frames else pl.DataFrame()
+        frames.append(batch.rows.head(rows - found))
+        found += batch.rows.height
+        if found > rows:
+            return pl.concat(frames), False
+    return (pl.concat(frames) if frames else pl.DataFrame()), True
+
+
+def _spread(
+    file: SourceFile, format_: FileFormat, dialect: Dialect, first: pl.DataFrame
+) -> tuple[pl.DataFrame, tuple[int, ...]]:
+    """Half of the rows from the beginning of a file, a quarter from its middle and a quarter from its end.
+
+    Only its beginning where text cannot be read from another place: packed, or with characters of two bytes.
+    """
+    quarter = first.height // 4
+    head = first.head(_RECORDS)
+    size = int(_MARGIN * len(head.write_csv()) / max(head.height, 1) * quarter)
+    starts = (file.size // 2, file.size - size)
+    if not quarter or 4 * size > starts[0] or starts[0] + size > starts[1]:
+        return first, (first.height,)
+    middle, end = (_rows_from(file, format_, dialect, start, size) for start in starts)
+    if middle is None or end is None or not middle.height or not end.height:
+        return first, (first.height,)
+    parts = [first.head(2 * quarter), middle.head(quarter), end.tail(quarter)]
+    edges = (2 * quarter, 2 * quarter + parts[1].height)
+    return pl.concat(parts), edges
+
+
+def _rows_from(
+    file: SourceFile, format_: FileFormat, dialect: Dialect, start: int, size: int
+) -> pl.DataFrame | None:
+    """The rows in `size` bytes from the next line break on; None where a file cannot be read from there."""
+    if format_ not in ("csv", "jsonl") or dialect.encoding.lower().startswith(("utf-16", "utf-32", "utf16")):
+        return None
+    stream = open_text(file)
+    if not stream.seekable():
+        stream.close()
+        return None
+    stream.seek(start)
+    stream.readline()
+    assert isinstance(dialect.header, tuple)
+    try:
+        if format_ == "jsonl":
+            reader: Reader = JsonLinesReader(file, size, members=dialect.header, stream=stream)
+        else:
+            reader = CsvReader(file, replace(dialect, skip_lines=0), size, stream=stream)
+        batch = next(reader.batches(), None)
+    except SourceError:  # Amid a quoted cell, or bytes that are not text.
+        return None
+    finally:
+        stream.close()
+    return batch.rows if batch else None
 
 
 def _sniff_dialect(name: str, head: bytes) -> tuple[Dialect, float]:
@@ -156,12 +224,17 @@ class _Table:
             return cls(0, 0, 0.0, [])
         widths = Counter(map(len, rows))
         width = max(widths, key=lambda width: (widths[width] * (width > 1), width))
-        first = next(n for n, row in enumerate(rows) if len(row) == width)
+        # Of a title above the table only one cell is filled, where a spreadsheet wrote all rows alike wide.
+        is_row = [len(row) == width and (width < _WIDE or sum(map(bool, row)) > 1) for row in rows]
+        first = is_row.index(True) if True in is_row else 0
         # Text before the table is narrower than it; a first row that is wider is a header with a fault.
-        start = spans[first][0] if all(len(row) < width for row in rows[:first]) else 0
+        start = spans[first][0] if all(len(row) <= width for row in rows[:first]) else 0
         share = widths[width] / len(rows)
         return cls(
-            start, width, share * (width > 1) + width / 1000, [row for row in rows if len(row) == width]
+            start,
+            width,
+            share * (width > 1) + width / 1000,
+            [row for row in rows[first:] if len(row) == width],
         )
 
     @property

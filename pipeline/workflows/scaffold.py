@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -13,14 +13,14 @@ import polars as pl
 
 from pipeline.core.errors import ImportToolError
 from pipeline.core.file_formats import DATA_GLOBS
-from pipeline.core.model import LINE, LINES
+from pipeline.core.model import LINE, LINES, TX
 from pipeline.core.wording import agree, part
 from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources
 from pipeline.mapping.language.mapping_file import LoadedMapping, read_mapping
 from pipeline.mapping.scaffold.draft import draft
 from pipeline.mapping.scaffold.reading import Reading, readings_of
-from pipeline.mapping.scaffold.samples import Sample, glob_of, kinds_of
+from pipeline.mapping.scaffold.samples import Sample, glob_of, kinds_of, null_words
 from pipeline.mapping.scaffold.shape import Shape, shapes_of
 from pipeline.validation.outcomes import ACCEPTED
 from pipeline.workflows.mapping_tests import judge_rows
@@ -30,8 +30,12 @@ _SURE: Final = 0.9
 _FILES: Final = 24
 """Files that are looked at, and of them those whose names differ only in a date or number."""
 _FILES_ALIKE: Final = 5
-_ROWS: Final = 24_000
-"""Rows that are looked at, over all files."""
+_BYTES: Final = 6 << 20
+"""Bytes up to which files are looked at as a whole, over all files."""
+_ROWS_OF_SHORT: Final = 60_000
+_ROWS: Final = 30_000
+"""Rows of longer files that are looked at, over all files, and of one at least."""
+_ROWS_LEAST: Final = 500
 _TRIALS: Final = 8
 _REJECTED: Final = 0.05
 """The share of sales that may be rejected for one reason: defects of the export, not of the draft."""
@@ -55,12 +59,27 @@ _FIELD: Final[Mapping[str, str]] = {
     "price_invalid": "price_sell",
 }
 """The field that is wrong where many sales are rejected for a reason."""
-_ROLE: Final[Mapping[str, tuple[str, ...]]] = {
-    "profile_invalid": ("email",),
-    "currency_invalid": ("currency",),
-    "payments_mismatch": ("tender",),
+_REQUIRED: Final = frozenset({*_FIELD.values(), "name", "price_current"})
+_ROLE: Final[Mapping[str, str]] = {
+    "profile_id": "email",
+    "profile_id_handle": "email",
+    "currency": "currency",
+    "payments": "tender",
+    "location_id": "store",
+    "staff_id": "staff",
+    "timezone": "timezone",
 }
-"""The roles without which a draft can do, where many sales are rejected for a reason."""
+"""The roles without which a draft can do, where many sales are rejected for a field."""
+_FEW: Final = 3
+_LACKING: Final = (
+    *("items_missing", "total_missing", "total_invalid"),
+    *("transacted_at_missing", "transacted_at_invalid"),
+)
+"""Reasons that say nothing against a draft where the export has blank cells or words such as `N/A`."""
+_FOLLOWING: Final = ("total_missing", "price_invalid", "quantity_invalid")
+"""Reasons that follow from one of those."""
+_LACKING_AT_MOST: Final = 0.25
+"""The share of sales that may lack something: with more, a run ends at its gate."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,8 @@ class _Trial:
         accepted: How many of them are accepted.
         dropped: How many are left out on purpose.
         rejected: By code, how many are rejected.
+        lacking: By code, how many of them are rejected since the export has no value.
+        fields: By code, the field that most of them are rejected for.
         worth: What the accepted ones are worth.
         days: The first and the last day.
         failed: Why the draft could not be tried.
@@ -80,7 +101,9 @@ class _Trial:
     read: int = 0
     accepted: int = 0
     dropped: int = 0
-    rejected: Mapping[str, int] | None = None
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
     worth: str = ""
     days: str = ""
     failed: str = ""
@@ -88,15 +111,19 @@ class _Trial:
     @property
     def faults(self) -> dict[str, int]:
         """By code, how many sales are rejected, where those are too many."""
-        found = (self.rejected or {}).items()
         # In a few sales a single defect is a large share.
         least = max(self.read * _REJECTED, 1 if self.read > 3 else 0)
-        return {code: number for code, number in found if number > least}
+        return {
+            code: number
+            for code, number in self.rejected.items()
+            if number - self.lacking.get(code, 0) > least
+            or self.lacking.get(code, 0) > max(self.read * _LACKING_AT_MOST, least)
+        }
 
     def __str__(self) -> str:
         if self.failed:
             return self.failed
-        rejected = ", ".join(f"{number:,} {code}" for code, number in (self.rejected or {}).items())
+        rejected = ", ".join(f"{number:,} {code}" for code, number in self.rejected.items())
         dropped = f", {self.dropped:,} left out by their status" if self.dropped else ""
         return (
             f"{part(self.accepted, self.read, 'sale', 'is')} accepted{dropped}"
@@ -158,26 +185,26 @@ def _opened(trial: _Trial) -> dict[str, str]:
     """The fields to leave open, and what the trial has shown of each."""
     opened: dict[str, str] = {}
     for code, number in trial.faults.items():
-        if name := _FIELD.get(code):
-            opened.setdefault(
-                name,
-                f"{part(number, trial.read, 'sale')} of the sample {agree(number, 'is')} rejected ({code})",
-            )
+        name = _FIELD.get(code) or trial.fields.get(code, "")
+        name = name if name in _REQUIRED else "external_id"
+        said = f"{part(number, trial.read, 'sale')} of the sample {agree(number, 'is')} rejected ({code})"
+        opened.setdefault(name, said)
     if trial.failed:
-        opened["external_id"] = trial.failed
+        opened["total" if trial.failed.endswith("worth 0") else "external_id"] = trial.failed
     return opened
 
 
 def _improved(reading: Reading, kinds: Sequence[Sample]) -> tuple[Reading, _Trial]:
     """A reading and its trial, without roles that only cost sales."""
     trial = _tried(reading, kinds)
+    fields = {trial.fields.get(code) for code in trial.faults}
     spare = {
-        role for code in trial.faults for role in _ROLE.get(code, ()) if role in reading.sale or reading.paid
+        role for name, role in _ROLE.items() if name in fields and (role in reading.sale or reading.paid)
     }
     if not spare:
         return reading, trial
     sale = {role: name for role, name in reading.sale.items() if role not in spare}
-    paid = {} if "payments_mismatch" in trial.faults else reading.paid
+    paid = {} if "tender" in spare else reading.paid
     reading = replace(reading, sale=sale, paid=paid)
     return reading, _tried(reading, kinds)
 
@@ -196,15 +223,28 @@ def _tried(reading: Reading, kinds: Sequence[Sample]) -> _Trial:
         return _Trial(failed=f"it cannot be computed: {error}".split("\n")[0])
     headers, verdict = judged.verdict.headers, judged.verdict
     outcomes = Counter(verdict.outcomes["outcome"].to_list())
-    reasons = verdict.reasons.filter(pl.col("outcome") == "rejected").unique(["__tx", "code"])
+    reasons = verdict.reasons.filter(pl.col("outcome") == "rejected").unique(
+        [TX, "code"], maintain_order=True
+    )
     rejected = Counter(reasons["code"].sort().to_list())  # ties by name, or drafts would differ
+    is_blank = ~pl.col("value").str.contains(r"\d").fill_null(value=False)
+    lacks = reasons.filter(pl.col("code").is_in(_LACKING) & is_blank)
+    # What else is wrong with such a sale often follows from that.
+    follows = reasons.filter(pl.col("code").is_in(_FOLLOWING) & is_blank)
+    follows = follows.join(lacks.select(TX), on=TX, how="semi")
+    lacking = pl.concat([lacks, follows]).unique([TX, "code"])["code"]
+    fields = reasons.group_by("code").agg(pl.col("field").drop_nulls().mode().sort().first())
     accepted = verdict.transactions(ACCEPTED)
+    if accepted.height > _FEW and not accepted["total"].abs().sum():
+        return _Trial(failed=f"all of {accepted.height:,} sales are worth 0")
     days = accepted["transacted_at"].dt.strftime("%Y-%m-%d").sort().to_list()
     return _Trial(
         read=headers.height,
         accepted=outcomes.get(ACCEPTED, 0),
         dropped=outcomes.get("dropped", 0),
         rejected=dict(rejected.most_common()),
+        lacking=Counter(lacking.to_list()),
+        fields=dict(fields.drop_nulls().iter_rows()),
         worth=f"{accepted['total'].sum():,.2f}" if accepted.height else "",
         days=f"{days[0]} to {days[-1]}" if days else "",
     )
@@ -216,9 +256,10 @@ def _frames(loaded: LoadedMapping, shape: Shape, kinds: Sequence[Sample]) -> dic
     for table, sample in shape.tables or ((LINES, shape.sample),):
         key = [name for name in loaded.spec.source.key_of(table) if name in sample.rows.columns]
         rows = sample.cells.with_columns(pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE))
-        last = rows[-1].select(key)
-        if sample.cut and key and last.null_count().transpose().sum().item() == 0 and table != "headers":
-            rows = rows.join(last, on=key, how="anti", maintain_order="left")
+        if sample.cut and key and table != "headers":
+            # Blank keys of rows below belong to the row above.
+            keys = rows.select(pl.col(key).str.strip_chars().replace("", None).forward_fill())
+            rows = rows.filter(~keys.to_struct().is_in(keys[sample.at_edges].to_struct().implode()))
         found[table] = rows
     if any(sample.cut for _, sample in shape.tables):
         found = _whole(found, loaded)
@@ -241,15 +282,22 @@ def _whole(found: dict[str, pl.DataFrame], loaded: LoadedMapping) -> dict[str, p
 
 
 def samples(arguments: Sequence[str]) -> list[Sample]:
-    """The beginning of files that SOURCE names: of many that are alike a few, over the whole of their names.
+    """Rows of files that SOURCE names: of many that are alike a few, over the whole of their names.
 
     Raises:
         SourceError: A file cannot be read.
     """
-    files = find_sources(arguments, DATA_GLOBS)
-    chosen = [*_chosen(files)]
-    rows = max(_ROWS // max(len(chosen), 1), 500)
-    return [_sample(file, rows) for file in chosen]
+    chosen = [*_chosen(find_sources(arguments, DATA_GLOBS))]
+    found: dict[str, Sample] = {}
+    bytes_left, rows_left = _BYTES, _ROWS
+    # What small files leave goes to the large ones.
+    for number, file in enumerate(sorted(chosen, key=lambda file: file.size)):
+        is_short = file.size <= bytes_left // (len(chosen) - number)
+        rows = _ROWS_OF_SHORT if is_short else max(rows_left // (len(chosen) - number), _ROWS_LEAST)
+        found[file.uri] = _sample(file, rows)
+        bytes_left -= min(file.size, bytes_left // (len(chosen) - number))
+        rows_left -= found[file.uri].rows.height * (not is_short)
+    return [found[file.uri] for file in chosen]
 
 
 def _chosen(files: Sequence[SourceFile]) -> Iterator[SourceFile]:
@@ -269,21 +317,30 @@ def _name(file: SourceFile) -> str:
 
 
 def _sample(file: SourceFile, rows: int) -> Sample:
-    sniffed = sniff(file, rows + 1)
+    sniffed = sniff(file, rows, spread=True)
     found = sniffed.sample.select(name for name in sniffed.columns if name in sniffed.sample.columns)
     texts = [name for name, dtype in found.schema.items() if dtype == pl.String]
+    edges = sniffed.edges
     if texts and len(texts) == found.width:
         blank = pl.all_horizontal(pl.col(texts).str.strip_chars().fill_null("") == "")
         again = pl.all_horizontal(pl.col(name).str.strip_chars().fill_null("") == name for name in texts)
-        kept = found.filter(~blank & ~again)
-    else:
-        kept = found
+        kept = found.select((~blank & ~again).alias("kept"))["kept"]
+        edges = tuple(int(kept.head(edge).sum()) for edge in edges)
+        found = found.filter(kept)
+    nulls = null_words(found)
+    if nulls:
+        words = [pl.col(name).str.strip_chars() for name in texts]
+        found = found.with_columns(
+            pl.when(~word.is_in(nulls)).then(pl.col(name)).alias(name)
+            for word, name in zip(words, texts, strict=True)
+        )
     return Sample(
         _name(file),
-        kept.head(rows),
+        found,
         sniffed.format,
         sniffed.dialect,
         sniffed.encoding_confidence > _SURE,
         sheet=sniffed.sheet,
-        cut=found.height > rows,
+        nulls=tuple(nulls),
+        edges=edges,
     )

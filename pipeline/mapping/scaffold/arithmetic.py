@@ -11,7 +11,16 @@ import numpy as np
 import polars as pl
 
 from pipeline.mapping.language.value_spec import Number
-from pipeline.mapping.scaffold.cells import MOSTLY, NUMBER, Floats, floats, number_form, share, values
+from pipeline.mapping.scaffold.cells import (
+    MOSTLY,
+    NUMBER,
+    Floats,
+    floats,
+    number_form,
+    share,
+    values,
+    words_of,
+)
 from pipeline.mapping.scaffold.roles import AMOUNTS, ROLES, fit
 from pipeline.mapping.scaffold.shape import Shape
 
@@ -20,6 +29,8 @@ _HOLDS: Final = 0.95
 _ALIKE: Final = 0.9995
 _CENT: Final = 0.0111
 TOTALS_TRIED: Final = 8
+_FEW: Final = 4
+"""In fewer sales a relation may be an accident."""
 _RATES: Final = (
     *(
         2.1,
@@ -275,8 +286,9 @@ def has_cents(figures: Figures, name: str) -> bool:
 
 
 def counted(equal: float, of: Floats) -> str:
-    """A share of rows as counts."""
-    return f"{round(equal * of.size):,} of {of.size:,}"
+    """A share of the rows with a number, as counts."""
+    known = int((~np.isnan(of)).sum())
+    return f"{round(equal * known):,} of {known:,}"
 
 
 def beside(terms: Sequence[Term]) -> str:
@@ -287,7 +299,8 @@ def beside(terms: Sequence[Term]) -> str:
 def price_kind(figures: Figures, name: str, quantity: str, product: str) -> str:
     """Whether an amount is `each`, for one piece, or for the `line`, by what the same product costs.
 
-    Empty where no product was sold in several quantities, or where it is not clear.
+    `exactly line` where the amount of one piece is always the same. Empty where no product was sold in
+    several quantities, or where it is not clear.
     """
     if not quantity or not product:
         return ""
@@ -304,9 +317,94 @@ def price_kind(figures: Figures, name: str, quantity: str, product: str) -> str:
     if each.is_empty():
         return ""
     whole, single = each.select(pl.col("line", "each").mean().fill_null(0.0)).row(0)
+    if single < _SAME_PRICE and whole > 10 * _SAME_PRICE and each.height > 1:
+        return "exactly line"
     if single < whole / 2:
         return "line"
     return "each" if whole < single / 2 else ""
+
+
+def discount_kind(figures: Figures, price: str, name: str) -> tuple[str, Term | None]:
+    """Whether a price is `before` a discount or `after` it, by what the same product costs with several.
+
+    Returns:
+        Empty where no product was sold with several discounts, or where it is not clear; and how it comes
+        off, where only one way is likely.
+    """
+    term = _likely_discount(figures, price, name)
+    if term is None or not figures.product:
+        return "", term
+    off = zero_for_blank(figures.lines[name])
+    prices = figures.lines[price]
+    if term.factor in ("share", "percent"):
+        rate = np.clip(off / (1 if term.factor == "share" else 100), 0, 0.99)
+        undone = prices / (1 - rate)
+    else:
+        undone = prices + off
+    product = figures.shape.lines[figures.product].cast(pl.String)
+    rows = pl.DataFrame({"product": product, "price": prices, "undone": undone, "off": off})
+    spread = [(pl.col(of).std() / pl.col(of).mean()).alias(of) for of in ("price", "undone")]
+    each = rows.filter(pl.col("price") > 0).group_by("product").agg(*spread, pl.col("off").n_unique())
+    each = each.filter(pl.col("off") > 1)
+    if each.is_empty():
+        return "", term
+    here, there = each.select(pl.col("price", "undone").mean().fill_null(0.0)).row(0)
+    return ("before" if here < there / 2 else "after" if there < here / 2 else ""), term
+
+
+_SAME_PRICE: Final = 0.02
+_UNLIKELY_SHARE: Final = 500
+"""A discount is in percent where a typical price is more than so many times as much."""
+
+
+def _likely_discount(figures: Figures, price: str, name: str) -> Term | None:
+    """How a discount comes off by its size; None where it could be an amount or in percent."""
+    some = figures.lines[name][np.abs(zero_for_blank(figures.lines[name])) > 0]
+    typical = float(np.nanmedian(figures.lines[price]))
+    if not some.size or np.nanmin(some) < 0:
+        return None
+    if np.nanmax(some) <= 1 and typical > 5:
+        return Term(name, -1, "share")
+    is_named = bool({"percent", "percentage", "pct", "prozent"} & {*words_of(name)}) or "%" in name
+    if np.nanmax(some) <= 100 and (is_named or typical > _UNLIKELY_SHARE * float(np.nanmedian(some))):
+        return Term(name, -1, "percent")
+    return None
+
+
+def paid_by_sale(figures: Figures, number: Number) -> Floats | None:
+    """The payments of each sale, added up; None where they stand in no table of their own."""
+    shape = figures.shape
+    if shape.payments is None or shape.layout != "tables":
+        return None
+    key = shape.key.columns[0]
+    names = [name for name in shape.payments.columns if name != key and _role_of(name) in ("paid", "total")]
+    if not names:
+        return None
+    name = max(names, key=lambda name: max(fit(name, "paid"), fit(name, "total")))
+    paid = pl.Series("paid", floats(shape.payments[name], number), nan_to_null=True)
+    sums = shape.payments.select(key, paid).group_by(key).agg(pl.col("paid").sum())
+    found = shape.headers.select(key).join(sums, on=key, how="left", maintain_order="left")["paid"]
+    return found.fill_null(np.nan).to_numpy()
+
+
+def fee_between(sums: Floats, totals: Floats) -> str:
+    """What totals hold beside their lines, where that is one amount or one rate: a sentence; else empty."""
+    missing = totals - sums
+    paid = np.abs(missing) > _CENT
+    known = ~np.isnan(missing)
+    if paid.sum() < _FEW or not known.all():
+        return ""
+    fee = float(np.median(missing[paid]))
+    if fee > 0 and (np.abs(missing[paid] - fee) <= _CENT).mean() >= _HOLDS:
+        some = f"{int(paid.sum()):,} of {totals.size:,}"
+        return f"{some} totals are {fee:.2f} above the sum of their lines, others equal it"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = (totals / sums - 1) * 100
+    rate = float(np.nanmedian(rates))
+    nearest = min(_RATES, key=lambda usual: abs(usual - rate))
+    if share_equal(sums * (1 + nearest / 100), totals) >= _HOLDS:
+        return f"totals are {nearest:g}% above the sum of their lines: a tax that no column holds"
+    return ""
 
 
 def tax_kind(worth: Floats, tax: Floats) -> str:

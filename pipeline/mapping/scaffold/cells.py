@@ -22,16 +22,29 @@ MOSTLY: Final = 0.9
 Floats = npt.NDArray[np.float64]
 
 
+_LETTERS: Final = str.maketrans({"ß": "ss", "ł": "l", "ø": "o", "æ": "ae", "đ": "d", "\u0131": "i"})
+"""Letters that are no other letter with an accent."""
+
+
 def plain(name: str) -> str:
     """A name without blanks, signs, accents and upper case."""
-    folded = unicodedata.normalize("NFKD", name.casefold().replace("ß", "ss"))
+    folded = unicodedata.normalize("NFKD", name.casefold().translate(_LETTERS))
     return "".join(c for c in folded if c.isascii() and c.isalnum())
 
 
 def words_of(name: str) -> list[str]:
     """The words of a name: split at blanks and signs, and where an upper case letter follows a lower one."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name.split("#")[0] if name.rfind("#") > 0 else name)
+    spaced = re.sub(
+        r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])",
+        " ",
+        name.split("#")[0] if name.rfind("#") > 0 else name,
+    )
     return [word for word in (plain(part) for part in re.split(r"[^\w]+|_", spaced)) if word]
+
+
+def sql_name(name: str) -> str:
+    """A column's name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def values(cells: pl.Series) -> pl.Series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import product
@@ -15,12 +15,13 @@ import polars as pl
 from pipeline.mapping.functions.datetimes import SPREADSHEET_DAYS, read_times
 from pipeline.mapping.functions.zones import SEVERAL_ZONES
 from pipeline.mapping.language.yaml_text import in_single_quotes, quoted
-from pipeline.mapping.scaffold.cells import MOSTLY, share
+from pipeline.mapping.scaffold.cells import MOSTLY, share, share_of
 
 _DATES: Final = (
     *("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y%m%d"),
     *("%Y.%m.%d", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%d %b %Y", "%d-%b-%Y"),
     *("%d-%b-%y", "%d %b %y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%a, %d %b %Y", "%d/%b/%Y"),
+    *("%b-%d-%y", "%b-%d-%Y", "%d-%B-%Y", "%a %b %d %Y", "%d.%m.%Y.", "%Y %m %d"),
 )
 _CLOCKS: Final = (
     *("%H:%M:%S", "%H:%M", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%H:%M:%S%.f", "%H.%M.%S", "%H.%M"),
@@ -46,7 +47,7 @@ _PARTS: Final = {
 }
 _TOKEN: Final = re.compile("|".join(map(re.escape, sorted(_PARTS, key=len, reverse=True))))
 _ONE_ZONE: Final = {name: next(iter(offsets)) for name, offsets in SEVERAL_ZONES.items()}
-"""One offset for abbreviations of several zones: enough to see that they are dates."""
+"""The likeliest offset for abbreviations of several zones."""
 _LOOKED_AT: Final = 60
 """Texts whose form is compared with every format: enough to meet each form that is not rare."""
 _DISTINCT: Final = 4000
@@ -94,6 +95,14 @@ class DateReading:
     def has_offset(self) -> bool:
         """Whether there is an offset from UTC, or the abbreviation of a zone, in it."""
         return has_offset(self.formats[0])
+
+
+def doubtful_zones(filled: pl.Series, form: str) -> dict[str, str]:
+    """Abbreviations in texts that mean several zones, and the offset of the likeliest."""
+    if not form.endswith("%Z"):
+        return {}
+    found = filled.str.extract(r"([A-Z]{2,5})$").drop_nulls().unique().sort().to_list()
+    return {name: _ONE_ZONE[name] for name in found if name in _ONE_ZONE}
 
 
 def has_offset(form: str) -> bool:
@@ -268,6 +277,23 @@ def _by_their_course(
     if bool(signs[0]) == bool(signs[1]):
         return (other,), "", chosen
     return (), signs[0] or signs[1], chosen if signs[0] else [other, *chosen[1:]]
+
+
+def by_named_days(reading: DateReading, filled: pl.Series, names: Sequence[str]) -> DateReading:
+    """The reading of which the days lie between those in the names of files, where it could be two."""
+    found = [day for name in names for day in re.findall(r"\d{4}-\d{2}-\d{2}", name)]
+    if not reading.either or reading.either[0] in reading.formats or not found:
+        return reading
+    first, last = (day.strip("-") for day in (min(found), max(found)))
+    inside = []
+    for form in (reading.formats[0], reading.either[0]):
+        days = _parsed(filled, form).dt.strftime("%Y-%m-%d")
+        inside.append(share_of(days.is_between(pl.Series([first]), pl.Series([last]))) > MOSTLY)
+    if inside[0] == inside[1]:
+        return reading
+    formats = reading.formats if inside[0] else (reading.either[0], *reading.formats[1:])
+    why = f"so the dates lie between {first} and {last}, as files are named"
+    return replace(reading, formats=formats, either=(), why=why)
 
 
 _SPAN: Final = (pl.col("at").max() - pl.col("at").min()).dt.total_seconds()

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path, PurePath
 
+import polars as pl
+
 from pipeline.core.model import Dialect
 from pipeline.core.wording import agree, count
 from pipeline.mapping.language.mapping_file import read_mapping
@@ -15,6 +17,7 @@ from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
 from pipeline.mapping.scaffold.arithmetic import Term
+from pipeline.mapping.scaffold.cells import plain
 from pipeline.mapping.scaffold.drafted_values import (
     column_value,
     joined,
@@ -25,6 +28,7 @@ from pipeline.mapping.scaffold.drafted_values import (
     sql_name,
 )
 from pipeline.mapping.scaffold.reading import Reading, Statuses
+from pipeline.mapping.scaffold.statuses import is_sentence
 from pipeline.mapping.usage.column_names import unmapped_columns
 
 __all__ = ["copy_of", "draft"]
@@ -120,6 +124,9 @@ def _source(reading: Reading) -> Iterator[str]:
         yield f"  excel: {excel}"
     if _keeps_repeats(reading):
         yield f"  duplicates: keep{_mark(_EQUAL_ROWS)}"
+    tables = [sample] if single else [each for _, each in shape.tables]
+    if nulls := list(dict.fromkeys(word for each in tables for word in each.nulls)):
+        yield f"  nulls: {listed(nulls)}"
     if number := _number(reading.money.number):
         yield f"  number: {number}"
 
@@ -130,8 +137,9 @@ _EQUAL_ROWS = "equal rows may be real, since lines have no number; leave this ou
 def _keeps_repeats(reading: Reading) -> bool:
     """Whether equal lines are real: sales have several lines, and no line has a number."""
     shape = reading.shape
-    known = "line_no" in reading.line or not reading.has_items or shape.layout in ("nested", "records")
-    return not known and shape.has_several and bool(shape.lines.is_duplicated().any())
+    known = "line_no" in reading.line or not reading.has_items or shape.layout == "nested"
+    lines = shape.lines.with_columns(pl.Series("at", shape.at))
+    return not known and shape.has_several and bool(lines.is_duplicated().any())
 
 
 def _number(number: Number) -> str:
@@ -162,9 +170,9 @@ def _columns(reading: Reading) -> Iterator[str]:
     """The section `columns`: the numbers that formulas use."""
     formulas = " ".join(
         line
-        for part in (_define, _transaction, _items)
+        for part in (_define, _transaction, _completion, _refund, _items)
         for line in part(reading)
-        if "sql:" in line or "when:" in line
+        if any(mark in line for mark in ("sql:", "when:", "count:"))
     )
     named = [
         name for name in dict.fromkeys(reading.money.columns) if sql_name(name).replace("'", "''") in formulas
@@ -186,6 +194,11 @@ def _define(reading: Reading) -> Iterator[str]:
         lines.append(f"  {pieces_column(reading)}:")
         lines.append(f"    case: [{{when: {whole}, value: {column}}}]")
         lines.append("    else: {constant: 1}")
+    elif _counts_one_for_blank(reading):
+        doubt = _mark("some lines have no quantity and count as one piece")
+        column = quoted(reading.money.quantity)
+        lines.append(f"  {pieces_column(reading)}: {{column: {column}, then: [{{default: '1'}}]}}{doubt}")
+    lines += [f"  {each.name}: {each.value}" for each in reading.no_sales if each.name]
     by_formula = _line_worth(reading).startswith("{sql")
     looked_up = [n for n in (reading.money.price, reading.money.quantity) if n in reading.shape.found_in]
     lines += [f"  {quoted(looked_up_name(n))}: {column_value(reading, n)}" for n in looked_up if by_formula]
@@ -198,6 +211,12 @@ def _define(reading: Reading) -> Iterator[str]:
 
 _FIELDS = {"store": "location_id", "staff": "staff_id", "currency": "currency", "timezone": "timezone"}
 _CURRENCIES = {"€": "EUR", "£": "GBP", "₹": "INR", "R$": "BRL", "zł": "PLN"}
+
+
+def _counts_one_for_blank(reading: Reading) -> bool:
+    """Whether lines without a quantity can count as one piece: what they are worth is known all the same."""
+    money = reading.money
+    return reading.has_items and money.whole and bool(money.line) and money.quantity in money.gaps
 
 
 def _transaction(reading: Reading) -> Iterator[str]:
@@ -247,8 +266,7 @@ def _transacted_at(reading: Reading) -> Iterator[str]:
         yield f"    {joined((when.column, when.clock), ' ')[1:-1]}"
         formats = [f"{each} {when.clock_form}" for each in when.reading.formats]
     else:
-        differs = reading.shape.layout in ("lines", "headers") and reading.shape.differing(when.column) > 0.02
-        yield f"    {'first' if differs else 'column'}: {quoted(when.column)}"
+        yield f"    {'first' if when.differs else 'column'}: {quoted(when.column)}"
         formats = [*when.reading.formats]
     zone, unsure = _zone(reading, form)
     yield "    then:"
@@ -264,6 +282,9 @@ def _percent(share: float) -> str:
 
 
 def _zone(reading: Reading, form: str) -> tuple[str, str]:
+    if reading.when and (zones := reading.when.zones):
+        offsets = ", ".join(f"{name}: {offset}" for name, offset in zones.items())
+        return f", abbreviations: {{{offsets}}}", f"which zone {', '.join(zones)} is"
     if form.startswith("epoch") or form.endswith(("%z", "Z", "UTC")):
         return "", ""
     if column := reading.sale.get("timezone"):
@@ -319,12 +340,16 @@ def _formula(reading: Reading, base: str, terms: Sequence[Term]) -> str:
 
 
 def _completion(reading: Reading) -> Iterator[str]:
-    status, paid = reading.status, "" if reading.paid else reading.money.paid
-    if status is None and not paid:
+    status, paid = reading.status, reading.money.paid
+    if status is None and not paid and not reading.no_sales:
         return
     yield "completion:"
     if status is not None:
         yield from _status(reading, status)
+    if reading.no_sales:
+        conditions = " OR ".join(each.sql for each in reading.no_sales)
+        doubt = "; ".join(f"{each.sales:,} sales: {each.why}" for each in reading.no_sales)
+        yield f"  excluded: {{sql: {in_single_quotes(conditions)}}}{_mark(doubt)}"
     if paid:
         yield f"  paid: {quoted(paid)}"
 
@@ -340,12 +365,20 @@ def _status(reading: Reading, status: Statuses) -> Iterator[str]:
         yield f"  complete: {listed(complete)}{_mark(doubt)}"
     else:
         yield f"  status: {quoted(status.column)}"
-    yield from (
-        f"  {state}: {listed(words)}{_because(_counts(status, words))}" for state, words in known.items()
-    )
+    for state, meant in known.items():
+        doubt = _status_doubt(state, meant)
+        counts = _counts(status, meant)
+        yield f"  {state}: {listed(meant)}{_mark(doubt and f'{counts}; {doubt}') or _because(counts)}"
     blank = reading.shape.headers.height - sum(status.counts.values())
     if blank:
         yield f"  # {count(blank, 'sale', 'has')} no status, and {agree(blank, 'is')} rejected."
+
+
+def _status_doubt(state: str, words: Sequence[str]) -> str:
+    if state == "void" and any(plain(word) not in _VOIDED for word in words):
+        return "void is a sale that never was; a return that was paid back may be excluded, or complete"
+    guessed = [word for word in words if is_sentence(word)]
+    return f"what {', '.join(guessed)} mean follows only from a word in it" if guessed else ""
 
 
 def _counts(status: Statuses, words: Sequence[str]) -> str:
@@ -353,12 +386,16 @@ def _counts(status: Statuses, words: Sequence[str]) -> str:
 
 
 def _refund(reading: Reading) -> Iterator[str]:
-    if reading.refunds:
-        column, words = reading.refunds
-        sql = " OR ".join(f"{sql_name(column)} = {in_single_quotes(word)}" for word in words)
-        yield f"refund: {{when: {in_single_quotes(sql)}}}  # their amounts are positive"
+    if (refunds := reading.refunds) is None:
+        return
+    column = sql_name(refunds.column)
+    sql = " OR ".join(f"{column} = {in_single_quotes(word)}" for word in refunds.words)
+    if refunds.amount:
+        sql = f"({sql}) AND {sql_name(refunds.amount)} > 0"
+    yield f"refund: {{when: {in_single_quotes(sql)}}}  # their amounts are positive"
 
 
+_VOIDED = ("void", "voided")
 _HANDLES = {"email": "email", "card": "loyalty-card", "customer": "customer", "phone": "phone"}
 
 
@@ -413,24 +450,36 @@ def _items_key(reading: Reading) -> str:
 
 def _name(reading: Reading) -> str:
     roles = ("name", "sku") if reading.line.keys() & {"name", "sku"} else ("department",)
-    found = [column_value(reading, reading.line[role]) for role in roles if role in reading.line]
-    if not found:
+    columns = [reading.line[role] for role in (*roles, "department") if role in reading.line]
+    columns = list(dict.fromkeys(columns))
+    if not columns:
         return _open("no column holds what was sold")
-    if "name" not in reading.line and "sku" not in reading.line:
-        return found[0] + _mark("the file only says which kind of thing was sold")
-    return f"{{first_of: [{', '.join(found[:2])}]}}" if len(found) > 1 else found[0]
+    lines = reading.shape.lines
+    nameless = lines.select(pl.all_horizontal(pl.col(columns).is_null()).sum()).item()
+    found = [column_value(reading, name) for name in columns[: len(columns) if nameless else 2]]
+    doubt = ""
+    if nameless:
+        found.append("{constant: Item}")
+        doubt = f"{nameless:,} of {lines.height:,} lines do not say what was sold"
+    elif "name" not in reading.line and "sku" not in reading.line:
+        doubt = "the file only says which kind of thing was sold"
+    return (f"{{first_of: [{', '.join(found)}]}}" if len(found) > 1 else found[0]) + _mark(doubt)
 
 
 def _quantity(reading: Reading) -> str:
     if doubt := reading.opened.get("quantity"):
         return _open(doubt)
+    if not reading.money.quantity and reading.money.proven:
+        return "{constant: 1}" + _mark("no column says how many; the amounts of lines add up to the totals")
     if not reading.money.quantity:
         return _open("no column holds a quantity")
-    return (
-        quoted(pieces_column(reading))
-        if not reading.money.whole
-        else column_value(reading, reading.money.quantity)
-    )
+    return _pieces(reading)
+
+
+def _pieces(reading: Reading) -> str:
+    if not reading.money.whole or _counts_one_for_blank(reading):
+        return quoted(pieces_column(reading))
+    return column_value(reading, reading.money.quantity)
 
 
 def _prices(reading: Reading) -> tuple[str, str]:
@@ -439,7 +488,8 @@ def _prices(reading: Reading) -> tuple[str, str]:
     if doubt := reading.opened.get("price_sell"):
         return _open(doubt), _open(doubt)
     price = column_value(reading, money.price) if money.price else ""
-    if money.price and money.price_exact and not money.plus and money.whole:
+    is_exact = bool(money.price) and money.price_exact and not money.plus and money.whole
+    if is_exact and not (money.line and money.gaps):
         return price, price
     worth = _line_worth(reading)
     if not worth:
@@ -447,10 +497,10 @@ def _prices(reading: Reading) -> tuple[str, str]:
         return missing, missing
     if not money.quantity:
         return worth, worth
-    by = quoted(pieces_column(reading)) if not money.whole else column_value(reading, money.quantity)
+    by = _pieces(reading)
     steps = f"then: [{{divide_by: {by}}}, {{round: 4}}]"
     unit = f"{{{worth[1:-1]}, {steps}}}" if worth.startswith("{") else f"{{column: {worth}, {steps}}}"
-    return unit, (price if price and money.whole and money.discounted else unit)
+    return unit, (price if price and money.whole and money.discounted and not money.gaps else unit)
 
 
 def _is_charge(reading: Reading, term: Term) -> bool:
@@ -470,6 +520,12 @@ def _checks(reading: Reading) -> Iterator[str]:
         names = ", ".join(dict.fromkeys(term.column for term in money.extras))
         yield "checks:"
         yield f"  total_mismatch: off  # the total also holds {names}"
+    elif money.unpaid:
+        yield "checks:"
+        yield f"  payments_mismatch: warn  # what was paid differs for {money.unpaid:,} sales"
+    elif money.fee:
+        yield "checks:"
+        yield f"  total_mismatch: off{_mark(money.fee)}"
     elif money.tolerance:
         yield "checks:"
         yield "  # Unit prices are line totals divided by quantities, to four places."

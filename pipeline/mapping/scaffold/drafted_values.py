@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from pipeline.mapping.language.yaml_text import in_single_quotes, quoted
+from pipeline.mapping.scaffold.cells import sql_name
 from pipeline.mapping.scaffold.reading import MIXED, Reading
 
 __all__ = [
@@ -51,11 +52,6 @@ def joined(names: Sequence[str], by: str = "-") -> str:
         return f"{{sql: {in_single_quotes(formula)}}}"
     template = by.join(f"{{{name}}}" for name in names)
     return f"{{template: {quoted(template)}}}"
-
-
-def sql_name(name: str) -> str:
-    """A column's name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def column_value(reading: Reading, column: str) -> str:

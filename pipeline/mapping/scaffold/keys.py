@@ -16,6 +16,7 @@ _AGREEING: Final = 0.97
 """The share of the sales of several rows whose rows must have one date."""
 _UNIQUE: Final = 0.995
 _DEFECTS: Final = 0.02
+_ENOUGH: Final = 20
 _TOGETHER: Final = 0.1
 """The share of rows that have to stand in groups for these to be sales."""
 GENERIC_NAMES: Final = ("name", "id", "no", "number", "nr", "num", "numero", "nota", "order", "check", "bill")
@@ -62,7 +63,19 @@ def keys_of(rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[str]) -> l
     # A number that every row has comes before one that rows leave blank.
     best.sort(key=lambda key: key.carried and any(not other.carried and not other.doubt for other in whole))
     best = [_doubted(rows, key, dates) for key in best]
+    if not any(not key.doubt for key in best) and (time := _unique_time(rows, dates)):
+        best.insert(0, time)
     return sorted(best, key=lambda key: bool(key.doubt)) or [Key((rows.columns[0],), doubt=_NONE)]
+
+
+def _unique_time(rows: pl.DataFrame, dates: Sequence[str]) -> Key | None:
+    """The time as the key, where no column numbers the sales and no two rows have the same second."""
+    for name in dates:
+        filled = values(rows[name])
+        with_seconds = filled.len() == rows.height >= _ENOUGH and share(filled, r"\d:\d{2}:\d{2}") == 1
+        if with_seconds and filled.n_unique() == rows.height:
+            return Key((name,), why="no column numbers the sales, and no two rows have the same time")
+    return None
 
 
 def _doubted(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> Key:

@@ -20,12 +20,15 @@ from pipeline.mapping.scaffold.arithmetic import (
     best_terms,
     chain,
     counted,
+    discount_kind,
     discount_terms,
     extra_terms,
+    fee_between,
     figures_of,
     has_cents,
     matters,
     member,
+    paid_by_sale,
     price_kind,
     same,
     share_equal,
@@ -38,7 +41,11 @@ from pipeline.mapping.scaffold.keys import GENERIC_NAMES
 from pipeline.mapping.scaffold.roles import fit
 from pipeline.mapping.scaffold.shape import Shape
 
+_CENT: Final = 0.0111
+_COIN: Final = 0.05
 _MOSTLY_PAID: Final = 0.8
+_NO_ACCIDENT: Final = 0.3
+"""The share of rows in which a total is quantity × price that is no accident, though others differ."""
 _WEIGHED: Final = 0.01
 _WHOLE: Final = re.compile(
     "(grand|order|invoice|receipt|sale|transaction|final|valor|importe|montant)total"
@@ -62,6 +69,9 @@ class Money:
         extras: What the total holds beside its lines.
         why: What speaks for it.
         doubt: Why the total has to be left open.
+        proven: Whether the amounts of lines add up to another amount of the sale.
+        unpaid: For how many sales what was paid differs from the sum of their lines.
+        fee: What totals hold beside their lines, where no column holds it.
         tolerance: The largest difference between a total and its lines that comes from rounding.
         whole: Whether all quantities are whole numbers.
         price_exact: Whether quantity × price is the line's total.
@@ -69,6 +79,7 @@ class Money:
         roles: The roles of all columns with numbers, by their names.
         paid: The column with what was paid, where that mostly is the total.
         tax: The column with a line's tax.
+        gaps: Which of quantity and price are blank on some lines.
     """
 
     number: Number
@@ -80,6 +91,9 @@ class Money:
     extras: tuple[Term, ...] = ()
     why: str = ""
     doubt: str = ""
+    proven: bool = False
+    unpaid: int = 0
+    fee: str = ""
     tolerance: float = 0.0
     whole: bool = True
     price_exact: bool = False
@@ -87,6 +101,7 @@ class Money:
     roles: Mapping[str, str] = field(default_factory=dict)
     paid: str = ""
     tax: str = ""
+    gaps: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> list[str]:
@@ -114,11 +129,19 @@ def _with_paid(money: Money, figures: Figures) -> Money:
     """With the columns that a sale's payment and a line's tax are in."""
     total = figures.sales.get(money.total)
     paid = [n for n in figures.of("paid", figures.sales) if n != money.total and fit(member(n), "paid") > 2]
-    full = next(
-        (n for n in paid if total is not None and share_equal(total, figures.sales[n]) >= _MOSTLY_PAID), ""
-    )
+    full = next((n for n in paid if total is not None and _is_paid(total, figures.sales[n])), "")
     of_lines = [n for n in figures.of("tax", figures.lines) if n not in figures.sales]
-    return replace(money, paid=full, tax=of_lines[0] if of_lines else "")
+    gaps = [
+        n for n in (money.quantity, money.price) if n in figures.lines and np.isnan(figures.lines[n]).any()
+    ]
+    return replace(money, paid=full, tax=of_lines[0] if of_lines else "", gaps=frozenset(gaps))
+
+
+def _is_paid(total: Floats, paid: Floats) -> bool:
+    """Whether an amount is what was paid: mostly all of the total, and of the others mostly nothing."""
+    rest = np.abs(zero_for_blank(paid)) < _CENT
+    known = float((rest | (np.abs(paid - total) < _CENT)).mean())
+    return known >= _MOSTLY_PAID and share_equal(total, paid) > 0.5
 
 
 @dataclass(frozen=True)
@@ -151,7 +174,12 @@ def _readings(figures: Figures, number: Number) -> Iterator[Money]:
     if checked:
         return
     if named and lines:
-        yield _money(number, lines[0], figures, total=named[0], doubt=_unequal(figures, lines[0], named))
+        sums = added(lines[0].worth, shape)
+        fee = fee_between(sums, figures.sales[named[0]])
+        doubt = "" if fee else _unequal(figures, lines[0], named)
+        yield _money(
+            number, lines[0], figures, total=named[0], doubt=doubt, fee=fee, why=fee, proven=bool(fee)
+        )
         return
     if named and not lines:
         yield Money(
@@ -269,45 +297,14 @@ def _unrelated(
     among = figures.lines
     quantity = quantities[0] if quantities else ""
     if quantities and prices:
-        base = among[quantity] * among[prices[0]]
-        contradicts = [name for name in totals if fit(member(name), "total") > 2 and matters(among[name])]
-        off = [Term(n, -1) for n in figures.of("discount", among) if matters(among[n])]
-        doubt = ""
-        if contradicts:
-            doubt = f"`{contradicts[0]}` is not `{quantity}` × `{prices[0]}`"
-        elif price_kind(figures, prices[0], quantity, figures.product) == "line":
-            doubt = f"whether `{prices[0]}` is for one piece: a product costs more where more pieces are sold"
-        elif off:
-            doubt = f"whether `{off[0].column}` is taken off `{prices[0]}` already"
-        yield _Line(
-            base,
-            quantity,
-            prices[0],
-            why=f"it is `{quantity}` × `{prices[0]}`",
-            exact=True,
-            sure=not doubt,
-            doubt=doubt,
-        )
-        for term in discount_terms(figures, among) if off else ():
-            yield _Line(
-                value_of(base, [term], among, among[quantity]),
-                quantity,
-                prices[0],
-                "",
-                (term,),
-                (term,),
-                why=f"it is {_written(quantity, prices[0], [term])}",
-                doubt=doubt,
-            )
-        for name in contradicts:
-            yield _Line(among[name], quantity, "", name, why=f"`{name}` is named so", doubt=doubt)
+        yield from _from_price(figures, quantity, prices[0], totals)
         return
     likely = [name for name in totals if fit(member(name), "total") > 1]
     for name in likely or prices:
         rivals = [n for n in likely if fit(member(n), "total") > 2 and not same(among, n, name)]
         doubt = f"whether a line's total is `{name}` or `{rivals[0]}`" if rivals else ""
         kind = price_kind(figures, name, quantity, figures.product)
-        if quantity and kind != "line" and ("price" in plain(name) or kind == "each"):
+        if quantity and not kind.endswith("line") and ("price" in plain(name) or kind == "each"):
             doubt = doubt or f"whether `{name}` is for the line or for one piece"
         yield _Line(
             among[name],
@@ -318,6 +315,67 @@ def _unrelated(
             sure=not doubt,
             doubt=doubt,
         )
+
+
+def _from_price(figures: Figures, quantity: str, price: str, totals: Sequence[str]) -> Iterator[_Line]:
+    """What a line may be worth by quantity and price, from which no line total follows."""
+    among = figures.lines
+    base = among[quantity] * among[price]
+    named = [name for name in totals if fit(member(name), "total") > 2 and matters(among[name])]
+    if sure := _sure_from_price(figures, quantity, price, named):
+        yield sure
+        return
+    doubt = _price_doubt(figures, quantity, price, named)
+    why = f"it is `{quantity}` × `{price}`"
+    yield _Line(base, quantity, price, why=why, exact=True, sure=not doubt, doubt=doubt)
+    if not doubt:
+        return
+    for term in discount_terms(figures, among):
+        worth = value_of(base, [term], among, among[quantity])
+        why = f"it is {_written(quantity, price, [term])}"
+        yield _Line(worth, quantity, price, "", (term,), (term,), why=why, doubt=doubt)
+    for name in named:
+        yield _Line(among[name], quantity, "", name, why=f"`{name}` is named so", doubt=doubt)
+
+
+def _sure_from_price(figures: Figures, quantity: str, price: str, named: Sequence[str]) -> _Line | None:
+    """A reading for which the rows speak, though no line total is quantity × price throughout."""
+    among = figures.lines
+    base = among[quantity] * among[price]
+    off = [n for n in figures.of("discount", among) if matters(among[n])]
+    for name in named:
+        if (equal := share_equal(base, among[name])) > _NO_ACCIDENT:
+            some = f"`{name}` is `{quantity}` × `{price}` in {counted(equal, base)} rows"
+            return _Line(
+                among[name], quantity, "", name, why=f"{some}, and what is named so in the others", sure=True
+            )
+        if found := best_terms(among[price], among[name], [*discount_terms(figures, among)], among):
+            terms, equal = found
+            why = (
+                f"in {counted(equal, base)} rows `{name}` is `{price}`{beside(terms)}, which is for the line"
+            )
+            return _Line(among[name], quantity, "", name, why=why, sure=True)
+    if not named and not off and price_kind(figures, price, quantity, figures.product) == "exactly line":
+        why = f"`{price}` is for the line: divided by `{quantity}` it is the same for a product"
+        return _Line(among[price], quantity, "", price, why=why, sure=True)
+    if off and not named:
+        when, term = discount_kind(figures, price, off[0])
+        if when == "before" and term:
+            why = f"`{price}` of a product is the same with any `{off[0]}`, so that comes off"
+            worth = value_of(base, [term], among, among[quantity])
+            return _Line(worth, quantity, price, "", (term,), (term,), why=why, sure=True)
+    return None
+
+
+def _price_doubt(figures: Figures, quantity: str, price: str, named: Sequence[str]) -> str:
+    off = [n for n in figures.of("discount", figures.lines) if matters(figures.lines[n])]
+    if named:
+        return f"`{named[0]}` is not `{quantity}` × `{price}`"
+    if price_kind(figures, price, quantity, figures.product).endswith("line"):
+        return f"whether `{price}` is for one piece: a product costs more where more pieces are sold"
+    if off and discount_kind(figures, price, off[0])[0] != "after":
+        return f"whether `{off[0]}` is taken off `{price}` already"
+    return ""
 
 
 def _against_totals(figures: Figures, lines: Sequence[_Line], number: Number) -> Iterator[Money]:
@@ -340,12 +398,20 @@ def _against_totals(figures: Figures, lines: Sequence[_Line], number: Number) ->
                     extras=extras,
                     why=f"{counted(equal, sums)} totals equal the sum of their lines{beside(extras)}",
                     doubt="",
-                    tolerance=0.0 if extras else _rounding(figures, line),
+                    proven=True,
+                    tolerance=0.0 if extras else max(_rounding(figures, line), _cash(sums, among[total])),
                 )
                 found.append((len(extras), money))
         if found:
             break
     yield from (money for _, money in sorted(found, key=lambda each: -each[0]))
+
+
+def _cash(sums: Floats, totals: Floats) -> float:
+    """How far totals are rounded to what coins there are."""
+    missed = np.abs(zero_for_blank(sums - totals))
+    rounded = (missed > _CENT) & (missed <= _COIN + 0.001)
+    return _COIN if 0 < rounded.mean() < _MOSTLY_PAID else 0.0
 
 
 def _rounding(figures: Figures, line: _Line) -> float:
@@ -366,6 +432,8 @@ def _added_up(number: Number, line: _Line, figures: Figures) -> Money:
     open_ = line.doubt
     plus = line.plus
     among = figures.lines
+    if not open_ and (paid := _as_paid(number, line, figures)):
+        return paid
     taxes = [
         name
         for name in figures.of("tax", among)
@@ -396,6 +464,24 @@ def _added_up(number: Number, line: _Line, figures: Figures) -> Money:
         doubt=open_,
         tolerance=_rounding(figures, line),
     )
+
+
+def _as_paid(number: Number, line: _Line, figures: Figures) -> Money | None:
+    """What lines hold beside their amounts, where all adds up to what was paid; None where it does not."""
+    paid = paid_by_sale(figures, number)
+    if paid is None:
+        return None
+    terms = [term for term in extra_terms(figures, figures.lines) if term not in line.terms]
+    of_lines = {term.column: added(figures.lines[term.column], figures.shape) for term in terms}
+    sums = added(line.worth, figures.shape)
+    best = best_terms(sums, paid, terms, of_lines)
+    if best is None:
+        return None
+    found, equal = best
+    why = f"what was paid for {counted(equal, paid)} sales equals the sum of their lines{beside(found)}"
+    whole = replace(line, plus=(*line.plus, *found))
+    unpaid = round((1 - equal) * int((~np.isnan(paid)).sum()))
+    return _money(number, whole, figures, why=why, proven=True, doubt="", unpaid=unpaid)
 
 
 def _of_sales_alone(figures: Figures) -> str:

@@ -9,13 +9,29 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.mapping.scaffold.cells import MOSTLY, floats, values
-from pipeline.mapping.scaffold.dates import DateReading, clock_formats, read_dates
+from pipeline.mapping.language.yaml_text import in_single_quotes
+from pipeline.mapping.scaffold.cells import MOSTLY, floats, sql_name, values
+from pipeline.mapping.scaffold.dates import (
+    DateReading,
+    by_named_days,
+    clock_formats,
+    doubtful_zones,
+    read_dates,
+)
 from pipeline.mapping.scaffold.money import Money, money_of
-from pipeline.mapping.scaffold.roles import LINE, SALE, choose_columns, fit, ranked, refund_words
+from pipeline.mapping.scaffold.roles import (
+    LINE,
+    SALE,
+    choose_columns,
+    fit,
+    is_of_another_status,
+    ranked,
+    refund_words,
+)
 from pipeline.mapping.scaffold.shape import Shape, dates_of
-from pipeline.mapping.scaffold.statuses import is_status, states
+from pipeline.mapping.scaffold.statuses import has_few_words, is_status, states
 
+_FEW_SALES: Final = 20
 MIXED: Final = 0.02
 """The share of sales whose rows differ in a column that is the sale's all the same."""
 
@@ -30,6 +46,8 @@ class SaleDate:
         clock: The column with the time of day, where that is apart.
         clock_form: How that is written.
         doubt: Why the date has to be left open.
+        zones: Abbreviations that mean several zones, and the likeliest offset of each.
+        differs: Whether lines of one sale have several times, of which the first counts.
     """
 
     column: str
@@ -37,6 +55,8 @@ class SaleDate:
     clock: str = ""
     clock_form: str = ""
     doubt: str = ""
+    zones: Mapping[str, str] = field(default_factory=dict)
+    differs: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,40 @@ class Statuses:
 
 
 @dataclass(frozen=True)
+class Refunds:
+    """Returns that are written with positive amounts.
+
+    Attributes:
+        column: The column that says what is a return.
+        words: Its words for one.
+        amount: The column with the amount, where some returns are written with negative ones.
+    """
+
+    column: str
+    words: tuple[str, ...]
+    amount: str = ""
+
+
+@dataclass(frozen=True)
+class NoSales:
+    """Rows that are booked as sales and are none.
+
+    Attributes:
+        sql: The condition.
+        why: What speaks for it.
+        sales: How many there are.
+        name: A name that has to be defined for it; otherwise empty.
+        value: What that is.
+    """
+
+    sql: str
+    why: str
+    sales: int
+    name: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True)
 class Reading:
     """A reading of an export, complete enough to write a mapping from it.
 
@@ -68,7 +122,8 @@ class Reading:
         line: Columns of a line by role; without items, empty.
         has_items: Whether the mapping has items.
         status: The status; None where no column holds one.
-        refunds: The column and the words of returns that are written with positive amounts.
+        refunds: Returns that are written with positive amounts.
+        no_sales: What is booked as a sale and is none.
         paid: Columns of payments by role, where payments have rows of their own.
         opened: Fields that the trial has shown to be wrong, and what it has shown.
         tried: What was tried before, and what came of it.
@@ -81,7 +136,8 @@ class Reading:
     line: Mapping[str, str]
     has_items: bool
     status: Statuses | None = None
-    refunds: tuple[str, tuple[str, ...]] | None = None
+    refunds: Refunds | None = None
+    no_sales: tuple[NoSales, ...] = ()
     paid: Mapping[str, str] = field(default_factory=dict)
     opened: Mapping[str, str] = field(default_factory=dict)
     tried: tuple[str, ...] = ()
@@ -130,10 +186,13 @@ def _reading(
         shape = replace(shape, layout="headers")
     elif shape.layout == "headers" and (has_items or adds_up):
         shape = replace(shape, layout="lines")
-    others = [name for name in shape.headers.columns if name not in sale.values() and fit(name, "status") > 1]
+    others = [
+        name for name in shape.own_headers.columns if name not in sale.values() and fit(name, "status") > 1
+    ]
     few = [n for n in others if shape.headers.schema[n] == pl.String and is_status(values(shape.headers[n]))]
     shape = replace(shape, notes=(*shape.notes, *(f"the status `{name}` is not used" for name in few)))
-    status = _status(shape, sale.get("status") or sale.get("state", ""), money)
+    column = sale.get("status") or sale.get("state") or _status_by_content(shape, sale)
+    status = _status(shape, column, money)
     return Reading(
         shape,
         money,
@@ -143,6 +202,7 @@ def _reading(
         has_items,
         status,
         _refunds(shape, sale.get("sale_kind", ""), money),
+        tuple(_no_sales(shape, money, sale)),
         _payments(shape),
     )
 
@@ -156,7 +216,7 @@ def _has_items(shape: Shape, money: Money, line: Mapping[str, str]) -> bool:
 
 def _sale(shape: Shape, taken: Sequence[str]) -> dict[str, str]:
     found = _named(
-        shape.headers, [role for role in SALE if role not in ("transacted_at", "time", "key")], taken
+        shape.own_headers, [role for role in SALE if role not in ("transacted_at", "time", "key")], taken
     )
     return {role: name for role, name in found.items() if shape.differing(name) <= 0.5 or role in ("store",)}
 
@@ -165,28 +225,40 @@ def _sale(shape: Shape, taken: Sequence[str]) -> dict[str, str]:
 
 
 def _when(shape: Shape) -> SaleDate | None:
-    rows = shape.headers
+    rows = shape.own_headers
     names = ranked(rows, "transacted_at", shape.key.columns[:-1] if shape.layout == "tables" else ())
     if not names:
         names = [name for name in dates_of(rows) if fit(name, "key") < 2]
         if len(names) > 1 and len({fit(n, "transacted_at") for n in names}) == 1:
-            return _first_when(
-                rows, names[0], f"whether the sale is dated by {' or '.join(f'`{n}`' for n in names[:3])}"
-            )
-    return _first_when(rows, names[0]) if names else None
+            named = " or ".join(f"`{name}`" for name in names[:3])
+            return _first_when(rows, names[0], shape, f"whether the sale is dated by {named}")
+    return _first_when(rows, names[0], shape) if names else None
 
 
-def _first_when(rows: pl.DataFrame, name: str, doubt: str = "") -> SaleDate | None:
+def _first_when(rows: pl.DataFrame, name: str, shape: Shape, doubt: str = "") -> SaleDate | None:
     filled = values(rows[name])
     reading = read_dates(filled, spreadsheet=True)
     if reading is None:
         return None
+    reading = by_named_days(reading, filled, shape.file_names)
     if not reading.has_clock or _is_midnight(filled):
         for clock in ranked(rows, "time", (name,)):
             forms = clock_formats(values(rows[clock]))
             if forms and not reading.has_clock:
                 return SaleDate(name, reading, clock, forms[0], doubt or _day_doubt(reading, filled))
-    return SaleDate(name, reading, doubt=doubt or _day_doubt(reading, filled))
+    zones = doubtful_zones(filled, reading.formats[0])
+    return SaleDate(
+        name, reading, doubt=doubt or _day_doubt(reading, filled), zones=zones, differs=_differs(shape, name)
+    )
+
+
+def _differs(shape: Shape, name: str) -> bool:
+    """Whether the lines of sales have several times: of many sales, or only within a day."""
+    several = shape.differing(name)
+    if not several or several > MIXED:
+        return several > MIXED
+    day = shape.lines[name].str.extract(r"^\s*(\S+)").alias(name)
+    return replace(shape, lines=shape.lines.with_columns(day)).differing(name) == 0
 
 
 def _is_midnight(filled: pl.Series) -> bool:
@@ -202,6 +274,21 @@ def _day_doubt(reading: DateReading, filled: pl.Series) -> str:
 
 
 # ── Status, returns, payments ───────────────────────────────────────────────────────────────────────
+
+
+def _status_by_content(shape: Shape, sale: Mapping[str, str]) -> str:
+    """A column whose words say that some sales are complete and others not, whatever its name."""
+    for name, dtype in shape.own_headers.schema.items():
+        if dtype != pl.String or name in sale.values() or is_of_another_status(name):
+            continue
+        filled = values(shape.headers[name])
+        if not filled.len() or not has_few_words(filled):
+            continue
+        known, unknown = states(filled.unique().sort().to_list())
+        left_out = known.keys() - {"complete", "void"}
+        if "complete" in known and left_out and len(unknown) <= sum(map(len, known.values())) / 2:
+            return name
+    return ""
 
 
 def _status(shape: Shape, column: str, money: Money) -> Statuses | None:
@@ -228,7 +315,7 @@ def _negative_are_complete(
     return {state: words for state, words in left.items() if words}
 
 
-def _refunds(shape: Shape, column: str, money: Money) -> tuple[str, tuple[str, ...]] | None:
+def _refunds(shape: Shape, column: str, money: Money) -> Refunds | None:
     if not column or not money.columns:
         return None
     words = refund_words(values(shape.headers[column]))
@@ -238,8 +325,44 @@ def _refunds(shape: Shape, column: str, money: Money) -> tuple[str, tuple[str, .
         return None
     rows = frame.filter(pl.col(column).str.strip_chars().is_in(words).fill_null(value=False))
     amounts = floats(rows[name].cast(pl.String), money.number)
-    is_positive = amounts.size > 0 and np.nansum(amounts > 0) > np.nansum(amounts < 0)
-    return (column, tuple(words)) if is_positive else None
+    if not np.nansum(amounts > 0):
+        return None
+    return Refunds(column, tuple(words), name if np.nansum(amounts < 0) else "")
+
+
+def _no_sales(shape: Shape, money: Money, sale: Mapping[str, str]) -> Iterator[NoSales]:
+    """Corrections of stock and of debts, where lines are added up."""
+    if (
+        money.total
+        or not (money.price and money.quantity)
+        or shape.layout != "lines"
+        or not shape.has_several
+    ):
+        return
+    if money.price not in shape.lines.columns or len(shape.key.columns) > 1:
+        return
+    number = shape.key.columns[0]
+    prices = pl.Series("price", floats(shape.lines[money.price], money.number), nan_to_null=True)
+    lines = shape.lines.select(number).with_columns(prices, pl.Series("at", shape.at))
+    mark = pl.col(number).str.extract(r"^([A-Za-z]+)\d").alias("mark")
+    marked = lines.with_columns(mark).drop_nulls("mark")
+    if marked["at"].n_unique() <= shape.headers.height * (1 - MOSTLY) or shape.headers.height < _FEW_SALES:
+        for word in marked.filter(pl.col("price") < 0)["mark"].unique().sort():
+            sales = marked.filter(pl.col("mark") == word)["at"].n_unique()
+            yield NoSales(f"{sql_name(number)} LIKE '{word}%'", "prices below 0 are no returns", sales)
+    customer = sale.get("customer") or sale.get("email")
+    if not customer:
+        return
+    free = lines.group_by("at").agg((pl.col("price") == 0).all()).filter("price")["at"]
+    without = shape.headers.with_row_index("at").filter(pl.col(customer).is_null())["at"].cast(pl.Int64)
+    if sales := int(free.is_in(without.implode()).sum()):
+        yield NoSales(
+            f"{sql_name(customer)} IS NULL AND priced_lines = 0",
+            "no customer and no price: corrections of stock",
+            sales,
+            "priced_lines",
+            f"{{count: {in_single_quotes(f'{sql_name(money.price)} <> 0')}}}",
+        )
 
 
 def _payments(shape: Shape) -> dict[str, str]:

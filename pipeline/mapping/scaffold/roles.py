@@ -5,8 +5,10 @@ To add a role, a word or a language, add it to `ROLES`; the words of statuses ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import polars as pl
@@ -25,21 +27,58 @@ class Role:
 
     Attributes:
         names: Names as they are after `plain`: lower-case ASCII letters and digits. English, German,
-            French, Spanish, Portuguese, Italian, Dutch; the likeliest first.
+            French, Spanish, Portuguese, Italian, Dutch and others, and the place of each: 0 for the
+            likeliest, below 1 for the others.
         fits: Whether cells that are not blank can have the role; those of a blank column cannot.
         inside: How many words of a longer name have to be one of the names (`Order total (EUR)`); 0 where
             only the whole name counts.
         against: Words of a name with which the column has another role.
     """
 
-    names: tuple[str, ...]
+    names: Mapping[str, float]
     fits: Predicate
     inside: int = 1
     against: frozenset[str] = frozenset()
 
 
 def _role(names: str, fits: Predicate, *, inside: int = 1, against: str = "") -> Role:
-    return Role(tuple(names.split()), fits, inside, frozenset(against.split()))
+    known = [*dict.fromkeys(names.split())]
+    places = {name: place / len(known) for place, name in enumerate(known)}
+    return Role(places, fits, inside, frozenset(against.split()))
+
+
+def _numbers_of(things: str) -> str:
+    """The names of the numbers of things: `orderid`, `idorder`, `order`; those of the first things first.
+
+    A thing with a star is no name of a number by itself.
+    """
+    marks = (
+        *(
+            "id",
+            "no",
+            "number",
+            "nr",
+            "num",
+            "nummer",
+            "code",
+            "ref",
+            "numero",
+            "key",
+            "numer",
+            "codigo",
+            "cod",
+        ),
+    )
+    named = [
+        [
+            *(bare + mark for mark in marks),
+            *(mark + bare for mark in marks),
+            *([bare] if bare == thing else []),
+        ]
+        for thing in dict.fromkeys(things.split())
+        for bare in [thing.removesuffix("*")]
+    ]
+    return " ".join(name for names in named for name in names)
 
 
 def _is_date(filled: pl.Series) -> bool:
@@ -100,35 +139,44 @@ ROLES: Final[Mapping[str, Role]] = {
         "datecreated ordertime timestamp date day sold opened when billdate receiptdate ticketdate "
         "dateoftransaction verkaufsdatum bestelldatum belegdatum buchungsdatum rechnungsdatum bondatum "
         "datum zeitpunkt datevente datecommande datefacture fechaventa fechapedido fechahora fecha "
-        "datavendita dataora datavenda datapedido data datumtijd verkoopdatum orderdatum tanggal tarih",
+        "datavendita dataora datavenda datapedido data datumtijd verkoopdatum orderdatum tanggal "
+        "tarih docdate postingdate "
+        "sentdate datasprzedazy datazamowienia datawystawienia datakop kopdatum bestilt orderdato "
+        "dato datatransakcji "
+        "datadavenda datadelpedido fechadeventa fechadecompra datedevente datedecommande datecreation "
+        "dataemissao "
+        "datemission fechaemision closedat completedat dateandtime paymentdate paidat created_time "
+        "createdtime",
         _is_date,
         against=_OTHER_DATES,
     ),
     "time": _role(
         "saletime salestime transactiontime ordertime time timeofsale timeofday uhrzeit zeit heure hora "
-        "ora tijd jam saat clock openedtime",
+        "ora tijd jam saat clock openedtime postingtime horario horavenda horaventa godzina "
+        "klokkeslett tid kl",
         lambda filled: bool(clock_formats(filled)),
         against="zone ship delivery",
     ),
     "timezone": _role("timezone tz zeitzone fuseauhoraire zonahoraria", _is_zone),
     "key": _role(
-        "receiptno receiptnumber receiptid receipt transactionid transactionsid transactionno "
-        "transactionnumber transaction transid transno invoiceno invoicenumber invoiceid invoice saleid "
-        "salesid txnid txnno orderref saleref invoiceref transactionref saleno salenumber checkid check "
-        "ticketid ticketno ticketnumber ticket orderid ordernumber orderno ordernum order billno billid "
-        "billnumber bill docno documentno documentnumber basketid basket cartid purchaseid chargeid tid "
-        "belegnr belegnummer beleg bonnr bonnummer bon rechnungsnummer rechnungsnr bestellnummer "
-        "bestellnr auftragsnummer auftragsnr vorgangsnummer numeroticket numticket numerofacture "
-        "facture numerocommande commande idventa ventaid venta idvenda vendaid venda idvente venteid "
-        "vente idvenda vendaid venda idvente venteid vente idcommande commandeid numcmd nocmd "
-        "numerofactura nofactura factura numeropedido pedidoid idpedido pedido folio recibo scontrino "
-        "numeroordine ordine factuurnummer ordernummer bonnen nota notransaksi idtransaksi name id no "
-        "number nr num numero paymentid",
+        _numbers_of(
+            "receipt transaction transactions* trans* txn invoice sale sales* check order orders* "
+            "ticket bill "
+            "basket document doc purchase* charge* docket cart* booking payment* cheque trx tx* "
+            "beleg bon rechnung rechnungs* bestellung bestell* auftrag auftrags* vorgang vorgangs* verkauf* "
+            "verkaufs* kassenbon facture commande cmd vente recu venta ventas* orden factura pedido folio "
+            "recibo boleta venda vendas* nota fatura cupom scontrino ordine fattura vendita ricevuta "
+            "factuur bestelling verkoop bonnen* paragon paragonu zamowienie zamowienia* faktura faktury "
+            "kvitto kvittering kvitt* ordre bestallning transaksi transaccion transacao transazione "
+            "transaktion "
+            "transaktions* pesanan penjualan* satis siparis fis doctransaction* voucher*"
+        )
+        + " name id no number nr num numero",
         _is_code,
         against="customer client product item line row sku article store shop user staff employee category "
         "phone zip postal serial tracking account kunde artikel produkt cliente producto produto vendor "
         "supplier seller buyer date time total amount value quantity qty price status type method count "
-        "name shipping tax",
+        "name shipping tax detail year month channel source priority",
         inside=2,
     ),
     "store": _role(
@@ -148,7 +196,8 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "email": _role(
         "customeremail emailaddress fromemailaddress email emailid mail kundenemail courriel "
-        "correoelectronico correo",
+        "correoelectronico correo buyeremail contactemail epost customer client buyer kunde cliente klant "
+        "contact user login username shopper payer kundin kontakt klient kund",
         _is_email,
     ),
     "card": _role(
@@ -161,7 +210,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "customerid customerno customernumber custid customercode customerref customerkey clientid "
         "clientno memberid userid buyerid buyeruserid shopperid kundennummer kundennr kundenid kundeid "
         "numeroclient clienteid idcliente customer client buyer kunde cliente klantnummer klant",
-        _is_any,
+        lambda filled: not _is_email(filled),
         against=_PERSON,
     ),
     "phone": _role(
@@ -178,7 +227,9 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "status": _role(
         "salestatus transactionstatus orderstatus financialstatus paymentstatus status orderstate "
-        "belegstatus bestellstatus statut situacao statusorder statuspesanan",
+        "belegstatus bestellstatus statut situacao statusorder statuspesanan etat zustand tilstand durum "
+        "stan statuszamowienia ordrestatus orderpaymentstate paymentstate deliverystatus statuspagamento "
+        "statuspedido estadopedido estadoventa estadopago",
         has_few_words,
         against=_OTHER_STATUS,
     ),
@@ -193,7 +244,9 @@ ROLES: Final[Mapping[str, Role]] = {
         "tendertype tender paymentmethod paymentmode paymenttype paymentname payment paytype paidwith "
         "paymentoption cardbrand zahlungsart zahlungsweise zahlungsmittel zahlart modepaiement "
         "moyenpaiement modedepaiement formapago formadepago mediopago metodopago metododepago "
-        "metodopagamento formapagamento betaalwijze cashtype metodebayar",
+        "metodopagamento formapagamento betaalwijze cashtype metodebayar formaplatnosci sposobplatnosci "
+        "betalsatt betalningssatt betalingsmetode formadepagamento mododepagamento tipopago tipopagamento "
+        "odemeyontemi zahlmethode reglement paymentmethodtitle",
         _is_text,
         against="status id date reference terms amount value",
     ),
@@ -202,7 +255,10 @@ ROLES: Final[Mapping[str, Role]] = {
         "producttitle productdetail productdescription item product itempurchased coffeename drinkname "
         "modelname artikelbezeichnung bezeichnung artikelname artikel produkt designation libelle "
         "produit article descripcion nombreproducto producto articulo descricao nomeproduto produto "
-        "descrizione prodotto articolo omschrijving namabarang namaproduk nombre name",
+        "descrizione prodotto articolo omschrijving namabarang namaproduk nombre nazwatowaru "
+        "nazwaproduktu nazwa "
+        "towar produkty benamning produktnamn varunamn vare varenavn beskrivelse lineitem dscription "
+        "coffeetype menuitemname dish service servicename goods stockitem merchandise name",
         _is_text,
         against="category line group type family subcategory customer rating size full first last user buyer "
         "ship shipping billing cardholder account contact company client cashier staff employee vendor "
@@ -211,7 +267,9 @@ ROLES: Final[Mapping[str, Role]] = {
     "sku": _role(
         "sku lineitemsku productsku stockcode productcode itemcode articlenumber articleno articlenr "
         "artikelnummer artikelnr artnr productid itemid prodid barcode ean upc reference referencia "
-        "productoid produtoid idproduto produitid codeproduit idproducto codigo codice ref",
+        "productoid produtoid idproduto produitid codeproduit idproducto codigo codice ref "
+        "partnumber partno modelnumber itemnumber itemno articleid artikelid kodeproduk indeks artikel item "
+        "product article producto produit articolo produto",
         _is_any,
         against="customer order category payment line name transaction",
     ),
@@ -236,7 +294,10 @@ ROLES: Final[Mapping[str, Role]] = {
         "quantity qty quantiy lineitemquantity units unitssold unitsold quantityordered quantitysold "
         "orderquantity orderqty itemqty transactionqty salesqty pieces menge anzahl stuckzahl stueck "
         "stuck quantite qte cantidad unidades quantidade qtde qtd quantita aantal numberofitems "
-        "noofitems qtysold jumlah adet count pcs",
+        "noofitems qtysold jumlah adet count pcs antal ilosc kolicina quantitysold quantitypurchased "
+        "purchasedquantity "
+        "numberofunits itemssold itemcount transactionquantity pizzaquantity volume cantidadvendida "
+        "kuantitas",
         is_numeric,
         against="discount returned refunded stock available total reorder min max category",
     ),
@@ -244,7 +305,9 @@ ROLES: Final[Mapping[str, Role]] = {
         "unitprice priceperunit priceeach pricesell sellprice sellingprice salesprice saleprice "
         "lineitemprice itemprice priceunit actualprice itemcost price einzelpreis stuckpreis "
         "verkaufspreis preis prixunitaire pu puttc prix preciounitario precio precounitario "
-        "valorunitario preco prezzounitario prezzo stukprijs prijs hargasatuan harga rate unitcostprice",
+        "valorunitario preco prezzounitario prezzo stukprijs prijs hargasatuan harga rate unitcostprice "
+        "cenajednostkowa cena apris pris enhetspris stykpris birimfiyat unitamount unitvalue priceperitem "
+        "priceperpiece retailprice productprice itemrate mrprate pvu precioventa",
         is_numeric,
         against="total discount cost tax shipping range category id level exchange rating before original "
         "compare",
@@ -265,7 +328,11 @@ ROLES: Final[Mapping[str, Role]] = {
         "brutto betrag umsatz positionsbetrag zeilensumme totalttc montanttotal montant montantttc "
         "totalligne montantligne prixtotal importetotal importe totalventa montototal monto preciototal "
         "totallinea importelinea valortotal valor faturamento totale importo totaleriga totaalbedrag "
-        "totaal bedrag regeltotaal totalharga tutar totaldue",
+        "totaal bedrag regeltotaal totalharga tutar totaldue money wartosc wartoscbrutto kwota suma "
+        "summa belopp "
+        "radsumma totalt totalbelopp belob doctotal extprice extamount amountusd totalbill billamount "
+        "totalsalesamount totalsalevalue ordersubtotal turnover ca chiffreaffaires fatturato toplam ingreso "
+        "ingresos receita valordavenda valorvenda totalcost totalvalue billtotal",
         is_numeric,
         against=_NO_AMOUNT
         + " tax discount shipping tip refunded refund quantity qty items unit each per vat gst delivery due "
@@ -299,7 +366,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "rounding": _role("rounding roundoff roundingamount rundung arrondi redondeo", is_numeric),
     "paid": _role(
         "tenderamount amountpaid paidamount amounttendered tendered paymentvalue paymentamount "
-        "totalpaid paid bezahlt gezahlt paye pagado",
+        "totalpaid paid totalpayment totalpayments payments paidtotal bezahlt gezahlt paye pagado",
         is_numeric,
         against="date status by",
     ),
@@ -399,14 +466,26 @@ _NUMBER_WORDS: Final = frozenset(["n", "no", "nr", "num", "numero", "number", "i
 """Words beside which one other word is enough to name a sale: `N° ticket`."""
 
 
+_SMALL_WORDS: Final = frozenset(
+    ["of", "the", "de", "da", "do", "di", "du", "del", "della", "der", "des", "la", "le", "van"]
+)
+_WITH_TAX: Final = re.compile(
+    r"(?i)[\s_]*[(\[]?\b(?:inc|incl|including|inkl)[._\s]*(?:tax|vat|gst|mwst|moms)\b[)\]]?"
+)
+"""Words which say that an amount is what was paid."""
+
+
+@cache
 def fit(name: str, role: str) -> float:
     """How well a column's name fits a role: 0 for not at all, above 2 for one of the role's own names."""
+    name = _WITH_TAX.sub("", name)
     evidence, own = ROLES[role], plain(name)
-    words = words_of(name)
+    words = [word for word in words_of(name) if word not in _SMALL_WORDS] or words_of(name)
     bare = plain(name.split("#")[0]) if name.rfind("#") > 0 else own
-    for whole in (own, bare):
+    joined = "".join(words)
+    for whole in (own, bare, joined):
         if whole in evidence.names:
-            return 3 - evidence.names.index(whole) / len(evidence.names)
+            return 3 - evidence.names[whole]
     if not evidence.inside or any(word in evidence.against for word in words):
         return 0
     spans = (
@@ -419,11 +498,27 @@ def fit(name: str, role: str) -> float:
     spans = (
         (size, span) for size, span in spans if span not in _NUMBER_WORDS or role != "key" or len(words) == 1
     )
-    known = [(size, evidence.names.index(span)) for size, span in spans]
+    known = [(size, evidence.names[span]) for size, span in spans]
     if not known:
         return 0
     size, place = max(known, key=lambda each: (each[0], -each[1]))
-    return 1 + size / len(words) - place / len(evidence.names) / 2
+    return 1 + size / len(words) - place / 2
+
+
+def is_of_another_status(name: str) -> bool:
+    """Whether a column's name says that it is the status of something else than a sale."""
+    return bool(ROLES["status"].against & {*words_of(name)})
+
+
+_THINGS: Final = ("customer", "sku", "store", "staff", "register", "line_no", "card", "email")
+
+
+def names_another(name: str) -> bool:
+    """Whether a column's name says that it numbers customers, products or the like, and not sales."""
+    own = fit(name, "key")
+    if any(fit(name, role) > max(own, 2) for role in _THINGS):
+        return True
+    return own < 2 and bool(ROLES["key"].against & {*words_of(name)})
 
 
 def ranked(rows: pl.DataFrame, role: str, taken: Collection[str] = ()) -> list[str]:

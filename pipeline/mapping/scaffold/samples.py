@@ -1,10 +1,11 @@
-"""What a draft is made from: the beginning of each file, by kind of file."""
+"""What a draft is made from: some rows of each file, by kind of file."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import Final
 
@@ -13,7 +14,26 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
+from pipeline.mapping.scaffold.cells import MOSTLY, share, values
 
+_NULLS: Final = frozenset(
+    [
+        "error",
+        "unknown",
+        "n/a",
+        "na",
+        "#n/a",
+        "nan",
+        "none",
+        "null",
+        "(null)",
+        "undefined",
+        "\\n",
+        "-",
+        "--",
+        "?",
+    ]
+)
 _TOTALS: Final = (
     r"(?i)^(?:grand ?|sub)?(?:totals?|summe|gesamt(?:summe)?|totale|suma|somme|total g[eé]n[eé]ral)\s*:?$"
 )
@@ -21,17 +41,19 @@ _TOTALS: Final = (
 
 @dataclass(frozen=True)
 class Sample:
-    """The beginning of a file, or of several of one kind.
+    """Rows of a file, or of several of one kind.
 
     Attributes:
         name: The file's name.
-        rows: Its first rows; cells as the readers give them, other columns are not looked at.
+        rows: Some or all of its rows, in its order; cells as the readers give them, other columns are not
+            looked at.
         format: What it is.
         dialect: How it is written, where it is CSV.
         sure: Whether its encoding is certain.
         others: The names of other files that have these columns or some of them.
         sheet: What is read of it, where it is a workbook.
-        cut: Whether the file goes on after these rows.
+        nulls: Words in place of numbers and dates that mean an empty cell; they are blank in `rows`.
+        edges: Places in `rows` before which rows are left out; the height of `rows` where the file goes on.
     """
 
     name: str
@@ -41,14 +63,26 @@ class Sample:
     sure: bool = True
     others: tuple[str, ...] = ()
     sheet: Worksheet = field(default_factory=Worksheet)
-    cut: bool = False
+    nulls: tuple[str, ...] = ()
+    edges: tuple[int, ...] = ()
+
+    @property
+    def cut(self) -> bool:
+        """Whether rows are left out."""
+        return bool(self.edges)
+
+    @property
+    def at_edges(self) -> list[int]:
+        """The rows beside which rows are left out: their sales may lack lines."""
+        beside = {place for edge in self.edges for place in (edge - 1, edge)}
+        return sorted(place for place in beside if 0 <= place < self.rows.height)
 
     @property
     def inputs(self) -> list[str]:
         """Globs for the names of all files of this kind."""
         return list(dict.fromkeys(glob_of(name) for name in (self.name, *self.others)))
 
-    @property
+    @cached_property
     def cells(self) -> pl.DataFrame:
         """The source's own columns."""
         return self.rows.select(name for name in self.rows.columns if not name.startswith("__"))
@@ -95,7 +129,25 @@ def _joined(kind: Sample, sample: Sample) -> Sample:
     """Two samples of one kind as one, since more rows show more."""
     alike = {*kind.rows.dtypes, *sample.rows.dtypes} == {pl.String()}
     rows = pl.concat([kind.rows, sample.rows], how="diagonal") if alike else kind.rows
-    return replace(kind, rows=rows, others=(*kind.others, sample.name), cut=kind.cut or sample.cut)
+    nulls = tuple(dict.fromkeys((*kind.nulls, *sample.nulls)))
+    edges = (*kind.edges, *(kind.rows.height + edge for edge in sample.edges)) if alike else kind.edges
+    return replace(kind, rows=rows, others=(*kind.others, sample.name), nulls=nulls, edges=edges)
+
+
+def null_words(rows: pl.DataFrame) -> list[str]:
+    """Words such as `N/A` that stand in columns which otherwise hold numbers or dates."""
+    found: set[str] = set()
+    for cells in rows.iter_columns():
+        if cells.dtype != pl.String:
+            continue
+        filled = values(cells)
+        words = filled.filter(filled.str.to_lowercase().is_in(_NULLS))
+        if (
+            0 < words.len() < filled.len() / 2
+            and share(filled, r"\d") >= (1 - words.len() / filled.len()) * MOSTLY
+        ):
+            found |= {*words.unique().to_list()}
+    return sorted(found)
 
 
 def totals_rows(rows: pl.DataFrame) -> tuple[str, list[str]] | None:

@@ -14,16 +14,27 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.header_names import usable_name
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
-from pipeline.mapping.scaffold.cells import plain, share, share_of, values
+from pipeline.mapping.scaffold.cells import plain, share, share_of, sql_name, values
 from pipeline.mapping.scaffold.dates import read_dates
 from pipeline.mapping.scaffold.keys import GROUP, Key, grouped, keys_of
-from pipeline.mapping.scaffold.roles import AMOUNTS, LINE, SALE, choose_columns, fit, ranked, record_words
+from pipeline.mapping.scaffold.roles import (
+    AMOUNTS,
+    LINE,
+    SALE,
+    choose_columns,
+    fit,
+    names_another,
+    ranked,
+    record_words,
+)
 from pipeline.mapping.scaffold.samples import Sample, totals_rows
 from pipeline.mapping.usage.column_names import outer_column
 
 Places = npt.NDArray[np.int64]
 _COPIES: Final = 0.2
 """The share of rows up to which equal ones are copies, where sales have one row otherwise."""
+PLACE: Final = "__place"
+"""A column with the place of a row in its sample."""
 _FIRST_ONLY: Final = 0.05
 """The share of the rows below a sale's first that may hold a cell which belongs to the sale."""
 
@@ -69,9 +80,19 @@ class Shape:
         return {table: sample.cells.columns for table, sample in tables}
 
     @property
+    def file_names(self) -> list[str]:
+        """The names of the files with the sales."""
+        return [self.sample.name, *self.sample.others]
+
+    @property
     def has_several(self) -> bool:
         """Whether a sale can have several lines."""
         return self.lines.height > self.headers.height
+
+    @property
+    def own_headers(self) -> pl.DataFrame:
+        """The cells of sales without those that a look-up table holds."""
+        return self.headers.drop(self.found_in, strict=False)
 
     def is_of_sale(self, column: str) -> bool:
         """Whether a column has one value in all lines of a sale, as far as sales have several lines."""
@@ -107,13 +128,23 @@ def shapes_of(kinds: Sequence[Sample]) -> list[Shape]:
     dated = [kind for kind in sales if dates_of(kind.cells)] or sales
     main = max(dated, key=lambda kind: len(choose_columns(kind.cells, [*SALE, *AMOUNTS, *LINE])))
     others = [kind for kind in kinds if kind is not main]
-    apart = [kind for kind in others if kind in dated or choose_columns(kind.cells, ["quantity"])]
+    apart = [
+        kind
+        for kind in others
+        if (kind in dated or choose_columns(kind.cells, ["quantity"])) and not _is_looked_up(kind, main)
+    ]
     if apart:
         raise SourceError(
             f"{main.name} and {apart[0].name} have no column in common, so they cannot be joined.",
             hint="Draft a mapping from one of them, and write the tables yourself.",
         )
     return [_with_lookups(shape, others) for shape in _one_file(main)]
+
+
+def _is_looked_up(table: Sample, main: Sample) -> bool:
+    """Whether the rows of a file name rows of another one by its key."""
+    both = [name for name in _texts(table) if name in main.cells.columns]
+    return any(table.cells[name].n_unique() == table.cells.height for name in both)
 
 
 def _with_lookups(shape: Shape, others: Sequence[Sample]) -> Shape:
@@ -169,16 +200,19 @@ def _one_file(sample: Sample) -> list[Shape]:
     if words:
         return [_records(sample, flat, found["record_type"], words)]
     source: tuple[str, ...] = ()
+    places = pl.int_range(flat.height, eager=True)
     if totals := totals_rows(flat):
         column, marks = totals
-        sql = " OR ".join(f"{_sql_name(column)} = {in_single_quotes(mark)}" for mark in marks)
+        sql = " OR ".join(f"{sql_name(column)} = {in_single_quotes(mark)}" for mark in marks)
         source = (f"rows: {{skip: {quoted(sql)}}}  # rows of totals",)
-        flat = flat.filter(~pl.col(column).str.strip_chars().is_in(marks).fill_null(value=False))
+        of_totals = flat[column].str.strip_chars().is_in(marks).fill_null(value=False)
+        flat, places = flat.filter(~of_totals), places.filter(~of_totals)
     dates = dates_of(flat)
     parts = [name for name in choose_columns(flat, ["store", "register"]).values() if name not in dates]
     keys = keys_of(flat, dates, parts)
     if nested:
         return [_nested(sample, flat, keys[0], nested)]
+    flat = flat.with_columns(places.alias(PLACE))
     return [_flat(sample, flat, key, dates, source) for key in keys[:4]]
 
 
@@ -189,13 +223,11 @@ def _flat(
     dates: Sequence[str],
     source: tuple[str, ...],
 ) -> Shape:
-    lines = grouped(rows, key)
+    lines = _without_cut(sample, rows, key)
     distinct = lines.unique(maintain_order=True)
     copies = lines.height - distinct.height
     if 0 < copies <= lines.height * _COPIES and distinct.height == lines[GROUP].n_unique():
         lines = distinct
-    if sample.cut and lines[GROUP].n_unique() > 1:
-        lines = lines.filter(pl.col(GROUP) != lines[GROUP][-1])
     first = lines.unique(GROUP, keep="first", maintain_order=True)
     at = lines[GROUP].rank("dense").cast(pl.Int64).to_numpy() - 1
     lines, headers = lines.drop(GROUP), first.drop(GROUP)
@@ -207,6 +239,14 @@ def _flat(
     if key.carried or any(name in dates or _is_of_header(name) for name in on_first):
         return replace(shape, layout="first_row", source=(*source, "carry_key: true"))
     return shape
+
+
+def _without_cut(sample: Sample, rows: pl.DataFrame, key: Key) -> pl.DataFrame:
+    """The rows with the number of their sale, without sales of which the sample may lack rows."""
+    lines = grouped(rows, key)
+    cut = lines.filter(pl.col(PLACE).is_in(sample.at_edges))[GROUP].unique()
+    whole = lines.filter(~pl.col(GROUP).is_in(cut.implode()))
+    return (whole if whole.height else lines).drop(PLACE)
 
 
 def _has_lines(rows: pl.DataFrame) -> bool:
@@ -233,11 +273,11 @@ def _is_of_header(name: str) -> bool:
 
 def _records(sample: Sample, rows: pl.DataFrame, column: str, words: dict[str, list[str]]) -> Shape:
     of = {kind: pl.col(column).str.strip_chars().is_in(known) for kind, known in words.items()}
-    rows = rows.with_columns(at=of["header"].fill_null(value=False).cum_sum().cast(pl.Int64) - 1).filter(
-        pl.col("at") >= 0
-    )
-    if sample.cut:
-        rows = rows.filter(pl.col("at") < pl.col("at").max())
+    at = of["header"].fill_null(value=False).cum_sum().cast(pl.Int64) - 1
+    rows = rows.with_columns(at.alias("at"), pl.int_range(pl.len()).alias(PLACE)).filter(pl.col("at") >= 0)
+    cut = rows.filter(pl.col(PLACE).is_in(sample.at_edges))["at"].unique()
+    rows = rows.filter(~pl.col("at").is_in(cut.implode())).drop(PLACE)
+    rows = rows.with_columns(pl.col("at").rank("dense").cast(pl.Int64) - 1)
     kinds = "".join(f", {kind}: {listed(known)}" for kind, known in words.items() if known)
     parts = {kind: rows.filter(each) for kind, each in of.items()}
     headers = parts["header"].drop("at")
@@ -349,8 +389,7 @@ def _several_files(samples: Sequence[Sample], joined: tuple[Sample, Sample, str,
     sales = headers.cells.unique(key, keep="first", maintain_order=True)
     at = sales.select(pl.col(key).str.strip_chars().alias(own)).with_row_index("at")
     rows = items.cells.with_columns(pl.col(own).str.strip_chars())
-    if items.cut:
-        rows = rows.filter(pl.col(own) != rows[own][-1])
+    rows = rows.filter(~pl.col(own).is_in(rows[own].gather(items.at_edges).implode()))
     found = rows.join(at, on=own, how="inner", maintain_order="left")
     # Of files that were cut, only sales with lines count.
     kept = at.join(found.select(own).unique(), on=own, how="semi", maintain_order="left").drop("at")
@@ -385,13 +424,20 @@ def _joined_best(samples: Sequence[Sample]) -> tuple[Sample, Sample, str, str] |
     """The files of headers and items, and the columns of each that join them; None where there are none."""
     best: tuple[float, tuple[Sample, Sample, str, str]] | None = None
     for headers in (sample for sample in samples if dates_of(sample.cells)):
-        unique = [n for n in _texts(headers) if headers.cells[n].n_unique() > headers.cells.height * 0.98]
+        unique = [
+            name
+            for name in _texts(headers)
+            if fit(name, "key")
+            and not names_another(name)
+            and headers.cells[name].n_unique() > headers.cells.height * 0.98
+        ]
         for items in (sample for sample in samples if sample is not headers):
             found = choose_columns(items.cells, [*LINE, *AMOUNTS]).keys()
             for name, own in product(unique, _texts(items)):
                 score = _join_score(headers.cells[name], items.cells[own])
                 if not score or not found:
                     continue
+                score += name == headers.cells.columns[0]
                 score += 2 * ("quantity" in found) + bool(found & {"price", "total"}) + fit(name, "key")
                 score -= bool(choose_columns(headers.cells, ["quantity"]))
                 if best is None or score > best[0]:
@@ -440,7 +486,3 @@ def _looked_up(
             lines = lines.join(table.cells.select(key, *new), on=key, how="left", maintain_order="left")
             unused.remove(table)
     return lines, lookups, found_in, unused
-
-
-def _sql_name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -7,29 +7,36 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.mapping.scaffold.cells import plain
+from pipeline.mapping.scaffold.cells import plain, words_of
 
 STATES: Final[Mapping[str, str]] = {
     "complete": "completed complete closed paid done sale sold partiallyrefunded devolvidaparcialmente "
     "fulfilled delivered success successful succeeded finished finalized captured settled "
-    "approved confirmed posted shippeddeliveredtobuyer resolved active valid archived ok "
+    "approved confirmed posted resolved active valid archived ok successed collected pickedup claimed "
+    "zrealizowane zrealizowano zakonczone oplacone dostarczone betald levererad slutford betalt leveret "
+    "levert paiementaccepte paiementeffectue remisenligne pagoaceptado pagamentoaccettato gennemfort "
+    "fullfort pagata consegnata atendido finalizado terminado facturado faturado cerrado "
     "abgeschlossen bezahlt geliefert ausgeliefert erledigt termine terminee paye payee "
     "livre livree validee completado completada pagado pagada entregado entregada concluido "
     "concluida pago entregue completato pagato consegnato afgerond betaald geleverd selesai "
     "lunas",
     "void": "void refund return refunded fullyrefunded returned retourne rembourse reembolsado devuelto "
-    "devolvido erstattet rimborsato terugbetaald",
+    "devolvido erstattet rimborsato terugbetaald "
+    "returneddamaged returnedtoseller returnedtobuyer zwrocone zwrot returnerad returneret refunderet "
+    "chargeback",
     "draft": "draft checkoutdraft parked saved quote basket entwurf brouillon borrador rascunho bozza "
     "concept",
     "partially_paid": "layby layaway partiallypaid deposit anzahlung acompte",
     "cancelled": "voided cancelled canceled aborted failed failure unavailable abandoned expired "
     "rejected declined denied trash abgebrochen storniert abgelehnt gescheitert annule "
     "annulee cancelado cancelada anulado anulada rechazado annullato geannuleerd batal "
-    "dibatalkan",
+    "dibatalkan lost notpaid anulowane anulowano avbruten avbruten makulerad annulleret kansellert annulla "
+    "annullata nopagado devuelta cancelar perdido",
     "order_open": "open pending pendingpayment authorized processing inprocess inprogress onhold hold "
     "new created invoiced awaiting awaitingpayment unpaid waiting preparing offen "
     "inbearbeitung encours enattente pendiente enproceso preparando pendente aperto "
-    "inattesa openstaand",
+    "inattesa openstaand inbehandeling nowe oczekujace wtrakcierealizacji ny pagaende "
+    "placed packed packing backordered outfordelivery intransit delayed",
 }
 """The words of each state as they are after `plain`."""
 
@@ -58,24 +65,50 @@ _DELIVERED: Final = (
 )
 _MEANING: Final = {word: state for state, known in STATES.items() for word in known.split()}
 _WORDS_AT_MOST: Final = 25
+_NOT: Final = frozenset(["not", "no", "non", "nicht", "nie", "ej", "niet", "nao", "kein"])
+_FIRST: Final = ("cancelled", "void", "partially_paid", "draft", "order_open", "complete")
+"""Which state a sentence with the words of several states means."""
 
 
 def states(words: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     """Sort status words by meaning; the second result lists the unknown ones."""
     words = list(words)
-    last = any(plain(word) in _DELIVERED for word in words)
+    last = any(_meaning(word, is_last=True) == "complete" and _names_delivery(word) for word in words)
     sorted_: dict[str, list[str]] = {}
     unknown = []
     for word in words:
-        bare = plain(word)
-        state = _MEANING.get(bare) or _MEANING.get(bare.removeprefix("wc"))
-        if bare in LAST_STEP:
-            state = "order_open" if last else "complete"
-        if state:
+        if state := _meaning(word, is_last=not last):
             sorted_.setdefault(state, []).append(word)
         else:
             unknown.append(word)
     return sorted_, unknown
+
+
+def is_sentence(word: str) -> bool:
+    """Whether the meaning of a status follows only from words in it."""
+    bare = plain(word)
+    return bare not in _MEANING and bare.removeprefix("wc") not in _MEANING and bare not in LAST_STEP
+
+
+def _names_delivery(word: str) -> bool:
+    return any(each in _DELIVERED for each in (plain(word), *words_of(word)))
+
+
+def _meaning(word: str, *, is_last: bool) -> str:
+    """The state that a status means; empty where that is not known."""
+    bare = plain(word)
+    if not is_sentence(word):
+        if bare in LAST_STEP:
+            return "complete" if is_last else "order_open"
+        return _MEANING.get(bare) or _MEANING[bare.removeprefix("wc")]
+    parts = words_of(word)
+    if _NOT & {*parts}:
+        return ""
+    known = [part for part in parts if not is_sentence(part)]
+    # `Shipped - Delivered`: what follows on a step counts.
+    known = [part for part in known if part not in LAST_STEP] or known
+    found = {_meaning(part, is_last=is_last) for part in known}
+    return next((state for state in _FIRST if state in found), "")
 
 
 def has_few_words(filled: pl.Series) -> bool:
