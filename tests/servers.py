@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,6 +20,7 @@ import sqlalchemy as sa
 
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
+from tests.waiting import wait_for
 
 
 class KeptOmneo:
@@ -125,3 +129,60 @@ def s3_server() -> Iterator[dict[str, str]]:
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     server.stop()
+
+
+class DaskProcesses:
+    """A scheduler and workers as processes of their own, each in an empty home of its own.
+
+    Args:
+        folder: For their homes and what they log.
+        environment: What the workers have in their environment besides; credentials, for example.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        pytest.importorskip("distributed", reason="needs the extra dask")
+        self.folder, self._environment = folder, environment
+        self._running: list[subprocess.Popen[bytes]] = []
+        self.workers: list[subprocess.Popen[bytes]] = []
+        said = folder / "scheduler.json"
+        options = ("--port=0", "--no-dashboard", f"--scheduler-file={said}")
+        self.scheduler = self._start("scheduler", "scheduler", *options)
+        wait_for(lambda: said.exists() and said.read_bytes().rstrip().endswith(b"}"))
+        self._address = str(json.loads(said.read_bytes())["address"])
+
+    @property
+    def address(self) -> str:
+        """The cluster's address, as `--engine` takes it."""
+        return self._address.replace("tcp://", "dask://")
+
+    def add_worker(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start a worker of one thread, with an environment of its own instead where one is given."""
+        options = ("--nthreads=1", "--no-nanny", "--no-dashboard")
+        own = self._environment if environment is None else environment
+        name = f"worker-{len(self.workers)}"
+        worker = self._start(name, "worker", self._address, *options, environment=own)
+        self.workers.append(worker)
+
+    def close(self) -> None:
+        """Kill all that still run."""
+        for process in self._running:
+            process.kill()
+            process.wait()
+
+    def _start(
+        self, name: str, *command: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        home = self.folder / name
+        (home / "tmp").mkdir(parents=True)
+        paths = {"HOME": str(home), "TMPDIR": str(home / "tmp"), "PYTHONPATH": str(Path(__file__).parents[1])}
+        inherited = {name: os.environ[name] for name in ("PATH",)}
+        with (home / "log.txt").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *command, "--host=127.0.0.1"],
+                env={**inherited, **paths, **(environment or {})},
+                cwd=home,
+                stdout=log,
+                stderr=log,
+            )
+        self._running.append(process)
+        return process

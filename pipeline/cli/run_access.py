@@ -23,7 +23,6 @@ def local_workdir(
     console: Console,
     ledger: Path | str | None,
     *,
-    engine: str = "local",
     failed: Callable[[SettingsError], None] | None = None,
     **needed: Any,
 ) -> Iterator[Path]:
@@ -32,7 +31,6 @@ def local_workdir(
     Args:
         console: Knows where it is.
         ledger: The ledger that was named; there is none beside the runs in an object store.
-        engine: Where the work runs.
         failed: Is called when changes could not be brought back; by default that is raised.
         needed: See `pipeline.staging.store_copy.Needed`.
     """
@@ -45,11 +43,6 @@ def local_workdir(
         raise SettingsError(
             f"The ledger cannot be in an object store, as --workdir {console.workdir} is.",
             hint="Name one with --ledger: postgresql://…, or a file on this machine.",
-        )
-    if engine.startswith("dask://"):
-        raise SettingsError(
-            f"Workers of --engine {engine} cannot see into --workdir {console.workdir}.",
-            hint="Name a directory that all machines share; sources may be in an object store all the same.",
         )
     with mirrored(console.workdir, Needed(**needed), failed) as path:
         yield path
@@ -83,7 +76,7 @@ def on_run(
 
     with (
         console.listening() as emit,
-        local_workdir(console, ledger, engine=engine, failed=not_kept, run=reference) as workdir,
+        local_workdir(console, ledger, failed=not_kept, run=reference) as workdir,
         stoppable() as (stop, received),
     ):
         target = Target(

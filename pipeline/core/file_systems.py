@@ -14,14 +14,27 @@ REMOTE: Final = "://"
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
 STORES: Final = (*_EXTRAS, "memory")
 """Schemes of the object stores that can be used."""
+_CREDENTIALS: Final = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, and AWS_ENDPOINT_URL if not Amazon's",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+"""By extra: what gives its driver credentials, where the machine has no role."""
 
 
-def file_system(address: str, problem: type[ImportToolError]) -> tuple[Any, str]:
+def how_to_reach(address: str) -> str:
+    """A hint for an address in a store that cannot be read or written."""
+    credentials = _CREDENTIALS.get(_EXTRAS.get(address.partition(REMOTE)[0], ""), "")
+    return f"Check its address, and the credentials{f': {credentials}' if credentials else ''}."
+
+
+def file_system(address: str, problem: type[ImportToolError], **options: Any) -> tuple[Any, str]:
     """The fsspec file system of a path or URL, and the path within it; a local one is made absolute.
 
     Args:
         address: The path or URL.
         problem: What to raise.
+        options: For the store's driver.
 
     Raises:
         problem: The driver for it is not installed, or the URL is malformed.
@@ -34,7 +47,7 @@ def file_system(address: str, problem: type[ImportToolError]) -> tuple[Any, str]
     from fsspec.core import url_to_fs
 
     try:
-        filesystem, path = url_to_fs(address)
+        filesystem, path = url_to_fs(address, **options)
     except (ImportError, ValueError) as error:
         extra = _EXTRAS.get(address.partition(REMOTE)[0], "cloud")
         raise problem(

@@ -39,24 +39,29 @@ def make_private(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: Path, mode: int = PRIVATE_FILE) -> Iterator[BufferedWriter]:
+def replacing(
+    path: Path, mode: int = PRIVATE_FILE, *, drafts: Path | None = None, synced: bool = True
+) -> Iterator[BufferedWriter]:
     """Write a file whole or not at all: readers see the old contents until the block has ended.
 
     Args:
         path: The file. It keeps what it has if the block fails.
         mode: Who may read and write the file.
+        drafts: A directory on the same disk for the file until it is whole; by default, that of the file.
+        synced: Whether it is on the disk by the end of the block, also where the machine crashes after that.
     """
     # Random, since several processes may replace the file at a time, and opened only if it does not exist, so
     # that another user cannot put a link in its place.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft = (drafts or path.parent) / f".{path.name}.{secrets.token_hex(4)}"
     try:
         with open_private(draft, "xb") as file:
             yield file
             file.flush()
             if mode != PRIVATE_FILE:
                 os.fchmod(file.fileno(), mode)
-            # Before the rename, or a crash of the machine could leave an empty file under the final name.
-            os.fsync(file.fileno())
+            if synced:
+                # Before the rename, or a crash of the machine could leave an empty file under the final name.
+                os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -1,8 +1,11 @@
-"""Where work runs: on a Dask cluster, over a directory that all of its machines see.
+"""Where work runs: on a Dask cluster, over a directory that all of its machines reach.
 
-Jobs go to the workers as files in that directory, not through the scheduler: the scheduler's memory stays
-small, and when a worker dies Dask runs its jobs again elsewhere from the same files. A job that runs twice
-must replace what it wrote before, as staging a partition does.
+A function goes to the workers as a file in that directory, since with all that it holds it may be large; the
+jobs, which only describe what to read, and the results go through the scheduler. When a worker dies Dask has
+others do its jobs again: a job that runs twice must replace what it wrote before, as staging a partition
+does.
+
+No credentials are sent: workers open the directory, sources and ledger with those of their own environment.
 """
 
 from __future__ import annotations
@@ -12,20 +15,20 @@ import os
 import pickle
 import platform
 import socket
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
 from itertools import chain, count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pipeline.core.pickling  # noqa: F401 (jobs and results hold frames and are pickled)
-from pipeline.core.errors import SettingsError
+from pipeline.core.directories import Directory, directory_at, read, write
+from pipeline.core.errors import SettingsError, SourceError
 from pipeline.core.events import Emit, Notice, ignore
-from pipeline.core.files import open_private, private_dir
 from pipeline.engine.local import Job, Part, Result
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ _SHAPERS = ("omneo-import", "polars", "pyarrow")
 """What determines the bytes of a result: another version may give others."""
 _LOOK_AGAIN_S = 10.0
 """How often to look, while a result is waited for, whether the cluster still has a worker."""
+_COUNTED_AGAIN_S = 2.0
+"""How often to count the workers while jobs are handed out; each time is a request to the scheduler."""
 _LAST_JOBS_S = 60.0
 """How long to wait, after an error, for jobs that are still at work."""
 _CONNECT_S = 15.0
@@ -43,18 +48,18 @@ _CONNECT_S = 15.0
 
 
 @contextmanager
-def dask_engine(where: str, shared: Path, workers: int, emit: Emit = ignore) -> Iterator[DaskEngine]:
+def dask_engine(where: str, shared: Directory, workers: int, emit: Emit = ignore) -> Iterator[DaskEngine]:
     """Connect to a cluster for the length of a `with` block.
 
     Args:
         where: `dask://host:port` of a scheduler; or `dask`, which starts workers on this machine.
-        shared: A private directory that this process and all workers see under the same path; made when
-            needed.
+        shared: A directory that this process and all workers reach by the same address.
         workers: How many are started on this machine.
         emit: Gets notices.
 
     Raises:
-        SettingsError: Dask is not installed, or the cluster cannot be reached or has no worker.
+        SettingsError: Dask is not installed, or the cluster cannot be reached, has no worker, or one with
+            other versions.
     """
     try:
         from distributed import Client, LocalCluster
@@ -97,7 +102,33 @@ def _connected(where: str) -> Iterator[Client]:
             raise SettingsError(
                 f"--engine {where}: the cluster has no worker.", hint="Start some with `dask worker`."
             ) from None
+        _require_same_versions(client)
         yield client
+
+
+def _require_same_versions(client: Client) -> None:
+    """Check that all workers of a cluster have the versions of this process.
+
+    Raises:
+        SettingsError: One has others.
+    """
+    found: Any = client.get_versions(packages=list(_SHAPERS))
+    for address, there in sorted(found["workers"].items()):
+        python = ".".join(there["host"]["python"].split(".")[:3])
+        _require_same(f"at {address}", {**there["packages"], "python": python}, _versions())
+
+
+def _require_same(worker: str, there: Mapping[str, str | None], wanted: Mapping[str, str]) -> None:
+    differing = [
+        f"{name} {there[name]}, not {wanted[name]}" if there.get(name) else f"no {name}, not {wanted[name]}"
+        for name in wanted
+        if there.get(name) != wanted[name]
+    ]
+    if differing:
+        raise SettingsError(
+            f"The Dask worker {worker} has {'; '.join(differing)}.",
+            hint="The same versions are needed everywhere, or the staged bytes may differ.",
+        )
 
 
 @dataclass(frozen=True)
@@ -106,12 +137,12 @@ class DaskEngine:
 
     Attributes:
         client: Of the cluster.
-        shared: Where jobs wait for the workers, as files.
+        shared: Where functions are kept for the workers, as files.
         emit: Gets a notice when the cluster has no worker left.
     """
 
     client: Client
-    shared: Path
+    shared: Directory
     emit: Emit = ignore
 
     def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
@@ -120,32 +151,37 @@ class DaskEngine:
         Jobs that were handed out before an error are still done.
 
         Raises:
-            SettingsError: A worker does not see the shared directory or has other versions; a job made
+            SettingsError: A worker does not reach the shared directory or has other versions; a job made
                 several workers die; or the scheduler is gone.
         """
+        import cloudpickle
         from distributed import wait
         from distributed.client import FutureCancelledError, FuturesCancelledError
 
-        code = self._written("function", function)
-        pending: deque[tuple[Path, Future[Result]]] = deque()
+        code = f"function-{os.getpid()}-{next(_NUMBERS)}"
+        write(self.shared, code, cloudpickle.dumps(function))
+        pending: deque[Future[Result]] = deque()
+        limit, counted_at = 0, 0.0
         try:
             for job in jobs:
-                path = self._written("job", job)
-                # Not pure, or Dask would give the result of an earlier job whose file had the same name.
-                future = self.client.submit(_work, code, path, _versions(), pure=False)
-                pending.append((path, future))
-                while len(pending) >= 2 * self.workers:
-                    yield self._result(*pending.popleft())
+                # As bytes, so that a worker with another version of the package gets to say so, and not pure,
+                # or Dask would give the result of an earlier job like it.
+                arguments = self.shared.address, code, cloudpickle.dumps(job), _versions()
+                pending.append(self.client.submit(_work, *arguments, pure=False))
+                if time.monotonic() - counted_at > _COUNTED_AGAIN_S:
+                    limit, counted_at = 2 * self.workers, time.monotonic()
+                while len(pending) >= limit:
+                    yield self._result(pending.popleft())
             while pending:
-                yield self._result(*pending.popleft())
+                yield self._result(pending.popleft())
         except FutureCancelledError as error:
             raise _lost(error) from None
         finally:
             # A job that still runs must not write any more once the caller goes on.
             with suppress(TimeoutError, FutureCancelledError, FuturesCancelledError, OSError):
-                wait([future for _, future in pending], timeout=_LAST_JOBS_S)
-            for path in (code, *(path for path, _ in pending)):
-                path.unlink(missing_ok=True)
+                wait(pending, timeout=_LAST_JOBS_S)
+            with suppress(SettingsError):  # the store is away; what ended this says more
+                self.shared.remove(code)
 
     def flat_map(
         self,
@@ -172,7 +208,7 @@ class DaskEngine:
             raise _lost(error) from None
         return threads
 
-    def _result(self, path: Path, future: Future[Result]) -> Result:
+    def _result(self, future: Future[Result]) -> Result:
         from distributed import KilledWorker
 
         try:
@@ -189,16 +225,9 @@ class DaskEngine:
                 f"One job made several Dask workers die, the last at {error.last_worker}.",
                 hint="Most likely they had too little memory: give them 1 GB for each thread.",
             ) from None
-        finally:
-            path.unlink(missing_ok=True)
-
-    def _written(self, kind: str, content: object) -> Path:
-        import cloudpickle
-
-        path = private_dir(self.shared) / f"{kind}-{next(_NUMBERS):06d}"
-        with open_private(path, "xb") as file:
-            cloudpickle.dump(content, file)
-        return path
+        except (ImportError, AttributeError, TypeError):
+            _require_same_versions(self.client)  # a worker that joined later may not even know the function
+            raise
 
 
 _NUMBERS = count()
@@ -214,30 +243,38 @@ def _lost(error: Exception) -> SettingsError:
 # ── On a worker ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _work(code: Path, job: Path, versions: dict[str, str]) -> Any:
-    if versions != _versions():
-        here = _versions()
-        differing = [
-            f"{name} {here[name]}, not {versions[name]}" for name in here if here[name] != versions[name]
-        ]
-        raise SettingsError(
-            f"The Dask worker on {socket.gethostname()} has {'; '.join(differing)}.",
-            hint="The same versions are needed everywhere, or the staged bytes may differ.",
-        )
+def _work(address: str, code: str, job: bytes, versions: dict[str, str]) -> Any:
+    worker = _this_worker()
+    _require_same(worker, _versions(), versions)
     os.umask(0o077)  # everything that is written holds personal data
     try:
-        return _function(code)(pickle.loads(job.read_bytes()))  # noqa: S301 (written by the caller, private)
-    except FileNotFoundError as error:
+        return _function(address, code)(pickle.loads(job))  # noqa: S301 (of the caller)
+    except (SettingsError, SourceError) as error:
+        # What one worker cannot reach, others may: their environments differ.
+        error.message = f"On the Dask worker {worker}: {error.message}"
+        raise
+    except (FileNotFoundError, PermissionError) as error:
         raise SettingsError(
-            f"The Dask worker on {socket.gethostname()} does not see {error.filename}.",
-            hint="The working directory must be on storage that all workers share under the same path.",
+            f"The Dask worker {worker} cannot use {error.filename or error}: {error.strerror or error}.",
+            hint="The working directory must be in an object store, or on storage that all workers share "
+            "under the same path, for the same user.",
         ) from None
 
 
 @lru_cache(maxsize=2)
-def _function(code: Path) -> Callable[[Any], Any]:
-    function: Callable[[Any], Any] = pickle.loads(code.read_bytes())  # noqa: S301
+def _function(address: str, code: str) -> Callable[[Any], Any]:
+    function: Callable[[Any], Any] = pickle.loads(read(directory_at(address), code))  # noqa: S301
     return function
+
+
+def _this_worker() -> str:
+    """Where this is: the worker's address, as Dask shows it, and its host."""
+    from distributed import get_worker
+
+    try:
+        return f"at {get_worker().address} on {socket.gethostname()}"
+    except ValueError:  # no worker
+        return f"on {socket.gethostname()}"
 
 
 @cache

@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Protocol, TypeVar
 
+from pipeline.core.directories import Directory
 from pipeline.core.events import Emit, ignore
 from pipeline.core.memory import cores
 
@@ -84,13 +84,13 @@ class LocalEngine:
 
 @contextmanager
 def engine_named(
-    name: str, shared: Path, workers: int | None = None, emit: Emit = ignore
+    name: str, shared: Directory, workers: int | None = None, emit: Emit = ignore
 ) -> Iterator[Engine]:
     """Give the engine for the length of a `with` block.
 
     Args:
         name: `local`, `dask`, or `dask://host:port`.
-        shared: A private directory for what the engine's workers are handed; see `dask_engine`.
+        shared: A directory for what the engine's workers are handed; see `dask_engine`.
         workers: How many work on this machine; None for as many as there are cores.
         emit: Gets notices.
 

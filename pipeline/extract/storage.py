@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
 
 from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import JSON_LINES
-from pipeline.core.file_systems import REMOTE, STORES, file_system
+from pipeline.core.file_systems import REMOTE, STORES, file_system, how_to_reach
 from pipeline.core.wording import count
 
 if TYPE_CHECKING:
@@ -199,10 +199,9 @@ def _translated(name: str) -> Iterator[None]:
             raise SourceError(f"{name} does not exist, neither as an object nor as a prefix") from None
         raise SourceError(f"{name} does not exist", hint=f"Relative paths start at {Path.cwd()}.") from None
     except Exception as error:
-        hint = "Check its address, and the credentials that the cloud's own tools would use."
         raise SourceError(
             f"{name} cannot be read: {getattr(error, 'strerror', None) or error}",
-            hint=hint if is_remote else "",
+            hint=how_to_reach(name) if is_remote else "",
         ) from error
 
 

@@ -6,7 +6,7 @@ what was sent is still known to have been sent. Delivery skips such a row.
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -15,8 +15,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from pipeline.core import parquet
+from pipeline.core.files import write_private
 from pipeline.staging.manifest import Manifest, PartRecord, write_manifest
-from pipeline.staging.staged_run import fingerprint_of, save_rows
+from pipeline.staging.staged_run import encoded, fingerprint_of
 from pipeline.staging.workdir import RunDir
 
 _DRAFT: Final = ".forgetting"
@@ -73,8 +74,7 @@ def _drafted(run: RunDir, part: PartRecord, holds: pl.Expr) -> tuple[PartRecord,
         return part, 0
     changed = rows.with_columns(pl.when(holds).then(pl.lit("")).otherwise(pl.col("body")).alias("body"))
     draft = path.with_name(path.name + _DRAFT)
-    save_rows(draft, changed, pq.ParquetFile(path).metadata.row_group(0).num_rows)
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())  # before the manifest says that it is there
+    content = encoded(changed, pq.ParquetFile(path).metadata.row_group(0).num_rows)
+    write_private(draft, content)  # on the disk before the manifest says that it is there
     size = int(changed["body"].str.len_bytes().sum())
-    return replace(part, body_bytes=size, fingerprint=fingerprint_of(draft)), blanked
+    return replace(part, body_bytes=size, fingerprint=hashlib.sha256(content).hexdigest()), blanked

@@ -140,11 +140,23 @@ def read_manifest(run: RunDir) -> Manifest:
         RunError: It is damaged, or was written by a newer version.
     """
     try:
-        raw = json.loads(run.manifest.read_text(encoding="utf-8"))
+        return manifest_in(run.manifest.read_bytes(), run.run_id)
+    except OSError as error:
+        raise RunError(f"The manifest of run {run.run_id} cannot be read: {error}.") from None
+
+
+def manifest_in(content: bytes, run_id: str) -> Manifest:
+    """The manifest of a run that is in this content of its file.
+
+    Raises:
+        RunError: It is damaged, or was written by a newer version.
+    """
+    try:
+        raw = json.loads(content)
         if raw["format"] > FORMAT:
-            raise RunError(f"Run {run.run_id} was prepared by a newer version.", hint="Upgrade omneo-import.")
+            raise RunError(f"Run {run_id} was prepared by a newer version.", hint="Upgrade omneo-import.")
         raw["sources"] = tuple(SourceRecord(**source) for source in raw["sources"])
         raw["parts"] = tuple(PartRecord(**part) for part in raw["parts"])
         return Manifest(**raw)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"The manifest of run {run.run_id} cannot be read: {error}.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"The manifest of run {run_id} cannot be read: {error}.") from None

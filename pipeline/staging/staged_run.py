@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core import parquet
+from pipeline.core.directories import Directory, write
 from pipeline.core.errors import RunError
-from pipeline.core.files import make_private
 from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
 from pipeline.core.partition_names import partition_name
 from pipeline.staging.manifest import Manifest, PartRecord
-from pipeline.staging.workdir import RunDir
+from pipeline.staging.workdir import STAGED
 
 _ROWS_IN_GROUPS = 24_576
 """Rows in memory while a run is read: one row group of each part, so these are smaller if there are more."""
@@ -37,11 +37,11 @@ _PLACE: dict[str, pl.DataType] = {"source": pl.String(), "line": pl.Int64(), "so
 """Where a transaction comes from: its first row's file and line, and when that file was written."""
 
 
-def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> PartRecord | None:
+def write_part(run: Directory, number: int, staged: pl.DataFrame, parts: int) -> PartRecord | None:
     """Write one partition's transactions, sorted by `transacted_at`, then `external_id`.
 
     Args:
-        run: The run.
+        run: The run's directory.
         number: The partition's number; parts keep this order. A part of that number before is replaced.
         staged: `external_id`, `transacted_at`, `total`, `body`; `source`, `line` and `source_time` (when the
             file was written, microseconds since 1970) where they are known.
@@ -50,35 +50,37 @@ def write_part(run: RunDir, number: int, staged: pl.DataFrame, parts: int) -> Pa
     Returns:
         The part's record; None where there is no transaction, and so no file.
     """
-    discard_part(run, number)
     if staged.is_empty():
+        discard_part(run, number)
         return None
-    path = _part_path(run, number)
     known = staged.with_columns(
         pl.lit(None, t).alias(n) for n, t in _PLACE.items() if n not in staged.columns
     )
     ordered = known.select("external_id", _TIME, "total", "body", *_PLACE).sort(_TIME, "external_id")
     group_rows = min(max(_LEAST_IN_GROUP, _ROWS_IN_GROUPS // max(1, parts)), _MOST_IN_GROUP)
-    save_rows(path, ordered, group_rows)
+    name, content = _part_file(number), encoded(ordered, group_rows)
+    write(run / STAGED, name, content)
     size = int(ordered["body"].str.len_bytes().sum())
-    return PartRecord(path.name, ordered.height, size, fingerprint_of(path))
+    return PartRecord(name, ordered.height, size, hashlib.sha256(content).hexdigest())
 
 
-def save_rows(path: Path, rows: pl.DataFrame, group_rows: int) -> None:
-    """Write the file of a part, in row groups of so many rows."""
+def encoded(rows: pl.DataFrame, group_rows: int) -> bytes:
+    """A part as it is in its file, in row groups of so many rows."""
+    to = pa.BufferOutputStream()
     # No two bodies are alike, so polars' own writer spends its time on a dictionary that is thrown away.
     pq.write_table(
         rows.to_arrow(),
-        make_private(path),
+        to,
         row_group_size=group_rows,
         compression="snappy",
         use_dictionary=False,
         write_statistics=False,
         store_schema=False,
     )
+    return to.getvalue().to_pybytes()
 
 
-def write_no_part(run: RunDir) -> None:
+def write_no_part(run: Directory) -> None:
     """Write a file without rows, so that a run of which nothing was accepted has the columns to read too."""
     columns: dict[str, pl.DataType] = {
         "external_id": pl.String(),
@@ -87,16 +89,16 @@ def write_no_part(run: RunDir) -> None:
         "body": pl.String(),
         **_PLACE,
     }
-    save_rows(_part_path(run, 0), pl.DataFrame(schema=columns), _MOST_IN_GROUP)
+    write(run / STAGED, _part_file(0), encoded(pl.DataFrame(schema=columns), _MOST_IN_GROUP))
 
 
-def discard_part(run: RunDir, number: int) -> None:
+def discard_part(run: Directory, number: int) -> None:
     """Remove a partition's part, if there is one."""
-    _part_path(run, number).unlink(missing_ok=True)
+    (run / STAGED).remove(_part_file(number))
 
 
-def _part_path(run: RunDir, number: int) -> Path:
-    return run.staged / f"part-{partition_name(number)}.parquet"
+def _part_file(number: int) -> str:
+    return f"part-{partition_name(number)}.parquet"
 
 
 def fingerprint_of(path: Path) -> str:
@@ -110,11 +112,11 @@ class StagedRun:
     """A run that was prepared.
 
     Attributes:
-        run: Its directory.
+        run: Its directory, on a disk or in an object store.
         manifest: Its record.
     """
 
-    run: RunDir
+    run: Directory
     manifest: Manifest
 
     def verify(self) -> None:
@@ -124,12 +126,15 @@ class StagedRun:
             RunError: A part is gone or was changed.
         """
         for part in self.manifest.parts:
-            path = self._path(part)
-            if not path.exists():
+            path = f"{self._directory.address}/{part.file}"
+            try:
+                with self._directory.opened(part.file) as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except FileNotFoundError:
                 raise RunError(
-                    f"{path} is gone, so run {self.run.run_id} cannot be sent.", hint="Prepare it again."
-                )
-            if fingerprint_of(path) != part.fingerprint:
+                    f"{path} is gone, so run {self.manifest.run_id} cannot be sent.", hint="Prepare it again."
+                ) from None
+            if found != part.fingerprint:
                 raise RunError(
                     f"{path} was changed after it was reviewed; nothing was sent.", hint="Prepare it again."
                 )
@@ -165,8 +170,7 @@ class StagedRun:
     def count_before(self, moment: datetime) -> int:
         """How many transactions happened before a moment; those come first in delivery order."""
         bound = int(moment.timestamp() * 1_000_000)
-        parts = (_times(parquet.read(self._path(part), [_TIME])) for part in self._parts)
-        return sum(int(np.searchsorted(times, bound)) for times in parts)
+        return sum(int(np.searchsorted(self._times(part), bound)) for part in self._parts)
 
     @property
     def _parts(self) -> list[PartRecord]:
@@ -180,7 +184,7 @@ class StagedRun:
         if start >= self.manifest.transactions:
             return [part.transactions for part in self._parts]
         step = ceil(self.manifest.transactions / _TIMES_HELD)
-        parts = [_times(parquet.read(self._path(part), [_TIME]))[::step].copy() for part in self._parts]
+        parts = [self._times(part)[::step].copy() for part in self._parts]
         everything = np.concatenate(parts)
         everything.partition(start // step)
         # At most `step` rows of a part lie before each of its times that are held, from one on to the next.
@@ -188,8 +192,17 @@ class StagedRun:
         earlier = [int(np.searchsorted(times, bound)) for times in parts]
         return [max(0, (count - 1) * step + 1) for count in earlier]
 
-    def _path(self, part: PartRecord) -> Path:
-        return self.run.staged / part.file
+    @property
+    def _directory(self) -> Directory:
+        return self.run / STAGED
+
+    def _times(self, part: PartRecord) -> npt.NDArray[np.int64]:
+        """When each transaction of a part happened, in its order."""
+        with (
+            self._directory.opened(part.file) as source,
+            pq.ParquetFile(source, pre_buffer=True) as file,
+        ):
+            return _times(_frame(file.read([_TIME])))
 
     def _merged(self, passed: Sequence[int], columns: Sequence[str]) -> Iterator[dict[int, pl.DataFrame]]:
         """Rows, by part, that come before all rows that are yet to come; at least one each time.
@@ -199,7 +212,8 @@ class StagedRun:
             columns: What to read.
         """
         cursors = [
-            _Cursor(self._path(part), skip, columns) for part, skip in zip(self._parts, passed, strict=True)
+            _Cursor(self._directory, part.file, skip, columns)
+            for part, skip in zip(self._parts, passed, strict=True)
         ]
         bound: int | None = None
         while any(cursor.more or cursor.height for cursor in cursors):
@@ -248,10 +262,11 @@ class _Cursor:
         last: When the last of them happened; likewise.
     """
 
-    def __init__(self, path: Path, skip: int, columns: Sequence[str]) -> None:
-        self._path = path
+    def __init__(self, directory: Directory, name: str, skip: int, columns: Sequence[str]) -> None:
+        self._directory, self._name = directory, name
         self._columns = columns
-        metadata = pq.read_metadata(path)
+        with directory.opened(name) as file:
+            metadata = pq.read_metadata(file)
         sizes = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
         ends = list(accumulate(sizes))
         self._groups = deque(n for n, end in enumerate(ends) if end > skip)
@@ -273,10 +288,12 @@ class _Cursor:
 
     def load(self) -> None:
         """Load a row group."""
-        with pq.ParquetFile(self._path) as file:
+        with (
+            self._directory.opened(self._name) as source,
+            pq.ParquetFile(source, pre_buffer=True) as file,
+        ):
             group = file.read_row_group(self._groups.popleft(), columns=list(self._columns))
-        rows = pl.from_arrow(group.slice(self._skip))
-        assert isinstance(rows, pl.DataFrame)
+        rows = _frame(group.slice(self._skip))
         self._skip = 0
         # Older versions did not note where a transaction comes from.
         rows = rows.with_columns(pl.lit(None, t).alias(n) for n, t in _PLACE.items() if n not in rows.columns)
@@ -295,6 +312,12 @@ class _Cursor:
         self._times = _times(rows)
         if self.height:
             self.first, self.last = int(self._times[0]), int(self._times[-1])
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    rows = pl.from_arrow(table)
+    assert isinstance(rows, pl.DataFrame)
+    return rows
 
 
 def _times(rows: pl.DataFrame) -> npt.NDArray[np.int64]:

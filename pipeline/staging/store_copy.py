@@ -23,7 +23,7 @@ from subprocess import DEVNULL, PIPE, Popen
 from typing import Any, Final
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.file_systems import file_system
+from pipeline.core.file_systems import file_system, how_to_reach
 from pipeline.core.files import PRIVATE_DIR, PRIVATE_FILE, discard, private_dir
 from pipeline.staging.workdir import ADDRESS, Workdir
 
@@ -169,7 +169,7 @@ class _Store:
         except Exception as error:
             raise SettingsError(
                 f"The working directory {self.url} cannot be {verb}: {error}",
-                hint="Check its address, and the credentials that the cloud's own tools would use.",
+                hint=how_to_reach(self.url),
             ) from error
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pipeline.core.directories import Directory, directory_at, write
 from pipeline.core.errors import RunError, SettingsError
-from pipeline.core.files import private_dir
+from pipeline.core.files import discard, private_dir
 
 ADDRESS = "address"
 """A file in the local copy of a working directory in an object store: the URL of that."""
+MANIFEST = "manifest.json"
+STAGED, QUARANTINED, SCRATCH = "staged", "quarantine", "buckets"
+"""Directories in that of a run; the last is gone once the run is prepared."""
 _RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{4}")
 
 
@@ -38,19 +42,29 @@ class RunDir:
         return f"{home.address}/runs/{self.run_id}" if home.is_copy else str(self.path)
 
     @property
+    def here(self) -> Directory:
+        """Its directory on this machine."""
+        return directory_at(self.path, SCRATCH)
+
+    @property
+    def shared(self) -> Directory:
+        """The same as all machines reach it that work on the run: its path, or its URL in an object store."""
+        return directory_at(self.address, SCRATCH)
+
+    @property
     def manifest(self) -> Path:
         """`manifest.json`, written last: a run without one was never finished."""
-        return self.path / "manifest.json"
+        return self.path / MANIFEST
 
     @property
     def staged(self) -> Path:
         """The directory of staged parts."""
-        return self.path / "staged"
+        return self.path / STAGED
 
     @property
     def quarantine(self) -> Path:
         """The directory of quarantine parts."""
-        return self.path / "quarantine"
+        return self.path / QUARANTINED
 
     @property
     def log(self) -> Path:
@@ -60,7 +74,7 @@ class RunDir:
     @property
     def scratch(self) -> Path:
         """Rows and results of partitions while preparing; gone afterwards."""
-        return self.path / "buckets"
+        return self.path / SCRATCH
 
 
 @dataclass(frozen=True)
@@ -122,7 +136,7 @@ class Workdir:
         return [RunDir(path) for path in paths if _RUN_ID.fullmatch(path.name)]
 
     def new_run(self) -> RunDir:
-        """Make the directory of a new run."""
+        """Make the directory of a new run; in an object store it is noted as begun."""
         while True:
             now = datetime.now(UTC)
             # With the fraction of a second, so that ids of one second sort by time, and `latest` is right.
@@ -130,7 +144,33 @@ class Workdir:
             path = self.path / "runs" / name
             if not path.exists():
                 private_dir(path)
+                if self.is_copy:
+                    write(self._begun, name, b"")
                 return RunDir(path)
+
+    def discard_unfinished(self, younger_than: timedelta = timedelta()) -> None:
+        """Remove what is left of runs that were never finished, since their process was killed.
+
+        Args:
+            younger_than: Leave those that began less than this ago.
+        """
+        if not self.is_copy:
+            for run in self.runs:
+                if not run.manifest.exists():
+                    discard(run.path)
+            return
+        # Noted, since finding them among all objects of all runs would take long.
+        for name in self._begun.names():
+            run, began = RunDir(self.path / "runs" / name), started_at(name)
+            if began is None or datetime.now(UTC) - began < younger_than:
+                continue
+            if not run.shared.names(run.manifest.name):
+                run.shared.discard()
+            self._begun.remove(name)
+
+    @property
+    def _begun(self) -> Directory:
+        return directory_at(self.address) / "begun"
 
     def find(self, reference: str) -> RunDir:
         """The finished run with this id, this unique prefix of one, or the `latest`.

@@ -14,8 +14,7 @@ are readable by their owner only.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -24,8 +23,8 @@ from typing import IO, Final, Protocol
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline.core import parquet
 from pipeline.core.codes import Outcome
+from pipeline.core.directories import Directory, directory_at, read
 from pipeline.core.file_formats import COMPRESSED, FileFormat
 from pipeline.core.files import open_private, private_dir
 from pipeline.core.frames import QUARANTINE, without_marks
@@ -34,6 +33,9 @@ from pipeline.core.partition_names import partition_name
 from pipeline.core.safe_text import neutral
 from pipeline.validation.outcomes import TransactionOutcomes
 
+_REASONS: Final = "quarantine"
+_ROWS_PARTS: Final = "quarantine_rows.parts"
+"""The directory of the rows to fix, by partition; gone once they are put together."""
 _SORTED_UP_TO: Final = 200_000
 """Up to this many reasons `quarantine.csv` is sorted by source and line: sorting needs all in memory."""
 
@@ -107,7 +109,7 @@ def file_names(first: Mapping[str, str], inputs: Mapping[str, Sequence[str]]) ->
 
 
 def write_part(
-    run: Path, number: int, decided: TransactionOutcomes, shaped: ShapedRows, sources: Sequence[str]
+    run: Directory, number: int, decided: TransactionOutcomes, shaped: ShapedRows, sources: Sequence[str]
 ) -> None:
     """Write one partition's part of the quarantine, in place of an earlier one.
 
@@ -123,7 +125,7 @@ def write_part(
     _write_reasons(run, name, placed(reasons, decided.headers, shaped, sources), sources)
     rejected = decided.outcomes.filter(pl.col("outcome") == Outcome.REJECTED.value)
     for table, rows in _rows_of(rejected, shaped).items():
-        _write_parquet(_rows_parts(run) / f"{table}-{name}.parquet", rows)
+        _write_parquet(run / _ROWS_PARTS, f"{table}-{name}.parquet", rows)
 
 
 def placed(
@@ -154,19 +156,22 @@ def placed(
     return shaped.with_raw(found.drop("first source", "first line"))
 
 
-def discard_part(run: Path, number: int) -> None:
+def discard_part(run: Directory, number: int) -> None:
     """Remove one partition's part of the quarantine."""
-    (run / "quarantine" / f"part-{partition_name(number)}.parquet").unlink(missing_ok=True)
-    for path in _rows_parts(run).glob(f"*-{partition_name(number)}.parquet"):
-        path.unlink()
+    (run / _REASONS).remove(f"part-{partition_name(number)}.parquet")
+    rows = run / _ROWS_PARTS
+    for name in rows.names(f"*-{partition_name(number)}.parquet"):
+        rows.remove(name)
 
 
-def discard_rows(run: Path) -> None:
+def discard_rows(run: Directory) -> None:
     """Remove the rows to fix of all partitions."""
-    shutil.rmtree(_rows_parts(run), ignore_errors=True)
+    (run / _ROWS_PARTS).discard()
 
 
-def write_malformed(run: Path, problems: pl.DataFrame, sources: Sequence[str], table: str = LINES) -> None:
+def write_malformed(
+    run: Directory, problems: pl.DataFrame, sources: Sequence[str], table: str = LINES
+) -> None:
     """Write the rows of a table that could not be read; call it once for each table.
 
     Args:
@@ -179,7 +184,7 @@ def write_malformed(run: Path, problems: pl.DataFrame, sources: Sequence[str], t
     none = pl.lit(None, pl.String).alias("external_id")
     _write_reasons(run, f"malformed-{table}", problems.with_columns(outcome, none), sources)
     texts = problems.sort(SOURCE, LINE).select("raw")
-    _write_parquet(_rows_parts(run) / f"malformed-{table}.parquet", texts)
+    _write_parquet(run / _ROWS_PARTS, f"malformed-{table}.parquet", texts)
 
 
 def quarantine_frame(reasons: pl.DataFrame, sources: Sequence[str]) -> pl.DataFrame:
@@ -194,12 +199,8 @@ def _named(sources: Sequence[str]) -> pl.Expr:
     return pl.col(SOURCE).replace_strict(dict(enumerate(sources)), default=None, return_dtype=pl.String)
 
 
-def _write_reasons(run: Path, name: str, reasons: pl.DataFrame, sources: Sequence[str]) -> None:
-    _write_parquet(run / "quarantine" / f"part-{name}.parquet", quarantine_frame(reasons, sources))
-
-
-def _rows_parts(run: Path) -> Path:
-    return run / "quarantine_rows.parts"
+def _write_reasons(run: Directory, name: str, reasons: pl.DataFrame, sources: Sequence[str]) -> None:
+    _write_parquet(run / _REASONS, f"part-{name}.parquet", quarantine_frame(reasons, sources))
 
 
 def _rows_of(rejected: pl.DataFrame, shaped: ShapedRows) -> dict[str, pl.DataFrame]:
@@ -228,65 +229,96 @@ def _rows_of(rejected: pl.DataFrame, shaped: ShapedRows) -> dict[str, pl.DataFra
 # ── The whole run ────────────────────────────────────────────────────────────────────────────────────
 
 
-def finish(run: Path, form: RowsForm) -> list[Path]:
+def finish(run: Path, form: RowsForm, parts: Directory | None = None) -> list[Path]:
     """Write `quarantine.csv` and the rows to fix from the parts of all partitions, in bounded memory.
+
+    Args:
+        run: The run's directory, for what is written.
+        form: How the rows to fix are written.
+        parts: The run's directory, as partitions wrote to it; by default the same.
 
     Returns:
         The files with rows to fix; none where nothing was rejected.
     """
-    _write_csv(run)
-    parts = _rows_parts(run)
-    tables = sorted({path.stem.rpartition("-")[0] for path in parts.glob("*-[0-9]*.parquet")})
-    broken = {path.stem.removeprefix("malformed-"): path for path in parts.glob("malformed-*.parquet")}
+    parts = parts or directory_at(run)
+    _write_csv(run, parts / _REASONS)
+    rows = parts / _ROWS_PARTS
+    tables = {name.rpartition("-")[0] for name in rows.names("*-[0-9]*.parquet")}
+    broken = {name.removeprefix("malformed-"): name for name in rows.names("malformed-*.parquet")}
+    broken = {name.removesuffix(".parquet"): file for name, file in broken.items()}
     written = []
     for table in sorted({*tables, *broken}):
         path = form.path(run, table)
         private_dir(path.parent)
-        of_table = sorted(parts.glob(f"{table}-[0-9]*.parquet"))
-        columns = form.columns.get(table) or _columns_seen(of_table)
-        _write_rows(path, of_table, broken.get(table), columns, form)
+        of_table = rows.names(f"{table}-[0-9]*.parquet")
+        columns = form.columns.get(table) or _columns_seen(rows, of_table)
+        unreadable = _parquet(read(rows, broken[table]))["raw"] if table in broken else None
+        _write_rows(path, map(_parquet, rows.contents(of_table)), unreadable, columns, form)
         written.append(path)
-    discard_rows(run)
+    discard_rows(parts)
     return written
 
 
-def _columns_seen(parts: Sequence[Path]) -> list[str]:
-    names = dict.fromkeys(name for part in parts for name in parquet.scan(part).collect_schema())
+def _parquet(content: bytes) -> pl.DataFrame:
+    return pl.read_parquet(content)
+
+
+def _columns_seen(rows: Directory, parts: Sequence[str]) -> list[str]:
+    names = dict.fromkeys(name for part in rows.contents(parts) for name in pl.read_parquet_schema(part))
     return [name for name in names if name not in (SOURCE, LINE)]
 
 
-def _write_csv(run: Path) -> None:
-    parts = sorted((run / "quarantine").glob("*.parquet"))
+def _write_csv(run: Path, parts: Directory) -> None:
     empty = pl.DataFrame(schema={name: pl.Int64 if name == "line" else pl.String for name in QUARANTINE})
-    if not parts:  # so that readers of all parts find the columns
-        _write_parquet(run / "quarantine" / "part-00000.parquet", empty, keep_empty=True)
-    reasons = pl.concat([empty.lazy(), *(parquet.scan(part) for part in parts)])
-    if reasons.select(pl.len()).collect().item() <= _SORTED_UP_TO:
-        reasons = reasons.sort("source", "line", "outcome", "code", maintain_order=True, nulls_last=True)
+    names = parts.names("*.parquet")
+    if not names:  # so that readers of all parts find the columns
+        _write_parquet(parts, "part-00000.parquet", empty, keep_empty=True)
     with open_private(run / "quarantine.csv") as file:
-        reasons.with_columns(neutral(pl.col(pl.String))).sink_csv(file, quote_style="non_numeric")
+        empty.write_csv(file, quote_style="non_numeric")
+        for reasons in _sorted_if_few(map(_parquet, parts.contents(names))):
+            safe = reasons.with_columns(neutral(pl.col(pl.String)))
+            safe.write_csv(file, include_header=False, quote_style="non_numeric")
+
+
+def _sorted_if_few(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """All reasons, sorted by source and line if there are few enough to hold them."""
+    held: list[pl.DataFrame] = []
+    for part in parts:
+        held.append(part)
+        if sum(each.height for each in held) > _SORTED_UP_TO:
+            yield from held
+            yield from parts
+            return
+    if held:
+        by = ("source", "line", "outcome", "code")
+        yield pl.concat(held).sort(by, maintain_order=True, nulls_last=True)
 
 
 def _write_rows(
-    path: Path, parts: Sequence[Path], broken: Path | None, columns: Sequence[str], form: RowsForm
+    path: Path,
+    parts: Iterator[pl.DataFrame],
+    broken: pl.Series | None,
+    columns: Sequence[str],
+    form: RowsForm,
 ) -> None:
     empty = pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    rows = (pl.concat([empty, part], how="diagonal").select(columns) for part in parts)
     with open_private(path) as file:
         if form.format == "parquet":
-            scans = [parquet.scan(part) for part in parts]
-            pl.concat([empty.lazy(), *scans], how="diagonal").select(columns).sink_parquet(file)
+            with pq.ParquetWriter(file, empty.to_arrow().schema) as writer:
+                for each in rows:
+                    writer.write_table(each.to_arrow())
             return
         if form.format == "csv":
             _write_head(file, columns, form.dialect)
-        for part in parts:
-            rows = pl.concat([empty, parquet.read(part)], how="diagonal").select(columns)
+        for each in rows:
             if form.format == "csv":
-                _write_lines(file, rows.select(_record(columns, form.dialect)).to_series())
+                _write_lines(file, each.select(_record(columns, form.dialect)).to_series())
             else:
-                rows.write_ndjson(file)
+                each.write_ndjson(file)
         # Last, since an open quote in such a row would swallow the rows after it.
-        if broken:
-            _write_lines(file, parquet.read(broken)["raw"])
+        if broken is not None:
+            _write_lines(file, broken)
 
 
 def _write_head(file: IO[bytes], columns: Sequence[str], dialect: Dialect) -> None:
@@ -342,10 +374,9 @@ def _cell(text: pl.Expr, dialect: Dialect) -> pl.Expr:
 # ── Files ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _write_parquet(path: Path, frame: pl.DataFrame, *, keep_empty: bool = False) -> None:
+def _write_parquet(to: Directory, name: str, frame: pl.DataFrame, *, keep_empty: bool = False) -> None:
     if frame.is_empty() and not keep_empty:
-        path.unlink(missing_ok=True)
+        to.remove(name)
         return
-    private_dir(path.parent)
-    with open_private(path) as file:
+    with to.writing(name) as file:
         pq.write_table(frame.to_arrow(compat_level=pl.CompatLevel.oldest()), file, compression="zstd")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from pipeline.core import parquet
 from pipeline.core.codes import CODES
 from pipeline.core.errors import RunError, SettingsError
 from pipeline.core.events import Notice
@@ -30,7 +29,7 @@ from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.manifest import Manifest, microseconds, read_manifest
 from pipeline.staging.staged_run import StagedRun
-from pipeline.staging.workdir import RunDir, Workdir
+from pipeline.staging.workdir import QUARANTINED, RunDir, Workdir
 from pipeline.workflows import run_record
 from pipeline.workflows.run_summary import run_ref
 
@@ -92,15 +91,15 @@ def _dropped(run: RunDir) -> pl.DataFrame:
         "source": pl.String(),
         "line": pl.Int64(),
     }
-    parts = [parquet.scan(path) for path in sorted(run.quarantine.glob("*.parquet"))]
+    parts = run.shared / QUARANTINED
     is_dropped = (pl.col("outcome") == "dropped") & pl.col("code").is_in(_NOT_COMPLETE)
     wanted = [
-        part.filter(is_dropped, pl.col("external_id").is_not_null()).select(
-            pl.col(n).cast(t) for n, t in columns.items()
-        )
-        for part in parts
+        pl.read_parquet(part)
+        .filter(is_dropped, pl.col("external_id").is_not_null())
+        .select(pl.col(n).cast(t) for n, t in columns.items())
+        for part in parts.contents(parts.names("*.parquet"))
     ]
-    rows = pl.concat([pl.LazyFrame(schema=columns), *wanted]).collect()
+    rows = pl.concat([pl.DataFrame(schema=columns), *wanted])
     return rows.unique("external_id", keep="first", maintain_order=True).sort("external_id")
 
 
@@ -220,7 +219,7 @@ def _void(run: OpenRun, sales: list[CancelledSale]) -> Iterator[DeliveryResult]:
     for run_no, external_ids in sorted(by_run.items()):
         try:
             directory = home.find(names[run_no])
-            staged = StagedRun(directory, read_manifest(directory))
+            staged = StagedRun(directory.here, read_manifest(directory))
             staged.verify()
         except RunError as error:
             run.emit(

@@ -163,7 +163,9 @@ def _forget_in_ledger(where: Path | str, found: Mapping[RunDir, PersonTraces], p
         )
     for run, traces in found.items():
         wanted = set(traces.staged)
-        transactions = chain.from_iterable(StagedRun(run, read_manifest(run)).batches()) if wanted else ()
+        transactions = (
+            chain.from_iterable(StagedRun(run.here, read_manifest(run)).batches()) if wanted else ()
+        )
         positions = {each.external_id: n for n, each in enumerate(transactions) if each.external_id in wanted}
         for tenant in statuses.get(run.run_id, {}):
             with SqlLedger(where, tenant) as ledger:

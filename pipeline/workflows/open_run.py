@@ -226,7 +226,7 @@ def opened(target: Target, command: str) -> Iterator[OpenRun]:
                 f"The staged bodies of run {directory.run_id} were removed, by `prune` most likely.",
                 hint="Prepare it again from its source.",
             )
-        staged = StagedRun(directory, manifest)
+        staged = StagedRun(directory.here, manifest)
         yield OpenRun(target, command, directory, staged, ledger, emit, started_at=now, begun=begun)
 
 

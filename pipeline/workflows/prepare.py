@@ -7,8 +7,9 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from pipeline.report.data import RejectionGate, ReportData
 from pipeline.report.render import REPORT_HTML, write_report
 from pipeline.report.summary import DeliveryCounts, Summary
 from pipeline.staging.manifest import Manifest, next_ordinal, write_manifest
-from pipeline.staging.workdir import RunDir, Workdir
+from pipeline.staging.workdir import SCRATCH, RunDir, Workdir
 from pipeline.telemetry.json_log import json_log
 from pipeline.validation.anomalies.detection import LOOKED_FOR
 from pipeline.validation.control_totals import read_control_totals
@@ -57,6 +58,8 @@ from pipeline.workflows.workdir_lock import workdir_lock
 
 _DAYS_TO_WARN = 2
 """Earlier days that are needed for a warning: one alone may be the odd one."""
+_LEFT_ALONE = timedelta(days=1)
+"""How long the unfinished run of another machine is taken for one that is at work."""
 _DISK_ERRORS = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS)))
 
 
@@ -130,9 +133,13 @@ def prepare(
         control = read_control_totals(options.control, is_sample=options.control_is_sample)
     plan = plan_import(loaded, sources, emit, control=control, choose=choose, budget=options.budget)
     home = Workdir.open(workdir)
-    with workdir_lock(home, "prepare", options.ledger), _new_run(home, emit) as (run, emit_and_log):
-        with engine_named(options.engine, run.scratch / "jobs", options.workers, emit_and_log) as engine:
-            done = stage(plan, run, engine, emit_and_log)
+    is_locked = isinstance(options.ledger, str)
+    with (
+        workdir_lock(home, "prepare", options.ledger),
+        _new_run(home, emit, is_locked=is_locked) as (run, emit_and_log),
+    ):
+        with engine_named(options.engine, run.shared / SCRATCH, options.workers, emit_and_log) as engine:
+            done = stage(plan, run.shared, engine, emit_and_log)
             counts = ReadCounts.sum(each.counts for each in done)
             fingerprints = _fingerprints(plan, counts, engine)
         staged = StagedInput(plan, run, counts, done, source_records(plan, counts, done, fingerprints))
@@ -141,6 +148,7 @@ def prepare(
             data, manifest = _report(staged, options, begun, home, emit_and_log)
             data = _with_cancelled(run, manifest, data, options, home.ledger, emit_and_log)
             quarantine_written.result()  # the page links to its files
+        (run.shared / SCRATCH).discard()
         write_report(run.path, data, show_personal_data=options.show_personal_data)
         # Last, since a run counts as prepared from then on.
         others = [other for other in home.runs if other.run_id != run.run_id]
@@ -178,11 +186,13 @@ def _report(
 ) -> tuple[ReportData, Manifest]:
     """Add up what was found, and write what the report is made of."""
     plan, run, counts = staged.plan, staged.run, staged.counts
-    total = added_up(run, counts)
+    total = added_up(run.shared, counts)
     warnings = run_warnings(
-        plan, total, replaced=counts.replaced, repeated_items=count_repeated_items(run, staged.partitions)
+        plan,
+        total,
+        replaced=counts.replaced,
+        repeated_items=count_repeated_items(run.shared, staged.partitions),
     )
-    discard(run.scratch)
     summary = Summary(
         run_id=run.run_id,
         run_dir=run.address,
@@ -231,11 +241,16 @@ def _compared_with_usual(
 
 
 @contextmanager
-def _new_run(home: Workdir, emit: Emit) -> Iterator[tuple[RunDir, Emit]]:
-    """A new run's directory and log; the directory is removed again where preparing fails."""
-    for run in home.runs:
-        if not run.manifest.exists():  # a crash left it, before it was prepared to its end
-            discard(run.path)
+def _new_run(home: Workdir, emit: Emit, *, is_locked: bool) -> Iterator[tuple[RunDir, Emit]]:
+    """A new run's directory and log; the directory is removed again where preparing fails.
+
+    Args:
+        home: The working directory.
+        emit: Is given every event.
+        is_locked: Whether the lock of a working directory in a store holds on all machines.
+    """
+    # In a store only the lock in a database keeps others away, and without it they may still be at work.
+    home.discard_unfinished(_LEFT_ALONE if home.is_copy and not is_locked else timedelta())
     run = home.new_run()  # if a signal comes right here, the next run removes it
     try:
         with json_log(run.log, run.run_id) as log:
@@ -244,6 +259,9 @@ def _new_run(home: Workdir, emit: Emit) -> Iterator[tuple[RunDir, Emit]]:
             yield run, emit_and_log
     except BaseException as error:
         discard(run.path)
+        if home.is_copy:
+            with suppress(SettingsError):  # the store is away, and that is why it failed
+                run.shared.discard()
         # By its text, since polars gives no more than that of the system's error.
         if why := next((text for text in _DISK_ERRORS if text in str(error)), None):
             raise SettingsError(

@@ -171,7 +171,7 @@ def _needed_by(where: Path | str, tenant: str, run: RunDir, manifest: Manifest) 
     number = 0
     with SqlLedger(where, tenant) as ledger:
         progress, is_passed = ledger.progress(ref), ledger.passed(run.run_id)
-        for position, batch in positioned(StagedRun(run, manifest).batches):
+        for position, batch in positioned(StagedRun(run.here, manifest).batches):
             known = ledger.find([each.external_id for each in batch], progress.run_no)
             number += sum(
                 _is_needed(each, known.get(each.external_id), progress, is_passed=is_passed(at))

@@ -105,7 +105,7 @@ def write_results(
 def _accepted(run: RunDir, ledger: SqlLedger | None) -> Iterator[pl.DataFrame]:
     """The accepted transactions, with what the ledger knows of each."""
     manifest = read_manifest(run)
-    staged, ref = StagedRun(run, manifest), run_ref(manifest)
+    staged, ref = StagedRun(run.here, manifest), run_ref(manifest)
     if ledger is not None and ledger.base_url is None:
         _choose_tenant(ledger, run.run_id)
     run_no = ledger.progress(ref).run_no if ledger is not None else 0

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.directories import directory_at
 from pipeline.core.errors import SettingsError
-from pipeline.engine.dask import DaskEngine, _work
+from pipeline.engine.dask import DaskEngine, _versions, _work
 from pipeline.engine.local import Engine, engine_named
 from tests.servers import address_of, dask_cluster
 from tests.waiting import wait_for
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(params=["local", "dask"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     name = "local" if request.param == "local" else request.getfixturevalue("cluster_address")
-    with engine_named(name, tmp_path / "jobs") as found:
+    with engine_named(name, directory_at(tmp_path / "jobs")) as found:
         yield found
 
 
@@ -83,14 +84,15 @@ def test_an_engine_can_be_left_before_it_is_through(engine: Engine) -> None:
     assert list(engine.map(slow_first(), range(3))) == [0, 1, 4]
 
 
-def test_jobs_are_private_and_leave_nothing_behind(cluster_address: str, tmp_path: Path) -> None:
+def test_functions_are_private_and_leave_nothing_behind(cluster_address: str, tmp_path: Path) -> None:
     modes: set[int] = set()
-    with engine_named(cluster_address, tmp_path / "jobs") as engine:
+    jobs = tmp_path / "jobs"
+    with engine_named(cluster_address, directory_at(jobs)) as engine:
         for _ in engine.map(slow_first(), range(8)):
-            modes |= {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "jobs").iterdir()}
+            modes |= {stat.S_IMODE(path.stat().st_mode) for path in jobs.iterdir()}
     assert modes == {0o600}
-    assert stat.S_IMODE((tmp_path / "jobs").stat().st_mode) == 0o700
-    assert list((tmp_path / "jobs").iterdir()) == []
+    assert stat.S_IMODE(jobs.stat().st_mode) == 0o700
+    assert list(jobs.iterdir()) == []
 
 
 def leaving_its_pid(folder: Path) -> Any:
@@ -115,7 +117,7 @@ def test_jobs_of_a_killed_worker_are_done_by_others(cluster_address: str, tmp_pa
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    with engine_named(cluster_address, tmp_path / "jobs") as engine:
+    with engine_named(cluster_address, directory_at(tmp_path / "jobs")) as engine:
         assert list(engine.map(leaving_its_pid(started), range(12))) == list(range(12))
     killer.join()
     runs = [path.name.split("-") for path in started.iterdir()]
@@ -127,7 +129,7 @@ def test_a_job_that_kills_its_workers_is_reported(cluster: Any, cluster_address:
     cluster.scheduler.allowed_failures, before = 1, cluster.scheduler.allowed_failures
     try:
         with (
-            engine_named(cluster_address, tmp_path / "jobs") as engine,
+            engine_named(cluster_address, directory_at(tmp_path / "jobs")) as engine,
             pytest.raises(SettingsError) as raised,
         ):
             list(engine.map(lambda _: os.kill(os.getpid(), 9), [1]))
@@ -148,7 +150,7 @@ def test_a_scheduler_that_is_lost_ends_the_work(tmp_path: Path) -> None:
     try:
         wait_for(address_file.exists)
         with distributed.Client(scheduler_file=str(address_file), timeout=1) as client:
-            results = DaskEngine(client, tmp_path / "jobs").map(slow_first(), range(3))
+            results = DaskEngine(client, directory_at(tmp_path / "jobs")).map(slow_first(), range(3))
             threading.Timer(0.3, scheduler.kill).start()
             with pytest.raises(SettingsError, match="scheduler was lost"):
                 list(results)
@@ -167,7 +169,10 @@ def test_that_no_worker_is_left_is_said_while_it_waits(
         said.append(event)
         own.scale(1)
 
-    with dask_cluster() as own, engine_named(address_of(own), tmp_path / "jobs", emit=emit) as engine:
+    with (
+        dask_cluster() as own,
+        engine_named(address_of(own), directory_at(tmp_path / "jobs"), emit=emit) as engine,
+    ):
         own.scale(0)
         wait_for(lambda: not own.scheduler.workers)
         results = engine.map(slow_first(), range(8))
@@ -176,24 +181,42 @@ def test_that_no_worker_is_left_is_said_while_it_waits(
 
 
 def test_a_worker_that_does_not_share_the_directory_says_so(tmp_path: Path) -> None:
-    from pipeline.engine.dask import _versions
-
-    with pytest.raises(SettingsError, match=r"does not see .*function-1") as raised:
-        _work(tmp_path / "function-1", tmp_path / "job-1", _versions())
+    with pytest.raises(
+        SettingsError, match=r"The Dask worker on .* cannot use .*function-1: No such"
+    ) as raised:
+        _work(str(tmp_path), "function-1", b"", _versions())
     assert "share" in raised.value.hint
 
 
-def test_a_worker_with_other_versions_refuses(tmp_path: Path) -> None:
-    from pipeline.engine.dask import _versions
+def test_a_worker_without_access_to_the_store_says_what_to_set() -> None:
+    pytest.importorskip("s3fs", reason="needs the extra s3")
+    with pytest.raises(SettingsError) as raised:
+        _work("s3://no-such-bucket-of-ours/run", "function-1", b"", _versions())
+    assert raised.value.message.startswith("On the Dask worker on ")
+    assert "s3://no-such-bucket-of-ours/run cannot be read" in raised.value.message
+    assert "AWS_ACCESS_KEY_ID" in raised.value.hint
 
+
+def test_a_worker_with_other_versions_refuses_its_first_job(tmp_path: Path) -> None:
     theirs = {**_versions(), "polars": "0.1"}
     with pytest.raises(SettingsError, match=r"has polars [\d.]+, not 0\.1\."):
-        _work(tmp_path / "function-1", tmp_path / "job-1", theirs)
+        _work(str(tmp_path), "function-1", b"", theirs)
+
+
+def test_other_versions_are_said_before_the_first_job(
+    cluster_address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("pipeline.engine.dask._versions", lambda: {**_versions(), "omneo-import": "0.0.1"})
+    with (
+        pytest.raises(SettingsError, match=r"worker at tcp://[\d.:]+ has omneo-import .*, not 0\.0\.1\."),
+        engine_named(cluster_address, directory_at(tmp_path)),
+    ):
+        pass
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(SettingsError) as raised, engine_named("dask", tmp_path):
+    with pytest.raises(SettingsError) as raised, engine_named("dask", directory_at(tmp_path)):
         pass
     assert "pip install 'omneo-import[dask]'" in raised.value.hint
 
@@ -203,6 +226,6 @@ def test_a_scheduler_that_is_not_there_is_reported(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("pipeline.engine.dask._CONNECT_S", 0.5)
     with (
         pytest.raises(SettingsError, match="a Dask scheduler does not answer"),
-        engine_named("dask://127.0.0.1:1", tmp_path),
+        engine_named("dask://127.0.0.1:1", directory_at(tmp_path)),
     ):
         pass

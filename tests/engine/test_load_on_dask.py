@@ -98,7 +98,7 @@ def test_a_worker_without_a_token_says_so_and_sends_nothing(
 ) -> None:
     (run,) = prepared.workdir.glob("runs/*")
     url = prepared.target.connection.base_url
-    assignment = Assignment(prepared.workdir, run.name, url, None, postgres, OPTIONS, tmp_path)
+    assignment = Assignment(str(prepared.workdir), run.name, url, None, postgres, OPTIONS, str(tmp_path))
     result = contribute(assignment, environ={})
     assert (result.handled, result.error is not None) == (0, True)
     assert "On the worker" in str(result.error)
@@ -114,9 +114,9 @@ def test_a_worker_stops_once_nobody_waits_for_it(omneo: LocalOmneo, prepared: Lo
     omneo.set_faults(latency_s=0.02)
     (run,) = prepared.workdir.glob("runs/*")
     url = prepared.target.connection.base_url
-    gone = prepared.workdir / "gone"
+    gone = str(prepared.workdir / "gone")
     result = contribute(
-        Assignment(prepared.workdir, run.name, url, None, postgres, OPTIONS, gone), prepared.env
+        Assignment(str(prepared.workdir), run.name, url, None, postgres, OPTIONS, gone), prepared.env
     )
     assert (result.stopped, result.error) == (True, None)
     assert result.handled < COUNT

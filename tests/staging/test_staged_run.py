@@ -18,14 +18,14 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 def staged_run(run: RunDir, parts: list[list[int]]) -> StagedRun:
     """A run whose transactions happened at the given minutes."""
     run.staged.mkdir(exist_ok=True)
-    records = [write_part(run, n, frame(n, minutes), 300) for n, minutes in enumerate(parts)]
-    return StagedRun(run, manifest(run, tuple(record for record in records if record is not None)))
+    records = [write_part(run.shared, n, frame(n, minutes), 300) for n, minutes in enumerate(parts)]
+    return StagedRun(run.here, manifest(run, tuple(record for record in records if record is not None)))
 
 
 def test_a_part_without_transactions_is_no_file(tmp_path: Path) -> None:
     run = Workdir.open(tmp_path).new_run()
     staged_run(run, [[1, 2]])
-    assert write_part(run, 0, frame(0, []), 1) is None
+    assert write_part(run.shared, 0, frame(0, []), 1) is None
     assert not list(run.staged.iterdir())
 
 
@@ -77,9 +77,10 @@ def _check_order(staged: StagedRun, parts: list[list[int]], start: int) -> None:
 
 
 def test_a_part_that_was_changed_after_the_review_is_not_sent(tmp_path: Path) -> None:
-    staged = staged_run(Workdir.open(tmp_path).new_run(), [[1, 2]])
+    run = Workdir.open(tmp_path).new_run()
+    staged = staged_run(run, [[1, 2]])
     staged.verify()
-    part = staged.run.staged / staged.manifest.parts[0].file
+    part = run.staged / staged.manifest.parts[0].file
     part.write_bytes(part.read_bytes()[:-1] + b"x")
     with pytest.raises(RunError, match="changed after it was reviewed"):
         staged.verify()

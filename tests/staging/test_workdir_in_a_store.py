@@ -122,13 +122,6 @@ def test_without_a_ledger_elsewhere_it_is_refused(bucket: str, tmp_path: Path) -
     assert "--ledger" in result.stderr
 
 
-def test_a_cluster_that_cannot_see_it_is_refused(command: Command, tmp_path: Path) -> None:
-    sales = export(tmp_path / "sales.csv", 3)
-    result = command("prepare", "-m", "pos_lines", "--engine", "dask://127.0.0.1:1", sales)
-    assert result.code == 2
-    assert "a directory that all machines share" in result.stderr
-
-
 def test_a_store_that_cannot_be_written_is_reported_before_any_work(tmp_path: Path, store: Any) -> None:
     where = ("--workdir", "s3://no-such-bucket-at-all/x", "--ledger", tmp_path / "l.sqlite")
     result = call("prepare", "-m", "pos_lines", *where, export(tmp_path / "sales.csv", 3))

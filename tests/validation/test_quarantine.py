@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.directories import directory_at
 from pipeline.core.frames import QUARANTINE
 from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect
 from pipeline.core.safe_text import neutral
@@ -78,7 +79,7 @@ def write_one(run: Path, shaped: Shaped, *changes: dict[str, Any], number: int =
     places = shaped.headers.select(SOURCE, LINE).rows()
     frames = [{**change, SOURCE: s, LINE: n} for change, (s, n) in zip(changes, places, strict=True)]
     mapped = Mapped(headers(*frames), items(*[{} for _ in frames]))
-    write_part(run, number, decide_outcomes(mapped, Policy(), NOW), shaped, SOURCES)
+    write_part(directory_at(run), number, decide_outcomes(mapped, Policy(), NOW), shaped, SOURCES)
 
 
 def read_rows(path: Path, dialect: Dialect | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -140,7 +141,7 @@ def test_malformed_rows_come_last_as_they_were(tmp_path: Path) -> None:
         {"code": "malformed_row", LINE: 8, "raw": '7,8,9,"open'},
         {"code": "malformed_row", LINE: 5, "raw": "7,8"},
     )
-    write_malformed(tmp_path, broken, SOURCES)
+    write_malformed(directory_at(tmp_path), broken, SOURCES)
     (path,) = finish(tmp_path, FORM)
     assert path.read_text("utf-8-sig").splitlines()[1:] == ['"0","N/A",', "7,8", '7,8,9,"open']
     reported = [(row["code"], row["line"], row["external_id"], row["raw"]) for row in read_csv(tmp_path)]
@@ -148,7 +149,7 @@ def test_malformed_rows_come_last_as_they_were(tmp_path: Path) -> None:
 
 
 def test_malformed_rows_alone_keep_the_header(tmp_path: Path) -> None:
-    write_malformed(tmp_path, problems({"code": "malformed_row", "raw": "7,8"}), SOURCES)
+    write_malformed(directory_at(tmp_path), problems({"code": "malformed_row", "raw": "7,8"}), SOURCES)
     (path,) = finish(tmp_path, FORM)
     assert path.read_text("utf-8-sig") == '"receipt","total","note"\n7,8\n'
 
@@ -166,8 +167,8 @@ def test_a_unit_written_again_replaces_what_it_gave_before(tmp_path: Path) -> No
 def test_a_unit_can_be_taken_away_again(tmp_path: Path) -> None:
     write_one(tmp_path, unit((0, 2, "0", "N/A", None)), BAD)
     write_one(tmp_path, unit((0, 7, "0", "N/A", None)), BAD, number=1)
-    discard_part(tmp_path, 0)
-    discard_part(tmp_path, 2)
+    discard_part(directory_at(tmp_path), 0)
+    discard_part(directory_at(tmp_path), 2)
     finish(tmp_path, FORM)
     assert [row["line"] for row in read_csv(tmp_path)] == ["7"]
     assert read_rows(tmp_path / "quarantine_rows.csv")[0].height == 1

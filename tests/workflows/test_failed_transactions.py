@@ -69,7 +69,7 @@ def test_brackets_in_a_path_are_no_pattern(omneo: LocalOmneo, tmp_path: Path) ->
     assert (ran.code, transactions["rejected"] > 0) == (4, True)
     assert len((run.path / "quarantine.csv").read_text().splitlines()) > transactions["rejected"]
     assert all(each["external_id"] in each["raw"] for each in listed(run.path))
-    rest = list(StagedRun(run, read_manifest(run)).batches(3))
+    rest = list(StagedRun(run.here, read_manifest(run)).batches(3))
     assert sum(map(len, rest)) == transactions["accepted"] - 3
 
 

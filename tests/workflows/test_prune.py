@@ -208,7 +208,7 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(shop: Shop) -> None:
     file = shop.export(*SALES, *REJECTED, *malformed)
     run_id = shop.run(file, "--show-personal-data")["run_id"]
     run, before = shop.directory(run_id), shop.command("status", run_id).summary
-    (ann, bea) = [each.body for batch in StagedRun(run, read_manifest(run)).batches() for each in batch]
+    (ann, bea) = [each.body for batch in StagedRun(run.here, read_manifest(run)).batches() for each in batch]
     assert ANN.encode() in ann
     assert {"facts.json", "report.html", "report.json"} < set(holding(ANN, run.path))
     ended = shop.command("forget", "--profile", ANN.upper(), "--yes")
@@ -216,7 +216,7 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(shop: Shop) -> None:
     assert (page["run_id"], page["staged"], page["rows"]) == (run_id, ["S1-1-R1"], 3)
     assert holding(ANN, shop.workdir) == []
     assert open_to_others(shop.workdir) == []
-    after = [each.body for batch in StagedRun(run, read_manifest(run)).batches() for each in batch]
+    after = [each.body for batch in StagedRun(run.here, read_manifest(run)).batches() for each in batch]
     assert after == [b"", bea]
     assert holding(CID, run.path) == ["part-00000.parquet", "quarantine.csv", "quarantine_rows.csv"]
     assert shop.command("status", run_id).summary == before  # both were sent
@@ -360,9 +360,9 @@ def test_a_crash_between_manifest_and_parts_is_mended(shop: Shop, monkeypatch: p
         patch.setattr(erasure, "settle", lambda *_: None)
         erasure.blank_bodies(run, read_manifest(run), pl.col("body").str.contains(ANN))
     with pytest.raises(RunError, match="was changed"):
-        StagedRun(run, read_manifest(run)).verify()
+        StagedRun(run.here, read_manifest(run)).verify()
     shop.command("forget", "--profile", "somebody@else.example")
-    StagedRun(run, read_manifest(run)).verify()
+    StagedRun(run.here, read_manifest(run)).verify()
     assert holding(ANN, run.staged) == []
     assert [path.suffix for path in run.staged.iterdir()] == [".parquet"]
 

@@ -7,24 +7,23 @@ is then read out of all of these files. Nothing waits in memory, and rows of one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import polars as pl
 import pyarrow as pa
 
-from pipeline.core.files import make_private, private_dir
+from pipeline.core.directories import Directory
 from pipeline.core.model import KEY, LINE
 from pipeline.core.partition_names import partition_name
 
 _BUCKET: Final = "__bucket"
 
 
-def write_buckets(directory: Path, number: int, table: str, rows: pl.DataFrame, count: int) -> None:
+def write_buckets(directory: Directory, number: int, table: str, rows: pl.DataFrame, count: int) -> None:
     """Write a partition's rows of one table, by bucket, in place of what it wrote before.
 
     Args:
-        directory: Where the files of a shuffle are; made when needed.
+        directory: Where the files of a shuffle are.
         number: The partition's number.
         table: The table.
         rows: With KEY and LINE; rows without a key (null) go by their line.
@@ -35,9 +34,11 @@ def write_buckets(directory: Path, number: int, table: str, rows: pl.DataFrame, 
     lengths = placed[_BUCKET].value_counts(name="rows").sort(_BUCKET)
     heights = dict(lengths.iter_rows())
     sorted_rows = placed.drop(_BUCKET).to_arrow()
-    path = make_private(_path(private_dir(directory), number, table))
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with pa.ipc.new_file(str(path), sorted_rows.schema, options=options) as file:
+    with (
+        directory.writing(_file(number, table)) as to,
+        pa.ipc.new_file(to, sorted_rows.schema, options=options) as file,
+    ):
         start = 0
         for bucket_number in range(count):
             height = heights.get(bucket_number, 0)
@@ -47,7 +48,9 @@ def write_buckets(directory: Path, number: int, table: str, rows: pl.DataFrame, 
             start += height
 
 
-def read_bucket(directory: Path, written: Sequence[tuple[int, str]], bucket: int) -> dict[str, pl.DataFrame]:
+def read_bucket(
+    directory: Directory, written: Sequence[tuple[int, str]], bucket: int
+) -> dict[str, pl.DataFrame]:
     """The rows of one bucket by table; a table without rows is absent.
 
     Columns that one file has and another does not have are null where they are missing.
@@ -60,7 +63,7 @@ def read_bucket(directory: Path, written: Sequence[tuple[int, str]], bucket: int
     """
     found: dict[str, list[pl.DataFrame]] = {}
     for number, table in written:
-        with pa.memory_map(str(_path(directory, number, table))) as file:
+        with directory.opened(_file(number, table)) as file:
             rows = pl.from_arrow(pa.ipc.open_file(file).get_batch(bucket))
         assert isinstance(rows, pl.DataFrame)
         if rows.height:
@@ -72,5 +75,5 @@ def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=schema)
 
 
-def _path(directory: Path, number: int, table: str) -> Path:
-    return directory / f"{table}-{partition_name(number)}.arrow"
+def _file(number: int, table: str) -> str:
+    return f"{table}-{partition_name(number)}.arrow"

@@ -1,4 +1,4 @@
-"""What partitions add to the report: kept on disk by each of them, and added up for the run."""
+"""What partitions add to the report: kept in a file by each of them, and added up for the run."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import polars as pl
 
 import pipeline.core.pickling  # noqa: F401 (frames are pickled here)
-from pipeline.core.files import private_dir
+from pipeline.core.directories import Directory, write
 from pipeline.core.frames import NO_PROBLEMS
 from pipeline.core.partition_names import partition_name
 from pipeline.report.aggregates import Facts, measure, measure_reasons
 from pipeline.report.aggregates import merge as merge_facts
-from pipeline.staging.workdir import RunDir
+from pipeline.staging.workdir import SCRATCH
 from pipeline.validation.anomalies.observations import Observations, merge_observations, observe
 from pipeline.validation.control_totals import sums_by_key
 from pipeline.validation.root_causes import group_reasons, merge_groups
@@ -58,7 +57,7 @@ def measured(plan: ImportPlan, judged: JudgedPartition) -> Measurements:
     )
 
 
-def added_up(run: RunDir, counts: ReadCounts) -> Measurements:
+def added_up(run: Directory, counts: ReadCounts) -> Measurements:
     """Add up the measurements of all partitions, and the rows that never became a transaction."""
     unreadable = [frame for frames in counts.malformed.values() for frame in frames]
     malformed = pl.concat([NO_PROBLEMS, *unreadable])
@@ -78,23 +77,22 @@ def added_up(run: RunDir, counts: ReadCounts) -> Measurements:
     return total
 
 
-def keep(run: RunDir, number: int, measurements: Measurements) -> None:
+def keep(run: Directory, number: int, measurements: Measurements) -> None:
     """Keep the measurements of a partition, in place of those it had before."""
-    private_dir(run.scratch)
-    # A pickle: these files are the process's own, in its private directory, and gone before it ends.
-    _path(run, number).write_bytes(pickle.dumps(measurements))
+    # A pickle: these files are the run's own, in its private directory, and gone before it is prepared.
+    write(run / SCRATCH, _file(number), pickle.dumps(measurements))
 
 
-def drop(run: RunDir, number: int) -> None:
+def drop(run: Directory, number: int) -> None:
     """Remove the measurements of a partition, if there are any."""
-    _path(run, number).unlink(missing_ok=True)
+    (run / SCRATCH).remove(_file(number))
 
 
-def _kept(run: RunDir) -> Iterator[Measurements]:
+def _kept(run: Directory) -> Iterator[Measurements]:
     """The measurements of the partitions, in their order."""
-    for path in sorted(run.scratch.glob("found-*")):
-        yield pickle.loads(path.read_bytes())  # noqa: S301 (see `keep`)
+    scratch = run / SCRATCH
+    return map(pickle.loads, scratch.contents(scratch.names("found-*")))
 
 
-def _path(run: RunDir, number: int) -> Path:
-    return run.scratch / f"found-{partition_name(number)}"
+def _file(number: int) -> str:
+    return f"found-{partition_name(number)}"

@@ -144,7 +144,7 @@ def manifest_of(staged: StagedInput, summary: Summary) -> Manifest:
 def write_quarantine(plan: ImportPlan, run: RunDir, counts: ReadCounts) -> None:
     """Put the quarantine's files together."""
     for table, frames in counts.malformed.items():
-        quarantine.write_malformed(run.path, pl.concat(frames), plan.names, table)
+        quarantine.write_malformed(run.shared, pl.concat(frames), plan.names, table)
     source = plan.spec.source
     first = {each.table: each.file.name for each in reversed(plan.sources)}
     globs = {str(table): entry.inputs for table, entry in source.tables.items()} or {LINES: source.inputs}
@@ -152,4 +152,4 @@ def write_quarantine(plan: ImportPlan, run: RunDir, counts: ReadCounts) -> None:
     # Also of a workbook, since its mapping reads CSV as well.
     format_ = "csv" if source.format in (None, "xlsx") else source.format
     form = quarantine.RowsForm(source.csv, format_, plan.columns, names)
-    quarantine.finish(run.path, form)
+    quarantine.finish(run.path, form, run.shared)

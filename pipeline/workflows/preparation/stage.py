@@ -8,20 +8,20 @@ lie apart, and those of several tables, are brought together by a shuffle; its b
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Final, TypeVar
 
 import polars as pl
 
+from pipeline.core.directories import Directory
 from pipeline.core.events import Emit, Progress, StageFinished, StageStarted
-from pipeline.core.files import discard, private_dir
 from pipeline.core.partition_names import PLACES
 from pipeline.engine.local import Engine
 from pipeline.staging.partitions.hashes import Hashes, repeated
 from pipeline.staging.staged_run import discard_part, write_no_part
-from pipeline.staging.workdir import RunDir
+from pipeline.staging.workdir import QUARANTINED, SCRATCH, STAGED
 from pipeline.validation import quarantine
 from pipeline.workflows.preparation import measurements
 from pipeline.workflows.preparation.import_plan import ImportPlan
@@ -47,8 +47,14 @@ _COMPARED_AFTER: Final = (2, 4, 8, 16, 32, 64)
 """Partitions after which their keys are compared. After each would add up, and later it is too late."""
 
 
-def stage(plan: ImportPlan, run: RunDir, engine: Engine, emit: Emit) -> list[StagedPartition]:
+def stage(plan: ImportPlan, run: Directory, engine: Engine, emit: Emit) -> list[StagedPartition]:
     """Stage the input of a run, and give what became of each partition, in order.
+
+    Args:
+        plan: What is read, and how.
+        run: The run's directory, as all workers reach it.
+        engine: Where the work is done.
+        emit: Is given progress.
 
     Raises:
         SourceError: A file cannot be read on.
@@ -56,7 +62,6 @@ def stage(plan: ImportPlan, run: RunDir, engine: Engine, emit: Emit) -> list[Sta
     begun = time.monotonic()
     emit(StageStarted(STAGE, "rows"))
     staging = _Staging(plan, run, engine, emit)
-    staging.make_directories()
     if plan.spec.source.tables or not staging.stage_as_read():
         staging.stage_by_key()
     staging.stage_conflicts()
@@ -70,17 +75,12 @@ def stage(plan: ImportPlan, run: RunDir, engine: Engine, emit: Emit) -> list[Sta
 class _Staging:
     """The partitions of a run, as far as they are staged."""
 
-    def __init__(self, plan: ImportPlan, run: RunDir, engine: Engine, emit: Emit) -> None:
+    def __init__(self, plan: ImportPlan, run: Directory, engine: Engine, emit: Emit) -> None:
         self.done: dict[int, StagedPartition] = {}
         self._plan, self._run, self._engine, self._emit = plan, run, engine, emit
         self._work = Work(plan, run)
         self._splits = input_splits(plan)
         self._buckets: list[Bucket] = []
-
-    def make_directories(self) -> None:
-        """Make those that partitions write to."""
-        for directory in (self._run.staged, self._run.quarantine, self._run.scratch):
-            private_dir(directory)
 
     def stage_as_read(self) -> bool:
         """Stage partitions as they are read, if nearly all transactions have their rows together.
@@ -96,10 +96,9 @@ class _Staging:
                 self._bring_together()
                 return True
         self.done.clear()
-        for directory in (self._run.staged, self._run.quarantine, self._run.scratch):
-            discard(directory)
-        quarantine.discard_rows(self._run.path)
-        self.make_directories()
+        for name in (STAGED, QUARANTINED, SCRATCH):
+            (self._run / name).discard()
+        quarantine.discard_rows(self._run)
         return False
 
     def stage_by_key(self) -> None:
@@ -109,30 +108,34 @@ class _Staging:
     def stage_conflicts(self) -> None:
         """Stage again the transactions whose external ids others of the run have too."""
         ids = self._hashes(IDS)
-        conflicts = repeated(ids.values())
+        conflicts = repeated(ids)
         if len(conflicts):
-            concerned = frozenset(_numbers_with(conflicts, ids))
+            concerned = frozenset(ids.with_any_of(conflicts))
             self._work = replace(self._work, conflicts=conflicts, wanted=concerned)
             # The buckets last: what they read is written again by the others.
             self._stage(self._wanted(self._splits))
             self._stage(self._wanted(self._buckets))
 
     def _is_scattered(self) -> bool:
-        keys = self._hashes(KEYS)
-        return len(repeated(keys.values())) > _SCATTERED * sum(map(len, keys.values()))
+        return len(repeated(self._hashes(KEYS))) > _SCATTERED * self._keys
+
+    @property
+    def _keys(self) -> int:
+        """How many keys the partitions have, one that several have counted for each."""
+        return sum(each.keys for each in self.done.values())
 
     def _bring_together(self) -> None:
         """Stage again, in partitions of their own, transactions whose rows are in several partitions."""
         keys = self._hashes(KEYS)
-        apart = repeated(keys.values())
+        apart = repeated(keys)
         if apart.is_empty():
             return
-        touched = frozenset(_numbers_with(apart, keys))
+        touched = frozenset(keys.with_any_of(apart))
         # Each such key is in two partitions or more, and may have more rows than others: hence four.
-        share = min(1.0, 4 * len(apart) / sum(map(len, keys.values())))
+        share = min(1.0, 4 * len(apart) / self._keys)
         for number in touched:
             discard_part(self._run, number)
-            quarantine.discard_part(self._run.path, number)
+            quarantine.discard_part(self._run, number)
             measurements.drop(self._run, number)
         self._work = replace(self._work, wanted=touched)
         self._shuffle(apart, int(self._plan.input_bytes * share))
@@ -168,16 +171,11 @@ class _Staging:
         return hashes(self._run, name, self.done.values())
 
 
-def hashes(run: RunDir, name: str, staged: Iterable[StagedPartition]) -> Hashes:
+def hashes(run: Directory, name: str, staged: Iterable[StagedPartition]) -> Hashes:
     """Hashes of the partitions that have rows."""
-    return Hashes(run.scratch, name, [each.number for each in staged if each.rows.all])
+    return Hashes(run / SCRATCH, name, [each.number for each in staged if each.rows.all])
 
 
-def count_repeated_items(run: RunDir, staged: Iterable[StagedPartition]) -> int:
+def count_repeated_items(run: Directory, staged: Iterable[StagedPartition]) -> int:
     """How many ids of items several sales of a run have."""
-    return len(repeated(hashes(run, ITEM_IDS, staged).values()))
-
-
-def _numbers_with(some: pl.Series, hashes: Hashes) -> Collection[int]:
-    """The numbers of the partitions that have some of these hashes."""
-    return [number for number, own in hashes.items() if own.is_in(some.implode()).any()]
+    return len(repeated(hashes(run, ITEM_IDS, staged)))

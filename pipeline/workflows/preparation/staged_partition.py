@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from pipeline.core.codes import Outcome
+from pipeline.core.directories import Directory
 from pipeline.core.model import KEY, SOURCE, TX
 from pipeline.core.partition_names import PLACES
 from pipeline.mapping.layout.raw_transactions import RawTransactions, without_lost
@@ -15,7 +16,7 @@ from pipeline.staging.manifest import PartRecord
 from pipeline.staging.partitions.hashes import NO_HASHES, Hashes
 from pipeline.staging.partitions.shuffle import read_bucket, write_buckets
 from pipeline.staging.staged_run import write_part
-from pipeline.staging.workdir import RunDir
+from pipeline.staging.workdir import SCRATCH
 from pipeline.validation import quarantine
 from pipeline.validation.outcomes import ACCEPTED, TransactionOutcomes
 from pipeline.workflows.incremental import FIXED_BY_TIME
@@ -40,11 +41,12 @@ class Bucket:
 
 @dataclass(frozen=True)
 class StagedPartition:
-    """What became of a partition. Its bodies, quarantine, measurements and hashes are on disk by then.
+    """What became of a partition. Its bodies, quarantine, measurements and hashes are written by then.
 
     Attributes:
         number: The partition's.
         rows: Its rows by outcome; none where all of them went to the shuffle.
+        keys: How many keys of transactions they have.
         part: The record of its staged part; None where it accepted nothing.
         waiting: The files, by SOURCE, with sales that only have to be read again later.
         lost_of_known_sales: How many malformed rows belong to a sale that is known, and rejected.
@@ -54,6 +56,7 @@ class StagedPartition:
 
     number: int
     rows: RowCounts = field(default_factory=RowCounts)
+    keys: int = 0
     part: PartRecord | None = None
     waiting: frozenset[int] = frozenset()
     lost_of_known_sales: int = 0
@@ -67,7 +70,7 @@ class Work:
 
     Attributes:
         plan: What rows are mapped and judged by.
-        run: Where the results go; those of the same partition before are replaced.
+        run: The run's directory for the results; those of the same partition before are replaced.
         apart: Keys of the transactions whose rows go to the shuffle; None for those of all.
         buckets: How many the shuffle has.
         written: Number and table of all that was written for the shuffle, in order.
@@ -76,7 +79,7 @@ class Work:
     """
 
     plan: ImportPlan
-    run: RunDir
+    run: Directory
     apart: pl.Series | None = field(default_factory=NO_HASHES.clone)
     buckets: int = 0
     written: tuple[tuple[int, str], ...] = ()
@@ -88,7 +91,7 @@ class Work:
         if isinstance(job, InputSplit):
             yield from partitions_of(job, self.plan, self.wanted)
         else:
-            tables = read_bucket(self.run.scratch, self.written, job.place)
+            tables = read_bucket(self.run / SCRATCH, self.written, job.place)
             yield Partition(job.number * PLACES, tables, ReadCounts(), is_bucket=True)
 
     def stage(self, partition: Partition) -> StagedPartition:
@@ -98,7 +101,7 @@ class Work:
             for table, rows in partition.tables.items():
                 apart, kept[table] = self._divided(rows)
                 if apart.height:
-                    write_buckets(self.run.scratch, partition.number, table, apart, self.buckets)
+                    write_buckets(self.run / SCRATCH, partition.number, table, apart, self.buckets)
                     shuffled.append(table)
         staged = StagedPartition(partition.number)
         if any(rows.height for rows in kept.values()):
@@ -116,7 +119,7 @@ class Work:
 
 
 def stage_partition(
-    number: int, tables: dict[str, pl.DataFrame], plan: ImportPlan, run: RunDir, conflicts: pl.Series
+    number: int, tables: dict[str, pl.DataFrame], plan: ImportPlan, run: Directory, conflicts: pl.Series
 ) -> StagedPartition:
     """Map, judge and encode the rows of one partition, and write what became of them.
 
@@ -124,22 +127,24 @@ def stage_partition(
         number: The partition's.
         tables: Its rows; at least one.
         plan: What they are mapped and judged by.
-        run: Where the results go; those of the same partition before are replaced.
+        run: The run's directory for the results; those of the same partition before are replaced.
         conflicts: Hashes of external ids that several transactions of the run have.
     """
     judged = judge_partition(*without_lost(tables), plan, conflicts)
     shaped, verdict = judged.shaped, judged.verdict
     part = write_part(run, number, judged.staged, plan.budget.partitions(plan.input_bytes))
-    quarantine.write_part(run.path, number, verdict, shaped, plan.names)
+    quarantine.write_part(run, number, verdict, shaped, plan.names)
     measurements.keep(run, number, measurements.measured(plan, judged))
     accepted = verdict.transactions(ACCEPTED)
     keys = pl.concat(rows[KEY] for rows in tables.values()).drop_nulls().unique()
-    Hashes(run.scratch, KEYS).put(number, keys)
-    Hashes(run.scratch, IDS).put(number, accepted.select(hash_of(pl.col("external_id"))).to_series())
-    Hashes(run.scratch, ITEM_IDS).put(number, _item_hashes(judged.items, accepted))
+    scratch = run / SCRATCH
+    Hashes(scratch, KEYS).put(number, keys)
+    Hashes(scratch, IDS).put(number, accepted.select(hash_of(pl.col("external_id"))).to_series())
+    Hashes(scratch, ITEM_IDS).put(number, _item_hashes(judged.items, accepted))
     return StagedPartition(
         number,
         rows=count_rows(tables, shaped, judged.left_out, verdict),
+        keys=len(keys),
         part=part,
         waiting=_waiting(verdict, shaped),
         lost_of_known_sales=count_lost_of_known_sales(tables),

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.directories import directory_at
 from pipeline.staging.partitions.hashes import Hashes, repeated
 
 LARGEST = 2**64 - 1
@@ -28,18 +29,16 @@ def test_what_is_there_twice_is_found_however_many_are_compared_at_a_time(
 
 
 def test_hashes_come_back_by_unit_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
-    directory = tmp_path / "a [b]"
-    directory.mkdir()
+    directory = directory_at(tmp_path / "a [b]")
     keys, ids = Hashes(directory, "keys", [7, 100_000]), Hashes(directory, "ids", [1])
     keys.put(100_000, series([3, LARGEST]))
     keys.put(7, pl.concat([series([1]), series([2])], rechunk=False))
     keys.put(7, pl.concat([series([4]), series([5])], rechunk=False))
     ids.put(1, series([]))
-    assert [own.to_list() for own in keys.values()] == [[4, 5], [3, LARGEST]]
-    assert len(keys) == 2
-    assert repeated(ids.values()).to_list() == []
-    assert ids[1].dtype == pl.UInt64
-    assert 7 not in ids
-    (directory / "keys-00000_000007").unlink()
+    assert [own.to_list() for own in keys] == [[4, 5], [3, LARGEST]]
+    assert keys.with_any_of(series([3])) == [100_000]
+    assert repeated(ids).to_list() == []
+    assert next(iter(ids)).dtype == pl.UInt64
+    directory.remove("keys-00000_000007")
     with pytest.raises(FileNotFoundError):
-        repeated(keys.values())
+        repeated(keys)

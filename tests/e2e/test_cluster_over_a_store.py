@@ -1,0 +1,162 @@
+"""A cluster that shares an object store and PostgreSQL, and no disk: the same bytes, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.memory import Budget
+from pipeline.testing import LocalOmneo
+from tests.command import Ended, call, files_with
+from tests.receipts import receipt, write_export
+from tests.servers import DaskProcesses, arrived
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+FILES, RECEIPTS = 12, 600
+PERSON = "ann@example.com"
+
+
+@pytest.fixture
+def sales(store: Any, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Sales in a store, some of them broken and one of them in two files, that make a dozen partitions."""
+    monkeypatch.setattr("pipeline.cli.options.Budget.of", lambda *_: Budget(partition_bytes=10_000))
+    for part in range(FILES):
+        rows = [row for n in range(part, RECEIPTS, FILES) for row in receipt(n, 1 + n % 3)]
+        rows += receipt(f"bad-{part}", sale_total="broken")
+        rows += [receipt("apart", 2)[part % 2]] if part < 2 else []
+        path = write_export(tmp_path / "sales.csv", rows)
+        store.put(str(path), f"{bucket}/sales/{part:02}.csv")
+        path.unlink()
+    return f"{bucket}/sales/*.csv"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where everything is that this process and the cluster's write on this machine."""
+    (tmp_path / "client").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "client"))
+    return tmp_path
+
+
+Cluster = Callable[[], DaskProcesses]
+
+
+@pytest.fixture
+def new_cluster(home: Path, s3_environment: dict[str, str], omneo: LocalOmneo) -> Iterator[Cluster]:
+    running: list[DaskProcesses] = []
+
+    def start() -> DaskProcesses:
+        own = {**s3_environment, "OMNEO_TOKEN": omneo.environment()["OMNEO_TOKEN"]}
+        running.append(cluster := DaskProcesses(home / f"cluster-{len(running)}", own))
+        cluster.add_worker()
+        cluster.add_worker()
+        return cluster
+
+    yield start
+    for each in running:
+        each.close()
+
+
+@pytest.fixture
+def command(bucket: str, postgres: str, omneo: LocalOmneo) -> Callable[..., Ended]:
+    def run(*arguments: object) -> Ended:
+        where = ("--json", "--workdir", f"{bucket}/omneo", "--ledger", postgres)
+        return call(*arguments, *where, env=omneo.environment())
+
+    return run
+
+
+def staged(store: Any, bucket: str) -> list[str]:
+    store.invalidate_cache()
+    return [each for each in store.find(f"{bucket}/omneo/runs") if "/staged/" in each]
+
+
+def killed_when(condition: Callable[[], object], process: Any) -> threading.Thread:
+    def watch() -> None:
+        wait_for(condition, 240, 0.05)
+        process.send_signal(signal.SIGKILL)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    return watcher
+
+
+def test_only_a_store_and_a_database_are_shared(
+    command: Callable[..., Ended],
+    new_cluster: Cluster,
+    sales: str,
+    store: Any,
+    bucket: str,
+    home: Path,
+    omneo: LocalOmneo,
+    s3_environment: dict[str, str],
+) -> None:
+    local = call("prepare", "-m", "pos_lines", "--json", "--workdir", home / "local", sales)
+    expected = json.loads((Path(local.summary["run_dir"]) / "manifest.json").read_bytes())
+    assert len(expected["parts"]) > 8
+
+    cluster = new_cluster()
+    lost = killed_when(lambda: len(staged(store, bucket)) >= 2, cluster.scheduler)
+    ended = command("prepare", "-m", "pos_lines", "--engine", cluster.address, sales)
+    lost.join()
+    assert ended.code == 2
+    assert "The Dask scheduler was lost" in ended.stderr
+    cluster.close()
+
+    cluster = new_cluster()
+    lost = killed_when(lambda: len(staged(store, bucket)) >= 4, cluster.workers[0])
+    prepared = command("prepare", "-m", "pos_lines", "--engine", cluster.address, sales)
+    lost.join()
+    assert prepared.code == 0, prepared.stderr
+    run = prepared.summary["run_dir"]
+    assert json.loads(store.cat_file(f"{run}/manifest.json"))["parts"] == expected["parts"]
+    store.invalidate_cache()
+    kept = {each.partition("/runs/")[2].split("/")[1] for each in store.find(f"{bucket}/omneo/runs")}
+    there = {path.name for path in Path(local.summary["run_dir"]).iterdir()}
+    assert kept == there
+    assert {each.split("/")[3] for each in staged(store, bucket)} == {prepared.summary["run_id"]}
+    for name in ("quarantine.csv", "quarantine_rows.csv"):
+        assert store.cat_file(f"{run}/{name}") == (Path(local.summary["run_dir"]) / name).read_bytes()
+
+    cluster.add_worker()
+    loaded = command("load", "latest", "--engine", cluster.address)
+    assert loaded.code == 0, loaded.stderr
+    assert loaded.summary["delivery"]["delivered"] == prepared.summary["transactions"]["accepted"]
+    assert max(arrived(omneo).values()) == 1
+    assert command("confirm", "latest").summary["confirmed"] == loaded.summary["delivery"]["delivered"]
+    events = [json.loads(line)["event"] for line in store.cat_file(f"{run}/run.log.jsonl").splitlines()]
+    assert "stage_started" in events
+
+    for private in home.glob("c*"):
+        assert files_with(PERSON, private) == []
+        assert files_with("R10", private) == []
+        assert list(private.rglob("*.parquet")) == []
+        for secret in (s3_environment["AWS_SECRET_ACCESS_KEY"], omneo.environment()["OMNEO_TOKEN"]):
+            assert files_with(secret, private) == []
+
+
+def test_a_worker_without_credentials_says_so(
+    command: Callable[..., Ended], home: Path, sales: str, s3_environment: dict[str, str]
+) -> None:
+    cluster = DaskProcesses(home / "cluster", {})
+    try:
+        cluster.add_worker(
+            {name: s3_environment[name] for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")}
+        )
+        ended = command("prepare", "-m", "pos_lines", "--engine", cluster.address, sales)
+    finally:
+        with suppress(ProcessLookupError):
+            cluster.close()
+    assert ended.code == 2
+    assert "On the Dask worker at tcp://127.0.0.1:" in ended.stderr
+    assert "AWS_ACCESS_KEY_ID" in ended.stderr
