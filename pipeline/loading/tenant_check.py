@@ -28,10 +28,9 @@ from pipeline.loading.customer_lookup import NoAnswer, Person, find_profile
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
-from pipeline.loading.http.client import Client
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.lists import NoList, ask_page, read_pages
-from pipeline.loading.http.paced_client import DENIED, PacedClient, RequestCounts
+from pipeline.loading.http.paced_client import DENIED, RequestCounts, connected
 from pipeline.loading.triggers import Reactions, read_reactions
 
 PAGE_SIZE: Final = 100
@@ -187,21 +186,21 @@ class _Inquiry:
     stop: Stop
     clock: Clock
     unanswered: ReplyVerdict | None = None
-    answers: Preflight | None = None
 
     async def run(
         self, connection: Connection, transport: httpx.AsyncBaseTransport | None
     ) -> Preflight | None:
         started = self.clock.monotonic()
         self.emit(StageStarted("preflight", "questions"))
-        async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
-            self.api = PacedClient(client, connection.base_url, self.options.limits(), self.clock, self.emit)
-            await until_stopped(self._ask_all(), self.stop)
+        async with connected(
+            connection, self.options, self.emit, transport=transport, clock=self.clock
+        ) as self.api:
+            answers = await until_stopped(self._ask_all(), self.stop)
         requests = self.api.requests
         self.emit(StageFinished("preflight", requests.sent, self.clock.monotonic() - started))
-        return self.answers
+        return answers
 
-    async def _ask_all(self) -> None:
+    async def _ask_all(self) -> Preflight:
         # First, since it finds a bad token with a single request.
         currencies = await self._values("/currencies", ("code", "currency", "from", "to"))
         locations = await self._values("/locations", ("id", "external_id"))
@@ -209,7 +208,7 @@ class _Inquiry:
             raise self._error(self.unanswered)
         answers = await asyncio.gather(*map(self._is_known, self.asked.sample))
         known = [answer for answer in answers if answer is not None]
-        self.answers = Preflight(
+        return Preflight(
             new_locations=_unknown(self.asked.locations, locations),
             unknown_currencies=_unknown(self.asked.currencies, currencies),
             people_asked=len(known),

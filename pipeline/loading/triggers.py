@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from pipeline.core.clock import Clock, SystemClock
+from pipeline.core.clock import Clock
 from pipeline.core.errors import ReactionsHeld
 from pipeline.core.events import Emit, ignore
 from pipeline.core.settings import Connection
@@ -23,10 +23,9 @@ from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.leases import Batches, positioned
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
-from pipeline.loading.http.client import Client
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.lists import NoList, read_pages
-from pipeline.loading.http.paced_client import PacedClient, RequestCounts
+from pipeline.loading.http.paced_client import PacedClient, RequestCounts, connected
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
 
@@ -106,20 +105,13 @@ def ask_reactions(
     Raises:
         StoppedByApi: The token was refused (401), or there was no answer for too long.
     """
-    options, stop, clock = options or DeliveryOptions(), stop or Stop(), clock or SystemClock()
-    answers: list[Reactions] = []
 
-    async def ask() -> None:
-        async with Client(connection, transport, timeout_s=options.timeout_s) as client:
-            api = PacedClient(client, connection.base_url, options.limits(), clock, emit)
+    async def ask() -> Reactions | None:
+        limits = options or DeliveryOptions()
+        async with connected(connection, limits, emit, transport=transport, clock=clock) as api:
+            return await until_stopped(read_reactions(api), stop or Stop())
 
-            async def read() -> None:
-                answers.append(await read_reactions(api))
-
-            await until_stopped(read(), stop)
-
-    asyncio.run(ask())
-    return answers[0] if answers else None
+    return asyncio.run(ask())
 
 
 async def read_reactions(api: PacedClient) -> Reactions:

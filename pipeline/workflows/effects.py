@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from math import ceil
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import polars as pl
 from pydantic import TypeAdapter
 
 from pipeline.core import parquet
-from pipeline.core.clock import SystemClock
 from pipeline.core.errors import RunError, StoppedByApi
 from pipeline.core.files import write_private
 from pipeline.loading.confirm.compare import decimal_of, is_void
@@ -31,8 +30,7 @@ from pipeline.loading.confirm.spend_comparison import (
 )
 from pipeline.loading.customer_lookup import NoAnswer, Person
 from pipeline.loading.delivery.stop import until_stopped
-from pipeline.loading.http.client import Client
-from pipeline.loading.http.paced_client import PacedClient, RequestCounts
+from pipeline.loading.http.paced_client import PacedClient, RequestCounts, connected
 from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, State
 from pipeline.staging.workdir import RunDir
@@ -203,26 +201,19 @@ def delivered_for(run: OpenRun, sent: Mapping[Person, Sequence[SentSale]], now: 
 
 
 def _ask(
-    run: OpenRun, question: Callable[[PacedClient], Awaitable[T]], *, patience_s: float | None = None
+    run: OpenRun,
+    question: Callable[[PacedClient], Coroutine[Any, Any, T]],
+    *,
+    patience_s: float | None = None,
 ) -> tuple[T | None, RequestCounts]:
     """Ask the tenant something; None where it was asked to stop before the answer."""
-    options, stop = run.target.options, run.target.stop
+    options = run.target.options
     if patience_s is not None:
         policy = RetryPolicy(attempts=2, first_wait_s=0.5, longest_wait_s=1.0)
         options = replace(options, give_up_after_s=min(patience_s, options.give_up_after_s), policy=policy)
-    answers: list[T] = []
 
-    async def ask() -> RequestCounts:
-        async with Client(run.target.connection, timeout_s=options.timeout_s) as client:
-            api = PacedClient(
-                client, run.target.connection.base_url, options.limits(), SystemClock(), run.emit
-            )
+    async def ask() -> tuple[T | None, RequestCounts]:
+        async with connected(run.target.connection, options, run.emit) as api:
+            return await until_stopped(question(api), run.target.stop), api.requests
 
-            async def answer() -> None:
-                answers.append(await question(api))
-
-            await until_stopped(answer(), stop)
-            return api.requests
-
-    requests = asyncio.run(ask())
-    return (answers[0] if answers else None), requests
+    return asyncio.run(ask())

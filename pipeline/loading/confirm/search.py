@@ -26,10 +26,9 @@ from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.leases import Batches
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import MESSAGE_MAX, Meaning, kept_id, transaction_of
-from pipeline.loading.http.client import Client
 from pipeline.loading.http.endpoints import external_lookup
 from pipeline.loading.http.interface import httpx
-from pipeline.loading.http.paced_client import PacedClient
+from pipeline.loading.http.paced_client import connected
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Record, RunRef, State
 from pipeline.loading.ledger.group_commit import GroupCommit
 from pipeline.loading.ledger.ledger import SqlLedger
@@ -106,10 +105,9 @@ class Search:
             lambda marks: lambda: self.ledger.mark(marks, begun=True)
         )
         try:
-            async with Client(connection, transport, timeout_s=self.options.timeout_s) as client:
-                self.exchange = PacedClient(
-                    client, connection.base_url, self.options.limits(), self.clock, self.emit
-                )
+            async with connected(
+                connection, self.options, self.emit, transport=transport, clock=self.clock
+            ) as self.exchange:
                 self.lists = ListLookup(self.exchange)
                 self.result.requests = self.exchange.requests
                 await until_stopped(self._look(batches), self.stop)

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.loading.delivery.decisions import InDoubtRule, OnChange
 from pipeline.loading.http.endpoints import ENDPOINTS, Endpoint, endpoint_named
 from pipeline.loading.http.paced_client import Limits, RequestCounts
-from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.entries import RunStatus
 
 
 @dataclass(frozen=True)
-class DeliveryOptions:
-    """What the command line says about sending.
+class DeliveryOptions(Limits):
+    """What the command line says about sending, besides the bounds of the traffic.
 
     Attributes:
         endpoint: The way into Omneo; see `endpoint_named`.
         batch_size: Transactions a request, where the endpoint is batched; 1 to 500.
-        concurrency: Requests in flight at most.
-        rate_per_min: Requests a minute at most; None follows the server's own limits only.
-        window_s: Length of the window that the server's own limit is for; a minute is inferred.
         on_change: What to do with transactions delivered before with other contents.
         keep_old_items: Leave items in Omneo that an update of their sale no longer has.
         revive: Send what `void` has undone again, no longer void.
         in_doubt: What to do with those of which a crash left unknown whether they were taken.
-        give_up_after_s: How long an outage may last.
         grace_s: How long what is in flight may take after a request to stop.
-        timeout_s: For connecting, and for each pause within an answer.
-        policy: When a request is repeated.
         max_refused: After how many transactions in a row that are all refused a load stops, or `off`; None
             for 50 at the start and 200 later.
         first: How many transactions to send before it ends, the next ones in delivery order; None for all.
@@ -40,17 +33,11 @@ class DeliveryOptions:
 
     endpoint: Endpoint = ENDPOINTS["queue"]
     batch_size: int = 100
-    concurrency: int = 64
-    rate_per_min: float | None = None
-    window_s: float = 60.0
     on_change: OnChange = OnChange.SEND
     keep_old_items: bool = False
     revive: bool = False
     in_doubt: InDoubtRule = InDoubtRule.LOOKUP
-    give_up_after_s: float = 600.0
     grace_s: float = 30.0
-    timeout_s: float = 30.0
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
     max_refused: int | Literal["off"] | None = None
     first: int | None = None
     part_size: int = 2_000
@@ -72,16 +59,6 @@ class DeliveryOptions:
     def group_size(self) -> int:
         """Transactions a request."""
         return self.batch_size if self.endpoint.batched else 1
-
-    def limits(self) -> Limits:
-        """The part that bounds the traffic."""
-        return Limits(
-            concurrency=self.concurrency,
-            rate_per_min=self.rate_per_min,
-            give_up_after_s=self.give_up_after_s,
-            window_s=self.window_s,
-            policy=self.policy,
-        )
 
 
 @dataclass

@@ -25,10 +25,9 @@ from pipeline.loading.delivery.scheduler import Scheduler, cancel
 from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.delivery.tracker import DeliveryTracker, SessionCounts
-from pipeline.loading.http.client import Client
 from pipeline.loading.http.endpoints import Endpoint
 from pipeline.loading.http.interface import httpx
-from pipeline.loading.http.paced_client import PacedClient
+from pipeline.loading.http.paced_client import PacedClient, connected
 from pipeline.loading.http.throttle import PaceLimit
 from pipeline.loading.ledger.entries import Lease, LeaseLost, PartSelection, Passed, RunRef, State
 from pipeline.loading.ledger.group_commit import LedgerWriter
@@ -138,10 +137,9 @@ class _Delivery:
         self.emit(StageStarted(self.rules.stage, "transactions", self._total(), done))
         error: ImportToolError | None = None
         async with (
-            Client(connection, transport, timeout_s=self.options.timeout_s) as client,
+            connected(connection, self.options, self.emit, transport=transport, clock=self.clock) as api,
             aclosing(self._parts(batches)) as parts,
         ):
-            api = PacedClient(client, connection.base_url, self.options.limits(), self.clock, self.emit)
             async for part in parts:
                 error = await self._part(part, api)
                 if isinstance(error, LeaseLost):

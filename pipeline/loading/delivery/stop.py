@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Stop:
@@ -54,8 +56,12 @@ class Stop:
                 notify()
 
 
-async def until_stopped(work: Coroutine[Any, Any, None], stop: Stop) -> None:
-    """Run something to its end, or until it is asked to stop: for questions, which may be left unanswered."""
+async def until_stopped(work: Coroutine[Any, Any, T], stop: Stop) -> T | None:
+    """Run something to its end, or until it is asked to stop: for questions, which may be left unanswered.
+
+    Returns:
+        What it gives; None where it was asked to stop before.
+    """
     task = asyncio.create_task(work)
 
     def end() -> None:
@@ -67,5 +73,4 @@ async def until_stopped(work: Coroutine[Any, Any, None], stop: Stop) -> None:
     finally:
         unwatch()
         task.cancel()
-    if not task.cancelled():
-        task.result()
+    return None if task.cancelled() else task.result()

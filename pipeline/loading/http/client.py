@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Final, Protocol, Self
@@ -19,7 +19,7 @@ from pipeline.core.network import Proxy, proxy_for, trusted_certificates
 from pipeline.core.privacy import personal_values
 from pipeline.core.settings import Connection, address_variable
 from pipeline.loading.http.content import decoded
-from pipeline.loading.http.interface import httpx, whole
+from pipeline.loading.http.interface import causes, httpx, whole
 from pipeline.loading.http.strict_json import parsed
 
 
@@ -209,7 +209,7 @@ def translate(error: BaseException, named_by: str = "") -> Reply:
     reason = f"{type(error).__name__}: {error}".rstrip(": ")
     if not isinstance(error, _NEVER_CONNECTED):
         return Unknown(reason)
-    came_of = tuple(map(type, _causes(error)))
+    came_of = tuple(map(type, causes(error)))
     if any(issubclass(each, ssl.SSLCertVerificationError) for each in came_of):
         return Untrusted(reason)
     return Unsent(reason, named_by if any(issubclass(each, socket.gaierror) for each in came_of) else "")
@@ -222,9 +222,3 @@ _NEVER_CONNECTED: Final = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__

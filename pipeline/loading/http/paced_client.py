@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tenacity import RetryCallState
 
-from pipeline.core.clock import Clock
+from pipeline.core.clock import Clock, SystemClock
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit, Notice
+from pipeline.core.settings import Connection
 from pipeline.loading.http.answers import Meaning, ReplyVerdict, judge, stopped
-from pipeline.loading.http.client import Answered, CallSender, Reply, Unsent
+from pipeline.loading.http.client import Answered, CallSender, Client, Reply, Unsent
 from pipeline.loading.http.endpoints import ApiRequest
+from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.retry_policy import Health, RetryPolicy, retrying, verdict_of
 from pipeline.loading.http.throttle import Throttle, pace_hint
 from pipeline.loading.loading_events import Retried, Throttled
@@ -55,15 +58,17 @@ class Limits:
 
     Attributes:
         concurrency: Requests in flight at most.
-        rate_per_min: Requests a minute at most; None for no cap of our own.
+        rate_per_min: Requests a minute at most; None follows the server's own limits only.
         give_up_after_s: How long an outage may last.
-        window_s: Length of the window that the server's own limit is for.
+        timeout_s: For connecting, and for each pause within an answer.
+        window_s: Length of the window that the server's own limit is for; a minute is inferred.
         policy: When a request is repeated.
     """
 
     concurrency: int = 64
     rate_per_min: float | None = None
     give_up_after_s: float = 600.0
+    timeout_s: float = 30.0
     window_s: float = 60.0
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
@@ -307,3 +312,25 @@ class PacedClient:
             self.requests.errors += 1
         headers = reply.headers if isinstance(reply, Answered) else {}
         self.throttle.answered(pace_hint(verdict, headers, latency_s))
+
+
+@asynccontextmanager
+async def connected(
+    connection: Connection,
+    limits: Limits,
+    emit: Emit,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[PacedClient]:
+    """A tenant that can be asked and sent to; its connections are closed at the end.
+
+    Args:
+        connection: The tenant.
+        limits: Bounds of the traffic.
+        emit: Gets the events of throttling and repeats.
+        transport: Takes the place of the network in tests.
+        clock: Takes the place of the system's clocks in tests.
+    """
+    async with Client(connection, transport, timeout_s=limits.timeout_s) as client:
+        yield PacedClient(client, connection.base_url, limits, clock or SystemClock(), emit)

@@ -1,7 +1,7 @@
 """How fast to send: learned from what the server says, never faster than the caps.
 
-`Rate` and `Concurrency` are plain models without waiting, so a day of them can be simulated in a second;
-`Gate` is where requests wait. Omneo counts requests per API user by the minute and says so in
+`LearnedRate` and `Concurrency` are plain models without waiting, so a day of them can be simulated in a
+second; `Throttle` is where requests wait. Omneo counts requests per API user by the minute and says so in
 `X-RateLimit-Limit` and `X-RateLimit-Remaining` (inferred: the backend is Laravel, whose window starts
 with the first request and lasts a minute). Nothing here relies on the kind of window.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from pipeline.core.clock import Clock
-from pipeline.loading.http.answers import Meaning, ReplyVerdict
+from pipeline.loading.http.answers import Meaning, ReplyVerdict, count_of
 from pipeline.loading.http.retry_policy import RetryPolicy
 
 WINDOW_S: Final = 60.0
@@ -62,14 +62,10 @@ def pace_hint(verdict: ReplyVerdict, headers: Mapping[str, str], latency_s: floa
     return PaceHint(
         verdict.meaning,
         latency_s,
-        _count(headers.get("x-ratelimit-limit")) or None,  # 0 would be no limit, not nothing at all
-        _count(headers.get("x-ratelimit-remaining")),
+        count_of(headers.get("x-ratelimit-limit")) or None,  # 0 would be no limit, not nothing at all
+        count_of(headers.get("x-ratelimit-remaining")),
         verdict.retry_after_s,
     )
-
-
-def _count(text: str | None) -> int | None:
-    return int(text) if text is not None and len(text) < 10 and text.isdecimal() else None
 
 
 class PaceLimit(NamedTuple):
@@ -424,7 +420,7 @@ class Throttle:
         cap_per_min: Requests a minute at most; None for no cap.
         window_s: Length of the window that the server's limit is for.
         throttled: Gets the pause in seconds and the new pace when the server answers 429.
-        policy: See `Rate`.
+        policy: See `LearnedRate`.
     """
 
     def __init__(

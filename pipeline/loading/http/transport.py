@@ -8,7 +8,6 @@ yet, when nothing can have been sent, and `AiohttpTransport` everything else, wh
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
@@ -18,7 +17,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from pipeline.core.network import Proxy
-from pipeline.loading.http.interface import httpx, whole
+from pipeline.loading.http.interface import causes, httpx, whole
 
 ANSWER_MAX: Final = 32 * 1024 * 1024
 """Bytes that an answer may have on its way."""
@@ -152,10 +151,3 @@ def _reason(error: BaseException) -> str:
     """What happened, without the addresses and objects that aiohttp puts before it."""
     deepest = list(causes(error))[-1]
     return f"{type(deepest).__name__}: {deepest}".rstrip(": ")
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, what it came of, what that came of, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__

@@ -7,16 +7,15 @@ from typing import Final
 
 import httpx
 
-from pipeline.core.clock import Clock, SystemClock
+from pipeline.core.clock import Clock
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit, Notice, ignore
 from pipeline.core.settings import Connection
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning
-from pipeline.loading.http.client import Client
 from pipeline.loading.http.endpoints import external_lookup
-from pipeline.loading.http.paced_client import PacedClient
+from pipeline.loading.http.paced_client import PacedClient, connected
 from pipeline.loading.ledger.ledger import SqlLedger
 
 _DENIED: Final = 403  # the token is known, if not for look-ups
@@ -55,47 +54,31 @@ def adopt(
     external_id = ledger.unadopted()
     if external_id is None:
         return False
-    asked = _ask(
-        external_id or _ANYTHING,
-        connection,
-        options,
-        emit=emit,
-        stop=stop or Stop(),
-        transport=transport,
-        clock=clock,
-    )
-    if not asyncio.run(asked) or not ledger.adopt():
+
+    async def ask() -> bool | None:
+        async with connected(connection, options, emit, transport=transport, clock=clock) as api:
+            return await until_stopped(
+                _is_omneo(external_id or _ANYTHING, api, connection.base_url), stop or Stop()
+            )
+
+    if not asyncio.run(ask()) or not ledger.adopt():
         return False
     sentence = f"What an older version noted in the ledger belongs to {ledger.base_url} from now on."
     emit(Notice("ledger_adopted", sentence))
     return True
 
 
-async def _ask(
-    external_id: str,
-    connection: Connection,
-    options: DeliveryOptions,
-    *,
-    emit: Emit,
-    stop: Stop,
-    transport: httpx.AsyncBaseTransport | None,
-    clock: Clock | None,
-) -> bool:
-    """Look a transaction up: whether there is one does not matter, as long as it is Omneo that says so."""
-    answers = False
+async def _is_omneo(external_id: str, api: PacedClient, base_url: str) -> bool:
+    """Look a transaction up: whether there is one does not matter, as long as it is Omneo that says so.
 
-    async def look() -> None:
-        nonlocal answers
-        verdict, _ = await api.ask(external_lookup(external_id), external_id, or_denied=True)
-        if verdict.meaning not in (Meaning.TAKEN, Meaning.REFUSED) and verdict.status != _DENIED:
-            raise StoppedByApi(
-                f"{connection.base_url} gave no answer of Omneo's ({verdict.status}), so whether the "
-                "ledger's older records belong to it is unknown.",
-                hint="Check OMNEO_BASE_URL, then repeat the command.",
-            )
-        answers = True
-
-    async with Client(connection, transport, timeout_s=options.timeout_s) as client:
-        api = PacedClient(client, connection.base_url, options.limits(), clock or SystemClock(), emit)
-        await until_stopped(look(), stop)
-    return answers
+    Raises:
+        StoppedByApi: What came is no answer of Omneo's.
+    """
+    verdict, _ = await api.ask(external_lookup(external_id), external_id, or_denied=True)
+    if verdict.meaning not in (Meaning.TAKEN, Meaning.REFUSED) and verdict.status != _DENIED:
+        raise StoppedByApi(
+            f"{base_url} gave no answer of Omneo's ({verdict.status}), so whether the "
+            "ledger's older records belong to it is unknown.",
+            hint="Check OMNEO_BASE_URL, then repeat the command.",
+        )
+    return True

@@ -264,11 +264,6 @@ class SqlLedger(LedgerDatabase):
             wanted = sa.select(RUNS.c.no, RUNS.c.run_id).where(RUNS.c.tenant_no == self.tenant())
             return {row.no: row.run_id for row in self.connection.execute(wanted)}
 
-    def highest_ordinal(self) -> int:
-        """The highest ordinal of any run of any tenant; 0 where there is none."""
-        with self.reading():
-            return int(self.connection.execute(sa.select(sa.func.max(RUNS.c.ordinal))).scalar() or 0)
-
     def failed_transactions(self, run_id: str) -> Iterator[Record]:
         """What this run sent last and is refused, failed, missing, differing or in doubt, by id."""
         yield from self.unsettled(run_id, UNSETTLED - {State.PENDING})

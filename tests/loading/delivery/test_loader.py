@@ -656,7 +656,7 @@ def test_a_batch_is_no_larger_than_the_first_few(tmp_path: Path) -> None:
     assert there == {each.external_id for each in some[:130]}
 
 
-ONE_BATCH = DeliveryOptions(ENDPOINTS["batch"], policy=QUICK, batch_size=300, concurrency=1)
+ONE_BATCH = DeliveryOptions(endpoint=ENDPOINTS["batch"], policy=QUICK, batch_size=300, concurrency=1)
 
 
 def answering_batches(tenant: Tenant, status_of: Callable[[str], str]) -> None:
