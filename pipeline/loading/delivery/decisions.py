@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol, assert_never
+from typing import ClassVar, Final, NamedTuple, assert_never
 
 from pipeline.core.model import StagedTransaction
 from pipeline.loading.delivery.added_keys import as_older_versions_voided, is_void, with_void
@@ -118,7 +119,7 @@ class Candidate(NamedTuple):
         return record if record is not None and record.run_no == self.progress.run_no else None
 
 
-class DeliveryRules(Protocol):
+class DeliveryRules(ABC):
     """What a command does with a run's transactions.
 
     Attributes:
@@ -131,27 +132,21 @@ class DeliveryRules(Protocol):
         handles: States of the run's records that the command is about; None for the whole run.
     """
 
-    @property
-    def intent(self) -> State: ...  # noqa: D102
-    @property
-    def accepted(self) -> State: ...  # noqa: D102
-    @property
-    def resumes(self) -> bool: ...  # noqa: D102
-    @property
-    def restores(self) -> bool: ...  # noqa: D102
-    @property
-    def is_guarded(self) -> bool: ...  # noqa: D102
-    @property
-    def stage(self) -> str: ...  # noqa: D102
-    @property
-    def handles(self) -> frozenset[State] | None: ...  # noqa: D102
+    intent: ClassVar[State] = State.SENDING
+    accepted: ClassVar[State] = State.DELIVERED
+    resumes: ClassVar[bool] = False
+    restores: ClassVar[bool] = False
+    is_guarded: ClassVar[bool] = False
+    stage: ClassVar[str] = "load"
+    handles: ClassVar[frozenset[State] | None] = None
 
+    @abstractmethod
     def decide(self, candidate: Candidate) -> Decision:
         """What to do with one transaction of the run."""
 
 
 @dataclass(frozen=True)
-class LoadRules:
+class LoadRules(DeliveryRules):
     """Send what is new or changed.
 
     What was undone by `void` stays undone until its contents change: a nightly export must not undo it.
@@ -162,16 +157,11 @@ class LoadRules:
         only_creates: Whether what is sent adds a second copy where Omneo has one, or one that is late.
     """
 
+    resumes = True
+    is_guarded = True
     on_change: OnChange = OnChange.SEND
     revive: bool = False
     only_creates: bool = False
-    intent: State = State.SENDING
-    accepted: State = State.DELIVERED
-    resumes: bool = True
-    restores: bool = False
-    is_guarded: bool = True
-    stage: str = "load"
-    handles: frozenset[State] | None = None
 
     def decide(self, candidate: Candidate) -> Decision:
         """See `DeliveryRules`."""
@@ -259,25 +249,16 @@ class LoadRules:
         return _again(body, record)._replace(changed=True)
 
 
-_TO_RETRY: Final = frozenset({State.REFUSED, State.FAILED, State.IN_DOUBT})
-
-
 @dataclass(frozen=True)
-class RetryRules:
+class RetryRules(DeliveryRules):
     """Send again what this run could not deliver.
 
     Attributes:
         only_creates: See `LoadRules`.
     """
 
+    handles = frozenset({State.REFUSED, State.FAILED, State.IN_DOUBT})
     only_creates: bool = False
-    intent: State = State.SENDING
-    accepted: State = State.DELIVERED
-    resumes: bool = False
-    restores: bool = False
-    is_guarded: bool = False
-    stage: str = "load"
-    handles: frozenset[State] | None = _TO_RETRY
 
     def decide(self, candidate: Candidate) -> Decision:
         """See `DeliveryRules`."""
@@ -311,19 +292,14 @@ _NOT_TAKEN: Final = frozenset({State.REFUSED, State.FAILED})
 
 
 @dataclass(frozen=True)
-class ResendRules:
+class ResendRules(DeliveryRules):
     """Send again what Omneo took and does not have.
 
     A run that passed a sale by as unchanged counts on another's: then it is sent for that other run.
     """
 
-    intent: State = State.SENDING
-    accepted: State = State.DELIVERED
-    resumes: bool = False
-    restores: bool = True
-    is_guarded: bool = False
-    stage: str = "load"
-    handles: frozenset[State] | None = frozenset({State.MISSING})
+    restores = True
+    handles = frozenset({State.MISSING})
 
     def decide(self, candidate: Candidate) -> Decision:
         """See `DeliveryRules`."""
@@ -338,11 +314,10 @@ class ResendRules:
 
 
 _IN_OMNEO: Final = ACCEPTED_BY_OMNEO - {State.VOIDED}
-_TO_VOID: Final = _IN_OMNEO | IN_FLIGHT | {State.IN_DOUBT}
 
 
 @dataclass(frozen=True)
-class VoidRules:
+class VoidRules(DeliveryRules):
     """Send every delivered transaction of the run again, as void, and what was perhaps taken too.
 
     What a later run has updated belongs to that run and is left alone.
@@ -351,14 +326,12 @@ class VoidRules:
         only: External ids of those to void; None for all.
     """
 
+    intent = State.VOIDING
+    accepted = State.VOIDED
+    restores = True
+    stage = "void"
+    handles = _IN_OMNEO | IN_FLIGHT | {State.IN_DOUBT}
     only: frozenset[str] | None = None
-    intent: State = State.VOIDING
-    accepted: State = State.VOIDED
-    resumes: bool = False
-    restores: bool = True
-    is_guarded: bool = False
-    stage: str = "void"
-    handles: frozenset[State] | None = _TO_VOID
 
     def decide(self, candidate: Candidate) -> Decision:
         """See `DeliveryRules`."""
