@@ -40,46 +40,39 @@ class Evidence:
     omneo_id: str | None = None
 
 
-class EvidenceSearch:
-    """Looks transactions up.
+async def find_evidence(
+    item: OutgoingTransaction, looks: int, api: PacedClient, policy: RetryPolicy
+) -> Evidence:
+    """Look a transaction up, again with growing waits while it is absent, since the queue may be late.
 
     Args:
-        api: Requests at the common pace.
-        policy: How long to wait between two look-ups of a transaction.
+        item: The transaction.
+        looks: Look-ups at most.
+        api: Asks at the common pace.
+        policy: How long to wait between two of them.
     """
+    wait_s = policy.first_wait_s
+    evidence = await _look_up(item, api)
+    for _ in range(looks - 1):
+        if evidence.presence in (Presence.SAME, Presence.OTHER):
+            break
+        await api.pausing.sleep(wait_s)
+        wait_s = min(2 * wait_s, policy.longest_wait_s)
+        evidence = await _look_up(item, api)
+    return evidence
 
-    def __init__(self, api: PacedClient, policy: RetryPolicy) -> None:
-        self._api = api
-        self._policy = policy
 
-    async def find(self, item: OutgoingTransaction, looks: int) -> Evidence:
-        """Look a transaction up, again with growing waits while it is absent, since the queue may be late.
-
-        Args:
-            item: The transaction.
-            looks: Look-ups at most.
-        """
-        wait_s = self._policy.first_wait_s
-        evidence = await self._look_up(item)
-        for _ in range(looks - 1):
-            if evidence.presence in (Presence.SAME, Presence.OTHER):
-                break
-            await self._api.pausing.sleep(wait_s)
-            wait_s = min(2 * wait_s, self._policy.longest_wait_s)
-            evidence = await self._look_up(item)
-        return evidence
-
-    async def _look_up(self, item: OutgoingTransaction) -> Evidence:
-        name = item.external_id
-        verdict, reply = await self._api.ask(external_lookup(name, item.transaction.body), name)
-        if verdict.meaning is Meaning.REFUSED and verdict.status == 404:
-            return Evidence(Presence.ABSENT, verdict)
-        found = transaction_of(reply, name) if verdict.meaning is Meaning.TAKEN else None
-        if found is None:
-            return Evidence(Presence.UNKNOWN, verdict)
-        decision, body = item.decision, item.transaction.body
-        exactly = isinstance(decision, Send) and decision.may_have_other
-        # Without its body it can only be seen that it is there.
-        same = not body or (has_same_contents if exactly else is_same_sale)(body, found)
-        omneo_id = kept_id(found.get("id"))
-        return Evidence(Presence.SAME if same else Presence.OTHER, verdict, is_void(found), omneo_id)
+async def _look_up(item: OutgoingTransaction, api: PacedClient) -> Evidence:
+    name = item.external_id
+    verdict, reply = await api.ask(external_lookup(name, item.transaction.body), name)
+    if verdict.meaning is Meaning.REFUSED and verdict.status == 404:
+        return Evidence(Presence.ABSENT, verdict)
+    found = transaction_of(reply, name) if verdict.meaning is Meaning.TAKEN else None
+    if found is None:
+        return Evidence(Presence.UNKNOWN, verdict)
+    decision, body = item.decision, item.transaction.body
+    exactly = isinstance(decision, Send) and decision.may_have_other
+    # Without its body it can only be seen that it is there.
+    same = not body or (has_same_contents if exactly else is_same_sale)(body, found)
+    omneo_id = kept_id(found.get("id"))
+    return Evidence(Presence.SAME if same else Presence.OTHER, verdict, is_void(found), omneo_id)

@@ -20,7 +20,7 @@ from pipeline.loading.delivery.added_keys import replacing_items
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
 from pipeline.loading.delivery.decisions import DeliveryRules, InDoubtRule, LookUp, OnChange, Send
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
-from pipeline.loading.delivery.lookup_evidence import Evidence, EvidenceSearch, Presence
+from pipeline.loading.delivery.lookup_evidence import Evidence, Presence, find_evidence
 from pipeline.loading.delivery.tracker import DeliveryOutcome, DeliveryTracker, OutgoingTransaction
 from pipeline.loading.http.answers import (
     TAKEN,
@@ -77,7 +77,7 @@ class TransactionSender:
         # An endpoint that only creates makes no update.
         self._replaces_items = options.endpoint.upserts and not options.keep_old_items
         self._patience_s = options.give_up_after_s
-        self._evidence = EvidenceSearch(api, options.policy)
+        self._policy = options.policy
         self._breaker = breaker
         self._emit = emit
 
@@ -365,7 +365,8 @@ class TransactionSender:
         await self._tracker.settle([(item, outcome)])
 
     async def _find_evidence(self, item: OutgoingTransaction) -> Evidence:
-        return await self._evidence.find(item, _LOOKS if self._can_repeat(item) else 2 * _LOOKS)
+        looks = _LOOKS if self._can_repeat(item) else 2 * _LOOKS
+        return await find_evidence(item, looks, self._api, self._policy)
 
     # Batches
 
