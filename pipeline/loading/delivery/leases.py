@@ -18,15 +18,7 @@ from pipeline.core.clock import Clock
 from pipeline.core.model import StagedTransaction
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.ledger.entries import (
-    DeliveryProgress,
-    Lease,
-    LeaseLost,
-    PartSelection,
-    Record,
-    RunRef,
-    Write,
-)
+from pipeline.loading.ledger.entries import DeliveryProgress, Lease, LeaseLost, PartSelection, RunRef
 from pipeline.loading.ledger.group_commit import LedgerWriter
 from pipeline.loading.ledger.ledger import SqlLedger
 
@@ -174,27 +166,6 @@ class SequentialReader:
             self._left, self._at = self._left[end:], self._at + len(passed)
             if some:
                 yield some
-
-
-class LeasedLedger:
-    """A ledger as the writer sees it, that writes only while the part is this process's own.
-
-    Args:
-        ledger: The ledger.
-        lease: Of the part.
-    """
-
-    def __init__(self, ledger: SqlLedger, lease: Lease) -> None:
-        self._ledger = ledger
-        self._lease = lease
-
-    def find(self, external_ids: Sequence[str], run_no: int | None = None) -> dict[str, Record]:
-        """See `Ledger`."""
-        return self._ledger.find(external_ids, run_no)
-
-    def record(self, writes: Sequence[Write], progress: DeliveryProgress | None = None) -> None:
-        """See `Ledger`; raises LeaseLost once another worker has the part."""
-        self._ledger.record_leased(self._lease, writes, progress)
 
 
 async def keep(

@@ -20,7 +20,7 @@ from pipeline.core.settings import Connection
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker
 from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules, OnChange, RetryRules, VoidRules
 from pipeline.loading.delivery.delivery_options import Changes, DeliveryOptions, DeliveryResult
-from pipeline.loading.delivery.leases import Batches, LeasedLedger, LeasedParts, RunPart, keep, positioned
+from pipeline.loading.delivery.leases import Batches, LeasedParts, RunPart, keep, positioned
 from pipeline.loading.delivery.scheduler import Scheduler, cancel
 from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
@@ -189,8 +189,9 @@ class _Delivery:
     async def _part(self, part: RunPart, api: PacedClient) -> ImportToolError | None:
         """Deliver a part; gives what stopped it, if it was not the user."""
         options = self.options
-        ledger = LeasedLedger(self.ledger, part.lease) if part.lease else self.ledger
-        writer = LedgerWriter(ledger, lambda: tracker.watermark.progress() if self.rules.resumes else None)
+        writer = LedgerWriter(
+            self.ledger, lambda: tracker.watermark.progress() if self.rules.resumes else None, part.lease
+        )
         tracker = DeliveryTracker(
             writer,
             part.progress,

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Generic, NamedTuple, ParamSpec, TypeVar
 
-from pipeline.loading.ledger.entries import DeliveryProgress, Record, Write
-from pipeline.loading.ledger.ledger import Ledger
+from pipeline.loading.ledger.entries import DeliveryProgress, Lease, Record, Write
+from pipeline.loading.ledger.ledger import SqlLedger
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -123,62 +123,46 @@ def _wake(waiters: Sequence[asyncio.Future[None]], error: Exception | None) -> N
             waiter.set_exception(error)
 
 
-class LedgerWriter:
-    """Writes to the ledger, one commit for many writes.
+class LedgerWriter(GroupCommit[Write]):
+    """Writes to the ledger, one commit for many writes, each with how far the run is by then.
 
     Once a write has failed, every later one fails with the same error: nothing may be sent whose intent
-    is not on disk, and no watermark may pass an outcome that is not.
+    is not on disk, and no watermark may pass an outcome that is not. `put` raises a SettingsError where the
+    ledger cannot be written, and LeaseLost where another worker has the part.
 
     Args:
-        ledger: Is used from the writer's thread only, until `close`.
+        ledger: Is written from the writer's thread only, until `close`.
         progress: Says how far the run is; asked once a commit.
+        lease: Of the part that is delivered; None where there is only one worker.
     """
 
-    def __init__(self, ledger: Ledger, progress: Callable[[], DeliveryProgress | None]) -> None:
+    def __init__(
+        self,
+        ledger: SqlLedger,
+        progress: Callable[[], DeliveryProgress | None],
+        lease: Lease | None = None,
+    ) -> None:
+        super().__init__(lambda writes: partial(self._record, writes, progress()))
         self._ledger = ledger
-        self._progress = progress
-        self._grouped = GroupCommit(self._seal)
+        self._lease = lease
         self._error: Exception | None = None
         self._finder = ThreadPoolExecutor(1, thread_name_prefix="finder")
 
     async def find(self, external_ids: Sequence[str], run_no: int | None = None) -> dict[str, Record]:
-        """Look records up; see `Ledger.find`."""
+        """Look records up; see `SqlLedger.find`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._finder, self._ledger.find, external_ids, run_no)
 
-    async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call something of the ledger's in its thread."""
-        return await self._grouped.call(function, *args, **kwargs)
-
-    async def put(self, writes: Sequence[Write]) -> None:
-        """Return once these writes, and how far the run is with them, are on disk.
-
-        Raises:
-            SettingsError: The ledger cannot be written.
-        """
-        await self._grouped.put(writes)
-
-    def put_now(self, writes: Sequence[Write]) -> asyncio.Future[None]:
-        """As `put`, but they are written also if the caller does not wait."""
-        return self._grouped.put_now(writes)
-
-    def put_soon(self, writes: Sequence[Write]) -> None:
-        """Have these writes written by the next commit."""
-        self._grouped.put_soon(writes)
-
     def close(self) -> None:
-        """Let go of the ledger."""
+        """Let go of the ledger, once what was put is written or has failed."""
         self._finder.shutdown()
-        self._grouped.close()
-
-    def _seal(self, writes: list[Write]) -> Callable[[], None]:
-        return partial(self._record, writes, self._progress())
+        super().close()
 
     def _record(self, writes: list[Write], progress: DeliveryProgress | None) -> None:
         if self._error is not None:
             raise self._error
         try:
-            self._ledger.record(writes, progress)
+            self._ledger.record(writes, progress, self._lease)
         except Exception as error:
             self._error = error
             raise

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import sqlalchemy as sa
 
@@ -50,16 +50,6 @@ from pipeline.loading.ledger.tables import PARTS, RECORDS, RUNS, TENANTS
 
 _AT_ONCE: Final = 1000
 """Values in one statement. It may be any number below SQLite's own limit of 32,766."""
-
-
-class Ledger(Protocol):
-    """What a delivery needs of a ledger."""
-
-    def find(self, external_ids: Sequence[str], run_no: int | None = None) -> dict[str, Record]:
-        """The records of these transactions; those unknown are left out."""
-
-    def record(self, writes: Sequence[Write], progress: DeliveryProgress | None = None) -> None:
-        """Write all of this, and how far the run is, in one durable commit."""
 
 
 class SqlLedger(LedgerDatabase):
@@ -138,21 +128,22 @@ class SqlLedger(LedgerDatabase):
         with self.explained("read"), self.finder.begin():
             return self._records.read_for(run_no, external_ids, self.finder)
 
-    def record(self, writes: Sequence[Write], progress: DeliveryProgress | None = None) -> None:
-        """See `Ledger`."""
-        with self.writing():
-            self._records.write(writes, progress)
-
-    def record_leased(
-        self, lease: Lease, writes: Sequence[Write], progress: DeliveryProgress | None = None
+    def record(
+        self, writes: Sequence[Write], progress: DeliveryProgress | None = None, lease: Lease | None = None
     ) -> None:
-        """As `record`, but only while the part is still leased.
+        """Write all of this, and how far the run is, in one durable commit.
+
+        Args:
+            writes: What to write, in this order.
+            progress: How far a run, or one part of it, is with them; None where that is not kept.
+            lease: Of the part; without it nothing is written. None where there is only one worker.
 
         Raises:
-            LeaseLost: Another worker has taken the part over; nothing was written.
+            LeaseLost: Another worker has taken the part over.
         """
         with self.writing():
-            self.leases.check(lease)
+            if lease is not None:
+                self.leases.check(lease)
             self._records.write(writes, progress)
 
     def mark(self, seen: Iterable[tuple[Record, State]], *, begun: bool = False) -> None:

@@ -401,11 +401,11 @@ def test_a_lease_that_is_not_renewed_goes_to_another_and_its_holder_can_write_no
     lost = any_ledger.leases.take(part.run_no, "one", 0.05, UNFINISHED)
     assert lost is not None
     any_ledger.leases.renew(lost, 0.1)
-    any_ledger.record_leased(lost, [record("a")], replace(part, watermark=1))
+    any_ledger.record([record("a")], replace(part, watermark=1), lost)
     time.sleep(0.15)
     assert any_ledger.leases.take(part.run_no, "two", 60, UNFINISHED) == Lease(part.run_no, 1, "two")
     with pytest.raises(LeaseLost):
-        any_ledger.record_leased(lost, [record("b")], replace(part, watermark=0))
+        any_ledger.record([record("b")], replace(part, watermark=0), lost)
     with pytest.raises(LeaseLost):
         any_ledger.leases.renew(lost, 60)
     any_ledger.leases.release(lost)
