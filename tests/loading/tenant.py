@@ -16,6 +16,8 @@ import httpx
 
 from pipeline.core.model import StagedTransaction
 from pipeline.core.settings import Connection, Secret
+from pipeline.loading.confirm.confirm_run import confirm, resend_missing
+from pipeline.loading.confirm.confirmation import Confirmation
 from pipeline.loading.delivery.decisions import VoidRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
@@ -55,6 +57,15 @@ def made(number: int, **fields: Any) -> StagedTransaction:
 def void(*run: Any, **how: Any) -> DeliveryResult:
     """As `deliver`, with what the command `void` does."""
     return deliver(*run, rules=VoidRules(), **how)
+
+
+def confirm_and_resend(*run: Any, patience_s: float = 0.0, **how: Any) -> tuple[Confirmation, int]:
+    """As `confirm --resend`: what the look-ups found, and how many of the missing were sent again."""
+    found = confirm(*run, patience_s=patience_s, **how)
+    if not found.missing or found.stopped or found.error:
+        return found, 0
+    resent = resend_missing(*run, **how)
+    return found, resent.handled if resent else 0
 
 
 def run_of(run_id: str, transactions: list[StagedTransaction], day: int = 1) -> RunRef:

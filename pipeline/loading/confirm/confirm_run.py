@@ -30,7 +30,6 @@ def confirm(
     options: DeliveryOptions | None = None,
     *,
     sample: float = 1.0,
-    resend: bool = False,
     patience_s: float = 30.0,
     seed: int | None = None,
     emit: Emit = ignore,
@@ -48,9 +47,8 @@ def confirm(
         batches: Gives its transactions.
         connection: The tenant.
         ledger: Says what was delivered.
-        options: How to ask; and to send, with `resend`.
+        options: How to ask.
         sample: Share of the transactions to look up, chosen at random.
-        resend: Send the missing ones again; not by an endpoint that only creates.
         patience_s: How long to look again for missing ones: Omneo's queue has no guaranteed time.
         seed: Of the choice of the sample.
         emit: Gets every event.
@@ -62,24 +60,19 @@ def confirm(
         SettingsError: The ledger cannot be used.
     """
     ledger.bind(connection.base_url)
-    options, stop, clock = options or DeliveryOptions(), stop or Stop(), clock or SystemClock()
     search = Search(
         run=run,
         ledger=ledger,
-        options=options,
+        options=options or DeliveryOptions(),
         sample=sample,
         patience_s=patience_s,
         dice=random.Random(seed),  # noqa: S311 (a sample is no secret)
         emit=emit,
-        stop=stop,
-        clock=clock,
+        stop=stop or Stop(),
+        clock=clock or SystemClock(),
     )
     with seldom_collecting():
-        result = asyncio.run(search.run_all(batches, connection, transport))
-    if resend and result.missing and not (stop.requested or result.error):
-        how = {"stop": stop, "transport": transport, "clock": clock}
-        result.resent = resend_missing(run, batches, connection, ledger, options, emit=emit, **how)
-    return result
+        return asyncio.run(search.run_all(batches, connection, transport))
 
 
 def resend_missing(

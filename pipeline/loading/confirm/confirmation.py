@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from pipeline.core.errors import StoppedByApi
 from pipeline.loading.confirm.estimate import Interval, share_interval
-from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.loading.http.paced_client import RequestCounts
 from pipeline.loading.ledger.entries import State
 
@@ -46,7 +45,6 @@ class Confirmation:
         stopped: Whether it was asked to stop before it was through.
         error: Why the API stopped it before it was through: the token was refused, or there was no answer for
             too long.
-        resent: What sending the missing again did; None where that was not asked for or none was missing.
     """
 
     expected: int = 0
@@ -61,7 +59,6 @@ class Confirmation:
     requests: RequestCounts = field(default_factory=RequestCounts)
     stopped: bool = False
     error: StoppedByApi | None = None
-    resent: DeliveryResult | None = None
 
     @property
     def looked_up(self) -> int:

@@ -15,7 +15,17 @@ from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.http.endpoints import endpoint_named
 from pipeline.loading.ledger.entries import RunRef, State
 from pipeline.loading.ledger.ledger import SqlLedger
-from tests.loading.tenant import CONNECTION, QUICK, Tenant, batches_of, load, made, run_of, void
+from tests.loading.tenant import (
+    CONNECTION,
+    QUICK,
+    Tenant,
+    batches_of,
+    confirm_and_resend,
+    load,
+    made,
+    run_of,
+    void,
+)
 
 SOME = [made(n) for n in range(100)]
 RUN = run_of("r1", SOME)
@@ -31,6 +41,18 @@ def look(
     options = DeliveryOptions(policy=QUICK, concurrency=8)
     given = {"patience_s": 0.0, **how}
     return confirm(run, batches_of(some), CONNECTION, ledger, options, transport=tenant.transport, **given)  # type: ignore[arg-type]
+
+
+def look_and_resend(
+    ledger: SqlLedger,
+    tenant: Tenant,
+    run: RunRef = RUN,
+    options: DeliveryOptions | None = None,
+    **how: object,
+) -> tuple[Confirmation, int]:
+    options = options or DeliveryOptions(policy=QUICK, concurrency=8)
+    given = (run, batches_of(SOME), CONNECTION, ledger, options)
+    return confirm_and_resend(*given, transport=tenant.transport, **how)
 
 
 @pytest.fixture
@@ -72,9 +94,8 @@ def test_the_missing_and_the_differing_are_named(delivered: tuple[SqlLedger, Ten
 def test_the_missing_are_sent_again(delivered: tuple[SqlLedger, Tenant]) -> None:
     ledger, tenant = delivered
     del tenant.there["T000003"]
-    found = look(ledger, tenant, resend=True)
-    assert found.resent is not None
-    assert found.resent.handled == 1
+    _, resent = look_and_resend(ledger, tenant)
+    assert resent == 1
     assert tenant.posts["T000003"] == 2
     assert sum(tenant.posts.values()) == 101
     assert look(ledger, tenant).missing == 0
@@ -86,18 +107,9 @@ def test_the_missing_are_not_sent_again_where_that_could_make_a_copy(
     ledger, tenant = delivered
     del tenant.there["T000003"]
     events: list[object] = []
-    found = confirm(
-        RUN,
-        batches_of(SOME),
-        CONNECTION,
-        ledger,
-        DeliveryOptions(endpoint=endpoint_named("queue-create")),
-        resend=True,
-        patience_s=0,
-        emit=events.append,
-        transport=tenant.transport,
-    )
-    assert (found.missing, found.resent, tenant.posts["T000003"]) == (1, None, 1)
+    options = DeliveryOptions(endpoint=endpoint_named("queue-create"))
+    found, resent = look_and_resend(ledger, tenant, options=options, emit=events.append)
+    assert (found.missing, resent, tenant.posts["T000003"]) == (1, 0, 1)
     assert any(isinstance(each, Notice) and each.code == "not_resent" for each in events)
 
 
@@ -158,10 +170,10 @@ def test_voided_ones_are_expected_to_be_void(delivered: tuple[SqlLedger, Tenant]
 def test_a_refused_token_stops_it(delivered: tuple[SqlLedger, Tenant]) -> None:
     ledger, tenant = delivered
     wrong = Connection(CONNECTION.base_url, Secret("wrong"))
-    found = confirm(RUN, batches_of(SOME), wrong, ledger, resend=True, transport=tenant.transport)
+    found = confirm(RUN, batches_of(SOME), wrong, ledger, transport=tenant.transport)
     assert isinstance(found.error, StoppedByApi)
     assert "refused the token" in found.error.message
-    assert (found.looked_up, found.resent) == (0, None)
+    assert found.looked_up == 0
     assert found.requests.sent > 0
 
 
@@ -209,7 +221,7 @@ def test_a_repeat_that_was_cut_off_is_looked_for_and_sent_again(delivered: tuple
     del tenant.there["T000007"]
     rows = ledger.find(["T000007", "T000008"]).values()
     ledger.record([row._replace(state=State.SENDING, before=State.MISSING) for row in rows])
-    found = look(ledger, tenant, resend=True)
+    found, _ = look_and_resend(ledger, tenant)
     assert (found.confirmed, found.missing) == (99, 1)
     assert look(ledger, tenant).confirmed == ledger.status("r1").confirmed == 100
 
@@ -255,10 +267,10 @@ def test_what_is_missing_is_sent_again_for_the_run_that_delivered_it(
     load(ledger, again, SOME, tenant)
     del tenant.there["T000003"]
     tenant.interfere = lambda request, _: httpx.Response(422) if request.method == "POST" else None
-    assert look(ledger, tenant, SOME, again, resend=True).missing == 1
+    assert look_and_resend(ledger, tenant, again)[0].missing == 1
     assert (ledger.status("r1").missing, ledger.status("r2").unchanged) == (1, 100)
     tenant.interfere = lambda *_: None
-    look(ledger, tenant, SOME, again, resend=True)
+    look_and_resend(ledger, tenant, again)
     assert "T000003" in tenant.there
     assert (ledger.status("r1").delivered, ledger.status("r2").unchanged) == (100, 100)
     assert look(ledger, tenant).confirmed == 100
@@ -273,7 +285,7 @@ def test_a_repeat_that_another_run_asked_for_and_was_cut_off_is_taken_up(
     del tenant.there["T000003"]
     row = ledger.find(["T000003"])["T000003"]
     ledger.record([row._replace(state=State.SENDING, before=State.MISSING)])
-    assert look(ledger, tenant, SOME, again, resend=True).missing == 1
+    assert look_and_resend(ledger, tenant, again)[0].missing == 1
     assert "T000003" in tenant.there
     assert ledger.status("r1").delivered == 100
 
@@ -292,15 +304,6 @@ def test_a_batch_that_was_taken_proves_nothing_of_what_is_missing(ledger: SqlLed
     tenant.after = lambda *_: httpx.Response(200, json={"message": "ok", "batch_id": "b1"})
     load(ledger, RUN, SOME, tenant, options)
     del tenant.there["T000003"]
-    confirm(
-        RUN,
-        batches_of(SOME),
-        CONNECTION,
-        ledger,
-        options,
-        resend=True,
-        patience_s=0,
-        transport=tenant.transport,
-    )
+    look_and_resend(ledger, tenant, options=options)
     assert "T000003" in tenant.there
     assert ledger.status("r1").delivered == 100

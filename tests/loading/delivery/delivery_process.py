@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.settings import connection_from_environment
-from pipeline.loading.confirm.confirm_run import confirm
 from pipeline.loading.delivery.decisions import InDoubtRule
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
@@ -28,7 +27,7 @@ from pipeline.staging.workdir import Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.workdir_lock import workdir_lock
 from tests.command import clean_environment
-from tests.loading.tenant import batches_of, made, run_of, void
+from tests.loading.tenant import batches_of, confirm_and_resend, made, run_of, void
 
 
 def start_delivery(workdir: Path, omneo: LocalOmneo, count: int, **options: Any) -> subprocess.Popen[str]:
@@ -67,7 +66,7 @@ def main(workdir: str, count: str, options: str) -> int:
         print("begins", file=sys.stderr, flush=True)
         run = run_of("r1", some), batches_of(some), connection_from_environment(), ledger, delivery
         if command == "confirm":
-            confirm(*run, resend=True, patience_s=1, stop=stop)
+            confirm_and_resend(*run, patience_s=1, stop=stop)
             return 0
         result = (void if command == "void" else deliver)(*run, stop=stop)
     outcome = {"delivered": result.status.delivered, "handled": result.handled, "error": result.error}

@@ -37,7 +37,7 @@ from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, IN_FLIGHT, Record
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.workflows.prune import _is_needed
 from tests.loading.delivery.lying import NO_YES
-from tests.loading.tenant import void
+from tests.loading.tenant import confirm_and_resend, void
 
 SIZE: Final = 8
 CONCURRENCY: Final = 3
@@ -376,7 +376,7 @@ class History:
         how: dict[str, Any] = {"transport": httpx.MockTransport(omneo.answer), "clock": FakeClock()}
         how["stop"] = omneo.stop
         options = DeliveryOptions(
-            ENDPOINTS[self.endpoint],
+            endpoint=ENDPOINTS[self.endpoint],
             batch_size=BATCH,
             concurrency=CONCURRENCY,
             policy=RetryPolicy(attempts=3),
@@ -395,8 +395,10 @@ class History:
                     deliver(*given, rules=RetryRules(), **how)
                 case "void":
                     void(*given, **how)
-                case "confirm" | "resend":
-                    confirm(*given, resend=kind == "resend", patience_s=5, **how)
+                case "confirm":
+                    confirm(*given, patience_s=5, **how)
+                case "resend":
+                    confirm_and_resend(*given, patience_s=5, **how)
         except Killed:
             self.close(omneo)
         else:

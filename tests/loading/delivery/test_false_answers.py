@@ -61,7 +61,7 @@ def load(
     **more: object,
 ) -> DeliveryResult:
     options = DeliveryOptions(
-        ENDPOINTS[endpoint],
+        endpoint=ENDPOINTS[endpoint],
         policy=QUICK,
         concurrency=8,
         batch_size=5,
