@@ -20,8 +20,7 @@ from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
-from pipeline.mapping.compile.defined_keys import DefinedKeys
-from pipeline.mapping.compile.row_conditions import SkippedRows
+from pipeline.mapping.compile.own_cells import DefinedKeys, SkippedRows
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.row_keys import CarriedKey, carries_keys, carry_down, with_key
 from pipeline.mapping.usage.used_columns import key_cells

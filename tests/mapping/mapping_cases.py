@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -11,8 +12,8 @@ import polars as pl
 from pipeline.core.model import KEY, LINE, SOURCE
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping, MappedTransactions
 from pipeline.mapping.compile.compiler import examine
-from pipeline.mapping.language.mapping_errors import CompileError
 from pipeline.mapping.language.mapping_file import read_mapping
+from pipeline.mapping.language.source_map import Issue
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
 from pipeline.mapping.layout.row_keys import carry_down, key_hash
@@ -36,6 +37,14 @@ def keyed(rows: pl.DataFrame, spec: MappingSpec, table: str = "lines") -> pl.Dat
     """Rows as pass one leaves them: keys carried down, and KEY."""
     rows, _ = carry_down(rows, spec)
     return rows.with_columns(key_hash(rows, spec.source.file_key_of(table), spec.source.nulls))
+
+
+class CompileError(Exception):
+    """A mapping that cannot be compiled over these columns; all that is wrong with it."""
+
+    def __init__(self, issues: Sequence[Issue]) -> None:
+        self.issues = tuple(issues)
+        super().__init__("\n".join(f"{'.'.join(map(str, i.location))}: {i.message}" for i in issues))
 
 
 def tables_of(spec: MappingSpec, texts: str | dict[str, str]) -> dict[str, pl.DataFrame]:

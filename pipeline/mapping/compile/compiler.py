@@ -15,7 +15,7 @@ from pipeline.mapping.compile.column_plan import Aggregate, ColumnPlan
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.compile.context import SKIPPED, CompileContext
 from pipeline.mapping.compile.fields import field_columns
-from pipeline.mapping.compile.row_conditions import SkippedRows
+from pipeline.mapping.compile.own_cells import SkippedRows
 from pipeline.mapping.compile.section_rules import SECTION_RULES, why_not_of_own_cells
 from pipeline.mapping.compile.sections import (
     amount_of,
@@ -33,7 +33,7 @@ from pipeline.mapping.functions.datetimes import DATETIME
 from pipeline.mapping.functions.lookup_tables import load_tables
 from pipeline.mapping.functions.numbers import MONEY
 from pipeline.mapping.functions.rule_conditions import RULE_COLUMNS, compile_rule
-from pipeline.mapping.language.mapping_errors import CompileError, FormulaError, Issues
+from pipeline.mapping.language.mapping_errors import FormulaError, Issues
 from pipeline.mapping.language.source_map import Issue
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import DateTime, Value
@@ -51,31 +51,6 @@ _EITHER_SIGN: Final = ("rounding", "margin")
 """Amounts that may be negative on ordinary sales too: a refund reverses their sign instead of forcing it."""
 
 
-def compile_mapping(
-    spec: MappingSpec,
-    columns: Mapping[str, Sequence[str]],
-    *,
-    directory: Path,
-    sources: Sequence[str] = (),
-) -> CompiledMapping:
-    """Compile a mapping over the columns of its source.
-
-    Args:
-        spec: The mapping.
-        columns: The source's columns by table (`lines`; or `headers`, `items`, `payments`).
-        directory: The mapping's own directory, under which look-up tables are.
-        sources: The files on the command line, for look-up tables among them.
-
-    Raises:
-        CompileError: Values cannot be computed from these columns, or look-up tables cannot be used. It holds
-            all issues.
-    """
-    compiled, issues = examine(spec, columns, directory=directory, sources=sources)
-    if issues:
-        raise CompileError(issues)
-    return compiled
-
-
 def examine(
     spec: MappingSpec,
     columns: Mapping[str, Sequence[str]] | None,
@@ -88,9 +63,10 @@ def examine(
 
     Args:
         spec: The mapping.
-        columns: As for `compile_mapping`; None where they are not known: every column that is used exists.
-        directory: As for `compile_mapping`.
-        sources: As for `compile_mapping`; None where they are not known.
+        columns: The source's columns by table (`lines`; or `headers`, `items`, `payments`); None where they
+            are not known: every column that is used exists.
+        directory: The mapping's own directory, under which look-up tables are.
+        sources: The files on the command line, for look-up tables among them; None where they are not known.
         looked_up: Rows of look-up tables by name, where they are known without a file.
 
     Returns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.mapping.language.source_map import Issue, Location
@@ -51,15 +50,3 @@ class Issues:
     def around(self, location: Location) -> bool:
         """Whether there is an issue at, inside or around a location."""
         return any(location[: len(issue.location)] == issue.location[: len(location)] for issue in self.found)
-
-
-class CompileError(ValueError):
-    """A mapping that cannot be computed from the columns there are.
-
-    Attributes:
-        issues: Everything that is wrong.
-    """
-
-    def __init__(self, issues: Sequence[Issue]) -> None:
-        self.issues = tuple(issues)
-        super().__init__("\n".join(f"{'.'.join(map(str, i.location))}: {i.message}" for i in self.issues))

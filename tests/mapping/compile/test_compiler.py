@@ -11,9 +11,8 @@ import polars as pl
 import pytest
 
 from pipeline.core.model import LINE, TX
-from pipeline.mapping.language.mapping_errors import CompileError
 from pipeline.mapping.layout.raw_transactions import build_transactions
-from tests.mapping.mapping_cases import compiled_of, mapped_of, problem_rows, spec_of, tables_of
+from tests.mapping.mapping_cases import CompileError, compiled_of, mapped_of, problem_rows, spec_of, tables_of
 
 D = Decimal
 HEADERS = "source: {layout: headers, key: [id]}\ntransaction: {external_id: id}\n"

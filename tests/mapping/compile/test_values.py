@@ -13,11 +13,18 @@ from hypothesis import strategies as st
 
 from pipeline.core.model import LINE, SOURCE
 from pipeline.mapping.compile import steps, values
-from pipeline.mapping.language.mapping_errors import CompileError
 from pipeline.mapping.language.value_spec import STEPS, VALUES, OpenValue
 from pipeline.mapping.layout.raw_transactions import build_transactions
 from tests.fuzzing import examples
-from tests.mapping.mapping_cases import compiled_of, keyed, mapped_of, problem_rows, spec_of, value_of
+from tests.mapping.mapping_cases import (
+    CompileError,
+    compiled_of,
+    keyed,
+    mapped_of,
+    problem_rows,
+    spec_of,
+    value_of,
+)
 
 D = Decimal
 

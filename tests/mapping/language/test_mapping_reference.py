@@ -16,7 +16,7 @@ from docs.tools.mapping_reference import (
     with_reference,
 )
 from pipeline.mapping.compile.check import check_mapping
-from pipeline.mapping.compile.compiler import compile_mapping
+from pipeline.mapping.compile.compiler import examine
 from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.source_spec import Source
 from pipeline.mapping.language.spec import MappingSpec
@@ -42,7 +42,7 @@ def test_every_example_of_the_reference_works(example: Example, tmp_path: Path) 
         names.extend(loaded.spec.columns)
     assert check_mapping(loaded) == []
     assert failures(loaded) == []
-    compile_mapping(loaded.spec, columns, directory=tmp_path, sources=[str(stores)])
+    assert examine(loaded.spec, columns, directory=tmp_path, sources=[str(stores)])[1] == []
 
 
 def test_there_is_an_example_of_everything() -> None:
