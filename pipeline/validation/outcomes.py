@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import polars as pl
 
 from pipeline.core.codes import CODES, Outcome
 from pipeline.core.frames import NO_PROBLEMS, REASONS, problems_at
 from pipeline.core.model import ITEM_FIELDS, LINE, SOURCE, TX
+from pipeline.core.partition_frames import MappedTransactions
 from pipeline.validation.declared_checks import completed, sum_checks, underpaid
 from pipeline.validation.message_text import amount, quoted
 from pipeline.validation.own_rules import own_problems
@@ -34,26 +35,6 @@ _LEFT_OUT: Final = {
     "timezone_unknown": ("timezone",),
 }
 """Optional fields that lose a malformed value where its code only warns."""
-
-
-class MappedFrames(Protocol):
-    """What the mapping gives for one partition; see `decide_outcomes`."""
-
-    @property
-    def headers(self) -> pl.DataFrame:
-        """One row a transaction: TX, SOURCE, LINE and its fields, each beside the text it was read from."""
-
-    @property
-    def items(self) -> pl.DataFrame:
-        """One row an item: TX, SOURCE, LINE and its fields."""
-
-    @property
-    def problems(self) -> pl.DataFrame:
-        """One row a problem that the mapping found, as `PROBLEMS`."""
-
-    @property
-    def headless(self) -> pl.Series:
-        """TX of the transactions without a header row: the fields of their headers mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +77,7 @@ class TransactionOutcomes:
         )
 
 
-def decide_outcomes(mapped: MappedFrames, policy: Policy, now: datetime) -> TransactionOutcomes:
+def decide_outcomes(mapped: MappedTransactions, policy: Policy, now: datetime) -> TransactionOutcomes:
     """Decide the outcome of every transaction of a partition.
 
     A status that drops comes first, and nothing else of such a transaction is checked; a transaction without
@@ -133,7 +114,7 @@ def decide_outcomes(mapped: MappedFrames, policy: Policy, now: datetime) -> Tran
     return TransactionOutcomes(outcomes, reasons, _without_left_out(headers, reasons))
 
 
-def with_matching_sums(mapped: MappedFrames, policy: Policy) -> pl.Series:
+def with_matching_sums(mapped: MappedTransactions, policy: Policy) -> pl.Series:
     """TX of the transactions whose items, and payments where they have amounts, add up to their total.
 
     Whatever the mapping does with the codes of sums: only its tolerances count.
@@ -149,7 +130,7 @@ def _is_one_of(transactions: pl.Series) -> pl.Expr:
     return pl.col(TX).is_in(transactions.implode()).fill_null(value=False)
 
 
-def _problems_of_fields(mapped: MappedFrames, policy: Policy, now: datetime) -> pl.DataFrame:
+def _problems_of_fields(mapped: MappedTransactions, policy: Policy, now: datetime) -> pl.DataFrame:
     """The problems that the declared checks and the mapping's own rules find."""
     with_items = any(name in ITEM_FIELDS for name in mapped.items.columns)
     found = [
@@ -165,7 +146,7 @@ def _problems_of_fields(mapped: MappedFrames, policy: Policy, now: datetime) -> 
     return problems.filter(~_is_one_of(_rejected_headless(mapped, policy)) & ~is_repeated)
 
 
-def _rejected_headless(mapped: MappedFrames, policy: Policy) -> pl.Series:
+def _rejected_headless(mapped: MappedTransactions, policy: Policy) -> pl.Series:
     """The transactions without a header row that are rejected for it; other problems would only repeat it."""
     if mapped.headless.is_empty():
         return mapped.headless

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import IO, Final, Protocol
+from typing import IO, Final
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -29,6 +29,7 @@ from pipeline.core.file_formats import COMPRESSED, FileFormat
 from pipeline.core.files import open_private, private_dir
 from pipeline.core.frames import QUARANTINE, without_marks
 from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX, WHITE_SPACE, Dialect, column_place
+from pipeline.core.partition_frames import RawTransactions
 from pipeline.core.partition_names import partition_name
 from pipeline.core.safe_text import neutral
 from pipeline.validation.outcomes import TransactionOutcomes
@@ -38,29 +39,6 @@ _ROWS_PARTS: Final = "quarantine_rows.parts"
 """The directory of the rows to fix, by partition; gone once they are put together."""
 _SORTED_UP_TO: Final = 200_000
 """Up to this many reasons `quarantine.csv` is sorted by source and line: sorting needs all in memory."""
-
-
-class ShapedRows(Protocol):
-    """The source rows of one partition, beside the transactions in them."""
-
-    @property
-    def headers(self) -> pl.DataFrame:
-        """TX, SOURCE and LINE of each transaction's first row, among others."""
-
-    @property
-    def lines(self) -> pl.DataFrame:
-        """TX, SOURCE and LINE of each item row, among others."""
-
-    @property
-    def payments(self) -> pl.DataFrame:
-        """TX, SOURCE and LINE of each payment row, among others."""
-
-    @property
-    def rows(self) -> Mapping[str, pl.DataFrame]:
-        """The rows as they were read, by table: SOURCE, LINE, KEY and the source's columns as text."""
-
-    def with_raw(self, problems: pl.DataFrame) -> pl.DataFrame:
-        """Fill the `raw` of problems with their source row as JSON."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +87,7 @@ def file_names(first: Mapping[str, str], inputs: Mapping[str, Sequence[str]]) ->
 
 
 def write_part(
-    run: Directory, number: int, decided: TransactionOutcomes, shaped: ShapedRows, sources: Sequence[str]
+    run: Directory, number: int, decided: TransactionOutcomes, shaped: RawTransactions, sources: Sequence[str]
 ) -> None:
     """Write one partition's part of the quarantine, in place of an earlier one.
 
@@ -129,7 +107,7 @@ def write_part(
 
 
 def placed(
-    reasons: pl.DataFrame, headers: pl.DataFrame, shaped: ShapedRows, sources: Sequence[str]
+    reasons: pl.DataFrame, headers: pl.DataFrame, shaped: RawTransactions, sources: Sequence[str]
 ) -> pl.DataFrame:
     """Reasons with the transaction's `external_id`, and with the place and `raw` of its first row.
 
@@ -203,7 +181,7 @@ def _write_reasons(run: Directory, name: str, reasons: pl.DataFrame, sources: Se
     _write_parquet(run / _REASONS, f"part-{name}.parquet", quarantine_frame(reasons, sources))
 
 
-def _rows_of(rejected: pl.DataFrame, shaped: ShapedRows) -> dict[str, pl.DataFrame]:
+def _rows_of(rejected: pl.DataFrame, shaped: RawTransactions) -> dict[str, pl.DataFrame]:
     """All source rows of rejected transactions by table, in source order, repeats of a row included.
 
     Rows are found by the key of the rows that made the transaction, so that rows which the layout left out

@@ -13,8 +13,9 @@ import polars as pl
 from pipeline.core.codes import Outcome
 from pipeline.core.events import Emit, Notice, ignore
 from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX
+from pipeline.core.partition_frames import RawTransactions
 from pipeline.mapping.functions.lookup_tables import load_tables
-from pipeline.mapping.layout.raw_transactions import RawTransactions, without_lost
+from pipeline.mapping.layout.raw_transactions import without_lost
 from pipeline.mapping.layout.row_kinds import HEADERS
 from pipeline.mapping.usage.used_columns import lookup_columns
 from pipeline.staging.partitions.hashes import NO_HASHES

@@ -10,12 +10,13 @@ from textwrap import dedent
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE
-from pipeline.mapping.compile.compiled_mapping import CompiledMapping, MappedTransactions
+from pipeline.core.partition_frames import MappedTransactions, RawTransactions
+from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.compile.compiler import examine
 from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.source_map import Issue
 from pipeline.mapping.language.spec import MappingSpec
-from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
+from pipeline.mapping.layout.raw_transactions import build_transactions
 from pipeline.mapping.layout.row_keys import carry_down, key_hash
 
 

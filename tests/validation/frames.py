@@ -1,9 +1,8 @@
-"""Mapped frames made by hand, one bucket at a time, as the mapping gives them."""
+"""MappedTransactions frames made by hand, one bucket at a time, as the mapping gives them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,6 +11,7 @@ import polars as pl
 
 from pipeline.core.frames import PROBLEMS
 from pipeline.core.model import LINE, SOURCE, TX
+from pipeline.core.partition_frames import MappedTransactions
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 MONEY = pl.Decimal(15, 4)
@@ -100,14 +100,6 @@ CLEAN_ITEM: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Mapped:
-    headers: pl.DataFrame
-    items: pl.DataFrame
-    problems: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PROBLEMS))
-    headless: pl.Series = field(default_factory=lambda: pl.Series(TX, [], pl.UInt32))
-
-
 def headers(*changes: Mapping[str, Any], drop: Iterable[str] = ()) -> pl.DataFrame:
     """One header a change of the clean one; the n-th starts on line 2 + 10 n."""
     rows = [
@@ -130,9 +122,9 @@ def problems(*rows: Mapping[str, Any]) -> pl.DataFrame:
     )
 
 
-def mapped(*changes: Mapping[str, Any], drop: Iterable[str] = ()) -> Mapped:
+def mapped(*changes: Mapping[str, Any], drop: Iterable[str] = ()) -> MappedTransactions:
     """As `headers`, each with one clean item."""
-    return Mapped(headers(*changes, drop=drop), items(*[{} for _ in changes]))
+    return MappedTransactions(headers(*changes, drop=drop), items(*[{} for _ in changes]))
 
 
 def reasons_of(

@@ -13,10 +13,11 @@ from pipeline.core.codes import CODES
 from pipeline.core.errors import CannotStart
 from pipeline.core.frames import REASONS
 from pipeline.core.model import SOURCE, TX
+from pipeline.core.partition_frames import MappedTransactions
 from pipeline.validation.outcomes import DROPS, TransactionOutcomes, decide_outcomes
 from pipeline.validation.policy import OwnRule, Policy
 from tests.fuzzing import examples
-from tests.validation.frames import NOW, Mapped, headers, items, mapped, problems, reasons_of
+from tests.validation.frames import NOW, headers, items, mapped, problems, reasons_of
 
 PARKED = {"status|raw": "PARKED", "status|outcome": "draft"}
 PART_PAID = {"paid": Decimal("2.00")}
@@ -89,7 +90,7 @@ def test_a_rejected_sale_is_not_called_a_guest_sale() -> None:
 
 
 def test_header_item_and_mapping_defects_are_all_reported() -> None:
-    bad = Mapped(
+    bad = MappedTransactions(
         headers({**BAD_TOTAL, **NOBODY, "items_total": None}),
         items({"quantity": None, "quantity|raw": "two"}),
         problems({TX: 0, "code": "header_conflict", "field": "sale_total"}),
@@ -105,13 +106,13 @@ def test_header_item_and_mapping_defects_are_all_reported() -> None:
 
 
 def test_a_bad_item_rejects_its_own_transaction_only() -> None:
-    frames = Mapped(headers({}, {}, {}), items({}, {"name": None}, {}))
+    frames = MappedTransactions(headers({}, {}, {}), items({}, {"name": None}, {}))
     assert outcomes(decide_outcomes(frames, Policy(), NOW)) == ["accepted", "rejected", "accepted"]
 
 
 def test_warnings_do_not_reject() -> None:
     duplicate = problems({TX: 0, "code": "duplicate_row"}, {TX: 1, "code": "duplicate_row"})
-    frames = Mapped(headers(GUEST, PARKED), items({}, {}), duplicate)
+    frames = MappedTransactions(headers(GUEST, PARKED), items({}, {}), duplicate)
     verdict = decide_outcomes(frames, Policy(), NOW)
     assert outcomes(verdict) == ["accepted", "dropped"]
     assert reason_rows(verdict) == {("guest", "warning"), ("duplicate_row", "warning")}
@@ -120,13 +121,13 @@ def test_warnings_do_not_reject() -> None:
 
 def test_problems_of_no_transaction_pass_through() -> None:
     lost = problems({TX: None, "code": "malformed_row", "raw": "a,b,c", SOURCE: 1})
-    verdict = decide_outcomes(Mapped(headers({}), items({}), lost), Policy(), NOW)
+    verdict = decide_outcomes(MappedTransactions(headers({}), items({}), lost), Policy(), NOW)
     assert outcomes(verdict) == ["accepted"]
     assert reason_rows(verdict, None) == {("malformed_row", "rejected")}
 
 
 def test_a_problem_of_an_unknown_transaction_is_a_bug() -> None:
-    frames = Mapped(headers({}), items({}), problems({TX: 7, "code": "header_conflict"}))
+    frames = MappedTransactions(headers({}), items({}), problems({TX: 7, "code": "header_conflict"}))
     with pytest.raises(AssertionError, match="no transaction"):
         decide_outcomes(frames, Policy(), NOW)
 
@@ -134,20 +135,20 @@ def test_a_problem_of_an_unknown_transaction_is_a_bug() -> None:
 def test_a_transaction_that_is_there_twice_is_a_bug() -> None:
     twice = pl.concat([headers({}), headers({})])
     with pytest.raises(AssertionError, match="more than one"):
-        decide_outcomes(Mapped(twice, items({})), Policy(), NOW)
+        decide_outcomes(MappedTransactions(twice, items({})), Policy(), NOW)
 
 
 def test_an_item_without_its_sale_is_reported_once_and_not_as_a_sale_without_everything() -> None:
     blank = {name: None for name in headers({}).columns if name not in (TX, SOURCE, "__line")}
     headless = pl.Series(TX, [0], pl.UInt32)
-    frames = Mapped(headers(blank), items({}), problems({TX: 0, "code": "orphan_item"}), headless)
+    frames = MappedTransactions(headers(blank), items({}), problems({TX: 0, "code": "orphan_item"}), headless)
     assert reason_rows(decide_outcomes(frames, Policy(), NOW)) == {("orphan_item", "rejected")}
 
 
 def test_a_sale_without_items_is_reported_once() -> None:
     empty = headers({"items_count": 0, "items_total": None})
     already = problems({TX: 0, "code": "items_missing"})
-    for frames in (Mapped(empty, items()), Mapped(empty, items(), already)):
+    for frames in (MappedTransactions(empty, items()), MappedTransactions(empty, items(), already)):
         verdict = decide_outcomes(frames, Policy(), NOW)
         assert verdict.reasons["code"].to_list() == ["items_missing"]
 
@@ -155,14 +156,14 @@ def test_a_sale_without_items_is_reported_once() -> None:
 def test_a_mapping_without_items_misses_none() -> None:
     no_items = items().select(TX, SOURCE, "__line")
     verdict = decide_outcomes(
-        Mapped(headers({"items_count": 0, "items_total": None}), no_items), Policy(), NOW
+        MappedTransactions(headers({"items_count": 0, "items_total": None}), no_items), Policy(), NOW
     )
     assert outcomes(verdict) == ["accepted"]
 
 
 def test_codes_can_be_turned_around() -> None:
     policy = Policy({"guest": "reject", "total_mismatch": "warn", "draft": "off", "header_conflict": "warn"})
-    frames = Mapped(
+    frames = MappedTransactions(
         headers(GUEST, {"items_total": Decimal(1)}, PARKED, {}),
         items({}, {}, {}, {}),
         problems({TX: 3, "code": "header_conflict"}),
@@ -222,7 +223,7 @@ def test_a_rule_that_cannot_be_computed_is_reported_by_name(when: str) -> None:
 
 
 def test_the_empty_bucket_is_judged() -> None:
-    verdict = decide_outcomes(Mapped(headers(), items()), Policy(), NOW)
+    verdict = decide_outcomes(MappedTransactions(headers(), items()), Policy(), NOW)
     assert verdict.outcomes.is_empty()
     assert verdict.transactions("accepted").is_empty()
 
@@ -256,7 +257,7 @@ def test_read_is_accepted_and_dropped_and_rejected(
     changes = [{key: value for each in defects for key, value in each.items()} for defects in combinations]
     found = problems(*[{TX: 0, "code": code} for code in extra if changes])
     verdict = decide_outcomes(
-        Mapped(headers(*changes), items(*[{} for _ in changes]), found), Policy(codes), NOW
+        MappedTransactions(headers(*changes), items(*[{} for _ in changes]), found), Policy(codes), NOW
     )
     assert verdict.outcomes[TX].to_list() == list(range(len(changes)))
     worst = {tx: set[str]() for tx in range(len(changes))}

@@ -4,7 +4,6 @@ import csv
 import json
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.directories import directory_at
-from pipeline.core.frames import QUARANTINE
+from pipeline.core.frames import NO_PROBLEMS, QUARANTINE
 from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect
+from pipeline.core.partition_frames import MappedTransactions, RawTransactions
 from pipeline.core.safe_text import neutral
 from pipeline.extract.readers import open_reader
 from pipeline.extract.storage import find_sources
@@ -29,34 +29,17 @@ from pipeline.validation.quarantine import (
     write_malformed,
     write_part,
 )
-from tests.validation.frames import NOW, Mapped, headers, items, problems
+from tests.validation.frames import NOW, headers, items, problems
 
 SOURCES = ["till-1.csv", "till-2.csv"]
 COLUMNS_OF_LINES = {"lines": ["receipt", "total", "note"]}
 FORM = RowsForm(columns=COLUMNS_OF_LINES)
 
 
-@dataclass(frozen=True)
-class Shaped:
-    """One unit's rows as the layouts give them, for one or several tables."""
-
-    headers: pl.DataFrame
-    lines: pl.DataFrame
-    rows: Mapping[str, pl.DataFrame]
-
-    @property
-    def payments(self) -> pl.DataFrame:
-        return self.lines.clear()
-
-    def with_raw(self, reported: pl.DataFrame) -> pl.DataFrame:
-        places = [
-            rows.select(
-                SOURCE, LINE, pl.struct(pl.exclude(SOURCE, LINE, KEY)).struct.json_encode().alias("row")
-            )
-            for rows in self.rows.values()
-        ]
-        joined = reported.join(pl.concat(places), on=[SOURCE, LINE], how="left", maintain_order="left")
-        return joined.with_columns(raw=pl.coalesce("raw", "row")).drop("row")
+def raw_of(headers: pl.DataFrame, lines: pl.DataFrame, rows: Mapping[str, pl.DataFrame]) -> RawTransactions:
+    """One partition's rows, for one or several tables."""
+    members = lines.select(TX, SOURCE, LINE)
+    return RawTransactions(headers, lines, lines.clear(), NO_PROBLEMS, members, rows=rows)
 
 
 def placed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pl.DataFrame:
@@ -64,7 +47,7 @@ def placed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pl.Data
     return pl.DataFrame(rows, schema={**schema, **dict.fromkeys(columns, pl.String)}, orient="row")
 
 
-def unit(*cells: tuple[int, int, str, str | None, str | None]) -> Shaped:
+def unit(*cells: tuple[int, int, str, str | None, str | None]) -> RawTransactions:
     """Rows of layout `lines`: source, line, receipt (its number is TX and key), total, note."""
     rows = [
         {SOURCE: s, LINE: n, KEY: int(r), TX: int(r), "receipt": r, "total": t, "note": o}
@@ -72,13 +55,13 @@ def unit(*cells: tuple[int, int, str, str | None, str | None]) -> Shaped:
     ]
     frame = placed(rows, ["receipt", "total", "note"])
     first = frame.unique(TX, keep="first", maintain_order=True)
-    return Shaped(first.drop(KEY), frame.drop(KEY), {"lines": frame.drop(TX)})
+    return raw_of(first.drop(KEY), frame.drop(KEY), {"lines": frame.drop(TX)})
 
 
-def write_one(run: Path, shaped: Shaped, *changes: dict[str, Any], number: int = 0) -> None:
+def write_one(run: Path, shaped: RawTransactions, *changes: dict[str, Any], number: int = 0) -> None:
     places = shaped.headers.select(SOURCE, LINE).rows()
     frames = [{**change, SOURCE: s, LINE: n} for change, (s, n) in zip(changes, places, strict=True)]
-    mapped = Mapped(headers(*frames), items(*[{} for _ in frames]))
+    mapped = MappedTransactions(headers(*frames), items(*[{} for _ in frames]))
     write_part(directory_at(run), number, decide_outcomes(mapped, Policy(), NOW), shaped, SOURCES)
 
 
@@ -187,7 +170,7 @@ def test_units_with_other_columns_line_up(tmp_path: Path) -> None:
     write_one(tmp_path, unit((0, 2, "0", "N/A", "n")), BAD)
     other = unit((1, 2, "0", "N/A", "n"))
     swapped = other.rows["lines"].select(SOURCE, LINE, KEY, "note", "receipt")
-    write_one(tmp_path, Shaped(other.headers, other.lines, {"lines": swapped}), BAD, number=1)
+    write_one(tmp_path, raw_of(other.headers, other.lines, {"lines": swapped}), BAD, number=1)
     finish(tmp_path, FORM)
     rows, _ = read_rows(tmp_path / "quarantine_rows.csv")
     assert rows.select("receipt", "total", "note").rows() == [("0", "N/A", "n"), ("0", None, "n")]
@@ -202,7 +185,7 @@ def test_several_tables_give_a_file_each_with_every_row_of_the_key(tmp_path: Pat
     keyless = placed([{SOURCE: 0, LINE: 4, TX: 2, KEY: None, "id": None}], ["id"])
     firsts = pl.concat([heads.head(1), lines.tail(1), keyless])
     rows = {"headers": pl.concat([heads, keyless]).drop(TX), "items": lines.drop(TX)}
-    shaped = Shaped(firsts.drop(KEY), lines.drop(KEY), rows)
+    shaped = raw_of(firsts.drop(KEY), lines.drop(KEY), rows)
     write_one(tmp_path, shaped, BAD, {}, BAD)
     form = RowsForm(names={"headers": "orders_1.csv", "items": "lines_1.csv"})
     head_file, item_file = finish(tmp_path, form)

@@ -11,6 +11,7 @@ import polars as pl
 from pipeline.core.currencies import smallest_amount
 from pipeline.core.frames import NO_PROBLEMS, problems_at
 from pipeline.core.model import LINE, SOURCE, TX
+from pipeline.core.partition_frames import MappedTransactions, RawTransactions
 from pipeline.mapping.compile.column_plan import ColumnPlan, Frames, join_by_transaction, with_columns
 from pipeline.mapping.compile.context import SKIPPED
 from pipeline.mapping.compile.fields import FieldColumns
@@ -21,7 +22,6 @@ from pipeline.mapping.functions.numbers import MONEY, decimal_text
 from pipeline.mapping.language.spec import Charge, MappingSpec
 from pipeline.mapping.layout.allocation import allocate
 from pipeline.mapping.layout.id_checks import invisible_characters, item_conflicts, rounded_cells, rounded_ids
-from pipeline.mapping.layout.raw_transactions import RawTransactions
 from pipeline.mapping.usage.used_columns import key_cells
 from pipeline.mapping.usage.visitor import Scope
 
@@ -30,30 +30,6 @@ _SHOWN: Final = {"name": pl.String(), "quantity": pl.Int64(), "price_sell": MONE
 _SHOWN_LINES: Final = 3
 """How many skipped lines of a sale a message names: enough to recognise the kind."""
 _NAME_LENGTH: Final = 40
-
-
-@dataclass(frozen=True)
-class MappedTransactions:
-    """Transactions and items in Omneo's terms.
-
-    Attributes:
-        headers: One row per transaction, in the order of TX: TX, SOURCE, LINE; a column for each mapped field
-            (lists and objects as JSON text); `<field>|raw`, the text before the cast, beside amounts,
-            integers, booleans, dates, `timezone` and `profile_id`: a raw text beside a null field means
-            invalid; `transacted_at|local`, `|ambiguous`, `|nonexistent`; `status|raw`, `status|outcome`;
-            `paid` (and `paid|raw` where the mapping gives it), `payments_total`, `items_total` (null where
-            any item has no quantity or price), `items_count`; and where lines are skipped, `skipped_lines`,
-            which says what these are, and `skipped_total`, what they are worth.
-        items: One row per item, by TX and in source order: TX, SOURCE, LINE, the mapped fields,
-            `<field>|raw`.
-        problems: What was wrong with rows and cells, in the shared frame of problems.
-        headless: TX of the transactions whose header row was not read: their header fields mean nothing.
-    """
-
-    headers: pl.DataFrame
-    items: pl.DataFrame
-    problems: pl.DataFrame
-    headless: pl.Series
 
 
 @dataclass

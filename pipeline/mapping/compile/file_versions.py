@@ -22,13 +22,13 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE, TX
-from pipeline.mapping.compile.compiled_mapping import CompiledMapping, MappedTransactions
+from pipeline.core.partition_frames import NO_LOCATIONS, MappedTransactions, cells_of
+from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.compile.compiler import FAR_APART_HOURS
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import CountValue, SumValue
 from pipeline.mapping.layout.equality import Equality
 from pipeline.mapping.layout.raw_transactions import NO_NOTES, NOTES, build_transactions
-from pipeline.mapping.layout.row_grouping import cells_of
 from pipeline.mapping.layout.row_kinds import HEADERS, Tables, rows_by_kind
 from pipeline.mapping.usage.used_columns import own_columns_of, values_of
 from pipeline.mapping.usage.visitor import Scope
@@ -36,7 +36,6 @@ from pipeline.mapping.usage.visitor import Scope
 _RANK = "__rank"
 """The place of a row's file in the order in which the files were written."""
 _IN_FILE = (KEY, SOURCE)
-_NO_LOCATIONS: Final = pl.DataFrame(schema={SOURCE: pl.UInt32, LINE: pl.Int64})
 _OLDER: Final = "Another file, written earlier, holds this sale too; the rows of this one count."
 _REPEATED: Final = "A file that was written later has this row, equal in every cell; it was counted once."
 _UNSETTLED: Final = (
@@ -87,7 +86,7 @@ def choose_versions(
     several = {name: rows for name, table in tables.items() if (rows := _in_several_files(table)).height}
     if not several:
         return ChosenRows(
-            tables, _NO_LOCATIONS, NO_NOTES, pl.DataFrame(schema={KEY: pl.UInt64, SOURCE: pl.UInt32})
+            tables, NO_LOCATIONS, NO_NOTES, pl.DataFrame(schema={KEY: pl.UInt64, SOURCE: pl.UInt32})
         )
     rank = pl.col(SOURCE).replace_strict(dict(written), return_dtype=pl.Int64).alias(_RANK)
     return _Choice(tables, several, compiled, rank, agrees).made()
@@ -131,7 +130,7 @@ class _Choice:
     def _without_older(
         self, older: Tables, unsettled: pl.Series, apart: pl.Series, repeats: Tables
     ) -> ChosenRows:
-        kept, left_out = dict(self.tables), [_NO_LOCATIONS]
+        kept, left_out = dict(self.tables), [NO_LOCATIONS]
         for name, files in older.items():
             kept[name] = _without_files(self.tables[name], files)
             gone = self.tables[name].join(files, on=_IN_FILE, how="semi", maintain_order="left")

@@ -6,29 +6,21 @@ records that the layout skips. Nothing is rejected here; what is wrong with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
 from pipeline.core.frames import NO_PROBLEMS, problems_at
 from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX
+from pipeline.core.partition_frames import NO_LOCATIONS, NO_TRANSACTIONS, OWN_COLUMNS, RawTransactions
 from pipeline.mapping.functions.cell_cleaning import blank
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout import row_problems
-from pipeline.mapping.layout.row_grouping import (
-    OWN_COLUMNS,
-    cells_of,
-    first_rows,
-    in_source_order,
-    numbered,
-    split_duplicates,
-)
+from pipeline.mapping.layout.row_grouping import first_rows, in_source_order, numbered, split_duplicates
 from pipeline.mapping.layout.row_kinds import ITEMS, NO_ROWS, PAYMENTS, RowKinds, Tables, rows_by_kind
 from pipeline.mapping.usage.used_columns import UsedColumns, columns_used
-
-_NO_LOCATIONS: Final = pl.DataFrame(schema={SOURCE: pl.UInt32, LINE: pl.Int64})
 
 NOTES: Final = {
     KEY: pl.UInt64(),
@@ -41,54 +33,6 @@ NOTES: Final = {
 about the whole sale."""
 
 NO_NOTES: Final = pl.DataFrame(schema=NOTES)
-
-
-@dataclass(frozen=True)
-class RawTransactions:
-    """Transactions as raw cells.
-
-    Attributes:
-        headers: One row per transaction: TX (0, 1, 2… in order of first appearance; orphans last), SOURCE and
-            LINE of its first row, raw cells. In layout `lines` only the cells that a transaction's values
-            use.
-        lines: One row per item line: TX, SOURCE, LINE, raw cells; by TX, and in source order within one.
-        payments: One row per payment, likewise; empty where tenders are columns of the transaction.
-        problems: What is wrong with the rows, in the shared frame of problems.
-        members: TX, SOURCE and LINE of every row that is part of a transaction, once each.
-        duplicates: SOURCE and LINE of the rows that were left out as equal in every cell to an earlier one.
-        skipped: SOURCE and LINE of rows that are neither header nor item nor payment (layout `records`).
-        headless: TX of the transactions whose header row was not read, so that their status is not known.
-        rows: The rows as they were read, by table; to show them with a problem.
-    """
-
-    headers: pl.DataFrame
-    lines: pl.DataFrame
-    payments: pl.DataFrame
-    problems: pl.DataFrame
-    members: pl.DataFrame
-    headless: pl.Series
-    duplicates: pl.DataFrame = field(default_factory=_NO_LOCATIONS.clone)
-    skipped: pl.DataFrame = field(default_factory=_NO_LOCATIONS.clone)
-    rows: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-
-    def with_raw(self, problems: pl.DataFrame) -> pl.DataFrame:
-        """Fill the `raw` of problems with the source row at their SOURCE and LINE, as JSON."""
-        locations = problems.select(SOURCE, LINE).unique()
-        # Filtering by line first leaves few rows of another file, and costs a fraction of joining all rows.
-        near = pl.col(LINE).is_in(locations[LINE].implode())
-        found = [
-            rows.filter(near)
-            .join(locations, on=[SOURCE, LINE], how="semi")
-            .select(SOURCE, LINE, pl.struct(cells_of(rows)).struct.json_encode().alias("row"))
-            .unique([SOURCE, LINE], keep="first")
-            for rows in self.rows.values()
-            if cells_of(rows)
-        ]
-        if not found:
-            return problems
-        rows = pl.concat(found).unique([SOURCE, LINE], keep="first")
-        joined = problems.join(rows, on=[SOURCE, LINE], how="left", maintain_order="left")
-        return joined.with_columns(raw=pl.coalesce("raw", "row")).drop("row")
 
 
 def build_transactions(tables: Tables, spec: MappingSpec, notes: pl.DataFrame = NO_NOTES) -> RawTransactions:
@@ -124,7 +68,7 @@ def build_transactions(tables: Tables, spec: MappingSpec, notes: pl.DataFrame = 
         lines=raw.lines.drop(KEY, strict=False),
         payments=raw.payments.drop(KEY, strict=False),
         problems=pl.concat([raw.problems, *problems, noted]),
-        duplicates=pl.concat([_NO_LOCATIONS, *(rows.select(SOURCE, LINE) for rows in duplicates)]),
+        duplicates=pl.concat([NO_LOCATIONS, *(rows.select(SOURCE, LINE) for rows in duplicates)]),
         headless=pl.concat([raw.headless, _first_row_lost(noted, raw.headers, spec)]),
         rows={name: rows.drop(spec.source.added_columns, strict=False) for name, rows in ordered.items()},
     )
@@ -163,7 +107,7 @@ def _first_row_lost(noted: pl.DataFrame, headers: pl.DataFrame, spec: MappingSpe
     """Transactions whose first row could not be read, where that row holds the header's cells."""
     lost = noted.filter(pl.col("code") == "row_lost")
     if spec.source.layout != "first_row" or lost.is_empty():
-        return pl.Series(TX, [], pl.UInt32)
+        return NO_TRANSACTIONS
     before = lost.join(headers.select(TX, SOURCE, pl.col(LINE).alias("first")), on=[TX, SOURCE])
     return before.filter(pl.col(LINE) < pl.col("first"))[TX].unique()
 
@@ -203,7 +147,7 @@ def _with_header_rows(
         # Objects inside a row are not rows of the source.
         members=_members([rows] if kinds.nested else [rows, *parts.values()]),
         headless=headers[TX][known:],
-        skipped=_NO_LOCATIONS if kinds.skipped is None else kinds.skipped.select(SOURCE, LINE),
+        skipped=NO_LOCATIONS if kinds.skipped is None else kinds.skipped.select(SOURCE, LINE),
     )
 
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE, TX
+from pipeline.core.partition_frames import cells_of
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.equality import Equality
 from pipeline.mapping.usage.used_columns import UsedColumns
-
-OWN_COLUMNS = (TX, SOURCE, LINE, KEY)
-"""Columns of rows that are not from the source."""
-
-
-def cells_of(rows: pl.DataFrame) -> list[str]:
-    """The columns of the source."""
-    return [name for name in rows.columns if name not in OWN_COLUMNS]
 
 
 def in_source_order(rows: pl.DataFrame) -> pl.DataFrame:

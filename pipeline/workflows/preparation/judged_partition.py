@@ -10,9 +10,10 @@ import polars as pl
 from pipeline.core.errors import CannotStart, ImportToolError
 from pipeline.core.frames import problems_at
 from pipeline.core.model import LINE, SOURCE
+from pipeline.core.partition_frames import RawTransactions
 from pipeline.mapping.compile.file_versions import choose_versions
 from pipeline.mapping.functions.polars_errors import POLARS_ERRORS
-from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
+from pipeline.mapping.layout.raw_transactions import build_transactions
 from pipeline.mapping.layout.row_keys import structural_columns
 from pipeline.mapping.layout.row_kinds import Tables
 from pipeline.mapping.layout.row_numbers import with_row_numbers

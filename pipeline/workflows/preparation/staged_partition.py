@@ -10,8 +10,9 @@ import polars as pl
 from pipeline.core.codes import Outcome
 from pipeline.core.directories import Directory
 from pipeline.core.model import KEY, SOURCE, TX
+from pipeline.core.partition_frames import RawTransactions
 from pipeline.core.partition_names import PLACES
-from pipeline.mapping.layout.raw_transactions import RawTransactions, without_lost
+from pipeline.mapping.layout.raw_transactions import without_lost
 from pipeline.staging.manifest import PartRecord
 from pipeline.staging.partitions.hashes import NO_HASHES, Hashes
 from pipeline.staging.partitions.shuffle import read_bucket, write_buckets

@@ -14,7 +14,8 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
-from pipeline.mapping.layout.raw_transactions import RawTransactions, build_transactions
+from pipeline.core.partition_frames import RawTransactions
+from pipeline.mapping.layout.raw_transactions import build_transactions
 from pipeline.report.summary import AccountingError
 from pipeline.workflows.preparation import judged_partition, row_accounting
 from pipeline.workflows.prepare import PrepareOptions, prepare
