@@ -74,7 +74,7 @@ def refuse_other_files(name: str, head: bytes, encoding: str) -> None:
             hint=f"Write in the mapping: `source: {{csv: {{encoding: {wide}}}}}`.",
         )
     # A few NULs in a text are errors of single cells, whose rows are rejected.
-    if head.count(b"\0") * _NULS_OF_BINARY > len(head) or not _is_utf8(head):
+    if head.count(b"\0") * _NULS_OF_BINARY > len(head) or not is_utf8(_whole_characters(head)):
         raise SourceError(
             f"{name} is a binary file (it holds NUL bytes), expected text", hint="Export the sales as CSV."
         )
@@ -91,7 +91,7 @@ def sniff_encoding(head: bytes, *, whole: bool) -> tuple[str, float]:
         return bom[1], 1.0
     if wide := _wide_encoding(head):
         return wide, 0.9
-    if _is_utf8(head, whole=whole):
+    if is_utf8(head if whole else _whole_characters(head)):
         return "utf-8", 1.0 if whole or not head.isascii() else 0.9
     return _eight_bit_encoding(head)
 
@@ -128,10 +128,32 @@ def _eight_bit_encoding(head: bytes) -> tuple[str, float]:
     return ("cp1250", 0.5) if _POLISH.search(western) else ("cp1252", 0.6)
 
 
-def _is_utf8(data: bytes, *, whole: bool = False) -> bool:
-    """Whether bytes are UTF-8; where they are a part of a text, the last character may be cut."""
+def is_utf8(data: bytes) -> bool:
+    """Whether all of `data` is valid UTF-8."""
+    # pyarrow checks it with SIMD, two to three times as fast as `bytes.decode`, and makes no copy.
+    import pyarrow as pa
+
+    offsets = pa.array([0, len(data)], pa.int64()).buffers()[1]
+    array = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(data)])
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(data, whole)
-    except UnicodeDecodeError:
+        array.cast(pa.large_string())
+    except pa.ArrowInvalid:
         return False
     return True
+
+
+def cut_character(data: bytes) -> int:
+    """How many bytes at the end of UTF-8 `data` are the start of a character that is cut off (0 to 3)."""
+    for back in range(1, min(3, len(data)) + 1):
+        if data[-back] >= 0xC0:
+            try:
+                _, used = codecs.utf_8_decode(data[-back:], "strict", False)
+            except UnicodeDecodeError:
+                return 0
+            return back - used
+    return 0
+
+
+def _whole_characters(data: bytes) -> bytes:
+    """UTF-8 without a character that is cut off at its end."""
+    return data[: len(data) - cut_character(data)]
