@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
 
-from pipeline.core.model import LINE, SOURCE, TX
+from pipeline.core.model import LINE, MONEY_PRECISION, MONEY_SCALE, SOURCE, TX, Kind
 from pipeline.core.privacy import MARKS, is_personal_field
+
+MONEY: Final = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
+"""The type of money in a field of Omneo."""
+SUM: Final = pl.Decimal(38, MONEY_SCALE)
+"""The type of a sum of money, which may have more digits."""
+_TYPES: Final[Mapping[Kind, pl.DataType]] = {
+    Kind.DECIMAL: MONEY,
+    Kind.INTEGER: pl.Int64(),
+    Kind.BOOLEAN: pl.Boolean(),
+    Kind.DATETIME: pl.Datetime("us"),
+}
+
+
+def type_of(kind: Kind) -> pl.DataType:
+    """The type of the column of a field; lists and objects are JSON texts."""
+    return _TYPES.get(kind, pl.String())
+
 
 PROBLEMS: Final[dict[str, pl.DataType]] = {
     TX: pl.UInt32(),

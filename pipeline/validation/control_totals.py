@@ -24,7 +24,8 @@ import polars as pl
 from pipeline.core.codes import Outcome
 from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.findings import ControlRow, Sums
-from pipeline.core.model import MONEY_SCALE, TX
+from pipeline.core.frames import SUM
+from pipeline.core.model import TX
 from pipeline.core.wording import agree, count
 from pipeline.validation.outcomes import ACCEPTED
 
@@ -43,7 +44,6 @@ _NAMES: Final = {
 }
 _EXPECTED: Final = "a header row with day, store or currency, and count or sum, was expected"
 _GROUPED: Final = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
-_MONEY: Final = pl.Decimal(38, MONEY_SCALE)
 _FIELDS: Final = {
     "day": ("transacted_at|local", pl.Date()),
     "store": ("location_id", pl.String()),
@@ -181,7 +181,7 @@ def sums_by_key(headers: pl.DataFrame, outcomes: pl.DataFrame, by: Sequence[str]
     """
     keys = [_dimension(name, headers.columns) for name in by]
     total = pl.col("total") if "total" in headers.columns else pl.lit(None)
-    rows = headers.select(TX, *keys, total.cast(_MONEY).alias("total")).join(outcomes, on=TX)
+    rows = headers.select(TX, *keys, total.cast(SUM).alias("total")).join(outcomes, on=TX)
     return (
         rows.group_by(*by, "outcome")
         .agg(pl.len().cast(pl.Int64).alias("transactions"), pl.col("total").sum())

@@ -16,18 +16,11 @@ from zoneinfo import available_timezones
 import polars as pl
 
 from pipeline.core.currencies import smallest_amount
-from pipeline.core.model import ITEM_FIELDS, MONEY_PRECISION, MONEY_SCALE, TRANSACTION_FIELDS, Field, Kind
+from pipeline.core.frames import MONEY, SUM, type_of
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Field, Kind
 from pipeline.validation.message_text import amount, quoted
 from pipeline.validation.policy import Policy, Severity
 
-_MONEY: Final = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
-_TYPES: Final[Mapping[Kind, pl.DataType]] = {
-    Kind.DECIMAL: _MONEY,
-    Kind.INTEGER: pl.Int64(),
-    Kind.BOOLEAN: pl.Boolean(),
-    Kind.DATETIME: pl.Datetime("us"),
-}
-"""The other kinds are texts; lists and objects are JSON."""
 _KIND_WORDS: Final[Mapping[Kind, str]] = {
     Kind.DECIMAL: "an amount",
     Kind.INTEGER: "a whole number",
@@ -35,13 +28,12 @@ _KIND_WORDS: Final[Mapping[Kind, str]] = {
     Kind.DATETIME: "a date in the form that the mapping gives",
 }
 TYPES: Final[Mapping[str, pl.DataType]] = {
-    field.name: _TYPES.get(field.kind, pl.String())
-    for field in (*ITEM_FIELDS.values(), *TRANSACTION_FIELDS.values())
+    field.name: type_of(field.kind) for field in (*ITEM_FIELDS.values(), *TRANSACTION_FIELDS.values())
 }
 """The type of each field's column."""
 
 SUPPORTING: Final[Mapping[str, pl.DataType]] = {
-    "total": _MONEY,
+    "total": MONEY,
     "total|raw": pl.String(),
     "transacted_at": pl.Datetime("us"),
     "transacted_at|local": pl.Datetime("us"),
@@ -52,14 +44,14 @@ SUPPORTING: Final[Mapping[str, pl.DataType]] = {
     "profile_id_handle": pl.String(),
     "currency": pl.String(),
     "is_void": pl.Boolean(),
-    "rounding": _MONEY,
+    "rounding": MONEY,
     "status|raw": pl.String(),
-    "paid": _MONEY,
-    "payments_total": _MONEY,
-    "items_total": _MONEY,
+    "paid": MONEY,
+    "payments_total": MONEY,
+    "items_total": MONEY,
     "items_count": pl.UInt32(),
     "skipped_lines": pl.String(),
-    "skipped_total": pl.Decimal(38, MONEY_SCALE),
+    "skipped_total": SUM,
 }
 """Columns that checks of other columns use."""
 
@@ -177,7 +169,7 @@ def underpaid(policy: Policy) -> pl.Expr:
     """
     allowed: pl.Expr = pl.lit(policy.tolerance("partially_paid"))
     if "partially_paid" not in policy.tolerances:
-        allowed = pl.max_horizontal(allowed.cast(_MONEY), pl.col("rounding").abs())
+        allowed = pl.max_horizontal(allowed.cast(MONEY), pl.col("rounding").abs())
     short = pl.col("total") - pl.col("paid") > allowed
     return (_is_sale() & short).fill_null(value=False)
 

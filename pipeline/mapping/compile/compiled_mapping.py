@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.currencies import smallest_amount
-from pipeline.core.frames import NO_PROBLEMS, problems_at
+from pipeline.core.frames import MONEY, NO_PROBLEMS, SUM, problems_at
 from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.core.partition_frames import MappedTransactions, RawTransactions
 from pipeline.mapping.compile.column_plan import ColumnPlan, Frames, join_by_transaction, with_columns
@@ -18,7 +18,7 @@ from pipeline.mapping.compile.fields import FieldColumns
 from pipeline.mapping.compile.sections import payments_by_transaction
 from pipeline.mapping.compile.typed_expression import BLANK_TEXT
 from pipeline.mapping.functions import json_text
-from pipeline.mapping.functions.numbers import MONEY, decimal_text
+from pipeline.mapping.functions.numbers import decimal_text
 from pipeline.mapping.language.spec import Charge, MappingSpec
 from pipeline.mapping.layout.allocation import allocate
 from pipeline.mapping.layout.id_checks import invisible_characters, item_conflicts, rounded_cells, rounded_ids
@@ -141,7 +141,7 @@ class CompiledMapping:
         lines = lines.with_columns(
             pl.lit(None, kind).alias(name) for name, kind in _SHOWN.items() if name not in lines.columns
         )
-        worth = (pl.col("quantity") * pl.col("price_sell")).cast(pl.Decimal(38, MONEY.scale))
+        worth = (pl.col("quantity") * pl.col("price_sell")).cast(SUM)
         name = pl.col("name").str.slice(0, _NAME_LENGTH)
         shown = pl.format(
             "{} (line {}): {}", name.fill_null("no name"), LINE, decimal_text(worth).fill_null("?")
@@ -197,7 +197,7 @@ def _with_item_totals(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFram
     found = amounts.group_by(TX, maintain_order=True).agg(
         pl.when(pl.col("amount").null_count() == 0)
         .then(pl.col("amount").sum())
-        .cast(pl.Decimal(38, MONEY.scale))
+        .cast(SUM)
         .alias("items_total"),
         pl.len().cast(pl.UInt32).alias("items_count"),
     )

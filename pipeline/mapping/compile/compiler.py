@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.frames import MONEY
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX, Kind
 from pipeline.mapping.compile.column_plan import Aggregate, ColumnPlan
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
@@ -31,7 +32,6 @@ from pipeline.mapping.compile.values import CHOOSING
 from pipeline.mapping.functions import json_text
 from pipeline.mapping.functions.datetimes import DATETIME
 from pipeline.mapping.functions.lookup_tables import load_tables
-from pipeline.mapping.functions.numbers import MONEY
 from pipeline.mapping.functions.rule_conditions import RULE_COLUMNS, compile_rule
 from pipeline.mapping.language.mapping_errors import FormulaError, Issues
 from pipeline.mapping.language.source_map import Issue

@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.frames import MONEY
 from pipeline.core.model import TX
 from pipeline.mapping.compile.context import CompileContext
 from pipeline.mapping.compile.fields import FieldColumns, report_too_large
@@ -19,7 +20,7 @@ from pipeline.mapping.compile.typed_expression import (
     as_written,
 )
 from pipeline.mapping.functions import json_text
-from pipeline.mapping.functions.numbers import MONEY, amount_text, money
+from pipeline.mapping.functions.numbers import amount_text, money
 from pipeline.mapping.language.mapping_errors import FormulaError
 from pipeline.mapping.language.spec import Completion, Condition, ProfileLink
 from pipeline.mapping.usage.used_columns import is_of_cells

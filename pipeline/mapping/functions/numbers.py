@@ -9,11 +9,9 @@ import re
 
 import polars as pl
 
-from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE
+from pipeline.core.frames import MONEY
+from pipeline.core.model import MONEY_SCALE
 from pipeline.mapping.language.value_spec import Boolean, Number
-
-MONEY = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
-"""The type of money in a field of Omneo."""
 
 WORKING = pl.Decimal(38, 6)
 """The type for formulas. polars adds up the decimal places of a product: more places would overflow."""

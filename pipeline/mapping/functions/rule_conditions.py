@@ -8,17 +8,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.model import TRANSACTION_FIELDS, Kind
+from pipeline.core.frames import MONEY, type_of
+from pipeline.core.model import TRANSACTION_FIELDS
 from pipeline.mapping.functions.formulas import compile_formula, type_over
-from pipeline.mapping.functions.numbers import MONEY
 from pipeline.mapping.language.mapping_errors import FormulaError
 
-_BY_KIND: Final[dict[Kind, pl.DataType]] = {
-    Kind.DECIMAL: MONEY,
-    Kind.INTEGER: pl.Int64(),
-    Kind.BOOLEAN: pl.Boolean(),
-    Kind.DATETIME: pl.Datetime("us"),
-}
 DERIVED: Final[dict[str, pl.DataType]] = {
     "paid": MONEY,
     "payments_total": MONEY,
@@ -27,7 +21,7 @@ DERIVED: Final[dict[str, pl.DataType]] = {
 }
 """What a rule may use besides the mapped fields."""
 RULE_COLUMNS: Final = {
-    **{name: _BY_KIND.get(each.kind, pl.String()) for name, each in TRANSACTION_FIELDS.items()},
+    **{name: type_of(each.kind) for name, each in TRANSACTION_FIELDS.items()},
     **DERIVED,
 }
 """The types of everything that a rule may use."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import polars as pl
 
+from pipeline.core.frames import MONEY
 from pipeline.core.model import TX
 from pipeline.mapping.functions import json_text
-from pipeline.mapping.functions.numbers import EXACT, MONEY, amount_text, rounded
+from pipeline.mapping.functions.numbers import EXACT, amount_text, rounded
 
 _SCALE = 10**MONEY.scale
 _CENT = _SCALE // 100
