@@ -15,7 +15,7 @@ from pipeline.core.model import LINES, TRANSACTION_FIELDS, Kind
 from pipeline.core.privacy import is_personal_field, mask_text
 from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.spec import MappingSpec, SplitKind
-from pipeline.mapping.usage.column_names import used_columns
+from pipeline.mapping.usage.column_names import used_by_table
 from pipeline.mapping.usage.used_columns import key_cells, personal_columns, transaction_columns
 from pipeline.workflows.mapping_tests import Rows, result_of
 from pipeline.workflows.preview import PreviewedTransaction, SourceRow
@@ -67,7 +67,7 @@ def _drafted(loaded: LoadedMapping, sample: PreviewedTransaction, made_up: _Made
 
 def _by_table(spec: MappingSpec, rows: Sequence[SourceRow]) -> Rows:
     """The cells that the mapping uses."""
-    used = used_columns(spec)
+    used = used_by_table(spec)
     found: dict[str, list[dict[str, str | None]]] = {}
     for row in rows:
         cells = {name: cell for name, cell in row.cells.items() if name in used.get(row.table, ())}

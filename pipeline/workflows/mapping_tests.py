@@ -24,7 +24,7 @@ from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import MappingSpec, MappingTest
 from pipeline.mapping.layout.raw_transactions import NO_NOTES
-from pipeline.mapping.usage.column_names import unmapped_columns, used_columns
+from pipeline.mapping.usage.column_names import unmapped_columns, used_by_table
 from pipeline.staging.partitions.hashes import NO_HASHES
 from pipeline.validation.outcomes import ACCEPTED
 from pipeline.validation.quarantine import placed
@@ -176,7 +176,7 @@ def _unknown_columns(spec: MappingSpec, test: MappingTest, here: Location) -> It
     """Columns that the mapping does not use: a mistyped one would silently be blank."""
     rows = {name: each for name, each in rows_of(test).items() if name not in spec.lookups}
     columns = {name: list(dict.fromkeys(cell for row in each for cell in row)) for name, each in rows.items()}
-    used = used_columns(spec)
+    used = used_by_table(spec)
     for table, names in unmapped_columns(spec, columns).items():
         for name in names:
             near = did_you_mean(name, sorted(used.get(table, ())))

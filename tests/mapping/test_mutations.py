@@ -15,7 +15,7 @@ from pipeline.mapping.compile.check import check_mapping
 from pipeline.mapping.compile.compiler import examine
 from pipeline.mapping.language.mapping_file import load_mapping, read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping, shipped_names
-from pipeline.mapping.usage.column_names import used_columns
+from pipeline.mapping.usage.column_names import used_by_table
 from pipeline.workflows.preparation.import_plan import policy_of
 from tests.command import call
 from tests.fuzzing import times
@@ -54,7 +54,7 @@ def mutated(data: Any, place: tuple[Any, ...], how: str) -> Any:
 def mutations(name: str, wanted: int) -> Iterator[tuple[str, bytes, Columns]]:
     """Some of what can be done to a shipped mapping, and to the columns of its source."""
     spec, path = load_mapping(name).spec, shipped_mapping(name)
-    columns = {table: sorted(used | {*spec.columns}) for table, used in used_columns(spec).items()}
+    columns = {table: sorted(used | {*spec.columns}) for table, used in used_by_table(spec).items()}
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     ways = [(place, how) for place in parts(data) for how in ("removed", "misspelt", *OTHER)]
     for place, how in ways[:: max(1, len(ways) // wanted)]:

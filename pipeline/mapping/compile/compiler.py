@@ -39,7 +39,7 @@ from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import DateTime, Value
 from pipeline.mapping.layout.row_kinds import HEADERS, ITEMS, PAYMENTS
 from pipeline.mapping.usage import visitor
-from pipeline.mapping.usage.column_names import name_issues, used_columns, with_unknown
+from pipeline.mapping.usage.column_names import name_issues, used_by_table, with_unknown
 from pipeline.mapping.usage.used_columns import UsedColumns, columns_used, id_columns, values_of
 from pipeline.mapping.usage.visitor import Scope
 
@@ -80,7 +80,7 @@ def examine(
         issues.add(*rule(spec))
     used = columns_used(spec)
     # Columns that the source lacks are reported below. Taking them as present shows what else is wrong.
-    known = used_columns(spec) if columns is None else with_unknown(spec, columns)
+    known = used_by_table(spec) if columns is None else with_unknown(spec, columns)
     plan = ColumnPlan(_available(spec, known, used), ids=id_columns(spec))
     compiler = _Compiler(CompileContext(spec, plan, tables, used, issues=issues))
     compiler.run()

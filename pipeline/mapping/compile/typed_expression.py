@@ -13,8 +13,12 @@ import polars as pl
 from pipeline.mapping.functions import json_text
 from pipeline.mapping.functions.formulas import in_words
 from pipeline.mapping.functions.numbers import EXACT, WORKING, booleans, decimal_text, decimals
+from pipeline.mapping.language.forms import Scalar
 from pipeline.mapping.language.mapping_errors import FormulaError
-from pipeline.mapping.language.value_spec import Boolean, Number, Scalar
+from pipeline.mapping.language.value_spec import (
+    Boolean,
+    Number,
+)
 
 BLANK_TEXT: Final = pl.lit(None, dtype=pl.String)
 

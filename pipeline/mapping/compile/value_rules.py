@@ -14,6 +14,7 @@ from pipeline.mapping.functions.datetimes import EPOCHS, NAMED_FORMATS, SPREADSH
 from pipeline.mapping.functions.formulas import template_columns
 from pipeline.mapping.functions.zones import SEVERAL_ZONES, unknown_zone, zone_name
 from pipeline.mapping.language.draft_marks import still_open
+from pipeline.mapping.language.forms import Frozen
 from pipeline.mapping.language.mapping_errors import FormulaError
 from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import MappingSpec
@@ -22,7 +23,6 @@ from pipeline.mapping.language.value_spec import (
     ConstantValue,
     DateTime,
     DateTimeStep,
-    Frozen,
     LineNumberValue,
     LookupValue,
     Number,

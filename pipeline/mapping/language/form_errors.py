@@ -13,9 +13,14 @@ from pydantic_core import ErrorDetails
 
 from pipeline.core.errors import Problem, did_you_mean
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
+from pipeline.mapping.language.forms import STEP_TAG, VALUE_TAG, tagged_types
 from pipeline.mapping.language.source_map import Key, Location, YamlDocument
 from pipeline.mapping.language.spec import SET_ELSEWHERE, MappingSpec
-from pipeline.mapping.language.value_spec import STEP_TAG, STEPS, VALUE_TAG, VALUES, Word, tagged_types
+from pipeline.mapping.language.value_spec import (
+    STEPS,
+    VALUES,
+    Word,
+)
 from pipeline.mapping.language.yaml_text import quoted
 
 WORDS: tuple[str, ...] = get_args(Word)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Dialect, Worksheet
+from pipeline.mapping.language.forms import Frozen
 from pipeline.mapping.language.spec import MappingSpec
-from pipeline.mapping.language.value_spec import Frozen
 
 FIELD_NOTES = {
     "transaction": {name: field.note for name, field in TRANSACTION_FIELDS.items()},

@@ -8,7 +8,10 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
-from pipeline.mapping.language.value_spec import Frozen, Number, Text
+from pipeline.mapping.language.forms import Frozen, Text
+from pipeline.mapping.language.value_spec import (
+    Number,
+)
 
 
 class Table(Frozen):

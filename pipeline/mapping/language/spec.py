@@ -14,18 +14,13 @@ from pydantic_core import PydanticCustomError
 from pipeline.core.codes import CODES
 from pipeline.core.errors import did_you_mean
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS
+from pipeline.mapping.language.forms import STEP_TAG, Frozen, Text, either, keyed_types, only_key_tag
 from pipeline.mapping.language.source_spec import Conditions, LookupTable, Source
 from pipeline.mapping.language.value_spec import (
-    STEP_TAG,
     BooleanStep,
     DateTimeStep,
-    Frozen,
     NumberStep,
-    Text,
     Value,
-    form_tag,
-    keyed_types,
-    only_key_tag,
 )
 
 
@@ -36,13 +31,9 @@ class Condition(Frozen):
     sql: str | None = None
 
 
-def _words_tag(raw: object) -> str:
-    return "|object" if form_tag(raw) == "|object" else "|list"
-
-
 Words: TypeAlias = Annotated[
     Annotated[tuple[Text, ...], Tag("|list")] | Annotated[Condition, Tag("|object")],
-    Discriminator(_words_tag),
+    either("|object", "|list"),
 ]
 
 
@@ -172,13 +163,9 @@ class Check(Frozen):
     tolerance: Decimal | None = Field(None, ge=0, lt=10**11)
 
 
-def _treatment_tag(raw: object) -> str:
-    return "|object" if form_tag(raw) == "|object" else "|plain"
-
-
 Treatment: TypeAlias = Annotated[
     Annotated[Severity, Tag("|plain")] | Annotated[Check, Tag("|object")],
-    Discriminator(_treatment_tag),
+    either("|object", "|plain"),
 ]
 
 
@@ -213,7 +200,7 @@ Cell: TypeAlias = Annotated[str | None, BeforeValidator(_cell_text), WithJsonSch
 TestRows: TypeAlias = Annotated[
     Annotated[tuple[dict[str, Cell], ...], Tag("|list")]
     | Annotated[dict[str, tuple[dict[str, Cell], ...]], Tag("|object")],
-    Discriminator(_words_tag),
+    either("|object", "|list"),
 ]
 
 

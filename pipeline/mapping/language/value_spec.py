@@ -7,45 +7,20 @@ the transaction's lines, `line_number`, `list`, `object`) and optionally `then`:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import Discriminator, Field, Tag
 
-
-class Frozen(BaseModel):
-    """Base of all parts of a mapping: immutable; an unknown key is an error."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        populate_by_name=True,
-        coerce_numbers_to_str=True,
-        # Otherwise pydantic builds each part on its own, and again inside every part that holds it.
-        defer_build=True,
-    )
-
-
-def _as_written(raw: object) -> object:
-    """Turn YAML's `true` and `false` back into words where a word is expected."""
-    return str(raw).lower() if isinstance(raw, bool) else raw
-
-
-Text: TypeAlias = Annotated[
-    str, BeforeValidator(_as_written), WithJsonSchema({"type": ["string", "number", "boolean"]})
-]
-"""A word as the file has it. In YAML it needs no quotes even where it looks like a number or a boolean."""
-
-Scalar: TypeAlias = str | int | Decimal | bool
-
-
-def form_tag(raw: object) -> str:
-    """Which form a part has: an object, a list or a plain value."""
-    if isinstance(raw, Mapping | Frozen):
-        return "|object"
-    return "|list" if isinstance(raw, list | tuple) else "|plain"
-
+from pipeline.mapping.language.forms import (
+    STEP_TAG,
+    VALUE_TAG,
+    Frozen,
+    Scalar,
+    Text,
+    either,
+    keyed_types,
+    only_key_tag,
+)
 
 # ── Steps: what happens to a value after it was found ────────────────────────────────────────────────
 
@@ -244,32 +219,6 @@ class BlankStep(Frozen):
 Word: TypeAlias = Literal["trim", "upper", "lower", "title", "digits", "squeeze", "negate", "abs", "unguard"]
 """Steps without options. `digits` keeps only 0-9; `squeeze` turns a run of blanks into one; `unguard` removes
 the leading apostrophe with which spreadsheets mark text."""
-
-# Pydantic puts the tag of a union's member into the location of an error. These marks distinguish a tag
-# from a key of the file.
-VALUE_TAG, STEP_TAG, FORM_TAG = "=", ">", "|"
-
-
-def tagged_types(union: object) -> dict[str, Any]:
-    """The members of a tagged union by their tags."""
-    hint = get_args(union)[0] if get_origin(union) is Annotated else union
-    members = [get_args(member) for member in get_args(hint) if get_origin(member) is Annotated]
-    return {note.tag: kind for kind, *notes in members for note in notes if isinstance(note, Tag)}
-
-
-def keyed_types(union: object) -> dict[str, type[Frozen]]:
-    """The objects of a tagged union by the key that distinguishes them in the file."""
-    members = tagged_types(union).items()
-    return {tag[1:]: kind for tag, kind in members if isinstance(kind, type) and issubclass(kind, Frozen)}
-
-
-def only_key_tag(raw: object, known: Mapping[str, type[Frozen]], mark: str, bare: str) -> str | None:
-    """The tag for pydantic: that of the known key which the object has, or that of a `bare` word."""
-    if isinstance(raw, str):
-        return mark + bare
-    if isinstance(raw, Mapping):
-        return next((mark + key for key in known if key in raw), None)
-    return next((mark + key for key, kind in known.items() if isinstance(raw, kind)), None)
 
 
 def _step_tag(raw: object) -> str | None:
@@ -497,11 +446,7 @@ VALUES = keyed_types(Value)
 """The values that are objects, by their key."""
 
 
-def _one_or_more_tag(raw: object) -> str:
-    return "|list" if form_tag(raw) == "|list" else "|one"
-
-
 OneOrMore: TypeAlias = Annotated[
     Annotated[Value, Tag("|one")] | Annotated[tuple[Value, ...], Tag("|list")],
-    Discriminator(_one_or_more_tag),
+    either("|list", "|one"),
 ]

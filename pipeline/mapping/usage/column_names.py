@@ -88,7 +88,7 @@ def uses(spec: MappingSpec) -> Iterator[Use]:
     yield from (Use(("columns", name), name, every) for name in spec.columns)
 
 
-def used_columns(spec: MappingSpec) -> dict[str, frozenset[str]]:
+def used_by_table(spec: MappingSpec) -> dict[str, frozenset[str]]:
     """The source columns that a mapping uses, by table.
 
     With layout `tables`, an item or payment may also use a column of its transaction. Only the source can
@@ -132,7 +132,7 @@ def unmapped_columns(spec: MappingSpec, columns: SourceColumns) -> dict[str, tup
             return True
         return any(name == pattern or fnmatchcase(name, pattern) for pattern in spec.source.ignore)
 
-    used, found = used_columns(spec), {}
+    used, found = used_by_table(spec), {}
     for table, names in columns.items():
         left = tuple(name for name in names if name not in used.get(table, ()) and not is_ignored(name))
         if left:

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.mapping.compile.check import check_mapping, mapping_notices
 from pipeline.mapping.language.mapping_file import read_mapping
-from pipeline.mapping.usage.column_names import unmapped_columns, used_columns
+from pipeline.mapping.usage.column_names import unmapped_columns, used_by_table
 
 WHEN = "{column: at, then: [{datetime: {formats: [iso], timezone: {constant: Europe/London}}}]}"
 FIELDS = f"transaction:\n  external_id: id\n  total: amount\n  transacted_at: {WHEN}\n"
@@ -360,7 +360,7 @@ def test_items_see_their_own_table_and_their_transaction() -> None:
         "write {constant: price} for what is the same on every row",
         "11:54: there is no column 'title' in the table headers",
     ]
-    used = used_columns(read_mapping(Path("m.yaml"), right.encode()).spec)
+    used = used_by_table(read_mapping(Path("m.yaml"), right.encode()).spec)
     assert used["headers"] >= {"id", "amount", "at"}
     assert used["items"] == {"sale", "line", "title", "qty", "price", "at"}
 

@@ -21,7 +21,7 @@ from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.source_spec import Source
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import STEPS, VALUES, Word
-from pipeline.mapping.usage.column_names import used_columns
+from pipeline.mapping.usage.column_names import used_by_table
 from pipeline.workflows.mapping_tests import failures
 
 GUIDE = Path(pipeline.__file__).parent.parent / "docs" / "mapping.md"
@@ -33,7 +33,7 @@ def test_every_example_of_the_reference_works(example: Example, tmp_path: Path) 
     stores.write_text("code,zone\nBER1,Europe/Berlin\n", encoding="utf-8")
 
     loaded = read_mapping(tmp_path / "example.yaml", mapping_with(example).encode())
-    columns = {table: sorted(names) for table, names in used_columns(loaded.spec).items()}
+    columns = {table: sorted(names) for table, names in used_by_table(loaded.spec).items()}
 
     if "{open:" in example.text:
         assert [problem.message[:18] for problem in check_mapping(loaded)] == ["`staff_id` is open"]

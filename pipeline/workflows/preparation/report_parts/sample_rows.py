@@ -9,7 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.core.model import LINE, SOURCE, TX
-from pipeline.mapping.usage.column_names import used_columns
+from pipeline.mapping.usage.column_names import used_by_table
 from pipeline.mapping.usage.used_columns import personal_columns
 from pipeline.report.aggregates import Facts
 from pipeline.workflows.preparation.import_plan import ImportPlan
@@ -25,7 +25,7 @@ def with_source_rows(facts: Facts, plan: ImportPlan, judged: JudgedPartition) ->
     chosen = judged.verdict.headers.filter(wanted).select(TX, "external_id")
     members = judged.shaped.members.join(chosen, on=TX).sort(SOURCE, LINE)
     rows = judged.shaped.with_raw(members.with_columns(pl.lit(None, pl.String).alias("raw")))
-    used = frozenset().union(*used_columns(plan.spec).values())
+    used = frozenset().union(*used_by_table(plan.spec).values())
     personal = sorted(personal_columns(plan.spec))
     texts = {
         external_id: json.dumps(
