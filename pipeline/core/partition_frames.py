@@ -80,8 +80,8 @@ class MappedTransactions:
             integers, booleans, dates, `timezone` and `profile_id`: a raw text beside a null field means
             invalid; `transacted_at|local`, `|ambiguous`, `|nonexistent`; `status|raw`, `status|outcome`;
             `paid` (and `paid|raw` where the mapping gives it), `payments_total`, `items_total` (null where
-            any item has no quantity or price), `items_count`; and where lines are skipped, `skipped_lines`,
-            which says what these are, and `skipped_total`, what they are worth.
+            any item has no quantity or price), `items_count`; and where lines are set apart from items,
+            `lines_set_apart`, which says what these are, and `set_apart_total`, what they are worth.
         items: One row per item, by TX and in source order: TX, SOURCE, LINE, the mapped fields,
             `<field>|raw`.
         problems: What was wrong with rows and cells, in the shared frame of problems.

@@ -44,7 +44,7 @@ _Malformed = tuple[int, str, str]  # LINE, raw, message
 class CsvReader(TextReader):
     """Reads one CSV file.
 
-    Empty lines are skipped. A row with too many or too few cells, or with broken quoting, is malformed,
+    Empty lines are no rows. A row with too many or too few cells, or with broken quoting, is malformed,
     unless all its cells are blank: then it is only counted.
 
     Attributes:
@@ -58,32 +58,32 @@ class CsvReader(TextReader):
         self._long = _long_delimiter(dialect)
         self._blocks = iter(self._text) if self._long is None else self._long.blocks(self._text)
         head = next(self._blocks, b"")
-        skipped = _after_lines(head, dialect.skip_lines, self._name)
-        if stated := _STATED_DELIMITER.match(head, skipped):
-            skipped = stated.end()
-        self.delimiter = dialect.delimiter or sniff_delimiter(head[skipped:], dialect)
+        begin = _after_lines(head, dialect.skip_lines, self._name)
+        if stated := _STATED_DELIMITER.match(head, begin):
+            begin = stated.end()
+        self.delimiter = dialect.delimiter or sniff_delimiter(head[begin:], dialect)
         self._grammar = grammar_of(dialect, STAND_IN if self._long else self.delimiter)
-        cells, end = self._first_row(head, skipped)
+        cells, end = self._first_row(head, begin)
         if isinstance(dialect.header, tuple):
             cells = self._given_header(dialect.header, cells)
         elif not dialect.header:
             cells = [f"column_{n}" for n in range(1, len(cells) + 1)]
-        self._head = head[end if dialect.header is True else skipped :]
+        self._head = head[end if dialect.header is True else begin :]
         self._line = len(line_ends(head)) - len(line_ends(self._head))
         self.header = cells
         self.columns, self.notices = usable_names(cells)
 
-    def _first_row(self, head: bytes, skipped: int) -> tuple[list[str], int]:
-        text = head[skipped:] + b"\n"
+    def _first_row(self, head: bytes, begin: int) -> tuple[list[str], int]:
+        text = head[begin:] + b"\n"
         span = self._grammar.first_record(text)
         if span is None:
             raise SourceError(
                 f"{self._name} has no row with column names"
-                + (f" after its first {skipped} bytes" if skipped else ""),
+                + (f" after its first {begin} bytes" if begin else ""),
                 hint="Check `quote`, `comment` and `skip_lines` in the mapping.",
             )
         record = text[slice(*span)].decode()
-        return split_cells(record, self._grammar), min(skipped + span[1], len(head))
+        return split_cells(record, self._grammar), min(begin + span[1], len(head))
 
     def _given_header(self, header: tuple[str, ...], cells: list[str]) -> list[str]:
         if len(header) != len(cells):

@@ -49,7 +49,7 @@ class _Place:
 class FixedWidthReader(TextReader):
     """Reads one file, whose dialect has `positions`; see `Reader`.
 
-    Blank lines are skipped. A line may end early, since padding is often left out at its end.
+    Blank lines are no rows. A line may end early, since padding is often left out at its end.
     """
 
     def _start(self, dialect: Dialect) -> None:

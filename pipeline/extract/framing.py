@@ -70,7 +70,7 @@ class Grammar:
         delimiter: One character between cells.
         quote: The quoting character, or None.
         escape: The escaping character, or None.
-        comment: What a line that is to be skipped starts with, or None.
+        comment: What a line starts with that is a comment, or None.
     """
 
     delimiter: str
@@ -135,7 +135,7 @@ class Grammar:
         return None
 
     def spans(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Yield where each record of `data` starts and ends; everything else is skipped."""
+        """Yield where each record of `data` starts and ends; everything else is passed over."""
         for match in self._token.finditer(data):
             if match.lastgroup == "record":
                 yield match.span()

@@ -24,7 +24,7 @@ class JsonLinesReader:
     The columns are the members of any object in the file, in the order they first appear; unless they are
     given, the file is read once more to know them. A number is written as short as possible without losing
     value (`1.50` becomes `1.5`); one with a fraction is rounded to 17 digits. A line that is not an object
-    is malformed, and so is one with a NUL character or half of a character; blank lines are skipped. Of a
+    is malformed, and so is one with a NUL character or half of a character; blank lines are no rows. Of a
     member that an object has twice the last counts. A file without a member on any line has no columns, but
     its lines count as rows like those of any other.
 

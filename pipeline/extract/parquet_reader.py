@@ -150,8 +150,8 @@ class ParquetReader:
             return
         first = ends[groups[0]] - sizes[groups[0]]
         for batch in self._file.iter_batches(DECODED_ROWS, row_groups=groups, columns=self._read):
-            skipped = max(0, wanted.start - first)
-            some = batch.slice(skipped, max(0, wanted.stop - first - skipped))
+            before = max(0, wanted.start - first)
+            some = batch.slice(before, max(0, wanted.stop - first - before))
             if some.num_rows:
                 yield some
             first += batch.num_rows

@@ -15,7 +15,7 @@ WINDOW_S: Final = 60.0
 _RECENT_S: Final = 10.0
 """Unless the last seconds were faster: after a slow start the minute would say so for a minute."""
 _FIRST_S: Final = 30.0
-"""So long a known limit predicts better than what was measured: a resume begins with look-ups."""
+"""So long a known limit predicts better than what was measured: a resume begins with queries."""
 _SETTLED_S: Final = 2.0
 """After so long the time before the first transaction, for connecting and the like, is left out."""
 _NO_TIME: Final = 1e-9

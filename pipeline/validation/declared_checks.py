@@ -50,8 +50,8 @@ SUPPORTING: Final[Mapping[str, pl.DataType]] = {
     "payments_total": MONEY,
     "items_total": MONEY,
     "items_count": pl.UInt32(),
-    "skipped_lines": pl.String(),
-    "skipped_total": SUM,
+    "lines_set_apart": pl.String(),
+    "set_apart_total": SUM,
 }
 """Columns that checks of other columns use."""
 
@@ -78,7 +78,7 @@ _EARLIEST_LIKELY: Final = datetime(1980, 1, 1)  # noqa: DTZ001 UTC, as all times
 # 1954 to 2119, if it counts a spreadsheet's days.
 _DAY_NUMBER: Final = r"^[2-7][0-9]{4}(?:\.[0-9]+)?$"
 _DAY_HINT: Final = "; where it is a day's number in a spreadsheet, read it with the format spreadsheet_days"
-_SKIPPED_HINT: Final = (
+_SET_APART_HINT: Final = (
     ", which is the difference: leave them out of the total as well (`lines: kept` beside its `sum`, or less "
     "a sum with `lines: skipped`), or make them items"
 )
@@ -140,7 +140,7 @@ def transaction_checks(policy: Policy, now: datetime) -> tuple[DeclaredCheck, ..
             "is at least one, where the mapping gives items",
             pl.col("items_count") > 0,
             pl.format(
-                "the sale has no items{}", _skipped(", since the mapping leaves out all of its lines ({})")
+                "the sale has no items{}", _set_apart(", since the mapping leaves out all of its lines ({})")
             ),
             field="items",
             value=_NONE,
@@ -210,7 +210,7 @@ def _date_checks(started: datetime) -> Iterator[DeclaredCheck]:
     at, raw = pl.col("transacted_at"), _raw("transacted_at")
     unread = at.is_null() & pl.col("transacted_at|local").is_null()
     repeated = pl.col("transacted_at|ambiguous").fill_null(value=False)
-    skipped = pl.col("transacted_at|nonexistent").fill_null(value=False)
+    nonexistent = pl.col("transacted_at|nonexistent").fill_null(value=False)
     in_zone = pl.format("{} in {}", quoted(raw), _zone_text().fill_null("its time zone"))
     happened_twice = in_zone + pl.lit(" happened twice, when the clock was put back")
     day_hint = pl.when(raw.str.contains(_DAY_NUMBER)).then(pl.lit(_DAY_HINT)).otherwise(pl.lit(""))
@@ -232,7 +232,7 @@ def _date_checks(started: datetime) -> Iterator[DeclaredCheck]:
         "transacted_at",
         "transacted_at_nonexistent",
         "is a time that the clocks of its zone showed",
-        ~skipped,
+        ~nonexistent,
         in_zone + pl.lit(" never happened: the clock skipped that hour"),
     )
     # A repeated time without a UTC value was not resolved: then the mapping asked for a rejection.
@@ -281,7 +281,7 @@ def _zone_check() -> DeclaredCheck:
     text = _zone_text()
     known = pl.col("timezone").is_in(_zones().implode()).fill_null(value=False)
     is_unknown = text.is_not_null() & ~known
-    # A local time that is neither skipped nor repeated has a UTC value, unless its zone is missing.
+    # A local time that happened, and happened once, has a UTC value, unless its zone is missing.
     at, local = pl.col("transacted_at"), pl.col("transacted_at|local")
     is_odd = (pl.col("transacted_at|nonexistent") | pl.col("transacted_at|ambiguous")).fill_null(value=False)
     is_missing = at.is_null() & local.is_not_null() & ~is_odd
@@ -396,9 +396,9 @@ def sum_checks(policy: Policy) -> tuple[DeclaredCheck, ...]:
     )
 
 
-def _skipped(text: str) -> pl.Expr:
-    """A part of a sentence about the lines that the mapping skips; empty where it skips none."""
-    lines = pl.col("skipped_lines")
+def _set_apart(text: str) -> pl.Expr:
+    """A part of a sentence about the lines that the mapping sets apart; empty where there are none."""
+    lines = pl.col("lines_set_apart")
     return pl.when(lines.is_null()).then(pl.lit("")).otherwise(pl.format(text, lines))
 
 
@@ -406,11 +406,11 @@ def _sum_check(code: str, parts: str, allowed: pl.Expr, applies: pl.Expr) -> Dec
     total, found = pl.col("total"), pl.col(f"{parts}_total")
     hint = pl.lit("")
     if parts == "items":
-        is_cause = (total - found - pl.col("skipped_total")).abs() <= allowed
-        explained = pl.when(is_cause).then(pl.lit(_SKIPPED_HINT)).otherwise(pl.lit(""))
-        worth = amount(pl.col("skipped_total"))
+        is_cause = (total - found - pl.col("set_apart_total")).abs() <= allowed
+        explained = pl.when(is_cause).then(pl.lit(_SET_APART_HINT)).otherwise(pl.lit(""))
+        worth = amount(pl.col("set_apart_total"))
         hint = pl.concat_str(
-            _skipped("; the lines that the mapping skips ({}) are worth "), worth, explained
+            _set_apart("; the lines that the mapping skips ({}) are worth "), worth, explained
         ).fill_null("")
     return DeclaredCheck(
         f"{parts}_total",

@@ -13,7 +13,7 @@ from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
 from pipeline.core.privacy import mask_whole
 from pipeline.core.wording import count
-from pipeline.loading.confirm.confirm_run import confirm as look_up
+from pipeline.loading.confirm.confirm_run import confirm as query
 from pipeline.loading.confirm.confirm_run import resend_missing
 from pipeline.loading.confirm.confirmation import Confirmation
 from pipeline.loading.confirm.spend_comparison import DAY, PROFILES, WRONG, CustomerEffect, Effect
@@ -43,7 +43,7 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
         WorkdirBusy: Another process holds the working directory.
     """
     with opened(target, "confirm") as run:
-        found = run.deliver_by(look_up, sample=sample)
+        found = run.deliver_by(query, sample=sample)
         resent: DeliveryResult | None = None
         blocked: ReactionsHeld | StoppedByApi | None = None
         if resend and found.missing and not (found.stopped or found.error):
@@ -157,6 +157,6 @@ def _lines(found: Confirmation, sample: float) -> Iterator[str]:
         yield f"each was looked up with a request of its own: {found.one_by_one}"
     if sample < 1:
         yield (
-            f"{found.looked_up:,} of {found.expected:,} were looked up; with 95% confidence "
+            f"{found.queried:,} of {found.expected:,} were looked up; with 95% confidence "
             f"{found.wrong.low:.3%} to {found.wrong.high:.3%} of all are missing or differ"
         )

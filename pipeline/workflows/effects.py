@@ -28,7 +28,7 @@ from pipeline.loading.confirm.spend_comparison import (
     measure,
     take_snapshot,
 )
-from pipeline.loading.customer_lookup import NoAnswer, Person
+from pipeline.loading.customers import NoAnswer, Person
 from pipeline.loading.delivery.stop import until_stopped
 from pipeline.loading.http.paced_client import PacedClient, RequestCounts, connected
 from pipeline.loading.http.retry_policy import RetryPolicy
@@ -192,7 +192,7 @@ def snapshot_of(run: OpenRun, profiles: int) -> Snapshot:
 
 def delivered_for(run: OpenRun, sent: Mapping[Person, Sequence[SentSale]], now: datetime) -> timedelta:
     """How long ago the last of these sales was delivered."""
-    # A record's time is also that of the last look-up, so it may be too late, never too early.
+    # A record's time is also that of the last query, so it may be too late, never too early.
     last = max((sale.at for sales in sent.values() for sale in sales), default=0)
     moments = [datetime.fromtimestamp(last, UTC)]
     if (sent_at := run.record().sent_at) is not None:

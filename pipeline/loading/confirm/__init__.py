@@ -1,1 +1,1 @@
-"""Whether Omneo has what was sent: look-ups, comparisons and webhooks."""
+"""Whether Omneo has what was sent: queries, comparisons and webhooks."""

@@ -1,6 +1,6 @@
 """Whether Omneo has the sale that was sent: what settles a doubt about a request without an answer.
 
-It is the one that was sent where total and items say so. A look-up spells some fields in its own way, such
+It is the one that was sent where total and items say so. A query spells some fields in its own way, such
 as a currency, and that must not make the sale go out again. What `confirm` reports to people is another
 question, with a comparison of its own: `pipeline.loading.confirm.field_comparison`.
 """

@@ -1,4 +1,4 @@
-"""Looking up in Omneo what was delivered."""
+"""Querying Omneo for what was delivered."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def confirm(
     transport: httpx.AsyncBaseTransport | None = None,
     clock: Clock | None = None,
 ) -> Confirmation:
-    """Look up what a run delivered and compare it with what was sent; the ledger takes note.
+    """Query what a run delivered and compare it with what was sent; the ledger takes note.
 
-    Many are looked up with one request where the tenant's list proves to take several ids, else each with a
+    Many are queried with one request where the tenant's list proves to take several ids, else each with a
     request of its own. What a later run has delivered with other contents is that run's to confirm.
 
     Args:
@@ -48,7 +48,7 @@ def confirm(
         connection: The tenant.
         ledger: Says what was delivered.
         options: How to ask.
-        sample: Share of the transactions to look up, chosen at random.
+        sample: Share of the transactions to query, chosen at random.
         patience_s: How long to look again for missing ones: Omneo's queue has no guaranteed time.
         seed: Of the choice of the sample.
         emit: Gets every event.

@@ -1,4 +1,4 @@
-"""What looking transactions up in Omneo found."""
+"""What querying Omneo for transactions found."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Finding:
 
 @dataclass
 class Confirmation:
-    """What the look-ups found.
+    """What the queries found.
 
     Attributes:
         expected: Transactions of the run that Omneo has taken, by this run or an earlier one, or perhaps.
-        confirmed: Looked up and found as sent.
-        missing: Looked up and not found.
-        differing: Looked up and found with other contents.
-        in_doubt: Looked up, and whether Omneo keeps it stays unknown.
+        confirmed: Queried and found as sent.
+        missing: Queried and not found.
+        differing: Queried and found with other contents.
+        in_doubt: Queried, and whether Omneo keeps it stays unknown.
         findings: Those missing, differing and in doubt.
         differing_fields: Transactions by the name of a field that differs, such as `items.price_sell`.
         not_kept: Transactions by the name of a field that was sent and that Omneo answers without a value.
-        one_by_one: Why each was looked up with a request of its own; empty where lists were used, or were not
+        one_by_one: Why each was queried with a request of its own; empty where lists were used, or were not
             worth trying.
         requests: What went over the wire.
         stopped: Whether it was asked to stop before it was through.
@@ -61,11 +61,11 @@ class Confirmation:
     error: StoppedByApi | None = None
 
     @property
-    def looked_up(self) -> int:
-        """Transactions that were looked up."""
+    def queried(self) -> int:
+        """Transactions that were queried."""
         return self.confirmed + self.missing + self.differing + self.in_doubt
 
     @property
     def wrong(self) -> Interval:
         """The share of all expected transactions that is missing or differing, as far as the sample tells."""
-        return share_interval(self.missing + self.differing, self.looked_up, self.expected)
+        return share_interval(self.missing + self.differing, self.queried, self.expected)

@@ -100,7 +100,7 @@ def compare_fields(
 
 
 _NOT_COMPARED: Final = frozenset({"external_id", "items", "is_void", "delete_existing_items"})
-"""The key of the look-up, what is compared in a way of its own, and an instruction."""
+"""The key of the query, what is compared in a way of its own, and an instruction."""
 _INSTRUCTIONS: Final = frozenset({"profile_id_handle"})
 """Says how another field is meant, so an answer need not have it."""
 _NEVER_EMPTY: Final = frozenset({"total", "profile_id"})

@@ -1,4 +1,4 @@
-"""The look-ups of `confirm`: in lists where the tenant's list proves to take several ids, else singly."""
+"""The queries of `confirm`: in lists where the tenant's list proves to take several ids, else singly."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pipeline.core.settings import Connection
 from pipeline.loading.confirm.compare import has_same_contents, is_void
 from pipeline.loading.confirm.confirmation import Confirmation, Finding
 from pipeline.loading.confirm.field_comparison import Comparison, Difference, compare_fields
-from pipeline.loading.confirm.list_lookup import ListLookup
+from pipeline.loading.confirm.list_query import ListQuery
 from pipeline.loading.delivery.decisions import has_other_contents, same_content, surely_not_sent
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.leases import Batches
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import MESSAGE_MAX, Meaning, kept_id, transaction_of
-from pipeline.loading.http.endpoints import external_lookup
+from pipeline.loading.http.endpoints import transaction_query
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.paced_client import connected
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Record, RunRef, State
@@ -38,17 +38,17 @@ _MOST_ABSENT: Final = 20_000
 _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 15.0
 _MOST_TRIED: Final = 20
-"""Single look-ups until lists are not tried: where few are there yet, the list has little to give."""
+"""Single queries until lists are not tried: where few are there yet, the list has little to give."""
 _LISTS_AT_A_TIME: Final = 8
 """Each holds a hundred transactions in memory, and is a hundred times the work for Omneo."""
 _PROOF_OF_A_FIELD: Final = 20
-"""Single look-ups that lack a field as the list does until the list is trusted with it."""
+"""Single queries that lack a field as the list does until the list is trusted with it."""
 COPIES: Final = "copies"
 """Named like a field where Omneo has a transaction several times."""
 
 
 class Wanted(NamedTuple):
-    """A transaction to look up.
+    """A transaction to query.
 
     Attributes:
         external_id: Which.
@@ -63,13 +63,13 @@ class Wanted(NamedTuple):
 
 @dataclass
 class Search:
-    """Looks transactions of a run up, and marks in the ledger what was found.
+    """Queries transactions of a run, and marks in the ledger what was found.
 
     Attributes:
         run: The run.
         ledger: Says what was delivered.
         options: How to ask.
-        sample: Share of the transactions to look up.
+        sample: Share of the transactions to query.
         patience_s: How long to look again for missing ones.
         dice: Chooses the sample.
         emit: Is called with what happens.
@@ -87,12 +87,12 @@ class Search:
     stop: Stop
     clock: Clock
     _omitted: set[str] = field(default_factory=set)  # fields that the list leaves out
-    _agreed: Counter[str] = field(default_factory=Counter)  # look-ups that lack a field as the list does
+    _agreed: Counter[str] = field(default_factory=Counter)  # queries that lack a field as the list does
 
     async def run_all(
         self, batches: Batches, connection: Connection, transport: httpx.AsyncBaseTransport | None
     ) -> Confirmation:
-        """Look everything up; what stops it early is in the result."""
+        """Query everything; what stops it early is in the result."""
         started = self.clock.monotonic()
         self.emit(StageStarted("confirm", "transactions"))
         self.result = Confirmation()
@@ -108,7 +108,7 @@ class Search:
             async with connected(
                 connection, self.options, self.emit, transport=transport, clock=self.clock
             ) as self.exchange:
-                self.lists = ListLookup(self.exchange)
+                self.lists = ListQuery(self.exchange)
                 self.result.requests = self.exchange.requests
                 await until_stopped(self._look(batches), self.stop)
                 self.result.one_by_one = self.lists.why_not
@@ -117,7 +117,7 @@ class Search:
         finally:
             self.marks.close()
         self.result.stopped = self.stop.requested
-        self.emit(StageFinished("confirm", self.result.looked_up, self.clock.monotonic() - started))
+        self.emit(StageFinished("confirm", self.result.queried, self.clock.monotonic() - started))
         return self.result
 
     async def _look(self, batches: Batches) -> None:
@@ -153,10 +153,10 @@ class Search:
     # Whether lists can be used
 
     async def _try_lists(self, wanted: AsyncIterator[Wanted]) -> list[Wanted]:
-        """Look some up singly until three are found, and ask for two of those in a list.
+        """Query some singly until three are found, and ask for two of those in a list.
 
         Returns:
-            What was taken from `wanted` and not looked up.
+            What was taken from `wanted` and not queried.
         """
         found: list[tuple[Wanted, Mapping[str, Any]]] = []
         for _ in range(_MOST_TRIED):
@@ -166,7 +166,7 @@ class Search:
             if len(found) == 3:
                 await self._prove_lists(found)
                 return [one]
-            there = await self._look_up(one)
+            there = await self._query(one)
             if there is not None and self.lists.takes(one.external_id):
                 found.append((one, there))
         return []
@@ -180,11 +180,11 @@ class Search:
             in_list = compare_fields(wanted.body, rows[wanted.external_id][0], in_list=True).lacking
             self._learn(in_list, compare_fields(wanted.body, alone).lacking)
         if "items" in self._omitted:
-            # Then each has to be looked up singly all the same.
+            # Then each has to be queried singly all the same.
             self.lists.works, self.lists.why_not = False, "the list of transactions leaves out their items"
 
     def _learn(self, lacking_in_list: Iterable[str], lacking_alone: frozenset[str]) -> None:
-        """Remember whether the list leaves fields out which a look-up of one transaction gives."""
+        """Remember whether the list leaves fields out which a query of one transaction gives."""
         for name in lacking_in_list:
             if name in lacking_alone:
                 self._agreed[name] += 1
@@ -198,13 +198,13 @@ class Search:
         )
 
     def _may_be_trusted(self, lacking: frozenset[str]) -> bool:
-        """Whether more look-ups may show that."""
+        """Whether more queries may show that."""
         return self._omitted.isdisjoint(lacking) and not self._is_trusted(lacking)
 
     # Looking up
 
     async def _each(self, wanted: AsyncIterator[Wanted]) -> None:
-        """Look everything up, as many at a time as may be in flight."""
+        """Query everything, as many at a time as may be in flight."""
         turn = asyncio.Lock()
         left: list[Wanted] = []
 
@@ -232,7 +232,7 @@ class Search:
                 if not taken:
                     is_done = True
                     return
-                await (self._look_up_in_list(taken) if len(taken) > 1 else self._look_up(taken[0]))
+                await (self._query_list(taken) if len(taken) > 1 else self._query(taken[0]))
 
         while not is_done:  # lists may turn out not to work in the middle
             in_lists = self.lists.works
@@ -241,19 +241,19 @@ class Search:
             await _all([worker] * (min(_LISTS_AT_A_TIME, workers) if in_lists else workers))
 
     def _fits_a_list(self, wanted: Wanted) -> bool:
-        """Whether it may be looked up in a list; what may be another version's needs an answer of its own."""
+        """Whether it may be queried in a list; what may be another version's needs an answer of its own."""
         proven = wanted.record.state in ACCEPTED_BY_OMNEO
         return self.lists.works and proven and self.lists.takes(wanted.external_id)
 
-    async def _look_up_in_list(self, wanted: list[Wanted]) -> None:
+    async def _query_list(self, wanted: list[Wanted]) -> None:
         found = await self.lists.find([each.external_id for each in wanted])
         if found is None:
-            await _all([partial(self._look_up, each) for each in wanted])
+            await _all([partial(self._query, each) for each in wanted])
             return
         await _all([partial(self._judge_rows, each, found.get(each.external_id, [])) for each in wanted])
 
     async def _judge_rows(self, wanted: Wanted, rows: list[Mapping[str, Any]]) -> None:
-        """Judge the copies of a transaction that a list has; what they do not show is looked up singly."""
+        """Judge the copies of a transaction that a list has; what they do not show is queried singly."""
         if not rows:
             await self._note_absent(wanted, Meaning.REFUSED)
             return
@@ -266,25 +266,25 @@ class Search:
         if not self._is_trusted(compared.lacking):
             async with self.learning:  # one at a time, until it is known whether the list leaves them out
                 if self._may_be_trusted(compared.lacking):
-                    if (there := await self._look_up(wanted, copies)) is not None:
+                    if (there := await self._query(wanted, copies)) is not None:
                         self._learn(compared.lacking, compare_fields(wanted.body, there).lacking)
                     return
             if not self._is_trusted(compared.lacking):
-                await self._look_up(wanted, copies)
+                await self._query(wanted, copies)
                 return
         if compared.lacking:
             compared = compare_fields(wanted.body, row, void=void)
         await self._note_found(wanted, row, _with_copies(compared, copies))
 
-    async def _look_up(self, wanted: Wanted, copies: int = 1) -> Mapping[str, Any] | None:
-        """Look a transaction up with a request of its own.
+    async def _query(self, wanted: Wanted, copies: int = 1) -> Mapping[str, Any] | None:
+        """Query a transaction with a request of its own.
 
         Args:
             wanted: Which.
             copies: How many of it a list has.
         """
         verdict, reply = await self.exchange.ask(
-            external_lookup(wanted.external_id, wanted.body), wanted.external_id
+            transaction_query(wanted.external_id, wanted.body), wanted.external_id
         )
         found = transaction_of(reply, wanted.external_id) if verdict.meaning is Meaning.TAKEN else None
         if found is None:
@@ -317,7 +317,7 @@ class Search:
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
             await self._each_absent()
         if self.absent and self.lists.works:
-            self.lists.works = False  # what a list lacks is only called missing after a look-up of its own
+            self.lists.works = False  # what a list lacks is only called missing after a query of its own
             await self._each_absent()
         for wanted in self.absent:
             answered = wanted.external_id not in self.unanswered
@@ -361,7 +361,7 @@ class Search:
         if now - self.shown_at > 0.2:
             self.shown_at = now
             limit = self.exchange.throttle.limit.text
-            self.emit(Progress("confirm", self.result.looked_up, limit=limit))
+            self.emit(Progress("confirm", self.result.queried, limit=limit))
         if kind == "in_doubt":
             return
         seen = wanted.record._replace(

@@ -46,11 +46,11 @@ class Send(NamedTuple):
         hash: Of the staged body, which the ledger remembers.
         look_first: Whether Omneo may have it already.
         may_have_other: Whether Omneo may have other contents of it: then that it is there proves nothing.
-        if_other: What to do where a look-up shows other contents.
+        if_other: What to do where a query shows other contents.
         changed: Whether it is counted as changed: what the source says is other than what Omneo has.
         updates: Whether Omneo has, or may have, other contents of it, of which no item may be left.
         may_turn: Whether an earlier request may be late in Omneo's queue that voids it, or for a void that
-            revives it: then what a look-up shows need not last.
+            revives it: then what a query shows need not last.
         for_its_run: Whether it is sent for the run that has its record, not for the one that asks.
     """
 
@@ -65,8 +65,8 @@ class Send(NamedTuple):
     for_its_run: bool = False
 
 
-class LookUp(NamedTuple):
-    """Look it up and note what is there; send nothing.
+class Query(NamedTuple):
+    """Query it and note what is there; send nothing.
 
     Attributes:
         body: As staged; empty where its customer was forgotten.
@@ -94,7 +94,7 @@ class Ignore:
     """None of this command's business."""
 
 
-Decision = Send | LookUp | Keep | Ignore
+Decision = Send | Query | Keep | Ignore
 
 
 class Candidate(NamedTuple):
@@ -186,7 +186,7 @@ class LoadRules(DeliveryRules):
             case State.VOIDING | State.VOIDED if self.revive:
                 return _again(body, record)
             case State.VOIDING:
-                return LookUp(body)
+                return Query(body)
             case State.DELIVERED | State.CONFIRMED | State.MISSING | State.DIFFERING:
                 return Keep()
             case State.REFUSED | State.FAILED | State.VOIDED:
@@ -347,7 +347,7 @@ class VoidRules(DeliveryRules):
             left = not surely_not_sent(record) or record.before in _IN_OMNEO
         if not left:
             return Ignore()
-        # What was sent after an earlier void may be late, and a look-up still shows that void.
+        # What was sent after an earlier void may be late, and a query still shows that void.
         content = content_hash(body) if candidate.own is None else record.hash
         return Send(with_void(body, void=True), content, may_turn=was_void(record))
 
@@ -368,7 +368,7 @@ def _again(body: bytes, record: Record) -> Send:
 
 
 def _doubtful(body: bytes, record: Record, if_other: OnChange = OnChange.SEND) -> Send:
-    """Send what may have been taken already, unless a look-up shows that it was."""
+    """Send what may have been taken already, unless a query shows that it was."""
     other = not same_content(record, body) or has_other_contents(record)
     send = Send(
         body, content_hash(body), look_first=True, may_have_other=other, if_other=if_other, updates=other
@@ -393,7 +393,7 @@ def _of_forgotten(own: Record | None) -> Decision:
     """What becomes of a transaction whose contents were removed for its customer's sake: it is never sent."""
     if own is None or (surely_not_sent(own) and own.before not in ACCEPTED_BY_OMNEO):
         return Keep(State.FORGOTTEN)
-    return Keep() if own.state in ACCEPTED_BY_OMNEO or own.state is State.FORGOTTEN else LookUp(b"")
+    return Keep() if own.state in ACCEPTED_BY_OMNEO or own.state is State.FORGOTTEN else Query(b"")
 
 
 def surely_not_sent(record: Record) -> bool:

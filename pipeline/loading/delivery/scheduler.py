@@ -85,7 +85,7 @@ class Scheduler:
             await self._tracker.settle(self._tracker.take_postponed())
 
     async def _groups(self, batches: Positioned) -> AsyncGenerator[list[OutgoingTransaction], None]:
-        """Items to deliver, grouped as they will travel; one in doubt goes alone: it is looked up first."""
+        """Items to deliver, grouped as they will travel; one in doubt goes alone: it is queried first."""
         size = self._options.group_size
         group: list[OutgoingTransaction] = []
         async for items in self._decided(batches):

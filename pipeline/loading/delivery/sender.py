@@ -1,7 +1,7 @@
 """Sends one transaction, or one batch of them, to Omneo and finds out what became of it.
 
 A transaction counts as delivered only once an answer of Omneo's says that it took it. A request that may have
-reached Omneo and got no such answer leaves its transaction *in doubt*: it is looked up, and again after
+reached Omneo and got no such answer leaves its transaction *in doubt*: it is queried, and again after
 growing waits, since Omneo works its queue off late. If it is still absent, it is sent again where the
 endpoint would update an existing copy and all items have ids; otherwise it stays in doubt.
 """
@@ -18,9 +18,9 @@ from pipeline.loading.confirm.compare import every_item_has_an_id
 from pipeline.loading.delivery.added_keys import is_void as is_sent_void
 from pipeline.loading.delivery.added_keys import replacing_items
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
-from pipeline.loading.delivery.decisions import DeliveryRules, InDoubtRule, LookUp, OnChange, Send
+from pipeline.loading.delivery.decisions import DeliveryRules, InDoubtRule, OnChange, Query, Send
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
-from pipeline.loading.delivery.lookup_evidence import Evidence, Presence, find_evidence
+from pipeline.loading.delivery.evidence import Evidence, Presence, find_evidence
 from pipeline.loading.delivery.tracker import DeliveryOutcome, DeliveryTracker, OutgoingTransaction
 from pipeline.loading.http.answers import (
     TAKEN,
@@ -31,7 +31,7 @@ from pipeline.loading.http.answers import (
 )
 from pipeline.loading.http.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.http.client import Answered, Reply, Unsent
-from pipeline.loading.http.endpoints import ApiRequest, batch_lookup, external_lookup
+from pipeline.loading.http.endpoints import ApiRequest, batch_query, transaction_query
 from pipeline.loading.http.paced_client import PacedClient
 from pipeline.loading.http.strict_json import parsed
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Passed, State, may_be_void, was_void
@@ -41,15 +41,15 @@ _FIRST_POLL_S: Final = 0.2
 _LONGEST_POLL_S: Final = 10.0
 """Waits between two questions about a batch: short at first, since small batches are over in a second."""
 _LATE_MAX_S: Final = 24 * 3600
-"""How late in Omneo's queue a transaction may be whose doubt nothing but a look-up can end."""
+"""How late in Omneo's queue a transaction may be whose doubt nothing but a query can end."""
 _UNCLEAR_MAX: Final = 3
 """Requests for one transaction that may end with an answer that is neither yes nor no."""
 _LOOKS: Final = 3
-"""Look-ups of what can be sent again without making a copy; of everything else there are twice as many."""
+"""Queries of what can be sent again without making a copy; of everything else there are twice as many."""
 
 
 class TransactionSender:
-    """Delivers items: looks up what is in doubt, sends, repeats, halves what was refused as a whole.
+    """Delivers items: queries what is in doubt, sends, repeats, halves what was refused as a whole.
 
     Args:
         api: Requests at the common pace.
@@ -110,7 +110,7 @@ class TransactionSender:
     # One attempt
 
     async def _attempt(self, left: list[OutgoingTransaction]) -> ReplyVerdict:
-        """Look up what is in doubt, send the rest in one request; takes out of the list what is settled."""
+        """Query what is in doubt, send the rest in one request; takes out of the list what is settled."""
         await self._settle_doubts(left)
         if not left:
             return TAKEN
@@ -229,7 +229,7 @@ class TransactionSender:
     def _unproven(
         self, item: OutgoingTransaction, evidence: Evidence, verdict: ReplyVerdict
     ) -> DeliveryOutcome:
-        """What a transaction is that Omneo may have kept, and of which a look-up shows nothing."""
+        """What a transaction is that Omneo may have kept, and of which a query shows nothing."""
         if self._rules.restores:
             return self._restored(item, evidence, verdict)
         if evidence.presence is Presence.UNKNOWN or verdict.meaning is Meaning.UNCLEAR:
@@ -258,7 +258,7 @@ class TransactionSender:
     # Doubts
 
     async def _settle_doubts(self, left: list[OutgoingTransaction]) -> None:
-        """Look up what Omneo may have already; takes out of the list what that settles."""
+        """Query what Omneo may have already; takes out of the list what that settles."""
         doubtful = [item for item in left if item.maybe_sent or _looks_first(item)]
         if not doubtful:
             return
@@ -268,7 +268,7 @@ class TransactionSender:
 
     async def _settle_doubt(self, item: OutgoingTransaction) -> bool:
         """Whether an item that Omneo may have is settled; else it is to be sent."""
-        if isinstance(item.decision, LookUp):
+        if isinstance(item.decision, Query):
             await self._note_what_is_there(item)
             return True
         if self._rules.intent is State.VOIDING or self._rule is InDoubtRule.RESEND:
@@ -306,7 +306,7 @@ class TransactionSender:
     async def _settle_by(
         self, item: OutgoingTransaction, evidence: Evidence, *, can_send: bool = False
     ) -> bool:
-        """Whether what a look-up shows settles an item.
+        """Whether what a query shows settles an item.
 
         What need not last settles nothing while the item can be sent: what is sent last counts in the end.
         """
@@ -394,7 +394,7 @@ class TransactionSender:
             if verdict.meaning is Meaning.REFUSED:
                 item.maybe_sent = were_sent[item.position]
                 if item.maybe_sent and self._breaker.is_open:
-                    continue  # nothing can be looked up any more: it stays in doubt
+                    continue  # nothing can be queried any more: it stays in doubt
                 await self._conclude(item, verdict)
             else:
                 unclear = verdict
@@ -410,7 +410,7 @@ class TransactionSender:
         """Wait until a batch is over, or gets no further for as long as an outage may last."""
         wait_s, idle_s, processed = _FIRST_POLL_S, 0.0, None
         sent = [item.external_id for item in items]
-        request = batch_lookup(batch_id, [item.transaction.body for item in items])
+        request = batch_query(batch_id, [item.transaction.body for item in items])
         while True:
             verdict, reply = await self._api.ask(request, batch_id)
             if verdict.meaning is not Meaning.TAKEN:
@@ -434,14 +434,14 @@ def _of_batch(result: BatchResult, item: OutgoingTransaction) -> ReplyVerdict:
 
 
 def _looks_first(item: OutgoingTransaction) -> bool:
-    return isinstance(item.decision, LookUp) or item.decision.look_first
+    return isinstance(item.decision, Query) or item.decision.look_first
 
 
 def _probe(left: Sequence[OutgoingTransaction]) -> ApiRequest | None:
     """What is asked between two attempts; None where the next one begins with that question anyway."""
     if not left or left[0].maybe_sent:
         return None
-    return external_lookup(left[0].external_id, left[0].transaction.body)
+    return transaction_query(left[0].external_id, left[0].transaction.body)
 
 
 def _id_in(reply: Reply, external_id: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.core.clock import Clock
 from pipeline.core.events import Emit, Progress
 from pipeline.core.model import StagedTransaction
-from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Ignore, Keep, LookUp, Send
+from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Ignore, Keep, Query, Send
 from pipeline.loading.delivery.delivery_options import Changes
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.throttle import PaceLimit
@@ -57,7 +57,7 @@ class OutgoingTransaction:
 
     position: int
     transaction: StagedTransaction
-    decision: Send | LookUp
+    decision: Send | Query
     old: Record | None
     run_no: int
     intent: Record | None = None
@@ -83,7 +83,7 @@ class OutgoingTransaction:
     def leaves_doubt(self) -> bool:
         """Whether an earlier request may have been kept, and this attempt does not ask what became of it."""
         decision = self.decision
-        asks = isinstance(decision, LookUp) or decision.look_first
+        asks = isinstance(decision, Query) or decision.look_first
         old = self.old
         return old is not None and not asks and (old.maybe_sent or old.state in IN_FLIGHT)
 
@@ -174,7 +174,7 @@ class DeliveryTracker:
     async def decide(
         self, position: int, transactions: Sequence[StagedTransaction]
     ) -> list[OutgoingTransaction]:
-        """Decide on transactions; returns those to look up or send, in order.
+        """Decide on transactions; returns those to query or send, in order.
 
         Args:
             position: Of the first of them.
@@ -274,7 +274,7 @@ class DeliveryTracker:
         await self._writer.put([self._returned(item) for item in unsent])
 
     def _intent(self, item: OutgoingTransaction) -> Record:
-        """The record of what is about to be sent, made once; also of what a look-up settles unsent."""
+        """The record of what is about to be sent, made once; also of what a query settles unsent."""
         if item.intent is not None:
             return item.intent
         old, decision = item.old, item.decision
@@ -308,7 +308,7 @@ class DeliveryTracker:
                 return [self._returned(item)]
             restored = self._answered(old, item, outcome, now)
             return [Return(item.run_no, restored) if item.is_open else restored]
-        base = old if isinstance(item.decision, LookUp) and old is not None else self._intent(item)
+        base = old if isinstance(item.decision, Query) and old is not None else self._intent(item)
         before = None if outcome.state in ACCEPTED_BY_OMNEO else base.before
         changed = {"state": outcome.state, "before": before, "batch": item.batch}
         return [self._answered(base, item, outcome, now, **changed)]
@@ -323,7 +323,7 @@ class DeliveryTracker:
             message=outcome.verdict.as_json() or None,
             maybe_sent=outcome.maybe_sent or (outcome.state not in ACCEPTED_BY_OMNEO and item.leaves_doubt),
             omneo_id=outcome.omneo_id or record.omneo_id,
-            # A look-up that changes nothing leaves the age of the doubt.
+            # A query that changes nothing leaves the age of the doubt.
             at=record.at if record is item.old and outcome.state is record.state else now,
         )
 
@@ -384,7 +384,7 @@ class DeliveryTracker:
         elif verdict.meaning is Meaning.REFUSED and outcome.state not in ACCEPTED_BY_OMNEO:
             self._emit(Refused(name, verdict.status, tuple(verdict.fields)))
         elif outcome.state is State.FAILED or (
-            outcome.state is None and not isinstance(item.decision, LookUp)
+            outcome.state is None and not isinstance(item.decision, Query)
         ):
             self._emit(Failed(name, item.attempts, verdict.status))
         elif isinstance(item.decision, Send) and item.decision.changed:
@@ -416,15 +416,15 @@ class DeliveryTracker:
         )
 
 
-def _item(candidate: Candidate, decision: Send | LookUp) -> OutgoingTransaction:
+def _item(candidate: Candidate, decision: Send | Query) -> OutgoingTransaction:
     old = candidate.record
     transaction, run_no = candidate.transaction, candidate.progress.run_no
     if old is not None and isinstance(decision, Send) and decision.for_its_run:
         transaction, run_no = transaction._replace(source_time=old.source_time), old.run_no
     item = OutgoingTransaction(candidate.position, transaction, decision, old, run_no)
-    if old is not None and (isinstance(decision, LookUp) or decision.look_first):
+    if old is not None and (isinstance(decision, Query) or decision.look_first):
         # A batch proves that the contents that went in it were taken, not that they are there now.
-        same = isinstance(decision, LookUp) or (
+        same = isinstance(decision, Query) or (
             old.hash == decision.hash and old.state not in ACCEPTED_BY_OMNEO
         )
         item.batch = old.batch if same else None

@@ -1,7 +1,7 @@
 """What an answer means: a yes of the documented shape, a no, later, or nothing that can be relied on.
 
 From the public reference: the queue answers `{"data": "OK"}`, a batch `{"message", "batch_id"}`, and
-`update-create` and the look-up the transaction itself. Everything else that comes with a 2xx is *unclear*.
+`update-create` and the query the transaction itself. Everything else that comes with a 2xx is *unclear*.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
         case Expected.BATCHED:
             return batch_id_in(said) is not None
         case Expected.WRITTEN:
-            # An id alone may be that of anything. If it is not the sale's external id, a look-up decides. So
+            # An id alone may be that of anything. If it is not the sale's external id, a query decides. So
             # it does where a status says "failed": that may be the request's, or the sale's own.
             written = transaction_in(said, external_id)
             return written is not None and written.get("external_id") is not None and not _failed(written)

@@ -1,7 +1,7 @@
 """What `GET /batches/{uuid}` (inferred) proves about the transactions of a batch.
 
 A transaction is delivered by proof only: it is named as done well, or the batch is over, its counts are those
-that were sent and all its items are known. Everything else is looked up one by one.
+that were sent and all its items are known. Everything else is queried one by one.
 """
 
 from __future__ import annotations

@@ -98,13 +98,13 @@ def endpoint_named(name: str) -> Endpoint:
     return ENDPOINTS[name]
 
 
-def external_lookup(external_id: str, body: bytes = b"") -> ApiRequest:
+def transaction_query(external_id: str, body: bytes = b"") -> ApiRequest:
     """Ask for the transaction with this external id, of which this body was sent; 404 where there is none."""
     call = Call("GET", f"/transactions/external/{quote(external_id, safe='')}")
     return ApiRequest(call, Expected.FOUND, external_id, (body,) if body else ())
 
 
-def batch_lookup(batch_id: str, bodies: Sequence[bytes] = ()) -> ApiRequest:
+def batch_query(batch_id: str, bodies: Sequence[bytes] = ()) -> ApiRequest:
     """Ask how far a batch of these bodies is."""
     call = Call("GET", f"/batches/{quote(batch_id, safe='')}")
     return ApiRequest(call, Expected.FOUND, about=tuple(bodies))

@@ -32,7 +32,7 @@ class RequestCounts:
     """Requests that were made, by what became of them.
 
     Attributes:
-        sent: All requests, look-ups and repeats included.
+        sent: All requests, queries and repeats included.
         retried: Those that repeat an earlier one.
         throttled: Those answered 429.
         errors: Those answered 5xx, or not at all.
@@ -298,7 +298,7 @@ class PacedClient:
 
     @property
     def _are_few_failing(self) -> bool:
-        """Whether it may be those that fail. Many at once are an outage, even if look-ups still work."""
+        """Whether it may be those that fail. Many at once are an outage, even if queries still work."""
         return self.failing <= _ALONE
 
     def _learn(self, request: ApiRequest, verdict: ReplyVerdict, reply: Reply, latency_s: float) -> None:

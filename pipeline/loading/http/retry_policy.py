@@ -41,12 +41,12 @@ class Health:
     def saw(self, verdict: ReplyVerdict, unresolved: str = "", *, to_question: bool = False) -> None:
         """Take note of an answer: anything that is not transient shows that the API is up.
 
-        Look-ups may have a limit of their own, so they do not show that a throttle on writes has ended.
+        Queries may have a limit of their own, so they do not show that a throttle on writes has ended.
 
         Args:
             verdict: What it means.
             unresolved: See `client.Unsent`.
-            to_question: Whether it answers a look-up.
+            to_question: Whether it answers a query.
         """
         self._unresolved = unresolved
         self._reached = self._reached or verdict.status is not None

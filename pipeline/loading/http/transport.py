@@ -100,7 +100,7 @@ class _Connector(aiohttp.TCPConnector):
 async def _send_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Raise what aiohttp does not know: after errors of its own it sends a look-up a second time."""
+    """Raise what aiohttp does not know: after errors of its own it sends a query a second time."""
     try:
         return await handler(request)
     except (aiohttp.ClientError, OSError) as error:

@@ -14,11 +14,11 @@ from pipeline.core.settings import Connection
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning
-from pipeline.loading.http.endpoints import external_lookup
+from pipeline.loading.http.endpoints import transaction_query
 from pipeline.loading.http.paced_client import PacedClient, connected
 from pipeline.loading.ledger.ledger import SqlLedger
 
-_DENIED: Final = 403  # the token is known, if not for look-ups
+_DENIED: Final = 403  # the token is known, if not for queries
 _ANYTHING: Final = "omneo-import"  # an id to ask for, where nothing was ever delivered
 
 
@@ -69,12 +69,12 @@ def adopt(
 
 
 async def _is_omneo(external_id: str, api: PacedClient, base_url: str) -> bool:
-    """Look a transaction up: whether there is one does not matter, as long as it is Omneo that says so.
+    """Query a transaction: whether there is one does not matter, as long as it is Omneo that says so.
 
     Raises:
         StoppedByApi: What came is no answer of Omneo's.
     """
-    verdict, _ = await api.ask(external_lookup(external_id), external_id, or_denied=True)
+    verdict, _ = await api.ask(transaction_query(external_id), external_id, or_denied=True)
     if verdict.meaning not in (Meaning.TAKEN, Meaning.REFUSED) and verdict.status != _DENIED:
         raise StoppedByApi(
             f"{base_url} gave no answer of Omneo's ({verdict.status}), so whether the "

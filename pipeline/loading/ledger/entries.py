@@ -17,7 +17,7 @@ class State(StrEnum):
     PENDING = "pending"  # claimed once, then given back unsent
     SENDING = "sending"  # a request may be on its way; after a crash: in doubt
     VOIDING = "voiding"  # the same for a request that voids it
-    IN_DOUBT = "in_doubt"  # Omneo may have taken it, and a look-up has not shown it
+    IN_DOUBT = "in_doubt"  # Omneo may have taken it, and a query has not shown it
     DELIVERED = "delivered"  # Omneo answered that it took it
     REFUSED = "refused"  # Omneo said no for good
     FAILED = "failed"  # given up after several tries
@@ -31,7 +31,7 @@ class State(StrEnum):
 class Passed(StrEnum):
     """How a run counts a transaction that it passed by, so that the record is another run's."""
 
-    UNCHANGED = "unchanged"  # Omneo has this content, or changes are skipped
+    UNCHANGED = "unchanged"  # Omneo has this content, or changes are not to be sent
     HELD = "held"  # changed, and kept back by `--on-change hold`
     SUPERSEDED = "superseded"  # a newer run has taken it over before Omneo accepted it from this one
 
@@ -116,7 +116,7 @@ def counted_in(
 def may_be_void(record: Record) -> bool:
     """Whether Omneo may have a transaction as void, or come to, since a void of it may be late.
 
-    A body that says nothing of `is_void` would leave it so, and that a look-up shows it not void proves
+    A body that says nothing of `is_void` would leave it so, and that a query shows it not void proves
     nothing.
     """
     states = {record.state, record.before}
@@ -125,7 +125,7 @@ def may_be_void(record: Record) -> bool:
 
 
 def was_void(record: Record) -> bool:
-    """Whether Omneo may have had it as void before the last request: a look-up may show that void yet."""
+    """Whether Omneo may have had it as void before the last request: a query may show that void yet."""
     return record.before in _VOIDS
 
 

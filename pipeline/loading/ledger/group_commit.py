@@ -149,7 +149,7 @@ class LedgerWriter(GroupCommit[Write]):
         self._finder = ThreadPoolExecutor(1, thread_name_prefix="finder")
 
     async def find(self, external_ids: Sequence[str], run_no: int | None = None) -> dict[str, Record]:
-        """Look records up; see `SqlLedger.find`."""
+        """Query records; see `SqlLedger.find`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._finder, self._ledger.find, external_ids, run_no)
 

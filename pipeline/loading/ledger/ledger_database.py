@@ -74,7 +74,7 @@ class LedgerDatabase:
 
     @property
     def finder(self) -> sa.Connection:
-        """A second connection, so that records are looked up while a commit runs."""
+        """A second connection, so that records are read while a commit runs."""
         if self._finder is None:
             self._finder = self.engine.connect()
         return self._finder

@@ -13,7 +13,7 @@ from pipeline.core.frames import MONEY, NO_PROBLEMS, SUM, problems_at
 from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.core.partition_frames import MappedTransactions, RawTransactions
 from pipeline.mapping.compile.column_plan import ColumnPlan, Frames, join_by_transaction, with_columns
-from pipeline.mapping.compile.context import SKIPPED
+from pipeline.mapping.compile.context import SET_APART
 from pipeline.mapping.compile.fields import FieldColumns
 from pipeline.mapping.compile.sections import payments_by_transaction
 from pipeline.mapping.compile.typed_expression import BLANK_TEXT
@@ -28,7 +28,7 @@ from pipeline.mapping.usage.visitor import Scope
 _ROW = (TX, SOURCE, LINE)
 _SHOWN: Final = {"name": pl.String(), "quantity": pl.Int64(), "price_sell": MONEY}
 _SHOWN_LINES: Final = 3
-"""How many skipped lines of a sale a message names: enough to recognise the kind."""
+"""How many lines that are set apart a message names: enough to recognise the kind."""
 _NAME_LENGTH: Final = 40
 
 
@@ -70,7 +70,7 @@ class CompiledMapping:
         items = _fields(lines if self.items else lines.clear(), self.items, problems)
         headers = _fields(frames[Scope.TRANSACTION], self.headers, problems)
         if self.spec.lines.skip:
-            headers = self._with_skipped_lines(headers, frames[Scope.LINE].filter(SKIPPED))
+            headers = self._with_lines_set_apart(headers, frames[Scope.LINE].filter(SET_APART))
         if self.payments is not None:
             form = self.spec.payments_form
             payments = payments_by_transaction(frames[Scope.PAYMENT], *self.payments, form)
@@ -135,8 +135,8 @@ class CompiledMapping:
             found.append(transactions.select(*_ROW, **own).filter(pl.col("quantity") != 0))
         return pl.concat(found, how="diagonal").sort(TX, maintain_order=True)
 
-    def _with_skipped_lines(self, headers: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
-        """Add `skipped_lines` and `skipped_total`, for messages."""
+    def _with_lines_set_apart(self, headers: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+        """Add `lines_set_apart` and `set_apart_total`, for messages."""
         lines = _fields(lines, {name: self.items[name] for name in _SHOWN if name in self.items}, [])
         lines = lines.with_columns(
             pl.lit(None, kind).alias(name) for name, kind in _SHOWN.items() if name not in lines.columns
@@ -147,7 +147,8 @@ class CompiledMapping:
             "{} (line {}): {}", name.fill_null("no name"), LINE, decimal_text(worth).fill_null("?")
         )
         found = lines.group_by(TX, maintain_order=True).agg(
-            shown.head(_SHOWN_LINES).str.join("; ").alias("skipped_lines"), worth.sum().alias("skipped_total")
+            shown.head(_SHOWN_LINES).str.join("; ").alias("lines_set_apart"),
+            worth.sum().alias("set_apart_total"),
         )
         return join_by_transaction(headers, found)
 

@@ -14,7 +14,7 @@ from pipeline.core.frames import MONEY
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX, Kind
 from pipeline.mapping.compile.column_plan import Aggregate, ColumnPlan
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
-from pipeline.mapping.compile.context import SKIPPED, CompileContext
+from pipeline.mapping.compile.context import SET_APART, CompileContext
 from pipeline.mapping.compile.fields import field_columns
 from pipeline.mapping.compile.own_cells import SkippedRows
 from pipeline.mapping.compile.section_rules import SECTION_RULES, why_not_of_own_cells
@@ -265,8 +265,8 @@ class _Compiler:
         lines = self.spec.lines
         if lines.skip:
             with self._part("lines", "skip", scope=Scope.LINE) as context:
-                context.skipped_line()
-                self.compiled.not_items.append(SKIPPED)
+                context.set_apart()
+                self.compiled.not_items.append(SET_APART)
         if not lines.discount:
             return
         with self._part("lines", "discount", scope=Scope.LINE) as context:

@@ -25,8 +25,8 @@ from pipeline.mapping.usage import visitor
 from pipeline.mapping.usage.used_columns import HEADER_PREFIX, UsedColumns, columns_of
 from pipeline.mapping.usage.visitor import LocatedValue, Scope
 
-SKIPPED = "__skipped"
-"""The column of the lines that is true for those that the mapping leaves out."""
+SET_APART = "__set_apart"
+"""The column of the lines that is true for those that `lines: {skip: ...}` sets apart from items."""
 _VOID = "__void"
 """The column of the lines that is true for void ones."""
 
@@ -286,41 +286,41 @@ class CompileContext:
         """Whether a line does not count, never null; None where each line counts.
 
         Raises:
-            FormulaError: Only skipped lines count and the mapping skips none; or which lines are skipped
-                depends on this value.
+            FormulaError: Only lines that are set apart count, and the mapping sets none apart; or which lines
+                these are depends on this value.
         """
         conditions = self.spec.lines.skip
         if counted == "all":
             return None
-        if SKIPPED in self._defining:
+        if SET_APART in self._defining:
             raise FormulaError("this decides which lines are left out, so it has to say `lines: all`")
         if not conditions:
             if counted == "skipped":
                 raise FormulaError("no line is left out: there is no `skip` in the section `lines`")
             return None
-        skipped = self.skipped_line()
-        return ~skipped if counted == "skipped" else skipped
+        apart = self.set_apart()
+        return ~apart if counted == "skipped" else apart
 
-    def skipped_line(self) -> pl.Expr:
-        """Whether `lines: {skip: ...}` leaves a line out, never null."""
-        key = (Scope.LINE, SKIPPED)
+    def set_apart(self) -> pl.Expr:
+        """Whether `lines: {skip: ...}` sets a line apart, never null."""
+        key = (Scope.LINE, SET_APART)
         if key not in self.columns:
             lines = replace(
                 self.at(Scope.LINE),
                 location=("lines",),
                 target="lines",
                 items_only=False,
-                _defining=(*self._defining, SKIPPED),
+                _defining=(*self._defining, SET_APART),
             )
             found = [lines.condition(sql, "skip", i) for i, sql in enumerate(self.spec.lines.skip)]
-            lines.plan.derive(Scope.LINE, SKIPPED, pl.any_horizontal(found))
-            self.columns[key] = TypedExpression(pl.col(SKIPPED), pl.Boolean())
+            lines.plan.derive(Scope.LINE, SET_APART, pl.any_horizontal(found))
+            self.columns[key] = TypedExpression(pl.col(SET_APART), pl.Boolean())
         return self.columns[key].value
 
     def void_line(self) -> pl.Expr | None:
         """Whether a line is void, never null; None where the mapping does not say it."""
         value = self.spec.items.get("is_void")
-        if value is None or _VOID in self._defining:  # `is_void` may itself use a sum, which skips void lines
+        if value is None or _VOID in self._defining:  # `is_void` may itself use a sum, without void lines
             return None
         key = (Scope.LINE, _VOID)
         if key not in self.columns:

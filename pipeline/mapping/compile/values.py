@@ -101,7 +101,7 @@ def _sql(value: SqlValue, context: CompileContext) -> TypedExpression:
 def _first_of(value: FirstOfValue, context: CompileContext) -> TypedExpression:
     compiled = [context.compile(choice, "first_of", i) for i, choice in enumerate(value.first_of)]
     choices = alike(compiled, context.number)
-    # An invalid value is not blank: it is reported, not skipped.
+    # An invalid value is not blank: it is reported, and the next one is not taken.
     given = [
         each.value.is_not_null() if each.raw is None else each.value.is_not_null() | each.raw.is_not_null()
         for each in choices

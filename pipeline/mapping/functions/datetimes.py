@@ -190,9 +190,9 @@ def _to_utc(local: pl.Series, zone: str, ambiguous: str) -> pl.Series:
 
 
 def _shifted(local: pl.Series, zone: str) -> pl.Series:
-    """Times that the clock skipped, shifted forward: read with the offset from before the change.
+    """Times that never happened, shifted forward: read with the offset from before the change.
 
-    No zone skips more than a day, and changes are months apart, so the day before has that offset.
+    No zone leaves out more than a day, and changes are months apart, so the day before has that offset.
     """
     before = _to_utc(local.dt.offset_by("-1d"), zone, "latest")
     return before.dt.offset_by("1d")

@@ -69,13 +69,13 @@ def columns_used(spec: MappingSpec) -> UsedColumns:
     return UsedColumns(transaction, line, payment, in_key_only)
 
 
-def column_mentions(spec: MappingSpec, skipped: Iterable[tuple[str, Scope]] = ()) -> Iterator[Mention]:
+def column_mentions(spec: MappingSpec, known: Iterable[tuple[str, Scope]] = ()) -> Iterator[Mention]:
     """Every mention of a source column in a mapping's values and conditions.
 
     A name from `define` is followed to its columns, once for each scope in which it is used; so is the zone
-    of a column that `columns` declares as a date. Names in `skipped` are not followed.
+    of a column that `columns` declares as a date. Names in `known` are not followed.
     """
-    followed = set(skipped)
+    followed = set(known)
     conditions = (
         LocatedValue(each.location, SqlValue.model_construct(sql=each.sql), each.scope)
         for each in visitor.conditions(spec)

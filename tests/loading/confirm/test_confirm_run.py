@@ -133,9 +133,9 @@ def test_a_sample_states_its_confidence(delivered: tuple[SqlLedger, Tenant]) -> 
     ledger, tenant = delivered
     before = len(tenant.requests)
     found = look(ledger, tenant, sample=0.3, seed=4)
-    assert 15 < found.looked_up < 45
+    assert 15 < found.queried < 45
     # One asks for the list, which this tenant does not have.
-    assert len(tenant.requests) - before == found.looked_up + 1
+    assert len(tenant.requests) - before == found.queried + 1
     assert found.expected == 100
     assert found.wrong.low == 0
     assert 0 < found.wrong.high < 0.25
@@ -173,7 +173,7 @@ def test_a_refused_token_stops_it(delivered: tuple[SqlLedger, Tenant]) -> None:
     found = confirm(RUN, batches_of(SOME), wrong, ledger, transport=tenant.transport)
     assert isinstance(found.error, StoppedByApi)
     assert "refused the token" in found.error.message
-    assert found.looked_up == 0
+    assert found.queried == 0
     assert found.requests.sent > 0
 
 
@@ -232,7 +232,7 @@ def test_it_can_be_stopped(delivered: tuple[SqlLedger, Tenant]) -> None:
     tenant.interfere = lambda *_: stop.request()
     found = look(ledger, tenant, stop=stop)
     assert found.stopped
-    assert 0 < found.looked_up < 100
+    assert 0 < found.queried < 100
 
 
 def test_an_update_in_doubt_is_not_confirmed_by_the_version_before(ledger: SqlLedger) -> None:

@@ -16,7 +16,7 @@ from pipeline.core.network import trusted_certificates
 from pipeline.core.settings import Connection, Secret
 from pipeline.loading.confirm.confirm_run import confirm
 from pipeline.loading.confirm.confirmation import Confirmation
-from pipeline.loading.confirm.list_lookup import MOST_CHARACTERS, MOST_IDS
+from pipeline.loading.confirm.list_query import MOST_CHARACTERS, MOST_IDS
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.http.transport import AiohttpTransport

@@ -13,8 +13,8 @@ from pipeline.loading.delivery.decisions import (
     Ignore,
     Keep,
     LoadRules,
-    LookUp,
     OnChange,
+    Query,
     ResendRules,
     RetryRules,
     Send,
@@ -58,7 +58,7 @@ def kind(
             return str(decided.counted) if decided.counted else "as it is"
         case Send():
             return "doubt" if decided.look_first else "change" if decided.changed else "send"
-        case LookUp():
+        case Query():
             return "look"
         case Ignore():
             return "ignore"

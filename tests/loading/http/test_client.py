@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.core.settings import Connection, Secret
 from pipeline.loading.http.client import Answered, Call, Client, Reply, Unknown, Unsent, Untrusted, translate
-from pipeline.loading.http.endpoints import external_lookup
+from pipeline.loading.http.endpoints import transaction_query
 from tests.loading.http.servers import certified
 
 GET = Call("GET", "/locations")
@@ -94,7 +94,7 @@ def test_a_request_carries_the_token_and_the_exact_body() -> None:
 def test_any_external_id_can_be_looked_up(name: str) -> None:
     seen: list[bytes] = []
     with server(answering(OK, seen)) as port:
-        send(f"http://127.0.0.1:{port}", external_lookup(name).call)
+        send(f"http://127.0.0.1:{port}", transaction_query(name).call)
     target = seen[0].split(b" ")[1].decode()
     path = httpx.URL(f"http://host{target}").raw_path.decode()
     from urllib.parse import unquote

@@ -12,7 +12,7 @@ from pipeline.core.clock import FakeClock
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit, Event, Notice, ignore
 from pipeline.loading.http.client import Answered, Call, Reply, Unsent
-from pipeline.loading.http.endpoints import ENDPOINTS, batch_lookup
+from pipeline.loading.http.endpoints import ENDPOINTS, batch_query
 from pipeline.loading.http.paced_client import Limits, PacedClient
 
 POST = ENDPOINTS["queue"].request([("A", b"{}")])
@@ -72,7 +72,7 @@ TOO_SOON = [
 ]
 
 
-@pytest.mark.parametrize("call", [POST, batch_lookup("b1")], ids=["post", "poll"])
+@pytest.mark.parametrize("call", [POST, batch_query("b1")], ids=["post", "poll"])
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("headers", TOO_SOON, ids=str)
 def test_a_server_that_refuses_everything_is_asked_ever_less_often(

@@ -270,7 +270,7 @@ define:
         (D(12), D(5), '["Shirt"]', '{"left":2}'),
         (D(0), D(5), None, '{"left":0}'),
     ]
-    shown = mapped.headers.select("skipped_lines", "skipped_total").rows()
+    shown = mapped.headers.select("lines_set_apart", "set_apart_total").rows()
     assert shown == [("Post (line 4): 5", D(5)), ("Post (line 5): 5", D(5))]
 
 

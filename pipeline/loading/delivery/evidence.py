@@ -1,4 +1,4 @@
-"""What a look-up shows of a transaction that Omneo may have."""
+"""What a query shows of a transaction that Omneo may have."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pipeline.loading.confirm.compare import has_same_contents, is_same_sale, is
 from pipeline.loading.delivery.decisions import Send
 from pipeline.loading.delivery.tracker import OutgoingTransaction
 from pipeline.loading.http.answers import Meaning, ReplyVerdict, kept_id, transaction_of
-from pipeline.loading.http.endpoints import external_lookup
+from pipeline.loading.http.endpoints import transaction_query
 from pipeline.loading.http.paced_client import PacedClient
 from pipeline.loading.http.retry_policy import RetryPolicy
 
 
 class Presence(StrEnum):
-    """What a look-up shows."""
+    """What a query shows."""
 
     SAME = "same"  # the sale as it was sent
     OTHER = "other"  # the sale with other contents
@@ -25,7 +25,7 @@ class Presence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a look-up shows of a transaction.
+    """What a query shows of a transaction.
 
     Attributes:
         presence: Whether Omneo has it.
@@ -43,28 +43,28 @@ class Evidence:
 async def find_evidence(
     item: OutgoingTransaction, looks: int, api: PacedClient, policy: RetryPolicy
 ) -> Evidence:
-    """Look a transaction up, again with growing waits while it is absent, since the queue may be late.
+    """Query a transaction, again with growing waits while it is absent, since the queue may be late.
 
     Args:
         item: The transaction.
-        looks: Look-ups at most.
+        looks: Queries at most.
         api: Asks at the common pace.
         policy: How long to wait between two of them.
     """
     wait_s = policy.first_wait_s
-    evidence = await _look_up(item, api)
+    evidence = await _query(item, api)
     for _ in range(looks - 1):
         if evidence.presence in (Presence.SAME, Presence.OTHER):
             break
         await api.pausing.sleep(wait_s)
         wait_s = min(2 * wait_s, policy.longest_wait_s)
-        evidence = await _look_up(item, api)
+        evidence = await _query(item, api)
     return evidence
 
 
-async def _look_up(item: OutgoingTransaction, api: PacedClient) -> Evidence:
+async def _query(item: OutgoingTransaction, api: PacedClient) -> Evidence:
     name = item.external_id
-    verdict, reply = await api.ask(external_lookup(name, item.transaction.body), name)
+    verdict, reply = await api.ask(transaction_query(name, item.transaction.body), name)
     if verdict.meaning is Meaning.REFUSED and verdict.status == 404:
         return Evidence(Presence.ABSENT, verdict)
     found = transaction_of(reply, name) if verdict.meaning is Meaning.TAKEN else None

@@ -1,4 +1,4 @@
-"""Looking many transactions up with one request: `GET /transactions?filter[external_id]=a,b,c`.
+"""Querying many transactions with one request: `GET /transactions?filter[external_id]=a,b,c`.
 
 That the filter takes several ids is not documented. So it is proven with the tenant first: of three
 transactions that are known to be there, two are asked for, and exactly those two must come. A tenant that
@@ -25,7 +25,7 @@ _MOST_ERRORS: Final = 2
 """Server errors until the list counts as not given: while it is unproven, waiting for it costs more."""
 
 
-class ListLookup:
+class ListQuery:
     """Finds transactions by their external ids, many with one request.
 
     Args:
