@@ -34,7 +34,7 @@ def reference() -> str:
         parts += [f"### {name}", "", "```python", _signature(name, function), "```", "", *_text(function)]
     parts += ["## Values", ""]
     for each in values:
-        parts += [f"### {each.__name__}", "", *_text(each), *_members(each)]
+        parts += [f"### {each.__name__}", "", *_text(each), *_inherited(each), *_members(each)]
     parts += ["## Events", "", "| event | fields | |", "|---|---|---|"]
     for event in sorted(events, key=lambda one: (one is not Event, one.__name__)):
         names = ", ".join(f"`{field.name}`" for field in dataclasses.fields(event))
@@ -79,6 +79,13 @@ def _text(thing: Any) -> Iterator[str]:
             yield from (f"{title}:", "")
         yield from (_item(each, types) for each in re.split(r"\n(?=    \S)", body.rstrip()))
         yield ""
+
+
+def _inherited(kind: type) -> Iterator[str]:
+    """The fields of the values that a value extends."""
+    for base in filter(dataclasses.is_dataclass, kind.__mro__[1:]):
+        _, *attributes = _text(base)
+        yield from (f"And as in every `{base.__name__}`:", *attributes)
 
 
 def _item(text: str, types: Mapping[str, Any]) -> str:

@@ -31,16 +31,32 @@ COMMON = (
         type=DIRECTORY_OR_URL,
         default=Path(".omneo-import"),
         help="Where runs and the ledger are kept; runs may be in an object store, such as s3://…",
+        heading="Common options",
     ),
-    option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."),
+    option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print one JSON object as the last line of stdout.",
+        heading="Common options",
+    ),
     option(
         "--log-format",
         type=click.Choice(["text", "json"]),
         default="text",
         help="What stderr is for: people or machines.",
+        heading="Common options",
     ),
-    option("-q", "--quiet", is_flag=True, help="Say only what a person should know."),
-    option("-v", "--verbose", is_flag=True, help="Say more, and show the traceback of a bug."),
+    option(
+        "-q", "--quiet", is_flag=True, help="Say only what a person should know.", heading="Common options"
+    ),
+    option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Say more, and show the traceback of a bug.",
+        heading="Common options",
+    ),
 )
 
 

@@ -2,48 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import click
 
-HEADINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Files": ("all_files", "since", "settle"),
-    "Gate": ("max_rejected", "min_share", "control", "control_rows"),
-    "Sending": (
-        *("first", "endpoint", "batch_size", "on_change", "keep_old_items", "revive", "in_doubt"),
-        "max_refused",
-    ),
-    "Triggers in Omneo": ("reactions", "historic_after"),
-    "Tenant and records": ("token_file", "ledger"),
-    "Pace": ("rate_per_min", "concurrency", "give_up_after_s", "grace_s"),
-    "Resources": ("engine", "workers", "memory"),
-    "Monitoring": ("metrics_file", "notify", "traces"),
-    "Answers": (
-        *("latency_s", "jitter_s", "error_share", "error_status", "reset_before_share", "reset_after_share"),
-        *("slow_share", "slow_s", "outage", "outage_after_s", "outage_for_s", "outage_status"),
-        *("throttle_requests", "throttle_window_s", "retry_after_date", "refused_share"),
-    ),
-    "Queue": ("lost_share", "doubled_share", "job_delay_s", "job_jitter_s"),
-    "What is kept and listed": (
-        *("unkept_fields", "keeps_items", "list_ids", "list_without_items", "list_page_most"),
-        *("aggregations_every_s", "with_triggers", "triggers_status"),
-    ),
-    "Webhooks": ("webhook_url", "webhook_delay_s", "webhook_twice_share", "webhook_never_share"),
-    "Common options": ("workdir", "as_json", "log_format", "quiet", "verbose", "_click_default_help"),
-}
-"""Options by the heading below which they stand, in this order. All others come first, below `Options`."""
+FIRST: Final = "Options"
+COMMON: Final = "Common options"
+HEADINGS: Final = (
+    *(FIRST, "Files", "Gate", "Sending", "Triggers in Omneo", "Tenant and records", "Pace", "Resources"),
+    *("Monitoring", "Answers", "Queue", "What is kept and listed", "Webhooks", COMMON),
+)
+"""The headings below which options stand, in this order."""
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-_HEADING_OF: Final = {name: heading for heading, names in HEADINGS.items() for name in names}
-_FIRST: Final = "Options"
+
+
+class Option(click.Option):
+    """An option that stands below a heading in the help, one of `HEADINGS`."""
+
+    def __init__(self, *names: Any, heading: str = FIRST, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.heading = heading
 
 
 def by_heading(parameters: Iterable[click.Parameter]) -> dict[str, list[click.Option]]:
-    """The options among parameters by their heading, in the order of the help; without empty headings."""
-    found: dict[str, list[click.Option]] = {heading: [] for heading in (_FIRST, *HEADINGS)}
+    """The options among parameters by their heading, in the order of the help; without empty headings.
+
+    `--help` itself, which click makes, is a common one.
+    """
+    found: dict[str, list[click.Option]] = {heading: [] for heading in HEADINGS}
     for each in parameters:
         if isinstance(each, click.Option):
-            found[_HEADING_OF.get(str(each.name), _FIRST)].append(each)
+            found[each.heading if isinstance(each, Option) else COMMON].append(each)
     return {heading: options for heading, options in found.items() if options}
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     "rate_per_min",
     type=REQUEST_RATE,
     help="Requests that a load can send, such as 600/min, for the prediction.",
+    heading="Pace",
 )
 @SOURCES
 def prepare(console: Console, mapping: str, sources: tuple[str, ...], **arguments: Any) -> int:
@@ -83,6 +84,7 @@ def stage(console: Console, mapping: str, sources: tuple[str, ...], arguments: d
     type=SHARE,
     help="The gate for nights: fewer transactions, or less worth, than this share of the median of the last "
     "four same weekdays ends with exit code 3.",
+    heading="Gate",
 )
 @option("--dry-run", is_flag=True, help="Only prepare.")
 @SOURCES

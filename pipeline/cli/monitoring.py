@@ -25,9 +25,20 @@ MONITORING = (
         "--metrics-file",
         type=FILE,
         help="Write how far it is, and how it ended, as Prometheus metrics for the node exporter.",
+        heading="Monitoring",
     ),
-    option("--notify", metavar="URL", help="Post the summary to this address, however it ends."),
-    option("--traces", is_flag=True, help="Send OpenTelemetry traces, as the OTEL_… variables say."),
+    option(
+        "--notify",
+        metavar="URL",
+        help="Post the summary to this address, however it ends.",
+        heading="Monitoring",
+    ),
+    option(
+        "--traces",
+        is_flag=True,
+        help="Send OpenTelemetry traces, as the OTEL_… variables say.",
+        heading="Monitoring",
+    ),
 )
 
 

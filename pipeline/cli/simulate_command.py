@@ -19,17 +19,30 @@ from pipeline.simulator import Faults
 
 _METAVARS = {"s": "SECONDS", "share": "SHARE", "status": "STATUS", "fields": "NAMES"}
 """By the last word of a fault's name."""
+_HEADINGS = {
+    **dict.fromkeys(("lost_share", "doubled_share", "job_delay_s", "job_jitter_s"), "Queue"),
+    **dict.fromkeys(
+        (
+            *("unkept_fields", "keeps_items", "list_ids", "list_without_items", "list_page_most"),
+            *("aggregations_every_s", "triggers_status"),
+        ),
+        "What is kept and listed",
+    ),
+    **dict.fromkeys(("webhook_delay_s", "webhook_twice_share", "webhook_never_share"), "Webhooks"),
+}
+"""By the name of a fault, the heading of its option; all others are about answers."""
 
 
 def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
     """The option for a fault of the local Omneo."""
     name, about = f"--{fault.name.replace('_', '-')}", fault.metadata["help"]
+    heading = _HEADINGS.get(fault.name, "Answers")
     if isinstance(fault.default, bool):
-        return option(name, is_flag=True, help=about)
+        return option(name, is_flag=True, help=about, heading=heading)
     choices = fault.metadata.get("choices")
     kind = click.Choice(choices) if choices else type(fault.default)
     metavar = None if choices else _METAVARS.get(fault.name.rpartition("_")[2], "N")
-    return option(name, type=kind, metavar=metavar, default=fault.default, help=about)
+    return option(name, type=kind, metavar=metavar, default=fault.default, help=about, heading=heading)
 
 
 @command
@@ -53,11 +66,13 @@ def _fault_option(fault: Field[Any]) -> Callable[[Function], Function]:
     "--webhook-url",
     metavar="URL",
     help="A loopback address to which it posts every transaction, such as that of `listen`.",
+    heading="Webhooks",
 )
 @option(
     "--with-triggers",
     is_flag=True,
     help="The tenant has active triggers, which mail and award points; by default it has none.",
+    heading="What is kept and listed",
 )
 def simulate(
     console: Console,

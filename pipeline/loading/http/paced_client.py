@@ -52,7 +52,7 @@ class RequestCounts:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """Bounds of the traffic.
 
