@@ -77,6 +77,18 @@ def export(receipts: int, suffix: str) -> Path:
     return path
 
 
+def export_files(receipts: int, count: int) -> Path:
+    """A directory with an export of so many receipts in so many CSV files, made where it is not there yet."""
+    path = WORK / f"pos_lines-{receipts}-in-{count}"
+    if not path.exists():
+        say(f"making {path.name}")
+        draft = fresh("draft") / "files"
+        size = ["--receipts", str(receipts), "--count", str(count)]
+        child.run([child.OWN, "-m", "benchmarks.make_pos_lines", *size, "--files", draft])
+        draft.rename(path)
+    return path
+
+
 def fresh(name: str) -> Path:
     """An empty directory under the work directory."""
     path = WORK / name

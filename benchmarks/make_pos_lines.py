@@ -142,6 +142,17 @@ def write(receipts: int, seed: int, csv: Path | None, parquet: Path | None) -> N
                 writer.write_table(table)
 
 
+def write_files(receipts: int, seed: int, directory: Path, count: int) -> None:
+    """Write the rows as so many CSV files, each with a header and with whole receipts."""
+    directory.mkdir()
+    size = -(-receipts // count)
+    number = pl.col("receipt_no").str.slice(1).cast(pl.Int64) // size
+    for rows in blocks(receipts, seed):
+        for (place,), some in rows.group_by(number.alias("number"), maintain_order=True):
+            with (directory / f"pos_lines_{place:06}.csv").open("ab") as file:
+                some.write_csv(file, include_header=file.tell() == 0)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -150,7 +161,11 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=7)
     arguments.add_argument("--csv", type=Path)
     arguments.add_argument("--parquet", type=Path)
+    arguments.add_argument("--files", type=Path, help="a directory that is made, with CSV files")
+    arguments.add_argument("--count", type=int, default=100, help="of files")
     given = arguments.parse_args()
+    if given.files:
+        write_files(given.receipts, given.seed, given.files, given.count)
     write(given.receipts, given.seed, given.csv, given.parquet)
 
 

@@ -27,8 +27,16 @@ def judged(rows: Sequence[Row]) -> list[Target]:
 def _beside_duckdb(csv: Sequence[Row], rows: Sequence[Row]) -> Iterator[Target]:
     for row in csv:
         for other in (each for each in rows if each.work == row.work and each.who.startswith("DuckDB")):
-            ratio = row.wall_s / other.wall_s
-            yield Target(f"{row.work}, beside {other.who}", "at most 1.0 ×", f"{ratio:.2f} ×", ratio <= 1)
+            ratio, most = row.wall_s / other.wall_s, _most(row.size, same="same bodies" in other.who)
+            what = f"{row.work}, beside {other.who}"
+            yield Target(what, f"at most {most} ×", f"{ratio:.2f} ×", ratio <= most)
+
+
+def _most(receipts: int, *, same: bool) -> float:
+    """How many times DuckDB's time is promised; of few receipts, start and end are the larger part."""
+    if receipts < 1_000_000:
+        return 1.2 if same else 1.5
+    return 1.0 if same else 1.3
 
 
 def _parquet(prepared: Sequence[Row]) -> Iterator[Target]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline.core.errors import MappingError, Problem
 from pipeline.core.events import Emit, Notice
-from pipeline.core.file_formats import COMPRESSED, PARQUET
+from pipeline.core.file_formats import COMPRESSED, PARQUET, WORKBOOKS
 from pipeline.core.memory import USUAL, Budget
 from pipeline.extract.storage import SourceFile, in_order_written
 from pipeline.mapping.compile.check import check_mapping, compiled_and_checked, mapping_notices
@@ -24,7 +24,7 @@ from pipeline.validation.control_totals import ControlTotals
 from pipeline.validation.policy import OwnRule, Policy
 from pipeline.workflows.sources import Choose, RunSource, columns_by_table, find_run_sources, take_all
 
-_PACKED: Final = (*COMPRESSED, *PARQUET)
+_PACKED: Final = (*COMPRESSED, *PARQUET, *WORKBOOKS)
 _UNPACKED: Final = 8
 """How much larger compressed input is assumed to be inside; only the size of partitions depends on it."""
 
@@ -99,7 +99,7 @@ class ImportPlan:
 
     def text_bytes(self, source: RunSource) -> int:
         """About how much text a file holds."""
-        return source.file.size * (_UNPACKED if source.file.uri.endswith(_PACKED) else 1)
+        return source.file.size * (_UNPACKED if source.file.uri.lower().endswith(_PACKED) else 1)
 
 
 def plan_import(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -56,3 +57,16 @@ def test_small_files_share_a_split_and_large_ones_do_not(tmp_path: Path) -> None
     size = files[0].stat().st_size
     assert 1 < len(rows_by_split(files, 4 * size)) < 12
     assert len(rows_by_split(files, 1 << 30)) == 1
+
+
+def test_the_text_in_packed_files_is_taken_for_more_than_their_bytes(tmp_path: Path) -> None:
+    file = write_export(tmp_path / "pos_lines.csv", receipt(1))
+    plan = plan_import(load_mapping("pos_lines"), [str(file)], lambda _: None)
+    (source,) = plan.sources
+
+    def text_bytes(name: str) -> int:
+        return plan.text_bytes(replace(source, file=replace(source.file, uri=f"/{name}", size=100)))
+
+    plain, *packed = map(text_bytes, ("a.csv", "a.csv.gz", "a.zip", "a.parquet", "a.xlsx", "A.XLSM"))
+    assert plain == 100
+    assert min(packed) >= 400
