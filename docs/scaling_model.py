@@ -1,4 +1,4 @@
-"""The model behind docs/scaling.md, and its picture: `python docs/scaling_model.py` draws it again.
+"""The model behind docs/scaling.md; `python docs/scaling_model.py` writes its table and its picture again.
 
 What a load sends a minute is the least of three: what Omneo's throttle allows, what is in flight over how
 long an answer takes, and what the processors of its machines can do.
@@ -56,6 +56,43 @@ SCENES = {
 }
 
 
+LIMIT_PER_MIN = 1_000
+"""Of the table."""
+BATCH = 100
+PREPARE_S, PREPARE_RECEIPT_S = 1.2, 6e-6
+"""Of `prepare` on two cores: start and end, and each receipt of 2.7 rows in CSV; see docs/performance.md."""
+LEDGER_BYTES = 99
+"""Of an SQLite ledger, for each transaction."""
+
+
+def table(*millions: int) -> str:
+    """What so many million transactions take, as Markdown."""
+    titles = "one a request", f"batches of {BATCH}, each looked up once", "`prepare`, one machine", "ledger"
+    lines = [f"| transactions | {' | '.join(titles)} |", "|---|---|---|---|---|"]
+    for each in millions:
+        number = each * 1_000_000
+        minutes = number / (SHARE * LIMIT_PER_MIN)
+        cells = (
+            f"{each:,} million",
+            _duration(60 * minutes),
+            _duration(60 * minutes * 2 / BATCH),
+            _duration(PREPARE_S + number * PREPARE_RECEIPT_S),
+            f"{number * LEDGER_BYTES / 1e9:.2g} GB",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    """Two figures of the largest unit of which there is at least one and a half."""
+    units = {"years": 365 * 86_400, "days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
+    unit, size = next(each for each in units.items() if seconds >= 1.5 * each[1])
+    return f"{seconds / size:.2g} {unit}"
+
+
+TABLE = table(1, 10, 1_000)
+
+
 def picture() -> str:
     """Requests a minute against workers, as SVG."""
     style = Style(
@@ -91,4 +128,7 @@ def picture() -> str:
 
 
 if __name__ == "__main__":
+    page = Path(__file__).with_name("scaling.md")
+    before, _, after = page.read_text("utf-8").partition(TABLE.split("\n")[0])
+    page.write_text(before + TABLE + after[after.index("\n\n") :], encoding="utf-8")
     Path(__file__).with_name("scaling.svg").write_text(picture(), encoding="utf-8")

@@ -28,6 +28,11 @@ def test_the_picture_is_fresh(model: Any) -> None:
     assert (REPOSITORY / "docs" / "scaling.svg").read_text(encoding="utf-8") == model.picture()
 
 
+def test_the_arithmetic_is_that_of_the_model(model: Any) -> None:
+    """Fix it with `python docs/scaling_model.py`."""
+    assert model.TABLE in (REPOSITORY / "docs" / "scaling.md").read_text(encoding="utf-8")
+
+
 def test_the_throttle_is_the_limit_whatever_the_workers(model: Any) -> None:
     assert model.Load(1, 2.0, 1_000).per_min == model.Load(32, 0.2, 1_000).per_min == 985
 
