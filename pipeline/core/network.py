@@ -57,36 +57,35 @@ def trusted_certificates() -> ssl.SSLContext:
     Raises:
         SettingsError: One of them, or `SSLKEYLOGFILE`, cannot be used.
     """
-    import ssl
-
     _check_key_log()
-    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if not file and not directory:
-        return _usual_certificates(os.environ.get("SSLKEYLOGFILE"))
+    file, directory = os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None
     if directory:
         _check_certificate_directory(directory)
     if file and not Path(file).is_file():
         raise _unusable("SSL_CERT_FILE", "names a file that does not exist")
     try:
-        return ssl.create_default_context(cafile=file or None, capath=directory or None)
+        return _certificates_of(file, directory, os.environ.get("SSLKEYLOGFILE"))
     except OSError as error:  # ssl.SSLError is one too
         why = f"cannot be read: {error.strerror}" if error.filename else "holds no certificate in PEM form"
         raise _unusable("SSL_CERT_FILE", f"names a file that {why}") from None
 
 
 @cache
-def _usual_certificates(_key_log: str | None) -> ssl.SSLContext:
-    """Trust the system and certifi; kept, because reading hundreds of certificates takes 20 ms.
+def _certificates_of(file: str | None, directory: str | None, _key_log: str | None) -> ssl.SSLContext:
+    """Trust a file and a directory, else the system and certifi; kept, because reading takes 20 ms.
 
     Args:
+        file: One of certificates, if it is named.
+        directory: One of certificates, if it is named.
         _key_log: `SSLKEYLOGFILE`, which Python reads when a context is made.
     """
     import ssl
 
     import certifi
 
-    trusted = ssl.create_default_context()
-    trusted.load_verify_locations(cafile=certifi.where())
+    trusted = ssl.create_default_context(cafile=file, capath=directory)
+    if not file and not directory:
+        trusted.load_verify_locations(cafile=certifi.where())
     return trusted
 
 
