@@ -34,6 +34,7 @@ def write_buckets(directory: Directory, number: int, table: str, rows: pl.DataFr
     lengths = placed[_BUCKET].value_counts(name="rows").sort(_BUCKET)
     heights = dict(lengths.iter_rows())
     sorted_rows = placed.drop(_BUCKET).to_arrow()
+    empty = pa.RecordBatch.from_pylist([], schema=sorted_rows.schema)
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with (
         directory.writing(_file(number, table)) as to,
@@ -43,8 +44,8 @@ def write_buckets(directory: Directory, number: int, table: str, rows: pl.DataFr
         for bucket_number in range(count):
             height = heights.get(bucket_number, 0)
             # One batch each, so that a bucket is found by its place.
-            some = sorted_rows.slice(start, height).combine_chunks()
-            file.write_batch(next(iter(some.to_batches()), _no_rows(sorted_rows.schema)))
+            some = sorted_rows.slice(start, height).combine_chunks().to_batches() if height else []
+            file.write_batch(some[0] if some else empty)
             start += height
 
 
@@ -64,15 +65,11 @@ def read_bucket(
     found: dict[str, list[pl.DataFrame]] = {}
     for number, table in written:
         with directory.opened(_file(number, table)) as file:
-            rows = pl.from_arrow(pa.ipc.open_file(file).get_batch(bucket))
-        assert isinstance(rows, pl.DataFrame)
-        if rows.height:
+            batch = pa.ipc.open_file(file).get_batch(bucket)
+            rows = pl.from_arrow(batch) if batch.num_rows else None
+        if isinstance(rows, pl.DataFrame):
             found.setdefault(table, []).append(rows)
     return {table: pl.concat(found[table], how="diagonal", rechunk=True) for table in sorted(found)}
-
-
-def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([], schema=schema)
 
 
 def _file(number: int, table: str) -> str:

@@ -162,9 +162,12 @@ class _Staging:
             pass
 
     def _staged(self, jobs: Iterable[InputSplit | Bucket]) -> Generator[StagedPartition, None, None]:
+        rows = sum(one.rows.all for one in self.done.values())
         for each in self._engine.flat_map(self._work.partitions, self._work.stage, jobs):
+            before = self.done.get(each.number)
+            rows += each.rows.all - (before.rows.all if before else 0)
             self.done[each.number] = each
-            self._emit(Progress(STAGE, sum(one.rows.all for one in self.done.values())))
+            self._emit(Progress(STAGE, rows))
             yield each
 
     def _hashes(self, name: str) -> Hashes:
