@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,8 +15,28 @@ from pipeline.simulator import Faults, SimulatorSettings
 from pipeline.testing import LocalOmneo
 from tests.fuzzing import register_profiles
 from tests.servers import KeptOmneo, address_of, dask_cluster, new_database, postgres_server, s3_server
+from tests.waiting import wait_for
 
 register_profiles()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Collect no garbage while tests are collected, nor look through what is there by then.
+
+    Seven thousand tests are objects that stay. Looking through them takes seconds in each process.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of clusters stand together, so that one process runs them and starts one cluster."""
+    items.sort(key=lambda item: item.path.parent.name != "engine" and "cluster" not in item.fixturenames)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -62,10 +83,16 @@ def postgres(postgres_address: sa.URL) -> str:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Any]:
-    """A Dask cluster of two worker processes, without a token."""
+def kept_cluster() -> Iterator[Any]:
     with dask_cluster() as running:
         yield running
+
+
+@pytest.fixture
+def cluster(kept_cluster: Any) -> Any:
+    """A Dask cluster of two worker processes, without a token."""
+    wait_for(lambda: len(kept_cluster.scheduler.workers) == 2)  # a test before may have killed one
+    return kept_cluster
 
 
 @pytest.fixture
@@ -102,3 +129,12 @@ def bucket(store: Any) -> str:
 @pytest.fixture
 def workdir(tmp_path: Path) -> Path:
     return tmp_path / "work"
+
+
+@pytest.fixture
+def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave `report.html` empty, for modules that run commands hundreds of times and look at what was sent.
+
+    Drawing the page takes a sixth of a small run. `report.json` is written as always.
+    """
+    monkeypatch.setattr("pipeline.report.render.render_page", lambda *_: "")

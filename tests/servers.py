@@ -90,21 +90,47 @@ def _execute(address: sa.URL, *statements: str) -> None:
 
 
 @contextmanager
-def dask_cluster(environment: Mapping[str, str] | None = None) -> Iterator[Any]:
-    """A Dask cluster of two worker processes on this machine.
-
-    Args:
-        environment: What the workers have in their environment besides; a token, for example.
-    """
+def dask_cluster(workers: int = 2) -> Iterator[Any]:
+    """A Dask cluster of worker processes on this machine."""
     distributed = pytest.importorskip("distributed", reason="needs the extra dask")
     with distributed.LocalCluster(
-        n_workers=2,
+        n_workers=workers,
         threads_per_worker=1,
         dashboard_address="127.0.0.1:0",
         silence_logs=logging.ERROR,
-        env=dict(environment or {}),
     ) as running:
         yield running
+
+
+@contextmanager
+def environment_of_workers(cluster: Any, environment: Mapping[str, str]) -> Iterator[None]:
+    """Add to the environment of a cluster's workers, and of those that take the place of a killed one.
+
+    Args:
+        cluster: As `dask_cluster` gives it.
+        environment: Variables that they do not have; a token, for example.
+    """
+    from distributed import Client
+
+    # Workers import nothing of the tests: a closure is handed to them by value.
+    def change(*, there: bool) -> None:
+        for name, value in environment.items():
+            if there:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
+
+    nannies = cluster.workers.values()
+    with Client(cluster) as client:
+        for nanny in nannies:
+            nanny.env.update(environment)
+        client.run(change, there=True)
+        try:
+            yield
+        finally:
+            for nanny in nannies:
+                nanny.env = {name: value for name, value in nanny.env.items() if name not in environment}
+            client.run(change, there=False)
 
 
 def address_of(cluster: Any) -> str:

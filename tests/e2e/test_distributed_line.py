@@ -25,7 +25,7 @@ from pipeline.testing import LocalOmneo
 from tests.command import call, staged_rows
 from tests.engine.test_load_on_dask import Load
 from tests.receipts import receipt, write_export
-from tests.servers import address_of, arrived, dask_cluster
+from tests.servers import address_of, arrived, environment_of_workers
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
@@ -70,6 +70,7 @@ def test_two_deaths_cost_nothing(
     s3_environment: dict[str, str],
     postgres: str,
     omneo: LocalOmneo,
+    cluster: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -81,11 +82,11 @@ def test_two_deaths_cost_nothing(
     assert len(expected.parts) > 3
 
     shared = tmp_path / "shared"
-    with dask_cluster({**s3_environment, **omneo.environment()}) as running:
-        engine = ("--engine", address_of(running))
+    with environment_of_workers(cluster, {**s3_environment, **omneo.environment()}):
+        engine = ("--engine", address_of(cluster))
         half = len(expected.parts) // 2
         dying = kill_when(
-            lambda: len(list(shared.glob("runs/*/staged/*.parquet"))) >= half, running.workers[0].pid, 0.01
+            lambda: len(list(shared.glob("runs/*/staged/*.parquet"))) >= half, cluster.workers[0].pid, 0.01
         )
         load = Load(omneo, shared, postgres, f"{bucket}/sales/*.csv", *engine)
         dying.join()
@@ -96,10 +97,10 @@ def test_two_deaths_cost_nothing(
 
         # The local Omneo counts all it has at each question, so it is asked seldom.
         dying = kill_when(
-            lambda: omneo.stats()["requests"] > RECEIPTS // 2, running.workers[1].pid, 5 if FULL else 0.05
+            lambda: omneo.stats()["requests"] > RECEIPTS // 2, cluster.workers[1].pid, 5 if FULL else 0.05
         )
         load.target = replace(load.target, options=OPTIONS)
-        finished = load.on(running)
+        finished = load.on(cluster)
         dying.join()
     assert (finished.exit_code, finished.summary.delivery.delivered) == (0, RECEIPTS), finished.error
     got = arrived(omneo)

@@ -170,7 +170,7 @@ def test_that_no_worker_is_left_is_said_while_it_waits(
         own.scale(1)
 
     with (
-        dask_cluster() as own,
+        dask_cluster(workers=1) as own,
         engine_named(address_of(own), directory_at(tmp_path / "jobs"), emit=emit) as engine,
     ):
         own.scale(0)

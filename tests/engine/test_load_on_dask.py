@@ -27,7 +27,7 @@ from pipeline.workflows.open_run import Target
 from pipeline.workflows.run_record import CommandResult
 from tests.command import call, ended, files_with, open_to_others, start
 from tests.receipts import export
-from tests.servers import address_of, arrived, dask_cluster
+from tests.servers import address_of, arrived, environment_of_workers
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
@@ -76,17 +76,17 @@ def meanwhile(omneo: LocalOmneo, action: Any) -> Iterator[None]:
 
 
 def test_asked_to_stop_all_workers_finish_what_is_in_flight_and_a_load_goes_on(
-    omneo: LocalOmneo, prepared: Load
+    omneo: LocalOmneo, prepared: Load, cluster: Any
 ) -> None:
     omneo.set_faults(latency_s=0.02)
-    with dask_cluster(prepared.env) as running:
+    with environment_of_workers(cluster, prepared.env):
         with meanwhile(omneo, prepared.target.stop.request):
-            stopped = prepared.on(running)
+            stopped = prepared.on(cluster)
         assert stopped.exit_code == 143
         assert 0 < stopped.summary.delivery.pending < COUNT
         omneo.set_faults(latency_s=0.0)
         prepared.target = replace(prepared.target, stop=Stop())
-        assert prepared.on(running).summary.delivery.delivered == COUNT
+        assert prepared.on(cluster).summary.delivery.delivered == COUNT
     assert max(arrived(omneo).values()) == 1
     assert open_to_others(prepared.workdir) == []
     assert files_with(omneo.environment()["OMNEO_TOKEN"], prepared.workdir) == []

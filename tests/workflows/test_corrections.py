@@ -17,7 +17,7 @@ from pipeline.workflows.open_run import Target
 from pipeline.workflows.prepare import prepare
 from tests.receipts import receipt, write_export
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_page")]
 
 Night = Callable[..., Target]
 

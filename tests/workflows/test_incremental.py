@@ -23,7 +23,7 @@ from pipeline.workflows.workdir_lock import workdir_lock
 from tests.command import Ended, call
 from tests.receipts import Row, receipt, write_export
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_page")]
 
 YESTERDAY = time.time() - 86_400
 
@@ -595,10 +595,7 @@ class Till:
         return rows
 
 
-def test_thirty_nights_send_each_version_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "pipeline.report.render.render_page", lambda *_: ""
-    )  # half of the time, not the matter
+def test_thirty_nights_send_each_version_once(shop: Shop) -> None:
     till = Till()
     sent = read = 0
     for night in range(30):

@@ -21,7 +21,7 @@ from pipeline.workflows.preparation import judged_partition, row_accounting
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.run_record import CommandResult
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_page")]
 
 VALUES = """
 columns: {qty: integer, price: decimal}

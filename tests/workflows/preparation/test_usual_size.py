@@ -15,7 +15,7 @@ from pipeline.workflows.preparation.usual_size import Size, shortfall
 from tests.command import Ended, call
 from tests.receipts import receipt, write_export
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_page")]
 
 HALF = Decimal("0.5")
 
