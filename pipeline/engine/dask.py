@@ -216,8 +216,8 @@ class DaskEngine:
                 try:
                     return future.result(timeout=_LOOK_AGAIN_S)
                 except TimeoutError:
-                    if future.done():  # the job's own error
-                        raise
+                    if future.done():  # just now; or it is the job's own error, which is raised again
+                        return future.result()
                     if not self._threads():
                         self.emit(Notice("no_workers", _NO_WORKERS))
         except KilledWorker as error:
