@@ -16,6 +16,16 @@ class Outcome(StrEnum):
     WARNING = "warning"
 
 
+class Fixer(StrEnum):
+    """Who can do something about what was found."""
+
+    YOU = "you"
+    """Who runs the import, and keeps its mapping."""
+    TILL = "till supplier"
+    """Who makes the export."""
+    OMNEO = "Omneo"
+
+
 @dataclass(frozen=True)
 class Code:
     """A stable name for one thing found in the data.
@@ -37,7 +47,20 @@ class Code:
     always: bool = False
     tolerance: Decimal | None = None
 
+    @property
+    def fixer(self) -> Fixer:
+        """Who can do what `fix` says first of all: most of it is about the export, the rest the mapping."""
+        return Fixer.TILL if self.name in _IN_THE_EXPORT else Fixer.YOU
 
+
+_IN_THE_EXPORT: Final = frozenset(
+    {
+        *("malformed_row", "row_lost", "key_missing", "header_conflict", "orphan_item", "items_missing"),
+        *("external_id_missing", "id_rounded", "total_missing", "total_invalid", "total_mismatch"),
+        *("payments_mismatch", "transacted_at_missing", "transacted_at_invalid", "transacted_at_future"),
+        *("profile_invalid", "quantity_invalid", "price_invalid", "name_missing", "paid_missing"),
+    }
+)
 _D, _R, _W = Outcome.DROPPED, Outcome.REJECTED, Outcome.WARNING
 CODES: Final[dict[str, Code]] = {
     code.name: code

@@ -172,6 +172,19 @@ class FieldsInOmneo:
 
 
 @dataclass(frozen=True)
+class StateWorth:
+    """Accepted transactions that are in one state.
+
+    Attributes:
+        transactions: How many.
+        worth: The exact sum of their totals; see `Summary`.
+    """
+
+    transactions: int
+    worth: Total
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that a report tells.
 
@@ -192,6 +205,10 @@ class ReportData:
         checks: Every check that there is; empty for a run of a version that did not record them.
         patterns: What was looked for in the whole run: the title of each statistical warning by its code.
         previous: The last run of the same mapping; None for the first, or as above.
+        states: What accepted transactions are worth by state; empty where that is not known, or where all
+            are in one.
+        loading: Who is sending the run right now; empty where no one is.
+        replaced_by: The later run that delivered all files of this one; empty where none did.
     """
 
     summary: Summary
@@ -210,3 +227,6 @@ class ReportData:
     checks: Sequence[CheckMade] = ()
     patterns: Mapping[str, str] = field(default_factory=dict)
     previous: PreviousRun | None = None
+    states: Mapping[str, StateWorth] = field(default_factory=dict)
+    loading: str = ""
+    replaced_by: str = ""

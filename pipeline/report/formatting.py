@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 CELL_CHARACTERS: Final = 120
@@ -32,6 +33,19 @@ def _shown(character: str) -> str:
     if code < 0x20:
         return chr(0x2400 + code)  # Unicode's block of control pictures has them in the same order
     return "␡" if code == 0x7F else character.encode("unicode_escape").decode("ascii")
+
+
+_TENANT: Final = re.compile(r"https://api\.([\w-]+)\.getomneo\.com(?:/.*)?")
+_ADDRESS: Final = re.compile(r"\w+://([^/]+).*")
+_LOCAL: Final = ("127.", "localhost", "[::1]")
+
+
+def tenant_name(base_url: str) -> str:
+    """A tenant for people: `acme` for Omneo's own address of it, else the host."""
+    if found := _TENANT.fullmatch(base_url):
+        return found[1]
+    host = _ADDRESS.sub(r"\1", base_url)
+    return f"a local Omneo for rehearsals ({host})" if host.startswith(_LOCAL) else host
 
 
 def grouped(amount: str) -> str:

@@ -81,7 +81,7 @@ def stores_by_time(values: Mapping[str, Any]) -> HeatMap | None:
     drawn, most = sorted(first[:MOST_STORES]), MOST_MONTHS if axis.unit == "month" else len(axis.labels)
     return HeatMap(
         f"Sales by store and {axis.unit}",
-        _what_is_missing(axis, cells, values["gaps"]),
+        f"{_what_is_missing(axis, cells, values['gaps'])}{_not_judged(values.get('unjudged', ()))}",
         axis.labels[-most:],
         [(store, cells[store][-most:]) for store in drawn],
         len(cells) - len(drawn),
@@ -174,11 +174,13 @@ def _what_is_missing(
     axis: Axis, cells: Mapping[str, Sequence[Cell]], gaps: Sequence[Mapping[str, Any]]
 ) -> str:
     """Gaps where there always are sales, then days or months without any."""
-    days = [
-        f"{visible(gap['store'] or 'every store', NAME)} {gap['first'][:10]}"
-        + (f" to {gap['last'][:10]}" if gap["days"] > 1 else "")
-        + f" (about {gap['usual']:,} a day are usual)"
+    sure = [gap for gap in gaps if gap.get("sure") is not False]  # None in runs of older versions
+    days = [f"{_gap(gap)} (about {gap['usual']:,} a day are usual)" for gap in sure]
+    perhaps = [
+        f"{_gap(gap)} (about {gap['usual']:,} a day are usual; chance alone does that to one in "
+        f"{gap['odds']:,} days)"
         for gap in gaps
+        if gap.get("sure") is False
     ]
     everywhere = {
         label
@@ -202,10 +204,25 @@ def _what_is_missing(
     ]
     sentences = [
         f"Days are missing: {_some(days)}." if days else "",
+        f"Perhaps missing: {_some(perhaps)}." if perhaps else "",
         f"No sales: {_some(stores, joined='; ')}." if stores else "",
     ]
     found = " ".join(filter(None, sentences))
     return found or f"Every store has sales in every {axis.unit} from its first on."
+
+
+def _gap(gap: Mapping[str, Any]) -> str:
+    """The store and the days of a gap."""
+    until = f" to {gap['last'][:10]}" if gap["days"] > 1 else ""
+    return f"{visible(gap['store'] or 'every store', NAME)} {gap['first'][:10]}{until}"
+
+
+def _not_judged(stores: Sequence[Mapping[str, Any]]) -> str:
+    """The stores of which a day without sales says nothing, in a sentence; empty where there are none."""
+    if not stores:
+        return ""
+    named = _some([f"{visible(each['store'], NAME)} ({each['usual']:.1f} a day)" for each in stores])
+    return f" Not judged, since too little is sold there, or on too few days, to miss a single day: {named}."
 
 
 def _some(texts: Sequence[str], most: int = _NAMED, joined: str = ", ") -> str:

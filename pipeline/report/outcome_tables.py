@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pipeline.core.codes import CODES, Outcome
+from pipeline.core.wording import agree
 from pipeline.report.data import CheckMade, ReportData
-from pipeline.report.summary import Summary
+from pipeline.report.summary import Summary, Total, added
 from pipeline.report.verdict import MALFORMED, was_loaded, without_total
 
 _BY_STATUS: Final = frozenset(
@@ -20,12 +21,8 @@ _OF_COLUMNS: Final = ("unmapped_column", "item_external_id_repeated", "cancelled
 """Warnings that are not counted by sale or row, so that nothing can pass them."""
 
 
-def where_everything_is(summary: Summary, *, closed: bool) -> list[dict[str, Any]]:
+def where_everything_is(data: ReportData) -> list[dict[str, Any]]:
     """What became of every transaction that was read, each in exactly one row.
-
-    Args:
-        summary: The run in numbers.
-        closed: More was rejected than may be, so that nothing can be sent.
 
     Returns:
         One row a state: whether it is `in_omneo` (True, False, or None where that is not known), its `name`,
@@ -33,16 +30,16 @@ def where_everything_is(summary: Summary, *, closed: bool) -> list[dict[str, Any
         a `note`. States without transactions are left out, but for "Rejected", and for "Delivered" where
         nothing was sent.
     """
+    summary, closed = data.summary, data.gate is not None and data.gate.closed
     t, d, totals = summary.transactions, summary.delivery, summary.totals
     missing, differing = summary.missing or 0, summary.differing or 0
     loaded = was_loaded(summary)
     took = "Omneo took it; " + ("not looked up yet" if summary.confirmed is None else "not looked up")
-    wait = "accepted; it cannot be sent while the gate is closed" if closed else "accepted, and not sent yet"
     confirmed = min(summary.confirmed or 0, max(0, d.delivered - missing - differing))
     taken = max(0, d.delivered - missing - differing - confirmed)
     defects, unknown = "defective, for these causes", without_total(summary)
     if unknown:
-        defects += f"; {unknown:,} of them have no total that could be read"
+        defects += f"; {unknown:,} of them {agree(unknown, 'has')} no total that could be read"
     rows = (
         (True, "Confirmed", confirmed, "looked up in Omneo: there, and equal"),
         (True, "Delivered", taken, took if loaded else "nothing was sent"),
@@ -50,8 +47,8 @@ def where_everything_is(summary: Summary, *, closed: bool) -> list[dict[str, Any
         (True, "Unchanged", d.unchanged, "an earlier run delivered the same"),
         (None, "In doubt", d.in_doubt, "sent without a clear answer; `retry` looks it up"),
         (False, "Missing", missing, "Omneo took it, but does not have it; `confirm --resend` sends it again"),
-        (False, "Pending", d.pending, wait),
-        (False, "Refused", d.refused, "Omneo will never take it as it is; `retry` after it is settled"),
+        (False, "Pending", d.pending, _waiting(data, closed=closed)),
+        (False, "Refused", d.refused, "Omneo will never take it as it is: correct it first"),
         (False, "Failed", d.failed, "given up for now; `retry` sends it again"),
         (False, "Voided", d.voided, "sent, and undone by `void`: Omneo keeps it as void, worth nothing"),
         (False, "Forgotten", d.forgotten, "removed for its customer before it was sent"),
@@ -64,13 +61,50 @@ def where_everything_is(summary: Summary, *, closed: bool) -> list[dict[str, Any
             "in_omneo": in_omneo,
             "name": name,
             "transactions": number,
-            # By state only the number is known, unless all are in the same one.
-            "worth": sums.get(name, totals.get("accepted") if number == t.accepted else None),
+            "worth": sums[name] if name in sums else _worth(data, name, number),
             "note": note,
         }
         for in_omneo, name, number, note in rows
         if number or name == "Rejected" or (name == "Delivered" and not loaded)
     ]
+
+
+def _waiting(data: ReportData, *, closed: bool) -> str:
+    """Why accepted transactions are still to be sent."""
+    if data.replaced_by:
+        return f"not sent by this run: run {data.replaced_by} delivered its files"
+    if data.loading:
+        return "accepted; a command is working on it now"
+    return (
+        "accepted; it cannot be sent while too much is rejected" if closed else "accepted, and not sent yet"
+    )
+
+
+def _worth(data: ReportData, name: str, number: int) -> Total | None:
+    """What the accepted transactions in a state are worth; None where that is not known."""
+    accepted = data.summary.totals.get("accepted", "0.00")
+    if number == data.summary.transactions.accepted:
+        return accepted
+    if not number:
+        return "0.00" if isinstance(accepted, str) else None
+    known = data.states.get(name.lower().replace(" ", "_"))
+    # What another run delivered is not in the states of this one as confirmed or missing.
+    return known.worth if known is not None and known.transactions == number else None
+
+
+def sums_by_place(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of the rows of `where_everything_is`, what is in Omneo in all, and what is not or perhaps not.
+
+    Returns:
+        By `in` and `out` of Omneo: `transactions`, and what they are `worth` (None where that is not known).
+    """
+    found = {}
+    for place, inside in (("in", True), ("out", False)):
+        some = [row for row in rows if (row["in_omneo"] is True) is inside]
+        totals = [row["worth"] for row in some if row["transactions"]]
+        number = sum(row["transactions"] for row in some)
+        found[place] = {"transactions": number, "worth": None if None in totals else added(totals)}
+    return found
 
 
 def check_results(data: ReportData) -> list[dict[str, Any]]:

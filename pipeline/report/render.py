@@ -34,8 +34,10 @@ from pipeline.report.formatting import (
     share,
     short_number,
     size,
+    tenant_name,
     visible,
 )
+from pipeline.report.outcome_tables import sums_by_place
 from pipeline.report.receipts import receipt_of
 from pipeline.report.summary import Summary
 from pipeline.report.verdict import RunVerdict, was_loaded
@@ -97,6 +99,7 @@ def render_page(values: Mapping[str, Any], files: Sequence[str] = ()) -> str:
             report=values,
             written_at=datetime.now(UTC).isoformat(timespec="seconds"),
             loaded=was_loaded(Summary.from_dict(values)),
+            places=sums_by_place(values["where"]),
             currency=values["currency"],
             timeline=charts.timeline(values),
             sums=[each for each in (*charts.worth(values), charts.years(values)) if each],
@@ -236,6 +239,7 @@ def templates(finalize: Callable[[Any], str] | None = None, *, autoescape: bool 
         "prose": prose,
         "count": count,
         "agree": agree,
+        "tenant": lambda url: tenant_name(url) if url else NO_TENANT,
         "when": lambda text: text.replace("T", " ").removesuffix("Z").split(".")[0].split("+")[0],
         "text": markdown_text,
         "code": markdown_code,

@@ -1,12 +1,11 @@
-"""The summary: what a script reads after `--json` and in `report.json`, and what to type next.
+"""The summary: what a script reads after `--json` and in `report.json`.
 
 The keys, their order and their meaning are fixed by the command line's contract.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -197,70 +196,23 @@ def totals_of(sums: Mapping[str, Mapping[str | None, Decimal]]) -> dict[str, Tot
     }
 
 
+def added(totals: Sequence[Total]) -> Total:
+    """The sum of sums, by currency where one of them is."""
+    if all(isinstance(total, str) for total in totals):
+        return decimal_text(sum((Decimal(str(total)) for total in totals), Decimal()))
+    sums: dict[str, Decimal] = {}
+    for total in totals:
+        for currency, amount in total.items() if isinstance(total, Mapping) else ():
+            sums[currency] = sums.get(currency, Decimal()) + Decimal(amount)
+    return {currency: decimal_text(amount) for currency, amount in sorted(sums.items())}
+
+
 def decimal_text(amount: Decimal) -> str:
     """The amount in full, with two places or as many more as it needs: `5.00`, `0.125`, never `1E+3`."""
     whole, _, places = f"{amount:.4f}".partition(".")
     return f"{whole}.{places[:2]}{places[2:].rstrip('0')}"
 
 
-def next_step(
-    summary: Summary, *, gate_closed: bool = False, stopped: str = "", fields_help: str = ""
-) -> str:
-    """The command to type next, or a sentence where nothing is left to do.
-
-    Args:
-        summary: The run as it stands.
-        gate_closed: More was rejected than the gate allows.
-        stopped: Why the load stopped early; empty where it did not.
-        fields_help: What helps where fields differ in Omneo or are not kept; empty where none is.
-    """
-    t, d = summary.transactions, summary.delivery
-    if gate_closed:
-        return "Fix what the report lists, then prepare again; or open the gate with --max-rejected 100%."
-    if t.read == 0 and not summary.rows.malformed:
-        return "Nothing: the source has no rows."
-    if t.accepted == 0:
-        return "Nothing was accepted: fix what the report lists, then prepare again."
-    if d.pending == t.accepted and most_rejected(t):
-        return "Fix what the report lists, then prepare again; or load the rest with `load`."
-    if stopped or d.pending or d.in_doubt:
-        return command(summary, "load")
-    if d.failed or d.refused:
-        return command(summary, "retry")
-    return _after_delivery(summary, fields_help)
-
-
 def most_rejected(numbers: TransactionCounts) -> bool:
     """Whether more than half was rejected, so that what is left is hardly worth loading."""
     return 2 * numbers.rejected > numbers.read
-
-
-ITEMS_TWICE: Final = "Items that are there twice have no external_id: give them one in the mapping."
-
-
-def _after_delivery(summary: Summary, fields_help: str) -> str:
-    if summary.missing:
-        return command(summary, "confirm", "--resend")
-    if summary.differing:
-        return (
-            f"Compare {summary.run_dir}/undelivered.csv with Omneo. {fields_help or ITEMS_TWICE} "
-            "Prepare again; `load` sends what has changed."
-        )
-    if (summary.confirmed or 0) < summary.delivery.delivered:
-        return command(summary, "confirm")
-    if summary.delivery.voided:
-        return "Nothing: it was undone. `load --revive` sends it again, no longer void."
-    rejected = summary.transactions.rejected
-    left = (
-        f"{count(rejected, 'rejected transaction', 'is')} not: fix the rows in "
-        f"{summary.run_dir}/quarantine_rows* and `run` those."
-    )
-    parts = ("Nothing: all that was accepted is in Omneo.", left if rejected else "", fields_help)
-    return " ".join(filter(None, parts))
-
-
-def command(summary: Summary, verb: str, *options: str) -> str:
-    """A command line about this run that can be pasted into a shell, with the workdir where it matters."""
-    workdir = summary.run_dir.removesuffix(f"/runs/{summary.run_id}")  # a path, or a URL
-    where = [] if Path(workdir).absolute() == Path.cwd() / DEFAULT_WORKDIR else ["--workdir", workdir]
-    return shlex.join(["omneo-import", verb, summary.run_id, *options, *where])

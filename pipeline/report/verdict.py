@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 from pipeline.core.wording import agree, count, part
 from pipeline.report.field_help import help_for
 from pipeline.report.formatting import grouped
-from pipeline.report.summary import NO_CURRENCY, Summary, most_rejected, next_step
+from pipeline.report.next_steps import Circumstances, NextStep, next_steps
+from pipeline.report.summary import NO_CURRENCY, Summary, Total, added, most_rejected
 
 if TYPE_CHECKING:
-    from pipeline.report.data import RejectionGate, ReportData
+    from pipeline.report.data import RejectionGate, ReportData, StateWorth
 
 
 REJECTIONS: Final = "causes"
@@ -56,60 +57,107 @@ class RunVerdict:
         mood: How it looks.
         headline: A few words.
         sentence: One or two sentences with the numbers.
-        next: The command to type next, or what to do.
+        steps: What to do next, and who does it, the most urgent first; at least one.
         looks: What a person should look at before loading; empty once something was sent.
     """
 
     mood: Mood
     headline: str
     sentence: str
-    next: str
+    steps: tuple[NextStep, ...]
     looks: tuple[ReviewPoint, ...] = ()
+
+    @property
+    def next(self) -> str:
+        """The command to type next, or what to do."""
+        return self.steps[0].short
 
 
 def judge(data: ReportData) -> RunVerdict:
     """Say in a few words how the run of a report stands."""
     return verdict_of(
         data.summary,
+        Circumstances(
+            causes=data.causes,
+            findings=data.findings,
+            gate_closed=data.gate is not None and data.gate.closed,
+            stopped=data.stopped,
+            fields_help=help_for(data.fields.differing, data.fields.not_kept),
+            loading=data.loading,
+            replaced_by=data.replaced_by,
+        ),
         gate=data.gate,
-        stopped=data.stopped,
         looks=_looks(data),
         unsure=data.unsure,
-        fields_help=help_for(data.fields.differing, data.fields.not_kept),
         currency=data.facts.currency,
+        states=data.states,
     )
 
 
 def verdict_of(
     summary: Summary,
+    about: Circumstances | None = None,
     *,
     gate: RejectionGate | None = None,
-    stopped: str = "",
     looks: Sequence[ReviewPoint] = (),
     unsure: int = 0,
-    fields_help: str = "",
     currency: str = "",
+    states: Mapping[str, StateWorth] | None = None,
 ) -> RunVerdict:
     """Say in a few words how a run stands.
 
     Args:
         summary: The run in numbers.
+        about: What else decides on the next steps.
         gate: How much may be rejected; None where that is not known.
-        stopped: Why the load stopped early, a sentence; empty where it did not.
         looks: What a person should look at before loading, besides what was rejected.
         unsure: How many values of the mapping are marked as unsure.
-        fields_help: What helps where fields differ in Omneo or are not kept; empty where none is.
         currency: The currency of a run that has only one; empty where it has none or several.
+        states: What accepted transactions are worth by state, where that is known.
     """
+    about = about or Circumstances()
     closed = gate if gate is not None and gate.closed else None
-    sentence = _sentence(summary, stopped, currency, closed=closed is not None)
-    step = next_step(summary, gate_closed=closed is not None, stopped=stopped, fields_help=fields_help)
-    if was_loaded(summary) or stopped:
-        return RunVerdict(*_with_rejections(summary, *_after(summary)), sentence, step)
+    sentence = _sentence(
+        summary, about.stopped, _Money(summary, currency, states or {}), closed=closed is not None
+    )
+    steps = next_steps(summary, about)
+    if about.replaced_by:
+        said = f"All its files were delivered by run {about.replaced_by}. {sentence}"
+        return RunVerdict(Mood.GOOD, "Replaced by a later run", said, steps)
+    if about.loading:
+        return RunVerdict(Mood.LOOK, "A command is working on this run now", sentence, steps)
+    if was_loaded(summary) or about.stopped:
+        return RunVerdict(*_with_rejections(summary, *_after(summary)), sentence, steps)
     found = (*_unsure(unsure), *_rejections(summary), *looks)
     if closed is not None:
-        return RunVerdict(Mood.BAD, _headline_of(closed), f"{closed.reason()}. {sentence}", step, found)
-    return RunVerdict(*_before(summary, len(found), unsure), sentence, step, found)
+        return RunVerdict(Mood.BAD, _headline_of(closed), f"{closed.reason()}. {sentence}", steps, found)
+    return RunVerdict(*_before(summary, len(found), unsure), sentence, steps, found)
+
+
+@dataclass(frozen=True)
+class _Money:
+    """Sums of a run for people.
+
+    Attributes:
+        summary: The run in numbers.
+        currency: Its currency; empty where it has none or several.
+        states: What accepted transactions are worth by state, where that is known.
+    """
+
+    summary: Summary
+    currency: str
+    states: Mapping[str, StateWorth]
+
+    def of(self, outcome: str) -> str:
+        """The sum of an outcome."""
+        return money(self.summary, outcome, self.currency)
+
+    def in_brackets(self, number: int, *states: str) -> str:
+        """What so many transactions in some states are worth, as ` (AUD 5.00)`; empty where not known."""
+        known = [self.states[state] for state in states if state in self.states]
+        if not known or sum(each.transactions for each in known) != number:
+            return ""
+        return f" ({worded(added([each.worth for each in known]), self.currency)})"
 
 
 def _headline_of(closed: RejectionGate) -> str:
@@ -126,7 +174,11 @@ def was_loaded(summary: Summary) -> bool:
 
 def money(summary: Summary, outcome: str, currency: str = "") -> str:
     """The sum of an outcome for people: `AUD 1,234.50`; several currencies are joined by "and"."""
-    total = summary.totals.get(outcome, "0.00")
+    return worded(summary.totals.get(outcome, "0.00"), currency)
+
+
+def worded(total: Total, currency: str = "") -> str:
+    """A sum for people, as `money` gives it."""
     if isinstance(total, str):
         return f"{currency} {grouped(total)}".strip()
     parts = [f"{'' if name == NO_CURRENCY else name} {grouped(amount)}" for name, amount in total.items()]
@@ -213,62 +265,63 @@ def _with_rejections(summary: Summary, mood: Mood, headline: str) -> tuple[Mood,
     return (Mood.LOOK if rejections and mood is Mood.GOOD else mood), "; ".join([headline, *rejections])
 
 
-def _sentence(summary: Summary, stopped: str, currency: str, *, closed: bool) -> str:
+def _sentence(summary: Summary, stopped: str, sums: _Money, *, closed: bool) -> str:
     """What is true now, and what was left out."""
-    if was_loaded(summary):
-        now = _delivered(summary, currency)
-    else:
-        now = _to_be_sent(summary, currency, closed=closed)
-    return " ".join(filter(None, (now, _left_out(summary, currency), stopped)))
+    now = _delivered(summary, sums) if was_loaded(summary) else _to_be_sent(summary, sums, closed=closed)
+    return " ".join(filter(None, (now, _left_out(summary, sums), stopped)))
 
 
-def _to_be_sent(summary: Summary, currency: str, *, closed: bool) -> str:
+def _to_be_sent(summary: Summary, sums: _Money, *, closed: bool) -> str:
     t = summary.transactions
     of_read = part(t.accepted, t.read, "transaction")
     if not t.accepted:
-        return (
-            "" if closed else f"Nothing can be sent to Omneo: {of_read} {agree(t.accepted, 'was')} accepted."
-        )
-    worth = money(summary, "accepted", currency)
+        return "" if closed else f"Nothing can be sent to Omneo: {of_read} were accepted."
+    worth = sums.of("accepted")
     if closed:
         are = agree(t.accepted, "is")
         return f"Nothing can be sent to Omneo until that is settled. {of_read}, worth {worth}, {are} sound."
     return f"{of_read}, worth {worth}, can be sent to Omneo. Nothing has been sent yet."
 
 
-def _delivered(summary: Summary, currency: str) -> str:
+def _delivered(summary: Summary, sums: _Money) -> str:
     t, d = summary.transactions, summary.delivery
-    worth, taken = money(summary, "accepted", currency), d.delivered + d.unchanged
+    worth, were = sums.of("accepted"), agree(t.accepted, "was")
     if d.voided == t.accepted:
-        accepted = count(t.accepted, "accepted transaction")
+        what = count(t.accepted, "accepted transaction")
         return (
-            f"All {accepted}, worth {worth}, {agree(t.accepted, 'was')} delivered and then voided: "
-            "in Omneo they count for nothing."
+            f"All {what}, worth {worth}, {were} delivered and then voided: in Omneo they count for nothing."
         )
-    others = {
-        "still to be sent": d.pending,
-        "in doubt": d.in_doubt,
-        "voided": d.voided,
-        "forgotten": d.forgotten,
-        "refused": d.refused,
-        "failed": d.failed,
-        "missing in Omneo": summary.missing or 0,
-        "different in Omneo": summary.differing or 0,
-        "found in Omneo as they were sent": summary.confirmed or 0,
-    }
-    rest = [f"{number:,} {state}" for state, number in others.items() if number]
+    parts = (
+        ("pending", "still to be sent", d.pending),
+        ("in_doubt", "in doubt", d.in_doubt),
+        ("voided", "voided", d.voided),
+        ("forgotten", "forgotten", d.forgotten),
+        ("refused", "refused for good", d.refused),
+        ("failed", "given up for now", d.failed),
+        ("missing", "missing in Omneo", summary.missing or 0),
+        ("differing", "different in Omneo", summary.differing or 0),
+        ("confirmed", "found in Omneo as they were sent", summary.confirmed or 0),
+    )
+    rest = [
+        f"{number:,} {words}{sums.in_brackets(number, state)}" for state, words, number in parts if number
+    ]
+    taken = d.delivered + d.unchanged
     there = f"{part(taken, t.accepted, 'accepted transaction', 'was')} delivered"
+    there += sums.in_brackets(taken, *_TAKEN)
     return f"{'; '.join([there, *rest])}. All that was accepted is worth {worth}."
 
 
-def _left_out(summary: Summary, currency: str) -> str:
+_TAKEN: Final = ("delivered", "confirmed", "missing", "differing", "unchanged")
+"""States of transactions that Omneo took."""
+
+
+def _left_out(summary: Summary, sums: _Money) -> str:
     """What is not sent, in a sentence with its worth; empty where all is."""
     t = summary.transactions
     unknown = without_total(summary)
     more = f", and {unknown:,} without a total that could be read" if unknown else ""
     clauses = [
-        f"{number:,} {agree(number, 'was')} {how} "
-        f"({money(summary, outcome, currency)}{more if outcome == 'rejected' else ''})"
+        f"{number:,} {agree(number, 'was')} {how} ({sums.of(outcome)}{more if outcome == 'rejected' else ''})"
         for outcome, number, how in (
             ("dropped", t.dropped, "dropped on purpose"),
             ("rejected", t.rejected, "rejected"),

@@ -31,7 +31,7 @@ from pipeline.report.aggregates import ACCEPTED, Facts
 from pipeline.report.data import FieldsInOmneo, ReportData, TenantAnswer
 from pipeline.report.heat_maps import NO_STORE
 from pipeline.report.outcome_tables import changes, check_results, where_everything_is
-from pipeline.report.summary import Summary, decimal_text
+from pipeline.report.summary import Summary, decimal_text, totals_of
 from pipeline.report.verdict import RunVerdict, judge
 
 OUTCOMES: Final = (ACCEPTED, Outcome.DROPPED.value, Outcome.REJECTED.value)
@@ -53,7 +53,7 @@ def overview(
         **summary.as_dict(),
         "tenant": summary.tenant,
         "personal_data_shown": show_personal_data,
-        "verdict": asdict(verdict),
+        "verdict": {**asdict(verdict), "next": verdict.next},
         "causes": [asdict(cause) for cause in (shown(causes) if show_personal_data else masked(causes))],
         "preflight": None if preflight is None else [asdict(answer) for answer in preflight],
         "fields": asdict(fields or FieldsInOmneo()),
@@ -74,7 +74,11 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
         ),
         "gate": None if data.gate is None else {"limit": data.gate.allowed, "closed": data.gate.closed},
         "currency": facts.currency,
-        "where": where_everything_is(data.summary, closed=data.gate is not None and data.gate.closed),
+        "where": where_everything_is(data),
+        "loading": data.loading,
+        "replaced_by": data.replaced_by,
+        "period": _period(facts),
+        "voids": _voids(facts),
         "by_month": _grouped(facts.totals, ["month", "currency"]),
         "by_store": _grouped(facts.totals, ["store", "currency"]),
         "by_currency": _grouped(facts.totals, ["currency"]),
@@ -137,6 +141,26 @@ _COUNTED_TOO: Final = ("guests", "returns", "returned", "voids", "void_total")
 
 def _plain(value: int | Decimal | None) -> int | str | None:
     return decimal_text(value) if isinstance(value, Decimal) else value
+
+
+def _period(facts: Facts) -> dict[str, str] | None:
+    """The first and the last day of the accepted transactions, else of all; None where none has a date."""
+    days = facts.days.drop_nulls("day").sort("day")
+    accepted = days.filter(outcome=ACCEPTED)
+    some = days if accepted.is_empty() else accepted
+    return None if some.is_empty() else {"first": some["day"][0], "last": some["day"][-1]}
+
+
+def _voids(facts: Facts) -> dict[str, Any] | None:
+    """Void sales among the accepted, and what they add to the worth; None where they were not counted."""
+    accepted = facts.totals.filter(outcome=ACCEPTED)
+    if accepted["voids"].null_count():
+        return None
+    sums = accepted.group_by("currency").agg(pl.col("void_total").sum())
+    return {
+        "transactions": accepted["voids"].sum(),
+        "worth": totals_of({"void": dict(sums.iter_rows())})["void"],
+    }
 
 
 def _periods(facts: Facts) -> dict[str, dict[str, list[int]]]:
@@ -236,11 +260,14 @@ def _samples(facts: Facts, show_personal_data: bool) -> list[dict[str, Any]]:
 def _source_rows(sample: dict[str, Any], show_personal_data: bool) -> dict[str, Any]:
     """The source rows of a sample, and how many more there are; none where an older version kept none."""
     kept = json.loads(sample["rows"] or "{}")
-    personal, people = {*kept.get("personal", ())}, personal_values(json.loads(sample["body"]))
+    staff, people = {*kept.get("staff", ())}, personal_values(json.loads(sample["body"]))
+    personal = {*kept.get("personal", ())}
 
     def cell(name: str, text: str) -> str:
         if show_personal_data:
             return text
+        if name in staff:  # as in the request: a number of the staff stays, a name does not
+            return mask_value("staff_id", mask_values(text, people))
         if name in personal:
             return mask_whole(text)
         if text[:1] in ("{", "["):  # an object says by its own names what is a person's

@@ -159,6 +159,10 @@ class StagedRun:
         """
         return self._in_order([*_SENT, "source", "line"])
 
+    def amounts(self, *, with_bodies: bool = False) -> Iterator[pl.DataFrame]:
+        """The totals in delivery order: `external_id`, `transacted_at`, `total` and, if wanted, `body`."""
+        return self._in_order(["external_id", _TIME, "total", *(["body"] if with_bodies else [])])
+
     def _in_order(self, columns: Sequence[str], start: int = 0) -> Iterator[pl.DataFrame]:
         passed = self._passed(start) if start else [0] * len(self._parts)
         left_out = start - sum(passed)
@@ -297,7 +301,9 @@ class _Cursor:
         self._skip = 0
         # Older versions did not note where a transaction comes from.
         rows = rows.with_columns(pl.lit(None, t).alias(n) for n, t in _PLACE.items() if n not in rows.columns)
-        rows = rows.select(self._columns).with_columns(pl.col("body").cast(pl.Binary))
+        rows = rows.select(self._columns)
+        if "body" in rows.columns:
+            rows = rows.with_columns(pl.col("body").cast(pl.Binary))
         self._hold(pl.concat([self._rows, rows]) if self.height else rows)
 
     def take_before(self, bound: int | None) -> pl.DataFrame:

@@ -33,7 +33,9 @@ from pipeline.workflows.effects import take_snapshot_before_first
 from pipeline.workflows.failed_transactions import UNDELIVERED_CSV, write_failed_transactions
 from pipeline.workflows.reactions import ReactionsPolicy, check_reactions
 from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.run_state import replaced_by, report_replaced
 from pipeline.workflows.run_summary import run_ref, status_in, with_delivery
+from pipeline.workflows.state_worth import worth_by_state
 from pipeline.workflows.workdir_lock import workdir_lock
 
 INCOMPLETE = 4
@@ -175,9 +177,16 @@ class OpenRun:
             looked_up=None if summary.confirmed is None else looked_up,
         )
         self._list_failed_transactions()  # the report says why they failed
-        data = run_record.report_data(self.directory, self.staged.manifest, summary)
-        write_report(self.directory.path, data, show_personal_data=record.show_personal_data)
         incremental.note_completed(self.ledger, self.staged.manifest, self.emit)
+        data = run_record.report_data(
+            self.directory,
+            self.staged.manifest,
+            summary,
+            states=worth_by_state(self.staged, self.ledger, summary),
+            replaced_by=replaced_by([self.ledger], self.staged.manifest, summary),
+        )
+        write_report(self.directory.path, data, show_personal_data=record.show_personal_data)
+        report_replaced(Workdir.open(self.target.workdir), self.ledger, self.ref.run_id)
         if error:
             code = error.exit_code
         elif stopped and self.target.signals:

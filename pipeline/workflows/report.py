@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core.files import write_private
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.data import ReportData
 from pipeline.report.render import write_report
 from pipeline.report.runs_page import RunLine, render_runs
 from pipeline.report.view import view
 from pipeline.staging.manifest import read_manifest
+from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import Workdir
 from pipeline.workflows import run_record
+from pipeline.workflows.run_state import replaced_by, working_on
 from pipeline.workflows.run_summary import statuses_by_run, summaries_by_tenant
+from pipeline.workflows.state_worth import worth_by_state
 from pipeline.workflows.status import RunOverview, status
 
 RUNS_HTML: Final = "runs.html"
@@ -74,6 +78,13 @@ def report(
         record = replace(record, show_personal_data=show_personal_data)
         run_record.write(run, record)
     *_, summary = summaries_by_tenant(run, statuses_by_run(home, ledger).get(run.run_id, {}), base_url)
-    data = run_record.report_data(run, read_manifest(run), summary)
+    manifest, where = read_manifest(run), ledger or home.ledger
+    now: dict[str, Any] = {"loading": working_on(home, run.run_id)}
+    if summary.tenant and (isinstance(where, str) or where.exists()):
+        with SqlLedger(where, summary.tenant) as opened:
+            if run.staged.exists():  # else `prune` has removed it
+                now["states"] = worth_by_state(StagedRun(run.here, manifest), opened, summary)
+            now["replaced_by"] = replaced_by([opened], manifest, summary)
+    data = run_record.report_data(run, manifest, summary, **now)
     write_report(run.path, data, show_personal_data=record.show_personal_data)
     return data, view(data, show_personal_data=record.show_personal_data)

@@ -18,12 +18,12 @@ from pipeline.core import parquet
 from pipeline.core.errors import RunError, SettingsError
 from pipeline.core.files import replacing
 from pipeline.core.safe_text import neutral
-from pipeline.loading.ledger.entries import DELIVERY, Record, State, counted_in
+from pipeline.loading.ledger.entries import Counted, Record, State
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
-from pipeline.workflows.run_summary import run_ref
+from pipeline.workflows.state_worth import counted_rows, state_name
 
 RESULTS: Final = "results"
 """The name of the file in a run's directory, before its ending."""
@@ -104,21 +104,11 @@ def write_results(
 
 def _accepted(run: RunDir, ledger: SqlLedger | None) -> Iterator[pl.DataFrame]:
     """The accepted transactions, with what the ledger knows of each."""
-    manifest = read_manifest(run)
-    staged, ref = StagedRun(run.here, manifest), run_ref(manifest)
+    staged = StagedRun(run.here, read_manifest(run))
     if ledger is not None and ledger.base_url is None:
         _choose_tenant(ledger, run.run_id)
-    run_no = ledger.progress(ref).run_no if ledger is not None else 0
-    is_passed = ledger.passed(run.run_id) if ledger is not None else lambda _: False
-    position = 0
-    for rows in staged.rows():
-        names = rows["external_id"].to_list()
-        known = ledger.find(names, run_no) if ledger is not None else {}
-        found = [
-            _found(known.get(name), run_no, passed=is_passed(at), forgotten=not body)
-            for at, (name, body) in enumerate(zip(names, rows["body"], strict=True), position)
-        ]
-        position += rows.height
+    for rows, counted in counted_rows(staged, ledger, staged.rows()):
+        found = [_found(*each, forgotten=not body) for each, body in zip(counted, rows["body"], strict=True)]
         text = pl.col("body").cast(pl.String)
         yield rows.select(
             "source",
@@ -148,10 +138,9 @@ def _choose_tenant(ledger: SqlLedger, run_id: str) -> None:
         ledger.bind(tenants[0])
 
 
-def _found(record: Record | None, run_no: int, *, passed: bool, forgotten: bool) -> _Found:
+def _found(counted: Counted, record: Record | None, *, forgotten: bool) -> _Found:
     """What the ledger knows of one transaction, by `_OF_LEDGER`."""
-    counted = counted_in(run_no, record, record.place if record else None, passed=passed)
-    state = str(counted) if DELIVERY[counted] == "delivered" else DELIVERY[counted]
+    state = state_name(counted)
     if record is None:
         return ("forgotten" if forgotten else state, None, None, None, None)
     if counted is State.PENDING:  # the record is about another run's request

@@ -153,9 +153,16 @@ def cancelled_causes(number: int) -> tuple[RootCause, ...]:
     return (cause,) if number else ()
 
 
-def report_data(run: RunDir, manifest: Manifest, summary: Summary) -> ReportData:
-    """The contents of the report of a run, with the state of the run now."""
-    return report_of(read(run), read_facts(run), run, manifest, summary)
+def report_data(run: RunDir, manifest: Manifest, summary: Summary, **now: Any) -> ReportData:
+    """The contents of the report of a run, with the state of the run now.
+
+    Args:
+        run: The run.
+        manifest: Its record.
+        summary: Its numbers.
+        now: `states`, `loading` and `replaced_by` of `ReportData`.
+    """
+    return replace(report_of(read(run), read_facts(run), run, manifest, summary), **now)
 
 
 def report_of(

@@ -11,12 +11,13 @@ from pathlib import Path
 from pipeline.core.events import Emit, ignore
 from pipeline.core.findings import RootCause
 from pipeline.loading.ledger.ledger import SqlLedger
+from pipeline.report.next_steps import Circumstances
 from pipeline.report.summary import Summary
-from pipeline.report.verdict import Mood, RunVerdict, verdict_of
+from pipeline.report.verdict import RunVerdict, verdict_of
 from pipeline.staging.manifest import read_manifest
-from pipeline.staging.workdir import RunDir, Workdir
+from pipeline.staging.workdir import Workdir
 from pipeline.workflows import run_record
-from pipeline.workflows.incremental import imported_by
+from pipeline.workflows.run_state import replaced_by, working_on
 from pipeline.workflows.run_summary import statuses_by_run, summaries_by_tenant
 
 
@@ -72,30 +73,23 @@ def status(
             for summary in summaries_by_tenant(
                 run, statuses.get(run.run_id, {}), base_url if reference else None
             ):
-                stopped = record.of(summary.tenant).stopped
+                asked = tenants if summary.tenant is None else [summary.tenant]
+                about = Circumstances(
+                    causes=record.causes,
+                    findings=record.findings,
+                    gate_closed=record.gate is not None and record.gate.closed,
+                    stopped=record.of(summary.tenant).stopped,
+                    loading=working_on(home, run.run_id),
+                    replaced_by=replaced_by(map(ledger_of, asked), read_manifest(run), summary)
+                    if statuses
+                    else "",
+                )
                 verdict = verdict_of(
                     summary,
+                    about,
                     gate=record.gate,
-                    stopped=stopped,
                     unsure=record.unsure,
                     currency=record.currency,
                 )
-                if summary.delivery.pending and statuses:
-                    asked = tenants if summary.tenant is None else [summary.tenant]
-                    verdict = _unless_replaced(verdict, [ledger_of(each) for each in asked], run)
                 found.append(RunOverview(summary, verdict, record.causes, record.currency))
     return found
-
-
-def _unless_replaced(verdict: RunVerdict, ledgers: Sequence[SqlLedger], run: RunDir) -> RunVerdict:
-    """The verdict of a run that is not finished; another where a later run has delivered all its files."""
-    manifest = read_manifest(run)
-    later = max((imported_by(ledger, manifest) for ledger in ledgers), default="")
-    if not later:
-        return verdict
-    return RunVerdict(
-        Mood.GOOD,
-        "Replaced by a later run",
-        f"All its files were delivered by run {later}. {verdict.sentence}",
-        f"nothing; its sales are in run {later}",
-    )

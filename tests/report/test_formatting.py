@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.formatting import duration, share, size, visible
+from pipeline.report.formatting import duration, share, size, tenant_name, visible
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,16 @@ def test_shares_never_round_to_nothing_or_all(part: int, whole: int, text: str) 
 
 def test_sizes_are_in_powers_of_ten() -> None:
     assert [size(0), size(41_230_112), size(3 * 10**9)] == ["0 bytes", "41.2 MB", "3.0 GB"]
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://api.acme.getomneo.com/api/v3", "acme"),
+        ("https://api.acme-stg.getomneo.com/api/v3", "acme-stg"),
+        ("http://127.0.0.1:8080/api/v3", "a local Omneo for rehearsals (127.0.0.1:8080)"),
+        ("https://omneo.example.com/api/v3", "omneo.example.com"),
+    ],
+)
+def test_a_tenant_is_called_by_its_name(url: str, name: str) -> None:
+    assert tenant_name(url) == name

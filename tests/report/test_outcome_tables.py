@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import polars as pl
 import pytest
 
-from pipeline.report.data import CheckMade, PreviousRun
-from pipeline.report.outcome_tables import changes, check_results, where_everything_is
+from pipeline.report.data import CheckMade, PreviousRun, RejectionGate, StateWorth
+from pipeline.report.outcome_tables import changes, check_results, sums_by_place, where_everything_is
 from pipeline.report.receipts import receipt_of
-from pipeline.report.summary import DeliveryCounts, RowTotals, TransactionCounts
+from pipeline.report.summary import DeliveryCounts, RowTotals, TransactionCounts, decimal_text
+from pipeline.report.verdict import judge
 from pipeline.report.view import view
 from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
 
@@ -44,17 +46,40 @@ def test_every_transaction_is_in_one_line_with_what_it_is_worth(
         missing=missing,
         differing=differing,
     )
-    rows = where_everything_is(summary, closed=False)
+    rows = where_everything_is(made_up_report(FACTS, summary=summary))
     assert [row["name"] for row in rows] == [*names, "Rejected", "Dropped"]
     assert sum(row["transactions"] for row in rows) == summary.transactions.read
     for row in rows:
-        whole = row["transactions"] == ALL
+        whole = row["transactions"] in (0, ALL)
         assert (row["worth"] is not None) == (whole or row["name"] in ("Rejected", "Dropped"))
 
 
 def test_a_closed_gate_says_that_nothing_can_be_sent() -> None:
-    notes = [row["note"] for row in where_everything_is(summary_of(FACTS), closed=True)]
-    assert notes[:2] == ["nothing was sent", "accepted; it cannot be sent while the gate is closed"]
+    closed = made_up_report(FACTS, gate=RejectionGate("1%", closed=True))
+    notes = [row["note"] for row in where_everything_is(closed)]
+    assert notes[:2] == ["nothing was sent", "accepted; it cannot be sent while too much is rejected"]
+
+
+def test_what_is_in_omneo_and_what_is_not_has_its_worth() -> None:
+    summary = summary_of(FACTS, delivery=DeliveryCounts(delivered=ALL - 5, refused=2, pending=3))
+    total = Decimal(str(summary.totals["accepted"]))
+    states = {
+        "delivered": StateWorth(ALL - 5, decimal_text(total - 30)),
+        "refused": StateWorth(2, "10.00"),
+        "pending": StateWorth(3, "20.00"),
+    }
+    data = made_up_report(FACTS, summary=summary, states=states)
+    worth = {row["name"]: row["worth"] for row in where_everything_is(data)}
+    assert (worth["Refused"], worth["Pending"]) == ("10.00", "20.00")
+    places = sums_by_place(where_everything_is(data))
+    left_out = sum(Decimal(str(summary.totals[name])) for name in ("dropped", "rejected"))
+    assert places["in"] == {"transactions": ALL - 5, "worth": decimal_text(total - 30)}
+    assert places["out"]["worth"] == decimal_text(left_out + 30)
+    said = judge(data).sentence
+    assert f"{ALL - 5} of {ALL} accepted transactions were delivered (AUD " in said
+    assert "3 still to be sent (AUD 20.00); 2 refused for good (AUD 10.00)" in said
+    unknown = sums_by_place(where_everything_is(made_up_report(FACTS, summary=summary)))
+    assert unknown["in"]["worth"] is None, "a run of an older version, or one that is being loaded"
 
 
 def test_checks_have_the_number_that_passed() -> None:

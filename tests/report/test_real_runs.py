@@ -245,7 +245,7 @@ def test_the_gate_is_reported_in_every_form(do: Callable[..., Ended], tmp_path: 
     assert headline in do("report", "latest", "--format", "markdown").stdout
     assert headline in do("status", "latest").stdout
     page = Path(report["report"]).read_text(encoding="utf-8")
-    assert "the gate is closed" in page
+    assert "that is exceeded, so nothing can be sent" in page
     assert "omneo-import load" not in page
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,6 @@ from pipeline.report.summary import (
     Summary,
     TransactionCounts,
     decimal_text,
-    next_step,
     totals_of,
 )
 from tests.report.made_up_report import made_up_facts, summary_of
@@ -93,32 +91,3 @@ def test_totals_are_by_currency_only_where_there_are_several(
 )  # fmt: skip
 def test_amounts_are_written_in_full(amount: str, text: str) -> None:
     assert decimal_text(Decimal(amount)) == text
-
-
-def test_the_next_step_follows_the_state() -> None:
-    assert next_step(PREPARED).startswith(f"omneo-import load {PREPARED.run_id}")
-    assert "--max-rejected" in next_step(PREPARED, gate_closed=True)
-    assert next_step(after(delivered=ALL - 1, pending=1), stopped="401").startswith("omneo-import load")
-    assert next_step(after(delivered=ALL - 1, refused=1)).startswith("omneo-import retry")
-    delivered = after(delivered=ALL)
-    assert next_step(delivered).startswith("omneo-import confirm")
-    assert next_step(replace(delivered, confirmed=ALL - 1, missing=1)).startswith("omneo-import confirm")
-    assert next_step(replace(delivered, confirmed=1)).startswith("omneo-import confirm")
-    done = replace(delivered, confirmed=ALL, missing=0, differing=0)
-    assert "6 rejected transactions are not: fix the rows in" in next_step(done)
-    clean = TransactionCounts(ALL, ALL)
-    assert next_step(replace(done, transactions=clean)) == "Nothing: all that was accepted is in Omneo."
-    assert next_step(after(unchanged=ALL)).startswith("Nothing")
-    nothing = replace(PREPARED, transactions=TransactionCounts(), delivery=DeliveryCounts())
-    assert "Nothing was accepted" in next_step(nothing)
-
-
-def test_a_command_names_the_workdir_unless_it_is_the_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    here = replace(PREPARED, run_dir=".omneo-import/runs/r1", run_id="r1")
-    assert next_step(here) == "omneo-import load r1"
-    assert next_step(replace(here, run_dir=str(tmp_path / ".omneo-import/runs/r1"))) == "omneo-import load r1"
-    odd = replace(here, run_dir="/srv/my imports/runs/r1")
-    assert next_step(odd) == "omneo-import load r1 --workdir '/srv/my imports'"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pipeline.core.findings import Occurrence, RootCause
 from pipeline.report.data import TenantAnswer
+from pipeline.report.next_steps import Circumstances
 from pipeline.report.render import render_terminal, run_table
 from pipeline.report.summary import DeliveryCounts, RequestTotals, Summary
 from pipeline.report.verdict import PREFLIGHT, REJECTIONS, ReviewPoint, RunVerdict, verdict_of
@@ -37,7 +38,8 @@ def test_the_closing_summary_says_what_why_and_what_next() -> None:
     ]
     assert "  Dropped\n            80  draft                      Draft sale: PARKED\n" in text
     assert "guest                      Sale without a customer" in text
-    assert f"omneo-import load {PREPARED.run_id}" in text.splitlines()[-1]
+    assert f"  next          omneo-import load {PREPARED.run_id}" in text
+    assert "you: 6 rejected transactions are not in Omneo" in text.splitlines()[-1]
     assert "delivery" not in text
 
 
@@ -67,10 +69,11 @@ def test_the_closing_summary_after_a_load() -> None:
     text = shown(loaded)
     assert text.startswith("Delivered, except 2 transactions")
     assert "280 delivered, 0 unchanged, 2 refused" in text
-    assert f"omneo-import retry {PREPARED.run_id}" in text
+    assert f"next          omneo-import confirm {PREPARED.run_id}" in text
+    assert "till supplier: Correct the data of 2 transactions that Omneo refused for good" in text
     stopped = replace(loaded, delivery=DeliveryCounts(delivered=1, pending=accepted - 1))
     assert "Omneo refuses the token." in shown(
-        stopped, verdict_of(stopped, stopped="Omneo refuses the token.")
+        stopped, verdict_of(stopped, Circumstances(stopped="Omneo refuses the token."))
     )
 
 

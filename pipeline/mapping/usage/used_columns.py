@@ -138,6 +138,11 @@ def transaction_columns(spec: MappingSpec, values: Iterable[Value]) -> frozenset
     )
 
 
+def staff_columns(spec: MappingSpec) -> frozenset[str]:
+    """The columns that the number or name of the staff is made of."""
+    return transaction_columns(spec, [spec.transaction["staff_id"]] if "staff_id" in spec.transaction else [])
+
+
 def personal_columns(spec: MappingSpec) -> frozenset[str]:
     """The columns that customers and other persons are made of, whatever they are called."""
     people = [link.value for link in spec.profile]

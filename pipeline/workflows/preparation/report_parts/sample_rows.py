@@ -10,7 +10,7 @@ import polars as pl
 
 from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.mapping.usage.column_names import used_by_table
-from pipeline.mapping.usage.used_columns import personal_columns
+from pipeline.mapping.usage.used_columns import personal_columns, staff_columns
 from pipeline.report.aggregates import Facts
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.judged_partition import JudgedPartition
@@ -26,11 +26,13 @@ def with_source_rows(facts: Facts, plan: ImportPlan, judged: JudgedPartition) ->
     members = judged.shaped.members.join(chosen, on=TX).sort(SOURCE, LINE)
     rows = judged.shaped.with_raw(members.with_columns(pl.lit(None, pl.String).alias("raw")))
     used = frozenset().union(*used_by_table(plan.spec).values())
+    staff = sorted(staff_columns(plan.spec))
     personal = sorted(personal_columns(plan.spec))
     texts = {
         external_id: json.dumps(
             {
                 "personal": personal,
+                "staff": staff,
                 "more": max(0, of_sale.height - _MOST_ROWS),
                 "rows": _cells(of_sale.head(_MOST_ROWS).iter_rows(named=True), plan.short_names, used),
             },

@@ -1,0 +1,197 @@
+"""What must happen next with a run, and who has to do it."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.core.codes import CODES, Fixer, Outcome
+from pipeline.core.findings import Anomaly, RootCause
+from pipeline.core.wording import count
+from pipeline.report.summary import DEFAULT_WORKDIR, Summary, most_rejected
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """One thing to do.
+
+    Attributes:
+        who: Who has to do it.
+        text: What, in a sentence or two; words in backticks are code.
+        command: To be pasted into a shell; empty where there is nothing to type.
+        section: The part of the report that has the particulars, causes or findings; empty for delivery.
+    """
+
+    who: Fixer
+    text: str
+    command: str = ""
+    section: str = ""
+
+    @property
+    def short(self) -> str:
+        """The command, or else the sentence."""
+        return self.command or self.text
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What decides on the next steps besides the numbers of a run.
+
+    Attributes:
+        causes: Why transactions were rejected.
+        findings: What is unusual in the run.
+        gate_closed: More was rejected than may be, so nothing can be sent.
+        stopped: Why the last load stopped early; empty where it did not.
+        fields_help: What helps where fields differ in Omneo or are not kept; empty where none is.
+        loading: Who is sending the run right now; empty where no one is.
+        replaced_by: The later run that delivered all files of this one; empty where none did.
+    """
+
+    causes: Sequence[RootCause] = ()
+    findings: Sequence[Anomaly] = ()
+    gate_closed: bool = False
+    stopped: str = ""
+    fields_help: str = ""
+    loading: str = ""
+    replaced_by: str = ""
+
+
+ITEMS_TWICE: Final = "Items that are there twice have no external_id: give them one in the mapping."
+_MOST_NAMED: Final = 3
+"""Causes that a step names; the section on causes has all."""
+
+
+def next_steps(summary: Summary, about: Circumstances | None = None) -> tuple[NextStep, ...]:
+    """What to do, the most urgent first; one step that says so where nothing is left to do.
+
+    Args:
+        summary: The run as it stands.
+        about: What else is known.
+    """
+    about = about or Circumstances()
+    if about.replaced_by:
+        return (_you(f"Nothing: its sales are in run {about.replaced_by}."),)
+    delivery = tuple(_delivery(summary, about)) or (_you("Nothing: all that was accepted is in Omneo."),)
+    return (*delivery, *_corrections(summary, about), *_questions(about))
+
+
+def _you(text: str, command: str = "") -> NextStep:
+    return NextStep(Fixer.YOU, text, command)
+
+
+def _delivery(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
+    """What brings accepted transactions into Omneo, and shows that they are there."""
+    t, d = summary.transactions, summary.delivery
+    if about.loading:
+        yield _you(f"Wait: {about.loading} is working on it.", command(summary, "status", "--follow"))
+    elif about.gate_closed:
+        yield _you(
+            "Fix what the report lists, then prepare again; or open the gate with `--max-rejected 100%`."
+        )
+    elif t.read == 0 and not summary.rows.malformed:
+        yield _you("Nothing: the source has no rows.")
+    elif t.accepted == 0:
+        yield _you("Nothing was accepted: fix what the report lists, then prepare again.")
+    elif d.pending == t.accepted and most_rejected(t):
+        yield _you("Fix what the report lists, then prepare again; or load the rest with `load`.")
+    elif d.pending or about.stopped:
+        what = f"Send the {count(d.pending, 'transaction')} that Omneo has not got yet."
+        yield _you(what if d.pending else "Go on with what was stopped.", command(summary, "load"))
+    else:
+        yield from _unsettled(summary, about)
+
+
+def _unsettled(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
+    """What is left once everything was sent."""
+    d, missing, differing = summary.delivery, summary.missing or 0, summary.differing or 0
+    if unclear := d.in_doubt + d.failed:
+        yield _you(
+            f"Look up and send again the {count(unclear, 'transaction')} without a clear answer.",
+            command(summary, "retry"),
+        )
+    if missing:
+        yield _you(
+            f"Send again the {count(missing, 'transaction')} that Omneo took and does not have. If "
+            "they are still missing after that, ask Omneo why.",
+            command(summary, "confirm", "--resend"),
+        )
+    if differing:
+        yield _you(
+            f"Compare {summary.run_dir}/undelivered.csv with Omneo. {about.fields_help or ITEMS_TWICE} "
+            "Prepare again; `load` sends what has changed."
+        )
+    if not (missing or differing) and (summary.confirmed or 0) < d.delivered:
+        yield _you("Look up in Omneo what was sent, and compare it.", command(summary, "confirm"))
+    if d.voided:
+        yield _you("Nothing: it was undone. `load --revive` sends it again, no longer void.")
+    if d.refused:
+        yield NextStep(
+            Fixer.TILL,
+            f"Correct the data of {count(d.refused, 'transaction')} that Omneo refused for good, and export "
+            "again: What is left out has the reasons. Sending the same again does not help.",
+        )
+        yield NextStep(
+            Fixer.OMNEO,
+            "Where a reason is a setting of the tenant, such as a currency that is not configured: change "
+            "it. Then `retry` sends what was refused.",
+        )
+    if about.fields_help and not differing:
+        yield NextStep(Fixer.OMNEO, about.fields_help)
+
+
+def _corrections(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
+    """What was rejected, by who can correct it."""
+    rejected = [cause for cause in about.causes if cause.outcome == Outcome.REJECTED.value]
+    for who, what in (
+        (Fixer.TILL, "Correct in the till's data, and export again"),
+        (Fixer.YOU, "Correct in the mapping, then prepare again"),
+    ):
+        titles: Counter[str] = Counter()
+        for cause in rejected:
+            if fixer_of(cause) is who:
+                titles[cause.title] += cause.transactions
+        if titles:
+            named = [f"{title} ({number:,})" for title, number in titles.most_common(_MOST_NAMED)]
+            more = len(titles) - _MOST_NAMED
+            listed = ", ".join([*named, *([count(more, "more cause")] if more > 0 else [])])
+            yield NextStep(who, f"{what}: {listed}.", section="causes")
+    number = summary.transactions.rejected
+    if number and summary.transactions.accepted and not about.gate_closed:
+        yield NextStep(
+            Fixer.YOU,
+            f"{count(number, 'rejected transaction', 'is')} not in Omneo: once the rows are fixed, in "
+            f"{summary.run_dir}/quarantine_rows* or in a new export, `run` those.",
+            section="causes",
+        )
+
+
+_OF_THE_EXPORT: Final = ("days_without_sales", "dates_at_midnight", "doubled_file")
+"""Anomalies that who makes the export can explain."""
+
+
+def _questions(about: Circumstances) -> Iterator[NextStep]:
+    """What is unusual, by who can say whether it is right."""
+    for who, what in ((Fixer.TILL, "Say whether the export is whole and right"), (Fixer.YOU, "Look at")):
+        asked = [each for each in about.findings if (each.code in _OF_THE_EXPORT) is (who is Fixer.TILL)]
+        if asked:
+            named = (": ".join([each.title.lower(), *each.evidence[:1]]) for each in asked[:_MOST_NAMED])
+            yield NextStep(who, f"{what}: {'; '.join(named)}.", section="findings")
+
+
+def fixer_of(cause: RootCause) -> Fixer:
+    """Who can correct a cause: a fix that was found for its values, and quotes the mapping, is for you."""
+    code = CODES.get(cause.code)
+    if code is None or (cause.fix != code.fix and "`" in cause.fix):
+        return Fixer.YOU
+    return code.fixer
+
+
+def command(summary: Summary, verb: str, *options: str) -> str:
+    """A command line about this run that can be pasted into a shell, with the workdir where it matters."""
+    workdir = summary.run_dir.removesuffix(f"/runs/{summary.run_id}")  # a path, or a URL
+    where = [] if Path(workdir).absolute() == Path.cwd() / DEFAULT_WORKDIR else ["--workdir", workdir]
+    return shlex.join(["omneo-import", verb, summary.run_id, *options, *where])

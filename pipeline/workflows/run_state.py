@@ -1,0 +1,47 @@
+"""What is true of a run besides its numbers: who works on it now, and whether a later run has replaced it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from pipeline.loading.ledger.ledger import SqlLedger
+from pipeline.report.render import write_report
+from pipeline.report.summary import Summary
+from pipeline.staging.manifest import Manifest, read_manifest
+from pipeline.staging.workdir import Workdir
+from pipeline.workflows import run_record
+from pipeline.workflows.incremental import imported_by
+from pipeline.workflows.run_summary import with_delivery
+from pipeline.workflows.workdir_lock import lock_holders
+
+
+def working_on(home: Workdir, run_id: str) -> str:
+    """The command that another process runs on a run now, with its start; empty where none does."""
+    others = (each for each in lock_holders(home) if each.run_id == run_id and each.pid != os.getpid())
+    return next((f"`{each.command}` (since {each.since})" for each in others), "")
+
+
+def replaced_by(ledgers: Iterable[SqlLedger], manifest: Manifest, summary: Summary) -> str:
+    """The later run that delivered all files of a run that is not finished; empty where none did."""
+    if not summary.delivery.pending:
+        return ""
+    return max((imported_by(ledger, manifest) for ledger in ledgers), default="")
+
+
+def report_replaced(home: Workdir, ledger: SqlLedger, by: str) -> None:
+    """Write the reports of unfinished runs again that a run has replaced, so that their own pages say so."""
+    tenant = ledger.base_url
+    unfinished = {
+        run_id: by_tenant[tenant]
+        for run_id, by_tenant in ledger.statuses().items()
+        if tenant in by_tenant and by_tenant[tenant].pending
+    }
+    for run in home.runs:
+        if run.run_id >= by or run.run_id not in unfinished or not run.manifest.exists():
+            continue
+        manifest, record = read_manifest(run), run_record.read(run)
+        summary = with_delivery(run, manifest, unfinished[run.run_id], tenant)
+        if replaced_by([ledger], manifest, summary) == by:
+            data = run_record.report_data(run, manifest, summary, replaced_by=by)
+            write_report(run.path, data, show_personal_data=record.show_personal_data)
