@@ -14,7 +14,7 @@ import polars as pl
 from pipeline.core.errors import ImportToolError
 from pipeline.core.file_formats import DATA_GLOBS
 from pipeline.core.model import LINE, LINES, TX
-from pipeline.core.wording import agree, part
+from pipeline.core.wording import agree, count, part
 from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources
 from pipeline.mapping.language.mapping_file import LoadedMapping, read_mapping
@@ -236,7 +236,9 @@ def _tried(reading: Reading, kinds: Sequence[Sample]) -> _Trial:
     fields = reasons.group_by("code").agg(pl.col("field").drop_nulls().mode().sort().first())
     accepted = verdict.transactions(ACCEPTED)
     if accepted.height > _FEW and not accepted["total"].abs().sum():
-        return _Trial(failed=f"all of {accepted.height:,} sales are worth 0")
+        return _Trial(
+            failed=f"all of {count(accepted.height, 'sale')} {agree(accepted.height, 'is')} worth 0"
+        )
     days = accepted["transacted_at"].dt.strftime("%Y-%m-%d").sort().to_list()
     return _Trial(
         read=headers.height,

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 import polars as pl
 
 from pipeline.core.model import Dialect
-from pipeline.core.wording import agree, count
+from pipeline.core.wording import agree, count, part
 from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
@@ -348,7 +348,7 @@ def _completion(reading: Reading) -> Iterator[str]:
         yield from _status(reading, status)
     if reading.no_sales:
         conditions = " OR ".join(each.sql for each in reading.no_sales)
-        doubt = "; ".join(f"{each.sales:,} sales: {each.why}" for each in reading.no_sales)
+        doubt = "; ".join(f"{count(each.sales, 'sale')}: {each.why}" for each in reading.no_sales)
         yield f"  excluded: {{sql: {in_single_quotes(conditions)}}}{_mark(doubt)}"
     if paid:
         yield f"  paid: {quoted(paid)}"
@@ -460,7 +460,7 @@ def _name(reading: Reading) -> str:
     doubt = ""
     if nameless:
         found.append("{constant: Item}")
-        doubt = f"{nameless:,} of {lines.height:,} lines do not say what was sold"
+        doubt = f"{part(nameless, lines.height, 'line')} do not say what was sold"
     elif "name" not in reading.line and "sku" not in reading.line:
         doubt = "the file only says which kind of thing was sold"
     return (f"{{first_of: [{', '.join(found)}]}}" if len(found) > 1 else found[0]) + _mark(doubt)
@@ -522,7 +522,7 @@ def _checks(reading: Reading) -> Iterator[str]:
         yield f"  total_mismatch: off  # the total also holds {names}"
     elif money.unpaid:
         yield "checks:"
-        yield f"  payments_mismatch: warn  # what was paid differs for {money.unpaid:,} sales"
+        yield f"  payments_mismatch: warn  # what was paid differs for {count(money.unpaid, 'sale')}"
     elif money.fee:
         yield "checks:"
         yield f"  total_mismatch: off{_mark(money.fee)}"
