@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz mutate lint format docs lock audit bench clean
+.PHONY: help demo test check pytest fuzz mutate lint format docs lock audit bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,11 +33,15 @@ unexport PYTHONDONTWRITEBYTECODE
 # In half as many processes again as there are cores; ARGS chooses among the tests.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-test: lint ## lint, type check and all tests
-	$(PYTEST) $(ARGS)
+# Lint and tests run side by side: the type check takes one core for half a minute.
+test: ## lint, type check and all tests
+	@$(MAKE) --no-print-directory --jobs=2 lint pytest
 
-check: lint ## what takes about a minute: lint, type check and the quick tests
-	$(PYTEST) -m "not slow" $(ARGS)
+check: ## what takes about a minute: lint, type check and the quick tests
+	@$(MAKE) --no-print-directory --jobs=2 lint pytest PYTEST='$(PYTEST) -m "not slow"'
+
+pytest: .venv/.tested
+	$(PYTEST) $(ARGS)
 
 fuzz: .venv/.tested ## look for new counterexamples with ten times as many random examples (ARGS="tests/loading")
 	$(PYTEST) -m hypothesis --hypothesis-profile fuzz --timeout 3600 -o faulthandler_timeout=0 $(ARGS)

@@ -336,7 +336,7 @@ def _fixed_width(names: Sequence[str], positions: Mapping[str, str]) -> pl.Expr:
             rows = rows.with_columns(pl.coalesce(placed, line).alias("line"))
         return rows["line"]
 
-    return pl.struct(names).map_batches(lines, return_dtype=pl.String, is_elementwise=True)
+    return pl.struct(names).map_batches(lines, return_dtype=pl.String)
 
 
 def _cell(text: pl.Expr, dialect: Dialect) -> pl.Expr:

@@ -66,7 +66,7 @@ def _shares(pairs: pl.DataFrame) -> pl.DataFrame:
     smallest = pl.col("smallest").to_physical().cast(pl.Int128)
     # An amount that is not a multiple of its currency's smallest amount is allocated in cents, or finer.
     unit = pl.when(total % smallest == 0).then(smallest).when(total % _CENT == 0).then(_CENT).otherwise(1)
-    pairs = pairs.with_columns(worth.fill_null(0).alias("worth"))
+    pairs = pairs.with_columns(worth.alias("worth"))  # null where an item has no price or quantity
     sold = pl.col("worth") > 0
     gets_share = pl.when(sold.any().over("of")).then(sold).otherwise(pl.col("worth") < 0)
     pairs = pairs.filter(gets_share).with_columns(

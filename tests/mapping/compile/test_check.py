@@ -74,7 +74,7 @@ REQUIRED = "Omneo needs it on every"
             "    headers: {inputs: [a], key: [id]}\n    items: {inputs: [b], key: [id, shop]}\n" + FIELDS,
             [
                 "4:8: with `layout: tables` each table has its own `key`; leave this out",
-                "7:31: the key was expected to have 1 columns, as many as that of headers",
+                "7:31: the key was expected to have 1 column, as many as that of headers",
             ],
             id="keys of tables",
         ),
