@@ -20,8 +20,10 @@ from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect
 from pipeline.core.wording import count
 from pipeline.extract.delimiters import STAND_IN, LongDelimiter
-from pipeline.extract.framing import Framed, Grammar, line_ends
+from pipeline.extract.encodings import keeps_ascii
+from pipeline.extract.framing import Framed, Grammar, frames, line_ends
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
+from pipeline.extract.text_ranges import FILE_START, RecordFraming
 from pipeline.extract.text_reader import TextReader
 
 if TYPE_CHECKING:
@@ -57,6 +59,10 @@ class CsvReader(TextReader):
     def _start(self, dialect: Dialect) -> None:
         self._long = _long_delimiter(dialect)
         self._blocks = iter(self._text) if self._long is None else self._long.blocks(self._text)
+        self._dialect = dialect
+        if self._from != FILE_START:
+            self._start_inside(dialect)
+            return
         head = next(self._blocks, b"")
         begin = _after_lines(head, dialect.skip_lines, self._name)
         if stated := _STATED_DELIMITER.match(head, begin):
@@ -72,6 +78,30 @@ class CsvReader(TextReader):
         self._line = len(line_ends(head)) - len(line_ends(self._head))
         self.header = cells
         self.columns, self.notices = usable_names(cells)
+
+    def _start_inside(self, dialect: Dialect) -> None:
+        """Begin behind the head, as the dialect of a range describes it."""
+        assert dialect.delimiter
+        assert isinstance(dialect.header, tuple)
+        self.delimiter = dialect.delimiter
+        self._grammar = grammar_of(dialect, dialect.delimiter)
+        self._head, self._line = b"", self._from.line - 1
+        self.header = list(dialect.header)
+        self.columns, self.notices = usable_names(self.header)
+
+    @property
+    def framing(self) -> RecordFraming | None:
+        """How records are found in the file's bytes; None where only the decoded text shows them."""
+        if self._long is not None or not keeps_ascii(self._text.encoding):
+            return None
+        behind_head = replace(
+            self._dialect,
+            delimiter=self.delimiter,
+            encoding=self._text.encoding,
+            header=tuple(self.header),
+            skip_lines=0,
+        )
+        return RecordFraming(self._grammar.frame, line_ends, self._line + 1, "csv", behind_head)
 
     def _first_row(self, head: bytes, begin: int) -> tuple[list[str], int]:
         text = head[begin:] + b"\n"
@@ -108,18 +138,10 @@ class CsvReader(TextReader):
             SourceError: The file cannot be read further, or has bytes that are invalid in its encoding.
         """
         with self._stream:
-            carry = b""
-            for block in chain([self._head], self._blocks):
+            for framed in frames(chain([self._head], self._blocks), self._grammar.frame):
                 self._head = b""
-                carry += block
-                framed = self._grammar.frame(carry, final=False)
-                carry = carry[framed.used :]
-                yield from self._batch(framed)
-            if carry:
-                is_ended = carry.endswith((b"\r", b"\n"))
-                carry += b"" if is_ended else b"\n"
-                for batch in self._batch(self._grammar.frame(carry, final=True)):
-                    yield batch if is_ended else self._perhaps_cut_off(batch)
+                for batch in self._batch(framed):
+                    yield batch if framed.is_ended else self._perhaps_cut_off(batch)
 
     @property
     def head_bytes(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.core.errors import SourceError
 from pipeline.extract.encodings import bom_of, cut_character, is_utf8, refuse_other_files, sniff_encoding
+from pipeline.extract.text_ranges import FILE_START, RecordStart
 
 REPLACEMENT: Final = "�".encode()
 
@@ -40,13 +41,25 @@ class Utf8Blocks:
         encoding: str,
         on_error: Literal["error", "replace"],
         block_bytes: int,
+        start: RecordStart = FILE_START,
     ) -> None:
+        """Read nothing yet.
+
+        Args:
+            stream: The bytes.
+            name: The file's name.
+            encoding: Its encoding.
+            on_error: What is done with bytes that are invalid in it.
+            block_bytes: How much is read at a time.
+            start: Where in the file the stream begins; a byte order mark is only at the file's own start.
+        """
         self._stream = stream
         self._name = name
         self._on_error = on_error
         self._block_bytes = block_bytes
-        self._offset = 0  # of the next byte to decode, in the decompressed file
-        self._lines = 0  # line breaks decoded so far
+        self._is_inside = start != FILE_START
+        self._offset = start.byte  # of the next byte to decode, in the decompressed file
+        self._lines = start.line - 1  # line breaks before it
         self.encoding = encoding
         self.replaced = 0
         self.holds_nul = False
@@ -75,11 +88,12 @@ class Utf8Blocks:
 
     def _open(self) -> bytes:
         head = self._read()
-        bom = bom_of(head)
-        if bom:
+        self.encoding = _python_name(self.encoding, self._name)
+        if self._is_inside:
+            return head
+        if bom := bom_of(head):
             self._offset, self.encoding = bom
             head = head[self._offset :]
-        self.encoding = _python_name(self.encoding, self._name)
         refuse_other_files(self._name, head[: 1 << 16], self.encoding)
         return head
 

@@ -48,6 +48,15 @@ def bom_of(head: bytes) -> tuple[int, str] | None:
     return next(((len(bom), encoding) for bom, encoding in _BOMS if head.startswith(bom)), None)
 
 
+def keeps_ascii(encoding: str) -> bool:
+    """Whether in this encoding the bytes of ASCII characters, and only these, stand for them.
+
+    It is UTF-8, or has one byte a character; the second byte of others may look like a letter or `|`.
+    """
+    every = bytes(range(256)).decode(encoding, "replace")
+    return encoding == "utf-8" or (len(every) == 256 and every[:128].encode() == bytes(range(128)))
+
+
 def refuse_other_files(name: str, head: bytes, encoding: str) -> None:
     """Refuse what is no text with rows.
 

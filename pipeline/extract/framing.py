@@ -10,16 +10,17 @@ reading goes on with the next one, so a missing quote cannot swallow a file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 LF, CR = 10, 13
 _END: Final = rb"(?:\r\n|\n|\r)"
+_BROKEN: Final = re.compile(rb"(?P<broken>[^\r\n]*%s?)" % _END)
 MAX_RECORD_BYTES: Final = 16 << 20
 """A quoted cell that is not closed within so many bytes counts as never closed, since memory holds it."""
 
@@ -52,6 +53,7 @@ class Framed:
         used: Bytes of the block that are covered; the rest begins a record.
         used_lines: Physical lines in these bytes.
         broken: Broken lines, in order.
+        is_ended: Whether the last line of the block has its line break; False only at the end of a file.
     """
 
     text: bytes | memoryview
@@ -60,6 +62,33 @@ class Framed:
     used: int
     used_lines: int
     broken: list[Broken] = field(default_factory=list)
+    is_ended: bool = True
+
+
+class Frame(Protocol):
+    """Finds the whole records at the start of a block; see `Grammar.frame`."""
+
+    def __call__(self, data: bytes, *, final: bool) -> Framed:
+        """Find them."""
+        ...
+
+
+def frames(blocks: Iterable[bytes], frame: Frame) -> Iterator[Framed]:
+    """Find the records of a text that comes in blocks; the same ones however it is cut into these."""
+    carry, least = b"", 0
+    for block in blocks:
+        carry += block
+        if len(carry) < least:
+            continue
+        framed = frame(carry, final=False)
+        # A record that goes on is looked at again once twice as much of it is there, or it would take ages.
+        least = 0 if framed.used else min(2 * len(carry), MAX_RECORD_BYTES + 1)
+        carry = carry[framed.used :]
+        yield framed
+    if carry:
+        is_ended = carry.endswith((b"\r", b"\n"))
+        framed = frame(carry if is_ended else carry + b"\n", final=True)
+        yield replace(framed, is_ended=is_ended)
 
 
 @dataclass(frozen=True)
@@ -83,7 +112,7 @@ class Grammar:
         """What can stand where a record begins: a blank line, a comment, a record, or else a broken line."""
         cell = rb"(?:%s|%s)" % (self._quoted_cell(rb"(?=[%s\r\n])"), self._bare_cell())
         record = rb"%s(?:%s%s)*%s" % (cell, self._delimiter, cell, _END)
-        kinds = [rb"(?P<blank>%s)" % _END, rb"(?P<record>%s)" % record, rb"(?P<broken>[^\r\n]*%s?)" % _END]
+        kinds = [rb"(?P<blank>%s)" % _END, rb"(?P<record>%s)" % record, _BROKEN.pattern]
         if self.comment:
             kinds.insert(1, rb"(?P<comment>%s[^\r\n]*%s)" % (re.escape(self.comment.encode()), _END))
         return re.compile(b"|".join(kinds), re.DOTALL)
@@ -164,6 +193,8 @@ class Grammar:
         record_ends = ends if outside is None else ends[outside]
         if not len(record_ends) or (final and record_ends[-1] != len(data) - 1):
             return None
+        if len(data) > MAX_RECORD_BYTES and np.diff(record_ends, prepend=-1).max() > MAX_RECORD_BYTES:
+            return None
         used = int(record_ends[-1]) + 1
         starts = np.concatenate(([0], record_ends[:-1] + 1))
         lines = np.arange(len(starts)) if outside is None else np.concatenate(([0], outside[:-1] + 1))
@@ -223,11 +254,9 @@ class Grammar:
         left_out: list[re.Match[bytes]] = []
         removed: list[int] = []
         used = gone = 0
-        for match in self._token.finditer(data):
+        for match in self._tokens(data):
             kind = match.lastgroup
-            if match.start() == len(data) or (
-                kind == "broken" and not final and self._may_go_on(data, match)
-            ):
+            if kind == "broken" and not final and self._may_go_on(data, match):
                 break
             used = match.end()
             if kind == "record":
@@ -252,6 +281,15 @@ class Grammar:
                 for raw in [match.group().rstrip(b"\r\n")]
             ],
         )
+
+    def _tokens(self, data: bytes) -> Iterator[re.Match[bytes]]:
+        """What `data` consists of; a record that is too long counts as a broken line, and others follow."""
+        at = 0
+        while at < len(data) and (match := self._token.match(data, at)):
+            if match.end() - at > MAX_RECORD_BYTES and match.lastgroup == "record":
+                match = _BROKEN.match(data, at) or match
+            yield match
+            at = match.end()
 
     def _may_go_on(self, data: bytes, line: re.Match[bytes]) -> bool:
         """Whether a line that is not a record may be the start of one that the block's end cuts."""

@@ -7,13 +7,16 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from pipeline.core.header_names import usable_names
-from pipeline.core.model import LINE
+from pipeline.core.model import LINE, Dialect
 from pipeline.extract.decoding import Utf8Blocks
+from pipeline.extract.framing import LF, Framed, Positions
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, SourceStream, open_text
+from pipeline.extract.text_ranges import FILE_START, RecordFraming, RecordStart
 
 BLOCK_BYTES: Final = 4 << 20
 
@@ -41,6 +44,7 @@ class JsonLinesReader:
         *,
         members: Sequence[str] | None = None,
         stream: SourceStream | None = None,
+        start: RecordStart = FILE_START,
     ) -> None:
         """Open the file and find its columns.
 
@@ -49,16 +53,23 @@ class JsonLinesReader:
             block_bytes: How much is read at a time.
             members: Those of its objects, as `header` had them; None to look for them.
             stream: The file where it is open already; it is closed once it was read.
+            start: Where in the file that stream begins.
 
         Raises:
             SourceError: It cannot be read or is not text.
         """
         self._file = file
         self._opened = self._stream = stream
+        self._from = start
         self._block_bytes = block_bytes
         self._members = self._all_members() if members is None else list(members)
         self.header = self._members
         self.columns, self.notices = usable_names(self._members)
+
+    @property
+    def framing(self) -> RecordFraming:
+        """How its lines are found in its bytes."""
+        return RecordFraming(_frame_lines, _newlines, 1, "jsonl", Dialect())
 
     def _all_members(self) -> list[str]:
         members: dict[str, None] = {}
@@ -108,10 +119,13 @@ class JsonLinesReader:
 
     def _blocks(self) -> Iterator[tuple[int, bytes]]:
         """Whole lines, with the number of the first."""
-        first, carry = 1, b""
+        first, carry = self._from.line, b""
         self._stream, self._opened = self._opened or open_text(self._file), None
         with self._stream:
-            for block in Utf8Blocks(self._stream, self._file.name, "utf-8", "error", self._block_bytes):
+            blocks = Utf8Blocks(
+                self._stream, self._file.name, "utf-8", "error", self._block_bytes, self._from
+            )
+            for block in blocks:
                 whole, newline, carry = (carry + block).rpartition(b"\n")
                 if newline:
                     yield first, whole
@@ -221,6 +235,17 @@ def _not_texts(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     return escaped.filter(half | nul).select(
         LINE, "raw", message.otherwise(pl.lit(NUL_MESSAGE)).alias("message")
     )
+
+
+def _newlines(data: bytes) -> Positions:
+    return np.flatnonzero(np.frombuffer(data, np.uint8) == LF)
+
+
+def _frame_lines(data: bytes, *, final: bool) -> Framed:  # noqa: ARG001 (as all that frame)
+    """The whole lines at the start of a block; where each of them begins is not asked for."""
+    used = data.rfind(b"\n") + 1
+    nowhere = np.empty(0, np.int64)
+    return Framed(memoryview(data)[:used], nowhere, nowhere, used, used_lines=data.count(b"\n"))
 
 
 def _cell(value: object) -> str:

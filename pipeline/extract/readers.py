@@ -13,7 +13,16 @@ from pipeline.extract.fixed_width import FixedWidthReader
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.parquet_reader import ParquetReader
 from pipeline.extract.rows import Reader
-from pipeline.extract.storage import HEADER_BYTES, SourceFile, is_json_lines, open_raw, open_text
+from pipeline.extract.storage import (
+    HEADER_BYTES,
+    SourceFile,
+    SourceStream,
+    is_json_lines,
+    open_part,
+    open_raw,
+    open_text,
+)
+from pipeline.extract.text_ranges import TextRange
 from pipeline.extract.text_reader import BLOCK_BYTES
 
 
@@ -24,7 +33,7 @@ def open_reader(
     sheet: Worksheet | None = None,
     *,
     header: Sequence[str] | None = None,
-    rows: range | None = None,
+    rows: range | TextRange | None = None,
     only_header: bool = False,
 ) -> Reader:
     """Open a file for reading rows.
@@ -36,12 +45,14 @@ def open_reader(
             workbook are.
         sheet: What is read of it, where it is a workbook.
         header: Its header where that is known: JSON lines would be read once more to know it.
-        rows: Which rows are read, counted from 0, of a Parquet file; None for all.
+        rows: Which rows are read: of a Parquet file counted from 0, of a text file as a range; None for all.
         only_header: Whether the rows will not be read; less is fetched from a store then.
 
     Raises:
         SourceError: It cannot be read or is not of that format.
     """
+    if isinstance(rows, TextRange):
+        return open_range(file, rows, header)
     if format == "parquet":
         return ParquetReader(file, rows)
     if format == "jsonl":
@@ -60,6 +71,26 @@ def open_reader(
         return JsonLinesReader(file, members=header, stream=stream)
     stream.close()
     return open_reader(file, dialect, found, rows=rows)
+
+
+def open_range(
+    file: SourceFile, part: TextRange, header: Sequence[str] | None, *, stream: SourceStream | None = None
+) -> Reader:
+    """Open a range of a text file for reading rows.
+
+    Args:
+        file: The file.
+        part: The range.
+        header: The members, of JSON lines.
+        stream: The bytes of the range, where they are there already.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    stream = stream or open_part(file, part.start.byte, part.end)
+    if part.format == "jsonl":
+        return JsonLinesReader(file, members=header, stream=stream, start=part.start)
+    return CsvReader(file, part.dialect, stream=stream, start=part.start)
 
 
 def format_of(file: SourceFile, head: bytes) -> FileFormat:

@@ -281,6 +281,16 @@ def open_raw(file: SourceFile, *, ahead: bool = True) -> SourceStream:
         return SourceStream(raw, lambda: raw.fingerprint(file.size), buffered)
 
 
+def open_part(file: SourceFile, start: int, end: int) -> SourceStream:
+    """Open the bytes of a file from `start` to `end`; of a store, no others are fetched.
+
+    Raises:
+        SourceError: It does not exist any more, or may not be read.
+    """
+    with _translated(file.name):
+        return SourceStream(_Raw(_opened(file, ahead=False), span=(start, end)), lambda: None, HEADER_BYTES)
+
+
 def _opened(file: SourceFile, *, ahead: bool = True) -> Any:
     filesystem, path = file_system(file.uri, SourceError)
     options: dict[str, Any] = {}
@@ -382,12 +392,16 @@ class _Raw(io.RawIOBase):
     Args:
         opened: What is read.
         below: What `opened` reads from, to be closed with it.
+        span: The bytes that are read, from the first to that behind the last; None for all.
     """
 
-    def __init__(self, opened: IO[bytes], *below: IO[bytes]) -> None:
+    def __init__(self, opened: IO[bytes], *below: IO[bytes], span: tuple[int, int] | None = None) -> None:
         self._opened = cast("io.RawIOBase", opened)
+        self._end = span[1] if span else None
+        if span:
+            self._opened.seek(span[0])
         self._below = below
-        self._hash = hashlib.sha256() if not below else None
+        self._hash = None if below or span else hashlib.sha256()
         self._hashed = 0
 
     def fingerprint(self, size: int) -> str | None:
@@ -410,6 +424,8 @@ class _Raw(io.RawIOBase):
         return self._opened.tell()
 
     def readinto(self, buffer: Any) -> int:
+        if self._end is not None:
+            buffer = memoryview(buffer)[: max(0, self._end - self._opened.tell())]
         try:
             read = self._opened.readinto(buffer) or 0
         except OSError:

@@ -10,6 +10,7 @@ import polars as pl
 from pipeline.core.model import LINE, Dialect
 from pipeline.extract.decoding import REPLACEMENT, Utf8Blocks
 from pipeline.extract.storage import SourceFile, SourceStream, open_text
+from pipeline.extract.text_ranges import FILE_START, RecordStart
 
 BLOCK_BYTES: Final = 5 << 20
 
@@ -28,6 +29,7 @@ class TextReader(ABC):
         block_bytes: int = BLOCK_BYTES,
         *,
         stream: SourceStream | None = None,
+        start: RecordStart = FILE_START,
     ) -> None:
         """Open the file and find its columns.
 
@@ -36,6 +38,7 @@ class TextReader(ABC):
             dialect: How it is written.
             block_bytes: How much is read at a time.
             stream: The file where it is open already; it is closed with the reader.
+            start: Where in the file the stream begins. Behind the file's own start it has no head.
 
         Raises:
             SourceError: It cannot be read, is not text, or has no columns.
@@ -43,8 +46,9 @@ class TextReader(ABC):
         self._name = file.name
         self._stream = stream or open_text(file)
         self._text = Utf8Blocks(
-            self._stream, file.name, dialect.encoding, dialect.on_encoding_error, block_bytes
+            self._stream, file.name, dialect.encoding, dialect.on_encoding_error, block_bytes, start
         )
+        self._from = start
         try:
             self._start(dialect)
         except BaseException:

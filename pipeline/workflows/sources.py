@@ -20,6 +20,7 @@ from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
+from pipeline.extract.text_ranges import TextRange
 from pipeline.mapping.compile.own_cells import DefinedKeys, SkippedRows
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.row_keys import CarriedKey, carries_keys, carry_down, with_key
@@ -35,14 +36,16 @@ class RunSource:
         table: The mapping's table that it is part of.
         position: Its place in the run's list of files; rows name it in SOURCE.
         header: Its header as it stands in the file, once that was looked at.
-        rows: Which of its rows are read, counted from 0; None for all.
+        rows: Which of its rows are read: of Parquet counted from 0, of a text file as a range; None for all.
+        fingerprint: That of the file, once all of it was read.
     """
 
     file: SourceFile
     table: str
     position: int
     header: tuple[str, ...] | None = None
-    rows: range | None = None
+    rows: range | TextRange | None = None
+    fingerprint: str | None = None
 
 
 _OPENED_AHEAD: Final = 4
@@ -230,7 +233,7 @@ def raw_rows(
         else:
             yield from _rows_of_several(some, rows, spec, on_batch)
         for each, reader in some:
-            on_end(each, reader.fingerprint)
+            on_end(each, each.fingerprint or reader.fingerprint)
 
 
 def _rows_of(

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Final
 
 import polars as pl
 
 from pipeline.core.partition_names import PLACES
+from pipeline.engine.local import Engine
 from pipeline.staging.partitions.cutting import SMALLER, cut
+from pipeline.workflows.preparation.file_ranges import FILLED, file_ranges, is_parquet
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.read_counts import ReadCounts
-from pipeline.workflows.preparation.row_group_ranges import row_group_ranges
 from pipeline.workflows.sources import RunSource, raw_rows
 
-_FILLED: Final = 0.8
-"""How full of text a split may be: with their places, the rows in it take somewhat more memory."""
+_WORTH_CUTTING: Final = 4
+"""Partitions that a text file must fill to be cut: it is read once more for that."""
+_SHARE: Final = 1 / 32
+"""The share of the input that it must have: with more files than that, workers have enough to do without."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,26 @@ class Partition:
     is_bucket: bool = False
 
 
-def input_splits(plan: ImportPlan) -> list[InputSplit]:
-    """Cut the input without reading it: small files together, large Parquet between row groups.
+def input_splits(plan: ImportPlan, engine: Engine) -> list[InputSplit]:
+    """Cut the input: small files together, large ones into ranges, each other file alone.
 
-    Each other file is alone. The first ones are smaller, so that all workers soon have something to do.
+    The first ones are smaller, so that all workers soon have something to do. The splits are the same on
+    every engine.
+
+    Args:
+        plan: What is read.
+        engine: Looks for the ranges.
+
+    Raises:
+        SourceError: A file cannot be read.
     """
+    large = [each for each in plan.sources if _is_worth_cutting(each, plan)]
+    cut_up = dict(zip(large, engine.map(partial(file_ranges, plan=plan), large), strict=True))
     groups: list[tuple[RunSource, ...]] = []
     waiting: list[RunSource] = []
     size = 0.0
-    for each in chain.from_iterable(row_group_ranges(each, plan) for each in plan.sources):
-        limit = _FILLED * plan.partition_bytes / (4 if len(groups) < SMALLER else 1)
+    for each in chain.from_iterable(cut_up.get(each, [each]) for each in plan.sources):
+        limit = FILLED * plan.partition_bytes / (4 if len(groups) < SMALLER else 1)
         own = limit if each.rows else plan.text_bytes(each)
         if waiting and (size + own > limit or waiting[0].table != each.table):
             groups.append(tuple(waiting))
@@ -63,6 +77,13 @@ def input_splits(plan: ImportPlan) -> list[InputSplit]:
         size += own
     groups.append(tuple(waiting))
     return [InputSplit(number, group) for number, group in enumerate(groups)]
+
+
+def _is_worth_cutting(source: RunSource, plan: ImportPlan) -> bool:
+    size = plan.text_bytes(source)
+    if is_parquet(source, plan):
+        return size > plan.partition_bytes
+    return size > max(_WORTH_CUTTING * plan.partition_bytes, _SHARE * plan.input_bytes)
 
 
 def partitions_of(

@@ -79,7 +79,7 @@ class _Staging:
         self.done: dict[int, StagedPartition] = {}
         self._plan, self._run, self._engine, self._emit = plan, run, engine, emit
         self._work = Work(plan, run)
-        self._splits = input_splits(plan)
+        self._splits = input_splits(plan, engine)
         self._buckets: list[Bucket] = []
 
     def stage_as_read(self) -> bool:

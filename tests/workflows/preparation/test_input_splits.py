@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.core.memory import Budget
 from pipeline.core.model import KEY, LINE, LINES
+from pipeline.engine.local import LocalEngine
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.workflows.preparation.import_plan import plan_import
 from pipeline.workflows.preparation.input_splits import input_splits, partitions_of
@@ -21,7 +22,7 @@ def rows_by_split(files: list[Path], partition_bytes: int) -> list[pl.DataFrame]
     plan = plan_import(
         load_mapping("pos_lines"), [str(file) for file in files], lambda _: None, budget=budget
     )
-    splits = input_splits(plan)
+    splits = input_splits(plan, LocalEngine(1))
     assert [split.number for split in splits] == list(range(len(splits)))
     return [
         pl.concat(partition.tables[LINES] for partition in partitions_of(split, plan)) for split in splits

@@ -1,0 +1,185 @@
+"""Large files as ranges that are read alone, so that several workers read one file.
+
+A range of Parquet begins at a row group, one of CSV or JSON lines at a record. A text file has to be read once
+for that: where its records begin, and on which lines, shows no sooner. Its fingerprint comes with it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Final, cast
+
+import polars as pl
+import pyarrow as pa
+
+from pipeline.core.file_formats import PARQUET
+from pipeline.core.model import KEY, LINE
+from pipeline.extract.csv_reader import CsvReader
+from pipeline.extract.jsonl_reader import JsonLinesReader
+from pipeline.extract.parquet_reader import ParquetReader, row_group_sizes
+from pipeline.extract.readers import open_range, open_reader
+from pipeline.extract.rows import Reader
+from pipeline.extract.storage import SourceStream, compression_of, open_parquet, open_part, open_raw
+from pipeline.extract.text_ranges import (
+    FILE_START,
+    RecordFraming,
+    RecordStart,
+    TextRange,
+    record_starts,
+)
+from pipeline.workflows.preparation.import_plan import ImportPlan
+from pipeline.workflows.sources import KeyedRows, RunSource, with_source
+
+FILLED: Final = 0.8
+"""How full of text a partition may be: with their places, the rows in it take somewhat more memory."""
+_LOOKED_AT: Final = 1_000
+"""Rows behind a possible start among which a transaction must begin, or the range goes on."""
+_LOOKED_AT_BYTES: Final = 1 << 16
+"""The same, of text."""
+_SCANNED_BYTES: Final = 1 << 18
+"""What is searched for records at a time; more does not stay in a processor's cache."""
+
+
+def file_ranges(source: RunSource, plan: ImportPlan) -> list[RunSource]:
+    """The file as ranges of about a partition's size; as it is where it cannot be cut.
+
+    No range parts a transaction whose rows lie together: each begins where the key of the rows changes. A
+    file is not cut where rows depend on those above them.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    spec = plan.spec.source
+    if spec.carry_key or spec.records:
+        return [source]
+    if is_parquet(source, plan):
+        return _row_group_ranges(source, plan)
+    reader = open_reader(
+        source.file, spec.csv, spec.format, spec.excel, header=source.header, only_header=True
+    )
+    reader.close()
+    framing = reader.framing if isinstance(reader, CsvReader | JsonLinesReader) else None
+    return [source] if framing is None else _text_ranges(source, framing, plan)
+
+
+def is_parquet(source: RunSource, plan: ImportPlan) -> bool:
+    """Whether a file is Parquet by its name or the mapping."""
+    format_ = plan.spec.source.format
+    return format_ == "parquet" or (format_ is None and source.file.uri.endswith(PARQUET))
+
+
+# ── Text ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _text_ranges(source: RunSource, framing: RecordFraming, plan: ImportPlan) -> list[RunSource]:
+    most = int(FILLED * plan.partition_bytes)
+    with open_raw(source.file) as stored:
+        if compression_of(stored.peek(4)):
+            return [source]
+        scanned = max(1, min(_SCANNED_BYTES, most // 8))
+        starts = list(_spaced(record_starts(stored, framing, scanned), most))
+    begins = [FILE_START]
+    for start in starts:
+        part = TextRange(start, source.file.size, framing.format, framing.dialect)
+        if begin := _begin_of_text(replace(source, rows=part), part, framing, plan):
+            begins.append(begin)
+    ends = [*(begin.byte for begin in begins[1:]), source.file.size]
+    dialects = [plan.spec.source.csv, *(framing.dialect for _ in begins[1:])]
+    return [
+        replace(
+            source,
+            rows=TextRange(begin, end, framing.format, dialect),
+            fingerprint=stored.fingerprint,
+        )
+        for begin, end, dialect in zip(begins, ends, dialects, strict=True)
+        if begin.byte < end
+    ]
+
+
+def _spaced(starts: Iterable[RecordStart], most: int) -> Iterator[RecordStart]:
+    """Those that cut a file into pieces of not more than `most` bytes, as far as they lie close enough."""
+    first, last = 0, FILE_START
+    for start in starts:
+        if start.byte - first > most and last.byte > first:
+            yield last
+            first = last.byte
+        last = start
+
+
+def _begin_of_text(
+    source: RunSource, part: TextRange, framing: RecordFraming, plan: ImportPlan
+) -> RecordStart | None:
+    """Where the first transaction behind the first row of a range begins; None if that is far."""
+    with open_part(source.file, part.start.byte, part.end) as stored:
+        text = stored.read(_LOOKED_AT_BYTES)
+    ends = framing.line_ends(text)
+    if not len(ends):
+        return None
+    lines = io.BytesIO(text[: int(ends[-1]) + 1])
+    stream = SourceStream(cast("io.RawIOBase", lines), lambda: None)
+    reader = open_range(source.file, part, source.header, stream=stream)
+    line = _first_of_transaction(reader, KeyedRows(plan.spec, source.table))
+    if line is None:
+        return None
+    return RecordStart(part.start.byte + int(ends[line - part.start.line - 1]) + 1, line)
+
+
+# ── Parquet ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _row_group_ranges(source: RunSource, plan: ImportPlan) -> list[RunSource]:
+    """Row groups of about a partition's size together: only their keys are read."""
+    if plan.spec.source.rows.skip:
+        return [source]
+    try:
+        with open_parquet(source.file) as file:
+            groups = row_group_sizes(file)
+    except (pa.ArrowException, OSError):  # named as Parquet only
+        return [source]
+    starts, row, size = [0], 0, 0
+    for rows, group_bytes in groups:
+        if size and size + group_bytes > plan.partition_bytes:
+            starts.append(row)
+            size = 0
+        row += rows
+        size += group_bytes
+    begins = [begin for start in starts[1:] if (begin := _begin_of_rows(source, plan, start)) is not None]
+    if not begins:
+        return [source]
+    bounds = [0, *dict.fromkeys(begins), row]
+    return [replace(source, rows=range(*bound)) for bound in pairwise(bounds) if bound[0] < bound[1]]
+
+
+def _begin_of_rows(source: RunSource, plan: ImportPlan, start: int) -> int | None:
+    """The first row from `start` on that has another key than the row before it; None if that is far."""
+    keyed = KeyedRows(plan.spec, source.table)
+    reader = ParquetReader(source.file, range(start - 1, start + _LOOKED_AT), keyed.cells)
+    if {*keyed.cells}.isdisjoint(reader.columns):
+        reader.close()
+        return None
+    line = _first_of_transaction(reader, keyed)
+    return None if line is None else line - 1
+
+
+def _first_of_transaction(reader: Reader, keyed: KeyedRows) -> int | None:
+    """LINE of the first row whose key is not that of the row above it.
+
+    None where there is none, or only behind a row that could not be read: other lines may seem to be rows
+    there.
+    """
+    previous, is_first = None, True
+    for batch in reader.batches():
+        readable = batch.rows
+        if batch.malformed.height:
+            readable = readable.filter(pl.col(LINE) < batch.malformed[LINE].min())
+        rows, _ = keyed.add(with_source(readable, 0))
+        for key, line in rows.select(KEY, LINE).iter_rows() if rows.height else ():
+            if not is_first and (previous is None or key != previous):
+                return int(line)
+            previous, is_first = key, False
+        if batch.malformed.height:
+            return None
+    return None
