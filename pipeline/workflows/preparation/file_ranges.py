@@ -1,7 +1,7 @@
 """Large files as ranges that are read alone, so that several workers read one file.
 
-A range of Parquet begins at a row group, one of CSV or JSON lines at a record. A text file has to be read once
-for that: where its records begin, and on which lines, shows no sooner. Its fingerprint comes with it.
+A range of Parquet begins at a row group, one of CSV or JSON lines at a record. A text file has to be read
+once for that: where its records begin, and on which lines, shows no sooner. Its fingerprint comes with it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from pipeline.extract.text_ranges import (
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.sources import KeyedRows, RunSource, with_source
 
-FILLED: Final = 0.8
-"""How full of text a partition may be: with their places, the rows in it take somewhat more memory."""
+_RANGE: Final = 1.2
+"""Text of a range, in partitions: as much as those of a whole file have, which end with a block of it."""
 _LOOKED_AT: Final = 1_000
 """Rows behind a possible start among which a transaction must begin, or the range goes on."""
 _LOOKED_AT_BYTES: Final = 1 << 16
@@ -75,7 +75,7 @@ def is_parquet(source: RunSource, plan: ImportPlan) -> bool:
 
 
 def _text_ranges(source: RunSource, framing: RecordFraming, plan: ImportPlan) -> list[RunSource]:
-    most = int(FILLED * plan.partition_bytes)
+    most = int(_RANGE * plan.partition_bytes)
     with open_raw(source.file) as stored:
         if compression_of(stored.peek(4)):
             return [source]

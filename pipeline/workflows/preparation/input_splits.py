@@ -12,12 +12,17 @@ import polars as pl
 
 from pipeline.core.partition_names import PLACES
 from pipeline.engine.local import Engine
+from pipeline.extract.text_ranges import TextRange
 from pipeline.staging.partitions.cutting import SMALLER, cut
-from pipeline.workflows.preparation.file_ranges import FILLED, file_ranges, is_parquet
+from pipeline.workflows.preparation.file_ranges import file_ranges, is_parquet
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.sources import RunSource, raw_rows
 
+_FILLED: Final = 0.8
+"""How full of text a split may be: with their places, the rows in it take somewhat more memory."""
+_RANGE_STAYS_WHOLE: Final = 1.5
+"""A range of text is one partition up to so many times the size of one, rather than one and a small rest."""
 _WORTH_CUTTING: Final = 4
 """Partitions that a text file must fill to be cut: it is read once more for that."""
 _SHARE: Final = 1 / 32
@@ -68,7 +73,7 @@ def input_splits(plan: ImportPlan, engine: Engine) -> list[InputSplit]:
     waiting: list[RunSource] = []
     size = 0.0
     for each in chain.from_iterable(cut_up.get(each, [each]) for each in plan.sources):
-        limit = FILLED * plan.partition_bytes / (4 if len(groups) < SMALLER else 1)
+        limit = _FILLED * plan.partition_bytes / (4 if len(groups) < SMALLER else 1)
         own = limit if each.rows else plan.text_bytes(each)
         if waiting and (size + own > limit or waiting[0].table != each.table):
             groups.append(tuple(waiting))
@@ -101,11 +106,14 @@ def partitions_of(
     """
     seen = ReadCounts()
     frames = (rows for _, rows in raw_rows(split.sources, plan.spec, seen.add, seen.end))
-    table, number = split.sources[0].table, split.number * PLACES
-    for rows in cut(frames, plan.partition_bytes, small_first=split.number == 0):
+    first, number = split.sources[0], split.number * PLACES
+    most = plan.partition_bytes
+    if isinstance(first.rows, TextRange):
+        most = int(most * _RANGE_STAYS_WHOLE)
+    for rows in cut(frames, most, small_first=split.number == 0):
         counts = seen.taken()
         if wanted is None or number in wanted:
-            yield Partition(number, {table: rows}, counts)
+            yield Partition(number, {first.table: rows}, counts)
         number += 1
     if not seen.is_empty and (wanted is None or number in wanted):
         yield Partition(number, {}, seen)
