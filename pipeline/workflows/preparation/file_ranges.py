@@ -30,6 +30,7 @@ from pipeline.extract.text_ranges import (
     TextRange,
     record_starts,
 )
+from pipeline.mapping.layout.row_keys import carries_keys
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.sources import KeyedRows, RunSource, with_source
 
@@ -53,7 +54,7 @@ def file_ranges(source: RunSource, plan: ImportPlan) -> list[RunSource]:
         SourceError: The file cannot be read.
     """
     spec = plan.spec.source
-    if spec.carry_key or spec.records:
+    if carries_keys(plan.spec):
         return [source]
     if is_parquet(source, plan):
         return _row_group_ranges(source, plan)
