@@ -24,7 +24,7 @@ from pipeline.loading.confirm.compare import decimal_of, is_void
 from pipeline.loading.confirm.estimate import Interval, share_interval
 from pipeline.loading.confirm.field_comparison import instant_of
 from pipeline.loading.confirm.spend_comparison import Snapshot, take_snapshot
-from pipeline.loading.customers import NoAnswer, Person, find_profile
+from pipeline.loading.customer_query import NoAnswer, Person, find_profile
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning, ReplyVerdict

@@ -28,7 +28,7 @@ from pipeline.loading.confirm.spend_comparison import (
     measure,
     take_snapshot,
 )
-from pipeline.loading.customers import NoAnswer, Person
+from pipeline.loading.customer_query import NoAnswer, Person
 from pipeline.loading.delivery.stop import until_stopped
 from pipeline.loading.http.paced_client import PacedClient, RequestCounts, connected
 from pipeline.loading.http.retry_policy import RetryPolicy

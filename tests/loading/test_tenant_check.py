@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.settings import Connection, Secret
-from pipeline.loading.customers import Person
+from pipeline.loading.customer_query import Person
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.tenant_check import Preflight, Questions, preflight, questions

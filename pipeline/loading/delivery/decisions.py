@@ -65,7 +65,7 @@ class Send(NamedTuple):
     for_its_run: bool = False
 
 
-class Query(NamedTuple):
+class QueryOnly(NamedTuple):
     """Query it and note what is there; send nothing.
 
     Attributes:
@@ -94,7 +94,7 @@ class Ignore:
     """None of this command's business."""
 
 
-Decision = Send | Query | Keep | Ignore
+Decision = Send | QueryOnly | Keep | Ignore
 
 
 class Candidate(NamedTuple):
@@ -186,7 +186,7 @@ class LoadRules(DeliveryRules):
             case State.VOIDING | State.VOIDED if self.revive:
                 return _again(body, record)
             case State.VOIDING:
-                return Query(body)
+                return QueryOnly(body)
             case State.DELIVERED | State.CONFIRMED | State.MISSING | State.DIFFERING:
                 return Keep()
             case State.REFUSED | State.FAILED | State.VOIDED:
@@ -393,7 +393,7 @@ def _of_forgotten(own: Record | None) -> Decision:
     """What becomes of a transaction whose contents were removed for its customer's sake: it is never sent."""
     if own is None or (surely_not_sent(own) and own.before not in ACCEPTED_BY_OMNEO):
         return Keep(State.FORGOTTEN)
-    return Keep() if own.state in ACCEPTED_BY_OMNEO or own.state is State.FORGOTTEN else Query(b"")
+    return Keep() if own.state in ACCEPTED_BY_OMNEO or own.state is State.FORGOTTEN else QueryOnly(b"")
 
 
 def surely_not_sent(record: Record) -> bool:

@@ -18,9 +18,9 @@ from pipeline.loading.confirm.compare import every_item_has_an_id
 from pipeline.loading.delivery.added_keys import is_void as is_sent_void
 from pipeline.loading.delivery.added_keys import replacing_items
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker, is_denial
-from pipeline.loading.delivery.decisions import DeliveryRules, InDoubtRule, OnChange, Query, Send
+from pipeline.loading.delivery.decisions import DeliveryRules, InDoubtRule, OnChange, QueryOnly, Send
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
-from pipeline.loading.delivery.evidence import Evidence, Presence, find_evidence
+from pipeline.loading.delivery.query_evidence import Evidence, Presence, find_evidence
 from pipeline.loading.delivery.tracker import DeliveryOutcome, DeliveryTracker, OutgoingTransaction
 from pipeline.loading.http.answers import (
     TAKEN,
@@ -268,7 +268,7 @@ class TransactionSender:
 
     async def _settle_doubt(self, item: OutgoingTransaction) -> bool:
         """Whether an item that Omneo may have is settled; else it is to be sent."""
-        if isinstance(item.decision, Query):
+        if isinstance(item.decision, QueryOnly):
             await self._note_what_is_there(item)
             return True
         if self._rules.intent is State.VOIDING or self._rule is InDoubtRule.RESEND:
@@ -434,7 +434,7 @@ def _of_batch(result: BatchResult, item: OutgoingTransaction) -> ReplyVerdict:
 
 
 def _looks_first(item: OutgoingTransaction) -> bool:
-    return isinstance(item.decision, Query) or item.decision.look_first
+    return isinstance(item.decision, QueryOnly) or item.decision.look_first
 
 
 def _probe(left: Sequence[OutgoingTransaction]) -> ApiRequest | None:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.core.clock import Clock
 from pipeline.core.events import Emit, Progress
 from pipeline.core.model import StagedTransaction
-from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Ignore, Keep, Query, Send
+from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Ignore, Keep, QueryOnly, Send
 from pipeline.loading.delivery.delivery_options import Changes
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.throttle import PaceLimit
@@ -57,7 +57,7 @@ class OutgoingTransaction:
 
     position: int
     transaction: StagedTransaction
-    decision: Send | Query
+    decision: Send | QueryOnly
     old: Record | None
     run_no: int
     intent: Record | None = None
@@ -83,7 +83,7 @@ class OutgoingTransaction:
     def leaves_doubt(self) -> bool:
         """Whether an earlier request may have been kept, and this attempt does not ask what became of it."""
         decision = self.decision
-        asks = isinstance(decision, Query) or decision.look_first
+        asks = isinstance(decision, QueryOnly) or decision.look_first
         old = self.old
         return old is not None and not asks and (old.maybe_sent or old.state in IN_FLIGHT)
 
@@ -308,7 +308,7 @@ class DeliveryTracker:
                 return [self._returned(item)]
             restored = self._answered(old, item, outcome, now)
             return [Return(item.run_no, restored) if item.is_open else restored]
-        base = old if isinstance(item.decision, Query) and old is not None else self._intent(item)
+        base = old if isinstance(item.decision, QueryOnly) and old is not None else self._intent(item)
         before = None if outcome.state in ACCEPTED_BY_OMNEO else base.before
         changed = {"state": outcome.state, "before": before, "batch": item.batch}
         return [self._answered(base, item, outcome, now, **changed)]
@@ -384,7 +384,7 @@ class DeliveryTracker:
         elif verdict.meaning is Meaning.REFUSED and outcome.state not in ACCEPTED_BY_OMNEO:
             self._emit(Refused(name, verdict.status, tuple(verdict.fields)))
         elif outcome.state is State.FAILED or (
-            outcome.state is None and not isinstance(item.decision, Query)
+            outcome.state is None and not isinstance(item.decision, QueryOnly)
         ):
             self._emit(Failed(name, item.attempts, verdict.status))
         elif isinstance(item.decision, Send) and item.decision.changed:
@@ -416,15 +416,15 @@ class DeliveryTracker:
         )
 
 
-def _item(candidate: Candidate, decision: Send | Query) -> OutgoingTransaction:
+def _item(candidate: Candidate, decision: Send | QueryOnly) -> OutgoingTransaction:
     old = candidate.record
     transaction, run_no = candidate.transaction, candidate.progress.run_no
     if old is not None and isinstance(decision, Send) and decision.for_its_run:
         transaction, run_no = transaction._replace(source_time=old.source_time), old.run_no
     item = OutgoingTransaction(candidate.position, transaction, decision, old, run_no)
-    if old is not None and (isinstance(decision, Query) or decision.look_first):
+    if old is not None and (isinstance(decision, QueryOnly) or decision.look_first):
         # A batch proves that the contents that went in it were taken, not that they are there now.
-        same = isinstance(decision, Query) or (
+        same = isinstance(decision, QueryOnly) or (
             old.hash == decision.hash and old.state not in ACCEPTED_BY_OMNEO
         )
         item.batch = old.batch if same else None

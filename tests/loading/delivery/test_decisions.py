@@ -14,7 +14,7 @@ from pipeline.loading.delivery.decisions import (
     Keep,
     LoadRules,
     OnChange,
-    Query,
+    QueryOnly,
     ResendRules,
     RetryRules,
     Send,
@@ -58,7 +58,7 @@ def kind(
             return str(decided.counted) if decided.counted else "as it is"
         case Send():
             return "doubt" if decided.look_first else "change" if decided.changed else "send"
-        case Query():
+        case QueryOnly():
             return "look"
         case Ignore():
             return "ignore"
