@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple
 
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
-from pipeline.loading.http.client import Answered, Reply
+from pipeline.loading.http.client import Answered
 from pipeline.loading.http.endpoints import listing
-from pipeline.loading.http.paced_client import DENIED, PacedClient
+from pipeline.loading.http.paced_client import PacedClient
 
 
 class NoList(Exception):
@@ -67,36 +66,17 @@ async def ask_page(
         exchange: Asks.
         path: Of the list.
         params: Filters and the page.
-        most_errors: After how many server errors the list counts as not given; None waits for an outage to
-            end, as every other request does.
-        stopping: Statuses of an answer that say that nothing can be asked or sent; None for all that are
-            fatal, but for those of `DENIED`.
+        most_errors: See `PacedClient.ask`.
+        stopping: See `PacedClient.ask`.
 
     Raises:
         NoList: There is none for this token.
         StoppedByApi: The token was refused (401), or there was no answer for too long.
     """
-    request = listing(path, params)
-    replies: list[Reply] = []
-    errors = 0
-
-    async def keep(_: ReplyVerdict, reply: Reply) -> None:
-        replies.append(reply)
-
-    async def attempt() -> ReplyVerdict:
-        nonlocal errors
-        verdict = await exchange.once(request, keep, or_denied=True)
-        if verdict.meaning is Meaning.TRANSIENT and verdict.status is not None:
-            errors += 1
-            if errors == most_errors:
-                return replace(verdict, meaning=Meaning.UNCLEAR)
-        return verdict
-
-    verdict = await exchange.persist(attempt, path)
-    stops = verdict.status not in DENIED if stopping is None else verdict.status in stopping
-    if exchange.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and stops):
-        raise exchange.error(verdict)
-    answer = replies[-1].json if isinstance(replies[-1], Answered) else None
+    verdict, reply = await exchange.ask(
+        listing(path, params), path, or_denied=True, most_errors=most_errors, stopping=stopping
+    )
+    answer = reply.json if isinstance(reply, Answered) else None
     if verdict.meaning is not Meaning.TAKEN or not is_list(answer):
         raise NoList(path, verdict)
     meta, links = (answer.get(name) if isinstance(answer, dict) else None for name in ("meta", "links"))
@@ -123,8 +103,8 @@ async def read_pages(
         path: Of the list.
         params: Filters.
         size: Rows to ask for in a page.
-        most_errors: See `ask_page`.
-        stopping: See `ask_page`.
+        most_errors: See `PacedClient.ask`.
+        stopping: See `PacedClient.ask`.
 
     Raises:
         NoList: There is none for this token.

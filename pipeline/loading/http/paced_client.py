@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -230,7 +230,13 @@ class PacedClient:
             self.failing -= 1
 
     async def ask(
-        self, request: ApiRequest, name: str, *, or_denied: bool = False
+        self,
+        request: ApiRequest,
+        name: str,
+        *,
+        or_denied: bool = False,
+        most_errors: int | None = None,
+        stopping: Collection[int | None] | None = None,
     ) -> tuple[ReplyVerdict, Reply]:
         """Look something up, with repeats; a transient verdict means that this question alone gets no answer.
 
@@ -238,18 +244,33 @@ class PacedClient:
             request: What to ask.
             name: What it is called in events.
             or_denied: A 403 or 405 is an answer: the token may be good for other things.
+            most_errors: After how many server errors there is no answer to this question; None waits for an
+                outage to end.
+            stopping: Statuses of an answer that say that nothing can be asked or sent; None for all that are
+                fatal, but for those that `or_denied` lets pass.
 
         Raises:
             StoppedByApi: The token was refused, or there was no answer for too long.
         """
         replies: list[Reply] = []
+        errors = 0
 
         async def keep(_: ReplyVerdict, reply: Reply) -> None:
             replies.append(reply)
 
-        verdict = await self.persist(lambda: self.once(request, keep, or_denied=or_denied), name)
-        denied = or_denied and verdict.status in DENIED
-        if self.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and not denied):
+        async def attempt() -> ReplyVerdict:
+            nonlocal errors
+            verdict = await self.once(request, keep, or_denied=or_denied)
+            if verdict.meaning is Meaning.TRANSIENT and verdict.status is not None:
+                errors += 1
+                if errors == most_errors:
+                    return replace(verdict, meaning=Meaning.UNCLEAR)
+            return verdict
+
+        verdict = await self.persist(attempt, name)
+        passes = or_denied and verdict.status in DENIED
+        stops = not passes if stopping is None else verdict.status in stopping
+        if self.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and stops):
             raise self.error(verdict)
         return verdict, replies[-1]
 
