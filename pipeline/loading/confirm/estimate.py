@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
+from typing import Final, NamedTuple
+
+_CONFIDENCE: Final = 0.95
+"""As messages and reports state it."""
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Where a share lies with the stated confidence; both bounds from 0 to 1."""
+class Interval(NamedTuple):
+    """Where a share lies with a confidence of 95%; both bounds from 0 to 1."""
 
     low: float
     high: float
-    confidence: float = 0.95
-
-    def __str__(self) -> str:
-        return f"{self.low:.2%} to {self.high:.2%} (with {self.confidence:.0%} confidence)"
 
 
-def share_interval(hits: int, sample: int, population: int, confidence: float = 0.95) -> Interval:
+def share_interval(hits: int, sample: int, population: int) -> Interval:
     """Estimate the share of hits in a population from a random sample: Wilson's interval.
 
     It holds for no hits, too, where it gives about 3.8 / sample as the upper bound. When everything was
     looked at, the share is exact.
     """
     if sample == 0:
-        return Interval(0.0, 1.0, confidence)
+        return Interval(0.0, 1.0)
     share = hits / sample
     if sample >= population:
-        return Interval(share, share, confidence)
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+        return Interval(share, share)
+    z = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2)
     centre = (share + z * z / (2 * sample)) / (1 + z * z / sample)
     half = z / (1 + z * z / sample) * sqrt(share * (1 - share) / sample + z * z / (4 * sample * sample))
     # Where the share is 0 or 1 the bound is exact; rounding must not push it past.
     low = 0.0 if hits == 0 else max(0.0, centre - half)
     high = 1.0 if hits == sample else min(1.0, centre + half)
-    return Interval(low, high, confidence)
+    return Interval(low, high)
