@@ -10,8 +10,8 @@ A run counts each of its transactions exactly once, by the first of these that h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from pipeline.loading.ledger.entries import (
     ACCEPTED_BY_OMNEO,
@@ -41,10 +41,8 @@ class LedgerEntry(NamedTuple):
         return counted_in(run_no, self.record, self.places.get(run_no))
 
 
-class IsNewer(Protocol):
-    """Says whether a run is newer than another, by their numbers."""
-
-    def __call__(self, run_no: int, other: int, /) -> bool: ...  # noqa: D102
+IsNewer = Callable[[int, int], bool]
+"""Says whether a run is newer than another, by their numbers."""
 
 
 class Move(NamedTuple):
