@@ -267,3 +267,28 @@ class StagedTransaction(NamedTuple):
     source_time: int | None = None
     remains: bytes = b""
     total: str | None = None
+
+
+@dataclass
+class RequestCounts:
+    """Requests that were made, by what became of them.
+
+    Attributes:
+        sent: All requests, queries and repeats included.
+        retried: Those that repeat an earlier one.
+        throttled: Those answered 429.
+        errors: Those answered 5xx, or not at all.
+    """
+
+    sent: int = 0
+    retried: int = 0
+    throttled: int = 0
+    errors: int = 0
+
+    def __add__(self, other: RequestCounts) -> RequestCounts:
+        return RequestCounts(
+            sent=self.sent + other.sent,
+            retried=self.retried + other.retried,
+            throttled=self.throttled + other.throttled,
+            errors=self.errors + other.errors,
+        )

@@ -18,7 +18,7 @@ from typing import Any, Final
 from pipeline.core.clock import Clock, SystemClock
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit, StageFinished, StageStarted, ignore
-from pipeline.core.model import StagedTransaction
+from pipeline.core.model import RequestCounts, StagedTransaction
 from pipeline.core.settings import Connection
 from pipeline.loading.confirm.compare import decimal_of, is_void
 from pipeline.loading.confirm.estimate import Interval, share_interval
@@ -30,7 +30,7 @@ from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.lists import NoList, ask_page, read_pages
-from pipeline.loading.http.paced_client import DENIED, RequestCounts, connected
+from pipeline.loading.http.paced_client import DENIED, connected
 from pipeline.loading.triggers import Reactions, read_reactions
 
 PAGE_SIZE: Final = 100

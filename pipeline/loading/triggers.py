@@ -16,6 +16,7 @@ from typing import Any, Final
 from pipeline.core.clock import Clock
 from pipeline.core.errors import ReactionsHeld
 from pipeline.core.events import Emit, ignore
+from pipeline.core.model import RequestCounts
 from pipeline.core.settings import Connection
 from pipeline.core.wording import count
 from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Send
@@ -25,7 +26,7 @@ from pipeline.loading.delivery.stop import Stop, until_stopped
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.lists import NoList, read_pages
-from pipeline.loading.http.paced_client import PacedClient, RequestCounts, connected
+from pipeline.loading.http.paced_client import PacedClient, connected
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
 

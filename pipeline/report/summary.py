@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.core.model import RequestCounts
 from pipeline.core.wording import count
 
 DEFAULT_WORKDIR: Final = Path(".omneo-import")
@@ -69,16 +70,6 @@ class DeliveryCounts:
 
 
 @dataclass(frozen=True)
-class RequestTotals:
-    """Requests on the wire: all, and of those the repeats, the 429s and the errors."""
-
-    sent: int = 0
-    retried: int = 0
-    throttled: int = 0
-    errors: int = 0
-
-
-@dataclass(frozen=True)
 class Summary:
     """What a run did, in numbers that add up.
 
@@ -120,7 +111,7 @@ class Summary:
     confirmed: int | None = None
     missing: int | None = None
     differing: int | None = None
-    requests: RequestTotals = field(default_factory=RequestTotals)
+    requests: RequestCounts = field(default_factory=RequestCounts)
     tenant: str | None = None
 
     def __post_init__(self) -> None:
@@ -150,7 +141,7 @@ class Summary:
             "rows": RowTotals,
             "transactions": TransactionCounts,
             "delivery": DeliveryCounts,
-            "requests": RequestTotals,
+            "requests": RequestCounts,
         }
         known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         return cls(**{name: nested[name](**known[name]) if name in nested else known[name] for name in known})

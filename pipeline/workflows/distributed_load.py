@@ -26,12 +26,12 @@ from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.core.events import Emit, Notice, Progress, StageFinished, StageStarted
 from pipeline.core.file_systems import REMOTE
 from pipeline.core.files import open_private
+from pipeline.core.model import RequestCounts
 from pipeline.core.settings import connection_from_environment
 from pipeline.engine.local import engine_named
 from pipeline.loading.delivery.delivery_options import Changes, DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.http.paced_client import RequestCounts
 from pipeline.loading.ledger.entries import RunStatus
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.manifest import manifest_in

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from pipeline.core import parquet
 from pipeline.core.errors import RunError, StoppedByApi
 from pipeline.core.files import write_private
+from pipeline.core.model import RequestCounts
 from pipeline.loading.confirm.compare import decimal_of, is_void
 from pipeline.loading.confirm.spend_comparison import (
     PROFILES,
@@ -30,7 +31,7 @@ from pipeline.loading.confirm.spend_comparison import (
 )
 from pipeline.loading.customer_query import NoAnswer, Person
 from pipeline.loading.delivery.stop import until_stopped
-from pipeline.loading.http.paced_client import PacedClient, RequestCounts, connected
+from pipeline.loading.http.paced_client import PacedClient, connected
 from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, State
 from pipeline.staging.workdir import RunDir

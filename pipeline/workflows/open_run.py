@@ -5,25 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.core.errors import ImportToolError, RunError, StoppedByApi
 from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
+from pipeline.core.model import RequestCounts
 from pipeline.core.settings import Connection
 from pipeline.core.wording import count
 from pipeline.loading.delivery.decisions import DeliveryRules
 from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
 from pipeline.loading.delivery.stop import Stop
-from pipeline.loading.http.paced_client import RequestCounts
 from pipeline.loading.ledger import adoption
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.data import FieldsInOmneo
 from pipeline.report.render import write_report
-from pipeline.report.summary import RequestTotals, Summary
+from pipeline.report.summary import Summary
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
@@ -143,7 +143,7 @@ class OpenRun:
             with_delivery(self.directory, manifest, status_in(self.ledger, manifest), self.tenant),
             started_at=self.started_at.isoformat(timespec="seconds"),
             duration_s=round(time.monotonic() - self.begun, 3),
-            requests=RequestTotals(**asdict(requests)) if requests else RequestTotals(),
+            requests=replace(requests) if requests else RequestCounts(),
         )
 
     def refuse(self, error: ImportToolError) -> CommandResult:

@@ -12,12 +12,11 @@ from typing import Any
 import polars as pl
 
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause, Sums
-from pipeline.core.model import LINE, SOURCE, TX
+from pipeline.core.model import LINE, SOURCE, TX, RequestCounts
 from pipeline.report.aggregates import Facts, measure, merge
 from pipeline.report.data import Provenance, RejectionGate, ReportData, ReportedSource, TenantAnswer
 from pipeline.report.summary import (
     DeliveryCounts,
-    RequestTotals,
     RowTotals,
     Summary,
     TransactionCounts,
@@ -208,7 +207,7 @@ def summary_of(facts: Facts, **changes: Any) -> Summary:
         warnings=facts.by_code("warning"),
         totals=totals_of({outcome: facts.sums(outcome) for outcome in numbers}),
         delivery=DeliveryCounts(pending=numbers["accepted"]),
-        requests=RequestTotals(),
+        requests=RequestCounts(),
     )
     return replace(made, **changes)
 

@@ -15,10 +15,11 @@ import polars as pl
 import pytest
 
 from pipeline.core.findings import Anomaly, Occurrence, RootCause
+from pipeline.core.model import RequestCounts
 from pipeline.report.aggregates import Facts, nothing
 from pipeline.report.data import CheckMade, PreviousRun, Provenance, ReportData, ReportedSource
 from pipeline.report.render import payload, prose, write_report
-from pipeline.report.summary import DeliveryCounts, RequestTotals, Summary, TransactionCounts
+from pipeline.report.summary import DeliveryCounts, Summary, TransactionCounts
 from tests.command import SAMPLE, call
 from tests.report.browser import Tab, browser, chromium
 from tests.report.made_up_report import made_up_facts, made_up_report, summary_of
@@ -153,7 +154,7 @@ def delivered_report() -> ReportData:
     summary = summary_of(
         FACTS,
         delivery=DeliveryCounts(delivered=accepted - 10, refused=4, failed=6),
-        requests=RequestTotals(sent=accepted + 20, retried=20, throttled=5, errors=15),
+        requests=RequestCounts(sent=accepted + 20, retried=20, throttled=5, errors=15),
         confirmed=accepted - 12,
         missing=2,
         differing=0,

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.core.findings import Occurrence, RootCause
+from pipeline.core.model import RequestCounts
 from pipeline.report.data import TenantAnswer
 from pipeline.report.next_steps import Circumstances
 from pipeline.report.render import render_terminal, run_table
-from pipeline.report.summary import DeliveryCounts, RequestTotals, Summary
+from pipeline.report.summary import DeliveryCounts, Summary
 from pipeline.report.verdict import PREFLIGHT, REJECTIONS, ReviewPoint, RunVerdict, verdict_of
 from pipeline.report.view import overview
 from tests.report.made_up_report import CAUSES, made_up_facts, summary_of
@@ -64,7 +65,7 @@ def test_the_closing_summary_after_a_load() -> None:
     loaded = replace(
         PREPARED,
         delivery=DeliveryCounts(delivered=accepted - 2, refused=2),
-        requests=RequestTotals(sent=accepted + 5, retried=5, throttled=1, errors=4),
+        requests=RequestCounts(sent=accepted + 5, retried=5, throttled=1, errors=4),
     )
     text = shown(loaded)
     assert text.startswith("Delivered, except 2 transactions")

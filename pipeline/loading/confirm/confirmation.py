@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from pipeline.core.errors import StoppedByApi
+from pipeline.core.model import RequestCounts
 from pipeline.loading.confirm.estimate import Interval, share_interval
-from pipeline.loading.http.paced_client import RequestCounts
 from pipeline.loading.ledger.entries import State
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.core.errors import ImportToolError, SettingsError
+from pipeline.core.model import RequestCounts
 from pipeline.loading.delivery.decisions import InDoubtRule, OnChange
 from pipeline.loading.http.endpoints import ENDPOINTS, Endpoint, endpoint_named
-from pipeline.loading.http.paced_client import Limits, RequestCounts
+from pipeline.loading.http.paced_client import Limits
 from pipeline.loading.ledger.entries import RunStatus
 
 

@@ -14,6 +14,7 @@ from tenacity import RetryCallState
 from pipeline.core.clock import Clock, SystemClock
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit, Notice
+from pipeline.core.model import RequestCounts
 from pipeline.core.settings import Connection
 from pipeline.loading.http.answers import Meaning, ReplyVerdict, judge, stopped
 from pipeline.loading.http.client import Answered, CallSender, Client, Reply, Unsent
@@ -25,31 +26,6 @@ from pipeline.loading.loading_events import Retried, Throttled
 
 DENIED: Final = frozenset({403, 405})
 """The statuses of what a token may not do, and of what cannot be asked for at all."""
-
-
-@dataclass
-class RequestCounts:
-    """Requests that were made, by what became of them.
-
-    Attributes:
-        sent: All requests, queries and repeats included.
-        retried: Those that repeat an earlier one.
-        throttled: Those answered 429.
-        errors: Those answered 5xx, or not at all.
-    """
-
-    sent: int = 0
-    retried: int = 0
-    throttled: int = 0
-    errors: int = 0
-
-    def __add__(self, other: RequestCounts) -> RequestCounts:
-        return RequestCounts(
-            sent=self.sent + other.sent,
-            retried=self.retried + other.retried,
-            throttled=self.throttled + other.throttled,
-            errors=self.errors + other.errors,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
