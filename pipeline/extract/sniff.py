@@ -24,6 +24,7 @@ from pipeline.extract.storage import LOOKED_AT, SourceFile, open_raw, open_text
 
 _WIDE: Final = 3
 """From so many columns on, a row with one filled cell is no header."""
+_MOSTLY: Final = 0.8
 _MARGIN: Final = 1.25
 """How much wider rows in a file can be than the same rows without needless quotes and blanks."""
 _RECORDS: Final = 200
@@ -239,8 +240,20 @@ class _Table:
 
     @property
     def has_header(self) -> bool:
-        """Whether the first row names columns: it holds no number, date or blank where others have some."""
-        return bool(self.rows) and not any(_VALUE.fullmatch(cell.strip()) for cell in self.rows[0])
+        """Whether the first row names columns: it holds no number, date or blank where others have some.
+
+        A few columns may be named by a number, such as years.
+        """
+        if not self.rows:
+            return False
+        first, *below = ([bool(_VALUE.fullmatch(cell.strip())) for cell in row] for row in self.rows)
+        if not any(first):
+            return True
+        values = (
+            [sum(column) > len(below) * _MOSTLY for column in zip(*below, strict=True)] if below else first
+        )
+        named = sum(is_value and not here for is_value, here in zip(values, first, strict=True))
+        return bool(named > sum(first))
 
 
 _VALUE: Final = re.compile(r"[-+($€£]*\d[\d.,:/ T()-]*[%Z]?|[^@\s]+@[^@\s]+\.[a-z]+", re.IGNORECASE)

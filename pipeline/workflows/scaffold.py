@@ -32,7 +32,7 @@ _FILES: Final = 24
 _FILES_ALIKE: Final = 5
 _BYTES: Final = 6 << 20
 """Bytes up to which files are looked at as a whole, over all files."""
-_ROWS_OF_SHORT: Final = 60_000
+_ROWS_OF_SHORT: Final = 200_000
 _ROWS: Final = 30_000
 """Rows of longer files that are looked at, over all files, and of one at least."""
 _ROWS_LEAST: Final = 500

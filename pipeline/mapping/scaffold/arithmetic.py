@@ -21,7 +21,8 @@ from pipeline.mapping.scaffold.cells import (
     values,
     words_of,
 )
-from pipeline.mapping.scaffold.roles import AMOUNTS, ROLES, fit
+from pipeline.mapping.scaffold.role_fit import fit, is_perhaps_money
+from pipeline.mapping.scaffold.roles import AMOUNTS, ROLES
 from pipeline.mapping.scaffold.shape import Shape
 
 _HOLDS: Final = 0.95
@@ -283,6 +284,18 @@ def has_cents(figures: Figures, name: str) -> bool:
     """Whether a column's numbers have decimal places, as amounts have."""
     frame = figures.shape.lines
     return name in frame.columns and share(values(frame[name].cast(pl.String)), r"[.,]\d{1,4}$") > 0.1
+
+
+def unnamed_amounts(figures: Figures, among: Mapping[str, Floats]) -> list[str]:
+    """Columns that may hold amounts, though their names do not say which."""
+    return [
+        name
+        for name in among
+        if name not in figures.role
+        and is_perhaps_money(member(name))
+        and has_cents(figures, name)
+        and matters(among[name])
+    ]
 
 
 def counted(equal: float, of: Floats) -> str:

@@ -11,21 +11,25 @@ from pathlib import Path, PurePath
 import polars as pl
 
 from pipeline.core.model import Dialect
-from pipeline.core.wording import agree, count, part
+from pipeline.core.wording import agree, count
 from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
-from pipeline.mapping.scaffold.arithmetic import Term
-from pipeline.mapping.scaffold.cells import plain
+from pipeline.mapping.scaffold.cells import plain, sql_name
+from pipeline.mapping.scaffold.drafted_items import checks, items
 from pipeline.mapping.scaffold.drafted_values import (
+    because,
     column_value,
+    counts_one_for_blank,
     joined,
     line_column,
+    line_worth,
     looked_up_name,
+    mark,
+    open_value,
     pieces_column,
     sale_value,
-    sql_name,
 )
 from pipeline.mapping.scaffold.reading import Reading, Statuses
 from pipeline.mapping.scaffold.statuses import is_sentence
@@ -74,22 +78,8 @@ def _parts(reading: Reading) -> Iterator[Iterator[str]]:
     yield _refund(reading)
     yield _profile(reading)
     yield _payments(reading)
-    yield _items(reading)
-    yield _checks(reading)
-
-
-def _mark(*doubts: str) -> str:
-    given = "; ".join(doubt for doubt in doubts if doubt)
-    return f"  # unsure: {given}" if given else ""
-
-
-def _because(why: str) -> str:
-    return f"  # {why}" if why else ""
-
-
-def _open(missing: str) -> str:
-    """A field that Omneo needs and no column surely holds: the draft does not run until it is filled in."""
-    return f"{{open: {quoted(missing)}}}"
+    yield items(reading)
+    yield checks(reading)
 
 
 def _head(reading: Reading) -> Iterator[str]:
@@ -113,17 +103,17 @@ def _source(reading: Reading) -> Iterator[str]:
         yield f"  inputs: {listed(sample.inputs)}"
     yield f"  layout: {shape.layout}"
     if single:
-        yield f"  key: {listed(shape.key.columns)}{_because(shape.key.why if not shape.key.doubt else '')}"
+        yield f"  key: {listed(shape.key.columns)}{because(shape.key.why if not shape.key.doubt else '')}"
     yield from (f"  {line}" for line in shape.source)
     dialect = _dialect(sample.dialect, sure=sample.sure)
     if dialect and sample.format == "csv":
-        yield f"  csv: {dialect}{_mark('' if sample.sure else 'the encoding is a guess')}"
+        yield f"  csv: {dialect}{mark('' if sample.sure else 'the encoding is a guess')}"
     if excel := _flow(
         {n: getattr(sample.sheet, n) for n in ("sheet", "header_row") if getattr(sample.sheet, n)}
     ):
         yield f"  excel: {excel}"
     if _keeps_repeats(reading):
-        yield f"  duplicates: keep{_mark(_EQUAL_ROWS)}"
+        yield f"  duplicates: keep{mark(_EQUAL_ROWS)}"
     tables = [sample] if single else [each for _, each in shape.tables]
     if nulls := list(dict.fromkeys(word for each in tables for word in each.nulls)):
         yield f"  nulls: {listed(nulls)}"
@@ -170,9 +160,9 @@ def _columns(reading: Reading) -> Iterator[str]:
     """The section `columns`: the numbers that formulas use."""
     formulas = " ".join(
         line
-        for part in (_define, _transaction, _completion, _refund, _items)
+        for part in (_define, _transaction, _completion, _refund, items)
         for line in part(reading)
-        if any(mark in line for mark in ("sql:", "when:", "count:"))
+        if any(sign in line for sign in ("sql:", "when:", "count:"))
     )
     named = [
         name for name in dict.fromkeys(reading.money.columns) if sql_name(name).replace("'", "''") in formulas
@@ -194,12 +184,12 @@ def _define(reading: Reading) -> Iterator[str]:
         lines.append(f"  {pieces_column(reading)}:")
         lines.append(f"    case: [{{when: {whole}, value: {column}}}]")
         lines.append("    else: {constant: 1}")
-    elif _counts_one_for_blank(reading):
-        doubt = _mark("some lines have no quantity and count as one piece")
+    elif counts_one_for_blank(reading):
+        doubt = mark("some lines have no quantity and count as one piece")
         column = quoted(reading.money.quantity)
         lines.append(f"  {pieces_column(reading)}: {{column: {column}, then: [{{default: '1'}}]}}{doubt}")
     lines += [f"  {each.name}: {each.value}" for each in reading.no_sales if each.name]
-    by_formula = _line_worth(reading).startswith("{sql")
+    by_formula = line_worth(reading).startswith("{sql")
     looked_up = [n for n in (reading.money.price, reading.money.quantity) if n in reading.shape.found_in]
     lines += [f"  {quoted(looked_up_name(n))}: {column_value(reading, n)}" for n in looked_up if by_formula]
     if lines:
@@ -213,17 +203,11 @@ _FIELDS = {"store": "location_id", "staff": "staff_id", "currency": "currency", 
 _CURRENCIES = {"€": "EUR", "£": "GBP", "₹": "INR", "R$": "BRL", "zł": "PLN"}
 
 
-def _counts_one_for_blank(reading: Reading) -> bool:
-    """Whether lines without a quantity can count as one piece: what they are worth is known all the same."""
-    money = reading.money
-    return reading.has_items and money.whole and bool(money.line) and money.quantity in money.gaps
-
-
 def _transaction(reading: Reading) -> Iterator[str]:
     key, money = reading.shape.key, reading.money
     yield "transaction:"
     doubt = key.doubt or reading.opened.get("external_id", "")
-    yield f"  external_id: {_open(doubt) if doubt else joined(key.columns)}"
+    yield f"  external_id: {open_value(doubt) if doubt else joined(key.columns)}"
     yield f"  receipt_ref: {quoted(key.columns[-1])}"
     yield from _transacted_at(reading)
     for role, name in _FIELDS.items():
@@ -233,9 +217,9 @@ def _transaction(reading: Reading) -> Iterator[str]:
         yield from _currency(money.number)
     doubt = money.doubt or reading.opened.get("total", "")
     if doubt:
-        yield f"  total: {_open(doubt)}{_because(_likely_total(reading))}"
+        yield f"  total: {open_value(doubt)}{because(_likely_total(reading))}"
     else:
-        yield f"  total: {_total(reading)}{_because(money.why)}"
+        yield f"  total: {_total(reading)}{because(money.why)}"
 
 
 def _likely_total(reading: Reading) -> str:
@@ -258,7 +242,7 @@ def _transacted_at(reading: Reading) -> Iterator[str]:
     doubt = reading.opened.get("transacted_at", "")
     if when is None or when.doubt or doubt:
         missing = doubt or (when.doubt if when else "no column holds dates")
-        yield f"  transacted_at: {_open(missing)}"
+        yield f"  transacted_at: {open_value(missing)}"
         return
     form = when.reading.formats[0]
     yield "  transacted_at:"
@@ -272,7 +256,7 @@ def _transacted_at(reading: Reading) -> Iterator[str]:
     yield "    then:"
     yield from (f"      - {step}" for step in when.reading.steps)
     why = when.reading.why or f"{_percent(when.reading.read)} of the dates are read so"
-    yield f"      - datetime: {{formats: {listed(formats)}{zone}}}{_mark(unsure) or _because(why)}"
+    yield f"      - datetime: {{formats: {listed(formats)}{zone}}}{mark(unsure) or because(why)}"
     if unsure and when.reading.why:
         yield f"        # {when.reading.why}"
 
@@ -296,44 +280,8 @@ def _total(reading: Reading) -> str:
     money = reading.money
     if money.total:
         return column_value(reading, money.total)
-    worth = _line_worth(reading)
+    worth = line_worth(reading)
     return f"{{sum: {worth}}}" if worth else ""
-
-
-def _line_worth(reading: Reading) -> str:
-    """What a line is worth, where lines are added up."""
-    money = reading.money
-    if money.line:
-        if money.plus:
-            return _formula(reading, _cell(reading, money.line), money.plus)
-        return column_value(reading, money.line)
-    if money.price and money.quantity:
-        base = f"{_cell(reading, money.quantity)} * {_cell(reading, money.price)}"
-        return _formula(reading, base, money.plus)
-    return quoted(money.price) if money.price else ""
-
-
-def _cell(reading: Reading, column: str) -> str:
-    """A number in a formula: a column that is declared, or what a look-up table holds."""
-    if column in reading.shape.found_in:
-        return f"CAST({sql_name(looked_up_name(column))} AS DECIMAL)"
-    return sql_name(column)
-
-
-def _formula(reading: Reading, base: str, terms: Sequence[Term]) -> str:
-    formula = base
-    for term in terms:
-        cell = f"COALESCE({_cell(reading, term.column)}, 0)"
-        sign = "+" if term.sign > 0 else "-"
-        if term.factor == "share":
-            formula = f"({formula}) * (1 {sign} {cell})"
-        elif term.factor == "percent":
-            formula = f"({formula}) * (1 {sign} {cell} / 100)"
-        elif term.factor == "each":
-            formula = f"{formula} {sign} {cell} * {_cell(reading, reading.money.quantity)}"
-        else:
-            formula = f"{formula} {sign} {cell}"
-    return f"{{sql: {in_single_quotes(formula)}}}"
 
 
 # ── Status, returns, customer, payments ─────────────────────────────────────────────────────────────
@@ -349,7 +297,7 @@ def _completion(reading: Reading) -> Iterator[str]:
     if reading.no_sales:
         conditions = " OR ".join(each.sql for each in reading.no_sales)
         doubt = "; ".join(f"{count(each.sales, 'sale')}: {each.why}" for each in reading.no_sales)
-        yield f"  excluded: {{sql: {in_single_quotes(conditions)}}}{_mark(doubt)}"
+        yield f"  excluded: {{sql: {in_single_quotes(conditions)}}}{mark(doubt)}"
     if paid:
         yield f"  paid: {quoted(paid)}"
 
@@ -359,16 +307,16 @@ def _status(reading: Reading, status: Statuses) -> Iterator[str]:
     if status.unknown:
         words = ", ".join(f"{word} ({status.counts[word]:,})" for word in status.unknown)
         missing = f"what do {words} mean? Move each to its state below, then write {status.column} here"
-        yield f"  status: {_open(missing)}"
+        yield f"  status: {open_value(missing)}"
         complete = [*known.pop("complete", []), *status.unknown]
         doubt = "or void, draft, partially_paid, cancelled, order_open, excluded"
-        yield f"  complete: {listed(complete)}{_mark(doubt)}"
+        yield f"  complete: {listed(complete)}{mark(doubt)}"
     else:
         yield f"  status: {quoted(status.column)}"
     for state, meant in known.items():
         doubt = _status_doubt(state, meant)
         counts = _counts(status, meant)
-        yield f"  {state}: {listed(meant)}{_mark(doubt and f'{counts}; {doubt}') or _because(counts)}"
+        yield f"  {state}: {listed(meant)}{mark(doubt and f'{counts}; {doubt}') or because(counts)}"
     blank = reading.shape.headers.height - sum(status.counts.values())
     if blank:
         yield f"  # {count(blank, 'sale', 'has')} no status, and {agree(blank, 'is')} rejected."
@@ -382,7 +330,8 @@ def _status_doubt(state: str, words: Sequence[str]) -> str:
 
 
 def _counts(status: Statuses, words: Sequence[str]) -> str:
-    return ", ".join(f"{status.counts[word]:,}" for word in words) + " sales"
+    *others, last = (status.counts[word] for word in words)
+    return ", ".join([*(f"{number:,}" for number in others), count(last, "sale")])
 
 
 def _refund(reading: Reading) -> Iterator[str]:
@@ -406,7 +355,7 @@ def _profile(reading: Reading) -> Iterator[str]:
         yield "profile:"
     for column, handle in found:
         doubt = "" if handle == "email" else "under which handle Omneo knows these ids"
-        yield f"  - {{value: {sale_value(reading, column)}, handle: {handle}}}{_mark(doubt)}"
+        yield f"  - {{value: {sale_value(reading, column)}, handle: {handle}}}{mark(doubt)}"
 
 
 def _payments(reading: Reading) -> Iterator[str]:
@@ -417,116 +366,3 @@ def _payments(reading: Reading) -> Iterator[str]:
     elif column := reading.sale.get("tender"):
         yield "payments:"
         yield f"  - tender: {sale_value(reading, column)}"
-
-
-# ── Items ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _items(reading: Reading) -> Iterator[str]:
-    if not reading.has_items:
-        return
-    yield "items:"
-    prefix = [_items_key(reading)] if reading.shape.layout == "tables" else [*reading.shape.key.columns]
-    yield f"  external_id: {joined((*prefix, line_column(reading)))}"
-    yield f"  name: {_name(reading)}"
-    yield f"  quantity: {_quantity(reading)}"
-    sell, current = _prices(reading)
-    yield f"  price_current: {current}"
-    yield f"  price_sell: {sell}"
-    roles = {role: name for name, role in reading.money.roles.items() if name in reading.shape.lines.columns}
-    if (name := roles.get("list_price")) and name not in reading.money.columns:
-        yield f"  price_original: {column_value(reading, name)}"
-    if reading.money.tax and reading.money.tax not in reading.money.columns:
-        yield f"  price_tax: {column_value(reading, reading.money.tax)}"
-    for role, field_name in (("sku", "sku"), ("department", "department")):
-        if (column := reading.line.get(role)) and column != reading.line.get("name"):
-            yield f"  {field_name}: {column_value(reading, column)}"
-
-
-def _items_key(reading: Reading) -> str:
-    """The column that joins the items to their sale."""
-    return reading.shape.own_key
-
-
-def _name(reading: Reading) -> str:
-    roles = ("name", "sku") if reading.line.keys() & {"name", "sku"} else ("department",)
-    columns = [reading.line[role] for role in (*roles, "department") if role in reading.line]
-    columns = list(dict.fromkeys(columns))
-    if not columns:
-        return _open("no column holds what was sold")
-    lines = reading.shape.lines
-    nameless = lines.select(pl.all_horizontal(pl.col(columns).is_null()).sum()).item()
-    found = [column_value(reading, name) for name in columns[: len(columns) if nameless else 2]]
-    doubt = ""
-    if nameless:
-        found.append("{constant: Item}")
-        doubt = f"{part(nameless, lines.height, 'line')} do not say what was sold"
-    elif "name" not in reading.line and "sku" not in reading.line:
-        doubt = "the file only says which kind of thing was sold"
-    return (f"{{first_of: [{', '.join(found)}]}}" if len(found) > 1 else found[0]) + _mark(doubt)
-
-
-def _quantity(reading: Reading) -> str:
-    if doubt := reading.opened.get("quantity"):
-        return _open(doubt)
-    if not reading.money.quantity and reading.money.proven:
-        return "{constant: 1}" + _mark("no column says how many; the amounts of lines add up to the totals")
-    if not reading.money.quantity:
-        return _open("no column holds a quantity")
-    return _pieces(reading)
-
-
-def _pieces(reading: Reading) -> str:
-    if not reading.money.whole or _counts_one_for_blank(reading):
-        return quoted(pieces_column(reading))
-    return column_value(reading, reading.money.quantity)
-
-
-def _prices(reading: Reading) -> tuple[str, str]:
-    """The price paid for one, and the list price for one."""
-    money = reading.money
-    if doubt := reading.opened.get("price_sell"):
-        return _open(doubt), _open(doubt)
-    price = column_value(reading, money.price) if money.price else ""
-    is_exact = bool(money.price) and money.price_exact and not money.plus and money.whole
-    if is_exact and not (money.line and money.gaps):
-        return price, price
-    worth = _line_worth(reading)
-    if not worth:
-        missing = _open("no column holds a price")
-        return missing, missing
-    if not money.quantity:
-        return worth, worth
-    by = _pieces(reading)
-    steps = f"then: [{{divide_by: {by}}}, {{round: 4}}]"
-    unit = f"{{{worth[1:-1]}, {steps}}}" if worth.startswith("{") else f"{{column: {worth}, {steps}}}"
-    return unit, (price if price and money.whole and money.discounted and not money.gaps else unit)
-
-
-def _is_charge(reading: Reading, term: Term) -> bool:
-    """Whether an amount of the sale is paid for something that no line holds."""
-    return term.sign > 0 and term.factor == "amount" and reading.money.roles.get(term.column) == "shipping"
-
-
-def _checks(reading: Reading) -> Iterator[str]:
-    money = reading.money
-    if not reading.has_items:
-        return
-    if money.extras and all(_is_charge(reading, term) for term in money.extras):
-        yield "charges:  # what the total also holds"
-        for term in money.extras:
-            yield f"  - {{name: {quoted(term.column)}, amount: {sale_value(reading, term.column)}}}"
-    elif money.extras:
-        names = ", ".join(dict.fromkeys(term.column for term in money.extras))
-        yield "checks:"
-        yield f"  total_mismatch: off  # the total also holds {names}"
-    elif money.unpaid:
-        yield "checks:"
-        yield f"  payments_mismatch: warn  # what was paid differs for {count(money.unpaid, 'sale')}"
-    elif money.fee:
-        yield "checks:"
-        yield f"  total_mismatch: off{_mark(money.fee)}"
-    elif money.tolerance:
-        yield "checks:"
-        yield "  # Unit prices are line totals divided by quantities, to four places."
-        yield f"  total_mismatch: {{tolerance: {money.tolerance:.2f}}}"

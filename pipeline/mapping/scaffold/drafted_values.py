@@ -6,18 +6,9 @@ from collections.abc import Sequence
 from itertools import count
 
 from pipeline.mapping.language.yaml_text import in_single_quotes, quoted
+from pipeline.mapping.scaffold.arithmetic import Term
 from pipeline.mapping.scaffold.cells import sql_name
 from pipeline.mapping.scaffold.reading import MIXED, Reading
-
-__all__ = [
-    "column_value",
-    "joined",
-    "line_column",
-    "looked_up_name",
-    "pieces_column",
-    "sale_value",
-    "sql_name",
-]
 
 
 def looked_up_name(name: str) -> str:
@@ -62,3 +53,69 @@ def column_value(reading: Reading, column: str) -> str:
 def sale_value(reading: Reading, column: str) -> str:
     """A column of the sale; the first of its lines where they differ."""
     return f"{{first: {quoted(column)}}}" if reading.shape.differing(column) > MIXED else quoted(column)
+
+
+def mark(*doubts: str) -> str:
+    """The end of a line of which a person has to look; empty where there is no doubt."""
+    given = "; ".join(doubt for doubt in doubts if doubt)
+    return f"  # unsure: {given}" if given else ""
+
+
+def because(why: str) -> str:
+    """The end of a line that says what speaks for it."""
+    return f"  # {why}" if why else ""
+
+
+def open_value(missing: str) -> str:
+    """A field that Omneo needs and no column surely holds: the draft does not run until it is filled in."""
+    return f"{{open: {quoted(missing)}}}"
+
+
+def counts_one_for_blank(reading: Reading) -> bool:
+    """Whether lines without a quantity can count as one piece: what they are worth is known all the same."""
+    money = reading.money
+    return reading.has_items and money.whole and bool(money.line) and money.quantity in money.gaps
+
+
+def line_worth(reading: Reading) -> str:
+    """What a line is worth, where lines are added up."""
+    money = reading.money
+    if money.line:
+        if money.plus:
+            return formula_value(reading, cell_value(reading, money.line), money.plus)
+        return column_value(reading, money.line)
+    if money.price and money.quantity:
+        base = f"{cell_value(reading, money.quantity)} * {cell_value(reading, money.price)}"
+        return formula_value(reading, base, money.plus)
+    return quoted(money.price) if money.price else ""
+
+
+def cell_value(reading: Reading, column: str) -> str:
+    """A number in a formula: a column that is declared, or what a look-up table holds."""
+    if column in reading.shape.found_in:
+        return f"CAST({sql_name(looked_up_name(column))} AS DECIMAL)"
+    return sql_name(column)
+
+
+def formula_value(reading: Reading, base: str, terms: Sequence[Term]) -> str:
+    """A line's amount with what is added to it or taken from it."""
+    formula = base
+    for term in terms:
+        cell = f"COALESCE({cell_value(reading, term.column)}, 0)"
+        sign = "+" if term.sign > 0 else "-"
+        if term.factor == "share":
+            formula = f"({formula}) * (1 {sign} {cell})"
+        elif term.factor == "percent":
+            formula = f"({formula}) * (1 {sign} {cell} / 100)"
+        elif term.factor == "each":
+            formula = f"{formula} {sign} {cell} * {cell_value(reading, reading.money.quantity)}"
+        else:
+            formula = f"{formula} {sign} {cell}"
+    return f"{{sql: {in_single_quotes(formula)}}}"
+
+
+def pieces(reading: Reading) -> str:
+    """The quantity of a line in whole pieces."""
+    if not reading.money.whole or counts_one_for_blank(reading):
+        return quoted(pieces_column(reading))
+    return column_value(reading, reading.money.quantity)

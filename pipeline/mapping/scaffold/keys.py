@@ -10,7 +10,8 @@ import polars as pl
 
 from pipeline.core.wording import agree, count, part
 from pipeline.mapping.scaffold.cells import is_numeric, plain, share, values
-from pipeline.mapping.scaffold.roles import ROLES, choose_columns, fit, ranked
+from pipeline.mapping.scaffold.role_fit import choose_columns, fit, ranked
+from pipeline.mapping.scaffold.roles import ROLES
 
 _AGREEING: Final = 0.97
 """The share of the sales of several rows whose rows must have one date."""
@@ -173,7 +174,8 @@ def _alike(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> tuple[int, int
         return 0, 0
     alike = int((counted["days"] <= 1).sum())
     # Where hardly a number is there twice, those that are have defects, which a run will name.
-    are_defects = counted.height <= cells[GROUP].n_unique() * _DEFECTS
+    # Where none of them agree, these are numbers that were given twice.
+    are_defects = counted.height <= cells[GROUP].n_unique() * _DEFECTS and (alike > 0 or counted.height < 3)
     if alike < counted.height * _AGREEING and counted.height - alike > 1 and not are_defects:
         return None
     return alike, counted.height

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from typing import Any, Final
 
 import numpy as np
 
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.scaffold.arithmetic import (
-    TOTALS_TRIED,
     Figures,
     Term,
     added,
@@ -20,32 +18,27 @@ from pipeline.mapping.scaffold.arithmetic import (
     best_terms,
     chain,
     counted,
-    discount_kind,
-    discount_terms,
     extra_terms,
     fee_between,
     figures_of,
-    has_cents,
     matters,
     member,
     paid_by_sale,
-    price_kind,
     same,
     share_equal,
     tax_kind,
-    value_of,
+    unnamed_amounts,
     zero_for_blank,
 )
 from pipeline.mapping.scaffold.cells import Floats, plain
 from pipeline.mapping.scaffold.keys import GENERIC_NAMES
-from pipeline.mapping.scaffold.roles import fit
+from pipeline.mapping.scaffold.line_worth import LineWorth, line_readings
+from pipeline.mapping.scaffold.role_fit import fit
 from pipeline.mapping.scaffold.shape import Shape
 
 _CENT: Final = 0.0111
 _COIN: Final = 0.05
 _MOSTLY_PAID: Final = 0.8
-_NO_ACCIDENT: Final = 0.3
-"""The share of rows in which a total is quantity × price that is no accident, though others differ."""
 _WEIGHED: Final = 0.01
 _WHOLE: Final = re.compile(
     "(grand|order|invoice|receipt|sale|transaction|final|valor|importe|montant)total"
@@ -144,25 +137,9 @@ def _is_paid(total: Floats, paid: Floats) -> bool:
     return known >= _MOSTLY_PAID and share_equal(total, paid) > 0.5
 
 
-@dataclass(frozen=True)
-class _Line:
-    """One reading of a line's worth."""
-
-    worth: Floats
-    quantity: str = ""
-    price: str = ""
-    line: str = ""
-    plus: tuple[Term, ...] = ()
-    terms: tuple[Term, ...] = ()
-    why: str = ""
-    exact: bool = False
-    sure: bool = False
-    doubt: str = ""
-
-
 def _readings(figures: Figures, number: Number) -> Iterator[Money]:
     shape = figures.shape
-    lines = [*_line_readings(figures)]
+    lines = [*line_readings(figures)]
     if not lines and not figures.of("total", figures.sales) and not figures.of("price", figures.sales):
         return
     if not shape.has_several and shape.layout in ("lines", "headers"):
@@ -192,14 +169,14 @@ def _readings(figures: Figures, number: Number) -> Iterator[Money]:
     yield from (_added_up(number, line, figures) for line in lines)
 
 
-def _unequal(figures: Figures, line: _Line, named: Sequence[str]) -> str:
+def _unequal(figures: Figures, line: LineWorth, named: Sequence[str]) -> str:
     sums = added(line.worth, figures.shape)
     equal = share_equal(sums, figures.sales[named[0]])
     said = f"{round(equal * sums.size)} of {sums.size}"
     return f"`{named[0]}` may be the total, but only {said} equal the sum of their lines"
 
 
-def _money(number: Number, line: _Line, figures: Figures, **more: Any) -> Money:
+def _money(number: Number, line: LineWorth, figures: Figures, **more: Any) -> Money:
     pieces = figures.lines.get(line.quantity)
     # A few fractions are defects, which a run will name; many are weighed goods.
     whole = pieces is None or bool((np.nan_to_num(pieces) % 1 != 0).mean() < _WEIGHED)
@@ -219,166 +196,7 @@ def _money(number: Number, line: _Line, figures: Figures, **more: Any) -> Money:
     return replace(money, **more)
 
 
-def _line_readings(figures: Figures) -> Iterator[_Line]:
-    """What a line may be worth, the likeliest first."""
-    among = figures.lines
-    quantities, prices = figures.of("quantity", among)[:3], figures.of("price", among)[:4]
-    several = figures.shape.has_several
-    of_sale = set(figures.sales) if several and figures.shape.layout in ("lines", "first_row") else set()
-    totals = [n for n in figures.of("total", among) if n not in of_sale][:TOTALS_TRIED]
-    unnamed = [n for n in among if n not in figures.role and n not in of_sale and has_cents(figures, n)][:4]
-    found = sorted(
-        _related(figures, quantities, prices, [*totals, *unnamed]), key=lambda line: -len(line.terms)
-    )
-    found = found or [*_line_chain(figures, quantities, totals)]
-    yield from found
-    if not found:
-        yield from _unrelated(figures, quantities, prices, totals)
-
-
-def _line_chain(figures: Figures, quantities: Sequence[str], totals: Sequence[str]) -> Iterator[_Line]:
-    """Line totals at the end of a chain of discounts and taxes, where there is no price for one."""
-    among = figures.lines
-    chained = [*chain(among, totals, extra_terms(figures, among))]
-    ends = {end for _, end, _, _ in chained} - {start for start, _, _, _ in chained}
-    quantity = quantities[0] if quantities else ""
-    for start, end, terms, equal in sorted(chained, key=lambda each: -len(each[2])):
-        if end in ends:
-            why = f"in {counted(equal, among[end])} rows `{end}` is `{start}`{beside(terms)}"
-            yield _Line(among[end], quantity, "", end, terms=terms, why=why, sure=True)
-
-
-def _related(
-    figures: Figures, quantities: Sequence[str], prices: Sequence[str], totals: Sequence[str]
-) -> Iterator[_Line]:
-    """Line totals that follow from quantity and price, with discounts and taxes."""
-    among = figures.lines
-    discounts = [*discount_terms(figures, among)]
-    taxes = [Term(name, 1) for name in figures.of("tax", among)[:2] if matters(among[name])]
-    extra = [
-        Term(name, 1)
-        for role in ("shipping", "tip")
-        for name in figures.of(role, among)[:1]
-        if matters(among[name])
-    ]
-    if not figures.shape.has_several:
-        extra = []  # They are the sale's, and no part of what its one line costs.
-    for quantity, price in product(quantities, prices):
-        pieces = among[quantity]
-        base = pieces * among[price]
-        for line in totals:
-            if line == price or not matters(among[line]):
-                continue
-            found = best_terms(base, among[line], [*discounts, *taxes, *extra], among, pieces)
-            if found:
-                terms, equal = found
-                yield _Line(
-                    among[line],
-                    quantity,
-                    price,
-                    line,
-                    terms=terms,
-                    why=f"in {counted(equal, base)} rows `{line}` is {_written(quantity, price, terms)}",
-                    exact=not terms,
-                    sure=True,
-                )
-
-
-def _written(quantity: str, price: str, terms: Sequence[Term]) -> str:
-    return f"`{quantity}` × `{price}`" + "".join(
-        f" {'+' if term.sign > 0 else '-'} `{term.column}`" for term in terms
-    )
-
-
-def _unrelated(
-    figures: Figures, quantities: Sequence[str], prices: Sequence[str], totals: Sequence[str]
-) -> Iterator[_Line]:
-    """What a line may be worth where no line total follows from quantity and price."""
-    among = figures.lines
-    quantity = quantities[0] if quantities else ""
-    if quantities and prices:
-        yield from _from_price(figures, quantity, prices[0], totals)
-        return
-    likely = [name for name in totals if fit(member(name), "total") > 1]
-    for name in likely or prices:
-        rivals = [n for n in likely if fit(member(n), "total") > 2 and not same(among, n, name)]
-        doubt = f"whether a line's total is `{name}` or `{rivals[0]}`" if rivals else ""
-        kind = price_kind(figures, name, quantity, figures.product)
-        if quantity and not kind.endswith("line") and ("price" in plain(name) or kind == "each"):
-            doubt = doubt or f"whether `{name}` is for the line or for one piece"
-        yield _Line(
-            among[name],
-            quantity,
-            "",
-            name,
-            why=f"`{name}` is the only amount of a line",
-            sure=not doubt,
-            doubt=doubt,
-        )
-
-
-def _from_price(figures: Figures, quantity: str, price: str, totals: Sequence[str]) -> Iterator[_Line]:
-    """What a line may be worth by quantity and price, from which no line total follows."""
-    among = figures.lines
-    base = among[quantity] * among[price]
-    named = [name for name in totals if fit(member(name), "total") > 2 and matters(among[name])]
-    if sure := _sure_from_price(figures, quantity, price, named):
-        yield sure
-        return
-    doubt = _price_doubt(figures, quantity, price, named)
-    why = f"it is `{quantity}` × `{price}`"
-    yield _Line(base, quantity, price, why=why, exact=True, sure=not doubt, doubt=doubt)
-    if not doubt:
-        return
-    for term in discount_terms(figures, among):
-        worth = value_of(base, [term], among, among[quantity])
-        why = f"it is {_written(quantity, price, [term])}"
-        yield _Line(worth, quantity, price, "", (term,), (term,), why=why, doubt=doubt)
-    for name in named:
-        yield _Line(among[name], quantity, "", name, why=f"`{name}` is named so", doubt=doubt)
-
-
-def _sure_from_price(figures: Figures, quantity: str, price: str, named: Sequence[str]) -> _Line | None:
-    """A reading for which the rows speak, though no line total is quantity × price throughout."""
-    among = figures.lines
-    base = among[quantity] * among[price]
-    off = [n for n in figures.of("discount", among) if matters(among[n])]
-    for name in named:
-        if (equal := share_equal(base, among[name])) > _NO_ACCIDENT:
-            some = f"`{name}` is `{quantity}` × `{price}` in {counted(equal, base)} rows"
-            return _Line(
-                among[name], quantity, "", name, why=f"{some}, and what is named so in the others", sure=True
-            )
-        if found := best_terms(among[price], among[name], [*discount_terms(figures, among)], among):
-            terms, equal = found
-            why = (
-                f"in {counted(equal, base)} rows `{name}` is `{price}`{beside(terms)}, which is for the line"
-            )
-            return _Line(among[name], quantity, "", name, why=why, sure=True)
-    if not named and not off and price_kind(figures, price, quantity, figures.product) == "exactly line":
-        why = f"`{price}` is for the line: divided by `{quantity}` it is the same for a product"
-        return _Line(among[price], quantity, "", price, why=why, sure=True)
-    if off and not named:
-        when, term = discount_kind(figures, price, off[0])
-        if when == "before" and term:
-            why = f"`{price}` of a product is the same with any `{off[0]}`, so that comes off"
-            worth = value_of(base, [term], among, among[quantity])
-            return _Line(worth, quantity, price, "", (term,), (term,), why=why, sure=True)
-    return None
-
-
-def _price_doubt(figures: Figures, quantity: str, price: str, named: Sequence[str]) -> str:
-    off = [n for n in figures.of("discount", figures.lines) if matters(figures.lines[n])]
-    if named:
-        return f"`{named[0]}` is not `{quantity}` × `{price}`"
-    if price_kind(figures, price, quantity, figures.product).endswith("line"):
-        return f"whether `{price}` is for one piece: a product costs more where more pieces are sold"
-    if off and discount_kind(figures, price, off[0])[0] != "after":
-        return f"whether `{off[0]}` is taken off `{price}` already"
-    return ""
-
-
-def _against_totals(figures: Figures, lines: Sequence[_Line], number: Number) -> Iterator[Money]:
+def _against_totals(figures: Figures, lines: Sequence[LineWorth], number: Number) -> Iterator[Money]:
     """The readings in which the total of a sale follows from its lines."""
     shape, among = figures.shape, figures.sales
     totals = figures.of("total", among)
@@ -414,7 +232,7 @@ def _cash(sums: Floats, totals: Floats) -> float:
     return _COIN if 0 < rounded.mean() < _MOSTLY_PAID else 0.0
 
 
-def _rounding(figures: Figures, line: _Line) -> float:
+def _rounding(figures: Figures, line: LineWorth) -> float:
     """How far unit prices with four decimal places miss the totals."""
     if line.exact or not line.line or not line.quantity:
         return 0.0
@@ -427,7 +245,7 @@ def _rounding(figures: Figures, line: _Line) -> float:
     return float(np.ceil(most * 100) / 100) if most > 0.009 else 0.0
 
 
-def _added_up(number: Number, line: _Line, figures: Figures) -> Money:
+def _added_up(number: Number, line: LineWorth, figures: Figures) -> Money:
     """Lines are added up, where nothing shows what else the sale may hold."""
     open_ = line.doubt
     plus = line.plus
@@ -466,7 +284,7 @@ def _added_up(number: Number, line: _Line, figures: Figures) -> Money:
     )
 
 
-def _as_paid(number: Number, line: _Line, figures: Figures) -> Money | None:
+def _as_paid(number: Number, line: LineWorth, figures: Figures) -> Money | None:
     """What lines hold beside their amounts, where all adds up to what was paid; None where it does not."""
     paid = paid_by_sale(figures, number)
     if paid is None:
@@ -492,7 +310,7 @@ def _of_sales_alone(figures: Figures) -> str:
     return next((name for name in names if matters(among[name])), "")
 
 
-def _of_single_rows(figures: Figures, lines: Sequence[_Line], number: Number) -> Iterator[Money]:
+def _of_single_rows(figures: Figures, lines: Sequence[LineWorth], number: Number) -> Iterator[Money]:
     """Where each sale has one row: its total is the amount at the end of the chain of discounts and taxes."""
     among = figures.sales
     totals = [n for n in figures.of("total", among) if matters(among[n])]
@@ -530,6 +348,8 @@ def _of_single_rows(figures: Figures, lines: Sequence[_Line], number: Number) ->
         return
     best_name = likely[0]
     rivals = [n for n in likely[1:] if not same(among, n, best_name)]
+    if fit(best_name, "total") < 2:
+        rivals += [n for n in unnamed_amounts(figures, among) if not same(among, n, best_name)]
     why = f"`{best_name}` is the only amount" if not rivals else f"`{best_name}` is named so"
     doubt = _rival_doubt(best_name, rivals)
     if figures.role.get(best_name) == "price" and plain(figures.shape.key.columns[-1]) in GENERIC_NAMES:
@@ -553,7 +373,7 @@ def _single(
     figures: Figures,
     total: str,
     extras: tuple[Term, ...],
-    line: _Line | None,
+    line: LineWorth | None,
     why: str,
     doubt: str = "",
 ) -> Money:
@@ -565,11 +385,11 @@ def _single(
             number, line, figures, total=total, extras=extras if apart else (), why=why, doubt=doubt
         )
     else:
-        worth = _Line(figures.lines[total], quantities[0] if quantities else "", "", total, why=why)
+        worth = LineWorth(figures.lines[total], quantities[0] if quantities else "", "", total, why=why)
         given = _money(number, worth, figures, total=total, extras=extras if apart else (), doubt=doubt)
     worth = (
         line
         if line is not None and line.line == total
-        else _Line(figures.lines[total], given.quantity, line=total)
+        else LineWorth(figures.lines[total], given.quantity, line=total)
     )
     return replace(given, tolerance=_rounding(figures, worth))

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.mapping.language.yaml_text import in_single_quotes
-from pipeline.mapping.scaffold.cells import MOSTLY, floats, sql_name, values
+from pipeline.mapping.scaffold.cells import MOSTLY, floats, share_of, sql_name, values
 from pipeline.mapping.scaffold.dates import (
     DateReading,
     by_named_days,
@@ -19,19 +19,13 @@ from pipeline.mapping.scaffold.dates import (
     read_dates,
 )
 from pipeline.mapping.scaffold.money import Money, money_of
-from pipeline.mapping.scaffold.roles import (
-    LINE,
-    SALE,
-    choose_columns,
-    fit,
-    is_of_another_status,
-    ranked,
-    refund_words,
-)
+from pipeline.mapping.scaffold.role_fit import choose_columns, fit, is_of_another_status, ranked
+from pipeline.mapping.scaffold.roles import LINE, SALE, refund_words
 from pipeline.mapping.scaffold.shape import Shape, dates_of
 from pipeline.mapping.scaffold.statuses import has_few_words, is_status, states
 
 _FEW_SALES: Final = 20
+_LINES_UNIQUE: Final = 0.999
 MIXED: Final = 0.02
 """The share of sales whose rows differ in a column that is the sale's all the same."""
 
@@ -157,10 +151,18 @@ def readings_of(shape: Shape) -> Iterator[Reading]:
     number = shape.key.columns[-1]
     sale = _sale(shape, [number, *dates])
     line = _named(shape.lines, LINE, [*shape.key.columns, *dates, *sale.values()])
+    if "line_no" in line and not _numbers_lines(shape, line["line_no"]):
+        del line["line_no"]
     taken = [*shape.key.columns, *dates, *sale.values(), *line.values(), *dates_of(shape.headers)]
     product = line.get("sku") or line.get("name", "")
     for money in money_of(shape, taken, product):
         yield _reading(shape, money, when, sale, line)
+
+
+def _numbers_lines(shape: Shape, name: str) -> bool:
+    """Whether no two different lines of a sale have the same cell in a column."""
+    lines = shape.lines.with_columns(pl.Series("at", shape.at)).unique()
+    return share_of(lines.select("at", name).is_unique()) > _LINES_UNIQUE
 
 
 def _named(rows: pl.DataFrame, roles: Sequence[str], taken: Sequence[str]) -> dict[str, str]:

@@ -5,16 +5,14 @@ To add a role, a word or a language, add it to `ROLES`; the words of statuses ar
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 import polars as pl
 
 from pipeline.mapping.functions.zones import zone_name
-from pipeline.mapping.scaffold.cells import EMAIL, MOSTLY, is_numeric, plain, share, values, words_of
+from pipeline.mapping.scaffold.cells import EMAIL, MOSTLY, is_numeric, plain, share
 from pipeline.mapping.scaffold.dates import clock_formats, read_dates
 from pipeline.mapping.scaffold.statuses import has_few_words, is_status
 
@@ -119,7 +117,7 @@ _OTHER_DATES: Final = (
     "cancelled canceled fulfilled estimated expected join joined registered signup end until expiry "
     "return returned liefer geburt fallig faellig"
 )
-_NO_AMOUNT: Final = (
+NO_AMOUNT: Final = (
     "id no number code name pct percent percentage rate count date method type status currency rank "
     "rating cost costs cogs profit margin fee fees commission balance stock inventory target budget "
     "expense points income before previous last clv lifetime spent visits average avg mean median"
@@ -258,7 +256,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "descrizione prodotto articolo omschrijving namabarang namaproduk nombre nazwatowaru "
         "nazwaproduktu nazwa "
         "towar produkty benamning produktnamn varunamn vare varenavn beskrivelse lineitem dscription "
-        "coffeetype menuitemname dish service servicename goods stockitem merchandise name",
+        "coffeetype menuitemname dish servicename goods stockitem merchandise name",
         _is_text,
         against="category line group type family subcategory customer rating size full first last user buyer "
         "ship shipping billing cardholder account contact company client cashier staff employee vendor "
@@ -307,7 +305,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "verkaufspreis preis prixunitaire pu puttc prix preciounitario precio precounitario "
         "valorunitario preco prezzounitario prezzo stukprijs prijs hargasatuan harga rate unitcostprice "
         "cenajednostkowa cena apris pris enhetspris stykpris birimfiyat unitamount unitvalue priceperitem "
-        "priceperpiece retailprice productprice itemrate mrprate pvu precioventa",
+        "priceperpiece retailprice retail productprice itemrate mrprate pvu precioventa",
         is_numeric,
         against="total discount cost tax shipping range category id level exchange rating before original "
         "compare",
@@ -323,7 +321,8 @@ ROLES: Final[Mapping[str, Role]] = {
         "totalordervalue ordervalue finaltotal amountpaid total invoiceamount transactionamount "
         "purchaseamount orderamount saleamount salesamount netsales netamount nettotal linetotal "
         "lineamount itemtotal extendedprice extendedamount amount revenue sales grosssales gross "
-        "netrevenue nrevenue finalamount totalspent money value subtotal netprice totalvalue fiatamount "
+        "netrevenue netsale grosssale nrevenue finalamount totalspent money value subtotal netprice "
+        "totalvalue fiatamount "
         "gesamtbetrag gesamtsumme gesamtpreis gesamt summe endbetrag rechnungsbetrag bruttobetrag "
         "brutto betrag umsatz positionsbetrag zeilensumme totalttc montanttotal montant montantttc "
         "totalligne montantligne prixtotal importetotal importe totalventa montototal monto preciototal "
@@ -332,9 +331,9 @@ ROLES: Final[Mapping[str, Role]] = {
         "summa belopp "
         "radsumma totalt totalbelopp belob doctotal extprice extamount amountusd totalbill billamount "
         "totalsalesamount totalsalevalue ordersubtotal turnover ca chiffreaffaires fatturato toplam ingreso "
-        "ingresos receita valordavenda valorvenda totalcost totalvalue billtotal",
+        "ingresos receita valordavenda valorvenda totalvalue billtotal",
         is_numeric,
-        against=_NO_AMOUNT
+        against=NO_AMOUNT
         + " tax discount shipping tip refunded refund quantity qty items unit each per vat gst delivery due "
         "outstanding tendered fulfilled",
     ),
@@ -460,102 +459,6 @@ def refund_words(filled: pl.Series) -> list[str]:
     if len(words) > 8 or not all(plain(word) in _REFUND | _SALE for word in words):
         return []
     return [word for word in words if plain(word) in _REFUND]
-
-
-_NUMBER_WORDS: Final = frozenset(["n", "no", "nr", "num", "numero", "number", "id", "code", "key"])
-"""Words beside which one other word is enough to name a sale: `N° ticket`."""
-
-
-_SMALL_WORDS: Final = frozenset(
-    ["of", "the", "de", "da", "do", "di", "du", "del", "della", "der", "des", "la", "le", "van"]
-)
-_WITH_TAX: Final = re.compile(
-    r"(?i)[\s_]*[(\[]?\b(?:inc|incl|including|inkl)[._\s]*(?:tax|vat|gst|mwst|moms)\b[)\]]?"
-)
-"""Words which say that an amount is what was paid."""
-
-
-@cache
-def fit(name: str, role: str) -> float:
-    """How well a column's name fits a role: 0 for not at all, above 2 for one of the role's own names."""
-    name = _WITH_TAX.sub("", name)
-    evidence, own = ROLES[role], plain(name)
-    words = [word for word in words_of(name) if word not in _SMALL_WORDS] or words_of(name)
-    bare = plain(name.split("#")[0]) if name.rfind("#") > 0 else own
-    joined = "".join(words)
-    for whole in (own, bare, joined):
-        if whole in evidence.names:
-            return 3 - evidence.names[whole]
-    if not evidence.inside or any(word in evidence.against for word in words):
-        return 0
-    spans = (
-        (end - start, "".join(words[start:end]))
-        for start in range(len(words))
-        for end in range(start + 1, min(start + 4, len(words)) + 1)
-    )
-    least = 1 if _NUMBER_WORDS & {*words} and len(words) == 2 else evidence.inside
-    spans = ((size, span) for size, span in spans if size >= least and span in evidence.names)
-    spans = (
-        (size, span) for size, span in spans if span not in _NUMBER_WORDS or role != "key" or len(words) == 1
-    )
-    known = [(size, evidence.names[span]) for size, span in spans]
-    if not known:
-        return 0
-    size, place = max(known, key=lambda each: (each[0], -each[1]))
-    return 1 + size / len(words) - place / 2
-
-
-def is_of_another_status(name: str) -> bool:
-    """Whether a column's name says that it is the status of something else than a sale."""
-    return bool(ROLES["status"].against & {*words_of(name)})
-
-
-_THINGS: Final = ("customer", "sku", "store", "staff", "register", "line_no", "card", "email")
-
-
-def names_another(name: str) -> bool:
-    """Whether a column's name says that it numbers customers, products or the like, and not sales."""
-    own = fit(name, "key")
-    if any(fit(name, role) > max(own, 2) for role in _THINGS):
-        return True
-    return own < 2 and bool(ROLES["key"].against & {*words_of(name)})
-
-
-def ranked(rows: pl.DataFrame, role: str, taken: Collection[str] = ()) -> list[str]:
-    """The columns that can have a role, the likeliest first."""
-    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String and name not in taken]
-    scored = sorted(((fit(name, role), -at, name) for at, name in enumerate(texts)), reverse=True)
-    return [name for score, _, name in scored if score > 0 and _holds(rows[name], role)]
-
-
-def _is_rather_an_amount(name: str, role: str, score: float) -> bool:
-    return role not in AMOUNTS and any(fit(name, amount) > score for amount in AMOUNTS)
-
-
-def _holds(cells: pl.Series, role: str) -> bool:
-    filled = values(cells)
-    return filled.len() > 0 and ROLES[role].fits(filled)
-
-
-def choose_columns(rows: pl.DataFrame, roles: Iterable[str] = ROLES) -> dict[str, str]:
-    """Choose a column for each role, where there is one; no column is chosen twice.
-
-    Args:
-        rows: A sample; all columns that are looked at are text.
-        roles: The roles wanted; where a name fits two equally well, the first has it.
-    """
-    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
-    order = {role: place for place, role in enumerate(roles)}
-    scored = [
-        (fit(name, role), -order[role], -at, role, name) for role in order for at, name in enumerate(texts)
-    ]
-    found: dict[str, str] = {}
-    for score, _, _, role, name in sorted(scored, reverse=True):
-        if score <= 0 or role in found or name in found.values() or _is_rather_an_amount(name, role, score):
-            continue
-        if _holds(rows[name], role):
-            found[role] = name
-    return found
 
 
 RECORDS: Final = {

@@ -16,6 +16,7 @@ from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
 from pipeline.mapping.scaffold.cells import MOSTLY, share, values
 
+_FEW_ROWS: Final = 5
 _NULLS: Final = frozenset(
     [
         "error",
@@ -108,7 +109,7 @@ def kinds_of(samples: Sequence[Sample]) -> tuple[list[Sample], list[str]]:
     seen: list[Sample] = []
     filled = [sample for sample in samples if sample.rows.height]
     for sample in sorted(filled, key=lambda each: (-each.rows.width, order[id(each)])):
-        twin = next((each for each in seen if each.cells.equals(sample.cells)), None)
+        twin = next((each for each in seen if _is_copy(sample.cells, each.cells)), None)
         if twin is not None:
             notes.append(f"{sample.name} begins as {twin.name} does: is it a copy?")
             continue
@@ -123,6 +124,14 @@ def kinds_of(samples: Sequence[Sample]) -> tuple[list[Sample], list[str]]:
         raise SourceError("There are no rows to draft a mapping from.")
     first = {sample.name: place for place, sample in enumerate(samples)}
     return sorted(kinds, key=lambda kind: min(first[name] for name in (kind.name, *kind.others))), notes
+
+
+def _is_copy(one: pl.DataFrame, other: pl.DataFrame) -> bool:
+    """Whether most columns are alike: a copy may write dates and numbers in another way."""
+    if one.columns != other.columns or one.height != other.height:
+        return False
+    alike = sum(one[name].equals(other[name]) for name in one.columns)
+    return alike == one.width or (alike * 2 > one.width and one.height > _FEW_ROWS)
 
 
 def _joined(kind: Sample, sample: Sample) -> Sample:

@@ -10,7 +10,8 @@ import polars as pl
 from pipeline.mapping.scaffold.cells import plain, words_of
 
 STATES: Final[Mapping[str, str]] = {
-    "complete": "completed complete closed paid done sale sold partiallyrefunded devolvidaparcialmente "
+    "complete": "completed complete processed closed paid done sale sold partiallyrefunded "
+    "devolvidaparcialmente "
     "fulfilled delivered success successful succeeded finished finalized captured settled "
     "approved confirmed posted resolved active valid archived ok successed collected pickedup claimed "
     "zrealizowane zrealizowano zakonczone oplacone dostarczone betald levererad slutford betalt leveret "
@@ -117,6 +118,6 @@ def has_few_words(filled: pl.Series) -> bool:
 
 
 def is_status(filled: pl.Series) -> bool:
-    """Whether a column holds few words, and one of them is a known status."""
+    """Whether a column holds few words, and at least half of them are known statuses."""
     words = filled.unique()
-    return words.len() <= _WORDS_AT_MOST and bool(states(words.to_list())[0])
+    return words.len() <= _WORDS_AT_MOST and len(states(words.to_list())[1]) * 2 <= words.len()

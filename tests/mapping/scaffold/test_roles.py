@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.scaffold.cells import number_form
-from pipeline.mapping.scaffold.roles import choose_columns, fit
+from pipeline.mapping.scaffold.role_fit import choose_columns, fit
 from pipeline.mapping.scaffold.statuses import states
 
 

@@ -1,0 +1,224 @@
+"""What a line of a sale is worth: by its total, or by quantity and price, with discounts and taxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+from pipeline.mapping.scaffold.arithmetic import (
+    TOTALS_TRIED,
+    Figures,
+    Term,
+    beside,
+    best_terms,
+    chain,
+    counted,
+    discount_kind,
+    discount_terms,
+    extra_terms,
+    has_cents,
+    matters,
+    member,
+    price_kind,
+    same,
+    share_equal,
+    unnamed_amounts,
+    value_of,
+)
+from pipeline.mapping.scaffold.cells import Floats, plain
+from pipeline.mapping.scaffold.role_fit import fit
+
+_NO_ACCIDENT: Final = 0.3
+"""The share of rows in which a total is quantity × price that is no accident, though others differ."""
+
+
+@dataclass(frozen=True)
+class LineWorth:
+    """One reading of what lines are worth.
+
+    Attributes:
+        worth: One amount a line.
+        quantity: The column with the quantity; like the others empty where none is used.
+        price: The column with the price for one.
+        line: The column with the line's total.
+        plus: What a line is worth beside `line`, or beside quantity × price.
+        terms: The discounts, taxes and the like that explain the line's total.
+        why: What speaks for it.
+        exact: Whether quantity × price is the line's total.
+        sure: Whether the rows prove it.
+        doubt: Why the total has to be left open.
+    """
+
+    worth: Floats
+    quantity: str = ""
+    price: str = ""
+    line: str = ""
+    plus: tuple[Term, ...] = ()
+    terms: tuple[Term, ...] = ()
+    why: str = ""
+    exact: bool = False
+    sure: bool = False
+    doubt: str = ""
+
+
+def line_readings(figures: Figures) -> Iterator[LineWorth]:
+    """What a line may be worth, the likeliest first."""
+    among = figures.lines
+    quantities, prices = figures.of("quantity", among)[:3], figures.of("price", among)[:4]
+    several = figures.shape.has_several
+    of_sale = set(figures.sales) if several and figures.shape.layout in ("lines", "first_row") else set()
+    totals = [n for n in figures.of("total", among) if n not in of_sale][:TOTALS_TRIED]
+    unnamed = [n for n in among if n not in figures.role and n not in of_sale and has_cents(figures, n)][:4]
+    found = sorted(
+        _related(figures, quantities, prices, [*totals, *unnamed]), key=lambda line: -len(line.terms)
+    )
+    found = found or [*_line_chain(figures, quantities, totals)]
+    yield from found
+    if not found:
+        yield from _unrelated(figures, quantities, prices, totals)
+
+
+def _line_chain(figures: Figures, quantities: Sequence[str], totals: Sequence[str]) -> Iterator[LineWorth]:
+    """Line totals at the end of a chain of discounts and taxes, where there is no price for one."""
+    among = figures.lines
+    parts = dict.fromkeys([*discount_terms(figures, among), *extra_terms(figures, among)])
+    chained = [*chain(among, totals, [*parts][:7])]
+    ends = {end for _, end, _, _ in chained} - {start for start, _, _, _ in chained}
+    quantity = quantities[0] if quantities else ""
+    for start, end, terms, equal in sorted(chained, key=lambda each: -len(each[2])):
+        if end in ends:
+            why = f"in {counted(equal, among[end])} rows `{end}` is `{start}`{beside(terms)}"
+            yield LineWorth(among[end], quantity, "", end, terms=terms, why=why, sure=True)
+
+
+def _related(
+    figures: Figures, quantities: Sequence[str], prices: Sequence[str], totals: Sequence[str]
+) -> Iterator[LineWorth]:
+    """Line totals that follow from quantity and price, with discounts and taxes."""
+    among = figures.lines
+    discounts = [*discount_terms(figures, among)]
+    taxes = [Term(name, 1) for name in figures.of("tax", among)[:2] if matters(among[name])]
+    extra = [
+        Term(name, 1)
+        for role in ("shipping", "tip")
+        for name in figures.of(role, among)[:1]
+        if matters(among[name])
+    ]
+    if not figures.shape.has_several:
+        extra = []  # They are the sale's, and no part of what its one line costs.
+    for quantity, price in product(quantities, prices):
+        pieces = among[quantity]
+        base = pieces * among[price]
+        for line in totals:
+            if line == price or not matters(among[line]):
+                continue
+            found = best_terms(base, among[line], [*discounts, *taxes, *extra], among, pieces)
+            if found:
+                terms, equal = found
+                yield LineWorth(
+                    among[line],
+                    quantity,
+                    price,
+                    line,
+                    terms=terms,
+                    why=f"in {counted(equal, base)} rows `{line}` is {_written(quantity, price, terms)}",
+                    exact=not terms,
+                    sure=True,
+                )
+
+
+def _written(quantity: str, price: str, terms: Sequence[Term]) -> str:
+    return f"`{quantity}` × `{price}`" + "".join(
+        f" {'+' if term.sign > 0 else '-'} `{term.column}`" for term in terms
+    )
+
+
+def _unrelated(
+    figures: Figures, quantities: Sequence[str], prices: Sequence[str], totals: Sequence[str]
+) -> Iterator[LineWorth]:
+    """What a line may be worth where no line total follows from quantity and price."""
+    among = figures.lines
+    quantity = quantities[0] if quantities else ""
+    if quantities and prices:
+        yield from _from_price(figures, quantity, prices[0], totals)
+        return
+    likely = [name for name in totals if fit(member(name), "total") > 1]
+    for name in likely or prices:
+        rivals = [n for n in likely if fit(member(n), "total") > 2 and not same(among, n, name)]
+        rivals += [n for n in unnamed_amounts(figures, among) if not same(among, n, name)]
+        doubt = f"whether a line's total is `{name}` or `{rivals[0]}`" if rivals else ""
+        kind = price_kind(figures, name, quantity, figures.product)
+        if quantity and not kind.endswith("line") and ("price" in plain(name) or kind == "each"):
+            doubt = doubt or f"whether `{name}` is for the line or for one piece"
+        yield LineWorth(
+            among[name],
+            quantity,
+            "",
+            name,
+            why=f"`{name}` is the only amount of a line",
+            sure=not doubt,
+            doubt=doubt,
+        )
+
+
+def _from_price(figures: Figures, quantity: str, price: str, totals: Sequence[str]) -> Iterator[LineWorth]:
+    """What a line may be worth by quantity and price, from which no line total follows."""
+    among = figures.lines
+    base = among[quantity] * among[price]
+    named = [name for name in totals if fit(member(name), "total") > 2 and matters(among[name])]
+    if sure := _sure_from_price(figures, quantity, price, named):
+        yield sure
+        return
+    doubt = _price_doubt(figures, quantity, price, named)
+    why = f"it is `{quantity}` × `{price}`"
+    yield LineWorth(base, quantity, price, why=why, exact=True, sure=not doubt, doubt=doubt)
+    if not doubt:
+        return
+    for term in discount_terms(figures, among):
+        worth = value_of(base, [term], among, among[quantity])
+        why = f"it is {_written(quantity, price, [term])}"
+        yield LineWorth(worth, quantity, price, "", (term,), (term,), why=why, doubt=doubt)
+    for name in named:
+        yield LineWorth(among[name], quantity, "", name, why=f"`{name}` is named so", doubt=doubt)
+
+
+def _sure_from_price(figures: Figures, quantity: str, price: str, named: Sequence[str]) -> LineWorth | None:
+    """A reading for which the rows speak, though no line total is quantity × price throughout."""
+    among = figures.lines
+    base = among[quantity] * among[price]
+    off = [n for n in figures.of("discount", among) if matters(among[n])]
+    for name in named:
+        if (equal := share_equal(base, among[name])) > _NO_ACCIDENT:
+            some = f"`{name}` is `{quantity}` × `{price}` in {counted(equal, base)} rows"
+            return LineWorth(
+                among[name], quantity, "", name, why=f"{some}, and what is named so in the others", sure=True
+            )
+        if found := best_terms(among[price], among[name], [*discount_terms(figures, among)], among):
+            terms, equal = found
+            why = (
+                f"in {counted(equal, base)} rows `{name}` is `{price}`{beside(terms)}, which is for the line"
+            )
+            return LineWorth(among[name], quantity, "", name, why=why, sure=True)
+    if not named and not off and price_kind(figures, price, quantity, figures.product) == "exactly line":
+        why = f"`{price}` is for the line: divided by `{quantity}` it is the same for a product"
+        return LineWorth(among[price], quantity, "", price, why=why, sure=True)
+    if off and not named:
+        when, term = discount_kind(figures, price, off[0])
+        if when == "before" and term:
+            why = f"`{price}` of a product is the same with any `{off[0]}`, so that comes off"
+            worth = value_of(base, [term], among, among[quantity])
+            return LineWorth(worth, quantity, price, "", (term,), (term,), why=why, sure=True)
+    return None
+
+
+def _price_doubt(figures: Figures, quantity: str, price: str, named: Sequence[str]) -> str:
+    off = [n for n in figures.of("discount", figures.lines) if matters(figures.lines[n])]
+    if named:
+        return f"`{named[0]}` is not `{quantity}` × `{price}`"
+    if price_kind(figures, price, quantity, figures.product).endswith("line"):
+        return f"whether `{price}` is for one piece: a product costs more where more pieces are sold"
+    if off and discount_kind(figures, price, off[0])[0] != "after":
+        return f"whether `{off[0]}` is taken off `{price}` already"
+    return ""

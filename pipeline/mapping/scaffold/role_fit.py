@@ -1,0 +1,120 @@
+"""Which columns fit which role, by their names and by what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from functools import cache
+from typing import Final
+
+import polars as pl
+
+from pipeline.mapping.scaffold.cells import plain, values, words_of
+from pipeline.mapping.scaffold.roles import AMOUNTS, NO_AMOUNT, ROLES
+
+_NUMBER_WORDS: Final = frozenset(["n", "no", "nr", "num", "numero", "number", "id", "code", "key"])
+"""Words beside which one other word is enough to name a sale: `N° ticket`."""
+
+
+_SMALL_WORDS: Final = frozenset(
+    ["of", "the", "de", "da", "do", "di", "du", "del", "della", "der", "des", "la", "le", "van"]
+)
+_WITH_TAX: Final = re.compile(
+    r"(?i)[\s_]*[(\[]?\b(?:inc|incl|including|inkl)[._\s]*(?:tax|vat|gst|mwst|moms)\b[)\]]?"
+)
+"""Words which say that an amount is what was paid."""
+
+
+@cache
+def fit(name: str, role: str) -> float:
+    """How well a column's name fits a role: 0 for not at all, above 2 for one of the role's own names."""
+    name = _WITH_TAX.sub("", name)
+    evidence, own = ROLES[role], plain(name)
+    words = [word for word in words_of(name) if word not in _SMALL_WORDS] or words_of(name)
+    bare = plain(name.split("#")[0]) if name.rfind("#") > 0 else own
+    joined = "".join(words)
+    for whole in (own, bare, joined):
+        if whole in evidence.names:
+            return 3 - evidence.names[whole]
+    if not evidence.inside or any(word in evidence.against for word in words):
+        return 0
+    spans = (
+        (end - start, "".join(words[start:end]))
+        for start in range(len(words))
+        for end in range(start + 1, min(start + 4, len(words)) + 1)
+    )
+    least = 1 if _NUMBER_WORDS & {*words} and len(words) == 2 else evidence.inside
+    spans = ((size, span) for size, span in spans if size >= least and span in evidence.names)
+    spans = (
+        (size, span) for size, span in spans if span not in _NUMBER_WORDS or role != "key" or len(words) == 1
+    )
+    known = [(size, evidence.names[span]) for size, span in spans]
+    if not known:
+        return 0
+    size, place = max(known, key=lambda each: (each[0], -each[1]))
+    return 1 + size / len(words) - place / 2
+
+
+_NO_MONEY: Final = frozenset(
+    f"{NO_AMOUNT} lat latitude lng lon longitude weight kg height width length size distance km score "
+    "temperature temp humidity hour hours minutes days duration age ratio share zip postal year month week "
+    "inventory level qty quantity units index lead probability".split()
+)
+
+
+def is_perhaps_money(name: str) -> bool:
+    """Whether nothing in a column's name says that its numbers are something else than what was paid."""
+    return not _NO_MONEY & {*words_of(name)}
+
+
+def is_of_another_status(name: str) -> bool:
+    """Whether a column's name says that it is the status of something else than a sale."""
+    return bool(ROLES["status"].against & {*words_of(name)})
+
+
+_THINGS: Final = ("customer", "sku", "store", "staff", "register", "line_no", "card", "email")
+
+
+def names_another(name: str) -> bool:
+    """Whether a column's name says that it numbers customers, products or the like, and not sales."""
+    own = fit(name, "key")
+    if any(fit(name, role) > max(own, 2) for role in _THINGS):
+        return True
+    return own < 2 and bool(ROLES["key"].against & {*words_of(name)})
+
+
+def ranked(rows: pl.DataFrame, role: str, taken: Collection[str] = ()) -> list[str]:
+    """The columns that can have a role, the likeliest first."""
+    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String and name not in taken]
+    scored = sorted(((fit(name, role), -at, name) for at, name in enumerate(texts)), reverse=True)
+    return [name for score, _, name in scored if score > 0 and _holds(rows[name], role)]
+
+
+def _is_rather_an_amount(name: str, role: str, score: float) -> bool:
+    return role not in AMOUNTS and any(fit(name, amount) > score for amount in AMOUNTS)
+
+
+def _holds(cells: pl.Series, role: str) -> bool:
+    filled = values(cells)
+    return filled.len() > 0 and ROLES[role].fits(filled)
+
+
+def choose_columns(rows: pl.DataFrame, roles: Iterable[str] = ROLES) -> dict[str, str]:
+    """Choose a column for each role, where there is one; no column is chosen twice.
+
+    Args:
+        rows: A sample; all columns that are looked at are text.
+        roles: The roles wanted; where a name fits two equally well, the first has it.
+    """
+    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
+    order = {role: place for place, role in enumerate(roles)}
+    scored = [
+        (fit(name, role), -order[role], -at, role, name) for role in order for at, name in enumerate(texts)
+    ]
+    found: dict[str, str] = {}
+    for score, _, _, role, name in sorted(scored, reverse=True):
+        if score <= 0 or role in found or name in found.values() or _is_rather_an_amount(name, role, score):
+            continue
+        if _holds(rows[name], role):
+            found[role] = name
+    return found
