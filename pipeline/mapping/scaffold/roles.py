@@ -347,7 +347,7 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "tax": _role(
         "taxamount taxes lineitemtax salestax taxcollected vatamount tax tax5 vat gst mwst "
-        "mehrwertsteuer ust tva iva btw impuesto imposto totaltax ppn",
+        "mehrwertsteuer ust taxe steuer tva iva btw impuesto imposto totaltax ppn",
         is_numeric,
         against="id name class number included rate percent exempt type inclusion status",
     ),

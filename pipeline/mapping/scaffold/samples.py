@@ -108,7 +108,7 @@ def kinds_of(samples: Sequence[Sample]) -> tuple[list[Sample], list[str]]:
     order = {id(sample): place for place, sample in enumerate(samples)}
     seen: list[Sample] = []
     filled = [sample for sample in samples if sample.rows.height]
-    for sample in sorted(filled, key=lambda each: (-each.rows.width, order[id(each)])):
+    for sample in sorted(filled, key=lambda each: (-each.rows.width, each.format == "xlsx", order[id(each)])):
         twin = next((each for each in seen if _is_copy(sample.cells, each.cells)), None)
         if twin is not None:
             notes.append(f"{sample.name} begins as {twin.name} does: is it a copy?")

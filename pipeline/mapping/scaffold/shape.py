@@ -459,7 +459,7 @@ def _looked_up(
     found_in: dict[str, str] = {}
     unused = [*tables]
     for _ in tables:
-        for table in [*unused]:
+        for table in (each for each in [*unused] if each.format != "xlsx"):  # no look-up tables
             keys = [n for n in _texts(table) if table.cells[n].n_unique() == table.cells.height]
             near = [n for n in keys if n in lines.columns and n not in but]
             key = next((n for n in near if _join_score(table.cells[n], lines[n]) > 1.9), None)
