@@ -23,7 +23,7 @@ from pipeline.extract.delimiters import STAND_IN, LongDelimiter
 from pipeline.extract.encodings import keeps_ascii
 from pipeline.extract.framing import Framed, Grammar, frames, line_ends
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
-from pipeline.extract.text_ranges import FILE_START, RecordFraming
+from pipeline.extract.text_ranges import FILE_START, RangeForm, RecordStart, record_starts
 from pipeline.extract.text_reader import TextReader
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ class CsvReader(TextReader):
         self.columns, self.notices = usable_names(self.header)
 
     @property
-    def framing(self) -> RecordFraming | None:
-        """How records are found in the file's bytes; None where only the decoded text shows them."""
+    def range_form(self) -> RangeForm | None:
+        """How its ranges are written; None where only the decoded text shows the records."""
         if self._long is not None or not keeps_ascii(self._text.encoding):
             return None
         behind_head = replace(
@@ -101,7 +101,11 @@ class CsvReader(TextReader):
             header=tuple(self.header),
             skip_lines=0,
         )
-        return RecordFraming(self._grammar.frame, line_ends, self._line + 1, "csv", behind_head)
+        return RangeForm("csv", behind_head, line_ends)
+
+    def record_starts(self, stored: IO[bytes], block_bytes: int) -> Iterator[RecordStart]:
+        """Where records begin in the bytes of the file; see `text_ranges.record_starts`."""
+        return record_starts(stored, self._grammar.frame, self._line + 1, block_bytes)
 
     def _first_row(self, head: bytes, begin: int) -> tuple[list[str], int]:
         text = head[begin:] + b"\n"

@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.header_names import usable_names
-from pipeline.core.model import LINE, Dialect
+from pipeline.core.model import LINE
 from pipeline.extract.decoding import Utf8Blocks
-from pipeline.extract.framing import LF, Framed, Positions
+from pipeline.extract.framing import LF, Positions
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, SourceStream, open_text
-from pipeline.extract.text_ranges import FILE_START, RecordFraming, RecordStart
+from pipeline.extract.text_ranges import FILE_START, RecordStart
 
 BLOCK_BYTES: Final = 4 << 20
 
@@ -35,6 +35,7 @@ class JsonLinesReader:
         columns: See `Reader`.
         header: See `Reader`.
         notices: See `Reader`.
+        starts: Where blocks of lines begin in the file, if it was read for its members and is plain UTF-8.
     """
 
     def __init__(
@@ -62,19 +63,19 @@ class JsonLinesReader:
         self._opened = self._stream = stream
         self._from = start
         self._block_bytes = block_bytes
+        self.starts: list[RecordStart] = []
+        self._is_as_stored = False
         self._members = self._all_members() if members is None else list(members)
         self.header = self._members
         self.columns, self.notices = usable_names(self._members)
 
-    @property
-    def framing(self) -> RecordFraming:
-        """How its lines are found in its bytes."""
-        return RecordFraming(_frame_lines, _newlines, 1, "jsonl", Dialect())
-
     def _all_members(self) -> list[str]:
         members: dict[str, None] = {}
-        for _, text in self._blocks():
+        for start, text in self._blocks():
+            self.starts.append(start)
             members |= dict.fromkeys(_member_names(text))
+        if not self._is_as_stored:
+            self.starts.clear()
         return list(members)
 
     @property
@@ -112,14 +113,14 @@ class JsonLinesReader:
 
     def _lines(self) -> Iterator[pl.DataFrame]:
         """Lines that are not blank: LINE and `raw`."""
-        for first, text in self._blocks():
+        for start, text in self._blocks():
             lines = pl.read_lines(io.BytesIO(text), name="raw")
-            numbers = pl.int_range(first, first + pl.len(), dtype=pl.Int64).alias(LINE)
+            numbers = pl.int_range(start.line, start.line + pl.len(), dtype=pl.Int64).alias(LINE)
             yield lines.select(numbers, "raw").filter(pl.col("raw").str.contains(r"\S"))
 
-    def _blocks(self) -> Iterator[tuple[int, bytes]]:
-        """Whole lines, with the number of the first."""
-        first, carry = self._from.line, b""
+    def _blocks(self) -> Iterator[tuple[RecordStart, bytes]]:
+        """Whole lines, and where in the text the first begins; a byte order mark is no text."""
+        start, carry = self._from, b""
         self._stream, self._opened = self._opened or open_text(self._file), None
         with self._stream:
             blocks = Utf8Blocks(
@@ -128,10 +129,12 @@ class JsonLinesReader:
             for block in blocks:
                 whole, newline, carry = (carry + block).rpartition(b"\n")
                 if newline:
-                    yield first, whole
-                    first += whole.count(b"\n") + 1
+                    yield start, whole
+                    start = RecordStart(start.byte + len(whole) + 1, start.line + whole.count(b"\n") + 1)
         if carry:
-            yield first, carry
+            yield start, carry
+        # Text of another size is packed or has a byte order mark.
+        self._is_as_stored = blocks.encoding == "utf-8" and start.byte + len(carry) == self._file.size
 
     def _read(self, lines: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """Rows and malformed rows of some lines; lines that fail are halved until the bad ones are alone."""
@@ -237,15 +240,9 @@ def _not_texts(rows: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _newlines(data: bytes) -> Positions:
+def newlines(data: bytes) -> Positions:
+    """Positions of line breaks, as JSON lines have them: a carriage return alone is none."""
     return np.flatnonzero(np.frombuffer(data, np.uint8) == LF)
-
-
-def _frame_lines(data: bytes, *, final: bool) -> Framed:  # noqa: ARG001 (as all that frame)
-    """The whole lines at the start of a block; where each of them begins is not asked for."""
-    used = data.rfind(b"\n") + 1
-    nowhere = np.empty(0, np.int64)
-    return Framed(memoryview(data)[:used], nowhere, nowhere, used, used_lines=data.count(b"\n"))
 
 
 def _cell(value: object) -> str:

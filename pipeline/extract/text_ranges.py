@@ -10,7 +10,7 @@ from typing import IO, Final, Literal
 
 from pipeline.core.model import Dialect
 from pipeline.extract.encodings import bom_of
-from pipeline.extract.framing import Frame, Positions, frames
+from pipeline.extract.framing import Frame, Positions, frames, line_ends
 
 
 @dataclass(frozen=True)
@@ -47,46 +47,49 @@ class TextRange:
 
 
 @dataclass(frozen=True)
-class RecordFraming:
-    """How the records of a text file are found in its bytes as they are, without decoding them.
+class RangeForm:
+    """How the ranges of a file are written.
 
     Attributes:
-        frame: Finds them in a block.
-        line_ends: Finds the last byte of each physical line in a block.
-        line: The physical line behind the head, on which the first may begin.
         format: What the file is.
         dialect: How it is written behind its head.
+        line_ends: Finds the last byte of each physical line in bytes of the file.
     """
 
-    frame: Frame
-    line_ends: Callable[[bytes], Positions]
-    line: int
     format: Literal["csv", "jsonl"]
     dialect: Dialect
+    line_ends: Callable[[bytes], Positions]
 
 
-def record_starts(stored: IO[bytes], framing: RecordFraming, block_bytes: int) -> Iterator[RecordStart]:
-    """Read a file to its end, and give the first record of all and of about every `block_bytes`."""
+def record_starts(stored: IO[bytes], frame: Frame, line: int, block_bytes: int) -> Iterator[RecordStart]:
+    """Read a CSV file to its end, and give the first record of all and of about every `block_bytes`.
+
+    Args:
+        stored: The file, in an encoding that keeps ASCII.
+        frame: Finds the records in a block.
+        line: The physical line behind the head, on which the first may begin.
+        block_bytes: How much is searched at a time.
+    """
     head, start = b"", None
     while start is None:
         if not (block := stored.read(block_bytes)):
             return
         head += block
-        start = _behind_head(head, framing)
-    at = RecordStart(start, framing.line)
+        start = _behind_head(head, line - 1)
+    at = RecordStart(start, line)
     blocks = iter(partial(stored.read, block_bytes), b"")
-    for framed in frames(chain([head[start:]], blocks), framing.frame):
+    for framed in frames(chain([head[start:]], blocks), frame):
         if framed.used:
             yield at
             at = RecordStart(at.byte + framed.used, at.line + framed.used_lines)
 
 
-def _behind_head(head: bytes, framing: RecordFraming) -> int | None:
-    """Where the first record may begin: behind the head or a byte order mark; None if that is further."""
-    bom, lines = bom_of(head), framing.line - 1
+def _behind_head(head: bytes, lines: int) -> int | None:
+    """Where the text behind so many lines, or a byte order mark, begins; None if that is further."""
+    bom = bom_of(head)
     start = bom[0] if bom else 0
     if lines:
-        ends = framing.line_ends(head)
+        ends = line_ends(head)
         start = int(ends[lines - 1]) + 1 if len(ends) >= lines else len(head)
     # A carriage return at the end may be half of a line break.
     return start if start < len(head) else None

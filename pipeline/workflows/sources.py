@@ -17,10 +17,11 @@ from pipeline.core.errors import SourceError
 from pipeline.core.frames import QUARANTINE
 from pipeline.core.model import LINE, LINES, LOST, SOURCE, Lost
 from pipeline.extract.csv_reader import CsvReader
+from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
 from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
-from pipeline.extract.text_ranges import TextRange
+from pipeline.extract.text_ranges import RecordStart, TextRange
 from pipeline.mapping.compile.own_cells import DefinedKeys, SkippedRows
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.row_keys import CarriedKey, carries_keys, carry_down, with_key
@@ -37,6 +38,7 @@ class RunSource:
         position: Its place in the run's list of files; rows name it in SOURCE.
         header: Its header as it stands in the file, once that was looked at.
         rows: Which of its rows are read: of Parquet counted from 0, of a text file as a range; None for all.
+        starts: Where blocks of its lines begin, once that was looked at.
         fingerprint: That of the file, once all of it was read.
     """
 
@@ -45,6 +47,7 @@ class RunSource:
     position: int
     header: tuple[str, ...] | None = None
     rows: range | TextRange | None = None
+    starts: tuple[RecordStart, ...] = ()
     fingerprint: str | None = None
 
 
@@ -143,7 +146,7 @@ def columns_by_table(
 
     for each, reader in _opened(sources, open_header):
         name = each.file.name
-        looked_at.append(replace(each, header=tuple(reader.header)))
+        looked_at.append(_with_look(each, reader))
         if not reader.columns:
             notices.append(_NO_MEMBER.format(name))
             continue
@@ -166,6 +169,14 @@ def columns_by_table(
         if each.table not in columns:
             raise SourceError(_NO_MEMBER.format(each.file.name))
     return looked_at, columns, notices
+
+
+def _with_look(source: RunSource, reader: Reader) -> RunSource:
+    """The file with what looking at its header has shown; all of JSON lines was read for that."""
+    found = replace(source, header=tuple(reader.header))
+    if isinstance(reader, JsonLinesReader):
+        found = replace(found, starts=tuple(reader.starts), fingerprint=reader.fingerprint)
+    return found
 
 
 _DELIMITERS: Final = {";": '";"', "\t": '"\\t"', "|": '"|"', ",": '","'}
@@ -233,7 +244,7 @@ def raw_rows(
         else:
             yield from _rows_of_several(some, rows, spec, on_batch)
         for each, reader in some:
-            on_end(each, each.fingerprint or reader.fingerprint)
+            on_end(each, reader.fingerprint or each.fingerprint)
 
 
 def _rows_of(

@@ -18,17 +18,16 @@ import pyarrow as pa
 from pipeline.core.file_formats import PARQUET
 from pipeline.core.model import KEY, LINE
 from pipeline.extract.csv_reader import CsvReader
-from pipeline.extract.jsonl_reader import JsonLinesReader
+from pipeline.extract.jsonl_reader import newlines
 from pipeline.extract.parquet_reader import ParquetReader, row_group_sizes
 from pipeline.extract.readers import open_range, open_reader
 from pipeline.extract.rows import Reader
 from pipeline.extract.storage import SourceStream, compression_of, open_parquet, open_part, open_raw
 from pipeline.extract.text_ranges import (
     FILE_START,
-    RecordFraming,
+    RangeForm,
     RecordStart,
     TextRange,
-    record_starts,
 )
 from pipeline.mapping.layout.row_keys import carries_keys
 from pipeline.workflows.preparation.import_plan import ImportPlan
@@ -38,8 +37,8 @@ _RANGE: Final = 1.2
 """Text of a range, in partitions: as much as those of a whole file have, which end with a block of it."""
 _LOOKED_AT: Final = 1_000
 """Rows behind a possible start among which a transaction must begin, or the range goes on."""
-_LOOKED_AT_BYTES: Final = 1 << 16
-"""The same, of text."""
+_LOOKED_AT_BYTES: Final = 1 << 14
+"""The same, of text: a store gives it once more."""
 _SCANNED_BYTES: Final = 1 << 18
 """What is searched for records at a time; more does not stay in a processor's cache."""
 
@@ -58,12 +57,20 @@ def file_ranges(source: RunSource, plan: ImportPlan) -> list[RunSource]:
         return [source]
     if is_parquet(source, plan):
         return _row_group_ranges(source, plan)
+    if source.starts:
+        return _text_ranges(source, source.starts, RangeForm("jsonl", spec.csv, newlines), plan)
     reader = open_reader(
         source.file, spec.csv, spec.format, spec.excel, header=source.header, only_header=True
     )
     reader.close()
-    framing = reader.framing if isinstance(reader, CsvReader | JsonLinesReader) else None
-    return [source] if framing is None else _text_ranges(source, framing, plan)
+    if not isinstance(reader, CsvReader) or (form := reader.range_form) is None:
+        return [source]
+    with open_raw(source.file) as stored:
+        if compression_of(stored.peek(4)):
+            return [source]
+        scanned = max(1, min(_SCANNED_BYTES, int(_RANGE * plan.partition_bytes) // 8))
+        ranges = _text_ranges(source, reader.record_starts(stored, scanned), form, plan)
+    return [replace(each, fingerprint=stored.fingerprint) for each in ranges]
 
 
 def is_parquet(source: RunSource, plan: ImportPlan) -> bool:
@@ -75,26 +82,18 @@ def is_parquet(source: RunSource, plan: ImportPlan) -> bool:
 # ── Text ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _text_ranges(source: RunSource, framing: RecordFraming, plan: ImportPlan) -> list[RunSource]:
-    most = int(_RANGE * plan.partition_bytes)
-    with open_raw(source.file) as stored:
-        if compression_of(stored.peek(4)):
-            return [source]
-        scanned = max(1, min(_SCANNED_BYTES, most // 8))
-        starts = list(_spaced(record_starts(stored, framing, scanned), most))
+def _text_ranges(
+    source: RunSource, starts: Iterable[RecordStart], form: RangeForm, plan: ImportPlan
+) -> list[RunSource]:
     begins = [FILE_START]
-    for start in starts:
-        part = TextRange(start, source.file.size, framing.format, framing.dialect)
-        if begin := _begin_of_text(replace(source, rows=part), part, framing, plan):
+    for start in _spaced(starts, int(_RANGE * plan.partition_bytes)):
+        part = TextRange(start, source.file.size, form.format, form.dialect)
+        if begin := _begin_of_text(replace(source, rows=part), part, form, plan):
             begins.append(begin)
     ends = [*(begin.byte for begin in begins[1:]), source.file.size]
-    dialects = [plan.spec.source.csv, *(framing.dialect for _ in begins[1:])]
+    dialects = [plan.spec.source.csv, *(form.dialect for _ in begins[1:])]
     return [
-        replace(
-            source,
-            rows=TextRange(begin, end, framing.format, dialect),
-            fingerprint=stored.fingerprint,
-        )
+        replace(source, rows=TextRange(begin, end, form.format, dialect), starts=())
         for begin, end, dialect in zip(begins, ends, dialects, strict=True)
         if begin.byte < end
     ]
@@ -111,12 +110,12 @@ def _spaced(starts: Iterable[RecordStart], most: int) -> Iterator[RecordStart]:
 
 
 def _begin_of_text(
-    source: RunSource, part: TextRange, framing: RecordFraming, plan: ImportPlan
+    source: RunSource, part: TextRange, form: RangeForm, plan: ImportPlan
 ) -> RecordStart | None:
     """Where the first transaction behind the first row of a range begins; None if that is far."""
-    with open_part(source.file, part.start.byte, part.end) as stored:
-        text = stored.read(_LOOKED_AT_BYTES)
-    ends = framing.line_ends(text)
+    with open_part(source.file, part.start.byte, min(part.end, part.start.byte + _LOOKED_AT_BYTES)) as stored:
+        text = stored.read()
+    ends = form.line_ends(text)
     if not len(ends):
         return None
     lines = io.BytesIO(text[: int(ends[-1]) + 1])

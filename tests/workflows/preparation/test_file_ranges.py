@@ -16,6 +16,7 @@ from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
 from pipeline.core.model import KEY, LINES
 from pipeline.engine.local import LocalEngine
+from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.workflows.preparation import input_splits as splits
 from pipeline.workflows.preparation.import_plan import plan_import
@@ -151,6 +152,21 @@ def test_ranges_change_nothing(
     monkeypatch.setattr(splits, "_is_worth_cutting", lambda *_: False)
     *whole, _ = left_behind(tmp_path / "w", path, budget)
     assert parts > 2
+    assert cut == whole
+
+
+def test_ranges_of_json_lines_change_nothing_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "pos_lines.jsonl"
+    rows = pl.DataFrame(sales(120), schema=list(COLUMNS), orient="row")
+    lines = rows.write_ndjson().encode().split(b"\n")
+    lines[50:50] = [b"no object", b"", b'{"receipt_no": "R3"', b'{"tax": "\\u0000"}']
+    path.write_bytes(b"\r\n".join(lines).rstrip())
+    # Blocks are short, so that many ranges can begin.
+    monkeypatch.setattr(JsonLinesReader.__init__, "__defaults__", (400,))
+    *cut, parts = left_behind(tmp_path / "w", path, Budget(PARTITION_BYTES))
+    monkeypatch.setattr(splits, "_is_worth_cutting", lambda *_: False)
+    *whole, _ = left_behind(tmp_path / "w", path, Budget(PARTITION_BYTES))
+    assert parts > 10
     assert cut == whole
 
 
