@@ -98,7 +98,7 @@ def deliver_on_workers(run: OpenRun) -> DeliveryResult:
             run_id=run.ref.run_id,
             base_url=target.connection.base_url,
             token_file=target.token_file.absolute() if target.token_file else None,
-            ledger=_without_password(str(target.ledger)),
+            ledger=without_password(str(target.ledger)),
             options=target.options,
             directory=directory.address,
         )
@@ -135,7 +135,8 @@ def _scratch_directory(run: RunDir) -> Iterator[Directory]:
             run.scratch.rmdir()
 
 
-def _without_password(ledger: str) -> str:
+def without_password(ledger: str) -> str:
+    """The address of a ledger as workers get it, who have a password of their own."""
     url = sa.make_url(ledger)
     return url.set(password=None).render_as_string() if url.password else ledger
 

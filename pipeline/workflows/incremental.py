@@ -219,8 +219,11 @@ def _imported(
         before = {(each.path, each.size, each.modified_ns): each for each in at_paths}
         noted = {file.uri: before.get((file.uri, file.size, _nanoseconds(file.modified))) for file in files}
         found = {file.uri: each for file in files if (each := noted[file.uri]) and _is_untouched(file, each)}
-        # Only files that are not known by their place have to be read to be known by their contents.
-        digests = {file.uri: fingerprint(file) for file in files if file.uri not in found}
+        # Only files that are not known by their place have to be read to be known by their contents, and of
+        # those only the ones as large as one that is known: new files seldom are.
+        rest = [file for file in files if file.uri not in found]
+        sizes = {each.size for each in opened.files.with_sizes([file.size for file in rest], recipe)}
+        digests = {file.uri: fingerprint(file) for file in rest if file.size in sizes}
         known = opened.files.by_digest(list(digests.values()), recipe)
     return found | {uri: known[digest] for uri, digest in digests.items() if digest in known}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import tempfile
 import threading
@@ -15,7 +16,7 @@ import pytest
 
 from pipeline.core.memory import Budget
 from pipeline.testing import LocalOmneo
-from tests.command import Ended, call, files_with
+from tests.command import REPOSITORY, Ended, call, files_with
 from tests.receipts import receipt, write_export
 from tests.servers import DaskProcesses, arrived
 from tests.waiting import wait_for
@@ -35,7 +36,7 @@ def sales(store: Any, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         rows += receipt(f"bad-{part}", sale_total="broken")
         rows += [receipt("apart", 2)[part % 2]] if part < 2 else []
         path = write_export(tmp_path / "sales.csv", rows)
-        store.put(str(path), f"{bucket}/sales/{part:02}.csv")
+        store.put(str(path), f"{bucket}/sales/pos_lines_{part:02}.csv")
         path.unlink()
     return f"{bucket}/sales/*.csv"
 
@@ -91,8 +92,32 @@ def killed_when(condition: Callable[[], object], process: Any) -> threading.Thre
     return watcher
 
 
+def as_the_page_says(cluster: str, bucket: str, postgres: str, omneo: LocalOmneo) -> list[Ended]:
+    """Do what docs/scaling.md says to do on a cluster."""
+    page = (REPOSITORY / "docs" / "scaling.md").read_text(encoding="utf-8").partition("## On a cluster")[2]
+    block = page.split("```")[3]
+    here = {
+        "dask://scheduler:8786": cluster,
+        "s3://acme-imports/omneo": f"{bucket}/omneo",
+        "postgresql://omneo@db/ledger": postgres,
+        "s3://acme-exports/pos/": f"{bucket}/sales/",
+        "shop.yaml": "pos_lines",
+    }
+    for there, own in here.items():
+        assert there in block
+        block = block.replace(there, own)
+    lines = [shlex.split(line) for line in block.splitlines()]
+    settings = [each.partition("=") for line in lines if line[:1] == ["export"] for each in line[1:]]
+    environment = {**omneo.environment(), **{name: value for name, _, value in settings}}
+    commands = [line[1:] for line in lines if line[:1] == ["omneo-import"]]
+    ends = [call(*each, "--json", env=environment) for each in commands]
+    assert [each.code for each in ends] == [0, 0, 0], "".join(each.stderr for each in ends)
+    return ends
+
+
 def test_only_a_store_and_a_database_are_shared(
     command: Callable[..., Ended],
+    postgres: str,
     new_cluster: Cluster,
     sales: str,
     store: Any,
@@ -129,11 +154,13 @@ def test_only_a_store_and_a_database_are_shared(
         assert store.cat_file(f"{run}/{name}") == (Path(local.summary["run_dir"]) / name).read_bytes()
 
     cluster.add_worker()
-    loaded = command("load", "latest", "--engine", cluster.address)
-    assert loaded.code == 0, loaded.stderr
+    again, loaded, confirmed = as_the_page_says(cluster.address, bucket, postgres, omneo)
+    assert again.summary["transactions"] == prepared.summary["transactions"]
+    run = again.summary["run_dir"]
+    assert json.loads(store.cat_file(f"{run}/manifest.json"))["parts"] == expected["parts"]
     assert loaded.summary["delivery"]["delivered"] == prepared.summary["transactions"]["accepted"]
     assert max(arrived(omneo).values()) == 1
-    assert command("confirm", "latest").summary["confirmed"] == loaded.summary["delivery"]["delivered"]
+    assert confirmed.summary["confirmed"] == loaded.summary["delivery"]["delivered"]
     events = [json.loads(line)["event"] for line in store.cat_file(f"{run}/run.log.jsonl").splitlines()]
     assert "stage_started" in events
 

@@ -21,7 +21,7 @@ from pipeline.core.settings import connection_from_environment
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.testing import LocalOmneo
-from pipeline.workflows.distributed_load import Assignment, contribute
+from pipeline.workflows.distributed_load import Assignment, contribute, without_password
 from pipeline.workflows.load import load
 from pipeline.workflows.open_run import Target
 from pipeline.workflows.run_record import CommandResult
@@ -108,6 +108,21 @@ def test_a_worker_without_a_token_says_so_and_sends_nothing(
     assert said.read_text(encoding="utf-8") in str(result.error)
     assert pickle.loads(pickle.dumps(result)).error.hint == result.error.hint  # type: ignore[union-attr]
     assert omneo.stats()["requests"] == 0
+
+
+def test_a_worker_without_the_password_says_where_to_set_it(prepared: Load, tmp_path: Path) -> None:
+    (run,) = prepared.workdir.glob("runs/*")
+    url, ledger = prepared.target.connection.base_url, "postgresql://omneo@127.0.0.1:1/ledger"
+    result = contribute(
+        Assignment(str(prepared.workdir), run.name, url, None, ledger, OPTIONS, str(tmp_path)), prepared.env
+    )
+    assert "On the worker" in str(result.error)
+    assert "PGPASSWORD" in str(result.error)
+
+
+def test_workers_are_sent_no_password() -> None:
+    assert without_password("postgresql://omneo:s3cret@db:5432/ledger") == "postgresql://omneo@db:5432/ledger"
+    assert without_password("postgresql:///ledger?host=/run/pg") == "postgresql:///ledger?host=/run/pg"
 
 
 def test_a_worker_stops_once_nobody_waits_for_it(omneo: LocalOmneo, prepared: Load, postgres: str) -> None:

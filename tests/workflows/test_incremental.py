@@ -194,6 +194,9 @@ def test_what_did_not_change_is_not_read_to_be_known(shop: Shop, monkeypatch: py
 
     monkeypatch.setattr(incremental, "fingerprint", refuse)
     assert "Nothing new" in shop.run().stderr
+    # A file of another size than all that are known cannot be one of them, whatever it is called.
+    shop.export("2", *receipt(20, 3))
+    assert numbers(shop.run()) == (1, 1, 0)
 
 
 def test_an_older_export_never_replaces_what_a_newer_one_brought(shop: Shop) -> None:

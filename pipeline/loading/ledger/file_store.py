@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -36,6 +36,10 @@ class FileStore:
         """The files with these contents, whatever they were read by."""
         return self._files(FILES.c.digest, digests, None)
 
+    def with_sizes(self, sizes: Sequence[int], recipe: str) -> list[ImportedFile]:
+        """The files of these sizes, in bytes as stored, that were read by this recipe."""
+        return self._files(FILES.c.size, sizes, recipe)
+
     def by_path(self, paths: Sequence[str], recipe: str = "") -> list[ImportedFile]:
         """The files that were at these paths when they were read by this recipe."""
         return self._files(FILES.c.path, paths, recipe)
@@ -51,7 +55,9 @@ class FileStore:
                 ]
                 self._database.connection.exec_driver_sql(self._statements.put_file, rows)
 
-    def _files(self, column: sa.Column[str], values: Sequence[str], recipe: str | None) -> list[ImportedFile]:
+    def _files(
+        self, column: sa.Column[Any], values: Sequence[str | int], recipe: str | None
+    ) -> list[ImportedFile]:
         with self._database.reading():
             wanted = sa.select(FILES).where(
                 FILES.c.tenant_no == self._database.tenant(),

@@ -27,6 +27,11 @@ _WRITE_LOCK: Final = 0x0EE1
 """Key of the advisory lock that all writers take: any number that nothing else in the database uses."""
 _BUSY_TIMEOUT_S: Final = 30.0
 """How long SQLite waits for another process that writes: a checkpoint of a large log can take seconds."""
+_CONNECT: Final = "Check its address, and the password: PGPASSWORD or ~/.pgpass, on this machine."
+_REPEAT: Final = (
+    "Check the disk's free space and the rights, then repeat the command. Nothing is lost: what could not be "
+    "recorded counts as in doubt and is looked up or sent again."
+)
 _CACHED_STATEMENTS: Final = 64
 """Prepared statements that SQLite's driver keeps: more than a load has, so that none is prepared twice."""
 
@@ -121,10 +126,10 @@ class LedgerDatabase:
             yield
         except (sa.exc.DBAPIError, sqlite3.Error, OSError) as error:
             cause = getattr(error, "orig", None) or error
+            is_server = isinstance(self.where, str)
             raise SettingsError(
                 f"The ledger {self.name} cannot be {verb}: {str(cause).strip()}.",
-                hint="Check the disk's free space and the rights, then repeat the command. Nothing is lost: "
-                "what could not be recorded counts as in doubt and is looked up or sent again.",
+                hint=_CONNECT if is_server and verb == "opened" else _REPEAT,
             ) from None
 
     @contextmanager
