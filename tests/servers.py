@@ -171,7 +171,8 @@ class DaskProcesses:
         self._running: list[subprocess.Popen[bytes]] = []
         self.workers: list[subprocess.Popen[bytes]] = []
         said = folder / "scheduler.json"
-        options = ("--port=0", "--no-dashboard", f"--scheduler-file={said}")
+        # It ends by itself where the test does not end it.
+        options = ("--port=0", "--no-dashboard", "--idle-timeout=120", f"--scheduler-file={said}")
         self.scheduler = self._start("scheduler", "scheduler", *options)
         wait_for(lambda: said.exists() and said.read_bytes().rstrip().endswith(b"}"))
         self._address = str(json.loads(said.read_bytes())["address"])
@@ -183,7 +184,7 @@ class DaskProcesses:
 
     def add_worker(self, environment: Mapping[str, str] | None = None) -> None:
         """Start a worker of one thread, with an environment of its own instead where one is given."""
-        options = ("--nthreads=1", "--no-nanny", "--no-dashboard")
+        options = ("--nthreads=1", "--no-nanny", "--no-dashboard", "--death-timeout=60")
         own = self._environment if environment is None else environment
         name = f"worker-{len(self.workers)}"
         worker = self._start(name, "worker", self._address, *options, environment=own)

@@ -23,13 +23,13 @@ from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-FILES, RECEIPTS = 12, 600
+FILES, RECEIPTS = 8, 400
 PERSON = "ann@example.com"
 
 
 @pytest.fixture
 def sales(store: Any, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Sales in a store, some of them broken and one of them in two files, that make a dozen partitions."""
+    """Sales in a store, some of them broken and one of them in two files, that make many partitions."""
     monkeypatch.setattr("pipeline.cli.options.Budget.of", lambda *_: Budget(partition_bytes=10_000))
     for part in range(FILES):
         rows = [row for n in range(part, RECEIPTS, FILES) for row in receipt(n, 1 + n % 3)]
@@ -115,19 +115,25 @@ def as_the_page_says(cluster: str, bucket: str, postgres: str, omneo: LocalOmneo
     return ends
 
 
-def test_only_a_store_and_a_database_are_shared(
-    command: Callable[..., Ended],
-    postgres: str,
-    new_cluster: Cluster,
-    sales: str,
-    store: Any,
-    bucket: str,
-    home: Path,
-    omneo: LocalOmneo,
-    s3_environment: dict[str, str],
-) -> None:
+def prepared_here(home: Path, sales: str) -> tuple[Path, dict[str, Any]]:
+    """The run that one machine makes of the same sales, on a disk: its directory and its manifest."""
     local = call("prepare", "-m", "pos_lines", "--json", "--workdir", home / "local", sales)
-    expected = json.loads((Path(local.summary["run_dir"]) / "manifest.json").read_bytes())
+    run = Path(local.summary["run_dir"])
+    return run, json.loads((run / "manifest.json").read_bytes())
+
+
+def assert_nothing_is_on_disks(home: Path, *secrets: str) -> None:
+    """Check that neither client nor scheduler nor workers left anything of a run or of their credentials."""
+    for private in home.glob("c*"):
+        assert list(private.rglob("*.parquet")) == []
+        for text in (PERSON, "R10", *secrets):
+            assert files_with(text, private) == []
+
+
+def test_after_the_death_of_scheduler_and_worker_the_bytes_are_the_same(
+    command: Callable[..., Ended], new_cluster: Cluster, sales: str, store: Any, bucket: str, home: Path
+) -> None:
+    here, expected = prepared_here(home, sales)
     assert len(expected["parts"]) > 8
 
     cluster = new_cluster()
@@ -146,30 +152,36 @@ def test_only_a_store_and_a_database_are_shared(
     run = prepared.summary["run_dir"]
     assert json.loads(store.cat_file(f"{run}/manifest.json"))["parts"] == expected["parts"]
     store.invalidate_cache()
-    kept = {each.partition("/runs/")[2].split("/")[1] for each in store.find(f"{bucket}/omneo/runs")}
-    there = {path.name for path in Path(local.summary["run_dir"]).iterdir()}
-    assert kept == there
-    assert {each.split("/")[3] for each in staged(store, bucket)} == {prepared.summary["run_id"]}
+    names = {each.partition("/runs/")[2] for each in store.find(f"{bucket}/omneo/runs")}
+    assert {name.split("/")[0] for name in names} == {prepared.summary["run_id"]}
+    assert {name.split("/")[1] for name in names} == {path.name for path in here.iterdir()}
     for name in ("quarantine.csv", "quarantine_rows.csv"):
-        assert store.cat_file(f"{run}/{name}") == (Path(local.summary["run_dir"]) / name).read_bytes()
+        assert store.cat_file(f"{run}/{name}") == (here / name).read_bytes()
+    assert_nothing_is_on_disks(home)
 
-    cluster.add_worker()
-    again, loaded, confirmed = as_the_page_says(cluster.address, bucket, postgres, omneo)
-    assert again.summary["transactions"] == prepared.summary["transactions"]
-    run = again.summary["run_dir"]
+
+def test_what_the_page_says_needs_no_more_than_a_store_and_a_database(
+    new_cluster: Cluster,
+    postgres: str,
+    sales: str,
+    store: Any,
+    bucket: str,
+    home: Path,
+    omneo: LocalOmneo,
+    s3_environment: dict[str, str],
+) -> None:
+    _, expected = prepared_here(home, sales)
+    prepared, loaded, confirmed = as_the_page_says(new_cluster().address, bucket, postgres, omneo)
+    run = prepared.summary["run_dir"]
     assert json.loads(store.cat_file(f"{run}/manifest.json"))["parts"] == expected["parts"]
     assert loaded.summary["delivery"]["delivered"] == prepared.summary["transactions"]["accepted"]
     assert max(arrived(omneo).values()) == 1
     assert confirmed.summary["confirmed"] == loaded.summary["delivery"]["delivered"]
-    events = [json.loads(line)["event"] for line in store.cat_file(f"{run}/run.log.jsonl").splitlines()]
-    assert "stage_started" in events
-
-    for private in home.glob("c*"):
-        assert files_with(PERSON, private) == []
-        assert files_with("R10", private) == []
-        assert list(private.rglob("*.parquet")) == []
-        for secret in (s3_environment["AWS_SECRET_ACCESS_KEY"], omneo.environment()["OMNEO_TOKEN"]):
-            assert files_with(secret, private) == []
+    log = [json.loads(line) for line in store.cat_file(f"{run}/run.log.jsonl").splitlines()]
+    # Each worker's log is in the run's too.
+    assert len([line for line in log if line["event"] == "stage_started" and line["stage"] == "load"]) == 3
+    secrets = s3_environment["AWS_SECRET_ACCESS_KEY"], omneo.environment()["OMNEO_TOKEN"]
+    assert_nothing_is_on_disks(home, *secrets)
 
 
 def test_a_worker_without_credentials_says_so(
