@@ -65,7 +65,7 @@ def stage(console: Console, mapping: str, sources: tuple[str, ...], arguments: d
 
     with (
         console.listening() as emit,
-        local_workdir(console, arguments["ledger"]) as workdir,
+        local_workdir(console, arguments["ledger"], recent=True) as workdir,
     ):
         finished = prepare_run(workdir, mapping, sources, prepare_options(arguments), emit)
     return console.show(finished, "causes")
@@ -108,7 +108,7 @@ def run(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool,
     ledger, engine = arguments["ledger"], arguments["engine"]
     connection = connection_from_environment(arguments["token_file"])
     require_shared_ledger(engine, ledger)
-    with console.listening() as emit, local_workdir(console, ledger) as workdir:
+    with console.listening() as emit, local_workdir(console, ledger, recent=True) as workdir:
         require_free(workdir, ledger)
         adopt(workdir, connection, delivery_options(arguments), emit, ledger=ledger)
         prepared = prepare(workdir, mapping, sources, prepare_options(arguments), emit)

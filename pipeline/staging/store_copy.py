@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
@@ -25,12 +26,15 @@ from typing import Any, Final
 from pipeline.core.errors import SettingsError
 from pipeline.core.file_systems import file_system, how_to_reach
 from pipeline.core.files import PRIVATE_DIR, PRIVATE_FILE, discard, private_dir
-from pipeline.staging.workdir import ADDRESS, Workdir
+from pipeline.staging.workdir import ADDRESS, Workdir, started_at
 
 MARK: Final = ".omneo-import"
 """An object that is written to find out whether the store can be written, before a command does its work."""
 _IN_USE: Final = "alive"
 _HEADS: Final = ("manifest.json", "review.json")
+_SUMS: Final = "facts.json"
+_COMPARED_WITH: Final = timedelta(weeks=6)
+"""More than the four same weekdays before, since a night may fail."""
 _LOG: Final = "/run.log.jsonl"
 _BODIES: Final = ("staged", "quarantine")
 _TRIES: Final = 5
@@ -44,6 +48,7 @@ class Needed:
 
     Attributes:
         heads: How all runs stand.
+        recent: How the runs of the last weeks stand, and their sums: what a new run is compared with.
         run: One run wholly: its id, a unique prefix, or `latest`; None for none.
         bodies: Of that run, staged transactions and quarantine too.
         everything: All runs wholly.
@@ -51,6 +56,7 @@ class Needed:
     """
 
     heads: bool = False
+    recent: bool = False
     run: str | None = None
     bodies: bool = True
     everything: bool = False
@@ -99,10 +105,13 @@ class _Store:
         if needed.writes:
             with self._translated("written"):
                 self.system.pipe_file(f"{self.root}/{MARK}", b"")
-        if not (needed.heads or needed.run or needed.everything):
+        if not (needed.heads or needed.recent or needed.run or needed.everything):
             return
         with self._translated("read"):
             there = self._there()
+            if needed.recent:
+                self._get(path, [name for name in there if _is_recent(name)])
+                return
             self._get(path, [name for name in there if needed.everything or _is_head(name)])
         if needed.run:
             run_id = Workdir(path).find(needed.run).run_id
@@ -171,6 +180,12 @@ class _Store:
                 f"The working directory {self.url} cannot be {verb}: {error}",
                 hint=how_to_reach(self.url),
             ) from error
+
+
+def _is_recent(name: str) -> bool:
+    began = started_at(name.split("/")[1])
+    is_known = began is not None and datetime.now(UTC) - began < _COMPARED_WITH
+    return is_known and (_is_head(name) or name.endswith(f"/{_SUMS}"))
 
 
 def _is_head(name: str) -> bool:

@@ -88,6 +88,8 @@ def test_every_command_works_there(
     assert events.count("run_started") == 4
     again = command("run", "-m", "pos_lines", sales)
     assert again.summary["delivery"]["unchanged"] == 2
+    review = json.loads(store.cat_file(f"{again.summary['run_dir']}/review.json"))
+    assert review["previous"]["run_id"] == prepared.summary["run_id"]
     assert command("void", prepared.summary["run_id"], "--yes").code == 0
     assert list(copies.rglob("*.parquet")) == []
     assert open_to_others(copies / f"omneo-import-{os.getuid()}") == []
