@@ -137,8 +137,9 @@ def _scratch_directory(run: RunDir) -> Iterator[Directory]:
 
 def without_password(ledger: str) -> str:
     """The address of a ledger as workers get it, who have a password of their own."""
-    url = sa.make_url(ledger)
-    return url.set(password=None).render_as_string() if url.password else ledger
+    url = sa.make_url(ledger).difference_update_query(["password"])
+    # `set` takes None for no change.
+    return url._replace(password=None).render_as_string()
 
 
 def _watch(running: Future[Any], run: OpenRun, directory: Directory) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from pipeline.core.events import ignore
 from pipeline.core.settings import connection_from_environment
@@ -122,7 +123,9 @@ def test_a_worker_without_the_password_says_where_to_set_it(prepared: Load, tmp_
 
 def test_workers_are_sent_no_password() -> None:
     assert without_password("postgresql://omneo:s3cret@db:5432/ledger") == "postgresql://omneo@db:5432/ledger"
-    assert without_password("postgresql:///ledger?host=/run/pg") == "postgresql:///ledger?host=/run/pg"
+    assert without_password("postgresql://db/ledger?password=s3cret") == "postgresql://db/ledger"
+    socket = "postgresql://postgres@/ledger?host=/run/pg"
+    assert sa.make_url(without_password(socket)) == sa.make_url(socket)
 
 
 def test_a_worker_stops_once_nobody_waits_for_it(omneo: LocalOmneo, prepared: Load, postgres: str) -> None:
