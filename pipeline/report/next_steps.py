@@ -75,8 +75,9 @@ def next_steps(summary: Summary, about: Circumstances | None = None) -> tuple[Ne
     about = about or Circumstances()
     if about.replaced_by:
         return (_you(f"Nothing: its sales are in run {about.replaced_by}."),)
-    delivery = tuple(_delivery(summary, about)) or (_you("Nothing: all that was accepted is in Omneo."),)
-    return (*delivery, *_corrections(summary, about), *_questions(about))
+    sending = (*_delivery(summary, about), *_refused(summary))
+    sending = sending or (_you("Nothing: all that was accepted is in Omneo."),)
+    return (*sending, *_corrections(summary, about), *_questions(about))
 
 
 def _you(text: str, command: str = "") -> NextStep:
@@ -90,7 +91,8 @@ def _delivery(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
         yield _you(f"Wait: {about.loading} is working on it.", command(summary, "status", "--follow"))
     elif about.gate_closed:
         yield _you(
-            "Fix what the report lists, then prepare again; or open the gate with `--max-rejected 100%`."
+            "Fix what the report lists, then prepare again. Or let the rest through: prepare it with "
+            "`--max-rejected 100%`."
         )
     elif t.read == 0 and not summary.rows.malformed:
         yield _you("Nothing: the source has no rows.")
@@ -128,10 +130,16 @@ def _unsettled(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
         yield _you("Look up in Omneo what was sent, and compare it.", command(summary, "confirm"))
     if d.voided:
         yield _you("Nothing: it was undone. `load --revive` sends it again, no longer void.")
-    if d.refused:
+    if about.fields_help and not differing:
+        yield NextStep(Fixer.OMNEO, about.fields_help)
+
+
+def _refused(summary: Summary) -> Iterator[NextStep]:
+    """What to do about what Omneo refused for good: sending it again as it is does not help."""
+    if refused := summary.delivery.refused:
         yield NextStep(
             Fixer.TILL,
-            f"Correct the data of {count(d.refused, 'transaction')} that Omneo refused for good, and export "
+            f"Correct the data of {count(refused, 'transaction')} that Omneo refused for good, and export "
             "again: What is left out has the reasons. Sending the same again does not help.",
         )
         yield NextStep(
@@ -139,8 +147,6 @@ def _unsettled(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
             "Where a reason is a setting of the tenant, such as a currency that is not configured: change "
             "it. Then `retry` sends what was refused.",
         )
-    if about.fields_help and not differing:
-        yield NextStep(Fixer.OMNEO, about.fields_help)
 
 
 def _corrections(summary: Summary, about: Circumstances) -> Iterator[NextStep]:

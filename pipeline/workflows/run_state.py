@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
+from pipeline.core.errors import RunError
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.render import write_report
 from pipeline.report.summary import Summary
@@ -12,7 +14,7 @@ from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.workdir import Workdir
 from pipeline.workflows import run_record
 from pipeline.workflows.incremental import imported_by
-from pipeline.workflows.run_summary import with_delivery
+from pipeline.workflows.run_summary import unsent, with_delivery
 from pipeline.workflows.workdir_lock import lock_holders
 
 
@@ -31,17 +33,16 @@ def replaced_by(ledgers: Iterable[SqlLedger], manifest: Manifest, summary: Summa
 
 def report_replaced(home: Workdir, ledger: SqlLedger, by: str) -> None:
     """Write the reports of unfinished runs again that a run has replaced, so that their own pages say so."""
-    tenant = ledger.base_url
-    unfinished = {
-        run_id: by_tenant[tenant]
-        for run_id, by_tenant in ledger.statuses().items()
-        if tenant in by_tenant and by_tenant[tenant].pending
-    }
+    tenant, statuses = ledger.base_url, ledger.statuses()
     for run in home.runs:
-        if run.run_id >= by or run.run_id not in unfinished or not run.manifest.exists():
+        known = statuses.get(run.run_id, {})
+        # A run that only another tenant knows is not this one's to judge.
+        is_open = known[tenant].pending > 0 if tenant in known else not known
+        if run.run_id >= by or not is_open or not run.manifest.exists():
             continue
-        manifest, record = read_manifest(run), run_record.read(run)
-        summary = with_delivery(run, manifest, unfinished[run.run_id], tenant)
-        if replaced_by([ledger], manifest, summary) == by:
-            data = run_record.report_data(run, manifest, summary, replaced_by=by)
-            write_report(run.path, data, show_personal_data=record.show_personal_data)
+        with suppress(RunError, OSError, KeyError):  # one that cannot be read must not end a load
+            manifest, record = read_manifest(run), run_record.read(run)
+            summary = with_delivery(run, manifest, known.get(tenant or "") or unsent(manifest), tenant)
+            if replaced_by([ledger], manifest, summary) == by:
+                data = run_record.report_data(run, manifest, summary, replaced_by=by)
+                write_report(run.path, data, show_personal_data=record.show_personal_data)

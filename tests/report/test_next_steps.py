@@ -54,6 +54,8 @@ def test_what_omneo_refused_for_good_is_corrected_and_not_sent_again() -> None:
     by = {step.who: step.text for step in next_steps(refused)}
     assert "1 transaction that Omneo refused for good" in by[Fixer.TILL]
     assert "setting of the tenant" in by[Fixer.OMNEO]
+    begun = after(delivered=ALL - 3, pending=2, refused=1)
+    assert [step.who for step in next_steps(begun)[:3]] == [Fixer.YOU, Fixer.TILL, Fixer.OMNEO]
     only = replace(after(delivered=ALL - 1, refused=1), confirmed=ALL - 1)
     assert commands(only) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -631,6 +632,9 @@ def test_a_run_whose_files_a_later_one_delivered_is_not_unfinished(shop: Shop) -
         f"All its files were delivered by run {second.summary['run_id']}"
         in shop.command("status", first).stderr
     )
+    own = json.loads((shop.home / "w" / "runs" / first / "report.json").read_text(encoding="utf-8"))
+    assert own["verdict"]["headline"] == "Replaced by a later run", "its own report was written again"
+    assert own["replaced_by"] == second.summary["run_id"]
 
 
 def test_a_night_is_refused_at_once_while_another_load_runs_and_a_dry_run_is_not(shop: Shop) -> None:
