@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -54,8 +53,9 @@ def measure(receipts: int, repeat: int) -> list[Row]:
                 with _cluster(count) as (address, ended):
                     cost = child.run([*command, "--engine", f"dask://{address}"])
                 workers_s = ended()
-                note(f"{US} with {count} workers, the process that is started", cost, cost.cpu_s, load)
-                note(f"{US} with {count} workers, the workers", cost, workers_s, load)
+                name = f"{US} with {count} worker{'s' if count > 1 else ''}"
+                note(f"{name}, the process that is started", cost, cost.cpu_s, load)
+                note(f"{name}, the workers", cost, workers_s, load)
             found = sums(staged(home), every)
             right = right or found
             if found != right:
@@ -82,7 +82,7 @@ def _cluster(count: int) -> Iterator[tuple[str, Callable[[], float]]]:
             yield _address(where), lambda: sum(spent)
         finally:
             for process in (*workers, scheduler):
-                process.send_signal(signal.SIGTERM)
+                process.kill()  # the work is done, and a worker without its scheduler would wait for it
             for process in workers:
                 _, _, usage = os.wait4(process.pid, 0)
                 process.returncode = 0
