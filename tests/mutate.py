@@ -100,6 +100,8 @@ LEFT_OUT = {
     *("to_lowercase", "round", "abs", "reverse", "over", "head"),
 }
 """Methods whose call may be left out: what is left has the same type."""
+SAFEGUARDS = ("strict", "frozen", "nullable")
+"""Arguments of `zip` and casts, of dataclasses and of columns: no right program comes near what they forbid."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ class Finder(ast.NodeVisitor):
             self.visit(node.value)
 
     def visit_keyword(self, node: ast.keyword) -> None:
-        if node.arg != "strict":  # a safeguard of `zip` and of casts that no right program needs
+        if node.arg not in SAFEGUARDS:
             self.visit(node.value)
 
     def visit_arg(self, node: ast.arg) -> None:
