@@ -130,6 +130,11 @@ def test_a_shortened_part_of_an_id_is_reported_with_its_sale() -> None:
 OWN = LINES.replace('{template: "{id}-{line}"}', "sku")
 
 
+def test_one_id_of_two_items_is_found_where_every_item_has_an_id() -> None:
+    mapped = mapped_of(OWN, f"{COLUMNS}\n1,S,,K1,Mug,1,2\n1,S,,K1,Cup,1,2\n")
+    assert problem_rows(mapped.problems) == [("item_external_id_conflict", 3)]
+
+
 def test_two_items_of_a_sale_with_one_id_are_reported_where_the_second_is() -> None:
     skus = ["1,S,,K1", "1,S,,K2", "1,S,,K1", "2,S,,K1", "2,S,,", "2,S,,"]
     text = "\n".join([COLUMNS, *(f"{sku},Mug {at},1,2" for at, sku in enumerate(skus))])

@@ -160,6 +160,21 @@ def test_rows_that_disagree_are_reported_with_the_column_and_both_cells() -> Non
     ]
 
 
+def test_a_row_that_agrees_with_another_sale_may_still_disagree_with_its_own() -> None:
+    shaped = shaped_of(
+        LINES,
+        """
+        store,no,total,name,qty
+        A,1,10,Shirt,1
+        A,2,11,Cap,1
+        A,2,10,Tie,1
+        """,
+    )
+    assert problem_rows(shaped.problems, "code", "field", "value", LINE) == [
+        ("header_conflict", "total", "10", 4)
+    ]
+
+
 def test_a_conflict_with_a_blank_cell_and_none_with_outer_blanks() -> None:
     shaped = shaped_of(
         LINES,
@@ -395,6 +410,18 @@ def test_two_header_rows_with_one_key_that_differ() -> None:
     shaped = shaped_of(TABLES, {"headers": "id,total\n1,10\n1,11\n", "items": "order,what\n1,Cap\n"})
     assert shaped.headers.height == 1
     assert problem_rows(shaped.problems) == [("header_conflict", 3)]
+
+
+def test_a_record_without_a_type_begins_no_sale() -> None:
+    spec = spec_of(
+        """
+        source: {layout: records, key: [no], records: {column: kind, header: [H], item: [L]}}
+        transaction: {external_id: no}
+        items: {name: name}
+        """
+    )
+    rows = keyed(raw_rows("kind,no,name\nH,A,\n,,Remark\nL,,Cap\nH,,\nL,,Hat\n"), spec)
+    assert rows["no"].to_list() == ["A", "A", "A", None, None]
 
 
 # ── Lists inside a row, and no items at all ─────────────────────────────────────────────────────────
