@@ -101,7 +101,7 @@ LEFT_OUT = {
 }
 """Methods whose call may be left out: what is left has the same type."""
 SAFEGUARDS = ("strict", "frozen", "nullable")
-"""Arguments of `zip` and casts, of dataclasses and of columns: no right program comes near what they forbid."""
+"""Arguments of `zip` and casts, of dataclasses and of columns: no right program does what they forbid."""
 
 
 @dataclass(frozen=True)

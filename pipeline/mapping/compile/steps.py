@@ -255,14 +255,14 @@ def _divide(step: DivideStep, typed: TypedExpression, context: CompileContext) -
     number = as_number(typed, context.number)
     by = as_number(context.compile(step.divide_by, "divide_by"), context.number)
     divisor = pl.when(by.value != 0).then(by.value)  # A division by 0 would fail the whole frame.
-    quotient = (number.value.cast(EXACT) / divisor.cast(EXACT)).cast(EXACT)
+    quotient = number.value.cast(EXACT) / divisor
     return TypedExpression(quotient, EXACT, first_invalid((number, by)))
 
 
 def _multiply(step: MultiplyStep, typed: TypedExpression, context: CompileContext) -> TypedExpression:
     number = as_number(typed, context.number)
     by = as_number(context.compile(step.multiply_by, "multiply_by"), context.number)
-    product = (number.value.cast(EXACT) * by.value.cast(EXACT)).cast(EXACT)
+    product = number.value.cast(EXACT) * by.value
     return TypedExpression(product, EXACT, first_invalid((number, by)))
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def start_delivery(workdir: Path, omneo: LocalOmneo, count: int, **options: Any) -> subprocess.Popen[str]:
-    # Here, since the fifty processes themselves need no command line and no local Omneo: a third of their time.
+    # Here, since the processes need no command line, whose import takes a third of their time.
     from tests.command import clean_environment
 
     arguments = [str(workdir), str(count), json.dumps(options)]

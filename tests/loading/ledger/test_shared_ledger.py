@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import WorkdirBusy
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.testing import LocalOmneo
 from tests.command import call
 from tests.receipts import export
@@ -49,3 +51,27 @@ def test_the_address_is_shown_without_its_password(workdir: Path, tmp_path: Path
     assert ended.code == 2
     assert "postgresql://u:***@127.0.0.1:1/d cannot be opened" in ended.stderr
     assert "s3cret" not in ended.stdout + ended.stderr
+
+
+def test_a_name_is_held_by_many_who_share_it_or_by_one(postgres: str) -> None:
+    with SqlLedger(postgres) as one, SqlLedger(postgres) as other:
+        with one.held("s3://sales/w", shared=True):
+            with other.held("s3://sales/w", shared=True), other.held("s3://sales/v", shared=False):
+                pass
+            with pytest.raises(WorkdirBusy), other.held("s3://sales/w", shared=False):
+                pass
+        with (
+            other.held("s3://sales/w", shared=False),
+            pytest.raises(WorkdirBusy),
+            one.held("s3://sales/w", shared=True),
+        ):
+            pass
+
+
+def test_in_sqlite_holding_a_name_does_nothing(tmp_path: Path) -> None:
+    with (
+        SqlLedger(tmp_path / "ledger.db") as ledger,
+        ledger.held("w", shared=False),
+        ledger.held("w", shared=False),
+    ):
+        pass

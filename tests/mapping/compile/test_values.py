@@ -96,6 +96,9 @@ def test_steps_on_texts(steps: str, cells: list[str | None], expected: list[str 
         ("[{round: 1}]", ["1.25", "-1.25", "1.24"], [D("1.3"), D("-1.3"), D("1.2")]),
         ("[{divide_by: {constant: 3}}]", ["10", None], [D("3.3333"), None]),
         ("[{divide_by: x}]", ["5", "0", None], [D(1), None, None]),
+        # Twelve decimals are kept on the way, whatever steps follow.
+        ("[{divide_by: {constant: 3}}, {multiply_by: {constant: 30000}}]", ["1"], [D(10_000)]),
+        ("[{multiply_by: {constant: 0.000001}}, {multiply_by: {constant: 1000000}}]", ["1.25"], [D("1.25")]),
         ("[{multiply_by: {constant: 1.1}}]", ["10", "0.01"], [D(11), D("0.011")]),
         ("[{default: 0}]", ["1.5", None], [D("1.5"), D(0)]),
         ("[{number: {}}, {default: 0}]", ["1.5", None, "x"], [D("1.5"), D(0), None]),
@@ -116,6 +119,30 @@ def test_a_number_keeps_the_text_it_was_read_from() -> None:
     """
     headers = mapped_of(spec, "id,x\n1,$5\n2,five\n3,\n").headers
     assert headers.select("total", "total|raw").rows() == [(D(-5), "$5"), (None, "five"), (None, None)]
+
+
+def test_whole_numbers_are_divided_and_multiplied_exactly() -> None:
+    spec = """
+    source: {layout: headers, key: [id]}
+    columns: {x: integer, n: integer}
+    transaction:
+      total: {column: x, then: [{divide_by: n}, {multiply_by: {constant: 30000}}]}
+      rounding: {column: x, then: [{multiply_by: n}]}
+    """
+    headers = mapped_of(spec, "id,x,n\n1,1,3\n").headers
+    assert headers.select("total", "rounding").rows() == [(D(10_000), D(3))]
+
+
+def test_a_sum_that_needs_one_digit_too_many_is_reported() -> None:
+    spec = """
+    source: {layout: lines, key: [id]}
+    transaction: {external_id: id, total: {sum: {column: x, then: [{number: {}}]}}}
+    """
+    mapped = mapped_of(spec, "id,x\n1,60000000000000000000000000\n1,50000000000000000000000000\n2,5\n")
+    assert mapped.headers["total"].to_list() == [None, D(5)]
+    assert problem_rows(mapped.problems, "code", "message") == [
+        ("field_invalid", "The sum over the lines is too large to be computed.")
+    ]
 
 
 def test_divisors_that_cannot_be_read_are_reported() -> None:

@@ -283,6 +283,20 @@ def test_totals_that_are_off_by_anything_are_the_rules_business() -> None:
     assert found(unit(sales)) == []
 
 
+def test_sales_without_items_are_not_compared_with_them() -> None:
+    without = {"items_total": Decimal(0), "items_count": 0}
+    assert found(unit([{**each, **without} for each in ordinary()])) == []
+
+
+def test_two_items_may_be_off_by_two_cents() -> None:
+    def off_by(cents: str) -> Observations:
+        prices = {"total": Decimal(cents) * 10, "items_total": Decimal(cents) * 11}
+        return unit([{**each, **prices} for each in ordinary()])
+
+    assert found(off_by("0.02")) == []
+    assert only(off_by("0.03")).code == "total_without_tax"
+
+
 def test_totals_far_outside() -> None:
     sales = ordinary()
     sales[7] = {**sales[7], "total": Decimal("1234567.00"), "items_total": Decimal("1234567.00")}
