@@ -8,7 +8,6 @@ from functools import partial
 
 import polars as pl
 
-from pipeline.core.errors import did_you_mean
 from pipeline.core.header_names import usable_name
 from pipeline.mapping.compile.column_plan import ColumnPlan, RowCheck, parsed_time_of, raw_of
 from pipeline.mapping.compile.steps import apply_step, typed_cell
@@ -226,9 +225,8 @@ class CompileContext:
             return self._cell(name)
         if name in transaction:
             return self._from_transaction(name, name)
-        known = sorted({*own, *transaction, *self.spec.define})
-        near = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-        raise FormulaError(f"there is no column '{name}'{near}")
+        # Seldom shown: `column_names` looks at all names first, and says what may have been meant.
+        raise FormulaError(f"there is no column '{name}'")
 
     def _cell(self, name: str) -> TypedExpression:
         self.plan.load(self.scope, name)

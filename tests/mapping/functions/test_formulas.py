@@ -271,6 +271,15 @@ def test_odd_arguments_stop_no_formula(sql: str) -> None:
     assert computed(rows, sql).len() == rows.height
 
 
+@pytest.mark.parametrize("sql", ["DIV(n, by)", "MOD(n, by)", "n % by"])
+@pytest.mark.parametrize("kind", [pl.Int64(), pl.Decimal(38, 6)])
+def test_a_division_by_nothing_is_blank_and_not_wrong(sql: str, kind: pl.DataType) -> None:
+    rows = pl.DataFrame({"n": [7, 7], "by": [0, 7]}).cast(kind)
+    found, failed = both(rows, sql)
+    assert found.to_list()[0] is None
+    assert list(failed) == [None, None]
+
+
 @pytest.mark.parametrize(
     ("sql", "message", "at"),
     [

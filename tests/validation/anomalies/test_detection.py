@@ -220,6 +220,13 @@ def test_sales_in_the_same_minute_are_no_doubled_file() -> None:
     assert found(unit(coffees)) == []
 
 
+@pytest.mark.parametrize(("seconds", "codes"), [(0, []), (7, ["doubled_file"])])
+def test_where_no_seconds_are_known_more_sales_may_be_alike(seconds: int, codes: list[str]) -> None:
+    sales = [{**each, AT: each[AT].replace(second=seconds)} for each in ordinary()]
+    again = [{**each, SOURCE: 1} for each in sales[: len(sales) // 10]]
+    assert [each.code for each in found(unit([*sales, *again]))] == codes
+
+
 def kiosk() -> list[Sale]:
     """A busy place: seven prices, no customers' names, and times without seconds."""
     rng = random.Random(5)
@@ -284,8 +291,9 @@ def test_totals_that_are_off_by_anything_are_the_rules_business() -> None:
 
 
 def test_sales_without_items_are_not_compared_with_them() -> None:
-    without = {"items_total": Decimal(0), "items_count": 0}
-    assert found(unit([{**each, **without} for each in ordinary()])) == []
+    without = [{**each, "items_total": Decimal(0), "items_count": 0} for each in ordinary(2, a_day=60)]
+    low = taxed(ordinary(), Decimal(1) / 11, lambda each, tax: {"total": each["items_total"] - tax})
+    assert only(low, unit(without)).evidence == ("2,400 sales (100%): total = items − tax",)
 
 
 def test_two_items_may_be_off_by_two_cents() -> None:
