@@ -121,7 +121,7 @@ WORDS = {
     "squeeze": "Turns several blanks in a row into one.",
     "negate": "Reverses the sign of a number.",
     "abs": "Removes the sign of a number.",
-    "unguard": "Removes the apostrophe that spreadsheets put in front of numbers.",
+    "unguard": 'Removes what protects numbers from spreadsheets: `\'000123` and `="000123"` become `000123`.',
 }
 
 SECTION_EXAMPLES = {

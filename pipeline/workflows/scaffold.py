@@ -19,6 +19,7 @@ from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources
 from pipeline.mapping.language.mapping_file import LoadedMapping, read_mapping
 from pipeline.mapping.scaffold.draft import draft
+from pipeline.mapping.scaffold.guards import unguarded
 from pipeline.mapping.scaffold.reading import Reading, readings_of
 from pipeline.mapping.scaffold.samples import Sample, glob_of, kinds_of, null_words
 from pipeline.mapping.scaffold.shape import Shape, shapes_of
@@ -147,6 +148,7 @@ def drafted(arguments: Sequence[str]) -> str:
 def drafted_from(found: Sequence[Sample]) -> str:
     """Draft a mapping from samples, as `drafted`."""
     kinds, notes = kinds_of(found)
+    kinds = unguarded(kinds)
     shapes = [replace(shape, notes=(*shape.notes, *notes)) for shape in shapes_of(kinds)]
     return draft(_best(shapes, kinds))
 
@@ -265,9 +267,11 @@ def _frames(loaded: LoadedMapping, shape: Shape, kinds: Sequence[Sample]) -> dic
         found[table] = rows
     if any(sample.cut for _, sample in shape.tables):
         found = _whole(found, loaded)
+    for table, sample in shape.tables or ((LINES, shape.sample),):
+        found[table] = found[table].rename(dict(sample.guarded))
     for name, lookup in loaded.spec.lookups.items():
         kind = next(kind for kind in kinds if lookup.file in kind.inputs)
-        found[name] = kind.cells.with_columns(pl.lit(0, pl.Int64).alias(LINE))
+        found[name] = kind.cells.rename(dict(kind.guarded)).with_columns(pl.lit(0, pl.Int64).alias(LINE))
     return found
 
 

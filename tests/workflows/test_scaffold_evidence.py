@@ -30,11 +30,16 @@ def draft_of(*files: Path) -> tuple[str, MappingSpec]:
 
 def imported(tmp_path: Path, file: Path) -> tuple[int, Decimal]:
     """How many sales the unedited draft imports, and what they are worth."""
+    sales = staged(tmp_path, file)
+    return sales.height, sales["total"].sum()
+
+
+def staged(tmp_path: Path, file: Path) -> pl.DataFrame:
+    """The sales that the unedited draft imports."""
     mapping = tmp_path / "draft.yaml"
     mapping.write_text(drafted([str(file)]), encoding="utf-8")
     summary = prepare(tmp_path / "work", str(mapping), [str(file)], PrepareOptions(), ignore).summary
-    staged = pl.read_parquet(Path(summary.run_dir) / "staged" / "*.parquet")
-    return staged.height, staged["total"].sum()
+    return pl.read_parquet(Path(summary.run_dir) / "staged" / "*.parquet")
 
 
 def is_open(spec: MappingSpec, field: str, words: str) -> bool:

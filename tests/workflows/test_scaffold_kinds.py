@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.mapping.language.value_spec import OpenValue
 from pipeline.workflows.scaffold import samples
-from tests.workflows.test_scaffold_evidence import DAYS, csv_of, draft_of, imported
+from tests.workflows.test_scaffold_evidence import DAYS, csv_of, draft_of, imported, staged
 
 pytestmark = pytest.mark.slow
 
@@ -217,3 +217,35 @@ def test_a_title_above_a_table_as_wide_as_the_table_is_skipped(tmp_path: Path) -
     rows = [(n, DAYS[n], 5) for n in range(20)]
     file = csv_of(tmp_path / "a.csv", "Sales of March,,\n,,\nReceipt No,Date,Total", rows)
     assert imported(tmp_path, file) == (20, 100)
+
+
+@pytest.mark.parametrize("written", ['="{}"', '"=""{}"""', "'{}"])
+def test_what_protects_cells_from_spreadsheets_is_taken_off(tmp_path: Path, written: str) -> None:
+    def cell(value: object) -> str:
+        return written.format(value)
+
+    rows = [
+        (cell(f"{n:06}"), day, name, cell(f"00{price}"), cell(pieces), cell(f"{price},50"))
+        for n, day, name, price, pieces in LINES
+    ]
+    lines = [
+        ";".join(map(str, row)) for row in [("Receipt No", "Date", "Item", "SKU", "Qty", "Price"), *rows]
+    ]
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text, _ = draft_of(file)
+    assert "Receipt No_: {column: Receipt No, then: [unguard]}  # its cells are written as" in text
+    sales = staged(tmp_path, file)
+    assert sales["external_id"].sort().to_list() == [f"{n:06}" for n in range(1, 25)]
+    assert sales["total"].sum() == WORTH + sum(pieces for *_, pieces in LINES) * Decimal("0.5")
+
+
+def test_protected_cells_of_one_file_join_plain_ones_of_another(tmp_path: Path) -> None:
+    sums = {n: sum(p * q for m, _, _, p, q in LINES if m == n) for n in range(1, 25)}
+    orders = [(f'="{n:04}"', DAYS[n], total) for n, total in sums.items()]
+    csv_of(tmp_path / "orders.csv", "order_id,order_date,order_total", orders)
+    lines = [(f"{n:04}", name, pieces, price) for n, _, name, price, pieces in LINES]
+    csv_of(tmp_path / "items.csv", "order_id,item,quantity,unit_price", lines)
+    sales = staged(tmp_path, tmp_path)
+    assert (sales.height, sales["total"].sum()) == (24, WORTH)
+    assert "0001" in sales["external_id"]

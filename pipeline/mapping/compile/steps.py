@@ -109,7 +109,7 @@ TEXT_STEPS: Final[dict[str, Callable[[pl.Expr], pl.Expr]]] = {
     "title": lambda text: text.str.to_titlecase(),
     "digits": lambda text: text.str.replace_all(r"[^0-9]", ""),
     "squeeze": lambda text: text.str.replace_all(r"\s+", " ").str.strip_chars(),
-    "unguard": lambda text: text.str.strip_prefix("'"),
+    "unguard": lambda text: text.str.replace(r'(?s)^="(.*)"$', "${1}").str.strip_prefix("'"),
 }
 NUMBER_STEPS: Final[dict[str, Callable[[pl.Expr], pl.Expr]]] = {"negate": lambda n: -n, "abs": pl.Expr.abs}
 

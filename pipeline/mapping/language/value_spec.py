@@ -218,7 +218,7 @@ class BlankStep(Frozen):
 
 Word: TypeAlias = Literal["trim", "upper", "lower", "title", "digits", "squeeze", "negate", "abs", "unguard"]
 """Steps without options. `digits` keeps only 0-9; `squeeze` turns a run of blanks into one; `unguard` removes
-the leading apostrophe with which spreadsheets mark text."""
+what protects a text from spreadsheets: a leading apostrophe, or `="` and `"` around it."""
 
 
 def _step_tag(raw: object) -> str | None:

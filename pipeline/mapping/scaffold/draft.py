@@ -158,22 +158,43 @@ def _lookups(reading: Reading) -> Iterator[str]:
 
 def _columns(reading: Reading) -> Iterator[str]:
     """The section `columns`: the numbers that formulas use."""
-    formulas = " ".join(
-        line
-        for part in (_define, _transaction, _completion, _refund, items)
-        for line in part(reading)
-        if any(sign in line for sign in ("sql:", "when:", "count:"))
-    )
-    named = [
-        name for name in dict.fromkeys(reading.money.columns) if sql_name(name).replace("'", "''") in formulas
-    ]
-    if named:
+    if named := [name for name in _numbers_in_formulas(reading) if name not in reading.shape.guarded]:
         yield "columns:"
         yield from (f"  {quoted(name)}: decimal" for name in named)
 
 
+def _numbers_in_formulas(reading: Reading) -> list[str]:
+    formulas = " ".join(
+        line
+        for part in (_own_definitions, _transaction, _completion, _refund, items)
+        for line in part(reading)
+        if any(sign in line for sign in ("sql:", "when:", "count:"))
+    )
+    named = dict.fromkeys(reading.money.columns)
+    return [name for name in named if sql_name(name).replace("'", "''") in formulas]
+
+
 def _define(reading: Reading) -> Iterator[str]:
-    lines = []
+    if lines := [*_without_guards(reading), *_own_definitions(reading)]:
+        yield "define:"
+        yield from lines
+
+
+def _without_guards(reading: Reading) -> Iterator[str]:
+    """Columns whose cells are protected from spreadsheets, as far as the draft uses them."""
+    users = (_source, _own_definitions, _transaction, _completion, _refund, _profile, _payments, items)
+    used = " ".join(line for part in users for line in part(reading))
+    numbers = _numbers_in_formulas(reading)
+    for name, old in reading.shape.guarded.items():
+        if name in used:
+            form = _number(reading.money.number) or "{}"
+            steps = f"unguard, {{number: {form}}}" if name in numbers else "unguard"
+            why = because('its cells are written as ="000123" or \'000123, for spreadsheets')
+            yield f"  {quoted(name)}: {{column: {quoted(old)}, then: [{steps}]}}{why}"
+
+
+def _own_definitions(reading: Reading) -> Iterator[str]:
+    lines: list[str] = []
     if reading.has_items and "line_no" not in reading.line:
         lines.append(f"  {line_column(reading)}: {{line_number: file}}")
     if not reading.money.whole and reading.has_items:
@@ -192,9 +213,7 @@ def _define(reading: Reading) -> Iterator[str]:
     by_formula = line_worth(reading).startswith("{sql")
     looked_up = [n for n in (reading.money.price, reading.money.quantity) if n in reading.shape.found_in]
     lines += [f"  {quoted(looked_up_name(n))}: {column_value(reading, n)}" for n in looked_up if by_formula]
-    if lines:
-        yield "define:"
-        yield from lines
+    yield from lines
 
 
 # ── Transactions ────────────────────────────────────────────────────────────────────────────────────

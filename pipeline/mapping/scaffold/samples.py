@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePath
@@ -54,6 +54,8 @@ class Sample:
         others: The names of other files that have these columns or some of them.
         sheet: What is read of it, where it is a workbook.
         nulls: Words in place of numbers and dates that mean an empty cell; they are blank in `rows`.
+        guarded: For columns of `rows` that go without what protects their cells from spreadsheets, the names
+            that they have in the file.
         edges: Places in `rows` before which rows are left out; the height of `rows` where the file goes on.
     """
 
@@ -66,6 +68,7 @@ class Sample:
     sheet: Worksheet = field(default_factory=Worksheet)
     nulls: tuple[str, ...] = ()
     edges: tuple[int, ...] = ()
+    guarded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cut(self) -> bool:

@@ -67,9 +67,18 @@ class Shape:
 
     @property
     def columns(self) -> dict[str, list[str]]:
-        """The export's columns by table."""
+        """The export's columns by table, as the files name them."""
         tables = self.tables or (("lines", self.sample),)
-        return {table: sample.cells.columns for table, sample in tables}
+        return {
+            table: [sample.guarded.get(name, name) for name in sample.cells.columns]
+            for table, sample in tables
+        }
+
+    @property
+    def guarded(self) -> dict[str, str]:
+        """The columns without what protects their cells, and the names that they have in the files."""
+        tables = [sample for _, sample in self.tables] or [self.sample]
+        return {name: old for sample in tables for name, old in sample.guarded.items()}
 
     @property
     def file_names(self) -> list[str]:

@@ -47,6 +47,7 @@ def test_every_value_and_step_of_the_language_has_an_operation() -> None:
         ("[digits]", ["(03) 9-1", "none"], ["0391", None]),
         ("[squeeze]", ["a \n\t b"], ["a b"]),
         ("[unguard]", ["'380001", "380001", "'"], ["380001", "380001", None]),
+        ("[unguard]", ['="000123"', '=""', '="a'], ["000123", None, '="a']),
         (
             r"[{replace: {pattern: '^(\d+)\.0$', with: '$1'}}]",
             ["17850.0", "17850.5", None],
