@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.workflows.prepare import prepare
+from pipeline.core.memory import Budget
+from pipeline.workflows.prepare import PrepareOptions, prepare
 from tests.receipts import receipt, write_export
 
 pytestmark = pytest.mark.slow
@@ -36,9 +37,22 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return found
 
 
-@pytest.mark.parametrize(("ending", "most"), [("csv", 1), ("jsonl", 2), ("parquet", 1)])
+# Of so small a partition, CSV and JSON lines are cut into ranges.
+@pytest.mark.parametrize(
+    ("ending", "most", "partition_bytes"),
+    [
+        *(("csv", 1, 10 << 20), ("jsonl", 2, 10 << 20), ("parquet", 1, 10 << 20)),
+        *(("csv", 2, 1 << 18), ("jsonl", 2, 1 << 18)),
+    ],
+)
 def test_each_byte_is_fetched_at_most_twice(
-    ending: str, most: int, store: Any, bucket: str, fetched: Counter[str], tmp_path: Path
+    ending: str,
+    most: int,
+    partition_bytes: int,
+    store: Any,
+    bucket: str,
+    fetched: Counter[str],
+    tmp_path: Path,
 ) -> None:
     rows = [row for n in range(RECEIPTS) for row in receipt(n, 2)]
     path = write_export(tmp_path / "pos_lines.csv", rows)
@@ -48,7 +62,8 @@ def test_each_byte_is_fetched_at_most_twice(
     if ending == "parquet":
         table.write_parquet(path := tmp_path / "pos_lines.parquet", compression="uncompressed")
     store.put(str(path), f"{bucket}/{path.name}")
-    finished = prepare(tmp_path / "work", "pos_lines", [f"{bucket}/{path.name}"])
+    options = PrepareOptions(budget=Budget(partition_bytes))
+    finished = prepare(tmp_path / "work", "pos_lines", [f"{bucket}/{path.name}"], options)
     assert finished.summary.transactions.accepted == RECEIPTS
     size = path.stat().st_size
     assert size < fetched[ending] <= most * size + LOOKS
