@@ -165,6 +165,20 @@ def test_what_the_dry_run_found_is_not_repeated_by_commands_about_delivery(
     assert "unchanged" in again
 
 
+def test_what_was_sent_and_what_was_not_have_their_worth(
+    do: Callable[..., Ended], omneo: LocalOmneo, tmp_path: Path
+) -> None:
+    sales = [row for n, price in enumerate(("1.00", "2.00", "4.00")) for row in receipt(n, 1, price=price)]
+    prepared = do("prepare", write_export(tmp_path / "pos_lines.csv", sales), "--json")
+    do("load", "latest", "--first", "2", "--reactions", "allow", env=omneo.environment())
+    report = report_of(prepared)
+    worth = {row["name"]: row["worth"] for row in report["where"] if row["transactions"]}
+    assert Decimal(worth["Delivered"]) + Decimal(worth["Pending"]) == Decimal("7.00")
+    assert worth["Pending"] in ("1.00", "2.00", "4.00")
+    assert f"1 still to be sent (AUD {worth['Pending']})" in report["verdict"]["sentence"]
+    assert report["verdict"]["steps"][0]["command"].startswith("omneo-import load")
+
+
 # ── The list of reasons is no source ─────────────────────────────────────────────────────────────────
 
 
