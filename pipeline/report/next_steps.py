@@ -112,7 +112,8 @@ def _unsettled(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
     d, missing, differing = summary.delivery, summary.missing or 0, summary.differing or 0
     if unclear := d.in_doubt + d.failed:
         yield _you(
-            f"Look up and send again the {count(unclear, 'transaction')} without a clear answer.",
+            f"Look up and send again the {count(unclear, 'transaction')} without a clear answer. If the load "
+            "was killed, `load` goes on with it first.",
             command(summary, "retry"),
         )
     if missing:
