@@ -249,3 +249,27 @@ def test_protected_cells_of_one_file_join_plain_ones_of_another(tmp_path: Path) 
     sales = staged(tmp_path, tmp_path)
     assert (sales.height, sales["total"].sum()) == (24, WORTH)
     assert "0001" in sales["external_id"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [
+        (range(24), ""),
+        ([*range(9, 22)], ""),
+        ([9, 10, 11, 12, 1, 2, 3, 4, 5], "36 of 81 times before 5:00: 12-hour times"),
+        ([*range(22, 24), *range(6)], "72 of 72 times lie between 22:00 and 06:00: UTC"),
+    ],
+)
+def test_times_at_night_are_unsure(tmp_path: Path, hours: Sequence[int], said: str) -> None:
+    rows = [(f"{day}-{hour}", f"{DAYS[day]} {hour:02}:15", 5) for day in range(9) for hour in hours]
+    text, _ = draft_of(csv_of(tmp_path / "a.csv", "Receipt No,Date,Total", rows))
+    assert ("AM and PM?" in text) == bool(said)
+    assert said in text
+
+
+def test_times_that_never_happened_in_a_named_zone_are_read_as_utc(tmp_path: Path) -> None:
+    rows = [(n, f"2024-03-31 {n:02}:30", 5, "Europe/Berlin") for n in range(24)]
+    file = csv_of(tmp_path / "a.csv", "Receipt No,Date,Total,Timezone", rows)
+    text, _ = draft_of(file)
+    assert "# unsure: 1 time never happened in the zone that `Timezone` names: is it UTC?" in text
+    assert imported(tmp_path, file) == (24, 120)

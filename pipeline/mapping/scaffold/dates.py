@@ -76,7 +76,7 @@ class DateReading:
         either: The formats of the other reading, where day and month could change places; otherwise empty.
         why: What decided between day and month.
         steps: Steps of the mapping language that come first.
-        days: The days that were read, as far as they are known.
+        times: The different times that were read; null where a text is none.
     """
 
     formats: tuple[str, ...]
@@ -84,7 +84,7 @@ class DateReading:
     either: tuple[str, ...] = ()
     why: str = ""
     steps: tuple[str, ...] = ()
-    days: pl.Series | None = None
+    times: pl.Series | None = None
 
     @property
     def has_clock(self) -> bool:
@@ -179,7 +179,7 @@ def read_dates(filled: pl.Series, *, spreadsheet: bool = False) -> DateReading |
     if read < MOSTLY / 2:
         return None
     either, why, chosen = _day_or_month(chosen, times)
-    return DateReading(tuple(chosen), read, either, why, steps, times[chosen[0]].dt.date())
+    return DateReading(tuple(chosen), read, either, why, steps, times[chosen[0]])
 
 
 def _prepared(distinct: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
@@ -312,10 +312,14 @@ def _parsed(texts: pl.Series, form: str) -> pl.Series:
     return times.set(~times.dt.year().is_between(1970, 2100).fill_null(value=True), None)
 
 
+def clock_times(filled: pl.Series, form: str) -> pl.Series:
+    """Times of a day, on one day; null where the format does not fit."""
+    return _parsed("2000-01-01 " + filled, f"%Y-%m-%d {form}")
+
+
 def clock_formats(filled: pl.Series) -> list[str]:
     """The formats of nearly all texts as times of a day."""
     looked = filled.unique(maintain_order=True).head(_DISTINCT)
     likely = [form for form in _CLOCKS if any(_pattern(form).fullmatch(t) for t in looked.head(_LOOKED_AT))]
-    day = pl.Series(["2000-01-01 "]).new_from_index(0, looked.len()) + looked
     allowed = looked.len() * (1 - MOSTLY)
-    return [form for form in likely if _parsed(day, f"%Y-%m-%d {form}").null_count() <= allowed]
+    return [form for form in likely if clock_times(looked, form).null_count() <= allowed]

@@ -267,16 +267,15 @@ def _transacted_at(reading: Reading) -> Iterator[str]:
     yield "  transacted_at:"
     if when.clock:
         yield f"    {joined((when.column, when.clock), ' ')[1:-1]}"
-        formats = [f"{each} {when.clock_form}" for each in when.reading.formats]
     else:
         yield f"    {'first' if when.differs else 'column'}: {quoted(when.column)}"
-        formats = [*when.reading.formats]
     zone, unsure = _zone(reading, form)
     yield "    then:"
     yield from (f"      - {step}" for step in when.reading.steps)
     why = when.reading.why or f"{_percent(when.reading.read)} of the dates are read so"
-    yield f"      - datetime: {{formats: {listed(formats)}{zone}}}{mark(unsure) or because(why)}"
-    if unsure and when.reading.why:
+    said = mark(unsure, when.hours) or because(why)
+    yield f"      - datetime: {{formats: {listed(when.formats)}{zone}}}{said}"
+    if (unsure or when.hours) and when.reading.why:
         yield f"        # {when.reading.why}"
 
 
@@ -290,9 +289,11 @@ def _zone(reading: Reading, form: str) -> tuple[str, str]:
         return f", abbreviations: {{{offsets}}}", f"which zone {', '.join(zones)} is"
     if form.startswith("epoch") or form.endswith(("%z", "Z", "UTC")):
         return "", ""
-    if column := reading.sale.get("timezone"):
+    doubt = reading.when.zone if reading.when else ""
+    if (column := reading.sale.get("timezone")) and not doubt:
         return f", timezone: {quoted(column)}", ""
-    return ", timezone: {constant: UTC}", "in which time zone these times are, as in Europe/London"
+    doubt = doubt or "in which time zone these times are, as in Europe/London"
+    return ", timezone: {constant: UTC}", doubt
 
 
 def _total(reading: Reading) -> str:

@@ -15,9 +15,11 @@ from pipeline.mapping.scaffold.dates import (
     DateReading,
     by_named_days,
     clock_formats,
+    clock_times,
     doubtful_zones,
     read_dates,
 )
+from pipeline.mapping.scaffold.hours import doubt_of_hours, doubt_of_zone
 from pipeline.mapping.scaffold.money import Money, money_of
 from pipeline.mapping.scaffold.role_fit import choose_columns, fit, is_of_another_status, ranked
 from pipeline.mapping.scaffold.roles import LINE, SALE, refund_words
@@ -42,6 +44,8 @@ class SaleDate:
         doubt: Why the date has to be left open.
         zones: Abbreviations that mean several zones, and the likeliest offset of each.
         differs: Whether lines of one sale have several times, of which the first counts.
+        hours: What the hours of sales say against how they are read.
+        zone: Why these cannot be times of the zone that another column names.
     """
 
     column: str
@@ -51,6 +55,13 @@ class SaleDate:
     doubt: str = ""
     zones: Mapping[str, str] = field(default_factory=dict)
     differs: bool = False
+    hours: str = ""
+    zone: str = ""
+
+    @property
+    def formats(self) -> list[str]:
+        """The formats of the date, with the time of day after it where that is apart."""
+        return [f"{form} {self.clock_form}".rstrip() for form in self.reading.formats]
 
 
 @dataclass(frozen=True)
@@ -150,6 +161,8 @@ def readings_of(shape: Shape) -> Iterator[Reading]:
     dates = [when.column, when.clock] if when else []
     number = shape.key.columns[-1]
     sale = _sale(shape, [number, *dates])
+    if when and "timezone" in sale:
+        when = _in_zone(shape, when, sale["timezone"])
     line = _named(shape.lines, LINE, [*shape.key.columns, *dates, *sale.values()])
     if "line_no" in line and not _numbers_lines(shape, line["line_no"]):
         del line["line_no"]
@@ -247,11 +260,30 @@ def _first_when(rows: pl.DataFrame, name: str, shape: Shape, doubt: str = "") ->
         for clock in ranked(rows, "time", (name,)):
             forms = clock_formats(values(rows[clock]))
             if forms and not reading.has_clock:
-                return SaleDate(name, reading, clock, forms[0], doubt or _day_doubt(reading, filled))
-    zones = doubtful_zones(filled, reading.formats[0])
+                hours = doubt_of_hours(clock_times(values(rows[clock]), forms[0]), forms[0])
+                unsure = doubt or _day_doubt(reading, filled)
+                return SaleDate(name, reading, clock, forms[0], unsure, hours=hours)
     return SaleDate(
-        name, reading, doubt=doubt or _day_doubt(reading, filled), zones=zones, differs=_differs(shape, name)
+        name,
+        reading,
+        doubt=doubt or _day_doubt(reading, filled),
+        zones=doubtful_zones(filled, reading.formats[0]),
+        differs=_differs(shape, name),
+        hours=_doubt_of_hours(reading),
     )
+
+
+def _doubt_of_hours(reading: DateReading) -> str:
+    if not reading.has_clock or reading.has_offset or reading.times is None:
+        return ""
+    return doubt_of_hours(reading.times, reading.formats[0])
+
+
+def _in_zone(shape: Shape, when: SaleDate, zone: str) -> SaleDate:
+    """The date with what speaks against the zone that a column names."""
+    rows = shape.own_headers
+    texts = rows.select(pl.concat_str([when.column, *([when.clock] if when.clock else [])], separator=" "))
+    return replace(when, zone=doubt_of_zone(texts.to_series(), rows[zone], when.formats))
 
 
 def _differs(shape: Shape, name: str) -> bool:
