@@ -273,3 +273,26 @@ def test_times_that_never_happened_in_a_named_zone_are_read_as_utc(tmp_path: Pat
     text, _ = draft_of(file)
     assert "# unsure: 1 time never happened in the zone that `Timezone` names: is it UTC?" in text
     assert imported(tmp_path, file) == (24, 120)
+
+
+def test_columns_that_add_up_to_the_total_are_tenders(tmp_path: Path) -> None:
+    parts = [((20, "", ""), ("", 20, ""), (5, 10, 5), ("", "", 20))[n % 4] for n in range(28)]
+    rows = [(n, DAYS[n], *each, 20) for n, each in enumerate(parts)]
+    rows[3] = (3, DAYS[3], "", "", 15, 20)
+    file = csv_of(tmp_path / "a.csv", "Receipt No,Date,Cash,Card,Zippo,Total", rows)
+    text, spec = draft_of(file)
+    assert "payments:  # they add up to `Total` in 27 of 28 sales" in text
+    assert "payments_mismatch: warn  # what was paid differs for 1 sale" in text
+    assert [payment.amount for payment in spec.payments] == ["Cash", "Card", "Zippo"]
+    sales = staged(tmp_path, file)
+    assert sales["total"].sum() == 560
+    assert '"payments":[{"Cash":5.00},{"Card":10.00},{"Zippo":5.00}]' in sales["body"][2].replace(" ", "")
+
+
+@pytest.mark.parametrize("names", ["Food,Drinks,Flowers", "Cash,Food,Drinks"])
+def test_columns_that_add_up_to_the_total_are_no_tenders_by_that_alone(tmp_path: Path, names: str) -> None:
+    rows = [(n, DAYS[n], n % 3, 5, 7, 12 + n % 3) for n in range(28)]
+    file = csv_of(tmp_path / "a.csv", f"Receipt No,Date,{names},Total", rows)
+    _, spec = draft_of(file)
+    assert not spec.payments
+    assert imported(tmp_path, file) == (28, sum(row[-1] for row in rows))

@@ -383,6 +383,14 @@ def _payments(reading: Reading) -> Iterator[str]:
         yield "payments_form: amounts"
         yield "payments:"
         yield f"  - {{tender: {quoted(reading.paid['tender'])}, amount: {quoted(reading.paid['paid'])}}}"
+    elif columns := reading.money.tenders.columns:
+        tenders = reading.money.tenders
+        why = f"they add up to `{tenders.total}` in {tenders.equal:,} of {count(tenders.sales, 'sale')}"
+        yield "payments_form: amounts"
+        yield f"payments:{because(why)}"
+        yield from (
+            f"  - {{tender: {{constant: {quoted(name)}}}, amount: {quoted(name)}}}" for name in columns
+        )
     elif column := reading.sale.get("tender"):
         yield "payments:"
         yield f"  - tender: {sale_value(reading, column)}"

@@ -104,25 +104,29 @@ def _is_charge(reading: Reading, term: Term) -> bool:
 
 
 def checks(reading: Reading) -> Iterator[str]:
-    """The sections `charges` and `checks`: what a total holds beside its lines."""
+    """The sections `charges` and `checks`: what a total holds beside its lines, and sales paid otherwise."""
     money = reading.money
-    if not reading.has_items:
-        return
-    if money.extras and all(_is_charge(reading, term) for term in money.extras):
+    charges = [*money.extras] if all(_is_charge(reading, term) for term in money.extras) else []
+    if reading.has_items and charges:
         yield "charges:  # what the total also holds"
-        for term in money.extras:
+        for term in charges:
             yield f"  - {{name: {quoted(term.column)}, amount: {sale_value(reading, term.column)}}}"
-    elif money.extras:
+    checked = [*_total_check(reading)] if reading.has_items and not charges else []
+    unpaid = money.unpaid or money.tenders.sales - money.tenders.equal
+    if unpaid:
+        checked.append(f"  payments_mismatch: warn  # what was paid differs for {count(unpaid, 'sale')}")
+    if checked:
+        yield "checks:"
+        yield from checked
+
+
+def _total_check(reading: Reading) -> Iterator[str]:
+    money = reading.money
+    if money.extras:
         names = ", ".join(dict.fromkeys(term.column for term in money.extras))
-        yield "checks:"
         yield f"  total_mismatch: off  # the total also holds {names}"
-    elif money.unpaid:
-        yield "checks:"
-        yield f"  payments_mismatch: warn  # what was paid differs for {count(money.unpaid, 'sale')}"
     elif money.fee:
-        yield "checks:"
         yield f"  total_mismatch: off{mark(money.fee)}"
     elif money.tolerance:
-        yield "checks:"
         yield "  # Unit prices are line totals divided by quantities, to four places."
         yield f"  total_mismatch: {{tolerance: {money.tolerance:.2f}}}"

@@ -35,6 +35,7 @@ from pipeline.mapping.scaffold.keys import GENERIC_NAMES
 from pipeline.mapping.scaffold.line_worth import LineWorth, line_readings
 from pipeline.mapping.scaffold.role_fit import fit
 from pipeline.mapping.scaffold.shape import Shape
+from pipeline.mapping.scaffold.tenders import Tenders, tenders_of, without_tenders
 
 _CENT: Final = 0.0111
 _COIN: Final = 0.05
@@ -72,6 +73,7 @@ class Money:
         roles: The roles of all columns with numbers, by their names.
         paid: The column with what was paid, where that mostly is the total.
         tax: The column with a line's tax.
+        tenders: The columns of what was paid with each tender.
         gaps: Which of quantity and price are blank on some lines.
     """
 
@@ -94,6 +96,7 @@ class Money:
     roles: Mapping[str, str] = field(default_factory=dict)
     paid: str = ""
     tax: str = ""
+    tenders: Tenders = field(default_factory=Tenders)
     gaps: frozenset[str] = frozenset()
 
     @property
@@ -112,10 +115,10 @@ def money_of(shape: Shape, taken: Sequence[str], product: str = "") -> list[Mone
         product: The column that says what was sold; empty where none does.
     """
     number, figures = figures_of(shape, taken, product)
-    readings = [*_readings(figures, number)]
-    return [_with_paid(money, figures) for money in readings] or [
-        Money(number, doubt="no column holds the total")
-    ]
+    tenders = tenders_of(figures)
+    figures = without_tenders(figures, tenders)
+    readings = [*_readings(figures, number)] or [Money(number, doubt="no column holds the total")]
+    return [replace(_with_paid(money, figures), tenders=tenders) for money in readings]
 
 
 def _with_paid(money: Money, figures: Figures) -> Money:

@@ -192,7 +192,7 @@ def _named(rows: pl.DataFrame, roles: Sequence[str], taken: Sequence[str]) -> di
 def _reading(
     shape: Shape, money: Money, when: SaleDate | None, sale: Mapping[str, str], line: Mapping[str, str]
 ) -> Reading:
-    used = set(money.columns)
+    used = {*money.columns, *money.tenders.columns}
     sale = {role: name for role, name in sale.items() if name not in used}
     line = {role: name for role, name in line.items() if name not in used}
     has_items = _has_items(shape, money, line)

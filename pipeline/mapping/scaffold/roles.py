@@ -248,6 +248,15 @@ ROLES: Final[Mapping[str, Role]] = {
         _is_text,
         against="status id date reference terms amount value",
     ),
+    "tender_amount": _role(
+        "cash card creditcard debitcard visa mastercard amex voucher vouchers giftcard giftcards giftvoucher "
+        "cheque eftpos paypal banktransfer wallet storecredit bar barzahlung ec eckarte girocard karte "
+        "kreditkarte gutschein uberweisung especes cb carte cartebancaire virement efectivo tarjeta "
+        "transferencia vale contanti bancomat carta dinheiro cartao pix contant pin pinpas kadobon gotowka "
+        "karta kontant kort",
+        is_numeric,
+        against="fee fees tip id no number type name discount count change rounding",
+    ),
     "name": _role(
         "description productname itemname itemdescription lineitemname articlename menuitem title "
         "producttitle productdetail productdescription item product itempurchased coffeename drinkname "
