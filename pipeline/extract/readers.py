@@ -10,6 +10,7 @@ from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.encodings import bom_of
 from pipeline.extract.excel_reader import ExcelReader, is_workbook
 from pipeline.extract.fixed_width import FixedWidthReader
+from pipeline.extract.jsonl_reader import BLOCK_BYTES as JSON_BLOCK_BYTES
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.parquet_reader import ParquetReader
 from pipeline.extract.rows import Reader
@@ -35,6 +36,7 @@ def open_reader(
     header: Sequence[str] | None = None,
     rows: range | TextRange | None = None,
     only_header: bool = False,
+    block_bytes: int | None = None,
 ) -> Reader:
     """Open a file for reading rows.
 
@@ -47,6 +49,7 @@ def open_reader(
         header: Its header where that is known: JSON lines would be read once more to know it.
         rows: Which rows are read: of a Parquet file counted from 0, of a text file as a range; None for all.
         only_header: Whether the rows will not be read; less is fetched from a store then.
+        block_bytes: How much of a text file is read at a time; None for what is fastest for whole files.
 
     Raises:
         SourceError: It cannot be read or is not of that format.
@@ -56,7 +59,7 @@ def open_reader(
     if format == "parquet":
         return ParquetReader(file, rows)
     if format == "jsonl":
-        return JsonLinesReader(file, members=header)
+        return JsonLinesReader(file, block_bytes or JSON_BLOCK_BYTES, members=header)
     # A CSV file is opened once, to find out what it is and to read it.
     stored = open_raw(file, ahead=not only_header and not file.uri.endswith(PARQUET))
     if format != "csv" and is_workbook(stored):
@@ -66,11 +69,12 @@ def open_reader(
     found = "csv" if format == "csv" else format_of(file, stream.peek())
     if found == "csv":
         reader = FixedWidthReader if dialect.positions else CsvReader
-        return reader(file, dialect, HEADER_BYTES if only_header else BLOCK_BYTES, stream=stream)
+        block = HEADER_BYTES if only_header else block_bytes or BLOCK_BYTES
+        return reader(file, dialect, block, stream=stream)
     if found == "jsonl" and not only_header:
-        return JsonLinesReader(file, members=header, stream=stream)
+        return JsonLinesReader(file, block_bytes or JSON_BLOCK_BYTES, members=header, stream=stream)
     stream.close()
-    return open_reader(file, dialect, found, rows=rows)
+    return open_reader(file, dialect, found, rows=rows, block_bytes=block_bytes)
 
 
 def open_range(

@@ -27,6 +27,8 @@ _WIDE: Final = 3
 _MOSTLY: Final = 0.8
 _MARGIN: Final = 1.25
 """How much wider rows in a file can be than the same rows without needless quotes and blanks."""
+_BLOCK_BYTES: Final = 1 << 19
+"""How much is read at a time: a sample ends soon, and larger blocks take as much memory again as the rest."""
 _RECORDS: Final = 200
 """How many are parsed with each delimiter to find the dialect."""
 
@@ -75,7 +77,7 @@ def sniff(file: SourceFile, rows: int = 1000, *, spread: bool = False) -> Sniffe
     format_, head = _format_and_head(file)
     dialect, confidence = _sniff_dialect(file.name, head) if format_ == "csv" else (Dialect(), 1.0)
     sheet = Worksheet()
-    reader = open_reader(file, dialect, format_, sheet)
+    reader = open_reader(file, dialect, format_, sheet, block_bytes=_BLOCK_BYTES)
     if isinstance(reader, ExcelReader) and (likely := reader.likely()) != sheet:
         reader.close()
         sheet = likely

@@ -345,6 +345,8 @@ def _status(reading: Reading, status: Statuses) -> Iterator[str]:
 def _status_doubt(state: str, words: Sequence[str]) -> str:
     if state == "void" and any(plain(word) not in _VOIDED for word in words):
         return "void is a sale that never was; a return that was paid back may be excluded, or complete"
+    if state == "cancelled" and any(plain(word) in _VOIDED for word in words):
+        return "a voided sale is left out here; write its word under void to import it as a void one"
     guessed = [word for word in words if is_sentence(word)]
     return f"what {', '.join(guessed)} mean follows only from a word in it" if guessed else ""
 
