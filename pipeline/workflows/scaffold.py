@@ -237,6 +237,8 @@ def _tried(reading: Reading, kinds: Sequence[Sample]) -> _Trial:
     lacking = pl.concat([lacks, follows]).unique([TX, "code"])["code"]
     fields = reasons.group_by("code").agg(pl.col("field").drop_nulls().mode().sort().first())
     accepted = verdict.transactions(ACCEPTED)
+    if outcomes.get("dropped", 0) == headers.height > _FEW:
+        return _Trial(failed=f"all of {count(headers.height, 'sale')} are left out, so none is imported")
     if accepted.height > _FEW and not accepted["total"].abs().sum():
         return _Trial(
             failed=f"all of {count(accepted.height, 'sale')} {agree(accepted.height, 'is')} worth 0"

@@ -16,7 +16,7 @@ from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
-from pipeline.mapping.scaffold.cells import plain, sql_name
+from pipeline.mapping.scaffold.cells import plain, share, sql_name, values
 from pipeline.mapping.scaffold.drafted_items import checks, items
 from pipeline.mapping.scaffold.drafted_values import (
     because,
@@ -231,7 +231,12 @@ def _transaction(reading: Reading) -> Iterator[str]:
     yield from _transacted_at(reading)
     for role, name in _FIELDS.items():
         if column := reading.sale.get(role):
-            yield f"  {name}: {sale_value(reading, column)}"
+            value = sale_value(reading, column)
+            if role == "currency" and share(values(reading.shape.headers[column]), "[a-z]"):
+                value = (
+                    f"{{{value[1:-1] if value.startswith('{first') else f'column: {value}'}, then: [upper]}}"
+                )
+            yield f"  {name}: {value}"
     if "currency" not in reading.sale:
         yield from _currency(money.number)
     doubt = money.doubt or reading.opened.get("total", "")
@@ -312,8 +317,11 @@ def _completion(reading: Reading) -> Iterator[str]:
     if status is None and not paid and not reading.no_sales:
         return
     yield "completion:"
+    asked = next((each.asked for each in reading.no_sales if each.asked), "")
     if status is not None:
-        yield from _status(reading, status)
+        yield from _status(reading, status, asked)
+    elif asked:
+        yield f"  status: {open_value(f'{asked}, and take this line out')}"
     if reading.no_sales:
         conditions = " OR ".join(each.sql for each in reading.no_sales)
         doubt = "; ".join(f"{count(each.sales, 'sale')}: {each.why}" for each in reading.no_sales)
@@ -322,15 +330,17 @@ def _completion(reading: Reading) -> Iterator[str]:
         yield f"  paid: {quoted(paid)}"
 
 
-def _status(reading: Reading, status: Statuses) -> Iterator[str]:
+def _status(reading: Reading, status: Statuses, asked: str) -> Iterator[str]:
     known = dict(status.known)
     if status.unknown:
         words = ", ".join(f"{word} ({status.counts[word]:,})" for word in status.unknown)
         missing = f"what do {words} mean? Move each to its state below, then write {status.column} here"
-        yield f"  status: {open_value(missing)}"
+        yield f"  status: {open_value('; '.join(each for each in (asked, missing) if each))}"
         complete = [*known.pop("complete", []), *status.unknown]
         doubt = "or void, draft, partially_paid, cancelled, order_open, excluded"
         yield f"  complete: {listed(complete)}{mark(doubt)}"
+    elif asked:
+        yield f"  status: {open_value(f'{asked}, then write {status.column} here')}"
     else:
         yield f"  status: {quoted(status.column)}"
     for state, meant in known.items():

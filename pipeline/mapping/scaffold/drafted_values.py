@@ -8,7 +8,8 @@ from itertools import count
 from pipeline.mapping.language.yaml_text import in_single_quotes, quoted
 from pipeline.mapping.scaffold.arithmetic import Term
 from pipeline.mapping.scaffold.cells import sql_name
-from pipeline.mapping.scaffold.reading import MIXED, Reading
+from pipeline.mapping.scaffold.reading import Reading
+from pipeline.mapping.scaffold.shape import MIXED
 
 
 def looked_up_name(name: str) -> str:

@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.mapping.language.yaml_text import in_single_quotes
-from pipeline.mapping.scaffold.cells import MOSTLY, floats, share_of, sql_name, values
+from pipeline.mapping.scaffold.cells import MOSTLY, floats, share_of, values
 from pipeline.mapping.scaffold.dates import (
     DateReading,
     by_named_days,
@@ -21,15 +20,14 @@ from pipeline.mapping.scaffold.dates import (
 )
 from pipeline.mapping.scaffold.hours import doubt_of_hours, doubt_of_zone
 from pipeline.mapping.scaffold.money import Money, money_of
+from pipeline.mapping.scaffold.no_sales import NoSales, no_sales
 from pipeline.mapping.scaffold.role_fit import choose_columns, fit, is_of_another_status, ranked
-from pipeline.mapping.scaffold.roles import LINE, SALE, refund_words
-from pipeline.mapping.scaffold.shape import Shape, dates_of
+from pipeline.mapping.scaffold.roles import LINE, SALE
+from pipeline.mapping.scaffold.row_kinds import refund_words
+from pipeline.mapping.scaffold.shape import MIXED, Shape, dates_of
 from pipeline.mapping.scaffold.statuses import has_few_words, is_status, states
 
-_FEW_SALES: Final = 20
 _LINES_UNIQUE: Final = 0.999
-MIXED: Final = 0.02
-"""The share of sales whose rows differ in a column that is the sale's all the same."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +92,6 @@ class Refunds:
     column: str
     words: tuple[str, ...]
     amount: str = ""
-
-
-@dataclass(frozen=True)
-class NoSales:
-    """Rows that are booked as sales and are none.
-
-    Attributes:
-        sql: The condition.
-        why: What speaks for it.
-        sales: How many there are.
-        name: A name that has to be defined for it; otherwise empty.
-        value: What that is.
-    """
-
-    sql: str
-    why: str
-    sales: int
-    name: str = ""
-    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -217,7 +196,7 @@ def _reading(
         has_items,
         status,
         _refunds(shape, sale.get("sale_kind", ""), money),
-        tuple(_no_sales(shape, money, sale)),
+        tuple(no_sales(shape, money, sale)),
         _payments(shape),
     )
 
@@ -362,41 +341,6 @@ def _refunds(shape: Shape, column: str, money: Money) -> Refunds | None:
     if not np.nansum(amounts > 0):
         return None
     return Refunds(column, tuple(words), name if np.nansum(amounts < 0) else "")
-
-
-def _no_sales(shape: Shape, money: Money, sale: Mapping[str, str]) -> Iterator[NoSales]:
-    """Corrections of stock and of debts, where lines are added up."""
-    if (
-        money.total
-        or not (money.price and money.quantity)
-        or shape.layout != "lines"
-        or not shape.has_several
-    ):
-        return
-    if money.price not in shape.lines.columns or len(shape.key.columns) > 1:
-        return
-    number = shape.key.columns[0]
-    prices = pl.Series("price", floats(shape.lines[money.price], money.number), nan_to_null=True)
-    lines = shape.lines.select(number).with_columns(prices, pl.Series("at", shape.at))
-    mark = pl.col(number).str.extract(r"^([A-Za-z]+)\d").alias("mark")
-    marked = lines.with_columns(mark).drop_nulls("mark")
-    if marked["at"].n_unique() <= shape.headers.height * (1 - MOSTLY) or shape.headers.height < _FEW_SALES:
-        for word in marked.filter(pl.col("price") < 0)["mark"].unique().sort():
-            sales = marked.filter(pl.col("mark") == word)["at"].n_unique()
-            yield NoSales(f"{sql_name(number)} LIKE '{word}%'", "prices below 0 are no returns", sales)
-    customer = sale.get("customer") or sale.get("email")
-    if not customer:
-        return
-    free = lines.group_by("at").agg((pl.col("price") == 0).all()).filter("price")["at"]
-    without = shape.headers.with_row_index("at").filter(pl.col(customer).is_null())["at"].cast(pl.Int64)
-    if sales := int(free.is_in(without.implode()).sum()):
-        yield NoSales(
-            f"{sql_name(customer)} IS NULL AND priced_lines = 0",
-            "no customer and no price: corrections of stock",
-            sales,
-            "priced_lines",
-            f"{{count: {in_single_quotes(f'{sql_name(money.price)} <> 0')}}}",
-        )
 
 
 def _payments(shape: Shape) -> dict[str, str]:

@@ -14,6 +14,7 @@ import polars as pl
 from pipeline.mapping.functions.zones import zone_name
 from pipeline.mapping.scaffold.cells import EMAIL, MOSTLY, is_numeric, plain, share
 from pipeline.mapping.scaffold.dates import clock_formats, read_dates
+from pipeline.mapping.scaffold.row_kinds import refund_words
 from pipeline.mapping.scaffold.statuses import has_few_words, is_status
 
 Predicate = Callable[[pl.Series], bool]
@@ -402,73 +403,6 @@ LINE: Final = ("name", "sku", "line_no", "department")
 AMOUNTS: Final = (
     *("quantity", "price", "list_price", "total", "discount", "tax", "shipping", "tip", "rounding", "paid"),
 )
-
-_REFUND: Final = frozenset(
-    [
-        "refund",
-        "refunded",
-        "return",
-        "returned",
-        "returns",
-        "creditnote",
-        "credit",
-        "gutschrift",
-        "retoure",
-        "storno",
-        "erstattung",
-        "avoir",
-        "remboursement",
-        "retour",
-        "devolucion",
-        "devolucao",
-        "reembolso",
-        "reso",
-        "rimborso",
-        "nota_credito",
-    ]
-)
-_SALE: Final = frozenset(
-    [
-        "sale",
-        "sales",
-        "payment",
-        "order",
-        "invoice",
-        "receipt",
-        "normal",
-        "regular",
-        "purchase",
-        "charge",
-        "verkauf",
-        "rechnung",
-        "bon",
-        "vente",
-        "venta",
-        "venda",
-        "vendita",
-        "verkoop",
-        "online",
-        "offline",
-        "pos",
-        "web",
-        "instore",
-        "instoresale",
-        "delivery",
-        "pickup",
-        "dinein",
-        "takeaway",
-        "takeout",
-    ]
-)
-
-
-def refund_words(filled: pl.Series) -> list[str]:
-    """The words of a column that mean a return, where all of its words mean a sale or a return."""
-    words = filled.unique().sort().to_list()
-    if len(words) > 8 or not all(plain(word) in _REFUND | _SALE for word in words):
-        return []
-    return [word for word in words if plain(word) in _REFUND]
-
 
 RECORDS: Final = {
     "header": ("sale", "header", "transaction", "receipt", "order", "h", "kopf", "entete"),

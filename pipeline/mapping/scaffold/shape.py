@@ -25,6 +25,8 @@ from pipeline.mapping.usage.column_names import outer_column
 Places = npt.NDArray[np.int64]
 _COPIES: Final = 0.2
 """The share of rows up to which equal ones are copies, where sales have one row otherwise."""
+MIXED: Final = 0.02
+"""The share of sales whose rows differ in a column that is the sale's all the same."""
 PLACE: Final = "__place"
 """A column with the place of a row in its sample."""
 _FIRST_ONLY: Final = 0.05
