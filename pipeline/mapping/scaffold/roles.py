@@ -254,9 +254,9 @@ ROLES: Final[Mapping[str, Role]] = {
         "cheque eftpos paypal banktransfer wallet storecredit bar barzahlung ec eckarte girocard karte "
         "kreditkarte gutschein uberweisung especes cb carte cartebancaire virement efectivo tarjeta "
         "transferencia vale contanti bancomat carta dinheiro cartao pix contant pin pinpas kadobon gotowka "
-        "karta kontant kort",
+        "karta kontant kort othertender",
         is_numeric,
-        against="fee fees tip id no number type name discount count change rounding",
+        against="fee fees tip tips id no number type name discount count change rounding sale sales sold",
     ),
     "name": _role(
         "description productname itemname itemdescription lineitemname articlename menuitem title "

@@ -46,18 +46,20 @@ def tenders_of(figures: Figures) -> Tenders:
     if not named:
         return Tenders()
     for total in totals:
-        for columns in _sets(named, others[:_OTHERS_TRIED]):
-            paid = _sum(figures, columns)
-            used = [name for name in columns if matters(among[name])]
-            equal = share_equal(paid, among[total])
-            if len(used) > 1 and equal >= _HOLDS:
-                return Tenders(columns, total, round(equal * paid.size), paid.size)
+        best, columns = max(
+            ((share_equal(_sum(figures, some), among[total]), some) for some in _sets(named, others)),
+            key=lambda each: each[0],
+        )
+        if best >= _HOLDS and sum(matters(among[name]) for name in columns) > 1:
+            sales = among[total].size
+            return Tenders(columns, total, round(best * sales), sales)
     return Tenders()
 
 
 def _sets(named: Sequence[str], others: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The named columns and up to as many others, the fewest first."""
     for number in range(min(len(others), len(named), _OTHERS) + 1):
-        yield from ((*named, *some) for some in combinations(others, number))
+        yield from ((*named, *some) for some in combinations(others[:_OTHERS_TRIED], number))
 
 
 def _sum(figures: Figures, columns: Sequence[str]) -> Floats:
