@@ -51,7 +51,7 @@ COVERED_BY: dict[str, tuple[str, ...]] = {
     "loading/delivery/circuit_breaker.py": DELIVERIES,
     "loading/delivery/decisions.py": (*DELIVERIES, "tests/loading/confirm"),
     "loading/delivery/tracker.py": (*DELIVERIES, "tests/loading/confirm"),
-    "loading/confirm/compare.py": ("tests/loading/confirm",),
+    "loading/confirm/same_sale.py": ("tests/loading/confirm",),
     "loading/confirm/confirm_run.py": ("tests/loading/confirm", "tests/loading/test_void.py"),
     "loading/confirm/estimate.py": ("tests/loading/confirm",),
     "loading/http/answers.py": ("tests/loading/http", *DELIVERIES),

@@ -54,7 +54,7 @@ REASONS: Final[dict[str, pl.DataType]] = {
     **{name: kind for name, kind in PROBLEMS.items() if name != "severity"},
     "outcome": pl.String(),
 }
-"""One row a reason: a problem, and what it does, as a value of `pipeline.core.model.Outcome`."""
+"""One row a reason: a problem, and what it does, as a value of `pipeline.core.codes.Outcome`."""
 
 
 def problems_at(

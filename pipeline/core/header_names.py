@@ -43,11 +43,12 @@ def _usable_names(raw: tuple[str, ...]) -> tuple[list[str], list[str]]:
 def usable_name(name: str) -> str:
     """A name as it is used from the header on; most stay as they are.
 
-    Blanks around it are dropped, other blanks inside it become spaces, invisible characters go. A name that
-    starts with two underscores, which the pipeline keeps for its own columns, gets `column` before it; so do
-    `*` and names from `^` to `$`, which polars would take for patterns.
+    Blanks around it are dropped, other blanks inside it become spaces, invisible characters and NULs go. A
+    name that starts with two underscores, which the pipeline keeps for its own columns, gets `column` before
+    it; so do `*` and names from `^` to `$`, which polars would take for patterns.
     """
-    visible = (c for c in name if unicodedata.category(c) != "Cf")
+    # A NUL would end the name where pyarrow passes it to polars.
+    visible = (c for c in name if c != "\0" and unicodedata.category(c) != "Cf")
     cleaned = "".join(" " if c.isspace() else c for c in visible).strip()
     is_pattern = cleaned == "*" or (cleaned.startswith("^") and cleaned.endswith("$"))
     return f"column{cleaned}" if is_pattern or cleaned.startswith("__") else cleaned

@@ -277,7 +277,7 @@ class RequestCounts:
         sent: All requests, queries and repeats included.
         retried: Those that repeat an earlier one.
         throttled: Those answered 429.
-        errors: Those answered 5xx, or not at all.
+        errors: Those that failed for a while: answered 5xx, 408, 423 or 425, or not at all.
     """
 
     sent: int = 0

@@ -20,9 +20,9 @@ from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit, StageFinished, StageStarted, ignore
 from pipeline.core.model import RequestCounts, StagedTransaction
 from pipeline.core.settings import Connection
-from pipeline.loading.confirm.compare import decimal_of, is_void
 from pipeline.loading.confirm.estimate import Interval, share_interval
 from pipeline.loading.confirm.field_comparison import instant_of
+from pipeline.loading.confirm.same_sale import decimal_of, is_void
 from pipeline.loading.confirm.spend_comparison import Snapshot, take_snapshot
 from pipeline.loading.customer_query import NoAnswer, Person, find_profile
 from pipeline.loading.delivery.delivery_options import DeliveryOptions

@@ -20,7 +20,7 @@ from pipeline.core import parquet
 from pipeline.core.errors import RunError, StoppedByApi
 from pipeline.core.files import write_private
 from pipeline.core.model import RequestCounts
-from pipeline.loading.confirm.compare import decimal_of, is_void
+from pipeline.loading.confirm.same_sale import decimal_of, is_void
 from pipeline.loading.confirm.spend_comparison import (
     PROFILES,
     CustomerEffect,

@@ -204,6 +204,14 @@ def test_names_are_made_usable_and_what_changed_is_reported(path: Path) -> None:
     assert len(opened.notices) == 6
 
 
+def test_names_with_nuls_are_read_without_them(path: Path) -> None:
+    row = b"1,2,3,4\n"  # many, since a file with many NULs is taken for a binary one
+    opened = reader(path, b"na\0me,name,\0,id\0\n" + 500 * row)
+    assert opened.columns == ["name", "name#2", "column_3", "id"]
+    (batch,) = open_reader(find_sources([str(path)], [])[0], Dialect()).batches()
+    assert batch.rows.drop(LINE).row(0) == ("1", "2", "3", "4")
+
+
 def test_names_that_would_be_patterns_are_read_under_another_name(path: Path) -> None:
     opened = reader(path, b"*,^a.*$,^a,a*,column*\n1,2,3,4,5\n")
     assert opened.columns == ["column*", "column^a.*$", "^a", "a*", "column*#2"]

@@ -2,7 +2,7 @@
 
 Every field that was sent is compared by value with what the answer has for it: numbers as decimals, times as
 instants, text without surrounding blanks, emails without letter case, items by their external id. Whether a
-doubt is settled after a crash is another question; see `pipeline.loading.confirm.compare`.
+doubt is settled after a crash is another question; see `pipeline.loading.confirm.same_sale`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uuid import UUID
 
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
 from pipeline.core.wording import count
-from pipeline.loading.confirm.compare import decimal_of, is_void
+from pipeline.loading.confirm.same_sale import decimal_of, is_void
 from pipeline.loading.http.strict_json import parsed
 
 

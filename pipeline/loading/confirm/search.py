@@ -17,10 +17,10 @@ from pipeline.core.events import Emit, Progress, StageFinished, StageStarted
 from pipeline.core.model import StagedTransaction
 from pipeline.core.privacy import mask_value
 from pipeline.core.settings import Connection
-from pipeline.loading.confirm.compare import has_same_contents, is_void
 from pipeline.loading.confirm.confirmation import Confirmation, Finding
 from pipeline.loading.confirm.field_comparison import Comparison, Difference, compare_fields
 from pipeline.loading.confirm.list_query import ListQuery
+from pipeline.loading.confirm.same_sale import has_same_contents, is_void
 from pipeline.loading.delivery.decisions import has_other_contents, same_content, surely_not_sent
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.leases import Batches

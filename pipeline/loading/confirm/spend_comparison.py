@@ -17,8 +17,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from pipeline.core.wording import count, part
-from pipeline.loading.confirm.compare import decimal_of, is_void
 from pipeline.loading.confirm.list_query import PATH as TRANSACTIONS
+from pipeline.loading.confirm.same_sale import decimal_of, is_void
 from pipeline.loading.customer_query import Person, ask, find_profile
 from pipeline.loading.http.lists import NoList, ask_page, read_pages
 from pipeline.loading.http.paced_client import PacedClient

@@ -29,7 +29,7 @@ from pipeline.core.clock import Clock, SystemClock
 from pipeline.core.errors import ImportToolError, SettingsError
 from pipeline.core.events import Emit, Notice, Progress, ignore
 from pipeline.core.settings import Secret
-from pipeline.loading.confirm.compare import decimal_of, is_void
+from pipeline.loading.confirm.same_sale import decimal_of, is_void
 from pipeline.loading.http.strict_json import parsed
 from pipeline.loading.ledger.entries import Record, State
 from pipeline.loading.ledger.group_commit import GroupCommit

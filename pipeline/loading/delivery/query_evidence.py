@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.loading.confirm.compare import has_same_contents, is_same_sale, is_void
+from pipeline.loading.confirm.same_sale import has_same_contents, is_same_sale, is_void
 from pipeline.loading.delivery.decisions import Send
 from pipeline.loading.delivery.tracker import OutgoingTransaction
 from pipeline.loading.http.answers import Meaning, ReplyVerdict, kept_id, transaction_of

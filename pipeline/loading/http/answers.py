@@ -43,7 +43,7 @@ class Meaning(StrEnum):
     TAKEN = "taken"  # a yes of the documented shape
     REFUSED = "refused"  # for good: this payload will never pass
     THROTTLED = "throttled"  # not taken; later
-    TRANSIENT = "transient"  # perhaps taken; again
+    TRANSIENT = "transient"  # may have been taken, or only not yet: it is sent again
     UNCLEAR = "unclear"  # answered, but neither yes nor no; perhaps taken
     FATAL = "fatal"  # it would be the same for every other transaction
 

@@ -47,6 +47,7 @@ _NEEDS: Final[Mapping[str, tuple[str, _Has]]] = {
     "payments_mismatch": ("amounts of payments", _has_amounts),
     "profile_invalid": ("customers", lambda spec: spec.profile),
     "currency_invalid": ("a currency", _has_currency),
+    "currency_missing": ("a currency", _has_currency),
     "amount_finer_than_currency": ("a currency", _has_currency),
     "lookup_missing": ("look-up tables", lambda spec: spec.lookups),
     **dict.fromkeys(

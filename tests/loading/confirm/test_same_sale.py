@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.loading.confirm.compare import (
+from pipeline.loading.confirm.same_sale import (
     decimal_of,
     every_item_has_an_id,
     has_same_contents,
