@@ -40,6 +40,8 @@ _ROWS_LEAST: Final = 500
 _TRIALS: Final = 8
 _REJECTED: Final = 0.05
 """The share of sales that may be rejected for one reason: defects of the export, not of the draft."""
+_UNREAD: Final = 0.005
+"""The share of sales that may have a date which is not read: more are another form of dates."""
 
 _FIELD: Final[Mapping[str, str]] = {
     "header_conflict": "external_id",
@@ -113,12 +115,14 @@ class _Trial:
     def faults(self) -> dict[str, int]:
         """By code, how many sales are rejected, where those are too many."""
         # In a few sales a single defect is a large share.
-        least = max(self.read * _REJECTED, 1 if self.read > 3 else 0)
+        one = 1 if self.read > 3 else 0
+        least = {code: max(self.read * _REJECTED, one) for code in self.rejected}
+        least["transacted_at_invalid"] = max(self.read * _UNREAD, one)
         return {
             code: number
             for code, number in self.rejected.items()
-            if number - self.lacking.get(code, 0) > least
-            or self.lacking.get(code, 0) > max(self.read * _LACKING_AT_MOST, least)
+            if number - self.lacking.get(code, 0) > least[code]
+            or self.lacking.get(code, 0) > max(self.read * _LACKING_AT_MOST, least[code])
         }
 
     def __str__(self) -> str:
@@ -261,7 +265,10 @@ def _frames(loaded: LoadedMapping, shape: Shape, kinds: Sequence[Sample]) -> dic
     found: dict[str, pl.DataFrame] = {}
     for table, sample in shape.tables or ((LINES, shape.sample),):
         key = [name for name in loaded.spec.source.key_of(table) if name in sample.rows.columns]
-        rows = sample.cells.with_columns(pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE))
+        days = sample.rows.select(f"__{name}" for name in sample.days)
+        rows = sample.cells.hstack(days).with_columns(
+            pl.int_range(2, pl.len() + 2, dtype=pl.Int64).alias(LINE)
+        )
         if sample.cut and key and table != "headers":
             # Blank keys of rows below belong to the row above.
             keys = rows.select(pl.col(key).str.strip_chars().replace("", None).forward_fill())
@@ -270,7 +277,7 @@ def _frames(loaded: LoadedMapping, shape: Shape, kinds: Sequence[Sample]) -> dic
     if any(sample.cut for _, sample in shape.tables):
         found = _whole(found, loaded)
     for table, sample in shape.tables or ((LINES, shape.sample),):
-        found[table] = found[table].rename(dict(sample.guarded))
+        found[table] = sample.as_stored(found[table])
     for name, lookup in loaded.spec.lookups.items():
         kind = next(kind for kind in kinds if lookup.file in kind.inputs)
         found[name] = kind.cells.rename(dict(kind.guarded)).with_columns(pl.lit(0, pl.Int64).alias(LINE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -22,6 +22,7 @@ _DATES: Final = (
     *("%Y.%m.%d", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%d %b %Y", "%d-%b-%Y"),
     *("%d-%b-%y", "%d %b %y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%a, %d %b %Y", "%d/%b/%Y"),
     *("%b-%d-%y", "%b-%d-%Y", "%d-%B-%Y", "%a %b %d %Y", "%d.%m.%Y.", "%Y %m %d", "%d %m %Y", "%m %d %Y"),
+    *("%Y/%b/%d", "%Y-%b-%d", "%Y %b %d", "%d/%b/%y", "%d.%b.%Y", "%d.%b.%y"),
 )
 _CLOCKS: Final = (
     *("%H:%M:%S", "%H:%M", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%H:%M:%S%.f", "%H.%M.%S", "%H.%M"),
@@ -50,20 +51,43 @@ _ONE_ZONE: Final = {name: next(iter(offsets)) for name, offsets in SEVERAL_ZONES
 """The likeliest offset for abbreviations of several zones."""
 _LOOKED_AT: Final = 60
 """Texts whose form is compared with every format: enough to meet each form that is not rare."""
+_SHAPES_AT_MOST: Final = 200
 _DISTINCT: Final = 4000
 _OTHER_FORM: Final = 0.003
 """The least share of cells for which a further format is worth a place."""
 
+ENGLISH_MONTHS: Final = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 MONTHS: Final = {
-    "German": "jan|feb|mär|apr|mai|jun|jul|aug|sep|okt|nov|dez",
-    "French": "janv|févr|mars|avr|mai|juin|juil|août|sept|oct|nov|déc",
-    "Spanish": "ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic",
+    "English": ENGLISH_MONTHS,
+    "German": "j[aä]n|feb|mär|apr|mai|jun|jul|aug|sep|okt|nov|dez",
+    "French": "jan|f[eé]v|mars|avr|mai|juin|juil|ao[uû]|sep|oct|nov|d[eé]c",
+    "Spanish": "ene|feb|mar|abr|may|jun|jul|ago|se[pt]|oct|nov|dic",
     "Italian": "gen|feb|mar|apr|mag|giu|lug|ago|set|ott|nov|dic",
     "Portuguese": "jan|fev|mar|abr|mai|jun|jul|ago|set|out|nov|dez",
     "Dutch": "jan|feb|mrt|apr|mei|jun|jul|aug|sep|okt|nov|dec",
 }
-"""How the months begin in languages other than English."""
-_ENGLISH: Final = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+"""How the months begin in some languages, as patterns."""
+
+
+Change = tuple[str, str]
+_BLANKS: Final = (r"\s+", " ")
+
+
+def replaced(texts: pl.Series, changes: Iterable[Change]) -> pl.Series:
+    """The texts after changes."""
+    for pattern, with_ in changes:
+        texts = texts.str.replace_all(pattern, with_)
+    return texts
+
+
+def replacing(changes: Iterable[Change]) -> list[str]:
+    """The steps of the mapping language that make changes."""
+    return [
+        "squeeze"
+        if (pattern, with_) == _BLANKS
+        else f"{{replace: {{pattern: {in_single_quotes(pattern)}, with: {quoted(with_)}}}}}"
+        for pattern, with_ in changes
+    ]
 
 
 @dataclass(frozen=True)
@@ -75,7 +99,7 @@ class DateReading:
         read: The share of texts that they read.
         either: The formats of the other reading, where day and month could change places; otherwise empty.
         why: What decided between day and month.
-        steps: Steps of the mapping language that come first.
+        changes: Patterns that are replaced first, and by what.
         times: The different times that were read; null where a text is none.
     """
 
@@ -83,8 +107,13 @@ class DateReading:
     read: float
     either: tuple[str, ...] = ()
     why: str = ""
-    steps: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
     times: pl.Series | None = None
+
+    @property
+    def steps(self) -> list[str]:
+        """Steps of the mapping language that come first."""
+        return replacing(self.changes)
 
     @property
     def has_clock(self) -> bool:
@@ -161,10 +190,11 @@ def read_dates(filled: pl.Series, *, spreadsheet: bool = False) -> DateReading |
             return DateReading((form,), share(filled, pattern))
     distinct = filled.unique(maintain_order=True)
     distinct = distinct.gather_every(max(distinct.len() // _DISTINCT, 1))
-    distinct, steps = _prepared(distinct)
-    looked = distinct.gather_every(max(distinct.len() // _LOOKED_AT, 1)).to_list()
-    shapes = {re.sub(r"\d", "9", text): text for text in looked}
-    likely = dict.fromkeys(form for text in shapes.values() for form in _formats_of(text))
+    changes = _changes_of(distinct)
+    distinct = replaced(distinct, changes)
+    shapes = distinct.to_frame("text").unique(pl.col("text").str.replace_all(r"\d", "9"), maintain_order=True)
+    looked = shapes["text"].head(_SHAPES_AT_MOST).to_list()
+    likely = dict.fromkeys(form for text in looked for form in _formats_of(text))
     if spreadsheet and share(distinct, _DAY_NUMBER) > 0:
         likely[SPREADSHEET_DAYS] = None
     times = {form: _parsed(distinct, form) for form in likely}
@@ -179,35 +209,30 @@ def read_dates(filled: pl.Series, *, spreadsheet: bool = False) -> DateReading |
     if read < MOSTLY / 2:
         return None
     either, why, chosen = _day_or_month(chosen, times)
-    return DateReading(tuple(chosen), read, either, why, steps, times[chosen[0]])
+    return DateReading(tuple(chosen), read, either, why, changes, times[chosen[0]])
 
 
-def _prepared(distinct: pl.Series) -> tuple[pl.Series, tuple[str, ...]]:
-    """The texts as the formats need them, and the steps that make them so."""
-    steps: list[str] = []
+def _changes_of(distinct: pl.Series) -> tuple[Change, ...]:
+    """What texts need before the formats can read them."""
+    changes: list[Change] = []
     if share(distinct, r"[\u00a0\u202f]|\s\s") > 0:
-        distinct = distinct.str.replace_all(r"\s+", " ")
-        steps.append("squeeze")
+        changes.append(_BLANKS)
     if share(distinct, r"\d(?:st|nd|rd|th)\b") > MOSTLY:
-        distinct = distinct.str.replace(r"(\d)(?:st|nd|rd|th)\b", "${1}")
-        steps.append("{replace: {pattern: '(\\d)(?:st|nd|rd|th)\\b', with: '${1}'}}")
-    letters = distinct.str.to_lowercase().str.extract(r"([^\s\d.,/:+-]{3,})").drop_nulls()
-    if letters.len() < distinct.len() * MOSTLY or share(letters, f"^(?:{_ENGLISH})") > MOSTLY:
-        return distinct, tuple(steps)
-    fits = {name: share(letters, f"^(?:{months})") for name, months in MONTHS.items()}
+        changes.append((r"(\d)(?:st|nd|rd|th)\b", "${1}"))
+    language = _language(distinct)
+    if language == "English":
+        return tuple(changes)
+    pairs = zip(MONTHS[language].split("|"), ENGLISH_MONTHS.split("|"), strict=True)
+    changes += [(rf"(?i){own}\p{{L}}*", english.title()) for own, english in pairs if own[:3] != english]
+    return (*changes, (r"([A-Za-z]{3})\p{L}*", "${1}"), (r"\s+de\s+|\.\s", " "))
+
+
+def _language(distinct: pl.Series) -> str:
+    """The language of the names of months in texts; English where there are none."""
+    words = distinct.str.to_lowercase().str.extract(r"([^\s\d.,/:+-]{3,})").drop_nulls()
+    fits = {name: share(words, f"^(?:{months})") for name, months in MONTHS.items()}
     best = max(fits, key=lambda name: fits[name])
-    if fits[best] > MOSTLY:
-        if share(distinct, r"\bde\b") > 0:
-            distinct = distinct.str.replace_all(r"\s+de\s+", " ")
-            steps.append("{replace: {pattern: '\\s+de\\s+', with: ' '}}")
-        pairs = zip(MONTHS[best].split("|"), _ENGLISH.split("|"), strict=True)
-        changes = [(f"(?i){own}[^\\s\\d]*", english.title()) for own, english in pairs if own[:3] != english]
-        for pattern, with_ in [*changes, (r"([A-Za-z]{3})[^\s\d]*", "${1}")]:
-            distinct = distinct.str.replace(pattern, with_)
-            steps.append(f"{{replace: {{pattern: {in_single_quotes(pattern)}, with: {quoted(with_)}}}}}")
-        distinct = distinct.str.replace(r"^(\d+)\.\s", "${1} ")
-        steps.append("{replace: {pattern: '^(\\d+)\\.\\s', with: '${1} '}}")
-    return distinct, tuple(steps)
+    return best if fits[best] > MOSTLY else "English"
 
 
 def _cover(number: int, times: dict[str, pl.Series], counts: dict[str, int]) -> list[str]:

@@ -17,6 +17,7 @@ from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
 from pipeline.mapping.scaffold.cells import plain, share, sql_name, values
+from pipeline.mapping.scaffold.dates import replacing
 from pipeline.mapping.scaffold.drafted_items import checks, items
 from pipeline.mapping.scaffold.drafted_values import (
     because,
@@ -186,11 +187,19 @@ def _without_guards(reading: Reading) -> Iterator[str]:
     used = " ".join(line for part in users for line in part(reading))
     numbers = _numbers_in_formulas(reading)
     for name, old in reading.shape.guarded.items():
-        if name in used:
-            form = _number(reading.money.number) or "{}"
-            steps = f"unguard, {{number: {form}}}" if name in numbers else "unguard"
-            why = because('its cells are written as ="000123" or \'000123, for spreadsheets')
-            yield f"  {quoted(name)}: {{column: {quoted(old)}, then: [{steps}]}}{why}"
+        if name not in used:
+            continue
+        if name in reading.shape.sample.days:
+            why = because("its days are written in several forms, and one key needs one form")
+            yield f"  {quoted(name)}:{why}"
+            yield f"    column: {quoted(old)}"
+            yield "    then:"
+            yield from (f"      - {step}" for step in replacing(reading.shape.sample.days[name]))
+            continue
+        form = _number(reading.money.number) or "{}"
+        step = f"unguard, {{number: {form}}}" if name in numbers else "unguard"
+        why = because('its cells are written as ="000123" or \'000123, for spreadsheets')
+        yield f"  {quoted(name)}: {{column: {quoted(old)}, then: [{step}]}}{why}"
 
 
 def _own_definitions(reading: Reading) -> Iterator[str]:

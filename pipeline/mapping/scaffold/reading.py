@@ -266,7 +266,9 @@ def _in_zone(shape: Shape, when: SaleDate, zone: str) -> SaleDate:
 
 
 def _differs(shape: Shape, name: str) -> bool:
-    """Whether the lines of sales have several times: of many sales, or only within a day."""
+    """Whether the lines of sales have several times, or texts: of many sales, or only within a day."""
+    if name in shape.sample.days and name not in shape.key.columns:
+        return True
     several = shape.differing(name)
     if not several or several > MIXED:
         return several > MIXED

@@ -55,7 +55,9 @@ class Sample:
         sheet: What is read of it, where it is a workbook.
         nulls: Words in place of numbers and dates that mean an empty cell; they are blank in `rows`.
         guarded: For columns of `rows` that go without what protects their cells from spreadsheets, the names
-            that they have in the file.
+            that they have in the file. So have those in `days`.
+        days: For columns of `rows` that hold days in one form, what is replaced in the file's, and by what.
+            As the file has them they are in a column whose name begins with `__`.
         edges: Places in `rows` before which rows are left out; the height of `rows` where the file goes on.
     """
 
@@ -69,6 +71,7 @@ class Sample:
     nulls: tuple[str, ...] = ()
     edges: tuple[int, ...] = ()
     guarded: Mapping[str, str] = field(default_factory=dict)
+    days: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
     @property
     def cut(self) -> bool:
@@ -90,6 +93,12 @@ class Sample:
     def cells(self) -> pl.DataFrame:
         """The source's own columns."""
         return self.rows.select(name for name in self.rows.columns if not name.startswith("__"))
+
+    def as_stored(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Some of the rows with the names of the file, and with days as the file writes them."""
+        days = {f"__{name}": self.guarded[name] for name in self.days}
+        others = {name: old for name, old in self.guarded.items() if name not in self.days}
+        return rows.drop(self.days).rename({**days, **others})
 
 
 def glob_of(name: str) -> str:

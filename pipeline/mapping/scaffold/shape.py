@@ -17,6 +17,7 @@ from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
 from pipeline.mapping.scaffold.cells import plain, share, share_of, sql_name, values
 from pipeline.mapping.scaffold.dates import read_dates
 from pipeline.mapping.scaffold.keys import GROUP, Key, grouped, keys_of
+from pipeline.mapping.scaffold.plain_days import days_in_one_form
 from pipeline.mapping.scaffold.role_fit import choose_columns, fit, names_another, ranked
 from pipeline.mapping.scaffold.roles import AMOUNTS, LINE, SALE, record_words
 from pipeline.mapping.scaffold.samples import Sample, totals_rows
@@ -213,6 +214,10 @@ def _one_file(sample: Sample) -> list[Shape]:
     dates = dates_of(flat)
     parts = [name for name in choose_columns(flat, ["store", "register"]).values() if name not in dates]
     keys = keys_of(flat, dates, parts)
+    plain, doubt = days_in_one_form(sample, flat, keys[0], dates)
+    if plain is not None:
+        return _one_file(plain)
+    keys[0] = replace(keys[0], doubt=keys[0].doubt or doubt)
     if nested:
         return [_nested(sample, flat, keys[0], nested)]
     flat = flat.with_columns(places.alias(PLACE))
