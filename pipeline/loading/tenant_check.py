@@ -186,6 +186,8 @@ class _Inquiry:
     stop: Stop
     clock: Clock
     unanswered: ReplyVerdict | None = None
+    absent: ReplyVerdict | None = None
+    """A list of which the address is none."""
 
     async def run(
         self, connection: Connection, transport: httpx.AsyncBaseTransport | None
@@ -206,6 +208,10 @@ class _Inquiry:
         locations = await self._values("/locations", ("id", "external_id"))
         if self.unanswered and currencies is locations is None:
             raise self._error(self.unanswered)
+        reactions, already_there = await read_reactions(self.api), await self._already_there()
+        has_lists = any(each is not None for each in (currencies, locations, reactions.active))
+        if self.absent and not has_lists and not already_there.sampled:  # not Omneo, or not its API
+            raise self.api.error(self.absent)
         answers = await asyncio.gather(*map(self._is_known, self.asked.sample))
         known = [answer for answer in answers if answer is not None]
         return Preflight(
@@ -219,8 +225,8 @@ class _Inquiry:
             unknown_people=tuple(
                 person for person, answer in zip(self.asked.sample, answers, strict=True) if answer is False
             ),
-            reactions=await read_reactions(self.api),
-            already_there=await self._already_there(),
+            reactions=reactions,
+            already_there=already_there,
             before=await self._before(),
         )
 
@@ -232,7 +238,10 @@ class _Inquiry:
                 found.update(str(row[name]) for row in rows for name in names if row.get(name) is not None)
         except NoList as no_list:
             if no_list.verdict.meaning is not Meaning.TAKEN:  # else it is empty: PHP writes null or an object
-                self.unanswered = no_list.verdict if no_list.verdict.status != 404 else self.unanswered
+                if no_list.verdict.status == 404:
+                    self.absent = no_list.verdict
+                else:
+                    self.unanswered = no_list.verdict
                 return found or None
         return found
 

@@ -167,3 +167,10 @@ def test_a_token_that_may_ask_for_nothing_is_refused() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(403, json={"message": "Forbidden"}))
     with pytest.raises(StoppedByApi, match="refused the token"):
         preflight(Questions({"S1": 1}, {"AUD": 1}, 0, ()), CONNECTION, transport=transport)
+
+
+def test_an_address_at_which_nothing_is_found_is_said_to_be_wrong() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(404, text="Not Found"))
+    asked = Questions({"S1": 1}, {"AUD": 1}, 1, (Person("email", "a@example.com"),), ({"total": 1},))
+    with pytest.raises(StoppedByApi, match=r"no such endpoint.*ends in /api/v3"):
+        preflight(asked, CONNECTION, transport=transport)
