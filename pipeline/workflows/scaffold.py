@@ -40,7 +40,7 @@ _ROWS_LEAST: Final = 500
 _TRIALS: Final = 8
 _REJECTED: Final = 0.05
 """The share of sales that may be rejected for one reason: defects of the export, not of the draft."""
-_UNREAD: Final = 0.005
+_UNREAD: Final = 0.01
 """The share of sales that may have a date which is not read: more are another form of dates."""
 
 _FIELD: Final[Mapping[str, str]] = {

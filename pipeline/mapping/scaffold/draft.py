@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 import polars as pl
 
 from pipeline.core.model import Dialect
-from pipeline.core.wording import agree, count
+from pipeline.core.wording import agree, count, part
 from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
@@ -33,7 +33,7 @@ from pipeline.mapping.scaffold.drafted_values import (
     sale_value,
 )
 from pipeline.mapping.scaffold.reading import Reading, Statuses
-from pipeline.mapping.scaffold.statuses import is_sentence
+from pipeline.mapping.scaffold.statuses import is_fulfilment, is_sentence
 from pipeline.mapping.usage.column_names import unmapped_columns
 
 __all__ = ["copy_of", "draft"]
@@ -353,8 +353,12 @@ def _status(reading: Reading, status: Statuses, asked: str) -> Iterator[str]:
     else:
         yield f"  status: {quoted(status.column)}"
     for state, meant in known.items():
-        doubt = _status_doubt(state, meant)
-        counts = _counts(status, meant)
+        doubt, paid = _status_doubt(state, meant), ""
+        if not doubt and (
+            asked_for := [word for word in meant if state == "order_open" or is_fulfilment(word)]
+        ):
+            doubt, paid = _of_payments(state, status, asked_for)
+        counts = _counts(status, meant) + (f"; {paid}" if paid else "")
         yield f"  {state}: {listed(meant)}{mark(doubt and f'{counts}; {doubt}') or because(counts)}"
     blank = reading.shape.headers.height - sum(status.counts.values())
     if blank:
@@ -368,6 +372,18 @@ def _status_doubt(state: str, words: Sequence[str]) -> str:
         return "a voided sale is left out here; write its word under void to import it as a void one"
     guessed = [word for word in words if is_sentence(word)]
     return f"what {', '.join(guessed)} mean follows only from a word in it" if guessed else ""
+
+
+def _of_payments(state: str, status: Statuses, words: Sequence[str]) -> tuple[str, str]:
+    """What is unsure of shipped or open sales since it depends on their payment, and what speaks for it."""
+    are = ", ".join(words)
+    if not status.paid:
+        unknown = f"nothing says whether sales are paid that are {are}; if not, they are order_open"
+        return (unknown if state == "complete" else ""), ""
+    paid, number = (sum(counts[word] for word in words) for counts in (status.paid, status.counts))
+    said = f"{part(paid, number, 'sale', 'is')} paid ({are})"
+    is_sure = paid == number if state == "complete" else not paid
+    return ("", said) if is_sure else (said, "")
 
 
 def _counts(status: Statuses, words: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ from pipeline.mapping.scaffold.arithmetic import (
     share_equal,
     tax_kind,
     unnamed_amounts,
+    value_of,
     zero_for_blank,
 )
 from pipeline.mapping.scaffold.cells import Floats, plain
@@ -75,6 +76,8 @@ class Money:
         tax: The column with a line's tax.
         tenders: The columns of what was paid with each tender.
         gaps: Which of quantity and price are blank on some lines.
+        settled: For each sale whether it is paid as a whole, NaN where that is not known; None where nothing
+            holds what was paid.
     """
 
     number: Number
@@ -98,6 +101,7 @@ class Money:
     tax: str = ""
     tenders: Tenders = field(default_factory=Tenders)
     gaps: frozenset[str] = frozenset()
+    settled: Floats | None = field(default=None, compare=False)
 
     @property
     def columns(self) -> list[str]:
@@ -130,7 +134,23 @@ def _with_paid(money: Money, figures: Figures) -> Money:
     gaps = [
         n for n in (money.quantity, money.price) if n in figures.lines and np.isnan(figures.lines[n]).any()
     ]
-    return replace(money, paid=full, tax=of_lines[0] if of_lines else "", gaps=frozenset(gaps))
+    settled = _settled(money, figures, full or next(iter(paid), ""))
+    tax = of_lines[0] if of_lines else ""
+    return replace(money, paid=full, tax=tax, gaps=frozenset(gaps), settled=settled)
+
+
+def _settled(money: Money, figures: Figures, name: str) -> Floats | None:
+    """For each sale whether its payments, or the column with what was paid, are as much as its total."""
+    paid = figures.sales[name] if name else paid_by_sale(figures, money.number)
+    totals = figures.sales.get(money.total)
+    if paid is None or (totals is None and (money.line or money.price) not in figures.lines):
+        return None
+    if totals is None:
+        pieces = figures.lines.get(money.quantity)
+        base = figures.lines[money.line or money.price]
+        base = base if money.line or pieces is None else base * pieces
+        totals = added(value_of(base, money.plus, figures.lines, pieces), figures.shape)
+    return np.where(np.isnan(totals), np.nan, zero_for_blank(paid) > totals - _CENT)
 
 
 def _is_paid(total: Floats, paid: Floats) -> bool:

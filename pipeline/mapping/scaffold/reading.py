@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.mapping.scaffold.cells import MOSTLY, floats, share_of, values
+from pipeline.mapping.scaffold.cells import MOSTLY, Floats, floats, share_of, values
 from pipeline.mapping.scaffold.dates import (
     DateReading,
     by_named_days,
@@ -21,11 +21,17 @@ from pipeline.mapping.scaffold.dates import (
 from pipeline.mapping.scaffold.hours import doubt_of_hours, doubt_of_zone
 from pipeline.mapping.scaffold.money import Money, money_of
 from pipeline.mapping.scaffold.no_sales import NoSales, no_sales
-from pipeline.mapping.scaffold.role_fit import choose_columns, fit, is_of_another_status, ranked
+from pipeline.mapping.scaffold.role_fit import (
+    choose_columns,
+    fit,
+    is_of_another_status,
+    is_of_payment,
+    ranked,
+)
 from pipeline.mapping.scaffold.roles import LINE, SALE
 from pipeline.mapping.scaffold.row_kinds import refund_words
 from pipeline.mapping.scaffold.shape import MIXED, Shape, dates_of
-from pipeline.mapping.scaffold.statuses import has_few_words, is_status, states
+from pipeline.mapping.scaffold.statuses import has_few_words, is_fulfilment, is_status, states
 
 _LINES_UNIQUE: Final = 0.999
 
@@ -71,12 +77,14 @@ class Statuses:
         known: By state, the words that mean it.
         unknown: Words that nothing is known of.
         counts: How many sales have each word.
+        paid: Of those of each word, how many are paid as a whole; empty where nothing says it.
     """
 
     column: str
     known: Mapping[str, Sequence[str]]
     unknown: Sequence[str]
     counts: Mapping[str, int]
+    paid: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,7 @@ def _reading(
     few = [n for n in others if shape.headers.schema[n] == pl.String and is_status(values(shape.headers[n]))]
     shape = replace(shape, notes=(*shape.notes, *(f"the status `{name}` is not used" for name in few)))
     column = sale.get("status") or sale.get("state") or _status_by_content(shape, sale)
-    status = _status(shape, column, money)
+    status = _status(shape, column, money, few)
     return Reading(
         shape,
         money,
@@ -306,15 +314,36 @@ def _status_by_content(shape: Shape, sale: Mapping[str, str]) -> str:
     return ""
 
 
-def _status(shape: Shape, column: str, money: Money) -> Statuses | None:
+def _status(shape: Shape, column: str, money: Money, others: Sequence[str]) -> Statuses | None:
     if not column or shape.differing(column) > MIXED:
         return None
-    filled = values(shape.headers[column])
-    counts = {str(word): int(n) for word, n in filled.value_counts(sort=True).iter_rows()}
+    cells = shape.headers[column].str.strip_chars()
+    counts = {str(word): int(n) for word, n in values(cells).value_counts(sort=True).iter_rows()}
     known, unknown = states(sorted(counts))
     if money.total and "void" in known:
         known = _negative_are_complete(shape, column, money, known)
-    return Statuses(column, known, unknown, counts)
+    settled = money.settled if money.settled is not None else _settled_by_status(shape, others)
+    if settled is None:
+        return Statuses(column, known, unknown, counts)
+    of_word = {word: settled[(cells == word).fill_null(value=False).to_numpy()] for word in counts}
+    paid = {word: int(np.nansum(found)) for word, found in of_word.items()}
+    unpaid = {
+        word for word in known.get("complete", []) if is_fulfilment(word) and paid[word] * 2 < counts[word]
+    }
+    if unpaid:
+        known = {state: [word for word in words if word not in unpaid] for state, words in known.items()}
+        known["order_open"] = sorted([*known.get("order_open", []), *unpaid])
+    return Statuses(column, {state: words for state, words in known.items() if words}, unknown, counts, paid)
+
+
+def _settled_by_status(shape: Shape, others: Sequence[str]) -> Floats | None:
+    """For each sale whether another column says that it is paid."""
+    name = next((name for name in others if is_of_payment(name)), None)
+    if name is None:
+        return None
+    words = shape.headers[name].str.strip_chars()
+    complete = states(values(words).unique().to_list())[0].get("complete", [])
+    return words.is_in(complete).fill_null(value=False).cast(pl.Float64).to_numpy()
 
 
 def _negative_are_complete(

@@ -72,6 +72,14 @@ def is_of_another_status(name: str) -> bool:
     return bool(ROLES["status"].against & {*words_of(name)})
 
 
+_PAYMENT: Final = ("pay", "paid", "pag", "paiement", "financ", "zahl", "betal", "platn", "oplat")
+
+
+def is_of_payment(name: str) -> bool:
+    """Whether a column's name says that it is the status of payments."""
+    return any(stem in word for word in words_of(name) for stem in _PAYMENT)
+
+
 _THINGS: Final = ("customer", "sku", "store", "staff", "register", "line_no", "card", "email")
 
 

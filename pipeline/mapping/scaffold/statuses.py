@@ -37,34 +37,26 @@ STATES: Final[Mapping[str, str]] = {
     "new created invoiced awaiting awaitingpayment unpaid waiting preparing offen "
     "inbearbeitung encours enattente pendiente enproceso preparando pendente aperto "
     "inattesa openstaand inbehandeling nowe oczekujace wtrakcierealizacji ny pagaende "
-    "placed packed packing backordered outfordelivery intransit delayed",
+    "placed packed packing backordered delayed",
 }
 """The words of each state as they are after `plain`."""
 
-LAST_STEP: Final = (
-    "shipped",
-    "shipping",
-    "dispatched",
-    "sent",
-    "versendet",
-    "versandt",
-    "expedie",
-    "expediee",
-    "enviado",
-    "spedito",
+_SHIPPED: Final = (
+    "shipped shipping dispatched despatched sent intransit outfordelivery versendet versandt verschickt "
+    "unterwegs expedie expediee enviado enviada encamino despachado postado spedito spedita inviato "
+    "inviata verzonden wyslane wyslano skickad sendt afsendt expediat trimis otpravlen otpravleno"
 )
-"""Words of a step before the last one where another word means delivered; otherwise the last step."""
+"""Words for goods that are on their way."""
 _DELIVERED: Final = (
-    "delivered",
-    "completed",
-    "complete",
-    "geliefert",
-    "entregado",
-    "entregue",
-    "livre",
-    "livree",
+    "delivered fulfilled geliefert ausgeliefert entregado entregada entregue livre livree consegnato "
+    "consegnata geleverd dostarczone levererad levert leveret livrat dostavlen"
 )
-_MEANING: Final = {word: state for state, known in STATES.items() for word in known.split()}
+_FULFILMENT: Final = frozenset(f"{_SHIPPED} {_DELIVERED}".split())
+"""Words that do not say whether goods are paid for."""
+_MEANING: Final = {
+    **dict.fromkeys(_FULFILMENT, "complete"),
+    **{word: state for state, known in STATES.items() for word in known.split()},
+}
 _WORDS_AT_MOST: Final = 25
 _NOT: Final = frozenset(["not", "no", "non", "nicht", "nie", "ej", "niet", "nao", "kein"])
 _FIRST: Final = ("cancelled", "void", "partially_paid", "draft", "order_open", "complete")
@@ -73,12 +65,10 @@ _FIRST: Final = ("cancelled", "void", "partially_paid", "draft", "order_open", "
 
 def states(words: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     """Sort status words by meaning; the second result lists the unknown ones."""
-    words = list(words)
-    last = any(_meaning(word, is_last=True) == "complete" and _names_delivery(word) for word in words)
     sorted_: dict[str, list[str]] = {}
     unknown = []
     for word in words:
-        if state := _meaning(word, is_last=not last):
+        if state := _meaning(word):
             sorted_.setdefault(state, []).append(word)
         else:
             unknown.append(word)
@@ -88,27 +78,26 @@ def states(words: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
 def is_sentence(word: str) -> bool:
     """Whether the meaning of a status follows only from words in it."""
     bare = plain(word)
-    return bare not in _MEANING and bare.removeprefix("wc") not in _MEANING and bare not in LAST_STEP
+    return bare not in _MEANING and bare.removeprefix("wc") not in _MEANING
 
 
-def _names_delivery(word: str) -> bool:
-    return any(each in _DELIVERED for each in (plain(word), *words_of(word)))
+def is_fulfilment(word: str) -> bool:
+    """Whether a status says that goods were shipped or delivered, which is not that they are paid for."""
+    parts = {plain(word).removeprefix("wc"), *words_of(word)}
+    return not parts.isdisjoint(_FULFILMENT)
 
 
-def _meaning(word: str, *, is_last: bool) -> str:
+def _meaning(word: str) -> str:
     """The state that a status means; empty where that is not known."""
     bare = plain(word)
     if not is_sentence(word):
-        if bare in LAST_STEP:
-            return "complete" if is_last else "order_open"
         return _MEANING.get(bare) or _MEANING[bare.removeprefix("wc")]
     parts = words_of(word)
     if _NOT & {*parts}:
         return ""
-    known = [part for part in parts if not is_sentence(part)]
-    # `Shipped - Delivered`: what follows on a step counts.
-    known = [part for part in known if part not in LAST_STEP] or known
-    found = {_meaning(part, is_last=is_last) for part in known}
+    found = {
+        _MEANING.get(part) or _MEANING[part.removeprefix("wc")] for part in parts if not is_sentence(part)
+    }
     return next((state for state in _FIRST if state in found), "")
 
 
