@@ -41,6 +41,8 @@ _LARGEST: Final = 50_000_000
 """Cells that a sheet may span. All are held in memory, filled or not, at 32 bytes each and their texts."""
 _LOOKED_AT: Final = 200
 """Rows at the beginning of a sheet, to find the header."""
+_TITLE_ROWS: Final = 5
+"""Rows as wide as a table that a title above it may have."""
 _EXCEL_DIGITS: Final = 15
 """Significant digits that Excel keeps of a number; those that a file has beyond them are noise of doubles."""
 
@@ -212,11 +214,14 @@ class ExcelReader:
     def likely(self) -> Worksheet:
         """What a mapping should read of this workbook: a title may stand above the names of columns.
 
-        These are in the first row that fills more than half of the cells that any row of the beginning does.
+        These are in the first row that fills more than half of the cells that any row of the beginning does;
+        or below it where that has a number or date in it, as titles have, and a row of names follows.
         """
         top = next(self._chunks(self._first, _LOOKED_AT), [])
         filled = [sum(cell != "" for cell in row) for row in top]
         header = next((n for n, number in enumerate(filled) if 2 * number > max(filled)), 0)
+        below = range(header, min(header + _TITLE_ROWS, len(top)))
+        header = next((n for n in below if filled[n] >= filled[header] and _are_names(top[n])), header)
         return replace(
             self._wanted,
             sheet=self.sheet if self.has_other_sheets else None,
@@ -348,6 +353,11 @@ class ExcelReader:
         text = io.StringIO()
         csv.writer(text, delimiter=self._delimiter, quotechar=self._quote, lineterminator="").writerow(shown)
         return text.getvalue()
+
+
+def _are_names(row: Sequence[Any]) -> bool:
+    """Whether all cells of a row that are filled could name columns: texts that begin with no digit."""
+    return all(cell == "" or (isinstance(cell, str) and not cell.strip()[:1].isdigit()) for cell in row)
 
 
 def _texts(cells: Sequence[Any]) -> pl.Series:

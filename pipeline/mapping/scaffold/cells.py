@@ -22,7 +22,16 @@ MOSTLY: Final = 0.9
 Floats = npt.NDArray[np.float64]
 
 
-_LETTERS: Final = str.maketrans({"ß": "ss", "ł": "l", "ø": "o", "æ": "ae", "đ": "d", "\u0131": "i"})
+_CYRILLIC: Final = dict(
+    zip(
+        "абвгдеёжзийклмнопрстуфхцчшщъыьэюя",
+        "a b v g d e e zh z i i k l m n o p r s t u f h c ch sh sh _ y _ e yu ya".replace("_", "").split(" "),
+        strict=True,
+    )
+)
+_LETTERS: Final = str.maketrans(
+    {"ß": "ss", "ł": "l", "ø": "o", "æ": "ae", "đ": "d", "\u0131": "i", **_CYRILLIC}
+)
 """Letters that are no other letter with an accent."""
 
 

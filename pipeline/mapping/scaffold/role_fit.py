@@ -12,7 +12,9 @@ import polars as pl
 from pipeline.mapping.scaffold.cells import plain, values, words_of
 from pipeline.mapping.scaffold.roles import AMOUNTS, NO_AMOUNT, ROLES
 
-_NUMBER_WORDS: Final = frozenset(["n", "no", "nr", "num", "numero", "number", "id", "code", "key"])
+_NUMBER_WORDS: Final = frozenset(
+    ["n", "no", "nr", "num", "numero", "numar", "nomer", "number", "id", "code", "key"]
+)
 """Words beside which one other word is enough to name a sale: `N° ticket`."""
 
 

@@ -66,6 +66,8 @@ def _numbers_of(things: str) -> str:
             "numer",
             "codigo",
             "cod",
+            "numar",
+            "nomer",
         ),
     )
     named = [
@@ -145,14 +147,14 @@ ROLES: Final[Mapping[str, Role]] = {
         "datadavenda datadelpedido fechadeventa fechadecompra datedevente datedecommande datecreation "
         "dataemissao "
         "datemission fechaemision closedat completedat dateandtime paymentdate paidat created_time "
-        "createdtime",
+        "createdtime dataprodazhi datazakaza datavanzarii datacomenzii databon",
         _is_date,
         against=_OTHER_DATES,
     ),
     "time": _role(
         "saletime salestime transactiontime ordertime time timeofsale timeofday uhrzeit zeit heure hora "
         "ora tijd jam saat clock openedtime postingtime horario horavenda horaventa godzina "
-        "klokkeslett tid kl",
+        "klokkeslett tid kl vremya",
         lambda filled: bool(clock_formats(filled)),
         against="zone ship delivery",
     ),
@@ -168,7 +170,8 @@ ROLES: Final[Mapping[str, Role]] = {
             "factuur bestelling verkoop bonnen* paragon paragonu zamowienie zamowienia* faktura faktury "
             "kvitto kvittering kvitt* ordre bestallning transaksi transaccion transacao transazione "
             "transaktion "
-            "transaktions* pesanan penjualan* satis siparis fis doctransaction* voucher*"
+            "transaktions* pesanan penjualan* satis siparis fis doctransaction* voucher* "
+            "comanda comenzii* bonfiscal chek cheka* zakaz zakaza*"
         )
         + " name id no number nr num numero",
         _is_code,
@@ -181,7 +184,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "store": _role(
         "storecode storeid storeno storename store shopid shopname shop branchid branchname branch "
         "locationid location outlet filialnummer filialnr filiale magasin boutique tienda sucursal loja "
-        "negozio winkel vestiging salesoutletid storelocation",
+        "negozio winkel vestiging salesoutletid storelocation magazin",
         _is_any,
         against="type city state country region area size",
     ),
@@ -191,7 +194,7 @@ ROLES: Final[Mapping[str, Role]] = {
         _is_any,
     ),
     "currency": _role(
-        "currencycode currency waehrung wahrung devise moneda moeda valuta fiatticker", _is_currency
+        "currencycode currency waehrung wahrung devise moneda moeda valuta fiatticker valyuta", _is_currency
     ),
     "email": _role(
         "customeremail emailaddress fromemailaddress email emailid mail kundenemail courriel "
@@ -208,7 +211,8 @@ ROLES: Final[Mapping[str, Role]] = {
     "customer": _role(
         "customerid customerno customernumber custid customercode customerref customerkey clientid "
         "clientno memberid userid buyerid buyeruserid shopperid kundennummer kundennr kundenid kundeid "
-        "numeroclient clienteid idcliente customer client buyer kunde cliente klantnummer klant",
+        "numeroclient clienteid idcliente customer client buyer kunde cliente klantnummer klant "
+        "pokupatel klient",
         lambda filled: not _is_email(filled),
         against=_PERSON,
     ),
@@ -265,7 +269,9 @@ ROLES: Final[Mapping[str, Role]] = {
         "produit article descripcion nombreproducto producto articulo descricao nomeproduto produto "
         "descrizione prodotto articolo omschrijving namabarang namaproduk nombre nazwatowaru "
         "nazwaproduktu nazwa "
-        "towar produkty benamning produktnamn varunamn vare varenavn beskrivelse lineitem dscription "
+        "denumireprodus denumire denumirearticol produs naimenovanie naimenovanietovara nazvanie "
+        "tovar towar produkty benamning produktnamn varunamn vare varenavn beskrivelse lineitem "
+        "dscription "
         "coffeetype menuitemname dish servicename goods stockitem merchandise name",
         _is_text,
         against="category line group type family subcategory customer rating size full first last user buyer "
@@ -305,7 +311,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "noofitems qtysold jumlah adet count pcs antal ilosc kolicina quantitysold quantitypurchased "
         "purchasedquantity "
         "numberofunits itemssold itemcount transactionquantity pizzaquantity volume cantidadvendida "
-        "kuantitas",
+        "kuantitas cantitate kolichestvo kolvo",
         is_numeric,
         against="discount returned refunded stock available total reorder min max category",
     ),
@@ -315,7 +321,8 @@ ROLES: Final[Mapping[str, Role]] = {
         "verkaufspreis preis prixunitaire pu puttc prix preciounitario precio precounitario "
         "valorunitario preco prezzounitario prezzo stukprijs prijs hargasatuan harga rate unitcostprice "
         "cenajednostkowa cena apris pris enhetspris stykpris birimfiyat unitamount unitvalue priceperitem "
-        "priceperpiece retailprice retail productprice itemrate mrprate pvu precioventa",
+        "priceperpiece retailprice retail productprice itemrate mrprate pvu precioventa "
+        "pretunitar pret cenazaedinicu",
         is_numeric,
         against="total discount cost tax shipping range category id level exchange rating before original "
         "compare",
@@ -341,11 +348,16 @@ ROLES: Final[Mapping[str, Role]] = {
         "summa belopp "
         "radsumma totalt totalbelopp belob doctotal extprice extamount amountusd totalbill billamount "
         "totalsalesamount totalsalevalue ordersubtotal turnover ca chiffreaffaires fatturato toplam ingreso "
-        "ingresos receita valordavenda valorvenda totalvalue billtotal",
+        "ingresos receita valordavenda valorvenda totalvalue billtotal "
+        "valoare valoaretotala totalgeneral itogo stoimost summazakaza itogovayasumma",
         is_numeric,
         against=NO_AMOUNT
         + " tax discount shipping tip refunded refund quantity qty items unit each per vat gst delivery due "
-        "outstanding tendered fulfilled",
+        "outstanding tendered fulfilled products productos produits prodotti produtos produkte "
+        "articles articulos articoli artigos "
+        "pieces pcs lines orders transactions customers nb nombre anzahl aantal cantidad menge "
+        "quantidade quantita "
+        "numar kolichestvo",
     ),
     "discount": _role(
         "discount discountamount shippingdiscount discountvalue lineitemdiscount totaldiscount "

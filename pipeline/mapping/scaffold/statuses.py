@@ -20,7 +20,7 @@ STATES: Final[Mapping[str, str]] = {
     "abgeschlossen bezahlt geliefert ausgeliefert erledigt termine terminee paye payee "
     "livre livree validee completado completada pagado pagada entregado entregada concluido "
     "concluida pago entregue completato pagato consegnato afgerond betaald geleverd selesai "
-    "lunas",
+    "lunas finalizat finalizata livrat platit oplachen oplacheno vypolnen vypolneno zavershen zaversheno",
     "void": "void refund return refunded fullyrefunded returned retourne rembourse reembolsado devuelto "
     "devolvido erstattet rimborsato terugbetaald "
     "returneddamaged returnedtoseller returnedtobuyer zwrocone zwrot returnerad returneret refunderet "
@@ -32,12 +32,12 @@ STATES: Final[Mapping[str, str]] = {
     "rejected declined denied trash abgebrochen storniert abgelehnt gescheitert annule "
     "annulee cancelado cancelada anulado anulada rechazado annullato geannuleerd batal "
     "dibatalkan lost notpaid anulowane anulowano avbruten avbruten makulerad annulleret kansellert annulla "
-    "annullata nopagado devuelta cancelar perdido",
+    "annullata nopagado devuelta cancelar perdido anulat anulata otmenen otmeneno",
     "order_open": "open pending pendingpayment authorized processing inprocess inprogress onhold hold "
     "new created invoiced awaiting awaitingpayment unpaid waiting preparing offen "
     "inbearbeitung encours enattente pendiente enproceso preparando pendente aperto "
     "inattesa openstaand inbehandeling nowe oczekujace wtrakcierealizacji ny pagaende "
-    "placed packed packing backordered delayed",
+    "placed packed packing backordered delayed noua inprocesare novyi vobrabotke",
 }
 """The words of each state as they are after `plain`."""
 
