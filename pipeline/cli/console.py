@@ -74,7 +74,7 @@ class Console:
             SettingsError: There is no answer to read.
         """
         try:
-            return click.confirm(question, err=True)
+            return click.confirm(fitted(question, sys.stderr), err=True)
         except click.Abort:
             write_line("", err=True)  # the cursor is still behind the question
             raise SettingsError(

@@ -84,11 +84,11 @@ def forget(console: Console, profile: str, yes: bool, ledger: str | None) -> int
     with local_workdir(console, ledger, everything=True) as workdir:
         removed = forget_person(workdir, profile, ledger=ledger, agree=agree)
     for traces in removed.runs:
-        console.say(
+        console.say_fitted(
             f"{traces.run_id}: emptied {count(len(traces.staged), 'staged transaction')}; removed "
             f"{count(traces.quarantined, 'reason')} and {count(traces.rows, 'row')} from the quarantine"
         )
     if not (removed.runs or removed.words):
-        console.say("Nothing was removed.")
+        console.say("Nothing was removed: no run has such an email, card or id, or you did not agree.")
     console.result(asdict(removed))
     return 0

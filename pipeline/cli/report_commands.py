@@ -54,7 +54,8 @@ def status(console: Console, reference: str | None, ledger: Path | str | None, *
         holders = lock_holders(Workdir(workdir))
     in_use = {"in_use_by": [vars(holder) for holder in holders]} if holders else {}
     if not reference:
-        console.say(run_table([(each.summary, each.verdict) for each in found]))
+        runs = run_table([(each.summary, each.verdict) for each in found])
+        console.say(runs if found else f"{runs.removesuffix('.')} in {console.workdir}.")
         for holder in holders:
             console.say(f"In use by {holder}.")
         console.result({"runs": [_with_tenant(each.summary) for each in found], **in_use})

@@ -125,16 +125,20 @@ class _BarListener:
                 self.bars.console.print(visible(event.message, None))
             case StageStarted():
                 pace = Pace(event, time.monotonic())
-                task = self.bars.add_task(event.stage, total=event.total, completed=event.done, text="")
+                text = pace.line(self._width(event.stage))
+                task = self.bars.add_task(event.stage, total=event.total, completed=event.done, text=text)
                 self._tasks[event.stage] = (task, pace)
             case Progress() if event.stage in self._tasks:
                 task, pace = self._tasks[event.stage]
                 pace.see(event, time.monotonic())
-                columns = self.bars.console.width
-                width = columns - len(event.stage) - 2 - (0 if columns < NARROW else BAR_WIDTH + 1)
-                self.bars.update(task, completed=event.done, text=pace.line(max(width, 1)))
+                self.bars.update(task, completed=event.done, text=pace.line(self._width(event.stage)))
             case StageFinished() if event.stage in self._tasks:
                 self._end(event)
+
+    def _width(self, stage: str) -> int:
+        """The columns that are left for what is said of a stage."""
+        columns = self.bars.console.width
+        return max(1, columns - len(stage) - 2 - (0 if columns < NARROW else BAR_WIDTH + 1))
 
     def _end(self, event: StageFinished) -> None:
         """Leave the bar where the stage ended, which is not its end where it was stopped."""

@@ -125,7 +125,8 @@ def _flocked(home: Workdir, name: str, kind: int) -> Iterator[None]:
         os.close(lock)
         who = " and ".join(str(each) for each in lock_holders(home)) or "another process"
         raise WorkdirBusy(
-            f"{home.address} is in use by {who}.", hint="Wait for it, or use another --workdir."
+            f"{home.address} is in use by {who}.",
+            hint="Wait for it. Another --workdir has a ledger of its own.",
         ) from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be locked: {error}.") from None

@@ -87,6 +87,8 @@ class Waiting:
 
 _NOTED_AFTER_S: Final = 8.0
 """Shorter failures are everyday."""
+_LONG_WAIT_S: Final = 5.0
+"""Shorter waits for the limit pass before a person wonders."""
 
 
 class PacedClient:
@@ -119,15 +121,14 @@ class PacedClient:
             concurrency=limits.concurrency,
             cap_per_min=limits.rate_per_min,
             window_s=limits.window_s,
-            throttled=lambda wait_s, per_min: emit(
-                Throttled(round(wait_s, 3), per_min if math.isfinite(per_min) else None)
-            ),
+            throttled=self._note_throttled,
             policy=limits.policy,
         )
         self.health = Health(clock, limits.give_up_after_s)
         self.requests = RequestCounts()
         self._has_answered = False  # as the API documents
         self._outage_noted = False
+        self._wait_noted_until = float("-inf")
         self.failing = 0  # tasks that had a failure and try again
         self.changed = asyncio.Event()  # set whenever a place came free or a task began to wait
         self.backing_off = Waiting(clock, self.changed)  # those of the failing that wait
@@ -249,6 +250,14 @@ class PacedClient:
         if self.gave_up(verdict) or (verdict.meaning is Meaning.FATAL and stops):
             raise self.error(verdict)
         return verdict, replies[-1]
+
+    def _note_throttled(self, wait_s: float, per_min: float) -> None:
+        """Report a 429; a long wait also in words, once, since nothing else moves on a terminal."""
+        self._emit(Throttled(round(wait_s, 3), per_min if math.isfinite(per_min) else None))
+        now = self._clock.monotonic()
+        if wait_s >= _LONG_WAIT_S and now >= self._wait_noted_until:
+            self._wait_noted_until = now + wait_s
+            self._emit(Notice("throttled", f"Omneo's limit is used up for now: waiting {wait_s:,.0f} s"))
 
     def _note_outage(self, verdict: ReplyVerdict) -> None:
         """Say once that there is an outage, for those who wait at a terminal."""
