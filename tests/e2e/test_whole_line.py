@@ -265,7 +265,7 @@ def test_what_was_refused_is_sent_again_by_retry_only(omneo: LocalOmneo, right: 
 def test_lost_jobs_are_found_and_sent_again(
     monkeypatch: pytest.MonkeyPatch, omneo: LocalOmneo, right: Expected, tmp_path: Path
 ):
-    monkeypatch.setattr(confirm_workflow, "look_up", partial(confirm_workflow.look_up, patience_s=0))
+    monkeypatch.setattr(confirm_workflow, "query", partial(confirm_workflow.query, patience_s=0))
     home = ("--workdir", tmp_path / "w", "--json")
     omneo.set_faults(lost_share=0.02)
     assert call("run", "-m", "pos_lines", SAMPLE, *home, env=omneo.environment()).code == 0

@@ -247,7 +247,7 @@ def test_confirm_names_what_is_missing(
     omneo.set_faults(lost_share=1)
     load(target())
     omneo.drain()
-    monkeypatch.setattr(confirm_workflow, "look_up", partial(confirm_workflow.look_up, patience_s=0))
+    monkeypatch.setattr(confirm_workflow, "query", partial(confirm_workflow.query, patience_s=0))
     reported: list[Event] = []
     missing = confirm(Target(**{**vars(target()), "emit": reported.append}))
     assert (missing.exit_code, missing.summary.missing) == (4, 3)
