@@ -37,12 +37,14 @@ class Provenance:
         mapping_hash: A hash of the mapping and its look-up tables.
         sources: The files, in the order of the run.
         versions: By name, such as `omneo-import`, `python`, `polars`.
+        prepared_at: When the run was prepared, ISO 8601, UTC; empty where that is not known.
     """
 
     mapping: str
     mapping_hash: str = ""
     sources: Sequence[ReportedSource] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    prepared_at: str = ""
 
 
 FEW_REJECTED: Final = 20

@@ -45,7 +45,12 @@ def tenant_name(base_url: str) -> str:
     if found := _TENANT.fullmatch(base_url):
         return found[1]
     host = _ADDRESS.sub(r"\1", base_url)
-    return f"a local Omneo for rehearsals ({host})" if host.startswith(_LOCAL) else host
+    return f"a local Omneo for rehearsals ({host})" if is_rehearsal(base_url) else host
+
+
+def is_rehearsal(base_url: str) -> bool:
+    """Whether an address is that of an Omneo on this machine, which is never the real one."""
+    return _ADDRESS.sub(r"\1", base_url).startswith(_LOCAL)
 
 
 def grouped(amount: str) -> str:

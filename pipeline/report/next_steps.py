@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +68,8 @@ _MOST_NAMED: Final = 3
 def next_steps(summary: Summary, about: Circumstances | None = None) -> tuple[NextStep, ...]:
     """What to do, the most urgent first; one step that says so where nothing is left to do.
 
+    Before the first load, what must be looked at or corrected comes before sending.
+
     Args:
         summary: The run as it stands.
         about: What else is known.
@@ -77,7 +79,16 @@ def next_steps(summary: Summary, about: Circumstances | None = None) -> tuple[Ne
         return (_you(f"Nothing: its sales are in run {about.replaced_by}."),)
     sending = (*_delivery(summary, about), *_refused(summary))
     sending = sending or (_you("Nothing: all that was accepted is in Omneo."),)
-    return (*sending, *_corrections(summary, about), *_questions(about))
+    corrections, questions = (*_corrections(about),), (*_questions(about),)
+    t, d = summary.transactions, summary.delivery
+    looks_first = d.pending == t.accepted and sending[0].command and not (about.loading or about.stopped)
+    if looks_first and (first := [*questions, *corrections]):
+        first.sort(key=lambda step: step.who is Fixer.YOU)  # who sends comes last
+        then = replace(sending[0], text=f"Then {sending[0].text[0].lower()}{sending[0].text[1:]}")
+        return (*first, then, *sending[1:], *_rejected_rows(summary, about))
+    steps = (*sending, *corrections, *_rejected_rows(summary, about), *questions)
+    people = [*dict.fromkeys(step.who for step in steps)]
+    return tuple(sorted(steps, key=lambda step: people.index(step.who)))
 
 
 def _you(text: str, command: str = "") -> NextStep:
@@ -145,12 +156,12 @@ def _refused(summary: Summary) -> Iterator[NextStep]:
         )
         yield NextStep(
             Fixer.OMNEO,
-            "Where a reason is a setting of the tenant, such as a currency that is not configured: change "
-            "it. Then `retry` sends what was refused.",
+            "Only where the reason is a setting in Omneo, such as a currency that is not configured: change "
+            "that setting. After that, and not before, `retry` sends what was refused once more.",
         )
 
 
-def _corrections(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
+def _corrections(about: Circumstances) -> Iterator[NextStep]:
     """What was rejected, by who can correct it."""
     rejected = [cause for cause in about.causes if cause.outcome == Outcome.REJECTED.value]
     for who, what in (
@@ -166,6 +177,10 @@ def _corrections(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
             more = len(titles) - _MOST_NAMED
             listed = ", ".join([*named, *([count(more, "more cause")] if more > 0 else [])])
             yield NextStep(who, f"{what}: {listed}.", section="causes")
+
+
+def _rejected_rows(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
+    """How rejected transactions come into Omneo once their rows are fixed."""
     number = summary.transactions.rejected
     if number and summary.transactions.accepted and not about.gate_closed:
         yield NextStep(

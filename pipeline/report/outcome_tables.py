@@ -34,7 +34,7 @@ def where_everything_is(data: ReportData) -> list[dict[str, Any]]:
     t, d, totals = summary.transactions, summary.delivery, summary.totals
     missing, differing = summary.missing or 0, summary.differing or 0
     loaded = was_loaded(summary)
-    took = "Omneo took it; " + ("not looked up yet" if summary.confirmed is None else "not looked up")
+    took = "accepted by Omneo, not " + ("yet looked up" if summary.confirmed is None else "looked up")
     confirmed = min(summary.confirmed or 0, max(0, d.delivered - missing - differing))
     taken = max(0, d.delivered - missing - differing - confirmed)
     defects, unknown = "defective, for these causes", without_total(summary)

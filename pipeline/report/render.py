@@ -31,6 +31,7 @@ from pipeline.report.formatting import (
     compact,
     duration,
     grouped,
+    is_rehearsal,
     share,
     short_number,
     size,
@@ -239,6 +240,8 @@ def templates(finalize: Callable[[Any], str] | None = None, *, autoescape: bool 
         "prose": prose,
         "count": count,
         "agree": agree,
+        "unbroken": unbroken,
+        "is_rehearsal": is_rehearsal,
         "tenant": lambda url: tenant_name(url) if url else NO_TENANT,
         "when": lambda text: text.replace("T", " ").removesuffix("Z").split(".")[0].split("+")[0],
         "text": markdown_text,
@@ -270,6 +273,14 @@ def prose(text: str, limit: int | None = PROSE_CHARACTERS) -> Markup:
     """A sentence of ours or of a mapping for the page; what stands in backticks is set as code."""
     parts = enumerate(escape(part) for part in visible(text, limit).split("`"))
     return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in parts)
+
+
+_AMOUNT: Final = re.compile(r"\b([A-Z]{3}) (?=-?\d)")
+
+
+def unbroken(text: str) -> Markup:
+    """A text for the page in which no line ends between a currency and its amount."""
+    return Markup(_AMOUNT.sub("\\1&nbsp;", str(escape(text))))  # noqa: S704 - escaped
 
 
 def markdown_text(value: Any, limit: int = CELL_CHARACTERS) -> Markup:

@@ -70,7 +70,7 @@ class RunVerdict:
     @property
     def next(self) -> str:
         """The command to type next, or what to do."""
-        return self.steps[0].short
+        return next((step for step in self.steps if step.command), self.steps[0]).short
 
 
 def judge(data: ReportData) -> RunVerdict:
@@ -154,6 +154,8 @@ class _Money:
 
     def in_brackets(self, number: int, *states: str) -> str:
         """What so many transactions in some states are worth, as ` (AUD 5.00)`; empty where not known."""
+        if number and number == self.summary.transactions.accepted:
+            return f" ({self.of('accepted')})"
         known = [self.states[state] for state in states if state in self.states]
         if not known or sum(each.transactions for each in known) != number:
             return ""
@@ -266,9 +268,10 @@ def _with_rejections(summary: Summary, mood: Mood, headline: str) -> tuple[Mood,
 
 
 def _sentence(summary: Summary, stopped: str, sums: _Money, *, closed: bool) -> str:
-    """What is true now, and what was left out."""
-    now = _delivered(summary, sums) if was_loaded(summary) else _to_be_sent(summary, sums, closed=closed)
-    return " ".join(filter(None, (now, _left_out(summary, sums), stopped)))
+    """What is true now, and what was left out; the table of the states has what each is worth."""
+    loaded = was_loaded(summary)
+    now = _delivered(summary, sums) if loaded else _to_be_sent(summary, sums, closed=closed)
+    return " ".join(filter(None, (now, _left_out(summary, None if loaded else sums), stopped)))
 
 
 def _to_be_sent(summary: Summary, sums: _Money, *, closed: bool) -> str:
@@ -285,8 +288,8 @@ def _to_be_sent(summary: Summary, sums: _Money, *, closed: bool) -> str:
 
 def _delivered(summary: Summary, sums: _Money) -> str:
     t, d = summary.transactions, summary.delivery
-    worth, were = sums.of("accepted"), agree(t.accepted, "was")
     if d.voided == t.accepted:
+        worth, were = sums.of("accepted"), agree(t.accepted, "was")
         what = count(t.accepted, "accepted transaction")
         return (
             f"All {what}, worth {worth}, {were} delivered and then voided: in Omneo they count for nothing."
@@ -307,27 +310,28 @@ def _delivered(summary: Summary, sums: _Money) -> str:
     ]
     taken = d.delivered + d.unchanged
     there = f"{part(taken, t.accepted, 'accepted transaction', 'was')} delivered"
-    there += sums.in_brackets(taken, *_TAKEN)
-    return f"{'; '.join([there, *rest])}. All that was accepted is worth {worth}."
+    if not summary.confirmed:  # else what was found there says what it is worth
+        there += sums.in_brackets(taken, *_TAKEN)
+    return f"{'; '.join([there, *rest])}."
 
 
 _TAKEN: Final = ("delivered", "confirmed", "missing", "differing", "unchanged")
 """States of transactions that Omneo took."""
 
 
-def _left_out(summary: Summary, sums: _Money) -> str:
-    """What is not sent, in a sentence with its worth; empty where all is."""
+def _left_out(summary: Summary, sums: _Money | None) -> str:
+    """What is not sent, in a sentence, with its worth where sums are given; empty where all is."""
     t = summary.transactions
     unknown = without_total(summary)
     more = f", and {unknown:,} without a total that could be read" if unknown else ""
-    clauses = [
-        f"{number:,} {agree(number, 'was')} {how} ({sums.of(outcome)}{more if outcome == 'rejected' else ''})"
-        for outcome, number, how in (
-            ("dropped", t.dropped, "dropped on purpose"),
-            ("rejected", t.rejected, "rejected"),
-        )
-        if number
-    ]
+    clauses = []
+    for outcome, number, how in (
+        ("dropped", t.dropped, "dropped on purpose"),
+        ("rejected", t.rejected, "rejected"),
+    ):
+        if number:
+            worth = f" ({sums.of(outcome)}{more if outcome == 'rejected' else ''})" if sums else ""
+            clauses.append(f"{number:,} {agree(number, 'was')} {how}{worth}")
     if rows := summary.rejected.get(MALFORMED, 0):
         clauses.append(f"{count(rows, 'row')} could not be read")
     return f"Left out: {', '.join(clauses)}." if clauses else ""

@@ -182,6 +182,7 @@ def report_of(
                 ReportedSource(each.name, each.size, each.rows, each.fingerprint) for each in manifest.sources
             ],
             versions=manifest.versions,
+            prepared_at=manifest.created_at,
         ),
         causes=(
             *(causes_of_failure(run) if failed else ()),

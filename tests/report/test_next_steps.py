@@ -53,9 +53,9 @@ def test_what_omneo_refused_for_good_is_corrected_and_not_sent_again() -> None:
     assert "1 transaction without a clear answer" in next_steps(refused)[0].text
     by = {step.who: step.text for step in next_steps(refused)}
     assert "1 transaction that Omneo refused for good" in by[Fixer.TILL]
-    assert "setting of the tenant" in by[Fixer.OMNEO]
+    assert "setting in Omneo" in by[Fixer.OMNEO]
     begun = after(delivered=ALL - 3, pending=2, refused=1)
-    assert [step.who for step in next_steps(begun)[:3]] == [Fixer.YOU, Fixer.TILL, Fixer.OMNEO]
+    assert [*dict.fromkeys(step.who for step in next_steps(begun))] == [Fixer.YOU, Fixer.TILL, Fixer.OMNEO]
     only = replace(after(delivered=ALL - 1, refused=1), confirmed=ALL - 1)
     assert commands(only) == []
 
@@ -107,3 +107,11 @@ def test_a_command_names_the_workdir_unless_it_is_the_default(
     assert first(replace(here, run_dir=str(tmp_path / ".omneo-import/runs/r1"))) == "omneo-import load r1"
     odd = replace(here, run_dir="/srv/my imports/runs/r1")
     assert first(odd) == "omneo-import load r1 --workdir '/srv/my imports'"
+
+
+def test_before_the_first_load_what_to_look_at_comes_before_sending() -> None:
+    found = (Anomaly("days_without_sales", "Days without sales", "A day is missing.", ("Fitzroy",)),)
+    steps = next_steps(after(pending=ALL), Circumstances(findings=found))
+    assert (steps[0].who, steps[0].section) == (Fixer.TILL, "findings")
+    assert [step.text.split()[0] for step in steps if step.command] == ["Then"]
+    assert next_steps(after(pending=ALL))[0].text.startswith("Send ")

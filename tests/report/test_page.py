@@ -372,8 +372,8 @@ def test_it_prints_on_paper_with_all_rows_and_without_folds(tmp_path: Path) -> N
         assert await tab.evaluate(f"{talls}.length") > 1
         assert await tab.evaluate(f"{talls}.filter((d) => d.scrollHeight > d.clientHeight + 1).length") == 0
         assert await tab.evaluate("getComputedStyle(document.querySelector('details')).display") == "none"
-        signed = "getComputedStyle(document.querySelector('.only-paper')).display"
-        assert await tab.evaluate(signed) == "block", "paper has a place to sign"
+        signed = "getComputedStyle(document.querySelector('.sign')).display"
+        assert await tab.evaluate(signed) == "grid", "paper has a place to sign"
         # Chromium repeats no head of a table on the next page that holds a form control.
         assert await tab.evaluate("document.querySelectorAll('thead :is(button, input)').length") == 0
 

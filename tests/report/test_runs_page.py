@@ -33,7 +33,7 @@ def test_every_run_is_on_the_page_newest_first(omneo: LocalOmneo, tmp_path: Path
     assert all((tmp_path / "w" / link).exists() for link in links)
     assert "1 transaction delivered; 4 are open in 1 run." in text
     worth = re.findall(r'data-h="Worth"><span>([^<]*)', text)
-    assert worth == [f"AUD {waiting['totals']['accepted']}", f"AUD {sent['totals']['accepted']}"]
+    assert worth == [f"AUD&nbsp;{run['totals']['accepted']}" for run in (waiting, sent)]
     assert "In all AUD 15.00." in text, "the chart of worth, two runs long"
     assert "1 run of 2 with something open." in text
     assert "http://127.0.0.1" in text

@@ -130,6 +130,7 @@ def left_behind(workdir: Path, path: Path, budget: Budget) -> tuple[Any, ...]:
     report = json.loads((run / "report.json").read_text().replace(run.name, "RUN"))
     summary = {name: value for name, value in report.items() if name not in own}
     del summary["samples"]  # of the first partition
+    del summary["provenance"]["prepared_at"]
     parts = sorted(run.glob("staged/*.parquet"))
     staged = pl.concat(map(pl.read_parquet, parts)).sort("line", maintain_order=True)
     # Rows to fix are in the order of partitions, and those of sales that lie apart come last.
