@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from cmath import exp, phase, pi
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pipeline.core.day_middle import shifted_stores, usual_middle
 from pipeline.report.charts import Axis, axis_of
 from pipeline.report.formatting import visible
 
@@ -21,11 +20,6 @@ NAME: Final = 40
 """Characters of a store's name that are shown."""
 _NAMED: Final = 6
 """Stores and days that the sentence names."""
-_HOURS_OFF: Final = 3
-"""Hours from which on the middle of a store's day differs: no opening hours move it as far."""
-_SALES_FOR_HOURS: Final = 30
-_TOGETHER: Final = 0.3
-"""How close together sales must be, 0 to 1, for their day to have a middle: those of nine hours have 0.75."""
 
 
 @dataclass(frozen=True)
@@ -97,21 +91,12 @@ def stores_by_hour(hours: Mapping[str, Sequence[int]]) -> HeatMap | None:
     whole = [sum(column) for column in zip(*hours.values(), strict=True)]
     if not any(whole):
         return None
-    middles = {store: int(_middle(each)) for store, each in hours.items() if _has_middle(each)}
-    by_hour = Counter[int]()
-    for store, hour in middles.items():
-        by_hour[hour] += sum(hours[store])
-    usual = by_hour.most_common(1)[0][0] if by_hour else None
-    off = {
-        store: hour
-        for store, hour in middles.items()
-        if usual is not None and abs((hour - usual + 12) % 24 - 12) >= _HOURS_OFF
-    }
+    usual, off = usual_middle(hours), shifted_stores(hours)
     largest = sorted(hours, key=lambda store: (store not in off, -sum(hours[store]), store))[:MOST_STORES]
     rows = [(store, hours[store]) for store in sorted(largest)]
     if len(hours) > 1:
         rows.insert(0, ("All stores", whole))
-    others = [f"{hour}:00 in {visible(store, NAME)}" for store, hour in sorted(off.items())]
+    others = [f"{hour}:00 in {visible(store, NAME)}" for store, hour in off.items()]
     text = "Sales are too few, or spread over day and night, to say when the middle of a store's day is."
     if usual is not None:
         but = f"but {_some(others)}: a time zone may be wrong" if others else "and no store differs by much"
@@ -228,18 +213,3 @@ def _not_judged(stores: Sequence[Mapping[str, Any]]) -> str:
 def _some(texts: Sequence[str], most: int = _NAMED, joined: str = ", ") -> str:
     more = len(texts) - most
     return joined.join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _has_middle(hours: Sequence[int]) -> bool:
-    """Whether there are enough sales, and close enough together, for their day to have a middle."""
-    return sum(hours) >= _SALES_FOR_HOURS and abs(_around(hours)) >= _TOGETHER * sum(hours)
-
-
-def _middle(hours: Sequence[int]) -> float:
-    """The middle of the day in hours: the mean on the clock's circle, on which 23:00 is near 1:00."""
-    return phase(_around(hours)) % (2 * pi) * 24 / (2 * pi)
-
-
-def _around(hours: Sequence[int]) -> complex:
-    """The sum of all sales as points on the clock's circle."""
-    return sum((number * exp(2j * pi * (hour + 0.5) / 24) for hour, number in enumerate(hours)), 0j)

@@ -14,6 +14,7 @@ from pipeline.validation.anomalies import customers, repeated_sales, sale_times,
 from pipeline.validation.anomalies.observations import Observations
 
 _DETECTORS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Anomaly]], ...]] = (
+    sale_times.clock_shifted,
     sale_times.at_night,
     sale_times.at_midnight,
     sale_times.day_and_month,
@@ -26,7 +27,8 @@ _DETECTORS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Anomaly
     customers.busy_customers,
 )
 LOOKED_FOR: Final[Mapping[str, str]] = {
-    "sales_at_night": "Sales at night",
+    "store_clock_shifted": "Stores whose clock is shifted",
+    "sales_at_night": "Many sales at night",
     "dates_at_midnight": "Sales at exactly midnight",
     "day_month_swapped": "Only the first twelve days of each month",
     "days_without_sales": "Days without sales",

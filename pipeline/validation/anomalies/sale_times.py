@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.day_middle import shifted_stores, usual_middle
 from pipeline.core.findings import Anomaly
 from pipeline.core.wording import count
 from pipeline.validation.anomalies.evidence import share, shown
@@ -25,14 +26,37 @@ _NIGHT: Final = range(6)
 _NIGHT_SHARE: Final = 0.10
 
 
+def clock_shifted(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
+    """Stores whose day is hours before or after that of the others; `at_night` names those that sell then."""
+    hours = _by_store(observed)
+    lines = [
+        f"{store}: the middle of its day is about {hour}:00, elsewhere about {usual_middle(hours)}:00"
+        for store, hour in shifted_stores(hours).items()
+        if not _quiet_by_day(hours[store])
+    ]
+    if lines:
+        yield Anomaly(
+            "store_clock_shifted",
+            "A store whose clock is shifted",
+            "A store sells hours earlier or later than the others: most likely its time zone is wrong in the "
+            "mapping, or its till's clock is. If it keeps such hours, as bars do, all is well.",
+            shown(lines),
+        )
+
+
+def _by_store(observed: Observations) -> dict[str, list[int]]:
+    """Sales of each of the 24 hours by store."""
+    found: dict[str, list[int]] = {}
+    for store, hour, sales in observed.hours.drop_nulls("store").select("store", "hour", "sales").iter_rows():
+        found.setdefault(store, [0] * 24)[hour] += sales
+    return found
+
+
 def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomaly]:
     """Sales at night where the shop is closed by day: everywhere, or in some stores."""
     everywhere = [0] * 24
-    by_store: dict[str, list[int]] = {}
-    for store, hour, sales in observed.hours.select("store", "hour", "sales").iter_rows():
+    for hour, sales in observed.hours.select("hour", "sales").iter_rows():
         everywhere[hour] += sales
-        if store is not None:
-            by_store.setdefault(store, [0] * 24)[hour] += sales
     if _quiet_by_day(everywhere):
         busiest = sorted(_NIGHT, key=lambda hour: -everywhere[hour])[:3]
         lines = [
@@ -41,7 +65,7 @@ def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomal
         yield _night_anomaly("Many sales are", [_quiet_line(everywhere), *lines])
         return
     lines = []
-    for store, counts in sorted(by_store.items()):
+    for store, counts in sorted(_by_store(observed).items()):
         if _quiet_by_day(counts):
             at_night = sum(counts[hour] for hour in _NIGHT)
             lines.append(
@@ -56,7 +80,7 @@ def _night_anomaly(start: str, lines: Sequence[str]) -> Anomaly:
         f"{start} at night in local time, and hardly any by day: most likely the time zone is wrong. "
         "If these are bars or bakeries, all is well."
     )
-    return Anomaly("sales_at_night", "Sales at night", message, shown(lines))
+    return Anomaly("sales_at_night", "Many sales at night", message, shown(lines))
 
 
 def _quiet_by_day(counts: Sequence[int]) -> bool:

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from pipeline.validation.anomalies.missing_days import easter_sunday
-from pipeline.validation.anomalies.sale_times import days_missing
+from pipeline.validation.anomalies.sale_times import at_night, clock_shifted, days_missing
 from tests.validation.anomalies.shop import MONDAY, SOURCES, Sale, ordinary, sale, unit
 
 
@@ -57,3 +57,21 @@ def test_sales_without_a_store_have_no_days_of_their_own() -> None:
         {**each, "location_id": None} for each in daily("", {day: 30 for day in range(70) if day != 30})
     ]
     assert missing(*ordinary(closed_on=()), *nowhere) == ()
+
+
+def test_a_store_whose_day_is_hours_later_is_named_once() -> None:
+    shops = [{**each, "location_id": f"S{n % 3}"} for n, each in enumerate(ordinary())]
+    late = [
+        {
+            **each,
+            "location_id": "Perth",
+            "transacted_at|local": each["transacted_at|local"] + timedelta(hours=6),
+        }
+        for each in ordinary(seed=2, a_day=10)
+    ]
+    observed = unit([*shops, *late])
+    assert [line for each in clock_shifted(observed, SOURCES) for line in each.evidence] == [
+        "Perth: the middle of its day is about 19:00, elsewhere about 13:00"
+    ]
+    assert [*at_night(observed, SOURCES)] == []
+    assert [*clock_shifted(unit(shops), SOURCES)] == []
