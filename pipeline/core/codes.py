@@ -247,7 +247,9 @@ CODES: Final[dict[str, Code]] = {
             "Add the key to the table, or give the look-up a default.",
         ),
         Code("field_invalid", _R, "Value of the wrong kind", "Fix the cell, or convert it in the mapping."),
-        Code("duplicate_row", _W, "Row that is there twice", "Nothing to do: it was counted once."),
+        Code(
+            "duplicate_row", _W, "Sale with a row that is there twice", "Nothing to do: it was counted once."
+        ),
         Code(
             "older_version",
             _W,

@@ -90,7 +90,14 @@ class Chart:
 
     def written(self, number: Number) -> str:
         """A number of the chart for people."""
-        return _amount(self.currency, number) if isinstance(number, Decimal) else f"{number:,}"
+        if isinstance(number, Decimal):
+            return _amount(self.currency, number)
+        return f"{number:,}{self.sign}"
+
+    @property
+    def sign(self) -> str:
+        """What stands behind its whole numbers: `%` for shares."""
+        return "%" if self.noun == "percent" else ""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ _BY_STATUS: Final = frozenset(
 )
 """Codes of sales that are dropped for their status: nothing else of them is checked."""
 _OF_ACCEPTED: Final = ("guest", "transacted_at_ambiguous")
-_OF_ROWS: Final = (MALFORMED, "duplicate_row", "older_version", "encoding_replaced")
+_OF_ROWS: Final = (MALFORMED, "encoding_replaced")
+_OF_ANY_SALE: Final = ("duplicate_row", "older_version")
+"""Codes about rows that count sales, whatever becomes of the sale."""
 _OF_COLUMNS: Final = ("unmapped_column", "item_external_id_repeated", "cancelled_after_delivery")
 """Warnings that are not counted by sale or row, so that nothing can pass them."""
 
@@ -139,7 +141,7 @@ def _checked(code: str, summary: Summary) -> int | None:
         return None
     if code in _OF_ROWS:
         return summary.rows.read
-    if code in _BY_STATUS:
+    if code in _BY_STATUS or code in _OF_ANY_SALE:
         return summary.transactions.read
     if code in _OF_ACCEPTED:
         return summary.transactions.accepted

@@ -47,9 +47,18 @@ for (const frame of document.querySelectorAll(".tall")) {
 // What scrolls sideways here must be reached by keys too; how wide a table is only the browser knows.
 const sizes = new ResizeObserver((changes) => {
   for (const { target } of changes) {
-    if (target.scrollWidth > target.clientWidth) {
-      Object.assign(target, { tabIndex: 0, role: "region", ariaLabel: target.querySelector("caption").textContent });
+    const hint = target.previousElementSibling?.matches(".sideways") ? target.previousElementSibling : null;
+    if (target.scrollWidth > target.clientWidth + 1) {
+      if (!hint) {
+        const text = document.createElement("p");
+        text.className = "sideways small";
+        text.textContent = "Wider than the screen: scroll it sideways →";
+        target.before(text);
+      }
+      Object.assign(target, { tabIndex: 0, role: "region", ariaLabel: target.ariaLabel ?? target.querySelector("caption").textContent });
+    } else {
+      hint?.remove();
     }
   }
 });
-document.querySelectorAll(".table:not([tabindex])").forEach((frame) => sizes.observe(frame));
+document.querySelectorAll(".table").forEach((frame) => sizes.observe(frame));

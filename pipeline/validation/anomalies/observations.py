@@ -38,7 +38,7 @@ class Counts:
     Attributes:
         transactions: All transactions, whatever their outcome.
         repeated: Those of them with a row that occurs twice, or that are in several files.
-        with_customer: Sales with a customer.
+        with_customer: Accepted sales with a customer.
         timed: Sales with a local time.
         at_midnight: Those of them at 00:00:00.
         whole_minute: Those of them at second 0.
@@ -69,8 +69,9 @@ class Observations:
         days: One row a store × local day: sales.
         sizes: One row a store × size of the total (`bin`, tenths of a decade of its amount): sales.
         largest: The largest totals of each store, with their file and line.
-        profiles: The most frequent customers: a hash (never an id), sales, and where the first one is.
-        people: A fair sample of customers: a hash and sales.
+        profiles: The most frequent customers, by accepted sales: a hash (never an id), sales, and where the
+            first one is.
+        people: A fair sample of customers: a hash and accepted sales.
         currencies: One row a store × currency: sales.
         stores: One row a store: sales, and where the first one is.
         repeats: A fair sample of sales: a hash of time, store, customer and total, how many are alike, and
@@ -133,7 +134,12 @@ def observe(
     timed = sales.drop_nulls("local")
     awake = timed.filter(~_is_sharp("1d"))
     # The same seed everywhere: partitions are added up, whichever machine they were read on.
-    people = sales.drop_nulls("person").with_columns(pl.col("person").hash(seed=0))
+    accepted = outcomes.filter(pl.col("outcome") == "accepted")[TX]
+    people = (
+        sales.drop_nulls("person")
+        .filter(pl.col(TX).is_in(accepted.implode()))
+        .with_columns(pl.col("person").hash(seed=0))
+    )
     frequency = _counted(people, "people")
     comparable = sales.drop_nulls(["total", "items_total"]).filter(pl.col("items_count") > 0)
     # Each item may be rounded by a cent.
