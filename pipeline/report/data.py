@@ -201,7 +201,8 @@ class ReportData:
         preflight: Answers of the tenant; None where it was not asked.
         rate_per_min: Requests a minute that are expected; None where unknown.
         requests: Requests that loading what is pending takes; None: one a transaction.
-        stopped: Why the load stopped early, a sentence; empty where it did not.
+        stopped: Why the last command stopped early, a sentence; empty where it did not.
+        stopped_command: That command.
         unsure: How many values of the mapping were marked as unsure.
         fields: What `confirm` found of fields.
         checks: Every check that there is; empty for a run of a version that did not record them.
@@ -224,6 +225,7 @@ class ReportData:
     rate_per_min: float | None = None
     requests: int | None = None
     stopped: str = ""
+    stopped_command: str = "load"
     unsure: int = 0
     fields: FieldsInOmneo = field(default_factory=FieldsInOmneo)
     checks: Sequence[CheckMade] = ()

@@ -45,7 +45,8 @@ class Circumstances:
         causes: Why transactions were rejected.
         findings: What is unusual in the run.
         gate_closed: More was rejected than may be, so nothing can be sent.
-        stopped: Why the last load stopped early; empty where it did not.
+        stopped: Why the last command stopped early; empty where it did not.
+        stopped_command: That command.
         fields_help: What helps where fields differ in Omneo or are not kept; empty where none is.
         loading: Who is sending the run right now; empty where no one is.
         replaced_by: The later run that delivered all files of this one; empty where none did.
@@ -55,6 +56,7 @@ class Circumstances:
     findings: Sequence[Anomaly] = ()
     gate_closed: bool = False
     stopped: str = ""
+    stopped_command: str = "load"
     fields_help: str = ""
     loading: str = ""
     replaced_by: str = ""
@@ -78,7 +80,7 @@ def next_steps(summary: Summary, about: Circumstances | None = None) -> tuple[Ne
     if about.replaced_by:
         return (_you(f"Nothing: its sales are in run {about.replaced_by}."),)
     sending = (*_delivery(summary, about), *_refused(summary))
-    sending = sending or (_you("Nothing: all that was accepted is in Omneo."),)
+    sending = sending or (_you(_nothing_left(summary)),)
     corrections, questions = (*_corrections(about),), (*_questions(about),)
     t, d = summary.transactions, summary.delivery
     looks_first = d.pending == t.accepted and sending[0].command and not (about.loading or about.stopped)
@@ -89,6 +91,15 @@ def next_steps(summary: Summary, about: Circumstances | None = None) -> tuple[Ne
     steps = (*sending, *corrections, *_rejected_rows(summary, about), *questions)
     people = [*dict.fromkeys(step.who for step in steps)]
     return tuple(sorted(steps, key=lambda step: people.index(step.who)))
+
+
+def _nothing_left(summary: Summary) -> str:
+    beside = summary.beside
+    if not beside.gone:
+        return "Nothing: all that was accepted is in Omneo."
+    parts = ((beside.replaced, "replaced by another run"), (beside.forgotten, "forgotten"))
+    gone = " and ".join(f"{count(number, 'transaction', 'was')} {why}" for number, why in parts if number)
+    return f"Nothing: all was delivered, and what can be looked up is in Omneo. {gone} since."
 
 
 def _you(text: str, command: str = "") -> NextStep:
@@ -111,6 +122,8 @@ def _delivery(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
         yield _you("Nothing was accepted: fix what the report lists, then prepare again.")
     elif d.pending == t.accepted and most_rejected(t):
         yield _you("Fix what the report lists, then prepare again; or load the rest with `load`.")
+    elif about.stopped and about.stopped_command != "load":
+        yield _you("Go on with what was stopped.", command(summary, about.stopped_command))
     elif d.pending or about.stopped:
         what = f"Send the {count(d.pending, 'transaction')} that Omneo has not got yet."
         yield _you(what if d.pending else "Go on with what was stopped.", command(summary, "load"))
@@ -120,7 +133,9 @@ def _delivery(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
 
 def _unsettled(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
     """What is left once everything was sent."""
-    d, missing, differing = summary.delivery, summary.missing or 0, summary.differing or 0
+    d, missing = summary.delivery, summary.missing or 0
+    undone = summary.beside.voided + summary.beside.undone
+    differing = (summary.differing or 0) - undone
     if unclear := d.in_doubt + d.failed:
         yield _you(
             f"Look up and send again the {count(unclear, 'transaction')} without a clear answer. If the load "
@@ -138,11 +153,11 @@ def _unsettled(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
             f"Compare {summary.run_dir}/undelivered.csv with Omneo. {about.fields_help or ITEMS_TWICE} "
             "Prepare again; `load` sends what has changed."
         )
-    if not (missing or differing) and (summary.confirmed or 0) < d.delivered:
+    if not (missing or differing) and summary.unconfirmed:
         yield _you("Look up in Omneo what was sent, and compare it.", command(summary, "confirm"))
-    if d.voided:
+    if d.voided or undone:
         yield _you("Nothing: it was undone. `load --revive` sends it again, no longer void.")
-    if about.fields_help and not differing:
+    if about.fields_help and not (differing or undone):
         yield NextStep(Fixer.OMNEO, about.fields_help)
 
 

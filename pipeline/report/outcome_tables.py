@@ -34,25 +34,38 @@ def where_everything_is(data: ReportData) -> list[dict[str, Any]]:
     """
     summary, closed = data.summary, data.gate is not None and data.gate.closed
     t, d, totals = summary.transactions, summary.delivery, summary.totals
-    missing, differing = summary.missing or 0, summary.differing or 0
+    beside = summary.beside
+    missing = summary.missing or 0
+    differing = (summary.differing or 0) - beside.voided - beside.undone
+    void = data.states["void"].transactions if "void" in data.states else 0
+    unchanged = d.unchanged - beside.missing - beside.differing - beside.voided
     loaded = was_loaded(summary)
     took = "accepted by Omneo, not " + ("yet looked up" if summary.confirmed is None else "looked up")
-    confirmed = min(summary.confirmed or 0, max(0, d.delivered - missing - differing))
-    taken = max(0, d.delivered - missing - differing - confirmed)
+    if beside.gone:
+        took += f"; {beside.gone:,} cannot be any more: replaced by another run, or forgotten"
+    left = max(0, d.delivered - missing + beside.missing - differing + beside.differing)
+    confirmed = min(max(0, (summary.confirmed or 0) - beside.confirmed), left)
+    taken = left - confirmed
     defects, unknown = "defective, for these causes", without_total(summary)
     if unknown:
         defects += f"; {unknown:,} of them {agree(unknown, 'has')} no total that could be read"
     rows = (
         (True, "Confirmed", confirmed, "looked up in Omneo: there, and equal"),
         (True, "Delivered", taken, took if loaded else "nothing was sent"),
-        (True, "Differing", differing, "there, but with other values than were sent"),
-        (True, "Unchanged", d.unchanged, "an earlier run delivered the same"),
+        (True, "Differing", differing - void, "there, but with other values than were sent"),
+        (False, "Void", void, "sent as a sale that counts, and void in Omneo: worth nothing"),
+        (True, "Unchanged", unchanged, "an earlier run delivered the same"),
         (None, "In doubt", d.in_doubt, "sent without a clear answer; `retry` looks it up"),
         (False, "Missing", missing, "Omneo took it, but does not have it; `confirm --resend` sends it again"),
         (False, "Pending", d.pending, _waiting(data, closed=closed)),
         (False, "Refused", d.refused, "Omneo will never take it as it is: correct it first"),
         (False, "Failed", d.failed, "given up for now; `retry` sends it again"),
-        (False, "Voided", d.voided, "sent, and undone by `void`: Omneo keeps it as void, worth nothing"),
+        (
+            False,
+            "Voided",
+            d.voided + beside.voided,
+            "sent, and undone by `void`: Omneo keeps it as void, worth nothing",
+        ),
         (False, "Forgotten", d.forgotten, "removed for its customer before it was sent"),
         (False, "Rejected", t.rejected, defects),
         (False, "Dropped", t.dropped, "left out on purpose, for these causes"),

@@ -70,6 +70,38 @@ class DeliveryCounts:
 
 
 @dataclass(frozen=True)
+class BesideLedger:
+    """What the last `confirm` of a run found that the ledger does not count for this run.
+
+    Attributes:
+        confirmed: Found as sent, of those that it passed by as unchanged.
+        missing: Not found, of the same.
+        differing: Found, but not as sent, of the same.
+        voided: Voided by another run since this one passed them by as unchanged; they differ.
+        undone: Counted as voided, and differing.
+        replaced: Delivered by this run, and delivered again by another one, whose they are to confirm.
+        forgotten: Delivered by this run; their contents were removed since, so nothing can be compared.
+        gone_missing: Those replaced or forgotten that the ledger counts as missing for this run.
+        gone_differing: The same for differing.
+    """
+
+    confirmed: int = 0
+    missing: int = 0
+    differing: int = 0
+    voided: int = 0
+    undone: int = 0
+    replaced: int = 0
+    forgotten: int = 0
+    gone_missing: int = 0
+    gone_differing: int = 0
+
+    @property
+    def gone(self) -> int:
+        """Transactions that this run delivered and that it cannot confirm any more."""
+        return self.replaced + self.forgotten
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a run did, in numbers that add up.
 
@@ -91,6 +123,7 @@ class Summary:
         differing: Found, but not as sent; None as above.
         requests: Requests on the wire.
         tenant: The base URL of the tenant that `delivery` and what follows it are about; None without one.
+        beside: The part of the last `confirm` that the ledger does not count for this run.
 
     Raises:
         AccountingError: The counts do not add up.
@@ -113,6 +146,16 @@ class Summary:
     differing: int | None = None
     requests: RequestCounts = field(default_factory=RequestCounts)
     tenant: str | None = None
+    beside: BesideLedger = field(default_factory=BesideLedger)
+
+    @property
+    def unconfirmed(self) -> int:
+        """Transactions that this run delivered, that were not looked up since, and that can be."""
+        beside = self.beside
+        confirmed = (self.confirmed or 0) - beside.confirmed
+        missing = (self.missing or 0) - beside.missing
+        differing = (self.differing or 0) - beside.differing - beside.voided - beside.undone
+        return max(0, self.delivery.delivered - confirmed - missing - differing - beside.gone)
 
     def __post_init__(self) -> None:
         t, d = self.transactions, self.delivery
@@ -131,7 +174,7 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """The contract's JSON object: its keys in its order. Whose delivery it is, `status` adds."""
         values = asdict(self)
-        del values["tenant"]
+        del values["tenant"], values["beside"]
         return values
 
     @classmethod

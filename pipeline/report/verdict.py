@@ -82,6 +82,7 @@ def judge(data: ReportData) -> RunVerdict:
             findings=data.findings,
             gate_closed=data.gate is not None and data.gate.closed,
             stopped=data.stopped,
+            stopped_command=data.stopped_command,
             fields_help=help_for(data.fields.differing, data.fields.not_kept),
             loading=data.loading,
             replaced_by=data.replaced_by,
@@ -240,21 +241,25 @@ def _after(summary: Summary) -> tuple[Mood, str]:
     d = summary.delivery
     if d.in_doubt and not d.pending:
         return Mood.LOOK, f"Whether Omneo has {count(d.in_doubt, 'transaction')} is unknown"
-    if d.voided and not d.delivered:
+    voided = d.voided + summary.beside.voided
+    if voided and not (d.delivered or d.unchanged - summary.beside.voided):
         return Mood.LOOK, "Voided in Omneo"
-    if summary.missing or summary.differing:
+    if summary.missing or (summary.differing or 0) > summary.beside.voided + summary.beside.undone:
         sent = "Loading is not finished, and" if d.pending else "Delivered, but"
         return Mood.BAD, f"{sent} Omneo does not hold all of {'what was sent' if d.pending else 'it'}"
     if d.pending:
         return Mood.LOOK, "Loading is not finished"
     if d.refused or d.failed:
         return Mood.LOOK, f"Delivered, except {count(d.refused + d.failed, 'transaction')}"
-    if d.voided:
-        return Mood.LOOK, f"Delivered, and {count(d.voided, 'transaction')} of it voided"
+    if voided:
+        return Mood.LOOK, f"Delivered, and {count(voided, 'transaction')} of it voided"
     if not summary.confirmed:
         return Mood.GOOD, "Delivered"
-    if summary.confirmed < d.delivered:
-        return Mood.GOOD, f"Delivered; {summary.confirmed:,} of {d.delivered:,} confirmed"
+    gone = summary.beside.gone
+    if summary.unconfirmed or gone:
+        taken = d.delivered + (d.unchanged if summary.beside.confirmed else 0)
+        rest = f"; {gone:,} cannot be confirmed any more" if gone else ""
+        return Mood.GOOD, f"Delivered; {summary.confirmed:,} of {taken:,} confirmed{rest}"
     return Mood.GOOD, "Delivered and confirmed"
 
 
@@ -288,7 +293,9 @@ def _to_be_sent(summary: Summary, sums: _Money, *, closed: bool) -> str:
 
 def _delivered(summary: Summary, sums: _Money) -> str:
     t, d = summary.transactions, summary.delivery
-    if d.voided == t.accepted:
+    beside = summary.beside
+    voided, unchanged = d.voided + beside.voided, d.unchanged - beside.voided
+    if voided == t.accepted:
         worth, were = sums.of("accepted"), agree(t.accepted, "was")
         what = count(t.accepted, "accepted transaction")
         return (
@@ -297,25 +304,30 @@ def _delivered(summary: Summary, sums: _Money) -> str:
     parts = (
         ("pending", "still to be sent", d.pending),
         ("in_doubt", "in doubt", d.in_doubt),
-        ("voided", "voided", d.voided),
+        ("voided", "voided", voided),
         ("forgotten", "forgotten", d.forgotten),
         ("refused", "refused for good", d.refused),
         ("failed", "given up for now", d.failed),
         ("missing", "missing in Omneo", summary.missing or 0),
-        ("differing", "different in Omneo", summary.differing or 0),
+        ("differing void", "different in Omneo", (summary.differing or 0) - beside.voided - beside.undone),
+        ("delivered", "not looked up yet", 0 if summary.confirmed is None else summary.unconfirmed),
+        ("", "replaced by another run since", beside.replaced),
+        ("", "forgotten since", beside.forgotten),
         ("confirmed", "found in Omneo as they were sent", summary.confirmed or 0),
     )
     rest = [
-        f"{number:,} {words}{sums.in_brackets(number, state)}" for state, words, number in parts if number
+        f"{number:,} {words}{sums.in_brackets(number, *state.split())}"
+        for state, words, number in parts
+        if number
     ]
-    taken = d.delivered + d.unchanged
+    taken = d.delivered + unchanged
     there = f"{part(taken, t.accepted, 'accepted transaction', 'was')} delivered"
     if not summary.confirmed:  # else what was found there says what it is worth
         there += sums.in_brackets(taken, *_TAKEN)
     return f"{'; '.join([there, *rest])}."
 
 
-_TAKEN: Final = ("delivered", "confirmed", "missing", "differing", "unchanged")
+_TAKEN: Final = ("delivered", "confirmed", "missing", "differing", "void", "unchanged")
 """States of transactions that Omneo took."""
 
 

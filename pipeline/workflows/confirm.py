@@ -20,7 +20,7 @@ from pipeline.loading.confirm.spend_comparison import DAY, PROFILES, WRONG, Cust
 from pipeline.loading.delivery.decisions import ResendRules
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.report.data import FieldsInOmneo
-from pipeline.report.summary import decimal_text
+from pipeline.report.summary import BesideLedger, decimal_text
 from pipeline.workflows.effects import delivered_for, measured, sent_sales, snapshot_of
 from pipeline.workflows.open_run import Target, opened, sent_all_taken
 from pipeline.workflows.reactions import check_reactions
@@ -49,22 +49,29 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
         if resend and found.missing and not (found.stopped or found.error):
             blocked = check_reactions(run, ResendRules())
             resent = None if blocked else run.deliver_by(resend_missing)
-        fields = FieldsInOmneo(dict(found.differing_fields), dict(found.not_kept))
-        run.update_record(fields=fields)
+        if not (found.stopped or found.error):  # else what was found before is still the best that is known
+            run.update_record(
+                fields=FieldsInOmneo(dict(found.differing_fields), dict(found.not_kept)),
+                beside=_beside(found, resent),
+            )
         for line in _lines(found, sample):
             run.emit(Notice("confirm", line))
         for name, number in sorted(found.not_kept.items()):
             what = count(number, "transaction")
             run.emit(Notice("not_kept", f"{name} was sent and is not kept by Omneo, in {what}"))
-        summary = replace(
-            run.summary(found.requests),
-            confirmed=found.confirmed,
-            missing=found.missing,
-            differing=found.differing,
-        )
+        if resent is not None and resent.handled:
+            again = count(resent.handled - resent.failed, "missing transaction", "was")
+            run.emit(Notice("resent", f"{again} sent again; `confirm` says later whether Omneo has them"))
+        summary = run.summary(found.requests)
         clean = sent_all_taken(summary) and not (found.missing or found.differing or found.in_doubt)
         error = found.error or blocked or (resent.error if resent else None)
         return run.finish(summary, clean=clean, stopped=found.stopped, error=error)
+
+
+def _beside(found: Confirmation, resent: DeliveryResult | None) -> BesideLedger:
+    """What the ledger does not count for the run; what was sent again for another run is not missing now."""
+    beside = BesideLedger(**found.beside)
+    return beside if resent is None else replace(beside, missing=min(beside.missing, resent.failed))
 
 
 def confirm_effects(target: Target, *, profiles: int = PROFILES) -> CommandResult:

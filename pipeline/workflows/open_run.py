@@ -171,10 +171,9 @@ class OpenRun:
             error: Why the API or the ledger stopped it.
             extra: What the command adds to the summary's JSON.
         """
-        looked_up = (summary.confirmed or 0, summary.missing or 0, summary.differing or 0)
         record = self.update_record(
             stopped=error.message if error else "It was asked to stop." if stopped else "",
-            looked_up=None if summary.confirmed is None else looked_up,
+            stopped_command=self.command,
         )
         self._list_failed_transactions()  # the report says why they failed
         incremental.note_completed(self.ledger, self.staged.manifest, self.emit)
@@ -274,9 +273,11 @@ def send(
         result = deliver(run)
         if result.requests.sent:
             run.update_record(sent_at=datetime.now(UTC))
-        if result.requests.sent and run.record().looked_up is not None:
+        if result.requests.sent and run.record().beside is not None:
             # What `confirm` saw before is out of date.
-            run.update_record(looked_up=None, fields=FieldsInOmneo())
+            run.update_record(beside=None, fields=FieldsInOmneo())
+        if result.requests.sent and command == "void":
+            _outdate_other_runs(run)
         summary = run.summary(result.requests)
         if voided := result.changes.voided:
             run.emit(
@@ -290,6 +291,18 @@ def send(
         clean = sent_all_taken(summary) and not summary.delivery.pending if whole_run else not result.failed
         clean = clean and not result.not_voided
         return run.finish(summary, clean=clean, stopped=result.stopped, error=result.error)
+
+
+def _outdate_other_runs(run: OpenRun) -> None:
+    """Let go of what other runs' `confirm` saw of sales that are this run's: they may be void now."""
+    for other in Workdir.open(run.target.workdir).runs:
+        if other.run_id == run.ref.run_id or not (other.path / run_record.RECORD_JSON).exists():
+            continue
+        record = run_record.read(other)
+        known = record.of(run.tenant)
+        if known.beside is not None and known.beside.confirmed:
+            outdated = replace(known, beside=None, fields=FieldsInOmneo())
+            run_record.write(other, record.with_tenant(run.tenant, outdated))
 
 
 def sent_all_taken(summary: Summary) -> bool:

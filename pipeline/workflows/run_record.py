@@ -29,7 +29,7 @@ from pipeline.report.data import (
     ReportedSource,
     TenantAnswer,
 )
-from pipeline.report.summary import Summary
+from pipeline.report.summary import BesideLedger, Summary
 from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.workflows.failed_transactions import causes_of_failure
@@ -46,8 +46,9 @@ class TenantRecord:
 
     Attributes:
         preflight: Its answers; None until it was asked.
-        stopped: Why the last load stopped early; empty where it did not.
-        looked_up: What the last `confirm` found: confirmed, missing and differing; None before it.
+        stopped: Why the last command stopped early; empty where it did not.
+        stopped_command: That command.
+        beside: What the last `confirm` found and the ledger does not count for this run; None before it.
         reactions_allowed: Whether old sales may run active triggers.
         fields: What the last `confirm` found of fields.
         cancelled_after_delivery: Sales that it has and that this run dropped since they are not complete.
@@ -56,7 +57,8 @@ class TenantRecord:
 
     preflight: tuple[TenantAnswer, ...] | None = None
     stopped: str = ""
-    looked_up: tuple[int, int, int] | None = None
+    stopped_command: str = "load"
+    beside: BesideLedger | None = None
     reactions_allowed: bool = False
     fields: FieldsInOmneo = field(default_factory=FieldsInOmneo)
     cancelled_after_delivery: int = 0
@@ -195,6 +197,7 @@ def report_of(
         preflight=of_tenant.preflight,
         rate_per_min=record.rate_per_min,
         stopped=of_tenant.stopped,
+        stopped_command=of_tenant.stopped_command,
         unsure=record.unsure,
         fields=of_tenant.fields,
         checks=record.checks,

@@ -11,7 +11,7 @@ from pipeline.core.settings import tenant_of
 from pipeline.loading.ledger.entries import RunRef, RunStatus
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.render import REPORT_HTML
-from pipeline.report.summary import DeliveryCounts, Summary
+from pipeline.report.summary import BesideLedger, DeliveryCounts, Summary
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.workflows import run_record
@@ -79,13 +79,15 @@ def unsent(manifest: Manifest) -> RunStatus:
 
 def with_delivery(run: RunDir, manifest: Manifest, status: RunStatus, tenant: str | None) -> Summary:
     """The summary of `prepare`, with the delivery to a tenant."""
-    in_ledger = (status.confirmed, status.missing, status.differing)
+    known = run_record.read(run).of(tenant)
     # The ledger counts a transaction for the run that delivered it. What `confirm` saw of those that another
     # run delivered is in the record of this run.
-    in_record = run_record.read(run).of(tenant).looked_up
-    confirmed, missing, differing = in_ledger if any(in_ledger) else in_record or (None, None, None)
+    beside = known.beside or BesideLedger()
+    looked_up = known.beside is not None or status.confirmed or status.missing or status.differing
+    missing = status.missing - beside.gone_missing + beside.missing
+    differing = status.differing - beside.gone_differing + beside.differing + beside.voided + beside.undone
     prepared = Summary.from_dict(manifest.summary)
-    cancelled = run_record.read(run).of(tenant).cancelled_after_delivery
+    cancelled = known.cancelled_after_delivery
     return replace(
         prepared,
         warnings={**prepared.warnings, "cancelled_after_delivery": cancelled}
@@ -94,8 +96,9 @@ def with_delivery(run: RunDir, manifest: Manifest, status: RunStatus, tenant: st
         run_dir=run.address,
         report=f"{run.address}/{REPORT_HTML}",
         delivery=DeliveryCounts(*(getattr(status, each.name) for each in fields(DeliveryCounts))),
-        confirmed=confirmed,
-        missing=missing,
-        differing=differing,
+        confirmed=status.confirmed + beside.confirmed if looked_up else None,
+        missing=max(0, missing) if looked_up else None,
+        differing=max(0, differing) if looked_up else None,
         tenant=tenant,
+        beside=beside,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
 import polars as pl
 
-from pipeline.loading.ledger.entries import DELIVERY, Counted, Record, counted_in
+from pipeline.loading.ledger.entries import DELIVERY, Counted, Passed, Record, State, counted_in
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.data import StateWorth
 from pipeline.report.summary import Summary, totals_of
@@ -17,6 +17,7 @@ from pipeline.staging.staged_run import StagedRun
 from pipeline.workflows.run_summary import run_ref
 
 _FORGOTTEN: Final = "forgotten"
+_VOID: Final = "void"
 
 
 def state_name(counted: Counted) -> str:
@@ -59,33 +60,40 @@ def worth_by_state(staged: StagedRun, ledger: SqlLedger, summary: Summary) -> di
         summary: The run as it stands.
 
     Returns:
-        By `confirmed`, `missing`, `differing`, and the names of the summary's `delivery`. Empty where all is
-        in one state, so that the totals of the run say it, and where a load has changed the ledger since the
-        summary was made.
+        By `confirmed`, `missing`, `differing`, `void` (void in Omneo though it was not sent so), and the
+        names of the summary's `delivery`. Empty where all is in one state, so that the totals of the run say
+        it, and where a load has changed the ledger since the summary was made.
     """
     states = [summary.confirmed, summary.missing, summary.differing, *vars(summary.delivery).values()]
     if sum(bool(number) for number in states) < 2:
         return {}
     by_currency = any(not isinstance(total, str) for total in summary.totals.values())
+    looked_up = summary.confirmed is not None
+    delivery: Counter[str] = Counter()
     numbers: dict[str, int] = defaultdict(int)
     sums: dict[str, dict[str | None, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     has_bodies = by_currency or staged.manifest.forgotten > 0
     for rows, found in counted_rows(staged, ledger, staged.amounts(with_bodies=has_bodies)):
-        names = [state_name(counted) for counted, _ in found]
+        names = [_seen_as(counted, record, looked_up=looked_up) for counted, record in found]
         counted = rows.with_columns(
-            pl.Series("state", names, pl.String), _currency(by_currency=by_currency).alias("currency")
+            pl.Series("state", names, pl.String),
+            pl.Series("place", [DELIVERY[counted] for counted, _ in found], pl.String),
+            _currency(by_currency=by_currency).alias("currency"),
         )
         if has_bodies:
             unknown = pl.Series([record is None for _, record in found], dtype=pl.Boolean)
             is_forgotten = (pl.col("body") == b"") & unknown
-            state = pl.when(is_forgotten).then(pl.lit(_FORGOTTEN)).otherwise("state")
-            counted = counted.with_columns(state.alias("state"))
-        added = counted.group_by("state", "currency").agg(pl.len(), pl.col("total").sum())
-        for state_of, currency, number, total in added.iter_rows():
+            counted = counted.with_columns(
+                pl.when(is_forgotten).then(pl.lit(_FORGOTTEN)).otherwise(name).alias(name)
+                for name in ("state", "place")
+            )
+        added = counted.group_by("state", "place", "currency").agg(pl.len(), pl.col("total").sum())
+        for state_of, place, currency, number, total in added.iter_rows():
+            delivery[place] += number
             numbers[state_of] += number
             sums[state_of][currency] += total
     totals = totals_of(sums)
-    if _by_delivery(numbers) != {name: n for name, n in vars(summary.delivery).items() if n}:
+    if delivery != {name: n for name, n in vars(summary.delivery).items() if n}:
         return {}
     return {state: StateWorth(numbers[state], totals[state]) for state in numbers}
 
@@ -98,10 +106,14 @@ def _currency(*, by_currency: bool) -> pl.Expr:
     return pl.when(text != "").then(text).str.json_path_match("$.currency")
 
 
-def _by_delivery(numbers: Mapping[str, int]) -> dict[str, int]:
-    """The same counts by the names of the summary's `delivery`."""
-    parts = {state_name(counted): name for counted, name in DELIVERY.items()}
-    found: dict[str, int] = defaultdict(int)
-    for state, number in numbers.items():
-        found[parts[state]] += number
-    return dict(found)
+def _seen_as(counted: Counted, record: Record | None, *, looked_up: bool) -> str:
+    """The state of a transaction, also of what another run delivered where `confirm` has looked at that."""
+    seen = counted
+    if looked_up and counted is Passed.UNCHANGED and record is not None and record.state in _SEEN_OTHERWISE:
+        seen = record.state
+    if seen is State.DIFFERING and record is not None and '"is_void"' in (record.message or ""):
+        return _VOID
+    return state_name(seen)
+
+
+_SEEN_OTHERWISE: Final = (State.MISSING, State.DIFFERING, State.VOIDED)

@@ -79,6 +79,7 @@ def status(
                     findings=record.findings,
                     gate_closed=record.gate is not None and record.gate.closed,
                     stopped=record.of(summary.tenant).stopped,
+                    stopped_command=record.of(summary.tenant).stopped_command,
                     loading=working_on(home, run.run_id),
                     replaced_by=replaced_by(map(ledger_of, asked), read_manifest(run), summary)
                     if statuses

@@ -36,6 +36,13 @@ class Confirmation:
         missing: Queried and not found.
         differing: Queried and found with other contents.
         in_doubt: Queried, and whether Omneo keeps it stays unknown.
+        voided: Of those confirmed, how many this run voided, and are void.
+        beside: What the ledger does not count for this run. By `confirmed`, `missing` and `differing`, those
+            that it passed by as unchanged, since the ledger counts them for the run that delivered them; by
+            `voided`, those of them that were voided since; by `undone`, those that it counts as voided and
+            that differ; by `replaced` and `forgotten`, those that it delivered and that cannot be looked up
+            any more, since another run delivered them again, or their contents were removed; by
+            `gone_missing` and `gone_differing`, those of them that the ledger counts as such.
         findings: Those missing, differing and in doubt.
         differing_fields: Transactions by the name of a field that differs, such as `items.price_sell`.
         not_kept: Transactions by the name of a field that was sent and that Omneo answers without a value.
@@ -52,6 +59,8 @@ class Confirmation:
     missing: int = 0
     differing: int = 0
     in_doubt: int = 0
+    voided: int = 0
+    beside: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     differing_fields: Counter[str] = field(default_factory=Counter)
     not_kept: Counter[str] = field(default_factory=Counter)

@@ -29,7 +29,14 @@ from pipeline.loading.http.answers import MESSAGE_MAX, Meaning, kept_id, transac
 from pipeline.loading.http.endpoints import transaction_query
 from pipeline.loading.http.interface import httpx
 from pipeline.loading.http.paced_client import connected
-from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, Record, RunRef, State
+from pipeline.loading.ledger.entries import (
+    ACCEPTED_BY_OMNEO,
+    Passed,
+    Record,
+    RunRef,
+    State,
+    counted_in,
+)
 from pipeline.loading.ledger.group_commit import GroupCommit
 from pipeline.loading.ledger.ledger import SqlLedger
 
@@ -131,10 +138,14 @@ class Search:
         while (batch := await asyncio.to_thread(next, reading, None)) is not None:
             for start in range(0, len(batch), 1000):
                 some = batch[start : start + 1000]
-                known = await self.marks.call(self.ledger.find, [each.external_id for each in some])
+                names = [each.external_id for each in some]
+                known = await self.marks.call(partial(self.ledger.find, run_no=self.run_no), names)
                 for transaction in some:
                     record = known.get(transaction.external_id)
-                    if record is None or not self._is_expected(transaction, record):
+                    if record is None:
+                        continue
+                    if not self._is_expected(transaction, record):
+                        self._note_gone(transaction, record)
                         continue
                     self.result.expected += 1
                     if self.sample >= 1 or self.dice.random() < self.sample:
@@ -149,6 +160,18 @@ class Search:
             return False
         perhaps = record.run_no == self.run_no or record.before in ACCEPTED_BY_OMNEO
         return record.state in ACCEPTED_BY_OMNEO or (perhaps and not surely_not_sent(record))
+
+    def _note_gone(self, transaction: StagedTransaction, record: Record) -> None:
+        """Count what this run delivered and what cannot be looked up any more."""
+        counted = counted_in(self.run_no, record, record.place)
+        if counted in _UNCONFIRMED:
+            self.result.beside["replaced" if transaction.body else "forgotten"] += 1
+        if counted in (State.MISSING, State.DIFFERING):
+            self.result.beside[f"gone_{counted}"] += 1
+
+    def _expects_void(self, record: Record) -> bool:
+        """Whether the run has voided it; what another run has voided is not as this one has it."""
+        return record.state is State.VOIDED and record.run_no == self.run_no
 
     # Whether lists can be used
 
@@ -257,7 +280,7 @@ class Search:
         if not rows:
             await self._note_absent(wanted, Meaning.REFUSED)
             return
-        void = wanted.record.state is State.VOIDED
+        void = self._expects_void(wanted.record)
         row, compared = min(
             ((row, compare_fields(wanted.body, row, void=void, in_list=True)) for row in rows),
             key=lambda each: len(each[1].differences),
@@ -291,8 +314,8 @@ class Search:
             await self._note_absent(wanted, verdict.meaning)
             return None
         self.unanswered.discard(wanted.external_id)
-        void = wanted.record.state is State.VOIDED
-        if wanted.record.state is State.VOIDING:
+        void = self._expects_void(wanted.record)
+        if wanted.record.state is State.VOIDING and wanted.record.run_no == self.run_no:
             void = is_void(found)  # the void was cut off: what is there says how far it came
         comparison = compare_fields(wanted.body, found, void=void)
         await self._note_found(wanted, found, _with_copies(comparison, copies))
@@ -354,6 +377,8 @@ class Search:
         """Count what was found, and have the ledger say it."""
         kind = _COUNTED_AS[state]
         setattr(self.result, kind, getattr(self.result, kind) + 1)
+        self.result.voided += state is State.VOIDED
+        self._note_beside(wanted.record, kind)
         if kind != "confirmed":
             fields = tuple(dict.fromkeys(each.field for each in differences))
             self.result.findings.append(Finding(wanted.external_id, State(kind), fields))
@@ -362,7 +387,7 @@ class Search:
             self.shown_at = now
             limit = self.exchange.throttle.limit.text
             self.emit(Progress("confirm", self.result.queried, limit=limit))
-        if kind == "in_doubt":
+        if kind == "in_doubt" or self._is_undone(wanted.record):
             return
         seen = wanted.record._replace(
             omneo_id=omneo_id or wanted.record.omneo_id,
@@ -371,7 +396,26 @@ class Search:
         if state is not wanted.record.state or seen != wanted.record:
             await self.marks.put([(seen, state)])
 
+    def _is_undone(self, record: Record) -> bool:
+        """Whether another run has voided it: then what was seen is no news of that run."""
+        return record.state is State.VOIDED and record.run_no != self.run_no
 
+    def _note_beside(self, record: Record, kind: str) -> None:
+        """Count what the ledger does not count for this run."""
+        if kind == "differing" and record.state is State.VOIDED:
+            is_counted = record.run_no == self.run_no or record.place in (Passed.UNDONE, State.VOIDED)
+            self.result.beside["undone" if is_counted else "voided"] += 1
+        elif record.run_no == self.run_no or kind == "in_doubt":
+            return
+        elif record.place not in ACCEPTED_BY_OMNEO:
+            self.result.beside[kind] += 1
+        elif kind == "confirmed" and record.place in _UNCONFIRMED:
+            self.result.beside["replaced"] += 1
+            if record.place is not State.DELIVERED:
+                self.result.beside[f"gone_{record.place}"] += 1
+
+
+_UNCONFIRMED: Final = (State.DELIVERED, State.MISSING, State.DIFFERING)
 _COUNTED_AS: Final = {
     State.CONFIRMED: "confirmed",
     State.VOIDED: "confirmed",

@@ -196,6 +196,8 @@ class LoadRules(DeliveryRules):
     def _brought_by_a_newer_run(self, body: bytes, record: Record) -> Decision:
         """What a newer run has brought is not replaced; what Omneo did not take from it was not brought."""
         same = same_content(record, body)
+        if same and record.state is State.VOIDED:
+            return self._undone(body, record, same)
         if not surely_not_sent(record) or record.before in ACCEPTED_BY_OMNEO:
             return Keep(Passed.UNCHANGED, None if same else "superseded")
         if same and record.state is State.REFUSED:
@@ -235,7 +237,7 @@ class LoadRules(DeliveryRules):
         if not same:
             return self._doubt(body, record) if record.state is State.VOIDING else self._changed(body, record)
         if not self.revive:
-            return Keep(Passed.UNCHANGED, "voided")
+            return Keep(Passed.UNDONE, "voided")
         return _again(body, record)
 
     def _doubt(self, body: bytes, record: Record) -> Send:

@@ -33,6 +33,7 @@ class Passed(StrEnum):
 
     UNCHANGED = "unchanged"  # Omneo has this content, or changes are not to be sent
     HELD = "held"  # changed, and kept back by `--on-change hold`
+    UNDONE = "undone"  # this content was undone by `void` of another run, and stays so
     SUPERSEDED = "superseded"  # a newer run has taken it over before Omneo accepted it from this one
 
 
@@ -309,6 +310,7 @@ DELIVERY: Final[Mapping[Counted, str]] = {
     State.FORGOTTEN: "forgotten",
     Passed.UNCHANGED: "unchanged",
     Passed.HELD: "pending",
+    Passed.UNDONE: "voided",
     Passed.SUPERSEDED: "unchanged",
 }
 """The number of the summary to which each count belongs; none is left out."""

@@ -70,14 +70,14 @@ def kind(
         (State.PENDING, "send", "send", "send", "send"),
         (State.SENDING, "doubt", "doubt", "doubt", "unchanged"),
         (State.IN_DOUBT, "doubt", "doubt", "doubt", "unchanged"),
-        (State.VOIDING, "look", "unchanged", "doubt", "unchanged"),
+        (State.VOIDING, "look", "undone", "doubt", "unchanged"),
         (State.DELIVERED, "as it is", "unchanged", "change", "unchanged"),
         (State.CONFIRMED, "as it is", "unchanged", "change", "unchanged"),
         (State.DIFFERING, "as it is", "unchanged", "change", "unchanged"),
         (State.MISSING, "as it is", "doubt", "change", "unchanged"),
         (State.REFUSED, "as it is", "refused", "send", "send"),
         (State.FAILED, "as it is", "send", "send", "send"),
-        (State.VOIDED, "as it is", "unchanged", "change", "unchanged"),
+        (State.VOIDED, "as it is", "undone", "change", "unchanged"),
         (State.FORGOTTEN, "send", "send", "send", "send"),
     ],
 )
@@ -227,7 +227,7 @@ def test_a_void_is_the_staged_body_with_the_flag_as_its_last_key() -> None:
 
 def test_what_was_undone_stays_so_until_it_changes() -> None:
     assert kind(LoadRules(), State.VOIDED) == "as it is"
-    assert decision(LoadRules(), State.VOIDED, EARLIER) == Keep(Passed.UNCHANGED, "voided")
+    assert decision(LoadRules(), State.VOIDED, EARLIER) == Keep(Passed.UNDONE, "voided")
     again = decision(LoadRules(), State.VOIDED, EARLIER, OTHER)
     assert isinstance(again, Send)
     assert json.loads(again.body)["is_void"] is False
@@ -239,7 +239,7 @@ def test_what_was_undone_stays_so_until_it_changes() -> None:
 
 def test_a_voided_record_of_an_older_version_is_known_by_the_hash_of_its_void() -> None:
     old_form = content_hash(with_void(TRANSACTION.body, void=True))
-    assert decision(LoadRules(), State.VOIDED, EARLIER, old_form) == Keep(Passed.UNCHANGED, "voided")
+    assert decision(LoadRules(), State.VOIDED, EARLIER, old_form) == Keep(Passed.UNDONE, "voided")
 
 
 @pytest.mark.parametrize("state", [State.SENDING, State.IN_DOUBT, State.REFUSED, State.FAILED])
