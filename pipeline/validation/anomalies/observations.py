@@ -79,6 +79,8 @@ class Observations:
         formats: One row a format of the sale's time, where the mapping gives several: sales, those of them on
             the first twelve days of a month, and the first and the last day.
         ratios: One row a ratio of total to items, in thousandths, of those that differ: sales.
+        copies: One row a file × the file whose rows count instead, which may be the same: sales with rows
+            that were left out as copies, and these rows.
         counts: Single numbers.
     """
 
@@ -93,6 +95,7 @@ class Observations:
     repeats: pl.DataFrame
     ratios: pl.DataFrame
     formats: pl.DataFrame
+    copies: pl.DataFrame
     counts: Counts
 
 
@@ -107,6 +110,7 @@ _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "stores": pl.Schema({"store": pl.String(), "sales": _COUNT, **_PLACE}),
     "repeats": pl.Schema({"sale": pl.UInt64(), "alike": _COUNT, "first": pl.UInt32(), "last": pl.UInt32()}),
     "ratios": pl.Schema({"ratio": pl.Int32(), "sales": _COUNT}),
+    "copies": pl.Schema({"copy": pl.UInt32(), "kept": pl.UInt32(), "sales": _COUNT, "rows": _COUNT}),
     "formats": pl.Schema(
         {"format": pl.String(), "sales": _COUNT, "early": _COUNT, "first": pl.Date(), "last": pl.Date()}
     ),
@@ -168,6 +172,7 @@ def observe(
             off.filter(pl.col("items_total") != 0).with_columns(ratio=(ratio * 1000).round()), "ratios"
         ),
         formats=_formats(timed),
+        copies=_copies(headers, reasons),
         counts=Counts(
             transactions=headers.height,
             repeated=reasons.filter(pl.col("code").is_in(_REPEATED))[TX].n_unique(),
@@ -195,6 +200,7 @@ def merge_observations(parts: Sequence[Observations]) -> Observations:
         "stores": _with_first(stacked["stores"]),
         "repeats": _smallest(_alike(stacked["repeats"]), "sale"),
         "formats": _by_format(stacked["formats"]),
+        "copies": _summed(stacked["copies"], ["copy", "kept"]),
     }
     summed = {
         name: _summed(frame, _SCHEMAS[name].names()[:-1])
@@ -299,6 +305,15 @@ def _repeats(timed: pl.DataFrame) -> pl.DataFrame:
 
 def _alike(sales: pl.DataFrame) -> pl.DataFrame:
     return sales.group_by("sale").agg(pl.col("alike").sum(), pl.col("first").min(), pl.col("last").max())
+
+
+def _copies(headers: pl.DataFrame, reasons: pl.DataFrame) -> pl.DataFrame:
+    copied = reasons.filter(pl.col("code") == "duplicate_row").select(TX, pl.col(SOURCE).alias("copy"))
+    placed = copied.drop_nulls("copy").join(headers.select(TX, pl.col(SOURCE).alias("kept")), on=TX)
+    counted = placed.group_by("copy", "kept").agg(
+        pl.col(TX).n_unique().alias("sales"), pl.len().alias("rows")
+    )
+    return counted.cast(_SCHEMAS["copies"])
 
 
 def _formats(timed: pl.DataFrame) -> pl.DataFrame:

@@ -482,7 +482,7 @@ def test_dropped_and_void_sales_are_not_looked_at() -> None:
     outcomes = pl.DataFrame(
         {TX: [0, 1, 2], "outcome": ["rejected", "accepted", "dropped"]}, schema_overrides={TX: pl.UInt32}
     )
-    reasons = pl.DataFrame(schema={"code": pl.String, TX: pl.UInt32})
+    reasons = pl.DataFrame(schema={"code": pl.String, TX: pl.UInt32, SOURCE: pl.UInt32})
     observed = observe(sales, items({}, {}, {}), outcomes, reasons)
     assert observed.counts.timed == 1
     assert observed.counts.transactions == 3

@@ -10,6 +10,7 @@ import polars as pl
 
 from pipeline.core.codes import CODES, Code, Outcome
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause
+from pipeline.core.wording import count
 from pipeline.report.aggregates import Facts
 from pipeline.validation.anomalies.date_formats import contradictions
 from pipeline.validation.anomalies.detection import find_anomalies
@@ -55,8 +56,38 @@ def all_causes(
         measurements: Of the whole run.
         warnings: About the run as a whole; see `run_warnings`.
     """
-    of_reasons = root_causes(measurements.groups, plan.short_names)
+    of_reasons = _with_copies(
+        root_causes(measurements.groups, plan.short_names), measurements.observations.copies, plan.short_names
+    )
     return (*of_reasons, *_of_columns(plan), *_of_run(measurements, warnings))
+
+
+_MOST_COPIES: Final = 3
+"""Pairs of files that are named."""
+
+
+def _with_copies(
+    causes: Sequence[RootCause], copies: pl.DataFrame, names: Sequence[str]
+) -> Iterator[RootCause]:
+    """The causes, of which that of copied rows says which file repeats which.
+
+    A sale in several files that is there as a copy alone is not named again.
+    """
+    pairs = copies.sort("rows", "copy", "kept", descending=[True, False, False]).rows(named=True)
+    parts = [
+        f"{names[each['copy']]} repeats {count(each['sales'], 'sale')}"
+        + (f" of {names[each['kept']]}" if each["copy"] != each["kept"] else " of its own")
+        + f" ({count(each['rows'], 'row', 'was')} left out)"
+        for each in pairs[:_MOST_COPIES]
+    ]
+    more = f"; and so do {count(len(pairs) - len(parts), 'more file')}" if len(pairs) > len(parts) else ""
+    in_two_files = sum(each["sales"] for each in pairs if each["copy"] != each["kept"])
+    for cause in causes:
+        if cause.code == "duplicate_row" and parts:
+            fix = f"Nothing to do, no sale is counted twice: {'; '.join(parts)}{more}."
+            yield replace(cause, fix=fix)
+        elif cause.code != "older_version" or cause.transactions != in_two_files:
+            yield cause
 
 
 def _of_columns(plan: ImportPlan) -> Iterator[RootCause]:
@@ -64,7 +95,11 @@ def _of_columns(plan: ImportPlan) -> Iterator[RootCause]:
     about = CODES["unmapped_column"]
     for table, names in plan.unmapped.items():
         file = next(plan.short_names[each.position] for each in plan.sources if each.table == table)
-        examples = tuple(Occurrence(name, f"`{name}` is not used", file, 1) for name in names[:MOST_COLUMNS])
+        others = sum(each.table == table for each in plan.sources) - 1
+        where = f", here and in {count(others, 'more file')}" if others else ""
+        examples = tuple(
+            Occurrence(name, f"`{name}` is not used{where}", file, 1) for name in names[:MOST_COLUMNS]
+        )
         yield _warning(about, len(names), about.fix, examples)
 
 
