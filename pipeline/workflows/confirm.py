@@ -65,7 +65,9 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
         summary = run.summary(found.requests)
         clean = sent_all_taken(summary) and not (found.missing or found.differing or found.in_doubt)
         error = found.error or blocked or (resent.error if resent else None)
-        return run.finish(summary, clean=clean, stopped=found.stopped, error=error)
+        # A script is given what this command found; the report shows how things stand after it.
+        extra = {"missing": found.missing} if resent else {}
+        return run.finish(summary, clean=clean, stopped=found.stopped, error=error, extra=extra)
 
 
 def _beside(found: Confirmation, resent: DeliveryResult | None) -> BesideLedger:

@@ -111,7 +111,8 @@ def test_what_was_missing_and_sent_again_is_to_be_confirmed(desk: Desk) -> None:
     found = desk.do("confirm", "latest", "--resend")
     assert found.code == 4
     assert "3 missing transactions were sent again" in found.stderr
-    assert looked_up(found) == (0, 0, 0)
+    assert looked_up(found) == (0, 3, 0)
+    assert looked_up(desk.do("status", "latest")) == (0, 0, 0)
     verdict = desk.report(found)["verdict"]
     assert "3 not looked up yet" in verdict["sentence"]
     assert in_omneo(desk, found) == {"Delivered": (3, "15.00")}
