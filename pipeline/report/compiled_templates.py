@@ -20,7 +20,7 @@ class CompiledTemplates(BytecodeCache):
 
     Args:
         kind: What they were compiled with; the same template is another program where values are escaped.
-        directory: Where they are. Whoever can write there can change what reports run, as with any module.
+        directory: Where they are. A user who can write there can change what reports run, as with any module.
     """
 
     def __init__(self, kind: str, directory: Path = _DIRECTORY) -> None:

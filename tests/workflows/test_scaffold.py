@@ -14,9 +14,9 @@ from pipeline.mapping.language.shipped import shipped_mapping, shipped_names, sh
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import Number, OpenValue
 from pipeline.mapping.scaffold.draft import copy_of
-from pipeline.mapping.scaffold.roles import ROLES
 from pipeline.mapping.scaffold.samples import Sample, kinds_of
 from pipeline.mapping.scaffold.shape import shapes_of
+from pipeline.mapping.scaffold.vocabulary.roles import ROLES
 from pipeline.workflows.scaffold import drafted_from, samples
 from tests.fuzzing import examples
 

@@ -16,8 +16,6 @@ from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
-from pipeline.mapping.scaffold.cells import plain, share, sql_name, values
-from pipeline.mapping.scaffold.dates import replacing
 from pipeline.mapping.scaffold.drafted_items import checks, items
 from pipeline.mapping.scaffold.drafted_values import (
     because,
@@ -33,7 +31,9 @@ from pipeline.mapping.scaffold.drafted_values import (
     sale_value,
 )
 from pipeline.mapping.scaffold.reading import Reading, Statuses
-from pipeline.mapping.scaffold.statuses import is_fulfilment, is_sentence
+from pipeline.mapping.scaffold.vocabulary.cells import plain, share, sql_name, values
+from pipeline.mapping.scaffold.vocabulary.dates import replacing
+from pipeline.mapping.scaffold.vocabulary.statuses import is_fulfilment, is_sentence
 from pipeline.mapping.usage.column_names import unmapped_columns
 
 __all__ = ["copy_of", "draft"]

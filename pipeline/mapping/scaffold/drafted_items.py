@@ -8,7 +8,7 @@ import polars as pl
 
 from pipeline.core.wording import count, part
 from pipeline.mapping.language.yaml_text import quoted
-from pipeline.mapping.scaffold.arithmetic import Term
+from pipeline.mapping.scaffold.amounts.arithmetic import Term
 from pipeline.mapping.scaffold.drafted_values import (
     column_value,
     joined,

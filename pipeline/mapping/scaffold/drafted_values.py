@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import count
 
 from pipeline.mapping.language.yaml_text import in_single_quotes, quoted
-from pipeline.mapping.scaffold.arithmetic import Term
-from pipeline.mapping.scaffold.cells import sql_name
+from pipeline.mapping.scaffold.amounts.arithmetic import Term
 from pipeline.mapping.scaffold.reading import Reading
 from pipeline.mapping.scaffold.shape import MIXED
+from pipeline.mapping.scaffold.vocabulary.cells import sql_name
 
 
 def looked_up_name(name: str) -> str:

@@ -9,8 +9,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.mapping.scaffold.cells import MOSTLY, share, values
 from pipeline.mapping.scaffold.samples import Sample
+from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, share, values
 
 _NUMBER: Final = r"""^(?:="[^"]*"|'[+-]?\d[\d.,]*)$"""
 _SOME: Final = 0.05

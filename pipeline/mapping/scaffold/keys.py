@@ -9,9 +9,9 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.wording import agree, count, part
-from pipeline.mapping.scaffold.cells import is_numeric, plain, share, values
-from pipeline.mapping.scaffold.role_fit import choose_columns, fit, ranked
-from pipeline.mapping.scaffold.roles import ROLES
+from pipeline.mapping.scaffold.vocabulary.cells import is_numeric, plain, share, values
+from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, ranked
+from pipeline.mapping.scaffold.vocabulary.roles import ROLES
 
 _AGREEING: Final = 0.97
 """The share of the sales of several rows whose rows must have one date."""

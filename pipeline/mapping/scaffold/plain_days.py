@@ -10,10 +10,10 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.mapping.scaffold.cells import MOSTLY, share, values
-from pipeline.mapping.scaffold.dates import ENGLISH_MONTHS, DateReading, read_dates, replaced
 from pipeline.mapping.scaffold.keys import Key
 from pipeline.mapping.scaffold.samples import Sample
+from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, share, values
+from pipeline.mapping.scaffold.vocabulary.dates import ENGLISH_MONTHS, DateReading, read_dates, replaced
 
 _DAY: Final = r"^\d{4}-\d{2}-\d{2}$"
 _TOKENS: Final = {"%Y": r"(\d{4})", "%y": r"(\d{2})", "%m": r"(\d{2})", "%b": r"(\d{2})", "%d": r"(\d{2})"}

@@ -9,8 +9,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.mapping.scaffold.cells import MOSTLY, Floats, floats, share_of, values
-from pipeline.mapping.scaffold.dates import (
+from pipeline.mapping.scaffold.amounts.money import Money, money_of
+from pipeline.mapping.scaffold.amounts.no_sales import NoSales, no_sales
+from pipeline.mapping.scaffold.shape import MIXED, Shape, dates_of
+from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, Floats, floats, share_of, values
+from pipeline.mapping.scaffold.vocabulary.dates import (
     DateReading,
     by_named_days,
     clock_formats,
@@ -18,20 +21,17 @@ from pipeline.mapping.scaffold.dates import (
     doubtful_zones,
     read_dates,
 )
-from pipeline.mapping.scaffold.hours import doubt_of_hours, doubt_of_zone
-from pipeline.mapping.scaffold.money import Money, money_of
-from pipeline.mapping.scaffold.no_sales import NoSales, no_sales
-from pipeline.mapping.scaffold.role_fit import (
+from pipeline.mapping.scaffold.vocabulary.hours import doubt_of_hours, doubt_of_zone
+from pipeline.mapping.scaffold.vocabulary.role_fit import (
     choose_columns,
     fit,
     is_of_another_status,
     is_of_payment,
     ranked,
 )
-from pipeline.mapping.scaffold.roles import LINE, SALE
-from pipeline.mapping.scaffold.row_kinds import refund_words
-from pipeline.mapping.scaffold.shape import MIXED, Shape, dates_of
-from pipeline.mapping.scaffold.statuses import has_few_words, is_fulfilment, is_status, states
+from pipeline.mapping.scaffold.vocabulary.roles import LINE, SALE
+from pipeline.mapping.scaffold.vocabulary.row_types import refund_words
+from pipeline.mapping.scaffold.vocabulary.statuses import has_few_words, is_fulfilment, is_status, states
 
 _LINES_UNIQUE: Final = 0.999
 

@@ -14,7 +14,7 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
-from pipeline.mapping.scaffold.cells import MOSTLY, share, values
+from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, share, values
 
 _FEW_ROWS: Final = 5
 _NULLS: Final = frozenset(

@@ -14,13 +14,13 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.header_names import usable_name
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
-from pipeline.mapping.scaffold.cells import plain, share, share_of, sql_name, values
-from pipeline.mapping.scaffold.dates import read_dates
 from pipeline.mapping.scaffold.keys import GROUP, Key, grouped, keys_of
 from pipeline.mapping.scaffold.plain_days import days_in_one_form
-from pipeline.mapping.scaffold.role_fit import choose_columns, fit, names_another, ranked
-from pipeline.mapping.scaffold.roles import AMOUNTS, LINE, SALE, record_words
 from pipeline.mapping.scaffold.samples import Sample, totals_rows
+from pipeline.mapping.scaffold.vocabulary.cells import plain, share, share_of, sql_name, values
+from pipeline.mapping.scaffold.vocabulary.dates import read_dates
+from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, names_another, ranked
+from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, LINE, SALE, record_words
 from pipeline.mapping.usage.column_names import outer_column
 
 Places = npt.NDArray[np.int64]

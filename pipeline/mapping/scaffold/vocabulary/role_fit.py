@@ -9,8 +9,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.mapping.scaffold.cells import plain, values, words_of
-from pipeline.mapping.scaffold.roles import AMOUNTS, NO_AMOUNT, ROLES
+from pipeline.mapping.scaffold.vocabulary.cells import plain, values, words_of
+from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, NO_AMOUNT, ROLES
 
 _NUMBER_WORDS: Final = frozenset(
     ["n", "no", "nr", "num", "numero", "numar", "nomer", "number", "id", "code", "key"]

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.mapping.language.value_spec import Number
-from pipeline.mapping.scaffold.arithmetic import (
+from pipeline.mapping.scaffold.amounts.arithmetic import (
     Figures,
     Term,
     added,
@@ -31,12 +31,12 @@ from pipeline.mapping.scaffold.arithmetic import (
     value_of,
     zero_for_blank,
 )
-from pipeline.mapping.scaffold.cells import Floats, plain
+from pipeline.mapping.scaffold.amounts.line_worth import LineWorth, line_readings
+from pipeline.mapping.scaffold.amounts.tenders import Tenders, tenders_of, without_tenders
 from pipeline.mapping.scaffold.keys import GENERIC_NAMES
-from pipeline.mapping.scaffold.line_worth import LineWorth, line_readings
-from pipeline.mapping.scaffold.role_fit import fit
 from pipeline.mapping.scaffold.shape import Shape
-from pipeline.mapping.scaffold.tenders import Tenders, tenders_of, without_tenders
+from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit
 
 _CENT: Final = 0.0111
 _COIN: Final = 0.05

@@ -9,11 +9,11 @@ from typing import Final
 import polars as pl
 
 from pipeline.mapping.language.yaml_text import in_single_quotes
-from pipeline.mapping.scaffold.cells import MOSTLY, floats, sql_name, values
-from pipeline.mapping.scaffold.money import Money
-from pipeline.mapping.scaffold.role_fit import fit
-from pipeline.mapping.scaffold.row_kinds import is_named_type, kinds_of_rows, names_movements
+from pipeline.mapping.scaffold.amounts.money import Money
 from pipeline.mapping.scaffold.shape import MIXED, Shape
+from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, floats, sql_name, values
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit
+from pipeline.mapping.scaffold.vocabulary.row_types import is_named_type, kinds_of_rows, names_movements
 
 _FEW_SALES: Final = 20
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
-from pipeline.mapping.scaffold.arithmetic import (
+from pipeline.mapping.scaffold.amounts.arithmetic import (
     TOTALS_TRIED,
     Figures,
     Term,
@@ -27,8 +27,8 @@ from pipeline.mapping.scaffold.arithmetic import (
     unnamed_amounts,
     value_of,
 )
-from pipeline.mapping.scaffold.cells import Floats, plain
-from pipeline.mapping.scaffold.role_fit import fit
+from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit
 
 _NO_ACCIDENT: Final = 0.3
 """The share of rows in which a total is quantity × price that is no accident, though others differ."""

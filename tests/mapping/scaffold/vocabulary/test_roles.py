@@ -2,9 +2,9 @@ import polars as pl
 import pytest
 
 from pipeline.mapping.language.value_spec import Number
-from pipeline.mapping.scaffold.cells import number_form
-from pipeline.mapping.scaffold.role_fit import choose_columns, fit
-from pipeline.mapping.scaffold.statuses import states
+from pipeline.mapping.scaffold.vocabulary.cells import number_form
+from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit
+from pipeline.mapping.scaffold.vocabulary.statuses import states
 
 
 @pytest.mark.parametrize(

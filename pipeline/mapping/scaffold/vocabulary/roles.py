@@ -12,10 +12,10 @@ from typing import Final
 import polars as pl
 
 from pipeline.mapping.functions.zones import zone_name
-from pipeline.mapping.scaffold.cells import EMAIL, MOSTLY, is_numeric, plain, share
-from pipeline.mapping.scaffold.dates import clock_formats, read_dates
-from pipeline.mapping.scaffold.row_kinds import refund_words
-from pipeline.mapping.scaffold.statuses import has_few_words, is_status
+from pipeline.mapping.scaffold.vocabulary.cells import EMAIL, MOSTLY, is_numeric, plain, share
+from pipeline.mapping.scaffold.vocabulary.dates import clock_formats, read_dates
+from pipeline.mapping.scaffold.vocabulary.row_types import refund_words
+from pipeline.mapping.scaffold.vocabulary.statuses import has_few_words, is_status
 
 Predicate = Callable[[pl.Series], bool]
 

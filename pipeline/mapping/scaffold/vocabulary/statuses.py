@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.mapping.scaffold.cells import plain, words_of
+from pipeline.mapping.scaffold.vocabulary.cells import plain, words_of
 
 STATES: Final[Mapping[str, str]] = {
     "complete": "completed complete processed closed paid done sale sold partiallyrefunded "

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.mapping.scaffold.arithmetic import Figures, matters, member, share_equal, zero_for_blank
-from pipeline.mapping.scaffold.cells import Floats
-from pipeline.mapping.scaffold.role_fit import fit, is_perhaps_money
+from pipeline.mapping.scaffold.amounts.arithmetic import Figures, matters, member, share_equal, zero_for_blank
+from pipeline.mapping.scaffold.vocabulary.cells import Floats
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money
 
 _HOLDS: Final = 0.95
 """The share of sales whose tenders have to add up to their total; the others are defects."""

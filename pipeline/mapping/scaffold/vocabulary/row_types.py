@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.mapping.scaffold.cells import plain, words_of
+from pipeline.mapping.scaffold.vocabulary.cells import plain, words_of
 
 _STEMS: Final[Mapping[str, str]] = {
     "movement": "withdraw payout pay-out transfer deposit bank convers currency fee hold held release "

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from pipeline.mapping.scaffold.dates import clock_formats, date_formats, read_dates
+from pipeline.mapping.scaffold.vocabulary.dates import clock_formats, date_formats, read_dates
 
 
 @pytest.mark.parametrize(

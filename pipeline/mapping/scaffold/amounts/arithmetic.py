@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from pipeline.mapping.language.value_spec import Number
-from pipeline.mapping.scaffold.cells import (
+from pipeline.mapping.scaffold.shape import Shape
+from pipeline.mapping.scaffold.vocabulary.cells import (
     MOSTLY,
     NUMBER,
     Floats,
@@ -21,9 +22,8 @@ from pipeline.mapping.scaffold.cells import (
     values,
     words_of,
 )
-from pipeline.mapping.scaffold.role_fit import fit, is_perhaps_money
-from pipeline.mapping.scaffold.roles import AMOUNTS, ROLES
-from pipeline.mapping.scaffold.shape import Shape
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money
+from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, ROLES
 
 _HOLDS: Final = 0.95
 """The share of rows in which a relation holds that is no accident; the others are defects."""

@@ -15,7 +15,7 @@ import polars as pl
 from pipeline.mapping.functions.datetimes import SPREADSHEET_DAYS, read_times
 from pipeline.mapping.functions.zones import SEVERAL_ZONES
 from pipeline.mapping.language.yaml_text import in_single_quotes, quoted
-from pipeline.mapping.scaffold.cells import MOSTLY, share, share_of
+from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, share, share_of
 
 _DATES: Final = (
     *("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y%m%d"),

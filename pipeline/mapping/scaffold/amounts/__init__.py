@@ -1,0 +1,1 @@
+"""Which columns are amounts of lines and of sales, found by arithmetic."""
