@@ -25,6 +25,8 @@ _RANGE_STAYS_WHOLE: Final = 1.5
 """A range of text is one partition up to so many times the size of one, rather than one and a small rest."""
 _WORTH_CUTTING: Final = 4
 """Partitions that a text file must fill to be cut: it is read once more for that."""
+_LEAST_BYTES: Final = 1 << 20
+"""The size that it must have: reading less takes less time than looking for ranges in it."""
 _SHARE: Final = 1 / 32
 """The share of the input that it must have: with more files than that, workers have enough to do without."""
 
@@ -88,7 +90,7 @@ def _is_worth_cutting(source: RunSource, plan: ImportPlan) -> bool:
     size = plan.text_bytes(source)
     if is_parquet(source, plan):
         return size > plan.partition_bytes
-    return size > max(_WORTH_CUTTING * plan.partition_bytes, _SHARE * plan.input_bytes)
+    return size > max(_LEAST_BYTES, _WORTH_CUTTING * plan.partition_bytes, _SHARE * plan.input_bytes)
 
 
 def partitions_of(

@@ -28,6 +28,11 @@ pytestmark = pytest.mark.slow
 PARTITION_BYTES = 1_200
 
 
+@pytest.fixture(autouse=True)
+def small_files_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "_LEAST_BYTES", 0)
+
+
 def sales(count: int) -> list[Row]:
     """Good and bad sales of one to four rows, some with cells of several lines."""
     rows: list[Row] = []
