@@ -263,7 +263,7 @@ def _work(address: str, code: str, job: bytes, versions: dict[str, str]) -> Any:
 
 @lru_cache(maxsize=2)
 def _function(address: str, code: str) -> Callable[[Any], Any]:
-    function: Callable[[Any], Any] = pickle.loads(read(directory_at(address), code))  # noqa: S301
+    function: Callable[[Any], Any] = pickle.loads(read(directory_at(address), code))  # noqa: S301 (of the caller)
     return function
 
 

@@ -464,7 +464,7 @@ def _open_zip(file: SourceFile, stream: IO[bytes]) -> IO[bytes]:
             f"{file.name} is a zip archive or an Excel workbook that is cut short or damaged: {error}",
             hint="Is it still being copied? Copy it again.",
         ) from error
-    except RuntimeError as error:  # zipfile's for a password; its NotImplementedError for an unknown method
+    except RuntimeError as error:  # of zipfile: it has a password, or another compression
         raise SourceError(
             f"{file.name} cannot be unpacked: {error}", hint="Unpack it and name the file."
         ) from error

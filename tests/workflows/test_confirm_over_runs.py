@@ -50,7 +50,7 @@ def desk(omneo: LocalOmneo, tmp_path: Path) -> Desk:
 
 
 def looked_up(ended: Ended) -> tuple[int, int, int]:
-    return tuple(ended.summary[name] for name in ("confirmed", "missing", "differing"))  # type: ignore[return-value]
+    return ended.summary["confirmed"], ended.summary["missing"], ended.summary["differing"]
 
 
 def in_omneo(desk: Desk, ended: Ended) -> dict[str, tuple[int, str]]:

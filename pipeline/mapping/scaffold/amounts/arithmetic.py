@@ -28,7 +28,8 @@ from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, ROLES
 _HOLDS: Final = 0.95
 """The share of rows in which a relation holds that is no accident; the others are defects."""
 _ALIKE: Final = 0.9995
-_CENT: Final = 0.0111
+CENT: Final = 0.0111
+"""Amounts that differ by less are the same: a cent, and what floats add to it."""
 TOTALS_TRIED: Final = 8
 _FEW: Final = 4
 """In fewer sales a relation may be an accident."""
@@ -192,7 +193,7 @@ def share_equal(left: Floats, right: Floats, pieces: Floats | None = None) -> fl
     known = ~(np.isnan(left) | np.isnan(right))
     if known.sum() < max(1, left.size * 0.5):
         return 0.0
-    room = _CENT + (0.0 if pieces is None else 0.005 * np.maximum(np.abs(np.nan_to_num(pieces)) - 1, 0))
+    room = CENT + (0.0 if pieces is None else 0.005 * np.maximum(np.abs(np.nan_to_num(pieces)) - 1, 0))
     close = np.abs(left - right) <= room + 1e-6 * np.abs(right)
     return float(close[known].mean())
 
@@ -403,12 +404,12 @@ def paid_by_sale(figures: Figures, number: Number) -> Floats | None:
 def fee_between(sums: Floats, totals: Floats) -> str:
     """What totals hold beside their lines, where that is one amount or one rate: a sentence; else empty."""
     missing = totals - sums
-    paid = np.abs(missing) > _CENT
+    paid = np.abs(missing) > CENT
     known = ~np.isnan(missing)
     if paid.sum() < _FEW or not known.all():
         return ""
     fee = float(np.median(missing[paid]))
-    if fee > 0 and (np.abs(missing[paid] - fee) <= _CENT).mean() >= _HOLDS:
+    if fee > 0 and (np.abs(missing[paid] - fee) <= CENT).mean() >= _HOLDS:
         some = f"{int(paid.sum()):,} of {totals.size:,}"
         return f"{some} totals are {fee:.2f} above the sum of their lines, others equal it"
     with np.errstate(divide="ignore", invalid="ignore"):

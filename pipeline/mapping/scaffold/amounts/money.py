@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.scaffold.amounts.arithmetic import (
+    CENT,
     Figures,
     Term,
     added,
@@ -38,7 +39,6 @@ from pipeline.mapping.scaffold.shape import Shape
 from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit
 
-_CENT: Final = 0.0111
 _COIN: Final = 0.05
 _MOSTLY_PAID: Final = 0.8
 _WEIGHED: Final = 0.01
@@ -150,13 +150,13 @@ def _settled(money: Money, figures: Figures, name: str) -> Floats | None:
         base = figures.lines[money.line or money.price]
         base = base if money.line or pieces is None else base * pieces
         totals = added(value_of(base, money.plus, figures.lines, pieces), figures.shape)
-    return np.where(np.isnan(totals), np.nan, zero_for_blank(paid) > totals - _CENT)
+    return np.where(np.isnan(totals), np.nan, zero_for_blank(paid) > totals - CENT)
 
 
 def _is_paid(total: Floats, paid: Floats) -> bool:
     """Whether an amount is what was paid: mostly all of the total, and of the others mostly nothing."""
-    rest = np.abs(zero_for_blank(paid)) < _CENT
-    known = float((rest | (np.abs(paid - total) < _CENT)).mean())
+    rest = np.abs(zero_for_blank(paid)) < CENT
+    known = float((rest | (np.abs(paid - total) < CENT)).mean())
     return known >= _MOSTLY_PAID and share_equal(total, paid) > 0.5
 
 
@@ -251,7 +251,7 @@ def _against_totals(figures: Figures, lines: Sequence[LineWorth], number: Number
 def _cash(sums: Floats, totals: Floats) -> float:
     """How far totals are rounded to what coins there are."""
     missed = np.abs(zero_for_blank(sums - totals))
-    rounded = (missed > _CENT) & (missed <= _COIN + 0.001)
+    rounded = (missed > CENT) & (missed <= _COIN + 0.001)
     return _COIN if 0 < rounded.mean() < _MOSTLY_PAID else 0.0
 
 
