@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.file_systems import REMOTE, file_system, how_to_reach
+from pipeline.core.file_systems import REMOTE, file_system, store_errors
 from pipeline.core.files import discard, private_dir, replacing
 
 if TYPE_CHECKING:  # imported late, since not all that have a working directory read Parquet
@@ -214,12 +214,5 @@ class StoreDirectory:
     def _translated(self, verb: str) -> Iterator[Any]:
         """The store's file system; what it raises, an error of its own for each cloud, is a SettingsError."""
         system, _ = self._system()
-        try:
+        with store_errors(self.address, verb, passing=(FileNotFoundError,) if verb == "read" else ()):
             yield system
-        except Exception as error:
-            if verb == "read" and isinstance(error, FileNotFoundError):
-                raise
-            raise SettingsError(
-                f"{self.address} cannot be {verb}: {error}",
-                hint=how_to_reach(self.address),
-            ) from error

@@ -5,10 +5,12 @@ fsspec finds credentials by each cloud's usual means. The clouds' drivers are ex
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.core.errors import ImportToolError
+from pipeline.core.errors import ImportToolError, SettingsError
 
 REMOTE: Final = "://"
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
@@ -26,6 +28,31 @@ def how_to_reach(address: str) -> str:
     """A hint for an address in a store that cannot be read or written."""
     credentials = _CREDENTIALS.get(_EXTRAS.get(address.partition(REMOTE)[0], ""), "")
     return f"Check its address, and the credentials{f': {credentials}' if credentials else ''}."
+
+
+@contextmanager
+def store_errors(
+    address: str, verb: str, *, named: str = "", passing: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn what a driver raises into a SettingsError; each cloud's driver has errors of its own.
+
+    Args:
+        address: What is used in the store.
+        verb: What is done to it, as `read`.
+        named: What it is called in the message; its address by default.
+        passing: What is raised as it is.
+
+    Raises:
+        SettingsError: The driver raised anything else.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except Exception as error:
+        raise SettingsError(
+            f"{named or address} cannot be {verb}: {error}", hint=how_to_reach(address)
+        ) from error
 
 
 def file_system(address: str, problem: type[ImportToolError], **options: Any) -> tuple[Any, str]:

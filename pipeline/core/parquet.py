@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 
@@ -25,3 +26,10 @@ def read(path: str | Path, columns: Sequence[str] | None = None) -> pl.DataFrame
     """A file's rows, with these columns or all."""
     rows = scan(path)
     return (rows if columns is None else rows.select(columns)).collect()
+
+
+def frame_of(table: pa.Table) -> pl.DataFrame:
+    """An Arrow table as a frame; for a table polars never gives a series, which its types allow."""
+    rows = pl.from_arrow(table)
+    assert isinstance(rows, pl.DataFrame)
+    return rows

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import SourceError
 from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE
+from pipeline.core.parquet import frame_of
 from pipeline.extract.rows import NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_parquet
 
@@ -61,7 +62,7 @@ class ParquetReader:
         self._rows = rows
         try:
             self._file = open_parquet(file)
-            schema = _frame(self._file.schema_arrow.empty_table()).schema
+            schema = frame_of(self._file.schema_arrow.empty_table()).schema
         except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
             raise SourceError(
                 f"{file.name} cannot be read as Parquet: {error}",
@@ -95,7 +96,7 @@ class ParquetReader:
         batch = next(self._file.iter_batches(_LOOKED_AT, columns=names), None)
         if batch is None:
             return set()
-        head = _frame(pa.Table.from_batches([batch]))
+        head = frame_of(pa.Table.from_batches([batch]))
         texts = {name: _as_text(head[name]).null_count() - head[name].null_count() for name in names}
         return {name for name, lost in texts.items() if 2 * lost > head.height - head[name].null_count()}
 
@@ -132,13 +133,13 @@ class ParquetReader:
             for batch in self._batches():
                 waiting.append(batch)
                 if sum(each.nbytes for each in waiting) >= SLICE_BYTES:
-                    yield _frame(pa.Table.from_batches(waiting))
+                    yield frame_of(pa.Table.from_batches(waiting))
                     read += sum(each.num_rows for each in waiting)
                     waiting.clear()
         except (pa.ArrowException, OSError) as error:
             raise self._unreadable(read, error) from error
         if waiting:
-            yield _frame(pa.Table.from_batches(waiting))
+            yield frame_of(pa.Table.from_batches(waiting))
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         """The wanted rows as they are decoded; only the row groups that have some are read."""
@@ -190,12 +191,6 @@ def row_group_sizes(file: pq.ParquetFile) -> list[tuple[int, int]]:
     """The rows of each row group, and its size in bytes as encoded, before compression."""
     groups = (file.metadata.row_group(n) for n in range(file.metadata.num_row_groups))
     return [(group.num_rows, group.total_byte_size) for group in groups]
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
 
 
 def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pipeline.core.directories import Directory, write
 from pipeline.core.errors import RunError
 from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
+from pipeline.core.parquet import frame_of
 from pipeline.core.partition_names import partition_name
 from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import STAGED
@@ -206,7 +207,7 @@ class StagedRun:
             self._directory.opened(part.file) as source,
             pq.ParquetFile(source, pre_buffer=True) as file,
         ):
-            return _times(_frame(file.read([_TIME])))
+            return _times(frame_of(file.read([_TIME])))
 
     def _merged(self, passed: Sequence[int], columns: Sequence[str]) -> Iterator[dict[int, pl.DataFrame]]:
         """Rows, by part, that come before all rows that are yet to come; at least one each time.
@@ -297,7 +298,7 @@ class _Cursor:
             pq.ParquetFile(source, pre_buffer=True) as file,
         ):
             group = file.read_row_group(self._groups.popleft(), columns=list(self._columns))
-        rows = _frame(group.slice(self._skip))
+        rows = frame_of(group.slice(self._skip))
         self._skip = 0
         # Older versions did not note where a transaction comes from.
         rows = rows.with_columns(pl.lit(None, t).alias(n) for n, t in _PLACE.items() if n not in rows.columns)
@@ -318,12 +319,6 @@ class _Cursor:
         self._times = _times(rows)
         if self.height:
             self.first, self.last = int(self._times[0]), int(self._times[-1])
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    rows = pl.from_arrow(table)
-    assert isinstance(rows, pl.DataFrame)
-    return rows
 
 
 def _times(rows: pl.DataFrame) -> npt.NDArray[np.int64]:

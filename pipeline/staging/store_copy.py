@@ -15,7 +15,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -24,7 +24,7 @@ from subprocess import DEVNULL, PIPE, Popen
 from typing import Any, Final
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.file_systems import file_system, how_to_reach
+from pipeline.core.file_systems import file_system, store_errors
 from pipeline.core.files import PRIVATE_DIR, PRIVATE_FILE, discard, private_dir
 from pipeline.staging.workdir import ADDRESS, Workdir, started_at
 
@@ -170,16 +170,8 @@ class _Store:
     def _remote(self, names: list[str]) -> list[str]:
         return [f"{self.root}/{name}" for name in names]
 
-    @contextmanager
-    def _translated(self, verb: str) -> Iterator[None]:
-        """Turn what a driver raises into a SettingsError; each cloud's driver has errors of its own."""
-        try:
-            yield
-        except Exception as error:
-            raise SettingsError(
-                f"The working directory {self.url} cannot be {verb}: {error}",
-                hint=how_to_reach(self.url),
-            ) from error
+    def _translated(self, verb: str) -> AbstractContextManager[None]:
+        return store_errors(self.url, verb, named=f"The working directory {self.url}")
 
 
 def _is_recent(name: str) -> bool:
