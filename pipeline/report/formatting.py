@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
+
+from pipeline.core.settings import is_loopback
 
 CELL_CHARACTERS: Final = 120
 _WORDS_SHARE: Final = 0.75
@@ -36,21 +39,19 @@ def _shown(character: str) -> str:
 
 
 _TENANT: Final = re.compile(r"https://api\.([\w-]+)\.getomneo\.com(?:/.*)?")
-_ADDRESS: Final = re.compile(r"\w+://([^/]+).*")
-_LOCAL: Final = ("127.", "localhost", "[::1]")
 
 
 def tenant_name(base_url: str) -> str:
     """A tenant for people: `acme` for Omneo's own address of it, else the host."""
     if found := _TENANT.fullmatch(base_url):
         return found[1]
-    host = _ADDRESS.sub(r"\1", base_url)
+    host = urlsplit(base_url).netloc or base_url
     return f"a local Omneo for rehearsals ({host})" if is_rehearsal(base_url) else host
 
 
 def is_rehearsal(base_url: str) -> bool:
     """Whether an address is that of an Omneo on this machine, which is never the real one."""
-    return _ADDRESS.sub(r"\1", base_url).startswith(_LOCAL)
+    return is_loopback(urlsplit(base_url).hostname or "")
 
 
 def grouped(amount: str) -> str:

@@ -70,7 +70,9 @@ def test_sizes_are_in_powers_of_ten() -> None:
         ("https://api.acme.getomneo.com/api/v3", "acme"),
         ("https://api.acme-stg.getomneo.com/api/v3", "acme-stg"),
         ("http://127.0.0.1:8080/api/v3", "a local Omneo for rehearsals (127.0.0.1:8080)"),
+        ("http://[::1]:8080/api/v3", "a local Omneo for rehearsals ([::1]:8080)"),
         ("https://omneo.example.com/api/v3", "omneo.example.com"),
+        ("https://localhost.example.com/api/v3", "localhost.example.com"),
     ],
 )
 def test_a_tenant_is_called_by_its_name(url: str, name: str) -> None:
