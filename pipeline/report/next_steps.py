@@ -134,8 +134,7 @@ def _delivery(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
 def _unsettled(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
     """What is left once everything was sent."""
     d, missing = summary.delivery, summary.missing or 0
-    undone = summary.beside.voided + summary.beside.undone
-    differing = (summary.differing or 0) - undone
+    undone, differing = summary.beside.only_void, summary.differing_in_values
     if unclear := d.in_doubt + d.failed:
         yield _you(
             f"Look up and send again the {count(unclear, 'transaction')} without a clear answer. If the load "

@@ -36,7 +36,7 @@ def where_everything_is(data: ReportData) -> list[dict[str, Any]]:
     t, d, totals = summary.transactions, summary.delivery, summary.totals
     beside = summary.beside
     missing = summary.missing or 0
-    differing = (summary.differing or 0) - beside.voided - beside.undone
+    differing = summary.differing_in_values
     void = data.states["void"].transactions if "void" in data.states else 0
     unchanged = d.unchanged - beside.missing - beside.differing - beside.voided
     loaded = was_loaded(summary)

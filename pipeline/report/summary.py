@@ -100,6 +100,11 @@ class BesideLedger:
         """Transactions that this run delivered and that it cannot confirm any more."""
         return self.replaced + self.forgotten
 
+    @property
+    def only_void(self) -> int:
+        """Transactions that differ since they are void in Omneo."""
+        return self.voided + self.undone
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -149,12 +154,17 @@ class Summary:
     beside: BesideLedger = field(default_factory=BesideLedger)
 
     @property
+    def differing_in_values(self) -> int:
+        """Transactions that are in Omneo as sales, with other values than were sent."""
+        return (self.differing or 0) - self.beside.only_void
+
+    @property
     def unconfirmed(self) -> int:
         """Transactions that this run delivered, that were not looked up since, and that can be."""
         beside = self.beside
         confirmed = (self.confirmed or 0) - beside.confirmed
         missing = (self.missing or 0) - beside.missing
-        differing = (self.differing or 0) - beside.differing - beside.voided - beside.undone
+        differing = self.differing_in_values - beside.differing
         return max(0, self.delivery.delivered - confirmed - missing - differing - beside.gone)
 
     def __post_init__(self) -> None:

@@ -244,7 +244,7 @@ def _after(summary: Summary) -> tuple[Mood, str]:
     voided = d.voided + summary.beside.voided
     if voided and not (d.delivered or d.unchanged - summary.beside.voided):
         return Mood.LOOK, "Voided in Omneo"
-    if summary.missing or (summary.differing or 0) > summary.beside.voided + summary.beside.undone:
+    if summary.missing or summary.differing_in_values > 0:
         sent = "Loading is not finished, and" if d.pending else "Delivered, but"
         return Mood.BAD, f"{sent} Omneo does not hold all of {'what was sent' if d.pending else 'it'}"
     if d.pending:
@@ -309,7 +309,7 @@ def _delivered(summary: Summary, sums: _Money) -> str:
         ("refused", "refused for good", d.refused),
         ("failed", "given up for now", d.failed),
         ("missing", "missing in Omneo", summary.missing or 0),
-        ("differing void", "different in Omneo", (summary.differing or 0) - beside.voided - beside.undone),
+        ("differing void", "different in Omneo", summary.differing_in_values),
         ("delivered", "not looked up yet", 0 if summary.confirmed is None else summary.unconfirmed),
         ("", "replaced by another run since", beside.replaced),
         ("", "forgotten since", beside.forgotten),
