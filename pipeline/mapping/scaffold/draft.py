@@ -183,6 +183,8 @@ def _define(reading: Reading) -> Iterator[str]:
 
 def _without_guards(reading: Reading) -> Iterator[str]:
     """Columns whose cells are protected from spreadsheets, as far as the draft uses them."""
+    if not reading.shape.guarded:
+        return
     users = (_source, _own_definitions, _transaction, _completion, _refund, _profile, _payments, items)
     used = " ".join(line for part in users for line in part(reading))
     numbers = _numbers_in_formulas(reading)

@@ -25,7 +25,7 @@ from pipeline.mapping.scaffold.vocabulary.cells import (
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money
 from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, ROLES
 
-_HOLDS: Final = 0.95
+HOLDS: Final = 0.95
 """The share of rows in which a relation holds that is no accident; the others are defects."""
 _ALIKE: Final = 0.9995
 CENT: Final = 0.0111
@@ -171,7 +171,7 @@ def _belongs_to_sale(shape: Shape, lines: Floats, sales: Floats) -> bool:
         if below.size and np.isnan(below).mean() > 0.9:
             return True
     same = np.isclose(lines, sales[shape.at], equal_nan=True) | np.isnan(lines)
-    return bool(several.any() and same[several].mean() > _HOLDS and _is_more_than_chance(shape, lines))
+    return bool(several.any() and same[several].mean() > HOLDS and _is_more_than_chance(shape, lines))
 
 
 def _is_more_than_chance(shape: Shape, lines: Floats) -> bool:
@@ -276,7 +276,7 @@ def best_terms(
     best: tuple[tuple[Term, ...], float] | None = None
     for some in _subsets(terms):
         equal = share_equal(value_of(base, some, among, pieces), end, pieces)
-        if equal >= _HOLDS and (best is None or equal > best[1] + 0.0005):
+        if equal >= HOLDS and (best is None or equal > best[1] + 0.0005):
             best = some, equal
     return best
 
@@ -409,14 +409,14 @@ def fee_between(sums: Floats, totals: Floats) -> str:
     if paid.sum() < _FEW or not known.all():
         return ""
     fee = float(np.median(missing[paid]))
-    if fee > 0 and (np.abs(missing[paid] - fee) <= CENT).mean() >= _HOLDS:
+    if fee > 0 and (np.abs(missing[paid] - fee) <= CENT).mean() >= HOLDS:
         some = f"{int(paid.sum()):,} of {totals.size:,}"
         return f"{some} totals are {fee:.2f} above the sum of their lines, others equal it"
     with np.errstate(divide="ignore", invalid="ignore"):
         rates = (totals / sums - 1) * 100
     rate = float(np.nanmedian(rates))
     nearest = min(_RATES, key=lambda usual: abs(usual - rate))
-    if share_equal(sums * (1 + nearest / 100), totals) >= _HOLDS:
+    if share_equal(sums * (1 + nearest / 100), totals) >= HOLDS:
         return f"totals are {nearest:g}% above the sum of their lines: a tax that no column holds"
     return ""
 

@@ -9,12 +9,17 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.mapping.scaffold.amounts.arithmetic import Figures, matters, member, share_equal, zero_for_blank
+from pipeline.mapping.scaffold.amounts.arithmetic import (
+    HOLDS,
+    Figures,
+    matters,
+    member,
+    share_equal,
+    zero_for_blank,
+)
 from pipeline.mapping.scaffold.vocabulary.cells import Floats
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money
 
-_HOLDS: Final = 0.95
-"""The share of sales whose tenders have to add up to their total; the others are defects."""
 _OTHERS: Final = 3
 """How many tenders may have names of their own, such as that of a local card."""
 _OTHERS_TRIED: Final = 8
@@ -50,7 +55,7 @@ def tenders_of(figures: Figures) -> Tenders:
             ((share_equal(_sum(figures, some), among[total]), some) for some in _sets(named, others)),
             key=lambda each: each[0],
         )
-        if best >= _HOLDS and sum(matters(among[name]) for name in columns) > 1:
+        if best >= HOLDS and sum(matters(among[name]) for name in columns) > 1:
             sales = among[total].size
             return Tenders(columns, total, round(best * sales), sales)
     return Tenders()
