@@ -51,9 +51,9 @@ class Console:
         """Write for a person: to stdout, or to stderr where stdout belongs to a script."""
         write_line(text, err=self.json)
 
-    def say_fitted(self, text: str) -> None:
+    def say_wrapped(self, text: str) -> None:
         """Write sentences for a person, broken between words where a terminal is narrower."""
-        self.say(fitted(text, sys.stderr if self.json else sys.stdout))
+        self.say(wrapped(text, sys.stderr if self.json else sys.stdout))
 
     def result(self, data: Mapping[str, Any]) -> None:
         """Give a script its one JSON object."""
@@ -65,7 +65,7 @@ class Console:
         if self.log_format == "json":
             write_line(json.dumps({"event": "error", "exit_code": exit_code, "message": text}), err=True)
         else:
-            write_line(fitted(f"{prefix}{printable(text)}", sys.stderr), err=True)
+            write_line(wrapped(f"{prefix}{printable(text)}", sys.stderr), err=True)
 
     def agreed(self, question: str) -> bool:
         """Ask a question that is answered with yes or no.
@@ -74,7 +74,7 @@ class Console:
             SettingsError: There is no answer to read.
         """
         try:
-            return click.confirm(fitted(question, sys.stderr), err=True)
+            return click.confirm(wrapped(question, sys.stderr), err=True)
         except click.Abort:
             write_line("", err=True)  # the cursor is still behind the question
             raise SettingsError(
@@ -118,7 +118,7 @@ class Console:
                 preflight=data.preflight,
                 fields=data.fields,
             )
-            self.say_fitted(render_terminal(found, about))
+            self.say_wrapped(render_terminal(found, about))
         if finished.error is not None:
             self.error(finished.exit_code, str(finished.error))
         self.result({**finished.summary.as_dict(), **finished.extra})
@@ -130,7 +130,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
-def fitted(text: str, stream: TextIO) -> str:
+def wrapped(text: str, stream: TextIO) -> str:
     """The text with lines that are too long for a terminal broken between words.
 
     A broken line goes on two places further in than it begins. What is read by a program, and a word that is

@@ -165,7 +165,7 @@ def void(console: Console, reference: str, yes: bool, **arguments: Any) -> int:
         *_, last = status(workdir, reference, ledger=ledger, base_url=base_url)
     summary = last.summary
     sent = count(summary.delivery.delivered + summary.delivery.in_doubt, "transaction")
-    console.say_fitted(WHAT_STAYS)
+    console.say_wrapped(WHAT_STAYS)
     if not yes and not console.agreed(f"Void {sent} of run {summary.run_id} in {summary.tenant or 'Omneo'}?"):
         console.say("Nothing was voided.")
         console.result(summary.as_dict())

@@ -84,7 +84,7 @@ def forget(console: Console, profile: str, yes: bool, ledger: str | None) -> int
     with local_workdir(console, ledger, everything=True) as workdir:
         removed = forget_person(workdir, profile, ledger=ledger, agree=agree)
     for traces in removed.runs:
-        console.say_fitted(
+        console.say_wrapped(
             f"{traces.run_id}: emptied {count(len(traces.staged), 'staged transaction')}; removed "
             f"{count(traces.quarantined, 'reason')} and {count(traces.rows, 'row')} from the quarantine"
         )

@@ -55,13 +55,13 @@ def status(console: Console, reference: str | None, ledger: Path | str | None, *
     in_use = {"in_use_by": [vars(holder) for holder in holders]} if holders else {}
     if not reference:
         runs = run_table([(each.summary, each.verdict) for each in found])
-        console.say(runs if found else f"{runs.removesuffix('.')} in {console.workdir}.")
+        console.say(runs if found else f"There are no runs yet in {console.workdir}.")
         for holder in holders:
             console.say(f"In use by {holder}.")
         console.result({"runs": [_with_tenant(each.summary) for each in found], **in_use})
         return 0
     for each in found:
-        console.say_fitted(
+        console.say_wrapped(
             render_terminal(overview(each.summary, each.verdict, causes=each.causes), REJECTIONS)
         )
     for holder in holders:

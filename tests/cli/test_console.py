@@ -13,7 +13,7 @@ from typing import TextIO
 
 import pytest
 
-from pipeline.cli.console import fitted
+from pipeline.cli.console import wrapped
 
 PATH = "/var/lib/omneo-import/runs/20240630T020000-1f2e/report.html"
 
@@ -30,7 +30,7 @@ def narrow() -> Iterator[TextIO]:
 
 def test_lines_break_between_words_and_go_on_further_in(narrow: TextIO) -> None:
     text = "  delivery      1,533 delivered, 0 unchanged, 0 refused, 5,753 pending\nshort"
-    assert fitted(text, narrow).split("\n") == [
+    assert wrapped(text, narrow).split("\n") == [
         "  delivery      1,533 delivered, 0",
         "    unchanged, 0 refused, 5,753 pending",
         "short",
@@ -38,14 +38,14 @@ def test_lines_break_between_words_and_go_on_further_in(narrow: TextIO) -> None:
 
 
 def test_a_path_stays_whole_so_that_it_can_be_copied(narrow: TextIO) -> None:
-    assert PATH in fitted(f"  report        {PATH}", narrow).split("\n")[-1]
+    assert PATH in wrapped(f"  report        {PATH}", narrow).split("\n")[-1]
 
 
 @pytest.mark.parametrize("text", ["", "\n", "  \n    ", "x" * 200, " " * 200, "a\tb " * 30])
 def test_no_word_is_lost(text: str, narrow: TextIO) -> None:
-    assert fitted(text, narrow).split() == text.split()
+    assert wrapped(text, narrow).split() == text.split()
 
 
 def test_programs_read_lines_as_they_are() -> None:
     line = "a sentence " * 40
-    assert fitted(line, io.StringIO()) == line
+    assert wrapped(line, io.StringIO()) == line
