@@ -31,17 +31,17 @@ from pipeline.loading.http.endpoints import endpoint_named
 from pipeline.report.summary import Summary
 from pipeline.workflows.confirm import confirm, confirm_effects
 from pipeline.workflows.forget import forget
-from pipeline.workflows.incremental import FileSelection
 from pipeline.workflows.load import load
-from pipeline.workflows.open_run import Target
 from pipeline.workflows.preflight import preflight
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.prune import prune
-from pipeline.workflows.reactions import ReactionsPolicy
 from pipeline.workflows.results import write_results
 from pipeline.workflows.retry import retry
-from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.runs.incremental import FileSelection
+from pipeline.workflows.runs.run_record import CommandResult
 from pipeline.workflows.status import RunOverview, status
+from pipeline.workflows.tenant.open_run import Target
+from pipeline.workflows.tenant.reactions import ReactionsPolicy
 from pipeline.workflows.void import void
 
 __all__ = [

@@ -24,7 +24,7 @@ from pipeline.core.events import Emit, Event, fan_out
 
 if TYPE_CHECKING:
     from pipeline.telemetry.watch import Watch
-    from pipeline.workflows.run_record import CommandResult
+    from pipeline.workflows.runs.run_record import CommandResult
 
 STDERR = 2
 

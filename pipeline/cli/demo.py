@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.mapping.language.shipped import shipped_sample
 from pipeline.simulator import SimulatorSettings, running
 

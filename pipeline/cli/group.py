@@ -17,17 +17,17 @@ import click
 
 from pipeline import __version__
 from pipeline.cli.command import COMMON
+from pipeline.cli.commands.delivery_commands import confirm, listen, load, preflight, retry, void
+from pipeline.cli.commands.import_commands import prepare, run
+from pipeline.cli.commands.ledger_commands import copy_ledger
+from pipeline.cli.commands.mapping_commands import check, preview, scaffold
+from pipeline.cli.commands.removal_commands import forget, prune
+from pipeline.cli.commands.report_commands import report, results, status
+from pipeline.cli.commands.simulate_command import simulate
 from pipeline.cli.console import open_standard_streams, write_line
-from pipeline.cli.delivery_commands import confirm, listen, load, preflight, retry, void
 from pipeline.cli.help_page import SETTINGS
-from pipeline.cli.import_commands import prepare, run
-from pipeline.cli.ledger_commands import copy_ledger
-from pipeline.cli.mapping_commands import check, preview, scaffold
 from pipeline.cli.options import add_options
-from pipeline.cli.removal_commands import forget, prune
-from pipeline.cli.report_commands import report, results, status
 from pipeline.cli.signals import raise_signals
-from pipeline.cli.simulate_command import simulate
 from pipeline.core.errors import did_you_mean
 from pipeline.core.memory import prefer_jemalloc, seldom_collecting
 

@@ -31,7 +31,7 @@ from pipeline.core.settings import base_url_from_environment
 if TYPE_CHECKING:
     from pipeline.loading.delivery.delivery_options import DeliveryOptions
     from pipeline.workflows.prepare import PrepareOptions
-    from pipeline.workflows.reactions import ReactionsPolicy
+    from pipeline.workflows.tenant.reactions import ReactionsPolicy
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -267,7 +267,7 @@ def require_local_first(engine: str, first: int | None) -> None:
 
 def reactions_policy(arguments: Mapping[str, Any]) -> ReactionsPolicy:
     """The options about reactions, taken from a command's arguments; the defaults where it has none."""
-    from pipeline.workflows.reactions import ReactionsPolicy
+    from pipeline.workflows.tenant.reactions import ReactionsPolicy
 
     if "reactions" not in arguments:
         return ReactionsPolicy()
@@ -277,8 +277,8 @@ def reactions_policy(arguments: Mapping[str, Any]) -> ReactionsPolicy:
 
 def prepare_options(arguments: Mapping[str, Any]) -> PrepareOptions:
     """The options about preparing, taken from a command's arguments."""
-    from pipeline.workflows.incremental import FileSelection
     from pipeline.workflows.prepare import PrepareOptions
+    from pipeline.workflows.runs.incremental import FileSelection
 
     return PrepareOptions(
         max_rejected=arguments["max_rejected"],

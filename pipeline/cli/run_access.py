@@ -14,8 +14,8 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.settings import connection_from_environment
 
 if TYPE_CHECKING:
-    from pipeline.workflows.open_run import Target
-    from pipeline.workflows.run_record import CommandResult
+    from pipeline.workflows.runs.run_record import CommandResult
+    from pipeline.workflows.tenant.open_run import Target
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def on_run(
         action: Does it.
         about: See `Console.show`.
     """
-    from pipeline.workflows.open_run import Target
+    from pipeline.workflows.tenant.open_run import Target
 
     connection = connection_from_environment(arguments["token_file"])
     options = delivery_options(arguments)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from pipeline.core.header_names import as_latin, odd_letters
+from pipeline.core.text.header_names import as_latin, odd_letters
 
 
 class ImportToolError(Exception):

@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.model import LINE, MONEY_PRECISION, MONEY_SCALE, SOURCE, TX, Kind
-from pipeline.core.privacy import MARKS, is_personal_field
+from pipeline.core.text.privacy import MARKS, is_personal_field
 
 MONEY: Final = pl.Decimal(MONEY_PRECISION, MONEY_SCALE)
 """The type of money in a field of Omneo."""

@@ -26,9 +26,9 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import pipeline.core.pickling  # noqa: F401 (jobs and results hold frames and are pickled)
-from pipeline.core.directories import Directory, directory_at, read, write
 from pipeline.core.errors import SettingsError, SourceError
 from pipeline.core.events import Emit, Notice, ignore
+from pipeline.core.storage.directories import Directory, directory_at, read, write
 from pipeline.engine.local import Job, Part, Result
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol, TypeVar
 
-from pipeline.core.directories import Directory
 from pipeline.core.events import Emit, ignore
 from pipeline.core.memory import cores
+from pipeline.core.storage.directories import Directory
 
 Job = TypeVar("Job")
 Part = TypeVar("Part")

@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.errors import SourceError
-from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect
-from pipeline.core.wording import count
+from pipeline.core.text.header_names import usable_names
+from pipeline.core.text.wording import count
 from pipeline.extract.delimiters import STAND_IN, LongDelimiter
 from pipeline.extract.encodings import keeps_ascii
 from pipeline.extract.framing import Framed, Grammar, frames, line_ends

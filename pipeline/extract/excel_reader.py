@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 import polars as pl
 
 from pipeline.core.errors import SourceError, did_you_mean
-from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect, Worksheet
-from pipeline.core.wording import agree, count
+from pipeline.core.text.header_names import usable_names
+from pipeline.core.text.wording import agree, count
 from pipeline.extract.parquet_reader import as_text
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_raw

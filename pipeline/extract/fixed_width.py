@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.errors import SourceError
-from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE, Dialect, column_place
+from pipeline.core.text.header_names import usable_names
 from pipeline.extract.delimiters import whole_lines
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.text_reader import TextReader

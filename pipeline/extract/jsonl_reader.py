@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE
+from pipeline.core.text.header_names import usable_names
 from pipeline.extract.decoding import Utf8Blocks
 from pipeline.extract.framing import LF, Positions
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul

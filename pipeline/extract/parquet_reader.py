@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import SourceError
-from pipeline.core.header_names import usable_names
 from pipeline.core.model import LINE
-from pipeline.core.parquet import frame_of
+from pipeline.core.storage.parquet import frame_of
+from pipeline.core.text.header_names import usable_names
 from pipeline.extract.rows import NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.storage import SourceFile, open_parquet
 

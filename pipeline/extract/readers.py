@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.core.file_formats import PARQUET, FileFormat
 from pipeline.core.model import Dialect, Worksheet
+from pipeline.core.storage.file_formats import PARQUET, FileFormat
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.encodings import bom_of
 from pipeline.extract.excel_reader import ExcelReader, is_workbook

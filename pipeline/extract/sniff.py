@@ -11,8 +11,8 @@ from typing import Final, Literal
 import polars as pl
 
 from pipeline.core.errors import SourceError
-from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
+from pipeline.core.storage.file_formats import FileFormat
 from pipeline.extract.csv_reader import DELIMITERS, CsvReader, grammar_of, split_cells
 from pipeline.extract.encodings import bom_of, refuse_other_files, sniff_encoding
 from pipeline.extract.excel_reader import ExcelReader, is_workbook

@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
 
 from pipeline.core.errors import SourceError
-from pipeline.core.file_formats import JSON_LINES
-from pipeline.core.file_systems import REMOTE, STORES, file_system, how_to_reach
-from pipeline.core.wording import count
+from pipeline.core.storage.file_formats import JSON_LINES
+from pipeline.core.storage.file_systems import REMOTE, STORES, file_system, how_to_reach
+from pipeline.core.text.wording import count
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

@@ -18,7 +18,7 @@ from pipeline.core.errors import ReactionsHeld
 from pipeline.core.events import Emit, ignore
 from pipeline.core.model import RequestCounts
 from pipeline.core.settings import Connection
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Send
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.leases import Batches, positioned

@@ -11,7 +11,7 @@ from itertools import cycle, pairwise
 from math import ceil, floor
 from typing import Any, Final
 
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.report.formatting import grouped, share
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

@@ -11,7 +11,7 @@ from typing import Final
 
 from pipeline.core.codes import CODES, Fixer, Outcome
 from pipeline.core.findings import Anomaly, RootCause
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.report.summary import DEFAULT_WORKDIR, Summary, most_rejected
 
 

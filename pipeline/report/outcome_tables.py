@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pipeline.core.codes import CODES, Outcome
-from pipeline.core.wording import agree
+from pipeline.core.text.wording import agree
 from pipeline.report.data import CheckMade, ReportData
 from pipeline.report.summary import Summary, Total, added
 from pipeline.report.verdict import MALFORMED, was_loaded, without_total

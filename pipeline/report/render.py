@@ -21,8 +21,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.codes import CODES
-from pipeline.core.files import write_private
-from pipeline.core.wording import agree, count
+from pipeline.core.storage.files import write_private
+from pipeline.core.text.wording import agree, count
 from pipeline.report import charts, heat_maps
 from pipeline.report.compiled_templates import CompiledTemplates
 from pipeline.report.data import ReportData

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.report.charts import Chart, Number
 from pipeline.report.formatting import grouped
 from pipeline.report.render import NO_TENANT, REPORT_HTML, page_parts, templates

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core.model import RequestCounts
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 
 DEFAULT_WORKDIR: Final = Path(".omneo-import")
 NO_CURRENCY: Final = "none"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from pipeline.core.wording import agree, count, part
+from pipeline.core.text.wording import agree, count, part
 from pipeline.report.field_help import help_for
 from pipeline.report.formatting import grouped
 from pipeline.report.next_steps import Circumstances, NextStep, next_steps

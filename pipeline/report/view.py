@@ -16,7 +16,7 @@ import polars as pl
 
 from pipeline.core.codes import Outcome
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
-from pipeline.core.privacy import (
+from pipeline.core.text.privacy import (
     mask_body,
     mask_json,
     mask_message,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.files import make_private
+from pipeline.core.storage.files import make_private
 
 Json = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.simulator.arrival_log import Arrival
 from pipeline.simulator.checks import Errors, check_item, errors_in, parse_json
 from pipeline.simulator.database import Query, ResultPage

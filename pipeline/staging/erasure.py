@@ -14,8 +14,8 @@ from typing import Final
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline.core import parquet
-from pipeline.core.files import write_private
+from pipeline.core.storage import parquet
+from pipeline.core.storage.files import write_private
 from pipeline.staging.manifest import Manifest, PartRecord, write_manifest
 from pipeline.staging.staged_run import encoded, fingerprint_of
 from pipeline.staging.workdir import RunDir

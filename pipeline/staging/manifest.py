@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import RunError
-from pipeline.core.files import write_private
+from pipeline.core.storage.files import write_private
 from pipeline.staging.workdir import RunDir
 
 FORMAT = 1

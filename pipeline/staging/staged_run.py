@@ -17,11 +17,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.directories import Directory, write
 from pipeline.core.errors import RunError
 from pipeline.core.model import MONEY_PRECISION, MONEY_SCALE, StagedTransaction
-from pipeline.core.parquet import frame_of
-from pipeline.core.partition_names import partition_name
+from pipeline.core.storage.directories import Directory, write
+from pipeline.core.storage.parquet import frame_of
+from pipeline.core.storage.partition_names import partition_name
 from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import STAGED
 

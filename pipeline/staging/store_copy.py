@@ -24,8 +24,8 @@ from subprocess import DEVNULL, PIPE, Popen
 from typing import Any, Final
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.file_systems import file_system, store_errors
-from pipeline.core.files import PRIVATE_DIR, PRIVATE_FILE, discard, private_dir
+from pipeline.core.storage.file_systems import file_system, store_errors
+from pipeline.core.storage.files import PRIVATE_DIR, PRIVATE_FILE, discard, private_dir
 from pipeline.staging.workdir import ADDRESS, Workdir, started_at
 
 MARK: Final = ".omneo-import"

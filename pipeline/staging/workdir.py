@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline.core.directories import Directory, directory_at, write
 from pipeline.core.errors import RunError, SettingsError
-from pipeline.core.files import discard, private_dir
+from pipeline.core.storage.directories import Directory, directory_at, write
+from pipeline.core.storage.files import discard, private_dir
 
 ADDRESS = "address"
 """A file in the local copy of a working directory in an object store: the URL of that."""

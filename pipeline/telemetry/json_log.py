@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from pipeline.core.events import Event, Progress, RunStarted, StageStarted
-from pipeline.core.files import open_private
+from pipeline.core.storage.files import open_private
 from pipeline.telemetry.pace import Pace
 
 PROGRESS_EVERY_S: Final = 10.0

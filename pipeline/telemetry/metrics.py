@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline import __version__
-from pipeline.core.files import replacing
+from pipeline.core.storage.files import replacing
 from pipeline.report.summary import Summary
 from pipeline.telemetry.watch import Ending, ReportFailed, Running
 

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.privacy import mask_text
 from pipeline.core.settings import is_loopback
+from pipeline.core.text.privacy import mask_text
 from pipeline.telemetry.watch import OUTCOMES, REPORT_WITHIN_S, Ending, ReportFailed
 
 

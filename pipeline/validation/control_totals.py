@@ -26,7 +26,7 @@ from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.findings import ControlRow, Sums
 from pipeline.core.frames import SUM
 from pipeline.core.model import TX
-from pipeline.core.wording import agree, count
+from pipeline.core.text.wording import agree, count
 from pipeline.validation.outcomes import ACCEPTED
 
 DIMENSIONS: Final = ("day", "store", "currency")

@@ -11,7 +11,7 @@ import polars as pl
 from pipeline.core.codes import CODES, Outcome
 from pipeline.core.frames import NO_PROBLEMS, REASONS, problems_at
 from pipeline.core.model import ITEM_FIELDS, LINE, SOURCE, TX
-from pipeline.core.partition_frames import MappedTransactions
+from pipeline.core.storage.partition_frames import MappedTransactions
 from pipeline.validation.declared_checks import completed, sum_checks, underpaid
 from pipeline.validation.message_text import amount, quoted
 from pipeline.validation.own_rules import own_problems

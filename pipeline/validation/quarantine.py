@@ -24,14 +24,14 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from pipeline.core.codes import Outcome
-from pipeline.core.directories import Directory, directory_at, read
-from pipeline.core.file_formats import COMPRESSED, FileFormat
-from pipeline.core.files import open_private, private_dir
 from pipeline.core.frames import QUARANTINE, without_marks
 from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX, WHITE_SPACE, Dialect, column_place
-from pipeline.core.partition_frames import RawTransactions
-from pipeline.core.partition_names import partition_name
-from pipeline.core.safe_text import neutral
+from pipeline.core.storage.directories import Directory, directory_at, read
+from pipeline.core.storage.file_formats import COMPRESSED, FileFormat
+from pipeline.core.storage.files import open_private, private_dir
+from pipeline.core.storage.partition_frames import RawTransactions
+from pipeline.core.storage.partition_names import partition_name
+from pipeline.core.text.safe_text import neutral
 from pipeline.validation.outcomes import TransactionOutcomes
 
 _REASONS: Final = "quarantine"

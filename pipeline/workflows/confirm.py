@@ -11,8 +11,8 @@ from typing import Final
 
 from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
-from pipeline.core.privacy import mask_whole
-from pipeline.core.wording import count
+from pipeline.core.text.privacy import mask_whole
+from pipeline.core.text.wording import count
 from pipeline.loading.confirm.confirm_run import confirm as query
 from pipeline.loading.confirm.confirm_run import resend_missing
 from pipeline.loading.confirm.confirmation import Confirmation
@@ -21,10 +21,10 @@ from pipeline.loading.delivery.decisions import ResendRules
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.report.data import FieldsInOmneo
 from pipeline.report.summary import BesideLedger, decimal_text
-from pipeline.workflows.effects import delivered_for, measured, sent_sales, snapshot_of
-from pipeline.workflows.open_run import Target, opened, sent_all_taken
-from pipeline.workflows.reactions import check_reactions
-from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.runs.run_record import CommandResult
+from pipeline.workflows.tenant.effects import delivered_for, measured, sent_sales, snapshot_of
+from pipeline.workflows.tenant.open_run import Target, opened, sent_all_taken
+from pipeline.workflows.tenant.reactions import check_reactions
 
 MOST_NAMED = 20
 """Transactions that are named on the terminal; the ledger has all."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.core.events import Emit, ignore
 from pipeline.loading.ledger.copying import copy_ledger as copy
 from pipeline.staging.workdir import Workdir
-from pipeline.workflows.workdir_lock import workdir_lock
+from pipeline.workflows.runs.workdir_lock import workdir_lock
 
 
 def copy_ledger(

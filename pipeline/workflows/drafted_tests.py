@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pipeline.core.errors import SourceError
 from pipeline.core.model import LINES, TRANSACTION_FIELDS, Kind
-from pipeline.core.privacy import is_personal_field, mask_text
+from pipeline.core.text.privacy import is_personal_field, mask_text
 from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.spec import MappingSpec, SplitKind
 from pipeline.mapping.usage.column_names import used_by_table

@@ -16,8 +16,8 @@ from pipeline.loading.ledger.entries import RunStatus
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.telemetry.pace import Pace
-from pipeline.workflows.run_summary import statuses_by_run, unsent
-from pipeline.workflows.workdir_lock import PREPARE, LockHolder, lock_holders
+from pipeline.workflows.runs.run_summary import statuses_by_run, unsent
+from pipeline.workflows.runs.workdir_lock import PREPARE, LockHolder, lock_holders
 
 _STAGE: Final = "load"
 _LIMITED_FOR_S: Final = 120.0

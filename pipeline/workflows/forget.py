@@ -11,22 +11,22 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from pipeline.core.files import write_private
 from pipeline.core.findings import Occurrence, RootCause
+from pipeline.core.storage.files import write_private
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.erasure import blank_bodies, bodies_with, settle
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
-from pipeline.workflows import run_record
-from pipeline.workflows.effects import SNAPSHOT_JSON, forget_in_snapshots
-from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
 from pipeline.workflows.forgetting.person_name import PersonName
 from pipeline.workflows.forgetting.quarantined_rows import QuarantinedRows
 from pipeline.workflows.preflight import UNKNOWN_PROFILES_CSV, forget_unknown_profile
 from pipeline.workflows.report import report
 from pipeline.workflows.results import RESULTS
-from pipeline.workflows.workdir_lock import workdir_lock
+from pipeline.workflows.runs import run_record
+from pipeline.workflows.runs.failed_transactions import UNDELIVERED_CSV
+from pipeline.workflows.runs.workdir_lock import workdir_lock
+from pipeline.workflows.tenant.effects import SNAPSHOT_JSON, forget_in_snapshots
 
 _TEXTS: Final = (
     *("facts.json", "review.json", "report.json", "report.html", "run.log.jsonl"),

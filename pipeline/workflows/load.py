@@ -7,10 +7,10 @@ from pathlib import Path
 from pipeline.core.errors import SettingsError
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.loading.delivery.loader import deliver, load_rules
-from pipeline.workflows.cancelled_sales import settle_cancelled
-from pipeline.workflows.distributed_load import deliver_on_workers
-from pipeline.workflows.open_run import OpenRun, Target, send
-from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.runs.run_record import CommandResult
+from pipeline.workflows.tenant.cancelled_sales import settle_cancelled
+from pipeline.workflows.tenant.distributed_load import deliver_on_workers
+from pipeline.workflows.tenant.open_run import OpenRun, Target, send
 
 
 def load(target: Target) -> CommandResult:

@@ -17,7 +17,7 @@ import polars as pl
 from pipeline.core.errors import Problem, did_you_mean
 from pipeline.core.memory import USUAL
 from pipeline.core.model import KEY, LINE, LINES, TX
-from pipeline.core.wording import agree, count
+from pipeline.core.text.wording import agree, count
 from pipeline.extract.storage import SourceFile
 from pipeline.mapping.compile.compiler import examine
 from pipeline.mapping.language.mapping_file import LoadedMapping
@@ -30,7 +30,7 @@ from pipeline.validation.outcomes import ACCEPTED
 from pipeline.validation.quarantine import placed
 from pipeline.workflows.preparation.import_plan import ImportPlan, policy_of
 from pipeline.workflows.preparation.judged_partition import JudgedPartition, judge_partition
-from pipeline.workflows.sources import KeyedRows, RunSource, with_source
+from pipeline.workflows.preparation.sources import KeyedRows, RunSource, with_source
 
 Rows = Mapping[str, Sequence[Mapping[str, str | None]]]
 """Rows by table: the text of each cell by its column."""

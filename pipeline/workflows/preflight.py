@@ -10,18 +10,18 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.files import write_private
-from pipeline.core.safe_text import neutral
 from pipeline.core.settings import HISTORIC_AFTER
-from pipeline.core.wording import agree, count, part
+from pipeline.core.storage.files import write_private
+from pipeline.core.text.safe_text import neutral
+from pipeline.core.text.wording import agree, count, part
 from pipeline.loading.tenant_check import Preflight, questions
 from pipeline.loading.tenant_check import preflight as ask_tenant
 from pipeline.loading.triggers import Reactions
 from pipeline.report.data import TenantAnswer
 from pipeline.staging.workdir import RunDir
-from pipeline.workflows.effects import delivered_of_sample, nothing_is_sent, write_snapshot
-from pipeline.workflows.open_run import OpenRun, Target, opened
-from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.runs.run_record import CommandResult
+from pipeline.workflows.tenant.effects import delivered_of_sample, nothing_is_sent, write_snapshot
+from pipeline.workflows.tenant.open_run import OpenRun, Target, opened
 
 NEW_LOCATIONS_CSV: Final = "new_locations.csv"
 UNKNOWN_PROFILES_CSV: Final = "unknown_profiles.csv"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
-from pipeline.core.files import discard
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.settings import Limit
+from pipeline.core.storage.files import discard
 from pipeline.engine.local import Engine, engine_named
 from pipeline.extract.storage import fingerprint
 from pipeline.mapping.language.draft_marks import unsure_marks
@@ -31,7 +31,6 @@ from pipeline.staging.workdir import SCRATCH, RunDir, Workdir
 from pipeline.telemetry.json_log import json_log
 from pipeline.validation.anomalies.detection import LOOKED_FOR
 from pipeline.validation.control_totals import read_control_totals
-from pipeline.workflows import incremental, run_record
 from pipeline.workflows.preparation.import_plan import ImportPlan, plan_import
 from pipeline.workflows.preparation.measurements import added_up
 from pipeline.workflows.preparation.read_counts import ReadCounts
@@ -53,8 +52,9 @@ from pipeline.workflows.preparation.report_parts.report_sections import (
 )
 from pipeline.workflows.preparation.stage import count_repeated_items, stage
 from pipeline.workflows.preparation.usual_size import USUAL_SHARE, Size, shortfall, size_of, usual_sizes
-from pipeline.workflows.run_record import CommandResult
-from pipeline.workflows.workdir_lock import workdir_lock
+from pipeline.workflows.runs import incremental, run_record
+from pipeline.workflows.runs.run_record import CommandResult
+from pipeline.workflows.runs.workdir_lock import workdir_lock
 
 _DAYS_TO_WARN = 2
 """Earlier days that are needed for a warning: one alone may be the odd one."""
@@ -167,7 +167,7 @@ def _with_cancelled(
     if isinstance(where, str) or not where.exists() or not data.summary.transactions.dropped:
         return data
     # Imported late: a first dry run needs no database.
-    from pipeline.workflows.cancelled_sales import CODE, name_cancelled
+    from pipeline.workflows.tenant.cancelled_sales import CODE, name_cancelled
 
     number, notice = name_cancelled(run, manifest, where, options.base_url)
     if notice is None:

@@ -13,7 +13,7 @@ import polars as pl
 from pipeline.core.codes import Outcome
 from pipeline.core.events import Emit, Notice, ignore
 from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX
-from pipeline.core.partition_frames import RawTransactions
+from pipeline.core.storage.partition_frames import RawTransactions
 from pipeline.mapping.functions.lookup_tables import load_tables
 from pipeline.mapping.layout.raw_transactions import without_lost
 from pipeline.mapping.layout.row_kinds import HEADERS
@@ -23,7 +23,7 @@ from pipeline.validation.quarantine import placed, quarantine_frame
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.judged_partition import judge_partition
 from pipeline.workflows.preparation.read_counts import ReadCounts
-from pipeline.workflows.sources import RunSource, raw_rows
+from pipeline.workflows.preparation.sources import RunSource, raw_rows
 
 _READ_WHOLE: Final = 1 << 30
 """Bytes of text that are read to the end, some seconds' worth: a sale may go on in any file."""

@@ -9,10 +9,10 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.files import discard
 from pipeline.core.model import StagedTransaction
-from pipeline.core.privacy import mask_body
-from pipeline.core.wording import agree, count
+from pipeline.core.storage.files import discard
+from pipeline.core.text.privacy import mask_body
+from pipeline.core.text.wording import agree, count
 from pipeline.loading.delivery.decisions import has_newer_contents
 from pipeline.loading.delivery.leases import positioned
 from pipeline.loading.ledger.entries import (
@@ -31,14 +31,14 @@ from pipeline.report.view import masked
 from pipeline.staging.manifest import Manifest, read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
-from pipeline.workflows import run_record
-from pipeline.workflows.cancelled_sales import CANCELLED_CSV
-from pipeline.workflows.effects import SNAPSHOT_JSON
-from pipeline.workflows.failed_transactions import UNDELIVERED_CSV
 from pipeline.workflows.preflight import NEW_LOCATIONS_CSV, UNKNOWN_PROFILES_CSV
 from pipeline.workflows.report import report
 from pipeline.workflows.results import RESULTS
-from pipeline.workflows.workdir_lock import workdir_lock
+from pipeline.workflows.runs import run_record
+from pipeline.workflows.runs.failed_transactions import UNDELIVERED_CSV
+from pipeline.workflows.runs.workdir_lock import workdir_lock
+from pipeline.workflows.tenant.cancelled_sales import CANCELLED_CSV
+from pipeline.workflows.tenant.effects import SNAPSHOT_JSON
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.core.files import write_private
+from pipeline.core.storage.files import write_private
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.report.data import ReportData
 from pipeline.report.render import write_report
@@ -15,10 +15,10 @@ from pipeline.report.view import view
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import Workdir
-from pipeline.workflows import run_record
-from pipeline.workflows.run_state import replaced_by, working_on
-from pipeline.workflows.run_summary import statuses_by_run, summaries_by_tenant
-from pipeline.workflows.state_worth import worth_by_state
+from pipeline.workflows.runs import run_record
+from pipeline.workflows.runs.run_state import replaced_by, working_on
+from pipeline.workflows.runs.run_summary import statuses_by_run, summaries_by_tenant
+from pipeline.workflows.runs.state_worth import worth_by_state
 from pipeline.workflows.status import RunOverview, status
 
 RUNS_HTML: Final = "runs.html"

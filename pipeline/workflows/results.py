@@ -14,16 +14,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core import parquet
 from pipeline.core.errors import RunError, SettingsError
-from pipeline.core.files import replacing
-from pipeline.core.safe_text import neutral
+from pipeline.core.storage import parquet
+from pipeline.core.storage.files import replacing
+from pipeline.core.text.safe_text import neutral
 from pipeline.loading.ledger.entries import Counted, Record, State
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import RunDir, Workdir
-from pipeline.workflows.state_worth import counted_rows, state_name
+from pipeline.workflows.runs.state_worth import counted_rows, state_name
 
 RESULTS: Final = "results"
 """The name of the file in a run's directory, before its ending."""

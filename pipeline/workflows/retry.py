@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pipeline.loading.delivery.decisions import RetryRules
 from pipeline.loading.delivery.loader import deliver
-from pipeline.workflows.open_run import Target, send
-from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.runs.run_record import CommandResult
+from pipeline.workflows.tenant.open_run import Target, send
 
 
 def retry(target: Target) -> CommandResult:

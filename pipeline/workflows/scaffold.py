@@ -12,9 +12,9 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.errors import ImportToolError
-from pipeline.core.file_formats import DATA_GLOBS
 from pipeline.core.model import LINE, LINES, TX
-from pipeline.core.wording import agree, count, part
+from pipeline.core.storage.file_formats import DATA_GLOBS
+from pipeline.core.text.wording import agree, count, part
 from pipeline.extract.sniff import sniff
 from pipeline.extract.storage import SourceFile, find_sources
 from pipeline.mapping.language.mapping_file import LoadedMapping, read_mapping

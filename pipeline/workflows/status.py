@@ -16,9 +16,9 @@ from pipeline.report.summary import Summary
 from pipeline.report.verdict import RunVerdict, verdict_of
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import Workdir
-from pipeline.workflows import run_record
-from pipeline.workflows.run_state import replaced_by, working_on
-from pipeline.workflows.run_summary import statuses_by_run, summaries_by_tenant
+from pipeline.workflows.runs import run_record
+from pipeline.workflows.runs.run_state import replaced_by, working_on
+from pipeline.workflows.runs.run_summary import statuses_by_run, summaries_by_tenant
 
 
 @dataclass(frozen=True)

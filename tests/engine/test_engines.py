@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.directories import directory_at
 from pipeline.core.errors import SettingsError
+from pipeline.core.storage.directories import directory_at
 from pipeline.engine.dask import DaskEngine, _versions, _work
 from pipeline.engine.local import Engine, engine_named
 from tests.servers import address_of, dask_cluster

@@ -22,10 +22,10 @@ from pipeline.core.settings import connection_from_environment
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.testing import LocalOmneo
-from pipeline.workflows.distributed_load import Assignment, contribute, without_password
 from pipeline.workflows.load import load
-from pipeline.workflows.open_run import Target
-from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.runs.run_record import CommandResult
+from pipeline.workflows.tenant.distributed_load import Assignment, contribute, without_password
+from pipeline.workflows.tenant.open_run import Target
 from tests.command import call, ended, files_with, open_to_others, start
 from tests.receipts import export
 from tests.servers import address_of, arrived, environment_of_workers

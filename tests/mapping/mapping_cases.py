@@ -10,7 +10,7 @@ from textwrap import dedent
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE
-from pipeline.core.partition_frames import MappedTransactions, RawTransactions
+from pipeline.core.storage.partition_frames import MappedTransactions, RawTransactions
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.compile.compiler import examine
 from pipeline.mapping.language.mapping_file import read_mapping

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import RunError, SettingsError
-from pipeline.core.files import write_private
+from pipeline.core.storage.files import write_private
 from pipeline.staging.workdir import RunDir, Workdir
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline.core.frames import PROBLEMS
 from pipeline.core.model import LINE, SOURCE, TX
-from pipeline.core.partition_frames import MappedTransactions
+from pipeline.core.storage.partition_frames import MappedTransactions
 
 NOW = datetime(2025, 1, 1, 12, tzinfo=UTC)
 MONEY = pl.Decimal(15, 4)

@@ -13,7 +13,7 @@ from pipeline.core.codes import CODES
 from pipeline.core.errors import CannotStart
 from pipeline.core.frames import REASONS
 from pipeline.core.model import SOURCE, TX
-from pipeline.core.partition_frames import MappedTransactions
+from pipeline.core.storage.partition_frames import MappedTransactions
 from pipeline.validation.outcomes import DROPS, TransactionOutcomes, decide_outcomes
 from pipeline.validation.policy import OwnRule, Policy
 from tests.fuzzing import examples

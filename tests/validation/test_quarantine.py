@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.directories import directory_at
 from pipeline.core.frames import NO_PROBLEMS, QUARANTINE
 from pipeline.core.model import KEY, LINE, SOURCE, TX, Dialect
-from pipeline.core.partition_frames import MappedTransactions, RawTransactions
-from pipeline.core.safe_text import neutral
+from pipeline.core.storage.directories import directory_at
+from pipeline.core.storage.partition_frames import MappedTransactions, RawTransactions
+from pipeline.core.text.safe_text import neutral
 from pipeline.extract.readers import open_reader
 from pipeline.extract.storage import find_sources
 from pipeline.validation.outcomes import decide_outcomes

@@ -13,8 +13,8 @@ from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.confirm import confirm
 from pipeline.workflows.load import load
-from pipeline.workflows.open_run import Target
 from pipeline.workflows.prepare import prepare
+from pipeline.workflows.tenant.open_run import Target
 from tests.receipts import receipt, write_export
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_page")]

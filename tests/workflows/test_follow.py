@@ -19,7 +19,7 @@ import pytest
 from pipeline.staging.workdir import Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.follow import follow
-from pipeline.workflows.workdir_lock import lock_holders, workdir_lock
+from pipeline.workflows.runs.workdir_lock import lock_holders, workdir_lock
 from tests.command import call, ended, start
 from tests.receipts import export
 

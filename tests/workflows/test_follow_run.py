@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.staging.workdir import Workdir
 from pipeline.workflows.follow import follow
 from pipeline.workflows.prepare import prepare
-from pipeline.workflows.workdir_lock import workdir_lock
+from pipeline.workflows.runs.workdir_lock import workdir_lock
 from tests.command import call
 from tests.receipts import export
 

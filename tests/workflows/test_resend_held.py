@@ -14,9 +14,9 @@ from pipeline.simulator import EXAMPLE_TRIGGERS, SimulatorSettings
 from pipeline.testing import local_omneo
 from pipeline.workflows.confirm import confirm
 from pipeline.workflows.load import load
-from pipeline.workflows.open_run import Target
 from pipeline.workflows.prepare import prepare
-from pipeline.workflows.reactions import ReactionsPolicy
+from pipeline.workflows.tenant.open_run import Target
+from pipeline.workflows.tenant.reactions import ReactionsPolicy
 from tests.loading.tenant import QUICK
 from tests.receipts import export
 

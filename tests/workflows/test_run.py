@@ -29,13 +29,13 @@ from pipeline.workflows import confirm as confirm_workflow
 from pipeline.workflows import prepare as prepare_workflow
 from pipeline.workflows.confirm import confirm
 from pipeline.workflows.load import load
-from pipeline.workflows.open_run import Target
 from pipeline.workflows.preflight import preflight
 from pipeline.workflows.preparation import input_splits
 from pipeline.workflows.prepare import PrepareOptions, prepare
 from pipeline.workflows.report import report as write_report_again
-from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.runs.run_record import CommandResult
 from pipeline.workflows.status import status
+from pipeline.workflows.tenant.open_run import Target
 from tests.command import open_to_others
 from tests.receipts import receipt, write_export
 

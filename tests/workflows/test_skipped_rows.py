@@ -17,7 +17,7 @@ from pipeline.core.memory import Budget
 from pipeline.mapping.compile.check import check_mapping
 from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.workflows.prepare import PrepareOptions, prepare
-from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.runs.run_record import CommandResult
 
 VALUES = """
 columns: {qty: integer}

@@ -16,7 +16,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.loading.confirm.same_sale import decimal_of, is_void
 from pipeline.loading.http.strict_json import parsed
 

@@ -15,8 +15,8 @@ from pipeline.core.clock import Clock
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Emit, Progress, StageFinished, StageStarted
 from pipeline.core.model import StagedTransaction
-from pipeline.core.privacy import mask_value
 from pipeline.core.settings import Connection
+from pipeline.core.text.privacy import mask_value
 from pipeline.loading.confirm.confirmation import Confirmation, Finding
 from pipeline.loading.confirm.field_comparison import Comparison, Difference, compare_fields
 from pipeline.loading.confirm.list_query import ListQuery

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import quote
 
-from pipeline.core.wording import count, part
+from pipeline.core.text.wording import count, part
 from pipeline.loading.confirm.list_query import PATH as TRANSACTIONS
 from pipeline.loading.confirm.same_sale import decimal_of, is_void
 from pipeline.loading.customer_query import Person, ask, find_profile

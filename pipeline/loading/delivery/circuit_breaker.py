@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal, Self
 
 from pipeline.core.errors import StoppedByApi
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
 
 FIRST: Final = 50

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pipeline.core.events import Emit
-from pipeline.core.privacy import personal_values
+from pipeline.core.text.privacy import personal_values
 from pipeline.loading.confirm.same_sale import every_item_has_an_id
 from pipeline.loading.delivery.added_keys import is_void as is_sent_void
 from pipeline.loading.delivery.added_keys import replacing_items

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from pipeline.core.errors import StoppedByApi
-from pipeline.core.privacy import mask_values
+from pipeline.core.text.privacy import mask_values
 from pipeline.loading.http.client import Answered, Reply, Unsent, Untrusted
 
 MESSAGE_MAX = 1000

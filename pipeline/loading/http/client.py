@@ -16,8 +16,8 @@ from urllib.parse import quote, unquote
 
 from pipeline import __version__
 from pipeline.core.network import Proxy, proxy_for, trusted_certificates
-from pipeline.core.privacy import personal_values
 from pipeline.core.settings import Connection, address_variable
+from pipeline.core.text.privacy import personal_values
 from pipeline.loading.http.content import decoded
 from pipeline.loading.http.interface import causes, httpx, whole
 from pipeline.loading.http.strict_json import parsed

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import quote
 
 from pipeline.core.errors import SettingsError, did_you_mean
-from pipeline.core.privacy import personal_values
+from pipeline.core.text.privacy import personal_values
 from pipeline.loading.http.answers import Expected
 from pipeline.loading.http.client import Call
 from pipeline.loading.http.strict_json import parsed

@@ -17,8 +17,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from pipeline.core.errors import SettingsError, WorkdirBusy
-from pipeline.core.files import make_private
 from pipeline.core.settings import tenant_of
+from pipeline.core.storage.files import make_private
 from pipeline.loading.ledger import migration
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO
 from pipeline.loading.ledger.tables import RECORDS, TENANTS

@@ -16,7 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.files import open_private
+from pipeline.core.storage.files import open_private
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, COUNTED, Passed, State
 from pipeline.loading.ledger.tables import COUNTS, METADATA, NEWEST, PARTS, RUNS, TENANTS, VERSION
 

@@ -11,7 +11,7 @@ import polars as pl
 from pipeline.core.currencies import smallest_amount
 from pipeline.core.frames import MONEY, NO_PROBLEMS, SUM, problems_at
 from pipeline.core.model import LINE, SOURCE, TX
-from pipeline.core.partition_frames import MappedTransactions, RawTransactions
+from pipeline.core.storage.partition_frames import MappedTransactions, RawTransactions
 from pipeline.mapping.compile.column_plan import ColumnPlan, Frames, join_by_transaction, with_columns
 from pipeline.mapping.compile.context import SET_APART
 from pipeline.mapping.compile.fields import FieldColumns

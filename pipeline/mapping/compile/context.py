@@ -8,7 +8,7 @@ from functools import partial
 
 import polars as pl
 
-from pipeline.core.header_names import usable_name
+from pipeline.core.text.header_names import usable_name
 from pipeline.mapping.compile.column_plan import ColumnPlan, RowCheck, parsed_time_of, raw_of
 from pipeline.mapping.compile.steps import apply_step, typed_cell
 from pipeline.mapping.compile.typed_expression import UNKNOWN, TypedExpression, read_boolean

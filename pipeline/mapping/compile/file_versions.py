@@ -22,7 +22,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE, TX
-from pipeline.core.partition_frames import NO_LOCATIONS, MappedTransactions, cells_of
+from pipeline.core.storage.partition_frames import NO_LOCATIONS, MappedTransactions, cells_of
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.compile.compiler import FAR_APART_HOURS
 from pipeline.mapping.language.spec import MappingSpec

@@ -14,7 +14,7 @@ from typing import Final
 from pipeline.core.codes import CODES
 from pipeline.core.errors import did_you_mean
 from pipeline.core.model import ITEM_FIELDS, LINES, TRANSACTION_FIELDS, Dialect, Kind, column_place
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import STATES, Check, Condition, Expectation, MappingSpec
 from pipeline.mapping.language.value_spec import (

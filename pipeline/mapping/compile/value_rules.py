@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.errors import did_you_mean
-from pipeline.core.wording import agree, count
+from pipeline.core.text.wording import agree, count
 from pipeline.mapping.functions.datetimes import EPOCHS, NAMED_FORMATS, SPREADSHEET_DAYS
 from pipeline.mapping.functions.formulas import template_columns
 from pipeline.mapping.functions.zones import SEVERAL_ZONES, unknown_zone, zone_name

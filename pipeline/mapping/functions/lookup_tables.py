@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from pipeline.core import parquet
 from pipeline.core.errors import did_you_mean
-from pipeline.core.file_formats import WORKBOOKS
-from pipeline.core.header_names import usable_names
 from pipeline.core.model import Dialect
+from pipeline.core.storage import parquet
+from pipeline.core.storage.file_formats import WORKBOOKS
+from pipeline.core.text.header_names import usable_names
 from pipeline.mapping.functions.cell_cleaning import trimmed
 from pipeline.mapping.language.mapping_errors import FormulaError
 from pipeline.mapping.language.source_map import Issue

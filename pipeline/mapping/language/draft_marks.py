@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 
 _QUOTED_OR_UNSURE = re.compile(
     r"""'[^'\n]*'|"(?:\\.|[^"\\\n])*"|(?:^|(?<=\s))(\#\s*unsure\b)""", re.MULTILINE

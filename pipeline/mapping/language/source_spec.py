@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
+from pipeline.core.storage.file_formats import FileFormat
 from pipeline.mapping.language.forms import Frozen, Text
 from pipeline.mapping.language.value_spec import (
     Number,

@@ -14,7 +14,7 @@ import polars as pl
 
 from pipeline.core.frames import NO_PROBLEMS, problems_at
 from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX
-from pipeline.core.partition_frames import NO_LOCATIONS, NO_TRANSACTIONS, OWN_COLUMNS, RawTransactions
+from pipeline.core.storage.partition_frames import NO_LOCATIONS, NO_TRANSACTIONS, OWN_COLUMNS, RawTransactions
 from pipeline.mapping.functions.cell_cleaning import blank
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout import row_problems

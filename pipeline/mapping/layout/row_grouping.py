@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE, TX
-from pipeline.core.partition_frames import cells_of
+from pipeline.core.storage.partition_frames import cells_of
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.equality import Equality
 from pipeline.mapping.usage.used_columns import UsedColumns

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 import polars as pl
 
 from pipeline.core.model import Dialect
-from pipeline.core.wording import agree, count, part
+from pipeline.core.text.wording import agree, count, part
 from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from pipeline.core.wording import count, part
+from pipeline.core.text.wording import count, part
 from pipeline.mapping.language.yaml_text import quoted
 from pipeline.mapping.scaffold.amounts.arithmetic import Term
 from pipeline.mapping.scaffold.drafted_values import (

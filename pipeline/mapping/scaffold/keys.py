@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.wording import agree, count, part
+from pipeline.core.text.wording import agree, count, part
 from pipeline.mapping.scaffold.vocabulary.cells import is_numeric, plain, share, values
 from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, ranked
 from pipeline.mapping.scaffold.vocabulary.roles import ROLES

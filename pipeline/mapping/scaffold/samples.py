@@ -12,8 +12,8 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.errors import SourceError
-from pipeline.core.file_formats import FileFormat
 from pipeline.core.model import Dialect, Worksheet
+from pipeline.core.storage.file_formats import FileFormat
 from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, share, values
 
 _FEW_ROWS: Final = 5

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline.core.errors import SourceError
-from pipeline.core.header_names import usable_name
+from pipeline.core.text.header_names import usable_name
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
 from pipeline.mapping.scaffold.keys import GROUP, Key, grouped, keys_of
 from pipeline.mapping.scaffold.plain_days import days_in_one_form

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from pipeline.core.errors import did_you_mean
-from pipeline.core.header_names import usable_name
+from pipeline.core.text.header_names import usable_name
 from pipeline.mapping.functions.rule_conditions import DERIVED
 from pipeline.mapping.language.source_map import Issue, Location
 from pipeline.mapping.language.spec import SET_ELSEWHERE, Check, MappingSpec

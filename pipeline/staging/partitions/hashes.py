@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.core.directories import Directory, write
-from pipeline.core.partition_names import partition_name
+from pipeline.core.storage.directories import Directory, write
+from pipeline.core.storage.partition_names import partition_name
 
 NO_HASHES: Final = pl.Series([], dtype=pl.UInt64)
 _COMPARED: Final = 1 << 22

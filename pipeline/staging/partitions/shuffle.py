@@ -12,9 +12,9 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from pipeline.core.directories import Directory
 from pipeline.core.model import KEY, LINE
-from pipeline.core.partition_names import partition_name
+from pipeline.core.storage.directories import Directory
+from pipeline.core.storage.partition_names import partition_name
 
 _BUCKET: Final = "__bucket"
 

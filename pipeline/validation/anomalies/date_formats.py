@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
 
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.validation.anomalies.observations import Observations
 
 _FEWEST: Final = 2

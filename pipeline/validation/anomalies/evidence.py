@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.core.model import LINE, SOURCE
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 
 MOST_EVIDENCE: Final = 10
 """Lines of evidence for one anomaly: more would not change what to do about it."""

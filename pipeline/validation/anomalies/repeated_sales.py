@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.findings import Anomaly
-from pipeline.core.wording import agree, part
+from pipeline.core.text.wording import agree, part
 from pipeline.validation.anomalies.evidence import shown
 from pipeline.validation.anomalies.observations import Observations
 

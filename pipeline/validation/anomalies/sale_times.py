@@ -10,7 +10,7 @@ import polars as pl
 
 from pipeline.core.day_middle import shifted_stores, usual_middle
 from pipeline.core.findings import Anomaly
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.validation.anomalies.evidence import share, shown
 from pipeline.validation.anomalies.missing_days import missing_days
 from pipeline.validation.anomalies.observations import Observations

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.findings import Anomaly
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.validation.anomalies.evidence import place, shown
 from pipeline.validation.anomalies.observations import Observations
 

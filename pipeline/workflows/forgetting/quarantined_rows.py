@@ -12,10 +12,10 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core import parquet
 from pipeline.core.errors import ImportToolError
-from pipeline.core.files import replacing, write_private
 from pipeline.core.model import KEY, LINE, LINES, SOURCE
+from pipeline.core.storage import parquet
+from pipeline.core.storage.files import replacing, write_private
 from pipeline.extract.rows import Batch
 from pipeline.extract.storage import SourceFile
 from pipeline.mapping.language.mapping_file import read_mapping
@@ -26,7 +26,7 @@ from pipeline.staging.manifest import Manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import quarantine
 from pipeline.workflows.forgetting.person_name import NOT_OF_PEOPLE, PersonName, without_values_of
-from pipeline.workflows.sources import RunSource, raw_rows
+from pipeline.workflows.preparation.sources import RunSource, raw_rows
 
 _OF_PERSON: Final = "of_person"
 _PLACES: Final = {SOURCE: pl.UInt32, LINE: pl.Int64, KEY: pl.UInt64, _OF_PERSON: pl.Boolean}

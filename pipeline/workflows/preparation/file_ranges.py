@@ -15,8 +15,8 @@ from typing import Final, cast
 import polars as pl
 import pyarrow as pa
 
-from pipeline.core.file_formats import PARQUET
 from pipeline.core.model import KEY, LINE
+from pipeline.core.storage.file_formats import PARQUET
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.jsonl_reader import newlines
 from pipeline.extract.parquet_reader import ParquetReader, row_group_sizes
@@ -31,7 +31,7 @@ from pipeline.extract.text_ranges import (
 )
 from pipeline.mapping.layout.row_keys import carries_keys
 from pipeline.workflows.preparation.import_plan import ImportPlan
-from pipeline.workflows.sources import KeyedRows, RunSource, with_source
+from pipeline.workflows.preparation.sources import KeyedRows, RunSource, with_source
 
 _RANGE: Final = 1.2
 """Text of a range, in partitions: as much as those of a whole file have, which end with a block of it."""

@@ -11,8 +11,8 @@ from typing import Final
 
 from pipeline.core.errors import MappingError, Problem
 from pipeline.core.events import Emit, Notice
-from pipeline.core.file_formats import COMPRESSED, PARQUET, WORKBOOKS
 from pipeline.core.memory import USUAL, Budget
+from pipeline.core.storage.file_formats import COMPRESSED, PARQUET, WORKBOOKS
 from pipeline.extract.storage import SourceFile, in_order_written
 from pipeline.mapping.compile.check import check_mapping, compiled_and_checked, mapping_notices
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
@@ -22,7 +22,13 @@ from pipeline.mapping.language.spec import Check, MappingSpec, Rule
 from pipeline.mapping.usage.column_names import unmapped_columns
 from pipeline.validation.control_totals import ControlTotals
 from pipeline.validation.policy import OwnRule, Policy
-from pipeline.workflows.sources import Choose, RunSource, columns_by_table, find_run_sources, take_all
+from pipeline.workflows.preparation.sources import (
+    Choose,
+    RunSource,
+    columns_by_table,
+    find_run_sources,
+    take_all,
+)
 
 _UNPACKED: Final = {**dict.fromkeys((*COMPRESSED, *PARQUET), 8), **dict.fromkeys(WORKBOOKS, 3)}
 """How much larger the text inside is assumed to be; only the size of partitions depends on it.

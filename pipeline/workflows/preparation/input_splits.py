@@ -10,14 +10,14 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.partition_names import PLACES
+from pipeline.core.storage.partition_names import PLACES
 from pipeline.engine.local import Engine
 from pipeline.extract.text_ranges import TextRange
 from pipeline.staging.partitions.cutting import SMALLER, cut
 from pipeline.workflows.preparation.file_ranges import file_ranges, is_parquet
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.read_counts import ReadCounts
-from pipeline.workflows.sources import RunSource, raw_rows
+from pipeline.workflows.preparation.sources import RunSource, raw_rows
 
 _FILLED: Final = 0.8
 """How full of text a split may be: with their places, the rows in it take somewhat more memory."""

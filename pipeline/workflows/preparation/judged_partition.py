@@ -10,7 +10,7 @@ import polars as pl
 from pipeline.core.errors import CannotStart, ImportToolError
 from pipeline.core.frames import problems_at
 from pipeline.core.model import LINE, SOURCE
-from pipeline.core.partition_frames import RawTransactions
+from pipeline.core.storage.partition_frames import RawTransactions
 from pipeline.mapping.compile.file_versions import choose_versions
 from pipeline.mapping.functions.polars_errors import POLARS_ERRORS
 from pipeline.mapping.layout.raw_transactions import build_transactions

@@ -10,9 +10,9 @@ from itertools import islice
 import polars as pl
 
 import pipeline.core.pickling  # noqa: F401 (frames are pickled here)
-from pipeline.core.directories import Directory, write
 from pipeline.core.frames import NO_PROBLEMS
-from pipeline.core.partition_names import partition_name
+from pipeline.core.storage.directories import Directory, write
+from pipeline.core.storage.partition_names import partition_name
 from pipeline.report.aggregates import Facts, measure, measure_reasons
 from pipeline.report.aggregates import merge as merge_facts
 from pipeline.staging.workdir import SCRATCH

@@ -10,7 +10,7 @@ import polars as pl
 from pipeline.core.frames import problems_at
 from pipeline.core.model import SOURCE, TX
 from pipeline.extract.rows import Batch
-from pipeline.workflows.sources import RunSource
+from pipeline.workflows.preparation.sources import RunSource
 
 
 @dataclass

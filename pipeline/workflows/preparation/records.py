@@ -13,17 +13,17 @@ import polars as pl
 from pipeline import __version__
 from pipeline.core.errors import SourceError
 from pipeline.core.model import LINES
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.extract.storage import unchanged
 from pipeline.report.aggregates import Facts
 from pipeline.report.summary import AccountingError, RowTotals, Summary, TransactionCounts, totals_of
 from pipeline.staging.manifest import Manifest, SourceRecord
 from pipeline.staging.workdir import RunDir
 from pipeline.validation import quarantine
-from pipeline.workflows.incremental import mapping_fingerprint
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.staged_partition import StagedPartition
+from pipeline.workflows.runs.incremental import mapping_fingerprint
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX, Lost
-from pipeline.core.partition_frames import RawTransactions
-from pipeline.core.wording import count
+from pipeline.core.storage.partition_frames import RawTransactions
+from pipeline.core.text.wording import count
 from pipeline.report.summary import AccountingError
 from pipeline.validation.outcomes import TransactionOutcomes
 

@@ -15,9 +15,9 @@ from typing import Final, TypeVar
 
 import polars as pl
 
-from pipeline.core.directories import Directory
 from pipeline.core.events import Emit, Progress, StageFinished, StageStarted
-from pipeline.core.partition_names import PLACES
+from pipeline.core.storage.directories import Directory
+from pipeline.core.storage.partition_names import PLACES
 from pipeline.engine.local import Engine
 from pipeline.staging.partitions.hashes import Hashes, repeated
 from pipeline.staging.staged_run import discard_part, write_no_part

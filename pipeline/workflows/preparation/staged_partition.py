@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from pipeline.core.codes import Outcome
-from pipeline.core.directories import Directory
 from pipeline.core.model import KEY, SOURCE, TX
-from pipeline.core.partition_frames import RawTransactions
-from pipeline.core.partition_names import PLACES
+from pipeline.core.storage.directories import Directory
+from pipeline.core.storage.partition_frames import RawTransactions
+from pipeline.core.storage.partition_names import PLACES
 from pipeline.mapping.layout.raw_transactions import without_lost
 from pipeline.staging.manifest import PartRecord
 from pipeline.staging.partitions.hashes import NO_HASHES, Hashes
@@ -20,13 +20,13 @@ from pipeline.staging.staged_run import write_part
 from pipeline.staging.workdir import SCRATCH
 from pipeline.validation import quarantine
 from pipeline.validation.outcomes import ACCEPTED, TransactionOutcomes
-from pipeline.workflows.incremental import FIXED_BY_TIME
 from pipeline.workflows.preparation import measurements
 from pipeline.workflows.preparation.import_plan import ImportPlan
 from pipeline.workflows.preparation.input_splits import InputSplit, Partition, partitions_of
 from pipeline.workflows.preparation.judged_partition import hash_of, judge_partition
 from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.row_accounting import RowCounts, count_lost_of_known_sales, count_rows
+from pipeline.workflows.runs.incremental import FIXED_BY_TIME
 
 KEYS, IDS, ITEM_IDS = "keys", "ids", "item-ids"
 """What is hashed by partition: keys of transactions, their external ids, and the ids of their items."""

@@ -14,12 +14,12 @@ import polars as pl
 
 from pipeline.core.errors import RunError
 from pipeline.core.settings import HISTORIC_AFTER
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.report.aggregates import ACCEPTED, Facts
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest, is_same_mapping, read_manifest
 from pipeline.staging.workdir import RunDir
-from pipeline.workflows import run_record
+from pipeline.workflows.runs import run_record
 
 WEEKDAYS: Final = 4
 """Earlier days that are looked at: a month, in which a public holiday does not move the median."""

@@ -24,7 +24,7 @@ from pipeline.loading.http.endpoints import ENDPOINTS
 from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.workdir import Workdir
-from pipeline.workflows.workdir_lock import workdir_lock
+from pipeline.workflows.runs.workdir_lock import workdir_lock
 from tests.loading.tenant import batches_of, confirm_and_resend, made, run_of, void
 
 if TYPE_CHECKING:

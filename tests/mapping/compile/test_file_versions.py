@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.core.events import ignore
 from pipeline.workflows.prepare import PrepareOptions, prepare
-from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.runs.run_record import CommandResult
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import KEY, LINE, SOURCE, TX
-from pipeline.core.partition_frames import RawTransactions
+from pipeline.core.storage.partition_frames import RawTransactions
 from pipeline.mapping.layout.raw_transactions import build_transactions
 from pipeline.mapping.layout.row_keys import carry_down, key_hash
 from tests.mapping.mapping_cases import keyed, problem_rows, raw_rows, shaped_of, spec_of, tables_of

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.directories import directory_at
+from pipeline.core.storage.directories import directory_at
 from pipeline.staging.partitions.hashes import Hashes, repeated
 
 LARGEST = 2**64 - 1

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.directories import directory_at
 from pipeline.core.model import KEY, LINE, SOURCE
+from pipeline.core.storage.directories import directory_at
 from pipeline.staging.partitions.shuffle import read_bucket, write_buckets
 
 

@@ -14,8 +14,8 @@ from pipeline.report.aggregates import nothing
 from pipeline.staging.workdir import Workdir
 from pipeline.validation.anomalies.detection import LOOKED_FOR
 from pipeline.validation.anomalies.observations import SKETCH, estimated_people
-from pipeline.workflows import run_record
 from pipeline.workflows.preparation.report_parts.report_sections import of_whole_run
+from pipeline.workflows.runs import run_record
 from tests.command import REPOSITORY, SAMPLE, call
 from tests.receipts import receipt, write_export
 from tests.validation.anomalies.shop import MONDAY, ordinary, unit

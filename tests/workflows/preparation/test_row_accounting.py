@@ -14,12 +14,12 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
-from pipeline.core.partition_frames import RawTransactions
+from pipeline.core.storage.partition_frames import RawTransactions
 from pipeline.mapping.layout.raw_transactions import build_transactions
 from pipeline.report.summary import AccountingError
 from pipeline.workflows.preparation import judged_partition, row_accounting
 from pipeline.workflows.prepare import PrepareOptions, prepare
-from pipeline.workflows.run_record import CommandResult
+from pipeline.workflows.runs.run_record import CommandResult
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_page")]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.wording import count, part
+from pipeline.core.text.wording import count, part
 from pipeline.mapping.functions.datetimes import parse_times
 from pipeline.mapping.language.value_spec import DateTime
 

@@ -11,7 +11,7 @@ from pipeline.report.data import PreviousRun
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import Manifest, is_same_mapping, read_manifest
 from pipeline.staging.workdir import RunDir
-from pipeline.workflows import run_record
+from pipeline.workflows.runs import run_record
 
 
 def previous_run(others: Iterable[RunDir], manifest: Manifest, facts: Facts) -> PreviousRun | None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from pipeline.core.codes import CODES, Code, Outcome
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause
-from pipeline.core.wording import count
+from pipeline.core.text.wording import count
 from pipeline.report.aggregates import Facts
 from pipeline.validation.anomalies.date_formats import contradictions
 from pipeline.validation.anomalies.detection import find_anomalies

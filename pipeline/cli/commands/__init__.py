@@ -1,0 +1,1 @@
+"""The commands, a file for each family: their options and what they write."""

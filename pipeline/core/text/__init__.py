@@ -1,0 +1,1 @@
+"""Text for people: what is private in it, what is safe to show, and its wording."""

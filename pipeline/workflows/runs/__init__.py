@@ -1,0 +1,1 @@
+"""What is kept about a run, what is true of it now, and who works on it."""

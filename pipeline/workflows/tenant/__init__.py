@@ -1,0 +1,1 @@
+"""What the commands on a run and a tenant share: the open run, and what is done before and around a load."""
