@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Final
 
 import polars as pl
@@ -85,15 +86,19 @@ def _statuses(values: Sequence[str]) -> str:
 
 
 def _date_fix(values: Sequence[str]) -> str | None:
-    cells = pl.Series(values).str.strip_chars()
-    for form in _DATE_FORMATS:
-        read = cells.str.to_datetime(form, strict=False, exact=True, time_unit="us")
-        if not read.null_count() and read.dt.year().is_between(1980, 2100).all():
-            return f'These are dates of the form "{form}": add it to `formats`.'
-    for pattern, words, form in _NUMBERED_DATES:
+    cells = pl.Series("cell", values).str.strip_chars()
+    reads_all = cells.to_frame().select(_is_date(form).all().alias(form) for form in _DATE_FORMATS).row(0)
+    if form := next(compress(_DATE_FORMATS, reads_all), None):
+        return f'These are dates of the form "{form}": add it to `formats`.'
+    for pattern, words, numbered in _NUMBERED_DATES:
         if all(re.fullmatch(pattern, cell) for cell in cells):
-            return f"These are {words}: add `{form}` to `formats`."
+            return f"These are {words}: add `{numbered}` to `formats`."
     return None
+
+
+def _is_date(form: str) -> pl.Expr:
+    year = pl.col("cell").str.to_datetime(form, strict=False, exact=True, time_unit="us").dt.year()
+    return year.is_between(1980, 2100).fill_null(value=False)
 
 
 def _number_fix(values: Sequence[str]) -> str | None:
