@@ -40,8 +40,7 @@ from pipeline.workflows.retry import retry
 from pipeline.workflows.runs.incremental import FileSelection
 from pipeline.workflows.runs.run_record import CommandResult
 from pipeline.workflows.status import RunOverview, status
-from pipeline.workflows.tenant.open_run import Target
-from pipeline.workflows.tenant.reactions import ReactionsPolicy
+from pipeline.workflows.tenant.open_run import ReactionsPolicy, Target
 from pipeline.workflows.void import void
 
 __all__ = [

@@ -31,7 +31,7 @@ from pipeline.core.settings import base_url_from_environment
 if TYPE_CHECKING:
     from pipeline.loading.delivery.delivery_options import DeliveryOptions
     from pipeline.workflows.prepare import PrepareOptions
-    from pipeline.workflows.tenant.reactions import ReactionsPolicy
+    from pipeline.workflows.tenant.open_run import ReactionsPolicy
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -267,7 +267,7 @@ def require_local_first(engine: str, first: int | None) -> None:
 
 def reactions_policy(arguments: Mapping[str, Any]) -> ReactionsPolicy:
     """The options about reactions, taken from a command's arguments; the defaults where it has none."""
-    from pipeline.workflows.tenant.reactions import ReactionsPolicy
+    from pipeline.workflows.tenant.open_run import ReactionsPolicy
 
     if "reactions" not in arguments:
         return ReactionsPolicy()

@@ -23,8 +23,9 @@ from pipeline.report.data import FieldsInOmneo
 from pipeline.report.summary import BesideLedger, decimal_text
 from pipeline.workflows.runs.run_record import CommandResult
 from pipeline.workflows.tenant.effects import delivered_for, measured, sent_sales, snapshot_of
-from pipeline.workflows.tenant.open_run import Target, opened, sent_all_taken
+from pipeline.workflows.tenant.open_run import Target, opened
 from pipeline.workflows.tenant.reactions import check_reactions
+from pipeline.workflows.tenant.sending import sent_all_taken
 
 MOST_NAMED = 20
 """Transactions that are named on the terminal; the ledger has all."""

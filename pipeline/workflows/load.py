@@ -10,7 +10,8 @@ from pipeline.loading.delivery.loader import deliver, load_rules
 from pipeline.workflows.runs.run_record import CommandResult
 from pipeline.workflows.tenant.cancelled_sales import settle_cancelled
 from pipeline.workflows.tenant.distributed_load import deliver_on_workers
-from pipeline.workflows.tenant.open_run import OpenRun, Target, send
+from pipeline.workflows.tenant.open_run import OpenRun, Target
+from pipeline.workflows.tenant.sending import send
 
 
 def load(target: Target) -> CommandResult:

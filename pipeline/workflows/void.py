@@ -5,7 +5,8 @@ from __future__ import annotations
 from pipeline.loading.delivery.decisions import VoidRules
 from pipeline.loading.delivery.loader import deliver
 from pipeline.workflows.runs.run_record import CommandResult
-from pipeline.workflows.tenant.open_run import Target, send
+from pipeline.workflows.tenant.open_run import Target
+from pipeline.workflows.tenant.sending import send
 
 
 def void(target: Target) -> CommandResult:

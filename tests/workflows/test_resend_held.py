@@ -15,8 +15,7 @@ from pipeline.testing import local_omneo
 from pipeline.workflows.confirm import confirm
 from pipeline.workflows.load import load
 from pipeline.workflows.prepare import prepare
-from pipeline.workflows.tenant.open_run import Target
-from pipeline.workflows.tenant.reactions import ReactionsPolicy
+from pipeline.workflows.tenant.open_run import ReactionsPolicy, Target
 from tests.loading.tenant import QUICK
 from tests.receipts import export
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import polars as pl
 
@@ -32,9 +32,7 @@ from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import QUARANTINED, RunDir, Workdir
 from pipeline.workflows.runs import run_record
 from pipeline.workflows.runs.run_summary import run_ref
-
-if TYPE_CHECKING:
-    from pipeline.workflows.tenant.open_run import OpenRun
+from pipeline.workflows.tenant.open_run import OpenRun
 
 CODE: Final = "cancelled_after_delivery"
 CANCELLED_CSV: Final = f"{CODE}.csv"

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -40,9 +40,7 @@ from pipeline.staging.workdir import MANIFEST, SCRATCH, RunDir, Workdir
 from pipeline.telemetry.json_log import JsonLog, json_log
 from pipeline.workflows.runs.run_summary import run_ref, status_in
 from pipeline.workflows.runs.workdir_lock import workdir_lock
-
-if TYPE_CHECKING:
-    from pipeline.workflows.tenant.open_run import OpenRun
+from pipeline.workflows.tenant.open_run import OpenRun
 
 STAGE: Final = "load"
 STOP_FILE: Final = "stop"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import polars as pl
 from pydantic import TypeAdapter
@@ -35,9 +35,7 @@ from pipeline.loading.http.paced_client import PacedClient, connected
 from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, State
 from pipeline.staging.workdir import RunDir
-
-if TYPE_CHECKING:
-    from pipeline.workflows.tenant.open_run import OpenRun
+from pipeline.workflows.tenant.open_run import OpenRun
 
 SNAPSHOT_JSON: Final = "effects_before.json"
 _MOST_READ: Final = 50_000

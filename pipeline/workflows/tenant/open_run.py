@@ -6,22 +6,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.core.errors import ImportToolError, RunError, StoppedByApi
+from pipeline.core.errors import ImportToolError, RunError
 from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
 from pipeline.core.model import RequestCounts
-from pipeline.core.settings import Connection
+from pipeline.core.settings import HISTORIC_AFTER, Connection
 from pipeline.core.text.wording import count
-from pipeline.loading.delivery.decisions import DeliveryRules
-from pipeline.loading.delivery.delivery_options import DeliveryOptions, DeliveryResult
+from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.delivery.stop import Stop
 from pipeline.loading.ledger import adoption
 from pipeline.loading.ledger.entries import RunRef
 from pipeline.loading.ledger.ledger import SqlLedger
-from pipeline.report.data import FieldsInOmneo
 from pipeline.report.render import write_report
 from pipeline.report.summary import Summary
 from pipeline.staging.manifest import read_manifest
@@ -35,13 +33,24 @@ from pipeline.workflows.runs.run_state import replaced_by, report_replaced
 from pipeline.workflows.runs.run_summary import run_ref, status_in, with_delivery
 from pipeline.workflows.runs.state_worth import worth_by_state
 from pipeline.workflows.runs.workdir_lock import workdir_lock
-from pipeline.workflows.tenant.effects import take_snapshot_before_first
-from pipeline.workflows.tenant.reactions import ReactionsPolicy, check_reactions
 
 INCOMPLETE = 4
 """Exit code: finished, but some transactions were refused, failed, are missing or differ."""
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class ReactionsPolicy:
+    """What to do where old sales would run active triggers.
+
+    Attributes:
+        allow: Go on, now and from now on for this run and tenant.
+        historic_after: How old a sale is that counts as old.
+    """
+
+    allow: bool = False
+    historic_after: timedelta = HISTORIC_AFTER
 
 
 @dataclass(frozen=True)
@@ -236,79 +245,6 @@ def opened(target: Target, command: str) -> Iterator[OpenRun]:
             )
         staged = StagedRun(directory.here, manifest)
         yield OpenRun(target, command, directory, staged, ledger, emit, started_at=now, begun=begun)
-
-
-def send(
-    target: Target,
-    command: str,
-    deliver: Callable[[OpenRun], DeliveryResult],
-    rules: DeliveryRules,
-    *,
-    whole_run: bool = True,
-) -> CommandResult:
-    """Send transactions of a run.
-
-    Args:
-        target: The run and the tenant.
-        command: The command's name.
-        deliver: Sends them.
-        rules: What it does with each transaction.
-        whole_run: Whether the exit code is about the whole run, or about what this command sent.
-
-    Raises:
-        CannotStart: There is no such run, or it or the ledger cannot be used.
-        WorkdirBusy: Another process holds the working directory.
-    """
-    with opened(target, command) as run:
-        if closed := run_record.gate_closed(run.ref.run_id, run_record.read(run.directory).gate):
-            return run.refuse(closed)
-        run.staged.verify()
-        blocked = check_reactions(run, rules, only_warn=command == "void")
-        if isinstance(blocked, StoppedByApi):
-            return run.finish(run.summary(), error=blocked)
-        if blocked:
-            return run.refuse(blocked)
-        if command == "load":
-            take_snapshot_before_first(run)
-        result = deliver(run)
-        if result.requests.sent:
-            run.update_record(sent_at=datetime.now(UTC))
-        if result.requests.sent and run.record().beside is not None:
-            # What `confirm` saw before is out of date.
-            run.update_record(beside=None, fields=FieldsInOmneo())
-        if result.requests.sent and command == "void":
-            _outdate_other_runs(run)
-        summary = run.summary(result.requests)
-        if voided := result.changes.voided:
-            run.emit(
-                Notice(
-                    "voided",
-                    f"{count(voided, 'transaction', 'was')} undone by `void` and not sent again; --revive "
-                    "sends what was undone, no longer void",
-                )
-            )
-        whole_run = whole_run and target.options.first is None
-        clean = sent_all_taken(summary) and not summary.delivery.pending if whole_run else not result.failed
-        clean = clean and not result.not_voided
-        return run.finish(summary, clean=clean, stopped=result.stopped, error=result.error)
-
-
-def _outdate_other_runs(run: OpenRun) -> None:
-    """Let go of what other runs' `confirm` saw of sales that are this run's: they may be void now."""
-    for other in Workdir.open(run.target.workdir).runs:
-        if other.run_id == run.ref.run_id or not (other.path / run_record.RECORD_JSON).exists():
-            continue
-        record = run_record.read(other)
-        known = record.of(run.tenant)
-        if known.beside is not None and known.beside.confirmed:
-            outdated = replace(known, beside=None, fields=FieldsInOmneo())
-            run_record.write(other, record.with_tenant(run.tenant, outdated))
-
-
-def sent_all_taken(summary: Summary) -> bool:
-    """Whether Omneo took everything that was sent, however much is still to be sent."""
-    delivery = summary.delivery
-    return not (delivery.refused or delivery.failed or delivery.in_doubt)
 
 
 def adopt(

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
 
 from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
-from pipeline.core.settings import HISTORIC_AFTER
 from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules, ResendRules
 from pipeline.loading.triggers import ask_reactions, held, is_history
-
-if TYPE_CHECKING:
-    from pipeline.workflows.tenant.open_run import OpenRun
-
-
-@dataclass(frozen=True)
-class ReactionsPolicy:
-    """What to do where old sales would run active triggers.
-
-    Attributes:
-        allow: Go on, now and from now on for this run and tenant.
-        historic_after: How old a sale is that counts as old.
-    """
-
-    allow: bool = False
-    historic_after: timedelta = HISTORIC_AFTER
+from pipeline.workflows.tenant.open_run import OpenRun
 
 
 def check_reactions(
