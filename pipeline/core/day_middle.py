@@ -5,8 +5,11 @@ from __future__ import annotations
 from cmath import exp, phase, pi
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import mul
 from typing import Final
 
+_CLOCK: Final = tuple(exp(2j * pi * (hour + 0.5) / 24) for hour in range(24))
+"""The middle of each hour as a point on the clock's circle."""
 _HOURS_OFF: Final = 3
 """Hours from which on the middle of a store's day differs: no opening hours move it as far."""
 _TOGETHER: Final = 0.3
@@ -60,4 +63,4 @@ def _middle(hours: Sequence[int]) -> float:
 
 def _around(hours: Sequence[int]) -> complex:
     """The sum of all sales as points on the clock's circle."""
-    return sum((number * exp(2j * pi * (hour + 0.5) / 24) for hour, number in enumerate(hours)), 0j)
+    return sum(map(mul, hours, _CLOCK), 0j)

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
+import pydantic_core
 
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX
 
@@ -217,7 +218,8 @@ class Facts:
             for name in _SCHEMAS
         }
         numbers = {"items": self.items, "body_bytes": self.body_bytes, "people": self.people}
-        return json.dumps({**tables, **numbers}, ensure_ascii=False)
+        # Of years of many stores it is megabytes, for which json takes several times as long.
+        return pydantic_core.to_json({**tables, **numbers}).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Facts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.core.day_middle import shifted_stores, usual_middle
 from pipeline.report.charts import Axis, axis_of
@@ -22,8 +22,7 @@ _NAMED: Final = 6
 """Stores and days that the sentence names."""
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):  # there may be tens of thousands, which a dataclass takes four times as long to make
     """A number of sales.
 
     Attributes:

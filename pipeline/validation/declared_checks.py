@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final
-from zoneinfo import available_timezones
 
 import polars as pl
 
 from pipeline.core.currencies import smallest_amount
-from pipeline.core.frames import MONEY, SUM, type_of
+from pipeline.core.frames import MONEY, SUM, problems_at, type_of
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Field, Kind
+from pipeline.core.time_zones import iana_zones
 from pipeline.validation.message_text import amount, quoted
 from pipeline.validation.policy import Policy, Severity
 
@@ -98,6 +98,7 @@ class DeclaredCheck:
         field: Omneo's field, or the part of the transaction that the code is about; by default the column.
         value: The cell's text, for the rows that fail; by default the text that the column was read from.
         severity: What a failure does whatever the policy says; None leaves it to the policy.
+        is_usual: Whether nearly every file has rows that fail, without anything being wrong with them.
     """
 
     column: str
@@ -108,6 +109,7 @@ class DeclaredCheck:
     field: str = ""
     value: pl.Expr | None = None
     severity: Severity | None = None
+    is_usual: bool = False
 
     def __post_init__(self) -> None:
         # A check is usually about its own column and the text that this was read from.
@@ -151,6 +153,18 @@ def transaction_checks(policy: Policy, now: datetime) -> tuple[DeclaredCheck, ..
 def item_checks() -> tuple[DeclaredCheck, ...]:
     """The checks of items."""
     return tuple(_field_checks(ITEM_FIELDS))
+
+
+def problems_of(check: DeclaredCheck, rows: pl.DataFrame) -> pl.DataFrame:
+    """What is said of rows that fail a check, as `PROBLEMS`: one row each.
+
+    Args:
+        check: The check.
+        rows: Those that fail it, in one chunk, with all columns that it uses.
+    """
+    return problems_at(
+        rows, check.code, check.message, field=check.field, value=check.value, severity=check.severity
+    )
 
 
 def completed(frame: pl.DataFrame) -> pl.DataFrame:
@@ -269,7 +283,7 @@ def _date_checks(started: datetime) -> Iterator[DeclaredCheck]:
 
 @cache
 def _zones() -> pl.Series:
-    return pl.Series(sorted(available_timezones()))
+    return pl.Series(sorted(iana_zones()))
 
 
 def _zone_text() -> pl.Expr:
@@ -339,6 +353,7 @@ def _customer_checks() -> Iterator[DeclaredCheck]:
         "is not blank",
         written.is_not_null(),
         pl.lit("no customer is named: a guest sale"),
+        is_usual=True,
     )
 
 

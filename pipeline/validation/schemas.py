@@ -2,29 +2,24 @@
 
 pandera takes about two milliseconds for each check of each frame. So one polars query first finds the checks
 that any row fails. pandera gets only those, with the rows that fail one of them, and its failure cases become
-problems. Where all rows pass, which is usual, only the query runs.
+problems. Where rows only fail what is usual, as sales without a customer do, pandera is not even imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 
-import pandera.polars as pa
 import polars as pl
-from pandera.api.polars.types import PolarsData
-from pandera.config import ValidationDepth, config_context
-from pandera.constants import CHECK_OUTPUT_KEY
-from pandera.errors import SchemaErrorReason, SchemaErrors
 
-from pipeline.core.frames import NO_PROBLEMS, problems_at
+from pipeline.core.frames import NO_PROBLEMS
 from pipeline.validation.declared_checks import (
     TYPES,
     DeclaredCheck,
     completed,
     item_checks,
+    problems_of,
     transaction_checks,
 )
 from pipeline.validation.policy import Policy
@@ -75,19 +70,15 @@ def _applicable(
     Raises:
         AssertionError: A column has another type than its field.
     """
-    names = {name for name, _ in columns}
+    types = dict(columns)
     found = [
         each
         for each in checks
-        if each.column in names and (each.severity or policy.severity(each.code) != "off")
+        if each.column in types and (each.severity or policy.severity(each.code) != "off")
     ]
-    # Types are the same for all rows, so an empty frame shows them.
-    types = pa.DataFrameSchema({each.column: _column(each.column, ()) for each in found})
-    try:
-        with _checking():
-            types.validate(pl.DataFrame(schema=dict(columns)), lazy=True)
-    except SchemaErrors as errors:
-        raise AssertionError(f"the mapping's frames have other types: {errors}") from errors
+    for each in found:
+        if types[each.column] != (wanted := TYPES.get(each.column, types[each.column])):
+            raise AssertionError(f"the mapping gives {each.column} as {types[each.column]}, not {wanted}")
     return found
 
 
@@ -101,51 +92,15 @@ def _problems(frame: pl.DataFrame, checks: Sequence[DeclaredCheck]) -> pl.DataFr
     failed = [each for each, is_passed in zip(checks, passed, strict=True) if not is_passed]
     if not failed:
         return NO_PROBLEMS
-    # In one piece: `pl.format` of polars 2.1 panics on some columns that were filtered.
-    rows = frame.filter(pl.any_horizontal(~each.passes for each in failed)).rechunk()
-    return pl.concat(_failure_cases(rows, failed))
+    usual = [each for each in failed if each.is_usual]
+    found = [problems_of(each, _failing(frame, [each])) for each in usual]
+    if defects := [each for each in failed if not each.is_usual]:
+        from pipeline.validation.failure_cases import failure_cases  # pandera takes 0.1 s to import
+
+        found += failure_cases(_failing(frame, defects), defects)
+    return pl.concat(found)
 
 
-def _failure_cases(rows: pl.DataFrame, checks: Sequence[DeclaredCheck]) -> Iterator[pl.DataFrame]:
-    """Validate rows with pandera; one frame of problems for each check.
-
-    Raises:
-        AssertionError: A check could not be computed.
-    """
-    by_column: dict[str, list[DeclaredCheck]] = {}
-    for each in checks:
-        by_column.setdefault(each.column, []).append(each)
-    schema = pa.DataFrameSchema({name: _column(name, some) for name, some in by_column.items()})
-    try:
-        with _checking():
-            schema.validate(rows, lazy=True)
-    except SchemaErrors as errors:
-        for error in errors.schema_errors:
-            if error.reason_code is not SchemaErrorReason.DATAFRAME_CHECK:
-                raise AssertionError(f"the mapping's frames cannot be checked: {error}") from error
-            check = by_column[error.schema.name][error.check_index]
-            yield problems_at(
-                rows.filter(~error.check_output[CHECK_OUTPUT_KEY]).rechunk(),
-                check.code,
-                check.message,
-                field=check.field,
-                value=check.value,
-                severity=check.severity,
-            )
-
-
-def _column(name: str, checks: Iterable[DeclaredCheck]) -> pa.Column:
-    return pa.Column(TYPES.get(name), [_pandera_check(each) for each in checks], nullable=True)
-
-
-def _pandera_check(check: DeclaredCheck) -> pa.Check:
-    def passes(data: PolarsData) -> pl.LazyFrame:
-        return data.lazyframe.select(check.passes)
-
-    # One failure case is enough for the message of pandera: the rows are taken from the output of the check.
-    return pa.Check(passes, name=check.code, description=check.expects, n_failure_cases=1)
-
-
-def _checking() -> AbstractContextManager[None]:
-    """A user's PANDERA_* variables must not switch the checks off."""
-    return config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA)
+def _failing(frame: pl.DataFrame, checks: Sequence[DeclaredCheck]) -> pl.DataFrame:
+    """The rows that fail one of these checks, in one piece, or `pl.format` of polars 2.1 may panic."""
+    return frame.filter(pl.any_horizontal(~each.passes for each in checks)).rechunk()

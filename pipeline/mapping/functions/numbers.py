@@ -18,7 +18,7 @@ WORKING = pl.Decimal(38, 6)
 
 EXACT = pl.Decimal(38, 12)
 """The type in which texts are read and single values divided or multiplied."""
-_USUAL = Number()
+_USUAL = Number.model_construct()
 
 
 def decimals(text: pl.Expr, number: Number) -> pl.Expr:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from functools import cache
 from typing import Final
-from zoneinfo import available_timezones
 
 from tzlocal.windows_tz import win_tz
 
 from pipeline.core.errors import did_you_mean
+from pipeline.core.time_zones import iana_zones
 
 _NOT_ZONES = {"Factory", "localtime", "posixrules"}
 
@@ -108,7 +108,7 @@ def unknown_zone(name: str) -> str:
 
 @cache
 def _iana() -> frozenset[str]:
-    return frozenset(available_timezones() - _NOT_ZONES)
+    return iana_zones() - _NOT_ZONES
 
 
 @cache

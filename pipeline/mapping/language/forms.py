@@ -17,7 +17,8 @@ class Frozen(BaseModel):
         extra="forbid",
         populate_by_name=True,
         coerce_numbers_to_str=True,
-        # Otherwise pydantic builds each part on its own, and again inside every part that holds it.
+        # Otherwise pydantic builds each part on its own, and again inside every part that holds it. For the
+        # same reason a part that is a default is made by `model_construct`.
         defer_build=True,
     )
 

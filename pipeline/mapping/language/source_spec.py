@@ -119,12 +119,12 @@ class Source(Frozen):
     csv: Dialect = Dialect()
     excel: Worksheet = Worksheet()
     nulls: tuple[Text, ...] = ()
-    rows: RowRules = RowRules()
+    rows: RowRules = RowRules.model_construct()
     duplicates: Literal["drop", "keep"] = "drop"
     across_files: Literal["latest", "add", "reject"] = "reject"
     ignore: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
-    number: Number = Number()
+    number: Number = Number.model_construct()
     records: Records | None = None
     nested: Nested | None = None
     tables: dict[Literal["headers", "items", "payments"], Table] = Field({})

@@ -356,7 +356,7 @@ class MappingSpec(Frozen):
     profile: tuple[ProfileLink, ...] = ()
     payments: tuple[Payment, ...] = ()
     payments_form: Literal["names", "amounts"] = "names"
-    lines: Lines = Lines()
+    lines: Lines = Lines.model_construct()
     items: dict[ItemField, Value] = Field({})
     charges: tuple[Charge, ...] = ()
     reward: Reward | None = None

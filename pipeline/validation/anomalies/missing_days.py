@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import MAXYEAR, date, timedelta
+from functools import lru_cache
 from typing import Final
 
 import polars as pl
@@ -58,6 +59,7 @@ class MissingDays:
     unjudged: pl.DataFrame
 
 
+@lru_cache(maxsize=1)  # the report's table and the warning both ask for it
 def missing_days(observed: Observations) -> MissingDays:
     """Find the days on which nothing was sold though the same weekday always sells."""
     named = observed.days.drop_nulls("store")

@@ -60,9 +60,11 @@ class Counts:
     above_by_tax: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observations:
     """Sums over the sales of one partition, or of many merged. "Local" is the time of the till.
+
+    Equal only to itself, so that what is found in it can be kept.
 
     Attributes:
         hours: One row a store × local hour: sales; without those at exactly midnight, which have no time.

@@ -85,9 +85,11 @@ def _night_anomaly(start: str, lines: Sequence[str]) -> Anomaly:
 
 def _quiet_by_day(counts: Sequence[int]) -> bool:
     """Whether the shop is closed around midday or in the evening, and sells at night."""
-    first, length = _closed(counts)
     total = sum(counts)
-    if total < _SALES_FOR_HOURS or length < _CLOSED_HOURS:
+    if total < _SALES_FOR_HOURS:
+        return False
+    first, length = _closed(counts)
+    if length < _CLOSED_HOURS:
         return False
     middle = (first + length / 2) % 24
     return sum(counts[hour] for hour in _NIGHT) >= _NIGHT_SHARE * total and 9 <= middle < 21
@@ -95,7 +97,8 @@ def _quiet_by_day(counts: Sequence[int]) -> bool:
 
 def _closed(counts: Sequence[int]) -> tuple[int, int]:
     """First hour and number of the longest run of quiet hours around the clock."""
-    quiet = [count < _CLOSED_SHARE * sum(counts) / 24 for count in counts]
+    least = _CLOSED_SHARE * sum(counts) / 24
+    quiet = [count < least for count in counts]
     best = (0, 0)
     for first in range(24):
         length = next((n for n in range(24) if not quiet[(first + n) % 24]), 24)
