@@ -89,7 +89,7 @@ class ExcelReader:
         notices: See `Reader`; also about other sheets, hidden rows and merged cells.
         sheet: The name of the sheet.
         header_row: The number of the row with the column names.
-        has_other_sheets: Whether others have cells as well, where the mapping names none.
+        other_sheets: Others that have cells as well and are visible, where the mapping names none.
     """
 
     def __init__(self, file: SourceFile, wanted: Worksheet, dialect: Dialect) -> None:
@@ -107,7 +107,7 @@ class ExcelReader:
         self._wanted = wanted
         self._delimiter, self._quote = dialect.delimiter or ",", dialect.quote or '"'
         self.notices: list[str] = []
-        self.has_other_sheets = False
+        self.other_sheets: list[str] = []
         with open_raw(file) as stored:
             part, self._facts = self._chosen(stored)
             self._sheet: CalamineSheet | None = self._loaded(stored, part)
@@ -177,7 +177,7 @@ class ExcelReader:
                 hint="Name a hidden one with `source: {excel: {sheet: …}}` in the mapping." if filled else "",
             )
         others = [s.name + ("" if s.visible else " (hidden)") for s in filled if s is not found]
-        self.has_other_sheets = bool(others)
+        self.other_sheets = [sheet.name for sheet in filled if sheet is not found and sheet.visible]
         if others:
             self.notices.append(
                 f"the sheet '{found.name}' is read, and these are not: {', '.join(others)}"
@@ -224,7 +224,7 @@ class ExcelReader:
         header = next((n for n in below if filled[n] >= filled[header] and _are_names(top[n])), header)
         return replace(
             self._wanted,
-            sheet=self.sheet if self.has_other_sheets else None,
+            sheet=self._wanted.sheet or (self.sheet if self.other_sheets else None),
             header_row=self._first + header if header else None,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, Literal
@@ -46,6 +47,7 @@ class Sniffed:
             that only the first mebibyte was looked at, or the encoding is a guess.
         columns: As the reader names them.
         notices: As the reader gives them.
+        other_sheets: Of a workbook, the other visible sheets that have cells.
         sample: Rows of it, as the reader gives them, in the order of the file.
         edges: The places in `sample` before which rows of the file are left out; its height is one where the
             file goes on after it.
@@ -60,9 +62,12 @@ class Sniffed:
     notices: list[str]
     sample: pl.DataFrame
     edges: tuple[int, ...] = ()
+    other_sheets: tuple[str, ...] = ()
 
 
-def sniff(file: SourceFile, rows: int = 1000, *, spread: bool = False) -> Sniffed:
+def sniff(
+    file: SourceFile, rows: int = 1000, *, spread: bool = False, sheet: Worksheet | None = None
+) -> Sniffed:
     """Find out what a file is, from its first mebibyte, and read some of its rows.
 
     Args:
@@ -70,14 +75,16 @@ def sniff(file: SourceFile, rows: int = 1000, *, spread: bool = False) -> Sniffe
         rows: How many are read at most.
         spread: Whether of a longer file also rows in the middle and at the end are read, where it can be
             read from there; otherwise the first ones.
+        sheet: What to read of a workbook.
 
     Raises:
         SourceError: It cannot be read, is of no format that can be read, or has no columns.
     """
     format_, head = _format_and_head(file)
     dialect, confidence = _sniff_dialect(file.name, head) if format_ == "csv" else (Dialect(), 1.0)
-    sheet = Worksheet()
+    sheet = sheet or Worksheet()
     reader = open_reader(file, dialect, format_, sheet, block_bytes=_BLOCK_BYTES)
+    others = tuple(reader.other_sheets) if isinstance(reader, ExcelReader) else ()
     if isinstance(reader, ExcelReader) and (likely := reader.likely()) != sheet:
         reader.close()
         sheet = likely
@@ -101,6 +108,7 @@ def sniff(file: SourceFile, rows: int = 1000, *, spread: bool = False) -> Sniffe
         notices=reader.notices,
         sample=sample,
         edges=edges,
+        other_sheets=others,
     )
 
 
@@ -197,11 +205,12 @@ def _dialect_of(text: bytes, encoding: str) -> Dialect:
         escape=marks.escape,
         comment=comment,
         skip_lines=len(line_ends(text[: table.start])),
-        header=table.has_header,
+        header=table.has_header or table.names or False,
         encoding=encoding,
     )
 
 
+_UNNAMED: Final = "unnamed"
 _LONG: Final = ("\t|\t", "~|~", "|~|", "||")
 
 
@@ -212,12 +221,16 @@ def _made_of(titles: str, long: str, short: str) -> bool:
 
 @dataclass(frozen=True)
 class _Table:
-    """The text seen with one delimiter: rows of the commonest width, and where the first of them starts."""
+    """The text seen with one delimiter: rows of the commonest width, and where the first of them starts.
+
+    `above` is the row above them.
+    """
 
     start: int
     width: int
     score: float
     rows: list[list[str]]
+    above: Sequence[str] = ()
 
     @classmethod
     def of(cls, text: bytes, grammar: Grammar) -> _Table:
@@ -238,7 +251,25 @@ class _Table:
             width,
             share * (width > 1) + width / 1000,
             [row for row in rows[first:] if len(row) == width],
+            rows[first - 1] if first else (),
         )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of columns where the row above the table lacks one; otherwise empty.
+
+        Some programs end each row with a delimiter, and others do not name the column of row numbers.
+        """
+        above = self.above
+        if len(above) + 1 != self.width or len(above) < 2 or not all(above):
+            return ()
+        if any(_VALUE.fullmatch(cell.strip()) for cell in above):
+            return ()
+        is_last = not any(row[-1].strip() for row in self.rows)
+        counts = len({row[0] for row in self.rows}) == len(self.rows) and all(
+            row[0].strip().isdigit() for row in self.rows
+        )
+        return (_UNNAMED, *above) if counts and not is_last else (*above, _UNNAMED)
 
     @property
     def has_header(self) -> bool:

@@ -12,17 +12,18 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.errors import ImportToolError
-from pipeline.core.model import LINE, LINES, TX
+from pipeline.core.model import LINE, LINES, TX, Worksheet
 from pipeline.core.storage.file_formats import DATA_GLOBS
 from pipeline.core.text.wording import agree, count, part
-from pipeline.extract.sniff import sniff
+from pipeline.extract.sniff import Sniffed, sniff
 from pipeline.extract.storage import SourceFile, find_sources
 from pipeline.mapping.language.mapping_file import LoadedMapping, read_mapping
 from pipeline.mapping.scaffold.draft import draft
 from pipeline.mapping.scaffold.guards import unguarded
+from pipeline.mapping.scaffold.joined_files import likeness, shapes_of
 from pipeline.mapping.scaffold.reading import Reading, readings_of
 from pipeline.mapping.scaffold.samples import Sample, glob_of, kinds_of, null_words
-from pipeline.mapping.scaffold.shape import Shape, shapes_of
+from pipeline.mapping.scaffold.shape import Shape
 from pipeline.validation.outcomes import ACCEPTED
 from pipeline.workflows.mapping_tests import judge_rows
 
@@ -37,6 +38,8 @@ _ROWS_OF_SHORT: Final = 200_000
 _ROWS: Final = 30_000
 """Rows of longer files that are looked at, over all files, and of one at least."""
 _ROWS_LEAST: Final = 500
+_SHEETS: Final = 8
+"""Further sheets of a workbook that are looked at."""
 _TRIALS: Final = 8
 _REJECTED: Final = 0.05
 """The share of sales that may be rejected for one reason: defects of the export, not of the draft."""
@@ -201,9 +204,15 @@ def _opened(trial: _Trial) -> dict[str, str]:
 
 
 def _improved(reading: Reading, kinds: Sequence[Sample]) -> tuple[Reading, _Trial]:
-    """A reading and its trial, without roles that only cost sales."""
+    """A reading and its trial, without roles and checks that only cost sales."""
     trial = _tried(reading, kinds)
+    unequal = trial.rejected.get("total_mismatch", 0)
+    if unequal and reading.money.total and "total_mismatch" not in trial.faults:
+        said = f"{part(unequal, trial.read, 'sale', 'does')} not add up to the total that the file gives"
+        reading = replace(reading, money=replace(reading.money, unequal=said))
+        trial = _tried(reading, kinds)
     fields = {trial.fields.get(code) for code in trial.faults}
+    fields |= {"payments"} & {code.split("_")[0] for code in trial.faults}
     spare = {
         role for name, role in _ROLE.items() if name in fields and (role in reading.sale or reading.paid)
     }
@@ -331,8 +340,15 @@ def _name(file: SourceFile) -> str:
     return PurePosixPath(file.uri).name
 
 
+def _likeness(sniffed: Sniffed) -> tuple[int, int]:
+    """How much the rows of a sheet look like those of sales, and how many there are."""
+    return likeness(sniffed.sample), sniffed.sample.height
+
+
 def _sample(file: SourceFile, rows: int) -> Sample:
     sniffed = sniff(file, rows, spread=True)
+    others = [sniff(file, rows, sheet=Worksheet(sheet=name)) for name in sniffed.other_sheets[:_SHEETS]]
+    sniffed = max([sniffed, *others], key=_likeness) if others else sniffed
     found = sniffed.sample.select(name for name in sniffed.columns if name in sniffed.sample.columns)
     texts = [name for name, dtype in found.schema.items() if dtype == pl.String]
     edges = sniffed.edges

@@ -14,8 +14,8 @@ from pipeline.mapping.language.shipped import shipped_mapping, shipped_names, sh
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import Number, OpenValue
 from pipeline.mapping.scaffold.draft import copy_of
+from pipeline.mapping.scaffold.joined_files import shapes_of
 from pipeline.mapping.scaffold.samples import Sample, kinds_of
-from pipeline.mapping.scaffold.shape import shapes_of
 from pipeline.mapping.scaffold.vocabulary.roles import ROLES
 from pipeline.workflows.scaffold import drafted_from, samples
 from tests.fuzzing import examples
@@ -172,7 +172,7 @@ def test_what_cannot_be_found_is_left_open_and_nothing_is_made_up() -> None:
     assert "# Not used: b" in text
 
 
-@pytest.mark.parametrize("missing", ["date", "product_name", "quantity", "unit_price"])
+@pytest.mark.parametrize("missing", ["date", "product_name", "quantity"])
 def test_a_required_field_without_a_column_is_open(missing: str) -> None:
     columns = {
         "receipt_no": ["1", "1", "2"],
@@ -191,8 +191,21 @@ def test_a_required_field_without_a_column_is_open(missing: str) -> None:
     }
     left = {name for name, value in required.items() if isinstance(value, OpenValue)}
     fields = {"date": {"transacted_at"}, "product_name": {"name"}, "quantity": {"quantity"}}
-    assert left == fields.get(missing, {"price_current", "price_sell"})
+    assert left == fields[missing]
     assert "constant: 0" not in text
+
+
+def test_lines_without_amounts_are_left_out() -> None:
+    columns = {
+        "receipt_no": ["1", "1", "2"],
+        "date": ["2024-01-02", "2024-01-02", "2024-01-03"],
+        "product_name": ["Tea", "Cup", "Tea"],
+        "quantity": ["1", "2", "1"],
+        "total": ["21.50", "21.50", "3.50"],
+    }
+    text, spec = checked([table(**columns)])
+    assert not spec.items
+    assert "# unsure: lines have no amounts, so they are left out" in text
 
 
 def test_line_totals_give_unit_prices_and_the_total() -> None:

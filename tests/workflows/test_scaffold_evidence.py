@@ -86,7 +86,7 @@ def test_a_total_that_nothing_explains_is_open(tmp_path: Path) -> None:
     rows = [(n, DAYS[n], "Tea", q, 5, 100 + n * 7) for n in range(20) for q in (1, 2)]
     header = "Order ID,Order Date,Item,Quantity,Unit Price,Order Total"
     _, spec = draft_of(csv_of(tmp_path / "a.csv", header, rows))
-    assert is_open(spec, "total", "only 0 of 20 equal the sum of their lines")
+    assert is_open(spec, "total", "only 0 of 20 totals equal the sum of their lines")
 
 
 def test_a_discount_of_the_whole_sale_leaves_the_sum_of_its_lines_open(tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ def _total_check(reading: Reading) -> Iterator[str]:
     if money.extras:
         names = ", ".join(dict.fromkeys(term.column for term in money.extras))
         yield f"  total_mismatch: off  # the total also holds {names}"
+    elif money.unequal:
+        yield f"  total_mismatch: warn{mark(money.unequal)}"
     elif money.fee:
         yield f"  total_mismatch: off{mark(money.fee)}"
     elif money.tolerance:

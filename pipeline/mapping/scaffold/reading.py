@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from pipeline.core.text.wording import count
 from pipeline.mapping.scaffold.amounts.money import Money, money_of
 from pipeline.mapping.scaffold.amounts.no_sales import NoSales, no_sales
 from pipeline.mapping.scaffold.shape import MIXED, Shape, dates_of
@@ -31,7 +32,16 @@ from pipeline.mapping.scaffold.vocabulary.role_fit import (
 )
 from pipeline.mapping.scaffold.vocabulary.roles import LINE, SALE
 from pipeline.mapping.scaffold.vocabulary.row_types import refund_words
-from pipeline.mapping.scaffold.vocabulary.statuses import has_few_words, is_fulfilment, is_status, states
+from pipeline.mapping.scaffold.vocabulary.statuses import (
+    answers_out,
+    has_few_words,
+    is_code,
+    is_fulfilment,
+    is_prepared,
+    is_status,
+    prepared_are_paid,
+    states,
+)
 
 _LINES_UNIQUE: Final = 0.999
 
@@ -183,6 +193,8 @@ def _reading(
     sale = {role: name for role, name in sale.items() if name not in used}
     line = {role: name for role, name in line.items() if name not in used}
     has_items = _has_items(shape, money, line)
+    if shape.has_several and not has_items:
+        shape = replace(shape, notes=(*shape.notes, "lines have no amounts, so they are left out"))
     adds_up = not money.total and bool(money.line or money.price)
     if not has_items and shape.layout == "lines" and not shape.has_several and not adds_up:
         shape = replace(shape, layout="headers")
@@ -193,8 +205,11 @@ def _reading(
     ]
     few = [n for n in others if shape.headers.schema[n] == pl.String and is_status(values(shape.headers[n]))]
     shape = replace(shape, notes=(*shape.notes, *(f"the status `{name}` is not used" for name in few)))
-    column = sale.get("status") or sale.get("state") or _status_by_content(shape, sale)
+    named = sale.get("status") or sale.get("state")
+    column = named or _status_by_content(shape, sale) or _status_by_code(shape, sale)
     status = _status(shape, column, money, few)
+    if not money.doubt and (void := _void_lines(shape)):
+        money = replace(money, doubt=void)
     return Reading(
         shape,
         money,
@@ -210,6 +225,8 @@ def _reading(
 
 
 def _has_items(shape: Shape, money: Money, line: Mapping[str, str]) -> bool:
+    if money.total and not (money.line or money.price) and shape.layout in ("lines", "headers", "first_row"):
+        return False  # Lines without any amount.
     if shape.has_several or shape.layout not in ("lines", "headers"):
         return True
     named = bool(line.keys() & {"name", "sku", "department"})
@@ -314,6 +331,25 @@ def _status_by_content(shape: Shape, sale: Mapping[str, str]) -> str:
     return ""
 
 
+def _status_by_code(shape: Shape, sale: Mapping[str, str]) -> str:
+    """A column with the numbers of statuses, which only a person can know."""
+    names = [name for name, dtype in shape.own_headers.schema.items() if dtype == pl.String]
+    free = [name for name in names if name not in sale.values() and fit(name, "status") > 1]
+    return next((name for name in free if is_code(values(shape.headers[name]))), "")
+
+
+def _void_lines(shape: Shape) -> str:
+    """Which lines may not count, by a column with yes or no that differs within sales; else empty."""
+    for name, dtype in shape.lines.schema.items():
+        if dtype.is_nested() or (name in shape.headers.columns and shape.differing(name) <= MIXED):
+            continue
+        filled = values(shape.lines[name].cast(pl.String))
+        out = answers_out(name, filled)
+        if lines := int(filled.is_in(out).sum()):
+            return f"whether {count(lines, 'line')} count of which `{name}` is {' or '.join(out)}"
+    return ""
+
+
 def _status(shape: Shape, column: str, money: Money, others: Sequence[str]) -> Statuses | None:
     if not column or shape.differing(column) > MIXED:
         return None
@@ -322,18 +358,58 @@ def _status(shape: Shape, column: str, money: Money, others: Sequence[str]) -> S
     known, unknown = states(sorted(counts))
     if money.total and "void" in known:
         known = _negative_are_complete(shape, column, money, known)
-    settled = money.settled if money.settled is not None else _settled_by_status(shape, others)
+    settled = next(
+        (
+            found
+            for found in (money.settled, _settled_by_status(shape, others), _settled_by_date(shape))
+            if found is not None
+        ),
+        None,
+    )
     if settled is None:
-        return Statuses(column, known, unknown, counts)
+        known, asked = _of_unsettled(known, counts)
+        return Statuses(column, known, sorted([*unknown, *asked]), counts)
     of_word = {word: settled[(cells == word).fill_null(value=False).to_numpy()] for word in counts}
     paid = {word: int(np.nansum(found)) for word, found in of_word.items()}
-    unpaid = {
+    unpaid = [
         word for word in known.get("complete", []) if is_fulfilment(word) and paid[word] * 2 < counts[word]
-    }
-    if unpaid:
-        known = {state: [word for word in words if word not in unpaid] for state, words in known.items()}
-        known["order_open"] = sorted([*known.get("order_open", []), *unpaid])
-    return Statuses(column, {state: words for state, words in known.items() if words}, unknown, counts, paid)
+    ]
+    prepared = [
+        word for word in known.get("order_open", []) if is_prepared(word) and paid[word] * 2 > counts[word]
+    ]
+    known = _moved(_moved(known, unpaid, "order_open"), prepared, "complete")
+    return Statuses(column, known, unknown, counts, paid)
+
+
+def _moved(known: dict[str, list[str]], words: Collection[str], to: str) -> dict[str, list[str]]:
+    """The words by state, some of them under another one."""
+    left = {state: [word for word in each if word not in words] for state, each in known.items()}
+    left[to] = sorted([*left.get(to, []), *words])
+    return {state: each for state, each in left.items() if each}
+
+
+def _of_unsettled(
+    known: dict[str, list[str]], counts: Mapping[str, int]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """What open sales are where nothing says what is paid; in the second place words that a person knows."""
+    open_ = known.get("order_open", [])
+    prepared = [word for word in open_ if is_prepared(word)]
+    if prepared_are_paid(counts):
+        return _moved(known, prepared, "complete"), []
+    # Where most sales are left out, they may be paid in another way, such as on delivery.
+    most = sum(counts[word] for word in open_) * 2 > sum(counts.values())
+    asked = open_ if most else prepared
+    left = {state: [word for word in words if word not in asked] for state, words in known.items()}
+    return {state: words for state, words in left.items() if words}, asked
+
+
+def _settled_by_date(shape: Shape) -> Floats | None:
+    """For each sale whether it has a date of payment, where a column with such dates is blank for some."""
+    for name in dates_of(shape.own_headers):
+        cells = shape.headers[name].str.strip_chars().replace("", None)
+        if is_of_payment(name) and 0 < cells.null_count() < cells.len():
+            return cells.is_not_null().cast(pl.Float64).to_numpy()
+    return None
 
 
 def _settled_by_status(shape: Shape, others: Sequence[str]) -> Floats | None:

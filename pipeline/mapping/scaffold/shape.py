@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.core.errors import SourceError
-from pipeline.core.text.header_names import usable_name
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
 from pipeline.mapping.scaffold.keys import GROUP, Key, grouped, keys_of
 from pipeline.mapping.scaffold.plain_days import days_in_one_form
 from pipeline.mapping.scaffold.samples import Sample, totals_rows
-from pipeline.mapping.scaffold.vocabulary.cells import plain, share, share_of, sql_name, values
+from pipeline.mapping.scaffold.vocabulary.cells import share, share_of, sql_name, values
 from pipeline.mapping.scaffold.vocabulary.dates import read_dates
-from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, names_another, ranked
-from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, LINE, SALE, record_words
+from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, ranked
+from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, LINE, record_words
 from pipeline.mapping.usage.column_names import outer_column
 
 Places = npt.NDArray[np.int64]
@@ -117,66 +114,6 @@ class Shape:
         return share_of(several["n"] > 1)
 
 
-def shapes_of(kinds: Sequence[Sample]) -> list[Shape]:
-    """How the files may be laid out, the likeliest first.
-
-    Raises:
-        SourceError: Files have no column in common.
-    """
-    sales = [kind for kind in kinds if _looks_like_sales(kind)] or [*kinds[:1]]
-    if len(kinds) == 1:
-        return _one_file(kinds[0])
-    joined = _joined_best(sales)
-    if joined:
-        return [_several_files(kinds, joined)]
-    dated = [kind for kind in sales if dates_of(kind.cells)] or sales
-    main = max(dated, key=lambda kind: len(choose_columns(kind.cells, [*SALE, *AMOUNTS, *LINE])))
-    others = [kind for kind in kinds if kind is not main]
-    apart = [
-        kind
-        for kind in others
-        if (kind in dated or choose_columns(kind.cells, ["quantity"])) and not _is_looked_up(kind, main)
-    ]
-    if apart:
-        raise SourceError(
-            f"{main.name} and {apart[0].name} have no column in common, so they cannot be joined.",
-            hint="Draft a mapping from one of them, and write the tables yourself.",
-        )
-    return [_with_lookups(shape, others) for shape in _one_file(main)]
-
-
-def _is_looked_up(table: Sample, main: Sample) -> bool:
-    """Whether the rows of a file name rows of another one by its key."""
-    both = [name for name in _texts(table) if name in main.cells.columns]
-    return any(table.cells[name].n_unique() == table.cells.height for name in both)
-
-
-def _with_lookups(shape: Shape, others: Sequence[Sample]) -> Shape:
-    """Put the columns of look-up tables beside the rows of a single file."""
-    if shape.layout not in ("lines", "headers"):
-        return replace(shape, notes=tuple(f"{sample.name} is not used" for sample in others))
-    lines, lookups, found_in, unused = _looked_up(shape.lines, others)
-    headers = lines.filter(pl.Series(_is_first(shape.at)))
-    notes = (*shape.notes, *(f"{sample.name} is not used; it does not look like sales" for sample in unused))
-    if not found_in:
-        return replace(shape, notes=notes)
-    layout = "lines" if _has_lines(lines) else shape.layout
-    return replace(
-        shape,
-        layout=layout,
-        lines=lines,
-        headers=headers,
-        lookups=tuple(lookups),
-        found_in=found_in,
-        notes=notes,
-    )
-
-
-def _looks_like_sales(kind: Sample) -> bool:
-    found = choose_columns(kind.cells, [*SALE, *AMOUNTS, *LINE])
-    return len(found) > 1 or (bool(found) and kind.cells.width < 4)
-
-
 def dates_of(rows: pl.DataFrame) -> list[str]:
     """The columns with dates, the likeliest for the sale first; others than dates of a sale come last."""
     named = ranked(rows, "transacted_at")
@@ -195,7 +132,8 @@ def _is_certain_date(cells: pl.Series) -> bool:
 # ── One file ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _one_file(sample: Sample) -> list[Shape]:
+def one_file(sample: Sample) -> list[Shape]:
+    """How one file may be laid out, the likeliest first."""
     rows = sample.cells
     nested = list(lists_in(rows))
     flat = rows.drop({outer_column(name, rows.columns) for name, _ in nested})
@@ -216,7 +154,7 @@ def _one_file(sample: Sample) -> list[Shape]:
     keys = keys_of(flat, dates, parts)
     plain, doubt = days_in_one_form(sample, flat, keys[0], dates)
     if plain is not None:
-        return _one_file(plain)
+        return one_file(plain)
     keys[0] = replace(keys[0], doubt=keys[0].doubt or doubt)
     if nested:
         return [_nested(sample, flat, keys[0], nested)]
@@ -241,8 +179,8 @@ def _flat(
     lines, headers = lines.drop(GROUP), first.drop(GROUP)
     shape = Shape(sample, "lines", key, headers, lines, at, source=source)
     if not shape.has_several:
-        return replace(shape, layout="headers" if not _has_lines(rows) else "lines")
-    below = lines.filter(~pl.Series(_is_first(at)))
+        return replace(shape, layout="headers" if not has_lines(rows) else "lines")
+    below = lines.filter(~pl.Series(is_first(at)))
     on_first = [name for name in headers.columns if _is_on_first(headers[name], below[name])]
     if key.carried or any(name in dates or _is_of_header(name) for name in on_first):
         return replace(shape, layout="first_row", source=(*source, "carry_key: true"))
@@ -257,12 +195,14 @@ def _without_cut(sample: Sample, rows: pl.DataFrame, key: Key) -> pl.DataFrame:
     return (whole if whole.height else lines).drop(PLACE)
 
 
-def _has_lines(rows: pl.DataFrame) -> bool:
+def has_lines(rows: pl.DataFrame) -> bool:
+    """Whether rows look like lines of sales, and not only like sales."""
     found = choose_columns(rows, ["quantity", "price", "name", "sku", "total"])
     return bool(found.keys() & {"quantity", "price"}) and bool(found.keys() & {"name", "sku", "quantity"})
 
 
-def _is_first(at: Places) -> npt.NDArray[np.bool_]:
+def is_first(at: Places) -> npt.NDArray[np.bool_]:
+    """Which lines are the first of their sale."""
     seen = np.zeros(at.size, np.bool_)
     seen[np.unique(at, return_index=True)[1]] = True
     return seen
@@ -377,120 +317,3 @@ def _json_type(texts: pl.Series) -> pl.DataType | None:
         return texts.str.json_decode(infer_schema_length=None).dtype if is_json else None
     except pl.exceptions.ComputeError:  # Not JSON in spite of its braces, or members of several types.
         return None
-
-
-# ── Several files ───────────────────────────────────────────────────────────────────────────────────
-
-
-def _several_files(samples: Sequence[Sample], joined: tuple[Sample, Sample, str, str]) -> Shape:
-    """Several tables: headers have a date, items a price or quantity, payments an amount paid."""
-    headers, items, key, own = joined
-    left = [sample for sample in samples if sample not in (headers, items)]
-    payments = next((s for s in left if key in s.cells.columns and _has_payments(s, key)), None)
-    tables = [("headers", headers, key), ("items", items, own)]
-    if payments:
-        tables.append(("payments", payments, key))
-    lines = [
-        f"  {table}: {{inputs: {listed(sample.inputs)}, key: [{quoted(name)}]}}"
-        for table, sample, name in tables
-    ]
-    sales = headers.cells.unique(key, keep="first", maintain_order=True)
-    at = sales.select(pl.col(key).str.strip_chars().alias(own)).with_row_index("at")
-    rows = items.cells.with_columns(pl.col(own).str.strip_chars())
-    rows = rows.filter(~pl.col(own).is_in(rows[own].gather(items.at_edges).implode()))
-    found = rows.join(at, on=own, how="inner", maintain_order="left")
-    # Of files that were cut, only sales with lines count.
-    kept = at.join(found.select(own).unique(), on=own, how="semi", maintain_order="left").drop("at")
-    found = found.drop("at").join(kept.with_row_index("at"), on=own, how="inner", maintain_order="left")
-    sales = sales.filter(pl.col(key).str.strip_chars().is_in(kept[own].implode()))
-    looked_up = [sample for sample in left if sample is not payments]
-    frames, lookups, found_in, unused = _looked_up(found.drop("at", own), looked_up, but=sales.columns)
-    paid = payments.cells.join(sales.select(key), on=key, how="semi") if payments else None
-    return Shape(
-        headers,
-        "tables",
-        Key((key,), why=f"it joins {headers.name} and {items.name}"),
-        sales,
-        frames,
-        found["at"].cast(pl.Int64).to_numpy(),
-        paid,
-        ("tables:", *lines),
-        tuple(lookups),
-        found_in,
-        tuple((table, sample) for table, sample, _ in tables),
-        own,
-        notes=tuple(f"{sample.name} is not used; is it a look-up table?" for sample in unused),
-    )
-
-
-def _has_payments(sample: Sample, key: str) -> bool:
-    found = choose_columns(sample.cells.drop(key), ("paid", "tender", "total"))
-    return "tender" in found and bool(found.keys() & {"paid", "total"})
-
-
-def _joined_best(samples: Sequence[Sample]) -> tuple[Sample, Sample, str, str] | None:
-    """The files of headers and items, and the columns of each that join them; None where there are none."""
-    best: tuple[float, tuple[Sample, Sample, str, str]] | None = None
-    for headers in (sample for sample in samples if dates_of(sample.cells)):
-        unique = [
-            name
-            for name in _texts(headers)
-            if fit(name, "key")
-            and not names_another(name)
-            and headers.cells[name].n_unique() > headers.cells.height * 0.98
-        ]
-        for items in (sample for sample in samples if sample is not headers):
-            found = choose_columns(items.cells, [*LINE, *AMOUNTS]).keys()
-            for name, own in product(unique, _texts(items)):
-                score = _join_score(headers.cells[name], items.cells[own])
-                if not score or not found:
-                    continue
-                score += name == headers.cells.columns[0]
-                score += 2 * ("quantity" in found) + bool(found & {"price", "total"}) + fit(name, "key")
-                score -= bool(choose_columns(headers.cells, ["quantity"]))
-                if best is None or score > best[0]:
-                    best = score, (headers, items, name, own)
-    return best[1] if best else None
-
-
-def _texts(sample: Sample) -> list[str]:
-    return [name for name, dtype in sample.cells.schema.items() if dtype == pl.String]
-
-
-def _join_score(one: pl.Series, many: pl.Series) -> float:
-    """How well a column refers to another: by its name, and by how many of its values are there."""
-    same = plain(one.name) == plain(many.name)
-    if not same and not (plain(many.name).endswith("id") and plain(one.name) in ("id", plain(many.name))):
-        return 0
-    known = values(one).unique()
-    inside = share_of(values(many).is_in(known.implode()))
-    return (1 + inside if same else inside) if inside > (0.05 if same else 0.9) else 0
-
-
-def _looked_up(
-    lines: pl.DataFrame, tables: Sequence[Sample], but: Sequence[str] = ()
-) -> tuple[pl.DataFrame, list[str], dict[str, str], list[Sample]]:
-    """Put the columns of look-up tables beside the lines that refer to them, one table after the other."""
-    lookups: list[str] = []
-    found_in: dict[str, str] = {}
-    unused = [*tables]
-    for _ in tables:
-        for table in (each for each in [*unused] if each.format != "xlsx"):  # no look-up tables
-            keys = [n for n in _texts(table) if table.cells[n].n_unique() == table.cells.height]
-            near = [n for n in keys if n in lines.columns and n not in but]
-            key = next((n for n in near if _join_score(table.cells[n], lines[n]) > 1.9), None)
-            if key is None:
-                continue
-            new = [name for name in _texts(table) if name not in lines.columns]
-            name = usable_name(plain(table.name.split(".")[0])) or "table"
-            encoding = table.dialect.encoding
-            csv = f", csv: {{encoding: {encoding}}}" if encoding != "utf-8" else ""
-            lookups.append(
-                f"  {name}: {{file: {quoted(table.inputs[0])}, key: [{quoted(key)}], from: source{csv}}}"
-            )
-            by = found_in.get(key, quoted(key))
-            for each in new:
-                found_in[each] = f"{{lookup: {name}, key: {by}, value: {quoted(each)}}}"
-            lines = lines.join(table.cells.select(key, *new), on=key, how="left", maintain_order="left")
-            unused.remove(table)
-    return lines, lookups, found_in, unused

@@ -14,9 +14,9 @@ from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.scaffold.shape import Shape
 from pipeline.mapping.scaffold.vocabulary.cells import (
     MOSTLY,
-    NUMBER,
     Floats,
     floats,
+    is_numeric,
     number_form,
     share,
     values,
@@ -135,11 +135,22 @@ def figures_of(shape: Shape, taken: Sequence[str], product: str) -> tuple[Number
     in_sales = {
         n: floats(shape.headers[n].cast(pl.String), number) for n in numeric if n in shape.headers.columns
     }
+    role |= dict.fromkeys(_counts(role, in_lines, in_sales, shape), "quantity")
     one_table = shape.layout in ("lines", "headers", "first_row")
     if one_table and shape.has_several:
         of_sale = {n for n in in_sales if _belongs_to_sale(shape, in_lines[n], in_sales[n])}
         in_sales = {n: figures for n, figures in in_sales.items() if n in of_sale}
     return number, Figures(in_lines, in_sales, role, shape, product)
+
+
+def _counts(
+    role: Mapping[str, str], lines: Mapping[str, Floats], sales: Mapping[str, Floats], shape: Shape
+) -> Iterator[str]:
+    """Columns named like totals that count the pieces of a sale."""
+    pieces = [added(lines[name], shape) for name in lines if role.get(name) == "quantity"]
+    for name in sales:
+        if role.get(name) == "total" and any(share_equal(sum_, sales[name]) > MOSTLY for sum_ in pieces):
+            yield name
 
 
 def _is_rate(cells: pl.Series) -> bool:
@@ -154,7 +165,7 @@ def _is_figures(cells: pl.Series) -> bool:
     """Whether a column holds numbers: most of its cells, or half of them where its name says so."""
     filled = values(cells.cast(pl.String))
     named = max(fit(member(cells.name), role) for role in AMOUNTS) > 2
-    return filled.len() > 0 and share(filled, NUMBER) > (MOSTLY / 2 if named else MOSTLY)
+    return is_numeric(filled, MOSTLY / 2 if named else MOSTLY)
 
 
 def _notation(numeric: Mapping[str, pl.Series], role: Mapping[str, str]) -> Number:
@@ -339,10 +350,10 @@ def price_kind(figures: Figures, name: str, quantity: str, product: str) -> str:
 
 
 def discount_kind(figures: Figures, price: str, name: str) -> tuple[str, Term | None]:
-    """Whether a price is `before` a discount or `after` it, by what the same product costs with several.
+    """Whether a price is `before` a discount or `after` it, by what the same product costs without one.
 
     Returns:
-        Empty where no product was sold with several discounts, or where it is not clear; and how it comes
+        Empty where few products were sold with and without one, or where it is not clear; and how it comes
         off, where only one way is likely.
     """
     term = _likely_discount(figures, price, name)
@@ -357,15 +368,19 @@ def discount_kind(figures: Figures, price: str, name: str) -> tuple[str, Term | 
         undone = prices + off
     product = figures.shape.lines[figures.product].cast(pl.String)
     rows = pl.DataFrame({"product": product, "price": prices, "undone": undone, "off": off})
-    spread = [(pl.col(of).std() / pl.col(of).mean()).alias(of) for of in ("price", "undone")]
-    each = rows.filter(pl.col("price") > 0).group_by("product").agg(*spread, pl.col("off").n_unique())
-    each = each.filter(pl.col("off") > 1)
-    if each.is_empty():
+    rows = rows.filter(pl.col("price") > 0)
+    full = rows.filter(pl.col("off") == 0).select("product", pl.col("price").round(2).alias("full")).unique()
+    cut = rows.filter(pl.col("off") > 0).head(_LOOKED_AT).with_row_index("row").join(full, on="product")
+    equal = [((pl.col(of) - pl.col("full")).abs() <= 2 * CENT).any().alias(of) for of in ("price", "undone")]
+    each = cut.group_by("row").agg(equal)
+    if each.height < _FEW:
         return "", term
-    here, there = each.select(pl.col("price", "undone").mean().fill_null(0.0)).row(0)
-    return ("before" if here < there / 2 else "after" if there < here / 2 else ""), term
+    here, there = each.select(pl.col("price", "undone").mean()).row(0)
+    return ("before" if here > max(MOSTLY, there) else "after" if there > max(MOSTLY, here) else ""), term
 
 
+_LOOKED_AT: Final = 5000
+"""Discounted lines whose prices are compared with those of other lines."""
 _SAME_PRICE: Final = 0.02
 _UNLIKELY_SHARE: Final = 500
 """A discount is in percent where a typical price is more than so many times as much."""

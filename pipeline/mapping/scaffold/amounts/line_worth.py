@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
+import numpy as np
+
 from pipeline.mapping.scaffold.amounts.arithmetic import (
+    CENT,
+    HOLDS,
     TOTALS_TRIED,
     Figures,
     Term,
@@ -30,7 +34,7 @@ from pipeline.mapping.scaffold.amounts.arithmetic import (
 from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit
 
-_NO_ACCIDENT: Final = 0.3
+NO_ACCIDENT: Final = 0.3
 """The share of rows in which a total is quantity × price that is no accident, though others differ."""
 
 
@@ -78,6 +82,32 @@ def line_readings(figures: Figures) -> Iterator[LineWorth]:
     yield from found
     if not found:
         yield from _unrelated(figures, quantities, prices, totals)
+    if several and quantities:
+        # Some exports write what a line comes to as its price, which only totals can show.
+        yield from (
+            LineWorth(
+                among[name], quantities[0], "", name, why=f"`{name}` is for the line", doubt=_FOR_THE_LINE
+            )
+            for name in prices
+        )
+
+
+_RATE_ROUNDED: Final = 0.001
+_FOR_THE_LINE: Final = "whether the price is for the line"
+
+
+def _paid_price(figures: Figures, prices: Sequence[str]) -> tuple[str, str]:
+    """The price that follows from another one by a discount, and what speaks for it; else empty."""
+    among = figures.lines
+    terms = [term for term in discount_terms(figures, among) if term.factor != "each"]
+    for before, after, term in product(prices, prices, terms):
+        worth = value_of(among[before], [term], among, None)
+        # Rates are rounded to three places or so.
+        near = np.abs(worth - among[after]) <= CENT + _RATE_ROUNDED * np.abs(among[before])
+        if before != after and not same(among, before, after) and near.mean() > HOLDS:
+            rows = counted(float(near.mean()), among[after])
+            return after, f"in {rows} rows `{after}` is `{before}`{beside([term])}"
+    return "", ""
 
 
 def _line_chain(figures: Figures, quantities: Sequence[str], totals: Sequence[str]) -> Iterator[LineWorth]:
@@ -142,7 +172,13 @@ def _unrelated(
     among = figures.lines
     quantity = quantities[0] if quantities else ""
     if quantities and prices:
-        yield from _from_price(figures, quantity, prices[0], totals)
+        paid, why = _paid_price(figures, prices)
+        if paid:
+            worth = among[quantity] * among[paid]
+            why = f"it is `{quantity}` × `{paid}`; {why}"
+            yield LineWorth(worth, quantity, paid, why=why, exact=True, sure=True)
+        else:
+            yield from _from_price(figures, quantity, prices[0], totals)
         return
     likely = [name for name in totals if fit(member(name), "total") > 1]
     for name in likely or prices:
@@ -190,7 +226,7 @@ def _sure_from_price(figures: Figures, quantity: str, price: str, named: Sequenc
     base = among[quantity] * among[price]
     off = [n for n in figures.of("discount", among) if matters(among[n])]
     for name in named:
-        if (equal := share_equal(base, among[name])) > _NO_ACCIDENT:
+        if (equal := share_equal(base, among[name])) > NO_ACCIDENT:
             some = f"`{name}` is `{quantity}` × `{price}` in {counted(equal, base)} rows"
             return LineWorth(
                 among[name], quantity, "", name, why=f"{some}, and what is named so in the others", sure=True

@@ -32,15 +32,17 @@ from pipeline.mapping.scaffold.amounts.arithmetic import (
     value_of,
     zero_for_blank,
 )
-from pipeline.mapping.scaffold.amounts.line_worth import LineWorth, line_readings
+from pipeline.mapping.scaffold.amounts.line_worth import NO_ACCIDENT, LineWorth, line_readings
 from pipeline.mapping.scaffold.amounts.tenders import Tenders, tenders_of, without_tenders
 from pipeline.mapping.scaffold.keys import GENERIC_NAMES
 from pipeline.mapping.scaffold.shape import Shape
-from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain
+from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain, words_of
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit
 
 _COIN: Final = 0.05
 _MOSTLY_PAID: Final = 0.8
+_MANY: Final = 100
+"""Sales from which on fewer equal ones are no accident."""
 _WEIGHED: Final = 0.01
 _WHOLE: Final = re.compile(
     "(grand|order|invoice|receipt|sale|transaction|final|valor|importe|montant)total"
@@ -48,6 +50,12 @@ _WHOLE: Final = re.compile(
     "|amountpaid|gesamtsumme|montantttc|totaal|totale"
 )
 """Names of a sale's total beside which sums, net and gross amounts are only parts of it."""
+
+
+_PARTS: Final = frozenset(
+    ["subtotal", "sub", "net", "netto", "before", "excl", "ht", "untaxed", "zwischensumme"]
+)
+"""Words of amounts that are only a part of what was paid."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,7 @@ class Money:
         proven: Whether the amounts of lines add up to another amount of the sale.
         unpaid: For how many sales what was paid differs from the sum of their lines.
         fee: What totals hold beside their lines, where no column holds it.
+        unequal: In which sales the lines do not add up to the total, where that is the file's all the same.
         tolerance: The largest difference between a total and its lines that comes from rounding.
         whole: Whether all quantities are whole numbers.
         price_exact: Whether quantity × price is the line's total.
@@ -92,6 +101,7 @@ class Money:
     proven: bool = False
     unpaid: int = 0
     fee: str = ""
+    unequal: str = ""
     tolerance: float = 0.0
     whole: bool = True
     price_exact: bool = False
@@ -174,12 +184,19 @@ def _readings(figures: Figures, number: Number) -> Iterator[Money]:
     if checked:
         return
     if named and lines:
-        sums = added(lines[0].worth, shape)
+        line = max(lines, key=lambda line: share_equal(added(line.worth, shape), figures.sales[named[0]]))
+        sums = added(line.worth, shape)
+        equal = share_equal(sums, figures.sales[named[0]])
         fee = fee_between(sums, figures.sales[named[0]])
-        doubt = "" if fee else _unequal(figures, lines[0], named)
-        yield _money(
-            number, lines[0], figures, total=named[0], doubt=doubt, fee=fee, why=fee, proven=bool(fee)
-        )
+        rival = _rival_doubt(named[0], [n for n in named[1:] if not same(figures.sales, n, named[0])])
+        said = f"{counted(equal, sums)} totals equal the sum of their lines"
+        least = NO_ACCIDENT if sums.size > _MANY else 0.5
+        if fee or (equal > least and not rival):
+            given = {"fee": fee, "why": fee} if fee else {"unequal": f"only {said}", "why": said}
+            yield _money(number, line, figures, total=named[0], doubt="", proven=True, **given)
+        else:
+            doubt = f"`{named[0]}` may be the total, but only {said}"
+            yield _money(number, line, figures, total=named[0], doubt=doubt)
         return
     if named and not lines:
         yield Money(
@@ -190,13 +207,6 @@ def _readings(figures: Figures, number: Number) -> Iterator[Money]:
         )
         return
     yield from (_added_up(number, line, figures) for line in lines)
-
-
-def _unequal(figures: Figures, line: LineWorth, named: Sequence[str]) -> str:
-    sums = added(line.worth, figures.shape)
-    equal = share_equal(sums, figures.sales[named[0]])
-    said = f"{round(equal * sums.size)} of {sums.size}"
-    return f"`{named[0]}` may be the total, but only {said} equal the sum of their lines"
 
 
 def _money(number: Number, line: LineWorth, figures: Figures, **more: Any) -> Money:
@@ -282,7 +292,7 @@ def _added_up(number: Number, line: LineWorth, figures: Figures) -> Money:
     ]
     why = f"no column holds the total, so lines are added up; {line.why}"
     if taxes and not open_:
-        kind = tax_kind(line.worth, among[taxes[0]])
+        kind = tax_kind(line.worth, among[taxes[0]]) or ("on top" if _is_part(line.line) else "")
         if kind == "on top":
             plus = (*plus, Term(taxes[0], 1))
             why += f"; `{taxes[0]}` comes on top by its rate"
@@ -380,13 +390,18 @@ def _of_single_rows(figures: Figures, lines: Sequence[LineWorth], number: Number
     yield _single(number, figures, best_name, (), None, why, doubt)
 
 
+def _is_part(name: str) -> bool:
+    """Whether a column's name says that its amounts are a part of what was paid."""
+    return bool(_PARTS & {*words_of(member(name))})
+
+
 def _rival_doubt(name: str, rivals: Sequence[str]) -> str:
     if not rivals:
         return ""
     parts = all(fit(rival, "total") < 2 for rival in rivals) and fit(name, "total") > 2
-    if parts or (
-        _WHOLE.fullmatch(plain(name)) and not any(_WHOLE.fullmatch(plain(rival)) for rival in rivals)
-    ):
+    parts = parts or all(_is_part(rival) for rival in rivals)
+    whole = _WHOLE.fullmatch(plain(name)) and not any(_WHOLE.fullmatch(plain(rival)) for rival in rivals)
+    if not _is_part(name) and (parts or whole):
         return ""
     return f"whether the total is `{name}` or `{rivals[0]}`"
 

@@ -14,6 +14,7 @@ from pipeline.mapping.scaffold.shape import MIXED, Shape
 from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, floats, sql_name, values
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit
 from pipeline.mapping.scaffold.vocabulary.row_types import is_named_type, kinds_of_rows, names_movements
+from pipeline.mapping.scaffold.vocabulary.statuses import answers_out
 
 _FEW_SALES: Final = 20
 
@@ -47,8 +48,21 @@ def no_sales(shape: Shape, money: Money, sale: Mapping[str, str]) -> Iterator[No
         money: Its amounts.
         sale: Its columns of the sale by role.
     """
+    yield from _flagged(shape, sale)
     yield from _movements(shape, money, sale)
     yield from _corrections(shape, money, sale)
+
+
+def _flagged(shape: Shape, sale: Mapping[str, str]) -> Iterator[NoSales]:
+    """Sales that a column with yes or no says to be void, not complete or the like."""
+    for name, dtype in shape.own_headers.schema.items():
+        if name in sale.values() or dtype.is_nested() or shape.differing(name) > MIXED:
+            continue
+        filled = values(shape.headers[name].cast(pl.String))
+        out = answers_out(name, filled)
+        if sales := int(filled.is_in(out).sum()):
+            words = ", ".join(map(in_single_quotes, out))
+            yield NoSales(f"{sql_name(name)} IN ({words})", f"`{name}` is {' or '.join(out)}", sales)
 
 
 def _movements(shape: Shape, money: Money, sale: Mapping[str, str]) -> Iterator[NoSales]:

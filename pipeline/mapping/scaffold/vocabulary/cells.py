@@ -19,6 +19,7 @@ EMAIL: Final = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 MOSTLY: Final = 0.9
 """The share of cells that has to fit; the others are defects that a run will name."""
 
+_FEW: Final = 3
 Floats = npt.NDArray[np.float64]
 
 
@@ -76,7 +77,7 @@ def share_of(answers: pl.Series) -> float:
 
 _SIGNS = r"[RACS]\$|US\$|HK\$|[$€£¥₹₺₽₩₫฿₦₱₴]|[A-Z]{3}|kr\.?|zł|Rs\.?|Rp\.?|Kč|Ft|lei|TL|R"
 NUMBER: Final = (
-    rf"^\(?[+-]?\s?(?:{_SIGNS})?\s?[+-]?\d[\d.,'\u00a0\u202f ]*\s?(?:{_SIGNS}|%)?\)?-?$"
+    rf"^\(?[+-]?\s?(?:{_SIGNS})?\s*[+-]?\d[\d.,'\u00a0\u202f ]*\s?(?:{_SIGNS}|%)?\)?-?$"
     rf"|^\(?[+-]?(?:{_SIGNS})?\.\d+\)?$"
 )
 _COMMA = rf",\d{{1,2}}\s?(?:{_SIGNS})?\)?-?$|^-?0,\d+$|,\d{{4,}}$"
@@ -121,9 +122,10 @@ def floats(cells: pl.Series, number: Number) -> Floats:
     return read.fill_null(np.nan).to_numpy()
 
 
-def is_numeric(filled: pl.Series) -> bool:
-    """Whether nearly all texts are numbers."""
-    return filled.len() > 0 and share(filled, NUMBER) > MOSTLY
+def is_numeric(filled: pl.Series, least: float = MOSTLY) -> bool:
+    """Whether nearly all texts are numbers; among a few texts one may be damaged."""
+    others = int((~filled.str.contains(NUMBER)).sum())
+    return filled.len() > 0 and (share(filled, NUMBER) > least or (others == 1 and filled.len() > _FEW))
 
 
 def is_whole(cells: pl.Series) -> bool:

@@ -27,8 +27,8 @@ _DATES: Final = (
 _CLOCKS: Final = (
     *("%H:%M:%S", "%H:%M", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%H:%M:%S%.f", "%H.%M.%S", "%H.%M"),
 )
-_OFFSETS: Final = ("", "%z", " %z", "Z", " UTC", " %Z")
-_BETWEEN: Final = (", ", " - ", " at ", " ", "T")
+_OFFSETS: Final = ("", "%z", " %z", "Z", " UTC", " %Z", " GMT%z")
+_BETWEEN: Final = (", ", " - ", " – ", " at ", " ", "T")
 _PARTS: Final = {
     "%Y": r"\d{4}",
     "%y": r"\d{2}",
@@ -71,6 +71,17 @@ MONTHS: Final = {
 
 Change = tuple[str, str]
 _BLANKS: Final = (r"\s+", " ")
+_SPELLED: Final[tuple[tuple[str, *tuple[Change, ...]], ...]] = (
+    (r"\d\s?Uhr\b", (r"\s?Uhr\b", "")),
+    (r"\d\s?hs?\.?$", (r"\s?hs?\.?$", "")),
+    (r"\d年\d", (r"(\d)[年月](\d)", "${1}-${2}"), ("日", "")),
+    (
+        r"\((?:UTC|GMT)\s?[+-]\d{1,2}(?::\d{2})?\)$",
+        (r"\s*[A-Z]{0,5}\s?\((?:UTC|GMT)\s?([+-])(\d)(?::\d{2})?\)$", " ${1}0${2}:00"),
+        (r"\s*[A-Z]{0,5}\s?\((?:UTC|GMT)\s?([+-]\d{2})(?::\d{2})?\)$", " ${1}:00"),
+    ),
+)
+"""What is spelled out in texts with times, each with what is put in its place."""
 
 
 def replaced(texts: pl.Series, changes: Iterable[Change]) -> pl.Series:
@@ -153,6 +164,10 @@ _DAY_NUMBER: Final = r"^[34]\d{4}(?:\.\d+)?$"
 
 def _formats_of(text: str) -> Iterator[str]:
     """The formats that have the form of a text."""
+    for clock in _CLOCKS:
+        if (found := _pattern(clock).match(text)) and text[found.end() : found.end() + 1] == " ":
+            rest = text[found.end() + 1 :]
+            yield from (f"{clock} {date}" for date in _DATES if _pattern(date).fullmatch(rest))
     for date in _DATES:
         if not (found := _pattern(date).match(text)):
             continue
@@ -217,6 +232,7 @@ def _changes_of(distinct: pl.Series) -> tuple[Change, ...]:
     changes: list[Change] = []
     if share(distinct, r"[\u00a0\u202f]|\s\s") > 0:
         changes.append(_BLANKS)
+    changes += [change for sign, *those in _SPELLED if share(distinct, sign) > MOSTLY for change in those]
     if share(distinct, r"\d(?:st|nd|rd|th)\b") > MOSTLY:
         changes.append((r"(\d)(?:st|nd|rd|th)\b", "${1}"))
     language = _language(distinct)

@@ -145,7 +145,8 @@ ROLES: Final[Mapping[str, Role]] = {
         "sentdate datasprzedazy datazamowienia datawystawienia datakop kopdatum bestilt orderdato "
         "dato datatransakcji "
         "datadavenda datadelpedido fechadeventa fechadecompra datedevente datedecommande datecreation "
-        "dataemissao "
+        "dataemissao verkauftam waktupesanandibuat datadecriacaodopedido dateadd dateorder createdate "
+        "creationdate createddate "
         "datemission fechaemision closedat completedat dateandtime paymentdate paidat created_time "
         "createdtime dataprodazhi datazakaza datavanzarii datacomenzii databon",
         _is_date,
@@ -163,7 +164,7 @@ ROLES: Final[Mapping[str, Role]] = {
         _numbers_of(
             "receipt transaction transactions* trans* txn invoice sale sales* check order orders* "
             "ticket bill "
-            "basket document doc purchase* charge* docket cart* booking payment* cheque trx tx* "
+            "basket document doc purchase* charge* docket cart* booking cheque trx tx* salesrecord* "
             "beleg bon rechnung rechnungs* bestellung bestell* auftrag auftrags* vorgang vorgangs* verkauf* "
             "verkaufs* kassenbon facture commande cmd vente recu venta ventas* orden factura pedido folio "
             "recibo boleta venda vendas* nota fatura cupom scontrino ordine fattura vendita ricevuta "
@@ -171,9 +172,10 @@ ROLES: Final[Mapping[str, Role]] = {
             "kvitto kvittering kvitt* ordre bestallning transaksi transaccion transacao transazione "
             "transaktion "
             "transaktions* pesanan penjualan* satis siparis fis doctransaction* voucher* "
-            "comanda comenzii* bonfiscal chek cheka* zakaz zakaza*"
+            "comanda comenzii* bonfiscal chek cheka* zakaz zakaza* verkaufsprotokoll* increment* posreference"
         )
-        + " name id no number nr num numero",
+        + " name id no number nr num numero "
+        + _numbers_of("payment*"),
         _is_code,
         against="customer client product item line row sku article store shop user staff employee category "
         "phone zip postal serial tracking account kunde artikel produkt cliente producto produto vendor "
@@ -249,7 +251,8 @@ ROLES: Final[Mapping[str, Role]] = {
         "moyenpaiement modedepaiement formapago formadepago mediopago metodopago metododepago "
         "metodopagamento formapagamento betaalwijze cashtype metodebayar formaplatnosci sposobplatnosci "
         "betalsatt betalningssatt betalingsmetode formadepagamento mododepagamento tipopago tipopagamento "
-        "odemeyontemi zahlmethode reglement paymentmethodtitle",
+        "odemeyontemi zahlungsmethode metodepembayaran betalningsmetod zahlmethode reglement "
+        "paymentmethodtitle",
         _is_text,
         against="status id date reference terms amount value",
     ),
@@ -272,7 +275,8 @@ ROLES: Final[Mapping[str, Role]] = {
         "denumireprodus denumire denumirearticol produs naimenovanie naimenovanietovara nazvanie "
         "tovar towar produkty benamning produktnamn varunamn vare varenavn beskrivelse lineitem "
         "dscription "
-        "coffeetype menuitemname dish servicename goods stockitem merchandise name",
+        "itemtitle angebotstitel titulodoanuncio fullproductname listingtitle coffeetype menuitemname dish "
+        "servicename goods stockitem merchandise name",
         _is_text,
         against="category line group type family subcategory customer rating size full first last user buyer "
         "ship shipping billing cardholder account contact company client cashier staff employee vendor "
@@ -322,7 +326,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "valorunitario preco prezzounitario prezzo stukprijs prijs hargasatuan harga rate unitcostprice "
         "cenajednostkowa cena apris pris enhetspris stykpris birimfiyat unitamount unitvalue priceperitem "
         "priceperpiece retailprice retail productprice itemrate mrprate pvu precioventa "
-        "pretunitar pret cenazaedinicu",
+        "pretunitar pret cenazaedinicu soldfor verkauftfur hargasetelahdiskon dealprice precoacordado",
         is_numeric,
         against="total discount cost tax shipping range category id level exchange rating before original "
         "compare",
@@ -333,7 +337,8 @@ ROLES: Final[Mapping[str, Role]] = {
         is_numeric,
     ),
     "total": _role(
-        "saletotal salestotal totalsale totalsales receipttotal ordertotal invoicetotal "
+        "pricesubtotalincl totalcharged saletotal salestotal totalsale totalsales receipttotal ordertotal "
+        "invoicetotal "
         "transactiontotal grandtotal totalamount totalcollected totalpaid totalprice totalrevenue "
         "totalordervalue ordervalue finaltotal amountpaid total invoiceamount transactionamount "
         "purchaseamount orderamount saleamount salesamount netsales netamount nettotal linetotal "
@@ -345,14 +350,20 @@ ROLES: Final[Mapping[str, Role]] = {
         "totalligne montantligne prixtotal importetotal importe totalventa montototal monto preciototal "
         "totallinea importelinea valortotal valor faturamento totale importo totaleriga totaalbedrag "
         "totaal bedrag regeltotaal totalharga tutar totaldue money wartosc wartoscbrutto kwota suma "
-        "summa belopp "
+        "summa belopp totalowed amounttotal pricesubtotal pricetotal amountcharged totalbayar "
+        "totalpembayaran totalhargaproduk "
+        "productsubtotal subtotaldoproduto totalglobal totalofpayment totalordine totalecommande "
+        "totalcommande totalpedido totaldopedido valordopedido valorpedido montantligne montoventa "
+        "montolinea "
         "radsumma totalt totalbelopp belob doctotal extprice extamount amountusd totalbill billamount "
         "totalsalesamount totalsalevalue ordersubtotal turnover ca chiffreaffaires fatturato toplam ingreso "
         "ingresos receita valordavenda valorvenda totalvalue billtotal "
         "valoare valoaretotala totalgeneral itogo stoimost summazakaza itogovayasumma",
         is_numeric,
         against=NO_AMOUNT
-        + " tax discount shipping tip refunded refund quantity qty items unit each per vat gst delivery due "
+        + "refunds return returns tax promotion promotions promo savings coupon voucher discount shipping "
+        "tip refunded refund "
+        "quantity qty items unit each per vat gst delivery due "
         "outstanding tendered fulfilled products productos produits prodotti produtos produkte "
         "articles articulos articoli artigos "
         "pieces pcs lines orders transactions customers nb nombre anzahl aantal cantidad menge "
@@ -363,20 +374,24 @@ ROLES: Final[Mapping[str, Role]] = {
         "discount discountamount shippingdiscount discountvalue lineitemdiscount totaldiscount "
         "discounts discountapplied disc discountpercent discountpercentage discountpct discountrate "
         "rabatt nachlass remise reduction descuento desconto sconto korting couponamount promotion "
-        "diskon",
+        "promotions "
+        "totaldiscounts totaldiskon discounttotal totalpromotions promotiondiscount itempromotiondiscount "
+        "savings diskon rabat promo",
         is_numeric,
         against="code name type reason shipping id details",
     ),
     "tax": _role(
         "taxamount taxes lineitemtax salestax taxcollected vatamount tax tax5 vat gst mwst "
+        "amounttax taxtotal ordertotaltaxamount sellercollectedtax moms vergi pajak impuestos impostos "
         "mehrwertsteuer ust taxe steuer tva iva btw impuesto imposto totaltax ppn",
         is_numeric,
-        against="id name class number included rate percent exempt type inclusion status",
+        against="id name class number included rate percent exempt type inclusion status fee fees before",
     ),
     "shipping": _role(
         "shipping shippingcost shippingprice shippingamount shippingfee ordershipping shippingtotal "
         "freight freightvalue deliveryfee deliverycharge deliverycharges versand versandkosten porto "
-        "fraisdeport livraison envio frete spedizione verzendkosten handling",
+        "totalshipping shippingtotal ongkoskirim fraisdeport livraison envio frete spedizione "
+        "verzendkosten handling",
         is_numeric,
         against="id method name date address city zip country phone discount status tax",
     ),

@@ -20,9 +20,15 @@ STATES: Final[Mapping[str, str]] = {
     "abgeschlossen bezahlt geliefert ausgeliefert erledigt termine terminee paye payee "
     "livre livree validee completado completada pagado pagada entregado entregada concluido "
     "concluida pago entregue completato pagato consegnato afgerond betaald geleverd selesai "
-    "lunas finalizat finalizata livrat platit oplachen oplacheno vypolnen vypolneno zavershen zaversheno",
+    "lunas finalizat finalizata livrat platit oplachen oplacheno vypolnen vypolneno zavershen zaversheno "
+    "aprovado aprovada aprobado aprobada recibido recibida recebido recebida realizado realizada vendido "
+    "vendida procesado procesada processado processada aceptado aceptada aceito exitoso exitosa efetuado "
+    "valide validee validado validada cumplido zugestellt voltooid betaaldvolledig tamamlandi teslimedildi "
+    "odendi diterima terkirim dibayar",
     "void": "void refund return refunded fullyrefunded returned retourne rembourse reembolsado devuelto "
     "devolvido erstattet rimborsato terugbetaald "
+    "devuelta devolvida devolucion devolucao reembolsada reembolso retornado retourniert zurueckgegeben "
+    "rueckerstattet iade iadeedildi dikembalikan "
     "returneddamaged returnedtoseller returnedtobuyer zwrocone zwrot returnerad returneret refunderet "
     "chargeback",
     "draft": "draft checkoutdraft parked saved quote basket entwurf brouillon borrador rascunho bozza "
@@ -32,19 +38,32 @@ STATES: Final[Mapping[str, str]] = {
     "rejected declined denied trash abgebrochen storniert abgelehnt gescheitert annule "
     "annulee cancelado cancelada anulado anulada rechazado annullato geannuleerd batal "
     "dibatalkan lost notpaid anulowane anulowano avbruten avbruten makulerad annulleret kansellert annulla "
-    "annullata nopagado devuelta cancelar perdido anulat anulata otmenen otmeneno",
-    "order_open": "open pending pendingpayment authorized processing inprocess inprogress onhold hold "
-    "new created invoiced awaiting awaitingpayment unpaid waiting preparing offen "
-    "inbearbeitung encours enattente pendiente enproceso preparando pendente aperto "
-    "inattesa openstaand inbehandeling nowe oczekujace wtrakcierealizacji ny pagaende "
-    "placed packed packing backordered delayed noua inprocesare novyi vobrabotke",
+    "annullata nopagado cancelar perdido refuse refusee recusado recusada rechazada reprovado negado "
+    "fallido fallida falhou falha abandonado expirado "
+    "expirada iptal iptaledildi gagal anulat anulata otmenen otmeneno",
+    "order_open": "open pending pendingpayment authorized onhold hold "
+    "new created invoiced awaiting awaitingpayment unpaid waiting offen "
+    "enattente pendiente pendente aperto aberto aberta emaberto abierto abierta aguardando "
+    "aguardandopagamento esperando enespera porpagar porcobrar impaye impayee "
+    "inattesa openstaand nowe oczekujace ny "
+    "placed packed packing backordered delayed noua novyi bekliyor menunggu",
 }
 """The words of each state as they are after `plain`."""
 
+_PREPARED: Final = (
+    "processing inprocess inprogress preparing inbearbeitung encours encoursdetraitement enproceso "
+    "preparando inbehandeling wtrakcierealizacji pagaende inprocesare vobrabotke procesando "
+    "emprocessamento emandamento encurso inlavorazione hazirlaniyor diproses beingprepared"
+)
+"""Words for sales that are being prepared: shops mostly prepare what is paid for."""
+_OF_PREPARED_PAID: Final = ("onhold", "checkoutdraft", "pendingpayment")
+"""Words of WooCommerce beside which `processing` means that a sale is paid."""
 _SHIPPED: Final = (
     "shipped shipping dispatched despatched sent intransit outfordelivery versendet versandt verschickt "
     "unterwegs expedie expediee enviado enviada encamino despachado postado spedito spedita inviato "
-    "inviata verzonden wyslane wyslano skickad sendt afsendt expediat trimis otpravlen otpravleno"
+    "inviata verzonden wyslane wyslano skickad sendt afsendt expediat trimis otpravlen otpravleno "
+    "emtransito entransito entransit emrota ontheway saiuparaentrega enruta enreparto encamino despachada "
+    "enlivraison inconsegna onderweg dikirim kargoda kargoyaverildi partiallyshipped"
 )
 """Words for goods that are on their way."""
 _DELIVERED: Final = (
@@ -53,8 +72,33 @@ _DELIVERED: Final = (
 )
 _FULFILMENT: Final = frozenset(f"{_SHIPPED} {_DELIVERED}".split())
 """Words that do not say whether goods are paid for."""
+FLAGS: Final[Mapping[str, str]] = {
+    "true": "void voided isvoid isvoided cancelled canceled iscancelled iscanceled deleted isdeleted draft "
+    "isdraft test istest training istraining anulado anulada cancelado cancelada storniert storno annule "
+    "annullato refunded isrefunded returned isreturned",
+    "false": "completed iscompleted complete iscomplete finished isfinished finalized isfinalized paid "
+    "ispaid pagado pagada pago bezahlt paye pagato confirmed isconfirmed",
+}
+"""Names of columns with yes or no, by the answer with which a sale does not count."""
+_ANSWERS: Final = {
+    "true": ("true", "t", "yes", "y", "1", "1.0", "si", "sim", "ja", "oui"),
+    "false": ("false", "f", "no", "n", "0", "0.0", "nao", "nein", "non"),
+}
+
+
+def answers_out(name: str, filled: pl.Series) -> list[str]:
+    """The answers of a column with yes or no with which a sale does not count; empty for another column."""
+    bare = plain(name.rsplit(".", maxsplit=1)[-1])
+    against = next((answer for answer, names in FLAGS.items() if bare in names.split()), "")
+    words = filled.unique().sort().to_list() if against else []
+    of = {answer: [w for w in words if w.lower() in known] for answer, known in _ANSWERS.items()}
+    known = len(of["true"]) + len(of["false"]) == len(words)
+    return of[against] if against and known else []
+
+
 _MEANING: Final = {
     **dict.fromkeys(_FULFILMENT, "complete"),
+    **dict.fromkeys(_PREPARED.split(), "order_open"),
     **{word: state for state, known in STATES.items() for word in known.split()},
 }
 _WORDS_AT_MOST: Final = 25
@@ -87,6 +131,19 @@ def is_fulfilment(word: str) -> bool:
     return not parts.isdisjoint(_FULFILMENT)
 
 
+def is_prepared(word: str) -> bool:
+    """Whether a status says that a sale is being prepared, which most are that are paid, but not all."""
+    return plain(word).removeprefix("wc") in _PREPARED.split()
+
+
+def prepared_are_paid(words: Iterable[str]) -> bool:
+    """Whether the words are those of a system in which only paid sales are being prepared."""
+    bare = [plain(word) for word in words]
+    return any(word.removeprefix("wc") in _OF_PREPARED_PAID for word in bare) or any(
+        word.startswith("wc") and word != "wc" for word in bare
+    )
+
+
 def _meaning(word: str) -> str:
     """The state that a status means; empty where that is not known."""
     bare = plain(word)
@@ -99,6 +156,11 @@ def _meaning(word: str) -> str:
         _MEANING.get(part) or _MEANING[part.removeprefix("wc")] for part in parts if not is_sentence(part)
     }
     return next((state for state in _FIRST if state in found), "")
+
+
+def is_code(filled: pl.Series) -> bool:
+    """Whether a column holds a few different whole numbers."""
+    return 1 < filled.n_unique() <= _WORDS_AT_MOST and filled.str.contains(r"^-?\d{1,4}$").all()
 
 
 def has_few_words(filled: pl.Series) -> bool:
