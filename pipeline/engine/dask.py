@@ -12,31 +12,25 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
-import platform
-import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib.metadata import version
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import pipeline.core.pickling  # noqa: F401 (jobs and results hold frames and are pickled)
-from pipeline.core.errors import SettingsError, SourceError
+from pipeline.core.errors import SettingsError
 from pipeline.core.events import Emit, Notice, ignore
-from pipeline.core.storage.directories import Directory, directory_at, read, write
+from pipeline.core.storage.directories import Directory, write
+from pipeline.engine.dask_worker import SHAPERS, require_same, versions, work
 from pipeline.engine.local import Job, Part, Result
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 _PREFIX = "dask://"
-_SHAPERS = ("omneo-import", "polars", "pyarrow")
-"""What determines the bytes of a result: another version may give others."""
 _LOOK_AGAIN_S = 10.0
 """How often to look, while a result is waited for, whether the cluster still has a worker."""
 _COUNTED_AGAIN_S = 2.0
@@ -112,23 +106,10 @@ def _require_same_versions(client: Client) -> None:
     Raises:
         SettingsError: One has others.
     """
-    found: Any = client.get_versions(packages=list(_SHAPERS))
+    found: Any = client.get_versions(packages=list(SHAPERS))
     for address, there in sorted(found["workers"].items()):
         python = ".".join(there["host"]["python"].split(".")[:3])
-        _require_same(f"at {address}", {**there["packages"], "python": python}, _versions())
-
-
-def _require_same(worker: str, there: Mapping[str, str | None], wanted: Mapping[str, str]) -> None:
-    differing = [
-        f"{name} {there[name]}, not {wanted[name]}" if there.get(name) else f"no {name}, not {wanted[name]}"
-        for name in wanted
-        if there.get(name) != wanted[name]
-    ]
-    if differing:
-        raise SettingsError(
-            f"The Dask worker {worker} has {'; '.join(differing)}.",
-            hint="The same versions are needed everywhere, or the staged bytes may differ.",
-        )
+        require_same(f"at {address}", {**there["packages"], "python": python}, versions())
 
 
 @dataclass(frozen=True)
@@ -166,8 +147,8 @@ class DaskEngine:
             for job in jobs:
                 # As bytes, so that a worker with another version of the package gets to say so, and not pure,
                 # or Dask would give the result of an earlier job like it.
-                arguments = self.shared.address, code, cloudpickle.dumps(job), _versions()
-                pending.append(self.client.submit(_work, *arguments, pure=False))
+                arguments = self.shared.address, code, cloudpickle.dumps(job), versions()
+                pending.append(self.client.submit(work, *arguments, pure=False))
                 if time.monotonic() - counted_at > _COUNTED_AGAIN_S:
                     limit, counted_at = 2 * self.workers, time.monotonic()
                 while len(pending) >= limit:
@@ -191,10 +172,10 @@ class DaskEngine:
     ) -> Iterator[Result]:
         """See `Engine.flat_map`; a worker does all parts of a job."""
 
-        def work(job: Job) -> list[Result]:
+        def all_parts(job: Job) -> list[Result]:
             return list(map(function, expand(job)))
 
-        return chain.from_iterable(self.map(work, jobs))
+        return chain.from_iterable(self.map(all_parts, jobs))
 
     @property
     def workers(self) -> int:
@@ -238,45 +219,3 @@ def _lost(error: Exception) -> SettingsError:
     return SettingsError(
         f"The Dask scheduler was lost: {error}", hint="Start one, with workers, and then this again."
     )
-
-
-# ── On a worker ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def _work(address: str, code: str, job: bytes, versions: dict[str, str]) -> Any:
-    worker = _this_worker()
-    _require_same(worker, _versions(), versions)
-    os.umask(0o077)  # everything that is written holds personal data
-    try:
-        return _function(address, code)(pickle.loads(job))  # noqa: S301 (of the caller)
-    except (SettingsError, SourceError) as error:
-        # What one worker cannot reach, others may: their environments differ.
-        error.message = f"On the Dask worker {worker}: {error.message}"
-        raise
-    except (FileNotFoundError, PermissionError) as error:
-        raise SettingsError(
-            f"The Dask worker {worker} cannot use {error.filename or error}: {error.strerror or error}.",
-            hint="The working directory must be in an object store, or on storage that all workers share "
-            "under the same path, for the same user.",
-        ) from None
-
-
-@lru_cache(maxsize=2)
-def _function(address: str, code: str) -> Callable[[Any], Any]:
-    function: Callable[[Any], Any] = pickle.loads(read(directory_at(address), code))  # noqa: S301 (of the caller)
-    return function
-
-
-def _this_worker() -> str:
-    """Where this is: the worker's address, as Dask shows it, and its host."""
-    from distributed import get_worker
-
-    try:
-        return f"at {get_worker().address} on {socket.gethostname()}"
-    except ValueError:  # no worker
-        return f"on {socket.gethostname()}"
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in _SHAPERS}}

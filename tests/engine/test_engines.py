@@ -17,7 +17,8 @@ import pytest
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.storage.directories import directory_at
-from pipeline.engine.dask import DaskEngine, _versions, _work
+from pipeline.engine.dask import DaskEngine
+from pipeline.engine.dask_worker import versions, work
 from pipeline.engine.local import Engine, engine_named
 from tests.servers import address_of, dask_cluster
 from tests.waiting import wait_for
@@ -93,6 +94,16 @@ def test_functions_are_private_and_leave_nothing_behind(cluster_address: str, tm
     assert modes == {0o600}
     assert stat.S_IMODE(jobs.stat().st_mode) == 0o700
     assert list(jobs.iterdir()) == []
+
+
+def test_polars_has_as_many_threads_as_its_worker(cluster_address: str, tmp_path: Path) -> None:
+    def work(_: int) -> int:
+        import polars
+
+        return polars.thread_pool_size()
+
+    with engine_named(cluster_address, directory_at(tmp_path)) as engine:
+        assert [*engine.map(work, range(4))] == [1, 1, 1, 1]
 
 
 def leaving_its_pid(folder: Path) -> Any:
@@ -184,29 +195,29 @@ def test_a_worker_that_does_not_share_the_directory_says_so(tmp_path: Path) -> N
     with pytest.raises(
         SettingsError, match=r"The Dask worker on .* cannot use .*function-1: No such"
     ) as raised:
-        _work(str(tmp_path), "function-1", b"", _versions())
+        work(str(tmp_path), "function-1", b"", versions())
     assert "share" in raised.value.hint
 
 
 def test_a_worker_without_access_to_the_store_says_what_to_set() -> None:
     pytest.importorskip("s3fs", reason="needs the extra s3")
     with pytest.raises(SettingsError) as raised:
-        _work("s3://no-such-bucket-of-ours/run", "function-1", b"", _versions())
+        work("s3://no-such-bucket-of-ours/run", "function-1", b"", versions())
     assert raised.value.message.startswith("On the Dask worker on ")
     assert "s3://no-such-bucket-of-ours/run cannot be read" in raised.value.message
     assert "AWS_ACCESS_KEY_ID" in raised.value.hint
 
 
 def test_a_worker_with_other_versions_refuses_its_first_job(tmp_path: Path) -> None:
-    theirs = {**_versions(), "polars": "0.1"}
+    theirs = {**versions(), "polars": "0.1"}
     with pytest.raises(SettingsError, match=r"has polars [\d.]+, not 0\.1\."):
-        _work(str(tmp_path), "function-1", b"", theirs)
+        work(str(tmp_path), "function-1", b"", theirs)
 
 
 def test_other_versions_are_said_before_the_first_job(
     cluster_address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("pipeline.engine.dask._versions", lambda: {**_versions(), "omneo-import": "0.0.1"})
+    monkeypatch.setattr("pipeline.engine.dask.versions", lambda: {**versions(), "omneo-import": "0.0.1"})
     with (
         pytest.raises(SettingsError, match=r"worker at tcp://[\d.:]+ has omneo-import .*, not 0\.0\.1\."),
         engine_named(cluster_address, directory_at(tmp_path)),
