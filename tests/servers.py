@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -93,13 +94,30 @@ def _execute(address: sa.URL, *statements: str) -> None:
 def dask_cluster(workers: int = 2) -> Iterator[Any]:
     """A Dask cluster of worker processes on this machine."""
     distributed = pytest.importorskip("distributed", reason="needs the extra dask")
-    with distributed.LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        dashboard_address="127.0.0.1:0",
-        silence_logs=logging.ERROR,
-    ) as running:
+    with (
+        workers_forked(),
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+        ) as running,
+    ):
         yield running
+
+
+@contextmanager
+def workers_forked() -> Iterator[None]:
+    """Workers are forked from a process that has imported what they need, which takes each of them seconds."""
+    import dask
+    from distributed.utils import get_mp_context
+
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        get_mp_context()  # which sets a list of its own
+        multiprocessing.set_forkserver_preload(
+            ["distributed", "pipeline.workflows.preparation.stage", "pipeline.workflows.tenant.distributed_load"]
+        )
+        yield
 
 
 @contextmanager
