@@ -108,14 +108,18 @@ def dask_cluster(workers: int = 2) -> Iterator[Any]:
 
 @contextmanager
 def workers_forked() -> Iterator[None]:
-    """Workers are forked from a process that has imported what they need, which takes each of them seconds."""
+    """Workers are forked from a process that has imported what they need: alone, each takes seconds."""
     import dask
     from distributed.utils import get_mp_context
 
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
         get_mp_context()  # which sets a list of its own
         multiprocessing.set_forkserver_preload(
-            ["distributed", "pipeline.workflows.preparation.stage", "pipeline.workflows.tenant.distributed_load"]
+            [
+                "distributed",
+                "pipeline.workflows.preparation.stage",
+                "pipeline.workflows.tenant.distributed_load",
+            ]
         )
         yield
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader
-from pipeline.extract.storage import SourceFile, find_sources, fingerprint
+from pipeline.extract.source_files import SourceFile, find_sources, fingerprint
 
 __all__ = ["Batch", "Reader", "SourceFile", "find_sources", "fingerprint", "open_reader"]

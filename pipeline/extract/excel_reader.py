@@ -20,7 +20,7 @@ from pipeline.core.text.header_names import usable_names
 from pipeline.core.text.wording import agree, count
 from pipeline.extract.parquet_reader import as_text
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
-from pipeline.extract.storage import SourceFile, open_raw
+from pipeline.extract.source_files import SourceFile, open_raw
 from pipeline.extract.workbook import (
     BOOK,
     SheetFacts,

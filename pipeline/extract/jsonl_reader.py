@@ -15,7 +15,7 @@ from pipeline.core.text.header_names import usable_names
 from pipeline.extract.decoding import Utf8Blocks
 from pipeline.extract.framing import LF, Positions
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
-from pipeline.extract.storage import SourceFile, SourceStream, open_text
+from pipeline.extract.source_files import SourceFile, SourceStream, open_text
 from pipeline.extract.text_ranges import FILE_START, RecordStart
 
 BLOCK_BYTES: Final = 4 << 20

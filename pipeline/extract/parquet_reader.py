@@ -17,7 +17,7 @@ from pipeline.core.model import LINE
 from pipeline.core.storage.parquet import frame_of
 from pipeline.core.text.header_names import usable_names
 from pipeline.extract.rows import NUL_MESSAGE, Batch, lines_with_nul
-from pipeline.extract.storage import SourceFile, open_parquet
+from pipeline.extract.source_files import SourceFile, open_parquet
 
 DECODED_ROWS: Final = 1 << 12
 SLICE_BYTES: Final = 4 << 20

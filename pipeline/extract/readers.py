@@ -14,7 +14,7 @@ from pipeline.extract.jsonl_reader import BLOCK_BYTES as JSON_BLOCK_BYTES
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.parquet_reader import ParquetReader
 from pipeline.extract.rows import Reader
-from pipeline.extract.storage import (
+from pipeline.extract.source_files import (
     HEADER_BYTES,
     SourceFile,
     SourceStream,

@@ -21,7 +21,7 @@ from pipeline.extract.framing import Grammar, line_ends
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.readers import format_of, open_reader
 from pipeline.extract.rows import Reader
-from pipeline.extract.storage import LOOKED_AT, SourceFile, open_raw, open_text
+from pipeline.extract.source_files import LOOKED_AT, SourceFile, open_raw, open_text
 
 _WIDE: Final = 3
 """From so many columns on, a row with one filled cell is no header."""

@@ -9,7 +9,7 @@ import polars as pl
 
 from pipeline.core.model import LINE, Dialect
 from pipeline.extract.decoding import REPLACEMENT, Utf8Blocks
-from pipeline.extract.storage import SourceFile, SourceStream, open_text
+from pipeline.extract.source_files import SourceFile, SourceStream, open_text
 from pipeline.extract.text_ranges import FILE_START, RecordStart
 
 BLOCK_BYTES: Final = 5 << 20

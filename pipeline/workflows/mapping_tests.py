@@ -18,7 +18,7 @@ from pipeline.core.errors import Problem, did_you_mean
 from pipeline.core.memory import USUAL
 from pipeline.core.model import KEY, LINE, LINES, TX
 from pipeline.core.text.wording import agree, count
-from pipeline.extract.storage import SourceFile
+from pipeline.extract.source_files import SourceFile
 from pipeline.mapping.compile.compiler import examine
 from pipeline.mapping.language.mapping_file import LoadedMapping
 from pipeline.mapping.language.source_map import Issue, Location

@@ -20,7 +20,7 @@ from pipeline.core.memory import USUAL, Budget
 from pipeline.core.settings import Limit
 from pipeline.core.storage.files import discard
 from pipeline.engine.local import Engine, engine_named
-from pipeline.extract.storage import fingerprint
+from pipeline.extract.source_files import fingerprint
 from pipeline.mapping.language.draft_marks import unsure_marks
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.report.data import RejectionGate, ReportData

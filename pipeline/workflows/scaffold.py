@@ -16,7 +16,7 @@ from pipeline.core.model import LINE, LINES, TX, Worksheet
 from pipeline.core.storage.file_formats import DATA_GLOBS
 from pipeline.core.text.wording import agree, count, part
 from pipeline.extract.sniff import Sniffed, sniff
-from pipeline.extract.storage import SourceFile, find_sources
+from pipeline.extract.source_files import SourceFile, find_sources
 from pipeline.mapping.language.mapping_file import LoadedMapping, read_mapping
 from pipeline.mapping.scaffold.draft import draft
 from pipeline.mapping.scaffold.guards import unguarded

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.model import Dialect
 from pipeline.extract.csv_reader import CsvReader
-from pipeline.extract.storage import find_sources
+from pipeline.extract.source_files import find_sources
 from tests.fuzzing import examples
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from pipeline.extract import find_sources
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.fixed_width import FixedWidthReader
 from pipeline.extract.sniff import sniff
-from pipeline.extract.storage import open_text
+from pipeline.extract.source_files import open_text
 from tests.command import call
 
 Read = tuple[list[tuple[object, ...]], list[tuple[object, ...]]]

@@ -15,7 +15,7 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect
 from pipeline.extract import find_sources, open_reader
-from pipeline.extract.storage import fingerprint, unchanged
+from pipeline.extract.source_files import fingerprint, unchanged
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo

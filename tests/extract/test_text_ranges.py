@@ -20,7 +20,7 @@ from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.jsonl_reader import JsonLinesReader, newlines
 from pipeline.extract.readers import open_range
 from pipeline.extract.rows import Batch
-from pipeline.extract.storage import SourceFile, find_sources
+from pipeline.extract.source_files import SourceFile, find_sources
 from pipeline.extract.text_ranges import FILE_START, RangeForm, TextRange
 from tests.fuzzing import examples
 

@@ -18,7 +18,7 @@ from pipeline.core.storage.directories import directory_at
 from pipeline.core.storage.partition_frames import MappedTransactions, RawTransactions
 from pipeline.core.text.safe_text import neutral
 from pipeline.extract.readers import open_reader
-from pipeline.extract.storage import find_sources
+from pipeline.extract.source_files import find_sources
 from pipeline.validation.outcomes import decide_outcomes
 from pipeline.validation.policy import Policy
 from pipeline.validation.quarantine import (

@@ -16,6 +16,7 @@ from typing import Any, Final
 _PERSONAL_NAME: Final = re.compile(
     r"e-?mail|phone|mobile|(?<![a-z])tel(?![a-z])|fax|"
     r"(first|last|full|sur|given|family|display|billing|shipping|delivery)[ _-]?name|"
+    r"(staff|cashier|employee|seller)[ _-]?name|"
     r"customer|client|buyer|guest|recipient|contact|person|member|loyalty|card|iban|passport|"
     r"birth|(?<![a-z])dob|address|street|suburb|post[ _-]?code|postal|zip|^profile_id$",
     re.IGNORECASE,

@@ -22,7 +22,7 @@ _DETECTORS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Anomaly
     repeated_sales.twice,
     sale_totals.totals_and_items,
     sale_totals.far_totals,
-    stores.unusual_stores,
+    stores.stores_that_may_be_typos,
     stores.currency_mix,
     customers.busy_customers,
 )

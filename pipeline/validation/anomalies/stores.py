@@ -23,7 +23,7 @@ _TYPO_SHARE: Final = 0.02
 _BIG_STORE: Final = 50
 
 
-def unusual_stores(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
+def stores_that_may_be_typos(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
     """Stores with hardly any sales, and stores with nearly the name of a big one."""
     stores = observed.stores.sort("sales", "store")
     typos = {row["store"]: near for row, near in _typos(stores)}

@@ -17,7 +17,7 @@ from pipeline.core.model import KEY, LINE, LINES, SOURCE
 from pipeline.core.storage import parquet
 from pipeline.core.storage.files import replacing, write_private
 from pipeline.extract.rows import Batch
-from pipeline.extract.storage import SourceFile
+from pipeline.extract.source_files import SourceFile
 from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.raw_transactions import without_lost

@@ -22,7 +22,7 @@ from pipeline.extract.jsonl_reader import newlines
 from pipeline.extract.parquet_reader import ParquetReader, row_group_sizes
 from pipeline.extract.readers import open_range, open_reader
 from pipeline.extract.rows import Reader
-from pipeline.extract.storage import SourceStream, compression_of, open_parquet, open_part, open_raw
+from pipeline.extract.source_files import SourceStream, compression_of, open_parquet, open_part, open_raw
 from pipeline.extract.text_ranges import (
     FILE_START,
     RangeForm,

@@ -13,7 +13,7 @@ from pipeline.core.errors import MappingError, Problem
 from pipeline.core.events import Emit, Notice
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.storage.file_formats import COMPRESSED, PARQUET, WORKBOOKS
-from pipeline.extract.storage import SourceFile, in_order_written
+from pipeline.extract.source_files import SourceFile, in_order_written
 from pipeline.mapping.compile.check import check_mapping, compiled_and_checked, mapping_notices
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
 from pipeline.mapping.functions.rule_conditions import compile_rule

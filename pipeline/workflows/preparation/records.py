@@ -14,7 +14,7 @@ from pipeline import __version__
 from pipeline.core.errors import SourceError
 from pipeline.core.model import LINES
 from pipeline.core.text.wording import count
-from pipeline.extract.storage import unchanged
+from pipeline.extract.source_files import unchanged
 from pipeline.report.aggregates import Facts
 from pipeline.report.summary import AccountingError, RowTotals, Summary, TransactionCounts, totals_of
 from pipeline.staging.manifest import Manifest, SourceRecord

@@ -20,7 +20,7 @@ from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
-from pipeline.extract.storage import SourceFile, find_sources, refuse_empty
+from pipeline.extract.source_files import SourceFile, find_sources, refuse_empty
 from pipeline.extract.text_ranges import RecordStart, TextRange
 from pipeline.mapping.compile.own_cells import DefinedKeys, SkippedRows
 from pipeline.mapping.language.spec import MappingSpec

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.core.errors import NothingNew
 from pipeline.core.events import Emit, Notice
 from pipeline.core.text.wording import count
-from pipeline.extract.storage import SourceFile, fingerprint, unchanged
+from pipeline.extract.source_files import SourceFile, fingerprint, unchanged
 from pipeline.staging.manifest import Manifest, microseconds
 from pipeline.staging.workdir import started_at
 

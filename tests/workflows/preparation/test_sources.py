@@ -11,7 +11,7 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.model import KEY, LINE, LINES, SOURCE
 from pipeline.extract.rows import Batch
-from pipeline.extract.storage import fingerprint, unchanged
+from pipeline.extract.source_files import fingerprint, unchanged
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.workflows.preparation.sources import RunSource, columns_by_table, find_run_sources, raw_rows

@@ -18,7 +18,7 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect
 from pipeline.extract import Reader, SourceFile, find_sources, fingerprint, open_reader, readers, storage
-from pipeline.extract.storage import open_text
+from pipeline.extract.source_files import open_text
 
 TEXT = b"id,total\n1,2.50\n"
 GLOBS = ["*.csv", "nested/*.csv"]
