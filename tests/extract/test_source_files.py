@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect
-from pipeline.extract import Reader, SourceFile, find_sources, fingerprint, open_reader, readers, storage
+from pipeline.extract import Reader, SourceFile, find_sources, fingerprint, open_reader, readers, source_files
 from pipeline.extract.source_files import open_text
 
 TEXT = b"id,total\n1,2.50\n"
@@ -183,8 +183,8 @@ def test_a_csv_file_is_opened_once_to_look_at_it_and_read_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, opens = only(folder / "a.csv"), []
-    real = storage.open_raw
-    for module in (storage, readers):
+    real = source_files.open_raw
+    for module in (source_files, readers):
         monkeypatch.setattr(module, "open_raw", lambda file, **how: opens.append(file) or real(file, **how))
     list(open_reader(file, Dialect()).batches())
     assert opens == [file]

@@ -105,8 +105,8 @@ def _paid_price(figures: Figures, prices: Sequence[str]) -> tuple[str, str]:
         # Rates are rounded to three places or so.
         near = np.abs(worth - among[after]) <= CENT + _RATE_ROUNDED * np.abs(among[before])
         if before != after and not same(among, before, after) and near.mean() > HOLDS:
-            rows = counted(float(near.mean()), among[after])
-            return after, f"in {rows} rows `{after}` is `{before}`{beside([term])}"
+            equal = float(near.mean())
+            return after, f"in {counted(equal, among[after])} rows `{after}` is `{before}`{beside([term])}"
     return "", ""
 
 
