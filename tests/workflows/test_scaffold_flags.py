@@ -22,6 +22,18 @@ def test_sales_that_a_column_says_to_be_void_are_left_out(tmp_path: Path) -> Non
     assert imported(tmp_path, file) == (15, 75)
 
 
+def test_sales_with_a_date_of_their_end_are_left_out(tmp_path: Path) -> None:
+    rows = [(n, DAYS[n], "Tea", 1, 5, "" if n % 4 else DAYS[n]) for n in range(20)]
+    file = csv_of(tmp_path / "a.csv", f"{HEADER},Cancelled at", rows)
+    assert imported(tmp_path, file) == (15, 75)
+
+
+def test_what_came_back_is_asked_for(tmp_path: Path) -> None:
+    rows = [(n, DAYS[n], "Tea", 1, 5, "No" if n % 4 else "Yes") for n in range(20)]
+    text, _ = draft_of(csv_of(tmp_path / "a.csv", f"{HEADER},Returned", rows))
+    assert "do 5 sales count of which `Returned` is Yes?" in text
+
+
 def test_numbers_of_statuses_are_asked_for(tmp_path: Path) -> None:
     rows = [(n, DAYS[n], "Tea", 1, 5, n % 2) for n in range(20)]
     text, _ = draft_of(csv_of(tmp_path / "a.csv", f"{HEADER},OrderStatusID", rows))
@@ -97,3 +109,9 @@ def test_void_lines_are_asked_for(tmp_path: Path) -> None:
     rows = [(n, DAYS[n], "Tea", q, 5, str(q > 1 and n % 4 == 0)) for n in range(20) for q in (1, 2)]
     _, spec = draft_of(csv_of(tmp_path / "a.csv", f"{HEADER},Void?", rows))
     assert is_open(spec, "total", "whether 5 lines count of which `Void?` is True")
+    words = [("Shipped", "Cancelled")[q > 1 and n % 4 == 0] for n in range(20) for q in (1, 2)]
+    rows = [(*row[:-1], word) for row, word in zip(rows, words, strict=True)]
+    _, spec = draft_of(
+        csv_of(tmp_path / "a.csv", f"{HEADER},Item status,Order status", [(*r, r[-1]) for r in rows])
+    )
+    assert is_open(spec, "total", "whether 5 lines count of which `Order status` is Cancelled")

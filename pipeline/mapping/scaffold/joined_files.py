@@ -189,7 +189,8 @@ def _texts(sample: Sample) -> list[str]:
 def _join_score(one: pl.Series, many: pl.Series) -> float:
     """How well a column refers to another: by its name, and by how many of its values are there."""
     same = plain(one.name) == plain(many.name)
-    if not same and not (plain(many.name).endswith("id") and plain(one.name) in ("id", plain(many.name))):
+    alike = plain(many.name).endswith("id") and plain(one.name) in ("id", plain(many.name))
+    if not (same or alike or min(fit(one.name, "key"), fit(many.name, "key")) > 2):
         return 0
     known = values(one).unique()
     inside = share_of(values(many).is_in(known.implode()))

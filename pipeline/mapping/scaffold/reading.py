@@ -338,13 +338,19 @@ def _status_by_code(shape: Shape, sale: Mapping[str, str]) -> str:
     return next((name for name in free if is_code(values(shape.headers[name]))), "")
 
 
+_NO_SALE: Final = ("cancelled", "void")
+
+
 def _void_lines(shape: Shape) -> str:
-    """Which lines may not count, by a column with yes or no that differs within sales; else empty."""
+    """Which lines may not count, by a status or a yes or no that differs within sales; else empty."""
     for name, dtype in shape.lines.schema.items():
         if dtype.is_nested() or (name in shape.headers.columns and shape.differing(name) <= MIXED):
             continue
         filled = values(shape.lines[name].cast(pl.String))
         out = answers_out(name, filled)
+        if not out and fit(name, "status") > 1 and filled.len() and is_status(filled):
+            known = states(filled.unique().sort().to_list())[0]
+            out = [word for state, words in known.items() for word in words if state in _NO_SALE]
         if lines := int(filled.is_in(out).sum()):
             return f"whether {count(lines, 'line')} count of which `{name}` is {' or '.join(out)}"
     return ""

@@ -8,13 +8,14 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.core.text.wording import count
 from pipeline.mapping.language.yaml_text import in_single_quotes
 from pipeline.mapping.scaffold.amounts.money import Money
 from pipeline.mapping.scaffold.shape import MIXED, Shape
-from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, floats, sql_name, values
+from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, floats, plain, sql_name, values
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit
 from pipeline.mapping.scaffold.vocabulary.row_types import is_named_type, kinds_of_rows, names_movements
-from pipeline.mapping.scaffold.vocabulary.statuses import answers_out
+from pipeline.mapping.scaffold.vocabulary.statuses import ENDED, answers_out, is_perhaps_sold
 
 _FEW_SALES: Final = 20
 
@@ -59,10 +60,17 @@ def _flagged(shape: Shape, sale: Mapping[str, str]) -> Iterator[NoSales]:
         if name in sale.values() or dtype.is_nested() or shape.differing(name) > MIXED:
             continue
         filled = values(shape.headers[name].cast(pl.String))
+        if plain(name) in ENDED.split() and 0 < filled.len() < shape.headers.height:
+            yield NoSales(f"{sql_name(name)} IS NOT NULL", f"`{name}` is filled", filled.len())
         out = answers_out(name, filled)
         if sales := int(filled.is_in(out).sum()):
-            words = ", ".join(map(in_single_quotes, out))
-            yield NoSales(f"{sql_name(name)} IN ({words})", f"`{name}` is {' or '.join(out)}", sales)
+            words, said = ", ".join(map(in_single_quotes, out)), f"`{name}` is {' or '.join(out)}"
+            asked = (
+                f"do {count(sales, 'sale')} count of which {said}? If so, take that out of `excluded` below"
+            )
+            yield NoSales(
+                f"{sql_name(name)} IN ({words})", said, sales, asked=asked if is_perhaps_sold(name) else ""
+            )
 
 
 def _movements(shape: Shape, money: Money, sale: Mapping[str, str]) -> Iterator[NoSales]:

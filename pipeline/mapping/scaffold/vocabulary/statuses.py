@@ -75,11 +75,18 @@ _FULFILMENT: Final = frozenset(f"{_SHIPPED} {_DELIVERED}".split())
 FLAGS: Final[Mapping[str, str]] = {
     "true": "void voided isvoid isvoided cancelled canceled iscancelled iscanceled deleted isdeleted draft "
     "isdraft test istest training istraining anulado anulada cancelado cancelada storniert storno annule "
-    "annullato refunded isrefunded returned isreturned",
+    "annullato",
+    "perhaps": "refunded isrefunded returned isreturned devuelto devolvido rembourse reembolsado",
     "false": "completed iscompleted complete iscomplete finished isfinished finalized isfinalized paid "
     "ispaid pagado pagada pago bezahlt paye pagato confirmed isconfirmed",
 }
-"""Names of columns with yes or no, by the answer with which a sale does not count."""
+"""Names of columns with yes or no, by the answer with which a sale does not count, or `perhaps` with yes."""
+ENDED: Final = (
+    "cancelledat canceledat cancelledon canceledon canceldate cancellationdate cancelleddate datecancelled "
+    "datacancelamento datadecancelamento fechacancelacion fechadecancelacion dateannulation storniertam "
+    "voidedat deletedat"
+)
+"""Names of columns with the date of a sale's end."""
 _ANSWERS: Final = {
     "true": ("true", "t", "yes", "y", "1", "1.0", "si", "sim", "ja", "oui"),
     "false": ("false", "f", "no", "n", "0", "0.0", "nao", "nein", "non"),
@@ -93,7 +100,12 @@ def answers_out(name: str, filled: pl.Series) -> list[str]:
     words = filled.unique().sort().to_list() if against else []
     of = {answer: [w for w in words if w.lower() in known] for answer, known in _ANSWERS.items()}
     known = len(of["true"]) + len(of["false"]) == len(words)
-    return of[against] if against and known else []
+    return of["true" if against == "perhaps" else against] if against and known else []
+
+
+def is_perhaps_sold(name: str) -> bool:
+    """Whether a column with yes or no says what was sold and came back, which some count as sold."""
+    return plain(name) in FLAGS["perhaps"].split()
 
 
 _MEANING: Final = {
