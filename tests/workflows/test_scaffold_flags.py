@@ -74,6 +74,24 @@ def test_the_price_after_a_discount_counts(tmp_path: Path) -> None:
     assert imported(tmp_path, file) == (20, Decimal("705.2"))
 
 
+def test_a_line_with_tax_comes_before_one_without(tmp_path: Path) -> None:
+    rows = [
+        (n, DAYS[n], "Tea", q, 10 + n, n % 2 * 10, q * (10 + n) * (1 - n % 2 * Decimal("0.1")))
+        for n in range(20)
+        for q in (1, 2)
+    ]
+    rows = [(*row, row[-1] * Decimal("1.2")) for row in rows]
+    header = f"{HEADER},discount,price_subtotal,price_subtotal_incl"
+    assert imported(tmp_path, csv_of(tmp_path / "a.csv", header, rows))[1] == sum(row[-1] for row in rows)
+
+
+def test_tables_that_number_their_own_rows_are_not_joined_by_that(tmp_path: Path) -> None:
+    csv_of(tmp_path / "orders.csv", "id,order_date", [(n, DAYS[n]) for n in range(20)])
+    lines = [(n, n // 2, "Tea", 2, 5 + n) for n in range(40)]
+    csv_of(tmp_path / "items.csv", "id,order_id,item,quantity,unit_price", lines)
+    assert "key: [order_id]" in drafted([str(tmp_path)])
+
+
 def test_a_count_of_pieces_is_no_total(tmp_path: Path) -> None:
     rows = [(n, DAYS[n], "Tea", q, 5, 3) for n in range(20) for q in (1, 2)]
     file = csv_of(tmp_path / "a.csv", f"{HEADER},Total", rows)

@@ -12,7 +12,7 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.text.header_names import usable_name
 from pipeline.mapping.language.yaml_text import listed, quoted
-from pipeline.mapping.scaffold.keys import Key
+from pipeline.mapping.scaffold.keys import GENERIC_NAMES, Key
 from pipeline.mapping.scaffold.samples import Sample
 from pipeline.mapping.scaffold.shape import Shape, dates_of, has_lines, is_first, one_file
 from pipeline.mapping.scaffold.vocabulary.cells import plain, share_of, values
@@ -192,8 +192,11 @@ def _join_score(one: pl.Series, many: pl.Series) -> float:
     alike = plain(many.name).endswith("id") and plain(one.name) in ("id", plain(many.name))
     if not (same or alike or min(fit(one.name, "key"), fit(many.name, "key")) > 2):
         return 0
+    own = values(many)
+    if same and plain(many.name) in GENERIC_NAMES and own.n_unique() == own.len():
+        return 0  # Each table numbers its own rows.
     known = values(one).unique()
-    inside = share_of(values(many).is_in(known.implode()))
+    inside = share_of(own.is_in(known.implode()))
     return (1 + inside if same else inside) if inside > (0.05 if same else 0.9) else 0
 
 

@@ -458,6 +458,17 @@ def tax_kind(worth: Floats, tax: Floats) -> str:
     return "on top" if top > inside else "inside"
 
 
+def is_with_tax(net: Floats, gross: Floats) -> bool:
+    """Whether an amount is another one with tax: they differ by usual rates, in some rows perhaps by none."""
+    some = (np.abs(zero_for_blank(net)) > 0.5) & ~np.isnan(gross)
+    if some.sum() < _FEW:
+        return False
+    rates = (gross[some] / net[some] - 1) * 100
+    room = 1.2 / np.abs(net[some]) + 0.02  # what rounding both to a cent does to the rate
+    near = np.min(np.abs(rates[:, None] - np.array([0, *_RATES])[None, :]), axis=1) <= room
+    return bool(near.mean() >= HOLDS and np.median(rates) > 1)
+
+
 def same(among: Mapping[str, Floats], one: str, other: str) -> bool:
     """Whether two columns hold the same amounts."""
     return share_equal(among[one], among[other]) >= _ALIKE

@@ -23,6 +23,7 @@ from pipeline.mapping.scaffold.amounts.arithmetic import (
     discount_terms,
     extra_terms,
     has_cents,
+    is_with_tax,
     matters,
     member,
     price_kind,
@@ -79,6 +80,7 @@ def line_readings(figures: Figures) -> Iterator[LineWorth]:
         _related(figures, quantities, prices, [*totals, *unnamed]), key=lambda line: -len(line.terms)
     )
     found = found or [*_line_chain(figures, quantities, totals)]
+    yield from _with_tax(figures, found, [*totals, *unnamed])
     yield from found
     if not found:
         yield from _unrelated(figures, quantities, prices, totals)
@@ -90,6 +92,14 @@ def line_readings(figures: Figures) -> Iterator[LineWorth]:
             )
             for name in prices
         )
+
+
+def _with_tax(figures: Figures, found: Sequence[LineWorth], names: Sequence[str]) -> Iterator[LineWorth]:
+    """Line totals that are another one with tax, though no column holds the tax."""
+    for line, name in product(found[:2], names):
+        if name not in (line.line, line.price) and is_with_tax(line.worth, figures.lines[name]):
+            why = f"`{name}` is `{line.line}` with tax; {line.why}"
+            yield LineWorth(figures.lines[name], line.quantity, "", name, why=why, sure=True)
 
 
 _RATE_ROUNDED: Final = 0.001

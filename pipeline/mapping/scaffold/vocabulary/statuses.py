@@ -42,16 +42,17 @@ STATES: Final[Mapping[str, str]] = {
     "fallido fallida falhou falha abandonado expirado "
     "expirada iptal iptaledildi gagal anulat anulata otmenen otmeneno",
     "order_open": "open pending pendingpayment authorized onhold hold "
-    "new created invoiced awaiting awaitingpayment unpaid waiting offen "
+    "new created awaiting awaitingpayment unpaid waiting offen "
     "enattente pendiente pendente aperto aberto aberta emaberto abierto abierta aguardando "
     "aguardandopagamento esperando enespera porpagar porcobrar impaye impayee "
     "inattesa openstaand nowe oczekujace ny "
-    "placed packed packing backordered delayed noua novyi bekliyor menunggu",
+    "placed backordered delayed noua novyi bekliyor menunggu",
 }
 """The words of each state as they are after `plain`."""
 
 _PREPARED: Final = (
-    "processing inprocess inprogress preparing inbearbeitung encours encoursdetraitement enproceso "
+    "invoiced packed packing processing inprocess inprogress preparing inbearbeitung encours "
+    "encoursdetraitement enproceso "
     "preparando inbehandeling wtrakcierealizacji pagaende inprocesare vobrabotke procesando "
     "emprocessamento emandamento encurso inlavorazione hazirlaniyor diproses beingprepared"
 )
