@@ -90,7 +90,10 @@ def _lists(rows: pl.DataFrame, column: str, members: pl.Struct) -> tuple[pl.Data
     # JSON anew removes repeats.
     once = pl.col("__once")
     rows = rows.with_columns(text.str.json_path_match("$").alias("__once"))
-    is_list = (once.str.starts_with("[") & ~once.str.contains(_NUL)).fill_null(value=False)
+    # A fixed text is found ten times as fast as a form.
+    may_have_nul = rows["__once"].str.contains("\\u0000", literal=True).any()
+    has_nul = once.str.contains(_NUL) if may_have_nul else pl.lit(value=False)
+    is_list = (once.str.starts_with("[") & ~has_nul).fill_null(value=False)
     bad = rows.filter(~(text.is_null() | (text == "")) & ~is_list).drop("__once")
     good = rows.filter(is_list).with_columns(once.alias(column)).drop("__once")
     lists, undecoded = _decoded(good, column, dtype)
