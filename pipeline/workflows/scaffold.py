@@ -76,6 +76,11 @@ _ROLE: Final[Mapping[str, str]] = {
     "timezone": "timezone",
 }
 """The roles without which a draft can do, where many sales are rejected for a field."""
+_WARNED: Final[Mapping[str, str]] = {
+    "total_mismatch": "with lines that do not add up to the total which the file gives",
+    "profile_invalid": "with a malformed customer, imported as those of guests",
+}
+"""What is no reason for a draft to leave a few sales out, since what they are worth is known all the same."""
 _FEW: Final = 3
 _LACKING: Final = (
     *("items_missing", "total_missing", "total_invalid"),
@@ -206,10 +211,15 @@ def _opened(trial: _Trial) -> dict[str, str]:
 def _improved(reading: Reading, kinds: Sequence[Sample]) -> tuple[Reading, _Trial]:
     """A reading and its trial, without roles and checks that only cost sales."""
     trial = _tried(reading, kinds)
-    unequal = trial.rejected.get("total_mismatch", 0)
-    if unequal and reading.money.total and "total_mismatch" not in trial.faults:
-        said = f"{part(unequal, trial.read, 'sale', 'does')} not add up to the total that the file gives"
-        reading = replace(reading, money=replace(reading.money, unequal=said))
+    warned = {
+        code: f"{part(trial.rejected[code], trial.read, 'sale')} {said}"
+        for code, said in _WARNED.items()
+        if trial.rejected.get(code) and code not in trial.faults
+    }
+    if not reading.money.total:
+        warned.pop("total_mismatch", None)
+    if warned:
+        reading = replace(reading, warned=warned)
         trial = _tried(reading, kinds)
     fields = {trial.fields.get(code) for code in trial.faults}
     fields |= {"payments"} & {code.split("_")[0] for code in trial.faults}

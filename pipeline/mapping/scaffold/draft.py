@@ -20,7 +20,7 @@ from pipeline.mapping.scaffold.drafted_items import checks, items
 from pipeline.mapping.scaffold.drafted_values import (
     because,
     column_value,
-    counts_one_for_blank,
+    counts_one,
     joined,
     line_column,
     line_worth,
@@ -208,18 +208,16 @@ def _own_definitions(reading: Reading) -> Iterator[str]:
     lines: list[str] = []
     if reading.has_items and "line_no" not in reading.line:
         lines.append(f"  {line_column(reading)}: {{line_number: file}}")
-    if not reading.money.whole and reading.has_items:
-        column = quoted(reading.money.quantity)
-        name = sql_name(reading.money.quantity)
-        whole = in_single_quotes(f"{name} = ROUND({name}, 0)")
-        lines.append("  # Omneo's quantities are whole: a weighed one is 1 of what the line is.")
-        lines.append(f"  {pieces_column(reading)}:")
+    if counts_one(reading):
+        column, name = quoted(reading.money.quantity), sql_name(reading.money.quantity)
+        whole = in_single_quotes(f"{name} <> 0 AND {name} = ROUND({name}, 0)")
+        if not reading.money.whole:
+            lines.append("  # Omneo's quantities are whole: a weighed one is 1 of what the line is.")
+        gaps = reading.money.quantity in reading.money.gaps
+        doubt = mark("some lines have no quantity and count as one piece" if gaps else "")
+        lines.append(f"  {pieces_column(reading)}:{doubt}")
         lines.append(f"    case: [{{when: {whole}, value: {column}}}]")
         lines.append("    else: {constant: 1}")
-    elif counts_one_for_blank(reading):
-        doubt = mark("some lines have no quantity and count as one piece")
-        column = quoted(reading.money.quantity)
-        lines.append(f"  {pieces_column(reading)}: {{column: {column}, then: [{{default: '1'}}]}}{doubt}")
     lines += [f"  {each.name}: {each.value}" for each in reading.no_sales if each.name]
     by_formula = line_worth(reading).startswith("{sql")
     looked_up = [n for n in (reading.money.price, reading.money.quantity) if n in reading.shape.found_in]

@@ -112,6 +112,9 @@ def checks(reading: Reading) -> Iterator[str]:
         for term in charges:
             yield f"  - {{name: {quoted(term.column)}, amount: {sale_value(reading, term.column)}}}"
     checked = [*_total_check(reading)] if reading.has_items and not charges else []
+    if "total_mismatch" in reading.warned:
+        checked = []
+    checked += [f"  {code}: warn{mark(said)}" for code, said in reading.warned.items()]
     unpaid = money.unpaid or money.tenders.sales - money.tenders.equal
     if unpaid:
         checked.append(f"  payments_mismatch: warn  # what was paid differs for {count(unpaid, 'sale')}")

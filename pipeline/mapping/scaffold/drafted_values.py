@@ -72,10 +72,10 @@ def open_value(missing: str) -> str:
     return f"{{open: {quoted(missing)}}}"
 
 
-def counts_one_for_blank(reading: Reading) -> bool:
-    """Whether lines without a quantity can count as one piece: what they are worth is known all the same."""
+def counts_one(reading: Reading) -> bool:
+    """Whether some lines count as one piece: weighed ones, and those that are worth something without one."""
     money = reading.money
-    return reading.has_items and money.whole and bool(money.line) and money.quantity in money.gaps
+    return reading.has_items and (not money.whole or (bool(money.line) and money.quantity in money.gaps))
 
 
 def line_worth(reading: Reading) -> str:
@@ -117,6 +117,6 @@ def formula_value(reading: Reading, base: str, terms: Sequence[Term]) -> str:
 
 def pieces(reading: Reading) -> str:
     """The quantity of a line in whole pieces."""
-    if not reading.money.whole or counts_one_for_blank(reading):
+    if counts_one(reading):
         return quoted(pieces_column(reading))
     return column_value(reading, reading.money.quantity)

@@ -127,6 +127,7 @@ class Reading:
         refunds: Returns that are written with positive amounts.
         no_sales: What is booked as a sale and is none.
         paid: Columns of payments by role, where payments have rows of their own.
+        warned: Checks of which the trial has shown that they only cost sales, and in which.
         opened: Fields that the trial has shown to be wrong, and what it has shown.
         tried: What was tried before, and what came of it.
     """
@@ -141,6 +142,7 @@ class Reading:
     refunds: Refunds | None = None
     no_sales: tuple[NoSales, ...] = ()
     paid: Mapping[str, str] = field(default_factory=dict)
+    warned: Mapping[str, str] = field(default_factory=dict)
     opened: Mapping[str, str] = field(default_factory=dict)
     tried: tuple[str, ...] = ()
     proof: str = ""

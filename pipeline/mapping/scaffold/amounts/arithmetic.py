@@ -329,24 +329,38 @@ def price_kind(figures: Figures, name: str, quantity: str, product: str) -> str:
     """
     if not quantity or not product:
         return ""
-    rows = pl.DataFrame(
-        {
-            "product": figures.shape.lines[product].cast(pl.String),
-            "amount": np.abs(figures.lines[name]),
-            "pieces": np.abs(figures.lines[quantity]),
-        }
-    ).filter((pl.col("amount") > 0) & (pl.col("pieces") > 0))
-    ways = (("line", pl.col("amount")), ("each", pl.col("amount") / pl.col("pieces")))
-    spread = [(of.std() / of.mean()).alias(to) for to, of in ways]
+    pieces, amounts = np.abs(figures.lines[quantity]), np.abs(figures.lines[name])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rows = pl.DataFrame(
+            {
+                "product": figures.shape.lines[product].cast(pl.String),
+                "one": amounts,
+                "two": amounts / pieces,
+                "pieces": pieces,
+            }
+        ).filter((pl.col("one") > 0) & (pl.col("pieces") > 0))
+    whole, single = _as_others(rows.filter(pl.col("pieces") > 1), rows.filter(pl.col("pieces") == 1))
+    if max(whole, single) > MOSTLY:
+        return "exactly line" if single > whole else "each"
+    spread = [(pl.col(of).std() / pl.col(of).mean()).alias(of) for of in ("one", "two")]
     each = rows.group_by("product").agg(*spread, pl.col("pieces").n_unique()).filter(pl.col("pieces") > 1)
     if each.is_empty():
         return ""
-    whole, single = each.select(pl.col("line", "each").mean().fill_null(0.0)).row(0)
+    whole, single = each.select(pl.col("one", "two").mean().fill_null(0.0)).row(0)
     if single < _SAME_PRICE and whole > 10 * _SAME_PRICE and each.height > 1:
         return "exactly line"
     if single < whole / 2:
         return "line"
     return "each" if whole < single / 2 else ""
+
+
+def _as_others(rows: pl.DataFrame, others: pl.DataFrame) -> tuple[float, float]:
+    """In which shares of rows the amounts `one` and `two` are `one` of the same product in other rows."""
+    known = others.select("product", pl.col("one").round(2).alias("known")).unique()
+    joined = rows.head(_LOOKED_AT).with_row_index("row").join(known, on="product")
+    equal = [((pl.col(of) - pl.col("known")).abs() <= 2 * CENT).any().alias(of) for of in ("one", "two")]
+    each = joined.group_by("row").agg(equal)
+    return each.select(pl.col("one", "two").mean()).row(0) if each.height >= _FEW else (0.0, 0.0)
 
 
 def discount_kind(figures: Figures, price: str, name: str) -> tuple[str, Term | None]:
@@ -367,20 +381,16 @@ def discount_kind(figures: Figures, price: str, name: str) -> tuple[str, Term | 
     else:
         undone = prices + off
     product = figures.shape.lines[figures.product].cast(pl.String)
-    rows = pl.DataFrame({"product": product, "price": prices, "undone": undone, "off": off})
-    rows = rows.filter(pl.col("price") > 0)
-    full = rows.filter(pl.col("off") == 0).select("product", pl.col("price").round(2).alias("full")).unique()
-    cut = rows.filter(pl.col("off") > 0).head(_LOOKED_AT).with_row_index("row").join(full, on="product")
-    equal = [((pl.col(of) - pl.col("full")).abs() <= 2 * CENT).any().alias(of) for of in ("price", "undone")]
-    each = cut.group_by("row").agg(equal)
-    if each.height < _FEW:
+    rows = pl.DataFrame({"product": product, "one": prices, "two": undone, "off": off})
+    rows = rows.filter(pl.col("one") > 0)
+    here, there = _as_others(rows.filter(pl.col("off") > 0), rows.filter(pl.col("off") == 0))
+    if max(here, there) <= MOSTLY or here == there:
         return "", term
-    here, there = each.select(pl.col("price", "undone").mean()).row(0)
-    return ("before" if here > max(MOSTLY, there) else "after" if there > max(MOSTLY, here) else ""), term
+    return ("before" if here > there else "after"), term
 
 
 _LOOKED_AT: Final = 5000
-"""Discounted lines whose prices are compared with those of other lines."""
+"""Lines whose prices are compared with those of other lines."""
 _SAME_PRICE: Final = 0.02
 _UNLIKELY_SHARE: Final = 500
 """A discount is in percent where a typical price is more than so many times as much."""

@@ -33,7 +33,7 @@ from pipeline.mapping.scaffold.amounts.arithmetic import (
     value_of,
 )
 from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain
-from pipeline.mapping.scaffold.vocabulary.role_fit import fit
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money
 
 NO_ACCIDENT: Final = 0.3
 """The share of rows in which a total is quantity × price that is no accident, though others differ."""
@@ -80,7 +80,8 @@ def line_readings(figures: Figures) -> Iterator[LineWorth]:
         _related(figures, quantities, prices, [*totals, *unnamed]), key=lambda line: -len(line.terms)
     )
     found = found or [*_line_chain(figures, quantities, totals)]
-    yield from _with_tax(figures, found, [*totals, *unnamed])
+    amounts = [name for name in (*totals, *unnamed) if is_perhaps_money(member(name))]
+    yield from _with_tax(figures, found, amounts)
     yield from found
     if not found:
         yield from _unrelated(figures, quantities, prices, totals)

@@ -84,7 +84,7 @@ class Money:
         paid: The column with what was paid, where that mostly is the total.
         tax: The column with a line's tax.
         tenders: The columns of what was paid with each tender.
-        gaps: Which of quantity and price are blank on some lines.
+        gaps: Which of quantity and price are blank on some lines, or a quantity of 0.
         settled: For each sale whether it is paid as a whole, NaN where that is not known; None where nothing
             holds what was paid.
     """
@@ -144,6 +144,8 @@ def _with_paid(money: Money, figures: Figures) -> Money:
     gaps = [
         n for n in (money.quantity, money.price) if n in figures.lines and np.isnan(figures.lines[n]).any()
     ]
+    pieces = figures.lines.get(money.quantity)
+    gaps += [money.quantity] if pieces is not None and (pieces == 0).any() else []
     settled = _settled(money, figures, full or next(iter(paid), ""))
     tax = of_lines[0] if of_lines else ""
     return replace(money, paid=full, tax=tax, gaps=frozenset(gaps), settled=settled)
@@ -188,7 +190,9 @@ def _readings(figures: Figures, number: Number) -> Iterator[Money]:
         sums = added(line.worth, shape)
         equal = share_equal(sums, figures.sales[named[0]])
         fee = fee_between(sums, figures.sales[named[0]])
-        rival = _rival_doubt(named[0], [n for n in named[1:] if not same(figures.sales, n, named[0])])
+        rival = _rival_doubt(
+            figures, named[0], [n for n in named[1:] if not same(figures.sales, n, named[0])]
+        )
         said = f"{counted(equal, sums)} totals equal the sum of their lines"
         least = NO_ACCIDENT if sums.size > _MANY else 0.5
         if fee or (equal > least and not rival):
@@ -297,16 +301,17 @@ def _added_up(number: Number, line: LineWorth, figures: Figures) -> Money:
             plus = (*plus, Term(taxes[0], 1))
             why += f"; `{taxes[0]}` comes on top by its rate"
         elif not kind:
-            open_ = f"whether `{line.line or line.price}` holds `{taxes[0]}`"
+            held = _either(line.worth, among[taxes[0]])
+            open_ = f"whether `{line.line or line.price}` holds `{taxes[0]}`{held}"
     shipping = [
         name
         for name in figures.of("shipping", among)
         if matters(among[name]) and name not in [t.column for t in (*plus, *line.terms)]
     ]
     if shipping and not open_:
-        open_ = f"whether `{shipping[0]}` is part of the total"
+        open_ = f"whether `{shipping[0]}` is part of the total{_either(line.worth, among[shipping[0]])}"
     if not open_ and (apart := _of_sales_alone(figures)):
-        open_ = f"whether `{apart}` is part of the total"
+        open_ = f"whether `{apart}` is part of the total{_either(line.worth, figures.sales[apart])}"
     return _money(
         number,
         replace(line, plus=plus),
@@ -333,6 +338,12 @@ def _as_paid(number: Number, line: LineWorth, figures: Figures) -> Money | None:
     whole = replace(line, plus=(*line.plus, *found))
     unpaid = round((1 - equal) * int((~np.isnan(paid)).sum()))
     return _money(number, whole, figures, why=why, proven=True, doubt="", unpaid=unpaid)
+
+
+def _either(worth: Floats, more: Floats) -> str:
+    """What all lines are worth without an amount and with it, for a person who has to choose."""
+    without = zero_for_blank(worth).sum()
+    return f" ({without:,.2f} without it, {without + zero_for_blank(more).sum():,.2f} with it)"
 
 
 def _of_sales_alone(figures: Figures) -> str:
@@ -369,7 +380,7 @@ def _of_single_rows(figures: Figures, lines: Sequence[LineWorth], number: Number
         rivals = [
             n for n in totals if n not in starts and fit(n, "total") > 2 and not same(among, n, best.line)
         ]
-        doubt = _rival_doubt(best.line, rivals)
+        doubt = _rival_doubt(figures, best.line, rivals)
         yield _single(number, figures, best.line, (), best, best.why, doubt)
         return
     likely = [name for name in totals if fit(name, "total") > 1] or figures.of("price", among)
@@ -384,7 +395,7 @@ def _of_single_rows(figures: Figures, lines: Sequence[LineWorth], number: Number
     if fit(best_name, "total") < 2:
         rivals += [n for n in unnamed_amounts(figures, among) if not same(among, n, best_name)]
     why = f"`{best_name}` is the only amount" if not rivals else f"`{best_name}` is named so"
-    doubt = _rival_doubt(best_name, rivals)
+    doubt = _rival_doubt(figures, best_name, rivals)
     if figures.role.get(best_name) == "price" and plain(figures.shape.key.columns[-1]) in GENERIC_NAMES:
         doubt = doubt or f"whether these rows are sales, and `{best_name}` is what was paid"
     yield _single(number, figures, best_name, (), None, why, doubt)
@@ -395,7 +406,7 @@ def _is_part(name: str) -> bool:
     return bool(_PARTS & {*words_of(member(name))})
 
 
-def _rival_doubt(name: str, rivals: Sequence[str]) -> str:
+def _rival_doubt(figures: Figures, name: str, rivals: Sequence[str]) -> str:
     if not rivals:
         return ""
     parts = all(fit(rival, "total") < 2 for rival in rivals) and fit(name, "total") > 2
@@ -403,7 +414,8 @@ def _rival_doubt(name: str, rivals: Sequence[str]) -> str:
     whole = _WHOLE.fullmatch(plain(name)) and not any(_WHOLE.fullmatch(plain(rival)) for rival in rivals)
     if not _is_part(name) and (parts or whole):
         return ""
-    return f"whether the total is `{name}` or `{rivals[0]}`"
+    sums = [f"`{each}` ({zero_for_blank(figures.sales[each]).sum():,.2f})" for each in (name, rivals[0])]
+    return f"whether the total is {' or '.join(sums)}"
 
 
 def _single(
