@@ -43,7 +43,6 @@ def test_numbers_of_statuses_are_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "asked"),
     [
-        (["completed", "processing", "on-hold"], ""),
         (["completed", "processing", "cancelled"], "what do processing (9) mean?"),
         (["completed", "pending", "pending"], "what do pending (18) mean?"),
     ],
@@ -51,7 +50,7 @@ def test_numbers_of_statuses_are_asked_for(tmp_path: Path) -> None:
 def test_sales_that_are_prepared_or_wait_may_be_paid(tmp_path: Path, words: list[str], asked: str) -> None:
     rows = [(n, DAYS[n], "Tea", 1, 5, words[n % 3]) for n in range(27)]
     text, _ = draft_of(csv_of(tmp_path / "a.csv", f"{HEADER},Status", rows))
-    assert asked in text if asked else "complete: [completed, processing]" in text
+    assert asked in text
 
 
 def test_the_total_of_the_file_counts_where_a_few_lines_miss_it(tmp_path: Path) -> None:

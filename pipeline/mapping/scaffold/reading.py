@@ -39,7 +39,6 @@ from pipeline.mapping.scaffold.vocabulary.statuses import (
     is_fulfilment,
     is_prepared,
     is_status,
-    prepared_are_paid,
     states,
 )
 
@@ -402,8 +401,6 @@ def _of_unsettled(
     """What open sales are where nothing says what is paid; in the second place words that a person knows."""
     open_ = known.get("order_open", [])
     prepared = [word for word in open_ if is_prepared(word)]
-    if prepared_are_paid(counts):
-        return _moved(known, prepared, "complete"), []
     # Where most sales are left out, they may be paid in another way, such as on delivery.
     most = sum(counts[word] for word in open_) * 2 > sum(counts.values())
     asked = open_ if most else prepared

@@ -57,8 +57,6 @@ _PREPARED: Final = (
     "emprocessamento emandamento encurso inlavorazione hazirlaniyor diproses beingprepared"
 )
 """Words for sales that are being prepared: shops mostly prepare what is paid for."""
-_OF_PREPARED_PAID: Final = ("onhold", "checkoutdraft", "pendingpayment")
-"""Words of WooCommerce beside which `processing` means that a sale is paid."""
 _SHIPPED: Final = (
     "shipped shipping dispatched despatched sent intransit outfordelivery versendet versandt verschickt "
     "unterwegs expedie expediee enviado enviada encamino despachado postado spedito spedita inviato "
@@ -147,14 +145,6 @@ def is_fulfilment(word: str) -> bool:
 def is_prepared(word: str) -> bool:
     """Whether a status says that a sale is being prepared, which most are that are paid, but not all."""
     return plain(word).removeprefix("wc") in _PREPARED.split()
-
-
-def prepared_are_paid(words: Iterable[str]) -> bool:
-    """Whether the words are those of a system in which only paid sales are being prepared."""
-    bare = [plain(word) for word in words]
-    return any(word.removeprefix("wc") in _OF_PREPARED_PAID for word in bare) or any(
-        word.startswith("wc") and word != "wc" for word in bare
-    )
 
 
 def _meaning(word: str) -> str:
