@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import polars as pl
 from click.testing import CliRunner
 
 from pipeline.cli.group import cli
+from tests.forked import Forked
 
 REPOSITORY = Path(__file__).parents[1]
 SAMPLE = REPOSITORY / "sample_data" / "pos_lines.csv"
@@ -58,25 +57,15 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return own | {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error"} | dict(extra or {})
 
 
-def start(
-    *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> subprocess.Popen[str]:
+def start(*arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Forked:
     """Start `python -m pipeline` as a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *map(str, arguments)],
-        env=clean_environment(env),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Forked("pipeline", arguments, clean_environment(env), directory=cwd)
 
 
-def ended(process: subprocess.Popen[str]) -> Ended:
+def ended(process: Forked) -> Ended:
     """Wait for a process."""
     stdout, stderr = process.communicate(timeout=120)
-    return Ended(process.returncode, stdout, stderr)
+    return Ended(process.wait(), stdout, stderr)
 
 
 def omneo_import(*arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ended:

@@ -25,6 +25,7 @@ import yaml
 from pipeline.simulator import EXAMPLE_TRIGGERS, SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
 from tests.command import call, clean_environment, start
+from tests.forked import Forked
 
 _BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)\n?```", re.S)
 _LEFT_OUT = ("make ", "pip ", "python3 -m venv", "eval ", "unset ", ". ")
@@ -173,7 +174,7 @@ def _process_everything(omneo: LocalOmneo) -> None:
     assert not omneo.stats()["webhooks"]["failed"]
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: Forked) -> None:
     process.terminate()
     process.communicate(timeout=30)
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,6 +18,7 @@ import sqlalchemy as sa
 
 from pipeline.simulator import SimulatorSettings
 from pipeline.testing import LocalOmneo, local_omneo
+from tests.forked import Forked, ensure_fork_server
 from tests.waiting import wait_for
 
 
@@ -113,14 +111,8 @@ def workers_forked() -> Iterator[None]:
     from distributed.utils import get_mp_context
 
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        get_mp_context()  # which sets a list of its own
-        multiprocessing.set_forkserver_preload(
-            [
-                "distributed",
-                "pipeline.workflows.preparation.stage",
-                "pipeline.workflows.tenant.distributed_load",
-            ]
-        )
+        get_mp_context()  # which sets a list of its own of what is imported
+        ensure_fork_server()
         yield
 
 
@@ -190,8 +182,8 @@ class DaskProcesses:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         pytest.importorskip("distributed", reason="needs the extra dask")
         self.folder, self._environment = folder, environment
-        self._running: list[subprocess.Popen[bytes]] = []
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self._running: list[Forked] = []
+        self.workers: list[Forked] = []
         said = folder / "scheduler.json"
         # It ends by itself where the test does not end it.
         options = ("--port=0", "--no-dashboard", "--idle-timeout=120", f"--scheduler-file={said}")
@@ -218,20 +210,17 @@ class DaskProcesses:
             process.kill()
             process.wait()
 
-    def _start(
-        self, name: str, *command: str, environment: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> Forked:
         home = self.folder / name
         (home / "tmp").mkdir(parents=True)
         paths = {"HOME": str(home), "TMPDIR": str(home / "tmp"), "PYTHONPATH": str(Path(__file__).parents[1])}
         inherited = {name: os.environ[name] for name in ("PATH",)}
-        with (home / "log.txt").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *command, "--host=127.0.0.1"],
-                env={**inherited, **paths, **(environment or {})},
-                cwd=home,
-                stdout=log,
-                stderr=log,
-            )
+        process = Forked(
+            "dask",
+            [*command, "--host=127.0.0.1"],
+            {**inherited, **paths, **(environment or {})},
+            directory=home,
+            log=home / "log.txt",
+        )
         self._running.append(process)
         return process

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -25,27 +24,22 @@ from pipeline.loading.http.retry_policy import RetryPolicy
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.workdir import Workdir
 from pipeline.workflows.runs.workdir_lock import workdir_lock
+from tests.command import clean_environment
+from tests.forked import Forked
 from tests.loading.tenant import batches_of, confirm_and_resend, made, run_of, void
 
 if TYPE_CHECKING:
     from pipeline.testing import LocalOmneo
 
 
-def start_delivery(workdir: Path, omneo: LocalOmneo, count: int, **options: Any) -> subprocess.Popen[str]:
-    # Here, since the processes need no command line, whose import takes a third of their time.
-    from tests.command import clean_environment
-
-    arguments = [str(workdir), str(count), json.dumps(options)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.loading.delivery.delivery_process", *arguments],
-        env=clean_environment(omneo.environment()),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+def start_delivery(workdir: Path, omneo: LocalOmneo, count: int, **options: Any) -> Forked:
+    arguments = [workdir, count, json.dumps(options)]
+    return Forked(
+        "tests.loading.delivery.delivery_process", arguments, clean_environment(omneo.environment())
     )
 
 
-def result_of(process: subprocess.Popen[str], code: int = 0) -> dict[str, Any]:
+def result_of(process: Forked, code: int = 0) -> dict[str, Any]:
     """Wait for a delivery to end with this exit code; gives what it printed last."""
     out, errors = process.communicate(timeout=600)
     assert process.returncode == code, errors

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.loading.ledger.entries import IN_FLIGHT
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.simulator import Faults, SimulatorSettings
 from pipeline.testing import LocalOmneo
+from tests.forked import Forked
 from tests.loading.delivery.delivery_process import result_of, start_delivery
 from tests.loading.tenant import made
 from tests.servers import new_database
@@ -40,11 +40,11 @@ def omneo_settings() -> SimulatorSettings:
     return SimulatorSettings(faults=Faults(latency_s=0.002, job_delay_s=0))
 
 
-def start(workdir: Path, omneo: LocalOmneo, count: int = COUNT, **options: Any) -> subprocess.Popen[str]:
+def start(workdir: Path, omneo: LocalOmneo, count: int = COUNT, **options: Any) -> Forked:
     return start_delivery(workdir, omneo, count, **{"concurrency": CONCURRENCY, **options})
 
 
-def wait_for_arrivals(omneo: LocalOmneo, more_than: int, process: subprocess.Popen[str]) -> None:
+def wait_for_arrivals(omneo: LocalOmneo, more_than: int, process: Forked) -> None:
     wait_for(lambda: arrivals(omneo) > more_than or process.poll() is not None, 600, 0.05)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.testing import LocalOmneo
 from tests.command import call, ended, start
+from tests.forked import Forked
 from tests.loading.delivery.delivery_process import result_of, start_delivery
 from tests.loading.tenant import Tenant, batches_of, load, made, run_of
 from tests.receipts import export
@@ -25,7 +25,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
-STARTED: list[subprocess.Popen[str]] = []
+STARTED: list[Forked] = []
 
 
 @pytest.fixture(autouse=True)
@@ -41,9 +41,7 @@ def nothing_left_running() -> Iterator[None]:
                 stream.close()
 
 
-def two_loaders(
-    folder: Path, omneo: LocalOmneo, ledger: str, count: int, **options: object
-) -> list[subprocess.Popen[str]]:
+def two_loaders(folder: Path, omneo: LocalOmneo, ledger: str, count: int, **options: object) -> list[Forked]:
     """Two processes that load the same run over one ledger, from working directories of their own."""
     two = [start_delivery(folder / each, omneo, count, ledger=ledger, **options) for each in ("one", "two")]
     STARTED.extend(two)
