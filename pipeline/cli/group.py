@@ -80,11 +80,11 @@ def cli(**_: Any) -> None:
 
     \b
     The usual way:
-      omneo-import scaffold exports/ -o shop.yaml     draft a mapping, then edit it
-      omneo-import check    -m shop.yaml exports/     see that it fits
-      omneo-import prepare  -m shop.yaml exports/     dry run: stage everything, write a report
-      omneo-import load     latest                    send what was staged
-      omneo-import confirm  latest                    see that it arrived
+      omneo-import scaffold exports/ -o shop.yaml   draft a mapping, then edit it
+      omneo-import check    -m shop.yaml exports/   see that it fits
+      omneo-import prepare  -m shop.yaml exports/   stage all, write a report
+      omneo-import load     latest                  send what was staged
+      omneo-import confirm  latest                  see that it arrived
 
     OMNEO_TENANT (or OMNEO_BASE_URL) and OMNEO_TOKEN name the tenant and its token. Every option can also be
     set as OMNEO_IMPORT_<NAME>. The options below belong to every command, and may stand before or after it.

@@ -128,7 +128,7 @@ CODES: Final[dict[str, Code]] = {
         Code(
             "external_id_missing",
             _R,
-            "No id",
+            "Sale without an id",
             "Fill the columns that make the id. Leave out rows that are no sales, such as a total at the "
             "end: "
             "`source: {rows: {skip: \"Receipt = 'Total'\"}}`.",
@@ -158,7 +158,7 @@ CODES: Final[dict[str, Code]] = {
         Code(
             "total_missing",
             _R,
-            "No total",
+            "Sale without a total",
             "Fill the total in the source, or compute it in the mapping.",
             always=True,
         ),
@@ -183,7 +183,7 @@ CODES: Final[dict[str, Code]] = {
             "Look for missing or repeated payments.",
             tolerance=Decimal("0.05"),  # cash rounding, as above
         ),
-        Code("transacted_at_missing", _R, "No date", "Fill the date in the source.", always=True),
+        Code("transacted_at_missing", _R, "Sale without a date", "Fill the date in the source.", always=True),
         Code(
             "transacted_at_invalid",
             _R,
@@ -195,7 +195,8 @@ CODES: Final[dict[str, Code]] = {
             "transacted_at_future",
             _R,
             "Date in the future",
-            "Check the till's clock, and day and month for having changed places.",
+            "Check the till's clock, and day and month for having changed places. Until its time has come, "
+            "the next `run` of its directory reads the file again; a date more than a year ahead is wrong.",
         ),
         Code(
             "transacted_at_nonexistent",
@@ -213,7 +214,7 @@ CODES: Final[dict[str, Code]] = {
         Code(
             "profile_invalid",
             _R,
-            "Customer's id is malformed",
+            "Customer's id is not valid",
             "Fix the cell; or turn the code into a warning to import it as a guest sale.",
         ),
         Code(
@@ -315,8 +316,8 @@ CODES: Final[dict[str, Code]] = {
             "profile_placeholder",
             _W,
             "Word in place of a customer",
-            "It would become one customer with all these sales. Make them guest sales: list the word under "
-            '`nulls` of `source`, as in `nulls: ["N/A"]`.',
+            "Nothing to do, these are guest sales. Where it is the id of a customer: "
+            "`checks: {profile_placeholder: off}`.",
         ),
         Code(
             "currency_missing",

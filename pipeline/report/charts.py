@@ -147,9 +147,10 @@ def _without_strays(months: Sequence[str], found: Mapping[str, int]) -> Sequence
             and sum(found.get(month, 0) for month in months[:after]) <= _STRAYS * total
         ]
         months = months[max(gaps, default=0) :][::-1]
-    # A last month with hardly any sales is the last night of the one before, in another zone.
-    if len(months) > 2 and 0 < found.get(months[-1], 0) * len(months) <= _STRAYS * total:
-        return months[:-1]
+    # A first or last month with hardly any sales is a night of the next one, in another zone.
+    for end in (-1, 0):
+        if len(months) > 2 and 0 < found.get(months[end], 0) * len(months) <= _STRAYS * total:
+            months = months[:-1] if end else months[1:]
     return months
 
 

@@ -18,6 +18,8 @@ MOST_MONTHS: Final = 31
 LEVELS: Final = 4
 NAME: Final = 40
 """Characters of a store's name that are shown."""
+_BEGUN_SHARE: Final = 0.1
+"""Share of a usual day or month up to which the last one has only begun, as by a sale after midnight."""
 _NAMED: Final = 6
 """Stores and days that the sentence names."""
 
@@ -69,7 +71,8 @@ def stores_by_time(values: Mapping[str, Any]) -> HeatMap | None:
     gone = values["previous"]["gone_stores"] if values["previous"] else ()
     sales |= {store: {} for store in gone if store not in sales}
     lost = _lost_days(axis, values["gaps"])
-    cells = {store: _cells(axis, found, lost.get(store, {})) for store, found in sales.items()}
+    begun = _only_begun(axis, sales)
+    cells = {store: _cells(axis, found, lost.get(store, {}), begun) for store, found in sales.items()}
     first = sorted(cells, key=lambda store: (not _has_hole(cells[store]), -sum(sales[store].values()), store))
     drawn, most = sorted(first[:MOST_STORES]), MOST_MONTHS if axis.unit == "month" else len(axis.labels)
     return HeatMap(
@@ -132,13 +135,20 @@ def _lost_days(axis: Axis, gaps: Iterable[Mapping[str, Any]]) -> dict[str, dict[
     return found
 
 
-def _cells(axis: Axis, found: Mapping[str, int], lost: Mapping[str, int]) -> list[Cell]:
-    """A cell for each label of the axis."""
+def _only_begun(axis: Axis, sales: Mapping[str, Mapping[str, int]]) -> bool:
+    """Whether the last day or month has only begun where the export ends: then no store lacks sales in it."""
+    sums = [sum(of_store.get(label, 0) for of_store in sales.values()) for label in axis.labels]
+    return len(sums) > 2 and 0 < sums[-1] * len(sums) <= _BEGUN_SHARE * sum(sums)
+
+
+def _cells(axis: Axis, found: Mapping[str, int], lost: Mapping[str, int], begun: bool) -> list[Cell]:
+    """A cell for each label of the axis; none without sales in a last one that has only begun."""
     most = max(found.values(), default=0)
     first = next((n for n, label in enumerate(axis.labels) if label in found), 0)
+    last = len(axis.labels) - 1
     return [
         Cell(
-            None if n < first else found.get(label, 0),
+            None if n < first or (begun and n == last and label not in found) else found.get(label, 0),
             _level(found.get(label, 0), most),
             lost.get(label, 0) if axis.unit == "month" else 0,
         )

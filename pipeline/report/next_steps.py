@@ -142,8 +142,10 @@ def _unsettled(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
             command(summary, "retry"),
         )
     if missing:
+        rest = summary.unconfirmed
+        also = f", and look up the {count(rest, 'transaction')} that nobody has looked up yet" if rest else ""
         yield _you(
-            f"Send again the {count(missing, 'transaction')} that Omneo took and does not have. If "
+            f"Send again the {count(missing, 'transaction')} that Omneo took and does not have{also}. If "
             "they are still missing after that, ask Omneo why.",
             command(summary, "confirm", "--resend"),
         )
@@ -155,7 +157,15 @@ def _unsettled(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
     if not (missing or differing) and summary.unconfirmed:
         yield _you("Look up in Omneo what was sent, and compare it.", command(summary, "confirm"))
     if d.voided or undone:
-        yield _you("Nothing: it was undone. `load --revive` sends it again, no longer void.")
+        number = d.voided + summary.beside.voided
+        what = (
+            f"{count(number, 'transaction', 'was')} undone on purpose"
+            if number
+            else "It was undone on purpose"
+        )
+        yield _you(
+            f"Nothing for what was voided: {what}. `load --revive` would send it again, no longer void."
+        )
     if about.fields_help and not (differing or undone):
         yield NextStep(Fixer.OMNEO, about.fields_help)
 

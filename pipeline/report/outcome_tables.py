@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pipeline.core.codes import CODES, Outcome
-from pipeline.core.text.wording import agree
+from pipeline.core.text.wording import agree, count
 from pipeline.report.data import CheckMade, ReportData
 from pipeline.report.summary import Summary, Total, added
 from pipeline.report.verdict import MALFORMED, was_loaded, without_total
@@ -15,7 +15,7 @@ _BY_STATUS: Final = frozenset(
     name for name, code in CODES.items() if code.outcome is Outcome.DROPPED and name != "partially_paid"
 )
 """Codes of sales that are dropped for their status: nothing else of them is checked."""
-_OF_ACCEPTED: Final = ("guest", "transacted_at_ambiguous")
+_OF_ACCEPTED: Final = ("guest", "profile_placeholder", "transacted_at_ambiguous")
 _OF_ROWS: Final = (MALFORMED, "encoding_replaced")
 _OF_ANY_SALE: Final = ("duplicate_row", "older_version")
 """Codes about rows that count sales, whatever becomes of the sale."""
@@ -49,22 +49,27 @@ def where_everything_is(data: ReportData) -> list[dict[str, Any]]:
     defects, unknown = "defective, for these causes", without_total(summary)
     if unknown:
         defects += f"; {unknown:,} of them {agree(unknown, 'has')} no total that could be read"
+    if rows_alone := summary.rejected.get("key_missing", 0):
+        defects += (
+            f"; {count(rows_alone, 'row')} without a sale's number {agree(rows_alone, 'counts')} as one sale "
+            "each, also in worth: together they may be fewer"
+        )
     rows = (
         (True, "Confirmed", confirmed, "looked up in Omneo: there, and equal"),
         (True, "Delivered", taken, took if loaded else "nothing was sent"),
         (True, "Differing", differing - void, "there, but with other values than were sent"),
         (False, "Void", void, "sent as a sale that counts, and void in Omneo: worth nothing"),
         (True, "Unchanged", unchanged, "an earlier run delivered the same"),
-        (None, "In doubt", d.in_doubt, "sent without a clear answer; `retry` looks it up"),
-        (False, "Missing", missing, "Omneo took it, but does not have it; `confirm --resend` sends it again"),
+        (None, "In doubt", d.in_doubt, "sent without a clear answer: Omneo may have it or not"),
+        (False, "Missing", missing, "Omneo took it, but does not have it"),
         (False, "Pending", d.pending, _waiting(data, closed=closed)),
         (False, "Refused", d.refused, "Omneo will never take it as it is: correct it first"),
-        (False, "Failed", d.failed, "given up for now; `retry` sends it again"),
+        (False, "Failed", d.failed, "given up for now, after several tries"),
         (
             False,
             "Voided",
             d.voided + beside.voided,
-            "sent, and undone by `void`: Omneo keeps it as void, worth nothing",
+            "sent, and undone: Omneo keeps it as void, worth nothing",
         ),
         (False, "Forgotten", d.forgotten, "removed for its customer before it was sent"),
         (False, "Rejected", t.rejected, defects),

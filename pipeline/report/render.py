@@ -26,6 +26,7 @@ from pipeline.core.text.wording import agree, count
 from pipeline.report import charts, heat_maps
 from pipeline.report.compiled_templates import CompiledTemplates
 from pipeline.report.data import ReportData
+from pipeline.report.field_labels import field_label
 from pipeline.report.formatting import (
     CELL_CHARACTERS,
     compact,
@@ -241,6 +242,7 @@ def templates(finalize: Callable[[Any], str] | None = None, *, autoescape: bool 
         "count": count,
         "agree": agree,
         "unbroken": unbroken,
+        "field_label": field_label,
         "is_rehearsal": is_rehearsal,
         "tenant": lambda url: tenant_name(url) if url else NO_TENANT,
         "when": lambda text: text.replace("T", " ").removesuffix("Z").split(".")[0].split("+")[0],

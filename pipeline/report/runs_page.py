@@ -15,7 +15,7 @@ from pipeline.report.charts import Chart, Number
 from pipeline.report.formatting import grouped
 from pipeline.report.render import NO_TENANT, REPORT_HTML, page_parts, templates
 from pipeline.report.summary import Summary, decimal_text
-from pipeline.report.verdict import RunVerdict
+from pipeline.report.verdict import REPLACED, RunVerdict
 
 MOST_DRAWN: Final = 60
 """The newest runs, which are drawn; the table has all."""
@@ -40,9 +40,16 @@ class RunLine:
 
     @property
     def open(self) -> int:
-        """Transactions that were accepted and are not in Omneo yet."""
+        """Transactions that were accepted and are not in Omneo yet; none where a later run delivered them."""
+        if self.verdict.headline == REPLACED:
+            return 0
         d = self.summary.delivery
         return d.pending + d.in_doubt + d.refused + d.failed
+
+    @property
+    def wrong(self) -> int:
+        """Transactions that Omneo lacks or has with other values, as far as it was asked."""
+        return (self.summary.missing or 0) + self.summary.differing_in_values
 
     @property
     def delivered(self) -> int:
@@ -66,7 +73,7 @@ class RunLine:
             "delivered": self.delivered,
             "open": self.open,
             "confirmed": summary.confirmed,
-            "wrong": (summary.missing or 0) + (summary.differing or 0),
+            "wrong": self.wrong,
         }
 
 
@@ -83,10 +90,6 @@ def render_runs(runs: Sequence[RunLine]) -> str:
         .render(
             runs=values,
             charts=_charts(runs[-MOST_DRAWN:]),
-            sums={
-                name: sum(run[name] for run in values)
-                for name in ("accepted", "rejected", "delivered", "open", "wrong")
-            },
             tenants=sorted({run["tenant"] for run in values if run["tenant"] is not None}),
             sentence=_sentence(runs),
             written_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -111,7 +114,8 @@ def _charts(runs: Sequence[RunLine]) -> list[Chart]:
     counts = Chart("Transactions run by run", _open_runs(runs), labels, series, short, styles=styles)
     currency = Counter(run.currency for run in runs).most_common(1)[0][0]
     worth = [_worth(run, currency) for run in runs]
-    text = f"In all {currency} {grouped(decimal_text(sum(worth, Decimal())))}".replace("  ", " ")
+    most = f"{currency} {grouped(decimal_text(max(worth)))}".strip()
+    text = f"Most in one run {most}; the same sales may be in several runs"
     return [
         counts,
         Chart("Worth of the accepted", text + ".", labels, {"accepted": worth}, short, currency=currency),
@@ -135,8 +139,13 @@ def _sentence(runs: Sequence[RunLine]) -> str:
     """What a person should know first."""
     if not runs:
         return "There are no runs yet."
-    delivered, left = sum(run.delivered for run in runs), sum(run.open for run in runs)
-    waiting = sum(run.open > 0 for run in runs)
-    if not left:
-        return f"{count(delivered, 'transaction')} delivered; nothing is open."
-    return f"{count(delivered, 'transaction')} delivered; {left:,} are open in {count(waiting, 'run')}."
+    waiting, wrong = sum(run.open > 0 for run in runs), sum(run.wrong > 0 for run in runs)
+    found = [
+        f"{count(number, 'run', 'has')} {what}"
+        for number, what in (
+            (waiting, "something open"),
+            (wrong, "sales that Omneo lacks or has differently"),
+        )
+        if number
+    ]
+    return f"{' and '.join(found)}." if found else "Nothing is open."

@@ -24,6 +24,8 @@ MUCH: Final = 0.1
 """Share of the transactions that may be rejected before the headline says so."""
 PROVENANCE: Final = "provenance"
 """The section of the report that names the mapping."""
+REPLACED: Final = "Replaced by a later run"
+"""The headline of a run whose files a later one has delivered."""
 PREFLIGHT: Final = "preflight"
 """The section of the report with the tenant's answers."""
 
@@ -124,7 +126,7 @@ def verdict_of(
     steps = next_steps(summary, about)
     if about.replaced_by:
         said = f"All its files were delivered by run {about.replaced_by}. {sentence}"
-        return RunVerdict(Mood.GOOD, "Replaced by a later run", said, steps)
+        return RunVerdict(Mood.GOOD, REPLACED, said, steps)
     if about.loading:
         return RunVerdict(Mood.LOOK, "A command is working on this run now", sentence, steps)
     if was_loaded(summary) or about.stopped:
@@ -303,7 +305,7 @@ def _delivered(summary: Summary, sums: _Money) -> str:
         )
     parts = (
         ("pending", "still to be sent", d.pending),
-        ("in_doubt", "in doubt", d.in_doubt),
+        ("in_doubt", "without a clear answer", d.in_doubt),
         ("voided", "voided", voided),
         ("forgotten", "forgotten", d.forgotten),
         ("refused", "refused for good", d.refused),
@@ -339,7 +341,7 @@ def _left_out(summary: Summary, sums: _Money | None) -> str:
     clauses = []
     for outcome, number, how in (
         ("dropped", t.dropped, "dropped on purpose"),
-        ("rejected", t.rejected, "rejected"),
+        ("rejected", t.rejected, "rejected as defective"),
     ):
         if number:
             worth = f" ({sums.of(outcome)}{more if outcome == 'rejected' else ''})" if sums else ""

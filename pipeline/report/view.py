@@ -6,6 +6,7 @@ Personal data is masked here, once, so that no form of the report can forget to.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -15,6 +16,7 @@ import polars as pl
 
 from pipeline.core.codes import Outcome
 from pipeline.core.findings import ControlRow, Occurrence, RootCause, Sums
+from pipeline.core.text.no_person import NO_PERSON
 from pipeline.core.text.privacy import (
     mask_body,
     mask_json,
@@ -237,16 +239,24 @@ def shown(causes: Sequence[RootCause]) -> list[RootCause]:
 def _masked_shape(cause: RootCause) -> str | None:
     """A shape shows no personal data unless it is the value itself."""
     its_value = cause.shape is not None and [cause.shape] == [each.value for each in cause.examples]
-    return mask_value(cause.field, cause.shape) if its_value and cause.shape else cause.shape
+    return _masked_cell(cause.field, cause.shape) if its_value and cause.shape else cause.shape
 
 
 def _masked_example(field: str | None, example: Occurrence) -> Occurrence:
     value = example.value
     return replace(
         example,
-        value=None if value is None else mask_value(field, value),
-        message=mask_message(field, example.message),
+        value=None if value is None else _masked_cell(field, value),
+        message=mask_message(None if value and _NO_PERSON.match(value) else field, example.message),
     )
+
+
+_NO_PERSON: Final = re.compile(NO_PERSON)
+
+
+def _masked_cell(field: str | None, value: str) -> str:
+    """The cell of a cause; a word such as "no email" stands in a personal field, and is nobody's."""
+    return mask_value(None if _NO_PERSON.match(value) else field, value)
 
 
 def _samples(facts: Facts, show_personal_data: bool) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import polars as pl
 
 from pipeline.core.codes import CODES
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind
+from pipeline.core.text.no_person import NO_PERSON
 from pipeline.validation.message_text import SHOWN
 
 _DATES: Final = (
@@ -61,14 +62,11 @@ _NUMBER_FORMS: Final = (
 def likely_fix(code: str, field: str | None, values: Sequence[str]) -> str:
     """What to do about a cause, from a sample of its cells; the code's own advice where they show nothing."""
     usual = CODES[code].fix if code in CODES else "Look at the rule of that name in the mapping."
-    if values and code == "profile_placeholder":
-        words = json.dumps(sorted({value.strip() for value in values}), ensure_ascii=False)
-        return (
-            f"List what stands for no customer, so that these are guest sales: `source: {{nulls: {words}}}`."
-        )
     if not values or not code.endswith("_invalid"):
         return usual
-    if {value.strip().casefold() for value in values} <= _BLANK_WORDS:
+    if {value.strip().casefold() for value in values} <= _BLANK_WORDS or (
+        code == "profile_invalid" and all(re.match(NO_PERSON, value) for value in values)
+    ):
         words = json.dumps(sorted({value.strip() for value in values}), ensure_ascii=False)
         return f"These are words for a blank cell: `source: {{nulls: {words}}}`."
     if field == "status":

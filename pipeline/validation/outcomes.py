@@ -22,7 +22,7 @@ ACCEPTED: Final = "accepted"
 DROPS: Final = tuple(name for name, code in CODES.items() if code.outcome is Outcome.DROPPED)
 _ABOUT_ROWS: Final = ("duplicate_row", "older_version", "encoding_replaced")
 """Warnings about rows: they are reported whatever the outcome of the transaction is."""
-_ABOUT_IMPORT: Final = ("guest", "transacted_at_ambiguous")
+_ABOUT_IMPORT: Final = ("guest", "profile_placeholder", "transacted_at_ambiguous")
 """Warnings about how a transaction is imported: they mean nothing where it is not."""
 _OUTCOMES: Final[dict[Severity, str]] = {
     "drop": Outcome.DROPPED.value,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pipeline.core.events import Progress, StageStarted
 from pipeline.core.settings import tenant_of
+from pipeline.core.text.wording import count
 from pipeline.loading.ledger.entries import RunStatus
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir, Workdir
@@ -34,16 +35,30 @@ class LoadProgress:
         status: The run's counts.
         holders: The processes that work on it; none once they have ended.
         pace: How fast it is.
+        waiting: No process has begun to work on it, and it is waited for.
+        begun: A process was seen to work on it.
     """
 
     status: RunStatus
     holders: Sequence[LockHolder]
     pace: Pace
+    waiting: bool = False
+    begun: bool = False
 
     @property
     def left(self) -> int:
         """Transactions of which the outcome is still to come."""
         return self.status.pending + self.status.in_doubt
+
+    @property
+    def why_still(self) -> str:
+        """What a person is told where no process works on it."""
+        if self.waiting:
+            return "No command is at work here yet: one is waited for, for a few seconds."
+        if self.begun:
+            return f"{self}; it has ended."
+        left = f" {count(self.left, 'transaction', 'is')} still to be sent: start `load`, then follow it."
+        return f"No command is at work here.{left if self.left else ''}"
 
     def line(self, width: int | None = None) -> str:
         """How far it is, as much of it as fits."""
@@ -67,6 +82,7 @@ def follow(
     ledger: Path | str | None = None,
     base_url: str | None = None,
     every_s: float = 1.0,
+    wait_s: float = 0.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[LoadProgress]:
     """Give how far the load of a run is, again and again, until no process works on it.
@@ -79,6 +95,7 @@ def follow(
         ledger: Another ledger than the working directory's own.
         base_url: The tenant; None for the last one to which something of the run was sent.
         every_s: Seconds between two looks.
+        wait_s: Seconds for which a process is waited for that begins to work on a run that is not finished.
         sleep: Waits so long.
 
     Raises:
@@ -87,7 +104,7 @@ def follow(
     home = Workdir(workdir.expanduser().absolute())
     run: RunDir | None = None
     pace: Pace | None = None
-    prepared = False
+    prepared = begun = False
     while True:
         holders = lock_holders(home)
         if reference == "latest" and (loading := [each.run_id for each in holders if each.run_id]):
@@ -103,9 +120,14 @@ def follow(
         if run != found or pace is None:  # the latest is another one once that is prepared
             run, pace = found, Pace(_started(status), time.monotonic(), _sent(status))
         pace.see(_progress(status, run, len(holders)), time.monotonic())
-        yield LoadProgress(status, holders, pace)
-        if not holders:
+        begun = begun or bool(holders)
+        waiting = not begun and wait_s > 0 and status.pending + status.in_doubt > 0
+        yield LoadProgress(status, holders, pace, waiting, begun)
+        if not holders and not waiting:
             return
+        if waiting:
+            wait_s -= every_s
+            pace = None  # the clock starts with the load
         sleep(every_s)
 
 

@@ -27,6 +27,7 @@ def test_common_options_stand_last_below_a_heading_of_their_own(name: str):
     assert headings_of(name)[-1] == "Common options"
     assert page.index("--workdir") > page.index("Common options:")
     assert page.rstrip().splitlines()[-1].lstrip().startswith("-h, --help")
+    assert max(map(len, page.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -48,6 +49,10 @@ def test_no_option_is_explained_by_the_name_of_a_python_type(name: str):
 @pytest.mark.parametrize("name", ["run", "load", "retry", "simulate"])
 def test_long_lists_of_options_are_grouped(name: str):
     assert all(len(options) <= 16 for options in by_heading(cli.commands[name].params).values())
+
+
+def test_the_help_of_all_fits_a_terminal():
+    assert max(map(len, call("--help").stdout.splitlines())) <= 80
 
 
 def test_every_heading_has_an_option():

@@ -92,7 +92,7 @@ def test_where_nothing_is_left_to_do_it_says_so() -> None:
     assert "6 rejected transactions are not in Omneo" in next_steps(done)[-1].text
     assert first(replace(done, transactions=CLEAN)) == "Nothing: all that was accepted is in Omneo."
     assert first(after(unchanged=ALL)).startswith("Nothing")
-    assert first(replace(after(voided=ALL), transactions=CLEAN)).startswith("Nothing: it was undone.")
+    assert first(replace(after(voided=ALL), transactions=CLEAN)).startswith("Nothing for what was voided: ")
     nothing = replace(PREPARED, transactions=TransactionCounts(), delivery=DeliveryCounts())
     assert "Nothing was accepted" in first(nothing)
     assert "--max-rejected" in first(PREPARED, Circumstances(gate_closed=True))

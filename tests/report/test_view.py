@@ -121,7 +121,9 @@ def test_much_that_was_rejected_is_in_the_headline() -> None:
 
 def test_the_verdict_says_what_is_left_behind() -> None:
     said = judge(of_a_hundred(3, name_missing=3)).sentence
-    assert said.endswith("sent to Omneo. Nothing has been sent yet. Left out: 3 were rejected (AUD 900.64).")
+    assert said.endswith(
+        "sent to Omneo. Nothing has been sent yet. Left out: 3 were rejected as defective (AUD 900.64)."
+    )
     said = judge(of_a_hundred(3, total_invalid=2, name_missing=1)).sentence
     assert "(AUD 900.64, and 2 without a total that could be read)" in said, "they count as zero"
     assert judge(of_a_hundred(0)).sentence.endswith("Nothing has been sent yet.")
@@ -210,5 +212,5 @@ def test_a_run_of_which_nothing_was_accepted_says_so_once_and_with_its_currency(
     judged = judge(replace(CALM, summary=nothing_accepted, gate=gate))
     assert judged.sentence == (
         "Nothing of the run was accepted, and something was rejected (40 of 40). "
-        "Left out: 40 were rejected (AUD 200.00)."
+        "Left out: 40 were rejected as defective (AUD 200.00)."
     )

@@ -184,7 +184,7 @@ def test_the_format_that_reads_all_dates_is_named(values: list[str], form: str) 
         ),
         ("transacted_at_invalid", "transacted_at", ["1718000000"], "add `epoch_s` to `formats`"),
         ("transacted_at_invalid", "transacted_at", ["1718000000123"], "add `epoch_ms` to `formats`"),
-        ("profile_placeholder", "profile_id", ["guest", "N/A "], '`source: {nulls: ["N/A", "guest"]}`'),
+        ("profile_placeholder", "profile_id", ["guest", "N/A "], "these are guest sales"),
         ("draft", "status", ["PARKED"], "Nothing to do"),
         ("transacted_at_missing", "transacted_at", [], "Fill the date"),
         ("my_rule", None, [], "the rule of that name"),

@@ -426,23 +426,3 @@ def test_amounts_are_checked_in_what_the_currency_has(
     change = {"currency": currency, "total": Decimal(total), "items_total": Decimal(items_total)}
     found = check(change | {"paid": None}, drop=("paid",))
     assert reasons_of(found, columns=("code",)) == codes
-
-
-@pytest.mark.parametrize(
-    ("person", "handle", "is_placeholder"),
-    [
-        ("N/A", "loyalty-card", True),
-        ("0", "loyalty-card", True),
-        ("Walk-In", "loyalty-card", True),
-        ("test@test.com", "email", True),
-        ("NoReply@shop.example", "email", True),
-        ("90000006", "loyalty-card", False),
-        ("anna.na@example.com", "email", False),
-        ("noah@example.com", "email", False),
-        ("tester@example.com", "email", False),
-    ],
-)
-def test_words_in_place_of_a_customer_are_named(person: str, handle: str, is_placeholder: bool) -> None:
-    change = {"profile_id": person, "profile_id|raw": person, "profile_id_handle": handle}
-    expected = {("profile_placeholder",)} if is_placeholder else set()
-    assert reasons_of(check(change), columns=("code",)) == {code for (code,) in expected}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.commands import report_commands
 from pipeline.staging.workdir import Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.follow import follow
@@ -24,12 +25,30 @@ from tests.command import call, ended, start
 from tests.receipts import export
 
 
-def test_nothing_at_work_is_said_at_once(tmp_path: Path):
+def test_nothing_at_work_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(report_commands, "WAIT_FOR_LOAD_S", 0.01)
     home = ("--workdir", tmp_path / "w", "--json")
     assert call("prepare", "-m", "pos_lines", export(tmp_path / "pos_lines.csv", 3), *home).code == 0
     shown = call("status", "--follow", *home)
     assert (shown.code, shown.summary["delivery"]["pending"]) == (0, 3)
-    assert "No command is at work here." in shown.stderr
+    assert "No command is at work here yet" in shown.stderr
+    assert "No command is at work here. 3 transactions are still to be sent" in shown.stderr
+
+
+def test_a_load_that_begins_a_little_later_is_followed(tmp_path: Path):
+    home = ("--workdir", tmp_path / "w", "--json")
+    run_id = call("prepare", "-m", "pos_lines", export(tmp_path / "a.csv", 3), *home).summary["run_id"]
+    loader = ExitStack()
+
+    def begins() -> None:
+        loader.enter_context(workdir_lock(Workdir(tmp_path / "w"), "load", run_id=run_id))
+
+    next_step = iter((lambda: None, begins, loader.close))
+    looks = follow(tmp_path / "w", "latest", wait_s=10, sleep=lambda _: next(next_step)())
+    assert [(each.waiting, len(each.holders)) for each in looks] == [
+        *((True, 0), (True, 0)),
+        *((False, 1), (False, 0)),
+    ]
 
 
 @pytest.mark.slow

@@ -190,7 +190,7 @@ def listen(
     Checks their HMAC and marks the transactions they name as confirmed.
 
     Example:
-      omneo-import listen --port 8787 --secret-file /etc/omneo-import/webhook-secret
+      omneo-import listen --port 8787 --secret-file /etc/webhook-secret
     """
     from pipeline.workflows.listen import listen as receive_webhooks
 

@@ -94,7 +94,7 @@ def run(console: Console, mapping: str, sources: tuple[str, ...], dry_run: bool,
     Repeated on the same input it sends nothing twice.
 
     Example:
-      omneo-import run -m shop.yaml exports/ --settle 10m --max-rejected 2% --min-share 50%
+      omneo-import run -m shop.yaml exports/ --settle 10m --max-rejected 2%
     """
     require_local_first(arguments["engine"], arguments["first"])
     if dry_run:

@@ -20,13 +20,19 @@ from pipeline.core.settings import base_url_from_environment
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two lines where they are kept, as in the log of a terminal."""
+WAIT_FOR_LOAD_S = 10.0
+"""How long `--follow` waits for a load that is started beside it, which takes a second to begin."""
 
 if TYPE_CHECKING:
     from pipeline.report.summary import Summary
 
 
 @command
-@option("--follow", is_flag=True, help="Watch a load that runs in another terminal, until it ends.")
+@option(
+    "--follow",
+    is_flag=True,
+    help="Watch a load that runs in another terminal, until it ends; one that does not run yet is waited ",
+)
 @LEDGER
 @OPTIONAL_RUN
 def status(console: Console, reference: str | None, ledger: Path | str | None, *, follow: bool) -> int:
@@ -89,11 +95,13 @@ def _follow(console: Console, reference: str, ledger: Path | str | None) -> None
             else:
                 write_line(f"\r\x1b[K{text}" if on_terminal else text, err=True)
 
-        looks = follow(workdir, reference, ledger=ledger, base_url=base_url_from_environment())
+        base_url = base_url_from_environment()
+        looks = follow(workdir, reference, ledger=ledger, base_url=base_url, wait_s=WAIT_FOR_LOAD_S)
         try:
             for number, progress in enumerate(looks):
                 if not progress.holders:
-                    show("No command is at work here." if number == 0 else f"{progress}; it has ended.")
+                    if number == 0 or not progress.waiting:
+                        show(progress.why_still)
                 elif on_terminal:
                     width = shutil.get_terminal_size().columns
                     write_text(f"\r\x1b[K{progress.line(width - 1)[: width - 1]}", err=True)

@@ -91,7 +91,7 @@ def simulate(
     Webhooks are signed with OMNEO_WEBHOOK_SECRET, by default `simulator-secret`.
 
     Example:
-      omneo-import simulate --port 8080 --throttle-requests 1000 --error-share 0.02
+      omneo-import simulate --port 8080 --throttle-requests 1000
     """
     from pipeline.simulator import EXAMPLE_TRIGGERS, SimulatorSettings, read_seed_file, serve
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from pipeline.core.frames import MONEY
 from pipeline.core.model import TX
+from pipeline.core.text.no_person import NO_ADDRESS, NO_PERSON
 from pipeline.mapping.compile.context import CompileContext
 from pipeline.mapping.compile.fields import FieldColumns, report_too_large
 from pipeline.mapping.compile.typed_expression import (
@@ -105,22 +106,43 @@ def _outcome(completion: Completion, status: pl.Expr, context: CompileContext) -
 
 
 def profile_columns(links: Sequence[ProfileLink], context: CompileContext) -> FieldColumns:
-    """`profile_id` and `profile_id_handle` of the first link that is not blank, and `profile_id|raw`.
+    """`profile_id` and `profile_id_handle` of the first link that names somebody, and `profile_id|raw`.
 
-    A malformed email or Omneo UUID leaves both null beside the raw text.
+    A malformed email or Omneo UUID leaves both null beside the raw text. `profile_id|nobody` is the first
+    word that stands for no person, such as "no card"; null where a link names somebody.
     """
     if not links:
         return {}
     found = [as_written(context.compile(link.value, i, "value")) for i, link in enumerate(links)]
     raws = [text.value if text.raw is None else pl.coalesce(text.value, text.raw) for text in found]
-    ids, handles = BLANK_TEXT, BLANK_TEXT
+    ids, handles, named, nobody = BLANK_TEXT, BLANK_TEXT, BLANK_TEXT, BLANK_TEXT
     for link, text, raw in reversed([*zip(links, found, raws, strict=True)]):
         pattern = {"email": _EMAIL, None: _UUID}.get(link.handle)
         valid = text.value if pattern is None else pl.when(text.value.str.contains(pattern)).then(text.value)
         handle = pl.when(valid.is_not_null()).then(pl.lit(link.handle, dtype=pl.String))
-        ids = pl.when(raw.is_not_null()).then(valid).otherwise(ids)
-        handles = pl.when(raw.is_not_null()).then(handle).otherwise(handles)
-    return {"profile_id": ids, "profile_id_handle": handles, "profile_id|raw": pl.coalesce(raws)}
+        is_word = _is_word(raw, link.handle, context)
+        ids, handles, named, nobody = (
+            pl.when(raw.is_not_null() & ~is_word).then(here).otherwise(later)
+            for here, later in ((valid, ids), (handle, handles), (raw, named), (BLANK_TEXT, nobody))
+        )
+        nobody = pl.when(is_word & named.is_null()).then(raw).otherwise(nobody)
+    return {
+        "profile_id": ids,
+        "profile_id_handle": handles,
+        "profile_id|raw": named,
+        "profile_id|nobody": nobody,
+    }
+
+
+def _is_word(raw: pl.Expr, handle: str | None, context: CompileContext) -> pl.Expr:
+    """Whether a text stands for no person, unless that check is off.
+
+    A word that must be an email or a UUID is a malformed one, as any other there.
+    """
+    treatment = context.spec.checks.get("profile_placeholder")
+    if handle is None or "off" in (treatment, getattr(treatment, "severity", None)):
+        return pl.lit(value=False)
+    return raw.str.contains(NO_ADDRESS if handle == "email" else NO_PERSON).fill_null(value=False)
 
 
 # ── Payments ────────────────────────────────────────────────────────────────────────────────────────

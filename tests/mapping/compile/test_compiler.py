@@ -110,6 +110,35 @@ def test_profile_chain_and_the_form_of_ids() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("email", "card", "person", "nobody"),
+    [
+        ("", "N/A", None, "N/A"),
+        ("", "0", None, "0"),
+        ("", "SIN CORREO", None, "SIN CORREO"),
+        ("", "Walk-In", None, "Walk-In"),
+        ("", "keine Karte", None, "keine Karte"),
+        ("", "Consumidor final", None, "Consumidor final"),
+        ("", "90000006", "90000006", None),
+        ("", "anna.na", "anna.na", None),
+        ("test@test.com", "", None, "test@test.com"),
+        ("NoReply@shop.example", "C1", "C1", None),
+        ("anna.na@example.com", "", "anna.na@example.com", None),
+        ("noah@example.com", "", "noah@example.com", None),
+        ("na@firma.example", "no card", "na@firma.example", None),
+    ],
+)
+def test_a_word_in_place_of_a_customer_names_nobody(
+    email: str, card: str, person: str | None, nobody: str | None
+) -> None:
+    spec = HEADERS + "profile:\n  - {value: email, handle: email}\n  - {value: card, handle: loyalty-card}\n"
+    rows = f"id,email,card\n1,{email},{card}\n"
+    columns = ("profile_id", "profile_id|nobody")
+    assert mapped_of(spec, rows).headers.select(columns).row(0) == (person, nobody)
+    off = mapped_of(f"{spec}checks: {{profile_placeholder: off}}\n", rows).headers
+    assert off["profile_id"].to_list() == [email or card]
+
+
 # ── Payments ────────────────────────────────────────────────────────────────────────────────────────
 
 WIDE = """
