@@ -71,6 +71,7 @@ class RunLine:
             "currency": self.currency,
             "rejected": summary.transactions.rejected,
             "delivered": self.delivered,
+            "voided": summary.delivery.voided + summary.beside.voided,
             "open": self.open,
             "confirmed": summary.confirmed,
             "wrong": self.wrong,
@@ -104,7 +105,10 @@ def _charts(runs: Sequence[RunLine]) -> list[Chart]:
     if len(runs) < 2:
         return []
     labels = [f"{n}. {run.summary.started_at[5:16].replace('T', ' ')}" for n, run in enumerate(runs, 1)]
-    short = {label: label.split(" ")[1] for label in labels[:: -(-len(labels) // MOST_LABELS)]}
+    shown = labels[:: -(-len(labels) // MOST_LABELS)]
+    days = Counter(label.split(" ")[1] for label in shown)
+    # Runs of one day differ by their time.
+    short = {label: label.split(" ")[1 if max(days.values()) == 1 else 2] for label in shown}
     series: dict[str, list[Number]] = {
         "delivered": [run.delivered for run in runs],
         "open": [run.open for run in runs],

@@ -34,7 +34,7 @@ def test_every_run_is_on_the_page_newest_first(omneo: LocalOmneo, tmp_path: Path
     assert "1 run has something open." in text
     worth = re.findall(r'data-h="Worth"><span>([^<]*)', text)
     assert worth == [f"AUD&nbsp;{run['totals']['accepted']}" for run in (waiting, sent)]
-    assert "Most in one run AUD 12.00; the same sales may be in several runs." in text, "the chart of worth"
+    assert "Most in one run AUD&nbsp;10.00; the same sales may be in several runs." in text
     assert "1 run of 2 with something open." in text
     assert "http://127.0.0.1" in text
     assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
