@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import compress
 from typing import Final
 
@@ -85,7 +86,7 @@ def _statuses(values: Sequence[str]) -> str:
 
 def _date_fix(values: Sequence[str]) -> str | None:
     cells = pl.Series("cell", values).str.strip_chars()
-    reads_all = cells.to_frame().select(_is_date(form).all().alias(form) for form in _DATE_FORMATS).row(0)
+    reads_all = cells.to_frame().select(_dates_by_format()).row(0)
     if form := next(compress(_DATE_FORMATS, reads_all), None):
         return f'These are dates of the form "{form}": add it to `formats`.'
     for pattern, words, numbered in _NUMBERED_DATES:
@@ -94,9 +95,14 @@ def _date_fix(values: Sequence[str]) -> str | None:
     return None
 
 
-def _is_date(form: str) -> pl.Expr:
-    year = pl.col("cell").str.to_datetime(form, strict=False, exact=True, time_unit="us").dt.year()
-    return year.is_between(1980, 2100).fill_null(value=False)
+@cache
+def _dates_by_format() -> list[pl.Expr]:
+    """Whether all cells are dates of each of `_DATE_FORMATS`; to make them takes longer than to ask them."""
+    years = (
+        pl.col("cell").str.to_datetime(form, strict=False, exact=True, time_unit="us").dt.year().alias(form)
+        for form in _DATE_FORMATS
+    )
+    return [year.is_between(1980, 2100).fill_null(value=False).all() for year in years]
 
 
 def _number_fix(values: Sequence[str]) -> str | None:
