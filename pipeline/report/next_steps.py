@@ -209,8 +209,8 @@ def _rejected_rows(summary: Summary, about: Circumstances) -> Iterator[NextStep]
     if number and summary.transactions.accepted and not about.gate_closed:
         yield NextStep(
             Fixer.YOU,
-            f"{count(number, 'rejected transaction', 'is')} not in Omneo: once the rows are fixed, in "
-            f"{summary.run_dir}/quarantine_rows* or in a new export, `run` those.",
+            f"{count(number, 'rejected transaction', 'is')} not in Omneo: `run` them once the mapping is "
+            f"corrected, or their rows are, in {summary.run_dir}/quarantine_rows* or in a new export.",
             section="causes",
         )
 

@@ -27,8 +27,8 @@ _DETECTORS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Anomaly
     customers.busy_customers,
 )
 LOOKED_FOR: Final[Mapping[str, str]] = {
-    "store_clock_shifted": "Stores whose clock is shifted",
     "sales_at_night": "Many sales at night",
+    "store_clock_shifted": "Other stores whose clock is shifted",
     "dates_at_midnight": "Sales at exactly midnight",
     "day_month_swapped": "Only the first twelve days of each month",
     "days_without_sales": "Days without sales",

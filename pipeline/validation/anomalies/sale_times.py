@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
@@ -30,7 +30,7 @@ def clock_shifted(observed: Observations, _sources: Sequence[str]) -> Iterator[A
     """Stores whose day is hours before or after that of the others; `at_night` names those that sell then."""
     hours = _by_store(observed)
     lines = [
-        f"{store}: the middle of its day is about {hour}:00, elsewhere about {usual_middle(hours)}:00"
+        f"{store}: {_middle_line(hour, hours)}"
         for store, hour in shifted_stores(hours).items()
         if not _quiet_by_day(hours[store])
     ]
@@ -42,6 +42,10 @@ def clock_shifted(observed: Observations, _sources: Sequence[str]) -> Iterator[A
             "mapping, or its till's clock is. If it keeps such hours, as bars do, all is well.",
             shown(lines),
         )
+
+
+def _middle_line(hour: int, hours: Mapping[str, Sequence[int]]) -> str:
+    return f"the middle of its day is about {hour}:00, elsewhere about {usual_middle(hours)}:00"
 
 
 def _by_store(observed: Observations) -> dict[str, list[int]]:
@@ -64,13 +68,14 @@ def at_night(observed: Observations, _sources: Sequence[str]) -> Iterator[Anomal
         ]
         yield _night_anomaly("Many sales are", [_quiet_line(everywhere), *lines])
         return
+    hours = _by_store(observed)
+    shifted = shifted_stores(hours)
     lines = []
-    for store, counts in sorted(_by_store(observed).items()):
+    for store, counts in sorted(hours.items()):
         if _quiet_by_day(counts):
             at_night = sum(counts[hour] for hour in _NIGHT)
-            lines.append(
-                f"{store}: {share(at_night, sum(counts))} from 00:00 to 05:59; {_quiet_line(counts)}"
-            )
+            line = f"{store}: {share(at_night, sum(counts))} from 00:00 to 05:59; {_quiet_line(counts)}"
+            lines.append(f"{line}; {_middle_line(shifted[store], hours)}" if store in shifted else line)
     if lines:
         yield _night_anomaly("Some stores have many sales", lines)
 

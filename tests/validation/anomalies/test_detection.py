@@ -95,6 +95,8 @@ def test_a_wrong_zone_of_one_store() -> None:
     assert finding.code == "sales_at_night"
     assert len(finding.evidence) == 1
     assert finding.evidence[0].startswith("Perth: ")
+    assert "the middle of its day is about " in finding.evidence[0]
+    assert ":00, elsewhere about " in finding.evidence[0]
 
 
 def test_dates_without_a_time() -> None:
