@@ -109,11 +109,12 @@ def _calendar(days: pl.DataFrame) -> pl.DataFrame:
     middle = pl.col("sales").rolling_median(_WEEKS_AROUND, min_samples=_FEWEST_WEEKS, center=True)
     usual = middle.over("store", "season", pl.col("day").dt.weekday()).fill_null(0.0)
     every = every.with_columns(pl.when(_holiday(every["day"])).then(0.0).otherwise(usual).alias("usual"))
-    is_empty = (pl.col("sales") == 0) & (pl.col("usual") > 0)
+    # Of empty days only: there are few of them among all.
+    empty = every.with_row_index("at").filter((pl.col("sales") == 0) & (pl.col("usual") > 0))
     date_of_year = ("store", pl.col("day").dt.month(), pl.col("day").dt.day())
-    yearly = is_empty & (is_empty.sum().over(*date_of_year) >= _CLOSED_YEARS)
-    usual = pl.when(yearly).then(0.0).otherwise("usual").alias("usual")
-    return every.with_columns(usual).select("store", "day", "sales", "usual", "run")
+    yearly = empty.filter(pl.len().over(*date_of_year) >= _CLOSED_YEARS)["at"]
+    usual_days = every["usual"].scatter(yearly, 0.0)
+    return every.with_columns(usual_days).select("store", "day", "sales", "usual", "run")
 
 
 def _with_chance(days: pl.DataFrame) -> pl.DataFrame:
