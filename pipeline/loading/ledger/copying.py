@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import sqlalchemy as sa
 
@@ -13,6 +15,9 @@ from pipeline.core.events import Emit, Progress, StageFinished, StageStarted, ig
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.loading.ledger.ledger_database import LedgerDatabase
 from pipeline.loading.ledger.tables import COUNTS, METADATA, RECORDS, RUNS, TENANTS, VERSION
+
+if TYPE_CHECKING:
+    import psycopg
 
 STAGE: Final = "copy"
 _AT_ONCE: Final = 1000
@@ -82,16 +87,32 @@ def _copy(old: LedgerDatabase, new: LedgerDatabase, emit: Emit) -> None:
     done = 0
     for table in _TABLES:
         found = old.connection.execute(sa.select(table), execution_options={"yield_per": _AT_ONCE})
-        for some in found.mappings().partitions():
-            with new.explained("written"):
-                new.connection.execute(table.insert(), [dict(row) for row in some])
-            done += len(some)
-            emit(Progress(STAGE, done))
+        names = ", ".join(f'"{column.name}"' for column in table.columns)
+        # COPY, since inserting takes four times as much of this process, and twice as much of PostgreSQL.
+        with new.explained("written"), _copying(new, f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
+            for some in found.partitions():
+                for row in some:
+                    copy.write_row(row)
+                done += len(some)
+                emit(Progress(STAGE, done))
     for table in _NUMBERED:
         last = f"(SELECT coalesce(max(no), 0) + 1 FROM {table.name})"  # noqa: S608 (a name of ours)
         new.connection.exec_driver_sql(
             f"SELECT setval(pg_get_serial_sequence('{table.name}', 'no'), {last}, false)"
         )
+
+
+@contextmanager
+def _copying(ledger: LedgerDatabase, statement: str) -> Iterator[psycopg.Copy]:
+    """A COPY of PostgreSQL within the transaction of its ledger."""
+    import psycopg  # an extra
+
+    connection = cast("psycopg.Connection[Any]", ledger.connection.connection.driver_connection)
+    try:
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            yield copy
+    except psycopg.Error as error:  # past SQLAlchemy
+        raise sa.exc.DBAPIError(statement, None, error) from error
 
 
 def _compare(old: LedgerDatabase, new: LedgerDatabase) -> None:
