@@ -179,6 +179,9 @@ def test_a_few_sales_far_from_all_others_do_not_stretch_the_time() -> None:
     gap = timeline(of_months(by_month("2023-01", "1", 90), *months))
     assert gap is not None
     assert gap.labels[0] == "2023-01", "a part of the export that is far off is not hidden"
+    night = timeline(of_months(by_month("2023-12", "1", 1), *months, by_month("2025-01", "1", 200)))
+    assert night is not None
+    assert night.labels[0] == "2024-01", "one sale of the night before is no month"
 
 
 def test_returns_guests_and_customers_are_numbers_and_words() -> None:

@@ -46,6 +46,15 @@ def test_a_short_time_is_shown_by_day_and_a_closing_day_once() -> None:
     assert found.text == "No sales: nowhere 2024-03-03, 2024-03-10; B 2024-03-06."
 
 
+def test_no_store_misses_sales_on_a_last_day_that_has_only_begun() -> None:
+    days = [f"2024-03-{day:02}" for day in range(1, 15)]
+    whole = {day: [50, 1] for day in days[:-1]}
+    found = stores_by_time(values({"A": whole, "B": whole, "Bar": whole | {days[-1]: [2, 1]}}, days=days))
+    assert found is not None
+    assert [cells[-1].sales for _, cells in found.rows] == [None, None, 2]
+    assert found.text == "Every store has sales in every day from its first on."
+
+
 def test_of_many_stores_those_with_holes_are_drawn() -> None:
     periods = {f"S{n:03}": {month: [1000 - n, 30] for month in MONTHS} for n in range(90)}
     del periods["S089"]["2024-03"]
