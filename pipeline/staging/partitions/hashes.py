@@ -13,8 +13,8 @@ from pipeline.core.storage.directories import Directory, write
 from pipeline.core.storage.partition_names import partition_name
 
 NO_HASHES: Final = pl.Series([], dtype=pl.UInt64)
-_COMPARED: Final = 1 << 22
-"""How many hashes are compared at a time: 32 MB, and as much again to sort them."""
+_COMPARED: Final = 1 << 21
+"""How many hashes are compared at a time: 16 MB, and twice as much again to sort and compare them."""
 
 
 class Hashes:
