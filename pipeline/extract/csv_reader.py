@@ -133,7 +133,10 @@ class CsvReader(TextReader):
     def cells(self, raw: str) -> list[str]:
         """The cells of a malformed row as far as they can be separated; an empty list where they cannot."""
         try:
-            return split_cells(raw if self._long is None else self._long.stood_in_for(raw), self._grammar)
+            text = raw if self._long is None else self._long.stood_in_for(raw)
+            cells = split_cells(text, self._grammar)
+            # Spreadsheets that saved a row of one cell put quotes around all of it.
+            return split_cells(cells[0], self._grammar) if len(cells) == 1 and cells[0] else cells
         except (csv.Error, StopIteration):
             return []
 

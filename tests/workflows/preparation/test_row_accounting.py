@@ -153,10 +153,11 @@ def spoiled(layout: str, starts: str, how: Callable[[str], str]) -> tuple[str, i
 
 WIDER, NARROWER = (lambda row: row + ",x"), (lambda row: row.rpartition(",")[0])
 BROKEN = lambda row: row.replace("2026", '"2026"x')  # noqa: E731
+QUOTED = lambda row: '"' + row.replace('"', '""') + '"'  # noqa: E731
 
 
 @pytest.mark.parametrize("budget", [WHOLE, ROW_BY_ROW], ids=["whole", "row by row"])
-@pytest.mark.parametrize("how", [WIDER, NARROWER, BROKEN])
+@pytest.mark.parametrize("how", [WIDER, NARROWER, BROKEN, QUOTED])
 @pytest.mark.parametrize(
     ("layout", "starts", "lost"),
     [
@@ -177,7 +178,7 @@ def test_a_sale_that_lost_a_row_with_its_key_is_rejected(
     assert found.summary.rows.malformed == 1
 
 
-@pytest.mark.parametrize("how", [WIDER, NARROWER])
+@pytest.mark.parametrize("how", [WIDER, NARROWER, QUOTED])
 @pytest.mark.parametrize(("layout", "starts"), [("first_row", ",,Cup"), ("records", "L,,,Cup")])
 def test_a_row_without_a_key_is_missed_in_the_sale_above(
     tmp_path: Path, layout: str, starts: str, how: Callable[[str], str]
