@@ -12,7 +12,7 @@ from typing import Final
 from pipeline.core.errors import ReactionsHeld, StoppedByApi
 from pipeline.core.events import Notice
 from pipeline.core.text.privacy import mask_whole
-from pipeline.core.text.wording import count
+from pipeline.core.text.wording import between, count
 from pipeline.loading.confirm.confirm_run import confirm as query
 from pipeline.loading.confirm.confirm_run import resend_missing
 from pipeline.loading.confirm.confirmation import Confirmation
@@ -170,5 +170,5 @@ def _lines(found: Confirmation, sample: float) -> Iterator[str]:
     if sample < 1:
         yield (
             f"{found.queried:,} of {found.expected:,} were looked up; with 95% confidence "
-            f"{found.wrong.low:.3%} to {found.wrong.high:.3%} of all are missing or differ"
+            f"{between(found.wrong.low, found.wrong.high, 3)} of all are missing or differ"
         )

@@ -13,7 +13,7 @@ import polars as pl
 from pipeline.core.settings import HISTORIC_AFTER
 from pipeline.core.storage.files import write_private
 from pipeline.core.text.safe_text import neutral
-from pipeline.core.text.wording import agree, count, part
+from pipeline.core.text.wording import agree, between, count, part
 from pipeline.loading.tenant_check import Preflight, questions
 from pipeline.loading.tenant_check import preflight as ask_tenant
 from pipeline.loading.triggers import Reactions
@@ -136,7 +136,7 @@ def _findings(answers: Preflight, sales_to_send: str) -> Iterator[TenantAnswer]:
         yield TenantAnswer(
             _CUSTOMERS,
             f"{part(answers.people_known, answers.people_asked, 'customer', 'is')} known: with 95% "
-            f"confidence {share.low:.0%} to {share.high:.0%} of all. Sales of the others become guest sales.",
+            f"confidence {between(share.low, share.high)} of all. Sales of the others become guest sales.",
         )
     elif answers.people_unanswered:
         yield TenantAnswer(_CUSTOMERS, "The token may not ask for customers.")

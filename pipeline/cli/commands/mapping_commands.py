@@ -92,7 +92,7 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
     unsure = unsure_marks(loaded.document.text)
     tests = len(loaded.spec.tests)
     notes = [f"{count(tests, 'test')} passed"] if tests else []
-    notes += [unsure_sentence(unsure)] if unsure else []
+    notes += filter(None, [unsure_sentence(loaded.document.text)])
     console.say("; ".join([f"{loaded.path}: no problems found", *notes]))
     console.result({"mapping": str(loaded.path), "problems": [], "unsure": unsure, "tests": tests})
     return 0

@@ -76,10 +76,13 @@ def forget(console: Console, profile: str, yes: bool, ledger: str | None) -> int
     from pipeline.core.text.wording import count
     from pipeline.workflows.forget import forget as forget_person
 
+    agreed: list[bool] = []
+
     def agree(found: Sequence[PersonTraces]) -> bool:
         staged = count(sum(len(traces.staged) for traces in found), "staged transaction")
         question = f"Remove this person from {count(len(found), 'run')}, with {staged}?"
-        return yes or not found or console.agreed(question)
+        agreed.append(yes or not found or console.agreed(question))
+        return agreed[-1]
 
     with local_workdir(console, ledger, everything=True) as workdir:
         removed = forget_person(workdir, profile, ledger=ledger, agree=agree)
@@ -89,6 +92,7 @@ def forget(console: Console, profile: str, yes: bool, ledger: str | None) -> int
             f"{count(traces.quarantined, 'reason')} and {count(traces.rows, 'row')} from the quarantine"
         )
     if not (removed.runs or removed.words):
-        console.say("Nothing was removed: no run has such an email, card or id, or you did not agree.")
+        why = "no run has such an email, card or id" if all(agreed) else "you did not agree"
+        console.say(f"Nothing was removed: {why}.")
     console.result(asdict(removed))
     return 0

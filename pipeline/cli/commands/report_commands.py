@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @option(
     "--follow",
     is_flag=True,
-    help="Watch a load that runs in another terminal, until it ends; one that does not run yet is waited ",
+    help="Watch a load that runs in another terminal, until it ends; one just started is waited for.",
 )
 @LEDGER
 @OPTIONAL_RUN

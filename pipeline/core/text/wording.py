@@ -26,6 +26,12 @@ def part(number: int, whole: int, noun: str, verb: str = "") -> str:
     return f"{number:,} of {count(whole, noun)} {agree(number, verb)}".rstrip()
 
 
+def between(low: float, high: float, digits: int = 0) -> str:
+    """Two shares as percentages, or one where both are written alike."""
+    ends = f"{low:.{digits}%}", f"{high:.{digits}%}"
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
 def agree(number: int, verb: str) -> str:
     """A verb in the form that goes with a number: `is` or `are`, `differs` or `differ`."""
     return verb if number == 1 else _VERBS.get(verb, verb.removesuffix("s"))

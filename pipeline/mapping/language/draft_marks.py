@@ -16,9 +16,12 @@ def unsure_marks(text: str) -> int:
     return sum(bool(mark) for mark in _QUOTED_OR_UNSURE.findall(text))
 
 
-def unsure_sentence(number: int) -> str:
-    """How many values are marked, in words."""
-    return f"{count(number, 'value', 'is')} marked unsure"
+def unsure_sentence(text: str) -> str:
+    """How many values of a mapping's text are marked, and in which lines; empty where none is."""
+    lines = [text.count("\n", 0, mark.start(1)) + 1 for mark in _QUOTED_OR_UNSURE.finditer(text) if mark[1]]
+    if not lines:
+        return ""
+    return f"{count(len(lines), 'value', 'is')} marked unsure: line {', '.join(map(str, lines))}"
 
 
 def open_values(text: str) -> int:
