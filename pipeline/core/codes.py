@@ -196,7 +196,7 @@ CODES: Final[dict[str, Code]] = {
             _R,
             "Date in the future",
             "Check the till's clock, and day and month for having changed places. Until its time has come, "
-            "the next `run` of its directory reads the file again; a date more than a year ahead is wrong.",
+            "the next `run` of its directory reads the file again; a date years ahead is wrong: fix it.",
         ),
         Code(
             "transacted_at_nonexistent",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 import polars as pl
 
@@ -27,7 +26,7 @@ from pipeline.workflows.preparation.input_splits import InputSplit, Partition, p
 from pipeline.workflows.preparation.judged_partition import hash_of, judge_partition
 from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.row_accounting import RowCounts, count_lost_of_known_sales, count_rows
-from pipeline.workflows.runs.incremental import FIXED_BY_TIME, MOST_EARLY
+from pipeline.workflows.runs.incremental import FIXED_BY_TIME
 
 KEYS, IDS, ITEM_IDS = "keys", "ids", "item-ids"
 """What is hashed by partition: keys of transactions, their external ids, and the ids of their items."""
@@ -148,7 +147,7 @@ def stage_partition(
         rows=count_rows(tables, shaped, judged.left_out, verdict),
         keys=len(keys),
         part=part,
-        waiting=_waiting(verdict, shaped, plan.started_at),
+        waiting=_waiting(verdict, shaped),
         lost_of_known_sales=count_lost_of_known_sales(tables),
     )
 
@@ -161,13 +160,11 @@ def _item_hashes(items: pl.DataFrame, accepted: pl.DataFrame) -> pl.Series:
     return ids.select(hash_of(pl.col("external_id"))).to_series()
 
 
-def _waiting(verdict: TransactionOutcomes, shaped: RawTransactions, now: datetime) -> frozenset[int]:
+def _waiting(verdict: TransactionOutcomes, shaped: RawTransactions) -> frozenset[int]:
     """The files, by SOURCE, that hold rows of sales which were rejected only for what time alone fixes."""
     rejections = verdict.reasons.filter(pl.col("outcome") == Outcome.REJECTED.value)
     by_time = pl.col("code").is_in(FIXED_BY_TIME).all()
     waiting = rejections.group_by(TX).agg(by_time).filter("code").select(TX)
     if waiting.is_empty():
         return frozenset()
-    is_early = pl.col("transacted_at") <= now.astimezone(UTC).replace(tzinfo=None) + MOST_EARLY
-    early = verdict.headers.filter(is_early).join(waiting, on=TX, how="semi")
-    return frozenset(shaped.members.join(early, on=TX, how="semi")[SOURCE].unique().to_list())
+    return frozenset(shaped.members.join(waiting, on=TX, how="semi")[SOURCE].unique().to_list())

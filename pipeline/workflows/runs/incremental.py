@@ -38,8 +38,6 @@ MOST_NAMED: Final = 3
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIXED_BY_TIME: Final = ("transacted_at_future",)
 """Why sales are rejected that are good later, without any change to their file."""
-MOST_EARLY: Final = timedelta(days=366)
-"""A date further ahead is a wrong one: no till's clock is that fast, and nobody waits that long."""
 
 
 @dataclass(frozen=True)
