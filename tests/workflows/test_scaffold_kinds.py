@@ -163,9 +163,12 @@ def test_corrections_of_stock_and_debts_are_no_sales(tmp_path: Path) -> None:
     assert imported(tmp_path, file) == (27, 258)
 
 
-def test_what_was_not_paid_is_no_sale(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "header", ["Order No,Date,Total Due,Total Payment", "Commande,Date,Total,Montant payé"]
+)
+def test_what_was_not_paid_is_no_sale(tmp_path: Path, header: str) -> None:
     rows = [(n, DAYS[n], 5, 0 if n == 4 else 5) for n in range(20)]
-    file = csv_of(tmp_path / "a.csv", "Order No,Date,Total Due,Total Payment", rows)
+    file = csv_of(tmp_path / "a.csv", header, rows)
     assert imported(tmp_path, file) == (19, 95)
 
 

@@ -22,7 +22,7 @@ from pipeline.mapping.scaffold.vocabulary.cells import (
     values,
     words_of,
 )
-from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money, paid_or_total
 from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, ROLES
 
 HOLDS: Final = 0.95
@@ -128,6 +128,7 @@ def figures_of(shape: Shape, taken: Sequence[str], product: str) -> tuple[Number
                 numeric[name] = frame[name].cast(pl.String)
     role = {name: best for name in numeric if (best := _role_of(name))}
     role = {name: best for name, best in role.items() if best != "tax" or not _is_rate(numeric[name])}
+    role |= paid_or_total(role)
     number = _notation(numeric, role)
     in_lines = {
         n: floats(shape.lines[n].cast(pl.String), number) for n in numeric if n in shape.lines.columns

@@ -36,8 +36,8 @@ from pipeline.mapping.scaffold.amounts.line_worth import NO_ACCIDENT, LineWorth,
 from pipeline.mapping.scaffold.amounts.tenders import Tenders, tenders_of, without_tenders
 from pipeline.mapping.scaffold.keys import GENERIC_NAMES
 from pipeline.mapping.scaffold.shape import Shape
-from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain, words_of
-from pipeline.mapping.scaffold.vocabulary.role_fit import fit
+from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_part
 
 _COIN: Final = 0.05
 _MOSTLY_PAID: Final = 0.8
@@ -50,12 +50,6 @@ _WHOLE: Final = re.compile(
     "|amountpaid|gesamtsumme|montantttc|totaal|totale"
 )
 """Names of a sale's total beside which sums, net and gross amounts are only parts of it."""
-
-
-_PARTS: Final = frozenset(
-    ["subtotal", "sub", "net", "netto", "before", "excl", "ht", "untaxed", "zwischensumme"]
-)
-"""Words of amounts that are only a part of what was paid."""
 
 
 @dataclass(frozen=True)
@@ -296,7 +290,7 @@ def _added_up(number: Number, line: LineWorth, figures: Figures) -> Money:
     ]
     why = f"no column holds the total, so lines are added up; {line.why}"
     if taxes and not open_:
-        kind = tax_kind(line.worth, among[taxes[0]]) or ("on top" if _is_part(line.line) else "")
+        kind = tax_kind(line.worth, among[taxes[0]]) or ("on top" if is_part(member(line.line)) else "")
         if kind == "on top":
             plus = (*plus, Term(taxes[0], 1))
             why += f"; `{taxes[0]}` comes on top by its rate"
@@ -401,18 +395,13 @@ def _of_single_rows(figures: Figures, lines: Sequence[LineWorth], number: Number
     yield _single(number, figures, best_name, (), None, why, doubt)
 
 
-def _is_part(name: str) -> bool:
-    """Whether a column's name says that its amounts are a part of what was paid."""
-    return bool(_PARTS & {*words_of(member(name))})
-
-
 def _rival_doubt(figures: Figures, name: str, rivals: Sequence[str]) -> str:
     if not rivals:
         return ""
     parts = all(fit(rival, "total") < 2 for rival in rivals) and fit(name, "total") > 2
-    parts = parts or all(_is_part(rival) for rival in rivals)
+    parts = parts or all(is_part(member(rival)) for rival in rivals)
     whole = _WHOLE.fullmatch(plain(name)) and not any(_WHOLE.fullmatch(plain(rival)) for rival in rivals)
-    if not _is_part(name) and (parts or whole):
+    if not is_part(member(name)) and (parts or whole):
         return ""
     sums = [f"`{each}` ({zero_for_blank(figures.sales[each]).sum():,.2f})" for each in (name, rivals[0])]
     return f"whether the total is {' or '.join(sums)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Final
 
@@ -67,6 +67,25 @@ _NO_MONEY: Final = frozenset(
 def is_perhaps_money(name: str) -> bool:
     """Whether nothing in a column's name says that its numbers are something else than what was paid."""
     return not _NO_MONEY & {*words_of(name)}
+
+
+_PARTS: Final = frozenset(
+    ["subtotal", "sub", "net", "netto", "before", "excl", "ht", "untaxed", "zwischensumme"]
+)
+
+
+def is_part(name: str) -> bool:
+    """Whether a column's name says that its amounts are a part of what was paid."""
+    return bool(_PARTS & {*words_of(name)})
+
+
+def paid_or_total(roles: Mapping[str, str]) -> dict[str, str]:
+    """The role of amounts that were paid: they are the totals of sales where nothing else is."""
+    paid = [name for name in roles if fit(name, "paid") > 2]
+    totals = [name for name, role in roles.items() if role == "total" and name not in paid]
+    if any(not is_part(name) for name in totals):
+        return dict.fromkeys(paid, "paid")
+    return {name: "total" for name in paid if fit(name, "total") > 0}
 
 
 def is_of_another_status(name: str) -> bool:

@@ -82,6 +82,16 @@ def _numbers_of(things: str) -> str:
     return " ".join(name for names in named for name in names)
 
 
+def _paid_amounts(*languages: str) -> str:
+    """The names of what was paid: a word for it alone, and before or after one for an amount."""
+    pairs = [[part.split() for part in language.split(":")] for language in languages]
+    alone = [word for _, paid in pairs for word in paid]
+    both = [
+        name for amounts, paid in pairs for a in amounts for word in paid for name in (a + word, word + a)
+    ]
+    return " ".join([*alone, *both])
+
+
 def _is_date(filled: pl.Series) -> bool:
     found = read_dates(filled, spreadsheet=True)
     return found is not None and found.read > MOSTLY / 2
@@ -402,7 +412,21 @@ ROLES: Final[Mapping[str, Role]] = {
     "rounding": _role("rounding roundoff roundingamount rundung arrondi redondeo", is_numeric),
     "paid": _role(
         "tenderamount amountpaid paidamount amounttendered tendered paymentvalue paymentamount "
-        "totalpaid paid totalpayment totalpayments payments paidtotal bezahlt gezahlt paye pagado",
+        "totalpaid paid totalpayment totalpayments payments paidtotal "
+        + _paid_amounts(
+            "betrag summe gesamt gesamtbetrag: bezahlt gezahlt bezahlter gezahlter",
+            "montant total montanttotal somme: paye regle encaisse percu",
+            "importe monto total valor importetotal montototal: pagado cobrado abonado",
+            "valor total montante valortotal quantia: pago recebido",
+            "importo totale importototale: pagato incassato",
+            "bedrag totaal totaalbedrag: betaald voldaan",
+            "kwota suma: zaplacona zaplacono oplacona wplacona",
+            "belopp belob summa sum totalt total: betalt betald betalat betalta inbetalt",
+            "suma total valoare: platita platit achitat achitata",
+            "summa: oplaty oplachennaya oplacheno oplachena",
+            "tutar: odenen",
+            "jumlah total: dibayar",
+        ),
         is_numeric,
         against="date status by",
     ),

@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.scaffold.vocabulary.cells import number_form
-from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit
+from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, paid_or_total
 from pipeline.mapping.scaffold.vocabulary.statuses import states
 
 
@@ -40,6 +40,28 @@ def test_one_of_the_names_is_better_than_one_among_other_words() -> None:
     assert fit("Total discount", "total") == 0
     assert fit("order_total", "total") > 2
     assert fit("number#2", "key") > 0
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "Amount paid,Total paid,Paid",
+        "Montant payé,Montant réglé,Total payé,Encaissé",
+        "Bezahlt,Gezahlter Betrag,Betrag bezahlt",
+        "Importe pagado,Monto pagado,Pagado,Total cobrado",
+        "Valor pago,Valor total pago,Total pago",
+        "Importo pagato,Totale pagato",
+        "Bedrag betaald,Betaald bedrag,Totaal betaald",
+        "Kwota zapłacona,Zapłacono",
+        "Betalt belopp,Beløb betalt,Betalat",
+        "Suma plătită,Оплачено,Ödenen tutar,Jumlah dibayar",
+    ],
+)
+def test_what_was_paid_is_the_total_only_where_nothing_else_is(names: str) -> None:
+    for name in names.split(","):
+        amount = fit(name, "total") > 0
+        assert paid_or_total({name: "total", "Total": "total"}) == {name: "paid"}, name
+        assert paid_or_total({name: "paid", "Subtotal": "total"}) == ({name: "total"} if amount else {}), name
 
 
 def test_a_column_has_one_role() -> None:
