@@ -19,6 +19,8 @@ _NULS_OF_BINARY: Final = 10
 """A file is binary if more than one byte in so many is NUL."""
 _LOOKED_AT: Final = 1 << 12
 """Bytes whose NULs show how wide the characters are."""
+_ALL: Final = ".[]"
+"""How jq names the objects of a list."""
 _OTHER_FILES: Final[tuple[tuple[bytes, str, str], ...]] = (
     (rb"PAR1", "a Parquet file", "Leave `format: csv` out of the mapping."),
     (rb"\xd0\xcf\x11\xe0", "an old Excel or Word file", ""),
@@ -37,7 +39,7 @@ _OTHER_FILES: Final[tuple[tuple[bytes, str, str], ...]] = (
     (
         rb"\[\s*(?:[{\[\]\"]|\Z)|\{\s*\r?\n\s*[\"}]",
         "one JSON document over all of its lines",
-        "JSON is read with one object a line: `jq -c '.[]' FILE > FILE.jsonl` writes it so.",
+        f"JSON is read with one object a line: `jq -c '{_ALL}' FILE > FILE.jsonl` writes it so.",
     ),
 )
 """How a file that is no table begins, after blanks; what it is, and what to do about it."""
@@ -73,7 +75,7 @@ def refuse_other_files(name: str, head: bytes, encoding: str) -> None:
         if re.match(pattern, start):
             raise SourceError(
                 f"{name} is {kind}, expected CSV, Excel (.xlsx), Parquet or JSON lines",
-                hint=hint or "Export the sales as one of them.",
+                hint=hint.replace(_ALL, _list_in(head)) or "Export the sales as one of them.",
             )
     if encoding.startswith(("utf-16", "utf-32")) or b"\0" not in head:
         return
@@ -87,6 +89,25 @@ def refuse_other_files(name: str, head: bytes, encoding: str) -> None:
         raise SourceError(
             f"{name} is a binary file (it holds NUL bytes), expected text", hint="Export the sales as CSV."
         )
+
+
+def _list_in(head: bytes) -> str:
+    """How jq names the first list of objects in a JSON document, as `.data[]`."""
+    text = head.decode("utf-8", "replace")
+    within: list[str] = []
+    last = ""
+    for found in re.finditer(r'"((?:[^"\\]|\\.)*)"|([\[{])(?=\s*(.?))|[\]}]', text):
+        name, opening, inside = found.groups()
+        if name is not None:
+            last = name
+        elif opening:
+            within.append(last)
+            if opening == "[" and inside == "{":
+                named = (each if re.fullmatch(r"[A-Za-z_]\w*", each) else f'"{each}"' for each in within[1:])
+                return f".{'.'.join(named)}[]"
+        elif within:
+            within.pop()
+    return _ALL
 
 
 def sniff_encoding(head: bytes, *, whole: bool) -> tuple[str, float]:

@@ -63,7 +63,11 @@ def test_words_of_western_languages_are_taken_for_no_others(text: str):
         (b'\xef\xbb\xbf<?xml version="1.0"?><Workbook/>', "is an XML file.*Excel"),
         (b'[{"id": 1},\n{"id": 2}]\n', r"is one JSON document.*jq -c '\.\[\]'"),
         (b"[\n]\n", "is one JSON document"),
-        (b'{\n  "orders": [\n {"id": 1}\n]}\n', "is one JSON document"),
+        (b'{\n  "orders": [\n {"id": 1}\n]}\n', r"is one JSON document.*jq -c '\.orders\[\]'"),
+        (
+            b'{\n "tags": ["a"], "answer": {"all sales": [{"id": 1}]}}\n',
+            r"jq -c '\.answer\.\"all sales\"\[\]'",
+        ),
         (b"{\\rtf1 id}", "is a text document"),
         (b"%PDF-1.7", "is a PDF"),
         (b"id,\0\1\2\xff", "is a binary file"),
