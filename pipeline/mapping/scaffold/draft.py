@@ -31,8 +31,9 @@ from pipeline.mapping.scaffold.drafted_values import (
     sale_value,
 )
 from pipeline.mapping.scaffold.reading import Reading, Statuses
-from pipeline.mapping.scaffold.vocabulary.cells import plain, share, sql_name, values
+from pipeline.mapping.scaffold.vocabulary.cells import are_names, plain, share, sql_name, values
 from pipeline.mapping.scaffold.vocabulary.dates import replacing
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit
 from pipeline.mapping.scaffold.vocabulary.statuses import is_fulfilment, is_sentence
 from pipeline.mapping.usage.column_names import unmapped_columns
 
@@ -60,8 +61,20 @@ def draft(reading: Reading) -> str:
     """
     text = "\n\n".join("\n".join(part) for part in map(list, _parts(reading)) if part) + "\n"
     left = unmapped_columns(read_mapping(Path("draft.yaml"), text.encode()).spec, reading.shape.columns)
-    unused = [f"\n# Not used{_of(table, reading)}: {', '.join(names)}\n" for table, names in left.items()]
+    unused = [
+        f"\n# Not used{_of(table, reading)}: {', '.join(name + _unused(name, reading) for name in names)}\n"
+        for table, names in left.items()
+    ]
     return text + "".join(unused) + "".join(f"# Tried: {each}\n" for each in reading.tried)
+
+
+def _unused(name: str, reading: Reading) -> str:
+    """Why a column is not used that may be missed, in parentheses."""
+    rows = reading.shape.own_headers
+    filled = values(rows[name]) if rows.schema.get(name) == pl.String else pl.Series(dtype=pl.String)
+    if filled.len() and fit(name, "customer") > 0 and are_names(filled):
+        return " (names of people, which are no ids)"
+    return ""
 
 
 def _of(table: str, reading: Reading) -> str:

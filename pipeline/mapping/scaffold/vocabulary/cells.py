@@ -73,6 +73,12 @@ def share_of(answers: pl.Series) -> float:
     return int(known.sum()) / known.len() if known.len() else 0.0
 
 
+def are_names(filled: pl.Series) -> bool:
+    """Whether texts are names of people and no ids: mostly several words, and hardly any digits."""
+    different = filled.unique()
+    return share(different, r"^[^\d@_]*$") > MOSTLY and share(different, r"\p{L}\S*\s+\S*\p{L}") > MOSTLY / 2
+
+
 # ── Numbers ─────────────────────────────────────────────────────────────────────────────────────────
 
 _SIGNS = r"[RACS]\$|US\$|HK\$|[$€£¥₹₺₽₩₫฿₦₱₴]|[A-Z]{3}|kr\.?|zł|Rs\.?|Rp\.?|Kč|Ft|lei|TL|R"

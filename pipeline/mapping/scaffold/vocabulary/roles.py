@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.mapping.functions.zones import zone_name
-from pipeline.mapping.scaffold.vocabulary.cells import EMAIL, MOSTLY, is_numeric, plain, share
+from pipeline.mapping.scaffold.vocabulary.cells import EMAIL, MOSTLY, are_names, is_numeric, plain, share
 from pipeline.mapping.scaffold.vocabulary.dates import clock_formats, read_dates
 from pipeline.mapping.scaffold.vocabulary.row_types import refund_words
 from pipeline.mapping.scaffold.vocabulary.statuses import has_few_words, is_status
@@ -222,10 +222,10 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "customer": _role(
         "customerid customerno customernumber custid customercode customerref customerkey clientid "
-        "clientno memberid userid buyerid buyeruserid shopperid kundennummer kundennr kundenid kundeid "
+        "clientno partnerid memberid buyerid buyeruserid shopperid kundennummer kundennr kundenid kundeid "
         "numeroclient clienteid idcliente customer client buyer kunde cliente klantnummer klant "
-        "pokupatel klient",
-        lambda filled: not _is_email(filled),
+        "pokupatel klient userid",
+        lambda filled: not _is_email(filled) and not are_names(filled),
         against=_PERSON,
     ),
     "phone": _role(

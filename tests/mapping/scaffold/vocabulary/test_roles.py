@@ -64,6 +64,25 @@ def test_what_was_paid_is_the_total_only_where_nothing_else_is(names: str) -> No
         assert paid_or_total({name: "paid", "Subtotal": "total"}) == ({name: "total"} if amount else {}), name
 
 
+@pytest.mark.parametrize(
+    ("columns", "customer"),
+    [
+        ({"Client": ["Client sans nom", "Dupont Marie", "Paul"]}, None),
+        ({"Kunde": ["Müller, Anna", "O'Neill Jim"]}, None),
+        ({"Client": ["Client sans nom", "C 001", "C 002"]}, "Client"),
+        ({"Customer": ["anna", "jim"]}, "Customer"),
+        ({"user_id/id": ["base.u1", "base.u2"], "partner_id/id": ["base.p1", "base.p2"]}, "partner_id/id"),
+        ({"user_id": ["1", "2"], "partner_id": ["7", "8"]}, "partner_id"),
+        ({"user_id": ["1", "2"], "Customer": ["C1", "C2"]}, "Customer"),
+        ({"user_id": ["1", "2"]}, "user_id"),
+    ],
+)
+def test_customers_are_known_by_ids_and_not_by_names(
+    columns: dict[str, list[str]], customer: str | None
+) -> None:
+    assert choose_columns(pl.DataFrame(columns), ["customer"]).get("customer") == customer
+
+
 def test_a_column_has_one_role() -> None:
     frame = pl.DataFrame({"Order Total": ["5.00", "6.00"], "Total": ["5.50", "6.50"], "Qty": ["1", "2"]})
 
