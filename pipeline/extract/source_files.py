@@ -111,6 +111,17 @@ def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceF
     return sorted(ordered, key=lambda file: file.uri)
 
 
+def is_directory(argument: str) -> bool:
+    """Whether a SOURCE is a directory, or a prefix in a store.
+
+    Raises:
+        SourceError: The store cannot be asked.
+    """
+    with _translated(argument):
+        filesystem, path = file_system(argument, SourceError)
+        return bool(filesystem.isdir(path))
+
+
 def _check_address(argument: str) -> None:
     if not argument:
         raise SourceError("a SOURCE is an empty text", hint="Is a variable of the shell not set?")

@@ -92,6 +92,21 @@ def test_a_directory_needs_a_file_that_the_mapping_knows(tmp_path: Path):
     )
 
 
+def test_files_of_a_directory_that_no_input_matches_are_named(tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    for name in ("pos_lines_1.csv", "returns.csv", "notes.txt.bak"):
+        write_export(tmp_path / "in" / name, receipt(name))
+    beside = call("prepare", "-m", "pos_lines", tmp_path / "in", "--workdir", tmp_path / "w")
+    assert beside.code == 0
+    assert "1 file in " in beside.stderr
+    assert "is not read, since no `inputs` of the mapping match: " in beside.stderr
+    assert "returns.csv" in beside.stderr
+    (tmp_path / "in" / "returns.csv").unlink()
+    alone = call("prepare", "-m", "pos_lines", tmp_path / "in", "--workdir", tmp_path / "w", "--all-files")
+    assert alone.code == 0
+    assert "not read" not in alone.stderr
+
+
 def test_all_errors_of_a_mapping_are_reported_with_their_places(tmp_path: Path):
     wrong = junk(
         tmp_path / "wrong.yaml",

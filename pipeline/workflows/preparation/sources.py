@@ -16,11 +16,12 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.frames import QUARANTINE
 from pipeline.core.model import LINE, LINES, LOST, SOURCE, Lost
+from pipeline.core.storage.file_formats import DATA_GLOBS
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
-from pipeline.extract.source_files import SourceFile, find_sources, refuse_empty
+from pipeline.extract.source_files import SourceFile, find_sources, is_directory, refuse_empty
 from pipeline.extract.text_ranges import RecordStart, TextRange
 from pipeline.mapping.compile.own_cells import DefinedKeys, SkippedRows
 from pipeline.mapping.language.spec import MappingSpec
@@ -109,6 +110,23 @@ def find_run_sources(
     if not sources:
         raise SourceError("Only look-up tables were given, and no file with transactions.")
     return sources, looked_up
+
+
+def files_beside(spec: MappingSpec, arguments: Sequence[str]) -> list[SourceFile]:
+    """The files with data in the directory that SOURCE names that no glob of the mapping matches.
+
+    Returns:
+        Those right in it, by name; none where SOURCE names anything but a directory.
+    """
+    if len(arguments) != 1 or not is_directory(arguments[0]):
+        return []
+    tables = [glob for table in spec.source.tables.values() for glob in table.inputs]
+    known = [*(tables or spec.source.inputs), *(table.file for table in spec.lookups.values())]
+    try:
+        matching = {file.uri for file in find_sources(arguments, known)}
+        return [file for file in find_sources(arguments, DATA_GLOBS) if file.uri not in matching]
+    except SourceError:  # of which nothing is needed: one may not be read, for example
+        return []
 
 
 def _matches(file: SourceFile, globs: Sequence[str]) -> bool:
