@@ -22,6 +22,13 @@ def test_sales_that_a_column_says_to_be_void_are_left_out(tmp_path: Path) -> Non
     assert imported(tmp_path, file) == (15, 75)
 
 
+def test_what_may_be_missed_is_said_of_columns_that_are_not_used(tmp_path: Path) -> None:
+    rows = [(n, DAYS[n], 5, "Card", "" if n % 4 else "Cash", f"{'AB'[n % 2]}nn Lee") for n in range(20)]
+    text, _ = draft_of(csv_of(tmp_path / "a.csv", "Order No,Date,Total,Payment,Payment 2,Client", rows))
+    second = "Payment 2 (a second tender, in 5 sales, which is not sent)"
+    assert f"# Not used: {second}, Client (names of people, which are no ids)" in text
+
+
 def test_sales_with_a_date_of_their_end_are_left_out(tmp_path: Path) -> None:
     rows = [(n, DAYS[n], "Tea", 1, 5, "" if n % 4 else DAYS[n]) for n in range(20)]
     file = csv_of(tmp_path / "a.csv", f"{HEADER},Cancelled at", rows)

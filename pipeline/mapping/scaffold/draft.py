@@ -33,7 +33,7 @@ from pipeline.mapping.scaffold.drafted_values import (
 from pipeline.mapping.scaffold.reading import Reading, Statuses
 from pipeline.mapping.scaffold.vocabulary.cells import are_names, plain, share, sql_name, values
 from pipeline.mapping.scaffold.vocabulary.dates import replacing
-from pipeline.mapping.scaffold.vocabulary.role_fit import fit
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_another_of
 from pipeline.mapping.scaffold.vocabulary.statuses import is_fulfilment, is_sentence
 from pipeline.mapping.usage.column_names import unmapped_columns
 
@@ -74,6 +74,8 @@ def _unused(name: str, reading: Reading) -> str:
     filled = values(rows[name]) if rows.schema.get(name) == pl.String else pl.Series(dtype=pl.String)
     if filled.len() and fit(name, "customer") > 0 and are_names(filled):
         return " (names of people, which are no ids)"
+    if filled.len() and is_another_of(name, reading.sale.get("tender", ""), "tender"):
+        return f" (a second tender, in {count(filled.len(), 'sale')}, which is not sent)"
     return ""
 
 

@@ -88,6 +88,38 @@ def paid_or_total(roles: Mapping[str, str]) -> dict[str, str]:
     return {name: "total" for name in paid if fit(name, "total") > 0}
 
 
+_SECOND: Final = frozenset(
+    [
+        "second",
+        "secondary",
+        "2nd",
+        "zweite",
+        "zweites",
+        "zweiter",
+        "deuxieme",
+        "seconde",
+        "secondaire",
+        "segundo",
+        "segunda",
+        "secondo",
+        "seconda",
+        "tweede",
+        "drugi",
+        "druga",
+        "andra",
+        "anden",
+    ]
+)
+
+
+def is_another_of(name: str, first: str, role: str) -> bool:
+    """Whether a column is the second of a role that `first` has: `Payment method 2`."""
+    if not first or fit(name, role) <= 0:
+        return False
+    bare, of_first = (plain(each).strip("0123456789") for each in (name, first))
+    return bare == of_first or bool(_SECOND & {*words_of(name)})
+
+
 def is_of_another_status(name: str) -> bool:
     """Whether a column's name says that it is the status of something else than a sale."""
     return bool(ROLES["status"].against & {*words_of(name)})

@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.scaffold.vocabulary.cells import number_form
-from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, paid_or_total
+from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, is_another_of, paid_or_total
 from pipeline.mapping.scaffold.vocabulary.statuses import states
 
 
@@ -81,6 +81,21 @@ def test_customers_are_known_by_ids_and_not_by_names(
     columns: dict[str, list[str]], customer: str | None
 ) -> None:
     assert choose_columns(pl.DataFrame(columns), ["customer"]).get("customer") == customer
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "is_second"),
+    [
+        ("Mode de règlement 2", "Mode de règlement", True),
+        ("payment_method_2", "payment_method_1", True),
+        ("Second payment method", "Payment method", True),
+        ("Card brand", "Payment method", False),
+        ("Payment status 2", "Payment method", False),
+        ("Payment method 2", "", False),
+    ],
+)
+def test_a_second_tender_is_known_by_its_name(name: str, first: str, *, is_second: bool) -> None:
+    assert is_another_of(name, first, "tender") is is_second
 
 
 def test_a_column_has_one_role() -> None:
