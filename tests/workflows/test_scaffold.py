@@ -118,6 +118,13 @@ def test_a_list_in_an_object_is_found() -> None:
     assert spec.items["quantity"] == "items.qty"
 
 
+@pytest.mark.parametrize("beside", [{}, {"count": ["1"]}])
+def test_a_list_of_sales_in_one_document_is_named(beside: dict[str, list[str]]) -> None:
+    with pytest.raises(SourceError) as refused:
+        drafted_from([table(data=['[{"no": 1, "total": "5"}]'], **beside)])
+    assert "jq -c '.data[]'" in str(refused.value.hint)
+
+
 def test_file_names_with_dates_do_not_match_each_other() -> None:
     directory = shipped_sample("loyverse_receipts")
     _, spec = checked(samples_of(*sorted(directory.iterdir())))

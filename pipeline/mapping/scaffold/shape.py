@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.core.errors import SourceError
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
 from pipeline.mapping.scaffold.keys import GROUP, Key, grouped, keys_of
 from pipeline.mapping.scaffold.plain_days import days_in_one_form
@@ -133,10 +134,21 @@ def _is_certain_date(cells: pl.Series) -> bool:
 
 
 def one_file(sample: Sample) -> list[Shape]:
-    """How one file may be laid out, the likeliest first."""
+    """How one file may be laid out, the likeliest first.
+
+    Raises:
+        SourceError: It is one JSON document with a list of rows.
+    """
     rows = sample.cells
     nested = list(lists_in(rows))
     flat = rows.drop({outer_column(name, rows.columns) for name, _ in nested})
+    if nested and (
+        not flat.columns or (rows.height == 1 and not choose_columns(flat, ["key", "transacted_at"]))
+    ):
+        raise SourceError(
+            f"{sample.name} is one JSON document, and its rows are in `{nested[0][0]}`",
+            hint=f"Write one object a line: `jq -c '.{nested[0][0]}[]' FILE > FILE.jsonl`.",
+        )
     found = choose_columns(flat, ["record_type"])
     words = record_words(values(rows[found["record_type"]]).unique().sort().to_list()) if found else {}
     if words:
