@@ -20,7 +20,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 _IMPORTED = (
     *("pipeline.cli.group", "pipeline.workflows.prepare", "pipeline.workflows.scaffold"),
@@ -72,6 +72,8 @@ class Forked:
         for each in written:
             each.close()
         _STARTED.add(self)
+        for stream in self._read:
+            finalize(self, stream.close)
 
     @property
     def pid(self) -> int:
@@ -108,7 +110,7 @@ class Forked:
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Read all that it writes until it has ended; kill it if that takes too long."""
         with ThreadPoolExecutor(2) as pool:
-            texts = [pool.submit(stream.read) for stream in self._read]
+            texts = [pool.submit(_rest, stream) for stream in self._read]
             try:
                 out, errors = (each.result(timeout) for each in texts)
             except TimeoutError:
@@ -143,6 +145,11 @@ class Forked:
 
 
 _STARTED = WeakSet()
+
+
+def _rest(stream: IO[str]) -> str:
+    """What is left to read; nothing of a stream that the test has closed."""
+    return "" if stream.closed else stream.read()
 
 
 @atexit.register

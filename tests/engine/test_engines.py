@@ -96,14 +96,15 @@ def test_functions_are_private_and_leave_nothing_behind(cluster_address: str, tm
     assert list(jobs.iterdir()) == []
 
 
-def test_polars_has_as_many_threads_as_its_worker(cluster_address: str, tmp_path: Path) -> None:
+def test_polars_has_as_many_threads_as_its_worker(tmp_path: Path) -> None:
     def work(_: int) -> int:
         import polars
 
         return polars.thread_pool_size()
 
-    with engine_named(cluster_address, directory_at(tmp_path)) as engine:
-        assert [*engine.map(work, range(4))] == [1, 1, 1, 1]
+    # Not forked: polars asks for its number of threads when it is imported.
+    with engine_named("dask", directory_at(tmp_path)) as engine:
+        assert {*engine.map(work, range(4))} == {1}
 
 
 def leaving_its_pid(folder: Path) -> Any:
