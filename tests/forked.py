@@ -28,7 +28,6 @@ _IMPORTED = (
     *("pipeline.workflows.status", "pipeline.workflows.void", "pipeline.simulator", "pipeline.report.render"),
     *("distributed", "distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "s3fs", "psycopg"),
 )
-_STARTED: WeakSet[Forked]
 
 
 class Forked:
@@ -144,7 +143,7 @@ class Forked:
             stream.close()
 
 
-_STARTED = WeakSet()
+_STARTED: WeakSet[Forked] = WeakSet()
 
 
 def _rest(stream: IO[str]) -> str:

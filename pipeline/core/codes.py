@@ -61,6 +61,8 @@ _IN_THE_EXPORT: Final = frozenset(
         *("profile_invalid", "quantity_invalid", "price_invalid", "name_missing", "paid_missing"),
     }
 )
+ABOUT_IMPORT: Final = ("guest", "profile_placeholder", "transacted_at_ambiguous")
+"""Warnings about how a transaction is imported: they mean nothing where it is not."""
 _D, _R, _W = Outcome.DROPPED, Outcome.REJECTED, Outcome.WARNING
 CODES: Final[dict[str, Code]] = {
     code.name: code

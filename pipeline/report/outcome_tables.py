@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pipeline.core.codes import CODES, Outcome
+from pipeline.core.codes import ABOUT_IMPORT, CODES, Outcome
 from pipeline.core.text.wording import agree, count
 from pipeline.report.data import CheckMade, ReportData
 from pipeline.report.summary import Summary, Total, added
@@ -15,7 +15,6 @@ _BY_STATUS: Final = frozenset(
     name for name, code in CODES.items() if code.outcome is Outcome.DROPPED and name != "partially_paid"
 )
 """Codes of sales that are dropped for their status: nothing else of them is checked."""
-_OF_ACCEPTED: Final = ("guest", "profile_placeholder", "transacted_at_ambiguous")
 _OF_ROWS: Final = (MALFORMED, "encoding_replaced")
 _OF_ANY_SALE: Final = ("duplicate_row", "older_version")
 """Codes about rows that count sales, whatever becomes of the sale."""
@@ -161,7 +160,7 @@ def _checked(code: str, summary: Summary) -> int | None:
         return summary.rows.read
     if code in _BY_STATUS or code in _OF_ANY_SALE:
         return summary.transactions.read
-    if code in _OF_ACCEPTED:
+    if code in ABOUT_IMPORT:
         return summary.transactions.accepted
     by_status = sum(number for name, number in summary.dropped.items() if name in _BY_STATUS)
     return summary.transactions.read - by_status

@@ -250,6 +250,9 @@ def templates(finalize: Callable[[Any], str] | None = None, *, autoescape: bool 
         "code": markdown_code,
         "left": lambda text, width: f"{visible(text, None):<{width}}",
         "right": lambda text, width: f"{text:>{width}}",
+        "transactions_in": lambda where, state: sum(
+            row["transactions"] for row in where if row["name"] == state
+        ),
         "code_title": lambda code: CODES[code].title if code in CODES else "A rule of the mapping",
     }
     return environment

@@ -15,7 +15,7 @@ from pipeline.report.charts import Chart, Number
 from pipeline.report.formatting import grouped
 from pipeline.report.render import NO_TENANT, REPORT_HTML, page_parts, templates
 from pipeline.report.summary import Summary, decimal_text
-from pipeline.report.verdict import REPLACED, RunVerdict
+from pipeline.report.verdict import RunVerdict
 
 MOST_DRAWN: Final = 60
 """The newest runs, which are drawn; the table has all."""
@@ -31,17 +31,19 @@ class RunLine:
         verdict: In words.
         mapping: Name of its mapping.
         currency: Of its transactions; empty where there is none, several, or it is not known.
+        replaced_by: The later run that delivered all of its files; empty where none did.
     """
 
     summary: Summary
     verdict: RunVerdict
     mapping: str
     currency: str = ""
+    replaced_by: str = ""
 
     @property
     def open(self) -> int:
         """Transactions that were accepted and are not in Omneo yet; none where a later run delivered them."""
-        if self.verdict.headline == REPLACED:
+        if self.replaced_by:
             return 0
         d = self.summary.delivery
         return d.pending + d.in_doubt + d.refused + d.failed

@@ -24,8 +24,6 @@ MUCH: Final = 0.1
 """Share of the transactions that may be rejected before the headline says so."""
 PROVENANCE: Final = "provenance"
 """The section of the report that names the mapping."""
-REPLACED: Final = "Replaced by a later run"
-"""The headline of a run whose files a later one has delivered."""
 PREFLIGHT: Final = "preflight"
 """The section of the report with the tenant's answers."""
 
@@ -126,7 +124,7 @@ def verdict_of(
     steps = next_steps(summary, about)
     if about.replaced_by:
         said = f"All its files were delivered by run {about.replaced_by}. {sentence}"
-        return RunVerdict(Mood.GOOD, REPLACED, said, steps)
+        return RunVerdict(Mood.GOOD, "Replaced by a later run", said, steps)
     if about.loading:
         return RunVerdict(Mood.LOOK, "A command is working on this run now", sentence, steps)
     if was_loaded(summary) or about.stopped:

@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.codes import CODES, Outcome
+from pipeline.core.codes import ABOUT_IMPORT, CODES, Outcome
 from pipeline.core.frames import NO_PROBLEMS, REASONS, problems_at
 from pipeline.core.model import ITEM_FIELDS, LINE, SOURCE, TX
 from pipeline.core.storage.partition_frames import MappedTransactions
@@ -22,8 +22,6 @@ ACCEPTED: Final = "accepted"
 DROPS: Final = tuple(name for name, code in CODES.items() if code.outcome is Outcome.DROPPED)
 _ABOUT_ROWS: Final = ("duplicate_row", "older_version", "encoding_replaced")
 """Warnings about rows: they are reported whatever the outcome of the transaction is."""
-_ABOUT_IMPORT: Final = ("guest", "profile_placeholder", "transacted_at_ambiguous")
-"""Warnings about how a transaction is imported: they mean nothing where it is not."""
 _OUTCOMES: Final[dict[Severity, str]] = {
     "drop": Outcome.DROPPED.value,
     "reject": Outcome.REJECTED.value,
@@ -197,7 +195,7 @@ def _is_reported(is_dropped: pl.Expr, is_rejected: pl.Expr) -> pl.Expr:
     """Whether a reason is reported, given whether its transaction is dropped or rejected."""
     warns = pl.col("outcome") == Outcome.WARNING.value
     about_rows = warns & pl.col("code").is_in(_ABOUT_ROWS)
-    about_import = warns & pl.col("code").is_in(_ABOUT_IMPORT)
+    about_import = warns & pl.col("code").is_in(ABOUT_IMPORT)
     drops = pl.col("outcome") == Outcome.DROPPED.value
     return (~is_dropped | drops | about_rows) & ~(is_rejected & about_import)
 

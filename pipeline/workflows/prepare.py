@@ -21,7 +21,7 @@ from pipeline.core.settings import Limit
 from pipeline.core.storage.files import discard
 from pipeline.engine.local import Engine, engine_named
 from pipeline.extract.source_files import fingerprint
-from pipeline.mapping.language.draft_marks import unsure_marks
+from pipeline.mapping.language.draft_marks import unsure_lines
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.report.data import RejectionGate, ReportData
 from pipeline.report.render import REPORT_HTML, write_report
@@ -215,7 +215,7 @@ def _report(
         findings=statistical_findings(plan, total),
         rate_per_min=options.rate_per_min,
         show_personal_data=options.show_personal_data,
-        unsure=unsure_marks(plan.mapping.document.text),
+        unsure=len(unsure_lines(plan.mapping.document.text)),
         void_cancelled=plan.spec.completion is not None and plan.spec.completion.after_delivery == "void",
         checks=checks_made(plan),
         patterns=LOOKED_FOR,

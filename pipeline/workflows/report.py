@@ -42,7 +42,8 @@ def report_all(workdir: Path, *, ledger: Path | str | None = None) -> tuple[Path
     lines = []
     for each in runs:
         mapping = read_manifest(home.find(each.summary.run_id)).mapping
-        lines.append(RunLine(each.summary, each.verdict, Path(mapping["path"]).name, each.currency))
+        name = Path(mapping["path"]).name
+        lines.append(RunLine(each.summary, each.verdict, name, each.currency, each.replaced_by))
     page = home.path / RUNS_HTML
     write_private(page, render_runs(lines))
     return page, runs

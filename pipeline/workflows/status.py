@@ -30,12 +30,14 @@ class RunOverview:
         verdict: In words.
         causes: Why transactions were rejected or dropped.
         currency: Of its transactions; empty where they have none, several, or it is not known.
+        replaced_by: The later run that delivered all of its files; empty where none did.
     """
 
     summary: Summary
     verdict: RunVerdict
     causes: Sequence[RootCause] = ()
     currency: str = ""
+    replaced_by: str = ""
 
 
 def status(
@@ -92,5 +94,5 @@ def status(
                     unsure=record.unsure,
                     currency=record.currency,
                 )
-                found.append(RunOverview(summary, verdict, record.causes, record.currency))
+                found.append(RunOverview(summary, verdict, record.causes, record.currency, about.replaced_by))
     return found

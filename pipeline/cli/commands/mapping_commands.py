@@ -35,7 +35,7 @@ def scaffold(console: Console, sources: tuple[str, ...], output: Path | None, na
       omneo-import scaffold exports/ -o shop.yaml
       omneo-import scaffold --from shopify_orders -o shop.yaml
     """
-    from pipeline.mapping.language.draft_marks import open_values, unsure_marks
+    from pipeline.mapping.language.draft_marks import open_values, unsure_lines
     from pipeline.mapping.scaffold.draft import copy_of
     from pipeline.workflows.scaffold import drafted
 
@@ -47,7 +47,7 @@ def scaffold(console: Console, sources: tuple[str, ...], output: Path | None, na
     else:
         _write_new(output, text)
         console.say(f"{output}: look for `unsure` and `open:`, then `omneo-import check -m {output}`")
-    marks = {"unsure": unsure_marks(text), "open": open_values(text)}
+    marks = {"unsure": len(unsure_lines(text)), "open": open_values(text)}
     console.result({"mapping": str(output) if output else None, **marks})
     return 0
 
@@ -77,7 +77,7 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
       omneo-import check -m shop.yaml exports/
     """
     from pipeline.mapping.compile.check import check_mapping
-    from pipeline.mapping.language.draft_marks import unsure_marks, unsure_sentence
+    from pipeline.mapping.language.draft_marks import unsure_lines, unsure_sentence
     from pipeline.mapping.language.mapping_file import load_mapping
     from pipeline.workflows.mapping_tests import failures
     from pipeline.workflows.preparation.import_plan import plan_import, raise_problems
@@ -89,12 +89,12 @@ def check(console: Console, mapping: str, sources: tuple[str, ...]) -> int:
         else:
             raise_problems(check_mapping(loaded))
     raise_problems(failures(loaded))
-    unsure = unsure_marks(loaded.document.text)
+    unsure = unsure_lines(loaded.document.text)
     tests = len(loaded.spec.tests)
     notes = [f"{count(tests, 'test')} passed"] if tests else []
-    notes += filter(None, [unsure_sentence(loaded.document.text)])
+    notes += [unsure_sentence(unsure)] if unsure else []
     console.say("; ".join([f"{loaded.path}: no problems found", *notes]))
-    console.result({"mapping": str(loaded.path), "problems": [], "unsure": unsure, "tests": tests})
+    console.result({"mapping": str(loaded.path), "problems": [], "unsure": len(unsure), "tests": tests})
     return 0
 
 

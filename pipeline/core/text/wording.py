@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 _VERBS: Final = {"is": "are", "was": "were", "has": "have", "does": "do"}
 _CONSONANT_Y: Final = re.compile(r"(?<![aeiou])y$")
 _HISSES: Final = ("s", "x", "ch", "sh")
+_MOST_NAMED: Final = 3
+"""Names that a sentence lists; it counts the others."""
 
 
 def count(number: int, noun: str, verb: str = "") -> str:
@@ -24,6 +27,12 @@ def count(number: int, noun: str, verb: str = "") -> str:
 def part(number: int, whole: int, noun: str, verb: str = "") -> str:
     """`1 of 3 rows`, `1 of 1 row`; with a verb `1 of 3 rows was`, `2 of 3 rows were`."""
     return f"{number:,} of {count(whole, noun)} {agree(number, verb)}".rstrip()
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def between(low: float, high: float, digits: int = 0) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pipeline.core.text.wording import count
 
@@ -11,16 +12,13 @@ _QUOTED_OR_UNSURE = re.compile(
 )
 
 
-def unsure_marks(text: str) -> int:
-    """How many values of a mapping's text are still marked `# unsure`."""
-    return sum(bool(mark) for mark in _QUOTED_OR_UNSURE.findall(text))
+def unsure_lines(text: str) -> list[int]:
+    """The lines of a mapping's text in which a value is still marked `# unsure`, one for each value."""
+    return [text.count("\n", 0, mark.start(1)) + 1 for mark in _QUOTED_OR_UNSURE.finditer(text) if mark[1]]
 
 
-def unsure_sentence(text: str) -> str:
-    """How many values of a mapping's text are marked, and in which lines; empty where none is."""
-    lines = [text.count("\n", 0, mark.start(1)) + 1 for mark in _QUOTED_OR_UNSURE.finditer(text) if mark[1]]
-    if not lines:
-        return ""
+def unsure_sentence(lines: Sequence[int]) -> str:
+    """How many values are marked, and in which lines; at least one."""
     return f"{count(len(lines), 'value', 'is')} marked unsure: line {', '.join(map(str, lines))}"
 
 

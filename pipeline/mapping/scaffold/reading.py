@@ -365,14 +365,11 @@ def _status(shape: Shape, column: str, money: Money, others: Sequence[str]) -> S
     known, unknown = states(sorted(counts))
     if money.total and "void" in known:
         known = _negative_are_complete(shape, column, money, known)
-    settled = next(
-        (
-            found
-            for found in (money.settled, _settled_by_status(shape, others), _settled_by_date(shape))
-            if found is not None
-        ),
-        None,
-    )
+    settled = money.settled
+    if settled is None:
+        settled = _settled_by_status(shape, others)
+    if settled is None:
+        settled = _settled_by_date(shape)
     if settled is None:
         known, asked = _of_unsettled(known, counts)
         return Statuses(column, known, sorted([*unknown, *asked]), counts)
@@ -390,8 +387,14 @@ def _status(shape: Shape, column: str, money: Money, others: Sequence[str]) -> S
 
 def _moved(known: dict[str, list[str]], words: Collection[str], to: str) -> dict[str, list[str]]:
     """The words by state, some of them under another one."""
+    left = _without(known, words)
+    moved = sorted([*left.get(to, []), *words])
+    return {**left, to: moved} if moved else left
+
+
+def _without(known: Mapping[str, list[str]], words: Collection[str]) -> dict[str, list[str]]:
+    """The words by state, but for some; states that have others."""
     left = {state: [word for word in each if word not in words] for state, each in known.items()}
-    left[to] = sorted([*left.get(to, []), *words])
     return {state: each for state, each in left.items() if each}
 
 
@@ -404,8 +407,7 @@ def _of_unsettled(
     # Where most sales are left out, they may be paid in another way, such as on delivery.
     most = sum(counts[word] for word in open_) * 2 > sum(counts.values())
     asked = open_ if most else prepared
-    left = {state: [word for word in words if word not in asked] for state, words in known.items()}
-    return {state: words for state, words in left.items() if words}, asked
+    return _without(known, asked), asked
 
 
 def _settled_by_date(shape: Shape) -> Floats | None:

@@ -13,7 +13,7 @@ from pipeline.core.errors import MappingError, Problem
 from pipeline.core.events import Emit, Notice
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.storage.file_formats import COMPRESSED, PARQUET, WORKBOOKS
-from pipeline.core.text.wording import agree, count
+from pipeline.core.text.wording import agree, count, first_of
 from pipeline.extract.source_files import SourceFile, in_order_written
 from pipeline.mapping.compile.check import check_mapping, compiled_and_checked, mapping_notices
 from pipeline.mapping.compile.compiled_mapping import CompiledMapping
@@ -27,7 +27,6 @@ from pipeline.workflows.preparation.sources import (
     Choose,
     RunSource,
     columns_by_table,
-    files_beside,
     find_run_sources,
     take_all,
 )
@@ -137,16 +136,14 @@ def plan_import(
         SourceError: A file cannot be used.
     """
     raise_problems(check_mapping(mapping))
-    sources, lookups = find_run_sources(mapping.spec, arguments, choose)
+    sources, lookups, beside = find_run_sources(mapping.spec, arguments, choose)
     sources, columns, notices = columns_by_table(sources, mapping.spec)
     compiled, problems = compiled_and_checked(mapping, columns, [file.uri for file in lookups])
     raise_problems(problems, hint=" ".join([_listed(columns), *notices[:_NOTICES]]))
-    if beside := files_beside(mapping.spec, arguments):
-        named = [file.name for file in beside[:_NOTICES]]
-        more = [f"{len(beside) - _NOTICES:,} more"] if len(beside) > _NOTICES else []
+    if beside:
         notices.append(
             f"{count(len(beside), 'file')} in {arguments[0]} {agree(len(beside), 'is')} not read, since no "
-            f"`inputs` of the mapping match: {', '.join([*named, *more])}"
+            f"`inputs` of the mapping match: {first_of([file.name for file in beside])}"
         )
     for notice in notices:
         emit(Notice("source", notice))

@@ -80,8 +80,10 @@ def take_all(files: Sequence[SourceFile], _lookups: Sequence[SourceFile]) -> Seq
 
 def find_run_sources(
     spec: MappingSpec, arguments: Sequence[str], choose: Choose = take_all
-) -> tuple[list[RunSource], list[SourceFile]]:
+) -> tuple[list[RunSource], list[SourceFile], list[SourceFile]]:
     """The files that SOURCE names: those with transactions, each with its table, and the look-up tables.
+
+    Third come files with data that lie right in the directory that it names, and that no glob matches.
 
     Args:
         spec: The mapping.
@@ -109,22 +111,18 @@ def find_run_sources(
             )
     if not sources:
         raise SourceError("Only look-up tables were given, and no file with transactions.")
-    return sources, looked_up
+    elsewhere = [table.file for table in spec.lookups.values() if table.from_ != "source"]
+    beside = [file for file in _beside(arguments, found) if not _matches(file, elsewhere)]
+    return sources, looked_up, beside
 
 
-def files_beside(spec: MappingSpec, arguments: Sequence[str]) -> list[SourceFile]:
-    """The files with data in the directory that SOURCE names that no glob of the mapping matches.
-
-    Returns:
-        Those right in it, by name; none where SOURCE names anything but a directory.
-    """
+def _beside(arguments: Sequence[str], found: Sequence[SourceFile]) -> list[SourceFile]:
+    """The files with data right in the directory that SOURCE names, other than those that were found."""
     if len(arguments) != 1 or not is_directory(arguments[0]):
         return []
-    tables = [glob for table in spec.source.tables.values() for glob in table.inputs]
-    known = [*(tables or spec.source.inputs), *(table.file for table in spec.lookups.values())]
+    known = {file.uri for file in found}
     try:
-        matching = {file.uri for file in find_sources(arguments, known)}
-        return [file for file in find_sources(arguments, DATA_GLOBS) if file.uri not in matching]
+        return [file for file in find_sources(arguments, DATA_GLOBS) if file.uri not in known]
     except SourceError:  # of which nothing is needed: one may not be read, for example
         return []
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core.errors import NothingNew
 from pipeline.core.events import Emit, Notice
-from pipeline.core.text.wording import count
+from pipeline.core.text.wording import count, first_of
 from pipeline.extract.source_files import SourceFile, fingerprint, unchanged
 from pipeline.staging.manifest import Manifest, microseconds
 from pipeline.staging.workdir import started_at
@@ -33,8 +33,6 @@ RECENT: Final = timedelta(seconds=5)
 BETWEEN_LOOKS_S: Final = 1.0
 BEGUN: Final = timedelta(minutes=10)
 """An empty file this young is taken for one that was just begun, and no error."""
-MOST_NAMED: Final = 3
-"""Files that a notice names; it counts the others."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIXED_BY_TIME: Final = ("transacted_at_future",)
 """Why sales are rejected that are good later, without any change to their file."""
@@ -288,6 +286,4 @@ def _with_first_time(file: SourceFile, imported: ImportedFile | None, now: datet
 
 
 def _named(paths: Sequence[str]) -> str:
-    names = [path.rpartition("/")[2] for path in paths]
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return first_of([path.rpartition("/")[2] for path in paths])

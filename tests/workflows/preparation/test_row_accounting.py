@@ -152,8 +152,10 @@ def spoiled(layout: str, starts: str, how: Callable[[str], str]) -> tuple[str, i
 
 
 WIDER, NARROWER = (lambda row: row + ",x"), (lambda row: row.rpartition(",")[0])
-BROKEN = lambda row: row.replace("2026", '"2026"x')  # noqa: E731
-QUOTED = lambda row: '"' + row.replace('"', '""') + '"'  # noqa: E731
+BROKEN, QUOTED = (
+    lambda row: row.replace("2026", '"2026"x'),
+    lambda row: '"' + row.replace('"', '""') + '"',
+)
 
 
 @pytest.mark.parametrize("budget", [WHOLE, ROW_BY_ROW], ids=["whole", "row by row"])

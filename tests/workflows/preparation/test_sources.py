@@ -36,7 +36,7 @@ def overlook(source: RunSource, batch: Batch, skipped: int) -> None: ...
 
 def test_one_kind_of_file_is_one_table(lines: MappingSpec, tmp_path: Path):
     files = [write_export(tmp_path / f"pos_lines_{n}.csv", receipt(n)) for n in (2, 1)]
-    inputs, lookups = find_run_sources(lines, [str(file) for file in files])
+    inputs, lookups, _ = find_run_sources(lines, [str(file) for file in files])
     assert [(Path(each.file.uri).name, each.table, each.position) for each in inputs] == [
         ("pos_lines_1.csv", LINES, 0),
         ("pos_lines_2.csv", LINES, 1),
@@ -45,14 +45,14 @@ def test_one_kind_of_file_is_one_table(lines: MappingSpec, tmp_path: Path):
 
 
 def test_files_of_several_tables_are_distinguished_by_their_names(tables: MappingSpec):
-    inputs, lookups = find_run_sources(tables, [str(TABLES)])
+    inputs, lookups, _ = find_run_sources(tables, [str(TABLES)])
     assert {each.table for each in inputs} >= {"headers", "items"}
     assert [each.position for each in inputs] == list(range(len(inputs)))
     assert not {each.file.uri for each in inputs} & {each.uri for each in lookups}
 
 
 def test_a_table_without_a_file_and_a_file_without_a_table_are_errors(tables: MappingSpec, tmp_path: Path):
-    inputs, _ = find_run_sources(tables, [str(TABLES)])
+    inputs, _, _ = find_run_sources(tables, [str(TABLES)])
     headers = [each.file.uri for each in inputs if each.table == "headers"]
     with pytest.raises(SourceError, match="No file for the table `items`"):
         find_run_sources(tables, headers)
@@ -65,7 +65,7 @@ def test_a_table_without_a_file_and_a_file_without_a_table_are_errors(tables: Ma
 def test_columns_are_those_of_all_files_and_differences_are_reported(lines: MappingSpec, tmp_path: Path):
     (tmp_path / "pos_lines_1.csv").write_text("a,b\n1,2\n")
     (tmp_path / "pos_lines_2.csv").write_text("b,c\n1,2\n")
-    inputs, _ = find_run_sources(lines, [str(tmp_path)])
+    inputs, _, _ = find_run_sources(lines, [str(tmp_path)])
     _, columns, notices = columns_by_table(inputs, lines)
     assert columns == {LINES: ["a", "b", "c"]}
     assert any("has no a" in notice for notice in notices)
@@ -79,7 +79,7 @@ def test_every_row_carries_its_file_its_line_and_its_key(lines: MappingSpec, tmp
         tmp_path / "pos_lines_2.csv",
         [*receipt(1, 1, store="S2"), *receipt(1, 1, store=" S1 "), *receipt(9, 1, **blank)],
     )
-    inputs, _ = find_run_sources(lines, [str(tmp_path)])
+    inputs, _, _ = find_run_sources(lines, [str(tmp_path)])
     seen: list[int] = []
     found = list(raw_rows(inputs, lines, lambda _, batch, __: seen.append(batch.rows.height)))
     rows = [row for _, frame in found for row in frame.select(SOURCE, LINE, KEY).iter_rows()]
@@ -121,7 +121,7 @@ def test_small_files_read_together_give_what_each_gives_alone(
 ):
     for number, text in enumerate(texts):
         (tmp_path / f"pos_lines_{number:02}.csv").write_text(text, "utf-8", newline="")
-    inputs, _ = find_run_sources(lines, [str(tmp_path)])
+    inputs, _, _ = find_run_sources(lines, [str(tmp_path)])
 
     def read(*sources: RunSource) -> tuple[list[dict[str, Any]], list[tuple[int, int, int, int, int]]]:
         seen = []
@@ -144,7 +144,7 @@ def test_small_files_read_together_give_what_each_gives_alone(
 def test_small_files_are_parsed_together(lines: MappingSpec, tmp_path: Path):
     for number in range(5):
         write_export(tmp_path / f"pos_lines_{number}.csv", receipt(number))
-    inputs, _ = find_run_sources(lines, [str(tmp_path)])
+    inputs, _, _ = find_run_sources(lines, [str(tmp_path)])
     ended: dict[int, str | None] = {}
     frames = [
         rows
@@ -158,7 +158,7 @@ def test_small_files_are_parsed_together(lines: MappingSpec, tmp_path: Path):
 
 def test_a_file_that_grew_shrank_or_went_is_no_longer_what_was_found(lines: MappingSpec, tmp_path: Path):
     file = write_export(tmp_path / "pos_lines.csv", receipt(1))
-    (found,), _ = find_run_sources(lines, [str(file)])
+    (found,), _, _ = find_run_sources(lines, [str(file)])
     assert unchanged(found.file)
     with file.open("a") as stream:
         stream.write("more")
