@@ -38,9 +38,10 @@ class Utf8Blocks:
         self,
         stream: IO[bytes],
         name: str,
-        encoding: str,
-        on_error: Literal["error", "replace"],
+        *,
         block_bytes: int,
+        encoding: str = "utf-8",
+        on_error: Literal["error", "replace"] = "error",
         start: RecordStart = FILE_START,
     ) -> None:
         """Read nothing yet.
@@ -48,9 +49,9 @@ class Utf8Blocks:
         Args:
             stream: The bytes.
             name: The file's name.
+            block_bytes: How much is read at a time.
             encoding: Its encoding.
             on_error: What is done with bytes that are invalid in it.
-            block_bytes: How much is read at a time.
             start: Where in the file the stream begins; a byte order mark is only at the file's own start.
         """
         self._stream = stream

@@ -46,7 +46,12 @@ class TextReader(ABC):
         self._name = file.name
         self._stream = stream or open_text(file)
         self._text = Utf8Blocks(
-            self._stream, file.name, dialect.encoding, dialect.on_encoding_error, block_bytes, start
+            self._stream,
+            file.name,
+            block_bytes=block_bytes,
+            encoding=dialect.encoding,
+            on_error=dialect.on_encoding_error,
+            start=start,
         )
         self._from = start
         try:

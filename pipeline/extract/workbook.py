@@ -126,7 +126,15 @@ def sheet_facts(archive: zipfile.ZipFile, part: str) -> SheetFacts:
             formulas = formulas or any(mark in block for mark in _FORMULAS)
             letters = max(letters, next((n for n, seen in _LETTERS.items() if seen.search(block)), 1))
     computed = not (formulas and _TO_COMPUTE in archive.read(BOOK))
-    return SheetFacts(errors, hidden, merged, rows, _column("Z" * letters), zeros, computed)
+    return SheetFacts(
+        errors=errors,
+        hidden=hidden,
+        merged=merged,
+        rows=rows,
+        columns=_column("Z" * letters),
+        zeros=zeros,
+        computed=computed,
+    )
 
 
 def _zero_styles(archive: zipfile.ZipFile) -> dict[str, str]:

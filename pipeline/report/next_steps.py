@@ -143,7 +143,7 @@ def _unsettled(summary: Summary, about: Circumstances) -> Iterator[NextStep]:
         )
     if missing:
         rest = summary.unconfirmed
-        also = f", and look up the {count(rest, 'transaction')} that nobody has looked up yet" if rest else ""
+        also = f", and look up {count(rest, 'transaction')} for the first time" if rest else ""
         yield _you(
             f"Send again the {count(missing, 'transaction')} that Omneo took and does not have{also}. If "
             "they are still missing after that, ask Omneo why.",

@@ -270,7 +270,7 @@ class Aggregations:
 
 
 def _none() -> Json:
-    return _figures(0, 0, 0, 0, None, None)
+    return _figures(spend=0, recent=0, number=0, recent_number=0, first=None, last=None)
 
 
 def _figures(

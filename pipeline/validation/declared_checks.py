@@ -42,7 +42,7 @@ SUPPORTING: Final[Mapping[str, pl.DataType]] = {
     "timezone": pl.String(),
     "timezone|raw": pl.String(),
     "profile_id_handle": pl.String(),
-    "profile_id|nobody": pl.String(),
+    "profile_id|no_person": pl.String(),
     "currency": pl.String(),
     "is_void": pl.Boolean(),
     "rounding": MONEY,
@@ -332,13 +332,13 @@ def _customer_checks() -> Iterator[DeclaredCheck]:
         quoted(written, "profile_id") + expected,
     )
     yield DeclaredCheck(
-        "profile_id|nobody",
+        "profile_id|no_person",
         "profile_placeholder",
         "is not a word such as N/A, 0, guest or no card, or an address such as noreply@",
-        pl.col("profile_id|nobody").is_null(),
-        quoted(pl.col("profile_id|nobody")) + pl.lit(" stands for no person: it is a guest sale"),
+        pl.col("profile_id|no_person").is_null(),
+        quoted(pl.col("profile_id|no_person")) + pl.lit(" stands for no person: it is a guest sale"),
         field="profile_id",
-        value=pl.col("profile_id|nobody"),
+        value=pl.col("profile_id|no_person"),
     )
     yield DeclaredCheck(
         "profile_id",

@@ -146,7 +146,7 @@ def prepare(
         with ThreadPoolExecutor(1, thread_name_prefix="quarantine") as pool:
             quarantine_written = pool.submit(write_quarantine, plan, run, counts)
             data, manifest = _report(staged, options, begun, home, emit_and_log)
-            data = _with_cancelled(run, manifest, data, options, home.ledger, emit_and_log)
+            data = _with_cancelled(run, manifest, data, options, ledger=home.ledger, emit=emit_and_log)
             quarantine_written.result()  # the page links to its files
         (run.shared / SCRATCH).discard()
         write_report(run.path, data, show_personal_data=options.show_personal_data)
@@ -160,7 +160,7 @@ def prepare(
 
 
 def _with_cancelled(
-    run: RunDir, manifest: Manifest, data: ReportData, options: PrepareOptions, ledger: Path, emit: Emit
+    run: RunDir, manifest: Manifest, data: ReportData, options: PrepareOptions, *, ledger: Path, emit: Emit
 ) -> ReportData:
     """Name the sales that were delivered before and that this run dropped, if the ledger is a file here."""
     where = options.ledger or ledger

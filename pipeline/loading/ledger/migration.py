@@ -166,7 +166,14 @@ def _copy_runs(db: sa.Connection, old: Mapping[str, str]) -> Iterator[str]:
     runs = db.execute(sa.text(f"SELECT no, run_id, prepared_at FROM {old['runs']} ORDER BY no")).all()  # noqa: S608
     for no, run_id, prepared_at in runs:
         if parts[no]:  # else nothing of it was ever sent
-            yield from _copy_run(db, no, run_id, round(prepared_at * 1_000_000), parts[no], own[no])
+            yield from _copy_run(
+                db,
+                no,
+                run_id=run_id,
+                ordinal=round(prepared_at * 1_000_000),
+                parts=parts[no],
+                own=own[no],
+            )
     if db.dialect.name == "postgresql":
         db.exec_driver_sql(
             "SELECT setval(pg_get_serial_sequence('runs', 'no'), "
@@ -175,7 +182,7 @@ def _copy_runs(db: sa.Connection, old: Mapping[str, str]) -> Iterator[str]:
 
 
 def _copy_run(
-    db: sa.Connection, no: int, run_id: str, ordinal: int, parts: Sequence[Any], own: Mapping[str, int]
+    db: sa.Connection, no: int, *, run_id: str, ordinal: int, parts: Sequence[Any], own: Mapping[str, int]
 ) -> Iterator[str]:
     size = sum(part.size for part in parts)
     left = size - sum(own.values())

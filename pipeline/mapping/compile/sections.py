@@ -108,29 +108,29 @@ def _outcome(completion: Completion, status: pl.Expr, context: CompileContext) -
 def profile_columns(links: Sequence[ProfileLink], context: CompileContext) -> FieldColumns:
     """`profile_id` and `profile_id_handle` of the first link that names somebody, and `profile_id|raw`.
 
-    A malformed email or Omneo UUID leaves both null beside the raw text. `profile_id|nobody` is the first
+    A malformed email or Omneo UUID leaves both null beside the raw text. `profile_id|no_person` is the first
     word that stands for no person, such as "no card"; null where a link names somebody.
     """
     if not links:
         return {}
     found = [as_written(context.compile(link.value, i, "value")) for i, link in enumerate(links)]
     raws = [text.value if text.raw is None else pl.coalesce(text.value, text.raw) for text in found]
-    ids, handles, named, nobody = BLANK_TEXT, BLANK_TEXT, BLANK_TEXT, BLANK_TEXT
+    ids, handles, named, no_person = BLANK_TEXT, BLANK_TEXT, BLANK_TEXT, BLANK_TEXT
     for link, text, raw in reversed([*zip(links, found, raws, strict=True)]):
         pattern = {"email": _EMAIL, None: _UUID}.get(link.handle)
         valid = text.value if pattern is None else pl.when(text.value.str.contains(pattern)).then(text.value)
         handle = pl.when(valid.is_not_null()).then(pl.lit(link.handle, dtype=pl.String))
         is_word = _is_word(raw, link.handle, context)
-        ids, handles, named, nobody = (
+        ids, handles, named, no_person = (
             pl.when(raw.is_not_null() & ~is_word).then(here).otherwise(later)
-            for here, later in ((valid, ids), (handle, handles), (raw, named), (BLANK_TEXT, nobody))
+            for here, later in ((valid, ids), (handle, handles), (raw, named), (BLANK_TEXT, no_person))
         )
-        nobody = pl.when(is_word & named.is_null()).then(raw).otherwise(nobody)
+        no_person = pl.when(is_word & named.is_null()).then(raw).otherwise(no_person)
     return {
         "profile_id": ids,
         "profile_id_handle": handles,
         "profile_id|raw": named,
-        "profile_id|nobody": nobody,
+        "profile_id|no_person": no_person,
     }
 
 

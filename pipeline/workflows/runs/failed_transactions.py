@@ -101,7 +101,14 @@ def _cause(row: Mapping[str, Any]) -> RootCause:
     source, line = (row["source"] or "").rpartition("/")[2], int(row["line"] or 0)
     example = Occurrence(row["value"], row["message"] or title, source, line)
     return RootCause(
-        UNDELIVERED, row["code"], title, row["field"], None, row["transactions"], fix, (example,)
+        outcome=UNDELIVERED,
+        code=row["code"],
+        title=title,
+        field=row["field"],
+        shape=None,
+        transactions=row["transactions"],
+        fix=fix,
+        examples=(example,),
     )
 
 

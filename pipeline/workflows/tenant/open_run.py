@@ -236,7 +236,7 @@ def opened(target: Target, command: str) -> Iterator[OpenRun]:
     ):
         emit = fan_out(target.emit, log)
         emit(RunStarted(directory.run_id, command))
-        _adopt(ledger, home, target.connection, target.options, emit, target.stop)
+        _adopt(ledger, home, target.connection, target.options, emit=emit, stop=target.stop)
         manifest = read_manifest(directory)
         if manifest.parts and not directory.staged.exists():
             raise RunError(
@@ -244,7 +244,16 @@ def opened(target: Target, command: str) -> Iterator[OpenRun]:
                 hint="Prepare it again from its source.",
             )
         staged = StagedRun(directory.here, manifest)
-        yield OpenRun(target, command, directory, staged, ledger, emit, started_at=now, begun=begun)
+        yield OpenRun(
+            target,
+            command,
+            directory=directory,
+            staged=staged,
+            ledger=ledger,
+            emit=emit,
+            started_at=now,
+            begun=begun,
+        )
 
 
 def adopt(
@@ -266,7 +275,7 @@ def adopt(
     where = ledger or home.ledger
     if isinstance(where, str) or where.exists():
         with SqlLedger(where, connection.base_url) as opened:
-            _adopt(opened, home, connection, options, emit)
+            _adopt(opened, home, connection, options, emit=emit)
 
 
 def _adopt(
@@ -274,6 +283,7 @@ def _adopt(
     home: Workdir,
     connection: Connection,
     options: DeliveryOptions,
+    *,
     emit: Emit,
     stop: Stop | None = None,
 ) -> None:

@@ -133,7 +133,7 @@ def test_a_word_in_place_of_a_customer_names_nobody(
 ) -> None:
     spec = HEADERS + "profile:\n  - {value: email, handle: email}\n  - {value: card, handle: loyalty-card}\n"
     rows = f"id,email,card\n1,{email},{card}\n"
-    columns = ("profile_id", "profile_id|nobody")
+    columns = ("profile_id", "profile_id|no_person")
     assert mapped_of(spec, rows).headers.select(columns).row(0) == (person, nobody)
     off = mapped_of(f"{spec}checks: {{profile_placeholder: off}}\n", rows).headers
     assert off["profile_id"].to_list() == [email or card]
