@@ -214,6 +214,9 @@ def _looked_up(
             key = next((n for n in near if _join_score(table.cells[n], lines[n]) > 1.9), None)
             if key is None:
                 continue
+            # Some exports have the columns of a look-up table, blank, to be filled in by a formula.
+            blank = [n for n in _texts(table) if n in lines.columns and values(lines[n]).is_empty()]
+            lines = lines.drop(blank)
             new = [name for name in _texts(table) if name not in lines.columns]
             name = usable_name(plain(table.name.split(".")[0])) or "table"
             encoding = table.dialect.encoding

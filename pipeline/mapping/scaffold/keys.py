@@ -125,7 +125,8 @@ def _complete(rows: pl.DataFrame, name: str, dates: Sequence[str], parts: Sequen
     key = Key((name,), carried)
     if fit(name, "key") < 2 and (rows.height > 20 and distinct < rows.height / 50):
         return None
-    for more in _additions(name, dates, parts):
+    # A blank number that is that of the row above needs nothing beside it.
+    for more in [()] if carried else _additions(name, dates, parts):
         tried = replace(key, columns=(*more, name))
         said = _alike(rows, tried, dates)
         if said is not None:
@@ -176,7 +177,9 @@ def _alike(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> tuple[int, int
     # Where hardly a number is there twice, those that are have defects, which a run will name.
     # Where none of them agree, these are numbers that were given twice.
     are_defects = counted.height <= cells[GROUP].n_unique() * _DEFECTS and (alike > 0 or counted.height < 3)
-    if alike < counted.height * _AGREEING and counted.height - alike > 1 and not are_defects:
+    # A blank number below another day is none of that day's.
+    few = not key.carried and (counted.height - alike <= 1 or are_defects)
+    if alike < counted.height * _AGREEING and not few:
         return None
     return alike, counted.height
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline.core.text.wording import count
 from pipeline.mapping.scaffold.amounts.money import Money, money_of
-from pipeline.mapping.scaffold.amounts.no_sales import NoSales, no_sales
+from pipeline.mapping.scaffold.amounts.no_sales import NoSales, moved_money, no_sales
 from pipeline.mapping.scaffold.shape import MIXED, Shape, dates_of
 from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, Floats, floats, share_of, values
 from pipeline.mapping.scaffold.vocabulary.dates import (
@@ -209,8 +209,8 @@ def _reading(
     named = sale.get("status") or sale.get("state")
     column = named or _status_by_content(shape, sale) or _status_by_code(shape, sale)
     status = _status(shape, column, money, few)
-    if not money.doubt and (void := _void_lines(shape)):
-        money = replace(money, doubt=void)
+    if not money.doubt and (doubt := _void_lines(shape) or moved_money(shape, money)):
+        money = replace(money, doubt=doubt)
     return Reading(
         shape,
         money,

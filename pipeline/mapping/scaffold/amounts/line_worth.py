@@ -19,19 +19,18 @@ from pipeline.mapping.scaffold.amounts.arithmetic import (
     best_terms,
     chain,
     counted,
-    discount_kind,
     discount_terms,
     extra_terms,
     has_cents,
     is_with_tax,
     matters,
     member,
-    price_kind,
     same,
     share_equal,
     unnamed_amounts,
     value_of,
 )
+from pipeline.mapping.scaffold.amounts.same_product import discount_kind, price_kind
 from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money
 
@@ -71,7 +70,8 @@ class LineWorth:
 def line_readings(figures: Figures) -> Iterator[LineWorth]:
     """What a line may be worth, the likeliest first."""
     among = figures.lines
-    quantities, prices = figures.of("quantity", among)[:3], figures.of("price", among)[:4]
+    quantities = figures.of("quantity", among)[:3]
+    prices = figures.of("price", among)[:4] or figures.of("list_price", among)[:1]
     several = figures.shape.has_several
     of_sale = set(figures.sales) if several and figures.shape.layout in ("lines", "first_row") else set()
     totals = [n for n in figures.of("total", among) if n not in of_sale][:TOTALS_TRIED]

@@ -12,12 +12,19 @@ from pipeline.core.text.wording import count
 from pipeline.mapping.language.yaml_text import in_single_quotes
 from pipeline.mapping.scaffold.amounts.money import Money
 from pipeline.mapping.scaffold.shape import MIXED, Shape
-from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, floats, plain, sql_name, values
+from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, floats, plain, share, sql_name, values
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit
-from pipeline.mapping.scaffold.vocabulary.row_types import is_named_type, kinds_of_rows, names_movements
+from pipeline.mapping.scaffold.vocabulary.row_types import (
+    is_named_type,
+    kinds_of_rows,
+    names_movements,
+    row_kind,
+)
 from pipeline.mapping.scaffold.vocabulary.statuses import ENDED, answers_out, is_perhaps_sold
 
 _FEW_SALES: Final = 20
+_MOVED: Final = 0.05
+"""The share of texts that name movements of money from which on they are those of a bank account."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,22 @@ def no_sales(shape: Shape, money: Money, sale: Mapping[str, str]) -> Iterator[No
     yield from _flagged(shape, sale)
     yield from _movements(shape, money, sale)
     yield from _corrections(shape, money, sale)
+
+
+def moved_money(shape: Shape, money: Money) -> str:
+    """Why rows may be those of a bank account, where texts of many kinds name transfers; else empty."""
+    if money.quantity or money.price:
+        return ""
+    for name, dtype in shape.lines.schema.items():
+        different = values(shape.lines[name]).unique() if dtype == pl.String else pl.Series(dtype=pl.String)
+        if different.len() < _FEW_SALES or share(different, r"\p{L}{3}") < MOSTLY:
+            continue
+        moved = sum(row_kind(text) == "movement" for text in different.to_list())
+        if moved > different.len() * _MOVED:
+            return (
+                f"whether these rows are sales: {moved:,} texts of `{name}` name transfers, deposits and such"
+            )
+    return ""
 
 
 def _flagged(shape: Shape, sale: Mapping[str, str]) -> Iterator[NoSales]:

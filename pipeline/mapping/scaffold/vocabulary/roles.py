@@ -46,34 +46,21 @@ def _role(names: str, fits: Predicate, *, inside: int = 1, against: str = "") ->
     return Role(places, fits, inside, frozenset(against.split()))
 
 
+_MARKS: Final = (
+    *("id", "no", "number", "nr", "num", "nummer", "code", "ref", "numero", "key", "numer", "codigo", "cod"),
+    *("numar", "nomer", "cislo", "so", "ma", "kode", "nomor", "kodu", "kod"),
+)
+
+
 def _numbers_of(things: str) -> str:
     """The names of the numbers of things: `orderid`, `idorder`, `order`; those of the first things first.
 
     A thing with a star is no name of a number by itself.
     """
-    marks = (
-        *(
-            "id",
-            "no",
-            "number",
-            "nr",
-            "num",
-            "nummer",
-            "code",
-            "ref",
-            "numero",
-            "key",
-            "numer",
-            "codigo",
-            "cod",
-            "numar",
-            "nomer",
-        ),
-    )
     named = [
         [
-            *(bare + mark for mark in marks),
-            *(mark + bare for mark in marks),
+            *(bare + mark for mark in _MARKS),
+            *(mark + bare for mark in _MARKS),
             *([bare] if bare == thing else []),
         ]
         for thing in dict.fromkeys(things.split())
@@ -133,7 +120,12 @@ _OTHER_DATES: Final = (
 NO_AMOUNT: Final = (
     "id no number code name pct percent percentage rate count date method type status currency rank "
     "rating cost costs cogs profit margin fee fees commission balance stock inventory target budget "
-    "expense points income before previous last clv lifetime spent visits average avg mean median"
+    "expense points income before previous last clv lifetime spent visits average avg mean median "
+    "kar kari kazanc gewinn rohertrag benefice beneficio beneficios lucro guadagno utile zysk marza "
+    "marge laba "
+    "keuntungan loinhuan pribyl zisk ganancia profitto maliyet kosten cout couts costo costos custo "
+    "koszt koszty "
+    "hpp modal giavon sebestoimost naklady "
 )
 _PERSON: Final = "name phone email city state country address type segment age gender group note since"
 
@@ -158,7 +150,11 @@ ROLES: Final[Mapping[str, Role]] = {
         "dataemissao verkauftam waktupesanandibuat datadecriacaodopedido dateadd dateorder createdate "
         "creationdate createddate "
         "datemission fechaemision closedat completedat dateandtime paymentdate paidat created_time "
-        "createdtime dataprodazhi datazakaza datavanzarii datacomenzii databon",
+        "createdtime dataprodazhi datazakaza datavanzarii datacomenzii databon "
+        "datumobjednavky datumprodeje datumnakupu datumtransakce ngay ngayban ngaymua ngaydathang ngaylap "
+        "ngayhoadon ngaygiaodich tarihsaat satistarihi siparistarihi islemtarihi faturatarihi fistarihi "
+        "tanggaltransaksi tanggalpenjualan tanggalpesanan tgl tgltransaksi datatransakcii datapokupki "
+        "datadellordine datavendita dataacquisto dataordine dataprodaji",
         _is_date,
         against=_OTHER_DATES,
     ),
@@ -182,7 +178,12 @@ ROLES: Final[Mapping[str, Role]] = {
             "kvitto kvittering kvitt* ordre bestallning transaksi transaccion transacao transazione "
             "transaktion "
             "transaktions* pesanan penjualan* satis siparis fis doctransaction* voucher* "
-            "comanda comenzii* bonfiscal chek cheka* zakaz zakaza* verkaufsprotokoll* increment* posreference"
+            "comanda comenzii* bonfiscal chek cheka* zakaz zakaza* verkaufsprotokoll* increment* "
+            "posreference "
+            "objednavka* objednavky objednavek* uctenka uctenky doklad dokladu faktur nota struk trankaksi* "
+            "hoadon donhang* giaodich* fis fatura siparis islem* satis tranzakcii* tranzaktsii* transakcii* "
+            "prodazhi pokupki* kvitantsiya chek cheka paragonu rachunek rachunku transakcja transakcji* "
+            "compra compra* fattura scontrino acquisto acquisto* pedidos*"
         )
         + " name id no number nr num numero "
         + _numbers_of("payment*"),
@@ -221,7 +222,12 @@ ROLES: Final[Mapping[str, Role]] = {
         _is_card,
     ),
     "customer": _role(
-        "customerid customerno customernumber custid customercode customerref customerkey clientid "
+        "customerid customerno customernumber idcliente idclient codcliente idkunde idpelanggan "
+        "kodepelanggan "
+        "idcustomer kodecustomer musteriid musterino makhachhang makh idzakaznika zakaznikid idklienta "
+        "klientid "
+        "numerklienta idpokupatelya idkliyenta kodcliente clienteid customernumber custid customercode "
+        "customerref customerkey clientid "
         "clientno partnerid memberid buyerid buyeruserid shopperid kundennummer kundennr kundenid kundeid "
         "numeroclient clienteid idcliente customer client buyer kunde cliente klantnummer klant "
         "pokupatel klient userid",
@@ -282,6 +288,8 @@ ROLES: Final[Mapping[str, Role]] = {
         "produit article descripcion nombreproducto producto articulo descricao nomeproduto produto "
         "descrizione prodotto articolo omschrijving namabarang namaproduk nombre nazwatowaru "
         "nazwaproduktu nazwa "
+        "nazevproduktu nazevpolozky nazevzbozi nazev zbozi produkt polozka tensanpham sanpham tenhang "
+        "tenhanghoa mathang hanghoa urunadi urun urunismi barang detailproduk namaitem namamenu menu "
         "denumireprodus denumire denumirearticol produs naimenovanie naimenovanietovara nazvanie "
         "tovar towar produkty benamning produktnamn varunamn vare varenavn beskrivelse lineitem "
         "dscription "
@@ -296,7 +304,10 @@ ROLES: Final[Mapping[str, Role]] = {
         "sku lineitemsku productsku stockcode productcode itemcode articlenumber articleno articlenr "
         "artikelnummer artikelnr artnr productid itemid prodid barcode ean upc reference referencia "
         "productoid produtoid idproduto produitid codeproduit idproducto codigo codice ref "
-        "partnumber partno modelnumber itemnumber itemno articleid artikelid kodeproduk indeks artikel item "
+        "partnumber partno modelnumber itemnumber itemno articleid artikelid idbarang kodebarang "
+        "kodeitem masanpham masp mahang urunid urunkodu stokkodu idproduktu kodproduktu "
+        "symbol kodproduktu idzbozi codiceprodotto idprodotto prodottoid articoloid idarticolo idtovara "
+        "kodtovara artikul kodeproduk indeks artikel item "
         "product article producto produit articolo produto",
         _is_any,
         against="customer order category payment line name transaction",
@@ -325,7 +336,11 @@ ROLES: Final[Mapping[str, Role]] = {
         "noofitems qtysold jumlah adet count pcs antal ilosc kolicina quantitysold quantitypurchased "
         "purchasedquantity "
         "numberofunits itemssold itemcount transactionquantity pizzaquantity volume cantidadvendida "
-        "kuantitas cantitate kolichestvo kolvo",
+        "kuantitas cantitate kolichestvo kolvo "
+        "unitquantity totalunits mnozstvi pocetkusu pocet kusu kusy soluong sl miktar adetsayisi satisadedi "
+        "jumlahbarang jumlahterjual jumlahproduk banyakpenjualan banyaknya qtyterjual terjual "
+        "iloscsztuk sztuk "
+        "quantitavenduta quantitevendue quantidadevendida cantidadvendida unidadesvendidas kolichestvoshtuk",
         is_numeric,
         against="discount returned refunded stock available total reorder min max category",
     ),
@@ -336,10 +351,14 @@ ROLES: Final[Mapping[str, Role]] = {
         "valorunitario preco prezzounitario prezzo stukprijs prijs hargasatuan harga rate unitcostprice "
         "cenajednostkowa cena apris pris enhetspris stykpris birimfiyat unitamount unitvalue priceperitem "
         "priceperpiece retailprice retail productprice itemrate mrprate pvu precioventa "
-        "pretunitar pret cenazaedinicu soldfor verkauftfur hargasetelahdiskon dealprice precoacordado",
+        "pretunitar pret cenazaedinicu soldfor verkauftfur hargasetelahdiskon dealprice precoacordado "
+        "cenazakus jednotkovacena cenazajednotku dongia giaban gia fiyat birimfiyati satisfiyati hargajual "
+        "hargaproduk hargabarang cenazasztuke cenaszt cenasprzedazy cenazashtuku tsena tsenazaedinitsu "
+        "cenazaed "
+        "prezzodivendita precodevenda preciodeventa prixdevente prixdeventeunitaire pricepercup",
         is_numeric,
         against="total discount cost tax shipping range category id level exchange rating before original "
-        "compare",
+        "compare 100g 100ml kg gram ml litre liter",
     ),
     "list_price": _role(
         "rrp mrp msrp listprice originalprice retailprice regularprice lineitemcompareatprice "
@@ -368,10 +387,16 @@ ROLES: Final[Mapping[str, Role]] = {
         "radsumma totalt totalbelopp belob doctotal extprice extamount amountusd totalbill billamount "
         "totalsalesamount totalsalevalue ordersubtotal turnover ca chiffreaffaires fatturato toplam ingreso "
         "ingresos receita valordavenda valorvenda totalvalue billtotal "
+        "linespend unitspend spend totalspend salesvalue netspend grossspend spendvalue basketspend "
+        "celkem celkovacena celkovacastka castka cenacelkem thanhtien tongtien tongcong tonggiatri doanhthu "
+        "toplamtutar toplamfiyat satistutari ciro geneltoplam jumlahharga jumlahbayar totalpenjualan "
+        "pendapatan totalpendapatan omzet wartoscsprzedazy kwotasprzedazy lacznawartosc lacznie razem "
+        "vyruchka summaprodazhi obshchayasumma itogovayasumma stoimostzakaza incasso ricavo totalevendita "
+        "montantvente totalvente ventetotale ventatotal vendatotal ingresototal valorcompra "
         "valoare valoaretotala totalgeneral itogo stoimost summazakaza itogovayasumma",
         is_numeric,
-        against=NO_AMOUNT
-        + "refunds return returns tax promotion promotions promo savings coupon voucher discount shipping "
+        against=NO_AMOUNT + "ad ads advertising marketing campaign media "
+        "refunds return returns tax promotion promotions promo savings coupon voucher discount shipping "
         "tip refunded refund "
         "quantity qty items unit each per vat gst delivery due "
         "outstanding tendered fulfilled products productos produits prodotti produtos produkte "
@@ -385,6 +410,9 @@ ROLES: Final[Mapping[str, Role]] = {
         "discounts discountapplied disc discountpercent discountpercentage discountpct discountrate "
         "rabatt nachlass remise reduction descuento desconto sconto korting couponamount promotion "
         "promotions "
+        "descontoitem descuentoitem sleva slevaprocent giamgia chietkhau indirim iskonto iskontoorani "
+        "potonganharga "
+        "potongan znizka skidka remisepct tauxremise remisepourcent scontopercentuale "
         "totaldiscounts totaldiskon discounttotal totalpromotions promotiondiscount itempromotiondiscount "
         "savings diskon rabat promo",
         is_numeric,
@@ -393,7 +421,8 @@ ROLES: Final[Mapping[str, Role]] = {
     "tax": _role(
         "taxamount taxes lineitemtax salestax taxcollected vatamount tax tax5 vat gst mwst "
         "amounttax taxtotal ordertotaltaxamount sellercollectedtax moms vergi pajak impuestos impostos "
-        "mehrwertsteuer ust taxe steuer tva iva btw impuesto imposto totaltax ppn",
+        "mehrwertsteuer ust taxe steuer tva iva btw impuesto imposto totaltax ppn "
+        "kdv kdvtutari thue thuegtgt vatcastka dph podatek podatekvat nds",
         is_numeric,
         against="id name class number included rate percent exempt type inclusion status fee fees before",
     ),
@@ -401,7 +430,8 @@ ROLES: Final[Mapping[str, Role]] = {
         "shipping shippingcost shippingprice shippingamount shippingfee ordershipping shippingtotal "
         "freight freightvalue deliveryfee deliverycharge deliverycharges versand versandkosten porto "
         "totalshipping shippingtotal ongkoskirim fraisdeport livraison envio frete spedizione "
-        "verzendkosten handling",
+        "verzendkosten handling doprava postovne kargo kargoucreti ongkir phivanchuyen dostawa kosztdostawy "
+        "dostavka",
         is_numeric,
         against="id method name date address city zip country phone discount status tax",
     ),

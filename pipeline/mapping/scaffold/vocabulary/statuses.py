@@ -24,11 +24,20 @@ STATES: Final[Mapping[str, str]] = {
     "aprovado aprovada aprobado aprobada recibido recibida recebido recebida realizado realizada vendido "
     "vendida procesado procesada processado processada aceptado aceptada aceito exitoso exitosa efetuado "
     "valide validee validado validada cumplido zugestellt voltooid betaaldvolledig tamamlandi teslimedildi "
-    "odendi diterima terkirim dibayar",
+    "odendi diterima terkirim dibayar dokonceno dokoncena vyrizeno vyrizena zaplaceno zaplacena "
+    "doruceno dorucena "
+    "hoanthanh dahoanthanh thanhcong dagiao dagiaohang giaohangthanhcong dathanhtoan dadonhan berhasil "
+    "sukses "
+    "tamamlandi teslimedildi odemealindi onaylandi zrealizowana zakonczona dostarczona oplacona zaplacona "
+    "zakonczony oplacony dostarczony zrealizowany vypolnena zavershena oplachena dostavlena vydan polucen "
+    "completada finalizada terminada cobrado cobrada evaso evasa completata conclusa concluso "
+    "finalisee finalise reglee regle effectue effectuee abgerechnet fertig",
     "void": "void refund return refunded fullyrefunded returned retourne rembourse reembolsado devuelto "
     "devolvido erstattet rimborsato terugbetaald "
     "devuelta devolvida devolucion devolucao reembolsada reembolso retornado retourniert zurueckgegeben "
     "rueckerstattet iade iadeedildi dikembalikan "
+    "vraceno vracena refundovano tralai trahang dahoantien hoantien hoanhang datrahang geriodendi diretur "
+    "retur zwrocona zwrocony vozvrat vozvrashchen vozvrashchena resa reso restituito restituita retournee "
     "returneddamaged returnedtoseller returnedtobuyer zwrocone zwrot returnerad returneret refunderet "
     "chargeback",
     "draft": "draft checkoutdraft parked saved quote basket entwurf brouillon borrador rascunho bozza "
@@ -40,13 +49,25 @@ STATES: Final[Mapping[str, str]] = {
     "dibatalkan lost notpaid anulowane anulowano avbruten avbruten makulerad annulleret kansellert annulla "
     "annullata nopagado cancelar perdido refuse refusee recusado recusada rechazada reprovado negado "
     "fallido fallida falhou falha abandonado expirado "
+    "zruseno zrusena stornovano zamitnuto neuspesne huy dahuy bihuy huydon thatbai khongthanhcong "
+    "iptaledilen "
+    "basarisiz reddedildi gagal ditolak dibatalkan kedaluwarsa anulowana anulowany odrzucona odrzucony "
+    "nieudana "
+    "otmenena otmenen otklonen otklonena neuspeshno fallita fallito rifiutato rifiutata scaduto scaduta "
+    "echouee "
+    "echoue annulees fehlgeschlagen zurueckgewiesen "
     "expirada iptal iptaledildi gagal anulat anulata otmenen otmeneno",
     "order_open": "open pending pendingpayment authorized onhold hold "
     "new created awaiting awaitingpayment unpaid waiting offen "
     "enattente pendiente pendente aperto aberto aberta emaberto abierto abierta aguardando "
     "aguardandopagamento esperando enespera porpagar porcobrar impaye impayee "
     "inattesa openstaand nowe oczekujace ny "
-    "placed backordered delayed noua novyi bekliyor menunggu",
+    "placed backordered delayed noua novyi bekliyor menunggu overdue "
+    "ceka cekajici nova novy vyrizujese nezaplaceno choxacnhan chothanhtoan chuathanhtoan dangcho cho "
+    "beklemede "
+    "odemebekliyor menunggupembayaran belumlunas belumbayar nowa nowy oczekujaca oczekujacy nieoplacona "
+    "nieoplacony novaya ozhidaet ozhidaetoplaty neoplachen neoplachena dapagare nonpagato aguardandopago "
+    "nonpayee nonpaye offenstehend unbezahlt",
 }
 """The words of each state as they are after `plain`."""
 
@@ -54,7 +75,10 @@ _PREPARED: Final = (
     "invoiced packed packing processing inprocess inprogress preparing inbearbeitung encours "
     "encoursdetraitement enproceso "
     "preparando inbehandeling wtrakcierealizacji pagaende inprocesare vobrabotke procesando "
-    "emprocessamento emandamento encurso inlavorazione hazirlaniyor diproses beingprepared"
+    "emprocessamento emandamento encurso inlavorazione hazirlaniyor diproses beingprepared "
+    "dangxuly zpracovavase sedangdiproses dikemas wrealizacji przetwarzane obrabatyvaetsya sobran "
+    "inelaborazione "
+    "enpreparation enpreparacion empreparacao hazirlaniyor"
 )
 """Words for sales that are being prepared: shops mostly prepare what is paid for."""
 _SHIPPED: Final = (
@@ -62,12 +86,15 @@ _SHIPPED: Final = (
     "unterwegs expedie expediee enviado enviada encamino despachado postado spedito spedita inviato "
     "inviata verzonden wyslane wyslano skickad sendt afsendt expediat trimis otpravlen otpravleno "
     "emtransito entransito entransit emrota ontheway saiuparaentrega enruta enreparto encamino despachada "
-    "enlivraison inconsegna onderweg dikirim kargoda kargoyaverildi partiallyshipped"
+    "enlivraison inconsegna onderweg dikirim kargoda kargoyaverildi partiallyshipped "
+    "odeslano odeslana danggiao danggiaohang dangvanchuyen wyslana wyslany vputi dostavlyaetsya otpravlena "
+    "sedangdikirim envoye envoyee"
 )
 """Words for goods that are on their way."""
 _DELIVERED: Final = (
     "delivered fulfilled geliefert ausgeliefert entregado entregada entregue livre livree consegnato "
-    "consegnata geleverd dostarczone levererad levert leveret livrat dostavlen"
+    "consegnata geleverd dostarczone levererad levert leveret livrat dostavlen "
+    "dostavlena doruceno dorucena dagiao dagiaohang teslimedildi dostarczona dostarczony terkirim"
 )
 _FULFILMENT: Final = frozenset(f"{_SHIPPED} {_DELIVERED}".split())
 """Words that do not say whether goods are paid for."""
@@ -75,7 +102,10 @@ FLAGS: Final[Mapping[str, str]] = {
     "true": "void voided isvoid isvoided cancelled canceled iscancelled iscanceled deleted isdeleted draft "
     "isdraft test istest training istraining anulado anulada cancelado cancelada storniert storno annule "
     "annullato",
-    "perhaps": "refunded isrefunded returned isreturned devuelto devolvido rembourse reembolsado",
+    "perhaps": "refunded isrefunded returned isreturned return isreturn returnflag devuelto devolvido "
+    "rembourse reembolsado retourne estretourne retournee retoure retourniert istretoure "
+    "devolucion devolucao reso zwrot zwrocono zwrocone vraceno iade iadeedildi iademi retur "
+    "vozvrat tralai refundflag refund",
     "false": "completed iscompleted complete iscomplete finished isfinished finalized isfinalized paid "
     "ispaid pagado pagada pago bezahlt paye pagato confirmed isconfirmed",
 }
@@ -87,8 +117,8 @@ ENDED: Final = (
 )
 """Names of columns with the date of a sale's end."""
 _ANSWERS: Final = {
-    "true": ("true", "t", "yes", "y", "1", "1.0", "si", "sim", "ja", "oui"),
-    "false": ("false", "f", "no", "n", "0", "0.0", "nao", "nein", "non"),
+    "true": "true t yes y 1 1.0 si sim ja oui tak ano evet ya da co",
+    "false": "false f no n 0 0.0 nao nein non nie ne hayir tidak net khong",
 }
 
 
@@ -97,7 +127,10 @@ def answers_out(name: str, filled: pl.Series) -> list[str]:
     bare = plain(name.rsplit(".", maxsplit=1)[-1])
     against = next((answer for answer, names in FLAGS.items() if bare in names.split()), "")
     words = filled.unique().sort().to_list() if against else []
-    of = {answer: [w for w in words if w.lower() in known] for answer, known in _ANSWERS.items()}
+    of = {
+        answer: [w for w in words if {w.lower(), plain(w)} & {*known.split()}]
+        for answer, known in _ANSWERS.items()
+    }
     known = len(of["true"]) + len(of["false"]) == len(words)
     return of["true" if against == "perhaps" else against] if against and known else []
 
