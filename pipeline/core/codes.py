@@ -317,7 +317,7 @@ CODES: Final[dict[str, Code]] = {
         Code(
             "profile_placeholder",
             _W,
-            "Word in place of a customer",
+            "Customer that is only a word",
             "Nothing to do, these are guest sales. Where it is the id of a customer: "
             "`checks: {profile_placeholder: off}`.",
         ),

@@ -23,7 +23,7 @@ ACCEPTED: Final = "accepted"
 _LOOKED_AT: Final = (
     TX,
     *("outcome", "external_id", "transacted_at|local", "total", "is_void"),
-    *("profile_id", "profile_id_handle"),
+    *("profile_id", "profile_id_handle", "currency", "set_apart_total", "payments"),
 )
 """Columns that are counted of the accepted transactions, besides how complete they are."""
 _HOUR_US: Final = 3_600_000_000
@@ -81,6 +81,10 @@ _GAPS = pl.Schema(
     }
 )
 _UNJUDGED = pl.Schema({"store": _TEXT, "usual": pl.Float64()})
+_LEFT_OUT = pl.Schema({"currency": _TEXT, "transactions": _COUNT, "total": _MONEY})
+_TENDERS = pl.Schema({"tender": _TEXT, "currency": _TEXT, "payments": _COUNT, "total": _MONEY})
+_PAYMENT: Final = r'("(?:[^"\\]|\\.)*")(?::(-?[0-9.]+))?'
+"""An entry of a transaction's payments: a tender as JSON text, and its amount where there is one."""
 _CUSTOMERS = pl.Schema({"sales": _COUNT, "customers": _COUNT})
 _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "totals": _TOTALS,
@@ -95,6 +99,8 @@ _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "gaps": _GAPS,
     "unjudged": _UNJUDGED,
     "customers": _CUSTOMERS,
+    "left_out": _LEFT_OUT,
+    "tenders": _TENDERS,
 }
 _OF_WHOLE_RUN: Final = ("periods", "hours", "gaps", "unjudged", "customers")
 """Tables that are empty for a partition."""
@@ -131,6 +137,10 @@ class Facts:
             anything, with its sales a day.
         customers: Empty for a partition. One row a number of sales: how many customers have as many, among
             all, or among a fair sample of them.
+        left_out: One row a currency: accepted transactions of which the mapping leaves lines out, and what
+            these lines are worth, which is not in the totals. Empty where an older version did not count.
+        tenders: One row a tender, as JSON text, × currency: payments of the accepted transactions, and their
+            sum; 0 where only tenders are named. Empty as above.
         items: Items of the accepted transactions.
         body_bytes: Bytes of all request bodies; 0 until `with_bodies` was called.
         people: Customers; an estimate where `customers` is of a sample. 0 for a partition.
@@ -148,6 +158,8 @@ class Facts:
     gaps: pl.DataFrame = field(default_factory=_GAPS.to_frame)
     unjudged: pl.DataFrame = field(default_factory=_UNJUDGED.to_frame)
     customers: pl.DataFrame = field(default_factory=_CUSTOMERS.to_frame)
+    left_out: pl.DataFrame = field(default_factory=_LEFT_OUT.to_frame)
+    tenders: pl.DataFrame = field(default_factory=_TENDERS.to_frame)
     items: int = 0
     body_bytes: int = 0
     people: int = 0
@@ -262,6 +274,8 @@ def measure(
         fields=pl.concat(fields),
         profiles=_profiles(accepted),
         samples=_samples(accepted),
+        left_out=_left_out(accepted),
+        tenders=_tenders(accepted),
         items=fields[1]["of"][0],
     )
 
@@ -301,6 +315,8 @@ def merge(parts: Sequence[Facts]) -> Facts:
         profiles=_sorted_sum(stacked["profiles"], ["handle", "guest"], _PROFILES),
         codes=_sorted_sum(stacked["codes"], ["outcome", "code"], _CODES),
         samples=_first_of_each(stacked["samples"]),
+        left_out=_sorted_sum(stacked["left_out"], ["currency"], _LEFT_OUT),
+        tenders=_sorted_sum(stacked["tenders"], ["tender", "currency"], _TENDERS),
         **{name: stacked[name] for name in _OF_WHOLE_RUN},
         **numbers,
     )
@@ -407,6 +423,28 @@ def _profiles(accepted: pl.DataFrame) -> pl.DataFrame:
         pl.lit(1, _COUNT).alias("transactions"),
     )
     return _sum(parts, ["handle", "guest"], _PROFILES)
+
+
+def _left_out(accepted: pl.DataFrame) -> pl.DataFrame:
+    worth = _column(accepted, "set_apart_total", _MONEY).cast(_MONEY).alias("total")
+    lines = accepted.select_seq(_column(accepted, "currency", pl.String), worth).drop_nulls("total")
+    return _sum(lines.with_columns(pl.lit(1, _COUNT).alias("transactions")), ["currency"], _LEFT_OUT)
+
+
+def _tenders(accepted: pl.DataFrame) -> pl.DataFrame:
+    paid = accepted.select_seq(_column(accepted, "currency", pl.String), _column(accepted, "payments", _TEXT))
+    # Where tenders are only named, there are few texts.
+    texts = paid.drop_nulls("payments").group_by(pl.all()).agg(pl.len().cast(_COUNT).alias("sales"))
+    entries = texts.with_columns(pl.col("payments").str.extract_all(_PAYMENT)).explode("payments")
+    each = entries.drop_nulls("payments").select_seq(
+        pl.col("payments").str.extract(_PAYMENT, 1).alias("tender"),
+        "currency",
+        pl.col("sales").alias("payments"),
+        (pl.col("payments").str.extract(_PAYMENT, 2).cast(_MONEY) * pl.col("sales"))
+        .cast(_MONEY)
+        .alias("total"),
+    )
+    return _sum(each, ["tender", "currency"], _TENDERS)
 
 
 def _codes(reasons: pl.DataFrame) -> pl.DataFrame:

@@ -39,7 +39,7 @@ def where_everything_is(data: ReportData) -> list[dict[str, Any]]:
     void = data.states["void"].transactions if "void" in data.states else 0
     unchanged = d.unchanged - beside.missing - beside.differing - beside.voided
     loaded = was_loaded(summary)
-    took = "accepted by Omneo, not " + ("yet looked up" if summary.confirmed is None else "looked up")
+    took = "taken by Omneo, not " + ("yet looked up" if summary.confirmed is None else "looked up")
     if beside.gone:
         took += f"; {beside.gone:,} cannot be any more: replaced by another run, or forgotten"
     left = max(0, d.delivered - missing + beside.missing - differing + beside.differing)
@@ -111,15 +111,30 @@ def _worth(data: ReportData, name: str, number: int) -> Total | None:
     return known.worth if known is not None and known.transactions == number else None
 
 
+def accepted_sum(delivery: Mapping[str, int]) -> str:
+    """How the accepted transactions add up, in the words of the summary: `5 accepted = 4 delivered + …`.
+
+    Args:
+        delivery: Transactions by state; the states that matter most are named even where they have none.
+    """
+    shown = [state for state, number in delivery.items() if number or state in _ALWAYS_NAMED]
+    parts = " + ".join(f"{delivery[state]:,} {state.replace('_', ' ')}" for state in shown)
+    return f"{sum(delivery.values()):,} accepted = {parts}"
+
+
+_ALWAYS_NAMED: Final = ("delivered", "refused", "pending", "in_doubt")
+
+
 def sums_by_place(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of the rows of `where_everything_is`, what is in Omneo in all, and what is not or perhaps not.
+    """Of the accepted in `where_everything_is`, what is in Omneo in all, and what is not or perhaps not.
 
     Returns:
         By `in` and `out` of Omneo: `transactions`, and what they are `worth` (None where that is not known).
     """
     found = {}
+    accepted = [row for row in rows if row["name"] not in ("Rejected", "Dropped")]
     for place, inside in (("in", True), ("out", False)):
-        some = [row for row in rows if (row["in_omneo"] is True) is inside]
+        some = [row for row in accepted if (row["in_omneo"] is True) is inside]
         totals = [row["worth"] for row in some if row["transactions"]]
         number = sum(row["transactions"] for row in some)
         found[place] = {"transactions": number, "worth": None if None in totals else added(totals)}
@@ -134,13 +149,16 @@ def check_results(data: ReportData) -> list[dict[str, Any]]:
         counted by transaction or row), `found`, and why it was `skipped`. Empty for runs of versions that
         did not record their checks.
     """
-    rows = [_result(check, data.summary) for check in data.checks]
+    guests = int(data.facts.profiles.filter("guest")["transactions"].sum())
+    rows = [_result(check, data.summary, guests) for check in data.checks]
     return sorted(rows, key=lambda row: (bool(row["skipped"]), row["found"] == 0))
 
 
-def _result(check: CheckMade, summary: Summary) -> dict[str, Any]:
+def _result(check: CheckMade, summary: Summary, guests: int) -> dict[str, Any]:
     found = sum(counts.get(check.code, 0) for counts in (summary.rejected, summary.dropped, summary.warnings))
     checked = None if check.skipped else _checked(check.code, summary)
+    if checked is not None and check.code == "profile_placeholder":  # a blank is no word
+        checked -= guests - found
     return {
         "code": check.code,
         "title": check.title,

@@ -39,7 +39,7 @@ from pipeline.report.formatting import (
     tenant_name,
     visible,
 )
-from pipeline.report.outcome_tables import sums_by_place
+from pipeline.report.outcome_tables import accepted_sum, sums_by_place
 from pipeline.report.receipts import receipt_of
 from pipeline.report.summary import Summary
 from pipeline.report.verdict import RunVerdict, was_loaded
@@ -182,7 +182,7 @@ def _terminal_text(value: object) -> str:
 
 def run_table(runs: Sequence[tuple[Summary, RunVerdict]]) -> str:
     """One line a run and tenant, in the order given, under a line of headings."""
-    heads = ("run", "started", "accepted", "rejected", "delivered", "pending", "", "")
+    heads = ("run", "started", "accepted", "rejected", "delivered", "pending", "in doubt", "", "")
     rows = [
         (
             summary.run_id,
@@ -191,6 +191,7 @@ def run_table(runs: Sequence[tuple[Summary, RunVerdict]]) -> str:
             f"{summary.transactions.rejected:,}",
             f"{summary.delivery.delivered + summary.delivery.unchanged:,}",
             f"{summary.delivery.pending:,}",
+            f"{summary.delivery.in_doubt:,}",
             verdict.headline,
             "" if summary.tenant is None else summary.tenant or NO_TENANT,
         )
@@ -200,10 +201,10 @@ def run_table(runs: Sequence[tuple[Summary, RunVerdict]]) -> str:
         return "There are no runs yet."
     table = [heads, *([visible(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
-    # Numbers, in columns 2 to 5, are aligned to the right.
+    # Numbers, in columns 2 to 6, are aligned to the right.
     aligned = (
         [
-            cell.rjust(width) if 2 <= n <= 5 else cell.ljust(width)
+            cell.rjust(width) if 2 <= n <= 6 else cell.ljust(width)
             for n, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         for row in table
@@ -241,6 +242,7 @@ def templates(finalize: Callable[[Any], str] | None = None, *, autoescape: bool 
         "prose": prose,
         "count": count,
         "agree": agree,
+        "accepted_sum": accepted_sum,
         "unbroken": unbroken,
         "field_label": field_label,
         "is_rehearsal": is_rehearsal,

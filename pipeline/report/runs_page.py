@@ -76,6 +76,7 @@ class RunLine:
             "voided": summary.delivery.voided + summary.beside.voided,
             "open": self.open,
             "confirmed": summary.confirmed,
+            "taken": summary.taken,
             "wrong": self.wrong,
         }
 

@@ -167,6 +167,11 @@ class Summary:
         differing = self.differing_in_values - beside.differing
         return max(0, self.delivery.delivered - confirmed - missing - differing - beside.gone)
 
+    @property
+    def taken(self) -> int:
+        """Transactions that `confirm` can be about: delivered, or unchanged where it looked those up too."""
+        return self.delivery.delivered + (self.delivery.unchanged if self.beside.confirmed else 0)
+
     def __post_init__(self) -> None:
         t, d = self.transactions, self.delivery
         judged = t.accepted + t.dropped + t.rejected

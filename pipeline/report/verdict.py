@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core.text.wording import agree, count, part
 from pipeline.report.field_help import help_for
-from pipeline.report.formatting import grouped
+from pipeline.report.formatting import grouped, share
 from pipeline.report.next_steps import Circumstances, NextStep, next_steps
 from pipeline.report.summary import NO_CURRENCY, Summary, Total, added, most_rejected
 
@@ -227,9 +227,9 @@ def _before(summary: Summary, looks: int, unsure: int) -> tuple[Mood, str]:
         return Mood.BAD, "Nothing to import"
     if most_rejected(summary.transactions):
         return Mood.BAD, "Not ready: most was rejected"
-    share = summary.transactions.rejected / summary.transactions.read
-    if share > MUCH:
-        return Mood.LOOK, f"Look first: {share:.0%} of the transactions were rejected"
+    t = summary.transactions
+    if t.rejected > MUCH * t.read:
+        return Mood.LOOK, f"Look first: {share(t.rejected, t.read)} of the transactions were rejected"
     if unsure:
         return Mood.LOOK, f"Not decided: {count(unsure, 'value')} of the mapping still marked unsure"
     if looks:
@@ -257,9 +257,8 @@ def _after(summary: Summary) -> tuple[Mood, str]:
         return Mood.GOOD, "Delivered"
     gone = summary.beside.gone
     if summary.unconfirmed or gone:
-        taken = d.delivered + (d.unchanged if summary.beside.confirmed else 0)
         rest = f"; {gone:,} cannot be confirmed any more" if gone else ""
-        return Mood.GOOD, f"Delivered; {summary.confirmed:,} of {taken:,} confirmed{rest}"
+        return Mood.GOOD, f"Delivered; {summary.confirmed:,} of {summary.taken:,} confirmed{rest}"
     return Mood.GOOD, "Delivered and confirmed"
 
 
@@ -302,12 +301,12 @@ def _delivered(summary: Summary, sums: _Money) -> str:
             f"All {what}, worth {worth}, {were} delivered and then voided: in Omneo they count for nothing."
         )
     parts = (
-        ("pending", "still to be sent", d.pending),
-        ("in_doubt", "without a clear answer", d.in_doubt),
+        ("pending", "pending, still to be sent", d.pending),
+        ("in_doubt", "in doubt, without a clear answer", d.in_doubt),
         ("voided", "voided", voided),
         ("forgotten", "forgotten", d.forgotten),
         ("refused", "refused for good", d.refused),
-        ("failed", "given up for now", d.failed),
+        ("failed", "failed, given up for now", d.failed),
         ("missing", "missing in Omneo", summary.missing or 0),
         ("differing void", "different in Omneo", summary.differing_in_values),
         ("delivered", "not looked up yet", 0 if summary.confirmed is None else summary.unconfirmed),

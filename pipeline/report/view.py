@@ -77,9 +77,15 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
         "currency": facts.currency,
         "where": where_everything_is(data),
         "loading": data.loading,
+        "unsure": data.unsure,
         "replaced_by": data.replaced_by,
         "period": _period(facts),
         "voids": _voids(facts),
+        "left_out": _left_out(facts),
+        "tenders": [
+            {**row, "tender": mask_text(json.loads(row["tender"])), "total": decimal_text(row["total"])}
+            for row in facts.tenders.sort("payments", "tender", descending=[True, False]).to_dicts()
+        ],
         "by_month": _grouped(facts.totals, ["month", "currency"]),
         "by_store": _grouped(facts.totals, ["store", "currency"]),
         "by_currency": _grouped(facts.totals, ["currency"]),
@@ -167,6 +173,17 @@ def _voids(facts: Facts) -> dict[str, Any] | None:
     return {
         "transactions": accepted["voids"].sum(),
         "worth": totals_of({"void": dict(sums.iter_rows())})["void"],
+    }
+
+
+def _left_out(facts: Facts) -> dict[str, Any] | None:
+    """Accepted transactions with lines that the mapping leaves out, and their worth; None for none."""
+    if facts.left_out.is_empty():
+        return None
+    sums = dict(facts.left_out.select("currency", "total").iter_rows())
+    return {
+        "transactions": facts.left_out["transactions"].sum(),
+        "worth": totals_of({"left_out": sums})["left_out"],
     }
 
 

@@ -332,7 +332,7 @@ class Api:
         if external_id is None:
             return Checked(body, {})
         if self._state.injector.refuses(external_id):
-            return Checked(body, {"external_id": ["The selected external id is refused by the simulator."]})
+            return Checked(body, {"external_id": ["The selected external id is invalid."]})
         refuse = create and self._state.settings.create_existing == "refuse"
         if refuse and self._transactions.id_of(external_id) is not None:
             return Checked(body, {"external_id": ["The external id has already been taken."]})

@@ -34,7 +34,13 @@ _TIMES_HELD = 1 << 20
 """About how many times are compared to find the position from which to deliver."""
 _TIME = "transacted_at"
 _SENT = ["external_id", _TIME, "total", "body", "source_time"]
-_PLACE: dict[str, pl.DataType] = {"source": pl.String(), "line": pl.Int64(), "source_time": pl.Int64()}
+_BESIDE: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "line": pl.Int64(),
+    "source_time": pl.Int64(),
+    "warnings": pl.String(),
+}
+"""What older versions did not note of a transaction."""
 """Where a transaction comes from: its first row's file and line, and when that file was written."""
 
 
@@ -44,8 +50,8 @@ def write_part(run: Directory, number: int, staged: pl.DataFrame, parts: int) ->
     Args:
         run: The run's directory.
         number: The partition's number; parts keep this order. A part of that number before is replaced.
-        staged: `external_id`, `transacted_at`, `total`, `body`; `source`, `line` and `source_time` (when the
-            file was written, microseconds since 1970) where they are known.
+        staged: `external_id`, `transacted_at`, `total`, `body`; `source`, `line`, `source_time` (when the
+            file was written, microseconds since 1970) and `warnings` (codes) where they are known.
         parts: About how many parts there will be; reading them side by side keeps a row group of each.
 
     Returns:
@@ -55,9 +61,9 @@ def write_part(run: Directory, number: int, staged: pl.DataFrame, parts: int) ->
         discard_part(run, number)
         return None
     known = staged.with_columns(
-        pl.lit(None, t).alias(n) for n, t in _PLACE.items() if n not in staged.columns
+        pl.lit(None, t).alias(n) for n, t in _BESIDE.items() if n not in staged.columns
     )
-    ordered = known.select("external_id", _TIME, "total", "body", *_PLACE).sort(_TIME, "external_id")
+    ordered = known.select("external_id", _TIME, "total", "body", *_BESIDE).sort(_TIME, "external_id")
     group_rows = min(max(_LEAST_IN_GROUP, _ROWS_IN_GROUPS // max(1, parts)), _MOST_IN_GROUP)
     name, content = _part_file(number), encoded(ordered, group_rows)
     write(run / STAGED, name, content)
@@ -88,7 +94,7 @@ def write_no_part(run: Directory) -> None:
         _TIME: pl.Datetime("us", "UTC"),
         "total": pl.Decimal(MONEY_PRECISION, MONEY_SCALE),
         "body": pl.String(),
-        **_PLACE,
+        **_BESIDE,
     }
     write(run / STAGED, _part_file(0), encoded(pl.DataFrame(schema=columns), _MOST_IN_GROUP))
 
@@ -155,10 +161,10 @@ class StagedRun:
         """The transactions in delivery order, as staged, with where each comes from.
 
         One row a transaction: `external_id`, `transacted_at` (UTC), `total`, `body` (bytes; empty where its
-        customer was forgotten), `source_time`, `source` and `line`; the last three are null in runs of older
-        versions.
+        customer was forgotten), `source_time`, `source`, `line` and `warnings` (codes joined with `;`); the
+        last four are null in runs of older versions.
         """
-        return self._in_order([*_SENT, "source", "line"])
+        return self._in_order([*_SENT, "source", "line", "warnings"])
 
     def amounts(self, *, with_bodies: bool = False) -> Iterator[pl.DataFrame]:
         """The totals in delivery order: `external_id`, `transacted_at`, `total` and, if wanted, `body`."""
@@ -300,8 +306,8 @@ class _Cursor:
             group = file.read_row_group(self._groups.popleft(), columns=list(self._columns))
         rows = frame_of(group.slice(self._skip))
         self._skip = 0
-        # Older versions did not note where a transaction comes from.
-        rows = rows.with_columns(pl.lit(None, t).alias(n) for n, t in _PLACE.items() if n not in rows.columns)
+        absent = [name for name in _BESIDE if name not in rows.columns]
+        rows = rows.with_columns(pl.lit(None, _BESIDE[name]).alias(name) for name in absent)
         rows = rows.select(self._columns)
         if "body" in rows.columns:
             rows = rows.with_columns(pl.col("body").cast(pl.Binary))

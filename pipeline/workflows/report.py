@@ -85,7 +85,7 @@ def report(
         with SqlLedger(where, summary.tenant) as opened:
             if run.staged.exists():  # else `prune` has removed it
                 now["states"] = worth_by_state(StagedRun(run.here, manifest), opened, summary)
-            now["replaced_by"] = replaced_by([opened], manifest, summary)
+            now["replaced_by"] = replaced_by(home, [opened], manifest, summary)
     data = run_record.report_data(run, manifest, summary, **now)
     write_report(run.path, data, show_personal_data=record.show_personal_data)
     return data, view(data, show_personal_data=record.show_personal_data)

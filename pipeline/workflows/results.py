@@ -60,10 +60,10 @@ def write_results(
 ) -> tuple[str, int]:
     """Write one row for each transaction of a run: those accepted, in delivery order, then the others.
 
-    `source` and `line` are those of its first row; `codes` are joined with `;`; times are UTC; `total` is a
-    decimal number; `state` is what the ledger knows of it at the tenant, null where it was not accepted;
-    `server_message` is masked. What is not known is null. A CSV is safe to open in a spreadsheet, as
-    `quarantine.csv` is.
+    `source` and `line` are those of its first row; `codes` are joined with `;`, of an accepted one those
+    of its warnings; times are UTC; `total` is a decimal number; `state` is what the ledger knows of it at
+    the tenant, null where it was not accepted; `server_message` is masked. What is not known is null. A
+    CSV is safe to open in a spreadsheet, as `quarantine.csv` is.
 
     Args:
         workdir: The working directory.
@@ -115,7 +115,7 @@ def _accepted(run: RunDir, ledger: SqlLedger | None) -> Iterator[pl.DataFrame]:
             "line",
             "external_id",
             pl.lit("accepted").alias("outcome"),
-            pl.lit(None, pl.String).alias("codes"),
+            pl.col("warnings").alias("codes"),
             pl.col("transacted_at").dt.strftime(_TIME_FORMAT),
             pl.col("total").cast(pl.String).str.replace(r"0{1,2}$", ""),  # to the cent: 5.0000 is 5.00
             pl.when(text != "").then(text).str.json_path_match("$.currency").alias("currency"),

@@ -83,7 +83,7 @@ def status(
                     stopped=record.of(summary.tenant).stopped,
                     stopped_command=record.of(summary.tenant).stopped_command,
                     loading=working_on(home, run.run_id),
-                    replaced_by=replaced_by(map(ledger_of, asked), read_manifest(run), summary)
+                    replaced_by=replaced_by(home, map(ledger_of, asked), read_manifest(run), summary)
                     if statuses
                     else "",
                 )

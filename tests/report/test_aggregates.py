@@ -14,7 +14,7 @@ from pipeline.report.aggregates import Facts, measure, merge, nothing
 from tests.fuzzing import examples
 from tests.report.made_up_report import headers, items, made_up_facts, outcomes, reasons
 
-TABLES = ("totals", "days", "clock", "fields", "profiles", "codes", "samples")
+TABLES = ("totals", "days", "clock", "fields", "profiles", "codes", "samples", "left_out", "tenders")
 NO_REASONS = reasons([])
 NO_ITEMS = items([])
 
@@ -250,3 +250,22 @@ def test_buckets_add_up_however_the_transactions_are_split(
     whole = of(rows)
     assert_same(merge([of(rows[:cut]), of(rows[cut:])]), merge([whole]))
     assert sum(whole.transactions(name) for name in ("accepted", "dropped", "rejected")) == len(rows)
+
+
+def test_lines_left_out_and_payments_of_accepted_sales_are_added_up() -> None:
+    rows = headers([sale(), sale(currency="NZD"), sale(), sale()]).with_columns(
+        pl.Series("set_apart_total", [Decimal("50"), Decimal("2.5"), None, Decimal("9")], pl.Decimal(38, 4)),
+        payments=pl.Series(
+            ['[{"Card":56.5},{"Gift \\"card\\"":4}]', '["Cash","A: 1"]', '[{"Card":-3}]', '["Cash"]']
+        ),
+    )
+    judged = outcomes(["accepted", "accepted", "accepted", "rejected"])
+    facts = merge([measure(rows, NO_ITEMS, judged, NO_REASONS)])
+    assert facts.left_out.rows() == [("AUD", 1, Decimal("50")), ("NZD", 1, Decimal("2.5"))]
+    assert facts.tenders.rows() == [
+        ('"A: 1"', "NZD", 1, Decimal(0)),
+        ('"Card"', "AUD", 2, Decimal("53.5")),
+        ('"Cash"', "NZD", 1, Decimal(0)),
+        ('"Gift \\"card\\""', "AUD", 1, Decimal(4)),
+    ]
+    assert Facts.from_json(facts.to_json()).tenders.equals(facts.tenders)

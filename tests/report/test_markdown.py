@@ -33,7 +33,8 @@ def test_after_a_load_it_tells_the_delivery() -> None:
         FACTS, delivery=DeliveryCounts(delivered=370, refused=6), confirmed=370, missing=0, differing=0
     )
     text = render_markdown(view(replace(DATA, summary=summary)))
-    assert "Delivery: 370 delivered, 0 unchanged, 6 refused, 0 failed, 0 pending, 370 confirmed" in text
+    counts = "376 accepted = 370 delivered + 6 refused + 0 pending + 0 in doubt"
+    assert f"Delivery: {counts}, 370 confirmed" in text
 
 
 def test_nothing_from_the_data_becomes_markup() -> None:

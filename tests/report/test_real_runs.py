@@ -175,7 +175,7 @@ def test_what_was_sent_and_what_was_not_have_their_worth(
     worth = {row["name"]: row["worth"] for row in report["where"] if row["transactions"]}
     assert Decimal(worth["Delivered"]) + Decimal(worth["Pending"]) == Decimal("7.00")
     assert worth["Pending"] in ("1.00", "2.00", "4.00")
-    assert f"1 still to be sent (AUD {worth['Pending']})" in report["verdict"]["sentence"]
+    assert f"1 pending, still to be sent (AUD {worth['Pending']})" in report["verdict"]["sentence"]
     assert report["verdict"]["steps"][0]["command"].startswith("omneo-import load")
 
 

@@ -113,7 +113,7 @@ def of_a_hundred(rejected: int, **codes: int) -> ReportData:
 def test_much_that_was_rejected_is_in_the_headline() -> None:
     little, much, most = (of_a_hundred(number, total_invalid=number) for number in (10, 11, 51))
     assert judge(little).headline == "Ready, with 1 thing to look at first"
-    assert judge(much).headline == "Look first: 11% of the transactions were rejected"
+    assert judge(much).headline == "Look first: 11.0% of the transactions were rejected"
     assert judge(most).headline == "Not ready: most was rejected"
     assert [judge(each).mood for each in (little, much, most)] == [Mood.LOOK, Mood.LOOK, Mood.BAD]
     assert "Fix" in judge(most).next

@@ -14,7 +14,7 @@ from tests.command import call, open_to_others
 from tests.receipts import receipt, write_export
 
 ROWS = [
-    *receipt(1, 2),
+    *receipt(1, 2, customer_email=""),
     *receipt(2, 1, status="PARKED"),
     *receipt(3, 1, sale_total="9.99"),
     *receipt(4, 3, description='=HYPERLINK("x")'),
@@ -45,6 +45,7 @@ def test_every_transaction_has_one_row(omneo: LocalOmneo, tmp_path: Path):
         "9": ("rejected", ""),
     }
     assert {row["source"] for row in rows.values()} == {str(source)}
+    assert rows["2"]["codes"] == "guest"
     assert rows["5"]["codes"] == "total_mismatch"
     assert {"price_invalid", "quantity_invalid"} <= set(rows["9"]["codes"].split(";"))
     assert rows["2"]["currency"] == "AUD"

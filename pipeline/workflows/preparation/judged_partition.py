@@ -7,9 +7,10 @@ from functools import partial
 
 import polars as pl
 
+from pipeline.core.codes import Outcome
 from pipeline.core.errors import CannotStart, ImportToolError
 from pipeline.core.frames import problems_at
-from pipeline.core.model import LINE, SOURCE
+from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.core.storage.partition_frames import RawTransactions
 from pipeline.mapping.compile.file_versions import choose_versions
 from pipeline.mapping.functions.polars_errors import POLARS_ERRORS
@@ -94,7 +95,9 @@ def _judge(
     if rejected is not None:
         verdict = verdict.rejecting(rejected, "field_invalid")
     accepted = verdict.transactions(ACCEPTED)
-    staged = encode(accepted, mapped.items).with_columns(_places(accepted, plan))
+    staged = encode(accepted, mapped.items).with_columns(
+        *_places(accepted, plan), _warnings(accepted, verdict.reasons)
+    )
     return JudgedPartition(shaped, chosen.left_out, mapped.items, verdict, staged)
 
 
@@ -127,6 +130,13 @@ def _places(headers: pl.DataFrame, plan: ImportPlan) -> pl.DataFrame:
             "source_time": pl.Series(times, dtype=pl.Int64).gather(source),
         }
     )
+
+
+def _warnings(accepted: pl.DataFrame, reasons: pl.DataFrame) -> pl.Series:
+    """The codes of each transaction's warnings, with `;` between them; null where it has none."""
+    warned = reasons.filter(pl.col("outcome") == Outcome.WARNING.value).drop_nulls(TX)
+    codes = warned.group_by(TX).agg(pl.col("code").unique().sort().str.join(";").alias("warnings"))
+    return accepted.select(TX).join(codes, on=TX, how="left", maintain_order="left")["warnings"]
 
 
 def _too_many(rows: pl.DataFrame, plan: ImportPlan) -> CannotStart:

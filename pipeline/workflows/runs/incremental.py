@@ -152,8 +152,7 @@ def note_completed(ledger: SqlLedger, manifest: Manifest, emit: Emit) -> None:
 
     if manifest.run_id not in ledger.runs():
         return
-    status = ledger.status(manifest.run_id)
-    if status.pending or status.failed or status.in_doubt:
+    if not _delivered_to_its_end(ledger, manifest):
         return
     ledger.files.note(
         [
@@ -179,14 +178,30 @@ def note_completed(ledger: SqlLedger, manifest: Manifest, emit: Emit) -> None:
         )
 
 
-def imported_by(ledger: SqlLedger, manifest: Manifest) -> str:
-    """The last of the later runs that delivered all files of a run to their end; empty where none is left."""
+def _delivered_to_its_end(ledger: SqlLedger, manifest: Manifest) -> bool:
+    status = ledger.status(manifest.run_id)
+    return not (status.pending or status.failed or status.in_doubt)
+
+
+def imported_by(ledger: SqlLedger, manifest: Manifest, others: Iterable[Manifest] = ()) -> str:
+    """The last of the later runs that delivered all files of a run to their end; empty where none is left.
+
+    Args:
+        ledger: Keeps the files that are complete.
+        manifest: The run.
+        others: Runs whose files may be left incomplete only by sales from the future: whatever else was in
+            these files is delivered.
+    """
     later: dict[str, str] = {}
+    known = ledger.runs()
+    for other in others:
+        if other.run_id > manifest.run_id and other.run_id in known and _delivered_to_its_end(ledger, other):
+            later |= {source.fingerprint: other.run_id for source in other.sources if source.waiting}
     for file in ledger.files.with_digests([source.fingerprint for source in manifest.sources]):
         if file.run_id > manifest.run_id:  # their order is that of time
             later[file.digest] = max(file.run_id, later.get(file.digest, ""))
-    is_complete = later.keys() == {source.fingerprint for source in manifest.sources}
-    return max(later.values(), default="") if is_complete else ""
+    own = {source.fingerprint for source in manifest.sources}
+    return max((later[each] for each in own), default="") if own <= later.keys() else ""
 
 
 def _imported(

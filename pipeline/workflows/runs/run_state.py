@@ -24,11 +24,14 @@ def working_on(home: Workdir, run_id: str) -> str:
     return next((f"`{each.command}` (since {each.since})" for each in others), "")
 
 
-def replaced_by(ledgers: Iterable[SqlLedger], manifest: Manifest, summary: Summary) -> str:
+def replaced_by(home: Workdir, ledgers: Iterable[SqlLedger], manifest: Manifest, summary: Summary) -> str:
     """The later run that delivered all files of a run that is not finished; empty where none did."""
     if not summary.delivery.pending:
         return ""
-    return max((imported_by(ledger, manifest) for ledger in ledgers), default="")
+    others = []
+    if any(source.waiting for source in manifest.sources):
+        others = [read_manifest(run) for run in home.runs if run.manifest.exists()]
+    return max((imported_by(ledger, manifest, others) for ledger in ledgers), default="")
 
 
 def report_replaced(home: Workdir, ledger: SqlLedger, by: str) -> None:
@@ -43,6 +46,6 @@ def report_replaced(home: Workdir, ledger: SqlLedger, by: str) -> None:
         with suppress(RunError, OSError, KeyError):  # one that cannot be read must not end a load
             manifest, record = read_manifest(run), run_record.read(run)
             summary = with_delivery(run, manifest, known.get(tenant or "") or unsent(manifest), tenant)
-            if replaced_by([ledger], manifest, summary) == by:
+            if replaced_by(home, [ledger], manifest, summary) == by:
                 data = run_record.report_data(run, manifest, summary, replaced_by=by)
                 write_report(run.path, data, show_personal_data=record.show_personal_data)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pipeline.core.errors import StoppedByApi
 from pipeline.core.events import Notice
-from pipeline.core.text.wording import count
+from pipeline.core.text.wording import agree, count
 from pipeline.loading.delivery.decisions import DeliveryRules
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.report.data import FieldsInOmneo
@@ -46,6 +46,14 @@ def send(
         if closed := run_record.gate_closed(run.ref.run_id, run_record.read(run.directory).gate):
             return run.refuse(closed)
         run.staged.verify()
+        if command == "load" and (unsure := run_record.read(run.directory).unsure):
+            run.emit(
+                Notice(
+                    "unsure",
+                    f"This sends what a draft made of the data: {count(unsure, 'value')} of its mapping "
+                    f"{agree(unsure, 'is')} still marked unsure. `check` names their lines",
+                )
+            )
         blocked = check_reactions(run, rules, only_warn=command == "void")
         if isinstance(blocked, StoppedByApi):
             return run.finish(run.summary(), error=blocked)

@@ -123,7 +123,7 @@ def test_a_batchs_results_are_taken_one_by_one(tmp_path: Path) -> None:
     assert refused
     assert there == {each.external_id for each in some} - refused
     assert result.requests.sent < 4 + 4 * 20
-    assert all("refused by the simulator" in (rows[name].message or "") for name in refused)
+    assert all("external id is invalid" in (rows[name].message or "") for name in refused)
 
 
 def test_what_a_batch_never_tells_is_looked_up_and_sent_again(tmp_path: Path) -> None:

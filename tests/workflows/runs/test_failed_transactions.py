@@ -41,7 +41,7 @@ def test_what_was_refused_is_listed_until_it_is_mended(omneo: LocalOmneo, tmp_pa
         assert (each["outcome"], each["code"], each["field"]) == ("refused", "refused_422", "external_id")
         assert each["value"] == each["external_id"]
         assert each["external_id"] in each["raw"]
-        assert "refused by the simulator" in each["message"]
+        assert "external id is invalid" in each["message"]
         assert each["source"] == str(source)
         start = next(n for n, row in enumerate(rows, 1) if row[0] == each["external_id"].rpartition("-")[2])
         assert each["line"] == str(start)

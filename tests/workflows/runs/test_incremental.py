@@ -637,6 +637,18 @@ def test_a_run_whose_files_a_later_one_delivered_is_not_unfinished(shop: Shop) -
     assert own["replaced_by"] == second.summary["run_id"]
 
 
+def test_a_run_is_replaced_though_a_sale_from_the_future_keeps_its_file_coming_back(shop: Shop) -> None:
+    ahead = (datetime.now(UTC) + timedelta(hours=20)).strftime("%d/%m/%Y %H:%M:%S")
+    shop.export("a", *receipt(1), *receipt(2, sale_datetime=ahead))
+    first = shop.command("prepare", "-m", "pos_lines", shop.folder).summary["run_id"]
+    second = shop.run()
+    assert second.summary["delivery"]["delivered"] == 1
+    status = shop.command("status", first).stderr
+    assert f"All its files were delivered by run {second.summary['run_id']}" in status
+    own = json.loads((shop.home / "w" / "runs" / first / "report.json").read_text(encoding="utf-8"))
+    assert own["replaced_by"] == second.summary["run_id"]
+
+
 def test_a_night_is_refused_at_once_while_another_load_runs_and_a_dry_run_is_not(shop: Shop) -> None:
     shop.export("a", *receipt(1))
     shop.command("prepare", "-m", "pos_lines", shop.folder)

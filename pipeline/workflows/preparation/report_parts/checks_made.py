@@ -45,7 +45,7 @@ _NEEDS: Final[Mapping[str, tuple[str, _Has]]] = {
     ),
     "paid_missing": ("what was paid", _has_paid),
     "payments_mismatch": ("amounts of payments", _has_amounts),
-    "profile_invalid": ("customers", lambda spec: spec.profile),
+    **dict.fromkeys(("profile_invalid", "profile_placeholder"), ("customers", lambda spec: spec.profile)),
     "currency_invalid": ("a currency", _has_currency),
     "currency_missing": ("a currency", _has_currency),
     "amount_finer_than_currency": ("a currency", _has_currency),

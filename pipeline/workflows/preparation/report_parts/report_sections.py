@@ -141,6 +141,8 @@ _MOST_DAYS: Final = 62
 """Distinct days up to which sales are kept by day: a longer time is shown by month."""
 _MOST_STORES: Final = 1_000
 """Stores whose months and hours are kept, those with the most sales: no chain in Omneo has more."""
+_MOST_TENDERS: Final = 100
+"""Ways to pay that are kept, those used most: more come from a column that is none, mapped by mistake."""
 
 
 def of_whole_run(facts: Facts, observed: Observations) -> Facts:
@@ -174,6 +176,7 @@ def of_whole_run(facts: Facts, observed: Observations) -> Facts:
         "hours": observed.hours.filter(is_kept).sort("store", "hour", nulls_last=True),
         "gaps": gaps,
         "unjudged": missing.unjudged,
+        "tenders": facts.tenders.top_k(_MOST_TENDERS, by="payments"),
         "customers": observed.people.group_by("sales").agg(pl.len().alias("customers")).sort("sales"),
     }
     cast: dict[str, Any] = {name: frame.cast(getattr(facts, name).schema) for name, frame in tables.items()}
