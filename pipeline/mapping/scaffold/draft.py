@@ -16,6 +16,7 @@ from pipeline.mapping.language.mapping_file import read_mapping
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
+from pipeline.mapping.scaffold.amounts.arithmetic import in_percent
 from pipeline.mapping.scaffold.drafted_items import checks, items
 from pipeline.mapping.scaffold.drafted_values import (
     because,
@@ -176,7 +177,9 @@ def _columns(reading: Reading) -> Iterator[str]:
     """The section `columns`: the numbers that formulas use."""
     if named := [name for name in _numbers_in_formulas(reading) if name not in reading.shape.guarded]:
         yield "columns:"
-        yield from (f"  {quoted(name)}: decimal" for name in named)
+        percents = _number(in_percent(reading.money.number))
+        forms = dict.fromkeys(reading.money.percents, f"{{number: {percents}}}")
+        yield from (f"  {quoted(name)}: {forms.get(name, 'decimal')}" for name in named)
 
 
 def _numbers_in_formulas(reading: Reading) -> list[str]:
@@ -251,7 +254,8 @@ def _transaction(reading: Reading) -> Iterator[str]:
     yield "transaction:"
     doubt = key.doubt or reading.opened.get("external_id", "")
     yield f"  external_id: {open_value(doubt) if doubt else joined(key.columns)}"
-    yield f"  receipt_ref: {quoted(key.columns[-1])}"
+    if not key.amount:
+        yield f"  receipt_ref: {quoted(key.columns[-1])}"
     yield from _transacted_at(reading)
     for role, name in _FIELDS.items():
         if column := reading.sale.get(role):

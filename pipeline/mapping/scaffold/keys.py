@@ -17,13 +17,14 @@ _AGREEING: Final = 0.97
 """The share of the sales of several rows whose rows must have one date."""
 _UNIQUE: Final = 0.995
 _DEFECTS: Final = 0.02
-_ENOUGH: Final = 20
 _TOGETHER: Final = 0.1
 """The share of rows that have to stand in groups for these to be sales."""
 GENERIC_NAMES: Final = ("name", "id", "no", "number", "nr", "num", "numero", "nota", "order", "check", "bill")
 """Names that say no more than that it is a number."""
 GROUP: Final = "__sale"
 """A column with the number of the sale that a row belongs to, from 0 in the order of the file."""
+NTH: Final = "nth"
+"""A column that numbers equal rows, which are different sales where no column numbers the sales."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,14 @@ class Key:
         carried: Whether a blank key means that of the row above.
         why: What speaks for it.
         doubt: What speaks against it; then the draft leaves the id open.
+        amount: The one of the columns that is an amount, where rows have no number; then the last is `NTH`.
     """
 
     columns: tuple[str, ...]
     carried: bool = False
     why: str = ""
     doubt: str = ""
+    amount: str = ""
 
 
 def keys_of(rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[str]) -> list[Key]:
@@ -64,19 +67,7 @@ def keys_of(rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[str]) -> l
     # A number that every row has comes before one that rows leave blank.
     best.sort(key=lambda key: key.carried and any(not other.carried and not other.doubt for other in whole))
     best = [_doubted(rows, key, dates) for key in best]
-    if not any(not key.doubt for key in best) and (time := _unique_time(rows, dates)):
-        best.insert(0, time)
     return sorted(best, key=lambda key: bool(key.doubt)) or [Key((rows.columns[0],), doubt=_NONE)]
-
-
-def _unique_time(rows: pl.DataFrame, dates: Sequence[str]) -> Key | None:
-    """The time as the key, where no column numbers the sales and no two rows have the same second."""
-    for name in dates:
-        filled = values(rows[name])
-        with_seconds = filled.len() == rows.height >= _ENOUGH and share(filled, r"\d:\d{2}:\d{2}") == 1
-        if with_seconds and filled.n_unique() == rows.height:
-            return Key((name,), why="no column numbers the sales, and no two rows have the same time")
-    return None
 
 
 def _doubted(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> Key:

@@ -28,6 +28,7 @@ from pipeline.mapping.scaffold.vocabulary.role_fit import (
     fit,
     is_of_another_status,
     is_of_payment,
+    is_returned_quantity,
     ranked,
 )
 from pipeline.mapping.scaffold.vocabulary.roles import LINE, SALE
@@ -164,8 +165,9 @@ def readings_of(shape: Shape) -> Iterator[Reading]:
     line = _named(shape.lines, LINE, [*shape.key.columns, *dates, *sale.values()])
     if "line_no" in line and not _numbers_lines(shape, line["line_no"]):
         del line["line_no"]
-    taken = [*shape.key.columns, *dates, *sale.values(), *line.values(), *dates_of(shape.headers)]
-    product = line.get("sku") or line.get("name", "")
+    key = [name for name in shape.key.columns if name != shape.key.amount]
+    taken = [*key, *dates, *sale.values(), *line.values(), *dates_of(shape.headers)]
+    product = line.get("sku") or line.get("name") or line.get("department", "")
     for money in money_of(shape, taken, product):
         yield _reading(shape, money, when, sale, line)
 
@@ -209,7 +211,9 @@ def _reading(
     named = sale.get("status") or sale.get("state")
     column = named or _status_by_content(shape, sale) or _status_by_code(shape, sale)
     status = _status(shape, column, money, few)
-    if not money.doubt and (doubt := _void_lines(shape) or moved_money(shape, money)):
+    if not money.doubt and (
+        doubt := _void_lines(shape) or _returned_pieces(shape) or moved_money(shape, money)
+    ):
         money = replace(money, doubt=doubt)
     return Reading(
         shape,
@@ -354,6 +358,14 @@ def _void_lines(shape: Shape) -> str:
             out = [word for state, words in known.items() for word in words if state in _NO_SALE]
         if lines := int(filled.is_in(out).sum()):
             return f"whether {count(lines, 'line')} count of which `{name}` is {' or '.join(out)}"
+    return ""
+
+
+def _returned_pieces(shape: Shape) -> str:
+    """Which lines have pieces that came back, which may be taken off their quantity already; else empty."""
+    for name in filter(is_returned_quantity, shape.lines.columns):
+        if lines := int(values(shape.lines[name].cast(pl.String)).str.contains("[1-9]").sum()):
+            return f"whether `{name}` of {count(lines, 'line')} is taken off the quantity already"
     return ""
 
 

@@ -12,9 +12,10 @@ import polars as pl
 
 from pipeline.core.errors import SourceError
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
-from pipeline.mapping.scaffold.keys import GROUP, Key, grouped, keys_of
+from pipeline.mapping.scaffold.keys import GROUP, NTH, Key, grouped, keys_of
 from pipeline.mapping.scaffold.plain_days import days_in_one_form
 from pipeline.mapping.scaffold.samples import Sample, totals_rows
+from pipeline.mapping.scaffold.unnumbered import key_of_unnumbered
 from pipeline.mapping.scaffold.vocabulary.cells import share, share_of, sql_name, values
 from pipeline.mapping.scaffold.vocabulary.dates import read_dates
 from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, ranked
@@ -164,6 +165,12 @@ def one_file(sample: Sample) -> list[Shape]:
     dates = dates_of(flat)
     parts = [name for name in choose_columns(flat, ["store", "register"]).values() if name not in dates]
     keys = keys_of(flat, dates, parts)
+    unnumbered = key_of_unnumbered(flat, dates, parts) if keys[0].doubt else None
+    if unnumbered and not (unnumbered.amount and source):
+        keys.insert(0, unnumbered)
+    if keys[0].amount:
+        nth = pl.int_range(1, pl.len() + 1).over(flat.columns).cast(pl.String).alias(NTH)
+        keys, flat, source = keys[:1], flat.with_columns(nth), (f"rows: {{number_equal: {NTH}}}",)
     plain, doubt = days_in_one_form(sample, flat, keys[0], dates)
     if plain is not None:
         return one_file(plain)

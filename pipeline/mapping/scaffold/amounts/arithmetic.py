@@ -89,6 +89,7 @@ class Figures:
         role: The role of each column by its name.
         shape: The export.
         product: The column that says what was sold.
+        percents: The columns of which cells end in a percent sign.
     """
 
     lines: Mapping[str, Floats]
@@ -96,6 +97,7 @@ class Figures:
     role: Mapping[str, str]
     shape: Shape
     product: str = ""
+    percents: frozenset[str] = frozenset()
 
     def of(self, role: str, among: Mapping[str, Floats]) -> list[str]:
         """The columns of a role, the likeliest first."""
@@ -129,18 +131,23 @@ def figures_of(shape: Shape, taken: Sequence[str], product: str) -> tuple[Number
     role = {name: best for name, best in role.items() if best != "tax" or not _is_rate(numeric[name])}
     role |= paid_or_total(role)
     number = _notation(numeric, role)
-    in_lines = {
-        n: floats(shape.lines[n].cast(pl.String), number) for n in numeric if n in shape.lines.columns
-    }
-    in_sales = {
-        n: floats(shape.headers[n].cast(pl.String), number) for n in numeric if n in shape.headers.columns
-    }
+    percents = frozenset(n for n in role if role[n] == "discount" and share(values(numeric[n]), "%$") > 0)
+    forms = {n: in_percent(number) if n in percents else number for n in numeric}
+    in_lines, in_sales = (
+        {n: floats(frame[n].cast(pl.String), form) for n, form in forms.items() if n in frame.columns}
+        for frame in (shape.lines, shape.headers)
+    )
     role |= dict.fromkeys(_counts(role, in_lines, in_sales, shape), "quantity")
     one_table = shape.layout in ("lines", "headers", "first_row")
     if one_table and shape.has_several:
         of_sale = {n for n in in_sales if _belongs_to_sale(shape, in_lines[n], in_sales[n])}
         in_sales = {n: figures for n, figures in in_sales.items() if n in of_sale}
-    return number, Figures(in_lines, in_sales, role, shape, product)
+    return number, Figures(in_lines, in_sales, role, shape, product, percents)
+
+
+def in_percent(number: Number) -> Number:
+    """The notation of amounts, for cells with a percent sign."""
+    return number.model_copy(update={"currency": (*number.currency, "%")})
 
 
 def _counts(
@@ -231,7 +238,7 @@ def discount_terms(figures: Figures, among: Mapping[str, Floats]) -> Iterator[Te
             continue
         yield Term(name, -1)
         yield Term(name, -1, "each")
-        if most <= 1:
+        if most <= 1 and name not in figures.percents:
             yield Term(name, -1, "share")
         elif most <= 100:
             yield Term(name, -1, "percent")

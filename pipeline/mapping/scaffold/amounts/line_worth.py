@@ -29,6 +29,7 @@ from pipeline.mapping.scaffold.amounts.arithmetic import (
     share_equal,
     unnamed_amounts,
     value_of,
+    zero_for_blank,
 )
 from pipeline.mapping.scaffold.amounts.same_product import discount_kind, price_kind
 from pipeline.mapping.scaffold.vocabulary.cells import Floats, plain
@@ -36,6 +37,9 @@ from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money
 
 NO_ACCIDENT: Final = 0.3
 """The share of rows in which a total is quantity × price that is no accident, though others differ."""
+
+
+_SEVERAL: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def line_readings(figures: Figures) -> Iterator[LineWorth]:
     totals = [n for n in figures.of("total", among) if n not in of_sale][:TOTALS_TRIED]
     unnamed = [n for n in among if n not in figures.role and n not in of_sale and has_cents(figures, n)][:4]
     found = sorted(
-        _related(figures, quantities, prices, [*totals, *unnamed]), key=lambda line: -len(line.terms)
+        _related(figures, quantities, prices, [*totals, *unnamed, *prices]), key=lambda line: -len(line.terms)
     )
     found = found or [*_line_chain(figures, quantities, totals)]
     amounts = [name for name in (*totals, *unnamed) if is_perhaps_money(member(name))]
@@ -155,6 +159,8 @@ def _related(
         for line in totals:
             if line == price or not matters(among[line]):
                 continue
+            if line in prices and (np.abs(zero_for_blank(pieces)) > 1).mean() < _SEVERAL:
+                continue  # Of one piece, the price of another column would be that of the line too.
             found = best_terms(base, among[line], [*discounts, *taxes, *extra], among, pieces)
             if found:
                 terms, equal = found

@@ -78,6 +78,7 @@ class Money:
         paid: The column with what was paid, where that mostly is the total.
         tax: The column with a line's tax.
         tenders: The columns of what was paid with each tender.
+        percents: The columns of which cells end in a percent sign.
         gaps: Which of quantity and price are blank on some lines, or a quantity of 0.
         settled: For each sale whether it is paid as a whole, NaN where that is not known; None where nothing
             holds what was paid.
@@ -104,6 +105,7 @@ class Money:
     paid: str = ""
     tax: str = ""
     tenders: Tenders = field(default_factory=Tenders)
+    percents: frozenset[str] = frozenset()
     gaps: frozenset[str] = frozenset()
     settled: Floats | None = field(default=None, compare=False)
 
@@ -221,6 +223,7 @@ def _money(number: Number, line: LineWorth, figures: Figures, **more: Any) -> Mo
         price_exact=line.exact,
         discounted=any(term.sign < 0 for term in line.terms),
         roles=figures.role,
+        percents=figures.percents,
         why=line.why,
         doubt=line.doubt,
     )

@@ -19,6 +19,7 @@ from pipeline.mapping.scaffold.vocabulary.row_types import (
     kinds_of_rows,
     names_movements,
     row_kind,
+    uncertain_kinds,
 )
 from pipeline.mapping.scaffold.vocabulary.statuses import ENDED, answers_out, is_perhaps_sold
 
@@ -62,12 +63,20 @@ def no_sales(shape: Shape, money: Money, sale: Mapping[str, str]) -> Iterator[No
 
 
 def moved_money(shape: Shape, money: Money) -> str:
-    """Why rows may be those of a bank account, where texts of many kinds name transfers; else empty."""
+    """Why rows may be no sales, by their types, or by many kinds of texts that name transfers; else empty."""
+    for name, dtype in shape.headers.schema.items():
+        filled = values(shape.headers[name]) if dtype == pl.String else pl.Series(dtype=pl.String)
+        if not fit(name, "tender") and (words := uncertain_kinds(name, filled)):
+            rows = count(int(filled.is_in(words).sum()), "sale", "counts")
+            return f"whether {rows} of which `{name}` is {' or '.join(words)}"
     if money.quantity or money.price:
         return ""
     for name, dtype in shape.lines.schema.items():
-        different = values(shape.lines[name]).unique() if dtype == pl.String else pl.Series(dtype=pl.String)
-        if different.len() < _FEW_SALES or share(different, r"\p{L}{3}") < MOSTLY:
+        filled = values(shape.lines[name]) if dtype == pl.String else pl.Series(dtype=pl.String)
+        different = filled.unique()
+        if filled.len() < shape.lines.height * MOSTLY or different.len() < _FEW_SALES:
+            continue
+        if share(different, r"\p{L}{3}") < MOSTLY:
             continue
         moved = sum(row_kind(text) == "movement" for text in different.to_list())
         if moved > different.len() * _MOVED:
@@ -113,11 +122,12 @@ def _movements(shape: Shape, money: Money, sale: Mapping[str, str]) -> Iterator[
         counts = {str(word): int(n) for word, n in filled.value_counts(sort=True).iter_rows()}
         kinds = kinds_of_rows(counts)
         spent = [word for word in kinds.get("sale", []) if _is_spent(shape, name, word, money)]
-        moved = [*kinds["movement"], *spent]
+        moved = [*kinds.get("movement", []), *kinds.get("visit", []), *spent]
         listed = ", ".join(in_single_quotes(word) for word in moved)
         said = ", ".join(f"{word} ({counts[word]:,})" for word in moved)
         unknown = ", ".join(f"{word} ({counts[word]:,})" for word in kinds.get("", []))
-        why = f"by `{name}` they move money and sell nothing: {said}"
+        do = "only look" if "visit" in kinds and "movement" not in kinds else "move money and sell nothing"
+        why = f"by `{name}` they {do}: {said}"
         asked = unknown and f"are {unknown} of `{name}` sales? If not, add them to `excluded` below"
         yield NoSales(
             f"{sql_name(name)} IN ({listed})", why, sum(map(counts.__getitem__, moved)), asked=asked

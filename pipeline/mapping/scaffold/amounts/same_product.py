@@ -104,6 +104,8 @@ def _likely_discount(figures: Figures, price: str, name: str) -> Term | None:
     typical = float(np.nanmedian(figures.lines[price]))
     if not some.size or np.nanmin(some) < 0:
         return None
+    if name in figures.percents:
+        return Term(name, -1, "percent")
     if np.nanmax(some) <= 1 and typical > 5:
         return Term(name, -1, "share")
     is_named = bool({"percent", "percentage", "pct", "prozent"} & {*words_of(name)}) or "%" in name

@@ -136,6 +136,20 @@ def is_of_payment(name: str) -> bool:
 _THINGS: Final = ("customer", "sku", "store", "staff", "register", "line_no", "card", "email")
 
 
+_RETURNED: Final = frozenset(
+    [
+        *("returned", "return", "returns", "refunded", "retoure", "retour", "devuelta", "devolvida", "resa"),
+        *("zwrot", "iade"),
+    ]
+)
+
+
+def is_returned_quantity(name: str) -> bool:
+    """Whether a column's name says that it holds how many pieces came back."""
+    words = words_of(name)
+    return bool(_RETURNED & {*words}) and any(word in ROLES["quantity"].names for word in words)
+
+
 def names_another(name: str) -> bool:
     """Whether a column's name says that it numbers customers, products or the like, and not sales."""
     own = fit(name, "key")

@@ -26,6 +26,8 @@ _STEMS: Final[Mapping[str, str]] = {
     "wyplata przelew wplata prowizja przewalutowanie korekta blokada "
     "uttag utbetalning overforing insattning avgift udbetaling overforsel gebyr "
     "retragere comision depunere vyvod perevod komissiya popolnenie uderzhanie",
+    "visit": r"views?\b page-?view add-?to-?cart remove-?from-?cart carts?\b click wishlist impression "
+    r"search log-?in\b visit session begin-checkout",
     "refund": "refund return credit reversal reversed gutschrift retoure storno erstattung ruckzahlung "
     "rueckzahlung avoir rembours retour devolu reembols reso rimbors terugbetal estorno zwrot retur "
     "aterbetal tilbagebetal rambursare vozvrat",
@@ -35,20 +37,21 @@ _STEMS: Final[Mapping[str, str]] = {
     "pedido factura venda pagamento fatura vendita ordine fattura acquisto verkoop betaling bestelling "
     "sprzedaz platnosc zakup forsaljning betalning salg vanzare plata oplata prodazha pokupka",
 }
-"""How words begin that say what a row is. What moves money comes first: `payment fee` is a fee."""
+"""How words begin that say what a row is, as patterns; what moves money first: `payment fee` is a fee."""
 _PATTERNS: Final = {
     kind: re.compile(rf"\b(?:{'|'.join(stem.replace('-', ' ?') for stem in known.split())})")
     for kind, known in _STEMS.items()
 }
 _TYPES: Final = (
     "type typ kind art tipo tip rodzaj soort event concept concepto operation operacion operacao operazione "
-    "movement movimiento vorgang"
+    "movement movimiento vorgang "
+    "direction"
 )
 _WORDS_AT_MOST: Final = 40
 
 
 def row_kind(word: str) -> str:
-    """Whether a row is a `sale`, a `refund` or a `movement` of money; empty where the word says nothing."""
+    """Whether a row is a `sale`, `refund`, `movement` of money or `visit`; empty for other words."""
     text = " ".join(words_of(word)) or plain(word)
     return next((kind for kind, pattern in _PATTERNS.items() if pattern.search(text)), "")
 
@@ -67,7 +70,7 @@ def is_named_type(name: str) -> bool:
 
 
 def names_movements(filled: pl.Series, *, is_named: bool) -> bool:
-    """Whether a column holds the types of rows, of which some are movements of money.
+    """Whether a column holds the types of rows, of which some are movements of money or visits of a shop.
 
     Args:
         filled: Its cells that are not blank.
@@ -78,10 +81,25 @@ def names_movements(filled: pl.Series, *, is_named: bool) -> bool:
     if not words.len() or words.len() > _WORDS_AT_MOST or words.len() * 2 > max(filled.len(), 3):
         return False
     found = kinds_of_rows(words.to_list())
-    if "movement" not in found:
+    if not found.keys() & {"movement", "visit"}:
         return False
     known = words.len() - len(found.get("", []))
     return is_named or ("sale" in found and known * 2 > words.len())
+
+
+_UNCERTAIN: Final = (
+    "out outbound outgoing outflow debit dr sortie salida saida uscita uitgaand ausgang wyjscie vyhod void "
+    "voided annulled reversed expense expenses ausgabe ausgaben gasto gastos despesa despesas depense "
+    "depenses spesa spese wydatek wydatki raskhod gider pengeluaran vydaj"
+)
+
+
+def uncertain_kinds(name: str, filled: pl.Series) -> list[str]:
+    """The words of a column with types by which rows may be no sales, or undo some."""
+    words = filled.unique().sort()
+    if not is_named_type(name) or words.len() > _WORDS_AT_MOST:
+        return []
+    return [word for word in words.to_list() if plain(word) in _UNCERTAIN.split()]
 
 
 def refund_words(filled: pl.Series) -> Sequence[str]:
