@@ -321,6 +321,8 @@ def _delivered(summary: Summary, sums: _Money) -> str:
     ]
     taken = d.delivered + unchanged
     there = f"{part(taken, t.accepted, 'accepted transaction', 'was')} delivered"
+    if voided:
+        there += " and not voided"
     if not summary.confirmed:  # else what was found there says what it is worth
         there += sums.in_brackets(taken, *_TAKEN)
     return f"{'; '.join([there, *rest])}."

@@ -52,8 +52,11 @@ class Pace:
     def see(self, progress: Progress, now: float) -> None:
         """Take note of progress."""
         self.last = progress
-        _add(self._done, _Point(now, progress.done))
-        _add(self._sent, _Point(now, progress.sent or 0))
+        for points, done in ((self._done, progress.done), (self._sent, progress.sent or 0)):
+            if len(points) == 1 and done == points[0].done and now - self.at < _FIRST_S:
+                points[0] = _Point(now, done)  # connecting, or asking what became of the last load
+            else:
+                _add(points, _Point(now, done))
 
     @property
     def per_s(self) -> float | None:

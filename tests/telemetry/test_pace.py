@@ -36,6 +36,17 @@ def test_the_time_for_connecting_is_left_out_once_there_is_more() -> None:
     assert pace.per_s == pytest.approx(10)
 
 
+def test_no_time_before_the_first_transaction_counts_however_soon_it_is_looked_at() -> None:
+    pace = load_of(1_000, done=500)
+    for second in range(1, 9):
+        pace.see(Progress("load", 500, sent=0), second)
+        assert pace.per_s is None
+    for second in range(9, 15):
+        done = 10 * (second - 8)
+        pace.see(Progress("load", 500 + done, sent=done), second)
+        assert pace.per_s == pytest.approx(10)
+
+
 def test_the_rate_is_that_of_the_last_minute() -> None:
     pace = load_of(100_000)
     done = 0
