@@ -83,8 +83,10 @@ _GAPS = pl.Schema(
 _UNJUDGED = pl.Schema({"store": _TEXT, "usual": pl.Float64()})
 _LEFT_OUT = pl.Schema({"currency": _TEXT, "transactions": _COUNT, "total": _MONEY})
 _TENDERS = pl.Schema({"tender": _TEXT, "currency": _TEXT, "payments": _COUNT, "total": _MONEY})
-_PAYMENT: Final = r'("(?:[^"\\]|\\.)*")(?::(-?[0-9.]+))?'
+_PAYMENT: Final = r'"(?:[^"\\]|\\.)*"(?::-?[0-9.]+)?'
 """An entry of a transaction's payments: a tender as JSON text, and its amount where there is one."""
+_AMOUNT_SIGNS: Final = ":-0123456789."
+"""What follows a tender, which ends in a quotation mark: cheaper to strip than to find by a pattern."""
 _CUSTOMERS = pl.Schema({"sales": _COUNT, "customers": _COUNT})
 _SCHEMAS: Final[dict[str, pl.Schema]] = {
     "totals": _TOTALS,
@@ -436,13 +438,13 @@ def _tenders(accepted: pl.DataFrame) -> pl.DataFrame:
     # Where tenders are only named, there are few texts.
     texts = paid.drop_nulls("payments").group_by(pl.all()).agg(pl.len().cast(_COUNT).alias("sales"))
     entries = texts.with_columns(pl.col("payments").str.extract_all(_PAYMENT)).explode("payments")
-    each = entries.drop_nulls("payments").select_seq(
-        pl.col("payments").str.extract(_PAYMENT, 1).alias("tender"),
-        "currency",
-        pl.col("sales").alias("payments"),
-        (pl.col("payments").str.extract(_PAYMENT, 2).cast(_MONEY) * pl.col("sales"))
-        .cast(_MONEY)
-        .alias("total"),
+    text = pl.col("payments")
+    found = entries.drop_nulls("payments").with_columns(
+        text.str.strip_chars_end(_AMOUNT_SIGNS).alias("tender")
+    )
+    amount = text.str.slice(pl.col("tender").str.len_chars() + 1).cast(_MONEY, strict=False)
+    each = found.select_seq(
+        "tender", "currency", pl.col("sales").alias("payments"), (amount * pl.col("sales")).alias("total")
     )
     return _sum(each, ["tender", "currency"], _TENDERS)
 

@@ -353,7 +353,7 @@ def test_check_counts_what_is_still_unsure(drafted: Path):
     assert re.search(r"2 values are marked unsure: line \d+, \d+$", result.stderr, re.M)
 
 
-def test_a_run_of_an_unsure_mapping_is_not_called_ready(drafted: Path):
+def test_a_run_of_an_unsure_mapping_is_not_called_ready(drafted: Path, omneo: LocalOmneo):
     workdir = drafted / "w"
     prepared = call("prepare", "-m", drafted / "m.yaml", drafted / "s.csv", "--workdir", workdir)
     assert prepared.code == 0
@@ -363,6 +363,8 @@ def test_a_run_of_an_unsure_mapping_is_not_called_ready(drafted: Path):
     page = next(workdir.glob("runs/*/report.html")).read_text(encoding="utf-8")
     assert "2 values of the mapping still marked unsure" in page
     assert "Ready to load" not in page
+    sent = call("load", "latest", "--workdir", workdir, "--reactions", "allow", env=omneo.environment())
+    assert "2 values of its mapping are still marked unsure" in sent.stderr
 
 
 @pytest.mark.parametrize("command", ["check", "prepare", "preview"])

@@ -89,8 +89,10 @@ def test_checks_have_the_number_that_passed() -> None:
         delivery=DeliveryCounts(pending=80),
         dropped={"draft": 10, "partially_paid": 2},
         rejected={"total_mismatch": 5, "malformed_row": 2},
-        warnings={"guest": 30},
+        warnings={"guest": 30, "profile_placeholder": 4},
     )
+    known = {"handle": [None, "email"], "guest": [True, False], "transactions": [30, 50]}
+    facts = replace(FACTS, profiles=pl.DataFrame(known, schema=FACTS.profiles.schema))
     checks = (
         CheckMade("draft", "Draft sale", "drop"),
         CheckMade("total_mismatch", "Total differs", "reject"),
@@ -98,14 +100,16 @@ def test_checks_have_the_number_that_passed() -> None:
         CheckMade("payments_mismatch", "Payments differ", "reject", skipped="the mapping gives none"),
         CheckMade("malformed_row", "Malformed", "reject"),
         CheckMade("guest", "Guest", "warn"),
+        CheckMade("profile_placeholder", "A word", "warn"),
         CheckMade("unmapped_column", "Unmapped", "warn"),
     )
-    rows = check_results(made_up_report(FACTS, summary=summary, checks=checks))
+    rows = check_results(made_up_report(facts, summary=summary, checks=checks))
     assert [(row["code"], row["checked"], row["passed"], row["found"]) for row in rows] == [
         ("draft", 100, 90, 10),
         ("total_mismatch", 90, 85, 5),
         ("malformed_row", 900, 898, 2),
         ("guest", 80, 50, 30),
+        ("profile_placeholder", 54, 50, 4),
         ("no_date", 90, 90, 0),
         ("unmapped_column", None, None, 0),
         ("payments_mismatch", None, None, 0),

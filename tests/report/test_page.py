@@ -393,6 +393,13 @@ def test_three_hundred_sales_print_on_eight_pages(tmp_path: Path) -> None:
     in_browser(Path(ended.summary["report"]), look)
 
 
+def test_what_is_not_decided_stands_above_the_signatures(tmp_path: Path) -> None:
+    page = write_report(tmp_path, replace(made_up_report(FACTS), unsure=2)).read_text(encoding="utf-8")
+    signed = page.partition('aria-label="Signatures"')[2]
+    assert "2 values are still marked unsure in the mapping" in signed.partition("may be sent to Omneo")[0]
+    assert "Not decided" not in write_report(tmp_path, made_up_report(FACTS)).read_text(encoding="utf-8")
+
+
 def test_a_big_report_stays_small(tmp_path: Path) -> None:
     page = write_report(tmp_path, big_report())
     assert page.stat().st_size < 300_000
