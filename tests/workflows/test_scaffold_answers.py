@@ -101,7 +101,7 @@ def test_rows_of_a_customer_and_day_are_sales_where_customers_come_again(
 
 
 def test_rows_with_a_time_and_a_total_are_sales_though_some_are_equal(tmp_path: Path) -> None:
-    rows = [(f"{when[:16]}", 5 + n % 7) for n, when in enumerate(times(40))]
+    rows = [(f"{when[:16]}:00", 5 + n % 7) for n, when in enumerate(times(40))]
     file = csv_of(tmp_path / "a.csv", "datetime,total", [*rows, rows[3], rows[3]])
     assert imported(tmp_path, file) == (42, sum(total for _, total in [*rows, rows[3], rows[3]]))
 
@@ -155,3 +155,28 @@ def test_pieces_that_came_back_are_asked_for(tmp_path: Path) -> None:
     header = "Order ID,Order Date,Item,Quantity,Unit Price,Returned Qty"
     _, spec = draft_of(csv_of(tmp_path / "a.csv", header, [(*row[:-1], int(row[-1])) for row in rows]))
     assert is_open(spec, "total", "`Returned Qty` of 5 lines")
+
+
+@pytest.mark.parametrize(
+    ("header", "asked"),
+    [
+        ("payment_id,created_at,amount_cents", "`amount_cents` is in hundredths"),
+        ("invoice_no,date,total,supplier", "purchases from `supplier`"),
+    ],
+)
+def test_amounts_that_may_be_others_are_asked_for(tmp_path: Path, header: str, asked: str) -> None:
+    rows = [(n, DAYS[n], 1999 + n, f"S{n % 4}")[: header.count(",") + 1] for n in range(20)]
+    assert is_open(draft_of(csv_of(tmp_path / "a.csv", header, rows))[1], "total", asked)
+
+
+def test_sums_of_quarters_of_an_hour_are_no_sales(tmp_path: Path) -> None:
+    first = datetime(2024, 3, 1, 9)
+    rows = [(first + timedelta(minutes=15 * n), 5 + n) for n in range(60)]
+    _, spec = draft_of(csv_of(tmp_path / "a.csv", "timestamp,sales", rows))
+    assert isinstance(spec.transaction["external_id"], OpenValue)
+
+
+def test_the_name_of_the_total_says_its_currency(tmp_path: Path) -> None:
+    rows = [(n, DAYS[n], 5 + n, ("EUR", "PLN")[n % 2]) for n in range(20)]
+    text, _ = draft_of(csv_of(tmp_path / "a.csv", "payment_id,payment_date,amount_usd,currency", rows))
+    assert "currency: {constant: USD}  # `amount_usd` says it" in text

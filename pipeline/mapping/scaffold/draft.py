@@ -17,6 +17,7 @@ from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
 from pipeline.mapping.scaffold.amounts.arithmetic import in_percent
+from pipeline.mapping.scaffold.amounts.money import Money
 from pipeline.mapping.scaffold.drafted_items import checks, items
 from pipeline.mapping.scaffold.drafted_values import (
     because,
@@ -32,7 +33,7 @@ from pipeline.mapping.scaffold.drafted_values import (
     sale_value,
 )
 from pipeline.mapping.scaffold.reading import Reading, Statuses
-from pipeline.mapping.scaffold.vocabulary.cells import are_names, plain, share, sql_name, values
+from pipeline.mapping.scaffold.vocabulary.cells import are_names, plain, share, sql_name, values, words_of
 from pipeline.mapping.scaffold.vocabulary.dates import replacing
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_another_of
 from pipeline.mapping.scaffold.vocabulary.statuses import is_fulfilment, is_sentence
@@ -246,6 +247,32 @@ def _own_definitions(reading: Reading) -> Iterator[str]:
 # ── Transactions ────────────────────────────────────────────────────────────────────────────────────
 
 _FIELDS = {"store": "location_id", "staff": "staff_id", "currency": "currency", "timezone": "timezone"}
+_CODES = [
+    "usd",
+    "eur",
+    "gbp",
+    "aud",
+    "cad",
+    "nzd",
+    "inr",
+    "brl",
+    "pln",
+    "jpy",
+    "chf",
+    "sek",
+    "nok",
+    "dkk",
+    "czk",
+    "huf",
+    "try",
+    "rub",
+    "idr",
+    "vnd",
+    "mxn",
+    "zar",
+    "sgd",
+    "hkd",
+]
 _CURRENCIES = {"€": "EUR", "£": "GBP", "₹": "INR", "R$": "BRL", "zł": "PLN"}
 
 
@@ -257,7 +284,10 @@ def _transaction(reading: Reading) -> Iterator[str]:
     if not key.amount:
         yield f"  receipt_ref: {quoted(key.columns[-1])}"
     yield from _transacted_at(reading)
-    for role, name in _FIELDS.items():
+    fields_ = {
+        role: name for role, name in _FIELDS.items() if role != "currency" or not _named_currency(money)
+    }
+    for role, name in fields_.items():
         if column := reading.sale.get(role):
             value = sale_value(reading, column)
             if role == "currency" and share(values(reading.shape.headers[column]), "[a-z]"):
@@ -265,7 +295,9 @@ def _transaction(reading: Reading) -> Iterator[str]:
                     f"{{{value[1:-1] if value.startswith('{first') else f'column: {value}'}, then: [upper]}}"
                 )
             yield f"  {name}: {value}"
-    if "currency" not in reading.sale:
+    if code := _named_currency(money):
+        yield f"  currency: {{constant: {code}}}{because(f'`{money.total}` says it')}"
+    elif "currency" not in reading.sale:
         yield from _currency(money.number)
     doubt = money.doubt or reading.opened.get("total", "")
     if doubt:
@@ -278,6 +310,12 @@ def _likely_total(reading: Reading) -> str:
     """What the total may be, to be written in place of the open value."""
     likely = _total(reading)
     return f"perhaps {likely}" if likely else ""
+
+
+def _named_currency(money: Money) -> str:
+    """The currency that the name of the total ends with: `amount_usd`; empty where it does not."""
+    last = words_of(money.total)[-1:]
+    return next((word.upper() for word in last if word in _CODES), "")
 
 
 def _currency(number: Number) -> Iterator[str]:

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.core.text.wording import count
 from pipeline.mapping.scaffold.amounts.money import Money, money_of
-from pipeline.mapping.scaffold.amounts.no_sales import NoSales, moved_money, no_sales
+from pipeline.mapping.scaffold.amounts.no_sales import NoSales, no_sales
+from pipeline.mapping.scaffold.doubts import doubt_of_rows
 from pipeline.mapping.scaffold.shape import MIXED, Shape, dates_of
 from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, Floats, floats, share_of, values
 from pipeline.mapping.scaffold.vocabulary.dates import (
@@ -28,13 +28,11 @@ from pipeline.mapping.scaffold.vocabulary.role_fit import (
     fit,
     is_of_another_status,
     is_of_payment,
-    is_returned_quantity,
     ranked,
 )
 from pipeline.mapping.scaffold.vocabulary.roles import LINE, SALE
 from pipeline.mapping.scaffold.vocabulary.row_types import refund_words
 from pipeline.mapping.scaffold.vocabulary.statuses import (
-    answers_out,
     has_few_words,
     is_code,
     is_fulfilment,
@@ -211,10 +209,7 @@ def _reading(
     named = sale.get("status") or sale.get("state")
     column = named or _status_by_content(shape, sale) or _status_by_code(shape, sale)
     status = _status(shape, column, money, few)
-    if not money.doubt and (
-        doubt := _void_lines(shape) or _returned_pieces(shape) or moved_money(shape, money)
-    ):
-        money = replace(money, doubt=doubt)
+    money = replace(money, doubt=money.doubt or doubt_of_rows(shape, money, sale))
     return Reading(
         shape,
         money,
@@ -341,32 +336,6 @@ def _status_by_code(shape: Shape, sale: Mapping[str, str]) -> str:
     names = [name for name, dtype in shape.own_headers.schema.items() if dtype == pl.String]
     free = [name for name in names if name not in sale.values() and fit(name, "status") > 1]
     return next((name for name in free if is_code(values(shape.headers[name]))), "")
-
-
-_NO_SALE: Final = ("cancelled", "void")
-
-
-def _void_lines(shape: Shape) -> str:
-    """Which lines may not count, by a status or a yes or no that differs within sales; else empty."""
-    for name, dtype in shape.lines.schema.items():
-        if dtype.is_nested() or (name in shape.headers.columns and shape.differing(name) <= MIXED):
-            continue
-        filled = values(shape.lines[name].cast(pl.String))
-        out = answers_out(name, filled)
-        if not out and fit(name, "status") > 1 and filled.len() and is_status(filled):
-            known = states(filled.unique().sort().to_list())[0]
-            out = [word for state, words in known.items() for word in words if state in _NO_SALE]
-        if lines := int(filled.is_in(out).sum()):
-            return f"whether {count(lines, 'line')} count of which `{name}` is {' or '.join(out)}"
-    return ""
-
-
-def _returned_pieces(shape: Shape) -> str:
-    """Which lines have pieces that came back, which may be taken off their quantity already; else empty."""
-    for name in filter(is_returned_quantity, shape.lines.columns):
-        if lines := int(values(shape.lines[name].cast(pl.String)).str.contains("[1-9]").sum()):
-            return f"whether `{name}` of {count(lines, 'line')} is taken off the quantity already"
-    return ""
 
 
 def _status(shape: Shape, column: str, money: Money, others: Sequence[str]) -> Statuses | None:

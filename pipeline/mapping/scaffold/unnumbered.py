@@ -18,6 +18,8 @@ _ENOUGH: Final = 20
 _LARGEST: Final = 60
 _USUAL: Final = 8
 """More rows of one time, or more than that on average, are no sale, but were booked together."""
+_ROUND: Final = r"(?:^|[\sT])\d{1,2}:[0-5][05](?::00(?:\.0+)?)?(?:[^\d:.]|$)"
+_MOSTLY_ROUND: Final = 0.8
 _REPEATED: Final = 0.9
 """The share of customers among rows below which they come again, as they do in no list of customers."""
 _NO_NUMBER: Final = "no column numbers the sales"
@@ -60,11 +62,9 @@ def _times(rows: pl.DataFrame, dates: Sequence[str]) -> Iterator[_Time]:
     clocks = ranked(rows, "time", dates)
     for names in [*((name,) for name in dates), *product(dates[:1], clocks[:2])]:
         texts = rows.select(pl.concat_str(names, separator=" ").str.strip_chars())[names[0]]
-        if (
-            texts.null_count() == 0
-            and share(texts, r"\d:\d{2}") == 1
-            and share(texts, r"\d:[0-5]*[1-9]") > 0.5
-        ):
+        # Minutes as 00, 15 or 30 only are those of sums over parts of an hour.
+        is_exact = share(texts, r"\d:\d{2}") == 1 and share(texts, _ROUND) < _MOSTLY_ROUND
+        if texts.null_count() == 0 and is_exact:
             yield _Time(names, texts)
 
 

@@ -150,6 +150,50 @@ def is_returned_quantity(name: str) -> bool:
     return bool(_RETURNED & {*words}) and any(word in ROLES["quantity"].names for word in words)
 
 
+_HUNDREDTHS: Final = frozenset(
+    [
+        "cents",
+        "cent",
+        "centavos",
+        "centimos",
+        "centimes",
+        "centesimi",
+        "pence",
+        "paise",
+        "groszy",
+        "kurus",
+        "kopeks",
+    ]
+)
+
+
+def is_in_hundredths(name: str) -> bool:
+    """Whether a column's name says that its amounts are in cents or the like."""
+    return bool(_HUNDREDTHS & {*words_of(name)})
+
+
+_SUPPLIERS: Final = frozenset(
+    [
+        *(
+            "supplier",
+            "suppliers",
+            "fournisseur",
+            "proveedor",
+            "fornecedor",
+            "lieferant",
+            "fornitore",
+            "dostawca",
+        ),
+        *("dodavatel", "leverancier", "tedarikci", "pemasok", "postavshchik"),
+    ]
+)
+
+
+def names_supplier(name: str) -> bool:
+    """Whether a column's name says that it names who sold the goods to the shop."""
+    return bool(_SUPPLIERS & {*words_of(name)})
+
+
 def names_another(name: str) -> bool:
     """Whether a column's name says that it numbers customers, products or the like, and not sales."""
     own = fit(name, "key")

@@ -1,0 +1,77 @@
+"""Why rows may be no sales, or may not count with their whole amounts: what only a person can say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from pipeline.core.text.wording import count
+from pipeline.mapping.scaffold.amounts.money import Money
+from pipeline.mapping.scaffold.amounts.no_sales import moved_money
+from pipeline.mapping.scaffold.shape import MIXED, Shape
+from pipeline.mapping.scaffold.vocabulary.cells import values
+from pipeline.mapping.scaffold.vocabulary.role_fit import (
+    fit,
+    is_in_hundredths,
+    is_returned_quantity,
+    names_supplier,
+)
+from pipeline.mapping.scaffold.vocabulary.statuses import answers_out, is_status, states
+
+_NO_SALE: Final = ("cancelled", "void")
+
+
+def doubt_of_rows(shape: Shape, money: Money, sale: Mapping[str, str]) -> str:
+    """Why the worth of sales has to be left open, whatever their amounts are; empty where nothing says so.
+
+    Args:
+        shape: The export.
+        money: Its amounts.
+        sale: Its columns of the sale by role.
+    """
+    return (
+        _void_lines(shape)
+        or _returned_pieces(shape)
+        or _in_hundredths(money)
+        or _purchases(shape, sale)
+        or moved_money(shape, money)
+    )
+
+
+def _void_lines(shape: Shape) -> str:
+    """Which lines may not count, by a status or a yes or no that differs within sales; else empty."""
+    for name, dtype in shape.lines.schema.items():
+        if dtype.is_nested() or (name in shape.headers.columns and shape.differing(name) <= MIXED):
+            continue
+        filled = values(shape.lines[name].cast(pl.String))
+        out = answers_out(name, filled)
+        if not out and fit(name, "status") > 1 and filled.len() and is_status(filled):
+            known = states(filled.unique().sort().to_list())[0]
+            out = [word for state, words in known.items() for word in words if state in _NO_SALE]
+        if lines := int(filled.is_in(out).sum()):
+            return f"whether {count(lines, 'line')} count of which `{name}` is {' or '.join(out)}"
+    return ""
+
+
+def _returned_pieces(shape: Shape) -> str:
+    """Which lines have pieces that came back, which may be taken off their quantity already; else empty."""
+    for name in filter(is_returned_quantity, shape.lines.columns):
+        if lines := int(values(shape.lines[name].cast(pl.String)).str.contains("[1-9]").sum()):
+            return f"whether `{name}` of {count(lines, 'line')} is taken off the quantity already"
+    return ""
+
+
+def _in_hundredths(money: Money) -> str:
+    """Which amounts may be in cents by their names; else empty."""
+    name = next(filter(is_in_hundredths, money.columns), "")
+    return f"whether `{name}` is in hundredths, and to be divided by 100" if name else ""
+
+
+def _purchases(shape: Shape, sale: Mapping[str, str]) -> str:
+    """Why rows may be purchases of the shop: they name suppliers, and nothing that sales have; else empty."""
+    name = next(filter(names_supplier, shape.lines.columns), "")
+    known = {*("customer", "email", "card", "phone", "store", "register", "staff", "status", "tender")}
+    is_open = name and not known & sale.keys()
+    return f"whether these are sales, or purchases from `{name}`" if is_open else ""
