@@ -44,7 +44,7 @@ pytest: .venv/.tested
 	$(PYTEST) $(ARGS)
 
 fuzz: .venv/.tested ## look for new counterexamples with ten times as many random examples (ARGS="tests/loading")
-	$(PYTEST) -m hypothesis --hypothesis-profile fuzz --timeout 3600 -o faulthandler_timeout=0 $(ARGS)
+	POLARS_MAX_THREADS=4 $(PYTEST) -m hypothesis --hypothesis-profile fuzz --timeout 3600 -o faulthandler_timeout=0 $(ARGS)
 	HISTORIES=$${HISTORIES:-2000} $(PYTEST) --timeout 3600 tests/loading/delivery/test_histories.py
 
 mutate: .venv/.tested ## change the core at random and see whether tests fail (ARGS="--count 60 --only ledger")

@@ -18,6 +18,9 @@ from tests.servers import KeptOmneo, address_of, dask_cluster, new_database, pos
 from tests.waiting import wait_for
 
 register_profiles()
+# On frames as small as those of tests, a second thread of polars costs a tenth more and gains nothing. The
+# processes that tests start, and `make fuzz`, have several, as users have.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 
 @pytest.hookimpl(wrapper=True)

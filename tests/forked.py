@@ -158,11 +158,11 @@ def _kill_all() -> None:
 
 
 def ensure_fork_server() -> None:
-    """Start the process that others are forked from, without settings of Omneo or of a store."""
+    """Start the process that others are forked from, without settings of Omneo, of a store or of polars."""
     multiprocessing.set_forkserver_preload(list(_IMPORTED))
     own = dict(os.environ)
     for name in own:
-        if name.startswith(("OMNEO", "AWS")):
+        if name.startswith(("OMNEO", "AWS", "POLARS")):
             del os.environ[name]
     try:
         forkserver.ensure_running()

@@ -96,14 +96,16 @@ def test_functions_are_private_and_leave_nothing_behind(cluster_address: str, tm
     assert list(jobs.iterdir()) == []
 
 
-def test_polars_has_as_many_threads_as_its_worker(tmp_path: Path) -> None:
+def test_polars_has_as_many_threads_as_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(_: int) -> int:
         import polars
 
         return polars.thread_pool_size()
 
-    # Not forked: polars asks for its number of threads when it is imported.
-    with engine_named("dask", directory_at(tmp_path)) as engine:
+    monkeypatch.delenv("POLARS_MAX_THREADS", raising=False)
+    # Not forked, as the workers of other tests are: polars asks for its threads when it is imported.
+    alone = pytest.importorskip("dask").config.set({"distributed.worker.multiprocessing-method": "spawn"})
+    with alone, engine_named("dask", directory_at(tmp_path)) as engine:
         assert {*engine.map(work, range(4))} == {1}
 
 

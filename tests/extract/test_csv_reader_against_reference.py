@@ -124,7 +124,7 @@ DIALECTS = st.sampled_from(
 TEXT = st.text(alphabet="ab,;\t\"'\n\r \\#/é\0\x0b\u2028", max_size=60)
 
 
-@examples(500)
+@examples(200, fuzz=25)
 @given(TEXT, DIALECTS, st.integers(1, 4), st.integers(8, 80))
 @example('1,"a,2\n3,b,4\n3,b,4\n5,c",6,7\n', COMMA, 3, 60)
 @example('1,"a,2\n' + "3,b,4\r\n" * 12 + '5,c",6\n', COMMA, 3, 60)
@@ -139,7 +139,7 @@ def test_any_text_is_read_as_the_reference_reads_it(
     assert read((header + text).encode(), dialect, len(header)) == (rows, malformed)
 
 
-@examples(300)
+@examples(120, fuzz=25)
 @given(st.binary(max_size=80), st.sampled_from(["utf-8", "cp1252", "latin-1", "shift_jis"]))
 @example(b"\xef\xbb\xbf", "utf-8")
 @example(b"\xef\xbb\xbfa,b\nc,d,e\n\xef\xbb\xbff,g\nh\n", "utf-8")
@@ -150,7 +150,7 @@ def test_any_bytes_are_all_accounted_for(content: bytes, encoding: str) -> None:
     assert read(header + content, dialect, len(header)) == judged(text, 2, dialect, first=2)
 
 
-@examples(200)
+@examples(80, fuzz=25)
 @given(
     st.lists(st.lists(st.text(alphabet="ab,;\"' \n\r\té\U0001f600"), min_size=3, max_size=3), max_size=8),
     st.sampled_from([",", ";", "\t", "|"]),

@@ -265,7 +265,7 @@ def key_of(body: dict[str, Any], keys: frozenset[str]) -> set[str]:
 
 @pytest.mark.parametrize("name", shipped_names())
 def test_what_a_change_of_the_sample_does_is_named(name: str):
-    @examples(4, fuzz=100)
+    @examples(2, fuzz=200)
     @given(mutations(name))
     def hunt(mutation: Mutation) -> None:
         note(mutation.done)

@@ -214,7 +214,7 @@ def mappings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
-@examples(25)
+@examples(12, fuzz=20)
 @given(export=exports(blank_keys=True), choice=st.sampled_from(["reject", "latest", "add"]))
 def test_preview_shows_what_prepare_stages(mappings: dict[str, str], export: Export, choice: str):
     with tempfile.TemporaryDirectory() as directory:
@@ -240,7 +240,7 @@ def test_preview_shows_what_prepare_stages_in_every_layout(mapping: str):
     assert sorted(map(str, _comparable(found.reasons))) == sorted(map(str, of_sales))
 
 
-@examples(25)
+@examples(12, fuzz=20)
 @given(exports(), CUTS)
 def test_any_export_gives_what_the_slow_reference_gives_however_it_is_cut(export: Export, cut: Cut):
     with tempfile.TemporaryDirectory() as directory:
@@ -262,7 +262,7 @@ def test_any_export_gives_what_the_slow_reference_gives_however_it_is_cut(export
     assert Decimal(found.counts["totals"].get("accepted", 0)) == right.total
 
 
-@examples(15)
+@examples(8, fuzz=20)
 @given(exports(blank_keys=True), CUTS)
 @example(
     Export([[[""] * len(COLUMNS), *receipt(1), [""] * len(COLUMNS)]], "\n"), Cut(rows=1, partition_bytes=1)

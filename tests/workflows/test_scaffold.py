@@ -285,7 +285,7 @@ CELLS = st.sampled_from(
 )
 
 
-@examples(60)
+@examples(30, fuzz=20)
 @given(st.data())
 def test_whatever_the_columns_the_draft_passes_check(data: st.DataObject) -> None:
     names = data.draw(st.lists(NAMES, min_size=1, max_size=8, unique=True))

@@ -101,8 +101,9 @@ def type_over(schema: Mapping[str, pl.DataType], expression: pl.Expr) -> pl.Data
         FormulaError: polars cannot compute it from these columns.
     """
     # Some mistakes, such as comparing a text with a number, only show when something is computed.
+    used = {name: schema[name] for name in expression.meta.root_names() if name in schema}
     try:
-        return pl.DataFrame(schema=schema).select(expression.alias("it")).dtypes[0]
+        return pl.DataFrame(schema=used).select(expression.alias("it")).dtypes[0]
     except pl.exceptions.PolarsError as error:
         raise FormulaError(str(error).strip().splitlines()[0]) from None
 

@@ -171,7 +171,7 @@ def test_loads_of_one_working_directory_run_side_by_side(
     loaders: int, omneo: LocalOmneo, postgres: str, workdir: Path, tmp_path: Path
 ) -> None:
     common = ("--json", "--workdir", workdir, "--ledger", postgres)
-    assert call("prepare", "-m", "pos_lines", *common, export(tmp_path / "sales.csv", 5_000)).code == 0
+    assert call("prepare", "-m", "pos_lines", *common, export(tmp_path / "sales.csv", 2_000)).code == 0
     env = omneo.environment()
     processes = [start("load", "latest", *common, "--concurrency", "4", env=env) for _ in range(loaders)]
     wait_for(lambda: omneo.stats()["requests"] > 0)
@@ -179,8 +179,8 @@ def test_loads_of_one_working_directory_run_side_by_side(
     for process in processes:
         done = ended(process)
         assert done.code == 0, done.stderr
-        assert done.summary["delivery"]["delivered"] == 5_000
+        assert done.summary["delivery"]["delivered"] == 2_000
     assert max(arrived(omneo).values()) == 1
-    assert len(arrived(omneo)) == 5_000
+    assert len(arrived(omneo)) == 2_000
     assert call("confirm", "latest", *common, "--sample", "2%", env=env).code == 0
     assert [path.name for path in Path(done.summary["run_dir"]).iterdir() if path.name[0] == "."] == []

@@ -212,7 +212,7 @@ class TwoWriters(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "count"), [("sqlite", 40), ("postgresql", 15)])
+@pytest.mark.parametrize(("kind", "count"), [("sqlite", 20), ("postgresql", 8)])
 def test_two_writers_and_a_model_agree(
     kind: str, count: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -223,6 +223,9 @@ def test_two_writers_and_a_model_agree(
     run_state_machine_as_test(
         lambda: TwoWriters(empty),
         settings=settings(
-            max_examples=times(count), stateful_step_count=25, deadline=None, phases=[Phase.generate]
+            max_examples=times(count, fuzz=20),
+            stateful_step_count=25,
+            deadline=None,
+            phases=[Phase.generate],
         ),
     )
