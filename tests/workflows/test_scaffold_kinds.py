@@ -131,8 +131,8 @@ def test_a_time_numbers_sales_that_have_no_number(tmp_path: Path) -> None:
     rows = [(DAYS[n], f"{DAYS[n]} 10:15:{n:02}", "card", "Latte", 4) for n in range(25)]
     file = csv_of(tmp_path / "a.csv", "date,datetime,cash_type,coffee_name,money", rows)
     text, spec = draft_of(file)
-    assert spec.source.key == ("datetime",)
-    assert "no two rows have the same time" in text
+    assert spec.source.key == ("datetime", "money")
+    assert "# unsure: no column numbers the sales; no two rows here have the same time" in text
     assert imported(tmp_path, file) == (25, 100)
 
 

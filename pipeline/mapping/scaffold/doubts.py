@@ -17,6 +17,7 @@ from pipeline.mapping.scaffold.vocabulary.role_fit import (
     is_in_hundredths,
     is_returned_quantity,
     names_supplier,
+    numbers_purchase_orders,
 )
 from pipeline.mapping.scaffold.vocabulary.statuses import answers_out, is_status, states
 
@@ -73,5 +74,9 @@ def _purchases(shape: Shape, sale: Mapping[str, str]) -> str:
     """Why rows may be purchases of the shop: they name suppliers, and nothing that sales have; else empty."""
     name = next(filter(names_supplier, shape.lines.columns), "")
     known = {*("customer", "email", "card", "phone", "store", "register", "staff", "status", "tender")}
-    is_open = name and not known & sale.keys()
-    return f"whether these are sales, or purchases from `{name}`" if is_open else ""
+    if name and not known & sale.keys():
+        return f"whether these are sales, or purchases from `{name}`"
+    number = next(filter(numbers_purchase_orders, shape.key.columns), "")
+    if number and not {"customer", "email", "card", "phone", "tender"} & sale.keys():
+        return f"whether these are sales, or purchases of the shop, since their number is `{number}`"
+    return ""

@@ -36,7 +36,7 @@ from pipeline.mapping.scaffold.reading import Reading, Statuses
 from pipeline.mapping.scaffold.vocabulary.cells import are_names, plain, share, sql_name, values, words_of
 from pipeline.mapping.scaffold.vocabulary.dates import replacing
 from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_another_of
-from pipeline.mapping.scaffold.vocabulary.statuses import is_fulfilment, is_sentence
+from pipeline.mapping.scaffold.vocabulary.statuses import is_fulfilment, is_prepared, is_sentence
 from pipeline.mapping.usage.column_names import unmapped_columns
 
 __all__ = ["copy_of", "draft"]
@@ -121,7 +121,8 @@ def _source(reading: Reading) -> Iterator[str]:
         yield f"  inputs: {listed(sample.inputs)}"
     yield f"  layout: {shape.layout}"
     if single:
-        yield f"  key: {listed(shape.key.columns)}{because(shape.key.why if not shape.key.doubt else '')}"
+        why = "" if shape.key.doubt else shape.key.why
+        yield f"  key: {listed(shape.key.columns)}{mark(why) if shape.key.guessed else because(why)}"
     yield from (f"  {line}" for line in shape.source)
     dialect = _dialect(sample.dialect, sure=sample.sure)
     if dialect and sample.format == "csv":
@@ -281,7 +282,7 @@ def _transaction(reading: Reading) -> Iterator[str]:
     yield "transaction:"
     doubt = key.doubt or reading.opened.get("external_id", "")
     yield f"  external_id: {open_value(doubt) if doubt else joined(key.columns)}"
-    if not key.amount:
+    if not key.guessed:
         yield f"  receipt_ref: {quoted(key.columns[-1])}"
     yield from _transacted_at(reading)
     fields_ = {
@@ -427,6 +428,8 @@ def _status_doubt(state: str, words: Sequence[str]) -> str:
         return "void is a sale that never was; a return that was paid back may be excluded, or complete"
     if state == "cancelled" and any(plain(word) in _VOIDED for word in words):
         return "a voided sale is left out here; write its word under void to import it as a void one"
+    if any(plain(word) in _LOST for word in words):
+        return "what was lost may have been paid for, and is a sale then"
     guessed = [word for word in words if is_sentence(word)]
     return f"what {', '.join(guessed)} mean follows only from a word in it" if guessed else ""
 
@@ -435,8 +438,9 @@ def _of_payments(state: str, status: Statuses, words: Sequence[str]) -> tuple[st
     """What is unsure of shipped or open sales since it depends on their payment, and what speaks for it."""
     are = ", ".join(words)
     if not status.paid:
-        unknown = f"nothing says whether sales are paid that are {are}; if not, they are order_open"
-        return (unknown if state == "complete" else ""), ""
+        other = "not, they are order_open" if state == "complete" else "so, they are complete"
+        is_asked = state == "complete" or any(map(is_prepared, words))
+        return f"nothing says whether sales are paid that are {are}; if {other}" if is_asked else "", ""
     paid, number = (sum(counts[word] for word in words) for counts in (status.paid, status.counts))
     said = f"{part(paid, number, 'sale', 'is')} paid ({are})"
     is_sure = paid == number if state == "complete" else not paid
@@ -459,6 +463,7 @@ def _refund(reading: Reading) -> Iterator[str]:
 
 
 _VOIDED = ("void", "voided")
+_LOST = ("lost", "perdido")
 _HANDLES = {"email": "email", "card": "loyalty-card", "customer": "customer", "phone": "phone"}
 
 

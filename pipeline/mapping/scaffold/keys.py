@@ -19,6 +19,10 @@ _UNIQUE: Final = 0.995
 _DEFECTS: Final = 0.02
 _TOGETHER: Final = 0.1
 """The share of rows that have to stand in groups for these to be sales."""
+_USUAL: Final = 8
+"""More rows than that have one number on average where that is of something larger than a sale."""
+_SOME: Final = 3
+"""In fewer sales it may be an accident that rows are alike."""
 GENERIC_NAMES: Final = ("name", "id", "no", "number", "nr", "num", "numero", "nota", "order", "check", "bill")
 """Names that say no more than that it is a number."""
 GROUP: Final = "__sale"
@@ -36,7 +40,8 @@ class Key:
         carried: Whether a blank key means that of the row above.
         why: What speaks for it.
         doubt: What speaks against it; then the draft leaves the id open.
-        amount: The one of the columns that is an amount, where rows have no number; then the last is `NTH`.
+        amount: The one of the columns that is an amount, where rows have no number.
+        guessed: Whether no column numbers the sales, so that later files may have two of one key.
     """
 
     columns: tuple[str, ...]
@@ -44,6 +49,7 @@ class Key:
     why: str = ""
     doubt: str = ""
     amount: str = ""
+    guessed: bool = False
 
 
 def keys_of(rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[str]) -> list[Key]:
@@ -58,16 +64,45 @@ def keys_of(rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[str]) -> l
     found = [key for name in names if (key := _complete(rows, name, dates, parts))]
     whole = [key for key in found if fit(key.columns[-1], "key") > 2]
     finer = [key for key in whole if not _repeats(rows, key)]
-    coarser = [key for key in whole if key not in finer and not key.doubt]
+    sure = [key for key in found if key not in finer and not key.doubt]
+    coarser = [key for key in sure if key in whole or _is_alike_throughout(rows, key, dates)]
     # A number of each line and one of each sale: the latter repeats.
     lines = choose_columns(rows, ["quantity", "price", "name", "sku"])
-    swapped = lines and finer and len(coarser) == 1 and whole[0] is finer[0]
-    order = [*coarser, *finer] if swapped else whole
-    best = [*order, *(key for key in found if key not in order)]
+    swapped = lines and coarser and finer and whole[0] is finer[0]
+    order = _sales_before_lines(rows, coarser, finer) if swapped else whole
+    first = {key.columns for key in order}
+    best = [*order, *(key for key in found if key.columns not in first)]
     # A number that every row has comes before one that rows leave blank.
     best.sort(key=lambda key: key.carried and any(not other.carried and not other.doubt for other in whole))
     best = [_doubted(rows, key, dates) for key in best]
     return sorted(best, key=lambda key: bool(key.doubt)) or [Key((rows.columns[0],), doubt=_NONE)]
+
+
+def _sales_before_lines(rows: pl.DataFrame, coarser: Sequence[Key], finer: Sequence[Key]) -> list[Key]:
+    """The numbers of sales before those of lines; doubtful where two of them group the rows differently."""
+    first = max(coarser, key=lambda key: _groups(rows, key.columns))
+    every = dict.fromkeys(name for key in coarser for name in key.columns)
+    if _groups(rows, [*every]) == _groups(rows, first.columns):
+        return [first, *(key for key in coarser if key is not first), *finer]
+    named = " or ".join(f"`{key.columns[-1]}`" for key in coarser)
+    doubt = f"whether {named} numbers the sales and `{finer[0].columns[-1]}` their lines"
+    return [replace(key, doubt=doubt) for key in (*finer, *coarser)]
+
+
+def _groups(rows: pl.DataFrame, columns: Sequence[str]) -> int:
+    return int(rows.select(pl.struct(columns).n_unique()).item())
+
+
+def _is_alike_throughout(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> bool:
+    """Whether rows with the same number are also of one time, customer and payment, as in a sale."""
+    clocks = [date for date in dates if _has_clock(rows[date])]
+    of_sale = choose_columns(rows.drop(key.columns), ["customer", "email", "phone", "card", "tender"])
+    same = [*dict.fromkeys([*clocks, *of_sale.values()])]
+    if not same or _groups(rows, key.columns) < rows.height / _USUAL:
+        return False
+    each = grouped(rows, key).group_by(GROUP).agg(pl.len(), pl.col(same).n_unique())
+    several = each.filter(pl.col("len") > 1)
+    return several.height >= _SOME and bool((several.select(pl.max_horizontal(same)).to_series() == 1).all())
 
 
 def _doubted(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> Key:
@@ -154,7 +189,11 @@ def _alike(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> tuple[int, int
     cells = grouped(rows, key)
     # Where a date is part of the key its rows agree anyway; other columns then have to.
     date = next((name for name in dates if name not in key.columns), None)
-    day = _day(cells, date) if date else pl.Series("day", [None], pl.String).new_from_index(0, cells.height)
+    day = (
+        day_texts(cells, date)
+        if date
+        else pl.Series("day", [None], pl.String).new_from_index(0, cells.height)
+    )
     each = pl.DataFrame({GROUP: cells[GROUP], "day": day}).group_by(GROUP)
     counted = each.agg(pl.len(), pl.col("day").drop_nulls().n_unique().alias("days")).filter(
         pl.col("len") > 1
@@ -175,7 +214,7 @@ def _alike(rows: pl.DataFrame, key: Key, dates: Sequence[str]) -> tuple[int, int
     return alike, counted.height
 
 
-def _day(rows: pl.DataFrame, date: str) -> pl.Series:
+def day_texts(rows: pl.DataFrame, date: str) -> pl.Series:
     """The day's text of a date: what stands before its time."""
     return (
         rows[date]

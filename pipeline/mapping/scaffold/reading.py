@@ -9,9 +9,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from pipeline.core.text.wording import count
 from pipeline.mapping.scaffold.amounts.money import Money, money_of
 from pipeline.mapping.scaffold.amounts.no_sales import NoSales, no_sales
 from pipeline.mapping.scaffold.doubts import doubt_of_rows
+from pipeline.mapping.scaffold.keys import day_texts
 from pipeline.mapping.scaffold.shape import MIXED, Shape, dates_of
 from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, Floats, floats, share_of, values
 from pipeline.mapping.scaffold.vocabulary.dates import (
@@ -42,6 +44,10 @@ from pipeline.mapping.scaffold.vocabulary.statuses import (
 )
 
 _LINES_UNIQUE: Final = 0.999
+_FEW_PREPARED: Final = 0.01
+"""So small a share of sales that is being prepared is left out until it is shipped, and not asked for."""
+_BLANK_DATES: Final = 0.02
+"""The share of sales that may lack their date as a defect."""
 
 
 @dataclass(frozen=True)
@@ -246,12 +252,31 @@ def _sale(shape: Shape, taken: Sequence[str]) -> dict[str, str]:
 def _when(shape: Shape) -> SaleDate | None:
     rows = shape.own_headers
     names = ranked(rows, "transacted_at", shape.key.columns[:-1] if shape.layout == "tables" else ())
-    if not names:
-        names = [name for name in dates_of(rows) if fit(name, "key") < 2]
-        if len(names) > 1 and len({fit(n, "transacted_at") for n in names}) == 1:
-            named = " or ".join(f"`{name}`" for name in names[:3])
-            return _first_when(rows, names[0], shape, f"whether the sale is dated by {named}")
-    return _first_when(rows, names[0], shape) if names else None
+    whole = [name for name in names if rows[name].null_count() <= rows.height * _BLANK_DATES]
+    if names and whole and names[0] not in whole:
+        blank = rows.height - values(rows[names[0]]).len()
+        why = f"`{names[0]}` is blank in {count(blank, 'sale')}, and `{whole[0]}` is not"
+        return _because(_first_when(rows, whole[0], shape), why)
+    if names:
+        return _first_when(rows, names[0], shape)
+    names = [name for name in dates_of(rows) if fit(name, "key") < 2]
+    if len(names) < 2 or len({fit(n, "transacted_at") for n in names}) > 1:
+        return _first_when(rows, names[0], shape) if names else None
+    found = [_first_when(rows, name, shape) for name in names]
+    named = " or ".join(f"`{name}`" for name in names[:3])
+    days = [day_texts(rows, name) for name in names]
+    if all(day.equals(days[0], check_names=False) for day in days[1:]):
+        first = next((each for each in found if each and not is_of_payment(each.column)), found[0])
+        return _because(first, f"{named.replace(' or ', ' and ')} are of one day in all sales")
+    return _first_when(rows, names[0], shape, f"whether the sale is dated by {named}")
+
+
+def _because(when: SaleDate | None, why: str) -> SaleDate | None:
+    """The date with a further reason for its column."""
+    if when is None:
+        return None
+    said = "; ".join(each for each in (why, when.reading.why) if each)
+    return replace(when, reading=replace(when.reading, why=said))
 
 
 def _first_when(rows: pl.DataFrame, name: str, shape: Shape, doubt: str = "") -> SaleDate | None:
@@ -387,7 +412,8 @@ def _of_unsettled(
     prepared = [word for word in open_ if is_prepared(word)]
     # Where most sales are left out, they may be paid in another way, such as on delivery.
     most = sum(counts[word] for word in open_) * 2 > sum(counts.values())
-    asked = open_ if most else prepared
+    few = sum(counts[word] for word in prepared) <= sum(counts.values()) * _FEW_PREPARED
+    asked = open_ if most else [] if few else prepared
     return _without(known, asked), asked
 
 

@@ -168,7 +168,7 @@ def one_file(sample: Sample) -> list[Shape]:
     unnumbered = key_of_unnumbered(flat, dates, parts) if keys[0].doubt else None
     if unnumbered and not (unnumbered.amount and source):
         keys.insert(0, unnumbered)
-    if keys[0].amount:
+    if NTH in keys[0].columns:
         nth = pl.int_range(1, pl.len() + 1).over(flat.columns).cast(pl.String).alias(NTH)
         keys, flat, source = keys[:1], flat.with_columns(nth), (f"rows: {{number_equal: {NTH}}}",)
     plain, doubt = days_in_one_form(sample, flat, keys[0], dates)

@@ -41,13 +41,11 @@ def key_of_unnumbered(rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[
         dates: Its columns with dates, the likeliest for the sale first.
         parts: Its columns with stores and registers.
     """
-    if rows.height < _ENOUGH:
-        return None
     times = [*_times(rows, dates)]
     for time in times:
-        if time.texts.n_unique() == rows.height:
-            return Key(time.columns, why=f"{_NO_NUMBER}, and no two rows have the same time")
-    if any(fit(name, "key") > 2 for name in ranked(rows, "key")):
+        if time.texts.n_unique() == rows.height and (key := _of_different_times(rows, time, parts)):
+            return key
+    if rows.height < _ENOUGH or any(fit(name, "key") > 2 for name in ranked(rows, "key")):
         return None
     customers = [*choose_columns(rows, ["customer", "card"]).values()]
     besides = [*((name,) for name in customers), tuple(parts), ()]
@@ -66,6 +64,24 @@ def _times(rows: pl.DataFrame, dates: Sequence[str]) -> Iterator[_Time]:
         is_exact = share(texts, r"\d:\d{2}") == 1 and share(texts, _ROUND) < _MOSTLY_ROUND
         if texts.null_count() == 0 and is_exact:
             yield _Time(names, texts)
+
+
+def _of_different_times(rows: pl.DataFrame, time: _Time, parts: Sequence[str]) -> Key | None:
+    """Each row as a sale, where all have times of their own: that with the till, customer or total."""
+    found = choose_columns(rows, ["customer", "card", "total"])
+    total = found.get("total", "") if fit(found.get("total", ""), "total") > 2 else ""
+    if rows.height < _ENOUGH and not (total and values(rows[total]).len() == rows.height):
+        return None
+    besides = [
+        *parts,
+        *(name for role, name in found.items() if role != "total"),
+        *([total] if total else []),
+    ]
+    whole = (name for name in besides if name not in time.columns and values(rows[name]).len() == rows.height)
+    beside = next(whole, "")
+    columns = (*time.columns, *([beside] if beside else []))
+    why = f"{_NO_NUMBER}; no two rows here have the same time, but later ones may"
+    return Key(columns, why=why, amount=beside if beside == total else "", guessed=True)
 
 
 def _of_one_time(
@@ -87,6 +103,7 @@ def _of_one_time(
     return Key(
         (*beside, *time.columns),
         why=f"{_NO_NUMBER}; {count(several, 'group')} of rows of one second stand together",
+        guessed=True,
     )
 
 
@@ -97,7 +114,8 @@ def _of_one_day(rows: pl.DataFrame, customer: str, dates: Sequence[str]) -> Key 
         again = rows[customer].n_unique() < rows.height * _REPEATED
         months = share(values(rows[day]), r"^\d{4}\D0?1\D0?1\b|^0?1\D\d{1,2}\D\d{4}|^\d{4}\D\d{1,2}\D0?1\b")
         if pairs.height == rows.height and again and months < 0.5:
-            return Key((customer, day), why=f"{_NO_NUMBER}, and no customer has two rows on one day")
+            why = f"{_NO_NUMBER}, and no customer has two rows on one day"
+            return Key((customer, day), why=why, guessed=True)
     return None
 
 
@@ -109,4 +127,4 @@ def _of_one_total(rows: pl.DataFrame, time: _Time) -> Key | None:
     if found.keys() != {"total"} or fit(total, "total") < 2 or alike or NTH in rows.columns:
         return None
     why = f"{_NO_NUMBER}; rows have a time and a total, and nothing of lines"
-    return Key((*time.columns, total, NTH), why=why, amount=total)
+    return Key((*time.columns, total, NTH), why=why, amount=total, guessed=True)

@@ -44,11 +44,9 @@ def plain(name: str) -> str:
 
 def words_of(name: str) -> list[str]:
     """The words of a name: split at blanks and signs, and where an upper case letter follows a lower one."""
-    spaced = re.sub(
-        r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])",
-        " ",
-        name.split("#")[0] if name.rfind("#") > 0 else name,
-    )
+    bare = name.split("#")[0] if name.rfind("#") > 0 else name
+    bare = bare.replace("OnLine", "Online").replace("OffLine", "Offline")
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", bare)
     return [word for word in (plain(part) for part in re.split(r"[^\w]+|_", spaced)) if word]
 
 

@@ -194,6 +194,12 @@ def names_supplier(name: str) -> bool:
     return bool(_SUPPLIERS & {*words_of(name)})
 
 
+def numbers_purchase_orders(name: str) -> bool:
+    """Whether a column's name says that it numbers purchase orders, which shops get and give."""
+    words = {*words_of(name)}
+    return "po" in words or {"purchase", "order"} <= words
+
+
 def names_another(name: str) -> bool:
     """Whether a column's name says that it numbers customers, products or the like, and not sales."""
     own = fit(name, "key")

@@ -169,7 +169,7 @@ ROLES: Final[Mapping[str, Role]] = {
     "key": _role(
         _numbers_of(
             "receipt transaction transactions* trans* txn invoice sale sales* check order orders* "
-            "ticket bill "
+            "ticket bill purchaseorder po* "
             "basket document doc purchase* charge* docket cart* booking cheque trx tx* salesrecord* "
             "beleg bon rechnung rechnungs* bestellung bestell* auftrag auftrags* vorgang vorgangs* verkauf* "
             "verkaufs* kassenbon facture commande cmd vente recu venta ventas* orden factura pedido folio "
@@ -373,7 +373,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "purchaseamount orderamount saleamount salesamount netsales netamount nettotal linetotal "
         "lineamount itemtotal extendedprice extendedamount amount revenue sales grosssales gross "
         "netrevenue netsale grosssale nrevenue finalamount totalspent money value subtotal netprice "
-        "totalvalue fiatamount "
+        "totalvalue fiatamount rev utarg "
         "gesamtbetrag gesamtsumme gesamtpreis gesamt summe endbetrag rechnungsbetrag bruttobetrag "
         "brutto betrag umsatz positionsbetrag zeilensumme totalttc montanttotal montant montantttc "
         "totalligne montantligne prixtotal importetotal importe totalventa montototal monto preciototal "
@@ -433,7 +433,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "verzendkosten handling doprava postovne kargo kargoucreti ongkir phivanchuyen dostawa kosztdostawy "
         "dostavka",
         is_numeric,
-        against="id method name date address city zip country phone discount status tax",
+        against="id method name date address city zip country phone discount status tax iva vat gst mwst",
     ),
     "tip": _role(
         "tip tips gratuity trinkgeld pourboire propina servicecharge servicecharges surcharge donation",

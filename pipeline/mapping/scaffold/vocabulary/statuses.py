@@ -78,6 +78,7 @@ _PREPARED: Final = (
     "emprocessamento emandamento encurso inlavorazione hazirlaniyor diproses beingprepared "
     "dangxuly zpracovavase sedangdiproses dikemas wrealizacji przetwarzane obrabatyvaetsya sobran "
     "inelaborazione "
+    "readyforpickup readytoship readyforcollection readyforshipping "
     "enpreparation enpreparacion empreparacao hazirlaniyor"
 )
 """Words for sales that are being prepared: shops mostly prepare what is paid for."""
