@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.errors import ImportToolError
+from pipeline.core.errors import ImportToolError, SourceError
 from pipeline.core.model import LINE, LINES, TX, Worksheet
 from pipeline.core.storage.file_formats import DATA_GLOBS
 from pipeline.core.text.wording import agree, count, part
@@ -154,15 +154,37 @@ def drafted(arguments: Sequence[str]) -> str:
     Raises:
         SourceError: A file cannot be read, none has rows, or several have no column in common.
     """
-    return drafted_from(samples(arguments))
+    files = find_sources(arguments, (*DATA_GLOBS, "*.json"))
+    unread = [file for file in files if _is_document(file)]
+    read = [file for file in files if file not in unread]
+    return drafted_from(_samples(read or files), [_name(file) for file in unread if file.size])
 
 
-def drafted_from(found: Sequence[Sample]) -> str:
-    """Draft a mapping from samples, as `drafted`."""
+def _is_document(file: SourceFile) -> bool:
+    """Whether a file that was found and not named is one JSON document, which cannot be read."""
+    if not file.found or not file.uri.endswith(".json"):
+        return False
+    try:
+        sniff(file, 1)
+    except SourceError:
+        return True
+    return False
+
+
+def drafted_from(found: Sequence[Sample], unread: Sequence[str] = ()) -> str:
+    """Draft a mapping from samples, as `drafted`; files that cannot be read leave it open."""
     kinds, notes = kinds_of(found)
     kinds = unguarded(kinds)
     shapes = [replace(shape, notes=(*shape.notes, *notes)) for shape in shapes_of(kinds)]
-    return draft(_best(shapes, kinds))
+    reading = _best(shapes, kinds)
+    if unread:
+        said = (
+            f"what {', '.join(unread)} holds: JSON is read with one object a line, as `jq -c '.[]'` writes it"
+        )
+        key = reading.shape.key
+        key = replace(key, doubt="; ".join(each for each in (said, key.doubt) if each))
+        reading = replace(reading, shape=replace(reading.shape, key=key), proof="")
+    return draft(reading)
 
 
 def _best(shapes: Sequence[Shape], kinds: Sequence[Sample]) -> Reading:
@@ -321,7 +343,11 @@ def samples(arguments: Sequence[str]) -> list[Sample]:
     Raises:
         SourceError: A file cannot be read.
     """
-    chosen = [*_chosen(find_sources(arguments, DATA_GLOBS))]
+    return _samples(find_sources(arguments, DATA_GLOBS))
+
+
+def _samples(files: Sequence[SourceFile]) -> list[Sample]:
+    chosen = [*_chosen(files)]
     found: dict[str, Sample] = {}
     bytes_left, rows_left = _BYTES, _ROWS
     # What small files leave goes to the large ones.

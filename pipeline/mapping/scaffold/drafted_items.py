@@ -8,7 +8,7 @@ import polars as pl
 
 from pipeline.core.text.wording import count, part
 from pipeline.mapping.language.yaml_text import quoted
-from pipeline.mapping.scaffold.amounts.arithmetic import Term
+from pipeline.mapping.scaffold.amounts.arithmetic import Term, member
 from pipeline.mapping.scaffold.drafted_values import (
     column_value,
     joined,
@@ -20,6 +20,8 @@ from pipeline.mapping.scaffold.drafted_values import (
     sale_value,
 )
 from pipeline.mapping.scaffold.reading import Reading
+from pipeline.mapping.scaffold.vocabulary.cells import share, values
+from pipeline.mapping.scaffold.vocabulary.role_fit import is_perhaps_money
 
 
 def items(reading: Reading) -> Iterator[str]:
@@ -72,9 +74,24 @@ def _quantity(reading: Reading) -> str:
         return open_value(doubt)
     if not reading.money.quantity and reading.money.proven:
         return "{constant: 1}" + mark("no column says how many; the amounts of lines add up to the totals")
-    if not reading.money.quantity:
+    if not reading.money.quantity and (reading.money.total or not line_worth(reading)):
         return open_value("no column holds a quantity")
+    if not reading.money.quantity and (perhaps := _perhaps_pieces(reading)):
+        return open_value(f"no column is named as a quantity; `{perhaps}` may hold it")
+    if not reading.money.quantity:
+        return "{constant: 1}" + mark("no column says how many, so each line is one piece")
     return pieces(reading)
+
+
+def _perhaps_pieces(reading: Reading) -> str:
+    """A column of small whole numbers that has no role; empty where there is none."""
+    used = {*reading.money.roles, *reading.line.values(), *reading.sale.values(), *reading.shape.key.columns}
+    for name in reading.shape.lines.columns:
+        filled = values(reading.shape.lines[name].cast(pl.String))
+        is_free = name not in used and is_perhaps_money(member(name))
+        if is_free and filled.len() and share(filled, r"^\d{1,3}(?:[.,]0+)?$") == 1:
+            return name
+    return ""
 
 
 def _prices(reading: Reading) -> tuple[str, str]:
