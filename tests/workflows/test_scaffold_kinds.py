@@ -34,6 +34,10 @@ WORTH = sum(price * pieces for *_, price, pieces in LINES)
         "Numer paragonu;Data sprzedaży;Nazwa towaru;Ilość;Cena jednostkowa",
         "Kvittonummer;Datum;Artikel;Antal;Pris",
         "ordenID;fecha;producto;cantidad;precio",
+        "オーダー ID;オーダー日;製品名;数量;単価",
+        "订单编号;下单日期;商品名称;数量;单价",
+        "주문번호;주문일자;상품명;수량;단가",
+        "เลขที่ใบเสร็จ;วันที่;สินค้า;จำนวน;ราคาต่อหน่วย",
     ],
 )
 def test_headers_of_many_languages(tmp_path: Path, header: str) -> None:

@@ -14,6 +14,7 @@ import polars as pl
 from pipeline.mapping.functions.cell_cleaning import trimmed
 from pipeline.mapping.functions.numbers import decimals
 from pipeline.mapping.language.value_spec import Number
+from pipeline.mapping.scaffold.vocabulary.east_asian import in_english
 
 EMAIL: Final = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 MOSTLY: Final = 0.9
@@ -38,13 +39,13 @@ _LETTERS: Final = str.maketrans(
 
 def plain(name: str) -> str:
     """A name without blanks, signs, accents and upper case."""
-    folded = unicodedata.normalize("NFKD", name.casefold().translate(_LETTERS))
+    folded = unicodedata.normalize("NFKD", in_english(name).casefold().translate(_LETTERS))
     return "".join(c for c in folded if c.isascii() and c.isalnum())
 
 
 def words_of(name: str) -> list[str]:
     """The words of a name: split at blanks and signs, and where an upper case letter follows a lower one."""
-    bare = name.split("#")[0] if name.rfind("#") > 0 else name
+    bare = in_english(name.split("#")[0] if name.rfind("#") > 0 else name)
     bare = bare.replace("OnLine", "Online").replace("OffLine", "Offline")
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", bare)
     return [word for word in (plain(part) for part in re.split(r"[^\w]+|_", spaced)) if word]

@@ -4,6 +4,7 @@ import pytest
 from pipeline.mapping.language.value_spec import Number
 from pipeline.mapping.scaffold.vocabulary.cells import number_form
 from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, is_another_of, paid_or_total
+from pipeline.mapping.scaffold.vocabulary.roles import ROLES
 from pipeline.mapping.scaffold.vocabulary.statuses import states
 
 
@@ -114,3 +115,30 @@ def test_status_words_in_several_languages() -> None:
 def test_shipped_is_complete_whatever_else_there_is() -> None:
     assert states(["Shipped", "On Hold"])[0] == {"complete": ["Shipped"], "order_open": ["On Hold"]}
     assert states(["shipped", "delivered"])[0] == {"complete": ["shipped", "delivered"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("売上", "total"),
+        ("数量", "quantity"),
+        ("割引率", "discount"),
+        ("销售额", "total"),
+        ("订单号", "key"),
+        ("출하일자", ""),
+        ("매출액", "total"),
+        ("ยอดขาย", "total"),
+        ("รหัสลูกค้า", "customer"),
+        ("利益", ""),
+        ("不明数量", ""),
+    ],
+)
+def test_names_in_east_asian_scripts_are_known_where_all_of_their_words_are(name: str, role: str) -> None:
+    best = max(ROLES, key=lambda each: fit(name, each))
+    assert (best if fit(name, best) > 0 else "") == role
+
+
+def test_a_sign_for_not_keeps_a_status_unknown() -> None:
+    known, unknown = states(["已完成", "未完成", "キャンセル", "취소"])
+    assert known == {"complete": ["已完成"], "cancelled": ["キャンセル", "취소"]}
+    assert unknown == ["未完成"]
