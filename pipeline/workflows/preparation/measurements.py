@@ -24,8 +24,8 @@ from pipeline.workflows.preparation.judged_partition import JudgedPartition
 from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.report_parts.sample_rows import with_source_rows
 
-_ADDED_AT_A_TIME = 32
-"""Memory holds no more; with fewer, their sum would be added up again too often."""
+_ADDED_AT_A_TIME = 8
+"""Of many partitions, memory holds no more; with fewer, their sum would be added up again too often."""
 
 
 @dataclass(frozen=True)
