@@ -400,6 +400,15 @@ def test_what_is_not_decided_stands_above_the_signatures(tmp_path: Path) -> None
     assert "Not decided" not in write_report(tmp_path, made_up_report(FACTS)).read_text(encoding="utf-8")
 
 
+def test_voided_sales_are_named_above_the_signatures(tmp_path: Path) -> None:
+    voids = json.loads((write_report(tmp_path, made_up_report(FACTS)).parent / "report.json").read_text())[
+        "voids"
+    ]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8").partition('aria-label="Signatures"')[2]
+    assert voids["transactions"] > 0
+    assert f"The till voided {voids['transactions']} of the accepted transactions" in page
+
+
 def test_a_big_report_stays_small(tmp_path: Path) -> None:
     page = write_report(tmp_path, big_report())
     assert page.stat().st_size < 300_000
