@@ -1,4 +1,4 @@
-"""Folders with files that cannot be read, and lines of which no column says how many pieces they are."""
+"""Folders: files that are joined by their ids, or cannot be read; and lines without a quantity."""
 
 import json
 from pathlib import Path
@@ -40,3 +40,15 @@ def test_lines_without_a_quantity_are_one_piece_each(
     assert (said in text) is pieces
     assert ("`items.packs` may hold it" in text) is not pieces
     assert not pieces or imported(tmp_path, file) == (24, 264)
+
+
+def test_lines_are_joined_by_the_id_that_is_named_after_the_file(tmp_path: Path) -> None:
+    orders = [(f"{DAYS[n % 28]} 10:00:00", n) for n in range(1, 41)]
+    csv_of(tmp_path / "sales_order.csv", "time_order_taken,id", orders)
+    lines = [(n % 7 + 1, n, 2, 200 + at) for at, n in enumerate([*range(1, 41), *range(1, 41)])]
+    csv_of(tmp_path / "sales_item.csv", "item_id,sales_order_id,quantity,id", lines)
+    csv_of(tmp_path / "item.csv", "name,price,id", [(f"Shoe {n}", 10 + n, n) for n in range(1, 8)])
+    text, _ = draft_of(tmp_path)
+    assert "items: {inputs: [sales_item.csv], key: [sales_order_id]}" in text
+    assert "item: {file: item.csv, key: [id], from: source}" in text
+    assert imported(tmp_path, tmp_path) == (40, sum(2 * (10 + item) for item, *_ in lines))

@@ -168,8 +168,10 @@ def _joined_best(samples: Sequence[Sample]) -> tuple[Sample, Sample, str, str] |
             found = choose_columns(items.cells, [*LINE, *AMOUNTS]).keys()
             for name, own in product(unique, _texts(items)):
                 score = _join_score(headers.cells[name], items.cells[own])
-                if not score or not found:
+                named = [sample for sample in samples if _names_rows_of(own, sample)]
+                if not score or not found or (plain(name) == "id" and named and headers not in named):
                     continue
+                score += 2 * (headers in named)
                 score += name == headers.cells.columns[0]
                 score += 2 * ("quantity" in found) + bool(found & {"price", "total"}) + fit(name, "key")
                 score -= bool(choose_columns(headers.cells, ["quantity"]))
@@ -186,6 +188,12 @@ def _texts(sample: Sample) -> list[str]:
     return [name for name, dtype in sample.cells.schema.items() if dtype == pl.String]
 
 
+def _names_rows_of(name: str, sample: Sample) -> bool:
+    """Whether a column is named after the ids of a file's rows: `order_id` after those of `orders.csv`."""
+    thing, file = plain(name).removesuffix("id"), plain(sample.name.split(".")[0])
+    return plain(name) != thing != "" and file.endswith((thing, f"{thing}s", f"{thing}es"))
+
+
 def _join_score(one: pl.Series, many: pl.Series) -> float:
     """How well a column refers to another: by its name, and by how many of its values are there."""
     same = plain(one.name) == plain(many.name)
@@ -200,6 +208,16 @@ def _join_score(one: pl.Series, many: pl.Series) -> float:
     return (1 + inside if same else inside) if inside > (0.05 if same else 0.9) else 0
 
 
+def _id_in(lines: pl.DataFrame, table: Sample, but: Sequence[str]) -> str | None:
+    """The column of lines with the ids of a table's rows, which the table itself only calls `id`."""
+    ids = next((n for n in _texts(table) if plain(n) == "id"), None)
+    if ids is None or table.cells[ids].n_unique() < table.cells.height:
+        return None
+    texts = (n for n, dtype in lines.schema.items() if dtype == pl.String and n not in but)
+    named = (n for n in texts if _names_rows_of(n, table))
+    return next((n for n in named if _join_score(table.cells[ids], lines[n])), None)
+
+
 def _looked_up(
     lines: pl.DataFrame, tables: Sequence[Sample], but: Sequence[str] = ()
 ) -> tuple[pl.DataFrame, list[str], dict[str, str], list[Sample]]:
@@ -212,21 +230,24 @@ def _looked_up(
             keys = [n for n in _texts(table) if table.cells[n].n_unique() == table.cells.height]
             near = [n for n in keys if n in lines.columns and n not in but]
             key = next((n for n in near if _join_score(table.cells[n], lines[n]) > 1.9), None)
-            if key is None:
+            own = key or _id_in(lines, table, but)
+            if own is None:
                 continue
+            key = key or next(n for n in keys if plain(n) == "id")
             # Some exports have the columns of a look-up table, blank, to be filled in by a formula.
             blank = [n for n in _texts(table) if n in lines.columns and values(lines[n]).is_empty()]
             lines = lines.drop(blank)
-            new = [name for name in _texts(table) if name not in lines.columns]
+            new = [name for name in _texts(table) if name not in lines.columns and name != key]
             name = usable_name(plain(table.name.split(".")[0])) or "table"
             encoding = table.dialect.encoding
             csv = f", csv: {{encoding: {encoding}}}" if encoding != "utf-8" else ""
             lookups.append(
                 f"  {name}: {{file: {quoted(table.inputs[0])}, key: [{quoted(key)}], from: source{csv}}}"
             )
-            by = found_in.get(key, quoted(key))
+            by = found_in.get(own, quoted(own))
             for each in new:
                 found_in[each] = f"{{lookup: {name}, key: {by}, value: {quoted(each)}}}"
-            lines = lines.join(table.cells.select(key, *new), on=key, how="left", maintain_order="left")
+            rows = table.cells.select(pl.col(key).alias(own), *new)
+            lines = lines.join(rows, on=own, how="left", maintain_order="left")
             unused.remove(table)
     return lines, lookups, found_in, unused
