@@ -71,3 +71,21 @@ def test_currencies_in_lower_case_are_read(tmp_path: Path) -> None:
     text, _ = draft_of(file)
     assert "currency: {column: Currency, then: [upper]}" in text
     assert imported(tmp_path, file) == (30, 600)
+
+
+def test_rows_that_move_money_for_an_order_are_left_out_of_it(tmp_path: Path) -> None:
+    sold = [(DAYS[n], "Order", f"o{n}", 1, 10, 2, 12) for n in range(20)]
+    fees = [
+        (DAYS[n + 1], kind, f"o{n}", "", "", "", -1) for n in range(20) for kind in ("Shipping label", "Hold")
+    ]
+    paid = [(DAYS[9], "Payout", "", "", "", "", -50), (DAYS[21], "Refund", "o3", "", "", "", -12)]
+    names = "Transaction date,Type,Order number,Quantity,Item subtotal,Shipping and handling,Gross amount"
+    file = csv_of(tmp_path / "a.csv", names, sorted([*sold, *fees, *paid]))
+    text, spec = draft_of(file)
+    assert spec.source.key == ("Type", "Order number")
+    assert "# unsure: by `Type` 41 rows move money and sell nothing" in text
+    assert imported(tmp_path, file) == (21, 20 * 12 - 12)
+    other = csv_of(
+        tmp_path / "b.csv", names, sorted([*sold, *fees, (DAYS[9], "Sundry", "o1", "", "", "", -9)])
+    )
+    assert "{open: " in draft_of(other)[0]

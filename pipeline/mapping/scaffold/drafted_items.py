@@ -123,7 +123,9 @@ def _is_charge(reading: Reading, term: Term) -> bool:
 def checks(reading: Reading) -> Iterator[str]:
     """The sections `charges` and `checks`: what a total holds beside its lines, and sales paid otherwise."""
     money = reading.money
-    charges = [*money.extras] if all(_is_charge(reading, term) for term in money.extras) else []
+    in_lines = bool(money.line) and money.line == money.total
+    charged = not in_lines and all(_is_charge(reading, term) for term in money.extras)
+    charges = [*money.extras] if charged else []
     if reading.has_items and charges:
         yield "charges:  # what the total also holds"
         for term in charges:
@@ -142,7 +144,7 @@ def checks(reading: Reading) -> Iterator[str]:
 
 def _total_check(reading: Reading) -> Iterator[str]:
     money = reading.money
-    if money.extras:
+    if money.extras and money.line != money.total:
         names = ", ".join(dict.fromkeys(term.column for term in money.extras))
         yield f"  total_mismatch: off  # the total also holds {names}"
     elif money.unequal:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline.core.errors import SourceError
+from pipeline.core.text.wording import count
 from pipeline.mapping.language.yaml_text import in_single_quotes, listed, quoted
 from pipeline.mapping.scaffold.keys import GROUP, NTH, Key, grouped, keys_of
 from pipeline.mapping.scaffold.plain_days import days_in_one_form
@@ -20,6 +21,7 @@ from pipeline.mapping.scaffold.vocabulary.cells import share, share_of, sql_name
 from pipeline.mapping.scaffold.vocabulary.dates import read_dates
 from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, ranked
 from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, LINE, record_words
+from pipeline.mapping.scaffold.vocabulary.row_types import is_named_type, kinds_of_rows, names_movements
 from pipeline.mapping.usage.column_names import outer_column
 
 Places = npt.NDArray[np.int64]
@@ -165,6 +167,9 @@ def one_file(sample: Sample) -> list[Shape]:
     dates = dates_of(flat)
     parts = [name for name in choose_columns(flat, ["store", "register"]).values() if name not in dates]
     keys = keys_of(flat, dates, parts)
+    if keys[0].doubt and not source and (sold := _without_movements(flat, dates, parts)):
+        keys, source, kept = sold
+        flat, places = flat.filter(kept), places.filter(kept)
     unnumbered = key_of_unnumbered(flat, dates, parts) if keys[0].doubt else None
     if unnumbered and not (unnumbered.amount and source):
         keys.insert(0, unnumbered)
@@ -179,6 +184,32 @@ def one_file(sample: Sample) -> list[Shape]:
         return [_nested(sample, flat, keys[0], nested)]
     flat = flat.with_columns(places.alias(PLACE))
     return [_flat(sample, flat, key, dates, source) for key in keys[:4]]
+
+
+def _without_movements(
+    rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[str]
+) -> tuple[list[Key], tuple[str, ...], pl.Series] | None:
+    """Keys of the rows that are no movements of money, what leaves those out, and which rows are left.
+
+    None where no column tells them apart, or where no key is certain without them.
+    """
+    for name, dtype in rows.schema.items():
+        filled = (
+            values(rows[name]) if dtype == pl.String and is_named_type(name) else pl.Series(dtype=pl.String)
+        )
+        found = kinds_of_rows(filled.unique().sort().to_list())
+        is_known = {"sale", "movement"} <= found.keys() <= {"sale", "refund", "movement"}
+        if not is_known or not names_movements(filled, is_named=True):
+            continue
+        kept = rows[name].str.strip_chars().is_in(found["movement"]).fill_null(value=False).not_()
+        keys = keys_of(rows.filter(kept), dates, [*parts, name])
+        if "refund" in found:  # A return is not its sale, though it has the number of that.
+            keys = [replace(key, columns=tuple(dict.fromkeys((name, *key.columns)))) for key in keys]
+        if not keys[0].doubt:
+            sql = " OR ".join(f"{sql_name(name)} = {in_single_quotes(word)}" for word in found["movement"])
+            why = f"by `{name}` {count(rows.height - int(kept.sum()), 'row')} move money and sell nothing"
+            return keys, (f"rows: {{skip: {quoted(sql)}}}  # unsure: {why}",), kept
+    return None
 
 
 def _flat(

@@ -13,7 +13,7 @@ from pipeline.mapping.scaffold.vocabulary.cells import plain, words_of
 _STEMS: Final[Mapping[str, str]] = {
     "movement": "withdraw payout pay-out transfer deposit bank convers currency fee hold held release "
     "adjust correction reserve dispute chargeback authori topup top-up sent masspay settlement balance loan "
-    "interest cashout cash-out float "
+    "interest cashout cash-out float shipping-label postage-label "
     "auszahlung zahlungsausgang abhebung uberweisung ueberweisung einzahlung umbuchung umrechnung "
     "gebuhr gebuehr provision rucklage ruecklage einbehalt korrektur anpassung ruckbuchung "
     "rueckbuchung kaution reservierung "
