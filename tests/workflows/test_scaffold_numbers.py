@@ -46,6 +46,8 @@ def test_few_rows_of_different_times_with_totals_are_sales(tmp_path: Path) -> No
     assert spec.source.key == ("time", "total")
     assert "key: [time, total]  # unsure: no column numbers the sales" in text
     assert imported(tmp_path, tmp_path / "a.csv") == (8, 36000)
+    goods = csv_of(tmp_path / "c.csv", "time,product,total", [(row[0], "Tea", row[2]) for row in rows])
+    assert "external_id: {open: " in draft_of(goods)[0]
     days = csv_of(tmp_path / "b.csv", "date,payment,total", [(row[0][9:], *row[1:]) for row in rows])
     assert "external_id: {open: " in draft_of(days)[0]
 

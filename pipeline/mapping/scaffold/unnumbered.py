@@ -70,7 +70,8 @@ def _of_different_times(rows: pl.DataFrame, time: _Time, parts: Sequence[str]) -
     """Each row as a sale, where all have times of their own: that with the till, customer or total."""
     found = choose_columns(rows, ["customer", "card", "total"])
     total = found.get("total", "") if fit(found.get("total", ""), "total") > 2 else ""
-    if rows.height < _ENOUGH and not (total and values(rows[total]).len() == rows.height):
+    of_lines = choose_columns(rows, ["price", "name", "sku"])  # Goods are scanned at times of their own.
+    if rows.height < _ENOUGH and (of_lines or not total or values(rows[total]).len() < rows.height):
         return None
     besides = [
         *parts,
