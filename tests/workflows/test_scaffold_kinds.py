@@ -70,6 +70,14 @@ def test_words_for_blank_cells_cost_only_the_sales_that_lack_something(tmp_path:
     assert imported(tmp_path, file) == (98, 980)
 
 
+def test_lines_without_a_quantity_widen_no_tolerance(tmp_path: Path) -> None:
+    goods = [(n, DAYS[n], "Tea", 3, 10) for n in range(24)]
+    rows = [row for n, one in enumerate(goods) for row in (one, (n, DAYS[n], "Parcel", "", 7))]
+    text, _ = draft_of(csv_of(tmp_path / "a.csv", "Order No,Date,Item,Quantity,Line Total", rows))
+    assert "some lines have no quantity and count as one piece" in text
+    assert "tolerance" not in text
+
+
 def test_sales_without_lines_are_rejected_and_the_others_imported(tmp_path: Path) -> None:
     csv_of(tmp_path / "orders.csv", "order_id,order_date", [(n, DAYS[n % 28]) for n in range(100)])
     lines = [(n, n, "Tea", 2, 5) for n in range(90)]

@@ -271,8 +271,9 @@ def _rounding(figures: Figures, line: LineWorth) -> float:
     if line.exact or not line.line or not line.quantity:
         return 0.0
     pieces = figures.lines[line.quantity]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        again = np.round(line.worth / pieces, 4) * pieces
+    # A line without a quantity counts as one piece, at the worth of the line.
+    pieces = np.where(np.isfinite(pieces) & (pieces != 0), pieces, 1.0)
+    again = np.round(line.worth / pieces, 4) * pieces
     shape = figures.shape
     missed = np.bincount(shape.at, zero_for_blank(again) - zero_for_blank(line.worth), shape.headers.height)
     most = float(np.max(np.abs(missed))) if missed.size else 0.0
