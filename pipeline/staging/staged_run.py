@@ -40,8 +40,7 @@ _BESIDE: dict[str, pl.DataType] = {
     "source_time": pl.Int64(),
     "warnings": pl.String(),
 }
-"""What older versions did not note of a transaction."""
-"""Where a transaction comes from: its first row's file and line, and when that file was written."""
+"""Its first row's file and line, when that file was written, and its warnings. Older versions lack them."""
 
 
 def write_part(run: Directory, number: int, staged: pl.DataFrame, parts: int) -> PartRecord | None:
