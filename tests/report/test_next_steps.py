@@ -115,3 +115,10 @@ def test_before_the_first_load_what_to_look_at_comes_before_sending() -> None:
     assert (steps[0].who, steps[0].section) == (Fixer.TILL, "findings")
     assert [step.text.split()[0] for step in steps if step.command] == ["Then"]
     assert next_steps(after(pending=ALL))[0].text.startswith("Send ")
+
+
+def test_who_prepares_again_loads_the_new_run() -> None:
+    cause = RootCause("rejected", "total_mismatch", "Total differs from the items", "total", None, 3, "Look")
+    looked_at = next_steps(after(pending=ALL), Circumstances(causes=(cause,)))
+    (sending,) = (step for step in looked_at if step.command)
+    assert sending.text.endswith("If you prepared again, load the new run instead.")
