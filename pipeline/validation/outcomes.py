@@ -141,9 +141,6 @@ def _problems_of_fields(mapped: MappedTransactions, policy: Policy, now: datetim
     is_repeated = (pl.col("code") == "items_missing") & _is_one_of(
         mapped.problems.filter(pl.col("code") == "items_missing")[TX].drop_nulls()
     )
-    # A row without a key has no id either: that is one cause, not two.
-    without_key = mapped.problems.filter(pl.col("code") == "key_missing")[TX].drop_nulls()
-    is_repeated |= (pl.col("code") == "external_id_missing") & _is_one_of(without_key)
     return problems.filter(~_is_one_of(_rejected_headless(mapped, policy)) & ~is_repeated)
 
 

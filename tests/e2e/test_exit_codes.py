@@ -265,6 +265,7 @@ def test_every_run_has_the_same_files_with_the_same_columns(rows: list[Row], rej
         "source": pl.String,
         "line": pl.Int64,
         "source_time": pl.Int64,
+        "warnings": pl.String,
     }
     assert staged.height == summary["transactions"]["accepted"]
     reasons = pl.read_parquet(directory / "quarantine" / "*.parquet")

@@ -80,7 +80,7 @@ def found_in(dirty: Dirty, directory: Path, *, budget: Budget = USUAL, later: in
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_nothing_is_wrong_or_lost_or_in_silence(layout: str):
-    @examples(3, fuzz=170)
+    @examples(5, fuzz=100)
     @given(exports(layout, OPERATIONS), BUDGETS, st.sampled_from([0, 10]))
     def hunt(dirty: Dirty, budget: Budget, later: int) -> None:
         note(describe(dirty))

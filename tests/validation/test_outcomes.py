@@ -105,14 +105,6 @@ def test_header_item_and_mapping_defects_are_all_reported() -> None:
     }
 
 
-def test_a_row_without_a_key_is_not_also_called_a_sale_without_an_id() -> None:
-    bad = headers({"external_id": None}, {"external_id": None})
-    found = MappedTransactions(bad, items({}, {}), problems({TX: 0, "code": "key_missing"}))
-    verdict = decide_outcomes(found, Policy(), NOW)
-    assert {code for code, _ in reasons_of(verdict.reasons, 0)} == {"key_missing"}
-    assert {code for code, _ in reasons_of(verdict.reasons, 1)} == {"external_id_missing"}
-
-
 def test_a_bad_item_rejects_its_own_transaction_only() -> None:
     frames = MappedTransactions(headers({}, {}, {}), items({}, {"name": None}, {}))
     assert outcomes(decide_outcomes(frames, Policy(), NOW)) == ["accepted", "rejected", "accepted"]
