@@ -8,25 +8,8 @@ import pytest
 
 from pipeline.mapping.language.value_spec import OpenValue
 from tests.workflows.test_scaffold_evidence import DAYS, csv_of, draft_of, imported, is_open
-from tests.workflows.test_scaffold_kinds import LINES, WORTH
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        "id_objednavky,datum_objednavky,nazev_polozky,mnozstvi,cena_za_kus",
-        "Mã hoá đơn,Ngày bán,Tên sản phẩm,Số lượng,Đơn giá",
-        "fis_no,tarih,urun_adi,adet,birim_fiyat",
-        "ID Транзакции,Дата,Товар,Количество,Цена за единицу",
-        "No. Faktur,Tanggal,Nama Barang,Jumlah,Harga Satuan",
-        "transaction_id,transaction_date,product,unit_quantity,unit_price",
-    ],
-)
-def test_headers_of_further_languages(tmp_path: Path, header: str) -> None:
-    rows = [(n, day, name, pieces, price) for n, day, name, price, pieces in LINES]
-    assert imported(tmp_path, csv_of(tmp_path / "a.csv", header, rows)) == (24, WORTH)
 
 
 def test_blank_columns_are_filled_from_a_look_up_table(tmp_path: Path) -> None:

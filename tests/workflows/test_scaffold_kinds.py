@@ -38,6 +38,12 @@ WORTH = sum(price * pieces for *_, price, pieces in LINES)
         "订单编号;下单日期;商品名称;数量;单价",
         "주문번호;주문일자;상품명;수량;단가",
         "เลขที่ใบเสร็จ;วันที่;สินค้า;จำนวน;ราคาต่อหน่วย",
+        "id_objednavky,datum_objednavky,nazev_polozky,mnozstvi,cena_za_kus",
+        "Mã hoá đơn,Ngày bán,Tên sản phẩm,Số lượng,Đơn giá",
+        "fis_no,tarih,urun_adi,adet,birim_fiyat",
+        "ID Транзакции,Дата,Товар,Количество,Цена за единицу",
+        "No. Faktur,Tanggal,Nama Barang,Jumlah,Harga Satuan",
+        "transaction_id,transaction_date,product,unit_quantity,unit_price",
     ],
 )
 def test_headers_of_many_languages(tmp_path: Path, header: str) -> None:

@@ -248,32 +248,11 @@ def _own_definitions(reading: Reading) -> Iterator[str]:
 # ── Transactions ────────────────────────────────────────────────────────────────────────────────────
 
 _FIELDS = {"store": "location_id", "staff": "staff_id", "currency": "currency", "timezone": "timezone"}
-_CODES = [
-    "usd",
-    "eur",
-    "gbp",
-    "aud",
-    "cad",
-    "nzd",
-    "inr",
-    "brl",
-    "pln",
-    "jpy",
-    "chf",
-    "sek",
-    "nok",
-    "dkk",
-    "czk",
-    "huf",
-    "try",
-    "rub",
-    "idr",
-    "vnd",
-    "mxn",
-    "zar",
-    "sgd",
-    "hkd",
-]
+_CODES = (
+    *("usd", "eur", "gbp", "aud", "cad", "nzd", "inr", "brl", "pln", "jpy", "chf", "sek"),
+    *("nok", "dkk", "czk", "huf", "try", "rub", "idr", "vnd", "mxn", "zar", "sgd", "hkd"),
+)
+"""Codes that names of amounts end with; others, such as `all`, are words too."""
 _CURRENCIES = {"€": "EUR", "£": "GBP", "₹": "INR", "R$": "BRL", "zł": "PLN"}
 
 
@@ -285,18 +264,16 @@ def _transaction(reading: Reading) -> Iterator[str]:
     if not key.guessed:
         yield f"  receipt_ref: {quoted(key.columns[-1])}"
     yield from _transacted_at(reading)
-    fields_ = {
-        role: name for role, name in _FIELDS.items() if role != "currency" or not _named_currency(money)
-    }
-    for role, name in fields_.items():
-        if column := reading.sale.get(role):
+    code = _named_currency(money)
+    for role, name in _FIELDS.items():
+        if (column := reading.sale.get(role)) and not (code and role == "currency"):
             value = sale_value(reading, column)
             if role == "currency" and share(values(reading.shape.headers[column]), "[a-z]"):
                 value = (
                     f"{{{value[1:-1] if value.startswith('{first') else f'column: {value}'}, then: [upper]}}"
                 )
             yield f"  {name}: {value}"
-    if code := _named_currency(money):
+    if code:
         yield f"  currency: {{constant: {code}}}{because(f'`{money.total}` says it')}"
     elif "currency" not in reading.sale:
         yield from _currency(money.number)

@@ -40,6 +40,7 @@ NO_ACCIDENT: Final = 0.3
 
 
 _SEVERAL: Final = 0.2
+"""The share of lines with several pieces from which on a price for one differs from that for the line."""
 
 
 @dataclass(frozen=True)

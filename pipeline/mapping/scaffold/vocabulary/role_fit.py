@@ -152,17 +152,8 @@ def is_returned_quantity(name: str) -> bool:
 
 _HUNDREDTHS: Final = frozenset(
     [
-        "cents",
-        "cent",
-        "centavos",
-        "centimos",
-        "centimes",
-        "centesimi",
-        "pence",
-        "paise",
-        "groszy",
-        "kurus",
-        "kopeks",
+        *("cents", "cent", "centavos", "centimos", "centimes", "centesimi", "pence"),
+        *("paise", "groszy", "kurus", "kopeks"),
     ]
 )
 
