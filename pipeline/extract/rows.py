@@ -81,6 +81,9 @@ class Reader(Protocol):
 _INVISIBLE: Final = " \t\r\n\u00a0\u200b\ufeff"
 """What may surround a name in a header; a byte order mark does where files were joined."""
 
+_EMPTY: Final = ("", "[]", "{}")
+"""Cells without anything in them; the last two are the text of a list and of an object without members."""
+
 
 def without_empty_rows(
     rows: pl.DataFrame, reader: Reader, first: Sequence[str], nulls: Sequence[str]
@@ -100,7 +103,7 @@ def without_empty_rows(
 
     def is_blank(name: str) -> pl.Expr:
         cell = pl.col(name).str.strip_chars()
-        return cell.is_null() | cell.is_in(["", *nulls])
+        return cell.is_null() | cell.is_in([*_EMPTY, *nulls])
 
     def is_title(name: str) -> pl.Expr:
         cell = pl.col(name).str.strip_chars(_INVISIBLE)

@@ -132,6 +132,19 @@ def test_other_formats_skip_them_as_well(tmp_path: Path, layout: str, ending: st
     assert (bodies(found), found.summary.rows.skipped) == (RIGHT, 2)
 
 
+@pytest.mark.parametrize("empty", ["[]", "{}", ""])
+def test_an_empty_list_is_as_blank_as_an_empty_cell(tmp_path: Path, empty: str) -> None:
+    values = VALUES.partition("items:")[0].replace('{sum: {sql: "qty * price"}}', "total")
+    values = values.replace("columns: {qty: integer, price: decimal}\n", "")
+    values += "items: {name: items.a, quantity: items.q, price_current: items.q, price_sell: items.q}"
+    sale = {"no": "A", "at": "2026-01-02", "total": "1.00", "paid": "", "list": [{"a": "Tea", "q": "1"}]}
+    blank = {"no": "", "at": " ", "total": None, "paid": "", "list": json.loads(empty or "null")}
+    text = "".join(json.dumps(record) + "\n" for record in (sale, blank))
+    mapping = f"mapping: case\n{TWICE['nested']}{values}"
+    found = prepared(tmp_path, "headers", source(tmp_path, text, "s.jsonl"), mapping=mapping)
+    assert (len(bodies(found)), found.summary.rejected, found.summary.rows.skipped) == (1, {}, 1)
+
+
 def test_a_header_with_odd_names_repeats_too(tmp_path: Path) -> None:
     header, *rows = (f"{row},x,y," for row in TEXTS["lines"].splitlines())
     header = header.replace(",x,y,", ",*,price,")  # none of these three can be used as it is
