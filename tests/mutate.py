@@ -42,9 +42,10 @@ COVERED_BY: dict[str, tuple[str, ...]] = {
     "mapping/layout": (
         "tests/mapping/layout",
         "tests/mapping",
-        "tests/workflows/preparation/test_row_accounting.py",
+        ROW_ACCOUNTING,
     ),
-    "validation": ("tests/validation", "tests/workflows/preparation/test_row_accounting.py", "tests/report"),
+    "validation/anomalies": ("tests/validation/anomalies", "tests/report"),
+    "validation": ("tests/validation", ROW_ACCOUNTING, "tests/report"),
     "staging/partitions": ("tests/staging/partitions", "tests/workflows/test_prepare.py"),
     "staging/payloads.py": ("tests/mapping/test_pos_lines.py",),
     "loading/ledger": ("tests/loading/ledger", *DELIVERIES, "tests/loading/confirm"),
@@ -338,7 +339,9 @@ def covered_files() -> list[str]:
     for name in COVERED_BY:
         covered = ROOT / "pipeline" / name
         found += [covered] if covered.is_file() else sorted(covered.rglob("*.py"))
-    return [path.relative_to(ROOT).as_posix() for path in found if path.name not in IGNORED_FILES]
+    # A folder may have tests of its own besides those of the folder around it.
+    named = dict.fromkeys(path.relative_to(ROOT).as_posix() for path in found)
+    return [name for name in named if Path(name).name not in IGNORED_FILES]
 
 
 def mutants_of(file: str, *, with_equal: bool = False) -> list[Mutant]:
@@ -380,7 +383,7 @@ class Copy:
         source = (self._folder / mutant.file).read_bytes()
         self._write(mutant.file, mutant.apply(source))
         try:
-            return self.failure(tests_of(mutant.file), timeout_s)
+            return self.failure(covering_tests(mutant.file), timeout_s)
         finally:
             self._write(mutant.file, source)
 
@@ -412,12 +415,18 @@ class Copy:
         Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
 
-def tests_of(file: str) -> list[str]:
+def covering_tests(file: str) -> list[str]:
     """The tests that cover a file: first those that are named after it, then those of the table."""
     inside = Path(file).relative_to("pipeline")
     folder = next(each for each in COVERED_BY if inside.is_relative_to(each))
-    named = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob(f"test_{inside.stem}*.py")]
-    return [*sorted(named), *COVERED_BY[folder]]
+    named = sorted((ROOT / "tests").rglob(f"test_{inside.stem}*.py"))
+    covering = [path for name in COVERED_BY[folder] for path in _test_files(ROOT / name)]
+    # pytest runs a file where its folder's turn is if that is named too, so only files are named, each once.
+    return list(dict.fromkeys(path.relative_to(ROOT).as_posix() for path in [*named, *covering]))
+
+
+def _test_files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(path.rglob("test_*.py"))
 
 
 def try_all(mutants: list[Mutant], jobs: int, timeout_s: float) -> list[Mutant]:

@@ -6,13 +6,20 @@ import ast
 
 import pytest
 
-from tests.mutate import COVERED_BY, ROOT, Finder, covered_files, equal_mutants, mutants_of
+from tests.mutate import COVERED_BY, ROOT, Finder, covered_files, covering_tests, equal_mutants, mutants_of
 
 
 def test_the_table_names_what_there_is() -> None:
     assert [name for name in COVERED_BY if not (ROOT / "pipeline" / name).exists()] == []
     tests = {test for covering in COVERED_BY.values() for test in covering}
     assert [test for test in sorted(tests) if not (ROOT / test).exists()] == []
+
+
+def test_a_module_s_own_tests_run_first_and_no_test_runs_twice() -> None:
+    found = covering_tests("pipeline/mapping/compile/values.py")
+    assert found[0] == "tests/mapping/compile/test_values.py"
+    assert len(found) == len(set(found))
+    assert all((ROOT / name).is_file() for name in found)
 
 
 @pytest.mark.slow
