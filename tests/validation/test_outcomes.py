@@ -14,7 +14,7 @@ from pipeline.core.errors import CannotStart
 from pipeline.core.frames import REASONS
 from pipeline.core.model import SOURCE, TX
 from pipeline.core.storage.partition_frames import MappedTransactions
-from pipeline.validation.outcomes import DROPS, TransactionOutcomes, decide_outcomes
+from pipeline.validation.outcomes import DROPS, TransactionOutcomes, decide_outcomes, with_matching_sums
 from pipeline.validation.policy import OwnRule, Policy
 from tests.fuzzing import examples
 from tests.validation.frames import NOW, headers, items, mapped, problems, reasons_of
@@ -151,6 +151,16 @@ def test_a_sale_without_items_is_reported_once() -> None:
     for frames in (MappedTransactions(empty, items()), MappedTransactions(empty, items(), already)):
         verdict = decide_outcomes(frames, Policy(), NOW)
         assert verdict.reasons["code"].to_list() == ["items_missing"]
+
+
+def test_sums_match_where_there_are_some_and_none_is_off() -> None:
+    no_sum = {"items_total": None, "payments_total": None}
+    off = {"items_total": Decimal("9.00")}
+    paid_otherwise = {"payments_total": Decimal("12.50")}
+    only_paid = {"items_total": None, "payments_total": Decimal("10.00")}
+    found = with_matching_sums(mapped({}, no_sum, off, paid_otherwise, only_paid, BAD_TOTAL), Policy())
+    assert found.to_list() == [0, 4]
+    assert with_matching_sums(mapped(off), Policy({"total_mismatch": "off"})).is_empty()
 
 
 def test_a_mapping_without_items_misses_none() -> None:

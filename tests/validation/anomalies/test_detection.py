@@ -87,6 +87,7 @@ def test_a_wrong_zone(hours: int) -> None:
     finding = only(unit(shifted(ordinary(), hours)))
     assert finding.code == "sales_at_night"
     assert finding.evidence[0].startswith("hardly any sales from ")
+    assert len(finding.evidence) == 4, "and the three busiest hours of the night"
 
 
 def test_a_wrong_zone_of_one_store() -> None:
@@ -269,6 +270,17 @@ def test_items_without_tax() -> None:
     assert finding.code == "items_without_tax"
 
 
+@pytest.mark.parametrize(("sales", "codes"), [(19, []), (20, ["total_without_tax"])])
+def test_a_few_sales_that_are_off_by_the_tax_are_no_anomaly(sales: int, codes: list[str]) -> None:
+    names = {f"R{n}" for n in range(sales)}
+
+    def few_without(each: Sale, tax: Decimal) -> Sale:
+        return {"total": each["items_total"] - tax if each["external_id"] in names else each["items_total"]}
+
+    observed = taxed(ordinary(days=10), Decimal(1) / 11, few_without)
+    assert [each.code for each in found(observed)] == codes
+
+
 def test_a_tax_that_the_source_does_not_tell_shows_in_the_ratio() -> None:
     sales = [
         {**each, "total": (each["items_total"] / Decimal("1.2")).quantize(Decimal("0.01"))}
@@ -363,6 +375,19 @@ def test_a_typo_that_was_made_several_times() -> None:
     for each in [each for each in sales if each["location_id"] == "Fitzroy"][:5]:
         each["location_id"] = "Fitroy"
     assert only(unit(sales)).evidence[0].startswith("'Fitroy': 5 sales")
+
+
+def test_misspelt_stores_are_listed_from_the_fewest_sales() -> None:
+    names = {"Brunswik": 5, "Calton": 4, "Fitroy": 3, "Richmod": 2, "St Kild": 2, "St Kildaa": 2}
+    misspelt = [{"location_id": name} for name, sales in names.items() for _ in range(sales)]
+    sales = ordinary(a_day=100)
+    changed = [each | name for each, name in zip(sales, misspelt, strict=False)]
+    (finding,) = (
+        each for each in found(unit(changed + sales[len(changed) :])) if each.code == "location_unusual"
+    )
+    assert [line.split("'")[1] for line in finding.evidence] == sorted(
+        names, key=lambda name: (names[name], name)
+    )
 
 
 def test_a_store_that_is_seen_once() -> None:
