@@ -51,7 +51,7 @@ def _small(frames: Iterable[pl.DataFrame], most: int) -> Iterator[tuple[pl.DataF
     for frame in frames:
         if frame.height:
             size = int(frame.estimated_size())
-            for piece in frame.iter_slices(max(1, frame.height * most // max(1, size))):
+            for piece in frame.iter_slices(max(1, frame.height * most // size)):
                 yield piece, size * piece.height // frame.height
 
 
