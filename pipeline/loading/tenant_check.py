@@ -126,6 +126,7 @@ def questions(
             read += bool(body)
             if body and len(sales) < SALES:
                 sales.append(body)
+            # Reservoir sampling: memory stays bounded although the number of sales is not known.
             elif body and (place := dice.randrange(read)) < SALES:  # each has the same chance
                 sales[place] = body
     chosen = dice.sample(sorted(people), min(sample, len(people)))
@@ -203,10 +204,10 @@ class _Inquiry:
         return answers
 
     async def _ask_all(self) -> Preflight:
-        # First, since it finds a bad token with a single request.
+        # Asked first: the list is short, and a bad token shows with a single request.
         currencies = await self._values("/currencies", ("code", "currency", "from", "to"))
         locations = await self._values("/locations", ("id", "external_id"))
-        if self.unanswered and currencies is locations is None:
+        if self.unanswered and currencies is None and locations is None:
             raise self._error(self.unanswered)
         reactions, already_there = await read_reactions(self.api), await self._already_there()
         has_lists = any(each is not None for each in (currencies, locations, reactions.active))

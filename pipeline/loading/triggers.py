@@ -125,7 +125,7 @@ async def read_reactions(api: PacedClient) -> Reactions:
             if len(rows) > _MOST_TRIGGERS:
                 break
     except NoList as no_list:
-        # The pages before may have named one that is active: that is enough to know.
+        # A page that was read may have named an active trigger, which is enough to know.
         return Reactions(tuple(_active(rows)) or None, _why_unknown(no_list.verdict), api.requests)
     return Reactions(tuple(_active(rows)), requests=api.requests)
 
@@ -190,6 +190,7 @@ def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, rules: Delivery
                     old += place < older
             if old > MOST_HISTORIC:
                 return True
+            # Old sales come first: behind them only new ones follow, so the share can only fall.
             if position + at + len(some) >= older and old <= to_send * MOST_HISTORIC_SHARE:
                 return False
     return old > to_send * MOST_HISTORIC_SHARE

@@ -61,7 +61,7 @@ def settle(run: RunDir, manifest: Manifest) -> None:
 
 
 def _there(run: RunDir, manifest: Manifest) -> Iterator[PartRecord]:
-    # `prune` may have removed the bodies of a run.
+    # `prune` may have removed the bodies of this run.
     return (part for part in manifest.parts if (run.staged / part.file).exists())
 
 
@@ -74,6 +74,7 @@ def _drafted(run: RunDir, part: PartRecord, holds: pl.Expr) -> tuple[PartRecord,
         return part, 0
     changed = rows.with_columns(pl.when(holds).then(pl.lit("")).otherwise(pl.col("body")).alias("body"))
     draft = path.with_name(path.name + _DRAFT)
+    # With row groups of the same size as before: it was chosen by the number of parts.
     content = encoded(changed, pq.ParquetFile(path).metadata.row_group(0).num_rows)
     write_private(draft, content)  # on the disk before the manifest says that it is there
     size = int(changed["body"].str.len_bytes().sum())

@@ -46,7 +46,7 @@ class SourceRecord:
 
 @dataclass(frozen=True)
 class PartRecord:
-    """A staged part: its file under `staged/`, transactions, bytes of bodies, BLAKE2b of the file."""
+    """A staged part: its file under `staged/`, transactions, bytes of bodies, SHA-256 of the file."""
 
     file: str
     transactions: int

@@ -194,6 +194,7 @@ class StagedRun:
         if start >= self.manifest.transactions:
             return [part.transactions for part in self._parts]
         step = ceil(self.manifest.transactions / _TIMES_HELD)
+        # A slice is a view: the copy lets the array of all times be freed.
         parts = [self._times(part)[::step].copy() for part in self._parts]
         everything = np.concatenate(parts)
         everything.partition(start // step)
@@ -228,7 +229,8 @@ class StagedRun:
         bound: int | None = None
         while any(cursor.more or cursor.height for cursor in cursors):
             for cursor in cursors:
-                # Where many happened at the bound, it stays until the next ones are seen.
+                # If the last loaded row lies on the bound, load more: the bound must move on, or nothing is
+                # taken.
                 while cursor.more and (cursor.is_low or cursor.last == bound):
                     cursor.load()
             bound = min((cursor.last for cursor in cursors if cursor.more), default=None)
@@ -244,6 +246,7 @@ class StagedRun:
 def _transactions(rows: pl.DataFrame) -> list[StagedTransaction]:
     ids, bodies, times = (rows[name].to_list() for name in ("external_id", "body", "source_time"))
     totals = rows["total"].cast(pl.String).to_list()
+    # The usual case: no customer of these was forgotten.
     if all(bodies):
         return list(map(StagedTransaction, ids, bodies, times, repeat(b""), totals))
     remains = rows.select(_remains()).to_series().to_list()

@@ -144,6 +144,7 @@ class _Store:
         """
         local = path.read_bytes()
         for _ in range(_TRIES):
+            # fsspec caches what it knows of objects, and other machines write to them.
             self.system.invalidate_cache()
             stored = self.system.cat_file(f"{self.root}/{name}")
             if local[:known] != stored[:known]:
@@ -223,6 +224,7 @@ def _removed_after_death(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
+            # Killed before the pipe ends: at its end the shell would remove the directory.
             shell.kill()
 
 

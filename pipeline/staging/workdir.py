@@ -159,7 +159,7 @@ class Workdir:
                 if not run.manifest.exists():
                     discard(run.path)
             return
-        # Noted, since finding them among all objects of all runs would take long.
+        # Runs are noted when they begin: finding the unfinished ones among all objects would take long.
         for name in self._begun.names():
             run, began = RunDir(self.path / "runs" / name), started_at(name)
             if began is None or datetime.now(UTC) - began < younger_than:

@@ -335,4 +335,5 @@ def instant_of(value: Any) -> datetime | None:
     except ValueError:
         return None
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    # Omneo's times have no fractions of a second.
     return time.astimezone(UTC).replace(microsecond=0)

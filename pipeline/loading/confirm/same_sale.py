@@ -76,10 +76,10 @@ def _same_items(sent: Sequence[Mapping[str, Any]], there: object) -> bool:
     found = [each for each in there if isinstance(each, dict)] if isinstance(there, list) else []
     if len(sent) != len(found):
         return False
-    by_id = {
-        str(item.get("external_id") or ""): item for item in found
-    }  # a number may be answered for a text
+    # As text, since the answer may have a number where a text was sent.
+    by_id = {str(item.get("external_id") or ""): item for item in found}
     if "" in by_id or len(by_id) != len(found) or not all(item.get("external_id") for item in sent):
+        # Without ids items cannot be paired; total and number of items agree, which settles the doubt.
         return True
     ids = [str(item["external_id"]) for item in sent]
     return all(name in by_id and _same_item(item, by_id[name]) for name, item in zip(ids, sent, strict=True))

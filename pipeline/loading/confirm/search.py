@@ -186,6 +186,7 @@ class Search:
             one = await anext(wanted, None)
             if one is None:
                 return []
+            # Two to ask for, and a third that must not be in the answer.
             if len(found) == 3:
                 await self._prove_lists(found)
                 return [one]
@@ -203,7 +204,7 @@ class Search:
             in_list = compare_fields(wanted.body, rows[wanted.external_id][0], in_list=True).lacking
             self._learn(in_list, compare_fields(wanted.body, alone).lacking)
         if "items" in self._omitted:
-            # Then each has to be queried singly all the same.
+            # Without items a row of the list proves little, so each must be queried singly anyway.
             self.lists.works, self.lists.why_not = False, "the list of transactions leaves out their items"
 
     def _learn(self, lacking_in_list: Iterable[str], lacking_alone: frozenset[str]) -> None:
@@ -228,6 +229,7 @@ class Search:
 
     async def _each(self, wanted: AsyncIterator[Wanted]) -> None:
         """Query everything, as many at a time as may be in flight."""
+        # Two workers must not advance the same async generator at once.
         turn = asyncio.Lock()
         left: list[Wanted] = []
 
@@ -259,7 +261,7 @@ class Search:
 
         while not is_done:  # lists may turn out not to work in the middle
             in_lists = self.lists.works
-            # Half of them wait until the ledger has taken note.
+            # Twice as many workers as requests: half of them wait for the ledger's commit.
             workers = 2 * self.options.concurrency
             await _all([worker] * (min(_LISTS_AT_A_TIME, workers) if in_lists else workers))
 
@@ -281,6 +283,7 @@ class Search:
             await self._note_absent(wanted, Meaning.REFUSED)
             return
         void = self._expects_void(wanted.record)
+        # Compare the copy that is nearest to what was sent; the copies are reported by their number.
         row, compared = min(
             ((row, compare_fields(wanted.body, row, void=void, in_list=True)) for row in rows),
             key=lambda each: len(each[1].differences),
@@ -359,7 +362,7 @@ class Search:
         else:
             known = State.VOIDED if state is State.VOIDED else State.CONFIRMED
         if comparison.differences:
-            # Of what was never proven to be taken, other contents may be an earlier version's.
+            # If it was never proven that Omneo took it, other contents may be an earlier version's.
             known = State.DIFFERING if state in ACCEPTED_BY_OMNEO else State.IN_DOUBT
         elif _may_be_other(wanted.record) and not has_same_contents(wanted.body, found):
             known = State.IN_DOUBT
@@ -453,7 +456,7 @@ def _may_be_other(record: Record) -> bool:
 def _unseen(wanted: Wanted, meaning: Meaning) -> State:
     """What a transaction is that was not found."""
     state, before = wanted.record.state, wanted.record.before
-    # An update or a repeat that was cut off is of something that Omneo had taken before.
+    # An update or resend that was cut off is about a transaction that Omneo had taken before.
     known = before if state in (State.SENDING, State.IN_DOUBT) else state
     return State.MISSING if known in ACCEPTED_BY_OMNEO and meaning is Meaning.REFUSED else State.IN_DOUBT
 

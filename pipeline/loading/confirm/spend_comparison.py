@@ -124,6 +124,7 @@ async def take_snapshot(api: PacedClient, delivered: Mapping[Person, Decimal], n
         StoppedByApi: The token was refused, or there was no answer for too long.
     """
     people = list(delivered)
+    # One customer alone first: if the token may not ask, that costs a single request.
     first = [await _before(api, people[0], delivered[people[0]])] if people else []
     others = await asyncio.gather(*(_before(api, each, delivered[each]) for each in people[1:]))
     return Snapshot(now, tuple(each for each in (*first, *others) if each.spend is not None))

@@ -271,7 +271,7 @@ def _events(said: Any, *, is_worked_off: bool, depth: int) -> Iterator[tuple[str
 
 def _of_context(context: Mapping[str, Any]) -> Sighting | None:
     external_id = str(context["external_id"])
-    # The ledger's database takes neither, and the events beside this one must not suffer for it.
+    # The database cannot hold such an id, and it must not make the other events of this body fail.
     odd = "\0" in external_id or not external_id or len(external_id) > _ID_MAX or _has_surrogates(external_id)
     total = decimal_of(context.get("total"))
     # A total that is no number is surely not the one that was sent.
@@ -307,16 +307,18 @@ def _names(said: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
         *_, last = words = re.split("[-_]", field.lower())
         lasts = {last, "".join(words[-2:])}
         if isinstance(value, dict):
-            # What stands in a sale beside its envelope is about its customer, its order and so on.
+            # An object inside a sale is about its customer, its order and so on, not about the event.
             if depth < _DEPTH_MAX and (not is_sale or lasts & _NAME_FIELDS or field in _ENVELOPES):
                 yield from _names(value, depth + 1)
             value = (value.get("name") or value.get("trigger")) if lasts & _NAME_FIELDS else None
         if not isinstance(value, str):
             continue
+        # Some systems write `transaction:created` or `transaction/created`.
         text = re.sub("[:/]", ".", value.strip().lower())
         if _ABOUT_A_TRANSACTION.fullmatch(text) or lasts & _NAME_FIELDS:
             yield text
         elif lasts & _VERB_FIELDS:
+            # The verb may be `create` as well as `created`.
             yield f"transaction.{text.removesuffix('d').removesuffix('e')}ed"
         elif lasts & _KIND_FIELDS:
             yield f"{text.removesuffix('s')}.created"

@@ -11,6 +11,7 @@ _REPLACE_ITEMS: Final = "delete_existing_items"
 
 def is_void(body: bytes) -> bool:
     """Whether the transaction in this body is void."""
+    # Parsing is slow, so a body without that text is not parsed.
     return b'"is_void"' in body and json.loads(body).get(_VOID) is True
 
 
@@ -30,7 +31,7 @@ def replacing_items(body: bytes) -> bytes:
 
 
 def _with_last_key(body: bytes, name: str, value: bool) -> bytes:
-    # The name may also stand in a text or in an item, so what is found is parsed.
+    # The name may also stand in a text or in an item, so the body is parsed.
     if f'"{name}"'.encode() in body and name in json.loads(body):
         body = _without_key(body, name)
     return _appended(body, name, value)

@@ -91,7 +91,7 @@ class Keep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """None of this command's business."""
+    """The command has nothing to do with this transaction."""
 
 
 Decision = Send | QueryOnly | Keep | Ignore
@@ -194,7 +194,7 @@ class LoadRules(DeliveryRules):
         assert_never(record.state)
 
     def _brought_by_a_newer_run(self, body: bytes, record: Record) -> Decision:
-        """What a newer run has brought is not replaced; what Omneo did not take from it was not brought."""
+        """Do not replace what Omneo took from a newer run; send what it did not take."""
         same = same_content(record, body)
         if same and record.state is State.VOIDED:
             return self._undone(body, record, same)
@@ -217,6 +217,8 @@ class LoadRules(DeliveryRules):
             case State.DELIVERED | State.CONFIRMED | State.DIFFERING | State.MISSING if not same:
                 return self._changed(body, record)
             case State.MISSING if not self.only_creates:
+                # `confirm` did not find it, but Omneo may only be late: query it once more before sending it
+                # again.
                 return _doubtful(body, record)
             case State.DELIVERED | State.CONFIRMED | State.DIFFERING | State.MISSING:
                 return Keep(Passed.UNCHANGED)
@@ -228,7 +230,7 @@ class LoadRules(DeliveryRules):
             return self._doubt(body, record)
         if same and record.state is State.REFUSED:
             return Keep(State.REFUSED, takes_over=True)
-        # With an update that Omneo did not take, the version before is still there.
+        # Omneo did not take the update, so it still has the version before.
         updates = record.before in ACCEPTED_BY_OMNEO
         return self._changed(body, record) if updates else _again(body, record)
 
@@ -244,6 +246,7 @@ class LoadRules(DeliveryRules):
         return _doubtful(body, record, self.on_change)
 
     def _changed(self, body: bytes, record: Record) -> Decision:
+        # An endpoint that only creates would add a second copy, so the change waits for another endpoint.
         if self.on_change is OnChange.HOLD or self.only_creates:
             return Keep(Passed.HELD, "held")
         if self.on_change is OnChange.SKIP:
@@ -269,6 +272,7 @@ class RetryRules(DeliveryRules):
             return Ignore()
         if candidate.own is None:
             return self._taken_over(candidate, record) if record.place in _NOT_TAKEN else Ignore()
+        # An earlier `retry` was cut off while it sent this one.
         begun = record.state is State.SENDING and record.before in (State.REFUSED, State.FAILED)
         if record.state is State.IN_DOUBT or begun:
             return _doubtful(body, record)
@@ -280,7 +284,8 @@ class RetryRules(DeliveryRules):
         if record.maybe_sent:
             return _doubtful(body, record)
         if self.only_creates and record.before in ACCEPTED_BY_OMNEO:
-            return Keep(changed="held")  # with an update that Omneo did not take, the version before is there
+            # Omneo did not take the update, so it still has the version before: this would add a copy.
+            return Keep(changed="held")
         return _again(body, record)
 
     def _taken_over(self, candidate: Candidate, record: Record) -> Decision:
@@ -308,6 +313,7 @@ class ResendRules(DeliveryRules):
         record, body = candidate.record, candidate.transaction.body
         if record is None or not body or not same_content(record, body):
             return Ignore()
+        # The second case: an earlier resend was cut off while it sent this one.
         if record.state is State.MISSING or (
             record.state is State.SENDING and record.before is State.MISSING
         ):
@@ -337,6 +343,7 @@ class VoidRules(DeliveryRules):
 
     def decide(self, candidate: Candidate) -> Decision:
         """See `DeliveryRules`."""
+        # The body of a forgotten customer is gone; id, time and total remain, which is enough to void it.
         record, body = candidate.record, candidate.transaction.body or candidate.transaction.remains
         if record is None or not body or record.state is State.VOIDED:
             return Ignore()
@@ -349,7 +356,8 @@ class VoidRules(DeliveryRules):
             left = not surely_not_sent(record) or record.before in _IN_OMNEO
         if not left:
             return Ignore()
-        # What was sent after an earlier void may be late, and a query still shows that void.
+        # A request sent after an earlier void may still be in Omneo's queue; then a query still shows that
+        # void.
         content = content_hash(body) if candidate.own is None else record.hash
         return Send(with_void(body, void=True), content, may_turn=was_void(record))
 
@@ -364,7 +372,7 @@ def is_in_omneo(record: Record) -> bool:
 def _again(body: bytes, record: Record) -> Send:
     """Send what Omneo surely has not taken since, or an update of what it has."""
     has_other = record.state in ACCEPTED_BY_OMNEO or record.before in ACCEPTED_BY_OMNEO
-    # What was voided and is sent again unchanged has the same items.
+    # A voided transaction that is sent again unchanged has the same items, so none is left over.
     updates = has_other and not (record.state in ACCEPTED_BY_OMNEO and same_content(record, body))
     return _unless_void(Send(body, content_hash(body), may_have_other=has_other, updates=updates), record)
 
@@ -379,7 +387,7 @@ def _doubtful(body: bytes, record: Record, if_other: OnChange = OnChange.SEND) -
 
 
 def _unless_void(send: Send, record: Record) -> Send:
-    """Have it say that the transaction is not void, where Omneo may have it as void, or come to."""
+    """Add `is_void: false` where Omneo has the transaction as void, or may have it so later."""
     if not may_be_void(record) or is_void(send.body):
         return send
     return send._replace(body=with_void(send.body, void=False), may_turn=True)
@@ -387,12 +395,12 @@ def _unless_void(send: Send, record: Record) -> Send:
 
 def has_other_contents(record: Record) -> bool:
     """Whether Omneo may have other contents than those that the record is about, which are in doubt."""
-    # Where there were requests before the one under way, one of them may have been for other contents.
+    # An earlier request, before the one under way, may have had other contents.
     return record.before not in (None, State.PENDING) or (record.state in IN_FLIGHT and record.attempts > 0)
 
 
 def _of_forgotten(own: Record | None) -> Decision:
-    """What becomes of a transaction whose contents were removed for its customer's sake: it is never sent."""
+    """A transaction whose contents were removed for its customer's sake is never sent."""
     if own is None or (surely_not_sent(own) and own.before not in ACCEPTED_BY_OMNEO):
         return Keep(State.FORGOTTEN)
     return Keep() if own.state in ACCEPTED_BY_OMNEO or own.state is State.FORGOTTEN else QueryOnly(b"")

@@ -90,10 +90,12 @@ class LeasedParts:
         self._reader = SequentialReader(batches)
         self._ledger = ledger
         self._wanted = wanted
+        # Rounded up: the parts of a large run grow, so there are never more than `MOST_PARTS`.
         self._part_size = max(options.part_size, -(-run.size // MOST_PARTS))
         self._lease_s = options.lease_s
         self._clock = clock
         self._stop = stop
+        # The random part tells this process from an earlier one with the same number on the same host.
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
     async def parts(self) -> AsyncGenerator[RunPart, None]:
@@ -114,13 +116,14 @@ class LeasedParts:
                 continue
             workers = self._ledger.leases.renew(lease, self._lease_s)
             if workers > 1 and alone:
-                # The others learn of one more at their next renewal, and make room.
+                # The others learn of this worker at their next renewal and slow down; wait until then.
                 await self._clock.sleep(self._lease_s / _RENEWALS)
             alone = workers == 1
             try:
                 yield self._part(parts, lease, workers)
             finally:
                 self._ledger.leases.release(lease)
+            # Without a watermark a part does not show that it is done, so it is left out by its number.
             if not self._wanted.unfinished:
                 self._wanted = replace(self._wanted, beyond=lease.part)
 

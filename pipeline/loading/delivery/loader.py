@@ -189,6 +189,7 @@ class _Delivery:
     async def _part(self, part: RunPart, api: PacedClient) -> ImportToolError | None:
         """Deliver a part; gives what stopped it, if it was not the user."""
         options = self.options
+        # Writer and tracker need each other, so the lambda looks the tracker up when it is called.
         writer = LedgerWriter(
             self.ledger, lambda: tracker.watermark.progress() if self.rules.resumes else None, part.lease
         )

@@ -71,8 +71,9 @@ async def _query(item: OutgoingTransaction, api: PacedClient) -> Evidence:
     if found is None:
         return Evidence(Presence.UNKNOWN, verdict)
     decision, body = item.decision, item.transaction.body
+    # Where Omneo may have other contents, only an exact match shows that these arrived.
     exactly = isinstance(decision, Send) and decision.may_have_other
-    # Without its body it can only be seen that it is there.
+    # Without its body the contents cannot be compared; the query only shows that it exists.
     same = not body or (has_same_contents if exactly else is_same_sale)(body, found)
     omneo_id = kept_id(found.get("id"))
     return Evidence(Presence.SAME if same else Presence.OTHER, verdict, is_void(found), omneo_id)

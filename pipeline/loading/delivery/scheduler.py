@@ -82,6 +82,7 @@ class Scheduler:
         while self._tasks:
             await asyncio.wait(self._tasks)
         if self._error is None:
+            # Nothing stopped the load, so the refusals that were kept back are about these transactions.
             await self._tracker.settle(self._tracker.take_postponed())
 
     async def _groups(self, batches: Positioned) -> AsyncGenerator[list[OutgoingTransaction], None]:
@@ -114,8 +115,8 @@ class Scheduler:
             yield await ahead
 
     async def _start(self, items: Sequence[OutgoingTransaction]) -> None:
-        # More than may be in flight: some wait until their intent or outcome is on disk. Of large batches one
-        # more will do, since all that a batch holds is in memory meanwhile.
+        # Start more tasks than may be in flight, since some wait for a commit. With large batches one more is
+        # enough: each holds all its bodies in memory.
         waiting = max(1, self._options.concurrency // self._options.group_size)
         while len(self._tasks) >= self._options.concurrency + waiting:
             self._api.changed.clear()
@@ -132,6 +133,7 @@ class Scheduler:
         if isinstance(error, ImportToolError):
             self._error = self._error or error
         elif error is not None:
+            # Any other exception is a bug: `run` raises it with its traceback.
             self._bug = self._bug or error
         if error is not None:
             self._halt.set()
@@ -141,6 +143,7 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
         while self._tasks and not stop.immediate and loop.time() < deadline:
+            # Tasks that wait for their turn or for a retry must send nothing more.
             for task, items in self._tasks.items():
                 if not any(item.in_flight for item in items):
                     task.cancel()
@@ -150,9 +153,10 @@ class Scheduler:
 
 async def _pieces(batches: Positioned) -> AsyncIterator[tuple[int, list[StagedTransaction]]]:
     reading = iter(batches)
+    # In a thread: reading a file would hold up all requests.
     while (found := await asyncio.to_thread(next, reading, None)) is not None:
         position, batch = found
-        # Equal ones: a small rest would cost as much as a whole one.
+        # Pieces of equal size: a small last piece would cost as much as a full one.
         size = ceil(len(batch) / ceil(len(batch) / _DECIDED_AT_ONCE)) if batch else 1
         for at in range(0, len(batch), size):
             yield position + at, batch[at : at + size]

@@ -41,11 +41,11 @@ _FIRST_POLL_S: Final = 0.2
 _LONGEST_POLL_S: Final = 10.0
 """Waits between two questions about a batch: short at first, since small batches are over in a second."""
 _LATE_MAX_S: Final = 24 * 3600
-"""How late in Omneo's queue a transaction may be whose doubt nothing but a query can end."""
+"""How late Omneo's queue may be: a forgotten transaction that is absent for longer was not taken."""
 _UNCLEAR_MAX: Final = 3
 """Requests for one transaction that may end with an answer that is neither yes nor no."""
 _LOOKS: Final = 3
-"""Queries of what can be sent again without making a copy; of everything else there are twice as many."""
+"""Queries until a transaction counts as absent; twice as many if sending it again may make a copy."""
 
 
 class TransactionSender:
@@ -100,6 +100,7 @@ class TransactionSender:
             return
         if verdict.meaning is Meaning.FATAL or self._api.gave_up(verdict):
             raise self._api.error(verdict)
+        # One bad transaction may have the whole batch refused; halving finds it with few requests.
         if len(left) > 1 and verdict.meaning is not Meaning.UNCLEAR:
             middle = len(left) // 2
             await self.deliver(left[:middle])
@@ -122,10 +123,12 @@ class TransactionSender:
             self._judge_doubt(left, were_sent, verdict, reply)
             self._count(left, verdict)
 
+        # Taken before the request leaves: an answer that says no restores this state.
         were_sent = {item.position: item.maybe_sent for item in left}
         try:
             verdict = await self._api.once(
-                # No name of its own: a batch's body would stay in memory while its result is waited for.
+                # Not kept in a variable: that would hold the batch's body in memory while its result is
+                # polled.
                 self._endpoint.request([(item.external_id, self._body(item)) for item in left]),
                 conclude,
                 before=lambda: self._leave(left),
@@ -173,7 +176,7 @@ class TransactionSender:
         if not self._rules.is_guarded or not is_denial(verdict):
             return
         if len(items) > 1 and verdict.meaning is Meaning.REFUSED:
-            return  # perhaps because of one of them: each is asked for by itself yet
+            return  # one of them may be the cause; after halving each is counted by its own answer
         new = [item for item in items if not item.is_counted]
         for item in new:
             item.is_counted = True
@@ -249,7 +252,7 @@ class TransactionSender:
         is_accepted = known in ACCEPTED_BY_OMNEO - {State.VOIDED}
         is_there = evidence.presence is Presence.SAME or (evidence.presence is Presence.OTHER and is_accepted)
         if is_there and not evidence.void:
-            # It is there and not void. A void that is late in the queue may change that yet.
+            # `maybe_sent`, since a void that is late in Omneo's queue may still change this.
             return DeliveryOutcome(known if is_accepted else State.DELIVERED, verdict, maybe_sent=True)
         if evidence.presence is Presence.ABSENT and verdict.meaning is Meaning.REFUSED:
             return DeliveryOutcome(None, verdict, maybe_sent=True)
@@ -271,6 +274,7 @@ class TransactionSender:
         if isinstance(item.decision, QueryOnly):
             await self._note_what_is_there(item)
             return True
+        # A second void changes nothing, so it is sent without a query.
         if self._rules.intent is State.VOIDING or self._rule is InDoubtRule.RESEND:
             return False
         if item.batch and await self._settle_by_batch(item):
@@ -308,7 +312,8 @@ class TransactionSender:
     ) -> bool:
         """Whether what a query shows settles an item.
 
-        What need not last settles nothing while the item can be sent: what is sent last counts in the end.
+        If a late request may still change what the query shows, the item is sent again where it can be:
+        the last request counts in the end.
         """
         decision = item.decision
         assert isinstance(decision, Send)
@@ -337,7 +342,7 @@ class TransactionSender:
         return False
 
     async def _note_what_is_there(self, item: OutgoingTransaction) -> None:
-        """Have the ledger say of a void that was cut off whether Omneo has the transaction as void."""
+        """Write to the ledger whether a void that was cut off has reached Omneo."""
         old = item.old
         assert old is not None
         evidence = await self._find_evidence(item)
@@ -345,7 +350,7 @@ class TransactionSender:
         unknown = State.VOIDING if old.state is State.VOIDING else State.IN_DOUBT
         is_late = evidence.presence is Presence.ABSENT and self._tracker.age_s(old) > _LATE_MAX_S
         if is_late and not item.transaction.body:
-            # It can never be sent again: the doubt would stay for good.
+            # It can never be sent again, so the doubt would never end.
             was_there = old.before in ACCEPTED_BY_OMNEO
             outcome = DeliveryOutcome(
                 State.MISSING if was_there else State.FORGOTTEN, verdict, maybe_sent=True
@@ -353,12 +358,12 @@ class TransactionSender:
         elif evidence.presence is Presence.ABSENT or evidence.presence is Presence.UNKNOWN:
             outcome = DeliveryOutcome(unknown, verdict, maybe_sent=True)
         elif evidence.void:
-            # What was sent after an earlier void may be late.
+            # A request sent after an earlier void may still be in the queue.
             outcome = DeliveryOutcome(State.VOIDED, verdict, was_void(old), evidence.omneo_id)
         elif old.before in ACCEPTED_BY_OMNEO - {State.VOIDED}:
             outcome = DeliveryOutcome(old.before, verdict, maybe_sent=True, omneo_id=evidence.omneo_id)
         elif evidence.presence is Presence.SAME:
-            # A void that is late may change that yet.
+            # A void that is still in the queue may change that.
             outcome = DeliveryOutcome(State.DELIVERED, verdict, may_be_void(old), evidence.omneo_id)
         else:
             outcome = DeliveryOutcome(unknown, verdict, maybe_sent=True)
@@ -401,7 +406,7 @@ class TransactionSender:
                 open_items.append(item)
         left[:] = open_items
         self._check_breaker()
-        # Once its result is known, the batch says nothing more of these.
+        # The batch's result is known; asking for it again would say nothing new of these.
         for item in left:
             item.batch = None
         return unclear

@@ -17,6 +17,7 @@ class Stop:
     """
 
     def __init__(self) -> None:
+        # Re-entrant: a signal handler may interrupt the very thread that holds it.
         self._lock = threading.RLock()
         self._watchers: list[Callable[[], None]] = []
         self.requested = False
@@ -41,6 +42,7 @@ class Stop:
 
         with self._lock:
             self._watchers.append(notify)
+        # The request may have come before this watcher was there.
         if self.requested:
             notify()
 

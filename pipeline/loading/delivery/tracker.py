@@ -233,7 +233,7 @@ class DeliveryTracker:
             self.counts.failed += self._is_failure(outcome)
             self.counts.in_doubt += outcome.state in _IN_DOUBT
         self.counts.sent += len(outcomes)
-        # Straight on: were they counted and not put, a watermark could pass an outcome that is not on disk.
+        # No `await` before this line: cancelled in between, the watermark would pass an outcome not on disk.
         written = self._writer.put_now(writes)
         for item, _ in outcomes:
             self._leave_room(item)
@@ -270,7 +270,7 @@ class DeliveryTracker:
         """Undo the intent for what was never sent, or surely not taken; the rest stays in doubt."""
         unsent = [item for item in self._open.values() if not item.maybe_sent]
         self._open.clear()
-        # Also where there is none: how far the run is may not be on disk yet.
+        # Written even where the list is empty: the commit also stores the watermark.
         await self._writer.put([self._returned(item) for item in unsent])
 
     def _intent(self, item: OutgoingTransaction) -> Record:
@@ -289,6 +289,7 @@ class DeliveryTracker:
             status=old.status if old else None,
             batch=item.batch,
             before=before,
+            # An unanswered void may still take effect.
             maybe_sent=item.maybe_sent or before is State.VOIDING or (old is not None and old.maybe_sent),
             omneo_id=old.omneo_id if old else None,
             source_time=item.transaction.source_time,
@@ -323,7 +324,7 @@ class DeliveryTracker:
             message=outcome.verdict.as_json() or None,
             maybe_sent=outcome.maybe_sent or (outcome.state not in ACCEPTED_BY_OMNEO and item.leaves_doubt),
             omneo_id=outcome.omneo_id or record.omneo_id,
-            # A query that changes nothing leaves the age of the doubt.
+            # A query that changes nothing keeps the time: `age_s` measures how long the doubt lasts.
             at=record.at if record is item.old and outcome.state is record.state else now,
         )
 
@@ -361,7 +362,7 @@ class DeliveryTracker:
             has_place = candidate.record is not None and candidate.record.place is not None
             unchanged = decision.counted is Passed.UNCHANGED and not has_place and candidate.own is None
             if not unchanged:
-                # With the next commit, which has the watermark that passes it too.
+                # Not awaited: the next commit holds both this and the watermark that passes it.
                 self._writer.put_soon([Pass(name, self._progress.run_no, decision.counted, now)])
         self._settle(candidate.position, unchanged=unchanged)
 
@@ -420,10 +421,11 @@ def _item(candidate: Candidate, decision: Send | QueryOnly) -> OutgoingTransacti
     old = candidate.record
     transaction, run_no = candidate.transaction, candidate.progress.run_no
     if old is not None and isinstance(decision, Send) and decision.for_its_run:
+        # The record stays the other run's, so it keeps the time of that run's source.
         transaction, run_no = transaction._replace(source_time=old.source_time), old.run_no
     item = OutgoingTransaction(candidate.position, transaction, decision, old, run_no)
     if old is not None and (isinstance(decision, QueryOnly) or decision.look_first):
-        # A batch proves that the contents that went in it were taken, not that they are there now.
+        # A batch proves that the contents sent in it were taken, not that Omneo still has them.
         same = isinstance(decision, QueryOnly) or (
             old.hash == decision.hash and old.state not in ACCEPTED_BY_OMNEO
         )
@@ -455,6 +457,7 @@ class _Room:
 
     async def take(self, number: int) -> None:
         """Wait for room for so many."""
+        # First come, first served: if others overtook it, a large batch might never get room.
         if number == 0 or (not self._waiting and number <= self._free):
             self._free -= number
             return
@@ -463,6 +466,7 @@ class _Room:
         try:
             await turn
         except asyncio.CancelledError:
+            # It got its room just before it was cancelled, so it gives it back.
             if turn.done() and not turn.cancelled():
                 self.give(number)
             raise

@@ -139,6 +139,7 @@ def judge(reply: Reply, now: float, expected: Expected, external_id: str | None 
     """
     if isinstance(reply, Answered):
         asked = expected in (Expected.FOUND, Expected.LISTED)
+        # A 404 with a web page comes from a proxy or a wrong address, not from the API.
         if asked and reply.status == 404 and not _is_page(reply.body):
             return ABSENT
         if expected is Expected.FOUND and _is_about_another(reply, external_id):
@@ -179,8 +180,8 @@ def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
         case Expected.BATCHED:
             return batch_id_in(said) is not None
         case Expected.WRITTEN:
-            # An id alone may be that of anything. If it is not the sale's external id, a query decides. So
-            # it does where a status says "failed": that may be the request's, or the sale's own.
+            # An id alone may belong to anything, so without the sale's external id a query decides. It also
+            # decides if a status says "failed": that may be the request's status or the sale's own.
             written = transaction_in(said, external_id)
             return written is not None and written.get("external_id") is not None and not _failed(written)
         case Expected.FOUND:
@@ -280,7 +281,7 @@ def _judge_error(reply: Answered, now: float) -> ReplyVerdict:
     meaning = _meaning(reply.status)
     message, fields = _said(reply)
     wait = retry_after_s(reply.headers, now) if meaning in (Meaning.THROTTLED, Meaning.TRANSIENT) else None
-    # Behind a redirect there may be something that took it.
+    # What answers with a redirect may have taken the request.
     in_doubt = reply.status >= 500 or 300 <= reply.status < 400
     return ReplyVerdict(
         meaning, reply.status, message=message, fields=fields, retry_after_s=wait, in_doubt=in_doubt
@@ -292,8 +293,8 @@ def _meaning(status: int) -> Meaning:
         return Meaning.THROTTLED
     if status >= 500 or status in (408, 423, 425):  # 423: locked, by whatever works on it at the moment
         return Meaning.TRANSIENT
-    # 404 and 405 speak of the address, and a redirect would carry the token elsewhere: neither is about
-    # the one transaction.
+    # 404 and 405 mean a wrong address, and a redirect would carry the token elsewhere: neither is about one
+    # transaction.
     if status in (401, 403, 404, 405, 407) or status < 400:
         return Meaning.FATAL
     return Meaning.REFUSED

@@ -23,6 +23,7 @@ from pipeline.loading.http.answers import (
 )
 from pipeline.loading.http.client import Answered, Reply
 
+# Omneo does not document the states of a batch, so the usual words of such back-ends are accepted.
 _WELL: Final = frozenset(
     {"success", "successful", "succeeded", "completed", "complete", "processed", "done", "created", "updated"}
 )
@@ -84,6 +85,7 @@ def results_of(reply: Reply, sent: Sequence[str]) -> BatchResult:
     known, well, badly = _by_id(items)
     number = len(sent)
     are_all_known = known and set(well) | set(badly) <= set(sent)
+    # Counts that differ from what was sent may be those of another batch, so they prove nothing.
     proves_the_rest = (
         over
         and are_all_known

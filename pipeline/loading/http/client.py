@@ -153,7 +153,8 @@ class Client:
             url = _url(self._base_url + _target(call))
         except httpx.InvalidURL:
             return Answered(414)  # longer than httpx takes, which no server does either
-        # By its stream, since a transport adds host and length anyway, and httpx takes its time for them.
+        # The body is passed as a stream: httpx would add host and length, which is slow, and the transport
+        # adds them anyway.
         request = httpx.Request(call.method, url, headers=self._headers, stream=httpx.ByteStream(call.body))
         try:
             response = await self._transport.handle_async_request(request)

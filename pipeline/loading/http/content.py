@@ -9,6 +9,7 @@ from pipeline.loading.http.interface import httpx
 
 DECODED_MAX: Final = 16 * 1024 * 1024
 """Bytes that an encoded body may have without its encoding."""
+# zlib expects a gzip header if 16 is added to the size of its window.
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _FORMS: Final = {
     "gzip": (_GZIP,),
@@ -36,6 +37,7 @@ def decoded(body: bytes, encoding: str) -> bytes:
     for form in _FORMS[name]:
         inflating = zlib.decompressobj(form)
         try:
+            # One byte more than allowed tells a body that is too long from one that just fits.
             found = inflating.decompress(body, DECODED_MAX + 1)
         except zlib.error:
             continue

@@ -126,6 +126,7 @@ async def read_pages(
         elif page.has_next is not None:
             is_last = not page.has_next
         else:
+            # Without a total or a next link, a page shorter than the first one is the last.
             is_last = len(page.rows) < first
         if is_last or not new:
             return

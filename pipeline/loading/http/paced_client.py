@@ -182,6 +182,7 @@ class PacedClient:
         first = await attempt()
         if not first.again:  # nearly always; tenacity's machinery costs a tenth of a request
             return first
+        # tenacity makes the first attempt itself, so it gets the one that was made already.
         made = [first]
 
         async def again() -> ReplyVerdict:
@@ -297,7 +298,7 @@ class PacedClient:
         if verdict.message or verdict.fields:
             verdict = verdict.without(request.personal())
         if verdict.meaning is Meaning.UNCLEAR and request.is_question and self._has_answered:
-            # It did answer as documented before, so this is a maintenance page or the like: an outage.
+            # The API answered as documented before, so this is an outage, such as a maintenance page.
             return replace(verdict, meaning=Meaning.TRANSIENT)
         self._has_answered |= verdict.meaning in (Meaning.TAKEN, Meaning.REFUSED)
         return verdict
@@ -308,6 +309,7 @@ class PacedClient:
         return self.failing <= _ALONE
 
     def _learn(self, request: ApiRequest, verdict: ReplyVerdict, reply: Reply, latency_s: float) -> None:
+        # Queries may work while writes fail, so in an outage a good answer to a query proves nothing.
         is_evidence = verdict.again or self._are_few_failing or not request.is_question
         if is_evidence and verdict.meaning is not Meaning.UNCLEAR:
             unresolved = reply.unresolved if isinstance(reply, Unsent) else ""

@@ -100,6 +100,7 @@ class wait_backing_off(wait_base):  # noqa: N801 (tenacity names its policies so
 
     def __call__(self, state: RetryCallState) -> float:
         """Seconds to wait after this attempt."""
+        # The exponent is bounded: after hours of an outage the float would overflow.
         doubled = self._policy.first_wait_s * 2 ** min(state.attempt_number - 1, 30)
         lengthened = 1 + self._policy.jitter * self._random_share()
         own: float = min(doubled, self._policy.longest_wait_s) * lengthened
@@ -107,9 +108,9 @@ class wait_backing_off(wait_base):  # noqa: N801 (tenacity names its policies so
 
 
 class stop_when_alone(stop_base):  # noqa: N801
-    """Stop after so many attempts between which the API answered others: then it is this transaction.
+    """Give up on one transaction after N failures during which other requests succeeded.
 
-    What failed in an outage, with all others, does not count.
+    Then the API is up, and the payload is the problem. Failures in an outage, where all fail, do not count.
     """
 
     def __init__(self, policy: RetryPolicy, health: Health) -> None:
@@ -122,6 +123,7 @@ class stop_when_alone(stop_base):  # noqa: N801
         """Whether to stop after this attempt."""
         self._alone += state.attempt_number > 1 and self._health.successes > self._before
         self._before = self._health.successes
+        # A 429 is about the pace, never about this transaction.
         return self._alone >= self._attempts and not _throttled(state)
 
 

@@ -161,7 +161,7 @@ class LearnedRate:
         )
         self._filled_at = now
         missing = max(0.0, 1.0 - self._tokens)
-        # What sums of floats leave over is no wait: a clock may be too coarse for it to ever pass.
+        # Ignore rounding errors of floats: a coarse clock might never get past so short a wait.
         own_s = 0.0 if missing < _NOTHING else missing / per_s
         return max(own_s, self._window.wait_s(now, self._in_flight))
 
@@ -201,7 +201,7 @@ class LearnedRate:
         if span < self._window_s * max(1 / 30, 6 / max(limit, 1)):
             return
         if self._window.fixed:
-            # Signed, since the noise of what is in flight is: clipped one by one it would add up.
+            # May be negative, like the noise of requests in flight: clipped at 0 it would add up.
             per_window = self._window_s / span
             theirs = ((then - remaining) - self._answered) * per_window
             # A moving average: one odd measurement moves it by a third, a new client is known after a few.
@@ -299,7 +299,7 @@ class _Window:
             return 0.0
         if self._ends is not None:
             return max(0.0, self._ends - now)
-        # One at a time, at the pace: each answer says anew what remains.
+        # One request at a time, at the pace: each answer says how much remains now.
         return 0.05 if in_flight else 0.0
 
     def learn(self, now: float, sent_at: float, limit: int, remaining: int) -> bool:
@@ -392,7 +392,7 @@ class Concurrency:
 
     def _adapt(self, now: float, latency_s: float) -> None:
         best = self._best_latency(now, latency_s)
-        # A quarter of a second more than the best is no sign of trouble on a line over the world.
+        # 0.25 s above the best is no sign of trouble on a connection around the world.
         if latency_s <= 2 * best + 0.25:
             self._limit += 1.0 if self._starting else 1.0 / self._limit
         else:
@@ -495,5 +495,5 @@ class Throttle:
                 await self._freed.wait()
             else:
                 self._paced_at = self._clock.monotonic()
-                # Short naps: an answer may change the pace meanwhile.
+                # Sleep a second at most: an answer may change the pace meanwhile.
                 await self._clock.sleep(min(1.0, self.rate.wait_s(self._clock.monotonic())))

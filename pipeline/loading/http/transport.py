@@ -45,10 +45,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, trusted: ssl.SSLContext, proxy: Proxy | None = None, timeout_s: float = 30.0) -> None:
         self._session = aiohttp.ClientSession(
+            # No limit of connections: the throttle bounds the requests in flight.
             connector=_Connector(ssl=trusted, limit=0, keepalive_timeout=_IDLE_MAX_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(_WHOLE * timeout_s, connect=timeout_s, sock_read=timeout_s),
             skip_auto_headers=_NO_AUTOMATIC_HEADERS,
+            # aiohttp would decompress without a bound; see `content.decoded`.
             auto_decompress=False,
             max_line_size=_HEADER_MAX,
             max_field_size=_HEADER_MAX,
@@ -91,7 +93,7 @@ class _Connector(aiohttp.TCPConnector):
                 connection = await super().connect(*args, **kwargs)
             except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no name of a host
                 raise _never_sent(error) from error
-            # A server may send an answer to no request at all. It must not become that of the next one.
+            # A server may send an answer to no request at all; the next request must not take it for its own.
             if connection.protocol is not None and not connection.protocol.should_close:
                 return connection
             connection.close()

@@ -115,13 +115,13 @@ def counted_in(
 
 
 def may_be_void(record: Record) -> bool:
-    """Whether Omneo may have a transaction as void, or come to, since a void of it may be late.
+    """Whether Omneo has a transaction as void, or may have it so later because a void of it is late.
 
-    A body that says nothing of `is_void` would leave it so, and that a query shows it not void proves
-    nothing.
+    A body without `is_void` would leave it void. A query that shows it not void proves nothing while a void
+    may be late.
     """
     states = {record.state, record.before}
-    # A doubt about what Omneo has taken may be a void that is late.
+    # What is unproven of a transaction that Omneo took may be a void that is late.
     return bool(states & _VOIDS) or (record.maybe_sent and bool(states & ACCEPTED_BY_OMNEO))
 
 

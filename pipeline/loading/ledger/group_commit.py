@@ -41,6 +41,7 @@ class GroupCommit(Generic[T]):
         self._waiters: list[asyncio.Future[None]] = []
         self._offering: asyncio.AbstractEventLoop | None = None
         self._offered: _Group[T] | None = None  # until the thread takes it
+        # Guards `_offered`: the event loop fills it, and the thread takes it.
         self._taking = threading.Lock()
         self._is_closed = False
 
@@ -94,6 +95,7 @@ class GroupCommit(Generic[T]):
         try:
             return self._seal(items)
         except Exception as error:
+            # Raised in the job, so that it reaches those who wait, as if the write had failed.
             return partial(_fail, error)
 
     def _write(self, loop: asyncio.AbstractEventLoop) -> None:

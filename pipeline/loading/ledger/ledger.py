@@ -262,6 +262,7 @@ class SqlLedger(LedgerDatabase):
     def unsettled(self, run_id: str, states: Iterable[State] = UNSETTLED) -> Iterator[Record]:
         """The transactions that this run sent last and that are in one of these states, by id."""
         with self.reading():
+            # Read in full first: a transaction must not stay open while the caller works.
             found = list(self._records.of_run(self._runs.find(run_id), sorted(states)))
         yield from found
 
@@ -282,7 +283,7 @@ class SqlLedger(LedgerDatabase):
             now = int(time.time())
             passes = [Pass(name, run_no, State.FORGOTTEN, now) for name in positions]
             kept = self._records.kept(passes)
-            # Of what was passed by as unchanged nothing is kept: Omneo has it.
+            # Nothing is kept of transactions that were passed by as unchanged: Omneo has them.
             chosen = [
                 each
                 for each in passes

@@ -112,7 +112,8 @@ class LedgerDatabase:
                 if self.is_shared:
                     self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
                 else:
-                    # Else SQLite locks at the first write, when others may have changed what was read.
+                    # By default SQLite locks at the first write; by then others may have changed what was
+                    # read.
                     self.connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield
         except BaseException:
@@ -144,9 +145,11 @@ class LedgerDatabase:
         if not self.is_shared:
             yield
             return
+        # PostgreSQL's key of an advisory lock is a signed number of 64 bits.
         key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
         kind = "_shared" if shared else ""
         with self.reading():
+            # A lock of the session: it outlives this transaction.
             taken = sa.text(f"SELECT pg_try_advisory_lock{kind}(:key)")
             if not self.connection.execute(taken, {"key": key}).scalar_one():
                 raise WorkdirBusy(f"{name} is in use by another process.", hint="Wait for it.")

@@ -107,6 +107,7 @@ def _migrated(db: sa.Connection, version: int, where: Path | str, name: str) -> 
     METADATA.create_all(db)
     db.execute(TENANTS.insert().values(no=_PLACEHOLDER, base_url=""))
     if db.dialect.name == "postgresql":
+        # The row was inserted with its number, which PostgreSQL's sequence does not notice.
         db.exec_driver_sql("SELECT setval(pg_get_serial_sequence('tenants', 'no'), 1)")
     _copy_records(db, old)
     yield from _copy_runs(db, old)
@@ -119,9 +120,11 @@ def _migrated(db: sa.Connection, version: int, where: Path | str, name: str) -> 
 
 def _keep_copy(path: Path, version: int) -> Path:
     copy = copy_of(path, version)
+    # Created first, with private rights: SQLite would create it as the umask says.
     open_private(copy).close()
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
+        # The backup copies WAL mode too; without it the copy is one file, with no log beside it.
         target.execute("PRAGMA journal_mode=DELETE")
     return copy
 
@@ -190,7 +193,7 @@ def _copy_run(
     if any(number < 0 for number in old.values()) or sum(old.values()) > size:
         wrong = ", ".join(f"{kind} {number}" for kind, number in old.items() if number)
         yield f"The counts of run {run_id} did not add up ({wrong}); they were made anew from its records."
-    # Where something is left to do, the run is gone through again: that finds what was passed by.
+    # If something is left to do, the run starts again at 0: that finds what it had passed by.
     is_done = all(part.watermark == part.size for part in parts) and not old["held"]
     accepted = sum(own.get(state, 0) for state in ACCEPTED_BY_OMNEO)
     replaced = min(max(0, old["delivered"] - accepted), left) if is_done else 0

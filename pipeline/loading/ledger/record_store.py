@@ -86,7 +86,8 @@ class RecordStore:
         row = RECORDS.c
         wanted = sa.select(*RECORD_COLUMNS).where(
             row.run_no == run_no,
-            # The condition of the index, written out: else SQLite does not see that the index will do.
+            # Repeats the condition of the index as literals: with bound values SQLite would not use the
+            # index.
             row.state.in_([sa.literal_column(f"'{state}'") for state in sorted(UNSETTLED)]),
             row.state.in_(states),
         )

@@ -135,7 +135,7 @@ class RunStore:
         Raises:
             CountsBroken: One would be negative, or they would not add up to the run's size.
         """
-        # In one order everywhere, so that two writers never wait for each other.
+        # Always in the same order, so that two writers never wait for each other.
         changed = sorted((no, str(counted), by) for (no, counted), by in moved.items() if by)
         if not changed:
             return

@@ -26,18 +26,23 @@ RECORD_COLUMNS: Final = tuple(RECORDS.c[name] for name in _COLUMNS)
 def record_from(row: Sequence[Any]) -> Record:
     """The record in a row of the table."""
     external_id, content, state, run_no, attempts, status, message, batch, before, maybe_sent, *rest = row
-    return Record(  # by position, since it runs for every record
-        external_id,
-        content,
-        _STATES[state],
-        run_no,
-        attempts,
-        status,
-        message,
-        batch,
-        None if before is None else _STATES[before],
-        bool(maybe_sent),
-        *rest,
+    omneo_id, source_time, total, held_run, at = rest
+    return Record(
+        external_id=external_id,
+        hash=content,
+        state=_STATES[state],
+        run_no=run_no,
+        attempts=attempts,
+        status=status,
+        message=message,
+        batch=batch,
+        before=None if before is None else _STATES[before],
+        maybe_sent=bool(maybe_sent),
+        omneo_id=omneo_id,
+        source_time=source_time,
+        total=total,
+        held_run=held_run,
+        at=at,
     )
 
 
@@ -45,6 +50,7 @@ def row_from(tenant_no: int | None, record: Record) -> tuple[Any, ...]:
     """The row of a record, as `Statements.put_record` takes it."""
     before = None if record.before is None else record.before.value
     maybe_sent = int(record.maybe_sent)
+    # By position, in the order of `_COLUMNS`; only the two states and the flag are converted.
     return (tenant_no, *record[:2], record.state.value, *record[3:8], before, maybe_sent, *record[10:-1])
 
 

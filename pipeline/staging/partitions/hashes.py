@@ -64,6 +64,7 @@ def repeated(hashes: Iterable[pl.Series]) -> pl.Series:
     if size <= _COMPARED:
         return _repeated(held)
     shares = ceil(size / _COMPARED)
+    # Equal hashes have the same remainder, so each share can be compared alone.
     found = [_repeated([each.filter(each % shares == n) for each in hashes]) for n in range(shares)]
     return pl.concat(found).sort()
 
