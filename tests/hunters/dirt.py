@@ -139,8 +139,10 @@ def _split(draw: st.DrawFn, dirty: Dirty) -> None:
     both = {line.sale for line in lines[:place]} & {line.sale for line in lines[place:]} - {""}
     keys_are_there = dirty.form.layout not in ("carry", "records_by_place")
     dirty.right.unsure |= both
-    # Without its key, what stands at the start of a file can be no known sale's.
-    dirty.right.free |= set() if keys_are_there else both
+    # Of a sale that other files have as well, the later half counts alone. Without its key, what stands at
+    # the start of a file can be no known sale's.
+    elsewhere = {line.sale for n, other in enumerate(dirty.files) if n != at for line in other.lines}
+    dirty.right.free |= both & elsewhere if keys_are_there else both
     _split_at(dirty, at, place)
 
 
@@ -212,7 +214,10 @@ def _malform(draw: st.DrawFn, dirty: Dirty) -> None:
         return
     at, n = chosen
     lines = list(dirty.files[at].lines)
-    line = lines[n] = replace(lines[n], kind=draw(st.sampled_from(MALFORMED)))
+    # A record with broken quotes ends with its physical line, so that a line break in it makes two.
+    breaks = any("\n" in cell for cell in lines[n].cells.values())
+    kinds = [kind for kind in MALFORMED if not (breaks and kind == "quotes")]
+    line = lines[n] = replace(lines[n], kind=draw(st.sampled_from(kinds)))
     _put(dirty, at, lines)
     dirty.done.append(f"malform row {n + 1} of {dirty.files[at].name}")
     dirty.right.rejected.add(line.sale)
