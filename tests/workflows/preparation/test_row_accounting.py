@@ -194,7 +194,7 @@ def test_a_sale_that_lost_a_row_with_its_key_is_rejected(
 
 
 def test_a_partition_of_lost_rows_only_is_staged_like_any_other(tmp_path: Path) -> None:
-    """Of a file of JSON lines without a whole one it has no column. Sales lie apart and meet by their keys."""
+    """A file of JSON lines without a whole one has no column. Sales lie apart and meet by their keys."""
     sales = [{"no": no, "at": "2026-01-02", "what": "Tea", "qty": 1, "price": 2} for no in "ABCDEFGH" * 2]
     text = "".join(json.dumps(sale | {"what": str(at)}) + "\n" for at, sale in enumerate(sales))
     files = [source(tmp_path, text, "s.jsonl"), source(tmp_path, '{"no": "Z", "at": 2026-', "t.jsonl")]
