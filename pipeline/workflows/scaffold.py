@@ -44,7 +44,9 @@ _TRIALS: Final = 8
 _REJECTED: Final = 0.05
 """The share of sales that may be rejected for one reason: defects of the export, not of the draft."""
 _UNREAD: Final = 0.01
-"""The share of sales that may have a date which is not read: more are another form of dates."""
+"""The share of sales that may be rejected for what a few defects do not explain."""
+_RARE: Final = ("transacted_at_invalid", "price_invalid", "quantity_invalid")
+"""Such reasons: more dates are in another form, and of more sales the other lines would be lost."""
 
 _FIELD: Final[Mapping[str, str]] = {
     "header_conflict": "external_id",
@@ -125,7 +127,7 @@ class _Trial:
         # In a few sales a single defect is a large share.
         one = 1 if self.read > 3 else 0
         least = {code: max(self.read * _REJECTED, one) for code in self.rejected}
-        least["transacted_at_invalid"] = max(self.read * _UNREAD, one)
+        least |= {code: max(self.read * _UNREAD, one) for code in _RARE}
         return {
             code: number
             for code, number in self.rejected.items()

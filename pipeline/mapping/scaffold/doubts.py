@@ -20,17 +20,19 @@ from pipeline.mapping.scaffold.vocabulary.role_fit import (
     numbers_purchase_orders,
 )
 from pipeline.mapping.scaffold.vocabulary.statuses import answers_out, is_status, states
+from pipeline.mapping.scaffold.vocabulary.subjects import names_others, names_sales, numbers_orders
 
 _NO_SALE: Final = ("cancelled", "void")
 
 
-def doubt_of_rows(shape: Shape, money: Money, sale: Mapping[str, str]) -> str:
+def doubt_of_rows(shape: Shape, money: Money, sale: Mapping[str, str], line: Mapping[str, str]) -> str:
     """Why the worth of sales has to be left open, whatever their amounts are; empty where nothing says so.
 
     Args:
         shape: The export.
         money: Its amounts.
         sale: Its columns of the sale by role.
+        line: Its columns of lines by role.
     """
     return (
         _void_lines(shape)
@@ -38,6 +40,7 @@ def doubt_of_rows(shape: Shape, money: Money, sale: Mapping[str, str]) -> str:
         or _in_hundredths(money)
         or _purchases(shape, sale)
         or moved_money(shape, money)
+        or _other_records(shape, money, sale, line)
     )
 
 
@@ -80,3 +83,19 @@ def _purchases(shape: Shape, sale: Mapping[str, str]) -> str:
     if number and not {"customer", "email", "card", "phone", "tender"} & sale.keys():
         return f"whether these are sales, or purchases of the shop, since their number is `{number}`"
     return ""
+
+
+def _other_records(shape: Shape, money: Money, sale: Mapping[str, str], line: Mapping[str, str]) -> str:
+    """Why rows may be loans, expenses or other records with a number, a date and an amount; else empty."""
+    if name := names_others(shape.key.columns):
+        return f"whether these are sales, since their number is `{name}`"
+    if money.quantity and line.keys() & {"name", "sku"}:
+        return ""
+    if numbers_orders(shape.key.columns):
+        return ""
+    names = [*shape.lines.columns, *shape.own_headers.columns]
+    if name := names_others([*names, *shape.file_names]):
+        return f"whether these are sales: `{name}` names something else"
+    if sale.get("tender") or names_sales([*names, *shape.file_names]):
+        return ""
+    return "whether these are sales: no name says so, and nothing says what was sold"

@@ -15,7 +15,7 @@ from pipeline.mapping.language.yaml_text import listed, quoted
 from pipeline.mapping.scaffold.keys import GENERIC_NAMES, Key
 from pipeline.mapping.scaffold.samples import Sample
 from pipeline.mapping.scaffold.shape import Shape, dates_of, has_lines, is_first, one_file
-from pipeline.mapping.scaffold.vocabulary.cells import plain, share_of, values
+from pipeline.mapping.scaffold.vocabulary.cells import plain, share_of, values, words_of
 from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, names_another
 from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, LINE, SALE
 
@@ -37,11 +37,7 @@ def shapes_of(kinds: Sequence[Sample]) -> list[Shape]:
     dated = [kind for kind in sales if dates_of(kind.cells)] or sales
     main = max(dated, key=lambda kind: len(choose_columns(kind.cells, [*SALE, *AMOUNTS, *LINE])))
     others = [kind for kind in kinds if kind is not main]
-    apart = [
-        kind
-        for kind in others
-        if (kind in dated or choose_columns(kind.cells, ["quantity"])) and not _is_looked_up(kind, main)
-    ]
+    apart = [kind for kind in others if _has_sales_apart(kind, main) and not _is_looked_up(kind, main)]
     if apart:
         raise SourceError(
             f"{main.name} and {apart[0].name} have no column in common, so they cannot be joined.",
@@ -58,6 +54,16 @@ def _unpriced(kinds: Sequence[Sample], headers: Sample, items: Sample) -> str:
     if priced or not choose_columns(headers.cells, AMOUNTS).keys() & {"total"}:
         return ""
     return f"{items.name} is not used, since its lines have no amounts"
+
+
+def _has_sales_apart(table: Sample, main: Sample) -> bool:
+    """Whether a file has sales or lines of its own, and not only sums, staff or the like."""
+    amounts = choose_columns(table.cells, ("quantity", "price", "total")).keys()
+    dated = [name for name in dates_of(table.cells) if fit(name, "transacted_at")]
+    if dated:
+        return bool(amounts)
+    priced = choose_columns(main.cells, ("price", "total"))
+    return "quantity" in amounts and not priced
 
 
 def _is_looked_up(table: Sample, main: Sample) -> bool:
@@ -198,6 +204,7 @@ def _join_score(one: pl.Series, many: pl.Series) -> float:
     """How well a column refers to another: by its name, and by how many of its values are there."""
     same = plain(one.name) == plain(many.name)
     alike = plain(many.name).endswith("id") and plain(one.name) in ("id", plain(many.name))
+    alike = alike or _ends_alike(one.name, many.name)
     if not (same or alike or min(fit(one.name, "key"), fit(many.name, "key")) > 2):
         return 0
     own = values(many)
@@ -208,14 +215,29 @@ def _join_score(one: pl.Series, many: pl.Series) -> float:
     return (1 + inside if same else inside) if inside > (0.05 if same else 0.9) else 0
 
 
-def _id_in(lines: pl.DataFrame, table: Sample, but: Sequence[str]) -> str | None:
-    """The column of lines with the ids of a table's rows, which the table itself only calls `id`."""
-    ids = next((n for n in _texts(table) if plain(n) == "id"), None)
-    if ids is None or table.cells[ids].n_unique() < table.cells.height:
-        return None
-    texts = (n for n, dtype in lines.schema.items() if dtype == pl.String and n not in but)
-    named = (n for n in texts if _names_rows_of(n, table))
-    return next((n for n in named if _join_score(table.cells[ids], lines[n])), None)
+def _ends_alike(one: str, other: str) -> bool:
+    """Whether one name is the end of the other one: `item_id` of `menu_item_id`."""
+    short, long = sorted((words_of(one), words_of(other)), key=len)
+    return 1 < len(short) < len(long) and long[-len(short) :] == short
+
+
+def _refers(lines: pl.DataFrame, table: Sample, but: Sequence[str]) -> tuple[str, str] | None:
+    """The column with the ids of a table's rows and that of lines that names them in other words.
+
+    The table itself may call them only `id`, or its name is longer or shorter: `item_id` and `menu_item_id`.
+    """
+    keys = [n for n in _texts(table) if table.cells[n].n_unique() == table.cells.height]
+    texts = [n for n, dtype in lines.schema.items() if dtype == pl.String and n not in but]
+    for key, own in product((n for n in keys if plain(n) == "id"), texts):
+        if _names_rows_of(own, table) and _join_score(table.cells[key], lines[own]):
+            return key, own
+    for key, own in product(keys, texts):
+        alike = plain(key) == plain(own) or _ends_alike(key, own)
+        if alike and key not in but and plain(key) not in GENERIC_NAMES:
+            repeated = lines[own].n_unique() < values(lines[own]).len()
+            if repeated and _join_score(table.cells[key], lines[own]) > _UNIQUE:
+                return key, own
+    return None
 
 
 def _looked_up(
@@ -230,10 +252,10 @@ def _looked_up(
             keys = [n for n in _texts(table) if table.cells[n].n_unique() == table.cells.height]
             near = [n for n in keys if n in lines.columns and n not in but]
             key = next((n for n in near if _join_score(table.cells[n], lines[n]) > 1.9), None)
-            own = key or _id_in(lines, table, but)
-            if own is None:
+            refers = (key, key) if key else _refers(lines, table, but)
+            if refers is None:
                 continue
-            key = key or next(n for n in keys if plain(n) == "id")
+            key, own = refers
             # Some exports have the columns of a look-up table, blank, to be filled in by a formula.
             blank = [n for n in _texts(table) if n in lines.columns and values(lines[n]).is_empty()]
             lines = lines.drop(blank)

@@ -141,6 +141,7 @@ def _complete(rows: pl.DataFrame, name: str, dates: Sequence[str], parts: Sequen
     filled = values(rows[name])
     blank = 1 - filled.len() / rows.height
     carried = blank > 0.02 and rows.height > filled.len() and values(rows[name].head(1)).len() == 1
+    carried = carried and not _stand_alone(rows, name, dates)
     if blank > 0.1 and not carried:
         return None
     if is_numeric(filled) and share(filled, r"[.,]\d{2}$") > 0.5:
@@ -158,6 +159,17 @@ def _complete(rows: pl.DataFrame, name: str, dates: Sequence[str], parts: Sequen
         if said is not None:
             return replace(tried, why=_said(rows, said, dates))
     return replace(key, doubt=f"rows with the same `{name}` have different dates")
+
+
+def _stand_alone(rows: pl.DataFrame, name: str, dates: Sequence[str]) -> bool:
+    """Whether rows without a number have times of their own, so that they are no lines of the row above."""
+    clock = next((date for date in dates if _has_clock(rows[date])), None)
+    if clock is None or name in dates:
+        return False
+    blank = rows[name].str.strip_chars().replace("", None).is_null()
+    below = rows.filter(blank & rows[clock].is_not_null())
+    own = below.filter(~pl.col(clock).is_in(rows.filter(~blank)[clock].implode()))
+    return own.height * 2 > blank.sum()
 
 
 def _additions(name: str, dates: Sequence[str], parts: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -215,7 +215,7 @@ def _reading(
     named = sale.get("status") or sale.get("state")
     column = named or _status_by_content(shape, sale) or _status_by_code(shape, sale)
     status = _status(shape, column, money, few)
-    money = replace(money, doubt=money.doubt or doubt_of_rows(shape, money, sale))
+    money = replace(money, doubt=money.doubt or doubt_of_rows(shape, money, sale, line))
     return Reading(
         shape,
         money,

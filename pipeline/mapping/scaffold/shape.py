@@ -22,6 +22,7 @@ from pipeline.mapping.scaffold.vocabulary.dates import read_dates
 from pipeline.mapping.scaffold.vocabulary.role_fit import choose_columns, fit, ranked
 from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, LINE, record_words
 from pipeline.mapping.scaffold.vocabulary.row_types import is_named_type, kinds_of_rows, names_movements
+from pipeline.mapping.scaffold.vocabulary.statuses import states
 from pipeline.mapping.usage.column_names import outer_column
 
 Places = npt.NDArray[np.int64]
@@ -167,7 +168,9 @@ def one_file(sample: Sample) -> list[Shape]:
     dates = dates_of(flat)
     parts = [name for name in choose_columns(flat, ["store", "register"]).values() if name not in dates]
     keys = keys_of(flat, dates, parts)
-    if keys[0].doubt and not source and (sold := _without_movements(flat, dates, parts)):
+    left_out = (_without_movements, _without_unnumbered)
+    tried = (without(flat, dates, parts) for without in left_out if keys[0].doubt and not source)
+    if sold := next(filter(None, tried), None):
         keys, source, kept = sold
         flat, places = flat.filter(kept), places.filter(kept)
     unnumbered = key_of_unnumbered(flat, dates, parts) if keys[0].doubt else None
@@ -209,6 +212,33 @@ def _without_movements(
             sql = " OR ".join(f"{sql_name(name)} = {in_single_quotes(word)}" for word in found["movement"])
             why = f"by `{name}` {count(rows.height - int(kept.sum()), 'row')} move money and sell nothing"
             return keys, (f"rows: {{skip: {quoted(sql)}}}  # unsure: {why}",), kept
+    return None
+
+
+def _without_unnumbered(
+    rows: pl.DataFrame, dates: Sequence[str], parts: Sequence[str]
+) -> tuple[list[Key], tuple[str, ...], pl.Series] | None:
+    """As `_without_movements`, of rows that have a number: the others have only statuses of their own.
+
+    Payment systems list attempts that came to nothing beside payments.
+    """
+    for name in ranked(rows, "key"):
+        numbered = rows[name].str.strip_chars().replace("", None).is_not_null()
+        if numbered.all() or fit(name, "key") < 2:
+            continue
+        for column in ranked(rows, "status"):
+            of = rows[column].str.strip_chars()
+            without = of.filter(~numbered)
+            if without.null_count() or without.is_in(of.filter(numbered).implode()).any():
+                continue
+            keys = keys_of(rows.filter(numbered), dates, parts)
+            known, _ = states(of.filter(numbered).drop_nulls().unique().to_list())
+            if keys[0].doubt or keys[0].columns[-1] != name or "complete" not in known:
+                continue
+            words = ", ".join(without.unique().sort().to_list())
+            why = f"{count(without.len(), 'row')} without `{name}` are {words} by `{column}`"
+            sql = quoted(f"{sql_name(name)} IS NULL")
+            return keys, (f"rows: {{skip: {sql}}}  # unsure: {why}",), numbered
     return None
 
 

@@ -39,6 +39,8 @@ NO_ACCIDENT: Final = 0.3
 """The share of rows in which a total is quantity × price that is no accident, though others differ."""
 
 
+_SOME_OFF: Final = 20
+"""In fewer lines with a discount it may be an accident that their prices are those of a list."""
 _SEVERAL: Final = 0.2
 """The share of lines with several pieces from which on a price for one differs from that for the line."""
 
@@ -190,7 +192,7 @@ def _unrelated(
     among = figures.lines
     quantity = quantities[0] if quantities else ""
     if quantities and prices:
-        paid, why = _paid_price(figures, prices)
+        paid, why = _paid_price(figures, [*prices, *figures.of("list_price", among)[:2]])
         if paid:
             worth = among[quantity] * among[paid]
             why = f"it is `{quantity}` × `{paid}`; {why}"
@@ -260,11 +262,25 @@ def _sure_from_price(figures: Figures, quantity: str, price: str, named: Sequenc
         return LineWorth(among[price], quantity, "", price, why=why, sure=True)
     if off and not named:
         when, term = discount_kind(figures, price, off[0])
+        why = f"`{price}` of a product is the same with any `{off[0]}`, so that comes off"
+        if not when and (listed := _listed_price(figures, price, off[0])):
+            when, why = "before", f"`{price}` is `{listed}` with any `{off[0]}`, so that comes off"
         if when == "before" and term:
-            why = f"`{price}` of a product is the same with any `{off[0]}`, so that comes off"
             worth = value_of(base, [term], among, among[quantity])
             return LineWorth(worth, quantity, price, "", (term,), (term,), why=why, sure=True)
     return None
+
+
+def _listed_price(figures: Figures, price: str, discount: str) -> str:
+    """The price in a table of products that a price is where there is a discount as well; else empty."""
+    among = figures.lines
+    if price in figures.shape.found_in:
+        return price
+    off = zero_for_blank(among[discount]) != 0
+    listed = [n for role in ("price", "list_price") for n in figures.of(role, among)]
+    listed = [n for n in listed if n != price and n in figures.shape.found_in]
+    enough = int(off.sum()) >= _SOME_OFF and np.unique(among[discount][off]).size > 1
+    return next((n for n in listed if enough and share_equal(among[n][off], among[price][off]) > HOLDS), "")
 
 
 def _price_doubt(figures: Figures, quantity: str, price: str, named: Sequence[str]) -> str:

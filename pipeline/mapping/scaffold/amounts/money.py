@@ -204,9 +204,20 @@ def _readings(figures: Figures, number: Number) -> Iterator[Money]:
             quantity=next(iter(figures.of("quantity", figures.lines)), ""),
             total=named[0],
             why=f"`{named[0]}` is the only total, and there are no prices to compare it with",
+            doubt=_repeated_doubt(figures, named[0]),
         )
         return
     yield from (_added_up(number, line, figures) for line in lines)
+
+
+def _repeated_doubt(figures: Figures, name: str) -> str:
+    """Why an amount that all rows of a sale have may be that of each row; empty where it cannot."""
+    of_sale = {"total", "order", "invoice", "receipt", "ticket", "bill", "transaction", "basket", "check"}
+    bare = plain(name)
+    if figures.shape.layout != "lines" or _WHOLE.fullmatch(bare) or any(word in bare for word in of_sale):
+        return ""
+    sums = [zero_for_blank(found[name]).sum() for found in (figures.sales, figures.lines)]
+    return f"whether `{name}` is that of a sale ({sums[0]:,.2f}) or of each of its rows ({sums[1]:,.2f})"
 
 
 def _money(number: Number, line: LineWorth, figures: Figures, **more: Any) -> Money:
@@ -295,10 +306,11 @@ def _added_up(number: Number, line: LineWorth, figures: Figures) -> Money:
     why = f"no column holds the total, so lines are added up; {line.why}"
     if taxes and not open_:
         kind = tax_kind(line.worth, among[taxes[0]]) or ("on top" if is_part(member(line.line)) else "")
-        if kind == "on top":
+        is_whole = fit(member(line.line), "total") > 2 and not is_part(member(line.line))
+        if kind == "on top" and not is_whole:
             plus = (*plus, Term(taxes[0], 1))
             why += f"; `{taxes[0]}` comes on top by its rate"
-        elif not kind:
+        elif kind != "inside":
             held = _either(line.worth, among[taxes[0]])
             open_ = f"whether `{line.line or line.price}` holds `{taxes[0]}`{held}"
     shipping = [

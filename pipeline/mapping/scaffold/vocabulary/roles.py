@@ -115,10 +115,11 @@ def _is_card(filled: pl.Series) -> bool:
 _OTHER_DATES: Final = (
     "ship shipped shipping dispatch delivery delivered deliver due paid birth dob updated modified "
     "cancelled canceled fulfilled estimated expected join joined registered signup end until expiry "
-    "return returned liefer geburt fallig faellig"
+    "return returned liefer geburt fallig faellig hire hired"
 )
 NO_AMOUNT: Final = (
     "id no number code name pct percent percentage rate count date method type status currency rank "
+    "key territory region channel "
     "rating cost costs cogs profit margin fee fees commission balance stock inventory target budget "
     "expense points income before previous last clv lifetime spent visits average avg mean median "
     "kar kari kazanc gewinn rohertrag benefice beneficio beneficios lucro guadagno utile zysk marza "
