@@ -72,7 +72,8 @@ class FakeClock:
 
     async def _jump(self) -> None:
         while self._sleepers:
-            for _ in range(20):  # let everybody who can still run do so
+            # Let all tasks run that can: one may need several turns of the loop to reach its next sleep.
+            for _ in range(20):
                 await asyncio.sleep(0)
             wake, _, future = heapq.heappop(self._sleepers)
             if not future.done():

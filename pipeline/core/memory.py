@@ -85,6 +85,7 @@ def seldom_collecting() -> Iterator[None]:
     stays flat.
     """
     before = gc.get_threshold()
+    # Frozen objects are not looked through: what imports have made is never garbage.
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     try:

@@ -162,6 +162,7 @@ def _checked_proxy(value: str, variable: str) -> Proxy:
         raise _unusable(variable, "is not the address of a proxy", _PROXY_FORM) from None
     if parts.scheme not in ("http", "https"):
         raise _unusable(variable, "names a kind of proxy that is not supported", _PROXY_FORM)
+    # In brackets stands an IPv6 address, whose colons belong to the host.
     named = (host or "").replace(":", "") if "[" in parts.netloc else host or ""
     if (
         not re.fullmatch(r"[A-Za-z0-9._-]+", named)

@@ -172,7 +172,9 @@ def _bad_address(why: str) -> SettingsError:
     )
 
 
+# Characters that a URL cannot hold, and `%` without two hexadecimal digits.
 _NOT_IN_A_PATH: Final = re.compile(r"[^!-~\u00a1-\ud7ff\uf900-\ufffd]|[\\<>\"{}|^`]|%(?![0-9A-Fa-f]{2})")
+# DNS allows 63 characters between two dots.
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 
 
@@ -191,6 +193,7 @@ def _is_host(host: str) -> bool:
     parts = labels.removesuffix(".").split(".")
     # All digits, or hexadecimal: meant as an IP address, which it is not.
     is_number = re.fullmatch(r"[0-9]+|0x[0-9a-f]*", parts[-1])
+    # DNS allows 253 characters in all.
     return len(labels) < 254 and not is_number and all(map(_LABEL.fullmatch, parts))
 
 

@@ -173,6 +173,7 @@ class CsvReader(TextReader):
             return None
         lines = np.concatenate([each.lines for each in whole])
         text = b"".join(each.text for each in whole)
+        # `starts` is only read for records with a NUL, and `at_once` refuses files that hold one.
         rows, rejected = self._rows(Framed(text, lines, lines, len(text), len(lines)), first=0)
         if rejected:
             return None
@@ -255,6 +256,7 @@ class CsvReader(TextReader):
                 f"{self._name}: {len(lines)} records from line {first}, but {rows.height} parsed"
                 f" and {len(rejected)} rejected"
             )
+        # pyarrow counts rows from 1.
         bad = [(row.number or 0) - 1 for row in rejected]
         good_lines = np.delete(lines, bad) if bad else lines
         malformed = [
@@ -348,6 +350,7 @@ class CsvReader(TextReader):
                 invalid_row_handler=reject,
             ),
             arrow_csv.ConvertOptions(
+                # The blocks were decoded before, so they are valid UTF-8.
                 check_utf8=False,
                 column_types=dict.fromkeys(self.columns, pa.string()),
                 null_values=[""],

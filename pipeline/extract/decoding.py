@@ -122,6 +122,7 @@ class Utf8Blocks:
             decoder = codecs.getincrementaldecoder(self.encoding)("replace")
             text = decoder.decode(data, final)
             self.replaced += text.count("�")
+        # What the decoder holds back begins a character that goes on in the next block.
         return text.encode(), len(data) - len(decoder.getstate()[0])
 
     def _undecodable(self, data: bytes, error: UnicodeDecodeError) -> SourceError:

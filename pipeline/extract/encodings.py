@@ -129,10 +129,12 @@ def sniff_encoding(head: bytes, *, whole: bool) -> tuple[str, float]:
 def _wide_encoding(head: bytes) -> str:
     """UTF-16 or UTF-32 by where its NUL bytes are; an empty text where they are not so."""
     head = head[:_LOOKED_AT]
+    # Of most texts in UTF-32 three of four bytes are NUL, in UTF-16 every second one.
     quarters = [head[n::4].count(0) * 4 > 0.9 * len(head) for n in range(4)] if len(head) >= 8 else []
     if quarters in ([True, True, True, False], [False, True, True, True]):
         return "utf-32-be" if quarters[0] else "utf-32-le"
     for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        # NUL are more than half of the bytes at these places, and hardly any of those at the others.
         if head and head[start::2].count(0) > len(head) // 4 > 4 * head[1 - start :: 2].count(0):
             return encoding
     return ""
@@ -175,6 +177,7 @@ def is_utf8(data: bytes) -> bool:
 def cut_character(data: bytes) -> int:
     """How many bytes at the end of UTF-8 `data` are the start of a character that is cut off (0 to 3)."""
     for back in range(1, min(3, len(data)) + 1):
+        # Only the first byte of a character of several bytes is 0xC0 or above.
         if data[-back] >= 0xC0:
             try:
                 _, used = codecs.utf_8_decode(data[-back:], "strict", False)

@@ -363,6 +363,7 @@ def _are_names(row: Sequence[Any]) -> bool:
 def _texts(cells: Sequence[Any]) -> pl.Series:
     """A column's cells as text; a blank cell is null."""
     columns, texts = [], []
+    # Cells of a column may have several types: each type is written on its own, then all are joined.
     for kind in {*map(type, cells)}:
         dtype, form = _FORMS[kind]
         of_kind = [cell if type(cell) is kind else None for cell in cells]

@@ -81,7 +81,8 @@ def frames(blocks: Iterable[bytes], frame: Frame) -> Iterator[Framed]:
         if len(carry) < least:
             continue
         framed = frame(carry, final=False)
-        # A record that goes on is looked at again once twice as much of it is there, or it would take ages.
+        # A record that goes on is looked at again once the text has doubled: after each block would take
+        # ages.
         least = 0 if framed.used else min(2 * len(carry), MAX_RECORD_BYTES + 1)
         carry = carry[framed.used :]
         yield framed
@@ -112,6 +113,7 @@ class Grammar:
         """What can stand where a record begins: a blank line, a comment, a record, or else a broken line."""
         cell = rb"(?:%s|%s)" % (self._quoted_cell(rb"(?=[%s\r\n])"), self._bare_cell())
         record = rb"%s(?:%s%s)*%s" % (cell, self._delimiter, cell, _END)
+        # The order matters: the pattern of a record also fits a blank line and a comment.
         kinds = [rb"(?P<blank>%s)" % _END, rb"(?P<record>%s)" % record, _BROKEN.pattern]
         if self.comment:
             kinds.insert(1, rb"(?P<comment>%s[^\r\n]*%s)" % (re.escape(self.comment.encode()), _END))
@@ -182,6 +184,7 @@ class Grammar:
 
     def _frame_regular(self, data: bytes, *, final: bool) -> Framed | None:
         """The fast way, by counting quotes; None if that does not show where records end."""
+        # Escapes and comments need a look at each record; without them it is enough to count quotes.
         special = (self.escape, self.comment)
         if any(mark and mark.encode() in data for mark in special):
             return None
@@ -191,6 +194,7 @@ class Grammar:
             return None
         outside = np.flatnonzero(np.searchsorted(quotes, ends) % 2 == 0) if len(quotes) else None
         record_ends = ends if outside is None else ends[outside]
+        # An open quote at the end of the file leaves a rest, which only the slow way can judge.
         if not len(record_ends) or (final and record_ends[-1] != len(data) - 1):
             return None
         if len(data) > MAX_RECORD_BYTES and np.diff(record_ends, prepend=-1).max() > MAX_RECORD_BYTES:

@@ -146,6 +146,7 @@ def _spread(
     head = first.head(_RECORDS)
     size = int(_MARGIN * len(head.write_csv()) / max(head.height, 1) * quarter)
     starts = (file.size // 2, file.size - size)
+    # In a short file the three places would overlap.
     if not quarter or 4 * size > starts[0] or starts[0] + size > starts[1]:
         return first, (first.height,)
     middle, end = (_rows_from(file, format_, dialect, start, size) for start in starts)
@@ -167,6 +168,7 @@ def _rows_from(
         stream.close()
         return None
     stream.seek(start)
+    # Past the rest of a line that began before this place.
     stream.readline()
     assert isinstance(dialect.header, tuple)
     try:
@@ -239,6 +241,7 @@ class _Table:
         if not rows:
             return cls(0, 0, 0.0, [])
         widths = Counter(map(len, rows))
+        # Rows of a single cell are titles or notes, so they do not count.
         width = max(widths, key=lambda width: (widths[width] * (width > 1), width))
         # Of a title above the table only one cell is filled, where a spreadsheet wrote all rows alike wide.
         is_row = [len(row) == width and (width < _WIDE or sum(map(bool, row)) > 1) for row in rows]
@@ -249,6 +252,7 @@ class _Table:
         return cls(
             start,
             width,
+            # The width only decides between delimiters that split equally many rows alike.
             share * (width > 1) + width / 1000,
             [row for row in rows[first:] if len(row) == width],
             rows[first - 1] if first else (),
@@ -294,6 +298,7 @@ _VALUE: Final = re.compile(r"[-+($€£]*\d[\d.,:/ T()-]*[%Z]?|[^@\s]+@[^@\s]+\.
 
 def _quote_of(text: bytes) -> Literal['"', "'"]:
     single = len(re.findall(rb"(?:^|[,;\t|])'[^'\r\n]*'(?=[,;\t|\r\n])", text, re.MULTILINE))
+    # Apostrophes are common in texts, so there must be a quoted cell in every line and no double quote.
     return "'" if b'"' not in text and single > text.count(b"\n") else '"'
 
 

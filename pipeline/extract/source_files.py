@@ -103,6 +103,7 @@ def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceF
             files = _find(argument, globs, alone=len(arguments) == 1)
         for file in files:
             key = file.uri if file.is_remote else os.path.realpath(file.uri)
+            # A file that is named itself is always read, so naming it wins over finding it.
             if key not in found or not file.found:
                 found[key] = file
     if not found:
@@ -429,6 +430,7 @@ class _Raw(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._hash = None
+        # The hash is only that of the file if all bytes are read in order.
         return self._opened.seek(offset, whence)
 
     def tell(self) -> int:

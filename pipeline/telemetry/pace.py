@@ -11,11 +11,11 @@ from pipeline.core.events import Progress, StageStarted
 from pipeline.report.formatting import duration
 
 WINDOW_S: Final = 60.0
-"""The rate is that of the last minute: shorter would fall to nothing while a server makes us wait."""
+"""The rate is that of the last minute: over less it would fall to 0 while a server makes us wait."""
 _RECENT_S: Final = 10.0
-"""Unless the last seconds were faster: after a slow start the minute would say so for a minute."""
+"""The last seconds count if they were faster: after a slow start the minute's rate is too low at first."""
 _FIRST_S: Final = 30.0
-"""So long a known limit predicts better than what was measured: a resume begins with queries."""
+"""For so long a known limit predicts better than the measured rate: a resume begins with queries."""
 _SETTLED_S: Final = 2.0
 """After so long the time before the first transaction, for connecting and the like, is left out."""
 _NO_TIME: Final = 1e-9

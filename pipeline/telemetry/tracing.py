@@ -104,6 +104,7 @@ def set_up() -> Tracing:
             "--traces needs OpenTelemetry, which is not installed.", hint="pip install 'omneo-import[otel]'"
         ) from None
     except Exception:
+        # For a wrong variable the library raises exceptions of any type.
         return Tracing(None, _wrong_variables(), log)
     if unusable := [name for name, value in _otel_variables().items() if not _is_usable(name, value)]:
         return Tracing(None, unusable, log)
@@ -131,7 +132,7 @@ def _provider() -> TracerProvider:
         session=None if given.keys() & OWN_SESSION else _session(),
     )
     resource = Resource.create({"service.name": "omneo-import", "service.version": __version__})
-    # At the exit it would wait for a collector that does not answer.
+    # Otherwise the end of the process waits for a collector that does not answer.
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider

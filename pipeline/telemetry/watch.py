@@ -174,6 +174,7 @@ class Watch:
         """Run all reporters at once; give a notice for each that failed."""
         if self._over is not None:
             self._over.set()
+            # A report that is being written now would otherwise replace the last one.
             if self._writing.acquire(timeout=self.within_s):
                 self._writing.release()
         ending = Ending(
@@ -205,6 +206,7 @@ def _in_background(work: Callable[[], None]) -> Future[None]:
         try:
             work()
             done.set_result(None)
+        # Nothing catches an exception of a thread, so it is kept for `end`.
         except BaseException as error:
             done.set_exception(error)
 

@@ -102,6 +102,7 @@ def _dates_by_format() -> list[pl.Expr]:
         pl.col("cell").str.to_datetime(form, strict=False, exact=True, time_unit="us").dt.year().alias(form)
         for form in _DATE_FORMATS
     )
+    # A format that gives other years reads the cells wrongly.
     return [year.is_between(1980, 2100).fill_null(value=False).all() for year in years]
 
 

@@ -300,6 +300,7 @@ def _write_rows(
 
 
 def _write_head(file: IO[bytes], columns: Sequence[str], dialect: Dialect) -> None:
+    # The mapping skips so many lines above the header, so the file needs them too.
     file.write(b"\xef\xbb\xbf" + b"\n" * dialect.skip_lines)
     if dialect.header is True and columns and not dialect.positions:
         names = pl.DataFrame([columns], schema=list(columns), orient="row")

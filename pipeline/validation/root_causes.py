@@ -122,6 +122,7 @@ def _few_shapes(groups: pl.DataFrame, most: int) -> pl.DataFrame:
     """Keep the most frequent shapes of a code and field, and merge the others."""
     ordered = groups.sort("transactions", "shape", descending=[True, False], nulls_last=True)
     rank = pl.int_range(pl.len()).over("outcome", "code", "field")
+    # The last place is for the shapes that are merged.
     rare = pl.col("shape").is_not_null() & (rank >= most - 1)
     if not ordered.select(rare.any()).item():
         return groups

@@ -49,6 +49,7 @@ def drafted_tests(loaded: LoadedMapping, samples: Iterable[PreviewedTransaction]
 
 def _drafted(loaded: LoadedMapping, sample: PreviewedTransaction, made_up: _MadeUp) -> str:
     first = sample.rows[0]
+    # First with other digits in numbers of sales; if the mapping needs these as they are, without.
     for ids in (_ids_of_sales(loaded.spec), frozenset[str]()):
         rows = _masked(loaded.spec, _by_table(loaded.spec, sample.rows), ids, made_up)
         rows = {**rows, **made_up.looked_up(sample.looked_up, rows)}

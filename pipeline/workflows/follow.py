@@ -52,7 +52,7 @@ class LoadProgress:
 
     @property
     def why_still(self) -> str:
-        """What a person is told where no process works on it."""
+        """The line to show where no process works on it."""
         if self.waiting:
             return "No command is at work here yet: one is waited for, for a few seconds."
         if self.begun:

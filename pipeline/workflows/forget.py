@@ -97,6 +97,7 @@ def forget(
     with workdir_lock(home, "forget", ledger):
         runs = [run for run in home.runs if run.manifest.exists()]
         for run in runs:
+            # An earlier `forget` may have been killed between writing the manifest and replacing the parts.
             settle(run, read_manifest(run))
         found = {run: traces for run in runs if (traces := _traces(run, person))}
         if not agree(tuple(found.values())):

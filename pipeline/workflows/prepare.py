@@ -144,6 +144,7 @@ def prepare(
             fingerprints = _fingerprints(plan, counts, engine)
         staged = StagedInput(plan, run, counts, done, source_records(plan, counts, done, fingerprints))
         with ThreadPoolExecutor(1, thread_name_prefix="quarantine") as pool:
+            # Beside the report: it needs these files only once its page is written.
             quarantine_written = pool.submit(write_quarantine, plan, run, counts)
             data, manifest = _report(staged, options, begun, home, emit_and_log)
             data = _with_cancelled(run, manifest, data, options, ledger=home.ledger, emit=emit_and_log)

@@ -139,9 +139,8 @@ def _remove(home: Workdir, run: RunDir, ledger: str | None) -> None:
     for path in paths:
         discard(path) if path.is_dir() else path.unlink()
     if was_prepared:
-        report(
-            home.path, run.run_id, ledger=ledger
-        )  # without what was masked, and without links to the files
+        # Written again without what was masked, and without links to the files that are gone.
+        report(home.path, run.run_id, ledger=ledger)
 
 
 def _needed(home: Workdir, run: RunDir, ledger: str | None) -> int:

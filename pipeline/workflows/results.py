@@ -156,6 +156,7 @@ def _found(counted: Counted, record: Record | None, *, forgotten: bool) -> _Foun
 
 def _others(run: RunDir) -> Iterator[pl.DataFrame]:
     """The dropped and rejected transactions, in the order of the source; all codes of one in its row."""
+    # Malformed rows belong to no transaction.
     parts = [part for part in sorted(run.quarantine.glob("*.parquet")) if "malformed" not in part.name]
     if not parts:
         return

@@ -38,6 +38,7 @@ _PUBLIC_FIELDS: Final = frozenset(
 _EMAIL: Final = re.compile(r"""(?<![^\s@<>",;()])[^\s@<>",;()]++@[^\s<>",;()]*""")
 _CARD: Final = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?!\w)")
 _PHONE: Final = re.compile(r"(?<![\w.+-])(?:\+\d|\(?0)[\d ().-]{5,25}\d(?!\w)")
+# A date has as many digits as a phone number.
 _DATE: Final = re.compile(r"^\d{1,2}([-.])\d{1,2}\1(\d{4}|\d{2})(?![-.\d])")
 _STARS: Final = "***"
 _TELLING: Final = 2

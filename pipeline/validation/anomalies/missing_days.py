@@ -124,6 +124,7 @@ def _with_chance(days: pl.DataFrame) -> pl.DataFrame:
     chance is spread ** (-usual / (spread - 1)), that of a negative binomial of that mean and variance.
     """
     usual, is_usual = pl.col("usual"), pl.col("usual") > 0
+    # At least 1.001: at 1, a Poisson distribution, the formula below would divide by zero.
     spread = ((pl.col("sales") - usual) ** 2 / usual).filter(is_usual).mean().over("store").clip(1.001, None)
     return days.with_columns((-usual * spread.log() / (spread - 1)).exp().alias("chance"))
 

@@ -139,11 +139,11 @@ def observe(
     sales = _sales(headers, outcomes)
     timed = sales.drop_nulls("local")
     awake = timed.filter(~_is_sharp("1d"))
-    # The same seed everywhere: partitions are added up, whichever machine they were read on.
     accepted = outcomes.filter(pl.col("outcome") == "accepted")[TX]
     people = (
         sales.drop_nulls("person")
         .filter(pl.col(TX).is_in(accepted.implode()))
+        # The same seed everywhere: partitions are added up, whichever machine read them.
         .with_columns(pl.col("person").hash(seed=0))
     )
     frequency = _counted(people, "people")

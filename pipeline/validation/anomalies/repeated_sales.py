@@ -38,6 +38,7 @@ def twice(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
         yield doubled(message, [part(counts.repeated, counts.transactions, "transaction")])
     alike = observed.repeats.filter(pl.col("alike") > 1).with_columns(extra=pl.col("alike") - 1)
     extra, looked_at = int(alike["extra"].sum()), int(observed.repeats["alike"].sum())
+    # By chance one sale in 60 is at second 0.
     in_minutes = counts.whole_minute > 0.5 * counts.timed
     share = _REPEATED_IN_MINUTES if in_minutes else _REPEATED_SALES
     if extra < max(_FEWEST_REPEATS, share * looked_at) or _by_chance(observed.repeats["alike"]):

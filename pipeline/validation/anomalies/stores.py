@@ -73,6 +73,7 @@ def _typos(stores: pl.DataFrame) -> Iterator[tuple[dict[str, object], str]]:
 @cache  # each name is compared with many
 def _folded(name: str) -> str:
     """A name without what people write inconsistently: letter case, blanks, punctuation, leading zeros."""
+    # A mark between digits stays as a point: it tells store 1.12 from store 11.2.
     numbered = re.sub(r"(?<=\d)[\W_]+(?=\d)", ".", re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold()))
     return "".join(letter for letter in numbered if letter.isalnum() or letter == ".")
 

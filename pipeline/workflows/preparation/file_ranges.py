@@ -156,6 +156,7 @@ def _row_group_ranges(source: RunSource, plan: ImportPlan) -> list[RunSource]:
 def _begin_of_rows(source: RunSource, plan: ImportPlan, start: int) -> int | None:
     """The first row from `start` on that has another key than the row before it; None if that is far."""
     keyed = KeyedRows(plan.spec, source.table)
+    # One row earlier, since only that row shows whether a transaction begins at `start`.
     reader = ParquetReader(source.file, range(start - 1, start + _LOOKED_AT), keyed.cells)
     if {*keyed.cells}.isdisjoint(reader.columns):
         reader.close()
@@ -177,6 +178,7 @@ def _first_of_transaction(reader: Reader, keyed: KeyedRows) -> int | None:
             readable = readable.filter(pl.col(LINE) < batch.malformed[LINE].min())
         rows, _ = keyed.add(with_source(readable, 0))
         for key, line in rows.select(KEY, LINE).iter_rows() if rows.height else ():
+            # A row without a key is a transaction of its own.
             if not is_first and (previous is None or key != previous):
                 return int(line)
             previous, is_first = key, False

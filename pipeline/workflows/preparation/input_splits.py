@@ -76,6 +76,7 @@ def input_splits(plan: ImportPlan, engine: Engine) -> list[InputSplit]:
     size = 0.0
     for each in chain.from_iterable(cut_up.get(each, [each]) for each in plan.sources):
         limit = _FILLED * plan.partition_bytes / (4 if len(groups) < SMALLER else 1)
+        # A range is large enough to be a split of its own.
         own = limit if each.rows else plan.text_bytes(each)
         if waiting and (size + own > limit or waiting[0].table != each.table):
             groups.append(tuple(waiting))

@@ -61,6 +61,7 @@ def count_rows(
     rows += [table.filter(pl.col(LOST).is_null()) for table in with_lost]
     _check(rows, [shaped.members, shaped.duplicates, shaped.skipped, left_out])
     return RowCounts(
+        # `BELOW` marks further copies of a lost row, which count once.
         malformed=sum(int((table[LOST] < Lost.BELOW).sum()) for table in with_lost),
         duplicate=shaped.duplicates.height + left_out.height,
         skipped=shaped.skipped.height,

@@ -123,7 +123,7 @@ def _beside(arguments: Sequence[str], found: Sequence[SourceFile]) -> list[Sourc
     known = {file.uri for file in found}
     try:
         return [file for file in find_sources(arguments, DATA_GLOBS) if file.uri not in known]
-    except SourceError:  # of which nothing is needed: one may not be read, for example
+    except SourceError:  # these files only serve a notice, and one may be unreadable
         return []
 
 
@@ -228,6 +228,7 @@ def _opened(
                 yield first, reader.result()
         finally:
             for _, reader in waiting:
+                # Files that were opened ahead are not needed any more.
                 if not reader.cancel() and not reader.exception():
                     reader.result().close()
 

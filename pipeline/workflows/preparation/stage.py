@@ -112,7 +112,7 @@ class _Staging:
         if len(conflicts):
             concerned = frozenset(ids.with_any_of(conflicts))
             self._work = replace(self._work, conflicts=conflicts, wanted=concerned)
-            # The buckets last: what they read is written again by the others.
+            # The splits first: they write again what the buckets read.
             self._stage(self._wanted(self._splits))
             self._stage(self._wanted(self._buckets))
 

@@ -81,6 +81,7 @@ def causes_of_failure(run: RunDir) -> tuple[RootCause, ...]:
     if not path.exists():
         return ()
     columns = ("outcome", "code", "field", "value", "message", "source", "line", "external_id")
+    # Without `glob=False` brackets in the path would be a pattern.
     listed = pl.scan_csv(path, glob=False, schema_overrides=dict.fromkeys(columns, pl.String))
     grouped = (
         listed.select(columns)

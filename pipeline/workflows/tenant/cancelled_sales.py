@@ -211,6 +211,7 @@ def _void(run: OpenRun, sales: list[CancelledSale]) -> Iterator[DeliveryResult]:
         by_run.setdefault(sale.delivered_by, set()).add(sale.external_id)
     names: Mapping[int, str] = run.ledger.run_ids()
     options = replace(run.target.options, first=None)
+    # An endpoint that only creates cannot void a sale.
     if not options.endpoint.upserts:
         options = replace(options, endpoint=ENDPOINTS["queue"])
     home = Workdir(run.target.workdir.expanduser().absolute())

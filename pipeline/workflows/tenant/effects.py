@@ -102,6 +102,7 @@ def _lot(run_id: str, person: Person) -> bytes:
 def sent_sales(run: OpenRun, people: Sequence[Person]) -> dict[Person, list[SentSale]]:
     """The sales of customers in this run that Omneo has by the ledger; void ones are worth nothing."""
     found: dict[Person, list[SentSale]] = defaultdict(list)
+    # As a name stands within the JSON of a body, without its quotes; a quick filter before parsing.
     names = [json.dumps(each.identifier, ensure_ascii=False)[1:-1] for each in people]
     wanted = set(people)
     for each in _staged(run.directory, ["external_id", "body"]) if names else ():
@@ -191,7 +192,7 @@ def snapshot_of(run: OpenRun, profiles: int) -> Snapshot:
 
 def delivered_for(run: OpenRun, sent: Mapping[Person, Sequence[SentSale]], now: datetime) -> timedelta:
     """How long ago the last of these sales was delivered."""
-    # A record's time is also that of the last query, so it may be too late, never too early.
+    # A later query also sets a record's time, so this time may be too late, never too early.
     last = max((sale.at for sales in sent.values() for sale in sales), default=0)
     moments = [datetime.fromtimestamp(last, UTC)]
     if (sent_at := run.record().sent_at) is not None:

@@ -199,6 +199,7 @@ class OpenRun:
         if error:
             code = error.exit_code
         elif stopped and self.target.signals:
+            # The exit code by which shells report that a signal ended a process.
             code = 128 + self.target.signals[0]
         else:
             code = 0 if clean else INCOMPLETE
@@ -228,6 +229,7 @@ def opened(target: Target, command: str) -> Iterator[OpenRun]:
     home = Workdir.open(target.workdir)
     begun, now = time.monotonic(), datetime.now(UTC)
     if target.prepared is not None:
+        # As a part of `run`, the command began with the dry run.
         begun -= target.prepared.duration_s
         now = datetime.fromisoformat(target.prepared.started_at)
     with (
