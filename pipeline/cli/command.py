@@ -100,6 +100,7 @@ def _exit_code(console: Console, work: Callable[[], int]) -> int:
         return _nothing_new(console, str(nothing))
     except ImportToolError as error:
         return _failed(console, error.exit_code, str(error))
+    # `Group.main` reports wrong usage.
     except click.ClickException:
         raise
     except Signalled as signalled:

@@ -44,6 +44,7 @@ class Group(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> NoReturn:
         """Run a command and end the process."""
         given = sys.argv[1:] if args is None else list(args)
+        # In its standalone mode click would print the error and exit before the JSON could be written.
         settings["standalone_mode"] = False
         try:
             sys.exit(super().main(given, *rest, **settings))

@@ -93,6 +93,7 @@ def _age(text: str) -> float:
 def _date_or_age(text: str) -> datetime:
     if _TIME.fullmatch(text):
         return datetime.now(UTC) - timedelta(seconds=_seconds(text))
+    # A time without an offset is in the zone of this computer.
     return datetime.fromisoformat(text).astimezone()
 
 

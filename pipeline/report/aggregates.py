@@ -232,7 +232,7 @@ class Facts:
             for name in _SCHEMAS
         }
         numbers = {"items": self.items, "body_bytes": self.body_bytes, "people": self.people}
-        # Of years of many stores it is megabytes, for which json takes several times as long.
+        # For years of many stores these are megabytes, and `json` takes several times as long.
         return pydantic_core.to_json({**tables, **numbers}).decode()
 
     @classmethod

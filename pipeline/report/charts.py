@@ -146,6 +146,7 @@ def _without_strays(months: Sequence[str], found: Mapping[str, int]) -> Sequence
             if after - before > _MONTHS_APART
             and sum(found.get(month, 0) for month in months[:after]) <= _STRAYS * total
         ]
+        # Reversed, so that the second pass looks at the other end, and the result is in order again.
         months = months[max(gaps, default=0) :][::-1]
     # A first or last month with hardly any sales is a night of the next one, in another zone.
     for end in (-1, 0):
@@ -278,6 +279,7 @@ def loyalty(customers: Mapping[str, Any]) -> Chart | None:
     if not known:
         return None
     looked_at = sum(known.values())
+    # The customers counted may be a sample; they stand for all.
     scale = customers["number"] / looked_at
     numbers = [
         round(scale * sum(many for sales, many in known.items() if least <= sales <= most))

@@ -157,6 +157,7 @@ def _cells(axis: Axis, found: Mapping[str, int], lost: Mapping[str, int], begun:
 
 
 def _level(number: int, most: int) -> int:
+    # Rounded up, so that a cell with only a few sales is coloured too.
     return -(-LEVELS * number // most) if most else 0
 
 

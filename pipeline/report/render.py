@@ -79,9 +79,8 @@ def write_report(run_dir: Path, data: ReportData, *, show_personal_data: bool = 
         [name for name in _FILES if name == REPORT_JSON or (run_dir / name).exists()],
     )
     for path, text in ((run_dir / REPORT_JSON, facts), (page, render_page(values, files))):
-        write_private(
-            path, text.encode("utf-8", "backslashreplace")
-        )  # half a surrogate pair may be in a cell
+        # A cell may hold half of a surrogate pair, which UTF-8 cannot express.
+        write_private(path, text.encode("utf-8", "backslashreplace"))
     return page
 
 

@@ -99,6 +99,7 @@ def view(data: ReportData, *, show_personal_data: bool = False) -> dict[str, Any
         "hours": _hours(facts),
         "customers": {
             "number": facts.people,
+            # Where only a sample of customers was counted, their sum is less than the estimate.
             "estimated": facts.people > facts.customers["customers"].sum(),
             "by_sales": facts.customers.to_dicts(),
         },

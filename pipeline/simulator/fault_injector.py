@@ -56,6 +56,7 @@ class FaultInjector:
             return InjectedFault.OUTAGE
         faults = self.faults
         point = self._random.random()
+        # The shares lie side by side between 0 and 1, so a request gets at most one fault.
         for share, fault in (
             (faults.error_share, InjectedFault.ERROR),
             (faults.reset_before_share, InjectedFault.RESET_BEFORE),
@@ -110,6 +111,7 @@ class FaultInjector:
     def _picks(self, what: str, external_id: str, share: float) -> bool:
         if not share:
             return False
+        # Not drawn at random: the same ids are picked in whatever order requests arrive.
         digest = blake2b(
             f"{self._seed} {what} {external_id}".encode(errors="surrogatepass"), digest_size=8
         ).digest()

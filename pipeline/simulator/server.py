@@ -64,6 +64,7 @@ class LocalOmneo:
             base_url=base_url.removesuffix(API_PATH),
             headers={"Authorization": f"Bearer {token}"},
             timeout=600,
+            # The server is on this computer; a proxy of the environment could not reach it.
             trust_env=False,
         )
 

@@ -75,6 +75,7 @@ class Webhooks:
         import httpx
 
         loop = asyncio.get_running_loop()
+        # The receiver may be on this computer, which a proxy of the environment could not reach.
         async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
             while True:
                 due, body = await self._outbox.get()

@@ -138,6 +138,7 @@ class Aggregate:
 
     @property
     def _limit(self) -> float:
+        # A decimal has at most 38 digits, those after the point included; other sums are 64-bit integers.
         return 10.0 ** (38 - self.dtype.scale) if isinstance(self.dtype, pl.Decimal) else 2.0**63
 
 

@@ -137,6 +137,7 @@ class CompiledMapping:
 
     def _with_lines_set_apart(self, headers: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
         """Add `lines_set_apart` and `set_apart_total`, for messages."""
+        # These cells are only shown in messages, so problems in them are not collected.
         lines = _fields(lines, {name: self.items[name] for name in _SHOWN if name in self.items}, [])
         lines = lines.with_columns(
             pl.lit(None, kind).alias(name) for name, kind in _SHOWN.items() if name not in lines.columns
@@ -194,6 +195,7 @@ def _with_item_totals(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFram
         if "is_void" in items.columns:
             is_void = pl.col("is_void").fill_null(value=False)
             amount = pl.when(is_void).then(pl.lit(0, MONEY)).otherwise(amount)
+    # Items are in the order of TX. Polars groups faster where a column is marked as sorted.
     amounts = items.select(TX, amount.alias("amount")).with_columns(pl.col(TX).set_sorted())
     found = amounts.group_by(TX, maintain_order=True).agg(
         pl.when(pl.col("amount").null_count() == 0)

@@ -144,9 +144,8 @@ class _Compiler:
         self._compile_unused_definitions()
         for i, rule in enumerate(self.spec.rules):
             with self._part("rules", i, "when"):
-                if RULE_COLUMNS.keys() >= set(
-                    visitor.names_in_sql(rule.when)
-                ):  # `name_issues` reports others
+                # `name_issues` reports names that a rule cannot use.
+                if RULE_COLUMNS.keys() >= set(visitor.names_in_sql(rule.when)):
                     compile_rule(rule.when)
 
     @contextmanager

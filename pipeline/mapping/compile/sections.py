@@ -85,6 +85,7 @@ def _outcome(completion: Completion, status: pl.Expr, context: CompileContext) -
     states = {state: getattr(completion, state) for state in _BY_PRECEDENCE}
     words = {state: each.status if isinstance(each, Condition) else each for state, each in states.items()}
     formulas = {state: each.sql for state, each in states.items() if isinstance(each, Condition) and each.sql}
+    # The last entry of a dict wins, so a word of two states gets the one with precedence.
     by_word = {word.strip().lower(): state for state in reversed(_BY_PRECEDENCE) for word in words[state]}
     found = status.str.to_lowercase().replace_strict(by_word, default=None, return_dtype=pl.String)
     if formulas:
@@ -116,6 +117,7 @@ def profile_columns(links: Sequence[ProfileLink], context: CompileContext) -> Fi
     found = [as_written(context.compile(link.value, i, "value")) for i, link in enumerate(links)]
     raws = [text.value if text.raw is None else pl.coalesce(text.value, text.raw) for text in found]
     ids, handles, named, no_person = BLANK_TEXT, BLANK_TEXT, BLANK_TEXT, BLANK_TEXT
+    # Each link is put before the later ones, so the first link that names somebody wins.
     for link, text, raw in reversed([*zip(links, found, raws, strict=True)]):
         pattern = {"email": _EMAIL, None: _UUID}.get(link.handle)
         valid = text.value if pattern is None else pl.when(text.value.str.contains(pattern)).then(text.value)

@@ -94,6 +94,7 @@ def check_format(form: str) -> None:
     form = _ABBREVIATION_DIRECTIVE.sub("", form)
     if "%z" in (naive := _OFFSET_DIRECTIVE.sub("", form)):
         raise FormulaError(f"in the format '{form}' the offset (%z) must stand at the end")
+    # A date is written in the format and read again: a part that the format leaves out is lost.
     sample = pl.Series([datetime(2021, 3, 4, 15, 6, 7)])  # noqa: DTZ001
     try:
         read = _parsed(sample.dt.strftime(naive), naive)[0]
@@ -109,6 +110,7 @@ def check_format(form: str) -> None:
 def _check_time_of_day(form: str) -> None:
     naive = form.removeprefix(_DAYS_AND_TIME).strip()
     try:
+        # The hour is after noon, so a 12-hour format without AM or PM gives another hour.
         sample = pl.Series([datetime(2021, 3, 4, 15, 6, 7)])  # noqa: DTZ001
         read = _parsed(sample.dt.strftime(f"%Y-%m-%d {naive}"), f"%Y-%m-%d {naive}")[0]
     except pl.exceptions.PolarsError as error:

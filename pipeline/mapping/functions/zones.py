@@ -15,6 +15,7 @@ from tzlocal.windows_tz import win_tz
 from pipeline.core.errors import did_you_mean
 from pipeline.core.time_zones import iana_zones
 
+# The time zone database of some systems has these files, but they name no zone.
 _NOT_ZONES = {"Factory", "localtime", "posixrules"}
 
 _RAILS = {
@@ -116,7 +117,9 @@ def _known() -> dict[str, str]:
     cities: dict[str, str] = {}
     for name in sorted(_iana()):
         area, _, city = name.rpartition("/")
+        # In these areas the last part is no city, as in `US/Eastern` or `Etc/GMT+5`.
         if area and not area.startswith(("Etc", "US", "Canada", "Brazil", "Mexico", "Chile")):
             cities.setdefault(city.replace("_", " "), name)
+    # Later entries win, so an IANA name always means itself.
     names = {**cities, **_RAILS, **win_tz, **{name: name for name in _iana()}}
     return {written.casefold(): name for written, name in names.items()}

@@ -77,6 +77,7 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 def _decoded(path: Path, data: bytes) -> str:
     try:
+        # Editors on Windows may begin a file with a byte order mark.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8-sig", "replace")

@@ -123,6 +123,7 @@ def _character(line: str, column: int, text: str, at: int) -> int:
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with YAML 1.2's plain words, and a limit on depth."""
 
+    # Emptied, because by the YAML 1.1 of PyYAML `no` would be false and `010` would be 8.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
     depth = 0
 

@@ -86,11 +86,11 @@ def _lists(rows: pl.DataFrame, column: str, members: pl.Struct) -> tuple[pl.Data
         lists = rows.select(*_ROW, _conformed(pl.col(column), rows.schema[column], dtype).alias("list"))
         return lists, rows.clear()
     text = pl.col(column).str.strip_chars()
-    # If an object has a member twice, the last one counts, but the decoder takes the first. Writing the
-    # JSON anew removes repeats.
+    # If an object has a member twice, the last one counts, but the decoder takes the first. Writing the JSON
+    # again removes the repeated members.
     once = pl.col("__once")
     rows = rows.with_columns(text.str.json_path_match("$").alias("__once"))
-    # A fixed text is found ten times as fast as a form.
+    # Searching for a fixed text is ten times as fast as the regular expression.
     may_have_nul = rows["__once"].str.contains("\\u0000", literal=True).any()
     has_nul = once.str.contains(_NUL) if may_have_nul else pl.lit(value=False)
     is_list = (once.str.starts_with("[") & ~has_nul).fill_null(value=False)

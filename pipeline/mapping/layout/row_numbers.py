@@ -34,7 +34,8 @@ def with_row_numbers(tables: Tables, spec: MappingSpec) -> Tables:
 
 def _numbered(rows: pl.DataFrame, name: str, spec: MappingSpec, *, is_key: bool) -> pl.DataFrame:
     rows, equal = in_source_order(rows), Equality.of(spec)
-    # Should other cells have the same hash, their rows get different numbers, which does no harm.
+    # Rows with different cells may by chance have the same hash. They then get different numbers, which does
+    # no harm.
     row = pl.col(SOURCE).hash()
     for seed, cell in enumerate(cells_of(rows)):
         row = row * 1_000_003 + equal.form(cell).hash(seed)
