@@ -57,7 +57,7 @@ def cores() -> int:
 def keep_freed_memory() -> None:
     """Have polars keep memory that it freed for some seconds, rather than give it back to the system at once.
 
-    Every partition needs about what the one before it freed, and getting those pages anew costs a tenth of a
+    Every partition needs about what the one before it freed, and getting those pages again costs a tenth of a
     dry run. Call it before polars is imported; a setting of the user's own stays.
     """
     # polars' own jemalloc reads this once, when it is loaded. With one arena for each core, a quarter of its

@@ -236,7 +236,7 @@ def refuse_empty(files: Iterable[SourceFile]) -> None:
 
 
 _SAME_TIME: Final = timedelta(seconds=2)
-"""Times of writing this close do not show an order: file systems round them, and copying sets them anew."""
+"""Times of writing this close do not show an order: file systems round them, and a copy gets new ones."""
 
 
 def in_order_written(files: Sequence[SourceFile]) -> list[int]:

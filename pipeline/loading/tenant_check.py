@@ -238,7 +238,8 @@ class _Inquiry:
             async for rows in read_pages(self.api, path, {}, size=PAGE_SIZE):
                 found.update(str(row[name]) for row in rows for name in names if row.get(name) is not None)
         except NoList as no_list:
-            if no_list.verdict.meaning is not Meaning.TAKEN:  # else it is empty: PHP writes null or an object
+            # An answer taken without a list is an empty list, which PHP may write as null or as an object.
+            if no_list.verdict.meaning is not Meaning.TAKEN:
                 if no_list.verdict.status == 404:
                     self.absent = no_list.verdict
                 else:
@@ -255,7 +256,8 @@ class _Inquiry:
 
     async def _already_there(self) -> AlreadyThere:
         answers: list[bool | None] = []
-        if self.asked.sales:  # one alone first, since the token may not list transactions at all
+        # One sale is asked for first, because the token may not list transactions at all.
+        if self.asked.sales:
             answers.append(await self._is_there_otherwise(self.asked.sales[0]))
         if answers and answers[0] is not None:
             answers += await asyncio.gather(*map(self._is_there_otherwise, self.asked.sales[1:]))
@@ -298,7 +300,7 @@ def _is_of(row: Mapping[str, Any], sale: Mapping[str, Any], by: tuple[str, ...])
 
 
 def _is_same_sale(row: Mapping[str, Any], sale: Mapping[str, Any], by: tuple[str, ...]) -> bool:
-    """Whether a row is a sale under another id, so that to import it would have it there twice."""
+    """Whether a row is the same sale under another id. If it is, an import makes a second one."""
     times = instant_of(row.get("transacted_at")), instant_of(sale.get("transacted_at"))
     if str(row.get("external_id")) == str(sale.get("external_id")) or is_void(row) or None in times:
         return False

@@ -85,7 +85,8 @@ def next_steps(summary: Summary, about: Circumstances | None = None) -> tuple[Ne
     t, d = summary.transactions, summary.delivery
     looks_first = d.pending == t.accepted and sending[0].command and not (about.loading or about.stopped)
     if looks_first and (first := [*questions, *corrections]):
-        first.sort(key=lambda step: step.who is Fixer.YOU)  # who sends comes last
+        # Steps of the reader come last, since the command that loads is theirs.
+        first.sort(key=lambda step: step.who is Fixer.YOU)
         new_run = " If you prepared again, load the new run instead." if corrections else ""
         then = replace(sending[0], text=f"Then {sending[0].text[0].lower()}{sending[0].text[1:]}{new_run}")
         return (*first, then, *sending[1:], *_rejected_rows(summary, about))

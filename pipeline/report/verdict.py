@@ -323,7 +323,8 @@ def _delivered(summary: Summary, sums: _Money) -> str:
     there = f"{part(taken, t.accepted, 'accepted transaction', 'was')} delivered"
     if voided:
         there += " and not voided"
-    if not summary.confirmed:  # else what was found there says what it is worth
+    # Where sales were confirmed, the worth is said of those.
+    if not summary.confirmed:
         there += sums.in_brackets(taken, *_TAKEN)
     return f"{'; '.join([there, *rest])}."
 

@@ -33,7 +33,7 @@ def bodies_with(run: RunDir, manifest: Manifest, holds: pl.Expr) -> list[str]:
 
 
 def blank_bodies(run: RunDir, manifest: Manifest, holds: pl.Expr) -> Manifest:
-    """Empty the bodies for which `holds` is true, and record the parts anew.
+    """Empty the bodies for which `holds` is true, and record the new parts.
 
     The manifest is written before the new parts replace the old ones. After a crash in between, `settle`
     replaces those that the manifest has the fingerprints of.

@@ -54,7 +54,8 @@ class Pace:
         self.last = progress
         for points, done in ((self._done, progress.done), (self._sent, progress.sent or 0)):
             if len(points) == 1 and done == points[0].done and now - self.at < _FIRST_S:
-                points[0] = _Point(now, done)  # connecting, or asking what became of the last load
+                # The load still connects, or asks what became of the last one: that time does not count.
+                points[0] = _Point(now, done)
             else:
                 _add(points, _Point(now, done))
 
@@ -85,7 +86,8 @@ class Pace:
         if last.in_doubt:
             notes = [f"{last.in_doubt:,} in doubt", *notes]
         parts += [(3, f", {note}") for note in notes]
-        if per_s or (per_s is not None and not self._is_new):  # at first, none says nothing yet
+        # At the start a pace of 0 means nothing, so it is not shown.
+        if per_s or (per_s is not None and not self._is_new):
             parts.append((2, f", {per_s:,.1f}/s" if per_s < 10 else f", {per_s:,.0f}/s"))
         if left_s is not None and last.done < (total or 0):
             parts.append((1, f", {duration(left_s)} left"))

@@ -50,7 +50,8 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
         if resend and found.missing and not (found.stopped or found.error):
             blocked = check_reactions(run, ResendRules())
             resent = None if blocked else run.deliver_by(resend_missing)
-        if not (found.stopped or found.error):  # else what was found before is still the best that is known
+        # A query that stopped early may know less than an earlier one did, so that record stays.
+        if not (found.stopped or found.error):
             run.update_record(
                 fields=FieldsInOmneo(dict(found.differing_fields), dict(found.not_kept)),
                 beside=_beside(found, resent),

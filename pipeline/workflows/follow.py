@@ -111,13 +111,15 @@ def follow(
             reference = loading[0]
         found = home.find(reference)
         holders = [each for each in holders if _works_on(each, found, reference)]
-        if prepared and not holders:  # `run` holds nothing for a moment before it begins to send
+        # The command `run` holds no lock for a moment between preparing and sending.
+        if prepared and not holders:
             prepared = False
             sleep(every_s)
             continue
         prepared = any(each.command == PREPARE for each in holders)
         status = _status(home, found, ledger, base_url)
-        if run != found or pace is None:  # the latest is another one once that is prepared
+        # A newer run may have been prepared meanwhile; then it is the latest.
+        if run != found or pace is None:
             run, pace = found, Pace(_started(status), time.monotonic(), _sent(status))
         pace.see(_progress(status, run, len(holders)), time.monotonic())
         begun = begun or bool(holders)
@@ -127,7 +129,8 @@ def follow(
             return
         if waiting:
             wait_s -= every_s
-            pace = None  # the clock starts with the load
+            # The time before a load begins does not count in its pace.
+            pace = None
         sleep(every_s)
 
 

@@ -252,7 +252,8 @@ def _new_run(home: Workdir, emit: Emit, *, is_locked: bool) -> Iterator[tuple[Ru
     """
     # In a store only the lock in a database keeps others away, and without it they may still be at work.
     home.discard_unfinished(_LEFT_ALONE if home.is_copy and not is_locked else timedelta())
-    run = home.new_run()  # if a signal comes right here, the next run removes it
+    # If a signal comes right after this line, the next run removes the directory.
+    run = home.new_run()
     try:
         with json_log(run.log, run.run_id) as log:
             emit_and_log = fan_out(emit, log)

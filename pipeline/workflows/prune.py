@@ -189,7 +189,7 @@ def _is_needed(
     if record is None or record.run_no == progress.run_no:
         return counted in _MAY_BE_SENT
     if place is None and counted is State.PENDING and record.state in ACCEPTED_BY_OMNEO:
-        # Another run has brought it: what is older, or the same, is not sent after it.
+        # Another run has sent this sale since. The same contents or older ones are not sent after those.
         is_other = record.hash != content_hash(transaction.body)
         return is_other and not has_newer_contents(record, transaction, progress)
     return counted in (State.PENDING, State.REFUSED, State.FAILED, Passed.HELD)

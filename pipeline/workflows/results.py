@@ -143,7 +143,8 @@ def _found(counted: Counted, record: Record | None, *, forgotten: bool) -> _Foun
     state = state_name(counted)
     if record is None:
         return ("forgotten" if forgotten else state, None, None, None, None)
-    if counted is State.PENDING:  # the record is about another run's request
+    # The ledger's record is about the request of another run.
+    if counted is State.PENDING:
         return (state, None, None, record.omneo_id, None)
     said = json.loads(record.message) if record.message else {}
     message = said.get("message") or "; ".join(

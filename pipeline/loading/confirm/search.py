@@ -259,7 +259,8 @@ class Search:
                     return
                 await (self._query_list(taken) if len(taken) > 1 else self._query(taken[0]))
 
-        while not is_done:  # lists may turn out not to work in the middle
+        # Workers stop where lists turn out not to work, and the rest is asked one by one.
+        while not is_done:
             in_lists = self.lists.works
             # Twice as many workers as requests: half of them wait for the ledger's commit.
             workers = 2 * self.options.concurrency
@@ -319,7 +320,8 @@ class Search:
         self.unanswered.discard(wanted.external_id)
         void = self._expects_void(wanted.record)
         if wanted.record.state is State.VOIDING and wanted.record.run_no == self.run_no:
-            void = is_void(found)  # the void was cut off: what is there says how far it came
+            # A void was cut off: only what is there says whether it was done.
+            void = is_void(found)
         comparison = compare_fields(wanted.body, found, void=void)
         await self._note_found(wanted, found, _with_copies(comparison, copies))
         return found
@@ -343,7 +345,8 @@ class Search:
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
             await self._each_absent()
         if self.absent and self.lists.works:
-            self.lists.works = False  # what a list lacks is only called missing after a query of its own
+            # A transaction is called missing only after a query of its own, not because a list lacks it.
+            self.lists.works = False
             await self._each_absent()
         for wanted in self.absent:
             answered = wanted.external_id not in self.unanswered

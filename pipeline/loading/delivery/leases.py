@@ -189,7 +189,8 @@ async def keep(
         share: Called at each renewal with the number of workers that share the pace.
         clock: For the time between renewals.
     """
-    with suppress(LeaseLost):  # the next write will say so
+    # A lost lease also fails the next write of the worker, which reports it.
+    with suppress(LeaseLost):
         while True:
             await clock.sleep(lease_s / _RENEWALS)
             share(await writer.call(ledger.leases.renew, lease, lease_s))

@@ -176,7 +176,8 @@ class TransactionSender:
         if not self._rules.is_guarded or not is_denial(verdict):
             return
         if len(items) > 1 and verdict.meaning is Meaning.REFUSED:
-            return  # one of them may be the cause; after halving each is counted by its own answer
+            # One item may cause the refusal of all. After halving, each is counted by its own answer.
+            return
         new = [item for item in items if not item.is_counted]
         for item in new:
             item.is_counted = True
@@ -393,13 +394,15 @@ class TransactionSender:
         open_items = []
         for item, verdict in verdicts:
             if verdict.meaning is Meaning.TAKEN:
-                self._breaker.accepted()  # anew, since refusals in a row are counted in the batch's order
+                # Called again for each: the breaker counts refusals in a row, in the order of the batch.
+                self._breaker.accepted()
                 continue
             self._count([item], verdict)
             if verdict.meaning is Meaning.REFUSED:
                 item.maybe_sent = were_sent[item.position]
                 if item.maybe_sent and self._breaker.is_open:
-                    continue  # nothing can be queried any more: it stays in doubt
+                    # An open breaker stops queries too, so the item stays in doubt.
+                    continue
                 await self._conclude(item, verdict)
             else:
                 unclear = verdict
@@ -419,7 +422,8 @@ class TransactionSender:
         while True:
             verdict, reply = await self._api.ask(request, batch_id)
             if verdict.meaning is not Meaning.TAKEN:
-                return BatchResult()  # its results cannot be had, so only its acceptance is known
+                # Omneo does not give the results, so nothing is known but that it took the batch.
+                return BatchResult()
             result = results_of(reply, sent)
             idle_s = idle_s if result.processed == processed else 0.0
             processed = result.processed

@@ -197,7 +197,7 @@ class LearnedRate:
             return
         since, then = self._measured
         span = now - since
-        # Two seconds of a minute, or six requests: over less, what is in flight outweighs what is measured.
+        # In less than 1/30 of the window, or six requests, those in flight weigh more than those measured.
         if span < self._window_s * max(1 / 30, 6 / max(limit, 1)):
             return
         if self._window.fixed:
@@ -337,11 +337,12 @@ class _Guess:
     def refused(self, limit: float | None, now: float, until: float) -> float | None:
         """The limit by a refusal that holds until then; None while too little was sent to guess one."""
         sent, elapsed = self._sent, max(until - self._since, 0.001)
-        if sent == 0:  # sent before the last refusal
+        if sent == 0:  # The refused requests were sent before the last refusal, so they say nothing new.
             return limit
         guessed = max(1.0, (sent - 1) / elapsed * self._window_s)
         self._sent, self._since, self._good = 0, until, 0
-        if sent <= _EVIDENCE:  # others may have used the limit up: the pause that was asked for will do
+        # Other clients may have used the limit up. Then the pause that was asked for is enough.
+        if sent <= _EVIDENCE:
             return None if limit is None else max(1.0, 0.95 * limit)
         # A refusal shows that the limit was too high, so it falls by 5% at least.
         return guessed if limit is None else max(1.0, min(guessed, 0.95 * limit))

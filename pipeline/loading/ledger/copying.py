@@ -111,7 +111,8 @@ def _copying(ledger: LedgerDatabase, statement: str) -> Iterator[psycopg.Copy]:
     try:
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             yield copy
-    except psycopg.Error as error:  # past SQLAlchemy
+    except psycopg.Error as error:
+        # The cursor is the driver's own, so SQLAlchemy does not translate its errors.
         raise sa.exc.DBAPIError(statement, None, error) from error
 
 

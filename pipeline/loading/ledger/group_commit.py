@@ -63,7 +63,8 @@ class GroupCommit(Generic[T]):
         self._items.extend(items)
         if self._offering is None:
             self._offering = asyncio.get_running_loop()
-            self._offering.call_soon(self._offer)  # whatever comes in the same turn of it goes together
+            # Offered at the next turn of the loop, so all items of this turn go into one group.
+            self._offering.call_soon(self._offer)
 
     async def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call something in the same thread, so never while a write runs."""

@@ -158,7 +158,7 @@ def _copy_records(db: sa.Connection, old: Mapping[str, str]) -> None:
 
 
 def _copy_runs(db: sa.Connection, old: Mapping[str, str]) -> Iterator[str]:
-    """Runs, with their counts made anew from their transactions."""
+    """Runs, with counts that are computed again from their transactions."""
     parts: dict[int, list[Any]] = defaultdict(list)
     for row in db.execute(sa.text(f"SELECT * FROM {old['parts']} ORDER BY run_no, part")):  # noqa: S608
         parts[row.run_no].append(row)

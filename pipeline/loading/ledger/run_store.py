@@ -74,7 +74,8 @@ class RunStore:
 
     def is_newer(self, run_no: int, other: int) -> bool:
         """Whether a run is newer than another."""
-        if not (run_no in self._order and other in self._order):  # another process has entered one
+        # Another process may have entered a run since the order was read.
+        if not (run_no in self._order and other in self._order):
             self.read_order()
         return self._order.get(run_no, (0, run_no)) > self._order.get(other, (0, other))
 

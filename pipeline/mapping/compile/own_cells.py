@@ -49,7 +49,8 @@ class _OwnCells:
         plan = self.context.plan
         frames: Frames = {Scope.TRANSACTION: plan.start(Scope.TRANSACTION, numbered, self._nulls)}
         for operation in plan.operations:
-            operation.run(frames, [])  # a row without a key is rejected with a message of its own
+            # Problems are dropped: a row whose key is missing is rejected with a message of its own.
+            operation.run(frames, [])
         return frames[Scope.TRANSACTION].select(values)
 
 

@@ -96,8 +96,8 @@ def carry_down(
         unkeyed = (pl.col(LOST) == Lost.UNKEYED).fill_null(value=False) if LOST in rows.columns else never
         rows = rows.with_columns(pl.when(unkeyed).then(pl.col(LINE).cast(pl.String)).alias(_UNDER))
         columns, starts = [*columns, _UNDER], starts | unkeyed
-    # A row that starts a sale stops what is carried, even if its own key is blank: so each run is filled
-    # alone.
+    # A row that starts a sale ends the one before, even if its own key is blank, so cells are filled only
+    # within a run.
     run = starts.cum_sum() if records or _UNDER in columns else pl.lit(0)
     first_run = pl.col("__run") == 0
     filled = rows.with_columns(run.alias("__run")).with_columns(

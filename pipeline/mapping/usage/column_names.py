@@ -172,7 +172,8 @@ def name_issues(spec: MappingSpec, columns: SourceColumns | None) -> Iterator[Is
             yield Issue(("source", "rows", "number_equal"), message)
     for use in all_uses:
         name = usable_name(use.name)
-        if name != use.name:  # No reader gives a column of this name.
+        # Readers change such names, so no column has this one.
+        if name != use.name:
             yield Issue(use.location, f"a column '{use.name}' is read as '{name}'; write that", use.name)
     for name in spec.define:
         if name != usable_name(name) or name.startswith(HEADER_PREFIX):

@@ -23,7 +23,8 @@ from pipeline.extract.source_files import SourceFile, fingerprint, unchanged
 from pipeline.staging.manifest import Manifest, microseconds
 from pipeline.staging.workdir import started_at
 
-if TYPE_CHECKING:  # a dry run of files that are named needs no database, and a load no mapping
+# Not imported at run time: a dry run of named files needs no database, and a load no mapping.
+if TYPE_CHECKING:
     from pipeline.loading.ledger.entries import ImportedFile
     from pipeline.loading.ledger.ledger import SqlLedger
     from pipeline.mapping.language.mapping_file import LoadedMapping

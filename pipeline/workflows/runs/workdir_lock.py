@@ -158,5 +158,7 @@ def _named(home: Workdir, command: str, run_id: str) -> Iterator[None]:
 def _remove_names_of_dead(directory: Path) -> None:
     for path in directory.glob("*.json"):
         with suppress(OSError), path.open("rb") as file:
-            if file.read(1) and _is_free(file.fileno()):  # an empty one is about to be locked
+            # A process that has just made its file writes to it after it holds the lock, so an empty file
+            # stays.
+            if file.read(1) and _is_free(file.fileno()):
                 path.unlink(missing_ok=True)

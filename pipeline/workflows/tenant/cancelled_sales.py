@@ -1,7 +1,7 @@
 """Sales that an earlier run delivered and that a later export says are not complete: named, or voided.
 
-The ledger knows what the tenant has, so it is asked anew with each command: a sale that was voided is no
-longer found, and no later run voids it a second time.
+The ledger knows what the tenant has, so each command asks it again: a sale that was voided is no longer
+found, and no later run voids it a second time.
 """
 
 from __future__ import annotations
