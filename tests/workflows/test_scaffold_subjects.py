@@ -77,3 +77,10 @@ def test_tax_beside_an_amount_of_sales_is_asked_for(tmp_path: Path) -> None:
     names = "OrderNumber,OrderDate,ProductKey,Quantity,UnitPrice,SalesAmount,TaxAmt"
     _, spec = draft_of(csv_of(tmp_path / "a.csv", names, rows))
     assert is_open(spec, "total", "whether `SalesAmount` holds `TaxAmt`")
+
+
+def test_what_was_paid_back_is_asked_for(tmp_path: Path) -> None:
+    rows = [(f"ch_{n}", DAYS[n], 5, 5 if n == 3 else 0, "Paid") for n in range(24)]
+    file = csv_of(tmp_path / "a.csv", "Payment ID,Created,Amount,Amount Refunded,Status", rows)
+    _, spec = draft_of(file)
+    assert is_open(spec, "total", "whether `Amount Refunded` of 1 sale (5.00) comes off the total")

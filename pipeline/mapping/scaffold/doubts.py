@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from pipeline.core.text.wording import count
 from pipeline.mapping.scaffold.amounts.money import Money
 from pipeline.mapping.scaffold.amounts.no_sales import moved_money
 from pipeline.mapping.scaffold.shape import MIXED, Shape
-from pipeline.mapping.scaffold.vocabulary.cells import values
+from pipeline.mapping.scaffold.vocabulary.cells import floats, values
 from pipeline.mapping.scaffold.vocabulary.role_fit import (
     fit,
     is_in_hundredths,
+    is_paid_back,
     is_returned_quantity,
     names_supplier,
     numbers_purchase_orders,
@@ -37,6 +39,7 @@ def doubt_of_rows(shape: Shape, money: Money, sale: Mapping[str, str], line: Map
     return (
         _void_lines(shape)
         or _returned_pieces(shape)
+        or _paid_back(shape, money)
         or _in_hundredths(money)
         or _purchases(shape, sale)
         or moved_money(shape, money)
@@ -64,6 +67,18 @@ def _returned_pieces(shape: Shape) -> str:
     for name in filter(is_returned_quantity, shape.lines.columns):
         if lines := int(values(shape.lines[name].cast(pl.String)).str.contains("[1-9]").sum()):
             return f"whether `{name}` of {count(lines, 'line')} is taken off the quantity already"
+    return ""
+
+
+def _paid_back(shape: Shape, money: Money) -> str:
+    """How much was paid back for sales, which the total may hold or not; else empty."""
+    for name in filter(is_paid_back, shape.own_headers.columns):
+        if name in money.columns or shape.headers.schema[name] != pl.String:
+            continue
+        amounts = np.abs(floats(shape.headers[name], money.number))
+        if sales := int((amounts > 0).sum()):
+            sold = f"{count(sales, 'sale')} ({np.nansum(amounts):,.2f})"
+            return f"whether `{name}` of {sold} comes off the total"
     return ""
 
 

@@ -150,6 +150,14 @@ def is_returned_quantity(name: str) -> bool:
     return bool(_RETURNED & {*words}) and any(word in ROLES["quantity"].names for word in words)
 
 
+def is_paid_back(name: str) -> bool:
+    """Whether a column's name says that it holds how much was paid back for a sale."""
+    words = words_of(name)
+    others = NO_AMOUNT.split()
+    is_amount = any(word in ROLES["total"].names for word in words) and not {*others} & {*words}
+    return is_amount and bool(_RETURNED & {*words})
+
+
 _HUNDREDTHS: Final = frozenset(
     [
         *("cents", "cent", "centavos", "centimos", "centimes", "centesimi", "pence"),
