@@ -61,7 +61,7 @@ COVERED_BY: dict[str, tuple[str, ...]] = {
 }
 """Which tests cover which part of the package, besides those that are named as the module.
 
-They run in this order until one fails, so the quickest come first.
+They run in this order until one fails, first those that are not slow, so the quickest come first.
 """
 
 IGNORED_FILES = ("__init__.py", "message_text.py", "migration.py")
@@ -364,6 +364,7 @@ def equal_mutants() -> set[tuple[str, str, str]]:
 
 _PASSED_OR_FAILED = (0, 1, 2, 3)
 """Exit codes of pytest; 2 and 3 stand for a module that cannot be imported. With others no test was run."""
+_NONE_HAS_THE_MARKS = 5
 
 
 class Copy:
@@ -382,14 +383,15 @@ class Copy:
         """Run the tests with this mutant; gives how they ended, or None where all passed."""
         source = (self._folder / mutant.file).read_bytes()
         self._write(mutant.file, mutant.apply(source))
+        tests = covering_tests(mutant.file)
         try:
-            return self.failure(covering_tests(mutant.file), timeout_s)
+            return self.failure("not slow", tests, timeout_s) or self.failure("slow", tests, timeout_s)
         finally:
             self._write(mutant.file, source)
 
-    def failure(self, tests: Sequence[str], timeout_s: float) -> str | None:
-        """The first test that fails; None where all pass in the time allowed."""
-        command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests]
+    def failure(self, marks: str, tests: Sequence[str], timeout_s: float) -> str | None:
+        """The first test with these marks that fails; None where all pass in the time allowed."""
+        command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-m", marks, *tests]
         environment = os.environ | {"PYTHONPATH": str(self._folder)}
         try:
             done = subprocess.run(
@@ -403,6 +405,8 @@ class Copy:
             )
         except subprocess.TimeoutExpired:
             return "the tests did not end"
+        if done.returncode == _NONE_HAS_THE_MARKS:
+            return None
         if done.returncode not in _PASSED_OR_FAILED:
             raise RuntimeError(done.stdout + done.stderr)
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
