@@ -267,6 +267,25 @@ def test_where_omneo_may_have_an_earlier_version_finding_it_proves_nothing(
     assert doubt.may_have_other is other
 
 
+@pytest.mark.parametrize(
+    ("state", "content", "before", "may_have_other", "updates"),
+    [
+        (State.FAILED, OTHER, None, False, False),
+        (State.FAILED, OTHER, State.FAILED, False, False),
+        (State.FAILED, OTHER, State.DELIVERED, True, True),
+        (State.DELIVERED, OTHER, None, True, True),
+        (State.VOIDED, OTHER, None, True, True),
+        (State.VOIDED, SAME, None, True, False),  # its items are the same
+    ],
+)
+def test_items_are_replaced_only_where_omneo_has_other_ones(
+    state: State, content: bytes, before: State | None, may_have_other: bool, updates: bool
+) -> None:
+    sent = decision(LoadRules(revive=True), state, EARLIER, content, before=before)
+    assert isinstance(sent, Send)
+    assert (sent.may_have_other, sent.updates) == (may_have_other, updates)
+
+
 @pytest.mark.parametrize("rules", [LoadRules(), RetryRules(), ResendRules(), VoidRules()])
 @pytest.mark.parametrize("state", [None, *State])
 def test_nothing_is_sent_of_a_body_that_was_removed(rules: DeliveryRules, state: State | None) -> None:
