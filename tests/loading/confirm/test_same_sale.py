@@ -23,6 +23,20 @@ def test_another_spelling_settles_a_doubt() -> None:
     assert not is_same_sale(sent, {**found, "items": THERE["items"][:1]})
 
 
+def test_items_are_compared_by_their_ids() -> None:
+    first, second = THERE["items"]
+    unnamed = {name: value for name, value in second.items() if name != "external_id"} | {"quantity": 3}
+    for items, same in (
+        ([second, first], True),
+        ([first, second | {"quantity": 3}], False),
+        ([first, second | {"price_sell": 1.26}], False),
+        ([first, second | {"external_id": "3"}], False),
+        ([first, unnamed], True),  # which one it is, is not known
+        ([first, first | {"quantity": 3}], True),
+    ):
+        assert is_same_sale(json.dumps(SENT).encode(), {**THERE, "items": items}) is same, items
+
+
 @pytest.mark.parametrize(
     ("found", "same"),
     [

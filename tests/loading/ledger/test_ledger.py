@@ -435,11 +435,14 @@ def test_a_renewal_tells_how_many_work(any_ledger: SqlLedger) -> None:
 
 def test_how_far_a_run_is_counts_up_to_the_first_that_is_not_settled(any_ledger: SqlLedger) -> None:
     assert any_ledger.progress(RUN).watermark == 0
+    assert not any_ledger.passed("run-1")(0)
     assert any_ledger.runs() == []
     parts = any_ledger.leases.share(RUN, [4, 4, 2])
     for part, watermark in zip(parts, (4, 3, 2), strict=True):
         any_ledger.record([], replace(part, watermark=watermark))
     assert any_ledger.progress(RUN).watermark == 7
+    is_passed = any_ledger.passed("run-1")
+    assert [position for position in range(11) if not is_passed(position)] == [7, 10]
 
 
 # ── What else is kept ───────────────────────────────────────────────────────────────────────────────

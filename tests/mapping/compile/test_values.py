@@ -130,8 +130,13 @@ def test_whole_numbers_are_divided_and_multiplied_exactly() -> None:
       total: {column: x, then: [{divide_by: n}, {multiply_by: {constant: 30000}}]}
       rounding: {column: x, then: [{multiply_by: n}]}
     """
-    headers = mapped_of(spec, "id,x,n\n1,1,3\n").headers
-    assert headers.select("total", "rounding").rows() == [(D(10_000), D(3))]
+    mapped = mapped_of(spec, "id,x,n\n1,1,3\n2,2,1\n3,2,0\n")
+    assert mapped.headers.select("total", "rounding").rows() == [
+        (D(10_000), D(3)),
+        (D(60_000), D(2)),
+        (None, D(0)),
+    ]
+    assert problem_rows(mapped.problems) == [("total_rounded", 2)]
 
 
 def test_a_sum_that_needs_one_digit_too_many_is_reported() -> None:

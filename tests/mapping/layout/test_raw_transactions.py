@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.model import KEY, LINE, SOURCE, TX
+from pipeline.core.model import KEY, LINE, LOST, SOURCE, TX, Lost
 from pipeline.core.storage.partition_frames import RawTransactions
-from pipeline.mapping.layout.raw_transactions import build_transactions
+from pipeline.mapping.layout.raw_transactions import build_transactions, without_lost
 from pipeline.mapping.layout.row_keys import carry_down, key_hash
 from tests.mapping.mapping_cases import keyed, problem_rows, raw_rows, shaped_of, spec_of, tables_of
 
@@ -241,6 +241,19 @@ def test_first_row_takes_header_cells_from_where_they_are() -> None:
         (1, "Pin"),
     ]
     assert shaped.problems.is_empty()
+
+
+@pytest.mark.parametrize(("line", "headless"), [(2, [0]), (3, [])])
+def test_a_sale_has_no_header_where_its_first_row_could_not_be_read(line: int, headless: list[int]) -> None:
+    spec = spec_of(FIRST_ROW)
+    tables = tables_of(
+        spec, "Name,Id,Total,Currency,item,qty\n#1,77,10,AUD,Shirt,1\n#1,,,,Cap,2\n#1,,,,Sock,2\n"
+    )
+    unread = pl.when(pl.col(LINE) == line).then(pl.lit(Lost.KEYED, pl.UInt8)).alias(LOST)
+    readable, notes = without_lost({name: rows.with_columns(unread) for name, rows in tables.items()})
+    shaped = build_transactions(readable, spec, notes)
+    assert shaped.headless.to_list() == headless
+    assert problem_rows(shaped.problems) == [("row_lost", line)]
 
 
 def test_first_row_conflicts_only_where_two_cells_say_different_things() -> None:
