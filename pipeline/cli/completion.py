@@ -23,7 +23,7 @@ def run_names(ctx: click.Context, _: click.Parameter, typed: str) -> list[Comple
 
 
 def mapping_names(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
-    """The mappings in this directory and those that are shipped; where none is meant, files of the shell."""
+    """The mappings in this directory and the shipped ones; where none matches, the shell completes files."""
     here = sorted(path.name for path in Path().glob("*.y*ml"))
     return _those_that_begin_with(typed, [*here, *_shipped()]) or [CompletionItem(typed, type="file")]
 

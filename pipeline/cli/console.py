@@ -160,7 +160,7 @@ def _broken(line: str, width: int) -> str:
 
 
 def open_standard_streams() -> None:
-    """Open what the caller has closed, so that no file of ours gets the number of a standard stream."""
+    """Open standard streams that the caller closed, so that no file of ours gets their numbers."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:  # gives the lowest number that is free
         pass
     os.close(descriptor)
@@ -185,7 +185,7 @@ def write_text(text: str, *, err: bool = False) -> None:
 
 
 def _while_writable(listener: Emit) -> Emit:
-    """A listener that writes to stderr, left out from when that cannot be written any more."""
+    """A listener that writes to stderr, until that cannot be written any more."""
     listening = True
 
     def emit(event: Event) -> None:
@@ -202,7 +202,7 @@ def _while_writable(listener: Emit) -> Emit:
 
 
 def _discard_the_rest(*, err: bool) -> None:
-    """Send further output nowhere: what is left in a buffer would make the process end with code 120."""
+    """Drop further output: with a buffer that cannot be written, the process would end with code 120."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: what is in flight is finished; a command with nothing in flight ends at once."""
+"""SIGINT and SIGTERM: requests in flight are finished; a command without any ends at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signalled(BaseException):
-    """SIGINT or SIGTERM came while nothing was in flight that would have to be finished."""
+    """SIGINT or SIGTERM came while no request was in flight."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

@@ -49,7 +49,7 @@ class Code:
 
     @property
     def fixer(self) -> Fixer:
-        """Who can do what `fix` says first of all: most of it is about the export, the rest the mapping."""
+        """Who can do the first thing that `fix` says: most fixes are in the export, others in the mapping."""
         return Fixer.TILL if self.name in _IN_THE_EXPORT else Fixer.YOU
 
 

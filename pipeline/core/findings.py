@@ -1,4 +1,4 @@
-"""What the stages find in a run and the report shows: root causes, anomalies and control totals."""
+"""Findings of the stages that the report shows: root causes, anomalies and control totals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames in which the stages hand over what they found: problems of rows, and reasons of outcomes."""
+"""The frames that stages pass on: problems of rows, and reasons of outcomes."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyarrow.csv import InvalidRow
 
 _STATED_DELIMITER: Final = re.compile(rb"""(?i)"?sep=.?"?\r?\n""")
-"""A first line for Excel, which says what is between the cells; it is no row."""
+"""A first line that tells Excel the delimiter; it is no row."""
 DELIMITERS: Final = (",", ";", "\t", "|")
 
 # When a cell of several lines is taken for rows that a stray quote swallowed; see `_swallowed`.

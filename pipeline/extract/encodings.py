@@ -60,7 +60,7 @@ def keeps_ascii(encoding: str) -> bool:
 
 
 def refuse_other_files(name: str, head: bytes, encoding: str) -> None:
-    """Refuse what is no text with rows.
+    """Refuse a file that is no text with rows.
 
     Args:
         name: The file's name.

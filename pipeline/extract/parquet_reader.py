@@ -251,7 +251,7 @@ def _without_exponent(numbers: pl.Series) -> pl.Series:
 
 
 def _as_text(values: pl.Series) -> pl.Series:
-    """Take bytes for UTF-8, as writers without a text type mean them; what is none, one by one, is null."""
+    """Read bytes as UTF-8, which writers without a text type mean; a value that is no UTF-8 is null."""
     try:
         return values.cast(pl.String)
     except pl.exceptions.PolarsError:

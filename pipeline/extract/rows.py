@@ -116,7 +116,7 @@ def without_empty_rows(
 
 
 def _where_all(rows: pl.DataFrame, names: Sequence[str], holds: Callable[[str], pl.Expr]) -> pl.Series:
-    """Places of the rows in which something holds of every column; it is asked only where it holds so far."""
+    """Places of the rows in which a condition holds for every column, tested only where it still may."""
     places = rows.select(pl.arg_where(holds(names[0]))).to_series()
     for name in names[1:]:
         if places.is_empty():

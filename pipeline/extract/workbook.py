@@ -26,7 +26,7 @@ _MERGED: Final = ((b"mergeCell ",), re.compile(rb"<(?:\w+:)?mergeCell\s"))
 
 _FORMULAS: Final = (b"<f>", b"<f ", b":f>", b":f ")
 _TO_COMPUTE: Final = b'fullCalcOnLoad="1"'
-"""In a workbook whose formulas a program wrote and did not compute; Excel does it when it opens the file."""
+"""In a workbook with formulas that a program wrote without results; Excel computes them at opening."""
 _ROW: Final = re.compile(rb"""row\s[^>]*?\br=["'](\d+)["']""")
 _CELL: Final = re.compile(rb"""\sr=["']([A-Z]+)(\d+)["']""")
 _FILLED: Final = re.compile(rb"""\sr=["']([A-Z]{1,3})(\d+)["'](?:[^>]*[^/>])?>""")

@@ -197,7 +197,7 @@ def is_history(run: RunRef, batches: Batches, ledger: SqlLedger, rules: Delivery
 
 
 def held(reactions: Sequence[ActiveTrigger], run_id: str, to_send: int) -> ReactionsHeld:
-    """The error that says what would be set off; nothing was sent."""
+    """The error that names the triggers that a load would set off; nothing was sent."""
     named = "".join(f"\n  - {each}" for each in reactions)
     return ReactionsHeld(
         f"Run {run_id} holds old sales, and up to {count(to_send, 'transaction')} would run "

@@ -136,7 +136,7 @@ def axis_of(values: Mapping[str, Any]) -> Axis | None:
 
 
 def _without_strays(months: Sequence[str], found: Mapping[str, int]) -> Sequence[str]:
-    """The months without a few sales far before all others, and far after: a wrong date, most often."""
+    """The months, without a few sales far before or after all others, which mostly have a wrong date."""
     total = sum(found.get(month, 0) for month in months)
     for _ in range(2):  # once for the start, once for the end
         sold = [n for n, month in enumerate(months) if found.get(month)]

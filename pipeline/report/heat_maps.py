@@ -14,7 +14,7 @@ NO_STORE: Final = "No store"
 MOST_STORES: Final = 40
 """Stores that are drawn: those with something missing, and the largest; report.json has all."""
 MOST_MONTHS: Final = 31
-"""The newest months, which are drawn: more do not fit beside each other. The sentence is about all."""
+"""Only the newest months are drawn: more do not fit beside each other. The sentence is about all."""
 LEVELS: Final = 4
 NAME: Final = 40
 """Characters of a store's name that are shown."""
@@ -142,7 +142,7 @@ def _only_begun(axis: Axis, sales: Mapping[str, Mapping[str, int]]) -> bool:
 
 
 def _cells(axis: Axis, found: Mapping[str, int], lost: Mapping[str, int], begun: bool) -> list[Cell]:
-    """A cell for each label of the axis; none without sales in a last one that has only begun."""
+    """A cell for each label of the axis. A last one that has only begun and has no sales is blank."""
     most = max(found.values(), default=0)
     first = next((n for n, label in enumerate(axis.labels) if label in found), 0)
     last = len(axis.labels) - 1
@@ -213,7 +213,7 @@ def _gap(gap: Mapping[str, Any]) -> str:
 
 
 def _not_judged(stores: Sequence[Mapping[str, Any]]) -> str:
-    """The stores of which a day without sales says nothing, in a sentence; empty where there are none."""
+    """A sentence with the stores where a day without sales means nothing; empty where there are none."""
     if not stores:
         return ""
     named = _some([f"{visible(each['store'], NAME)} ({each['usual']:.1f} a day)" for each in stores])

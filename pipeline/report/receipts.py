@@ -97,7 +97,7 @@ def _text(values: Mapping[str, Any], *names: str) -> str:
 
 
 def _amount(value: Any) -> str:
-    """An amount with its cents; what is no number stays as it is."""
+    """An amount with its cents; anything but a number stays as it is."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return grouped(decimal_text(Decimal(str(value))))
     return "" if value is None else str(value)

@@ -169,7 +169,7 @@ class Summary:
 
     @property
     def taken(self) -> int:
-        """Transactions that `confirm` can be about: delivered, or unchanged where it looked those up too."""
+        """Transactions that `confirm` is about: delivered, and unchanged where it queried those too."""
         return self.delivery.delivered + (self.delivery.unchanged if self.beside.confirmed else 0)
 
     def __post_init__(self) -> None:
@@ -206,7 +206,7 @@ class Summary:
 
 
 def empty_summary() -> Summary:
-    """What a command tells that had nothing to do and made no run: no name, no paths, all numbers zero."""
+    """The summary of a command that had nothing to do: no name, no paths, all numbers zero."""
     return Summary(
         run_id="",
         run_dir="",
@@ -263,5 +263,5 @@ def decimal_text(amount: Decimal) -> str:
 
 
 def most_rejected(numbers: TransactionCounts) -> bool:
-    """Whether more than half was rejected, so that what is left is hardly worth loading."""
+    """Whether more than half was rejected. Then the accepted ones are hardly worth loading."""
     return 2 * numbers.rejected > numbers.read

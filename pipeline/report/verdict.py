@@ -272,7 +272,7 @@ def _with_rejections(summary: Summary, mood: Mood, headline: str) -> tuple[Mood,
 
 
 def _sentence(summary: Summary, stopped: str, sums: _Money, *, closed: bool) -> str:
-    """What is true now, and what was left out; the table of the states has what each is worth."""
+    """The state now, and what was left out. The table of the states shows what each is worth."""
     loaded = was_loaded(summary)
     now = _delivered(summary, sums) if loaded else _to_be_sent(summary, sums, closed=closed)
     return " ".join(filter(None, (now, _left_out(summary, None if loaded else sums), stopped)))

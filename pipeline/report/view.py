@@ -273,7 +273,7 @@ _NO_PERSON: Final = re.compile(NO_PERSON)
 
 
 def _masked_cell(field: str | None, value: str) -> str:
-    """The cell of a cause; a word such as "no email" stands in a personal field, and is no person's."""
+    """The cell of a cause; a word such as "no email" is no personal data, though its field is personal."""
     return mask_value(None if _NO_PERSON.match(value) else field, value)
 
 

@@ -122,7 +122,7 @@ class AuthenticationMiddleware:
 
 
 class RateLimitMiddleware:
-    """Answers 429 to what is above the limit, and tells every request what is left of it.
+    """Answers 429 to requests above the limit, and tells every request how many are left.
 
     Args:
         app: What answers the others.

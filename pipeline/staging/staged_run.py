@@ -26,7 +26,7 @@ from pipeline.staging.manifest import Manifest, PartRecord
 from pipeline.staging.workdir import STAGED
 
 _ROWS_IN_GROUPS = 24_576
-"""Rows in memory while a run is read: one row group of each part, so these are smaller if there are more."""
+"""Rows in memory while a run is read: a row group of each part, so more parts have smaller groups."""
 _LEAST_IN_GROUP, _MOST_IN_GROUP = 128, 4_096
 _ROWS_AT_A_TIME = 2_048
 """Rows that are Python objects at a time, which take several times as much memory."""
@@ -87,7 +87,7 @@ def encoded(rows: pl.DataFrame, group_rows: int) -> bytes:
 
 
 def write_no_part(run: Directory) -> None:
-    """Write a file without rows, so that a run of which nothing was accepted has the columns to read too."""
+    """Write a file without rows, so that a run without accepted transactions has columns to read."""
     columns: dict[str, pl.DataType] = {
         "external_id": pl.String(),
         _TIME: pl.Datetime("us", "UTC"),
@@ -257,7 +257,7 @@ def _transactions(rows: pl.DataFrame) -> list[StagedTransaction]:
 
 
 def _remains() -> pl.Expr:
-    """The body of a transaction whose contents were removed: what was kept of it, enough to void it."""
+    """The body of a transaction whose contents were removed; it holds just enough to void it."""
     when = pl.col(_TIME).dt.strftime("%Y-%m-%d %H:%M:%S").alias(_TIME)
     total = pl.col("total").cast(pl.Float64)
     return pl.struct("external_id", total, when).struct.json_encode()

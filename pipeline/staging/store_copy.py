@@ -217,7 +217,7 @@ def _new_copy(url: str) -> Iterator[Path]:
 
 @contextmanager
 def _removed_after_death(path: Path) -> Iterator[None]:
-    """Have a directory removed if this process is killed meanwhile: a shell waits for its end of a pipe."""
+    """Have a directory removed if this process is killed: a shell waits until a pipe from it closes."""
     command = ("sh", "-c", 'read -r _; rm -rf -- "$1"', "sh", str(path))
     # In a session of its own, so that it outlives what ends this process's group.
     with Popen(command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True) as shell:  # noqa: S603 (nothing of it is input)

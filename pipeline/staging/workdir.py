@@ -13,7 +13,7 @@ from pipeline.core.storage.directories import Directory, directory_at, write
 from pipeline.core.storage.files import discard, private_dir
 
 ADDRESS = "address"
-"""A file in the local copy of a working directory in an object store: the URL of that."""
+"""A file in the local copy of a working directory in an object store. It holds the URL of the original."""
 MANIFEST = "manifest.json"
 STAGED, QUARANTINED, SCRATCH = "staged", "quarantine", "buckets"
 """Directories in that of a run; the last is gone once the run is prepared."""
@@ -48,7 +48,7 @@ class RunDir:
 
     @property
     def shared(self) -> Directory:
-        """The same as all machines reach it that work on the run: its path, or its URL in an object store."""
+        """Where all machines that work on the run reach it: its path, or its URL in an object store."""
         return directory_at(self.address, SCRATCH)
 
     @property

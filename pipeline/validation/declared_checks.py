@@ -376,7 +376,7 @@ def _currency_given() -> DeclaredCheck:
 
 
 def _fineness_check(name: str) -> DeclaredCheck:
-    """What was paid has no more places than its currency; a price for one piece may have."""
+    """A payment has no more decimal places than its currency has; the price of one piece may."""
     value, currency = pl.col(name), pl.col("currency")
     # In units of 0.0001, which is what a money column holds.
     is_whole = value.to_physical() % smallest_amount(currency).to_physical() == 0

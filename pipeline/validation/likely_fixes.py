@@ -97,7 +97,7 @@ def _date_fix(values: Sequence[str]) -> str | None:
 
 @cache
 def _dates_by_format() -> list[pl.Expr]:
-    """Whether all cells are dates of each of `_DATE_FORMATS`; to make them takes longer than to ask them."""
+    """Whether all cells are dates of each of `_DATE_FORMATS`; compiling these takes longer than testing."""
     years = (
         pl.col("cell").str.to_datetime(form, strict=False, exact=True, time_unit="us").dt.year().alias(form)
         for form in _DATE_FORMATS

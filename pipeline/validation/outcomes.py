@@ -145,7 +145,7 @@ def _problems_of_fields(mapped: MappedTransactions, policy: Policy, now: datetim
 
 
 def _rejected_headless(mapped: MappedTransactions, policy: Policy) -> pl.Series:
-    """The transactions without a header row that are rejected for it; other problems would only repeat it."""
+    """Transactions rejected for their missing header row; their other problems only repeat that."""
     if mapped.headless.is_empty():
         return mapped.headless
     reasons = _classified(mapped.problems, policy)

@@ -91,5 +91,5 @@ class Policy:
         return next((rule.severity for rule in self.rules if rule.code == code), "reject")
 
     def tolerance(self, code: str) -> Decimal:
-        """How far apart the two amounts that `code` compares may be; that much is still fine."""
+        """How far apart the two amounts that `code` compares may be, this difference included."""
         return self.tolerances.get(code, CODES[code].tolerance or Decimal(0))

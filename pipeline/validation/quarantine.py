@@ -38,7 +38,7 @@ _REASONS: Final = "quarantine"
 _ROWS_PARTS: Final = "quarantine_rows.parts"
 """The directory of the rows to fix, by partition; gone once they are put together."""
 _SORTED_UP_TO: Final = 200_000
-"""Up to this many reasons `quarantine.csv` is sorted by source and line: sorting needs all in memory."""
+"""`quarantine.csv` is sorted by source and line up to this many reasons: all must fit in memory."""
 
 
 @dataclass(frozen=True)

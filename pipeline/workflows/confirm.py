@@ -75,7 +75,7 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
 
 
 def _beside(found: Confirmation, resent: DeliveryResult | None) -> BesideLedger:
-    """What the ledger does not count for the run; what was sent again for another run is not missing now."""
+    """Counts that the ledger does not keep for the run; a sale sent again for another run is not missing."""
     beside = BesideLedger(**found.beside)
     return beside if resent is None else replace(beside, missing=min(beside.missing, resent.failed))
 

@@ -1,4 +1,4 @@
-"""Tests of a mapping, drafted from real rows in which what may say who somebody is was made up."""
+"""Tests of a mapping, drafted from real rows with made-up values for all that may identify somebody."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class _MadeUp:
         return self._people[text]
 
     def looked_up(self, looked_up: Rows, rows: Rows) -> Rows:
-        """Rows of look-up tables, in which what was replaced in the rows of a sale is replaced as well."""
+        """Rows of look-up tables, with the same values replaced as in the rows of a sale."""
         kept = {cell for each in rows.values() for row in each for cell in row.values()}
         known = {**self._digits, **self._people}
 

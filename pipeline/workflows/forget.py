@@ -156,7 +156,7 @@ def _without(cause: RootCause, person: PersonName) -> RootCause:
 
 
 def _forget_in_ledger(where: Path | str, found: Mapping[RunDir, PersonTraces], person: PersonName) -> int:
-    """Count what was never sent as forgotten, and remove what the server said; returns how many messages."""
+    """Count sales never sent as forgotten and remove messages of the server; returns how many messages."""
     with SqlLedger(where) as any_tenant:
         statuses = any_tenant.statuses()
         words = any_tenant.forget_messages(

@@ -230,7 +230,7 @@ def _report(
 def _compared_with_usual(
     gate: RejectionGate, summary: Summary, usual: Sequence[Size], options: PrepareOptions, emit: Emit
 ) -> RejectionGate:
-    """The gate, closed where the run is smaller than `--min-share` allows; a notice where it is near that."""
+    """The gate, closed where the run is smaller than `--min-share` allows; a notice where it is nearly so."""
     size, least = size_of(summary), options.min_share
     if least is not None and (why := shortfall(size, usual, least)):
         return replace(gate, closed=True, too_small=why)

@@ -26,7 +26,7 @@ from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.sources import RunSource, raw_rows
 
 _READ_WHOLE: Final = 1 << 30
-"""Bytes of text that are read to the end, some seconds' worth: a sale may go on in any file."""
+"""Bytes of text that are read whole, in some seconds, since a sale may go on in any file."""
 _ONLY_BEGINNING: Final = (
     "The files are large: rows of these sales further down, or in other files of their kind, were not looked"
     " for. `prepare` looks for them."

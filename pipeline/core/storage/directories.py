@@ -47,7 +47,7 @@ class Directory(Protocol):
         ...
 
     def opened(self, name: str) -> pa.NativeFile:
-        """A file to read, seekable; of one in a store only the bytes that are read are fetched."""
+        """A seekable file to read; from a store it fetches only the bytes that are read."""
         ...
 
     def contents(self, names: Sequence[str]) -> Iterator[bytes]:
@@ -212,7 +212,7 @@ class StoreDirectory:
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[Any]:
-        """The store's file system; what it raises, an error of its own for each cloud, is a SettingsError."""
+        """The store's file system; its errors, which differ by cloud, become a SettingsError."""
         system, _ = self._system()
         with store_errors(self.address, verb, passing=(FileNotFoundError,) if verb == "read" else ()):
             yield system

@@ -1,4 +1,4 @@
-"""Reading Parquet files each by its own path: polars alone takes brackets in a path for a pattern."""
+"""Reads Parquet files by their exact paths, in which polars itself takes brackets for a pattern."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def scan(path: str | Path) -> pl.LazyFrame:
 
 
 def row_groups(path: str | Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """A file's rows with these columns, a row group at a time: memory does not grow with the file."""
+    """A file's rows with these columns, one row group at a time, so memory does not grow with the file."""
     with pq.ParquetFile(path) as file:
         for number in range(file.num_row_groups):
             yield pl.DataFrame(file.read_row_group(number, columns=list(columns)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 PLACES: Final = 1_000_000
-"""Partitions that one input split may have: of 1 MB each, the least, they are a terabyte."""
+"""Most partitions of one input split: a terabyte where each has 1 MB, the least."""
 
 
 def partition_name(number: int) -> str:

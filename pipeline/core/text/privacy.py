@@ -74,7 +74,7 @@ def mask_value(field: str | None, value: str) -> str:
 
 
 def mask_message(field: str | None, message: str) -> str:
-    """Mask a message about a field: marked values as values of that field, and what else looks personal."""
+    """Mask marked values in a message as values of its field, and other parts that look personal."""
     others = field if field in _PUBLIC_FIELDS else None
     parts = _MARKED.split(message)  # the odd ones are what stood within marks
     return "".join(mask_value(field if n % 2 else others, part) for n, part in enumerate(parts))
@@ -121,7 +121,7 @@ def mask_body(body: str) -> str:
 
 
 def personal_values(value: Any, name: str | None = None) -> set[str]:
-    """Every text and number of a payload that is a person's by the name it stands under."""
+    """Every text and number of a payload that is personal by the name of its field."""
     if isinstance(value, Mapping):
         names = {key: _nearest(name, key) for key in value}
         if isinstance(value.get("handle"), str) and "value" in value:
@@ -135,7 +135,7 @@ def personal_values(value: Any, name: str | None = None) -> set[str]:
 
 
 def mask_values(text: str, values: Collection[str]) -> str:
-    """Mask these values wherever a text repeats them, in whatever case; and what looks personal by itself."""
+    """Mask these values wherever a text repeats them, in any case, and parts that look personal."""
     if found := [re.escape(each) for each in sorted(values, key=len, reverse=True) if each]:
         repeated = re.compile(rf"(?<!\w)(?:{'|'.join(found)})(?!\w)", re.IGNORECASE)
         text = repeated.sub(lambda match: mask_whole(match[0]), text)

@@ -100,7 +100,7 @@ def compare_fields(
 
 
 _NOT_COMPARED: Final = frozenset({"external_id", "items", "is_void", "delete_existing_items"})
-"""The key of the query, what is compared in a way of its own, and an instruction."""
+"""The key of the query, fields that are compared in their own way, and an instruction."""
 _INSTRUCTIONS: Final = frozenset({"profile_id_handle"})
 """Says how another field is meant, so an answer need not have it."""
 _NEVER_EMPTY: Final = frozenset({"total", "profile_id"})
@@ -166,7 +166,7 @@ def _either(same: bool) -> Kept:
 
 
 def _kept_value(sent: Any, found: Any, *, as_text: bool = False) -> Kept:
-    """How any value stands in an answer; what an object has besides does not matter."""
+    """How an answer kept a value; further members of an object do not matter."""
     if _is_empty(sent):
         return Kept.SAME
     if _is_empty(found):
@@ -216,7 +216,7 @@ def _slug(text: Any) -> str:
 
 
 def _all_are_in(sent: Sequence[Any], found: Sequence[Any], same: Callable[[Any, Any], bool]) -> bool:
-    """Whether each that was sent has one of its own in what was found."""
+    """Whether each of those sent has its own match among those found."""
     left = list(found)
     for each in sent:
         at = next((n for n, other in enumerate(left) if same(each, other)), None)

@@ -267,7 +267,7 @@ class Search:
             await _all([worker] * (min(_LISTS_AT_A_TIME, workers) if in_lists else workers))
 
     def _fits_a_list(self, wanted: Wanted) -> bool:
-        """Whether it may be queried in a list; what may be another version's needs an answer of its own."""
+        """Whether a list may show it; one that may be there in another version needs a query of its own."""
         proven = wanted.record.state in ACCEPTED_BY_OMNEO
         return self.lists.works and proven and self.lists.takes(wanted.external_id)
 
@@ -279,7 +279,7 @@ class Search:
         await _all([partial(self._judge_rows, each, found.get(each.external_id, [])) for each in wanted])
 
     async def _judge_rows(self, wanted: Wanted, rows: list[Mapping[str, Any]]) -> None:
-        """Judge the copies of a transaction that a list has; what they do not show is queried singly."""
+        """Judge the copies of a transaction in a list; query it alone for fields that they do not show."""
         if not rows:
             await self._note_absent(wanted, Meaning.REFUSED)
             return
@@ -327,7 +327,7 @@ class Search:
         return found
 
     async def _note_absent(self, wanted: Wanted, meaning: Meaning) -> None:
-        """Keep what was not found for another look, as far as memory goes."""
+        """Keep a transaction that was not found for another look, up to a limit for the memory."""
         if meaning is Meaning.REFUSED:
             self.unanswered.discard(wanted.external_id)
         else:
@@ -403,7 +403,7 @@ class Search:
             await self.marks.put([(seen, state)])
 
     def _is_undone(self, record: Record) -> bool:
-        """Whether another run has voided it: then what was seen is no news of that run."""
+        """Whether another run has voided it. Then what was seen says nothing new about that run."""
         return record.state is State.VOIDED and record.run_no != self.run_no
 
     def _note_beside(self, record: Record, kind: str) -> None:

@@ -216,7 +216,7 @@ async def _explain(
     gap: Decimal,
     since: datetime,
 ) -> tuple[Effect, str]:
-    """Say from a customer's sales in Omneo why their figure is not what was expected."""
+    """Say from a customer's sales in Omneo why their figure differs from the expected one."""
     rows = await _sales_of(api, profile_id)
     if rows is None:
         return Effect.DIFFERENT, "their sales could not be listed"

@@ -172,7 +172,7 @@ class _Receiver:
         return hmac.compare_digest(expected.encode(), signature.strip().lower().encode())
 
     def _confirm(self, sightings: list[Sighting]) -> None:
-        """In the ledger's thread: mark what was delivered, keep what is still on its way for later."""
+        """In the ledger's thread: mark delivered transactions, keep events of unfinished ones for later."""
         latest = {each.external_id: each for each in sightings}
         found = self._ledger.find(list(latest))
         seen = [
@@ -197,7 +197,7 @@ _CONFIRMABLE: Final = frozenset({State.DELIVERED, State.MISSING})
 
 
 def _is_as_sent(seen: Sighting, record: Record) -> bool:
-    """Whether an event is about what was sent, as far as it says so."""
+    """Whether an event has the total that was sent; true where one of them has no total."""
     return seen.total is None or record.total is None or seen.total == decimal_of(record.total)
 
 

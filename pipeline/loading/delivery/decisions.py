@@ -326,9 +326,9 @@ _IN_OMNEO: Final = ACCEPTED_BY_OMNEO - {State.VOIDED}
 
 @dataclass(frozen=True)
 class VoidRules(DeliveryRules):
-    """Send every delivered transaction of the run again, as void, and what was perhaps taken too.
+    """Send every transaction of the run that was delivered, or perhaps taken, again as void.
 
-    What a later run has updated belongs to that run and is left alone.
+    A transaction that a later run has updated belongs to that run and is left alone.
 
     Attributes:
         only: External ids of those to void; None for all.

@@ -20,7 +20,7 @@ from pipeline.loading.http.paced_client import PacedClient
 _LANDING_TICK_S: Final = 0.05
 """How often a stopping load looks whether it was asked to stop at once."""
 _DECIDED_AT_ONCE: Final = 1024
-"""Transactions that are looked for in the ledger in one go; nothing is written for them yet."""
+"""Transactions that are looked up in the ledger together, before anything is written for them."""
 
 
 class Scheduler:

@@ -111,7 +111,7 @@ class TransactionSender:
     # One attempt
 
     async def _attempt(self, left: list[OutgoingTransaction]) -> ReplyVerdict:
-        """Query what is in doubt, send the rest in one request; takes out of the list what is settled."""
+        """Query items in doubt, send the others in one request, and take settled ones out of the list."""
         await self._settle_doubts(left)
         if not left:
             return TAKEN
@@ -233,7 +233,7 @@ class TransactionSender:
     def _unproven(
         self, item: OutgoingTransaction, evidence: Evidence, verdict: ReplyVerdict
     ) -> DeliveryOutcome:
-        """What a transaction is that Omneo may have kept, and of which a query shows nothing."""
+        """The outcome of a transaction that Omneo may have kept, but that a query does not show."""
         if self._rules.restores:
             return self._restored(item, evidence, verdict)
         if evidence.presence is Presence.UNKNOWN or verdict.meaning is Meaning.UNCLEAR:
@@ -245,7 +245,7 @@ class TransactionSender:
     def _restored(
         self, item: OutgoingTransaction, evidence: Evidence, verdict: ReplyVerdict
     ) -> DeliveryOutcome:
-        """What a transaction is after a void or a repeat that did not work."""
+        """The outcome of a transaction after a void or a repeat that failed."""
         old = item.old
         if self._rules.intent is not State.VOIDING or old is None:
             return DeliveryOutcome(None, verdict, maybe_sent=True)
@@ -271,7 +271,7 @@ class TransactionSender:
         left[:] = [item for item in left if id(item) not in gone]
 
     async def _settle_doubt(self, item: OutgoingTransaction) -> bool:
-        """Whether an item that Omneo may have is settled; else it is to be sent."""
+        """Settle an item that Omneo may have; False where it must be sent."""
         if isinstance(item.decision, QueryOnly):
             await self._note_what_is_there(item)
             return True
@@ -379,7 +379,7 @@ class TransactionSender:
     async def _settle_batch(
         self, left: list[OutgoingTransaction], batch_id: str, were_sent: Mapping[int, bool]
     ) -> ReplyVerdict:
-        """Settle what the batch proves; what it does not is in doubt, and stays in the list."""
+        """Settle the items that the batch proves; the others are in doubt, and stay in the list."""
         self._tracker.note_batch(left, batch_id)
         result = await self._poll(batch_id, left)
         verdicts = [(item, _of_batch(result, item)) for item in left]
@@ -435,7 +435,7 @@ class TransactionSender:
 
 
 def _of_batch(result: BatchResult, item: OutgoingTransaction) -> ReplyVerdict:
-    """What became of an item, without what was sent of a person with it."""
+    """What became of an item, without the personal values that were sent with it."""
     verdict = result.verdict(item.external_id)
     if not (verdict.message or verdict.fields):
         return verdict

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Stop:
-    """Once asked, no new request starts and what is in flight is finished; asked `now`, nothing is.
+    """Once asked to stop, no new request starts and those in flight are finished; with `now` they are not.
 
     Safe to call from signal handlers and other threads, before, while and after a load runs.
     """

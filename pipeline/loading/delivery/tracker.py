@@ -197,7 +197,7 @@ class DeliveryTracker:
         return self._clock.time() - record.at
 
     async def admit(self, items: Sequence[OutgoingTransaction]) -> None:
-        """Wait for room for what is in doubt already; others wait for it when they are about to leave."""
+        """Wait for room for items already in doubt; the others wait for it just before they are sent."""
         await self._make_room([item for item in items if item.maybe_sent])
 
     async def begin(self, items: Sequence[OutgoingTransaction]) -> None:
@@ -267,14 +267,14 @@ class DeliveryTracker:
         self._writer.put_soon([Stamp([item.external_id for item in items], batch_id)])
 
     async def give_back(self) -> None:
-        """Undo the intent for what was never sent, or surely not taken; the rest stays in doubt."""
+        """Undo the intent of items never sent, or surely not taken; the other items stay in doubt."""
         unsent = [item for item in self._open.values() if not item.maybe_sent]
         self._open.clear()
         # Written even where the list is empty: the commit also stores the watermark.
         await self._writer.put([self._returned(item) for item in unsent])
 
     def _intent(self, item: OutgoingTransaction) -> Record:
-        """The record of what is about to be sent, made once; also of what a query settles unsent."""
+        """The record of an item before it is sent, or settled by a query without being sent; made once."""
         if item.intent is not None:
             return item.intent
         old, decision = item.old, item.decision

@@ -22,9 +22,9 @@ from pipeline.loading.http.client import Answered, Reply, Unsent, Untrusted
 MESSAGE_MAX = 1000
 """Characters of the server's message that are kept with a transaction."""
 _FIELDS_MAX: Final = 50
-"""Fields of one answer whose messages are kept; more say the same of every item."""
+"""Fields of one answer whose messages are kept; further ones repeat the same for every item."""
 _ID_MAX: Final = 200
-"""Characters of an id that is kept; what is longer is a text."""
+"""Most characters of an id that is kept; anything longer is taken for a text."""
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _ERROR_CODE: Final = re.compile(r"[45][0-9]{2}")
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
@@ -84,7 +84,7 @@ class ReplyVerdict:
             self._mask(())
 
     def without(self, personal: Collection[str]) -> ReplyVerdict:
-        """The same, with these values masked too: what was sent of a person, which a server may repeat."""
+        """The same, with these values masked too: personal data of the request that a server may repeat."""
         if not (personal and (self.message or self.fields)):
             return self
         masked = replace(self)
@@ -163,7 +163,7 @@ def _judge_success(reply: Answered, expected: Expected, external_id: str | None)
 
 
 def _is_about_another(reply: Answered, external_id: str | None) -> bool:
-    """Whether what was found is another transaction, so that the one that was asked for is not there."""
+    """Whether the reply has another transaction than the one that was asked for."""
     found = transaction_in(reply.json, None) if 200 <= reply.status < 300 else None
     named = None if found is None else found.get("external_id")
     return external_id is not None and named is not None and str(named) != external_id

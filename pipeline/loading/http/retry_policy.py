@@ -70,7 +70,7 @@ class Health:
 
     @property
     def unresolved(self) -> str:
-        """The variable whose name of a host has no address, and never had since we began; else empty."""
+        """The variable with a host that has had no address since the start; empty where there is none."""
         return "" if self._reached else self._unresolved
 
 

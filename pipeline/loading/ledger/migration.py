@@ -139,7 +139,7 @@ def _set_aside(db: sa.Connection, version: int) -> Mapping[str, str]:
 
 
 def _copy_records(db: sa.Connection, old: Mapping[str, str]) -> None:
-    """What was being sent is in doubt now; what was given up may have been sent."""
+    """Transactions: those being sent are in doubt now, and those given up may have been sent."""
     columns = "external_id, hash, state, attempts, status, words, batch, run_no, at"
     rows = f"SELECT {columns} FROM {old['transactions']}"  # noqa: S608 (all names are ours)
     if "recent" in old:

@@ -1,4 +1,4 @@
-"""How one transaction moves between the counts of runs: a function from what was kept and what is written.
+"""How a write moves a transaction between the counts of runs, computed from the old record and the new.
 
 A run counts each of its transactions exactly once, by the first of these that holds:
 
@@ -117,7 +117,7 @@ def _recorded(kept: LedgerEntry, new: Record, is_newer: IsNewer) -> LedgerEntry:
 
 
 def _left(old: Record, is_taken_by_newer: bool) -> Counted:
-    """What a transaction is counted as in the run whose record of it another run takes over."""
+    """How a run counts a transaction after another run has taken over its record."""
     if old.state in ACCEPTED_BY_OMNEO or old.state is State.FORGOTTEN:
         return old.state
     if is_taken_by_newer:

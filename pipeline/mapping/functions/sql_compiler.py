@@ -125,7 +125,7 @@ class SqlCompiler:
         return self._column(cast.this, value, lenient=True)
 
     def _column(self, operand: Node, value: pl.Expr, *, lenient: bool = False) -> Node:
-        """A column that is null where the operand cannot be read; its text is remembered in `failed`."""
+        """A column that is null where the operand cannot be read; `failed` keeps its text."""
         self._type(value)
         name = self.keep(value)
         if not lenient:

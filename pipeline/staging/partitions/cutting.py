@@ -60,7 +60,7 @@ def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _without_last_transaction(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows before the last transaction, and its own: more of them may be in the next frame."""
+    """The rows before the last transaction, and its own, of which the next frame may have more."""
     last = rows[KEY][-1]
     # Rows without a key belong to no transaction, so nothing has to be kept together.
     if last is None:

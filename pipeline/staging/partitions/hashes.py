@@ -1,4 +1,4 @@
-"""Hashes of what the partitions hold, in files, since those of all together grow with the input."""
+"""Hashes of the contents of partitions, kept in files, since their number grows with the input."""
 
 from __future__ import annotations
 

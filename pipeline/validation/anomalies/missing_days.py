@@ -19,7 +19,7 @@ from pipeline.validation.anomalies.observations import Observations
 EVERYWHERE: Final = ""
 """The store of a gap that all stores have."""
 _MOST_STORES: Final = 1_000
-"""The largest, which are looked at: a column that is no store, mapped by mistake, may have a million."""
+"""Only the largest stores are looked at: a wrong column mapped as the store may have a million values."""
 # A weekday is compared with itself four weeks to either side, and not with fewer than three of it.
 _WEEKS_AROUND: Final = 9
 _FEWEST_WEEKS: Final = 3
@@ -39,7 +39,7 @@ SURE: Final = 0.05
 _PERHAPS: Final = 1.0
 """The same among those that are perhaps missing."""
 _RARE: Final = 0.01
-"""In a short run, too, chance must bring such a gap less than once in a hundred days."""
+"""Also in a short run, such a gap must be rarer by chance than once in a hundred days."""
 _LONGEST_ODDS: Final = 10**9
 
 
@@ -174,7 +174,7 @@ def _gaps(days: pl.DataFrame, surely: float, perhaps: float) -> pl.DataFrame:
 
 
 def _is_regular(but: pl.Expr) -> pl.Expr:
-    """Whether a store, but for so many days of one gap, is hardly more often empty than chance explains."""
+    """Whether a store, apart from one gap of so many days, is empty hardly more often than by chance."""
     return pl.col("empty") - but <= pl.col("expected") + _CLOSED * pl.col("all")
 
 

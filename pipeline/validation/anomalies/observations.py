@@ -294,7 +294,7 @@ def _largest(totals: pl.DataFrame) -> pl.DataFrame:
 
 
 def _repeats(timed: pl.DataFrame) -> pl.DataFrame:
-    """Hashes of what makes two sales alike; those without a time of day would be alike by chance."""
+    """Hashes of the values that make two sales alike. Sales without a time of day may be alike by chance."""
     sale = pl.struct("local", "store", "person", "total", "items_count").hash(seed=0)
     source = pl.col(SOURCE)
     hashes = timed.drop_nulls("total").select(

@@ -69,7 +69,7 @@ class QuarantinedRows:
         return ((path, parquet.read(path)) for path in sorted(self.run.quarantine.glob("*.parquet")))
 
     def _is_about(self, reasons: pl.DataFrame) -> pl.Expr:
-        """Whether a reason names the person, or is about a transaction of which another reason does."""
+        """Whether this reason, or another one of the same transaction, names the person."""
         person = self.person
         of_id = pl.col("field").str.extract(r"([^.]+)$").is_in(sorted(NOT_OF_PEOPLE)).fill_null(value=False)
         in_field = (person.within("value") | person.within("message")) & ~of_id

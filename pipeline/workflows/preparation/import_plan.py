@@ -97,7 +97,7 @@ class ImportPlan:
 
     @property
     def partition_bytes(self) -> int:
-        """Raw text of a partition; of lists in cells less, since as rows they take more than other text."""
+        """Raw text of a partition; less where cells hold lists, which take more memory as rows."""
         whole = self.budget.partition_bytes
         return whole * 2 // 3 if self.spec.source.nested else whole
 
@@ -169,7 +169,7 @@ def raise_problems(problems: Sequence[Problem], *, hint: str = "") -> None:
 
 
 def _listed(columns: Mapping[str, Sequence[str]]) -> str:
-    """Which columns the source has. A long name is cut: of a file without a header it is a whole row."""
+    """Which columns the source has. A long name is cut: in a file without a header it may be a whole row."""
     lists = {
         table: ", ".join(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…" for name in names)
         for table, names in columns.items()

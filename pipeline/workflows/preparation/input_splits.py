@@ -20,7 +20,7 @@ from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.sources import RunSource, raw_rows
 
 _FILLED: Final = 0.8
-"""How full of text a split may be: with their places, the rows in it take somewhat more memory."""
+"""How full of text a split may be: the rows take somewhat more memory than their text."""
 _RANGE_STAYS_WHOLE: Final = 1.5
 """A range of text is one partition up to so many times the size of one, rather than one and a small rest."""
 _WORTH_CUTTING: Final = 4

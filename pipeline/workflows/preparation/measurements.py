@@ -25,7 +25,7 @@ from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.report_parts.sample_rows import with_source_rows
 
 _ADDED_AT_A_TIME = 8
-"""Of many partitions, memory holds no more; with fewer, their sum would be added up again too often."""
+"""Partitions that are added up at once: more do not fit in memory, and fewer repeat the sum too often."""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ _TOGETHER: Final = 64
 """Small files that are read at a time; each is open until then."""
 
 _SMALL_BYTES: Final = 1 << 20
-"""Text of files that are parsed together; of more, what each costs beside its rows does not matter."""
+"""Text of files that are parsed together; in larger files the fixed cost of each does not matter."""
 
 _Opened = tuple[RunSource, Reader]
 
@@ -200,7 +200,7 @@ _DELIMITERS: Final = {";": '";"', "\t": '"\\t"', "|": '"|"', ",": '","'}
 
 
 def _delimiter_in(header: Sequence[str]) -> str:
-    """What separates the names in a header that was taken for one name; empty where nothing does."""
+    """The delimiter of a header that was read as a single name; empty where there is none."""
     found = max(_DELIMITERS, key=header[0].count)
     return _DELIMITERS[found] if len(header) == 1 and found in header[0] else ""
 
@@ -371,7 +371,7 @@ class KeyedRows:
 def _with_lost(
     rows: pl.DataFrame, malformed: pl.DataFrame, reader: Reader, key: Sequence[str], spec: MappingSpec
 ) -> pl.DataFrame:
-    """Put a row for each malformed one among the others: see LOST. Of its cells it has those of its key."""
+    """Add a row for each malformed one (see LOST), with no cells but those of its key."""
     if malformed.is_empty():
         return rows
     records = spec.source.records

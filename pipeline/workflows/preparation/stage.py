@@ -44,7 +44,7 @@ _SCATTERED: Final = 0.1
 Such keys are staged twice and their rows read twice; by key, all rows are written and read once more first.
 """
 _COMPARED_AFTER: Final = (2, 4, 8, 16, 32, 64)
-"""Partitions after which their keys are compared. After each would add up, and later it is too late."""
+"""Partitions after which their keys are compared. After each one it costs too much, later it is too late."""
 
 
 def stage(plan: ImportPlan, run: Directory, engine: Engine, emit: Emit) -> list[StagedPartition]:

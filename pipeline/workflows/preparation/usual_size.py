@@ -87,7 +87,7 @@ def usual_sizes(runs: Sequence[RunDir], now: Manifest, facts: Facts) -> list[Siz
 
 
 def is_history(facts: Facts, day: date) -> bool:
-    """Whether most of what was accepted on a day is older than a late sale may be."""
+    """Whether most transactions accepted on a day are older than a late sale may be."""
     accepted = facts.days.filter(pl.col("outcome") == ACCEPTED)
     old = accepted.filter(pl.col("day") < (day - HISTORIC_AFTER).isoformat())
     return bool(2 * int(old["transactions"].sum()) > int(accepted["transactions"].sum()))

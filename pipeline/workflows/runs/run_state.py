@@ -1,4 +1,4 @@
-"""What is true of a run besides its numbers: who works on it now, and whether a later run has replaced it."""
+"""The state of a run besides its numbers: who works on it now, and whether a later run has replaced it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def replaced_by(home: Workdir, ledgers: Iterable[SqlLedger], manifest: Manifest,
 
 
 def report_replaced(home: Workdir, ledger: SqlLedger, by: str) -> None:
-    """Write the reports of unfinished runs again that a run has replaced, so that their own pages say so."""
+    """Write the reports of unfinished runs that this run replaces again, so their pages say so."""
     tenant, statuses = ledger.base_url, ledger.statuses()
     for run in home.runs:
         known = statuses.get(run.run_id, {})

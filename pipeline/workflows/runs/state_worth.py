@@ -21,7 +21,7 @@ _VOID: Final = "void"
 
 
 def state_name(counted: Counted) -> str:
-    """What a count is called: by its own name where Omneo took it, else by that of the summary."""
+    """The name of a count: its own where Omneo took the transactions, else that of the summary."""
     return str(counted) if DELIVERY[counted] == "delivered" else DELIVERY[counted]
 
 

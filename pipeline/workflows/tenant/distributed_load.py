@@ -162,7 +162,7 @@ def _report_stopped(run: OpenRun, directory: Directory, known: set[str]) -> set[
 
 
 def _add_logs(run: RunDir, directory: Directory) -> None:
-    """Add to the run's log what workers logged that could not write to it, as it is in a store."""
+    """Add the lines of workers to the log of a run in a store, to which they cannot write themselves."""
     with open_private(run.log, "ab") as log:
         for lines in directory.contents(directory.names(f"*{_LOG}")):
             log.write(lines)
@@ -216,7 +216,7 @@ def _contribute(assignment: Assignment, environ: Mapping[str, str]) -> DeliveryR
 
 
 def _lock(assignment: Assignment, ledger: SqlLedger) -> AbstractContextManager[None]:
-    """The lock of the working directory; in a store that of the ledger's database is all there is."""
+    """The lock of the working directory; in a store only the lock in the ledger's database exists."""
     if REMOTE in assignment.workdir:
         return ledger.held(assignment.workdir, shared=True)
     home = Workdir(Path(assignment.workdir))
@@ -262,7 +262,7 @@ def _stop_of(directory: Directory) -> Iterator[Stop]:
 
 
 def _word_in(directory: Directory) -> bytes | None:
-    """What the stop file says: nothing, `stop` or `now`; None where it is gone, as its caller is."""
+    """What the stop file says: nothing, `stop` or `now`; None where it is gone because its caller ended."""
     try:
         return read(directory, STOP_FILE)
     except FileNotFoundError:

@@ -85,7 +85,7 @@ def send(
 
 
 def _outdate_other_runs(run: OpenRun) -> None:
-    """Let go of what other runs' `confirm` saw of sales that are this run's: they may be void now."""
+    """Drop what `confirm` of other runs noted about sales of this run, which may be void now."""
     for other in Workdir.open(run.target.workdir).runs:
         if other.run_id == run.ref.run_id or not (other.path / run_record.RECORD_JSON).exists():
             continue
