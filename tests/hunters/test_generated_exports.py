@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import CannotStart
 from pipeline.core.memory import USUAL, Budget
-from tests.fuzzing import examples
+from tests.fuzzing import examples, times
 from tests.hunters.dirt import HARMLESS, OPERATIONS, Dirty, dirtied
 from tests.hunters.hunting import Found, in_order, prepared
 from tests.hunters.layouts import FORMATS, LAYOUTS, MALFORMED, File, Form, Line
 from tests.hunters.sales import Sale, payload, some_sales
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(times(600))]
 
 TOKEN = re.compile(r"[HIP]\d\d(?:x\d+)?C*Z")
 BREAKING = ("malform", "spoil", "blank", "repeat_header", "split_between_sales")

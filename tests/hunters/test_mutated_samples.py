@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.mapping.language.shipped import shipped_names, shipped_sample
-from tests.fuzzing import examples
+from tests.fuzzing import examples, times
 from tests.hunters.hunting import Found, in_order, prepared
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(times(600))]
 
 BAD = "~Q7~"
 DELIMITERS = {"shopware_orders": ";"}
