@@ -22,6 +22,7 @@ from pipeline.core.errors import SettingsError
 if TYPE_CHECKING:  # imported late: most commands use no network, and these take 30 ms
     import ssl
 
+# `openssl rehash` gives certificates such names: a hash and a counter.
 _CERTIFICATE_OF_A_DIRECTORY: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 _PROXY_VARIABLES: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 

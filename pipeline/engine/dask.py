@@ -161,7 +161,8 @@ class DaskEngine:
             # A job that still runs must not write any more once the caller goes on.
             with suppress(TimeoutError, FutureCancelledError, FuturesCancelledError, OSError):
                 wait(pending, timeout=_LAST_JOBS_S)
-            with suppress(SettingsError):  # the store is away; what ended this says more
+            # If the store cannot be reached, the error that ended the run says more.
+            with suppress(SettingsError):
                 self.shared.remove(code)
 
     def flat_map(
@@ -207,7 +208,8 @@ class DaskEngine:
                 hint="Most likely they had too little memory: give them 1 GB for each thread.",
             ) from None
         except (ImportError, AttributeError, TypeError):
-            _require_same_versions(self.client)  # a worker that joined later may not even know the function
+            # A worker that joined later may have another version, even without this function.
+            _require_same_versions(self.client)
             raise
 
 

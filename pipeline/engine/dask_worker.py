@@ -40,7 +40,8 @@ def work(address: str, code: str, job: bytes, wanted: dict[str, str]) -> Any:
     name = _this_worker()
     require_same(name, versions(), wanted)
     _apply_settings()
-    os.umask(0o077)  # everything that is written holds personal data
+    # All files hold personal data, so only their owner may read them.
+    os.umask(0o077)
     try:
         return _function(address, code)(pickle.loads(job))  # noqa: S301 (of the caller)
     except (SettingsError, SourceError) as error:
@@ -59,7 +60,8 @@ def work(address: str, code: str, job: bytes, wanted: dict[str, str]) -> Any:
 def _function(address: str, code: str) -> Callable[[Any], Any]:
     import pipeline.core.pickling  # noqa: F401 (results hold frames, and Dask pickles them)
 
-    with seldom_collecting():  # for the imports of all that the function uses
+    # Loading the function imports many modules, and most collections then only look through these.
+    with seldom_collecting():
         function: Callable[[Any], Any] = pickle.loads(read(directory_at(address), code))  # noqa: S301 (of the caller)
     return function
 

@@ -38,6 +38,7 @@ DELIMITERS: Final = (",", ";", "\t", "|")
 _NARROWEST: Final = 3
 # A record of a wrong width is suspect already, so two lines of the right width are enough.
 _PROOF_IN_REJECTED: Final = 2
+# A record of the right width is most likely correct, so more lines must be found in its cell.
 _PROOF_IN_ROWS: Final = 10
 
 _Malformed = tuple[int, str, str]  # LINE, raw, message
@@ -378,7 +379,8 @@ def _long_delimiter(dialect: Dialect) -> LongDelimiter | None:
     return LongDelimiter(delimiter, dialect.quote)
 
 
-_grammar = lru_cache(Grammar)  # it compiles its pattern once, and all files of a run have the same few
+# A grammar compiles its pattern once, and all files of a run share a few grammars.
+_grammar = lru_cache(Grammar)
 
 
 def grammar_of(dialect: Dialect, delimiter: str) -> Grammar:

@@ -156,6 +156,7 @@ def _eight_bit_encoding(head: bytes) -> tuple[str, float]:
     try:
         western = head.decode("cp1252")
     except UnicodeDecodeError:
+        # Windows-1252 leaves five bytes undefined; Latin-1 has a character for every byte.
         return "latin-1", 0.3
     return ("cp1250", 0.5) if _POLISH.search(western) else ("cp1252", 0.6)
 
@@ -182,6 +183,7 @@ def cut_character(data: bytes) -> int:
             try:
                 _, used = codecs.utf_8_decode(data[-back:], "strict", False)
             except UnicodeDecodeError:
+                # The bytes are not the start of a character, so nothing is cut off.
                 return 0
             return back - used
     return 0

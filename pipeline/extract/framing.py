@@ -179,7 +179,8 @@ class Grammar:
             final: Whether nothing follows: what is not a whole record then is broken.
         """
         if not final and data.endswith(b"\r"):
-            data = data[:-1]  # may be half of a CRLF
+            # A CR at the end of a block may be half of a CRLF.
+            data = data[:-1]
         return self._frame_regular(data, final=final) or self._frame_tolerant(data, final=final)
 
     def _frame_regular(self, data: bytes, *, final: bool) -> Framed | None:

@@ -177,7 +177,8 @@ def _rows_from(
         else:
             reader = CsvReader(file, replace(dialect, skip_lines=0), size, stream=stream)
         batch = next(reader.batches(), None)
-    except SourceError:  # Amid a quoted cell, or bytes that are not text.
+    except SourceError:
+        # The sample ends within a quoted cell, or its bytes are not text.
         return None
     finally:
         stream.close()

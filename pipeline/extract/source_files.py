@@ -265,6 +265,7 @@ def unchanged(file: SourceFile) -> bool:
     """
     filesystem, path = file_system(file.uri, SourceError)
     with _translated(file.name):
+        # fsspec keeps what it was told before, and the file may have changed since.
         filesystem.invalidate_cache()
         try:
             now = _source_file(filesystem.info(path), file.uri)
@@ -347,7 +348,8 @@ def open_text(file: SourceFile, stored: SourceStream | None = None) -> SourceStr
             unpacked = _open_zip(file, stored) if compression == "zip" else _unpacked(stored, compression)
             text = SourceStream(_Raw(unpacked, stored), lambda: stored.fingerprint)
             try:
-                text.peek()  # a damaged archive shows here
+                # Reading the first bytes shows a damaged archive here, not later.
+                text.peek()
             except OSError as error:
                 raise SourceError(
                     f"{file.name} cannot be unpacked ({compression}): {error}",
@@ -477,7 +479,8 @@ def _open_zip(file: SourceFile, stream: IO[bytes]) -> IO[bytes]:
             f"{file.name} is a zip archive or an Excel workbook that is cut short or damaged: {error}",
             hint="Is it still being copied? Copy it again.",
         ) from error
-    except RuntimeError as error:  # of zipfile: it has a password, or another compression
+    except RuntimeError as error:
+        # `zipfile` raises it for a password, or for a compression it does not know.
         raise SourceError(
             f"{file.name} cannot be unpacked: {error}", hint="Unpack it and name the file."
         ) from error

@@ -29,6 +29,7 @@ _TO_COMPUTE: Final = b'fullCalcOnLoad="1"'
 """In a workbook with formulas that a program wrote without results; Excel computes them at opening."""
 _ROW: Final = re.compile(rb"""row\s[^>]*?\br=["'](\d+)["']""")
 _CELL: Final = re.compile(rb"""\sr=["']([A-Z]+)(\d+)["']""")
+# A cell that ends with `/>` is empty.
 _FILLED: Final = re.compile(rb"""\sr=["']([A-Z]{1,3})(\d+)["'](?:[^>]*[^/>])?>""")
 _LETTERS: Final = {n: re.compile(rb"""r=["'][A-Z]{%d}\d""" % n) for n in (3, 2)}
 _RANGE: Final = re.compile(rb"""\sref=["']([A-Z]+(\d+):\w+)["']""")

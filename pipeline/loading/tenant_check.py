@@ -273,7 +273,8 @@ class _Inquiry:
         except NoList:
             return None
         if any(not _is_of(row, sale, by) for row in page.rows):
-            return None  # the filter is ignored
+            # Rows that do not match the filter show that the server ignores it.
+            return None
         return any(_is_same_sale(row, sale, by) for row in page.rows)
 
     async def _before(self) -> Snapshot | None:

@@ -211,7 +211,8 @@ def years(values: Mapping[str, Any]) -> Chart | None:
     months = {label for label in sums if _CALENDAR_DAY.fullmatch(f"{label}-01")}
     newest = max((int(label[:4]) for label in months), default=0)
     common = [month for month in range(1, 13) if {f"{newest - n:04}-{month:02}" for n in (0, 1)} <= months]
-    if len(common) < 2:  # one month says little: often it is a single wrong date
+    # A single month says little: often it comes from one wrong date.
+    if len(common) < 2:
         return None
     names = (str(newest - 1), str(newest))
     series: dict[str, Sequence[Number]] = {
@@ -270,6 +271,7 @@ def returns(values: Mapping[str, Any]) -> Chart | None:
     )
 
 
+# The last number stands for no limit.
 _LOYALTY: Final = (("1", 1, 1), ("2", 2, 2), ("3 to 5", 3, 5), ("6 to 10", 6, 10), ("11 or more", 11, 10**9))
 
 

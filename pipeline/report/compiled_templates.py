@@ -28,6 +28,7 @@ class CompiledTemplates(BytecodeCache):
 
     def load_bytecode(self, bucket: Bucket) -> None:
         """Fill the bucket, if the template was compiled before."""
+        # There is no file before the first use, and none where the directory cannot be written.
         with suppress(OSError), self._path(bucket).open("rb") as file:
             bucket.load_bytecode(file)
 

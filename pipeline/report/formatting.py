@@ -34,7 +34,8 @@ def _shown(character: str) -> str:
         return character
     code = ord(character)
     if code < 0x20:
-        return chr(0x2400 + code)  # Unicode's block of control pictures has them in the same order
+        # The block of control pictures in Unicode has them in the same order.
+        return chr(0x2400 + code)
     return "␡" if code == 0x7F else character.encode("unicode_escape").decode("ascii")
 
 

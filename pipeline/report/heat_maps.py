@@ -24,7 +24,8 @@ _NAMED: Final = 6
 """Stores and days that the sentence names."""
 
 
-class Cell(NamedTuple):  # there may be tens of thousands, which a dataclass takes four times as long to make
+# A tuple, because there may be tens of thousands, and a dataclass takes four times as long to make.
+class Cell(NamedTuple):
     """A number of sales.
 
     Attributes:

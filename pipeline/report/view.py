@@ -299,11 +299,13 @@ def _source_rows(sample: dict[str, Any], show_personal_data: bool) -> dict[str, 
     def cell(name: str, text: str) -> str:
         if show_personal_data:
             return text
-        if name in staff:  # as in the request: a number of the staff stays, a name does not
+        # As in the request: a number of the staff stays, a name is masked.
+        if name in staff:
             return mask_value("staff_id", mask_values(text, people))
         if name in personal:
             return mask_whole(text)
-        if text[:1] in ("{", "["):  # an object says by its own names what is a person's
+        # The names in a JSON object tell which of its values are personal.
+        if text[:1] in ("{", "["):
             with suppress(ValueError):
                 text = json.dumps(mask_json(json.loads(text), name), ensure_ascii=False)
         return mask_value(name, mask_values(text, people))

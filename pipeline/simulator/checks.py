@@ -79,7 +79,8 @@ def parse_json(text: bytes) -> Any:
     except RecursionError:
         raise ValueError("Maximum stack depth exceeded") from None
     if b"\\u" in text:
-        json.dumps(value, ensure_ascii=False).encode()  # raises on half a surrogate pair
+        # Raises an error on half a surrogate pair.
+        json.dumps(value, ensure_ascii=False).encode()
     return value
 
 

@@ -57,7 +57,8 @@ class Notification:
                 client.stream("POST", self.url, json=body) as answer,
             ):
                 status, taken = answer.status_code, answer.is_success
-        except Exception as error:  # settings of proxies and certificates raise exceptions of any type
+        except Exception as error:
+            # Wrong settings of proxies and certificates raise exceptions of any type.
             raise ReportFailed(f"{host} cannot be reached: {type(error).__name__}") from None
         if not taken:
             raise ReportFailed(f"{host} answered {status}")

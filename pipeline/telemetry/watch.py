@@ -144,7 +144,8 @@ class Watch:
                 self._paces.pop(event.stage, None)
                 self._stages[event.stage] = self._stages.get(event.stage, 0.0) + event.seconds
         if self.traces is not None:
-            with suppress(Exception):  # a library that fails must not stop the command
+            # A failure of a library must not stop the command.
+            with suppress(Exception):
                 self.traces(event)
 
     def _begin_live(self) -> None:
@@ -162,7 +163,8 @@ class Watch:
                 seconds=time.monotonic() - self._begun,
                 paces=dict(self._paces),
             )
-            with self._writing, suppress(Exception):  # what fails is said at the end
+            # Failures are reported at the end of the command.
+            with self._writing, suppress(Exception):
                 if not over.is_set():
                     report(running)
 

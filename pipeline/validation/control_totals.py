@@ -43,6 +43,7 @@ _NAMES: Final = {
     "total": "sum",
 }
 _EXPECTED: Final = "a header row with day, store or currency, and count or sum, was expected"
+# Only commas that group thousands are removed; `1,5` may be a decimal.
 _GROUPED: Final = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
 _FIELDS: Final = {
     "day": ("transacted_at|local", pl.Date()),

@@ -179,7 +179,8 @@ def _last_progress(run: RunDir) -> dict[str, Any]:
     for line in reversed(_tail(run.log)):
         try:
             event = json.loads(line)
-        except ValueError:  # the first line of the tail is cut, or the last one is being written
+        except ValueError:
+            # The tail may begin in the middle of a line, and the last line may still be written.
             continue
         if event.get("event") == "run_started":
             break

@@ -148,7 +148,8 @@ def prepare(
             quarantine_written = pool.submit(write_quarantine, plan, run, counts)
             data, manifest = _report(staged, options, begun, home, emit_and_log)
             data = _with_cancelled(run, manifest, data, options, ledger=home.ledger, emit=emit_and_log)
-            quarantine_written.result()  # the page links to its files
+            # Waited for, because the page links to the files of the quarantine.
+            quarantine_written.result()
         (run.shared / SCRATCH).discard()
         write_report(run.path, data, show_personal_data=options.show_personal_data)
         # Last, since a run counts as prepared from then on.
@@ -262,7 +263,8 @@ def _new_run(home: Workdir, emit: Emit, *, is_locked: bool) -> Iterator[tuple[Ru
     except BaseException as error:
         discard(run.path)
         if home.is_copy:
-            with suppress(SettingsError):  # the store is away, and that is why it failed
+            # If the store cannot be reached, that is also why the run failed.
+            with suppress(SettingsError):
                 run.shared.discard()
         # By its text, since polars gives no more than that of the system's error.
         if why := next((text for text in _DISK_ERRORS if text in str(error)), None):

@@ -83,7 +83,8 @@ def report(
     now: dict[str, Any] = {"loading": working_on(home, run.run_id)}
     if summary.tenant and (isinstance(where, str) or where.exists()):
         with SqlLedger(where, summary.tenant) as opened:
-            if run.staged.exists():  # else `prune` has removed it
+            # `prune` may have removed the staged transactions.
+            if run.staged.exists():
                 now["states"] = worth_by_state(StagedRun(run.here, manifest), opened, summary)
             now["replaced_by"] = replaced_by(home, [opened], manifest, summary)
     data = run_record.report_data(run, manifest, summary, **now)

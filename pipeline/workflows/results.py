@@ -200,7 +200,8 @@ def _writer(path: Path) -> Iterator[Callable[[pl.DataFrame], None]]:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path.resolve()) as file:  # a link stays one
+        # The target of a link is replaced, so the link stays.
+        with replacing(path.resolve()) as file:
             if path.suffix.lower() == ".parquet":
                 schema = pl.DataFrame(schema=SCHEMA).to_arrow().schema
                 with pq.ParquetWriter(file, schema) as rows:

@@ -296,7 +296,8 @@ def _is_kept_item(sent: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 
 def _is_equal(sent: Any, found: Any) -> bool:
     """Whether two values are equal as they stand, as nearly all are: then no other comparison is needed."""
-    if sent.__class__ is not found.__class__:  # so that 1 is not taken for true
+    # Python takes 1 and true for equal.
+    if sent.__class__ is not found.__class__:
         return False
     if sent.__class__ is list:
         return len(sent) == len(found) and all(map(_is_equal, sent, found))

@@ -102,7 +102,8 @@ class ListQuery:
                     name = str(row.get("external_id"))
                     if name in asked:
                         found[name].append(row)
-                    elif name.strip().casefold() not in alike:  # some databases ignore letter case
+                    elif name.strip().casefold() not in alike:
+                        # Not even an id in other letter case, which some databases return as well.
                         self._give_up("the list of transactions ignores the ids that are asked for")
                         return None
         except NoList as error:

@@ -95,6 +95,7 @@ def decimal_of(value: Any) -> Decimal | None:
     if value is None or isinstance(value, bool):
         return None
     try:
+        # Through the text, because the binary value of a float such as 0.1 has more digits.
         number = Decimal(str(value))
     except InvalidOperation:
         return None

@@ -42,6 +42,7 @@ from pipeline.loading.ledger.ledger import SqlLedger
 
 _MOST_ABSENT: Final = 20_000
 """Missing transactions that are kept in memory for another look."""
+# Waits between looks double from the first to the longest.
 _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 15.0
 _MOST_TRIED: Final = 20
@@ -291,7 +292,8 @@ class Search:
         )
         copies = sum(not is_void(each) for each in rows)
         if not self._is_trusted(compared.lacking):
-            async with self.learning:  # one at a time, until it is known whether the list leaves them out
+            # One query at a time, until it is known whether the list leaves these fields out.
+            async with self.learning:
                 if self._may_be_trusted(compared.lacking):
                     if (there := await self._query(wanted, copies)) is not None:
                         self._learn(compared.lacking, compare_fields(wanted.body, there).lacking)

@@ -256,7 +256,8 @@ def _is_since(row: Mapping[str, Any], since: datetime) -> bool:
     except ValueError:
         return False
     created = created if created.tzinfo else created.replace(tzinfo=UTC)
-    return created >= since.replace(microsecond=0)  # Omneo's times have no fractions
+    # Times of Omneo have no fractions of a second.
+    return created >= since.replace(microsecond=0)
 
 
 def _sum(rows: Sequence[Mapping[str, Any]]) -> Decimal:

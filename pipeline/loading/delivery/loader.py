@@ -222,7 +222,8 @@ class _Delivery:
             error = await scheduler.run(positioned(part.batches, start), self.stop)
             self.started += scheduler.started
         except BaseException:
-            writer.close()  # its threads are in the ledger, which is closed next
+            # Threads of the writer use the ledger, which is closed next.
+            writer.close()
             raise
         finally:
             await cancel([keeping])

@@ -291,7 +291,8 @@ def _judge_error(reply: Answered, now: float) -> ReplyVerdict:
 def _meaning(status: int) -> Meaning:
     if status == 429:
         return Meaning.THROTTLED
-    if status >= 500 or status in (408, 423, 425):  # 423: locked, by whatever works on it at the moment
+    # 423 is a resource locked by other work at the moment.
+    if status >= 500 or status in (408, 423, 425):
         return Meaning.TRANSIENT
     # 404 and 405 mean a wrong address, and a redirect would carry the token elsewhere: neither is about one
     # transaction.

@@ -152,7 +152,8 @@ class Client:
         try:
             url = _url(self._base_url + _target(call))
         except httpx.InvalidURL:
-            return Answered(414)  # longer than httpx takes, which no server does either
+            # httpx refuses a URL this long, and no server takes one either.
+            return Answered(414)
         # The body is passed as a stream: httpx would add host and length, which is slow, and the transport
         # adds them anyway.
         request = httpx.Request(call.method, url, headers=self._headers, stream=httpx.ByteStream(call.body))
@@ -173,12 +174,14 @@ class Client:
 
 
 def _transport(proxy: Proxy | None, trusted: ssl.SSLContext, timeout_s: float) -> httpx.AsyncBaseTransport:
-    from pipeline.loading.http.transport import AiohttpTransport  # aiohttp is slow to import
+    # Imported here, because aiohttp is slow to import.
+    from pipeline.loading.http.transport import AiohttpTransport
 
     return AiohttpTransport(trusted, proxy, timeout_s)
 
 
-@lru_cache(maxsize=16)  # a load sends to one address, and to parse it takes longer than to send
+# A load sends to one address, and parsing it takes longer than sending.
+@lru_cache(maxsize=16)
 def _url(text: str) -> httpx.URL:
     return httpx.URL(text)
 

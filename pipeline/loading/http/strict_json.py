@@ -15,7 +15,8 @@ def parsed(body: bytes) -> Any:
     """
     try:
         return _DECODER.decode(body.decode("utf-8"))
-    except (ValueError, RecursionError, ArithmeticError):  # the last for an exponent without end
+    except (ValueError, RecursionError, ArithmeticError):
+        # ArithmeticError comes from an exponent without end.
         return None
 
 

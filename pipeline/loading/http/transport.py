@@ -109,7 +109,8 @@ async def _send_once(
         raise _maybe_sent(error) from error
 
 
-@lru_cache(maxsize=16)  # as a load sends to one address with the same headers
+# A load sends to one address with the same headers.
+@lru_cache(maxsize=16)
 def _address(text: str) -> URL:
     return URL(text, encoded=True)
 

@@ -80,7 +80,8 @@ class GroupCommit(Generic[T]):
     def _offer(self) -> None:
         """Have everything written that was put since, together with what the thread has not begun with."""
         loop, self._offering = self._offering, None
-        if loop is None:  # it was closed meanwhile
+        # The group commit was closed meanwhile.
+        if loop is None:
             return
         with self._taking:
             earlier = self._offered
@@ -106,7 +107,8 @@ class GroupCommit(Generic[T]):
         error = None
         try:
             group.job()
-        except Exception as raised:  # for those who wait for this write
+        except Exception as raised:
+            # Passed on to the tasks that wait for this write.
             error = raised
         if group.waiters:
             loop.call_soon_threadsafe(_wake, group.waiters, error)
@@ -118,7 +120,8 @@ def _fail(error: Exception) -> None:
 
 def _wake(waiters: Sequence[asyncio.Future[None]], error: Exception | None) -> None:
     for waiter in waiters:
-        if waiter.done():  # the task that waited was cancelled
+        # The task that waited was cancelled.
+        if waiter.done():
             continue
         if error is None:
             waiter.set_result(None)

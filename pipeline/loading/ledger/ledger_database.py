@@ -117,7 +117,8 @@ class LedgerDatabase:
                     self.connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield
         except BaseException:
-            self._tenant_no = known  # a tenant that was entered in this transaction is rolled back
+            # A rollback also removes a tenant that was entered in this transaction.
+            self._tenant_no = known
             raise
 
     @contextmanager

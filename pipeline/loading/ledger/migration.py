@@ -111,7 +111,8 @@ def _migrated(db: sa.Connection, version: int, where: Path | str, name: str) -> 
         db.exec_driver_sql("SELECT setval(pg_get_serial_sequence('tenants', 'no'), 1)")
     _copy_records(db, old)
     yield from _copy_runs(db, old)
-    if version > 1:  # before, it was not noted by which mapping a file was read
+    # Before version 2 the mapping by which a file was read was not noted.
+    if version > 1:
         _copy_files(db, old["files"])
     if db.dialect.name == "sqlite":
         for table in old.values():
@@ -168,7 +169,8 @@ def _copy_runs(db: sa.Connection, old: Mapping[str, str]) -> Iterator[str]:
         own[run_no][state] = number
     runs = db.execute(sa.text(f"SELECT no, run_id, prepared_at FROM {old['runs']} ORDER BY no")).all()  # noqa: S608
     for no, run_id, prepared_at in runs:
-        if parts[no]:  # else nothing of it was ever sent
+        # A run without parts was never sent.
+        if parts[no]:
             yield from _copy_run(
                 db,
                 no,

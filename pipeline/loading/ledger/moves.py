@@ -127,7 +127,8 @@ def _left(old: Record, is_taken_by_newer: bool) -> Counted:
 
 def _returned(kept: LedgerEntry, write: Return, is_newer: IsNewer) -> LedgerEntry:
     now, before = kept.record, write.record
-    if now is None or now.run_no != write.run_no:  # another run has taken it over meanwhile
+    # Another run has taken the record over meanwhile.
+    if now is None or now.run_no != write.run_no:
         return kept
     if before.run_no == write.run_no:
         return _recorded(kept, before, is_newer)

@@ -100,7 +100,8 @@ class Statements:
         for at in range(0, len(ids), _AT_ONCE):
             some = list(ids[at : at + _AT_ONCE])
             width = next(width for width in _WIDTHS if width >= len(some))
-            some += some[-1:] * (width - len(some))  # the last id again: it finds nothing more
+            # Filled up with the last id, which finds nothing more.
+            some += some[-1:] * (width - len(some))
             yield f"{start} IN ({', '.join('?' * width)})", some
 
     def _upsert(self, table: str, columns: Sequence[str], key: Sequence[str]) -> str:

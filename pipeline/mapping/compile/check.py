@@ -85,7 +85,8 @@ def _unused(spec: MappingSpec) -> Iterator[Issue]:
     mentioned |= {name for each in visitor.conditions(spec) for name in visitor.names_in_sql(each.sql)}
     mentioned |= {*spec.source.all_keys}
     splits = (kind.split.into for kind in spec.columns.values() if isinstance(kind, SplitKind))
-    mentioned |= {name for into in splits for name in into}  # Not all parts of a column are of use.
+    # A column that is split need not have all of its parts used.
+    mentioned |= {name for into in splits for name in into}
     for name in spec.define:
         if name not in mentioned:
             yield Issue(("define", name), f"`{name}` is defined and never used")

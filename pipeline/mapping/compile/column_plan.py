@@ -144,7 +144,8 @@ class Aggregate:
 
 def join_by_transaction(headers: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """Add columns of a frame that is sorted by TX, with at most one row per transaction."""
-    if found.height == headers.height:  # Every transaction has a row, so the rows match without a join.
+    if found.height == headers.height:
+        # Every transaction has a row, so both frames match row by row and need no join.
         return headers.hstack(found.drop(TX))
     return headers.join(found, on=TX, how="left", maintain_order="left")
 
@@ -302,7 +303,8 @@ def with_columns(
     """
     named = [expression.alias(name) for name, expression in columns.items()]
     try:
-        return rows.with_columns_seq(named)  # Without threads: partitions already run side by side.
+        # Without threads of its own, because several partitions already run at the same time.
+        return rows.with_columns_seq(named)
     except POLARS_ERRORS:
         return rows.with_columns(
             _by_halves(rows, name, expression, problems).alias(name) for name, expression in columns.items()
@@ -314,9 +316,11 @@ def _by_halves(rows: pl.DataFrame, name: str, expression: pl.Expr, problems: lis
         found = rows.select(expression)
         if found.height == rows.height:
             return found.to_series()
-        return rows.with_columns(expression)[found.columns[0]]  # A literal has one row for any frame.
+        # An expression of literals only gives one row, whatever the height of the frame.
+        return rows.with_columns(expression)[found.columns[0]]
     except POLARS_ERRORS as error:
-        none = rows.clear().select(expression).to_series()  # Raises again where the rows are not the cause.
+        # Without rows, an expression fails only if it is itself wrong; that error goes on.
+        none = rows.clear().select(expression).to_series()
         if rows.height <= 1:
             problems.append(_not_computed(rows, name, expression, error))
             return none.clear(rows.height)

@@ -33,6 +33,7 @@ from pipeline.mapping.language.value_spec import (
 )
 from pipeline.mapping.usage.visitor import LocatedValue, Scope
 
+# Offsets go up to 14 hours, that of the Line Islands.
 _OFFSET: Final = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
 DATE_PARTS: Final = {"year": "YyGCDFcsvx+", "month": "mbBhDFcsvx+jUW", "day": "deDFcsvx+jaAuw"}
 """For each part of a date, the letters of strftime (as chrono has them) that give it."""

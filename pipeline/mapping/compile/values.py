@@ -132,7 +132,8 @@ def _case(value: CaseValue, context: CompileContext) -> TypedExpression:
 
 def _lookup(value: LookupValue, context: CompileContext) -> TypedExpression:
     table = context.tables.get(value.lookup)
-    if table is None:  # `lookup_tables.load_tables` reports it.
+    # A table that cannot be read is reported by `lookup_tables.load_tables`.
+    if table is None:
         context.issues.met += 1
         return UNKNOWN
     if isinstance(value.key, tuple):

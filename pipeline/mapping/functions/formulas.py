@@ -19,6 +19,7 @@ from pipeline.mapping.language.mapping_errors import FormulaError
 if TYPE_CHECKING:
     from sqlglot import exp
 
+# Doubled braces come first, since they stand for the brace itself.
 _TEMPLATE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 

@@ -81,7 +81,8 @@ class SqlCompiler:
 
     def _safe(self, tree: Node) -> Node:
         """The formula with columns in place of casts and parses, and without divisions by 0."""
-        for node in reversed([*tree.walk()]):  # Operands come before the nodes that use them.
+        # In reverse, because operands must be compiled before the nodes that use them.
+        for node in reversed([*tree.walk()]):
             safe = self._replacement(node)
             if node is tree:
                 tree = safe

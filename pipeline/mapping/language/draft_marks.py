@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.core.text.wording import count
 
+# Quoted texts match first, so a mark inside one does not count.
 _QUOTED_OR_UNSURE = re.compile(
     r"""'[^'\n]*'|"(?:\\.|[^"\\\n])*"|(?:^|(?<=\s))(\#\s*unsure\b)""", re.MULTILINE
 )

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 
+# Far less than YAML allows without quotes, but all of it is surely a text.
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.]*(?: [A-Za-z0-9_.]+)*")
 
 

@@ -186,6 +186,7 @@ def _names(find: Callable[[str], tuple[str, ...]], text: str) -> tuple[str, ...]
     try:
         return find(text)
     except FormulaError:
+        # The compiler reports it.
         return ()
 
 

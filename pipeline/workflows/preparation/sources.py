@@ -123,7 +123,8 @@ def _beside(arguments: Sequence[str], found: Sequence[SourceFile]) -> list[Sourc
     known = {file.uri for file in found}
     try:
         return [file for file in find_sources(arguments, DATA_GLOBS) if file.uri not in known]
-    except SourceError:  # these files only serve a notice, and one may be unreadable
+    except SourceError:
+        # These files only serve a notice, so one that cannot be read is left out.
         return []
 
 

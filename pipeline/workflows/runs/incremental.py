@@ -199,7 +199,8 @@ def imported_by(ledger: SqlLedger, manifest: Manifest, others: Iterable[Manifest
         if other.run_id > manifest.run_id and other.run_id in known and _delivered_to_its_end(ledger, other):
             later |= {source.fingerprint: other.run_id for source in other.sources if source.waiting}
     for file in ledger.files.with_digests([source.fingerprint for source in manifest.sources]):
-        if file.run_id > manifest.run_id:  # their order is that of time
+        # Ids of runs sort by time.
+        if file.run_id > manifest.run_id:
             later[file.digest] = max(file.run_id, later.get(file.digest, ""))
     own = {source.fingerprint for source in manifest.sources}
     return max((later[each] for each in own), default="") if own <= later.keys() else ""

@@ -43,7 +43,8 @@ def report_replaced(home: Workdir, ledger: SqlLedger, by: str) -> None:
         is_open = known[tenant].pending > 0 if tenant in known else not known
         if run.run_id >= by or not is_open or not run.manifest.exists():
             continue
-        with suppress(RunError, OSError, KeyError):  # one that cannot be read must not end a load
+        # A run that cannot be read must not end a load.
+        with suppress(RunError, OSError, KeyError):
             manifest, record = read_manifest(run), run_record.read(run)
             summary = with_delivery(run, manifest, known.get(tenant or "") or unsent(manifest), tenant)
             if replaced_by(home, [ledger], manifest, summary) == by:

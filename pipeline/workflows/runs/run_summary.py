@@ -61,7 +61,8 @@ def summaries_by_tenant(
     if meant is not None:
         yield with_delivery(run, manifest, statuses.get(meant) or unsent(manifest), meant)
     elif not statuses:
-        asked = [*run_record.read(run).tenants]  # by `preflight`, or a load that got no answer
+        # A tenant that `preflight` asked, or one that did not answer a load.
+        asked = [*run_record.read(run).tenants]
         yield with_delivery(run, manifest, unsent(manifest), asked[-1] if asked else None)
 
 

@@ -129,7 +129,8 @@ def _scratch_directory(run: RunDir) -> Iterator[Directory]:
         yield directory
     finally:
         directory.discard()
-        with suppress(OSError):  # another load has its directory there
+        # The directory stays while another load has one in it.
+        with suppress(OSError):
             run.scratch.rmdir()
 
 
@@ -267,5 +268,6 @@ def _word_in(directory: Directory) -> bytes | None:
         return read(directory, STOP_FILE)
     except FileNotFoundError:
         return None
-    except (OSError, SettingsError):  # the storage is away for a while
+    except (OSError, SettingsError):
+        # The storage may be unreachable for a while; the next look asks again.
         return b""
