@@ -91,10 +91,12 @@ def _common(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _exit_code(console: Console, work: Callable[[], int]) -> int:
     """Do the work of a command, and show the error that ends it."""
-    os.umask(0o077)  # everything that is written holds personal data
+    # All files hold personal data, so only their owner may read them.
+    os.umask(0o077)
     try:
         return work()
-    except MappingError as error:  # its lines begin with file:line:column, for editors to jump to
+    except MappingError as error:
+        # Without a prefix: each line begins with file:line:column, to which editors can jump.
         return _failed(console, error.exit_code, str(error), prefix="")
     except NothingNew as nothing:
         return _nothing_new(console, str(nothing))

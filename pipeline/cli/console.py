@@ -138,7 +138,8 @@ def wrapped(text: str, stream: TextIO) -> str:
     """
     try:
         width = os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):  # no terminal, or closed
+    except (OSError, ValueError):
+        # The stream is no terminal, or is closed.
         return text
     return "\n".join(_broken(line, width) for line in text.split("\n"))
 
@@ -161,7 +162,8 @@ def _broken(line: str, width: int) -> str:
 
 def open_standard_streams() -> None:
     """Open standard streams that the caller closed, so that no file of ours gets their numbers."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:  # gives the lowest number that is free
+    # `os.open` gives the lowest number that is free.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(descriptor)
     sys.stdout = sys.stdout or os.fdopen(STDERR - 1, "w")

@@ -101,6 +101,7 @@ def main() -> None:
     open_standard_streams()
     raise_signals()
     prefer_jemalloc()
-    atexit.register(gc.freeze)  # Python would look for garbage once more, which takes longer than to end
+    # Without this, Python looks for garbage once more at its end, which takes longer than the end itself.
+    atexit.register(gc.freeze)
     with seldom_collecting():
         cli(prog_name="omneo-import")

@@ -61,7 +61,8 @@ def serve_until_signalled(console: Console, serve: Callable[[], None]) -> int:
         serve()
     except Signalled as signalled:
         code = signalled.exit_code
-    except KeyboardInterrupt:  # uvicorn handles the signal itself, and raises this afterwards
+    except KeyboardInterrupt:
+        # uvicorn handles the signal itself, and raises this afterwards.
         code = 128 + signal.SIGINT
     console.result({"exit_code": code})
     return code

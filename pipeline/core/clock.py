@@ -65,6 +65,7 @@ class FakeClock:
         self.slept.append(seconds)
         future = asyncio.get_running_loop().create_future()
         self._count += 1
+        # The count decides between equal times, since futures cannot be compared.
         heapq.heappush(self._sleepers, (self.now + max(0.0, seconds), self._count, future))
         if self._jumping is None or self._jumping.done():
             self._jumping = asyncio.create_task(self._jump())

@@ -19,7 +19,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pipeline.core.errors import SettingsError
 
-if TYPE_CHECKING:  # imported late: most commands use no network, and these take 30 ms
+# Imported late: most commands use no network, and these imports take 30 ms.
+if TYPE_CHECKING:
     import ssl
 
 # `openssl rehash` gives certificates such names: a hash and a counter.
@@ -66,7 +67,8 @@ def trusted_certificates() -> ssl.SSLContext:
         raise _unusable("SSL_CERT_FILE", "names a file that does not exist")
     try:
         return _certificates_of(file, directory, os.environ.get("SSLKEYLOGFILE"))
-    except OSError as error:  # ssl.SSLError is one too
+    except OSError as error:
+        # ssl.SSLError is an OSError.
         why = f"cannot be read: {error.strerror}" if error.filename else "holds no certificate in PEM form"
         raise _unusable("SSL_CERT_FILE", f"names a file that {why}") from None
 

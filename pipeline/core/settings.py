@@ -188,7 +188,8 @@ def _is_host(host: str) -> bool:
         return "%" not in host  # a zone holds for one machine
     try:
         labels = idna.encode(host).decode() if not host.isascii() else host
-    except UnicodeError:  # idna's own are these too
+    except UnicodeError:
+        # Errors of `idna` are UnicodeErrors too.
         return False
     parts = labels.removesuffix(".").split(".")
     # All digits, or hexadecimal: meant as an IP address, which it is not.

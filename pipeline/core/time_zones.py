@@ -6,7 +6,8 @@ from functools import cache
 from zoneinfo import available_timezones
 
 
-@cache  # it looks at every file of the zone data
+# Kept, because it looks at every file of the zone data.
+@cache
 def iana_zones() -> frozenset[str]:
     """All names, links and `Etc` included."""
     return frozenset(available_timezones())

@@ -96,7 +96,8 @@ class CsvReader(TextReader):
         if self._long is not None or not keeps_ascii(self._text.encoding):
             return None
         if self._text.encoding == "utf-8" and self._dialect.on_encoding_error == "replace":
-            return None  # U+FFFD that the file itself holds only counts near bytes that are no text
+            # A U+FFFD in the file itself counts only near bytes that are no text.
+            return None
         behind_head = replace(
             self._dialect,
             delimiter=self.delimiter,

@@ -142,7 +142,8 @@ class Utf8Blocks:
 def _python_name(encoding: str, name: str) -> str:
     try:
         known = codecs.lookup(encoding).name
-        io.TextIOWrapper(io.BytesIO(), encoding=known)  # refuses codecs such as base64
+        # It refuses codecs such as base64, which are no encodings of text.
+        io.TextIOWrapper(io.BytesIO(), encoding=known)
         usable = known not in _NOT_OF_TEXT_FILES
     except LookupError:
         usable = False

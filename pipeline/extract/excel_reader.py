@@ -48,8 +48,10 @@ _EXCEL_DIGITS: Final = 15
 
 
 _DAMAGED: Final = (
-    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError),  # what archives raise
-    *(KeyError, ValueError),  # a part is missing, or is no XML
+    # Raised by damaged archives.
+    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError),
+    # Raised where a part is missing, or is no XML.
+    *(KeyError, ValueError),
 )
 _OLE: Final = b"\xd0\xcf\x11\xe0"
 """Old Excel files begin so, and new ones with a password."""

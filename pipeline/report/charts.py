@@ -73,7 +73,8 @@ class Chart:
             [each for numbers in self.series.values() for each in numbers] if self.beside else self.totals
         )
         highest, lowest = max([0, *heights]), min([0, *heights])
-        step, factors = 1, cycle((2, 2.5, 2))  # 1, 2, 5, 10, 20, 50, …
+        # Steps are 1, 2, 5, 10, 20, 50, and so on.
+        step, factors = 1, cycle((2, 2.5, 2))
         while step * MOST_TICKS < highest - lowest:
             step = int(step * next(factors))
         below, above = -floor(lowest / step), ceil(highest / step)
@@ -138,7 +139,8 @@ def axis_of(values: Mapping[str, Any]) -> Axis | None:
 def _without_strays(months: Sequence[str], found: Mapping[str, int]) -> Sequence[str]:
     """The months, without a few sales far before or after all others, which mostly have a wrong date."""
     total = sum(found.get(month, 0) for month in months)
-    for _ in range(2):  # once for the start, once for the end
+    # Once for the start and once for the end.
+    for _ in range(2):
         sold = [n for n, month in enumerate(months) if found.get(month)]
         gaps = [
             after

@@ -93,6 +93,7 @@ class JobQueue:
         while True:
             self._process_due(until=loop.time(), most=_GROUP)
             overdue = self._waiting and self._waiting[0][0] <= loop.time()
+            # Where more jobs are due, requests get a turn of the loop between two groups.
             await asyncio.sleep(0 if overdue else _TICK_S)
 
     def drain(self) -> int:

@@ -169,7 +169,8 @@ class _Server(uvicorn.Server):
             app,
             log_config=None,
             log_level="warning",
-            timeout_keep_alive=75,  # seconds, as nginx: a client that pauses keeps its connection
+            # In seconds, as nginx has it: a client that pauses keeps its connection.
+            timeout_keep_alive=75,
             access_log=False,
             proxy_headers=False,
             ws="none",

@@ -76,6 +76,7 @@ def _drafted(run: RunDir, part: PartRecord, holds: pl.Expr) -> tuple[PartRecord,
     draft = path.with_name(path.name + _DRAFT)
     # With row groups of the same size as before: it was chosen by the number of parts.
     content = encoded(changed, pq.ParquetFile(path).metadata.row_group(0).num_rows)
-    write_private(draft, content)  # on the disk before the manifest says that it is there
+    # Written to the disk before the manifest says that it is there.
+    write_private(draft, content)
     size = int(changed["body"].str.len_bytes().sum())
     return replace(part, body_bytes=size, fingerprint=hashlib.sha256(content).hexdigest()), blanked

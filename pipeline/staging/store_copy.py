@@ -242,12 +242,14 @@ def _remove_abandoned(home: Path) -> None:
     for marker in home.glob(f"*/{_IN_USE}"):
         try:
             held = os.open(marker, os.O_RDWR)
-        except FileNotFoundError:  # its process is ending
+        except FileNotFoundError:
+            # The process of this copy ends just now and removes it.
             continue
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             discard(marker.parent)
         except BlockingIOError:
+            # Its process is alive and holds the lock.
             pass
         finally:
             os.close(held)

@@ -129,7 +129,8 @@ class Watch:
     _stages: dict[str, float] = field(default_factory=dict)
     _begun: float = field(default_factory=time.monotonic)
     _paces: dict[str, Pace] = field(default_factory=dict)
-    _writing: Lock = field(default_factory=Lock)  # held while `live` runs, so that none comes after the end
+    # Held while `live` runs, so that no live report comes after the last one.
+    _writing: Lock = field(default_factory=Lock)
     _over: EventFlag | None = None
 
     def __call__(self, event: Event) -> None:

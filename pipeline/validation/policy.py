@@ -47,7 +47,8 @@ class OwnRule:
     first: tuple[pl.Expr, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)  # one is made for a run, and caches use it as a key
+# Compared by identity: each run makes one policy, which caches use as a key.
+@dataclass(frozen=True, eq=False)
 class Policy:
     """What each code does. A code that is not named does what `pipeline.core.codes.CODES` says.
 

@@ -249,7 +249,8 @@ def _columns_seen(rows: Directory, parts: Sequence[str]) -> list[str]:
 def _write_csv(run: Path, parts: Directory) -> None:
     empty = pl.DataFrame(schema={name: pl.Int64 if name == "line" else pl.String for name in QUARANTINE})
     names = parts.names("*.parquet")
-    if not names:  # so that readers of all parts find the columns
+    # An empty part, so that readers of all parts find the columns.
+    if not names:
         _write_parquet(parts, "part-00000.parquet", empty, keep_empty=True)
     with open_private(run / "quarantine.csv") as file:
         empty.write_csv(file, quote_style="non_numeric")

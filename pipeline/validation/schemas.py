@@ -95,7 +95,8 @@ def _problems(frame: pl.DataFrame, checks: Sequence[DeclaredCheck]) -> pl.DataFr
     usual = [each for each in failed if each.is_usual]
     found = [problems_of(each, _failing(frame, [each])) for each in usual]
     if defects := [each for each in failed if not each.is_usual]:
-        from pipeline.validation.failure_cases import failure_cases  # pandera takes 0.1 s to import
+        # Imported here, because pandera takes 0.1 s to import.
+        from pipeline.validation.failure_cases import failure_cases
 
         found += failure_cases(_failing(frame, defects), defects)
     return pl.concat(found)

@@ -65,7 +65,8 @@ def confirm(target: Target, *, sample: float = 1.0, resend: bool = False) -> Com
             again = count(resent.handled - resent.failed, "missing transaction", "was")
             run.emit(Notice("resent", f"{again} sent again; `confirm` says later whether Omneo has them"))
         summary = run.summary(found.requests)
-        if summary.confirmed is None:  # it was stopped, and no earlier one got an answer either
+        # The query was stopped, and no earlier one got an answer either.
+        if summary.confirmed is None:
             summary = replace(summary, confirmed=0, missing=0, differing=0)
         clean = sent_all_taken(summary) and not (found.missing or found.differing or found.in_doubt)
         error = found.error or blocked or (resent.error if resent else None)

@@ -19,7 +19,8 @@ from pipeline.core.errors import SettingsError
 from pipeline.core.storage.file_systems import REMOTE, file_system, store_errors
 from pipeline.core.storage.files import discard, private_dir, replacing
 
-if TYPE_CHECKING:  # imported late, since not all that have a working directory read Parquet
+# Imported late, because not every command with a working directory reads Parquet.
+if TYPE_CHECKING:
     import pyarrow as pa
 
 _AT_A_TIME: Final = 16

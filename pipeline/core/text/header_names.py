@@ -21,7 +21,8 @@ def usable_names(raw: Sequence[str]) -> tuple[list[str], list[str]]:
     return [*names], [*notices]
 
 
-@lru_cache(maxsize=64)  # thousands of files have the same header
+# Thousands of files may have the same header.
+@lru_cache(maxsize=64)
 def _usable_names(raw: tuple[str, ...]) -> tuple[list[str], list[str]]:
     names: list[str] = []
     notices: list[str] = []

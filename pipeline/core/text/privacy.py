@@ -76,7 +76,8 @@ def mask_value(field: str | None, value: str) -> str:
 def mask_message(field: str | None, message: str) -> str:
     """Mask marked values in a message as values of its field, and other parts that look personal."""
     others = field if field in _PUBLIC_FIELDS else None
-    parts = _MARKED.split(message)  # the odd ones are what stood within marks
+    # After the split, every second part was inside marks.
+    parts = _MARKED.split(message)
     return "".join(mask_value(field if n % 2 else others, part) for n, part in enumerate(parts))
 
 

@@ -37,11 +37,13 @@ from pipeline.loading.ledger.ledger import SqlLedger
 
 SIGNATURE_HEADER: Final = "X-Omneo-Hmac-SHA256"
 _BODY_MAX: Final = 4 * 1024 * 1024
-_BODY_S: Final = 30.0  # a sender that stalls must not keep its connection for ever
+# A sender that stalls must not keep its connection for ever.
+_BODY_S: Final = 30.0
 # Events that arrive before the ledger has their delivery: a limit, so that memory stays bounded.
 _EARLY_MAX: Final = 100_000
 _EARLY_EVERY_S: Final = 1.0
-_GRACE_S: Final = 5  # for events that are coming in when it is to end
+# At its end the server waits this long for events that are still coming in.
+_GRACE_S: Final = 5
 
 
 def webhook_app(

@@ -91,7 +91,8 @@ class _Connector(aiohttp.TCPConnector):
         while True:
             try:
                 connection = await super().connect(*args, **kwargs)
-            except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no name of a host
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                # A name that cannot be a host raises a ValueError.
                 raise _never_sent(error) from error
             # A server may send an answer to no request at all; the next request must not take it for its own.
             if connection.protocol is not None and not connection.protocol.should_close:

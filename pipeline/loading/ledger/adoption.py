@@ -18,7 +18,8 @@ from pipeline.loading.http.endpoints import transaction_query
 from pipeline.loading.http.paced_client import PacedClient, connected
 from pipeline.loading.ledger.ledger import SqlLedger
 
-_DENIED: Final = 403  # the token is known, if not for queries
+# Omneo knows the token, even if it may not query.
+_DENIED: Final = 403
 _ANYTHING: Final = "omneo-import"  # an id to ask for, where nothing was ever delivered
 
 

@@ -20,7 +20,8 @@ from pipeline.core.storage.files import open_private
 from pipeline.loading.ledger.entries import ACCEPTED_BY_OMNEO, COUNTED, Passed, State
 from pipeline.loading.ledger.tables import COUNTS, METADATA, NEWEST, PARTS, RUNS, TENANTS, VERSION
 
-_MIGRATING: Final = 0x0EE0  # names the advisory lock; any number that others do not use will do
+# The number of the advisory lock; any number that others do not use will do.
+_MIGRATING: Final = 0x0EE0
 _OLD_TABLES: Final[tuple[str, ...]] = ("files", "parts", "recent", "runs", "transactions")
 _KINDS: Final = ("delivered", "unchanged", "refused", "failed", "held")
 _PLACEHOLDER: Final = 1

@@ -161,7 +161,8 @@ class _Compiler:
         try:
             yield context
         except FormulaError as error:
-            if not context.issues.around(location):  # Otherwise the error only follows from another issue.
+            # An error that only follows from another issue is not reported.
+            if not context.issues.around(location):
                 context.note(error)
 
     # ── Refunds ─────────────────────────────────────────────────────────────────────────────────────

@@ -95,7 +95,8 @@ class CompileContext:
                 here = replace(here, location=(*located.location, "then", i))
                 typed = apply_step(change, typed, here)
         except FormulaError as error:
-            if self.issues.met == met:  # Otherwise the error only follows from an issue inside the value.
+            # An error that only follows from an issue inside the value is not reported.
+            if self.issues.met == met:
                 here.note(error)
             return UNKNOWN
         return typed
@@ -200,7 +201,8 @@ class CompileContext:
         apart = self.of_each_line and name in self.spec.define
         key = (self.scope, f"__each|{name}" if apart else name)
         if key not in self.columns:
-            if name != usable_name(name):  # `usage.column_names` reports it
+            # A name that cannot be used is reported by `usage.column_names`.
+            if name != usable_name(name):
                 self.issues.broken.add(name)
             self.columns[key] = UNKNOWN if name in self.issues.broken else self._find(name)
         self.issues.meet(name)
@@ -248,7 +250,8 @@ class CompileContext:
         return self.keep(name, replace(typed, raw=cell.value, is_cell=True))
 
     def _defined(self, name: str) -> TypedExpression:
-        if name in self._defining:  # `section_rules` reports it
+        # A definition that uses itself is reported by `section_rules`.
+        if name in self._defining:
             self.issues.met += 1
             return UNKNOWN
         value = self.spec.define[name]

@@ -77,7 +77,8 @@ def typed_cell(kind: ColumnKind, cell: TypedExpression, context: CompileContext)
 
 
 def _decimal_cell(cell: TypedExpression, number: Number) -> TypedExpression:
-    if number == Number():  # The usual notation is the one that polars itself reads.
+    # polars itself reads the usual notation.
+    if number == Number():
         return TypedExpression(cell.value.cast(WORKING, strict=False), WORKING, cell.value)
     read = read_number(cell, number)
     return replace(read, value=rounded(read.value, WORKING.scale).cast(WORKING), dtype=WORKING)
@@ -254,7 +255,8 @@ def _round(step: RoundStep, typed: TypedExpression, context: CompileContext) -> 
 def _divide(step: DivideStep, typed: TypedExpression, context: CompileContext) -> TypedExpression:
     number = as_number(typed, context.number)
     by = as_number(context.compile(step.divide_by, "divide_by"), context.number)
-    divisor = pl.when(by.value != 0).then(by.value)  # A division by 0 would fail the whole frame.
+    # One division by 0 would fail the whole frame.
+    divisor = pl.when(by.value != 0).then(by.value)
     quotient = number.value.cast(EXACT) / divisor
     return TypedExpression(quotient, EXACT, first_invalid((number, by)))
 

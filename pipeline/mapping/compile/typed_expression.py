@@ -172,6 +172,7 @@ def choose(conditions: Sequence[pl.Expr], values: Sequence[TypedExpression]) -> 
 
     def chosen(parts: Iterable[pl.Expr]) -> pl.Expr:
         pairs = [*zip(conditions, parts, strict=True)]
+        # Built from the last pair to the first, so that the first condition that is true decides.
         return reduce(
             lambda rest, pair: pl.when(pair[0]).then(pair[1]).otherwise(rest), reversed(pairs), pl.lit(None)
         )

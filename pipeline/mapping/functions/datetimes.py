@@ -45,9 +45,11 @@ NAMED_FORMATS = ("iso", *EPOCHS, SPREADSHEET_DAYS)
 """Formats that are a name."""
 _EARLIEST_EPOCH = datetime(1980, 1, 1)  # noqa: DTZ001 (smaller numbers count something else, such as days)
 _FIRST_DAY = datetime(1899, 12, 30)  # noqa: DTZ001 (so that day 61 is 1900-03-01, as in every spreadsheet)
-_EARLIEST_DAY = 61  # Before it spreadsheets disagree: one of them has a 29 February 1900.
+# Spreadsheets disagree on earlier days: one of them has a 29 February 1900.
+_EARLIEST_DAY = 61
 _US_PER_DAY = 86_400_000_000
-_MOST_MICROS = 4 * 10**17  # In the year 14,600; products of it still fit into a decimal.
+# This is in the year 14,600. Products of it still fit into a decimal.
+_MOST_MICROS = 4 * 10**17
 _EAST_MOST, _WEST_MOST = 14 * 60, -12 * 60
 """The limits of the offsets in use, in minutes."""
 

@@ -67,7 +67,8 @@ def parse_formula(text: str) -> ParsedFormula:
         FormulaError: It is not SQL that can be used, or it uses other rows (sums and the like), which would
             have no meaning over a partition of rows.
     """
-    from pipeline.mapping.functions import sql  # sqlglot takes 0.1 s to import
+    # Imported here, because sqlglot takes 0.1 s to import.
+    from pipeline.mapping.functions import sql
 
     with _of(text):
         tree = sql.parse(text)

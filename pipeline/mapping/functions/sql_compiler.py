@@ -200,6 +200,7 @@ class SqlCompiler:
         """The failure of the branch that is taken, or of a condition that is tested before it."""
         other = node.args.get("default")
         rest = None if other is None else self._failure(other)
+        # Built from the last branch to the first, so each one holds the failures of those after it.
         for branch in reversed(node.args["ifs"]):
             holds = branch.this
             if node.this is not None:
@@ -223,6 +224,7 @@ class SqlCompiler:
     def _failure_of_choices(self, choices: Sequence[Node]) -> pl.Expr | None:
         """The failure of the first choice that is not blank, or of one before it."""
         rest: pl.Expr | None = None
+        # Built from the last choice to the first, so each one holds the failures of those after it.
         for choice in reversed(choices):
             if rest is not None:
                 rest = pl.when(self._expression(choice).is_null()).then(rest)

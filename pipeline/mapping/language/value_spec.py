@@ -45,7 +45,8 @@ _LONGEST: Final = 1 << 20
 class Pad(Frozen):
     """Pad on the left to a width; longer texts stay as they are."""
 
-    width: int = Field(gt=0, le=255)  # no id is longer, and each cell takes that much memory
+    # No id is longer, and each cell takes this much memory.
+    width: int = Field(gt=0, le=255)
     fill: str = Field("0", min_length=1, max_length=1)
 
 

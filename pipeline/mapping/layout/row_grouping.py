@@ -26,7 +26,8 @@ def split_duplicates(
     A row without a key is never a duplicate, since its sale is not known.
     """
     if rows.is_empty():
-        return rows, rows  # without any row that could be read, there may be no cell to compare either
+        # If no row could be read, there may be no cells to compare.
+        return rows, rows
     cells, equal = cells_of(rows), Equality.of(spec)
     # Candidates are narrowed down column by column, and few rows get past the first two. Cells of the items
     # come first, since they differ between the lines of a sale; numbers come last, since comparing them by

@@ -59,7 +59,8 @@ class MissingDays:
     unjudged: pl.DataFrame
 
 
-@lru_cache(maxsize=1)  # the report's table and the warning both ask for it
+# Both the table of the report and the warning ask for it.
+@lru_cache(maxsize=1)
 def missing_days(observed: Observations) -> MissingDays:
     """Find the days on which nothing was sold though the same weekday always sells."""
     named = observed.days.drop_nulls("store")

@@ -70,7 +70,8 @@ def _typos(stores: pl.DataFrame) -> Iterator[tuple[dict[str, object], str]]:
             yield row, meant[0]
 
 
-@cache  # each name is compared with many
+# Each name is compared with many others.
+@cache
 def _folded(name: str) -> str:
     """A name without what people write inconsistently: letter case, blanks, punctuation, leading zeros."""
     # A mark between digits stays as a point: it tells store 1.12 from store 11.2.

@@ -84,7 +84,8 @@ class ImportPlan:
         short = tuple(PurePosixPath(name).name for name in self.names)
         return short if len(set(short)) == len(short) else self.names
 
-    @cached_property  # every partition asks for it
+    # Kept, because every partition asks for it.
+    @cached_property
     def written(self) -> dict[int, int]:
         """The place of each file, by SOURCE, in the order in which they were written."""
         places = in_order_written([each.file for each in self.sources])

@@ -146,6 +146,7 @@ def write_quarantine(plan: ImportPlan, run: RunDir, counts: ReadCounts) -> None:
     for table, frames in counts.malformed.items():
         quarantine.write_malformed(run.shared, pl.concat(frames), plan.names, table)
     source = plan.spec.source
+    # In reverse, so that the first file of each table is the one that stays in the dict.
     first = {each.table: each.file.name for each in reversed(plan.sources)}
     globs = {str(table): entry.inputs for table, entry in source.tables.items()} or {LINES: source.inputs}
     names = quarantine.file_names(first, globs)

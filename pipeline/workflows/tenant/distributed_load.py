@@ -250,6 +250,7 @@ def _stop_of(directory: Directory) -> Iterator[Stop]:
             word = _word_in(directory)
             if word == b"now":
                 stop.now()
+            # None, where the file is gone, is a stop too.
             elif word != b"" and not stop.requested:
                 stop.request()
 

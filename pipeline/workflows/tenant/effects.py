@@ -150,7 +150,8 @@ def take_snapshot_before_first(run: OpenRun) -> None:
             run, lambda api: take_snapshot(api, chosen, datetime.now(UTC)), patience_s=_PATIENCE_S
         )[0]
     except (NoAnswer, StoppedByApi):
-        return  # the load itself says what is wrong, if it is about more than these figures
+        # If more fails than this query, the load itself reports it.
+        return
     if snapshot is not None:
         write_snapshot(run, snapshot)
 
