@@ -92,12 +92,10 @@ def _same_item(sent: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 
 def decimal_of(value: Any) -> Decimal | None:
     """The number that a value is, or spells; None where it is none."""
-    if value is None or isinstance(value, bool):
-        return None
     try:
         # Through the text, because the binary value of a float such as 0.1 has more digits.
         number = Decimal(str(value))
-    except InvalidOperation:
+    except InvalidOperation:  # also for None and for a truth value: their words are no numbers
         return None
     return number if number.is_finite() else None
 

@@ -65,6 +65,6 @@ def test_an_item_without_an_id_is_added_each_time() -> None:
         assert not every_item_has_an_id(json.dumps({"items": [SENT["items"][0], odd]}).encode())
 
 
-@pytest.mark.parametrize("odd", ["NaN", "sNaN", "Infinity", "1e9999999999999999999999"])
-def test_what_is_no_finite_number_is_none(odd: str) -> None:
+@pytest.mark.parametrize("odd", [None, True, "", "NaN", "sNaN", "Infinity", "1e9999999999999999999999"])
+def test_what_is_no_finite_number_is_none(odd: object) -> None:
     assert decimal_of(odd) is None
