@@ -134,6 +134,22 @@ def test_what_failed_in_an_outage_may_fail_again_after_it() -> None:
     assert len(made) == 21
 
 
+def test_an_answered_query_does_not_end_a_throttle_on_writes() -> None:
+    clock = FakeClock()
+    health = Health(clock, 600)
+    health.saw(SLOW_DOWN)
+    clock.now = 5
+    health.saw(OK, to_question=True)
+    assert health.outage_s() == 5
+    health.saw(OK)
+    assert health.outage_s() == 0
+    health.saw(SLOW_DOWN, to_question=True)
+    clock.now = 9
+    assert health.outage_s() == 4
+    health.saw(OK, to_question=True)
+    assert health.outage_s() == 0
+
+
 def test_health_forgets_an_outage_that_is_over() -> None:
     clock = FakeClock()
     health = Health(clock, 10)

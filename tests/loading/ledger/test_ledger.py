@@ -40,7 +40,7 @@ from pipeline.loading.ledger.entries import (
 )
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.loading.ledger.migration import copy_of
-from pipeline.loading.ledger.tables import METADATA, NEWEST
+from pipeline.loading.ledger.tables import METADATA, NEWEST, TENANTS
 from tests.loading.tenant import CONNECTION
 from tests.servers import new_database
 
@@ -306,6 +306,12 @@ def test_what_was_seen_of_a_record_that_has_moved_on_since_is_not_noted(
 
 
 # ── Tenants ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_tenant_is_there_once_whoever_enters_it(any_ledger: SqlLedger) -> None:
+    any_ledger.open_run(RUN)
+    with any_ledger.writing(), pytest.raises(sa.exc.IntegrityError), any_ledger.connection.begin_nested():
+        any_ledger.connection.execute(TENANTS.insert().values(base_url=URL))
 
 
 def test_a_tenant_sees_only_what_is_its_own(any_ledger: SqlLedger, tmp_path: Path) -> None:

@@ -61,6 +61,11 @@ def test_rows_of_a_transaction_that_lie_apart_are_brought_together() -> None:
     assert shaped.lines.select(TX, LINE).rows() == [(0, 2), (0, 4), (1, 3)]
 
 
+def test_rows_that_lie_apart_are_brought_together_beside_one_without_a_key() -> None:
+    shaped = shaped_of(LINES, "store,no,total,name,qty\nA,1,,a,1\nA,2,,b,1\nA,1,,c,1\nA,2,,d,1\n,,,e,1\n")
+    assert shaped.lines.select(TX, "name").rows() == [(0, "a"), (0, "c"), (1, "b"), (1, "d"), (2, "e")]
+
+
 def test_source_order_is_by_file_and_line_however_rows_arrive() -> None:
     spec = spec_of(LINES)
     text = "store,no,total,name,qty\nA,{no},1,x{no},1\n"

@@ -75,3 +75,15 @@ def test_a_store_whose_day_is_hours_later_is_named_once() -> None:
     ]
     assert [*at_night(observed, SOURCES)] == []
     assert [*clock_shifted(unit(shops), SOURCES)] == []
+
+
+@pytest.mark.parametrize(("share", "anomalies"), [(19, 0), (20, 1)])
+def test_a_tenth_of_the_sales_at_night_is_many_where_a_shop_is_closed_by_day(
+    share: int, anomalies: int
+) -> None:
+    hours = [1] * share + [22] * (200 - share)
+    sales = [
+        sale(n, datetime(2024, 4, 1, hour) + timedelta(days=n % 50), "Bar", 2_000 + n, None)
+        for n, hour in enumerate(hours)
+    ]
+    assert len([*at_night(unit(sales), SOURCES)]) == anomalies
