@@ -213,7 +213,9 @@ def check_bodies(dirty: Dirty, found: Found) -> None:
             assert comparable(body, form) == payload(
                 sale, has_items=form.has_items, items_have_ids=form.item_id == "column"
             )
-            if form.has_items and not any(each.startswith(MOVING) for each in dirty.done):
+            # Of a sale in several files, the half that was copied may come last.
+            moved = sale.token in right.unsure or any(each.startswith(MOVING) for each in dirty.done)
+            if form.has_items and not moved:
                 assert [item["name"] for item in body["items"]] == [item.title for item in sale.items]
         ids = [item["external_id"] for item in body.get("items", ()) if "external_id" in item]
         assert len(set(ids)) == len(ids)
