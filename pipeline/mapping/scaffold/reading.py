@@ -219,14 +219,14 @@ def _reading(
     return Reading(
         shape,
         money,
-        when,
-        sale,
-        line,
-        has_items,
-        status,
-        _refunds(shape, sale.get("sale_kind", ""), money),
-        tuple(no_sales(shape, money, sale)),
-        _payments(shape),
+        when=when,
+        sale=sale,
+        line=line,
+        has_items=has_items,
+        status=status,
+        refunds=_refunds(shape, sale.get("sale_kind", ""), money),
+        no_sales=tuple(no_sales(shape, money, sale)),
+        paid=_payments(shape),
     )
 
 

@@ -257,7 +257,7 @@ def _flat(
     first = lines.unique(GROUP, keep="first", maintain_order=True)
     at = lines[GROUP].rank("dense").cast(pl.Int64).to_numpy() - 1
     lines, headers = lines.drop(GROUP), first.drop(GROUP)
-    shape = Shape(sample, "lines", key, headers, lines, at, source=source)
+    shape = Shape(sample, "lines", key, headers=headers, lines=lines, at=at, source=source)
     if not shape.has_several:
         return replace(shape, layout="headers" if not has_lines(rows) else "lines")
     below = lines.filter(~pl.Series(is_first(at)))
@@ -317,11 +317,11 @@ def _records(sample: Sample, rows: pl.DataFrame, column: str, words: dict[str, l
         sample,
         "records",
         Key((key.columns[-1],), carried, key.why, key.doubt),
-        headers.drop(column),
-        parts["item"].drop(drop),
-        parts["item"]["at"].to_numpy(),
-        parts["payment"].drop(drop) if words["payment"] else None,
-        tuple(source),
+        headers=headers.drop(column),
+        lines=parts["item"].drop(drop),
+        at=parts["item"]["at"].to_numpy(),
+        payments=parts["payment"].drop(drop) if words["payment"] else None,
+        source=tuple(source),
     )
 
 
@@ -340,11 +340,11 @@ def _nested(sample: Sample, rows: pl.DataFrame, key: Key, lists: Sequence[tuple[
         sample,
         "nested",
         replace(key, carried=False),
-        rows,
-        frames["items"].drop("at"),
-        at,
-        frames["payments"].drop("at") if "payments" in frames else None,
-        (f"nested: {{{named}}}",),
+        headers=rows,
+        lines=frames["items"].drop("at"),
+        at=at,
+        payments=frames["payments"].drop("at") if "payments" in frames else None,
+        source=(f"nested: {{{named}}}",),
     )
 
 

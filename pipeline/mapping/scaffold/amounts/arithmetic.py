@@ -142,7 +142,7 @@ def figures_of(shape: Shape, taken: Sequence[str], product: str) -> tuple[Number
     if one_table and shape.has_several:
         of_sale = {n for n in in_sales if _belongs_to_sale(shape, in_lines[n], in_sales[n])}
         in_sales = {n: figures for n, figures in in_sales.items() if n in of_sale}
-    return number, Figures(in_lines, in_sales, role, shape, product, percents)
+    return number, Figures(in_lines, in_sales, role, shape, product=product, percents=percents)
 
 
 def in_percent(number: Number) -> Number:

@@ -235,7 +235,7 @@ def _from_price(figures: Figures, quantity: str, price: str, totals: Sequence[st
     for term in discount_terms(figures, among):
         worth = value_of(base, [term], among, among[quantity])
         why = f"it is {_written(quantity, price, [term])}"
-        yield LineWorth(worth, quantity, price, "", (term,), (term,), why=why, doubt=doubt)
+        yield LineWorth(worth, quantity, price, plus=(term,), terms=(term,), why=why, doubt=doubt)
     for name in named:
         yield LineWorth(among[name], quantity, "", name, why=f"`{name}` is named so", doubt=doubt)
 
@@ -267,7 +267,7 @@ def _sure_from_price(figures: Figures, quantity: str, price: str, named: Sequenc
             when, why = "before", f"`{price}` is `{listed}` with any `{off[0]}`, so that comes off"
         if when == "before" and term:
             worth = value_of(base, [term], among, among[quantity])
-            return LineWorth(worth, quantity, price, "", (term,), (term,), why=why, sure=True)
+            return LineWorth(worth, quantity, price, plus=(term,), terms=(term,), why=why, sure=True)
     return None
 
 

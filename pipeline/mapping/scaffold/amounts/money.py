@@ -378,7 +378,7 @@ def _of_single_rows(figures: Figures, lines: Sequence[LineWorth], number: Number
             continue
         line = next((each for each in related if each.line in (start, end)), None)
         why = f"in {counted(equal, among[end])} rows `{end}` is `{start}`{beside(extras)}"
-        yield _single(number, figures, end, extras, line, why)
+        yield _single(number, figures, end, why, line=line, extras=extras)
     if ends:
         return
     checked = [*_against_totals(figures, lines, number)]
@@ -391,7 +391,7 @@ def _of_single_rows(figures: Figures, lines: Sequence[LineWorth], number: Number
             n for n in totals if n not in starts and fit(n, "total") > 2 and not same(among, n, best.line)
         ]
         doubt = _rival_doubt(figures, best.line, rivals)
-        yield _single(number, figures, best.line, (), best, best.why, doubt)
+        yield _single(number, figures, best.line, best.why, line=best, doubt=doubt)
         return
     likely = [name for name in totals if fit(name, "total") > 1] or figures.of("price", among)
     if lines and lines[0].price and lines[0].quantity and not lines[0].line:
@@ -408,7 +408,7 @@ def _of_single_rows(figures: Figures, lines: Sequence[LineWorth], number: Number
     doubt = _rival_doubt(figures, best_name, rivals)
     if figures.role.get(best_name) == "price" and plain(figures.shape.key.columns[-1]) in GENERIC_NAMES:
         doubt = doubt or f"whether these rows are sales, and `{best_name}` is what was paid"
-    yield _single(number, figures, best_name, (), None, why, doubt)
+    yield _single(number, figures, best_name, why, doubt=doubt)
 
 
 def _rival_doubt(figures: Figures, name: str, rivals: Sequence[str]) -> str:
@@ -427,9 +427,10 @@ def _single(
     number: Number,
     figures: Figures,
     total: str,
-    extras: tuple[Term, ...],
-    line: LineWorth | None,
     why: str,
+    *,
+    line: LineWorth | None = None,
+    extras: tuple[Term, ...] = (),
     doubt: str = "",
 ) -> Money:
     """A sale of one row; its line is worth the total, but for shipping and tips."""

@@ -224,7 +224,7 @@ def read_dates(filled: pl.Series, *, spreadsheet: bool = False) -> DateReading |
     if read < MOSTLY / 2:
         return None
     either, why, chosen = _day_or_month(chosen, times)
-    return DateReading(tuple(chosen), read, either, why, changes, times[chosen[0]])
+    return DateReading(tuple(chosen), read, either, why, changes=changes, times=times[chosen[0]])
 
 
 def _changes_of(distinct: pl.Series) -> tuple[Change, ...]:
