@@ -86,6 +86,7 @@ class ParquetReader:
                 text = pl.col(old).map_batches(_as_text, return_dtype=pl.String)
                 self._bytes[old] = new
             self._texts.append(text.alias(new))
+            # Texts of other types are made here, so no NUL can be in them.
             if kind in (pl.String, pl.Binary, pl.Categorical):
                 self._written.append(new)
 
@@ -98,6 +99,7 @@ class ParquetReader:
             return set()
         head = frame_of(pa.Table.from_batches([batch]))
         texts = {name: _as_text(head[name]).null_count() - head[name].null_count() for name in names}
+        # Most of the values looked at are no text, so the column holds something else.
         return {name for name, lost in texts.items() if 2 * lost > head.height - head[name].null_count()}
 
     @property
@@ -260,6 +262,7 @@ def _as_text(values: pl.Series) -> pl.Series:
 
 def _text_or_hex(values: pl.Series) -> pl.Series:
     text = _as_text(values)
+    # A NUL is valid UTF-8, but no text has one.
     is_text = text.is_not_null() & ~text.str.contains("\0", literal=True)
     return text.zip_with(is_text, values.bin.encode("hex"))
 

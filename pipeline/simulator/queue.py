@@ -85,6 +85,7 @@ class JobQueue:
     def add(self, job: Job) -> None:
         """Queue a job."""
         due = asyncio.get_running_loop().time() + self._injector.job_delay_s()
+        # The number keeps jobs that are due at the same time in order, and jobs are never compared.
         heappush(self._waiting, (due, next(self._numbers), job))
 
     async def run(self) -> None:

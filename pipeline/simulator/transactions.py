@@ -213,6 +213,7 @@ def _merged_items(old: Iterable[Json], new: Iterable[Mapping[str, Any]], last: i
             items.append(known)
         known |= given | {"updated_at": written_at}
         if given.get("external_id") is not None:
+            # A later item of the same body may have the same id.
             by_external[given["external_id"]] = known
     return items, last
 

@@ -84,7 +84,8 @@ class Manifest:
     ordinal: int = 0
 
     def __post_init__(self) -> None:
-        if not self.ordinal:  # older manifests have none
+        # Manifests of older versions have no ordinal.
+        if not self.ordinal:
             object.__setattr__(self, "ordinal", microseconds(datetime.fromisoformat(self.created_at)))
 
     @property
@@ -105,6 +106,7 @@ def is_same_mapping(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
         one: Of the earlier run.
         other: Of the later run.
     """
+    # A file that still exists at the old path is another mapping with the same name.
     is_moved = one["name"] == other["name"] and not Path(one["path"]).exists()
     return one["path"] == other["path"] or one["digest"] == other["digest"] or is_moved
 

@@ -62,12 +62,14 @@ class MetricsFile:
     def _require_plain_file(self) -> None:
         """Refuse links and devices, which would be replaced by a file."""
         with suppress(FileNotFoundError):
+            # `lstat`, because `stat` would follow a link.
             if not stat.S_ISREG(os.lstat(self.path).st_mode):
                 raise ReportFailed(f"{self.path} is not a plain file")
 
     def _last_success(self) -> float | None:
         from prometheus_client.parser import text_string_to_metric_families
 
+        # A file that cannot be read or parsed must not keep the new one from being written.
         with suppress(OSError, ValueError):
             self._require_plain_file()
             with self.path.open(encoding="utf-8") as file:

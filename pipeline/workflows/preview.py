@@ -125,6 +125,7 @@ def _first_rows(plan: ImportPlan, counts: ReadCounts, emit: Emit) -> dict[str, p
         return {}
     head = pl.concat(heads, how="diagonal")
     keys = head.select(KEY).drop_nulls().unique()
+    # Rows without a key belong to no sale, so the search for rows of these sales does not find them.
     rest, tables = list(plan.sources), {table: [head.filter(pl.col(KEY).is_null())]}
     if plan.input_bytes > _READ_WHOLE:
         emit(Notice("preview", _ONLY_BEGINNING))

@@ -142,6 +142,7 @@ class _Delivery:
         ):
             async for part in parts:
                 error = await self._part(part, api)
+                # Another worker delivers the part now, so this one goes on with other parts.
                 if isinstance(error, LeaseLost):
                     self.emit(Notice("part_lost", error.message))
                 elif error is not None or self.started == self.options.first:
@@ -217,6 +218,7 @@ class _Delivery:
         )
         start = part.progress.watermark if self.rules.resumes else 0
         try:
+            # Earlier parts count towards `--first` too.
             most = None if options.first is None else options.first - self.started
             scheduler = Scheduler(tracker, sender, api, options, most)
             error = await scheduler.run(positioned(part.batches, start), self.stop)

@@ -79,6 +79,7 @@ def _decimal(field: Field, typed: TypedExpression, context: CompileContext) -> F
         rounding = money(number.value).cast(EXACT) != number.value.cast(EXACT)
         message = "This has more than four decimal places; it was rounded."
         context.check("total_rounded", message, rounding.fill_null(value=False), decimal_text(number.value))
+    # Validation reports a cell itself, by its raw text.
     if not number.is_cell:
         report_too_large(number, field.invalid, context)
     return {field.name: money(number.value), f"{field.name}|raw": number.raw_or_blank}
@@ -116,7 +117,9 @@ def _datetime(field: Field, typed: TypedExpression, context: CompileContext) -> 
         local, ambiguous, unknown = (
             typed.parsed_time.struct.field(name) for name in ("local", "ambiguous", "unknown_zone")
         )
+        # Where none of the other two reasons holds, a change of clocks skipped this local time.
         nonexistent = local.is_not_null() & typed.value.is_null() & ~ambiguous & ~unknown
+        # With a single format it is clear which one was used.
         if len(date_formats(context.spec)) > 1:
             columns["transacted_at|format"] = typed.parsed_time.struct.field("format")
     return columns | {

@@ -313,6 +313,7 @@ def _kinds(spec: MappingSpec) -> Iterator[Issue]:
     for section, values, fields in sections:
         for name, value in values.items():
             parts = visitor.walk(LocatedValue((), value, Scope.TRANSACTION))
+            # A value that is still open has no kind yet.
             if any(isinstance(part.value, OpenValue) for part in parts):
                 continue
             kind = fields[name].kind
@@ -333,6 +334,7 @@ def _worksheet(spec: MappingSpec) -> Iterator[Issue]:
 
 def _currency(spec: MappingSpec) -> Iterator[Issue]:
     match spec.transaction.get("currency"):
+        # Only without steps, because these may still change the word.
         case ConstantValue(constant=word, then=()) if not re.fullmatch("[A-Z]{3}", str(word)):
             message = f"'{word}' is not a currency; its three capital letters were expected, as in EUR"
             yield Issue(("transaction", "currency", "constant"), message)

@@ -104,6 +104,7 @@ def _keyed(rows: pl.DataFrame, entry: LookupTable) -> LookupRows:
     rows = (
         rows.select(trimmed(pl.col(name), ()) for name in rows.columns)
         .drop_nulls(entry.key)
+        # A row that is repeated as a whole is harmless; rows of one key that differ are an error.
         .unique(maintain_order=True)
     )
     keys = rows.select(pl.concat_str(entry.key, separator=SEPARATOR)).to_series()
@@ -166,6 +167,7 @@ def _csv(path: str, entry: LookupTable) -> pl.DataFrame:
         skip_lines=dialect.skip_lines,
         has_header=dialect.header is True,
         infer_schema=False,
+        # polars would take brackets in a path for a pattern.
         glob=False,
     )
     if names is not None:

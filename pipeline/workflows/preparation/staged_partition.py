@@ -105,6 +105,7 @@ class Work:
                     write_buckets(self.run / SCRATCH, partition.number, table, apart, self.buckets)
                     shuffled.append(table)
         staged = StagedPartition(partition.number)
+        # All rows of a partition may go to the shuffle.
         if any(rows.height for rows in kept.values()):
             staged = stage_partition(partition.number, kept, self.plan, self.run, self.conflicts)
         return replace(staged, counts=partition.counts, shuffled=tuple(shuffled))
@@ -115,6 +116,7 @@ class Work:
             return rows, rows.clear()
         if self.apart.is_empty():
             return rows.clear(), rows
+        # A row without a key belongs to no transaction, so it stays.
         lies_apart = pl.col(KEY).is_in(self.apart.implode()).fill_null(value=False)
         return rows.filter(lies_apart), rows.filter(~lies_apart)
 
