@@ -265,7 +265,7 @@ def unchanged(file: SourceFile) -> bool:
     """
     filesystem, path = file_system(file.uri, SourceError)
     with _translated(file.name):
-        # fsspec keeps what it was told before, and the file may have changed since.
+        # fsspec caches earlier answers, and the file may have changed since.
         filesystem.invalidate_cache()
         try:
             now = _source_file(filesystem.info(path), file.uri)
