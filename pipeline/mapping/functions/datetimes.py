@@ -250,8 +250,8 @@ def _read_one(text: pl.Series, form: str, spec: DateTime) -> tuple[pl.Series, pl
     for also in _ISO[1:]:
         local = local.zip_with(local.is_not_null(), _parsed(naive, also)) if local.null_count() else local
     unreal = timed & written.is_not_null() & offset.is_null()
-    local = local.clear(local.len()).zip_with(unreal.fill_null(value=False), local)
-    return local, offset.zip_with(timed.fill_null(value=False), no_offset)
+    local = local.clear(local.len()).zip_with(unreal, local)
+    return local, offset.zip_with(timed, no_offset)
 
 
 def _parsed(text: pl.Series, form: str) -> pl.Series:
