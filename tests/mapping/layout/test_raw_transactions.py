@@ -194,6 +194,12 @@ def test_a_conflict_with_a_blank_cell_and_none_with_outer_blanks() -> None:
     ]
 
 
+def test_in_lines_the_cell_of_the_first_row_counts_though_it_is_blank() -> None:
+    shaped = shaped_of(LINES, "store,no,total,name,qty\nA,1,,Shirt,1\nA,1,10,Cap,1\n")
+    assert headers(shaped, "no", "total") == [("1", None)]
+    assert problem_rows(shaped.problems) == [("header_conflict", 3)]
+
+
 def test_columns_that_only_lines_use_may_differ() -> None:
     spec = LINES.replace("total: total", "total: {sum: total}, transacted_at: {min: at}")
     shaped = shaped_of(spec, "store,no,total,name,qty,at\nA,1,10,Shirt,1,9:00\nA,1,11,Cap,1,9:01\n")
