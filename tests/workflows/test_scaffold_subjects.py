@@ -84,3 +84,44 @@ def test_what_was_paid_back_is_asked_for(tmp_path: Path) -> None:
     file = csv_of(tmp_path / "a.csv", "Payment ID,Created,Amount,Amount Refunded,Status", rows)
     _, spec = draft_of(file)
     assert is_open(spec, "total", "whether `Amount Refunded` of 1 sale (5.00) comes off the total")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("partially_refunded", "`Refunded Amount` of 1 sale (3.00) is not taken off the total"),
+        ("refunded", ""),
+    ],
+)
+def test_a_status_that_says_refunded_settles_what_was_paid_back(
+    tmp_path: Path, status: str, said: str
+) -> None:
+    rows = [(f"#{n}", DAYS[n], 5, 3 if n == 3 else 0, status if n == 3 else "paid") for n in range(24)]
+    file = csv_of(tmp_path / "a.csv", "Order Name,Created at,Total,Refunded Amount,Financial Status", rows)
+    text, spec = draft_of(file)
+    assert not is_open(spec, "total", "whether")
+    assert said in text
+    assert bool(said) == ("is not taken off" in text)
+
+
+def test_a_way_of_shipping_is_no_amount(tmp_path: Path) -> None:
+    rows = [(n, DAYS[n], n % 3 + 1, 5 + n) for n in range(24)]
+    file = csv_of(tmp_path / "a.csv", "IdPedido,FechaPedido,FormaEnvio,MontoVenta", rows)
+    assert imported(tmp_path, file) == (24, sum(row[3] for row in rows))
+
+
+@pytest.mark.parametrize("total", ["Total_Cost", "Total_Revenue"])
+def test_what_a_sale_cost_in_all_is_its_total_where_no_other_amount_is(tmp_path: Path, total: str) -> None:
+    rows = [(n, f"{DAYS[n]} 10:0{n % 9}", f"C{n}", 3, "Cash", 7 + n, 14 + n) for n in range(24)]
+    names = "Transaction_ID,Date,Customer_Name,Total_Items,Payment_Method,Total_Cost,Total_Revenue"
+    last = names.split(",").index(total)
+    file = csv_of(
+        tmp_path / "a.csv", names.partition(f",{total}")[0] + f",{total}", [r[: last + 1] for r in rows]
+    )
+    assert imported(tmp_path, file) == (24, sum(row[last] for row in rows))
+
+
+def test_rows_with_pieces_of_a_product_are_sales_though_no_customer_comes_again(tmp_path: Path) -> None:
+    rows = [(n, f"Anna {n}", f"Tea {n % 5}", 1 + n % 3, 5, DAYS[n % 24]) for n in range(48)]
+    file = csv_of(tmp_path / "a.csv", "id_cliente,nome,prodotto,quantita,prezzo_unitario,data_acquisto", rows)
+    assert imported(tmp_path, file) == (48, sum(row[3] * 5 for row in rows))

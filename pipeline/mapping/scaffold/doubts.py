@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from pipeline.core.text.wording import count
 from pipeline.mapping.scaffold.amounts.money import Money
 from pipeline.mapping.scaffold.amounts.no_sales import moved_money
 from pipeline.mapping.scaffold.shape import MIXED, Shape
-from pipeline.mapping.scaffold.vocabulary.cells import floats, values
+from pipeline.mapping.scaffold.vocabulary.cells import Floats, floats, values
 from pipeline.mapping.scaffold.vocabulary.role_fit import (
     fit,
     is_in_hundredths,
@@ -21,7 +22,13 @@ from pipeline.mapping.scaffold.vocabulary.role_fit import (
     names_supplier,
     numbers_purchase_orders,
 )
-from pipeline.mapping.scaffold.vocabulary.statuses import answers_out, is_status, states
+from pipeline.mapping.scaffold.vocabulary.statuses import (
+    answers_out,
+    is_status,
+    is_void,
+    says_refunded,
+    states,
+)
 from pipeline.mapping.scaffold.vocabulary.subjects import names_others, names_sales, numbers_orders
 
 _NO_SALE: Final = ("cancelled", "void")
@@ -39,7 +46,7 @@ def doubt_of_rows(shape: Shape, money: Money, sale: Mapping[str, str], line: Map
     return (
         _void_lines(shape)
         or _returned_pieces(shape)
-        or _paid_back(shape, money)
+        or _paid_back(shape, money, sale)
         or _in_hundredths(money)
         or _purchases(shape, sale)
         or moved_money(shape, money)
@@ -70,16 +77,43 @@ def _returned_pieces(shape: Shape) -> str:
     return ""
 
 
-def _paid_back(shape: Shape, money: Money) -> str:
-    """How much was paid back for sales, which the total may hold or not; else empty."""
+def _paid_back(shape: Shape, money: Money, sale: Mapping[str, str]) -> str:
+    """How much was paid back for sales whose status does not say so, which the total may hold; else empty."""
+    silent = ~_status_says(shape, sale, says_refunded)
+    found = [
+        (name, _sales_of(amounts[silent & (amounts > 0)])) for name, amounts in _amounts_back(shape, money)
+    ]
+    return next((f"whether `{name}` of {sold} comes off the total" for name, sold in found if sold), "")
+
+
+def refunds_left_in(shape: Shape, money: Money, sale: Mapping[str, str]) -> tuple[str, ...]:
+    """What to know of amounts that were paid back, and that totals hold nevertheless."""
+    sold = ~_status_says(shape, sale, is_void)
+    found = [
+        (name, _sales_of(amounts[sold & (amounts > 0)])) for name, amounts in _amounts_back(shape, money)
+    ]
+    return tuple(f"`{name}` of {sales} is not taken off the total" for name, sales in found if sales)
+
+
+def _status_says(shape: Shape, sale: Mapping[str, str], says: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """For each sale, whether its status says so."""
+    status = sale.get("status") or sale.get("state", "")
+    if not status:
+        return np.zeros(shape.headers.height, dtype=np.bool_)
+    words = [word for word in values(shape.headers[status]).unique() if says(word)]
+    return shape.headers[status].is_in(words).fill_null(value=False).to_numpy()
+
+
+def _amounts_back(shape: Shape, money: Money) -> Iterator[tuple[str, Floats]]:
+    """The columns with what was paid back, and the amount of each sale without its sign; NaN where blank."""
     for name in filter(is_paid_back, shape.own_headers.columns):
-        if name in money.columns or shape.headers.schema[name] != pl.String:
-            continue
-        amounts = np.abs(floats(shape.headers[name], money.number))
-        if sales := int((amounts > 0).sum()):
-            sold = f"{count(sales, 'sale')} ({np.nansum(amounts):,.2f})"
-            return f"whether `{name}` of {sold} comes off the total"
-    return ""
+        if name not in money.columns and shape.headers.schema[name] == pl.String:
+            yield name, np.abs(floats(shape.headers[name], money.number))
+
+
+def _sales_of(amounts: Floats) -> str:
+    """How many sales these are and their sum, in words; empty without any."""
+    return f"{count(amounts.size, 'sale')} ({np.nansum(amounts):,.2f})" if amounts.size else ""
 
 
 def _in_hundredths(money: Money) -> str:

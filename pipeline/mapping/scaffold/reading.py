@@ -12,7 +12,7 @@ import polars as pl
 from pipeline.core.text.wording import count
 from pipeline.mapping.scaffold.amounts.money import Money, money_of
 from pipeline.mapping.scaffold.amounts.no_sales import NoSales, no_sales
-from pipeline.mapping.scaffold.doubts import doubt_of_rows
+from pipeline.mapping.scaffold.doubts import doubt_of_rows, refunds_left_in
 from pipeline.mapping.scaffold.keys import day_texts
 from pipeline.mapping.scaffold.shape import MIXED, Shape, dates_of
 from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, Floats, floats, share_of, values
@@ -22,6 +22,7 @@ from pipeline.mapping.scaffold.vocabulary.dates import (
     clock_formats,
     clock_times,
     doubtful_zones,
+    is_written_as,
     read_dates,
 )
 from pipeline.mapping.scaffold.vocabulary.hours import doubt_of_hours, doubt_of_zone
@@ -216,6 +217,8 @@ def _reading(
     column = named or _status_by_content(shape, sale) or _status_by_code(shape, sale)
     status = _status(shape, column, money, few)
     money = replace(money, doubt=money.doubt or doubt_of_rows(shape, money, sale, line))
+    if not money.doubt:
+        shape = replace(shape, notes=(*shape.notes, *refunds_left_in(shape, money, sale)))
     return Reading(
         shape,
         money,
@@ -335,7 +338,9 @@ def _day_doubt(reading: DateReading, filled: pl.Series) -> str:
         return ""
     if reading.either[0] in reading.formats:
         return f"{reading.why}: {' and '.join(reading.formats)}"
-    return f"is {filled[0]} written as {reading.formats[0]} or as {reading.either[0]}?"
+    form = reading.formats[0]
+    example = next((text for text in filled if is_written_as(text, form)), filled[0])
+    return f"is {example} written as {form} or as {reading.either[0]}?"
 
 
 # ── Status, returns, payments ───────────────────────────────────────────────────────────────────────

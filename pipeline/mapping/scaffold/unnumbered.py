@@ -109,10 +109,14 @@ def _of_one_time(
 
 
 def _of_one_day(rows: pl.DataFrame, customer: str, dates: Sequence[str]) -> Key | None:
-    """Each row as a sale, where no customer has two on one day, though customers come again."""
+    """Each row as a sale, where no customer has two on one day, and the rows are no list of customers.
+
+    In such a list no customer comes again. But rows with pieces of a product and their price are sales.
+    """
+    is_bought = choose_columns(rows, ["quantity", "price", "name"]).keys() == {"quantity", "price", "name"}
     for day in dates[:1]:
         pairs = rows.select(customer, day).drop_nulls().unique()
-        again = rows[customer].n_unique() < rows.height * _REPEATED
+        again = is_bought or rows[customer].n_unique() < rows.height * _REPEATED
         months = share(values(rows[day]), r"^\d{4}\D0?1\D0?1\b|^0?1\D\d{1,2}\D\d{4}|^\d{4}\D\d{1,2}\D0?1\b")
         if pairs.height == rows.height and again and months < 0.5:
             why = f"{_NO_NUMBER}, and no customer has two rows on one day"

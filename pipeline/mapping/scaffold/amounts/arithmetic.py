@@ -21,7 +21,7 @@ from pipeline.mapping.scaffold.vocabulary.cells import (
     share,
     values,
 )
-from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money, paid_or_total
+from pipeline.mapping.scaffold.vocabulary.role_fit import fit, is_perhaps_money, paid_or_total, without_costs
 from pipeline.mapping.scaffold.vocabulary.roles import AMOUNTS, ROLES
 
 HOLDS: Final = 0.95
@@ -130,6 +130,7 @@ def figures_of(shape: Shape, taken: Sequence[str], product: str) -> tuple[Number
     role = {name: best for name in numeric if (best := _role_of(name))}
     role = {name: best for name, best in role.items() if best != "tax" or not _is_rate(numeric[name])}
     role |= paid_or_total(role)
+    role = without_costs(role)
     number = _notation(numeric, role)
     percents = frozenset(n for n in role if role[n] == "discount" and share(values(numeric[n]), "%$") > 0)
     forms = {n: in_percent(number) if n in percents else number for n in numeric}

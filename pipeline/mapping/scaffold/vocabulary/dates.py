@@ -162,6 +162,11 @@ def _pattern(form: str) -> re.Pattern[str]:
 _DAY_NUMBER: Final = r"^[34]\d{4}(?:\.\d+)?$"
 
 
+def is_written_as(text: str, form: str) -> bool:
+    """Whether a text has the form of a format."""
+    return form in _formats_of(text)
+
+
 def _formats_of(text: str) -> Iterator[str]:
     """The formats that have the form of a text."""
     for clock in _CLOCKS:
@@ -270,10 +275,26 @@ def _swapped(form: str) -> str:
     return re.sub("%[dm]", lambda part: {"%d": "%m", "%m": "%d"}[part.group()], form)
 
 
+def _nothing_decides(form: str, chosen: Sequence[str], times: dict[str, pl.Series]) -> bool:
+    """Whether all texts of a format can be read with day and month in each other's place, as another day.
+
+    What decides another format says nothing of them: a spreadsheet that takes days for months leaves those
+    that it cannot read as they were written.
+    """
+    other = _swapped(form)
+    if other == form or other not in times or other in chosen:
+        return False
+    here, there = times[form], times[other]
+    return not (here.is_not_null() & there.is_null()).any() and not here.equals(there)
+
+
 def _day_or_month(
     chosen: Sequence[str], times: dict[str, pl.Series]
 ) -> tuple[tuple[str, ...], str, list[str]]:
     """The formats of the other reading where nothing decides, what decided, and the formats chosen."""
+    for form in chosen[1:]:
+        if _nothing_decides(form, chosen, times):
+            return (_swapped(form),), "", [form, *(each for each in chosen if each != form)]
     first = chosen[0]
     other = _swapped(first)
     if other == first or other not in times or first.startswith(("%Y", "%a")):

@@ -88,6 +88,14 @@ def paid_or_total(roles: Mapping[str, str]) -> dict[str, str]:
     return {name: "total" for name in paid if fit(name, "total") > 0}
 
 
+def without_costs(roles: Mapping[str, str]) -> dict[str, str]:
+    """The roles of amounts; what sales cost in all is their total only where no price or other total is."""
+    total = [name for name, role in roles.items() if role == "total"]
+    costs = {name for name in total if any(word.endswith("cost") for word in words_of(name))}
+    has_others = any(role in ("total", "price") for name, role in roles.items() if name not in costs)
+    return {name: role for name, role in roles.items() if not (has_others and name in costs)}
+
+
 _SECOND: Final = frozenset(
     [
         "second",

@@ -117,16 +117,20 @@ _OTHER_DATES: Final = (
     "cancelled canceled fulfilled estimated expected join joined registered signup end until expiry "
     "return returned liefer geburt fallig faellig hire hired"
 )
+_WAYS: Final = (
+    "forma metodo metodos modo modalita tipo typ mode methode metoda zpusob yontem phuongthuc cara "
+)
+"""Words for the way in which something is done, as with `FormaEnvio`: a way of shipping, and no amount."""
 NO_AMOUNT: Final = (
     "id no number code name pct percent percentage rate count date method type status currency rank "
     "key territory region channel "
-    "rating cost costs cogs profit margin fee fees commission balance stock inventory target budget "
+    + _WAYS
+    + "rating cost costs cogs profit margin fee fees commission balance stock inventory target budget "
     "expense points income before previous last clv lifetime spent visits average avg mean median "
     "kar kari kazanc gewinn rohertrag benefice beneficio beneficios lucro guadagno utile zysk marza "
     "marge laba "
     "keuntungan loinhuan pribyl zisk ganancia profitto maliyet kosten cout couts costo costos custo "
-    "koszt koszty "
-    "hpp modal giavon sebestoimost naklady "
+    "koszt koszty hpp modal giavon sebestoimost naklady "
 )
 _PERSON: Final = "name phone email city state country address type segment age gender group note since"
 
@@ -177,12 +181,12 @@ ROLES: Final[Mapping[str, Role]] = {
             "recibo boleta venda vendas* nota fatura cupom scontrino ordine fattura vendita ricevuta "
             "factuur bestelling verkoop bonnen* paragon paragonu zamowienie zamowienia* faktura faktury "
             "kvitto kvittering kvitt* ordre bestallning transaksi transaccion transacao transazione "
-            "transaktion "
-            "transaktions* pesanan penjualan* satis siparis fis doctransaction* voucher* "
+            "transaktion transaktions* pesanan penjualan* satis siparis fis doctransaction* voucher* "
             "comanda comenzii* bonfiscal chek cheka* zakaz zakaza* verkaufsprotokoll* increment* "
             "posreference "
             "objednavka* objednavky objednavek* uctenka uctenky doklad dokladu faktur nota struk trankaksi* "
-            "hoadon donhang* giaodich* fis fatura siparis islem* satis tranzakcii* tranzaktsii* transakcii* "
+            "hoadon donhang* don* giaodich* fis fatura siparis islem* satis "
+            "tranzakcii* tranzaktsii* transakcii* "
             "prodazhi pokupki* kvitantsiya chek cheka paragonu rachunek rachunku transakcja transakcji* "
             "compra compra* fattura scontrino acquisto acquisto* pedidos*"
         )
@@ -292,8 +296,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "nazevproduktu nazevpolozky nazevzbozi nazev zbozi produkt polozka tensanpham sanpham tenhang "
         "tenhanghoa mathang hanghoa urunadi urun urunismi barang detailproduk namaitem namamenu menu "
         "denumireprodus denumire denumirearticol produs naimenovanie naimenovanietovara nazvanie "
-        "tovar towar produkty benamning produktnamn varunamn vare varenavn beskrivelse lineitem "
-        "dscription "
+        "tovar towar produkty benamning produktnamn varunamn vare varenavn beskrivelse lineitem dscription "
         "itemtitle angebotstitel titulodoanuncio fullproductname listingtitle coffeetype menuitemname dish "
         "servicename goods stockitem merchandise name",
         _is_text,
@@ -308,8 +311,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "partnumber partno modelnumber itemnumber itemno articleid artikelid idbarang kodebarang "
         "kodeitem masanpham masp mahang urunid urunkodu stokkodu idproduktu kodproduktu "
         "symbol kodproduktu idzbozi codiceprodotto idprodotto prodottoid articoloid idarticolo idtovara "
-        "kodtovara artikul kodeproduk indeks artikel item "
-        "product article producto produit articolo produto",
+        "kodtovara artikul kodeproduk indeks artikel item product article producto produit articolo produto",
         _is_any,
         against="customer order category payment line name transaction",
     ),
@@ -355,8 +357,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "pretunitar pret cenazaedinicu soldfor verkauftfur hargasetelahdiskon dealprice precoacordado "
         "cenazakus jednotkovacena cenazajednotku dongia giaban gia fiyat birimfiyati satisfiyati hargajual "
         "hargaproduk hargabarang cenazasztuke cenaszt cenasprzedazy cenazashtuku tsena tsenazaedinitsu "
-        "cenazaed "
-        "prezzodivendita precodevenda preciodeventa prixdevente prixdeventeunitaire pricepercup",
+        "cenazaed prezzodivendita precodevenda preciodeventa prixdevente prixdeventeunitaire pricepercup",
         is_numeric,
         against="total discount cost tax shipping range category id level exchange rating before original "
         "compare 100g 100ml kg gram ml litre liter",
@@ -368,9 +369,8 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "total": _role(
         "pricesubtotalincl totalcharged saletotal salestotal totalsale totalsales receipttotal ordertotal "
-        "invoicetotal "
-        "transactiontotal grandtotal totalamount totalcollected totalpaid totalprice totalrevenue "
-        "totalordervalue ordervalue finaltotal amountpaid total invoiceamount transactionamount "
+        "invoicetotal transactiontotal grandtotal totalamount totalcollected totalpaid totalprice "
+        "totalrevenue totalordervalue ordervalue finaltotal amountpaid total invoiceamount transactionamount "
         "purchaseamount orderamount saleamount salesamount netsales netamount nettotal linetotal "
         "lineamount itemtotal extendedprice extendedamount amount revenue sales grosssales gross "
         "netrevenue netsale grosssale nrevenue finalamount totalspent money value subtotal netprice "
@@ -394,17 +394,15 @@ ROLES: Final[Mapping[str, Role]] = {
         "pendapatan totalpendapatan omzet wartoscsprzedazy kwotasprzedazy lacznawartosc lacznie razem "
         "vyruchka summaprodazhi obshchayasumma itogovayasumma stoimostzakaza incasso ricavo totalevendita "
         "montantvente totalvente ventetotale ventatotal vendatotal ingresototal valorcompra "
-        "valoare valoaretotala totalgeneral itogo stoimost summazakaza itogovayasumma",
+        "valoare valoaretotala totalgeneral itogo stoimost summazakaza itogovayasumma totalcost",
         is_numeric,
         against=NO_AMOUNT + "ad ads advertising marketing campaign media "
         "refunds return returns tax promotion promotions promo savings coupon voucher discount shipping "
-        "tip refunded refund "
-        "quantity qty items unit each per vat gst delivery due "
+        "tip refunded refund quantity qty items unit each per vat gst delivery due "
         "outstanding tendered fulfilled products productos produits prodotti produtos produkte "
         "articles articulos articoli artigos "
         "pieces pcs lines orders transactions customers nb nombre anzahl aantal cantidad menge "
-        "quantidade quantita "
-        "numar kolichestvo",
+        "quantidade quantita numar kolichestvo",
     ),
     "discount": _role(
         "discount discountamount shippingdiscount discountvalue lineitemdiscount totaldiscount "
@@ -412,8 +410,7 @@ ROLES: Final[Mapping[str, Role]] = {
         "rabatt nachlass remise reduction descuento desconto sconto korting couponamount promotion "
         "promotions "
         "descontoitem descuentoitem sleva slevaprocent giamgia chietkhau indirim iskonto iskontoorani "
-        "potonganharga "
-        "potongan znizka skidka remisepct tauxremise remisepourcent scontopercentuale "
+        "potonganharga potongan znizka skidka remisepct tauxremise remisepourcent scontopercentuale "
         "totaldiscounts totaldiskon discounttotal totalpromotions promotiondiscount itempromotiondiscount "
         "savings diskon rabat promo",
         is_numeric,
@@ -434,7 +431,8 @@ ROLES: Final[Mapping[str, Role]] = {
         "verzendkosten handling doprava postovne kargo kargoucreti ongkir phivanchuyen dostawa kosztdostawy "
         "dostavka",
         is_numeric,
-        against="id method name date address city zip country phone discount status tax iva vat gst mwst",
+        against="id method name date address city zip country phone discount status tax iva vat gst mwst "
+        + _WAYS,
     ),
     "tip": _role(
         "tip tips gratuity trinkgeld pourboire propina servicecharge servicecharges surcharge donation",

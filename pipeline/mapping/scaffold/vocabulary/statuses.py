@@ -9,9 +9,11 @@ import polars as pl
 
 from pipeline.mapping.scaffold.vocabulary.cells import plain, words_of
 
+_PARTLY_REFUNDED: Final = (
+    "partiallyrefunded partlyrefunded partialrefund devolvidaparcialmente teilweiseerstattet"
+)
 STATES: Final[Mapping[str, str]] = {
-    "complete": "completed complete processed closed paid done sale sold partiallyrefunded "
-    "devolvidaparcialmente "
+    "complete": f"completed complete processed closed paid done sale sold {_PARTLY_REFUNDED} "
     "fulfilled delivered success successful succeeded finished finalized captured settled "
     "approved confirmed posted resolved active valid archived ok successed collected pickedup claimed "
     "zrealizowane zrealizowano zakonczone oplacone dostarczone betald levererad slutford betalt leveret "
@@ -174,6 +176,16 @@ def is_fulfilment(word: str) -> bool:
     """Whether a status says that goods were shipped or delivered, which is not that they are paid for."""
     parts = {plain(word).removeprefix("wc"), *words_of(word)}
     return not parts.isdisjoint(_FULFILMENT)
+
+
+def says_refunded(word: str) -> bool:
+    """Whether a status says that a sale was paid back, all of it or in part."""
+    return is_void(word) or plain(word).removeprefix("wc") in _PARTLY_REFUNDED.split()
+
+
+def is_void(word: str) -> bool:
+    """Whether a status says that all of a sale was paid back, or came back."""
+    return _meaning(word) == "void"
 
 
 def is_prepared(word: str) -> bool:

@@ -72,6 +72,17 @@ def test_without_evidence_the_other_reading_is_named(texts: list[str]) -> None:
     assert found.either == ("%m/%d/%Y",)
 
 
+def test_dates_that_a_spreadsheet_has_read_say_nothing_of_those_that_it_could_not_read() -> None:
+    """It wrote days up to 12 with dashes; whether it took them for months, no other date says."""
+    kept = [f"5/{day}/2023" for day in range(13, 29)]
+    read = read_dates(pl.Series([*kept, *(f"{day:02}-0{day % 7 + 1}-2023" for day in range(1, 12))]))
+    assert read
+    assert (read.formats[0], read.either) == ("%d-%m-%Y", ("%m-%d-%Y",))
+    sure = read_dates(pl.Series([*kept, *(f"{day:02}-02-2023" for day in range(1, 20))]))
+    assert sure
+    assert not sure.either
+
+
 def test_times_of_day() -> None:
     assert clock_formats(pl.Series(["19.10.00", "8.05.10"])) == ["%H.%M.%S"]
     assert clock_formats(pl.Series(["5:18 PM"])) == ["%I:%M %p"]
