@@ -152,6 +152,15 @@ def test_amounts_that_may_be_others_are_asked_for(tmp_path: Path, header: str, a
     assert is_open(draft_of(csv_of(tmp_path / "a.csv", header, rows))[1], "total", asked)
 
 
+def test_whole_amounts_beside_ids_of_an_api_may_be_cents(tmp_path: Path) -> None:
+    names = "id,Created (UTC),Amount,Currency,Status"
+    rows = [(f"ch_1AbC2dEf3{n:04}", DAYS[n], 1999 + n, "cad", "succeeded") for n in range(20)]
+    asked = "`Amount` is in hundredths"
+    assert is_open(draft_of(csv_of(tmp_path / "a.csv", names, rows))[1], "total", asked)
+    written = [(key, day, f"{amount / 100:.2f}", *rest) for key, day, amount, *rest in rows]
+    assert not is_open(draft_of(csv_of(tmp_path / "b.csv", names, written))[1], "total", asked)
+
+
 def test_sums_of_quarters_of_an_hour_are_no_sales(tmp_path: Path) -> None:
     first = datetime(2024, 3, 1, 9)
     rows = [(first + timedelta(minutes=15 * n), 5 + n) for n in range(60)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.mapping.language.value_spec import OpenValue
-from tests.workflows.test_scaffold_evidence import csv_of, draft_of, imported, staged
+from tests.workflows.test_scaffold_evidence import csv_of, draft_of, imported, is_open, staged
 
 pytestmark = pytest.mark.slow
 
@@ -73,3 +73,13 @@ def test_dates_of_a_form_that_nothing_reads_leave_the_date_open(tmp_path: Path) 
     rows = [(n, f"Q{n % 4}/2024 w{n}" if n % 50 == 7 else YEAR[n % 24], 5) for n in range(400)]
     _, spec = draft_of(csv_of(tmp_path / "a.csv", "Order No,Date,Total", rows))
     assert isinstance(spec.transaction["transacted_at"], OpenValue)
+
+
+def test_months_that_a_spreadsheet_took_for_years_are_asked_for(tmp_path: Path) -> None:
+    kept = [(f"2020-{1 + n % 9:02}-{13 + n % 15}", n) for n in range(40)]
+    misread = [(f"{2001 + n % 11}-{1 + n % 12:02}-20", 40 + n) for n in range(24)]
+    rows = [(n, day, 5 + n) for day, n in [*kept, *misread]]
+    _, spec = draft_of(csv_of(tmp_path / "a.csv", "Order ID,Sale Date,Order total", rows))
+    assert is_open(
+        spec, "transacted_at", "whether 2001 to 2011 are years: all of their dates have the day 20"
+    )

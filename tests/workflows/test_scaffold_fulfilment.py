@@ -50,3 +50,11 @@ def test_shipped_sales_that_are_not_paid_are_open(tmp_path: Path) -> None:
     text, _ = draft_of(file)
     assert "order_open" in text
     assert imported(tmp_path, file) == (20, 100)
+
+
+def test_where_most_sales_are_not_paid_yet_a_person_is_asked(tmp_path: Path) -> None:
+    rows = [
+        (n, DAYS[n % 28], 5, *(("paid", DAYS[n % 28]) if n % 4 == 0 else ("pending", ""))) for n in range(40)
+    ]
+    text, _ = draft_of(csv_of(tmp_path / "a.csv", "Name,Created at,Total,Financial Status,Paid at", rows))
+    assert "what do pending (30) mean?" in text

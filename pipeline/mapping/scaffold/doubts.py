@@ -13,7 +13,7 @@ from pipeline.core.text.wording import count
 from pipeline.mapping.scaffold.amounts.money import Money
 from pipeline.mapping.scaffold.amounts.no_sales import moved_money
 from pipeline.mapping.scaffold.shape import MIXED, Shape
-from pipeline.mapping.scaffold.vocabulary.cells import Floats, floats, values
+from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, Floats, floats, share, values
 from pipeline.mapping.scaffold.vocabulary.role_fit import (
     fit,
     is_in_hundredths,
@@ -32,6 +32,8 @@ from pipeline.mapping.scaffold.vocabulary.statuses import (
 from pipeline.mapping.scaffold.vocabulary.subjects import names_others, names_sales, numbers_orders
 
 _NO_SALE: Final = ("cancelled", "void")
+_ID_OF_API: Final = r"^(?:ch|pi|py|txn|cs|in)_[A-Za-z0-9_]{8,}$"
+"""Ids as Stripe's API gives them."""
 
 
 def doubt_of_rows(shape: Shape, money: Money, sale: Mapping[str, str], line: Mapping[str, str]) -> str:
@@ -47,7 +49,7 @@ def doubt_of_rows(shape: Shape, money: Money, sale: Mapping[str, str], line: Map
         _void_lines(shape)
         or _returned_pieces(shape)
         or _paid_back(shape, money, sale)
-        or _in_hundredths(money)
+        or _in_hundredths(shape, money)
         or _purchases(shape, sale)
         or moved_money(shape, money)
         or _other_records(shape, money, sale, line)
@@ -116,9 +118,13 @@ def _sales_of(amounts: Floats) -> str:
     return f"{count(amounts.size, 'sale')} ({np.nansum(amounts):,.2f})" if amounts.size else ""
 
 
-def _in_hundredths(money: Money) -> str:
-    """Which amounts may be in cents by their names; else empty."""
+def _in_hundredths(shape: Shape, money: Money) -> str:
+    """Which amounts may be in cents, by their names or by the ids beside them; else empty."""
     name = next(filter(is_in_hundredths, money.columns), "")
+    keys = values(shape.headers[shape.key.columns[0]].cast(pl.String))
+    if not name and share(keys, _ID_OF_API) > MOSTLY and money.total in shape.headers.columns:
+        # An API counts in cents, and its exports for people write a decimal point.
+        name = money.total if share(values(shape.headers[money.total].cast(pl.String)), r"\D") == 0 else ""
     return f"whether `{name}` is in hundredths, and to be divided by 100" if name else ""
 
 

@@ -23,6 +23,7 @@ from pipeline.mapping.scaffold.vocabulary.dates import (
     clock_times,
     doubtful_zones,
     is_written_as,
+    misread_years,
     read_dates,
 )
 from pipeline.mapping.scaffold.vocabulary.hours import doubt_of_hours, doubt_of_zone
@@ -335,7 +336,7 @@ def _is_midnight(filled: pl.Series) -> bool:
 
 def _day_doubt(reading: DateReading, filled: pl.Series) -> str:
     if not reading.either:
-        return ""
+        return "" if reading.times is None else misread_years(reading.times)
     if reading.either[0] in reading.formats:
         return f"{reading.why}: {' and '.join(reading.formats)}"
     form = reading.formats[0]
@@ -393,7 +394,8 @@ def _status(shape: Shape, column: str, money: Money, others: Sequence[str]) -> S
         word for word in known.get("order_open", []) if is_prepared(word) and paid[word] * 2 > counts[word]
     ]
     known = _moved(_moved(known, unpaid, "order_open"), prepared, "complete")
-    return Statuses(column, known, unknown, counts, paid)
+    asked = known.get("order_open", []) if _are_most(known.get("order_open", []), counts) else []
+    return Statuses(column, _without(known, asked), sorted([*unknown, *asked]), counts, paid)
 
 
 def _moved(known: dict[str, list[str]], words: Collection[str], to: str) -> dict[str, list[str]]:
@@ -415,11 +417,14 @@ def _of_unsettled(
     """What open sales are where nothing says what is paid; in the second place words that a person knows."""
     open_ = known.get("order_open", [])
     prepared = [word for word in open_ if is_prepared(word)]
-    # Where most sales are left out, they may be paid in another way, such as on delivery.
-    most = sum(counts[word] for word in open_) * 2 > sum(counts.values())
     few = sum(counts[word] for word in prepared) <= sum(counts.values()) * _FEW_PREPARED
-    asked = open_ if most else [] if few else prepared
+    asked = open_ if _are_most(open_, counts) else [] if few else prepared
     return _without(known, asked), asked
+
+
+def _are_most(words: Sequence[str], counts: Mapping[str, int]) -> bool:
+    """Whether most sales have one of these words: if they are unpaid, it may be that they pay on delivery."""
+    return sum(counts[word] for word in words) * 2 > sum(counts.values())
 
 
 def _settled_by_date(shape: Shape) -> Floats | None:

@@ -341,6 +341,24 @@ def _by_their_course(
     return (), signs[0] or signs[1], chosen if signs[0] else [other, *chosen[1:]]
 
 
+def misread_years(times: pl.Series) -> str:
+    """Why years may be months: a spreadsheet takes 11/12/20 for 2011, where months are up to 12; else empty.
+
+    Then all days of such years are the last digits of the years of the other dates.
+    """
+    known = times.drop_nulls()
+    early = known.filter(known.dt.year().is_between(2001, 2012))
+    others = known.filter(known.dt.year() > 2012).dt.year() % 100
+    days = early.dt.day().unique().sort()
+    if early.len() < _MISREAD or days.len() > 2 or not days.is_in(others.unique().implode()).all():
+        return ""
+    years, day = early.dt.year().unique().sort().to_list(), days.to_list()[-1]
+    return (
+        f"whether {years[0]} to {years[-1]} are years: all of their dates have the day {day}, as where"
+        f" a spreadsheet takes 11/12/{day} for 2011-12-{day}"
+    )
+
+
 def by_named_days(reading: DateReading, filled: pl.Series, names: Sequence[str]) -> DateReading:
     """The reading of which the days lie between those in the names of files, where it could be two."""
     found = [day for name in names for day in re.findall(r"\d{4}-\d{2}-\d{2}", name)]
@@ -358,6 +376,8 @@ def by_named_days(reading: DateReading, filled: pl.Series, names: Sequence[str])
     return replace(reading, formats=formats, either=(), why=why)
 
 
+_MISREAD: Final = 8
+"""So many different dates of a few days only are no chance."""
 _SPAN: Final = (pl.col("at").max() - pl.col("at").min()).dt.total_seconds()
 """Seconds between the first and the last time."""
 
