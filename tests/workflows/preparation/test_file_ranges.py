@@ -147,7 +147,7 @@ def left_behind(workdir: Path, path: Path, budget: Budget) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("dirt", DIRT)
-@pytest.mark.parametrize(("partition_bytes", "count"), [(PARTITION_BYTES, 40), (300, 40), (5_000, 120)])
+@pytest.mark.parametrize(("partition_bytes", "count"), [(PARTITION_BYTES, 70), (300, 40), (5_000, 120)])
 def test_ranges_change_nothing(
     dirt: Callable[[Path, int], None],
     partition_bytes: int,

@@ -275,6 +275,19 @@ def _swapped(form: str) -> str:
     return re.sub("%[dm]", lambda part: {"%d": "%m", "%m": "%d"}[part.group()], form)
 
 
+def _is_half(form: str, chosen: Sequence[str], times: dict[str, pl.Series]) -> bool:
+    """Whether all days of a format could be months, and none of the other formats.
+
+    So it is where a spreadsheet has taken months for days: it leaves those above 12 as they were written.
+    """
+    own = times[form].drop_nulls().dt.day()
+    others = [
+        times[other].filter(times[form].is_null()).drop_nulls().dt.day() for other in chosen if other != form
+    ]
+    rest = pl.concat([own.clear(), *others])
+    return own.len() >= _MISREAD and rest.len() > 0 and bool((own <= 12).all() and (rest > 12).all())
+
+
 def _nothing_decides(form: str, chosen: Sequence[str], times: dict[str, pl.Series]) -> bool:
     """Whether all texts of a format can be read with day and month in each other's place, as another day.
 
@@ -292,8 +305,8 @@ def _day_or_month(
     chosen: Sequence[str], times: dict[str, pl.Series]
 ) -> tuple[tuple[str, ...], str, list[str]]:
     """The formats of the other reading where nothing decides, what decided, and the formats chosen."""
-    for form in chosen[1:]:
-        if _nothing_decides(form, chosen, times):
+    for form in chosen:
+        if _is_half(form, chosen, times) or (form != chosen[0] and _nothing_decides(form, chosen, times)):
             return (_swapped(form),), "", [form, *(each for each in chosen if each != form)]
     first = chosen[0]
     other = _swapped(first)

@@ -83,6 +83,17 @@ def test_dates_that_a_spreadsheet_has_read_say_nothing_of_those_that_it_could_no
     assert not sure.either
 
 
+def test_days_up_to_12_in_one_form_and_above_it_in_the_other_may_be_months() -> None:
+    cells = [f"2023-{1 + n % 9:02}-{1 + n % 12:02} 00:00:00" for n in range(36)]
+    kept = [f"{13 + n % 15}/0{1 + n % 9}/2023" for n in range(36)]
+    read = read_dates(pl.Series([*cells, *kept]))
+    assert read
+    assert (read.formats[0], read.either) == ("%Y-%m-%d %H:%M:%S", ("%Y-%d-%m %H:%M:%S",))
+    sure = read_dates(pl.Series([*cells, "2023-03-28 00:00:00", *kept]))
+    assert sure
+    assert not sure.either
+
+
 def test_times_of_day() -> None:
     assert clock_formats(pl.Series(["19.10.00", "8.05.10"])) == ["%H.%M.%S"]
     assert clock_formats(pl.Series(["5:18 PM"])) == ["%I:%M %p"]
