@@ -166,6 +166,26 @@ def test_one_that_was_frozen_too_long_sends_no_more_of_its_part(postgres: str) -
     assert sum(tenant.posts.values()) <= 61  # the one in flight was looked up, or sent again
 
 
+def test_a_load_waits_for_the_part_of_a_worker_that_was_killed(postgres: str) -> None:
+    """It may have left sales in doubt there, and while its lease runs nobody goes through the part again."""
+    some, tenant = [made(number) for number in range(20)], Tenant()
+    with SqlLedger(postgres) as ledger:
+        assert load(ledger, run_of("r1", some), some, tenant).status.delivered == 20
+        ledger.connection.exec_driver_sql(
+            "UPDATE parts SET owner = 'killed', leased_until = EXTRACT(EPOCH FROM clock_timestamp()) + 1"
+        )
+        for statement in (
+            "UPDATE records SET state = 'voided' WHERE external_id = 'T000003'",
+            "UPDATE counts SET n = 19 WHERE state = 'delivered'",
+            "INSERT INTO counts SELECT run_no, 'voided', 1 FROM counts WHERE state = 'delivered'"
+            " ON CONFLICT (run_no, state) DO UPDATE SET n = 1",
+        ):
+            ledger.connection.exec_driver_sql(statement)
+        ledger.connection.commit()
+        again = load(ledger, run_of("r1", some), some, tenant, DeliveryOptions(revive=True, lease_s=5))
+    assert (again.error, tenant.posts["T000003"]) == (None, 2)
+
+
 @pytest.mark.parametrize("loaders", [2])
 def test_loads_of_one_working_directory_run_side_by_side(
     loaders: int, omneo: LocalOmneo, postgres: str, workdir: Path, tmp_path: Path
