@@ -141,6 +141,18 @@ class LeasedParts:
         )
 
 
+async def until_free(run_no: int, ledger: SqlLedger, lease_s: float, clock: Clock, stop: Stop) -> None:
+    """Wait for finished parts that others hold, at most as long as a lease lasts.
+
+    `SqlLedger.reopen` leaves them alone, so what a worker left in doubt that was killed there would stay so.
+    """
+    deadline = clock.monotonic() + lease_s
+    while (
+        ledger.leases.are_finished_ones_held(run_no) and clock.monotonic() < deadline and not stop.requested
+    ):
+        await clock.sleep(min(_POLL_S, lease_s))
+
+
 class SequentialReader:
     """A run's transactions, read once, and forwards as long as no earlier part is asked for.
 

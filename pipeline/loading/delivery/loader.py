@@ -20,7 +20,7 @@ from pipeline.core.settings import Connection
 from pipeline.loading.delivery.circuit_breaker import CircuitBreaker
 from pipeline.loading.delivery.decisions import DeliveryRules, LoadRules, OnChange, RetryRules, VoidRules
 from pipeline.loading.delivery.delivery_options import Changes, DeliveryOptions, DeliveryResult
-from pipeline.loading.delivery.leases import Batches, LeasedParts, RunPart, keep, positioned
+from pipeline.loading.delivery.leases import Batches, LeasedParts, RunPart, keep, positioned, until_free
 from pipeline.loading.delivery.scheduler import Scheduler, cancel
 from pipeline.loading.delivery.sender import TransactionSender
 from pipeline.loading.delivery.stop import Stop
@@ -132,7 +132,8 @@ class _Delivery:
     ) -> DeliveryResult:
         started = self.clock.monotonic()
         if isinstance(self.rules, LoadRules) and self._starts_again(self.rules):
-            await self._wait_for_held_parts()
+            run_no = self.ledger.progress(self.run_ref).run_no
+            await until_free(run_no, self.ledger, self.options.lease_s, self.clock, self.stop)
             self.ledger.reopen(self.run_ref)
         done = self.ledger.progress(self.run_ref).watermark if self.rules.resumes else 0
         self.emit(StageStarted(self.rules.stage, "transactions", self._total(), done))
@@ -245,17 +246,6 @@ class _Delivery:
             await keep(
                 lease, self.ledger, lease_s=self.options.lease_s, writer=writer, share=share, clock=self.clock
             )
-
-    async def _wait_for_held_parts(self) -> None:
-        """Wait for the lease of a worker that was killed: no part that is held is gone through again."""
-        deadline = self.clock.monotonic() + self.options.lease_s
-        while (
-            self.ledger.is_shared
-            and self.ledger.has_finished_parts_held(self.run_ref)
-            and self.clock.monotonic() < deadline
-            and not self.stop.requested
-        ):
-            await self.clock.sleep(min(1.0, self.options.lease_s / 4))
 
     def _starts_again(self, rules: LoadRules) -> bool:
         """Whether something to send may lie where the run was already.

@@ -92,16 +92,6 @@ class SqlLedger(LedgerDatabase):
             (progress,) = self._runs.parts(run_no, part)
             return replace(progress, newer_runs=self._runs.newer_than(run_no))
 
-    def has_finished_parts_held(self, run: RunRef) -> bool:
-        """Whether a worker holds a part that was gone through: it is at work there, or was just killed."""
-        with self.writing():
-            run_no = self._runs.enter(run)
-            held = sa.and_(PARTS.c.run_no == run_no, PARTS.c.leased_until >= self.now())
-            finished = sa.and_(held, PARTS.c.watermark > 0, PARTS.c.watermark == PARTS.c.size)
-            return (
-                self.connection.execute(sa.select(PARTS.c.part).where(finished).limit(1)).first() is not None
-            )
-
     def reopen(self, run: RunRef) -> bool:
         """Have a run gone through again from its start, since held or pending transactions may be anywhere.
 

@@ -70,6 +70,13 @@ class PartLeases:
         with self._database.reading():
             return self._database.connection.execute(left).scalar() is not None
 
+    def are_finished_ones_held(self, run_no: int) -> bool:
+        """Whether a worker holds a part in which all is settled: it is at work there, or was just killed."""
+        finished = sa.and_(PARTS.c.run_no == run_no, PARTS.c.watermark >= PARTS.c.size)
+        with self._database.reading():
+            held = sa.select(PARTS.c.part).where(finished, PARTS.c.leased_until >= self._database.now())
+            return self._database.connection.execute(held.limit(1)).scalar() is not None
+
     def renew(self, lease: Lease, lease_s: float) -> int:
         """Make a lease last so long from now; gives how many workers hold leases in this ledger.
 
