@@ -7,13 +7,12 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from pipeline.core.text.wording import count
 from pipeline.mapping.scaffold.amounts.money import Money
 from pipeline.mapping.scaffold.amounts.no_sales import moved_money
 from pipeline.mapping.scaffold.shape import MIXED, Shape
-from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, Floats, floats, share, values
+from pipeline.mapping.scaffold.vocabulary.cells import MOSTLY, floats, share, values
 from pipeline.mapping.scaffold.vocabulary.role_fit import (
     fit,
     is_in_hundredths,
@@ -81,51 +80,50 @@ def _returned_pieces(shape: Shape) -> str:
 
 def _paid_back(shape: Shape, money: Money, sale: Mapping[str, str]) -> str:
     """How much was paid back for sales whose status does not say so, which the total may hold; else empty."""
-    silent = ~_status_says(shape, sale, says_refunded)
-    found = [
-        (name, _sales_of(amounts[silent & (amounts > 0)])) for name, amounts in _amounts_back(shape, money)
-    ]
-    return next((f"whether `{name}` of {sold} comes off the total" for name, sold in found if sold), "")
+    found = _refunds(shape, money, sale, settled=says_refunded)
+    return next((f"whether `{name}` of {sales} comes off the total" for name, sales in found), "")
 
 
 def refunds_left_in(shape: Shape, money: Money, sale: Mapping[str, str]) -> tuple[str, ...]:
     """What to know of amounts that were paid back, and that totals hold nevertheless."""
-    sold = ~_status_says(shape, sale, is_void)
-    found = [
-        (name, _sales_of(amounts[sold & (amounts > 0)])) for name, amounts in _amounts_back(shape, money)
-    ]
-    return tuple(f"`{name}` of {sales} is not taken off the total" for name, sales in found if sales)
+    found = _refunds(shape, money, sale, settled=is_void)
+    return tuple(f"`{name}` of {sales} is not taken off the total" for name, sales in found)
 
 
-def _status_says(shape: Shape, sale: Mapping[str, str], says: Callable[[str], bool]) -> NDArray[np.bool_]:
-    """For each sale, whether its status says so."""
-    status = sale.get("status") or sale.get("state", "")
-    if not status:
-        return np.zeros(shape.headers.height, dtype=np.bool_)
-    words = [word for word in values(shape.headers[status]).unique() if says(word)]
-    return shape.headers[status].is_in(words).fill_null(value=False).to_numpy()
-
-
-def _amounts_back(shape: Shape, money: Money) -> Iterator[tuple[str, Floats]]:
-    """The columns with what was paid back, and the amount of each sale without its sign; NaN where blank."""
+def _refunds(
+    shape: Shape, money: Money, sale: Mapping[str, str], settled: Callable[[str], bool]
+) -> Iterator[tuple[str, str]]:
+    """The columns with what was paid back for sales whose status does not settle it, and how much it is."""
+    is_settled = np.zeros(shape.headers.height, dtype=np.bool_)
+    if status := sale.get("status") or sale.get("state"):
+        words = [word for word in values(shape.headers[status]).unique() if settled(word)]
+        is_settled = shape.headers[status].is_in(words).fill_null(value=False).to_numpy()
     for name in filter(is_paid_back, shape.own_headers.columns):
-        if name not in money.columns and shape.headers.schema[name] == pl.String:
-            yield name, np.abs(floats(shape.headers[name], money.number))
-
-
-def _sales_of(amounts: Floats) -> str:
-    """How many sales these are and their sum, in words; empty without any."""
-    return f"{count(amounts.size, 'sale')} ({np.nansum(amounts):,.2f})" if amounts.size else ""
+        if name in money.columns or shape.headers.schema[name] != pl.String:
+            continue
+        amounts = np.abs(floats(shape.headers[name], money.number))
+        back = amounts[(amounts > 0) & ~is_settled]
+        if back.size:
+            yield name, f"{count(back.size, 'sale')} ({back.sum():,.2f})"
 
 
 def _in_hundredths(shape: Shape, money: Money) -> str:
     """Which amounts may be in cents, by their names or by the ids beside them; else empty."""
-    name = next(filter(is_in_hundredths, money.columns), "")
-    keys = values(shape.headers[shape.key.columns[0]].cast(pl.String))
-    if not name and share(keys, _ID_OF_API) > MOSTLY and money.total in shape.headers.columns:
-        # An API counts in cents, and its exports for people write a decimal point.
-        name = money.total if share(values(shape.headers[money.total].cast(pl.String)), r"\D") == 0 else ""
+    name = next(filter(is_in_hundredths, money.columns), "") or _whole_total_of_api(shape, money)
     return f"whether `{name}` is in hundredths, and to be divided by 100" if name else ""
+
+
+def _whole_total_of_api(shape: Shape, money: Money) -> str:
+    """The total, if it is whole in all sales with ids of an API, which counts in cents; else empty.
+
+    Its exports for people write a decimal point.
+    """
+    if money.total not in shape.headers.columns:
+        return ""
+    keys, totals = (
+        values(shape.headers[name].cast(pl.String)) for name in (shape.key.columns[0], money.total)
+    )
+    return money.total if share(keys, _ID_OF_API) > MOSTLY and share(totals, r"\D") == 0 else ""
 
 
 def _purchases(shape: Shape, sale: Mapping[str, str]) -> str:

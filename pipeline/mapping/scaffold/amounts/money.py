@@ -50,6 +50,8 @@ _WHOLE: Final = re.compile(
     "|amountpaid|gesamtsumme|montantttc|totaal|totale"
 )
 """Names of a sale's total beside which sums, net and gross amounts are only parts of it."""
+_OF_SALE: Final = ("total", "order", "invoice", "receipt", "ticket", "bill", "transaction", "basket", "check")
+"""Parts of names of amounts that are a sale's, and not those of its rows."""
 
 
 @dataclass(frozen=True)
@@ -212,9 +214,8 @@ def _readings(figures: Figures, number: Number) -> Iterator[Money]:
 
 def _repeated_doubt(figures: Figures, name: str) -> str:
     """Why an amount that all rows of a sale have may be that of each row; empty where it cannot."""
-    of_sale = {"total", "order", "invoice", "receipt", "ticket", "bill", "transaction", "basket", "check"}
     bare = plain(name)
-    if figures.shape.layout != "lines" or _WHOLE.fullmatch(bare) or any(word in bare for word in of_sale):
+    if figures.shape.layout != "lines" or _WHOLE.fullmatch(bare) or any(word in bare for word in _OF_SALE):
         return ""
     sums = [zero_for_blank(found[name]).sum() for found in (figures.sales, figures.lines)]
     return f"whether `{name}` is that of a sale ({sums[0]:,.2f}) or of each of its rows ({sums[1]:,.2f})"

@@ -41,20 +41,19 @@ _OF_BOTH: Final = "transaction transactions payment transaksi price total item i
 
 def numbers_orders(names: Iterable[str]) -> bool:
     """Whether a name has a word for sales that hardly any other record has."""
-    certain = {*_SALES.split()} - {*_OF_BOTH.split()}
-    return any(certain & {*words_of(name)} for name in names)
+    return bool(_named(names, {*_SALES.split()} - {*_OF_BOTH.split()}))
 
 
 def names_sales(names: Iterable[str]) -> bool:
     """Whether a name has a word for sales or for what only they have."""
-    return bool(_named(names, _SALES))
+    return bool(_named(names, {*_SALES.split()}))
 
 
 def names_others(names: Iterable[str]) -> str:
     """The first name with a word for records that are no sales; empty where none has one."""
-    return _named(names, _OTHERS)
+    return _named(names, {*_OTHERS.split()})
 
 
-def _named(names: Iterable[str], words: str) -> str:
-    known = {*words.split()}
-    return next((name for name in names if known & {*words_of(name)}), "")
+def _named(names: Iterable[str], words: set[str]) -> str:
+    """The first name with one of the words; empty where none has one."""
+    return next((name for name in names if words & {*words_of(name)}), "")
