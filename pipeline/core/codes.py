@@ -38,6 +38,8 @@ class Code:
         always: It rejects whatever the mapping says: such a transaction cannot be sent, or not twice
             without harm.
         tolerance: How far apart the two amounts that it compares may be; None where it compares none.
+        fixer: Who can do the first thing that `fix` says.
+        instead_of_reject: For a code about the whole run, which cannot reject a transaction: what to set.
     """
 
     name: str
@@ -46,24 +48,14 @@ class Code:
     fix: str
     always: bool = False
     tolerance: Decimal | None = None
-
-    @property
-    def fixer(self) -> Fixer:
-        """Who can do the first thing that `fix` says: most fixes are in the export, others in the mapping."""
-        return Fixer.TILL if self.name in _IN_THE_EXPORT else Fixer.YOU
+    fixer: Fixer = Fixer.YOU
+    instead_of_reject: str = ""
 
 
-_IN_THE_EXPORT: Final = frozenset(
-    {
-        *("malformed_row", "row_lost", "key_missing", "header_conflict", "orphan_item", "items_missing"),
-        *("external_id_missing", "id_rounded", "total_missing", "total_invalid", "total_mismatch"),
-        *("payments_mismatch", "transacted_at_missing", "transacted_at_invalid", "transacted_at_future"),
-        *("profile_invalid", "quantity_invalid", "price_invalid", "name_missing", "paid_missing"),
-    }
-)
 ABOUT_IMPORT: Final = ("guest", "profile_placeholder", "transacted_at_ambiguous")
 """Warnings about how a transaction is imported: they mean nothing where it is not."""
 _D, _R, _W = Outcome.DROPPED, Outcome.REJECTED, Outcome.WARNING
+_TILL: Final = Fixer.TILL
 CODES: Final[dict[str, Code]] = {
     code.name: code
     for code in (
@@ -90,6 +82,7 @@ CODES: Final[dict[str, Code]] = {
             "Look at that place for a delimiter without quotes, a broken line or a formula error, and export "
             "the row again.",
             always=True,
+            fixer=_TILL,
         ),
         Code(
             "key_missing",
@@ -99,12 +92,14 @@ CODES: Final[dict[str, Code]] = {
             "row of a sale has it, write `layout: first_row` and `carry_key: true`. Leave out rows that are "
             'no sales, such as a total at the end: `source: {rows: {skip: "Receipt IS NULL"}}`.',
             always=True,
+            fixer=_TILL,
         ),
         Code(
             "row_lost",
             _R,
             "Sale of which a row could not be read",
             "Fix that row in the source: without it the sale would be sent short of an item or a payment.",
+            fixer=_TILL,
         ),
         Code(
             "in_several_files",
@@ -119,13 +114,21 @@ CODES: Final[dict[str, Code]] = {
             _R,
             "Rows of one sale disagree",
             "Fix the source, or add the column that distinguishes the sales to `key`.",
+            fixer=_TILL,
         ),
-        Code("orphan_item", _R, "Item without its sale", "Export the sales for the same dates as the items."),
+        Code(
+            "orphan_item",
+            _R,
+            "Item without its sale",
+            "Export the sales for the same dates as the items.",
+            fixer=_TILL,
+        ),
         Code(
             "items_missing",
             _R,
             "Sale without items",
             "Export the items for the same dates as the sales, or leave `items` out of the mapping.",
+            fixer=_TILL,
         ),
         Code(
             "external_id_missing",
@@ -135,6 +138,7 @@ CODES: Final[dict[str, Code]] = {
             "end: "
             "`source: {rows: {skip: \"Receipt = 'Total'\"}}`.",
             always=True,
+            fixer=_TILL,
         ),
         Code(
             "external_id_conflict",
@@ -156,6 +160,7 @@ CODES: Final[dict[str, Code]] = {
             "Id that a spreadsheet shortened",
             "Export it again as text: digits of 1.23E+12 are lost, and other ids become the same.",
             always=True,
+            fixer=_TILL,
         ),
         Code(
             "total_missing",
@@ -163,6 +168,7 @@ CODES: Final[dict[str, Code]] = {
             "Sale without a total",
             "Fill the total in the source, or compute it in the mapping.",
             always=True,
+            fixer=_TILL,
         ),
         Code(
             "total_invalid",
@@ -170,6 +176,7 @@ CODES: Final[dict[str, Code]] = {
             "Total is not an amount",
             "Fix the cell, or tell the mapping how amounts are written.",
             always=True,
+            fixer=_TILL,
         ),
         Code(
             "total_mismatch",
@@ -177,6 +184,7 @@ CODES: Final[dict[str, Code]] = {
             "Total differs from the items",
             "Look for missing lines, shipping or discounts; set `tolerance` for rounding.",
             tolerance=Decimal("0.01"),  # one rounding; where the currency is known, its smallest amount
+            fixer=_TILL,
         ),
         Code(
             "payments_mismatch",
@@ -184,14 +192,23 @@ CODES: Final[dict[str, Code]] = {
             "Payments differ from the total",
             "Look for missing or repeated payments.",
             tolerance=Decimal("0.05"),  # cash rounding, as above
+            fixer=_TILL,
         ),
-        Code("transacted_at_missing", _R, "Sale without a date", "Fill the date in the source.", always=True),
+        Code(
+            "transacted_at_missing",
+            _R,
+            "Sale without a date",
+            "Fill the date in the source.",
+            always=True,
+            fixer=_TILL,
+        ),
         Code(
             "transacted_at_invalid",
             _R,
             "Not a date",
             "Fix the cell, or give the mapping the right date format.",
             always=True,
+            fixer=_TILL,
         ),
         Code(
             "transacted_at_future",
@@ -199,6 +216,7 @@ CODES: Final[dict[str, Code]] = {
             "Date in the future",
             "Check the till's clock, and day and month for having changed places. Until its time has come, "
             "the next `run` of its directory reads the file again; a date years ahead is wrong: fix it.",
+            fixer=_TILL,
         ),
         Code(
             "transacted_at_nonexistent",
@@ -218,6 +236,7 @@ CODES: Final[dict[str, Code]] = {
             _R,
             "Customer's id is not valid",
             "Fix the cell; or turn the code into a warning to import it as a guest sale.",
+            fixer=_TILL,
         ),
         Code(
             "currency_invalid",
@@ -230,18 +249,21 @@ CODES: Final[dict[str, Code]] = {
             _R,
             "Quantity is not a whole number",
             "Fix the cell; weighed goods need a rule in the mapping.",
+            fixer=_TILL,
         ),
         Code(
             "price_invalid",
             _R,
             "Price is not an amount",
             "Fix the cell, or tell the mapping how amounts are written.",
+            fixer=_TILL,
         ),
         Code(
             "name_missing",
             _R,
             "Item without a name",
             "Fill the name, or fall back to the SKU in the mapping.",
+            fixer=_TILL,
         ),
         Code(
             "lookup_missing",
@@ -289,6 +311,7 @@ CODES: Final[dict[str, Code]] = {
             _W,
             "Date formats that contradict each other",
             "Look whether day and month changed places in some of them; export dates in one format.",
+            instead_of_reject="Give `formats` only the one that is right: then dates in others are rejected.",
         ),
         Code(
             "invisible_characters",
@@ -301,6 +324,7 @@ CODES: Final[dict[str, Code]] = {
             _W,
             "Item id that several sales have",
             "Make the item's `external_id` unique, with the sale's id in it: Omneo may move such an item.",
+            instead_of_reject="Put the sale's id into the item's `external_id`.",
         ),
         Code(
             "amount_finer_than_currency",
@@ -313,6 +337,7 @@ CODES: Final[dict[str, Code]] = {
             _W,
             "Amount paid is blank",
             "Fill what was paid, or say in `completion` which sales are complete.",
+            fixer=_TILL,
         ),
         Code(
             "profile_placeholder",
@@ -340,6 +365,7 @@ CODES: Final[dict[str, Code]] = {
             _W,
             "Characters that could not be read",
             "Set the right `encoding` in the mapping.",
+            instead_of_reject="Set `on_encoding_error: error` under `csv`: then such a file is not read.",
         ),
         Code(
             "unmapped_column",

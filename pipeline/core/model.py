@@ -52,6 +52,14 @@ class Kind(StrEnum):
     OBJECTS = "list of objects"
 
 
+class Names(StrEnum):
+    """What the value of a field is the name or the number of."""
+
+    THING = "a sale, an order, a place or a product"
+    CUSTOMER = "a customer"
+    STAFF = "a person who works there"
+
+
 @dataclass(frozen=True)
 class Field:
     """A field of an Omneo transaction or item.
@@ -62,6 +70,10 @@ class Field:
         note: One sentence for people, used in the docs and in editors.
         missing: The code when it is required and has no value; None where it is optional.
         invalid: The code when the source had a value that is not of this kind.
+        names: What the value names. A person's name is always masked, a thing's number never; other values
+            are masked where they look personal.
+        either_sign: Whether ordinary sales have positive and negative amounts, which a refund turns round
+            instead of making them negative.
     """
 
     name: str
@@ -69,6 +81,8 @@ class Field:
     note: str
     missing: str | None = None
     invalid: str = "field_invalid"
+    names: Names | None = None
+    either_sign: bool = False
 
 
 TRANSACTION_FIELDS: Final[dict[str, Field]] = {
@@ -79,6 +93,7 @@ TRANSACTION_FIELDS: Final[dict[str, Field]] = {
             Kind.STRING,
             "The source's own id; the key of Omneo's upsert.",
             "external_id_missing",
+            names=Names.THING,
         ),
         Field("total", Kind.DECIMAL, "Final value; negative for a return.", "total_missing", "total_invalid"),
         Field(
@@ -95,6 +110,7 @@ TRANSACTION_FIELDS: Final[dict[str, Field]] = {
             "receipt_ref",
             Kind.STRING,
             "The number printed on the receipt; a customer claims a guest sale with it.",
+            names=Names.THING,
         ),
         Field(
             "profile_id",
@@ -102,14 +118,17 @@ TRANSACTION_FIELDS: Final[dict[str, Field]] = {
             "The customer; the handle says which kind of id it is.",
             None,
             "profile_invalid",
+            names=Names.CUSTOMER,
         ),
         Field(
             "profile_id_handle",
             Kind.STRING,
             "`email`, or the handle of an identity; left out for an Omneo UUID.",
         ),
-        Field("location_id", Kind.STRING, "The store; Omneo creates one it does not know."),
-        Field("staff_id", Kind.STRING, "The person who served."),
+        Field(
+            "location_id", Kind.STRING, "The store; Omneo creates one it does not know.", names=Names.THING
+        ),
+        Field("staff_id", Kind.STRING, "The person who served.", names=Names.STAFF),
         Field(
             "currency",
             Kind.STRING,
@@ -118,24 +137,29 @@ TRANSACTION_FIELDS: Final[dict[str, Field]] = {
             "currency_invalid",
         ),
         Field("total_original", Kind.DECIMAL, "Value before discounts."),
-        Field("rounding", Kind.DECIMAL, "Cash rounding."),
-        Field("margin", Kind.DECIMAL, "Gross profit over the transaction."),
+        Field("rounding", Kind.DECIMAL, "Cash rounding.", either_sign=True),
+        Field("margin", Kind.DECIMAL, "Gross profit over the transaction.", either_sign=True),
         Field("tender", Kind.STRING, "The tender in one word."),
         Field("payments", Kind.PAYMENTS, "Tender names, or objects of tender and amount."),
         Field("tags", Kind.STRINGS, "Tags."),
         Field("systems", Kind.STRINGS, "Systems that took part, such as `pos`."),
         Field("is_void", Kind.BOOLEAN, "Voided; written only where true."),
-        Field("redemption_id", Kind.INTEGER, "The redemption applied to the sale."),
-        Field("order_id", Kind.STRING, "The Omneo order that this sale completes."),
-        Field("external_order_id", Kind.STRING, "The order's id in the source."),
-        Field("order_number", Kind.STRING, "The order's printed number."),
-        Field("linked_receipt_ref", Kind.STRING, "The receipt of the sale that a return refers to."),
+        Field("redemption_id", Kind.INTEGER, "The redemption applied to the sale.", names=Names.THING),
+        Field("order_id", Kind.STRING, "The Omneo order that this sale completes.", names=Names.THING),
+        Field("external_order_id", Kind.STRING, "The order's id in the source.", names=Names.THING),
+        Field("order_number", Kind.STRING, "The order's printed number.", names=Names.THING),
+        Field(
+            "linked_receipt_ref",
+            Kind.STRING,
+            "The receipt of the sale that a return refers to.",
+            names=Names.THING,
+        ),
         Field(
             "receipt_is_email",
             Kind.BOOLEAN,
             "Whether the receipt went out by email; written only where true.",
         ),
-        Field("receipt_email", Kind.STRING, "Where the receipt was sent."),
+        Field("receipt_email", Kind.STRING, "Where the receipt was sent.", names=Names.CUSTOMER),
         Field("deliver_at", Kind.DATETIME, "Delivery date and time."),
         Field("meta", Kind.OBJECT, "Anything else, as names and values."),
         Field("custom_fields", Kind.OBJECTS, "Objects of namespace, handle, type and value."),
@@ -168,15 +192,20 @@ ITEM_FIELDS: Final[dict[str, Field]] = {
             "price_invalid",
             "price_invalid",
         ),
-        Field("external_id", Kind.STRING, "The line's own id; without it a repeat adds a second copy."),
+        Field(
+            "external_id",
+            Kind.STRING,
+            "The line's own id; without it a repeat adds a second copy.",
+            names=Names.THING,
+        ),
         Field("price_original", Kind.DECIMAL, "Recommended retail price for one.", None, "price_invalid"),
         Field("price_margin", Kind.DECIMAL, "Gross profit on one.", None, "price_invalid"),
         Field("price_tax", Kind.DECIMAL, "Tax.", None, "price_invalid"),
         Field("discounts", Kind.OBJECTS, "Objects of amount and reason_desc."),
-        Field("sku", Kind.STRING, "Stock keeping unit."),
-        Field("product_variant_id", Kind.STRING, "Omneo's id of the variant."),
-        Field("product_variant_sku", Kind.STRING, "The variant's SKU."),
-        Field("variant_external_id", Kind.STRING, "The variant's id in the source."),
+        Field("sku", Kind.STRING, "Stock keeping unit.", names=Names.THING),
+        Field("product_variant_id", Kind.STRING, "Omneo's id of the variant.", names=Names.THING),
+        Field("product_variant_sku", Kind.STRING, "The variant's SKU.", names=Names.THING),
+        Field("variant_external_id", Kind.STRING, "The variant's id in the source.", names=Names.THING),
         Field(
             "product_variant",
             Kind.OBJECT,

@@ -14,13 +14,6 @@ from pipeline.core.errors import CannotStart
 
 Severity: TypeAlias = Literal["drop", "reject", "warn", "off"]
 
-_OF_RUN: Final = {
-    "encoding_replaced": "Set `on_encoding_error: error` under `csv`: then such a file is not read.",
-    "item_external_id_repeated": "Put the sale's id into the item's `external_id`.",
-    "formats_disagree": "Give `formats` only the one that is right: then dates in others are rejected.",
-}
-"""Codes about the whole run, which cannot reject a transaction, and what to set instead."""
-
 _USUAL: Final[dict[Outcome, Severity]] = {
     Outcome.DROPPED: "drop",
     Outcome.REJECTED: "reject",
@@ -69,18 +62,17 @@ class Policy:
     rules: tuple[OwnRule, ...] = ()
 
     def __post_init__(self) -> None:
-        for code, severity in sorted(self.severities.items()):
-            if severity != "reject" and code in CODES and CODES[code].always:
+        for name, severity in sorted(self.severities.items()):
+            code = CODES.get(name)
+            if code and code.always and severity != "reject":
                 raise CannotStart(
-                    f"checks: {code} cannot be '{severity}': such a transaction cannot be sent to Omneo.",
+                    f"checks: {name} cannot be '{severity}': such a transaction cannot be sent to Omneo.",
                     hint="Leave the code out of `checks`; or give the field a fall-back with `first_of`.",
                 )
-
-        for code, hint in _OF_RUN.items():
-            if self.severities.get(code) == "reject":
+            if code and code.instead_of_reject and severity == "reject":
                 raise CannotStart(
-                    f"checks: {code} cannot be 'reject': it is about the run, not about a transaction.",
-                    hint=hint,
+                    f"checks: {name} cannot be 'reject': it is about the run, not about a transaction.",
+                    hint=code.instead_of_reject,
                 )
 
     def severity(self, code: str) -> Severity:

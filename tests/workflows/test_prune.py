@@ -323,6 +323,25 @@ def test_the_number_of_a_sale_or_a_product_is_nobodys_card(shop: Shop) -> None:
     assert "R77" in (run.path / "quarantine_rows.csv").read_text(encoding="utf-8")
 
 
+META = "meta: {object: {gift_for: loyalty_card}}"
+
+
+def test_a_person_in_a_value_of_many_values_is_found_in_rejected_rows(shop: Shop) -> None:
+    shipped = (Path(__file__).parents[2] / "mappings" / "pos_lines.yaml").read_text(encoding="utf-8")
+    text = shipped.replace("  - {value: loyalty_card, handle: loyalty-card}\n", "")
+    mapping = shop.home / "pos_lines.yaml"
+    mapping.write_text(text.replace("\ntransaction:\n", f"\ntransaction:\n  {META}\n"), encoding="utf-8")
+    sales = [
+        *receipt(1, customer_email=BEA, loyalty_card=ANN, sale_total="x"),
+        *receipt(2, customer_email=BEA, sale_total="x"),
+    ]
+    run_id = shop.command("prepare", "-m", mapping, shop.export(*sales)).summary["run_id"]
+    assert holding(ANN, shop.workdir)
+    shop.command("forget", "--profile", ANN, "--yes")
+    assert holding(ANN, shop.workdir) == []
+    assert "R2" in (shop.directory(run_id).path / "quarantine_rows.csv").read_text(encoding="utf-8")
+
+
 def test_the_servers_words_are_forgotten(shop: Shop) -> None:
     shop.run(shop.export(*SALES))
     ledger = shop.workdir / "ledger.sqlite"

@@ -13,26 +13,24 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Field, Kind, Names
+
 _PERSONAL_NAME: Final = re.compile(
     r"e-?mail|phone|mobile|(?<![a-z])tel(?![a-z])|fax|"
     r"(first|last|full|sur|given|family|display|billing|shipping|delivery)[ _-]?name|"
     r"(staff|cashier|employee|seller)[ _-]?name|"
     r"customer|client|buyer|guest|recipient|contact|person|member|loyalty|card|iban|passport|"
-    r"birth|(?<![a-z])dob|address|street|suburb|post[ _-]?code|postal|zip|^profile_id$",
+    r"birth|(?<![a-z])dob|address|street|suburb|post[ _-]?code|postal|zip|^profile[ _-]?id$",
     re.IGNORECASE,
 )
-_STAFF: Final = "staff_id"
 MARKS: Final = ("\u2068", "\u2069")
 """Stand around a personal value within a message, so that it can be masked there. They are Unicode's
 isolates, which separate inserted text from its sentence, and are removed before a message is shown."""
 _MARKED: Final = re.compile(f"{MARKS[0]}(.*?)(?:{MARKS[1]}|$)", re.DOTALL)  # the end may have been cut off
-_PUBLIC_FIELDS: Final = frozenset(
-    {
-        "external_id", "receipt_ref", "linked_receipt_ref", "redemption_id", "order_id", "external_order_id",
-        "order_number", "location_id", "sku", "barcode", "product_id", "product_variant_id",
-        "product_variant_sku", "variant_external_id", "transacted_at", "deliver_at",
-    }
-)  # fmt: skip
+_FIELDS: Final[Mapping[str, Field]] = ITEM_FIELDS | TRANSACTION_FIELDS
+_PUBLIC_NAMES: Final = frozenset({"product_id", "barcode"}) | {
+    field.name for field in _FIELDS.values() if field.names is Names.THING or field.kind is Kind.DATETIME
+}
 # Each pattern takes time in proportion to the text, whatever it holds: an email is looked for only where a
 # word starts, the others are bounded.
 _EMAIL: Final = re.compile(r"""(?<![^\s@<>",;()])[^\s@<>",;()]++@[^\s<>",;()]*""")
@@ -68,14 +66,14 @@ def mask_value(field: str | None, value: str) -> str:
     """
     if _is_personal(field, value):
         return mask_whole(value)
-    if field in _PUBLIC_FIELDS:
+    if field in _PUBLIC_NAMES:
         return _EMAIL.sub(lambda match: _masked_email(match[0]), value)
     return mask_text(value)
 
 
 def mask_message(field: str | None, message: str) -> str:
     """Mask marked values in a message as values of its field, and other parts that look personal."""
-    others = field if field in _PUBLIC_FIELDS else None
+    others = field if field in _PUBLIC_NAMES else None
     # After the split, every second part was inside marks.
     parts = _MARKED.split(message)
     return "".join(mask_value(field if n % 2 else others, part) for n, part in enumerate(parts))
@@ -89,14 +87,21 @@ def without_marks(message: str) -> str:
 _NO_MARKS: Final = dict.fromkeys(map(ord, MARKS))
 
 
-def is_personal_field(field: str | None) -> bool:
+def is_personal_field(name: str | None) -> bool:
     """Whether values may be a person's by the name of their field or column."""
-    return field is not None and (field == _STAFF or _PERSONAL_NAME.search(field) is not None)
+    if name is None:
+        return False
+    return _named_by(name) in (Names.CUSTOMER, Names.STAFF) or _PERSONAL_NAME.search(name) is not None
 
 
-def _is_personal(field: str | None, value: str) -> bool:
+def _is_personal(name: str | None, value: str) -> bool:
     """Whether a value is a person's by the name of its field; an id of staff with a digit is a number."""
-    return is_personal_field(field) and not (field == _STAFF and any(map(str.isdigit, value)))
+    is_number = name is not None and _named_by(name) is Names.STAFF and any(map(str.isdigit, value))
+    return is_personal_field(name) and not is_number
+
+
+def _named_by(name: str) -> Names | None:
+    return _FIELDS[name].names if name in _FIELDS else None
 
 
 def mask_json(value: Any, name: str | None = None) -> Any:
@@ -145,7 +150,7 @@ def mask_values(text: str, values: Collection[str]) -> str:
 
 def _nearest(outer: str | None, name: str) -> str:
     """A personal name holds for everything under it: `{"customer": {"id": …}}`."""
-    return outer if outer is not None and _PERSONAL_NAME.search(outer) else name
+    return outer if outer is not None and is_personal_field(outer) else name
 
 
 def _masked_email(text: str) -> str:

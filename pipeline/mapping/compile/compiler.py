@@ -47,8 +47,6 @@ FAR_APART_HOURS: Final = 12
 """No sale takes this long. Rows further apart belong to several sales whose numbers start again each day."""
 _TOTAL: Final = "__total"
 """The total as the source writes it, before a refund makes it negative."""
-_EITHER_SIGN: Final = ("rounding", "margin")
-"""Amounts that may be negative on ordinary sales too: a refund reverses their sign instead of forcing it."""
 
 
 def examine(
@@ -181,7 +179,7 @@ class _Compiler:
         refund = self._refund_of("total")
         if refund is None:
             return amount
-        negative = -amount if name in _EITHER_SIGN else -amount.abs()
+        negative = -amount if name and TRANSACTION_FIELDS[name].either_sign else -amount.abs()
         return pl.when(refund).then(negative).otherwise(amount)
 
     def _broadcast_refund(self, scope: Scope) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Names
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import (
     ConstantValue,
@@ -21,18 +22,6 @@ from pipeline.mapping.usage.visitor import LocatedValue, Mention, Scope
 
 HEADER_PREFIX: Final = "header."
 """In the value of a line or payment, `header.<column>` is a cell of its transaction's header row."""
-
-ID_FIELDS: Final = (
-    *("external_id", "receipt_ref", "location_id", "order_id", "external_order_id", "order_number"),
-    "linked_receipt_ref",
-)
-"""Fields of a transaction that are ids or numbers which people and systems search for."""
-ITEM_ID_FIELDS: Final = (
-    *("external_id", "sku", "product_variant_id", "product_variant_sku", "variant_external_id"),
-)
-"""The same of an item."""
-_PERSONS_FIELDS: Final = ("receipt_email", "staff_id")
-"""Fields of a transaction, besides the customer, whose values are a person's."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +77,10 @@ def column_mentions(spec: MappingSpec, known: Iterable[tuple[str, Scope]] = ()) 
 
 def id_columns(spec: MappingSpec) -> frozenset[str]:
     """The columns that keys, ids, receipt numbers, customers, products and locations are made of."""
-    transaction = [spec.transaction[name] for name in ID_FIELDS if name in spec.transaction]
-    items = [spec.items[name] for name in ITEM_ID_FIELDS if name in spec.items]
+    transaction = [
+        value for name, value in spec.transaction.items() if TRANSACTION_FIELDS[name].names is Names.THING
+    ]
+    items = [value for name, value in spec.items.items() if ITEM_FIELDS[name].names is Names.THING]
     values = [
         *((name, Scope.LINE) for name in spec.source.all_keys),
         *((value, Scope.TRANSACTION) for value in (*(link.value for link in spec.profile), *transaction)),
@@ -146,7 +137,11 @@ def staff_columns(spec: MappingSpec) -> frozenset[str]:
 def personal_columns(spec: MappingSpec) -> frozenset[str]:
     """The columns that customers and other persons are made of, whatever they are called."""
     people = [link.value for link in spec.profile]
-    people += [spec.transaction[name] for name in _PERSONS_FIELDS if name in spec.transaction]
+    people += [
+        value
+        for name, value in spec.transaction.items()
+        if TRANSACTION_FIELDS[name].names in (Names.CUSTOMER, Names.STAFF)
+    ]
     return transaction_columns(spec, people)
 
 

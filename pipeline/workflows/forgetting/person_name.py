@@ -12,13 +12,15 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS
+from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Kind, Names
 
 FORGOTTEN: Final = "[forgotten]"
-_OF_PEOPLE: Final = {"profile_id", "profile_id_handle", "receipt_email", "name", "department", "tender"}
-NOT_OF_PEOPLE: Final = (
-    frozenset({*TRANSACTION_FIELDS, *ITEM_FIELDS, "product_id", "barcode", "price", "amount"}) - _OF_PEOPLE
-)
+_NUMBERS: Final = (Kind.DECIMAL, Kind.INTEGER, Kind.DATETIME)
+NOT_OF_PEOPLE: Final = frozenset({"product_id", "barcode", "price", "amount"}) | {
+    field.name
+    for field in (*TRANSACTION_FIELDS.values(), *ITEM_FIELDS.values())
+    if field.kind in _NUMBERS or field.names in (Names.THING, Names.STAFF)
+}
 """Keys of a body that name a sale, an item, a place or a product, or hold numbers. A card's number may be
 there by chance, in the sale of another person. Lists and objects are searched whatever their key."""
 LEAST_CHARACTERS: Final = 6
