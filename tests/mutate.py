@@ -101,7 +101,7 @@ LEFT_OUT = {
     *("to_lowercase", "round", "abs", "reverse", "over", "head"),
 }
 """Methods whose call may be left out: what is left has the same type."""
-SAFEGUARDS = ("strict", "frozen", "nullable")
+SAFEGUARDS = ("strict", "frozen", "slots", "nullable")
 """Arguments of `zip` and casts, of dataclasses and of columns: no right program does what they forbid."""
 
 

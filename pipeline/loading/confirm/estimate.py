@@ -29,9 +29,10 @@ def share_interval(hits: int, sample: int, population: int) -> Interval:
     if sample >= population:
         return Interval(share, share)
     z = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2)
-    centre = (share + z * z / (2 * sample)) / (1 + z * z / sample)
-    half = z / (1 + z * z / sample) * sqrt(share * (1 - share) / sample + z * z / (4 * sample * sample))
+    weight = z * z / sample
+    centre = (share + weight / 2) / (1 + weight)
+    half = sqrt(weight * (share * (1 - share) + weight / 4)) / (1 + weight)
     # Where the share is 0 or 1 the bound is exact; rounding must not push it past.
-    low = 0.0 if hits == 0 else max(0.0, centre - half)
-    high = 1.0 if hits == sample else min(1.0, centre + half)
+    low = 0.0 if hits == 0 else centre - half
+    high = 1.0 if hits == sample else centre + half
     return Interval(low, high)

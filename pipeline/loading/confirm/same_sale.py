@@ -53,7 +53,11 @@ def has_same_contents(body: bytes, found: Mapping[str, Any]) -> bool:
 
 def is_void(found: Mapping[str, Any]) -> bool:
     """Whether Omneo's transaction is void."""
-    return bool(found.get("is_void")) and str(found["is_void"]).lower() not in ("0", "false")
+    return _is_true(found.get("is_void"))
+
+
+def _is_true(value: Any) -> bool:
+    return bool(value) and str(value).lower() not in ("0", "false")
 
 
 def every_item_has_an_id(body: bytes) -> bool:
@@ -68,7 +72,7 @@ def _same_value(sent: Any, found: Any) -> bool:
     if isinstance(sent, list) and isinstance(found, list):
         return len(sent) == len(found) and all(map(_same_value, sent, found))
     if isinstance(sent, bool) or isinstance(found, bool):
-        return bool(sent) == bool(found)
+        return _is_true(sent) == _is_true(found)
     return _same_number(sent, found)
 
 

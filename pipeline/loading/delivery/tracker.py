@@ -35,7 +35,7 @@ _PROGRESS_EVERY_S: Final = 0.2
 """Events of progress come no more often: a bar needs no more, and each costs time in the event loop."""
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(slots=True)
 class OutgoingTransaction:
     """A transaction on its way.
 
@@ -137,8 +137,8 @@ class DeliveryTracker:
         clock: Time.
         emit: Gets changes, refusals, failures and progress.
         elsewhere: Transactions that are done in other parts of the run.
-        counts: What was done in other parts, and from now on in this one; a new count by default.
-        changes: Where changes are counted, for several parts together; a new count by default.
+        counts: What was done in other parts, and from now on in this one.
+        changes: Where changes are counted, for several parts together.
         room: How many transactions may be in doubt at any time, were the process to end.
         limit: Says what limits the pace, in transactions.
     """
@@ -150,15 +150,16 @@ class DeliveryTracker:
         rules: DeliveryRules,
         clock: Clock,
         emit: Emit,
-        elsewhere: int = 0,
-        counts: SessionCounts | None = None,
-        changes: Changes | None = None,
-        room: int = 64,
-        limit: Callable[[], PaceLimit] = PaceLimit,
+        *,
+        elsewhere: int,
+        counts: SessionCounts,
+        changes: Changes,
+        room: int,
+        limit: Callable[[], PaceLimit],
     ) -> None:
         self.watermark = Watermark(progress)
-        self.changes = changes or Changes()
-        self.counts = counts or SessionCounts()
+        self.changes = changes
+        self.counts = counts
         self._writer = writer
         self._progress = progress
         self._rules = rules

@@ -25,6 +25,8 @@ _FIELDS_MAX: Final = 50
 """Fields of one answer whose messages are kept; further ones repeat the same for every item."""
 _ID_MAX: Final = 200
 """Most characters of an id that is kept; anything longer is taken for a text."""
+_READ_MAX: Final = 20_000
+"""Most bytes of a body that are read as text: a page has its title further on than a message is long."""
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _ERROR_CODE: Final = re.compile(r"[45][0-9]{2}")
 _TITLE: Final = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
@@ -140,9 +142,7 @@ def judge(reply: Reply, now: float, expected: Expected, external_id: str | None 
     if isinstance(reply, Answered):
         asked = expected in (Expected.FOUND, Expected.LISTED)
         # A 404 with a web page comes from a proxy or a wrong address, not from the API.
-        if asked and reply.status == 404 and not _is_page(reply.body):
-            return ABSENT
-        if expected is Expected.FOUND and _is_about_another(reply, external_id):
+        if asked and reply.status == 404 and not _is_page(_readable(reply.body)):
             return ABSENT
         if 200 <= reply.status < 300:
             return _judge_success(reply, expected, external_id)
@@ -155,18 +155,14 @@ def judge(reply: Reply, now: float, expected: Expected, external_id: str | None 
 def _judge_success(reply: Answered, expected: Expected, external_id: str | None) -> ReplyVerdict:
     said = reply.json
     if _is_yes(said, expected, external_id):
-        return TAKEN if reply.status == 200 else ReplyVerdict(Meaning.TAKEN, reply.status)
+        return ReplyVerdict(Meaning.TAKEN, reply.status)
+    if expected is Expected.FOUND and transaction_in(said, None) is not None:
+        # Another transaction than the one that was asked for.
+        return ABSENT
     message = said.get("message") if isinstance(said, dict) else None
     text = _line(message) if isinstance(message, str) else _text(reply.body)
     reason = f"no answer of this API: {text or 'an empty body'}"
     return ReplyVerdict(Meaning.UNCLEAR, reply.status, reason, in_doubt=True)
-
-
-def _is_about_another(reply: Answered, external_id: str | None) -> bool:
-    """Whether the reply has another transaction than the one that was asked for."""
-    found = transaction_in(reply.json, None) if 200 <= reply.status < 300 else None
-    named = None if found is None else found.get("external_id")
-    return external_id is not None and named is not None and str(named) != external_id
 
 
 def _is_yes(said: Any, expected: Expected, external_id: str | None) -> bool:
@@ -329,22 +325,23 @@ def _texts(said: object) -> tuple[str, ...]:
 
 def _readable(body: bytes) -> str:
     """The first part of a body as text, whatever its encoding."""
+    start = body[:_READ_MAX]
     for mark, encoding in _BYTE_ORDER_MARKS:
-        if body.startswith(mark):
-            return body[len(mark) : 20_000].decode(encoding, "replace")
+        if start.startswith(mark):
+            return start.removeprefix(mark).decode(encoding, "replace")
     # UTF-16 without a mark has a zero byte beside every letter of its tags.
-    encoding = "utf-16-le" if body[1:2] == b"\0" else "utf-16-be" if body[:1] == b"\0" else "utf-8"
-    return body[:20_000].decode(encoding, "replace")
+    encoding = "utf-16-le" if start[1:2] == b"\0" else "utf-16-be" if start[:1] == b"\0" else "utf-8"
+    return start.decode(encoding, "replace")
 
 
-def _is_page(body: bytes) -> bool:
-    return _readable(body[:400]).lstrip("\ufeff \t\r\n").startswith("<")
+def _is_page(text: str) -> bool:
+    return text.lstrip("\ufeff \t\r\n").startswith("<")
 
 
 def _text(body: bytes) -> str:
     """What a body says that is not of the documented form."""
     text = _readable(body)
-    if _is_page(body):
+    if _is_page(text):
         title = _TITLE.search(text)
         return f"a web page, {_line(title[1])!r}" if title else "a web page"
     return _line(text)
@@ -396,12 +393,12 @@ def stopped(verdict: ReplyVerdict, base_url: str) -> StoppedByApi:
             f"A proxy before {base_url} wants to know who asks (407).{said}",
             hint="Give HTTPS_PROXY its user and password, or except Omneo with NO_PROXY.",
         )
-    if verdict.status < 400:
+    if verdict.status in (404, 405):
         return StoppedByApi(
-            f"{base_url} answered {verdict.status}, {verdict.message or 'which is no answer of this API'}.",
-            hint="Redirects are never followed, since the token would go along. Set OMNEO_BASE_URL.",
+            f"{base_url} has no such endpoint ({verdict.status}).{said}",
+            hint="Check OMNEO_TENANT or OMNEO_BASE_URL; the address ends in /api/v3.",
         )
     return StoppedByApi(
-        f"{base_url} has no such endpoint ({verdict.status}).{said}",
-        hint="Check OMNEO_TENANT or OMNEO_BASE_URL; the address ends in /api/v3.",
+        f"{base_url} answered {verdict.status}, {verdict.message or 'which is no answer of this API'}.",
+        hint="Redirects are never followed, since the token would go along. Set OMNEO_BASE_URL.",
     )

@@ -125,12 +125,10 @@ def _by_id(items: Sequence[Any]) -> tuple[bool, dict[str, str], dict[str, ReplyV
 def _refusal(item: Mapping[str, Any]) -> ReplyVerdict:
     error = item.get("error")
     if isinstance(error, dict):
-        fields = messages_by_field(error.get("errors"))
-        return ReplyVerdict(Meaning.REFUSED, 422, str(error.get("message") or "")[:MESSAGE_MAX], fields)
-    fields = messages_by_field(item.get("errors"))
-    return ReplyVerdict(
-        Meaning.REFUSED, 422, str(error or item.get("status") or "refused")[:MESSAGE_MAX], fields
-    )
+        message, fields = error.get("message") or "", error.get("errors")
+    else:
+        message, fields = error or item.get("status") or "refused", item.get("errors")
+    return ReplyVerdict(Meaning.REFUSED, 422, str(message)[:MESSAGE_MAX], messages_by_field(fields))
 
 
 def _inner(said: Any) -> Mapping[str, Any]:

@@ -14,9 +14,19 @@ def test_the_share_lies_within(sample: int, data: st.DataObject) -> None:
     assert 0 <= interval.low <= hits / sample <= interval.high <= 1
 
 
-def test_wilson_for_a_known_case() -> None:
-    interval = share_interval(10, 100, 10**6)
-    assert (interval.low, interval.high) == (pytest.approx(0.0552, abs=1e-4), pytest.approx(0.1744, abs=1e-4))
+@pytest.mark.parametrize(
+    ("hits", "sample", "low", "high"),
+    [
+        (10, 100, 0.05522914, 0.17436566),
+        (1, 4, 0.04558726, 0.69935816),
+        (3, 4, 0.30064184, 0.95441274),
+        (0, 4, 0.0, 0.48989084),
+        (4, 4, 0.51010916, 1.0),
+        (1, 1, 0.20654931, 1.0),
+    ],
+)
+def test_wilson_for_known_cases(hits: int, sample: int, low: float, high: float) -> None:
+    assert share_interval(hits, sample, 10**6) == pytest.approx((low, high), abs=1e-7)
 
 
 def test_no_hits_still_leave_an_upper_bound() -> None:

@@ -33,8 +33,17 @@ def test_items_are_compared_by_their_ids() -> None:
         ([first, second | {"external_id": "3"}], False),
         ([first, unnamed], True),  # which one it is, is not known
         ([first, first | {"quantity": 3}], True),
+        ([first, {"external_id": second["external_id"]}], True),  # what is not there is not compared
+        ([first, 5], False),
+        ("ab", False),
     ):
         assert is_same_sale(json.dumps(SENT).encode(), {**THERE, "items": items}) is same, items
+
+
+def test_an_item_that_was_sent_without_an_id_cannot_be_paired() -> None:
+    first, second = THERE["items"]
+    sent = {**SENT, "items": [SENT["items"][0], {"quantity": 1}]}
+    assert is_same_sale(json.dumps(sent).encode(), {**THERE, "items": [first, second | {"quantity": 3}]})
 
 
 @pytest.mark.parametrize(
@@ -52,7 +61,37 @@ def test_a_version_is_known_by_all_its_fields(found: dict[str, Any], same: bool)
 
 
 @pytest.mark.parametrize(
-    ("value", "void"), [(True, True), (1, True), ("1", True), (False, False), ("0", False)]
+    ("sent", "found", "same"),
+    [
+        ({"a": 1, "b": 2}, {"b": "2.0", "a": 1, "c": 3}, True),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}, False),
+        ({"a": 1, "b": 2}, {"a": 1}, False),
+        ({"a": 1}, "a", False),
+        ("a", {"a": 1}, False),
+        ([1, 2], ["1", 2.0], True),
+        ([1, 2], [1, 3], False),
+        ([1, 2], [1], False),
+        ([1, 2], "12", False),
+        ("12", [1, 2], False),
+        (True, "1", True),
+        (1, True, True),
+        (False, "0", True),
+        (False, None, True),
+        (True, "False", False),
+        (True, None, False),
+        ("", None, False),
+    ],
+)
+def test_a_value_is_the_same_however_deep_it_lies_and_however_it_is_spelled(
+    sent: object, found: object, same: bool
+) -> None:
+    body = json.dumps({**SENT, "custom": sent}).encode()
+    assert has_same_contents(body, {**THERE, "custom": found}) is same
+
+
+@pytest.mark.parametrize(
+    ("value", "void"),
+    [(True, True), (1, True), ("1", True), (False, False), ("0", False), ("False", False), (None, False)],
 )
 def test_void_is_read_however_it_is_written(value: object, void: bool) -> None:
     assert is_void({"is_void": value}) is void

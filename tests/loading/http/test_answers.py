@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
@@ -13,10 +14,14 @@ from pipeline.loading.http.answers import (
     ABSENT,
     Expected,
     Meaning,
+    ReplyVerdict,
+    batch_id_in,
+    count_of,
     judge,
     kept_id,
     retry_after_s,
     stopped,
+    transaction_in,
     transaction_of,
 )
 from pipeline.loading.http.client import Answered, Unknown, Unsent, Untrusted
@@ -37,6 +42,9 @@ NO_YES = [
     b'{"success": "false", "data": {"id": 1, "external_id": "A"}, "batch_id": "b"}',
     b'{"message": "Something went wrong.", "error": true}',
     b'{"data": {"error": "No such currency."}}',
+    b'{"errors": ["No such currency."], "data": {"id": 1, "external_id": "A"}, "batch_id": "b"}',
+    b'{"status": "Failed", "data": {"id": 1, "external_id": "A"}, "batch_id": "b"}',
+    b'{"success": true, "ok": false, "data": {"id": 1, "external_id": "A"}, "batch_id": "b"}',
     b'{"data": {"errors": {"total": ["Bad."]}, "external_id": "A", "id": 1}}',
     b'{"data": {"success": false, "id": 1}}',
     b'{"status": "error", "data": {"id": 1, "external_id": "A"}}',
@@ -73,7 +81,21 @@ NO_YES = [
 @pytest.mark.parametrize("expected", Expected)
 def test_a_documented_answer_is_a_yes(expected: Expected) -> None:
     assert judge(Answered(200, YES[expected]), NOW, expected, "A").meaning is Meaning.TAKEN
-    assert judge(Answered(201, YES[expected]), NOW, expected, "A").meaning is Meaning.TAKEN
+    created = judge(Answered(201, YES[expected]), NOW, expected, "A")
+    assert (created.meaning, created.status, created.in_doubt) == (Meaning.TAKEN, 201, False)
+    assert judge(Answered(300, YES[expected]), NOW, expected, "A").meaning is Meaning.FATAL
+
+
+def test_any_object_that_is_found_is_a_yes_where_no_transaction_was_asked_for() -> None:
+    assert judge(Answered(200, b'{"status": "failed"}'), NOW, Expected.FOUND).meaning is Meaning.TAKEN
+    assert judge(Answered(200, b"{}"), NOW, Expected.FOUND).meaning is Meaning.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"status": "completed", "data": "OK"}', b'{"success": true, "ok": 1, "data": ["a"]}']
+)
+def test_words_that_say_yes_are_no_error(body: bytes) -> None:
+    assert judge(Answered(200, body), NOW, Expected.QUEUED).meaning is Meaning.TAKEN
 
 
 @pytest.mark.parametrize("expected", Expected)
@@ -103,6 +125,10 @@ def test_an_id_alone_is_not_the_transaction_that_was_written(body: bytes) -> Non
     assert judge(Answered(200, body), NOW, Expected.WRITTEN, "A").meaning is Meaning.UNCLEAR
 
 
+def test_a_list_may_come_without_an_envelope() -> None:
+    assert judge(Answered(200, b"[]"), NOW, Expected.LISTED).meaning is Meaning.TAKEN
+
+
 def test_another_transaction_is_no_yes() -> None:
     another = Answered(200, b'{"data": {"id": 7, "external_id": "B"}}')
     assert judge(another, NOW, Expected.WRITTEN, "A").meaning is Meaning.UNCLEAR
@@ -120,6 +146,13 @@ def test_one_kind_of_yes_is_not_another() -> None:
     [
         (b"\xef\xbb\xbf<html><title>Log in</title>", "no answer of this API: a web page, 'Log in'"),
         ("<html><title>Log in</title>".encode("utf-16"), "no answer of this API: a web page, 'Log in'"),
+        ("<html><title>Log in</title>".encode("utf-16-le"), "no answer of this API: a web page, 'Log in'"),
+        ("<html><title>Log in</title>".encode("utf-16-be"), "no answer of this API: a web page, 'Log in'"),
+        (b"\xfe\xff" + "<title>Hé".encode("utf-16-be"), "no answer of this API: a web page, 'Hé'"),
+        (b"<html>Log in</html>", "no answer of this API: a web page"),
+        (b"<title>".rjust(19_994) + b"Log in", "no answer of this API: a web page, 'Log in'"),
+        (b"<title>".rjust(19_994) + b"Log in here", "no answer of this API: a web page, 'Log in'"),
+        (b"no " * 1000, "no answer of this API: " + ("no " * 1000)[:1000]),
         (b'{"success": false, "message": "Not today."}', "no answer of this API: Not today."),
         (b"", "no answer of this API: an empty body"),
     ],
@@ -138,12 +171,16 @@ def test_the_transaction_is_found_with_and_without_an_envelope() -> None:
     assert transaction_of(Answered(200, b'{"id": 1}'), "A") == {"id": 1}
     nothing: Any
     for nothing in (
-        Answered(404, b'{"message": "No."}'),
+        Answered(404, b'{"id": 1}'),
+        Answered(300, b'{"id": 1}'),
         Answered(200, b"x"),
         Answered(200, b"[]"),
         Unknown(""),
     ):
         assert transaction_of(nothing, "A") is None
+    assert transaction_in({"external_id": "A"}, None) == {"external_id": "A"}
+    assert transaction_in({"data": {"external_id": 7}}, "7") == {"external_id": 7}
+    assert transaction_in({"external_id": "B"}, "A") is None
 
 
 @pytest.mark.parametrize(
@@ -154,12 +191,17 @@ def test_the_transaction_is_found_with_and_without_an_envelope() -> None:
         (400, Meaning.REFUSED),
         (401, Meaning.FATAL),
         (403, Meaning.FATAL),
+        (399, Meaning.FATAL),
+        (402, Meaning.REFUSED),
         (404, Meaning.FATAL),
         (405, Meaning.FATAL),
+        (406, Meaning.REFUSED),
+        (407, Meaning.FATAL),
         (408, Meaning.TRANSIENT),
         (413, Meaning.REFUSED),
         (422, Meaning.REFUSED),
         (423, Meaning.TRANSIENT),
+        (425, Meaning.TRANSIENT),
         (429, Meaning.THROTTLED),
         (500, Meaning.TRANSIENT),
         (503, Meaning.TRANSIENT),
@@ -169,21 +211,65 @@ def test_each_status_has_a_meaning(status: int, meaning: Meaning) -> None:
     assert judge(Answered(status), NOW, Expected.QUEUED).meaning is meaning
 
 
-def test_a_404_to_a_look_up_is_an_answer() -> None:
-    assert judge(Answered(404), NOW, Expected.FOUND).meaning is Meaning.REFUSED
+@pytest.mark.parametrize("expected", [Expected.FOUND, Expected.LISTED])
+def test_a_404_to_a_look_up_is_an_answer(expected: Expected) -> None:
+    verdict = judge(Answered(404), NOW, expected)
+    assert (verdict.meaning, verdict.status) == (Meaning.REFUSED, 404)
+
+
+@pytest.mark.parametrize("status", [300, 302, 399])
+def test_a_redirect_names_where_it_leads(status: int) -> None:
+    verdict = judge(Answered(status, b"Moved.", {"location": "/login"}), NOW, Expected.QUEUED)
+    assert verdict.message == "a redirect to /login"
 
 
 def test_only_a_request_that_may_have_arrived_leaves_a_doubt() -> None:
     replies = (
         Unsent("no route"),
         Unknown("reset"),
-        Answered(500),
-        Answered(302),
-        Answered(429),
-        Answered(422),
+        *map(Answered, (500, 300, 302, 399)),
+        *map(Answered, (400, 422, 429, 499)),
     )
     in_doubt = [judge(reply, NOW, Expected.QUEUED).in_doubt for reply in replies]
-    assert in_doubt == [False, True, True, True, False, False]
+    assert in_doubt == [False, True, True, True, True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize(("status", "wait"), [(429, 7), (503, 7), (423, 7), (422, None), (401, None)])
+def test_a_wait_is_asked_for_only_where_it_is_sent_again(status: int, wait: int | None) -> None:
+    verdict = judge(Answered(status, headers={"retry-after": "7"}), NOW, Expected.QUEUED)
+    assert (verdict.retry_after_s, verdict.again) == (wait, wait is not None)
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        (0, 0),
+        (12, 12),
+        ("12", 12),
+        ("9" * 9, 999_999_999),
+        ("9" * 10, None),
+        (True, None),
+        ("x", None),
+        ("-1", None),
+        (None, None),
+        (1.0, None),
+    ],
+)
+def test_a_count_may_be_a_text(value: object, count: int | None) -> None:
+    assert count_of(value) == count
+
+
+@pytest.mark.parametrize(
+    ("said", "batch_id"),
+    [
+        ({"batch_id": "b"}, "b"),
+        ({"data": {"batch_id": 7}}, "7"),
+        ({"batch_id": "b", "data": {"batch_id": "c"}}, "b"),
+        ({"data": "OK"}, None),
+    ],
+)
+def test_a_batch_has_its_id_with_and_without_an_envelope(said: dict[str, Any], batch_id: str | None) -> None:
+    assert batch_id_in(said) == batch_id
 
 
 def test_tls_failure_is_fatal() -> None:
@@ -199,6 +285,40 @@ def test_the_words_of_a_refusal_are_kept_by_field() -> None:
     assert verdict.as_json() == (
         '{"message": "Invalid.", "errors": {"items.0.name": ["Required.", "Short."], "total": ["Bad."]}}'
     )
+
+
+def test_the_words_in_the_ledger_are_cut_so_that_they_fit() -> None:
+    verdict = ReplyVerdict(Meaning.REFUSED, 422, "é" * 400, {"x" * 101: ("y" * 201, "z\n")})
+    said = {"message": "é" * 300, "errors": {"x" * 100: ["y" * 200, "z "]}}
+    assert verdict.as_json() == json.dumps(said, ensure_ascii=False)
+    assert replace(verdict, fields={}).as_json() == json.dumps({"message": "é" * 300}, ensure_ascii=False)
+    assert ReplyVerdict(Meaning.REFUSED, 422).as_json() == ""
+
+
+@pytest.mark.parametrize(("length", "kept"), [(200, True), (201, False)])
+def test_a_field_too_many_is_left_out(length: int, kept: bool) -> None:
+    fields = {f"{at}": ("e" * 200,) for at in range(4)}
+    room = 1000 - len(ReplyVerdict(Meaning.REFUSED, fields=fields).as_json()) - len(', "last": [""]')
+    longer = {**fields, "last": ("e" * (room + length - 200),)}
+    assert ('"last"' in ReplyVerdict(Meaning.REFUSED, fields=longer).as_json()) is kept
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"), [("no ann@example.com", {}), ("", {"ann@example.com": ("no ann@example.com",)})]
+)
+def test_what_is_personal_is_masked_where_it_enters(message: str, fields: dict[str, Any]) -> None:
+    verdict = ReplyVerdict(Meaning.REFUSED, message=message, fields=fields)
+    assert "ann@example" not in verdict.as_json()
+    assert "@" in verdict.as_json()
+
+
+@pytest.mark.parametrize(("message", "fields"), [("no Smith", {}), ("", {"Smith": ("no Smith",)})])
+def test_what_a_request_said_of_people_is_masked_in_its_answer(message: str, fields: dict[str, Any]) -> None:
+    verdict = ReplyVerdict(Meaning.REFUSED, message=message, fields=fields)
+    assert "Smith" not in verdict.without(["Smith"]).as_json()
+    assert verdict.without(["Smith"]).meaning is Meaning.REFUSED
+    assert "Smith" in verdict.as_json()
+    assert verdict.without([]) is verdict
 
 
 @pytest.mark.parametrize(
@@ -220,6 +340,7 @@ def test_any_body_of_an_error_can_be_read(body: bytes) -> None:
         (b'{"message": {"a": 1}}', '{"message": {"a": 1}}'),
         (b"  <html><head><title>Too\nlarge</title>", "a web page, 'Too large'"),
         (b"two\n  lines", "two lines"),
+        (b'{"errors": {"total": ["Bad."]}}', ""),
     ],
 )
 def test_words_of_any_other_form_are_kept_as_they_are(body: bytes, message: str) -> None:
@@ -227,11 +348,13 @@ def test_words_of_any_other_form_are_kept_as_they_are(body: bytes, message: str)
 
 
 def test_names_and_number_of_fields_are_bounded() -> None:
-    errors = {f"{'x' * 500}\ud800{n}": [{"deep": ["er"]}] for n in range(500)}
+    errors = {f"no {n}\ud800{'x' * 500}": [{"deep": "e" * 2000}] * 60 for n in range(500)}
     body = json.dumps({"errors": errors}).encode()
     fields = judge(Answered(422, body), NOW, Expected.QUEUED).fields
-    assert len(fields) <= 50
-    assert all(len(name) <= 100 and name.isprintable() for name in fields)
+    assert len(fields) == 50
+    assert all(len(name) == 100 and name.isprintable() for name in fields)
+    assert {len(messages) for messages in fields.values()} == {50}
+    assert {len(each) for messages in fields.values() for each in messages} == {1000}
 
 
 @pytest.mark.parametrize(
@@ -241,6 +364,8 @@ def test_names_and_number_of_fields_are_bounded() -> None:
         ({"retry-after": " 0 "}, 0.0),
         ({"retry-after": formatdate(NOW + 90, usegmt=True)}, 90.0),
         ({"retry-after": formatdate(NOW - 90, usegmt=True)}, 0.0),
+        ({"retry-after": "Wed, 15 Nov 2023 00:14:50 +0200"}, 90.0),
+        ({"retry-after": "Tue, 14 Nov 2023 22:14:50 -0000"}, 90.0),
         # The server's clock is a day ahead of ours: its own Date tells the wait.
         (
             {
@@ -309,8 +434,18 @@ def test_a_proxy_that_wants_credentials_is_named() -> None:
     assert "HTTPS_PROXY" in (error.hint or "")
 
 
-@pytest.mark.parametrize("status", [401, 403, 302, 404])
-def test_a_fatal_answer_becomes_an_error_with_a_fix(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [
+        (401, "refused the token"),
+        (403, "refused the token"),
+        (302, "answered 302"),
+        (404, "no such endpoint"),
+        (405, "no such endpoint"),
+        (407, "A proxy"),
+    ],
+)
+def test_a_fatal_answer_becomes_an_error_with_a_fix(status: int, cause: str) -> None:
     headers = {"location": "https://elsewhere/"}
     error = stopped(
         judge(Answered(status, b'{"message": "Unauthenticated."}', headers), NOW, Expected.QUEUED),
@@ -319,6 +454,8 @@ def test_a_fatal_answer_becomes_an_error_with_a_fix(status: int) -> None:
     assert isinstance(error, StoppedByApi)
     assert error.hint
     assert str(status) in error.message
+    assert cause in error.message
+    assert ("It said: Unauthenticated." in error.message) == (status != 302)
     if status == 302:
         assert "https://elsewhere/" in error.message
 
@@ -332,6 +469,8 @@ def test_a_fatal_answer_becomes_an_error_with_a_fix(status: int) -> None:
         ("\ud800", None),
         ("a\u0000b", None),
         ([1], None),
+        (True, None),
+        (" ", None),
     ],
 )
 def test_an_id_is_kept_that_can_be_written_and_looked_up(value: object, kept: str | None) -> None:

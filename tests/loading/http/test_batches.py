@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.loading.http.batches import batch_id_of, results_of
+from pipeline.loading.http.batches import BatchResult, batch_id_of, results_of
 from pipeline.loading.http.client import Answered, Unknown
 from pipeline.loading.http.retry_policy import Meaning
 
@@ -47,7 +47,29 @@ T, R, U = Meaning.TAKEN, Meaning.REFUSED, Meaning.UNCLEAR
 def test_a_batch_at_work_is_not_over(state: str | None) -> None:
     result = results_of(reply({"data": {"status": state, "total_count": 3, "processed_count": 1}}), SENT)
     assert not result.over
-    assert result.verdict("a").meaning is U
+    assert result.processed == 1
+    verdict = result.verdict("a")
+    assert (verdict.meaning, verdict.status, verdict.in_doubt) == (U, 200, True)
+
+
+def test_where_omneo_gives_no_result_nothing_is_proven() -> None:
+    assert not BatchResult().over
+    assert BatchResult().verdict("a").meaning is U
+
+
+@pytest.mark.parametrize(
+    ("said", "over"),
+    [
+        ({"status": "Completed"}, True),
+        ({"status": "expired"}, True),
+        ({"status": "odd", "total_count": 3, "processed_count": 3}, True),
+        ({"status": "odd", "total_count": 3, "processed_count": 2}, False),
+        ({"total_count": 0, "processed_count": 0}, False),
+        ({}, False),
+    ],
+)
+def test_a_batch_is_over_by_its_state_or_by_its_counts(said: dict[str, object], over: bool) -> None:
+    assert results_of(reply({"data": said}), SENT).over is over
 
 
 def test_who_is_named_well_is_delivered_and_who_is_named_badly_refused() -> None:
@@ -66,16 +88,50 @@ def test_an_item_that_was_no_success_is_refused_whatever_the_counts_say() -> Non
     assert meanings("completed", items, total=3, processed=3, success=3, failed=0) == [R, T, T]
 
 
-def test_a_refusal_keeps_its_words() -> None:
-    error = {"message": "No.", "errors": {"total": ["Bad."]}}
-    result = results_of(reply({"status": "failed", "items": [item("a", "failed", error)]}), SENT)
-    assert result.verdict("a").fields == {"total": ("Bad.",)}
-    assert result.verdict("a").message == "No."
+@pytest.mark.parametrize(
+    ("said", "message", "fields"),
+    [
+        ({"error": {"message": "No.", "errors": {"total": ["Bad."]}}}, "No.", {"total": ("Bad.",)}),
+        ({"error": {"errors": {"total": ["Bad."]}}}, "", {"total": ("Bad.",)}),
+        ({"status": "success", "error": "No."}, "No.", {}),
+        ({"status": "success", "errors": {"total": ["Bad."]}}, "success", {"total": ("Bad.",)}),
+        ({"status": "FAILED"}, "FAILED", {}),
+        ({"success": False}, "refused", {}),
+        ({"error": "e" * 2000}, "e" * 1000, {}),
+    ],
+)
+def test_a_refusal_keeps_its_words(said: dict[str, object], message: str, fields: dict[str, Any]) -> None:
+    items = [{"external_id": "a", "entity_id": 1, **said}]
+    verdict = results_of(reply({"status": "failed", "items": items}), SENT).verdict("a")
+    assert (verdict.meaning, verdict.status, verdict.message, verdict.fields) == (R, 422, message, fields)
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning", "taken"),
+    [
+        ({"entity_id": 7}, T, {"a": "7"}),
+        ({"entity_id": 7, "status": "Created"}, T, {"a": "7"}),
+        ({"status": "created"}, T, {"a": ""}),
+        ({"entity_id": 7, "status": "odd"}, U, {}),
+        ({}, U, {}),
+    ],
+)
+def test_an_item_is_taken_by_its_state_or_by_its_id_alone(
+    said: dict[str, object], meaning: Meaning, taken: dict[str, str]
+) -> None:
+    result = results_of(reply({"items": [{"external_id": "a", **said}]}), SENT)
+    assert (result.verdict("a").meaning, result.taken) == (meaning, taken)
+
+
+def test_what_names_nobody_or_one_twice_leaves_the_others_as_they_are() -> None:
+    items = [item("a", "failed"), item("a", "success"), 5, item("b", "success"), item("c", "failed")]
+    assert meanings("failed", items) == [U, T, R]
 
 
 @pytest.mark.parametrize("items", [[], [item("b", "success")]])
 def test_counts_that_are_those_sent_prove_the_rest(items: list[Any]) -> None:
     assert meanings("completed", items, total=3, processed=3, success=3, failed=0) == [T, T, T]
+    assert meanings(None, items, total=3, processed=3, success=3, failed=0) == [T, T, T]
     assert meanings("finished", items, total="3", processed="3", success="3", failed="0") == [T, T, T]
 
 
@@ -83,6 +139,14 @@ def test_a_batch_that_names_only_its_failures_took_the_rest_if_its_counts_say_so
     bad = [item("b", "failed", "No.")]
     assert meanings("failed", bad, total=3, processed=3, success=2, failed=1) == [T, R, T]
     assert meanings("completed", bad, failed=1) == [U, R, U]
+    assert meanings("failed", bad, total=3, processed=3, success=4, failed=1) == [U, R, U]
+    assert meanings("failed", bad, total=3, processed=3, success=2, failed=0) == [U, R, U]
+
+
+def test_a_batch_that_names_all_leaves_no_rest_to_be_proven() -> None:
+    said = {"total_count": 3, "processed_count": 3, "success_count": 3, "failed_count": 0, "status": "done"}
+    result = results_of(reply({**said, "items": [item(name, "done") for name in SENT]}), SENT)
+    assert result.proves_the_rest
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from pipeline.core.clock import FakeClock
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.retry_policy import Health, RetryPolicy, retrying
@@ -42,9 +44,15 @@ def test_waits_double_up_to_the_longest() -> None:
 
 
 def test_jitter_only_lengthens() -> None:
-    slept, _ = waits([DOWN] * 20 + [OK], RetryPolicy(first_wait_s=1, longest_wait_s=1, jitter=0.5))
+    slept, _ = waits([DOWN] * 20 + [OK], RetryPolicy(first_wait_s=1, longest_wait_s=1))
     assert all(1 <= wait <= 1.5 for wait in slept)
     assert len(set(slept)) > 10
+
+
+def test_by_default_half_a_second_becomes_half_a_minute() -> None:
+    slept, last = waits([DOWN] * 9 + [OK], RetryPolicy(jitter=0))
+    assert slept == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert last is OK
 
 
 def test_what_a_server_asks_for_lengthens_our_own_wait_and_never_shortens_it() -> None:
@@ -85,10 +93,10 @@ def test_one_that_fails_alone_is_given_up_after_its_attempts() -> None:
         pass
 
     async def main() -> ReplyVerdict:
-        return await retrying(RetryPolicy(attempts=5), health, before_sleep, clock.sleep)(attempt)
+        return await retrying(RetryPolicy(), health, before_sleep, clock.sleep)(attempt)
 
     assert asyncio.run(main()) is DOWN
-    assert attempts == 5
+    assert attempts == 8
 
 
 def test_being_throttled_is_no_failing() -> None:
@@ -132,6 +140,73 @@ def test_what_failed_in_an_outage_may_fail_again_after_it() -> None:
 
     assert asyncio.run(main()) is OK
     assert len(made) == 21
+
+
+def test_failures_count_against_one_only_while_others_get_through() -> None:
+    clock = FakeClock()
+    health = Health(clock, 600)
+    attempts = 0
+
+    async def attempt() -> ReplyVerdict:
+        nonlocal attempts
+        attempts += 1
+        health.saw(DOWN)
+        if attempts % 2:
+            health.saw(OK)
+        return DOWN
+
+    async def before_sleep(state: object) -> None:
+        pass
+
+    async def main() -> ReplyVerdict:
+        return await retrying(RetryPolicy(attempts=4), health, before_sleep, clock.sleep)(attempt)
+
+    asyncio.run(main())
+    # The first failure counts, then the third, the fifth and the seventh.
+    assert attempts == 7
+
+
+def test_an_outage_may_last_as_long_as_it_was_given() -> None:
+    clock = FakeClock()
+    health = Health(clock, 10)
+    assert not health.given_up(11)  # nothing has failed
+    health.saw(DOWN)
+    clock.now = 4
+    health.saw(DOWN)
+    clock.now = 10
+    assert not health.given_up()
+    assert health.given_up(0.1)
+
+
+NOT_RESOLVED = ReplyVerdict(Meaning.TRANSIENT, message="no such host")
+
+
+def test_a_host_without_an_address_from_the_start_is_a_typing_error() -> None:
+    clock = FakeClock()
+    health = Health(clock, 600)
+    health.saw(NOT_RESOLVED, "OMNEO_TENANT")
+    assert health.unresolved == "OMNEO_TENANT"
+    clock.now = 5
+    assert not health.given_up()
+    assert health.given_up(0.1)
+
+
+@pytest.mark.parametrize("answer", [DOWN, OK])
+def test_a_host_that_had_an_address_may_lose_it_for_longer(answer: ReplyVerdict) -> None:
+    clock = FakeClock()
+    health = Health(clock, 600)
+    health.saw(answer)
+    health.saw(NOT_RESOLVED, "OMNEO_TENANT")
+    health.saw(NOT_RESOLVED, "OMNEO_TENANT")
+    assert health.unresolved == ""
+    assert not health.given_up(600)
+    assert health.given_up(600.1)
+
+
+def test_patience_shorter_than_for_a_name_stays_so() -> None:
+    health = Health(FakeClock(), 2)
+    health.saw(NOT_RESOLVED, "OMNEO_TENANT")
+    assert health.given_up(2.1)
 
 
 def test_an_answered_query_does_not_end_a_throttle_on_writes() -> None:
