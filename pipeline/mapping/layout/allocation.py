@@ -41,18 +41,16 @@ def allocate(items: pl.DataFrame, amounts: pl.DataFrame) -> tuple[pl.DataFrame, 
     pairs = items.join(amounts, on=TX, how="inner", maintain_order="left_right")
     shares = _shares(pairs).filter(pl.col("share") != 0)
     left = amounts.filter(pl.col("amount") != 0).join(shares, on="of", how="anti", maintain_order="left")
-    share = pl.col("share").cast(pl.Decimal(38, 0)) / pl.lit(_SCALE, pl.Decimal(38, 4))
+    share = pl.col("share").cast(EXACT) / _SCALE
     reason = json_text.scalar(pl.col("reason"), pl.String())
     entry = json_text.members({"amount": amount_text(pl.col("amount")), "reason_desc": reason})
     shares = shares.with_columns(share.cast(MONEY).alias("amount")).with_columns(entry.alias("entry"))
-    found = shares.group_by("at", maintain_order=True).agg(
-        pl.col("entry"), (pl.when("taken_off").then("amount").otherwise(0)).sum().alias("off")
+    found = shares.group_by("at").agg(
+        pl.col("entry"), pl.col("amount").filter("taken_off").sum().alias("off")
     )
-    off_one = pl.when(pl.col("off") != 0).then(pl.col("off").cast(EXACT) / pl.col("quantity").cast(EXACT))
-    price = pl.col("price_sell") - rounded(off_one.otherwise(0)).cast(MONEY)
-    has_share = pl.col("off").is_not_null()
+    off_one = (pl.col("off").cast(EXACT) / pl.col("quantity").cast(EXACT)).fill_null(0)
     done = items.join(found, on="at", how="left", maintain_order="left").select(
-        pl.when(has_share).then(price).otherwise("price_sell").cast(MONEY).alias("price_sell"),
+        (pl.col("price_sell") - rounded(off_one).cast(MONEY)).cast(MONEY),
         pl.col("entry").list.join(",").alias("entries"),
     )
     return done, left.drop("of")
@@ -66,16 +64,15 @@ def _shares(pairs: pl.DataFrame) -> pl.DataFrame:
     smallest = pl.col("smallest").to_physical().cast(pl.Int128)
     # An amount that is not a multiple of its currency's smallest amount is allocated in cents, or finer.
     unit = pl.when(total % smallest == 0).then(smallest).when(total % _CENT == 0).then(_CENT).otherwise(1)
-    pairs = pairs.with_columns(worth.alias("worth"))  # null where an item has no price or quantity
-    sold = pl.col("worth") > 0
-    gets_share = pl.when(sold.any().over("of")).then(sold).otherwise(pl.col("worth") < 0)
-    pairs = pairs.filter(gets_share).with_columns(
-        pl.col("worth").abs(), pl.col("worth").sign().alias("sign"), unit.cast(pl.Int128).alias("unit")
-    )
+    # Null where an item has no price or quantity.
+    pairs = pairs.with_columns(worth.alias("worth"), worth.sign().alias("sign"), unit.alias("unit"))
+    # What is sold bears it; only where nothing is, what is returned.
+    bears_it = pl.col("sign") == pl.col("sign").max().over("of")
+    pairs = pairs.filter(pl.col("sign") != 0).filter(bears_it).with_columns(pl.col("worth").abs())
     exact = total // pl.col("unit") * pl.col("worth")
     pairs = pairs.with_columns((exact // whole).alias("floor"), (exact % whole).alias("lost"))
     left = total // pl.col("unit") - pl.col("floor").sum().over("of")
-    pairs = pairs.with_columns(left.alias("left")).sort("of", "lost", "at", descending=[False, True, False])
+    pairs = pairs.with_columns(left.alias("left")).sort("lost", "at", descending=[True, False])
     place = pl.int_range(pl.len(), dtype=pl.Int128).over("of")
     share = (pl.col("floor") + (place < pl.col("left")).cast(pl.Int128)) * pl.col("unit") * pl.col("sign")
-    return pairs.with_columns(share.alias("share")).sort("at", "of")
+    return pairs.with_columns(share.alias("share")).sort("of")

@@ -88,6 +88,62 @@ def test_returned_items_bear_it_only_where_nothing_is_sold() -> None:
     refund = spread_over([(0, -1, "30"), (0, -2, "10")], [(0, "5", "x", True)])
     assert shares(refund) == [[-3], [-2]]
     assert [price for price, _ in refund] == [27, 9]
+    uneven = spread_over([(0, -1, "1"), (0, -1, "2"), (0, -1, "4")], [(0, "1", None, True)])
+    assert shares(uneven) == [[Decimal("-0.14")], [Decimal("-0.29")], [Decimal("-0.57")]]
+    free_and_returned = spread_over([(0, 1, "0"), (0, -1, "10")], [(0, "2", "x", True)])
+    assert shares(free_and_returned) == [[], [-2]]
+    nearly_free = spread_over([(0, 1, "0.0001"), (0, -1, "10")], [(0, "2", "x", False)])
+    assert shares(nearly_free) == [[2], []]
+    two_sales = spread_over([(0, 1, "10"), (1, -1, "10")], [(0, "2", "x", True), (1, "3", "x", True)])
+    assert shares(two_sales) == [[2], [-3]]
+
+
+def test_entries_stand_in_the_order_of_the_amounts() -> None:
+    found = spread_over([(0, 1, "1"), (0, 1, "2")], [(0, "2", "a", True), (0, "1", "b", True)])
+    assert [[entry["reason_desc"] for entry in entries] for _, entries in found] == [["a", "b"], ["a", "b"]]
+
+
+def test_void_items_get_nothing() -> None:
+    items = pl.DataFrame(
+        {
+            TX: [0, 0, 0],
+            "quantity": [1, 1, 1],
+            "price_sell": ["10", "10", "10"],
+            "is_void": [False, True, None],
+        }
+    )
+    amounts = pl.DataFrame(
+        {TX: [0], "amount": ["4"], "reason": ["x"], "taken_off": [True], "smallest": ["0.01"]}
+    )
+    found, _ = allocate(
+        items.with_columns(pl.col("price_sell").cast(MONEY)),
+        amounts.with_columns(pl.col("amount", "smallest").cast(MONEY)),
+    )
+    assert found["price_sell"].to_list() == [8, 10, 8]
+
+
+@pytest.mark.parametrize(
+    ("price", "amount", "is_left"),
+    [
+        ("10", "0.0001", False),
+        ("0", "0.0001", True),
+        (None, "1", True),
+        ("0", "0", False),
+        ("10", "0", False),
+    ],
+)
+def test_amounts_that_no_item_can_take_are_given_back(price: str | None, amount: str, is_left: bool) -> None:
+    rows = pl.DataFrame(
+        {TX: [0], "quantity": [1], "price_sell": [price]}, schema_overrides={"price_sell": pl.String}
+    )
+    amounts = pl.DataFrame(
+        {TX: [0], "amount": [amount], "reason": ["x"], "taken_off": [True], "smallest": ["0.0001"]}
+    )
+    _, left = allocate(
+        rows.with_columns(pl.col("price_sell").cast(MONEY)),
+        amounts.with_columns(pl.col("amount", "smallest").cast(MONEY)),
+    )
+    assert left["reason"].to_list() == ["x"] * is_left
 
 
 @pytest.mark.parametrize("item", [(0, None, "10"), (0, 1, None), (0, 1, "0"), (0, 0, "5")])
@@ -130,8 +186,11 @@ def test_shares_add_up_to_the_cent_and_nobody_is_cut_by_more_than_one(
         ("0.0001", "0.5", ["0.1667", "0.1667", "0.1666"]),
         ("0.01", "0.5", ["0.17", "0.17", "0.16"]),
         ("1", "100.50", ["33.5", "33.5", "33.5"]),
+        ("1", "100.49", ["33.50", "33.50", "33.49"]),
+        ("1", "0.0004", ["0.0002", "0.0001", "0.0001"]),
+        ("0.01", "0.01", ["0.01"]),
     ],
 )
 def test_shares_are_in_what_the_currency_has(smallest: str, amount: str, expected: list[str]) -> None:
     found = spread_over([(0, 1, "500")] * 3, [(0, amount, None, True)], smallest)
-    assert shares(found) == [[Decimal(share)] for share in expected]
+    assert [share for each in shares(found) for share in each] == [Decimal(share) for share in expected]
