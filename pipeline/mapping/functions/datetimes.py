@@ -48,8 +48,10 @@ _FIRST_DAY = datetime(1899, 12, 30)  # noqa: DTZ001 (so that day 61 is 1900-03-0
 # Spreadsheets disagree on earlier days: one of them has a 29 February 1900.
 _EARLIEST_DAY = 61
 _US_PER_DAY = 86_400_000_000
-# This is in the year 14,600. Products of it still fit into a decimal.
-_MOST_MICROS = 4 * 10**17
+# A number beyond all dates is left out before it is multiplied: the product would not fit into a decimal.
+_MOST_MICROS = (_LATEST - _FIRST_DAY) // timedelta(microseconds=1)
+_SAMPLE = datetime.fromisoformat("2021-03-04 15:06:07")
+"""By which formats are checked: after noon, so a 12-hour format without AM or PM gives another hour."""
 _EAST_MOST, _WEST_MOST = 14 * 60, -12 * 60
 """The limits of the offsets in use, in minutes."""
 
@@ -97,12 +99,11 @@ def check_format(form: str) -> None:
     if "%z" in (naive := _OFFSET_DIRECTIVE.sub("", form)):
         raise FormulaError(f"in the format '{form}' the offset (%z) must stand at the end")
     # A date is written in the format and read again: a part that the format leaves out is lost.
-    sample = pl.Series([datetime(2021, 3, 4, 15, 6, 7)])  # noqa: DTZ001
     try:
-        read = _parsed(sample.dt.strftime(naive), naive)[0]
+        read = _parsed(pl.Series([_SAMPLE]).dt.strftime(naive), naive)[0]
     except pl.exceptions.PolarsError as error:
         raise FormulaError(f"the format '{form}' cannot be used: {error}") from None
-    if read is None or read.date() != sample[0].date():
+    if read is None or read.date() != _SAMPLE.date():
         raise FormulaError(
             f"the format '{form}' does not give a whole date; day, month and year were expected, "
             "as in '%d/%m/%Y %H:%M:%S'"
@@ -112,12 +113,10 @@ def check_format(form: str) -> None:
 def _check_time_of_day(form: str) -> None:
     naive = form.removeprefix(_DAYS_AND_TIME).strip()
     try:
-        # The hour is after noon, so a 12-hour format without AM or PM gives another hour.
-        sample = pl.Series([datetime(2021, 3, 4, 15, 6, 7)])  # noqa: DTZ001
-        read = _parsed(sample.dt.strftime(f"%Y-%m-%d {naive}"), f"%Y-%m-%d {naive}")[0]
+        read = _parsed(pl.Series([_SAMPLE]).dt.strftime(f"%Y-%m-%d {naive}"), f"%Y-%m-%d {naive}")[0]
     except pl.exceptions.PolarsError as error:
         raise FormulaError(f"the format '{form}' cannot be used: {error}") from None
-    if read is None or read.hour != sample[0].hour:
+    if read is None or read.hour != _SAMPLE.hour:
         raise FormulaError(f"the format '{form}' has no time of day after it, as in '{_DAYS_AND_TIME}%H:%M'")
 
 
@@ -142,7 +141,7 @@ def read_times(text: pl.Series, form: str, abbreviations: Mapping[str, str] | No
         form: The format.
         abbreviations: What abbreviations of zones mean, as for `DateTime`.
     """
-    spec = DateTime(formats=(form,), abbreviations=dict(abbreviations) if abbreviations else None)
+    spec = DateTime(formats=(form,), abbreviations=dict(abbreviations or {}))
     local, offset = _read_one(text, form, spec)
     table = pl.DataFrame({"local": local, "offset": offset.fill_null(0)})
     return table.select(pl.col("local") - pl.duration(seconds=pl.col("offset"))).to_series()
@@ -159,8 +158,6 @@ def _parse_in_zone(text: pl.Series, spec: DateTime, zone: str | None) -> pl.Seri
         table = table.with_columns(_in_zone(table, spec, zone))
         utc, ambiguous = pl.col("zoned"), pl.col("twice")
     by_offset = pl.col("local") - pl.duration(seconds=pl.col("offset"))
-    if not table["offset"].null_count() < table.height:
-        by_offset = pl.lit(None, DATETIME)
     return table.select(
         pl.struct(
             utc=pl.when(needs_zone).then(utc).otherwise(by_offset),
@@ -244,8 +241,8 @@ def _read_one(text: pl.Series, form: str, spec: DateTime) -> tuple[pl.Series, pl
         local = _parsed(text.str.replace(_OFFSET, ""), _OFFSET_DIRECTIVE.sub("", form))
         return local.zip_with(offset.is_not_null(), local.clear(local.len())), offset
     # A date alone ends in what looks like an offset (-04), so an offset counts only after a time.
-    timed = text.str.contains(":", literal=True)
-    naive = text.str.replace(_OFFSET, "").zip_with(timed, text).str.replace("T", " ", literal=True)
+    timed = text.str.contains(":")
+    naive = text.str.replace(_OFFSET, "").zip_with(timed, text).str.replace("T", " ")
     local = _parsed(naive, _ISO[0])
     for also in _ISO[1:]:
         local = local.zip_with(local.is_not_null(), _parsed(naive, also)) if local.null_count() else local

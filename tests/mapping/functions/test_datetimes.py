@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.mapping.functions.datetimes import check_format, parse_times
+from pipeline.mapping.functions.datetimes import check_format, parse_times, read_times
 from pipeline.mapping.functions.zones import ABBREVIATIONS, SEVERAL_ZONES
 from pipeline.mapping.language.mapping_errors import FormulaError
 from pipeline.mapping.language.value_spec import DateTime
@@ -54,6 +54,17 @@ def utc(*cells: str | None, zone: str | None = MELBOURNE, **options: object) -> 
         ("iso", "2021-07-01T10:00:00-0430", datetime(2021, 7, 1, 14, 30)),
         ("iso", "2021-07-01 10:00 +02", datetime(2021, 7, 1, 8)),
         ("iso", "01/07/2021", None),
+        ("iso", "1900-01-01", datetime(1900, 1, 1)),
+        ("iso", "1899-12-31 23:59:59", None),
+        ("iso", "9999-12-31", datetime(9999, 12, 31)),
+        ("iso", "2021-07-01 10:00+14:01", None),
+        ("iso", "2021-07-01 10:00-12:00", datetime(2021, 7, 1, 22)),
+        ("iso", "2021-07-01 10:00-12:01", None),
+        ("epoch_s", "315532800", datetime(1980, 1, 1)),
+        ("epoch_s", "315532799.999999", None),
+        ("epoch_s", "253402214400", datetime(9999, 12, 31)),
+        ("epoch_ms", "253402214400000", datetime(9999, 12, 31)),
+        ("spreadsheet_days", "2958465", datetime(9999, 12, 31)),
         ("%Y-%m-%d %H:%M:%S %z", "2026-08-24 13:18:58 +0200", datetime(2026, 8, 24, 11, 18, 58)),
         ("%Y-%m-%d %H:%M:%S%:z", "2026-08-24 13:18:58+02:00", datetime(2026, 8, 24, 11, 18, 58)),
         ("%Y-%m-%d %H:%M:%S %z", "2026-08-24 13:18:58", None),
@@ -100,7 +111,11 @@ def test_formats_are_tried_in_order_for_each_cell() -> None:
     [("first", datetime(2023, 4, 1, 15, 30)), ("second", datetime(2023, 4, 1, 16, 30)), ("reject", None)],
 )
 def test_a_time_that_happened_twice(ambiguous: str, expected: datetime | None) -> None:
-    (found,) = read("2023-04-02 02:30:00", formats=("iso",), ambiguous=ambiguous)
+    found, once, blank = read(
+        "2023-04-02 02:30:00", "2023-04-02 12:30:00", None, formats=("iso",), ambiguous=ambiguous
+    )
+    assert (once["utc"], once["ambiguous"]) == (datetime(2023, 4, 2, 2, 30), False)
+    assert (blank["utc"], blank["ambiguous"]) == (None, False)
     assert found == {
         "utc": expected,
         "local": datetime(2023, 4, 2, 2, 30),
@@ -173,6 +188,7 @@ def test_zones_by_row_in_any_of_the_three_ways_of_naming() -> None:
     ]
     assert found.struct.field("unknown_zone").to_list() == [False] * 3 + [True, True] + [False] * 3
     assert found.struct.field("local").null_count() == 1
+    assert not found.struct.field("ambiguous").any()
 
 
 def test_no_rows_at_all() -> None:
@@ -243,6 +259,19 @@ def test_abbreviations_of_zones_are_offsets(cell: str | None, expected: datetime
     assert read(cell, **options)[0]["ambiguous"] is False
 
 
+def test_one_format_is_read_without_a_zone() -> None:
+    cells = pl.Series(["2024-01-04 15:04", "2024-01-04 15:04+02:00", None, "soon"])
+    assert read_times(cells, "iso").to_list() == [
+        datetime(2024, 1, 4, 15, 4),
+        datetime(2024, 1, 4, 13, 4),
+        None,
+        None,
+    ]
+    eastern = pl.Series(["2024-01-04 15:04 EST"])
+    assert read_times(eastern, "%F %R %Z").to_list() == [None]
+    assert read_times(eastern, "%F %R %Z", {"est": "-05:00"}).to_list() == [datetime(2024, 1, 4, 20, 4)]
+
+
 def test_every_abbreviation_that_is_known_means_what_a_zone_of_today_shows() -> None:
     shown: dict[str, set[str]] = {}
     for name in available_timezones() - {"Factory"}:
@@ -278,6 +307,7 @@ def test_a_time_of_day_may_stand_behind_the_days_of_a_spreadsheet(
     cell: str, expected: datetime | None
 ) -> None:
     assert utc(cell, zone="UTC", formats=("spreadsheet_days %H:%M",)) == [expected]
+    assert utc(cell, zone="UTC", formats=("spreadsheet_days  %H:%M ",)) == [expected]
     check_format("spreadsheet_days %I:%M %p")
 
 
