@@ -317,9 +317,9 @@ def _micros(text: pl.Series, us_per_unit: int) -> pl.Series:
 def _offset_s(written: pl.Series) -> pl.Series:
     """Seconds east of UTC from `+0200`, `+02:00`, `+02` or `Z`; null where no such offset is in use."""
     text = pl.col("text")
-    digits = text.str.replace(":", "", literal=True).str.slice(1)
+    digits = text.str.replace(":", "").str.slice(1)
     hours = digits.str.slice(0, 2).cast(pl.Int64, strict=False)
-    minutes = digits.str.slice(2, 2).cast(pl.Int64, strict=False).fill_null(0)
+    minutes = digits.str.slice(2).cast(pl.Int64, strict=False).fill_null(0)
     east = hours * 60 + minutes
     signed = pl.when(text.str.starts_with("-")).then(-east).otherwise(east)
     real = (minutes < 60) & signed.is_between(_WEST_MOST, _EAST_MOST)

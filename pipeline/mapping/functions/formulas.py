@@ -155,7 +155,7 @@ def template_parts(text: str) -> tuple[tuple[str, bool], ...]:
     for match in _TEMPLATE.finditer(text):
         literal, end = literal + text[end : match.start()], match.end()
         if match[0] in ("{{", "}}"):
-            literal += match[0][0]
+            literal += match[0][:1]
         elif match[1] and match[1].strip():
             parts += [(literal, False), (match[1].strip(), True)]
             literal = ""

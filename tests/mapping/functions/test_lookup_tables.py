@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipeline.mapping.functions.lookup_tables import load_tables
 from pipeline.mapping.layout.raw_transactions import build_transactions
 from tests.mapping.mapping_cases import CompileError, compiled_of, mapped_of, problem_rows, spec_of, tables_of
 
@@ -123,8 +124,50 @@ def test_a_link_within_the_directory_is_fine(directory: Path) -> None:
 
 
 def test_a_key_that_is_there_twice_is_an_error(directory: Path) -> None:
-    (directory / "stores.csv").write_text(STORES + "A,Perth,\n")
+    (directory / "stores.csv").write_text(STORES + "B,Perth,\nA,Perth,\n")
     assert "lookups.stores: stores.csv has the key 'A' on several rows" in issue(directory)
+
+
+def test_rows_without_a_key_are_left_out(directory: Path) -> None:
+    (directory / "stores.csv").write_text(STORES + ",Perth,\n ,Hobart,\n")
+    assert mapped_of(SPEC, "id,store\n1,B\n", directory).headers["location_id"].to_list() == ["Sydney"]
+
+
+def test_a_table_whose_rows_are_given_is_not_read(directory: Path) -> None:
+    spec = spec_of(
+        SPEC.replace("key: [code]}", "key: [code]}\n  regions: {file: none.csv, key: [x], from: source}")
+    )
+    given = {"stores": pl.DataFrame({"code": [" A"], "name": ["Perth"]})}
+    tables, issues = load_tables(spec, directory, None, given)
+    assert issues == []
+    assert tables["stores"].column("name").to_list() == ["Perth"]
+    assert tables["stores"].keys.to_list() == ["A"]
+    assert tables["regions"].column("any").is_empty()
+    assert [each.location for each in load_tables(spec, directory, ())[1]] == [("lookups", "regions")]
+
+
+@pytest.mark.parametrize("name", ["STORES.XLSX", "stores.Parquet", "stores[1].csv"])
+def test_names_of_files_are_taken_as_they_are(directory: Path, name: str) -> None:
+    if name.endswith(".csv"):
+        (directory / name).write_text("code,name\nA,Perth\n")
+        (directory / "stores1.csv").write_text("code,name\nA,Hobart\n")
+    else:
+        pl.DataFrame({"code": ["A"], "name": ["Perth"]}).write_parquet(directory / name)
+    spec = SPEC.replace("stores.csv", name) if "[" not in name else SPEC.replace("stores.csv", f"'{name}'")
+    if name.endswith("XLSX"):
+        assert "is an Excel workbook" in issue(directory, spec)
+    else:
+        mapped = mapped_of(spec, "id,store\n1,A\n", directory)
+        assert mapped.headers["location_id"].to_list() == ["Perth"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf_8_sig", "ascii"])
+@pytest.mark.parametrize("lead", ["", "1\n"])
+def test_the_encoding_of_a_table_has_any_spelling(directory: Path, encoding: str, lead: str) -> None:
+    skip = len(lead.splitlines())
+    (directory / "stores.csv").write_text(f"{lead}7|name\nA|Perth\n")
+    spec = SPEC.replace("key: [code]}", f"key: ['7'], csv: {{encoding: {encoding}, skip_lines: {skip}}}}}")
+    assert mapped_of(spec, "id,store\n1,A\n", directory).headers["location_id"].to_list() == ["Perth"]
 
 
 def test_rows_that_are_alike_are_no_error(directory: Path) -> None:
