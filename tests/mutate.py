@@ -101,8 +101,10 @@ LEFT_OUT = {
     *("to_lowercase", "round", "abs", "reverse", "over", "head"),
 }
 """Methods whose call may be left out: what is left has the same type."""
-SAFEGUARDS = ("strict", "frozen", "slots", "nullable")
-"""Arguments of `zip` and casts, of dataclasses and of columns: no right program does what they forbid."""
+SAFEGUARDS = ("strict", "frozen", "slots", "nullable", "is_elementwise")
+"""Arguments of `zip` and casts, of dataclasses and of columns: no right program does what they forbid.
+
+And what tells polars that it may compute a column in parts, which gives the same cells."""
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ def _lookup(value: LookupValue, context: CompileContext) -> TypedExpression:
             "lookup_missing",
             f"This key is not in the look-up table '{value.lookup}'.",
             key.is_not_null() & pl.col(name).is_null(),
-            key.str.replace_all(SEPARATOR, ", ", literal=True),
+            key.str.replace_all(SEPARATOR, ", "),
         )
     return TypedExpression(pl.lit(column).gather(pl.col(name)), pl.String())
 

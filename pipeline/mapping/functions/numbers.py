@@ -28,10 +28,10 @@ def decimals(text: pl.Expr, number: Number) -> pl.Expr:
     """
     if number == _USUAL:
         return text.cast(EXACT, strict=False)
-    plain, negative = _plain_digits(text.str.strip_chars(), number)
+    plain, negative = _plain_digits(text, number)
     value = plain.cast(EXACT, strict=False)
-    scale = 10**number.minor_units * (100 if number.percent else 1)
-    if scale > 1:
+    if number.minor_units or number.percent:
+        scale = 10**number.minor_units * (100 if number.percent else 1)
         value = (value * (pl.lit(1, EXACT) / scale)).cast(EXACT)
     return pl.when(negative).then(-value).otherwise(value).cast(EXACT) if negative is not None else value
 
@@ -55,7 +55,7 @@ def _plain_digits(text: pl.Expr, number: Number) -> tuple[pl.Expr, pl.Expr | Non
         text = _without_thousands(text, number)
     if number.decimal != ".":
         # A point that is neither a thousands mark nor the decimal mark: this is not a number.
-        text = pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(",", ".", literal=True))
+        text = pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(",", "."))
     if not marks:
         return text, None
     # Two signs contradict each other, as in (-12.00) or (12.00-), so this is not a number.

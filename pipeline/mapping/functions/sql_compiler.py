@@ -42,7 +42,7 @@ _ANSWERING: Final = ("COALESCE", "IFNULL", "GREATEST", "LEAST", "NULLIF", "CONCA
 
 
 def _read_datetime(text: pl.Expr) -> pl.Expr:
-    plain = text.str.strip_chars().str.replace("T", " ", literal=True)
+    plain = text.str.strip_chars().str.replace("T", " ")
     forms = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
     return pl.coalesce(plain.str.to_datetime(form, strict=False, time_unit="us") for form in forms)
 

@@ -86,6 +86,13 @@ def read(cell: str, **options: object) -> Decimal | None:
         ("12.5%", {"percent": True}, "0.125"),
         ("12.5", {"percent": True}, "0.125"),
         ("12.5%", {}, None),
+        (" 12.5 % ", {"percent": True}, "0.125"),
+        ("1250", {"percent": True, "minor_units": 2}, "0.125"),
+        ("12.00 -", {"trailing_minus": True}, "-12"),
+        ("(12.00)", {"parentheses": True, "trailing_minus": True}, "-12"),
+        ("12.00-", {"parentheses": True, "trailing_minus": True}, "-12"),
+        ("12.00", {"parentheses": True, "trailing_minus": True}, "12"),
+        (" 7 $ ", {"currency": ["$"]}, "7"),
     ],
 )
 def test_notations(cell: str, options: dict[str, object], expected: str | None) -> None:
@@ -151,3 +158,10 @@ def test_decimals_as_text(value: str, plain: str, amount: str) -> None:
     cells = pl.DataFrame({"x": [Decimal(value)]}, schema={"x": pl.Decimal(15, 4)})
     assert cells.select(decimal_text(pl.col("x"))).item() == plain
     assert cells.select(amount_text(pl.col("x"))).item() == amount
+
+
+@pytest.mark.parametrize(
+    ("dtype", "text"), [(pl.Decimal(15, 0), "100"), (pl.Decimal(15, 2), "100"), (pl.Int64(), "100")]
+)
+def test_zeros_before_the_point_stay(dtype: pl.DataType, text: str) -> None:
+    assert pl.select(decimal_text(pl.lit(100, dtype))).item() == text

@@ -140,3 +140,29 @@ def test_a_store_is_regular_that_is_empty_on_a_tenth_of_its_days(
 def test_stores_of_which_a_lost_day_says_nothing_are_named_from_the_largest() -> None:
     missing = found(A=daily(3), B=daily(4), C=daily(4), D=daily(30), E=daily(2))
     assert missing.unjudged.rows() == [("B", 4.0), ("C", 4.0), ("A", 3.0), ("E", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("days", "others", "is_sure"), [(85, {}, True), (86, {}, False), (85, {"B": 1}, False)]
+)
+def test_a_gap_is_sure_where_chance_brings_one_to_few_runs(
+    days: int, others: dict[str, int], is_sure: bool
+) -> None:
+    # On 73 days of one store and of all, chance empties 0.049 days on which eight sales are usual.
+    monday = date(2024, 4, 8)
+    sundays = [monday + timedelta(days=day) for day in range(6, days, 7)]
+    lost = monday + timedelta(days=30)
+    missing = found(
+        A=daily(8, lost, *sundays, first=monday, days=days),
+        **{name: daily(sales, *sundays, first=monday, days=days) for name, sales in others.items()},
+    )
+    assert missing.gaps.filter(store="A")["sure"].to_list() == ([] if is_sure and not others else [is_sure])
+    assert missing.gaps.filter(store="")["sure"].to_list() == ([] if others else [is_sure])
+
+
+def test_sales_without_a_store_have_no_row_of_their_own() -> None:
+    lost = MONDAY + timedelta(days=30)
+    rows = [(None, day, 30) for day in daily(30, lost)] + [("A", day, 30) for day in daily(30, lost)]
+    missing = missing_days(observed(days=[*rows, (None, MONDAY, 1)]))
+    assert gaps(missing, "store") == [("",)]
+    assert missing_days(observed(days=[(None, day, 3) for day in daily(3)])).unjudged.is_empty()
