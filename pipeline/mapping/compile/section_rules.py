@@ -296,7 +296,7 @@ def _define(spec: MappingSpec) -> Iterator[Issue]:
     for name, value in spec.define.items():
         for mention in visitor.mentions(LocatedValue(("define", name), value, Scope.LINE)):
             other = mention.name
-            if order.get(other, -1) >= order[name]:
+            if other in order and order[other] >= order[name]:
                 what = "mentions itself" if other == name else f"uses `{other}`, defined after it"
                 message = f"`{name}` {what}; a definition may use columns and definitions above it"
                 yield Issue(mention.location, message, other)
