@@ -6,6 +6,7 @@ pyarrow read their settings when they are loaded.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import platform
@@ -17,7 +18,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.core.errors import SettingsError, SourceError
-from pipeline.core.memory import keep_freed_memory, prefer_jemalloc, seldom_collecting
+from pipeline.core.memory import IMPORTED, keep_freed_memory, prefer_jemalloc, seldom_collecting
 from pipeline.core.storage.directories import directory_at, read
 
 SHAPERS = ("omneo-import", "polars", "pyarrow")
@@ -61,8 +62,9 @@ def _function(address: str, code: str) -> Callable[[Any], Any]:
     import pipeline.core.pickling  # noqa: F401 (results hold frames, and Dask pickles them)
 
     # Loading the function imports many modules, and most collections then only look through these.
-    with seldom_collecting():
+    with seldom_collecting(IMPORTED):
         function: Callable[[Any], Any] = pickle.loads(read(directory_at(address), code))  # noqa: S301 (of the caller)
+    gc.freeze()
     return function
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
 import polars as pl
@@ -291,6 +292,7 @@ def measure_reasons(reasons: pl.DataFrame) -> Facts:
     return replace(nothing(), codes=_codes(reasons))
 
 
+@cache
 def nothing() -> Facts:
     """Facts of no data: the neutral element of `merge`."""
     tables: dict[str, Any] = {name: pl.DataFrame(schema=schema) for name, schema in _SCHEMAS.items()}
@@ -390,9 +392,9 @@ def _clock(accepted: pl.DataFrame) -> pl.DataFrame:
 def _filled(level: str, frame: pl.DataFrame, names: Iterable[str], is_accepted: pl.Expr) -> pl.DataFrame:
     """One row a field, in the order of the model; counted in place, since copying rows takes longer."""
     present = [name for name in names if name in frame.columns]
-    counts = frame.select(is_accepted.alias("of")).select_seq(
+    counts = frame.with_columns(is_accepted.alias("of")).select_seq(
         pl.col("of").sum(),
-        *((pl.col("of") & frame[name].is_not_null()).sum().alias(name) for name in present),
+        *((pl.col("of") & pl.col(name).is_not_null()).sum().alias(name) for name in present),
     )
     filled = counts.row(0, named=True)
     return pl.DataFrame(

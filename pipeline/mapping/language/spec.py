@@ -364,3 +364,6 @@ class MappingSpec(Frozen):
     checks: dict[CodeName, Treatment] = Field({})
     rules: tuple[Rule, ...] = ()
     tests: tuple[MappingTest, ...] = ()
+
+    # By identity: it holds dictionaries, and what is found in a mapping is kept for every partition.
+    __hash__ = object.__hash__

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Final
 
 from pipeline.core.errors import did_you_mean
@@ -88,6 +89,7 @@ def uses(spec: MappingSpec) -> Iterator[Use]:
     yield from (Use(("columns", name), name, every) for name in spec.columns)
 
 
+@lru_cache(maxsize=4)
 def used_by_table(spec: MappingSpec) -> dict[str, frozenset[str]]:
     """The source columns that a mapping uses, by table.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Names
@@ -45,6 +46,7 @@ class UsedColumns:
 NOTHING_USED: Final = UsedColumns(frozenset(), frozenset(), frozenset(), frozenset())
 
 
+@lru_cache(maxsize=4)
 def columns_used(spec: MappingSpec) -> UsedColumns:
     """Find the source columns that a mapping uses."""
     found: dict[Scope, set[str]] = {scope: set() for scope in Scope}
@@ -75,6 +77,7 @@ def column_mentions(spec: MappingSpec, known: Iterable[tuple[str, Scope]] = ()) 
             yield from _columns_in(spec, located)
 
 
+@lru_cache(maxsize=4)
 def id_columns(spec: MappingSpec) -> frozenset[str]:
     """The columns that keys, ids, receipt numbers, customers, products and locations are made of."""
     transaction = [
@@ -129,11 +132,13 @@ def transaction_columns(spec: MappingSpec, values: Iterable[Value]) -> frozenset
     )
 
 
+@lru_cache(maxsize=4)
 def staff_columns(spec: MappingSpec) -> frozenset[str]:
     """The columns that the number or name of the staff is made of."""
     return transaction_columns(spec, [spec.transaction["staff_id"]] if "staff_id" in spec.transaction else [])
 
 
+@lru_cache(maxsize=4)
 def personal_columns(spec: MappingSpec) -> frozenset[str]:
     """The columns that customers and other persons are made of, whatever they are called."""
     people = [link.value for link in spec.profile]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
 import polars as pl
@@ -189,11 +190,17 @@ def observe(
     )
 
 
+@cache
+def nothing_observed() -> Observations:
+    """Observations of no sales: the neutral element of `merge_observations`."""
+    tables: dict[str, Any] = {name: schema.to_frame() for name, schema in _SCHEMAS.items()}
+    return Observations(**tables, counts=Counts())
+
+
 def merge_observations(parts: Sequence[Observations]) -> Observations:
-    """Add up the observations of partitions; without any, they are empty."""
+    """Add up the observations of partitions; at least one."""
     stacked = {
-        name: pl.concat([pl.DataFrame(schema=schema), *(getattr(part, name) for part in parts)])
-        for name, schema in _SCHEMAS.items()
+        name: pl.concat([getattr(part, name) for part in (nothing_observed(), *parts)]) for name in _SCHEMAS
     }
     special = {
         "largest": _largest(stacked["largest"]),

@@ -16,7 +16,12 @@ from pipeline.core.storage.partition_names import partition_name
 from pipeline.report.aggregates import Facts, measure, measure_reasons
 from pipeline.report.aggregates import merge as merge_facts
 from pipeline.staging.workdir import SCRATCH
-from pipeline.validation.anomalies.observations import Observations, merge_observations, observe
+from pipeline.validation.anomalies.observations import (
+    Observations,
+    merge_observations,
+    nothing_observed,
+    observe,
+)
 from pipeline.validation.control_totals import sums_by_key
 from pipeline.validation.root_causes import group_reasons, merge_groups
 from pipeline.workflows.preparation.import_plan import ImportPlan
@@ -62,9 +67,7 @@ def added_up(run: Directory, counts: ReadCounts) -> Measurements:
     unreadable = [frame for frames in counts.malformed.values() for frame in frames]
     malformed = pl.concat([NO_PROBLEMS, *unreadable])
     reasons = malformed.with_columns(pl.lit("rejected").alias("outcome"))
-    total = Measurements(
-        measure_reasons(reasons), merge_observations([]), group_reasons(reasons), pl.DataFrame()
-    )
+    total = Measurements(measure_reasons(reasons), nothing_observed(), group_reasons(reasons), pl.DataFrame())
     kept = _kept(run)
     while some := list(islice(kept, _ADDED_AT_A_TIME)):
         both = [total, *some]

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
+import pydantic_core
 from pydantic import TypeAdapter
 
 from pipeline.core.codes import CODES
@@ -110,13 +112,19 @@ class RunRecord:
         return replace(self, tenants={**self.tenants, tenant: known})
 
 
-_RECORD = TypeAdapter(RunRecord)
-_OF_TENANT = tuple(each.name for each in fields(TenantRecord))
+@cache
+def _record_type() -> TypeAdapter[RunRecord]:
+    # Made late, since it takes 20 ms and a first `prepare` reads no record.
+    return TypeAdapter(RunRecord)
+
+
+_OF_TENANT: Final = tuple(each.name for each in fields(TenantRecord))
 
 
 def write(run: RunDir, record: RunRecord, facts: Facts | None = None) -> None:
     """Write the record of a run; its facts are written once, since they never change."""
-    write_private(run.path / RECORD_JSON, _RECORD.dump_json(record, indent=1).decode() + "\n")
+    as_json = pydantic_core.to_json(record, indent=1, inf_nan_mode="null")
+    write_private(run.path / RECORD_JSON, as_json.decode() + "\n")
     if facts is not None:
         write_private(run.path / FACTS_JSON, facts.to_json() + "\n")
 
@@ -132,7 +140,7 @@ def read(run: RunDir) -> RunRecord:
     for cause in kept["causes"] if not kept.get("personal_values_marked") else ():
         for each in cause["examples"] if is_personal_field(cause["field"]) else ():
             each["message"] = cause["title"]
-    return _RECORD.validate_python(kept)
+    return _record_type().validate_python(kept)
 
 
 def read_facts(run: RunDir) -> Facts:
