@@ -109,9 +109,11 @@ class Aggregate:
         if self.parsed_time is not None:
             chosen = pl.col(self.parsed_time).filter(value == self.how(value)).first()
             results.append(chosen.alias(parsed_time_of(self.name)))
-        has_invalid = self.invalid is not None and lines[self.invalid].null_count() < lines.height
-        if has_invalid and self.invalid:
-            results.append(pl.col(self.invalid).first(ignore_nulls=True).alias(raw))
+        invalid = self.invalid
+        if invalid is not None and lines[invalid].null_count() == lines.height:
+            invalid = None
+        if invalid is not None:
+            results.append(pl.col(invalid).first(ignore_nulls=True).alias(raw))
         may_overflow = self.can_overflow and self._may_overflow(lines[self.value])
         if may_overflow:
             results.append(value.cast(pl.Float64).sum().alias(_APPROXIMATE))
@@ -125,7 +127,7 @@ class Aggregate:
                 _APPROXIMATE
             )
         headers = join_by_transaction(headers, found)
-        if has_invalid:
+        if invalid is not None:
             headers = headers.with_columns(pl.when(pl.col(raw).is_null()).then(self.name).alias(self.name))
         else:
             headers = headers.with_columns(pl.lit(None, dtype=pl.String).alias(raw))
@@ -133,8 +135,8 @@ class Aggregate:
 
     def _may_overflow(self, values: pl.Series) -> bool:
         """Whether any sum of these values could overflow; the largest value nearly always rules it out."""
-        largest = [abs(float(str(each))) for each in (values.min(), values.max()) if each is not None]
-        return max(largest, default=0.0) * values.len() >= self._limit
+        ends = (each for each in (values.min(), values.max()) if each is not None)
+        return any(abs(float(str(each))) * values.len() >= self._limit for each in ends)
 
     @property
     def _limit(self) -> float:
