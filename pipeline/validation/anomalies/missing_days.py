@@ -89,16 +89,16 @@ def _calendar(days: pl.DataFrame) -> pl.DataFrame:
     """Every day of each store from its first to its last, but for long times without sales.
 
     Returns:
-        One row a store and day, in order: `store`, `day`, `sales`, `usual` (0 where none are expected), and
-        `run`, which is the same for days between which nothing was sold.
+        One row a store and day, in order: `store`, `day`, `sales`, `usual` (0 or null where none are expected),
+        and `run`, which is the same for days between which nothing was sold.
     """
     own = days.select("store", "day", "sales").sort("store", "day")
     following = pl.col("day").shift(-1).over("store")
-    before = pl.col("day").shift(1).over("store")
+    since = pl.col("day") - pl.col("day").shift(1)
     is_near = following - pl.col("day") <= _APART
     spans = own.with_columns(
         pl.when(is_near).then(following - timedelta(days=1)).otherwise("day").alias("until"),
-        (pl.col("day") - before > _APART).fill_null(value=False).cum_sum().over("store").alias("season"),
+        (since > _APART).cum_sum().fill_null(0).alias("season"),
         pl.int_range(pl.len()).alias("run"),
     )
     every = spans.with_columns(pl.date_ranges("day", "until").alias("each")).explode("each")
@@ -108,7 +108,7 @@ def _calendar(days: pl.DataFrame) -> pl.DataFrame:
     )
     # The middle one of the weeks around: a weekly closing day, a season or one busy day change nothing.
     middle = pl.col("sales").rolling_median(_WEEKS_AROUND, min_samples=_FEWEST_WEEKS, center=True)
-    usual = middle.over("store", "season", pl.col("day").dt.weekday()).fill_null(0.0)
+    usual = middle.over("store", "season", pl.col("day").dt.weekday())
     every = every.with_columns(pl.when(_holiday(every["day"])).then(0.0).otherwise(usual).alias("usual"))
     # Of empty days only: there are few of them among all.
     empty = every.with_row_index("at").filter((pl.col("sales") == 0) & (pl.col("usual") > 0))

@@ -77,16 +77,53 @@ def test_what_is_usual_is_the_middle_of_nine_weeks() -> None:
 @pytest.mark.parametrize(("break_days", "is_gap"), [(62, False), (63, True)])
 def test_nothing_is_usual_within_a_break_of_nine_weeks(break_days: int, is_gap: bool) -> None:
     before = daily(100, days=70)
-    lost = MONDAY + timedelta(days=65)
-    del before[lost]
-    after = daily(100, first=MONDAY + timedelta(days=70 + break_days), days=70)
-    assert gaps(found(A=before | after), "first") == ([(lost,)] if is_gap else [])
+    again = MONDAY + timedelta(days=70 + break_days)
+    lost = [MONDAY + timedelta(days=65), again + timedelta(days=5)]
+    del before[lost[0]]
+    after = daily(100, lost[1], first=again, days=70)
+    assert [first for (first,) in gaps(found(A=before | after), "first")] == (lost if is_gap else [])
+
+
+def test_three_weeks_are_enough_to_say_what_is_usual() -> None:
+    first = MONDAY + timedelta(days=160)
+    lost = first + timedelta(days=7)
+    three_weeks = daily(30, lost, first=first, days=21)
+    assert gaps(found(A=three_weeks), "first") == gaps(found(A=daily(30) | three_weeks), "first") == [(lost,)]
+
+
+def test_a_store_that_closed_for_good_misses_no_days() -> None:
+    later = daily(30, first=MONDAY + timedelta(days=60), days=24)
+    assert gaps(found(A=daily(30, days=42), B=later, C=daily(30))) == []
+
+
+def test_a_date_without_sales_every_year_is_a_local_holiday() -> None:
+    sundays = [MONDAY + timedelta(days=day) for day in range(6, 400, 7)]
+    yearly = [date(2024, 2, 14), date(2025, 2, 14)]
+    once = [date(2024, 2, 15), date(2024, 5, 6), date(2024, 6, 6), date(2025, 2, 4)]
+    missing = found(A=daily(30, *sundays, *yearly, *once, days=400))
+    assert gaps(missing, "first", "last", "days", "usual") == [(day, day, 1, 30.0) for day in once]
+
+
+def test_the_odds_follow_from_how_much_the_sales_of_days_differ() -> None:
+    lost = MONDAY + timedelta(days=43)
+    sold = {day: 60 if (day - MONDAY).days // 7 % 5 == 1 else 30 for day in daily(30, lost)}
+    missing = found(A=sold)
+    assert gaps(missing, "first", "usual") == [(lost, 30.0)]
+    # Two or three of twelve weeks have twice the sales, so the variance is about 7 times that of chance.
+    assert 5_000 < missing.gaps["odds"][0] < 50_000
+
+
+def test_two_days_in_a_row_are_surely_missing_where_one_is_not() -> None:
+    lost = [MONDAY + timedelta(days=30), MONDAY + timedelta(days=31)]
+    assert gaps(found(A=daily(6, lost[0])), "sure") == [(False,), (False,)]
+    assert gaps(found(A=daily(6, *lost)), "first", "days", "sure") == [(lost[0], 2, True)]
 
 
 def test_a_day_that_every_store_lost_is_not_a_gap_of_each_but_others_are() -> None:
-    together, alone = MONDAY + timedelta(days=30), MONDAY + timedelta(days=31)
-    missing = found(A=daily(30, together), B=daily(30, together, alone), C=daily(30, together))
-    assert gaps(missing) == [("", together, together, 1, 90.0, True), ("B", alone, alone, 1, 30.0, True)]
+    together = MONDAY + timedelta(days=30)
+    for alone in (together - timedelta(days=1), together + timedelta(days=1)):
+        missing = found(A=daily(30, together), B=daily(30, together, alone), C=daily(30, together))
+        assert gaps(missing) == [("", together, together, 1, 90.0, True), ("B", alone, alone, 1, 30.0, True)]
 
 
 def test_gaps_are_in_the_order_of_their_days_and_stores() -> None:
