@@ -89,8 +89,8 @@ def _calendar(days: pl.DataFrame) -> pl.DataFrame:
     """Every day of each store from its first to its last, but for long times without sales.
 
     Returns:
-        One row a store and day, in order: `store`, `day`, `sales`, `usual` (0 or null where none are expected),
-        and `run`, which is the same for days between which nothing was sold.
+        One row a store and day, in order: `store`, `day`, `sales`, `usual` (0 or null where none are
+        expected), and `run`, which is the same for days between which nothing was sold.
     """
     own = days.select("store", "day", "sales").sort("store", "day")
     following = pl.col("day").shift(-1).over("store")
