@@ -71,6 +71,10 @@ def test_columns_come_in_any_order_and_under_either_name(tmp_path: Path, text: s
         ("day,sum\n2024-07-01,nan\n", "is not an amount"),
         ("day,sum\n2024-07-01,1,000\n", ":2: 2 cells were expected, and there are 3"),
         ("day,sum\n2024-07-01,1\n2024-07-01,2\n", ":3: 2024-07-01 occurs twice"),
+        ("sum\n1\n2\n", ":3: the grand total occurs twice"),
+        ("day,sum,count\n2024-07-01\n", ":2: 3 cells were expected, and there is 1"),
+        ("sum\n1,2\n", ":2: 1 cell was expected, and there are 2"),
+        (" Dya ,count\n", "' Dya ' is not a column of control totals; did you mean 'day'"),
     ],
 )
 def test_what_is_wrong_is_reported_with_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -121,6 +125,34 @@ def test_what_is_not_stated_cannot_differ(tmp_path: Path) -> None:
     (line,) = compare_totals(read, [sums_by_key(headers({}, {}), outcomes("accepted", "accepted"), read.by)])
     assert line.agrees
     assert line.difference == Sums(0, None)
+
+
+def test_a_blank_cell_states_nothing(tmp_path: Path) -> None:
+    read = control(tmp_path, "store,count,sum\n ST1 ,, 7.50 \nST2, 2 ,\n ,1,\n")
+    assert read.expected == {
+        ("ST1",): Sums(None, Decimal("7.50")),
+        ("ST2",): Sums(2, None),
+        ("",): Sums(1, None),
+    }
+    assert (read.counts, read.sums, read.is_sample) == (True, True, False)
+    assert not control(tmp_path, "store,sum\nST1,1\n").counts
+
+
+def test_keys_that_are_not_stated_are_listed_in_their_order(tmp_path: Path) -> None:
+    read = control(tmp_path, "store,count\nB,1\n")
+    found = headers(*({"location_id": name} for name in "DACB"))
+    rows = compare_totals(read, [sums_by_key(found, outcomes(*["accepted"] * 4), read.by)])
+    assert [(row.key["store"], row.expected) for row in rows] == [
+        ("B", Sums(1, None)),
+        *((name, Sums(0, None)) for name in "ACD"),
+    ]
+
+
+def test_sales_without_a_total_are_counted(tmp_path: Path) -> None:
+    read = control(tmp_path, "count,sum\n1,0\n")
+    (row,) = compare_totals(read, [sums_by_key(headers({}, drop=["total"]), outcomes("accepted"), read.by)])
+    assert row.read == Sums(1, Decimal(0))
+    assert row.agrees
 
 
 def test_one_grand_total(tmp_path: Path) -> None:

@@ -121,6 +121,73 @@ def test_a_rule_of_the_mapping_is_named_by_its_message() -> None:
     assert (cause.title, cause.fix) == ("Nobody sold it", "Look at the rule of that name in the mapping.")
 
 
+def test_a_mix_of_addresses_and_cards_has_the_usual_advice() -> None:
+    usual = likely_fix("profile_invalid", "profile_id", [])
+    assert likely_fix("profile_invalid", "profile_id", ["17850", "a@b"]) == usual
+    assert likely_fix("total_invalid", "nothing_of_omneo", ["1,5"]) == likely_fix("total_invalid", None, [])
+    blanks = ["n/a", "na", "#n/a", "null", "none", "nil", "nan", "-", "--", "?", "unknown"]
+    assert "words for a blank cell" in likely_fix("total_invalid", "total", blanks)
+
+
+def test_a_cause_has_three_examples_and_its_fix_is_of_twenty() -> None:
+    cells = [f"{1 + n}.1.2024" for n in range(20)]
+    (cause,) = grouped(reasons(*map(date, [*cells, "1.1.2124"])))
+    assert [each.value for each in cause.examples] == cells[:3]
+    assert "%d.%m.%Y" in cause.fix
+    (cause,) = grouped(reasons(*map(date, [*cells[:19], "1.1.2124"])))
+    assert "%d.%m.%Y" not in cause.fix
+
+
+def test_a_shape_is_that_of_the_first_eighty_characters() -> None:
+    assert [cause.shape for cause in grouped(reasons(date("-" * 79 + "5x"), date("-" * 79 + "7-")))] == [
+        "-" * 79 + "9"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "field"), [("currency_invalid", "currency"), ("lookup_missing", "sku"), ("draft", "status")]
+)
+def test_some_causes_are_told_apart_by_the_cell_itself(code: str, field: str) -> None:
+    long = "x" * EXAMPLE_CHARACTERS
+    found = grouped(
+        reasons(
+            *({"code": code, "field": field, "value": cell} for cell in ("A", "A", "B", long, f"{long}y"))
+        )
+    )
+    assert [(cause.shape, cause.transactions) for cause in found] == [
+        ("A", 2),
+        ("B", 1),
+        (long, 1),
+        (f"{long}…", 1),
+    ]
+
+
+def test_causes_as_frequent_as_each_other_are_sorted_by_code_field_and_shape() -> None:
+    found = grouped(
+        reasons(
+            {"code": "total_invalid", "field": "total", "value": "x"},
+            {"code": "price_invalid", "field": "price_sell", "value": "-"},
+            {"code": "price_invalid", "field": "price_sell", "value": "x"},
+            {"code": "price_invalid", "field": "price_current", "value": "x"},
+        )
+    )
+    assert [(cause.code, cause.field, cause.shape) for cause in found] == [
+        ("price_invalid", "price_current", "a"),
+        ("price_invalid", "price_sell", "-"),
+        ("price_invalid", "price_sell", "a"),
+        ("total_invalid", "total", "a"),
+    ]
+
+
+@pytest.mark.parametrize("shapes", [MOST_SHAPES - 1, MOST_SHAPES + 1])
+def test_the_rarest_shapes_are_put_together(shapes: int) -> None:
+    cells = ["-" * n + "x" for n in range(shapes) for _ in range(shapes - n)]
+    found = grouped(reasons(*map(date, cells)))
+    kept = [("-" * n + "a", shapes - n) for n in range(MOST_SHAPES - 1)]
+    rest = [(None, 3)] if shapes > MOST_SHAPES else []
+    assert [(cause.shape, cause.transactions) for cause in found] == [*kept, *rest]
+
+
 def test_nothing_has_no_causes() -> None:
     assert grouped(reasons()) == []
     assert grouped() == []
@@ -188,6 +255,26 @@ def test_the_format_that_reads_all_dates_is_named(values: list[str], form: str) 
         ("draft", "status", ["PARKED"], "Nothing to do"),
         ("transacted_at_missing", "transacted_at", [], "Fill the date"),
         ("my_rule", None, [], "the rule of that name"),
+        ("total_invalid", "total", [], "how amounts are written"),
+        ("total_invalid", "total", [" N/A ", "-"], '`source: {nulls: ["-", "N/A"]}`'),
+        ("total_invalid", "total", [" 12,5 "], "a decimal comma"),
+        ("total_invalid", "total", ["12,5", "12.5-"], "how amounts are written"),
+        ("field_invalid", "status", ["A", "B"], "what statuses such as 'A', 'B' mean"),
+        ("field_invalid", "status", ["A", "B", "C", "D"], "what statuses such as 'A', 'B', 'C' mean"),
+        ("field_invalid", None, ["x"], ""),
+        ("quantity_invalid", "quantity", [" 1,5 "], "weighed goods"),
+        ("quantity_invalid", "quantity", ["1.5", "2-"], "weighed goods need a rule"),
+        ("quantity_invalid", "quantity", ["2-"], "minus at the end"),
+        ("currency_invalid", "currency", [" Aud ", "usd"], "`upper`"),
+        ("currency_invalid", "currency", ["aud", "$"], '"aud": AUD'),
+        ("profile_invalid", "profile_id", ["guest", "no card"], '`source: {nulls: ["guest", "no card"]}`'),
+        ("field_invalid", "staff_id", ["guest"], ""),
+        ("transacted_at_invalid", "transacted_at", [" 31.12.2024 "], '"%d.%m.%Y"'),
+        ("transacted_at_invalid", "transacted_at", ["01.01.1980", "31.12.2100"], '"%d.%m.%Y"'),
+        ("transacted_at_invalid", "transacted_at", ["31.12.1979"], "right date format"),
+        ("transacted_at_invalid", "transacted_at", ["01.01.2101"], "right date format"),
+        ("transacted_at_invalid", "transacted_at", ["31.12.2024", "soon"], "right date format"),
+        ("transacted_at_invalid", "transacted_at", ["45581", "1718000000"], "right date format"),
     ],
 )
 def test_the_likely_fix(code: str, field: str | None, values: list[str], words: str) -> None:
