@@ -197,7 +197,7 @@ class _Choice:
         # Each file's version is mapped as a transaction of its own.
         versions = {
             name: rows.filter(_among(keys)).with_columns(
-                pl.struct(_IN_FILE).hash(seed=0).alias(KEY), pl.col(KEY).alias("__sale")
+                pl.struct(_IN_FILE).hash().alias(KEY), pl.col(KEY).alias("__sale")
             )
             for name, rows in self.several.items()
         }

@@ -98,7 +98,7 @@ def item_conflicts(items: pl.DataFrame) -> pl.DataFrame:
     if "external_id" not in items.columns:
         return NO_PROBLEMS
     external_id = pl.col("external_id")
-    in_sale = external_id.hash(seed=0) + pl.col(TX).cast(pl.UInt64) * _GOLDEN
+    in_sale = external_id.hash() + pl.col(TX).cast(pl.UInt64) * _GOLDEN
     hashes = items.select(pl.when(external_id.is_not_null()).then(in_sale).alias("hash"))["hash"]
     # `n_unique` counts all nulls together as one value.
     if hashes.n_unique() == hashes.len() - max(hashes.null_count() - 1, 0):

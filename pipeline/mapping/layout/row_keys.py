@@ -55,7 +55,7 @@ def with_key(rows: pl.DataFrame, columns: Sequence[str], spec: MappingSpec) -> p
     if _UNDER not in rows.columns:
         return rows
     # Rows below an unreadable row become a sale of their own: they do not belong to the sale above it.
-    under = pl.when(pl.col(_UNDER).is_not_null()).then(pl.struct(SOURCE, _UNDER).hash(seed=0))
+    under = pl.when(pl.col(_UNDER).is_not_null()).then(pl.struct(SOURCE, _UNDER).hash())
     return rows.with_columns(pl.coalesce(KEY, under).alias(KEY)).drop(_UNDER)
 
 

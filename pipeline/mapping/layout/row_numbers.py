@@ -41,10 +41,10 @@ def _numbered(rows: pl.DataFrame, name: str, spec: MappingSpec, *, is_key: bool)
         row = row * 1_000_003 + equal.form(cell).hash(seed)
     # Numbers may be equal and written differently, and an id holds them as they are written: 3.00 gets the
     # same number wherever in the file it stands beside 3.
-    written = pl.struct(cells_of(rows)).hash(seed=0)
+    written = pl.struct(cells_of(rows)).hash()
     number = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(row.alias("row"), order_by=[written, LINE])
     rows = rows.with_columns(number.cast(pl.String).alias(name))
     if not is_key:
         return rows
-    own = pl.when(pl.col(name) != "1").then(pl.struct(KEY, name).hash(seed=0)).otherwise(KEY)
+    own = pl.when(pl.col(name) != "1").then(pl.struct(KEY, name).hash()).otherwise(KEY)
     return rows.with_columns(pl.when(pl.col(KEY).is_not_null()).then(own).alias(KEY))

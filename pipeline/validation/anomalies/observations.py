@@ -144,8 +144,8 @@ def observe(
     people = (
         sales.drop_nulls("person")
         .filter(pl.col(TX).is_in(accepted.implode()))
-        # The same seed everywhere: partitions are added up, whichever machine read them.
-        .with_columns(pl.col("person").hash(seed=0))
+        # The hash is the same everywhere: partitions are added up, whichever machine read them.
+        .with_columns(pl.col("person").hash())
     )
     frequency = _counted(people, "people")
     comparable = sales.drop_nulls(["total", "items_total"]).filter(pl.col("items_count") > 0)
@@ -302,7 +302,7 @@ def _largest(totals: pl.DataFrame) -> pl.DataFrame:
 
 def _repeats(timed: pl.DataFrame) -> pl.DataFrame:
     """Hashes of the values that make two sales alike. Sales without a time of day may be alike by chance."""
-    sale = pl.struct("local", "store", "person", "total", "items_count").hash(seed=0)
+    sale = pl.struct("local", "store", "person", "total", "items_count").hash()
     source = pl.col(SOURCE)
     hashes = timed.drop_nulls("total").select(
         sale.alias("sale"), pl.lit(1, _COUNT).alias("alike"), source.alias("first"), source.alias("last")
