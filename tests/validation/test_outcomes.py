@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.core.codes import CODES
 from pipeline.core.errors import CannotStart
 from pipeline.core.frames import REASONS
-from pipeline.core.model import SOURCE, TX
+from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.core.storage.partition_frames import MappedTransactions
 from pipeline.validation.outcomes import DROPS, TransactionOutcomes, decide_outcomes, with_matching_sums
 from pipeline.validation.policy import OwnRule, Policy
@@ -230,6 +230,58 @@ def test_a_rule_that_cannot_be_computed_is_reported_by_name(when: str) -> None:
     policy = Policy(rules=(OwnRule("mine", pl.sql_expr(when), "…"),))
     with pytest.raises(CannotStart, match="rules: mine: "):
         decide_outcomes(mapped({}), policy, NOW)
+
+
+def test_sales_can_be_rejected_afterwards_for_one_reason_alone() -> None:
+    verdict = decide_outcomes(mapped(GUEST, GUEST, PARKED), Policy(), NOW)
+    rows = pl.DataFrame({SOURCE: [0, 0], LINE: [12, 99], "message": ["too late", "nobody"]})
+    after = verdict.rejecting(rows.cast({SOURCE: pl.UInt32}), "transacted_at_future")
+    assert outcomes(after) == ["accepted", "rejected", "dropped"]
+    assert reason_rows(after, 1) == {("transacted_at_future", "rejected")}
+    assert after.reasons.filter(pl.col(TX) == 1)["message"].to_list() == ["too late"]
+    assert reason_rows(after, 0) == {("guest", "warning")}
+    assert after.transactions("accepted")[TX].to_list() == [0]
+    assert after.transactions("rejected")[TX].to_list() == [1]
+
+
+@pytest.mark.parametrize(("value", "is_reported"), [("N/A", False), ("other", True), (None, True)])
+def test_a_computed_field_is_not_reported_beside_the_cell_that_makes_it_invalid(
+    value: str | None, is_reported: bool
+) -> None:
+    computed = problems({TX: 0, "code": "field_invalid", "field": "margin", "value": value})
+    own = headers({**BAD_TOTAL, "status|outcome": None, "status|raw": value})
+    found = reasons_of(decide_outcomes(MappedTransactions(own, items({}), computed), Policy(), NOW).reasons)
+    assert ("field_invalid", "margin") in found
+    assert (("field_invalid", "status") in found) is is_reported
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "fields"),
+    [
+        ({"currency": "aud"}, "currency_invalid", ["currency"]),
+        ({"timezone": "Nowhere", "timezone|raw": "Nowhere"}, "timezone_unknown", ["timezone"]),
+        (NOBODY, "profile_invalid", ["profile_id", "profile_id_handle"]),
+    ],
+)
+def test_an_optional_value_is_left_out_where_its_code_only_warns(
+    change: dict[str, Any], code: str, fields: list[str]
+) -> None:
+    clean = headers({}).select(fields).row(0)
+    verdict = decide_outcomes(mapped(change, {}), Policy({code: "warn"}), NOW)
+    assert verdict.headers.select(fields).rows() == [(None,) * len(fields), clean]
+    assert reason_rows(verdict) == {(code, "warning")}
+    rejected = decide_outcomes(mapped(change), Policy(), NOW).headers.select(fields).row(0)
+    assert rejected == headers(change).select(fields).row(0)
+
+
+def test_an_item_without_its_sale_has_its_other_problems_where_that_only_warns() -> None:
+    headless = pl.Series(TX, [0], pl.UInt32)
+    orphan = problems({TX: 0, "code": "orphan_item"})
+    frames = MappedTransactions(headers({**BAD_TOTAL, **PARKED}), items({}), orphan, headless)
+    assert ("total_invalid", "rejected") not in reason_rows(decide_outcomes(frames, Policy(), NOW))
+    verdict = decide_outcomes(frames, Policy({"orphan_item": "warn"}), NOW)
+    assert {("total_invalid", "rejected"), ("orphan_item", "warning")} <= reason_rows(verdict)
+    assert outcomes(verdict) == ["rejected"]
 
 
 def test_the_empty_bucket_is_judged() -> None:

@@ -35,6 +35,18 @@ def test_own_rules_have_their_own_severity() -> None:
     assert (policy.severity("too_big"), policy.severity("odd")) == ("warn", "reject")
 
 
+def test_a_code_that_is_not_known_rejects() -> None:
+    assert Policy().severity("nowhere") == "reject"
+    assert Policy().tolerance("guest") == 0
+
+
+@pytest.mark.parametrize("code", [code.name for code in CODES.values() if code.instead_of_reject])
+def test_what_is_about_the_run_cannot_reject_a_sale(code: str) -> None:
+    with pytest.raises(CannotStart, match=f"{code} cannot be 'reject'"):
+        Policy({code: "reject"})
+    assert Policy({code: "warn"}).severity(code) == "warn"
+
+
 def test_tolerances_have_defaults() -> None:
     policy = Policy(tolerances={"total_mismatch": Decimal("0.05")})
     assert policy.tolerance("total_mismatch") == Decimal("0.05")

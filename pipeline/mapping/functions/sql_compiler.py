@@ -135,7 +135,7 @@ class SqlCompiler:
             failed = _first([before, pl.when(unread).then(given.cast(pl.String, strict=False))])
             if failed is not None:
                 self.failed[name] = failed
-        return exp.column(exp.to_identifier(name, quoted=True))
+        return exp.column(exp.to_identifier(name))
 
     def _cast(self, cast: exp.Cast) -> pl.Expr:
         operand = self._expression(cast.this)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 
 import polars as pl
@@ -198,6 +198,13 @@ def test_a_cell_that_a_cast_does_not_take_is_named_and_the_others_are_computed(
         ("CAST(c AS INTEGER) IS NULL", [False, None, True], [None, "x", None]),
         ("IF(c = 'x', 0, CAST(c AS INTEGER))", [1, 0, None], [None, None, None]),
         ("CAST(CAST(c AS DECIMAL) AS INTEGER) + 1", [2, None, None], [None, "x", None]),
+        ("CASE WHEN c = 'x' THEN CAST(c AS INTEGER) END", [None, None, None], [None, "x", None]),
+        ("CASE WHEN c <> 'x' THEN CAST(c AS INTEGER) ELSE 5 END", [1, 5, 5], [None, None, None]),
+        ("c <> '1' AND CAST(c AS INTEGER) > 0", [False, None, None], [None, "x", None]),
+        ("c = '1' OR CAST(c AS INTEGER) > 0", [True, None, None], [None, "x", None]),
+        ("IFNULL(CAST(c AS INTEGER), 7)", [1, None, 7], [None, "x", None]),
+        ("GREATEST(CAST(c AS INTEGER), 0)", [1, None, 0], [None, "x", None]),
+        ("CAST(c AS INTEGER) IN (1, 2)", [True, None, None], [None, "x", None]),
     ],
 )
 def test_a_cell_counts_as_unreadable_only_where_the_value_depends_on_it(
@@ -205,6 +212,53 @@ def test_a_cell_counts_as_unreadable_only_where_the_value_depends_on_it(
 ) -> None:
     found, unread = both(pl.DataFrame({"c": ["1", "x", None]}), sql)
     assert (found.to_list(), unread) == (values, failed)
+
+
+@pytest.mark.parametrize(
+    ("sql", "value", "failed"),
+    [
+        ("COALESCE(CAST(c AS INTEGER), CAST(d AS INTEGER))", [1, None, None, 2], [None, "y", "x", None]),
+        ("c = 'q' AND CAST(d AS INTEGER) > 0", [False, None, False, None], [None, "y", None, None]),
+        ("c = 'q' OR CAST(d AS INTEGER) > 0", [None, None, True, True], ["x", "y", None, None]),
+        ("CAST(c AS INTEGER) + CAST(d AS INTEGER)", [None, None, None, None], ["x", "y", "x", None]),
+    ],
+)
+def test_the_first_cell_that_the_value_depends_on_is_named(
+    sql: str, value: list[object], failed: list[str | None]
+) -> None:
+    rows = pl.DataFrame({"c": ["1", None, "x", None], "d": ["x", "y", "3", "2"]})
+    found, unread = both(rows, sql)
+    assert (found.to_list(), unread) == (value, failed)
+
+
+@pytest.mark.parametrize(
+    ("sql", "cell", "value"),
+    [
+        ("STRPTIME(c, '%Y-%m-%d %H:%M %z')", "2024-02-29 10:00 +0200", datetime(2024, 2, 29, 8)),
+        ("DATE(c, '%Y-%m-%d %H:%M %z')", "2024-02-29 00:30 +0200", date(2024, 2, 28)),
+        ("CAST(c AS DATE)", " 2024-02-29 ", date(2024, 2, 29)),
+        ("CAST(c AS TIMESTAMP)", "2024-02-29T10:11", datetime(2024, 2, 29, 10, 11)),
+        ("CAST(c AS TIME)", " 10:11:12 ", time(10, 11, 12)),
+        ("CAST(c AS BOOLEAN)", " no ", False),
+        ("TIMESTAMP(c)", "2024-02-29", datetime(2024, 2, 29)),
+        ("CAST(c AS DOUBLE)", "inf", None),
+        ("DATE '2024-12-31' > CAST(c AS DATE)", "2024-12-30", True),
+        ("LPAD(c, 0 - 1, '0')", "ab", ""),
+        ("LPAD(c, 4, '0')", "ab", "00ab"),
+        ("SUBSTRING(c, 1, 0 - 1)", "ab", ""),
+        ("SUBSTR(c, 2, 1)", "abc", "b"),
+        ("7 / 0.50", "ab", Decimal(14)),
+        ("LENGTH(c) / 0", "ab", None),
+        ("MOD(LENGTH(c), 0)", "ab", None),
+    ],
+)
+def test_what_a_cell_becomes(sql: str, cell: str, value: object) -> None:
+    assert computed(pl.DataFrame({"c": [cell]}), sql).to_list() == [value]
+
+
+def test_a_text_that_is_no_date_is_blank_where_that_is_asked_for() -> None:
+    found, failed = both(pl.DataFrame({"c": ["x"]}), "TRY_CAST('2024-13-01' AS DATE)")
+    assert (found.to_list(), failed) == ([None], [None])
 
 
 def test_a_column_that_could_not_be_read_is_not_stood_in_for() -> None:
@@ -306,6 +360,13 @@ def test_a_division_by_nothing_is_blank_and_not_wrong(sql: str, kind: pl.DataTyp
         ("STRPTIME(n, '%Y')", "reads texts, and this is a number", None),
         ("CAST(n AS DATE)", "makes a date of a number", None),
         ("REGEXP_LIKE(a, '(')", "regex parse error", None),
+        ("STRPTIME(a)", "needs a text and its format", None),
+        ("(a = 'b'", "every ( needs its )", 5),
+        ("*", "gives several columns, since `*` stands for many", None),
+        ('"^a.*$" = 1', "names from `^` to `$` stand for many", None),
+        ("a = 1; b", "one expression was expected", None),
+        ("(" * 3_000 + "a" + ")" * 3_000, "is nested too deep", None),
+        ("a = n", "text unless `columns` says otherwise: `a`", None),
     ],
 )
 def test_what_is_wrong_with_a_formula_is_said_with_its_place(sql: str, message: str, at: int | None) -> None:
@@ -313,6 +374,24 @@ def test_what_is_wrong_with_a_formula_is_said_with_its_place(sql: str, message: 
     with pytest.raises(FormulaError, match=re.escape(message)) as error:
         computed(rows, sql)
     assert error.value.at == at
+
+
+@pytest.mark.parametrize(
+    ("sql", "cause"),
+    [
+        ("a = 'b", "; a quote is not closed"),
+        ('"a = b', "; a quote is not closed"),
+        ("[a", "; every [ needs its ]"),
+        ("a b 'c' 'd'", ""),
+        ('a b "c" "d"', ""),
+        ("a = '(' AND b = '(' c c", ""),
+    ],
+)
+def test_a_likely_cause_is_said_where_it_is_certain(sql: str, cause: str) -> None:
+    with pytest.raises(FormulaError) as error:
+        parse_formula(sql)
+    assert ("needs its" in str(error.value) or "not closed" in str(error.value)) is bool(cause)
+    assert str(error.value).endswith(cause)
 
 
 @pytest.mark.parametrize(
