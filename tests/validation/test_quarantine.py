@@ -248,6 +248,77 @@ def test_the_same_dialect_reads_them_back_cell_by_cell(
     assert rows.select("receipt", "total", "note").rows() == [("0", "N/A", note)]
 
 
+@pytest.mark.parametrize(
+    ("note", "line"), [("n", "0    N/A  n"), ("two words", "0    N/A  two words"), (None, "0    N/A ")]
+)
+def test_rows_of_fixed_width_have_each_cell_at_its_place(tmp_path: Path, note: str | None, line: str) -> None:
+    dialect = Dialect(positions={"receipt": "1-4", "total": "6-9", "note": "11-"})
+    write_one(tmp_path, unit((0, 2, "0", "N/A", note)), BAD)
+    (path,) = finish(tmp_path, RowsForm(dialect, columns=COLUMNS_OF_LINES))
+    assert path.read_text("utf-8-sig") == f"{line}\n"
+    rows, malformed = read_rows(path, dialect)
+    assert malformed.is_empty()
+    trimmed = rows.select(pl.col("receipt", "total", "note").str.strip_chars())
+    assert trimmed.rows() == [("0", "N/A", note)]
+
+
+def test_cells_of_fixed_width_may_share_a_place_and_stand_in_any_order(tmp_path: Path) -> None:
+    dialect = Dialect(positions={"receipt": "5-6", "total": "1-3", "note": "1-3"})
+    write_one(tmp_path, unit((0, 2, "0", "N/A", None), (0, 3, "1", None, "x")), BAD, BAD)
+    (path,) = finish(tmp_path, RowsForm(dialect, columns=COLUMNS_OF_LINES))
+    assert path.read_text("utf-8-sig").splitlines() == ["N/A 0 ", "x   1 "]
+
+
+def test_rows_between_blanks_have_quotes_where_a_cell_is_blank(tmp_path: Path) -> None:
+    dialect = Dialect(delimiter="whitespace")
+    write_one(tmp_path, unit((0, 2, "0", "N/A", None), (0, 3, "1", "N/A", "a b")), BAD, BAD)
+    (path,) = finish(tmp_path, RowsForm(dialect, columns=COLUMNS_OF_LINES))
+    assert path.read_text("utf-8-sig").splitlines()[1:] == ['"0" "N/A" ""', '"1" "N/A" "a b"']
+    rows, _ = read_rows(path, dialect)
+    assert rows.select("receipt", "total", "note").rows() == [("0", "N/A", None), ("1", "N/A", "a b")]
+
+
+def test_rows_without_quotes_are_written_as_they_are(tmp_path: Path) -> None:
+    dialect = Dialect(delimiter="|", quote=None, skip_lines=2)
+    write_one(tmp_path, unit((0, 2, "0", "N/A", 'a"b')), BAD)
+    (path,) = finish(tmp_path, RowsForm(dialect, columns=COLUMNS_OF_LINES))
+    assert path.read_text("utf-8-sig") == '\n\nreceipt|total|note\n0|N/A|a"b\n'
+
+
+def test_a_message_names_the_row_that_has_the_problem_where_it_is_not_the_first(tmp_path: Path) -> None:
+    shaped = unit((0, 2, "0", "1", None), (0, 9, "0", "2", None), (1, 4, "0", "3", None))
+    own = headers({SOURCE: 0, LINE: 2})
+    found = problems(
+        *(
+            {TX: 0, "code": code, "message": "Odd", SOURCE: source, LINE: line}
+            for code, source, line in (("a", 0, 2), ("b", 0, 9), ("c", 1, 4), ("d", 1, 2))
+        )
+    )
+    decided = decide_outcomes(MappedTransactions(own, items({}), found), Policy(), NOW)
+    write_part(directory_at(tmp_path), 0, decided, shaped, SOURCES)
+    finish(tmp_path, FORM)
+    rows = read_csv(tmp_path)
+    assert [row["message"] for row in rows] == [
+        "Odd",
+        "Odd (line 9)",
+        "Odd (till-2.csv line 4)",
+        "Odd (till-2.csv line 2)",
+    ]
+    assert {(row["source"], row["line"], row["external_id"]) for row in rows} == {("till-1.csv", "2", "R0")}
+    assert {json.loads(row["raw"])["total"] for row in rows} == {"1"}
+
+
+@pytest.mark.parametrize(("most", "lines"), [(2, ["3", "5", "2"]), (3, ["2", "3", "5"])])
+def test_the_list_is_sorted_where_it_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, lines: list[str]
+) -> None:
+    monkeypatch.setattr("pipeline.validation.quarantine._SORTED_UP_TO", most)
+    write_one(tmp_path, unit((0, 5, "0", "N/A", None), (0, 3, "1", "N/A", None)), BAD, BAD)
+    write_one(tmp_path, unit((0, 2, "0", "N/A", None)), BAD, number=1)
+    finish(tmp_path, FORM)
+    assert [row["line"] for row in read_csv(tmp_path)] == lines
+
+
 def test_files_are_private(tmp_path: Path) -> None:
     write_one(tmp_path, unit((0, 2, "0", "N/A", None)), BAD)
     finish(tmp_path, FORM)
