@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final, NamedTuple, assert_never
+from typing import ClassVar, Final, NamedTuple
 
 from pipeline.core.model import StagedTransaction
 from pipeline.loading.delivery.added_keys import as_older_versions_voided, is_void, with_void
@@ -18,6 +18,7 @@ from pipeline.loading.ledger.entries import (
     Record,
     State,
     content_hash,
+    has_newer_source,
     may_be_void,
     was_void,
 )
@@ -180,7 +181,7 @@ class LoadRules(DeliveryRules):
         """This run sent it before it was stopped, or was about to."""
         match record.state:
             case State.PENDING | State.FORGOTTEN:
-                return self._not_taken(body, record, same=True)
+                return self._not_taken(body, record)
             case State.SENDING | State.IN_DOUBT:
                 return self._doubt(body, record)
             case State.VOIDING | State.VOIDED if self.revive:
@@ -191,7 +192,6 @@ class LoadRules(DeliveryRules):
                 return Keep()
             case State.REFUSED | State.FAILED | State.VOIDED:
                 return Keep()
-        assert_never(record.state)
 
     def _brought_by_a_newer_run(self, body: bytes, record: Record) -> Decision:
         """Do not replace what Omneo took from a newer run; send what it did not take."""
@@ -209,7 +209,7 @@ class LoadRules(DeliveryRules):
         same = same_content(record, body)
         match record.state:
             case State.PENDING | State.FORGOTTEN | State.REFUSED | State.FAILED:
-                return self._not_taken(body, record, same)
+                return self._not_taken(body, record)
             case State.SENDING | State.IN_DOUBT:
                 return self._doubt(body, record)
             case State.VOIDING | State.VOIDED:
@@ -222,13 +222,12 @@ class LoadRules(DeliveryRules):
                 return _doubtful(body, record)
             case State.DELIVERED | State.CONFIRMED | State.DIFFERING | State.MISSING:
                 return Keep(Passed.UNCHANGED)
-        assert_never(record.state)
 
-    def _not_taken(self, body: bytes, record: Record, same: bool) -> Decision:
+    def _not_taken(self, body: bytes, record: Record) -> Decision:
         """Omneo did not take it, or not another run's version, as far as is known."""
         if record.maybe_sent:
             return self._doubt(body, record)
-        if same and record.state is State.REFUSED:
+        if record.state is State.REFUSED and same_content(record, body):
             return Keep(State.REFUSED, takes_over=True)
         # Omneo did not take the update, so it still has the version before.
         updates = record.before in ACCEPTED_BY_OMNEO
@@ -414,10 +413,8 @@ def surely_not_sent(record: Record) -> bool:
 
 def has_newer_contents(record: Record, transaction: StagedTransaction, progress: DeliveryProgress) -> bool:
     """Whether another run's record is about newer contents: by the time of the sources, else by the runs."""
-    times = record.source_time, transaction.source_time
-    if times[0] is not None and times[1] is not None and times[0] != times[1]:
-        return times[0] > times[1]
-    return record.run_no in progress.newer_runs
+    by_source = has_newer_source(record.source_time, transaction.source_time)
+    return record.run_no in progress.newer_runs if by_source is None else by_source
 
 
 def same_content(record: Record, body: bytes) -> bool:

@@ -105,7 +105,7 @@ def _by_id(items: Sequence[Any]) -> tuple[bool, dict[str, str], dict[str, ReplyV
     seen: set[str] = set()
     for item in items:
         name = item.get("external_id") if isinstance(item, dict) else None
-        if not isinstance(item, dict) or name is None or str(name) in seen:
+        if name is None or str(name) in seen:
             # An item without an id, or with that of another, proves nothing about either.
             known = False
             well.pop(str(name), None)

@@ -140,8 +140,7 @@ class stop_after_outage(stop_base):  # noqa: N801
 
 def verdict_of(state: RetryCallState) -> ReplyVerdict:
     """The verdict of the attempt that tenacity asks about."""
-    if state.outcome is None:
-        raise TypeError("tenacity asked about an attempt that was not made")
+    assert state.outcome is not None  # tenacity asks about attempts that were made
     verdict: ReplyVerdict = state.outcome.result()
     return verdict
 

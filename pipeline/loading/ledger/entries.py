@@ -114,6 +114,13 @@ def counted_in(
     return Passed.UNCHANGED if passed else State.PENDING
 
 
+def has_newer_source(source_time: int | None, other: int | None) -> bool | None:
+    """Whether contents are newer than others by the times of their sources; None where these do not say."""
+    if source_time is None or other is None or source_time == other:
+        return None
+    return source_time > other
+
+
 def may_be_void(record: Record) -> bool:
     """Whether Omneo has a transaction as void, or may have it so later because a void of it is late.
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
 from pipeline.loading.ledger.entries import ImportedFile
 from pipeline.loading.ledger.ledger_database import LedgerDatabase
-from pipeline.loading.ledger.statements import Statements
+from pipeline.loading.ledger.statements import Statements, in_groups
 from pipeline.loading.ledger.tables import FILES
-
-_AT_ONCE: Final = 1000
-"""Values in one statement. It may be any number below SQLite's own limit of 32,766."""
 
 
 class FileStore:
@@ -62,7 +59,7 @@ class FileStore:
             wanted = sa.select(FILES).where(
                 FILES.c.tenant_no == self._database.tenant(),
                 sa.true() if recipe is None else FILES.c.recipe == recipe,
-                column.in_(sa.bindparam("values", expanding=True)),
+                column.in_(sa.bindparam("values")),
             )
             return [
                 ImportedFile(
@@ -73,8 +70,6 @@ class FileStore:
                     run_id=row.run_id,
                     recipe=row.recipe,
                 )
-                for start in range(0, len(values), _AT_ONCE)
-                for row in self._database.connection.execute(
-                    wanted, {"values": list(values[start : start + _AT_ONCE])}
-                )
+                for some in in_groups(values)
+                for row in self._database.connection.execute(wanted, {"values": some})
             ]

@@ -45,11 +45,8 @@ from pipeline.loading.ledger.ledger_database import LedgerDatabase
 from pipeline.loading.ledger.part_leases import PartLeases
 from pipeline.loading.ledger.record_store import RecordStore
 from pipeline.loading.ledger.run_store import RunStore
-from pipeline.loading.ledger.statements import Statements
+from pipeline.loading.ledger.statements import Statements, in_groups
 from pipeline.loading.ledger.tables import PARTS, RECORDS, RUNS, TENANTS
-
-_AT_ONCE: Final = 1000
-"""Values in one statement. It may be any number below SQLite's own limit of 32,766."""
 
 
 class SqlLedger(LedgerDatabase):
@@ -304,15 +301,14 @@ class SqlLedger(LedgerDatabase):
             How many records had such a message.
         """
         row = RECORDS.c
-        chosen = row.external_id.in_(sa.bindparam("ids", expanding=True))
+        chosen = row.external_id.in_(sa.bindparam("ids"))
         holding = sa.func.lower(row.message).contains(text.lower(), autoescape=True)
         change = RECORDS.update().values(message=None).where(row.message.is_not(None))
         with self.explained("written"):
             with self.writing():
                 number = self.connection.execute(change.where(holding)).rowcount
-                for start in range(0, len(external_ids), _AT_ONCE):
-                    some = {"ids": list(external_ids[start : start + _AT_ONCE])}
-                    number += self.connection.execute(change.where(chosen), some).rowcount
+                for some in in_groups(external_ids):
+                    number += self.connection.execute(change.where(chosen), {"ids": some}).rowcount
             migration.forget_messages_in_copies(self.connection, self.where)
             if not self.is_shared:
                 # The log beside the file still has the old pages.

@@ -222,14 +222,13 @@ class LedgerDatabase:
         tenants are known, or where the tenant in use has records of its own.
         """
         old = sa.select(TENANTS.c.no).where(TENANTS.c.base_url == "").scalar_subquery()
-        accepted = RECORDS.c.state.in_(sorted(ACCEPTED_BY_OMNEO))
-        wanted = sa.select(RECORDS.c.external_id).where(RECORDS.c.tenant_no == old)
+        accepted_first = RECORDS.c.state.in_(sorted(ACCEPTED_BY_OMNEO)).desc()
+        wanted = sa.select(RECORDS.c.external_id).where(RECORDS.c.tenant_no == old).order_by(accepted_first)
         with self.reading():
             tenants = self.connection.execute(sa.select(TENANTS.c.base_url)).scalars().all()
             if "" not in tenants or self._base_url in tenants:
                 return None
-            found: str | None = self.connection.execute(wanted.where(accepted).limit(1)).scalar()
-            return found if found is not None else self.connection.execute(wanted.limit(1)).scalar() or ""
+            return self.connection.execute(wanted.limit(1)).scalar() or ""
 
     def adopt(self) -> bool:
         """Give the records of the tenant that was not noted to the tenant in use.
@@ -240,7 +239,7 @@ class LedgerDatabase:
         assert self._base_url
         mine = TENANTS.update().where(TENANTS.c.base_url == "").values(base_url=self._base_url)
         with self.writing():
-            if self.tenant() is not None and self._number_of(self._base_url) is not None:
+            if self.tenant() is not None:
                 return False
             return self.connection.execute(mine).rowcount > 0
 

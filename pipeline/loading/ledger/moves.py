@@ -22,6 +22,7 @@ from pipeline.loading.ledger.entries import (
     Return,
     State,
     counted_in,
+    has_newer_source,
 )
 
 
@@ -81,10 +82,8 @@ def moves(old: LedgerEntry, new: LedgerEntry) -> Iterator[Move]:
 
 def wins(record: Record, other: Record, is_newer: IsNewer) -> bool:
     """Whether contents are newer than others: by the time of their sources, else by their runs."""
-    times = record.source_time, other.source_time
-    if times[0] is not None and times[1] is not None and times[0] != times[1]:
-        return times[0] > times[1]
-    return is_newer(record.run_no, other.run_no)
+    by_source = has_newer_source(record.source_time, other.source_time)
+    return is_newer(record.run_no, other.run_no) if by_source is None else by_source
 
 
 def _runs(kept: LedgerEntry) -> set[int]:

@@ -6,13 +6,15 @@ They are texts that the driver executes: SQLAlchemy's `execute` writes half as m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pipeline.loading.ledger.entries import COUNTED, Counted, Record, State
 from pipeline.loading.ledger.tables import RECORDS
 
+T = TypeVar("T")
+
 _AT_ONCE: Final = 256
-"""Ids in one statement. It may be any number below SQLite's own limit of 32,766."""
+"""Values in one statement. It may be any number below SQLite's own limit of 32,766."""
 _WIDTHS: Final = (1, 16, 64, _AT_ONCE)
 """The number of ids is rounded up to one of these, so that the driver prepares four statements, not 256."""
 
@@ -97,8 +99,7 @@ class Statements:
             if ids:
                 yield f"{start} = ANY(%s)", [list(ids)]
             return
-        for at in range(0, len(ids), _AT_ONCE):
-            some = list(ids[at : at + _AT_ONCE])
+        for some in in_groups(ids):
             width = next(width for width in _WIDTHS if width >= len(some))
             # Filled up with the last id, which finds nothing more.
             some += some[-1:] * (width - len(some))
@@ -111,6 +112,11 @@ class Statements:
             f"INSERT INTO {table} ({_names(columns)}) VALUES ({values}) "  # noqa: S608 (all names are ours)
             f"ON CONFLICT ({_names(key)}) DO UPDATE SET {written}"
         )
+
+
+def in_groups(values: Sequence[T]) -> Iterator[list[T]]:
+    """So many values at a time as go into one statement."""
+    return (list(values[start : start + _AT_ONCE]) for start in range(0, len(values), _AT_ONCE))
 
 
 def _names(columns: Iterable[str]) -> str:

@@ -54,7 +54,7 @@ RECORDS = sa.Table(
     METADATA,
     sa.Column("tenant_no", sa.Integer, primary_key=True),
     sa.Column("external_id", sa.Text, primary_key=True),
-    sa.Column("hash", sa.LargeBinary(16), nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("run_no", sa.Integer, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),

@@ -19,6 +19,7 @@ from pipeline.loading.delivery.decisions import (
     RetryRules,
     Send,
     VoidRules,
+    is_in_omneo,
     with_void,
 )
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
@@ -65,29 +66,46 @@ def kind(
 
 
 @pytest.mark.parametrize(
-    ("state", "mine", "earlier", "earlier_other", "later_other"),
+    ("state", "mine", "earlier", "earlier_other", "later", "later_other"),
     [
-        (State.PENDING, "send", "send", "send", "send"),
-        (State.SENDING, "doubt", "doubt", "doubt", "unchanged"),
-        (State.IN_DOUBT, "doubt", "doubt", "doubt", "unchanged"),
-        (State.VOIDING, "look", "undone", "doubt", "unchanged"),
-        (State.DELIVERED, "as it is", "unchanged", "change", "unchanged"),
-        (State.CONFIRMED, "as it is", "unchanged", "change", "unchanged"),
-        (State.DIFFERING, "as it is", "unchanged", "change", "unchanged"),
-        (State.MISSING, "as it is", "doubt", "change", "unchanged"),
-        (State.REFUSED, "as it is", "refused", "send", "send"),
-        (State.FAILED, "as it is", "send", "send", "send"),
-        (State.VOIDED, "as it is", "undone", "change", "unchanged"),
-        (State.FORGOTTEN, "send", "send", "send", "send"),
+        (State.PENDING, "send", "send", "send", "send", "send"),
+        (State.SENDING, "doubt", "doubt", "doubt", "unchanged", "unchanged"),
+        (State.IN_DOUBT, "doubt", "doubt", "doubt", "unchanged", "unchanged"),
+        (State.VOIDING, "look", "undone", "doubt", "unchanged", "unchanged"),
+        (State.DELIVERED, "as it is", "unchanged", "change", "unchanged", "unchanged"),
+        (State.CONFIRMED, "as it is", "unchanged", "change", "unchanged", "unchanged"),
+        (State.DIFFERING, "as it is", "unchanged", "change", "unchanged", "unchanged"),
+        (State.MISSING, "as it is", "doubt", "change", "unchanged", "unchanged"),
+        (State.REFUSED, "as it is", "refused", "send", "refused", "send"),
+        (State.FAILED, "as it is", "send", "send", "send", "send"),
+        (State.VOIDED, "as it is", "undone", "change", "undone", "unchanged"),
+        (State.FORGOTTEN, "send", "send", "send", "send", "send"),
     ],
 )
 def test_loading_by_what_the_ledger_knows(
-    state: State, mine: str, earlier: str, earlier_other: str, later_other: str
+    state: State, mine: str, earlier: str, earlier_other: str, later: str, later_other: str
 ) -> None:
     assert kind(LoadRules(), state) == mine
     assert kind(LoadRules(), state, EARLIER) == earlier
     assert kind(LoadRules(), state, EARLIER, OTHER) == earlier_other
+    assert kind(LoadRules(), state, LATER) == later
     assert kind(LoadRules(), state, LATER, OTHER) == later_other
+
+
+def test_what_another_run_was_refused_becomes_this_runs() -> None:
+    assert decision(LoadRules(), State.REFUSED, EARLIER) == Keep(State.REFUSED, takes_over=True)
+    assert decision(LoadRules(), State.REFUSED, LATER) == Keep(State.REFUSED)
+
+
+@pytest.mark.parametrize("before", [None, *State])
+def test_an_update_that_omneo_did_not_take_left_the_version_before(before: State | None) -> None:
+    expected = "change" if before in ACCEPTED_BY_OMNEO else "send"
+    assert kind(LoadRules(), State.FAILED, EARLIER, OTHER, before=before) == expected
+    later = decision(LoadRules(), State.FAILED, LATER, OTHER, before=before)
+    if before in ACCEPTED_BY_OMNEO:
+        assert later == Keep(Passed.UNCHANGED, "superseded")
+    else:
+        assert isinstance(later, Send)
 
 
 def test_loading_what_is_unknown() -> None:
@@ -185,6 +203,13 @@ def test_retrying_what_was_not_taken_and_another_run_has_taken_over(
     assert kind(RetryRules(), state, run_no, content, place=Passed.SUPERSEDED) == "ignore"
 
 
+def test_a_retry_sends_an_update_only_to_an_endpoint_that_updates() -> None:
+    assert kind(RetryRules(), State.REFUSED, before=State.DELIVERED) == "send"
+    assert kind(RetryRules(only_creates=True), State.REFUSED) == "send"
+    held = decision(RetryRules(only_creates=True), State.REFUSED, before=State.DELIVERED)
+    assert held == Keep(changed="held")
+
+
 def test_a_retry_that_was_cut_off_is_taken_up() -> None:
     assert kind(RetryRules(), State.SENDING, before=State.REFUSED) == "doubt"
     assert kind(RetryRules(), State.SENDING, before=State.FAILED) == "doubt"
@@ -195,6 +220,17 @@ def test_a_retry_that_was_cut_off_is_taken_up() -> None:
 def test_sending_the_missing_again(state: State | None) -> None:
     assert kind(ResendRules(), state) == ("doubt" if state is State.MISSING else "ignore")
     assert kind(ResendRules(), state, MINE, OTHER) == "ignore"
+    # An earlier resend was cut off.
+    assert (kind(ResendRules(), state, before=State.MISSING) == "doubt") is (
+        state in (State.MISSING, State.SENDING)
+    )
+
+
+@pytest.mark.parametrize("run_no", [MINE, EARLIER])
+def test_a_missing_sale_is_sent_for_the_run_that_has_its_record(run_no: int) -> None:
+    sent = decision(ResendRules(), State.MISSING, run_no)
+    assert isinstance(sent, Send)
+    assert sent.for_its_run
 
 
 @pytest.mark.parametrize("state", [None, *State])
@@ -203,6 +239,17 @@ def test_voiding(state: State | None) -> None:
     perhaps = {State.SENDING, State.VOIDING, State.IN_DOUBT}
     assert kind(VoidRules(), state) == ("send" if state in there | perhaps else "ignore")
     assert kind(VoidRules(), state, EARLIER) == "ignore"
+    assert kind(VoidRules(only=frozenset({"another"})), state) == "ignore"
+    only = VoidRules(only=frozenset({TRANSACTION.external_id}))
+    assert kind(only, state) == kind(VoidRules(), state)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("before", [None, State.DELIVERED, State.VOIDED])
+def test_what_omneo_has_that_is_not_void(state: State, before: State | None) -> None:
+    there = {State.DELIVERED, State.CONFIRMED, State.MISSING, State.DIFFERING, State.VOIDING}
+    expected = state in there or (before is State.DELIVERED and state is not State.VOIDED)
+    assert is_in_omneo(Record("a", SAME, state, MINE, before=before)) is expected
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.REFUSED, State.FAILED])
@@ -292,6 +339,25 @@ def test_nothing_is_sent_of_a_body_that_was_removed(rules: DeliveryRules, state:
     record = state and Record(TRANSACTION.external_id, SAME, state, MINE)
     decided = rules.decide(Candidate(7, TRANSACTION._replace(body=b""), record, PROGRESS))
     assert not isinstance(decided, Send)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("before", [None, State.FAILED, State.DELIVERED])
+@pytest.mark.parametrize("maybe_sent", [False, True])
+def test_a_sale_whose_customer_was_forgotten_is_forgotten_where_omneo_surely_does_not_have_it(
+    state: State, before: State | None, maybe_sent: bool
+) -> None:
+    unsent = {State.PENDING, State.REFUSED, State.FAILED, State.FORGOTTEN}
+    expected: Decision = QueryOnly(b"")
+    if state in unsent and not maybe_sent and before is not State.DELIVERED:
+        expected = Keep(State.FORGOTTEN)
+    elif state in ACCEPTED_BY_OMNEO or state is State.FORGOTTEN:
+        expected = Keep()
+    record = Record(TRANSACTION.external_id, SAME, state, MINE, before=before, maybe_sent=maybe_sent)
+    gone = TRANSACTION._replace(body=b"")
+    assert LoadRules().decide(Candidate(7, gone, record, PROGRESS)) == expected
+    others = record._replace(run_no=EARLIER)
+    assert LoadRules().decide(Candidate(7, gone, others, PROGRESS)) == Keep(State.FORGOTTEN)
 
 
 def test_a_sale_whose_customer_was_forgotten_can_be_voided() -> None:

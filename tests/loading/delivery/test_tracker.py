@@ -80,16 +80,20 @@ class Writer:
 
     known: Mapping[str, Record] = field(default_factory=dict)
     written: list[Write] = field(default_factory=list)
+    disk: asyncio.Event | None = None
+    """Is set once what was put is on disk; None where it is at once."""
 
     async def find(self, external_ids: Sequence[str], run_no: int) -> dict[str, Record]:
         assert run_no == MINE
         return {name: self.known[name] for name in external_ids if name in self.known}
 
     async def put(self, writes: Sequence[Write]) -> None:
-        self.written += writes
+        await self.put_now(writes)
 
-    def put_now(self, writes: Sequence[Write]) -> asyncio.Future[None]:
+    def put_now(self, writes: Sequence[Write]) -> asyncio.Future[Any]:
         self.written += writes
+        if self.disk is not None:
+            return asyncio.ensure_future(self.disk.wait())
         done = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
@@ -260,6 +264,12 @@ def test_a_doubt_is_looked_up_in_the_batch_that_it_is_about(
     (item,) = asyncio.run(session.items())
     assert item.batch == batch
     assert item.maybe_sent is (decision is not SEND and state is not State.DELIVERED)
+
+
+@pytest.mark.parametrize(("old", "is_own"), [(None, True), (OLD._replace(run_no=MINE), True), (OLD, False)])
+def test_what_no_other_run_has_is_of_its_run(old: Record | None, is_own: bool) -> None:
+    (item,) = asyncio.run(Session(SEND, old).items())
+    assert item.is_of_its_run is is_own
 
 
 def test_what_is_ignored_is_neither_sent_nor_counted() -> None:
@@ -535,6 +545,8 @@ def test_an_outcome_that_is_kept_back_leaves_all_as_it_was(is_begun: bool) -> No
     async def main() -> None:
         item = await session.sent() if is_begun else (await session.items())[0]
         await session.tracker.postpone(item, outcome)
+        assert not item.is_open
+        await session.tracker.give_back()
         assert session.writer.written == [Return(MINE, OLD._replace(attempts=4))] * is_begun
         session.writer.written.clear()
         (other,) = await session.items()
@@ -641,6 +653,31 @@ def test_room_that_nobody_waits_for_any_more_goes_to_the_next(is_given: bool) ->
     session.write(main())
 
 
+@pytest.mark.parametrize("step", ["begin", "settle", "postpone", "give_back"])
+def test_nothing_goes_on_before_it_is_on_disk(step: str) -> None:
+    session = Session()
+
+    async def main() -> None:
+        (item,) = await session.items()
+        if step != "begin":
+            await session.tracker.begin([item])
+        work = {
+            "begin": lambda: session.tracker.begin([item]),
+            "settle": lambda: session.tracker.settle([(item, TAKEN)]),
+            "postpone": lambda: session.tracker.postpone(item, TAKEN),
+            "give_back": session.tracker.give_back,
+        }
+        session.writer.disk = asyncio.Event()
+        waiting = asyncio.create_task(work[step]())
+        await turns()
+        assert not waiting.done()
+        session.writer.disk.set()
+        await asyncio.wait_for(waiting, 1)
+        assert item.is_open is (step in ("begin", "give_back"))
+
+    session.write(main())
+
+
 def test_a_doubt_has_an_age() -> None:
     assert Session().tracker.age_s(OLD) == 60
 
@@ -655,6 +692,18 @@ def test_progress_comes_no_more_often_than_it_is_read() -> None:
 
     session.write(main())
     assert len(session.events) == 2  # after 0.2 s, and after 0.2 s more
+
+
+def test_progress_comes_with_what_is_settled() -> None:
+    session = Session()
+
+    async def main() -> None:
+        item = await session.sent()
+        session.clock.now = 1
+        await session.tracker.settle([(item, TAKEN)])
+
+    session.write(main())
+    assert session.events == [Progress("load", 8, sent=1)]
 
 
 @pytest.mark.parametrize(("like", "done"), [(LoadRules, 1008), (RetryRules, 1)])

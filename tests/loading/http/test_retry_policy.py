@@ -212,6 +212,11 @@ def test_patience_shorter_than_for_a_name_stays_so() -> None:
 def test_an_answered_query_does_not_end_a_throttle_on_writes() -> None:
     clock = FakeClock()
     health = Health(clock, 600)
+    health.saw(DOWN)
+    clock.now = 1
+    health.saw(OK, to_question=True)
+    assert health.outage_s() == 0
+    clock.now = 0
     health.saw(SLOW_DOWN)
     clock.now = 5
     health.saw(OK, to_question=True)

@@ -11,6 +11,7 @@ from pipeline.loading.ledger.entries import (
     RunStatus,
     State,
     counted_in,
+    has_newer_source,
     may_be_void,
     was_void,
 )
@@ -42,6 +43,16 @@ def test_a_run_counts_a_transaction_by_what_says_most(
 
 def test_what_the_ledger_does_not_know_is_pending() -> None:
     assert counted_in(1, None) is State.PENDING
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "newer"),
+    [(2, 1, True), (1, 2, False), (1, 1, None), (None, 1, None), (1, None, None), (None, None, None)],
+)
+def test_the_times_of_two_sources_say_which_is_newer_where_they_differ(
+    one: int | None, other: int | None, newer: bool | None
+) -> None:
+    assert has_newer_source(one, other) is newer
 
 
 @pytest.mark.parametrize(

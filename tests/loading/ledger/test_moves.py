@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -127,3 +127,138 @@ def test_the_time_of_the_source_decides_where_it_differs() -> None:
 
 def test_every_count_belongs_to_one_number_of_the_summary() -> None:
     assert set(DELIVERY) == set(COUNTED)
+
+
+# ── One write at a time ─────────────────────────────────────────────────────────────────────────────
+
+ONE = Record("a", b"", State.DELIVERED, 1)
+TWO = Record("a", b"", State.SENDING, 2, place=State.FAILED)
+HELD_BY_TWO = ONE._replace(held_run=2)
+
+
+def entry(record: Record | None = None, places: Mapping[int, Counted] | None = None) -> LedgerEntry:
+    return LedgerEntry(record, places or {})
+
+
+@pytest.mark.parametrize(
+    ("kept", "new", "expected"),
+    [
+        (entry(None, {1: State.FORGOTTEN, 3: Passed.HELD}), ONE, entry(ONE, {3: Passed.HELD})),
+        (entry(), ONE._replace(held_run=2, place=State.FAILED), entry(ONE)),
+        (
+            entry(ONE, {3: Passed.HELD}),
+            ONE._replace(state=State.MISSING),
+            entry(ONE._replace(state=State.MISSING), {3: Passed.HELD}),
+        ),
+        (
+            entry(HELD_BY_TWO),
+            ONE._replace(state=State.MISSING),
+            entry(HELD_BY_TWO._replace(state=State.MISSING)),
+        ),
+        (entry(ONE, {2: State.FAILED}), TWO, entry(TWO._replace(place=None), {1: State.DELIVERED})),
+        (entry(HELD_BY_TWO), TWO, entry(TWO._replace(place=None), {1: State.DELIVERED})),
+        (
+            entry(HELD_BY_TWO),
+            TWO._replace(run_no=3),
+            entry(TWO._replace(run_no=3, place=None), {1: State.DELIVERED, 2: Passed.SUPERSEDED}),
+        ),
+        (
+            entry(TWO._replace(place=None, held_run=3)),
+            ONE,
+            entry(ONE._replace(held_run=3), {2: State.PENDING}),
+        ),
+    ],
+)
+def test_a_record_takes_the_place_of_the_one_before(
+    kept: LedgerEntry, new: Record, expected: LedgerEntry
+) -> None:
+    assert after(kept, new, is_newer) == expected
+
+
+NOW_TWO = entry(TWO._replace(place=None), {1: State.DELIVERED})
+
+
+@pytest.mark.parametrize(
+    ("kept", "back", "expected"),
+    [
+        (entry(), Return(2, ONE), entry()),
+        (entry(ONE), Return(2, TWO), entry(ONE)),  # another has taken it over meanwhile
+        (NOW_TWO, Return(2, ONE), entry(ONE)),
+        (
+            NOW_TWO,
+            Return(2, TWO._replace(state=State.FAILED)),
+            entry(TWO._replace(state=State.FAILED, place=None), {1: State.DELIVERED}),
+        ),
+        (NOW_TWO, Return(2, ONE._replace(place=State.FAILED)), entry(ONE, {2: State.FAILED})),
+        (NOW_TWO, Return(2, HELD_BY_TWO._replace(place=Passed.HELD)), entry(HELD_BY_TWO)),
+        (
+            entry(NOW_TWO.record, {1: State.DELIVERED, 3: Passed.SUPERSEDED, 4: State.FAILED}),
+            Return(2, ONE._replace(held_run=3)),
+            entry(ONE._replace(held_run=3), {4: State.FAILED}),
+        ),
+        (
+            entry(NOW_TWO.record, {1: State.DELIVERED, 4: State.FAILED}),
+            Return(2, ONE._replace(held_run=3)),
+            entry(ONE._replace(held_run=3), {4: State.FAILED}),
+        ),
+    ],
+)
+def test_an_intent_is_taken_back(kept: LedgerEntry, back: Return, expected: LedgerEntry) -> None:
+    assert after(kept, back, is_newer) == expected
+
+
+@pytest.mark.parametrize(
+    ("kept", "run_no", "counted", "expected"),
+    [
+        (entry(), 1, Passed.HELD, entry(None, {1: Passed.HELD})),
+        (entry(), 1, State.FORGOTTEN, entry(None, {1: State.FORGOTTEN})),
+        (entry(ONE), 1, Passed.UNCHANGED, entry(ONE)),
+        (entry(ONE), 1, State.FORGOTTEN, entry(ONE)),
+        (entry(ONE), 2, Passed.UNCHANGED, entry(ONE, {2: Passed.UNCHANGED})),
+        (entry(ONE, {2: State.VOIDED}), 2, Passed.UNCHANGED, entry(ONE, {2: State.VOIDED})),
+        (entry(ONE, {2: State.FAILED}), 2, Passed.HELD, entry(HELD_BY_TWO)),
+        (entry(HELD_BY_TWO), 2, Passed.HELD, entry(HELD_BY_TWO)),
+        (entry(HELD_BY_TWO), 2, Passed.UNCHANGED, entry(ONE, {2: Passed.UNCHANGED})),
+        (entry(HELD_BY_TWO), 3, Passed.UNCHANGED, entry(HELD_BY_TWO, {3: Passed.UNCHANGED})),
+        (entry(HELD_BY_TWO), 3, Passed.HELD, entry(ONE._replace(held_run=3), {2: Passed.SUPERSEDED})),
+        (
+            entry(ONE._replace(held_run=3), {4: State.FAILED}),
+            2,
+            Passed.HELD,
+            entry(ONE._replace(held_run=3), {4: State.FAILED, 2: Passed.SUPERSEDED}),
+        ),
+    ],
+)
+def test_a_run_passes_a_transaction_by(
+    kept: LedgerEntry, run_no: int, counted: Counted, expected: LedgerEntry
+) -> None:
+    assert after(kept, Pass("a", run_no, counted, at=7), is_newer) == expected
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("maybe_sent", [False, True])
+def test_a_run_forgets_only_what_was_surely_not_sent(state: State, maybe_sent: bool) -> None:
+    kept = entry(ONE._replace(state=state, maybe_sent=maybe_sent), {2: Passed.HELD})
+    unsent = state in (State.PENDING, State.REFUSED, State.FAILED) and not maybe_sent
+    forgotten = entry(ONE._replace(state=State.FORGOTTEN, at=7), {2: Passed.HELD})
+    assert after(kept, Pass("a", 1, State.FORGOTTEN, at=7), is_newer) == (forgotten if unsent else kept)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (entry(), entry(ONE), [(1, State.PENDING, State.DELIVERED)]),
+        (entry(ONE), entry(ONE._replace(attempts=1)), []),
+        (entry(ONE), entry(ONE._replace(state=State.MISSING)), [(1, State.DELIVERED, State.MISSING)]),
+        (entry(ONE), entry(HELD_BY_TWO), [(2, State.PENDING, Passed.HELD)]),
+        (entry(HELD_BY_TWO), entry(ONE), [(2, Passed.HELD, State.PENDING)]),
+        (entry(ONE), entry(ONE, {2: State.FAILED}), [(2, State.PENDING, State.FAILED)]),
+        (entry(ONE, {2: State.FAILED}), entry(ONE), [(2, State.FAILED, State.PENDING)]),
+        (entry(ONE), NOW_TWO, [(2, State.PENDING, State.SENDING)]),
+        (entry(ONE), entry(TWO), [(1, State.DELIVERED, State.PENDING), (2, State.PENDING, State.SENDING)]),
+    ],
+)
+def test_each_run_that_counts_it_otherwise_moves_it(
+    old: LedgerEntry, new: LedgerEntry, expected: list[tuple[int, Counted, Counted]]
+) -> None:
+    assert list(moves(old, new)) == expected

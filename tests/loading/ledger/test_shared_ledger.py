@@ -54,16 +54,17 @@ def test_the_address_is_shown_without_its_password(workdir: Path, tmp_path: Path
 
 
 def test_a_name_is_held_by_many_who_share_it_or_by_one(postgres: str) -> None:
+    # Their keys are a negative number and a positive one.
     with SqlLedger(postgres) as one, SqlLedger(postgres) as other:
-        with one.held("s3://sales/w", shared=True):
-            with other.held("s3://sales/w", shared=True), other.held("s3://sales/v", shared=False):
+        with one.held("s3://sales/a", shared=True):
+            with other.held("s3://sales/a", shared=True), other.held("s3://sales/v", shared=False):
                 pass
-            with pytest.raises(WorkdirBusy), other.held("s3://sales/w", shared=False):
+            with pytest.raises(WorkdirBusy), other.held("s3://sales/a", shared=False):
                 pass
         with (
-            other.held("s3://sales/w", shared=False),
+            other.held("s3://sales/a", shared=False),
             pytest.raises(WorkdirBusy),
-            one.held("s3://sales/w", shared=True),
+            one.held("s3://sales/a", shared=True),
         ):
             pass
 
