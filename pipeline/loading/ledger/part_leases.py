@@ -50,12 +50,8 @@ class PartLeases:
         db = self._database.connection
         with self._database.writing():
             now = self._database.now()
-            free = (
-                sa.select(PARTS.c.part)
-                .where(PARTS.c.run_no == run_no, PARTS.c.leased_until < now, _is_selected(selection))
-                .order_by(PARTS.c.part)
-                .limit(1)
-                .with_for_update(skip_locked=True)
+            free = sa.select(sa.func.min(PARTS.c.part)).where(
+                PARTS.c.run_no == run_no, PARTS.c.leased_until < now, _is_selected(selection)
             )
             part = db.execute(free).scalar()
             if part is None:
@@ -66,16 +62,14 @@ class PartLeases:
 
     def are_left(self, run_no: int, selection: PartSelection) -> bool:
         """Whether any part is in a selection, leased or not."""
-        left = sa.select(PARTS.c.part).where(PARTS.c.run_no == run_no, _is_selected(selection)).limit(1)
         with self._database.reading():
-            return self._database.connection.execute(left).scalar() is not None
+            return self._is_any(PARTS.c.run_no == run_no, _is_selected(selection))
 
     def are_finished_ones_held(self, run_no: int) -> bool:
         """Whether a worker holds a part in which all is settled: it is at work there, or was just killed."""
-        finished = sa.and_(PARTS.c.run_no == run_no, PARTS.c.watermark >= PARTS.c.size)
         with self._database.reading():
-            held = sa.select(PARTS.c.part).where(finished, PARTS.c.leased_until >= self._database.now())
-            return self._database.connection.execute(held.limit(1)).scalar() is not None
+            is_held = PARTS.c.leased_until >= self._database.now()
+            return self._is_any(PARTS.c.run_no == run_no, PARTS.c.watermark >= PARTS.c.size, is_held)
 
     def renew(self, lease: Lease, lease_s: float) -> int:
         """Make a lease last so long from now; gives how many workers hold leases in this ledger.
@@ -99,14 +93,18 @@ class PartLeases:
             self._database.connection.execute(mine.values(owner=None, leased_until=0))
 
     def check(self, lease: Lease) -> None:
-        """Keep others from taking the part over until the end of the transaction. Within `writing`.
+        """Check that the part is still the worker's. Within `writing`, so it stays so until that ends.
 
         Raises:
-            LeaseLost: Another worker has taken it over already.
+            LeaseLost: Another worker has taken it over.
         """
-        held = sa.select(PARTS.c.part).where(_is_of(lease), PARTS.c.owner == lease.owner).with_for_update()
-        if self._database.connection.execute(held).scalar() is None:
+        if not self._is_any(_is_of(lease), PARTS.c.owner == lease.owner):
             raise LeaseLost(lease)
+
+    def _is_any(self, *conditions: sa.ColumnElement[bool]) -> bool:
+        """Whether there is a part for which all of this holds. Within a transaction."""
+        found = sa.select(sa.exists().where(*conditions))
+        return bool(self._database.connection.execute(found).scalar_one())
 
 
 def _is_selected(selection: PartSelection) -> sa.ColumnElement[bool]:

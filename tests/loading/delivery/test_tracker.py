@@ -711,15 +711,17 @@ def test_progress_tells_what_is_done_and_what_limits_it(like: type[DeliveryRules
     session = Session(like=like, elsewhere=1000, limit=PaceLimit("Omneo's limit", 120))
 
     async def main() -> None:
-        settled, unanswered, in_flight, unsent = await session.items(4)
-        await session.tracker.begin([settled, unanswered, in_flight, unsent])
-        unanswered.maybe_sent = in_flight.maybe_sent = in_flight.in_flight = True
+        settled, in_flight, _unsent, *unanswered = items = await session.items(5)
+        await session.tracker.begin(items)
+        for item in (in_flight, *unanswered):
+            item.maybe_sent = True
+        in_flight.in_flight = True
         await session.tracker.settle([(settled, DeliveryOutcome(State.IN_DOUBT, DOWN))])
         session.events.clear()
         session.tracker.show()
 
     session.write(main())
-    expected = Progress("load", done, sent=1, in_doubt=2, limit="Omneo's limit", most_per_s=2.0)
+    expected = Progress("load", done, sent=1, in_doubt=3, limit="Omneo's limit", most_per_s=2.0)
     assert session.events == [expected]
     free = Session(like=like)
     free.tracker.show()
