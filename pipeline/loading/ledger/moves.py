@@ -100,9 +100,7 @@ def _recorded(kept: LedgerEntry, new: Record, is_newer: IsNewer) -> LedgerEntry:
     held_run = old.held_run if old is not None else None
     if old is None or (old.run_no == new.run_no and held_run is None):
         # The usual case: no other run counts it.
-        is_plain = new.held_run is None and new.place is None
-        record = new if is_plain else new._replace(held_run=None, place=None)
-        return LedgerEntry(record, _without(kept.places, new.run_no))
+        return LedgerEntry(new._replace(held_run=None, place=None), _without(kept.places, new.run_no))
     places = dict(kept.places)
     if old.run_no != new.run_no:
         places[old.run_no] = _left(old, wins(new, old, is_newer))
@@ -134,10 +132,7 @@ def _returned(kept: LedgerEntry, write: Return, is_newer: IsNewer) -> LedgerEntr
     places = _without(_without(kept.places, before.run_no), write.run_no)
     if before.place is not None and before.held_run != write.run_no:
         places = {**places, write.run_no: before.place}
-    held_run = before.held_run
-    if held_run is not None and held_run in places:
-        places = _without(places, held_run)
-    return LedgerEntry(before._replace(place=None), places)
+    return LedgerEntry(before._replace(place=None), _without(places, before.held_run))
 
 
 def _passed(kept: LedgerEntry, write: Pass, is_newer: IsNewer) -> LedgerEntry:
@@ -169,5 +164,5 @@ def _is_unsent(record: Record) -> bool:
     return record.state in (State.PENDING, State.REFUSED, State.FAILED) and not record.maybe_sent
 
 
-def _without(places: Mapping[int, Counted], run_no: int) -> Mapping[int, Counted]:
+def _without(places: Mapping[int, Counted], run_no: int | None) -> Mapping[int, Counted]:
     return {no: counted for no, counted in places.items() if no != run_no} if run_no in places else places

@@ -296,6 +296,21 @@ def test_what_may_be_void_is_sent_as_not_void(state: State) -> None:
     assert json.loads(sent.body)["is_void"] is False
 
 
+@pytest.mark.parametrize("rules", [LoadRules(revive=True), RetryRules()])
+def test_the_staged_body_is_sent_but_where_that_would_leave_it_void(rules: DeliveryRules) -> None:
+    plain = decision(rules, State.IN_DOUBT, EARLIER, place=State.FAILED)
+    assert isinstance(plain, Send)
+    assert (plain.body, plain.may_turn) == (TRANSACTION.body, False)
+    turned = decision(rules, State.IN_DOUBT, EARLIER, before=State.VOIDED, place=State.FAILED)
+    assert isinstance(turned, Send)
+    assert (turned.body, turned.may_turn) == (with_void(TRANSACTION.body, void=False), True)
+    void = TRANSACTION._replace(body=with_void(TRANSACTION.body, void=True))
+    record = Record(TRANSACTION.external_id, OTHER, State.IN_DOUBT, MINE, before=State.VOIDED)
+    sent = rules.decide(Candidate(7, void, record, PROGRESS))
+    assert isinstance(sent, Send)
+    assert (sent.body, sent.may_turn) == (void.body, False)
+
+
 @pytest.mark.parametrize(
     ("state", "content", "known", "other"),
     [

@@ -36,11 +36,12 @@ def test_a_closed_ledger_holds_no_file(tmp_path: Path) -> None:
     assert open_files(tmp_path) == []
 
 
-def test_what_was_read_to_compute_a_write_is_changed_by_nobody_else(tmp_path: Path) -> None:
-    with SqlLedger(tmp_path / "l.db", URL) as ledger, SqlLedger(tmp_path / "l.db", URL) as other:
-        other.connection.exec_driver_sql("PRAGMA busy_timeout = 1")
+def test_what_was_read_to_compute_a_write_is_changed_by_nobody_else(any_ledger: SqlLedger) -> None:
+    patience = "SET lock_timeout = 10" if any_ledger.is_shared else "PRAGMA busy_timeout = 10"
+    with SqlLedger(any_ledger.where, URL) as other:
+        other.connection.exec_driver_sql(patience)
         other.connection.commit()
-        with ledger.writing(), pytest.raises(SettingsError, match="locked"):
+        with any_ledger.writing(), pytest.raises(SettingsError, match="lock"):
             other.open_run(RUN)
         other.open_run(RUN)
 
