@@ -268,6 +268,7 @@ def test_the_format_that_reads_all_dates_is_named(values: list[str], form: str) 
         ("currency_invalid", "currency", [" Aud ", "usd"], "`upper`"),
         ("currency_invalid", "currency", ["aud", "$"], '"aud": AUD'),
         ("profile_invalid", "profile_id", ["guest", "no card"], '`source: {nulls: ["guest", "no card"]}`'),
+        ("profile_invalid", "profile_id", ["guest", "17850"], "`handle`"),
         ("field_invalid", "staff_id", ["guest"], ""),
         ("transacted_at_invalid", "transacted_at", [" 31.12.2024 "], '"%d.%m.%Y"'),
         ("transacted_at_invalid", "transacted_at", ["01.01.1980", "31.12.2100"], '"%d.%m.%Y"'),

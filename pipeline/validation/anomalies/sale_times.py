@@ -96,19 +96,20 @@ def _quiet_by_day(counts: Sequence[int]) -> bool:
     first, length = _closed(counts)
     if length < _CLOSED_HOURS:
         return False
-    middle = (first + length / 2) % 24
-    return sum(counts[hour] for hour in _NIGHT) >= _NIGHT_SHARE * total and 9 <= middle < 21
+    return sum(counts[hour] for hour in _NIGHT) >= _NIGHT_SHARE * total and 9 <= first + length / 2 < 21
 
 
 def _closed(counts: Sequence[int]) -> tuple[int, int]:
     """First hour and number of the longest run of quiet hours around the clock."""
     least = _CLOSED_SHARE * sum(counts) / 24
     quiet = [count < least for count in counts]
-    best = (0, 0)
-    for first in range(24):
-        length = next((n for n in range(24) if not quiet[(first + n) % 24]), 24)
-        best = max(best, (first, length), key=lambda run: run[1])
-    return best
+
+    def length(first: int) -> int:
+        # Some hour has as many sales as the average.
+        return next(n for n in range(24) if not quiet[(first + n) % 24])
+
+    longest = max(range(24), key=length)
+    return longest, length(longest)
 
 
 def _quiet_line(counts: Sequence[int]) -> str:
