@@ -42,3 +42,11 @@ def test_hashes_come_back_by_unit_and_a_missing_one_is_an_error(tmp_path: Path) 
     directory.remove("keys-00000_000007")
     with pytest.raises(FileNotFoundError):
         repeated(keys)
+
+
+@pytest.mark.parametrize("compared", [2, 6, 7])
+def test_what_is_there_twice_is_found_share_by_share(monkeypatch: pytest.MonkeyPatch, compared: int) -> None:
+    monkeypatch.setattr("pipeline.staging.partitions.hashes._COMPARED", compared)
+    partitions = [series([9, 1, 4]), series([3, 9, 1])]
+    assert repeated(partitions).to_list() == [1, 9]
+    assert repeated([series([5, 5]), series([]), series([LARGEST] * 5)]).to_list() == [5, LARGEST]
