@@ -58,6 +58,8 @@ def test_every_value_and_step_of_the_language_has_an_operation() -> None:
         ("[{pad: {width: 3, fill: '*'}}]", ["7"], ["**7"]),
         ("[{slice: {start: 1, length: 2}}]", ["abcd", "a"], ["bc", None]),
         ("[{slice: {start: -2}}]", ["abcd"], ["cd"]),
+        ("[{slice: {start: 1, length: 2}}]", ["ab cd", "a  b"], ["b", None]),
+        ("[{split: {by: '-', index: 1, parts: 2}}]", ["a-b-c", "a"], ["b-c", None]),
         ("[{split: {by: ' + ', index: 1}}]", ["A + B", "A"], ["B", None]),
         ("[{split: {by: '/', index: -1}}]", ["a/b/c"], ["c"]),
         # Cells are trimmed, so that a blank part at an end takes a blank of ` / ` with it.
@@ -516,6 +518,12 @@ def test_numbers_by_content_do_not_care_about_the_order_of_rows(data: st.DataObj
             "transacted_at",
             "{column: x, then: [{datetime: {formats: [iso], timezone: {constant: Europe/Lodnon}}}]}",
             "did you mean 'Europe/London'",
+        ),
+        ("receipt_ref", "{column: x, then: [{split: {by: '-', index: 2, parts: 2}}]}", "to be 0 to 1, not 2"),
+        (
+            "receipt_ref",
+            "{column: x, then: [{split: {by: '-', index: -1, parts: 2}}]}",
+            "to be 0 to 1, not -1",
         ),
         ("total", "{column: n, then: [{number: {}}]}", "a text was expected"),
         ("total", "{case: [{when: n + 1, value: x}]}", "a condition was expected"),

@@ -53,6 +53,29 @@ def test_what_nobody_sees_within_an_id_is_kept_and_named() -> None:
     assert problem == ("invisible_characters", "U+200B within `id` cannot be seen; it was kept.")
 
 
+def test_a_sale_is_reported_once_for_each_column_with_its_first_row() -> None:
+    mapped = mapped_of(
+        LINES, f"{COLUMNS}\n1,S1,,K1\u200b,Mug,1,8\n1,S1,,\u200bK2,Cup,1,8\n2,S1,,K3\u200b,Mug,1,8\n"
+    )
+    assert problem_rows(mapped.problems, "code", "field", LINE) == [
+        ("invisible_characters", "sku", 2),
+        ("invisible_characters", "sku", 4),
+    ]
+    assert mapped.problems["message"][0] == "U+200B at an end of `sku` cannot be seen; it was left out."
+    both = mapped_of(LINES, f"{COLUMNS}\n1,S1,,\u200bK\u200e1\u200b,Mug,1,8\n")
+    assert both.problems["message"].to_list() == ["U+200E within `sku` cannot be seen; it was kept."]
+
+
+def test_a_key_that_has_lost_digits_is_seen_behind_what_is_not() -> None:
+    mapped = mapped_of(LINES, f"{COLUMNS}\n\u200b1.23E+12,S1,,K1,Mug,1,8\n1.23E+12,S1,,K2,Cup,1,8\n")
+    assert (
+        problem_rows(mapped.problems, "code", "field", "value", LINE).count(
+            ("id_rounded", "id", "1.23E+12", 2)
+        )
+        == 1
+    )
+
+
 def test_names_keep_what_they_have_and_ids_of_plain_text_are_no_news() -> None:
     mapped = mapped_of(LINES, f"{COLUMNS}\n 1001 ,Café,C9,K 1,Mug\u200f,1,8\n")
     assert mapped.headers.select("external_id", "location_id").row(0) == ("1001", "Café")
