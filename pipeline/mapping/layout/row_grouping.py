@@ -37,8 +37,8 @@ def split_duplicates(
     candidates = rows.select(pl.col(KEY).alias("hash")).with_row_index("at").drop_nulls("hash")
     for seed, name in enumerate(order):
         cell = rows[name] if candidates.height == rows.height else rows[name].gather(candidates["at"])
-        # The factor makes the hash depend on the order of the cells.
-        mixed = pl.col("hash") * 1_000_003 + equal.comparable(cell).hash(seed)
+        # Each column has a seed of its own, so that the hash depends on the order of the cells.
+        mixed = pl.sum_horizontal("hash", equal.comparable(cell).hash(seed))
         candidates = candidates.with_columns(mixed.alias("hash")).filter(pl.col("hash").is_duplicated())
         if candidates.is_empty():
             return rows, rows.clear()

@@ -33,10 +33,8 @@ def key_hash(rows: pl.DataFrame, columns: Sequence[str], nulls: Sequence[str] = 
     """
     cells = rows.select(pl.col(name).alias(str(at)) for at, name in enumerate(columns))
     cells = cleaned(cells, cells.columns, nulls, cells.columns)
-    key = pl.lit(0, dtype=pl.UInt64)
-    for at, name in enumerate(cells.columns):
-        # A prime, so that the same cells in another order give another number.
-        key = key * 1_000_003 + pl.col(name).hash(seed=at)
+    # Each place has a seed of its own, so that the same cells in another order give another number.
+    key = pl.sum_horizontal(pl.col(name).hash(seed=at) for at, name in enumerate(cells.columns))
     complete = pl.all_horizontal(pl.all().is_not_null())
     return cells.select(pl.when(complete).then(key).alias(KEY)).to_series()
 

@@ -36,9 +36,8 @@ def _numbered(rows: pl.DataFrame, name: str, spec: MappingSpec, *, is_key: bool)
     rows, equal = in_source_order(rows), Equality.of(spec)
     # Rows with different cells may by chance have the same hash. They then get different numbers, which does
     # no harm.
-    row = pl.col(SOURCE).hash()
-    for seed, cell in enumerate(cells_of(rows)):
-        row = row * 1_000_003 + equal.form(cell).hash(seed)
+    cells = (equal.form(cell).hash(seed) for seed, cell in enumerate(cells_of(rows)))
+    row = pl.sum_horizontal(pl.col(SOURCE).hash(), *cells)
     # Numbers may be equal and written differently, and an id holds them as they are written: 3.00 gets the
     # same number wherever in the file it stands beside 3.
     written = pl.struct(cells_of(rows)).hash()
