@@ -51,13 +51,11 @@ async def find_evidence(
         api: Asks at the common pace.
         policy: How long to wait between two of them.
     """
-    wait_s = policy.first_wait_s
     evidence = await _query(item, api)
-    for _ in range(looks - 1):
+    for look in range(1, looks):
         if evidence.presence in (Presence.SAME, Presence.OTHER):
             break
-        await api.pausing.sleep(wait_s)
-        wait_s = min(2 * wait_s, policy.longest_wait_s)
+        await api.pausing.sleep(policy.wait_s(look))
         evidence = await _query(item, api)
     return evidence
 

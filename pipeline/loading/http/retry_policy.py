@@ -5,6 +5,7 @@ Only transient verdicts are retried; clock and sleep are passed in, so tests ass
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -90,21 +91,26 @@ class RetryPolicy:
     longest_wait_s: float = 30.0
     jitter: float = 0.5
 
+    def wait_s(self, failures: int, longest_s: float = math.inf) -> float:
+        """Seconds to wait after so many failures in a row, 1 or more, with jitter.
+
+        Before the jitter it is `longest_wait_s` or `longest_s` at most.
+        """
+        # The exponent is bounded: after hours of an outage the float would overflow.
+        doubled = self.first_wait_s * 2.0 ** min(failures - 1, 30)
+        lengthened = 1 + self.jitter * random.random()  # noqa: S311 (no secret)
+        return min(doubled, self.longest_wait_s, longest_s) * lengthened
+
 
 class wait_backing_off(wait_base):  # noqa: N801 (tenacity names its policies so)
     """Exponentially longer, with jitter; longer still where `Retry-After` asks for it, never shorter."""
 
-    def __init__(self, policy: RetryPolicy, random_share: Callable[[], float] = random.random) -> None:
+    def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._random_share = random_share
 
     def __call__(self, state: RetryCallState) -> float:
         """Seconds to wait after this attempt."""
-        # The exponent is bounded: after hours of an outage the float would overflow.
-        doubled = self._policy.first_wait_s * 2 ** min(state.attempt_number - 1, 30)
-        lengthened = 1 + self._policy.jitter * self._random_share()
-        own: float = min(doubled, self._policy.longest_wait_s) * lengthened
-        return max(own, verdict_of(state).retry_after_s or 0.0)
+        return max(self._policy.wait_s(state.attempt_number), verdict_of(state).retry_after_s or 0.0)
 
 
 class stop_when_alone(stop_base):  # noqa: N801

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -254,20 +253,19 @@ class _Backoff:
             if sent_at >= self._last_at:
                 self._refusals = self._failures = 0
             return 0.0
-        asked_s, longest_s = 0.0, self._policy.longest_wait_s
+        asked_s, longest_s = 0.0, math.inf
         if hint.meaning is Meaning.THROTTLED:
             asked_s = hint.retry_after_s or 0.0
         else:
-            longest_s = min(longest_s, _LONGEST_OUTAGE_S)
+            longest_s = _LONGEST_OUTAGE_S
             self._failures += 1
             if self._failures < _OUTAGE:
                 return 0.0
         if sent_at < self._until:  # sent before the last pause, like the one that caused it
             return asked_s
         self._refusals += 1
-        own_s = min(self._policy.first_wait_s * 2.0 ** min(self._refusals - 1, 30), longest_s)
         # With jitter, so that several loaders do not come back in step.
-        pause_s = max(asked_s, own_s * (1 + self._policy.jitter * random.random()))  # noqa: S311 (no secret)
+        pause_s = max(asked_s, self._policy.wait_s(self._refusals, longest_s))
         self._last_at, self._until = now, now + pause_s
         return pause_s
 
