@@ -21,7 +21,7 @@ from pipeline.core.text.header_names import usable_names
 from pipeline.core.text.wording import count
 from pipeline.extract.delimiters import STAND_IN, LongDelimiter
 from pipeline.extract.encodings import keeps_ascii
-from pipeline.extract.framing import Framed, Grammar, frames, line_ends
+from pipeline.extract.framing import MAX_RECORD_BYTES, Framed, Grammar, frames, line_ends
 from pipeline.extract.rows import MALFORMED_SCHEMA, NUL_MESSAGE, Batch, lines_with_nul
 from pipeline.extract.text_ranges import FILE_START, RangeForm, RecordStart, record_starts
 from pipeline.extract.text_reader import TextReader
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _STATED_DELIMITER: Final = re.compile(rb"""(?i)"?sep=.?"?\r?\n""")
 """A first line that tells Excel the delimiter; it is no row."""
 DELIMITERS: Final = (",", ";", "\t", "|")
+
+# Python's own limit of a cell, 131,072 characters, would make a longer one an error.
+csv.field_size_limit(MAX_RECORD_BYTES)
 
 # When a cell of several lines is taken for rows that a stray quote swallowed; see `_swallowed`.
 # Of fewer than three columns, ordinary text may have one comma in most of its lines.
@@ -138,7 +141,8 @@ class CsvReader(TextReader):
             text = raw if self._long is None else self._long.stood_in_for(raw)
             cells = split_cells(text, self._grammar)
             # Spreadsheets that saved a row of one cell put quotes around all of it.
-            return split_cells(cells[0], self._grammar) if len(cells) == 1 and cells[0] else cells
+            within = [*_rows_in(cells[0], self._grammar)] if len(cells) == 1 else []
+            return within[0] if len(within) == 1 else cells
         except (csv.Error, StopIteration):
             return []
 
@@ -416,14 +420,17 @@ def sniff_delimiter(head: bytes, dialect: Dialect) -> str:
 
 def split_cells(record: str, grammar: Grammar) -> list[str]:
     """Split one record, line break and all, into cells."""
-    reader = csv.reader(
-        io.StringIO(record, newline=""),
+    return next(_rows_in(record, grammar))
+
+
+def _rows_in(text: str, grammar: Grammar) -> Iterator[list[str]]:
+    return csv.reader(
+        io.StringIO(text, newline=""),
         delimiter=grammar.delimiter,
         quotechar=grammar.quote,
         escapechar=grammar.escape,
         quoting=csv.QUOTE_MINIMAL if grammar.quote else csv.QUOTE_NONE,
     )
-    return next(reader)
 
 
 def _after_lines(head: bytes, skipped: int, name: str) -> int:

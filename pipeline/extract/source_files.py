@@ -35,6 +35,8 @@ Compression = Literal["gzip", "zstd", "bz2", "zip"]
 _MAGIC: Final[tuple[tuple[bytes, Compression], ...]] = (
     (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
+    # Programs that compress on several cores may begin with a frame that is only for themselves.
+    *((bytes([n]) + b"\x2a\x4d\x18", "zstd") for n in range(0x50, 0x60)),
     (b"BZh", "bz2"),
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),  # an archive without files

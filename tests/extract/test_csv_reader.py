@@ -278,6 +278,19 @@ def test_a_row_with_a_nul_character_is_malformed_wherever_it_is(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        b'1,"' + b"x" * 140_000 + b'"',  # longer than Python's own limit of a cell
+        b'"\n\n1,2"',  # quotes around all of it, and text only on a later line
+    ],
+)
+def test_a_row_of_a_wrong_width_is_only_blank_where_all_of_it_is(path: Path, row: bytes) -> None:
+    rows, malformed = read(path, b"a,b,c\n" + row + b"\n4,5,6\n")
+    assert malformed == [(2, row.decode())]
+    assert len(rows) == 1
+
+
+@pytest.mark.parametrize(
     ("text", "asked"),
     [
         (b"a,b,c\n1,2,3\n4,5", True),

@@ -133,6 +133,7 @@ def test_compression_goes_by_content_not_by_suffix(tmp_path: Path) -> None:
         "two.gz": gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:]),
         "bzip2": bz2.compress(TEXT),
         "zstd": zstd.getvalue().to_pybytes(),
+        "skippable": b"\x50\x2a\x4d\x18\4\0\0\0size" + zstd.getvalue().to_pybytes(),
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
