@@ -376,7 +376,10 @@ def _sum(frame: pl.DataFrame, by: list[str], schema: pl.Schema) -> pl.DataFrame:
 
 
 def _sorted_sum(frame: pl.DataFrame, by: list[str], schema: pl.Schema) -> pl.DataFrame:
-    return _sum(frame, by, schema).sort(by, nulls_last=True)
+    values = [name for name in schema if name not in by]
+    # Streamed: the months of many stores take much memory otherwise.
+    sums = frame.lazy().group_by(by).agg(pl.col(values).sum()).collect(engine="streaming")
+    return sums.select(list(schema)).cast(schema).sort(by, nulls_last=True)
 
 
 def _clock(accepted: pl.DataFrame) -> pl.DataFrame:

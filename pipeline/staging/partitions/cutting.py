@@ -32,7 +32,8 @@ def cut(
     """
     waiting: list[pl.DataFrame] = []
     size = given = 0
-    for frame, own_size in _small(frames, partition_bytes):
+    # Joined from quarters, a piece is at most a quarter too large.
+    for frame, own_size in _small(frames, partition_bytes // 4):
         waiting.append(frame)
         size += own_size
         if size >= (partition_bytes // 4 if small_first and given < SMALLER else partition_bytes):

@@ -98,9 +98,9 @@ class ImportPlan:
 
     @property
     def partition_bytes(self) -> int:
-        """Raw text of a partition; less where cells hold lists, which take more memory as rows."""
-        whole = self.budget.partition_bytes
-        return whole * 2 // 3 if self.spec.source.nested else whole
+        """Raw text of a partition; less where its rows become rows of other kinds beside them."""
+        whole, source = self.budget.partition_bytes, self.spec.source
+        return whole * 2 // 3 if source.nested or source.records else whole
 
     @property
     def input_bytes(self) -> int:

@@ -63,3 +63,9 @@ def test_large_frames_are_cut_into_pieces_of_a_megabyte_at_least() -> None:
 )
 def test_the_rows_of_the_last_transaction_wait(keys: list[int | None], heights: list[int]) -> None:
     assert [piece.height for piece in cut([frame(keys, 0)], 1)] == heights
+
+
+def test_pieces_are_at_most_a_quarter_too_large() -> None:
+    large = pl.select(pl.int_range(1_000_000, dtype=pl.UInt64).alias(KEY))
+    pieces = list(cut([large] * 3, 12_000_000, small_first=False))
+    assert max(piece.estimated_size() for piece in pieces) <= 15_000_000
