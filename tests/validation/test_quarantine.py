@@ -131,6 +131,15 @@ def test_malformed_rows_come_last_as_they_were(tmp_path: Path) -> None:
     assert reported[1:] == [("malformed_row", "5", "", "7,8"), ("malformed_row", "8", "", '7,8,9,"open')]
 
 
+def test_what_has_no_line_comes_last(tmp_path: Path) -> None:
+    rows = [{"code": "malformed_row", LINE: line, "raw": str(line)} for line in (None, 8, 5)]
+    write_malformed(directory_at(tmp_path), problems(*rows), SOURCES)
+    finish(tmp_path, FORM)
+    assert [row["line"] for row in read_csv(tmp_path)] == ["5", "8", ""]
+    part = pl.read_parquet(tmp_path / "quarantine" / "*.parquet")
+    assert part["line"].to_list() == [5, 8, None]
+
+
 def test_malformed_rows_alone_keep_the_header(tmp_path: Path) -> None:
     write_malformed(directory_at(tmp_path), problems({"code": "malformed_row", "raw": "7,8"}), SOURCES)
     (path,) = finish(tmp_path, FORM)
