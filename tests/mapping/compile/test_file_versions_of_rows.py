@@ -129,6 +129,14 @@ def test_times_that_are_far_apart_are_of_two_sales(at: str, words: str) -> None:
     assert (found.notes["code"].to_list() == ["in_several_files"]) is ("two sales" in words)
 
 
+def test_of_three_files_the_last_counts_and_that_is_said_once() -> None:
+    found = chosen(MUG, MUG, MUG)
+    assert kept(found) == [(2, 2)]
+    assert sorted(found.older[SOURCE]) == [0, 1]
+    assert found.notes["code"].to_list() == ["older_version", "duplicate_row", "duplicate_row"]
+    assert kept(chosen(MUG, MUG, MUG, order=(0, 2, 1))) == [(1, 2)]
+
+
 def test_only_the_sales_that_are_in_several_files_are_looked_at() -> None:
     other = f"2,{DAY},9,x,Jug,1,9\n"
     found = chosen(MUG + other, MUG)
