@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import cast
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, TX, Field, Kind
 
@@ -46,16 +43,12 @@ def encode(headers: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
 
 def _item_lists(items: pl.DataFrame) -> pl.DataFrame:
     """TX and `items`: its objects in the order of the rows, with commas between them."""
-    if not items[TX].is_sorted():
-        items = items.sort(TX, maintain_order=True)
-    runs = items.select(pl.col(TX).rle()).unnest(TX)
-    ends = runs["len"].cum_sum()
-    # Consecutive rows already are a list: gathering them into lists would cost as much as joining them.
-    offsets = pl.concat([ends.clear(1).fill_null(0), ends]).cast(pl.Int32)
-    objects = _objects(items, ITEM_FIELDS.values()).to_arrow(compat_level=pl.CompatLevel.oldest())
-    lists = pa.ListArray.from_arrays(cast("pa.Int32Array", offsets.to_arrow()), objects.cast(pa.string()))
-    joined = cast("pa.StringArray", pc.binary_join(lists, ","))
-    return pl.DataFrame({TX: runs["value"], "items": pl.from_arrow(joined)})
+    objects = items.select(TX, _objects(items, ITEM_FIELDS.values()).alias("items"))
+    if items[TX].is_sorted():
+        # With this mark they are grouped without hashes, in half the time.
+        objects = objects.set_sorted(TX)
+    grouped = objects.group_by(TX, maintain_order=True).agg("items")
+    return grouped.with_columns(pl.col("items").list.join(","))
 
 
 def _objects(rows: pl.DataFrame, fields: Iterable[Field]) -> pl.Series:
