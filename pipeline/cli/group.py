@@ -29,7 +29,7 @@ from pipeline.cli.help_page import SETTINGS
 from pipeline.cli.options import add_options
 from pipeline.cli.signals import raise_signals
 from pipeline.core.errors import did_you_mean
-from pipeline.core.memory import IMPORTED, prefer_jemalloc, seldom_collecting
+from pipeline.core.memory import collect_after_imports, prefer_jemalloc
 
 COMMANDS = (
     *(scaffold, check, preview, prepare, preflight, load, run, retry, confirm, void, listen),
@@ -103,5 +103,5 @@ def main() -> None:
     prefer_jemalloc()
     # Without this, Python looks for garbage once more at its end, which takes longer than the end itself.
     atexit.register(gc.freeze)
-    with seldom_collecting(IMPORTED):
-        cli(prog_name="omneo-import")
+    collect_after_imports()
+    cli(prog_name="omneo-import")

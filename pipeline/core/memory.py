@@ -76,25 +76,36 @@ def prefer_jemalloc() -> None:
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 
 
-IMPORTED: Final = 500_000
-"""More objects than all imports of a command make."""
+def collect_after_imports() -> None:
+    """Let a process that ends with its command import all it needs before it looks for garbage cycles.
+
+    What imports make stays, and looking through it takes 50 ms.
+    """
+    gc.set_threshold(500_000, 20, 50)  # more objects than the imports of any command make
 
 
 @contextmanager
-def seldom_collecting(new_objects: int = 20_000) -> Iterator[None]:
+def importing() -> Iterator[None]:
+    """Look for no garbage cycles while a `with` block imports, and never through what it made."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextmanager
+def seldom_collecting() -> Iterator[None]:
     """Look for garbage cycles less often for the length of a `with` block.
 
-    With Python's own thresholds a third of a request's CPU goes into looking through what is in flight, and
-    a seventh of the time that imports take into looking through modules. Cycles are still found, so memory
-    stays flat.
-
-    Args:
-        new_objects: How many there may be before they are looked through; `IMPORTED` for what imports much.
+    With Python's own thresholds a third of a request's CPU goes into looking through what is in flight.
+    Cycles are still found, so memory stays flat.
     """
     before = gc.get_threshold()
     # Frozen objects are not looked through: what imports have made is never garbage.
     gc.freeze()
-    gc.set_threshold(new_objects, 20, 50)
+    gc.set_threshold(20_000, 20, 50)
     try:
         yield
     finally:

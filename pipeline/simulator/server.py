@@ -14,6 +14,7 @@ import httpx
 import uvicorn
 
 from pipeline.core.errors import SettingsError
+from pipeline.core.memory import seldom_collecting
 from pipeline.simulator.app import create_app
 from pipeline.simulator.arrival_log import Arrival
 from pipeline.simulator.middleware import TRANSPORT
@@ -45,7 +46,7 @@ def serve(
         SettingsError: The address or the database cannot be used.
         KeyboardInterrupt: After the orderly end on SIGINT. SIGTERM is raised again in the same way.
     """
-    with _listener(host, port) as listener:
+    with _listener(host, port) as listener, seldom_collecting():
         _Server(create_app(settings), listener, on_ready).run(sockets=[listener])
 
 

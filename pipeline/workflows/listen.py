@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import Emit
+from pipeline.core.memory import seldom_collecting
 from pipeline.core.settings import Secret, base_url_from_environment
 from pipeline.loading.confirm.webhook_receiver import listen as receive
 from pipeline.loading.ledger.ledger import SqlLedger
@@ -44,4 +45,5 @@ def listen(
                 f"The ledger {opened.where} knows several tenants: {', '.join(opened.tenants())}.",
                 hint="Set OMNEO_TENANT or OMNEO_BASE_URL to the one whose events these are.",
             )
-        receive(opened, secret, host=host, port=port, emit=emit, on_ready=on_ready)
+        with seldom_collecting():
+            receive(opened, secret, host=host, port=port, emit=emit, on_ready=on_ready)
