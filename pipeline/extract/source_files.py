@@ -8,19 +8,18 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from glob import escape, glob, has_magic
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from pipeline.core.errors import SourceError
 from pipeline.core.storage.file_formats import JSON_LINES
 from pipeline.core.storage.file_systems import REMOTE, STORES, file_system, how_to_reach
-from pipeline.core.text.wording import count
+from pipeline.extract.compression import compression_of, unpacked
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -30,18 +29,6 @@ LOOKED_AT: Final = 1 << 20
 
 HEADER_BYTES: Final = 1 << 16
 """Bytes that are read at a time where a header is all that is wanted."""
-
-Compression = Literal["gzip", "zstd", "bz2", "zip"]
-_MAGIC: Final[tuple[tuple[bytes, Compression], ...]] = (
-    (b"\x1f\x8b", "gzip"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    # Programs that compress on several cores may begin with a frame that is only for themselves.
-    *((bytes([n]) + b"\x2a\x4d\x18", "zstd") for n in range(0x50, 0x60)),
-    (b"BZh", "bz2"),
-    (b"PK\x03\x04", "zip"),
-    (b"PK\x05\x06", "zip"),  # an archive without files
-)
-
 
 _AHEAD_BYTES: Final = 8 << 20
 """What is asked of a store at a time; drivers' own 50 MB are more than some runs may take in all."""
@@ -59,6 +46,7 @@ class SourceFile:
         found: Whether it was found in a directory, under a prefix or by a glob, and not named itself.
         since: Since when its contents are known, where that is another time than `modified`.
         order: Its place in the order in which files were named or found.
+        etag: What the store says instead of a hash of its contents; empty where it says nothing.
     """
 
     uri: str
@@ -68,6 +56,7 @@ class SourceFile:
     found: bool = False
     since: datetime | None = None
     order: int = field(default=0, compare=False)
+    etag: str = ""
 
     @property
     def written(self) -> datetime | None:
@@ -197,7 +186,9 @@ def _source_file(info: dict[str, Any], argument: str, *, found: bool = False) ->
         modified = datetime.fromtimestamp(info["mtime"], tz=UTC)
         if not os.access(uri, os.R_OK):
             raise SourceError(f"{name} cannot be read: Permission denied")
-    return SourceFile(uri, name, info["size"], modified, found)
+    # Some drivers put it in quotes where one object is asked for, and not where many are.
+    etag = str(info.get("ETag") or info.get("etag") or "").strip('"')
+    return SourceFile(uri, name, info["size"], modified, found, etag=etag)
 
 
 @contextmanager
@@ -260,7 +251,9 @@ def in_order_written(files: Sequence[SourceFile]) -> list[int]:
 
 
 def unchanged(file: SourceFile) -> bool:
-    """Whether a file still has the size and the time of when it was found.
+    """Whether a file still has the size, the time and the ETag of when it was found.
+
+    Most stores give times in whole seconds, so that alone a second version would not show in them.
 
     Raises:
         SourceError: The store cannot be asked.
@@ -273,7 +266,7 @@ def unchanged(file: SourceFile) -> bool:
             now = _source_file(filesystem.info(path), file.uri)
         except FileNotFoundError:
             return False
-        return (now.size, now.modified) == (file.size, file.modified)
+        return (now.size, now.modified, now.etag) == (file.size, file.modified, file.etag)
 
 
 # ── Reading ─────────────────────────────────────────────────────────────────────────────────────────
@@ -347,8 +340,9 @@ def open_text(file: SourceFile, stored: SourceStream | None = None) -> SourceStr
             compression = compression_of(stored.peek(4))
             if compression is None:
                 return stored
-            unpacked = _open_zip(file, stored) if compression == "zip" else _unpacked(stored, compression)
-            text = SourceStream(_Raw(unpacked, stored), lambda: stored.fingerprint)
+            text = SourceStream(
+                _Raw(unpacked(stored, compression, file.name), stored), lambda: stored.fingerprint
+            )
             try:
                 # Reading the first bytes shows a damaged archive here, not later.
                 text.peek()
@@ -361,11 +355,6 @@ def open_text(file: SourceFile, stored: SourceStream | None = None) -> SourceStr
     except BaseException:
         stored.close()
         raise
-
-
-def compression_of(head: bytes) -> Compression | None:
-    """The compression by a file's first bytes: its name may be wrong."""
-    return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
 def fingerprint(file: SourceFile) -> str:
@@ -460,40 +449,3 @@ class _Raw(io.RawIOBase):
             for stream in self._below:
                 stream.close()
         super().close()
-
-
-def _unpacked(stored: io.BufferedReader, compression: Literal["gzip", "zstd", "bz2"]) -> IO[bytes]:
-    import pyarrow as pa
-
-    return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(stored, "r"), compression))
-
-
-def _open_zip(file: SourceFile, stream: IO[bytes]) -> IO[bytes]:
-    """Open the one member of an archive; what macOS adds beside it does not count."""
-    try:
-        archive = zipfile.ZipFile(stream)
-        names = [info.filename for info in archive.infolist() if not info.is_dir()]
-        members = [name for name in names if not name.startswith("__MACOSX/")]
-        if len(members) == 1:
-            return archive.open(members[0])
-    except zipfile.BadZipFile as error:
-        raise SourceError(
-            f"{file.name} is a zip archive or an Excel workbook that is cut short or damaged: {error}",
-            hint="Is it still being copied? Copy it again.",
-        ) from error
-    except RuntimeError as error:
-        # `zipfile` raises it for a password, or for a compression it does not know.
-        raise SourceError(
-            f"{file.name} cannot be unpacked: {error}", hint="Unpack it and name the file."
-        ) from error
-    if "[Content_Types].xml" in members:
-        raise SourceError(
-            f"{file.name} is a document or spreadsheet of an Office program",
-            hint="Name a CSV file; a workbook (.xlsx) is read where the mapping names no other `format`.",
-        )
-    listed = ", ".join(members[:5])
-    raise SourceError(
-        f"{file.name} is a zip archive of {count(len(members), 'file')}, expected one"
-        + (f": {listed}" if listed else ""),
-        hint="Unpack it and name the files.",
-    )

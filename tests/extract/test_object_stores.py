@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,18 @@ def test_an_object_that_is_replaced_or_removed_meanwhile_is_seen(filled: str, st
     store.rm_file(second.uri)
     assert not unchanged(first)
     assert not unchanged(second)
+
+
+def test_an_object_that_is_replaced_within_a_second_by_one_of_the_same_size_is_seen(
+    filled: str, store: Any
+) -> None:
+    (first,) = find_sources([f"{filled}/in/a.csv"], [])
+    (listed,) = find_sources([filled + "/in"], ["a.csv"])
+    assert unchanged(listed)
+    store.pipe_file(first.uri, TEXT.replace(b"3.00", b"4.00"))
+    (now,) = find_sources([first.uri], [])
+    # As if both had been written within the same second.
+    assert not unchanged(replace(first, modified=now.modified))
 
 
 @pytest.mark.parametrize(

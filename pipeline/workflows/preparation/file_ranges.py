@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from pipeline.core.model import KEY, LINE
 from pipeline.core.storage.file_formats import PARQUET
+from pipeline.extract.compression import compression_of
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.jsonl_reader import newlines
 from pipeline.extract.parquet_reader import ParquetReader, row_group_sizes
 from pipeline.extract.readers import open_range, open_reader
 from pipeline.extract.rows import Reader
-from pipeline.extract.source_files import SourceStream, compression_of, open_parquet, open_part, open_raw
+from pipeline.extract.source_files import SourceStream, open_parquet, open_part, open_raw
 from pipeline.extract.text_ranges import (
     FILE_START,
     RangeForm,
