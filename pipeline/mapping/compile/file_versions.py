@@ -158,7 +158,7 @@ class _Choice:
         is_older = pl.col(_RANK) < pl.col(_RANK).max().over(KEY, "id")
         repeats, *others = (each.filter(is_older) for each in shared)
         older = pl.concat([each.select(_IN_FILE) for each in (repeats, *others)])
-        return older.unique(maintain_order=True), repeats
+        return older.unique(), repeats
 
     def _lines(self, name: str, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """The lines by what identifies them: their id; for objects inside a row also all of their cells."""
@@ -245,7 +245,7 @@ class _Choice:
 
     def _before_the_last(self, rows: pl.DataFrame) -> pl.DataFrame:
         """KEY and SOURCE of each sale's files except the last."""
-        files = rows.select(*_IN_FILE, self.rank).unique(_IN_FILE, maintain_order=True)
+        files = rows.select(*_IN_FILE, self.rank).unique(_IN_FILE)
         return files.filter(pl.col(_RANK) < pl.col(_RANK).max().over(KEY)).select(_IN_FILE)
 
 
