@@ -148,7 +148,7 @@ def test_a_shape_is_that_of_the_first_eighty_characters() -> None:
     ("code", "field"), [("currency_invalid", "currency"), ("lookup_missing", "sku"), ("draft", "status")]
 )
 def test_some_causes_are_told_apart_by_the_cell_itself(code: str, field: str) -> None:
-    long = "x" * EXAMPLE_CHARACTERS
+    long = "x" * 300
     found = grouped(
         reasons(
             *({"code": code, "field": field, "value": cell} for cell in ("A", "A", "B", long, f"{long}y"))
@@ -179,12 +179,12 @@ def test_causes_as_frequent_as_each_other_are_sorted_by_code_field_and_shape() -
     ]
 
 
-@pytest.mark.parametrize("shapes", [MOST_SHAPES - 1, MOST_SHAPES + 1])
+@pytest.mark.parametrize("shapes", [7, 9])
 def test_the_rarest_shapes_are_put_together(shapes: int) -> None:
     cells = ["-" * n + "x" for n in range(shapes) for _ in range(shapes - n)]
     found = grouped(reasons(*map(date, cells)))
-    kept = [("-" * n + "a", shapes - n) for n in range(MOST_SHAPES - 1)]
-    rest = [(None, 3)] if shapes > MOST_SHAPES else []
+    kept = [("-" * n + "a", shapes - n) for n in range(7)]
+    rest = [(None, 3)] if shapes > 8 else []
     assert [(cause.shape, cause.transactions) for cause in found] == [*kept, *rest]
 
 

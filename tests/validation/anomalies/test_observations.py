@@ -13,7 +13,6 @@ import pytest
 from pipeline.core.frames import REASONS
 from pipeline.core.model import LINE, SOURCE, TX
 from pipeline.validation.anomalies.observations import (
-    SKETCH,
     Counts,
     Observations,
     estimated_people,
@@ -148,15 +147,15 @@ def test_sales_that_are_alike_but_for_their_id() -> None:
 
 
 def test_a_sample_of_sales_and_customers_is_kept() -> None:
-    sales = [{LOCAL: datetime(2024, 3, 1, 1 + n // 3600, n // 60 % 60, n % 60)} for n in range(SKETCH + 2)]
+    sales = [{LOCAL: datetime(2024, 3, 1, 1 + n // 3600, n // 60 % 60, n % 60)} for n in range(5_000 + 2)]
     parts = [seen(*sales[:-1]), seen(*sales[-1:])]
-    assert parts[0].repeats.height == SKETCH
+    assert parts[0].repeats.height == 5_000
     whole = merge_observations(parts).repeats
-    assert whole.height == SKETCH
-    assert set(whole["sale"]) == set(sorted({*parts[0].repeats["sale"], *parts[1].repeats["sale"]})[:SKETCH])
+    assert whole.height == 5_000
+    assert set(whole["sale"]) == set(sorted({*parts[0].repeats["sale"], *parts[1].repeats["sale"]})[:5_000])
 
 
-@pytest.mark.parametrize(("sample", "people"), [(0, 0), (SKETCH - 1, SKETCH - 1), (SKETCH, 2 * (SKETCH - 1))])
+@pytest.mark.parametrize(("sample", "people"), [(0, 0), (4_999, 4_999), (5_000, 9_998)])
 def test_customers_are_estimated_from_the_sample(sample: int, people: int) -> None:
     hashes = [(2**63 - n, 1) for n in range(sample)]
     assert estimated_people(observed(people=hashes)) == people
