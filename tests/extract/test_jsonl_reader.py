@@ -97,6 +97,13 @@ def test_what_is_no_text_makes_a_line_malformed_and_its_other_members_are_known(
     assert why in str(message)
 
 
+def test_a_line_that_is_cut_off_is_no_object_also_where_it_has_a_character_written_as_a_pair(
+    tmp_path: Path,
+) -> None:
+    _, ((_, _, message),), _ = read(tmp_path, '{"id":"A"}', '{"id":"te\\ud83d\\ude00a","x":"te')
+    assert message == "not a JSON object"
+
+
 def test_whole_characters_that_are_written_as_pairs_are_text(tmp_path: Path) -> None:
     rows, malformed, _ = read(tmp_path, '{"id":"te\\ud83d\\ude00a \\\\ud800 \\\\u0000"}')
     assert rows == [("te😀a \\ud800 \\u0000", 1)]
