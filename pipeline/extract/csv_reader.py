@@ -67,7 +67,12 @@ class CsvReader(TextReader):
         if self._from != FILE_START:
             self._start_inside(dialect)
             return
-        head = next(self._blocks, b"")
+        head = b""
+        for block in self._blocks:
+            head += block
+            # Where only the header is wanted, a block may be shorter than it.
+            if len(line_ends(head)) > dialect.skip_lines or len(head) > MAX_RECORD_BYTES:
+                break
         begin = _after_lines(head, dialect.skip_lines, self._name)
         if stated := _STATED_DELIMITER.match(head, begin):
             begin = stated.end()

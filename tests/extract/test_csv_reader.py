@@ -16,6 +16,7 @@ from pipeline.core.errors import SourceError
 from pipeline.core.model import LINE, Dialect
 from pipeline.extract import Reader, find_sources, framing, open_reader
 from pipeline.extract.csv_reader import CsvReader
+from pipeline.extract.source_files import HEADER_BYTES
 
 DEFAULT = Dialect()
 
@@ -275,6 +276,15 @@ def test_a_row_with_a_nul_character_is_malformed_wherever_it_is(tmp_path: Path, 
     ((line, raw, message),) = [row for batch in batches for row in batch.malformed.rows()]
     assert (line, raw, reader.cells(raw)[0]) == (before + 2, 'A,"tea\0, green",1', "A")
     assert "NUL" in message
+
+
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_a_header_may_be_longer_than_what_is_read_to_find_one(path: Path, skipped: int) -> None:
+    path.write_bytes(b"title\n" * skipped + b"id," + b"x" * 2 * HEADER_BYTES + b",total\n1,2,3\n")
+    file = find_sources([str(path)], [])[0]
+    opened = open_reader(file, Dialect(skip_lines=skipped), only_header=True)
+    opened.close()
+    assert opened.columns == ["id", "x" * 2 * HEADER_BYTES, "total"]
 
 
 @pytest.mark.parametrize(
