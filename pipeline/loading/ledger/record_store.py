@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 import sqlalchemy as sa
 
@@ -30,9 +29,6 @@ from pipeline.loading.ledger.statements import (
     row_from,
 )
 from pipeline.loading.ledger.tables import RECORDS
-
-_READ_PLACES: Final = -1
-"""In place of a run's number: the transaction's places matter whatever its record says."""
 
 
 class RecordStore:
@@ -104,38 +100,23 @@ class RecordStore:
                     if (record := new[name].record) is not None:
                         new[name] = new[name]._replace(record=record._replace(batch=write.batch))
                 continue
-            name = _id_of(write)
+            (name,) = _ids_of(write)
             kept = after(new[name], write, self._runs.is_newer)
             for move in moves(new[name], kept):
                 moved[move.run_no, move.old] -= 1
                 moved[move.run_no, move.new] += 1
             new[name] = kept
-        self._put({name: (old[name], kept) for name, kept in new.items() if kept != old[name]})
+        self._put(old, new)
         if progress is not None:
             moved.update(self._runs.advance(progress))
         self._runs.change_counts(moved)
 
     def kept(self, writes: Sequence[Write]) -> dict[str, LedgerEntry]:
         """What the ledger keeps of all transactions that these writes are about."""
-        run_of: dict[str, int | None] = {}
-        for write in writes:
-            if isinstance(write, Stamp):
-                for name in write.external_ids:
-                    run_of.setdefault(name, None)
-            elif isinstance(write, Record) and run_of.get(write.external_id) in (None, write.run_no):
-                run_of[write.external_id] = write.run_no
-            else:
-                run_of[_id_of(write)] = _READ_PLACES
-        records = self.read(list(run_of))
-        # Few transactions have places, so they are read only where another run may count the transaction.
-        shared = [
-            name
-            for name, run_no in run_of.items()
-            if run_no == _READ_PLACES
-            or (run_no is not None and name in records and _concerns_others(records[name], run_no))
-        ]
-        places = self._read_places(self._database.connection, shared) if shared else {}
-        return {name: LedgerEntry(records.get(name), places.get(name, {})) for name in run_of}
+        names = list(dict.fromkeys(name for write in writes for name in _ids_of(write)))
+        records = self.read(names)
+        places = self._read_places(self._database.connection, names)
+        return {name: LedgerEntry(records.get(name), places.get(name, {})) for name in names}
 
     def _read_places(self, db: sa.Connection, external_ids: Sequence[str]) -> dict[str, dict[int, Counted]]:
         """By transaction and by run of this tenant, what it is counted as where its record does not say."""
@@ -149,23 +130,19 @@ class RecordStore:
                     found[external_id][run_no] = COUNTED_BY_NAME[state]
         return found
 
-    def _put(self, changed: Mapping[str, tuple[LedgerEntry, LedgerEntry]]) -> None:
-        tenant = self._database.enter_tenant() if changed else None
+    def _put(self, old: Mapping[str, LedgerEntry], new: Mapping[str, LedgerEntry]) -> None:
+        tenant = self._database.tenant()
         # In the order of ids, so that neighbours in the index are written together.
         rows = [
-            row_from(tenant, new.record)
-            for _, (old, new) in sorted(changed.items())
-            if new.record is not None and new.record != old.record
+            row_from(tenant, kept.record)
+            for name, kept in sorted(new.items())
+            if kept.record is not None and kept.record != old[name].record
         ]
         put, gone = [], []
-        for name, (old, new) in changed.items():
-            if new.places is not old.places:
-                gone += [(run_no, name) for run_no in old.places if run_no not in new.places]
-                put += [
-                    (run_no, name, str(counted))
-                    for run_no, counted in new.places.items()
-                    if old.places.get(run_no) is not counted
-                ]
+        for name, kept in new.items():
+            before = old[name].places
+            gone += [(run_no, name) for run_no in before if run_no not in kept.places]
+            put += [(run_no, name, str(counted)) for run_no, counted in kept.places.items()]
         for statement, values in (
             (self._statements.put_record, rows),
             (self._statements.put_place, put),
@@ -175,9 +152,11 @@ class RecordStore:
                 self._database.connection.exec_driver_sql(statement, values)
 
 
-def _concerns_others(record: Record, run_no: int) -> bool:
-    return record.run_no != run_no or record.held_run is not None
-
-
-def _id_of(write: Record | Return | Pass) -> str:
-    return write.record.external_id if isinstance(write, Return) else write.external_id
+def _ids_of(write: Write) -> Sequence[str]:
+    match write:
+        case Stamp():
+            return write.external_ids
+        case Return():
+            return [write.record.external_id]
+        case Record() | Pass():
+            return [write.external_id]

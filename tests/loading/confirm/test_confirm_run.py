@@ -167,6 +167,17 @@ def test_voided_ones_are_expected_to_be_void(delivered: tuple[SqlLedger, Tenant]
     assert ledger.status("r1").voided == 100
 
 
+def test_what_is_missing_is_looked_for_no_longer_than_half_a_minute(
+    delivered: tuple[SqlLedger, Tenant],
+) -> None:
+    ledger, tenant = delivered
+    del tenant.there[SOME[0].external_id]
+    clock = FakeClock()
+    found = confirm(RUN, batches_of(SOME), CONNECTION, ledger, transport=tenant.transport, clock=clock)
+    assert (found.confirmed, found.missing) == (99, 1)
+    assert 15 < clock.now <= 30
+
+
 def test_a_refused_token_stops_it(delivered: tuple[SqlLedger, Tenant]) -> None:
     ledger, tenant = delivered
     wrong = Connection(CONNECTION.base_url, Secret("wrong"))

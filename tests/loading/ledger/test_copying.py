@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.core.errors import SettingsError
-from pipeline.core.events import Event, Progress
+from pipeline.core.events import Event, Progress, StageFinished, StageStarted
 from pipeline.loading.ledger import copying
 from pipeline.loading.ledger.copying import copy_ledger
 from pipeline.loading.ledger.entries import ImportedFile, RunRef, State
@@ -52,7 +52,12 @@ def test_a_ledger_is_copied_whole(
     before, seen = contents(source), list[Event]()
     rows = copy_ledger(source, postgres, seen.append)
     assert (rows["tenants"], rows["runs"], rows["records"], rows["files"]) == (2, 2, 10, 2)
-    assert [each.done for each in seen if isinstance(each, Progress)][-1] == sum(rows.values())
+    first, *between, last = seen
+    assert first == StageStarted("copy", "rows", sum(rows.values()))
+    assert [each.done for each in between if isinstance(each, Progress)][-1] == sum(rows.values())
+    assert isinstance(last, StageFinished)
+    assert last.done == sum(rows.values())
+    assert 0 <= last.seconds < 100
     assert contents(postgres) == contents(source) == before
     another = new_database(postgres_address)
     copy_ledger(postgres, another)

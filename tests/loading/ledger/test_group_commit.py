@@ -95,6 +95,23 @@ def test_a_waiter_that_gives_up_does_not_undo_the_write(entered: SqlLedger) -> N
     assert set(entered.find(["a", "b"])) == {"a", "b"}
 
 
+def test_a_waiter_that_gives_up_leaves_the_others_waiting_for_their_write() -> None:
+    may_write = threading.Event()
+
+    async def main() -> None:
+        grouped = GroupCommit[int](lambda _: may_write.wait)  # type: ignore[arg-type, return-value]
+        gone, waiting = (asyncio.create_task(grouped.put([number])) for number in (1, 2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        assert not waiting.done()
+        may_write.set()
+        await asyncio.wait_for(waiting, 10)
+        grouped.close()
+
+    asyncio.run(main())
+
+
 def test_what_nobody_waits_for_is_written_all_the_same() -> None:
     written: list[int] = []
     is_written = threading.Event()

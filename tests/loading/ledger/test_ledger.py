@@ -219,22 +219,25 @@ def test_counting_looks_at_no_record(any_ledger: SqlLedger) -> None:
     assert not [statement for statement in seen if "records" in statement or "places" in statement]
 
 
-def test_what_is_unsettled_is_found_by_an_index(tmp_path: Path) -> None:
+def test_what_is_asked_for_is_found_by_an_index(tmp_path: Path) -> None:
     with SqlLedger(tmp_path / "l.db", URL) as ledger:
         ledger.open_run(RUN)
-        plans: list[str] = []
+        tables, plans = ("records", "places", "files"), list[str]()
 
         def explain(
             _: object, cursor: sqlite3.Cursor, statement: str, parameters: object, *__: object
         ) -> None:
-            if statement.startswith("SELECT") and "FROM records" in statement:
+            if statement.startswith("SELECT") and any(f"FROM {table}" in statement for table in tables):
                 plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
                 plans.extend(row[3] for row in plan)
 
         sa.event.listen(ledger.engine, "before_cursor_execute", explain)
         list(ledger.failed_transactions("run-1"))
-        ledger.find(["a", "b"])
-    assert plans
+        ledger.record([record("a"), Pass("a", 1, Passed.HELD)])
+        ledger.find(["a", "b"], 2)
+        ledger.files.by_path(["a.csv"])
+    assert {each.split()[1] for each in plans} > set(tables)
+    assert any("path=?" in each for each in plans)
     assert not [each for each in plans if each.startswith("SCAN")]
 
 
