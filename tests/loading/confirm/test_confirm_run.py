@@ -167,6 +167,15 @@ def test_voided_ones_are_expected_to_be_void(delivered: tuple[SqlLedger, Tenant]
     assert ledger.status("r1").voided == 100
 
 
+def test_a_ledger_of_another_tenant_is_not_asked(delivered: tuple[SqlLedger, Tenant]) -> None:
+    ledger, tenant = delivered
+    with (
+        SqlLedger(ledger.where, "https://api.other.test") as other,
+        pytest.raises(ValueError, match="is used for"),
+    ):
+        look(other, tenant)
+
+
 def test_what_is_missing_is_looked_for_no_longer_than_half_a_minute(
     delivered: tuple[SqlLedger, Tenant],
 ) -> None:
