@@ -25,9 +25,11 @@ class Budget:
     Attributes:
         partition_bytes: Raw text of a partition: enough for vectorised work, little enough for several at
             a time.
+        free_bytes: What there is besides the libraries.
     """
 
     partition_bytes: int = 10 << 20
+    free_bytes: int = (1 << 30) - _LIBRARIES_BYTES
 
     @classmethod
     def of(cls, total_bytes: int, workers: int = 2) -> Self:
@@ -37,8 +39,9 @@ class Budget:
             total_bytes: How much.
             workers: How many partitions are at work at a time.
         """
-        free = max(0, total_bytes - _LIBRARIES_BYTES)
-        return cls(min(max(free // (_PARTITION_SHARE * max(2, workers)), _SMALLEST_BYTES), _LARGEST_BYTES))
+        free = max(_LARGEST_BYTES, total_bytes - _LIBRARIES_BYTES)
+        share = free // (_PARTITION_SHARE * max(2, workers))
+        return cls(min(max(share, _SMALLEST_BYTES), _LARGEST_BYTES), free)
 
     def partitions(self, input_bytes: int) -> int:
         """About how many partitions an input of so many uncompressed bytes makes."""

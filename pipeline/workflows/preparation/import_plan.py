@@ -141,6 +141,12 @@ def plan_import(
     sources, columns, notices = columns_by_table(sources, mapping.spec)
     compiled, problems = compiled_and_checked(mapping, columns, [file.uri for file in lookups])
     raise_problems(problems, hint=" ".join([_listed(columns), *notices[:_NOTICES]]))
+    notices += [
+        f"{each.file.name} takes some {each.held_bytes / 1e9:.1f} GB of memory, which is more than --memory"
+        " leaves: a sheet is loaded as a whole; save it as CSV, which is read in parts"
+        for each in sources
+        if each.held_bytes > budget.free_bytes
+    ]
     if beside:
         notices.append(
             f"{count(len(beside), 'file')} in {arguments[0]} {agree(len(beside), 'is')} not read, since no "

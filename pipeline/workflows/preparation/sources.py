@@ -18,6 +18,7 @@ from pipeline.core.frames import QUARANTINE
 from pipeline.core.model import LINE, LINES, LOST, SOURCE, Lost
 from pipeline.core.storage.file_formats import DATA_GLOBS
 from pipeline.extract.csv_reader import CsvReader
+from pipeline.extract.excel_reader import ExcelReader
 from pipeline.extract.jsonl_reader import JsonLinesReader
 from pipeline.extract.readers import open_reader
 from pipeline.extract.rows import Batch, Reader, without_empty_rows
@@ -41,6 +42,7 @@ class RunSource:
         rows: Which of its rows are read: of Parquet counted from 0, of a text file as a range; None for all.
         starts: Where blocks of its lines begin, once that was looked at.
         fingerprint: That of the file, once all of it was read.
+        held_bytes: What its rows take in memory all at once, where they cannot be read in parts.
     """
 
     file: SourceFile
@@ -50,6 +52,7 @@ class RunSource:
     rows: range | TextRange | None = None
     starts: tuple[RecordStart, ...] = ()
     fingerprint: str | None = None
+    held_bytes: int = 0
 
 
 _OPENED_AHEAD: Final = 4
@@ -193,6 +196,8 @@ def _with_look(source: RunSource, reader: Reader) -> RunSource:
     found = replace(source, header=tuple(reader.header))
     if isinstance(reader, JsonLinesReader):
         found = replace(found, starts=tuple(reader.starts), fingerprint=reader.fingerprint)
+    if isinstance(reader, ExcelReader):
+        found = replace(found, held_bytes=reader.held_bytes)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,18 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import SourceError
+from pipeline.core.events import Event, Notice
+from pipeline.core.memory import Budget
 from pipeline.core.model import KEY, LINE, LINES, SOURCE
 from pipeline.extract.rows import Batch
 from pipeline.extract.source_files import fingerprint, unchanged
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.mapping.language.spec import MappingSpec
+from pipeline.workflows.preparation.import_plan import plan_import
 from pipeline.workflows.preparation.sources import RunSource, columns_by_table, find_run_sources, raw_rows
 from tests.command import REPOSITORY, call
 from tests.receipts import receipt, write_export
+from tests.workbooks import workbook
 
 TABLES = REPOSITORY / "sample_data" / "marketplace_tables"
 
@@ -174,3 +179,15 @@ def test_another_delimiter_than_the_mappings_is_named(tmp_path: Path, mark: str,
     result = call("check", "-m", "pos_lines", tmp_path / "pos_lines.csv")
     assert result.code == 2
     assert f"`source: {{csv: {{delimiter: {written}}}}}`" in result.stderr
+
+
+@pytest.mark.parametrize(("free_bytes", "named"), [(90 * 18 * 100, True), (1 << 20, False)])
+def test_a_sheet_for_which_there_is_too_little_memory_is_named(
+    free_bytes: int, named: bool, tmp_path: Path
+) -> None:
+    with (REPOSITORY / "sample_data/pos_lines.csv").open(newline="") as file:
+        rows = list(csv.reader(file))[:102]
+    path = workbook(tmp_path / "a.xlsx", rows)
+    said: list[Event] = []
+    plan_import(load_mapping("pos_lines"), [str(path)], said.append, budget=Budget(free_bytes=free_bytes))
+    assert any(isinstance(each, Notice) and "save it as CSV" in each.message for each in said) == named
