@@ -150,9 +150,9 @@ class JsonLinesReader:
                 return
             # In a line that is cut off, whole characters may be written as two halves.
             is_object = pl.Series([bool(self.cells(raw)) for raw in lines["raw"]], dtype=pl.Boolean)
-            half = pl.col("raw").str.contains(_HALF_CHARACTER) & is_object
-            why = pl.when(half).then(pl.lit(_HALF_MESSAGE)).otherwise(pl.lit(_NOT_OBJECT))
-            malformed = lines.with_columns(message=why)
+            no_text = pl.when(pl.col("raw").str.contains(_HALF_CHARACTER) & is_object)
+            message = no_text.then(pl.lit(_HALF_MESSAGE)).otherwise(pl.lit(_NOT_OBJECT))
+            malformed = lines.with_columns(message=message)
             yield self._named(pl.DataFrame(schema=schema), lines.clear()), malformed
         else:
             rows = _with_escapes(self._with_last_members(rows, lines["raw"]), lines["raw"])
