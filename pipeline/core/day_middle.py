@@ -46,7 +46,8 @@ def shifted_stores(hours: Mapping[str, Sequence[int]]) -> dict[str, int]:
 
 def _middles(hours: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """The middle of each store's day that has one."""
-    return {store: int(_middle(each)) for store, each in hours.items() if _has_middle(each)}
+    # A hair before midnight is rounded to 24:00.
+    return {store: int(_middle(each)) % 24 for store, each in hours.items() if _has_middle(each)}
 
 
 def _has_middle(hours: Sequence[int]) -> bool:

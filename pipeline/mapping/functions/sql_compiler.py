@@ -23,6 +23,7 @@ from pipeline.mapping.language.value_spec import Boolean
 
 _DATETIME: Final = pl.Datetime("us")
 _PARSES: Final = ("DATE", "STRPTIME", "TIMESTAMP")
+_ANY_TIME: Final = pl.datetime(2024, 1, 1, time_zone="UTC")
 _LENGTH_AT: Final = {"SUBSTR": 2, "LPAD": 1, "RPAD": 1}
 """Functions that fail on a negative length, and the position of that argument."""
 _OVERFLOWING: Final[dict[type[Node], Callable[[pl.Expr, pl.Expr], pl.Expr]]] = {
@@ -173,6 +174,8 @@ class SqlCompiler:
         form = str(forms[0].this)
         read = operand.str.to_datetime(form, strict=False, time_unit="us", ambiguous="null")
         try:
+            # An unknown letter is only refused when a time is written by it; `%#z` is for reading alone.
+            pl.select(_ANY_TIME.dt.strftime(form.replace("%#z", "%z")))
             sample = pl.select(pl.lit("2024").str.to_datetime(form, strict=False)).to_series().dtype
         except pl.exceptions.PolarsError as error:
             raise FormulaError(f"{self._formula}: '{form}' is no format: {_first_line(error)}") from None

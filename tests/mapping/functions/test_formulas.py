@@ -358,6 +358,7 @@ def test_a_division_by_nothing_is_blank_and_not_wrong(sql: str, kind: pl.DataTyp
         ("DATE '2024-13-01' = b", "'2024-13-01' is not a date", None),
         ("STRPTIME(a, b)", "needs a text and its format", None),
         ("STRPTIME(n, '%Y')", "reads texts, and this is a number", None),
+        ("STRPTIME(a, '%d/%m/%Q')", "'%d/%m/%Q' is no format", None),
         ("CAST(n AS DATE)", "makes a date of a number", None),
         ("REGEXP_LIKE(a, '(')", "regex parse error", None),
         ("STRPTIME(a)", "needs a text and its format", None),
