@@ -135,6 +135,12 @@ def workdir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `confirm` does not find at once is missing: it takes a quarter of a minute to look again."""
+    monkeypatch.setattr("pipeline.loading.confirm.search.FIRST_WAIT_S", float("inf"))
+
+
+@pytest.fixture
 def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave `report.html` empty, for modules that run commands hundreds of times and look at what was sent.
 

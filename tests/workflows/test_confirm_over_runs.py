@@ -104,6 +104,7 @@ def test_a_sale_that_someone_voided_in_omneo_has_no_worth_there(desk: Desk) -> N
     assert in_omneo(desk, found) == {"Confirmed": (2, "10.00")}
 
 
+@pytest.mark.usefixtures("without_patience")
 def test_what_was_missing_and_sent_again_is_to_be_confirmed(desk: Desk) -> None:
     assert desk.run([0, 1, 2]).code == 0
     desk.omneo.reset()

@@ -20,7 +20,8 @@ from tests.loading.tenant import QUICK
 from tests.receipts import export
 
 
-@pytest.mark.slow  # a sale is looked for with growing waits before it is missing
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_patience")
 def test_what_is_missing_is_counted(tmp_path: Path) -> None:
     work = tmp_path / "work"
     prepare(work, "pos_lines", [str(export(tmp_path / "lines.csv", 3))])

@@ -43,7 +43,7 @@ from pipeline.loading.ledger.ledger import SqlLedger
 _MOST_ABSENT: Final = 20_000
 """Missing transactions that are kept in memory for another look."""
 # Waits between looks double from the first to the longest.
-_FIRST_WAIT_S: Final = 0.5
+FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 15.0
 _MOST_TRIED: Final = 20
 """Single queries until lists are not tried: where few are there yet, the list has little to give."""
@@ -341,7 +341,7 @@ class Search:
 
     async def _look_again(self) -> None:
         """Give Omneo's queue time to bring what is missing yet."""
-        wait_s, deadline = _FIRST_WAIT_S, self.clock.monotonic() + self.patience_s
+        wait_s, deadline = FIRST_WAIT_S, self.clock.monotonic() + self.patience_s
         while self.absent and self.clock.monotonic() + wait_s <= deadline:
             await self.clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)

@@ -102,6 +102,7 @@ def test_void_warns_and_goes_on(omneo: LocalOmneo, tmp_path: Path):
     assert "may run active triggers in Omneo: Send receipt mail" in undone.stderr
 
 
+@pytest.mark.usefixtures("without_patience")
 def test_sales_that_are_sent_again_are_held_too(omneo: LocalOmneo, tmp_path: Path):
     source, home = sales(tmp_path / "pos_lines.csv", old=3, fresh=0), tmp_path / "w"
     age = ("--historic-after", "900d")
@@ -113,6 +114,7 @@ def test_sales_that_are_sent_again_are_held_too(omneo: LocalOmneo, tmp_path: Pat
     assert "Points for every sale" in held.stderr
     sent = omneo_import("confirm", "latest", "--resend", *age, omneo=omneo, home=home)
     assert sent.code == 4
+    omneo.drain()
     last = omneo_import("confirm", "latest", omneo=omneo, home=home)
     assert last.code == 0, last.stderr
 
