@@ -312,15 +312,15 @@ def merge(parts: Sequence[Facts]) -> Facts:
         if field.name not in _SCHEMAS
     }
     return Facts(
-        totals=_sorted_sum(stacked["totals"], list(_TOTALS)[:4], _TOTALS),
-        days=_sorted_sum(stacked["days"], list(_DAYS)[:3], _DAYS),
-        clock=_sorted_sum(stacked["clock"], ["weekday", "hour"], _CLOCK),
+        totals=_sum(stacked["totals"], list(_TOTALS)[:4], _TOTALS),
+        days=_sum(stacked["days"], list(_DAYS)[:3], _DAYS),
+        clock=_sum(stacked["clock"], ["weekday", "hour"], _CLOCK),
         fields=_merge_completeness(stacked["fields"]),
-        profiles=_sorted_sum(stacked["profiles"], ["handle", "guest"], _PROFILES),
-        codes=_sorted_sum(stacked["codes"], ["outcome", "code"], _CODES),
+        profiles=_sum(stacked["profiles"], ["handle", "guest"], _PROFILES),
+        codes=_sum(stacked["codes"], ["outcome", "code"], _CODES),
         samples=_first_of_each(stacked["samples"]),
-        left_out=_sorted_sum(stacked["left_out"], ["currency"], _LEFT_OUT),
-        tenders=_sorted_sum(stacked["tenders"], ["tender", "currency"], _TENDERS),
+        left_out=_sum(stacked["left_out"], ["currency"], _LEFT_OUT),
+        tenders=_sum(stacked["tenders"], ["tender", "currency"], _TENDERS),
         **{name: stacked[name] for name in _OF_WHOLE_RUN},
         **numbers,
     )
@@ -371,11 +371,6 @@ def _dated(labelled: pl.DataFrame, schema: pl.Schema, form: str) -> pl.DataFrame
 
 
 def _sum(frame: pl.DataFrame, by: list[str], schema: pl.Schema) -> pl.DataFrame:
-    values = [name for name in schema if name not in by]
-    return frame.group_by(by).agg(pl.col(values).sum()).select(list(schema)).cast(schema)
-
-
-def _sorted_sum(frame: pl.DataFrame, by: list[str], schema: pl.Schema) -> pl.DataFrame:
     values = [name for name in schema if name not in by]
     # Streamed: the months of many stores take much memory otherwise.
     sums = frame.lazy().group_by(by).agg(pl.col(values).sum()).collect(engine="streaming")
