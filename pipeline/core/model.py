@@ -60,6 +60,9 @@ class Names(StrEnum):
     STAFF = "a person who works there"
 
 
+PERSONS: Final = (Names.CUSTOMER, Names.STAFF)
+
+
 @dataclass(frozen=True)
 class Field:
     """A field of an Omneo transaction or item.

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Field, Kind, Names
+from pipeline.core.model import ITEM_FIELDS, PERSONS, TRANSACTION_FIELDS, Field, Kind, Names
 
 _PERSONAL_NAME: Final = re.compile(
     r"e-?mail|phone|mobile|(?<![a-z])tel(?![a-z])|fax|"
@@ -89,19 +89,18 @@ _NO_MARKS: Final = dict.fromkeys(map(ord, MARKS))
 
 def is_personal_field(name: str | None) -> bool:
     """Whether values may be a person's by the name of their field or column."""
-    if name is None:
-        return False
-    return _named_by(name) in (Names.CUSTOMER, Names.STAFF) or _PERSONAL_NAME.search(name) is not None
+    return name is not None and (_named_by(name) in PERSONS or _PERSONAL_NAME.search(name) is not None)
 
 
 def _is_personal(name: str | None, value: str) -> bool:
     """Whether a value is a person's by the name of its field; an id of staff with a digit is a number."""
-    is_number = name is not None and _named_by(name) is Names.STAFF and any(map(str.isdigit, value))
+    is_number = _named_by(name) is Names.STAFF and any(map(str.isdigit, value))
     return is_personal_field(name) and not is_number
 
 
-def _named_by(name: str) -> Names | None:
-    return _FIELDS[name].names if name in _FIELDS else None
+def _named_by(name: str | None) -> Names | None:
+    field = _FIELDS.get(name or "")
+    return field.names if field else None
 
 
 def mask_json(value: Any, name: str | None = None) -> Any:

@@ -222,13 +222,15 @@ class LedgerDatabase:
         tenants are known, or where the tenant in use has records of its own.
         """
         old = sa.select(TENANTS.c.no).where(TENANTS.c.base_url == "").scalar_subquery()
-        accepted_first = RECORDS.c.state.in_(sorted(ACCEPTED_BY_OMNEO)).desc()
-        wanted = sa.select(RECORDS.c.external_id).where(RECORDS.c.tenant_no == old).order_by(accepted_first)
+        accepted = RECORDS.c.state.in_(sorted(ACCEPTED_BY_OMNEO))
+        wanted = sa.select(RECORDS.c.external_id).where(RECORDS.c.tenant_no == old)
         with self.reading():
             tenants = self.connection.execute(sa.select(TENANTS.c.base_url)).scalars().all()
             if "" not in tenants or self._base_url in tenants:
                 return None
-            return self.connection.execute(wanted.limit(1)).scalar() or ""
+            # Two queries: to sort by the state, all of the ledger would be read.
+            found: str | None = self.connection.execute(wanted.where(accepted).limit(1)).scalar()
+            return found if found is not None else self.connection.execute(wanted.limit(1)).scalar() or ""
 
     def adopt(self) -> bool:
         """Give the records of the tenant that was not noted to the tenant in use.

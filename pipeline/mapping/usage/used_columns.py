@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS, Names
+from pipeline.core.model import ITEM_FIELDS, PERSONS, TRANSACTION_FIELDS, Names
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import (
     ConstantValue,
@@ -142,11 +142,7 @@ def staff_columns(spec: MappingSpec) -> frozenset[str]:
 def personal_columns(spec: MappingSpec) -> frozenset[str]:
     """The columns that customers and other persons are made of, whatever they are called."""
     people = [link.value for link in spec.profile]
-    people += [
-        value
-        for name, value in spec.transaction.items()
-        if TRANSACTION_FIELDS[name].names in (Names.CUSTOMER, Names.STAFF)
-    ]
+    people += [value for name, value in spec.transaction.items() if TRANSACTION_FIELDS[name].names in PERSONS]
     return transaction_columns(spec, people)
 
 
