@@ -88,17 +88,6 @@ def collect_after_imports() -> None:
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Look for no garbage cycles while a `with` block imports, and never through what it made."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-@contextmanager
 def seldom_collecting() -> Iterator[None]:
     """Look for garbage cycles less often for the length of a `with` block.
 

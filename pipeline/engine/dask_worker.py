@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.core.errors import SettingsError, SourceError
-from pipeline.core.memory import importing, keep_freed_memory, prefer_jemalloc
+from pipeline.core.memory import keep_freed_memory, prefer_jemalloc, seldom_collecting
 from pipeline.core.storage.directories import directory_at, read
 
 SHAPERS = ("omneo-import", "polars", "pyarrow")
@@ -60,7 +60,8 @@ def work(address: str, code: str, job: bytes, wanted: dict[str, str]) -> Any:
 def _function(address: str, code: str) -> Callable[[Any], Any]:
     import pipeline.core.pickling  # noqa: F401 (results hold frames, and Dask pickles them)
 
-    with importing():
+    # Loading the function imports many modules, and most collections then only look through these.
+    with seldom_collecting():
         function: Callable[[Any], Any] = pickle.loads(read(directory_at(address), code))  # noqa: S301 (of the caller)
     return function
 
