@@ -114,7 +114,7 @@ class Session:
         elsewhere: int = 0,
         limit: PaceLimit = PaceLimit(),  # noqa: B008 (a value)
     ) -> None:
-        class Rules(like):  # type: ignore[valid-type, misc]
+        class Rules(like):  # type: ignore[valid-type, misc]  # a class that the table names
             def decide(self, _: object) -> Decision:
                 return decision
 

@@ -99,7 +99,7 @@ def test_a_waiter_that_gives_up_leaves_the_others_waiting_for_their_write() -> N
     may_write = threading.Event()
 
     async def main() -> None:
-        grouped = GroupCommit[int](lambda _: may_write.wait)  # type: ignore[arg-type, return-value]
+        grouped = GroupCommit[int](lambda _: may_write.wait)  # type: ignore[arg-type, return-value]  # only its wait counts
         gone, waiting = (asyncio.create_task(grouped.put([number])) for number in (1, 2))
         await asyncio.sleep(0)
         gone.cancel()

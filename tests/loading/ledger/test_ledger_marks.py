@@ -16,7 +16,7 @@ def marked(ledger: SqlLedger, known: Record, seen: State, *, begun: bool = False
     """What becomes of a record that was seen so; `read` is what the query said of it."""
     ledger.open_run(RUN)
     ledger.record([known])
-    ledger.mark([(known._replace(**read), seen)], begun=begun)  # type: ignore[arg-type]
+    ledger.mark([(known._replace(**read), seen)], begun=begun)  # type: ignore[arg-type]  # fields of the table
     return ledger.find(["a"])["a"]
 
 
