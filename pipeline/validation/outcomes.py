@@ -96,7 +96,7 @@ def decide_outcomes(mapped: MappedTransactions, policy: Policy, now: datetime) -
     found = pl.concat([_classified(each, policy) for each in problems])
     found = pl.concat([found, _unpaid(headers, found, policy)])
     is_dropped, is_rejected = (
-        _is_one_of(found.filter(pl.col("outcome") == outcome.value)[TX].drop_nulls().unique())
+        _is_one_of(found.filter(pl.col("outcome") == outcome.value)[TX].unique())
         for outcome in (Outcome.DROPPED, Outcome.REJECTED)
     )
     reasons = found.filter(_is_reported(is_dropped, is_rejected))
@@ -124,7 +124,7 @@ def with_matching_sums(mapped: MappedTransactions, policy: Policy) -> pl.Series:
 
 
 def _is_one_of(transactions: pl.Series) -> pl.Expr:
-    """Whether a row belongs to one of some transactions; never null."""
+    """Whether a row belongs to one of some transactions; never null, and nulls are none."""
     return pl.col(TX).is_in(transactions.implode()).fill_null(value=False)
 
 
@@ -139,7 +139,7 @@ def _problems_of_fields(mapped: MappedTransactions, policy: Policy, now: datetim
     problems = _without_consequences(pl.concat(found))
     # The mapping may have reported sales without items already.
     is_repeated = (pl.col("code") == "items_missing") & _is_one_of(
-        mapped.problems.filter(pl.col("code") == "items_missing")[TX].drop_nulls()
+        mapped.problems.filter(pl.col("code") == "items_missing")[TX]
     )
     return problems.filter(~_is_one_of(_rejected_headless(mapped, policy)) & ~is_repeated)
 
@@ -149,7 +149,7 @@ def _rejected_headless(mapped: MappedTransactions, policy: Policy) -> pl.Series:
     if mapped.headless.is_empty():
         return mapped.headless
     reasons = _classified(mapped.problems, policy)
-    rejected = reasons.filter(pl.col("outcome") == Outcome.REJECTED.value)[TX].drop_nulls()
+    rejected = reasons.filter(pl.col("outcome") == Outcome.REJECTED.value)[TX]
     return mapped.headless.filter(mapped.headless.is_in(rejected.implode()))
 
 
@@ -215,6 +215,6 @@ def _without_left_out(headers: pl.DataFrame, reasons: pl.DataFrame) -> pl.DataFr
         warned = reasons.filter((pl.col("code") == code) & (pl.col("outcome") == Outcome.WARNING.value))
         present = [name for name in fields if name in headers.columns]
         if not warned.is_empty() and present:
-            kept = ~_is_one_of(warned[TX].drop_nulls())
+            kept = ~_is_one_of(warned[TX])
             headers = headers.with_columns(pl.when(kept).then(pl.col(name)).alias(name) for name in present)
     return headers

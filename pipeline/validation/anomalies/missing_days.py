@@ -168,7 +168,7 @@ def _gaps(days: pl.DataFrame, surely: float, perhaps: float) -> pl.DataFrame:
         .join(openings, on="store", maintain_order="left")
         .filter((pl.col("usual") >= _BUSY) | _is_regular(pl.col("days")))
     )
-    odds = (1 / pl.col("chance")).clip(None, _LONGEST_ODDS).round().cast(pl.Int64)
+    odds = (1 / pl.col("chance")).clip(None, _LONGEST_ODDS).cast(pl.Int64)
     return gaps.with_columns(odds.alias("odds"), (pl.col("chance") <= surely).alias("sure")).drop(
         "chance", "all", "empty", "expected"
     )
