@@ -215,6 +215,15 @@ def test_it_runs_until_a_signal(delivered: SqlLedger, tmp_path: Path) -> None:
     assert state(delivered, "T000004") == "confirmed"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """An interrupt ends what runs, also where tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_answers_go_out_at_once(delivered: SqlLedger) -> None:
     seen: list[bool] = []
 
