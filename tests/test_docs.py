@@ -62,6 +62,7 @@ def quoted_messages() -> list[str]:
     return re.findall(r"^\| `(.+?)` \|", page, re.M)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", quoted_messages())
 def test_every_message_that_is_explained_is_one_of_the_package(message: str) -> None:
     assert any(message.rstrip(".…") in sentence for sentence in sentences())

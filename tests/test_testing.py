@@ -33,6 +33,7 @@ def test_two_run_side_by_side():
         assert other.faults()["outage"] is False
 
 
+@pytest.mark.slow
 def test_it_needs_no_test_framework():
     code = "import sys, pipeline.testing; sys.exit('pytest' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0

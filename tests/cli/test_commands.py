@@ -139,6 +139,7 @@ def test_run_can_be_a_dry_run_by_option_or_environment(source: Path, tmp_path: P
         assert (result.code, result.summary["delivery"]["pending"]) == (0, 6)
 
 
+@pytest.mark.slow
 def test_the_common_options_may_stand_before_the_command(source: Path, tmp_path: Path):
     environment = {"OMNEO_IMPORT_WORKDIR": str(tmp_path / "environment")}
     before = ("--workdir", tmp_path / "before", "--json", "-q")
@@ -285,6 +286,7 @@ def test_looking_leaves_nothing_behind(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_text_from_data_cannot_drive_the_terminal(tmp_path: Path):
     hostile = "pos_lines_\x1b[2J\x07.csv"
     home = ("--workdir", tmp_path / "w")
@@ -353,6 +355,7 @@ def test_check_counts_what_is_still_unsure(drafted: Path):
     assert re.search(r"2 values are marked unsure: line \d+, \d+$", result.stderr, re.M)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_unsure_mapping_is_not_called_ready(drafted: Path, omneo: LocalOmneo):
     workdir = drafted / "w"
     prepared = call("prepare", "-m", drafted / "m.yaml", drafted / "s.csv", "--workdir", workdir)

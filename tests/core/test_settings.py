@@ -83,6 +83,7 @@ def test_a_tenant_that_cannot_be_one_is_an_error(tenant: str) -> None:
     assert tenant not in str(error.value)
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(codec="utf-8", max_codepoint=0x2FFF), max_size=40))
 def test_what_passes_for_an_address_can_be_sent_to(rest: str) -> None:
     try:

@@ -32,6 +32,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "sales.csv"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_bytes", [3, 16, 1 << 20])
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize("delimiter", ["||", "\t|\t", "~|~", "§", "::"])
@@ -140,6 +141,7 @@ items: {{external_id: id, name: name, quantity: {{constant: 1}}, price_current: 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("csv", "lines"),
     [

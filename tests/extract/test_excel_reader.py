@@ -38,6 +38,7 @@ def rows_of(reader: Reader) -> list[tuple[str | int | None, ...]]:
     return [row for batch in reader.batches() for row in batch.rows.rows()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "number_format", "expected"),
     [

@@ -118,6 +118,7 @@ PIECES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @examples(150, fuzz=25)
 @given(st.lists(PIECES, max_size=25), DIALECTS, st.integers(1, 60))
 @example(["x,y,z\n", 'a,"b\nb",c\n' * 3, 'a,"b,c\n', "a,b,c\n" * 3], COMMA, 1)
@@ -126,6 +127,7 @@ def test_any_text_may_be_cut_at_any_record(pieces: list[str], dialect: Dialect, 
     check_csv((HEADER + "".join(pieces)).encode(), dialect, block_bytes)
 
 
+@pytest.mark.slow
 @examples(75, fuzz=25)
 @given(
     st.lists(st.one_of(PIECES.map(str.encode), st.binary(max_size=8)), max_size=25),
@@ -196,6 +198,7 @@ LINES = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @examples(75, fuzz=25)
 @given(st.lists(LINES, max_size=25), st.sampled_from([b"", b"\xef\xbb\xbf"]), st.integers(1, 60))
 def test_json_lines_may_be_cut_behind_any_of_them(lines: list[bytes], mark: bytes, block: int) -> None:

@@ -46,6 +46,7 @@ def check(folder: Path, *others: object) -> None:
         assert not any(each in f"{other} {other!r}" for other in others), each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 422, 429, 500, 503])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_what_a_server_repeats_of_a_sale_is_masked_wherever_it_goes(

@@ -189,6 +189,7 @@ def test_an_endpoint_that_only_creates_cannot_void(ledger: SqlLedger) -> None:
         undo(ledger, Tenant(), options=DeliveryOptions(endpoint=ENDPOINTS["queue-create"]))
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.text(max_size=8) | st.just("is_void"), st.none() | st.booleans() | st.text(max_size=20), max_size=5
@@ -318,6 +319,7 @@ def test_a_void_that_was_cut_off_and_is_late_may_come_after_a_look_up(
     assert voids(omneo.tenant) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "known"),
     [

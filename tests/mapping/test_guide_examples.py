@@ -73,6 +73,7 @@ def problems(mapping: Mapping[str, Any], directory: Path) -> list[str]:
     return [each.message for each in check_mapping(loaded) or failures(loaded)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", BLOCKS)
 def test_every_example_of_the_guides_works(place: str, tmp_path: Path) -> None:
     assert problems(whole(BLOCKS[place]), tmp_path) == []
@@ -135,6 +136,7 @@ MADE = {
 """What an example makes: words in it, rows, and the payload."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", MADE)
 def test_an_example_makes_what_the_guide_says(words: str, tmp_path: Path) -> None:
     block = next(block for block in BLOCKS.values() if words in block)

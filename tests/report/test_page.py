@@ -409,12 +409,14 @@ def test_voided_sales_are_named_above_the_signatures(tmp_path: Path) -> None:
     assert f"The till voided {voids['transactions']} of the accepted transactions" in page
 
 
+@pytest.mark.slow
 def test_a_big_report_stays_small(tmp_path: Path) -> None:
     page = write_report(tmp_path, big_report())
     assert page.stat().st_size < 300_000
     assert (tmp_path / "report.json").stat().st_size < 3_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REPORTS)
 def test_nothing_from_the_data_becomes_markup_or_hides(name: str, tmp_path: Path) -> None:
     text = write_report(tmp_path, REPORTS[name]()).read_text(encoding="utf-8")
@@ -454,6 +456,7 @@ def test_the_sections_are_in_the_order_a_reader_needs(tmp_path: Path) -> None:
     assert sections(delivered_report()) == [*common, "preflight", "delivery", "provenance"]
 
 
+@pytest.mark.slow
 def test_several_currencies_are_never_added_up(tmp_path: Path) -> None:
     text = write_report(tmp_path, big_report()).read_text(encoding="utf-8")
     assert '<th scope="col">Currency</th>' in text

@@ -10,6 +10,7 @@ def url(omneo, path):
     return omneo.base_url.removesuffix("/api/v3") + path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ADMIN)
 def test_controls_want_the_token(omneo, path):
     for headers in ({}, {"Authorization": "Bearer token-without-rights"}):

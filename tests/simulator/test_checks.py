@@ -113,6 +113,7 @@ def test_what_is_no_json(text):
         parse_json(text)
 
 
+@pytest.mark.slow
 @examples(40)
 @given(
     st.recursive(

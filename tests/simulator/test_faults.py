@@ -70,6 +70,7 @@ def test_requests_are_answered_side_by_side(omneo, api):
     assert omneo.stats()["in_flight_most"] > 1
 
 
+@pytest.mark.slow
 def test_an_outage_is_switched_on_and_off(omneo, api, sale):
     omneo.set_faults(outage=True)
     assert api.post("/transactions/queue", json=sale()).status_code == 503
@@ -134,6 +135,7 @@ def test_jobs_can_overtake_each_other(omneo, api, sale):
     assert [each.external_id for each in omneo.arrivals()] == [f"S-{n}" for n in range(30)]
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_without_faults(omneo, api, sale):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: api.post("/transactions/queue", json=sale(f"S-{n}")), range(300)))

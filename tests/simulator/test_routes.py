@@ -69,6 +69,7 @@ def test_upsert_falls_back_to_the_id(api, omneo, sale):
     assert [(each["id"], each["external_id"]) for each in omneo.transactions()] == [(first["id"], "S-2")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "external_id",
     ["a/b/c", "100%", "%2F", "a%20b", "naïve ☕", "?x=1&y", "#7", "a b", "trailing/", "items", "日本"],

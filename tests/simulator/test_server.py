@@ -80,6 +80,7 @@ serve(SimulatorSettings(db=Path(sys.argv[1])), on_ready=lambda url: print(url, f
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_order_and_keeps_what_was_accepted(tmp_path, number):
     db = tmp_path / "omneo.db"

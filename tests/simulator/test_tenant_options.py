@@ -59,6 +59,7 @@ def test_triggers_are_listed_in_pages_and_run_for_what_is_created(client: Client
         assert omneo.stats()["reactions"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
 def test_a_tenant_may_not_say_which_triggers_it_has(
     api: httpx.Client, omneo: LocalOmneo, status: int
@@ -117,6 +118,7 @@ def test_a_list_may_lack_items_and_cut_pages(api: httpx.Client, omneo: LocalOmne
     assert len(api.get(f"/transactions/{one}").json()["data"]["items"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -243,6 +243,7 @@ DIALECTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", DIALECTS, ids=repr)
 @pytest.mark.parametrize(
     "note", ["a,b;c|d\t\"e\" 'f'", "x\\", 'back\\"slash', "two\nlines", "#7", "=1", "'", " é ", None]
@@ -339,6 +340,7 @@ def test_files_are_private(tmp_path: Path) -> None:
 HOSTILE = ['=HYPERLINK("http://x")', "+1", "-1", "@a", "\tx", "\rx", "\nx", "'=1", "''-1", "\uff1d1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", HOSTILE)
 def test_no_cell_of_the_list_starts_a_formula(tmp_path: Path, cell: str) -> None:
     write_one(tmp_path, unit((0, 2, "0", cell, None)), {"total": None, "total|raw": cell})

@@ -25,6 +25,7 @@ from tests.command import call, ended, start
 from tests.receipts import export
 
 
+@pytest.mark.slow
 def test_nothing_at_work_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(report_commands, "WAIT_FOR_LOAD_S", 0.01)
     home = ("--workdir", tmp_path / "w", "--json")
@@ -35,6 +36,7 @@ def test_nothing_at_work_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "No command is at work here. 3 transactions are still to be sent" in shown.stderr
 
 
+@pytest.mark.slow
 def test_a_load_that_begins_a_little_later_is_followed(tmp_path: Path):
     home = ("--workdir", tmp_path / "w", "--json")
     run_id = call("prepare", "-m", "pos_lines", export(tmp_path / "a.csv", 3), *home).summary["run_id"]
@@ -71,6 +73,7 @@ def test_a_load_is_followed_to_its_end(omneo: LocalOmneo, tmp_path: Path):
     assert "60 of 60 transactions" in str(seen[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds_ago", [0, 600])
 def test_what_limits_the_pace_is_in_the_log_of_the_load(tmp_path: Path, seconds_ago: int):
     home = ("--workdir", tmp_path / "w", "--json")
@@ -84,6 +87,7 @@ def test_what_limits_the_pace_is_in_the_log_of_the_load(tmp_path: Path, seconds_
     assert ("--rate 600/min" in str(first)) == (seconds_ago == 0)
 
 
+@pytest.mark.slow
 def test_what_was_done_before_it_was_watched_is_no_part_of_the_rate(tmp_path: Path, omneo: LocalOmneo):
     home = ("--workdir", tmp_path / "w", "--json")
     run_id = call("prepare", "-m", "pos_lines", export(tmp_path / "a.csv", 30), *home).summary["run_id"]
@@ -93,6 +97,7 @@ def test_what_was_done_before_it_was_watched_is_no_part_of_the_rate(tmp_path: Pa
     assert (first.pace.last.done, second.pace.per_s) == (20, None)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_loaded_by_several_is_followed_until_the_last_has_ended(tmp_path: Path):
     home = ("--workdir", tmp_path / "w", "--json")
     run_id = call("prepare", "-m", "pos_lines", export(tmp_path / "a.csv", 3), *home).summary["run_id"]

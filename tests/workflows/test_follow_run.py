@@ -18,6 +18,7 @@ from tests.command import call
 from tests.receipts import export
 
 
+@pytest.mark.slow
 def test_the_run_that_is_being_prepared_is_the_one_that_is_followed(tmp_path: Path) -> None:
     work = tmp_path / "work"
     prepare(work, "pos_lines", [str(export(tmp_path / "old.csv", 3))])

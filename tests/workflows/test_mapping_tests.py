@@ -65,6 +65,7 @@ def test_keys_that_are_given_have_to_be_equal(expect: str) -> None:
     assert reported(expect) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("expect", "message"),
     [
@@ -179,6 +180,7 @@ def test_check_runs_them_and_counts_them(tmp_path: Path) -> None:
     assert "the test 't' fails: `total` is 5.0, and 6 was expected" in failed.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped_names())
 def test_the_shipped_mappings_have_tests_that_pass(name: str) -> None:
     loaded = load_mapping(name)
@@ -203,6 +205,7 @@ def test_a_drafted_test_passes_where_it_is_pasted(name: str) -> None:
     assert failures(pasted) == []
 
 
+@pytest.mark.slow
 def test_a_drafted_test_holds_the_rows_that_its_sale_looks_up(tmp_path: Path) -> None:
     source, shops, path = (tmp_path / name for name in ("s.csv", "shops.csv", "m.yaml"))
     source.write_text(

@@ -57,6 +57,7 @@ def test_an_export_without_rows_has_nothing_to_show(tmp_path: Path):
     assert (found.samples, found.rows, found.reasons.height) == ((), 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mapping", ["marketplace_tables", "lightspeed_x_sales", "shopify_orders", "nested_parquet"]
 )

@@ -84,6 +84,7 @@ def test_what_another_run_delivered_is_unchanged(omneo: LocalOmneo, tmp_path: Pa
     assert (row["outcome"], row["state"]) == ("accepted", "unchanged")
 
 
+@pytest.mark.slow
 def test_what_prune_removed_is_an_error_and_the_file_is_removed_too(tmp_path: Path):
     source = write_export(tmp_path / "pos_lines.csv", receipt(1, 2))
     home = ("--workdir", tmp_path / "w", "--json")

@@ -73,6 +73,7 @@ def test_what_is_about_the_run_rejects_no_transaction(tmp_path: Path, code: str)
         summary(tmp_path, sales(("A", "1")), checks=f"{code}: reject")
 
 
+@pytest.mark.slow
 def test_formats_that_contradict_each_other_are_counted(tmp_path: Path) -> None:
     days = ["13/01/2024", "05/01/2024", "01/31/2024", "20/02/2024"]
     rows = "".join(f"R{n},{day},{n},Mug,1,8.00\n" for n, day in enumerate(days))

@@ -229,6 +229,7 @@ def test_another_transaction_is_not_the_one_that_was_asked_for(delivered: tuple[
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("items", [None, "none", {"data": []}, [1, "two"], 5])
 def test_odd_items_differ(delivered: tuple[SqlLedger, Tenant], items: object) -> None:
     ledger, tenant = delivered
@@ -236,6 +237,7 @@ def test_odd_items_differ(delivered: tuple[SqlLedger, Tenant], items: object) ->
     assert [each.about for each in look(ledger, tenant).findings] == [("items",)]
 
 
+@pytest.mark.slow
 def test_a_repeat_that_was_cut_off_is_looked_for_and_sent_again(delivered: tuple[SqlLedger, Tenant]) -> None:
     ledger, tenant = delivered
     del tenant.there["T000007"]
@@ -255,6 +257,7 @@ def test_it_can_be_stopped(delivered: tuple[SqlLedger, Tenant]) -> None:
     assert 0 < found.queried < 100
 
 
+@pytest.mark.slow
 def test_an_update_in_doubt_is_not_confirmed_by_the_version_before(ledger: SqlLedger) -> None:
     """Where total and items are the same in both, the other fields tell them apart."""
     tenant = Tenant()

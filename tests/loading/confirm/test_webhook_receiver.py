@@ -80,6 +80,7 @@ def test_a_genuine_event_confirms(delivered: SqlLedger) -> None:
     assert delivered.status("r1").confirmed == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "headers",
     [
@@ -281,6 +282,7 @@ def sale(name: str, **more: Any) -> dict[str, Any]:
     return {"id": 1, "external_id": name, "total": 1, **more}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "said",
     [
@@ -313,6 +315,7 @@ PARTS_OF_NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS_OF_NAMES, ids=str)
 def test_what_says_that_a_sale_was_not_written_counts_wherever_it_stands(
     delivered: SqlLedger, part: dict[str, Any]
@@ -333,6 +336,7 @@ def test_what_says_that_a_sale_was_not_written_counts_wherever_it_stands(
         assert state(delivered, "T000003") == "delivered", each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
@@ -394,6 +398,7 @@ def test_a_body_that_does_not_come_whole_confirms_nothing(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "context",
     [
@@ -413,6 +418,7 @@ def test_a_sale_that_is_void_or_gone_is_not_confirmed(delivered: SqlLedger, cont
     assert state(delivered, "T000003") == "delivered"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("total", "confirmed"),
     [

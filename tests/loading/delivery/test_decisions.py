@@ -112,6 +112,7 @@ def test_loading_what_is_unknown() -> None:
     assert kind(LoadRules(), None) == "send"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rules", [LoadRules(), LoadRules(revive=True), RetryRules(), ResendRules(), VoidRules()]
 )

@@ -35,6 +35,7 @@ def states(ledger: SqlLedger, transactions: list[StagedTransaction]) -> Counter[
     return Counter(str(row.state) for row in found.values())
 
 
+@pytest.mark.slow
 def test_everything_arrives_once_with_the_exact_bytes_in_order(any_ledger: SqlLedger) -> None:
     some = [made(n) for n in range(300)]
     tenant = Tenant()
@@ -226,6 +227,7 @@ def test_a_create_whose_answer_was_dropped_is_looked_up_first(ledger: SqlLedger)
     assert set(tenant.posts.values()) == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403, 302, 404])
 def test_what_concerns_every_transaction_stops_at_once(ledger: SqlLedger, status: int) -> None:
     some = [made(n) for n in range(300)]
@@ -300,6 +302,7 @@ def test_no_more_are_in_flight_than_allowed(ledger: SqlLedger) -> None:
     assert 4 <= tenant.most_in_flight <= 7
 
 
+@pytest.mark.slow
 def test_a_stop_finishes_what_is_in_flight(ledger: SqlLedger) -> None:
     some = [made(n) for n in range(500)]
     stop = Stop()
@@ -679,6 +682,7 @@ def answering_batches(tenant: Tenant, status_of: Callable[[str], str]) -> None:
     tenant.after, tenant.interfere = begin, end
 
 
+@pytest.mark.slow
 def test_many_refused_in_a_row_within_a_batch_stop_it_though_others_of_it_are_taken(
     ledger: SqlLedger,
 ) -> None:
@@ -690,6 +694,7 @@ def test_many_refused_in_a_row_within_a_batch_stop_it_though_others_of_it_are_ta
     assert (result.status.refused, result.status.delivered) == (240, 60)
 
 
+@pytest.mark.slow
 def test_what_is_in_doubt_and_refused_in_a_batch_stays_in_doubt_where_nothing_more_can_be_asked(
     ledger: SqlLedger,
 ) -> None:
@@ -705,6 +710,7 @@ def test_what_is_in_doubt_and_refused_in_a_batch_stays_in_doubt_where_nothing_mo
     assert result.status.delivered == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [None, State.DELIVERED])
 @pytest.mark.parametrize("state", [State.SENDING, State.VOIDING, State.IN_DOUBT])
 def test_the_doubt_about_a_forgotten_sale_ends_after_a_day_without_it(

@@ -347,6 +347,7 @@ def test_words_of_any_other_form_are_kept_as_they_are(body: bytes, message: str)
     assert judge(Answered(400, body), NOW, Expected.QUEUED).message == message
 
 
+@pytest.mark.slow
 def test_names_and_number_of_fields_are_bounded() -> None:
     errors = {f"no {n}\ud800{'x' * 500}": [{"deep": "e" * 2000}] * 60 for n in range(500)}
     body = json.dumps({"errors": errors}).encode()

@@ -85,6 +85,7 @@ def check(odd: Odd, replies: list[Reply]) -> None:
     assert odd.whole <= len(replies) - not_sent, described
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["close", "reset", "silence"])
 @pytest.mark.parametrize("kept", [False, True])
 def test_an_answer_may_be_cut_off_at_every_byte(end: str, kept: bool) -> None:
@@ -124,6 +125,7 @@ GARBAGE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", [EARLIEST, AFTER_HEAD, AFTER_BODY])
 @pytest.mark.parametrize("end", ["close", "reset", "silence"])
 def test_an_answer_may_be_anything_at_any_time(when: int, end: str) -> None:
@@ -135,6 +137,7 @@ def test_an_answer_may_be_anything_at_any_time(when: int, end: str) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_random_pieces_of_answers_mean_nothing_worse_than_a_doubt(seed: int) -> None:
     dice = random.Random(seed)

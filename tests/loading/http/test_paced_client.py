@@ -72,6 +72,7 @@ TOO_SOON = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [POST, batch_query("b1")], ids=["post", "poll"])
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("headers", TOO_SOON, ids=str)
@@ -84,6 +85,7 @@ def test_a_server_that_refuses_everything_is_asked_ever_less_often(
     assert len([at for at in server.at if at < 60]) <= 40
 
 
+@pytest.mark.slow
 def test_all_slow_down_where_a_good_server_begins_to_refuse_and_go_on_after_that() -> None:
     def answer(now: float) -> Reply:
         bad = 0 < now < 20

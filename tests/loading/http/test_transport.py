@@ -447,6 +447,7 @@ def test_a_proxy_connects_through_and_reads_nothing(
     assert b"roxy" not in server.requests[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "says",
     [

@@ -108,6 +108,7 @@ def test_without_anything_to_copy_there_is_an_error(tmp_path: Path, postgres: st
         copy_ledger(tmp_path / "empty.sqlite", postgres)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", ["DELETE FROM records WHERE external_id = '1-ø'", "UPDATE counts SET n = n + 1"]
 )

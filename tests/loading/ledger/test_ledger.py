@@ -107,6 +107,7 @@ def test_runs_are_ordered_by_their_ordinal_alone(any_ledger: SqlLedger) -> None:
 # ── Counts ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", State)
 def test_every_state_belongs_to_one_number_of_the_summary(any_ledger: SqlLedger, state: State) -> None:
     any_ledger.open_run(RUN)

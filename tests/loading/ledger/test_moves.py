@@ -108,6 +108,7 @@ def test_an_intent_that_is_taken_back_leaves_the_record_and_all_others_as_they_w
         assert now.counted_in(run_no) is kept.counted_in(run_no)
 
 
+@pytest.mark.slow
 @given(records, records)
 def test_of_two_versions_exactly_one_wins(first: Record, second: Record) -> None:
     if first.run_no != second.run_no:

@@ -110,6 +110,7 @@ def test_profile_chain_and_the_form_of_ids() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("email", "card", "person", "nobody"),
     [

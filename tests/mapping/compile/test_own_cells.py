@@ -92,6 +92,7 @@ def test_a_cell_that_the_sale_uses_itself_must_still_agree(tmp_path: Path) -> No
     assert counts["rejected"] == {"header_conflict": 1}
 
 
+@pytest.mark.slow
 def test_cells_of_a_key_are_carried_down(tmp_path: Path) -> None:
     mapping = DAILY.replace("key: [Till, day, No]", "layout: first_row, carry_key: true, key: [day, No]")
     rows = (
@@ -126,6 +127,7 @@ transaction: {{external_id: sale_no, {SUM}, {TIME}}}
     assert items == {"1": ["Tea", "Cake"], "2": ["Mug"]}
 
 
+@pytest.mark.slow
 def test_a_blank_definition_is_a_blank_key_and_a_lost_row_is_known_by_its_cells(tmp_path: Path) -> None:
     rows = (
         "Till,No,Sold,Item,Qty,Price\n"

@@ -37,6 +37,7 @@ def test_every_value_and_step_of_the_language_has_an_operation() -> None:
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "cells", "expected"),
     [

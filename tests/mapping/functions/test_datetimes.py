@@ -28,6 +28,7 @@ def utc(*cells: str | None, zone: str | None = MELBOURNE, **options: object) -> 
     return [found["utc"] for found in read(*cells, zone=zone, **options)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "cell", "expected"),
     [
@@ -141,6 +142,7 @@ def test_a_time_that_the_clock_skipped(zone: str, cell: str, shifted: datetime) 
     assert (found["utc"], found["ambiguous"]) == (shifted, False)
 
 
+@pytest.mark.slow
 @given(
     st.datetimes(datetime(1990, 1, 1), datetime(2035, 1, 1)),
     st.sampled_from(["Australia/Melbourne", "America/New_York", "Europe/London", "Asia/Kolkata"]),

@@ -214,6 +214,7 @@ def test_a_cell_counts_as_unreadable_only_where_the_value_depends_on_it(
     assert (found.to_list(), unread) == (values, failed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sql", "value", "failed"),
     [

@@ -34,6 +34,7 @@ def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(mapping_schema())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped_names())
 def test_an_editor_finds_nothing_wrong_with_a_shipped_mapping(name: str) -> None:
     path = shipped_mapping(name)

@@ -27,6 +27,7 @@ from pipeline.workflows.mapping_tests import failures
 GUIDE = Path(pipeline.__file__).parent.parent / "docs" / "mapping.md"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", all_examples().values(), ids=all_examples())
 def test_every_example_of_the_reference_works(example: Example, tmp_path: Path) -> None:
     stores = tmp_path / "stores.csv"

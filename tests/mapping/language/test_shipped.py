@@ -28,6 +28,7 @@ def test_the_promised_mappings_are_shipped() -> None:
     assert promised <= set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_mapping_is_right_and_says_what_it_is_for(name: str) -> None:
     loaded = load_mapping(name)
@@ -60,6 +61,7 @@ OLDER: dict[str, list[str]] = {
 """Columns that exports of earlier years did not have."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OLDER)
 def test_exports_of_earlier_years_are_read_as_well(name: str, tmp_path: Path) -> None:
     with shipped_sample(name).open(newline="") as file:

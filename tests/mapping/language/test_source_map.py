@@ -102,6 +102,7 @@ def test_what_is_no_yaml_is_reported_in_plain_words_at_its_place(text: str, said
     assert said in refused(text)
 
 
+@pytest.mark.slow
 def test_aliases_are_read_but_cannot_blow_up() -> None:
     laughs = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     laughs += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]

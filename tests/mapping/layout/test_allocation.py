@@ -162,6 +162,7 @@ prices = st.decimals(min_value=0, max_value=99999, places=2).map(str)
 baskets = st.lists(st.tuples(st.just(0), st.integers(1, 50), prices), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(baskets, st.decimals(min_value=Decimal("0.01"), max_value=10**6, places=2))
 def test_shares_add_up_to_the_cent_and_nobody_is_cut_by_more_than_one(
     items: list[tuple[int, int, str]], amount: Decimal

@@ -32,6 +32,7 @@ UNSEEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unseen", UNSEEN)
 @pytest.mark.parametrize("form", ["{0}{1}", "{1}{0}", "{0}{0}{1} {0}"])
 def test_what_nobody_sees_at_the_end_of_an_id_makes_no_other_sale(unseen: str, form: str) -> None:
@@ -107,6 +108,7 @@ ROUNDED = ["1.23E+12", "2.30E+18", "2E+18", "1.51591562544199E+18", "2,30E+18", 
 WHOLE = ["2300000000000000001", "12E10", "E+12", "1.23E12", "A1.2E+10", "1.23E-05", "10:2E+1", ""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ROUNDED)
 @pytest.mark.parametrize("column", ["id", "card", "line"])
 def test_an_id_that_lost_digits_is_reported(cell: str, column: str) -> None:
@@ -186,6 +188,7 @@ items: {external_id: {template: "{id}-{no}"}, name: no}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["1", "1.0", "1.00", "01", "+1", "1E+1", "x"])
 @pytest.mark.parametrize("kind", ["decimal", "integer", "{number: {}}"])
 def test_an_id_does_not_change_when_its_column_is_declared(cell: str, kind: str) -> None:

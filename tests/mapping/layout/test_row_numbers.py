@@ -40,6 +40,7 @@ def test_another_order_of_the_rows_gives_the_same_numbers(rows: tuple[str, ...])
     assert table[KEY].n_unique() == 4
 
 
+@pytest.mark.slow
 def test_each_equal_row_becomes_a_sale_and_a_second_export_changes_nothing(tmp_path: Path) -> None:
     mapping, one, two = (tmp_path / name for name in ("m.yaml", "one.csv", "two.csv"))
     mapping.write_text(MAPPING)

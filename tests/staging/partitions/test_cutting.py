@@ -18,6 +18,7 @@ def frame(keys: list[int | None], first: int) -> pl.DataFrame:
     )
 
 
+@pytest.mark.slow
 @given(st.lists(KEYS, max_size=6), st.integers(1, 200))
 def test_pieces_keep_every_row_in_order_and_never_part_neighbours(
     parts: list[list[int | None]], partition_bytes: int

@@ -20,6 +20,7 @@ def rows(keys: list[int | None], first_line: int = 2, **cells: str) -> pl.DataFr
     )
 
 
+@pytest.mark.slow
 @given(keys=st.lists(st.one_of(st.none(), st.integers(0, 2**64 - 1)), max_size=60), count=st.integers(1, 7))
 def test_every_row_is_in_one_bucket_with_all_of_its_transaction(
     tmp_path_factory: pytest.TempPathFactory, keys: list[int | None], count: int
@@ -57,6 +58,7 @@ def test_rows_of_several_tables_meet_by_their_key_and_replace_what_was_there(tmp
     assert sum(frame.height for tables in buckets for frame in tables.values()) == 9
 
 
+@pytest.mark.slow
 def test_there_may_be_more_buckets_than_16_bits_count(tmp_path: Path) -> None:
     write_buckets(directory_at(tmp_path), 0, "lines", rows([69_999, 65_536]), 70_000)
     found = [read_bucket(directory_at(tmp_path), [(0, "lines")], bucket) for bucket in (69_999, 65_536)]

@@ -41,6 +41,7 @@ def test_evenly_random_sales_give_no_finding(count: int, seed: int) -> None:
     assert found(unit(evenly_random(count, seed))) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     "shop",
@@ -82,6 +83,7 @@ def shifted(sales: list[Sale], hours: float) -> list[Sale]:
     return [{**each, at: each[at] + timedelta(hours=hours)} for each in sales]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [-14, -12, -10, -8, 8, 10, 11, 12])
 def test_a_wrong_zone(hours: int) -> None:
     finding = only(unit(shifted(ordinary(), hours)))
@@ -139,6 +141,7 @@ def test_holidays_are_no_finding() -> None:
     assert found(unit([each for each in moved if each[AT].date() not in easter])) == []
 
 
+@pytest.mark.slow
 def test_days_on_which_a_place_is_closed_every_year_are_no_finding() -> None:
     sales = ordinary(days=500, closed_on=())
     anzac = [each for each in sales if (each[AT].month, each[AT].day) != (4, 25)]
@@ -165,6 +168,7 @@ def test_day_and_month_that_changed_places() -> None:
     assert "day_month_swapped" in [finding.code for finding in found(unit(sales))]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_twice_under_other_ids() -> None:
     sales = ordinary()
     again = [{**each, "external_id": f"X{n}", SOURCE: 1} for n, each in enumerate(sales)]
@@ -240,6 +244,7 @@ def kiosk() -> list[Sale]:
     return sales
 
 
+@pytest.mark.slow
 def test_a_busy_place_with_few_prices_is_no_doubled_file() -> None:
     assert found(unit(kiosk())) == []
     (finding,) = found(unit(kiosk()), unit([{**each, SOURCE: 1} for each in kiosk()]))
@@ -350,6 +355,7 @@ def test_stores_that_write_cents_are_listed_by_name() -> None:
     assert [line.split(":")[0] for line in evidence] == sorted(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "typo", ["Carltn", "Carlton1", "Carltom", "Calrton", "CARLTON", "Carlton ", "Car-lton", "arlton"]
 )
@@ -362,6 +368,7 @@ def test_a_typo_store(typo: str) -> None:
     assert finding.evidence == (f"{typo!r}: 1 sale (till-1.csv line {where + 2}); was 'Carlton' meant?",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["Carxlon", "Cartxon", "Catlron", "Karltom", "Caltron"])
 def test_a_store_whose_name_differs_by_more_than_one_edit_is_no_typo(other: str) -> None:
     sales = ordinary()
@@ -407,6 +414,7 @@ def test_a_small_store_with_the_next_number_is_no_typo() -> None:
     assert found(unit(sales)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("small", "big"),
     [("Store 1", "Store 10"), ("S21", "S12"), ("1", "16"), ("ST0011", "ST0111"), ("1-1", "11")],
@@ -418,6 +426,7 @@ def test_a_small_store_with_a_number_of_its_own_is_no_typo(small: str, big: str)
     assert found(unit(sales)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["CARLTON", "Carlton ", "car-lton"])
 def test_a_store_under_two_spellings_however_many_its_sales(other: str) -> None:
     sales = ordinary(stores=["Carlton", "Fitzroy"])

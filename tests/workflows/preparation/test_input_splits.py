@@ -37,6 +37,7 @@ def as_parquet(path: Path, receipts: list[int], row_group_size: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row_group_size", [1, 2, 5, 8, 100])
 def test_ranges_of_parquet_part_no_transaction(tmp_path: Path, row_group_size: int) -> None:
     path = as_parquet(tmp_path / "pos_lines.parquet", [3, 1, 1, 7, 2, 4, 1, 5], row_group_size)

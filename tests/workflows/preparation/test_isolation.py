@@ -123,6 +123,7 @@ def test_a_sale_that_cannot_be_judged_is_rejected_with_its_line_and_the_rest_goe
     assert "overflow" in written["message"][0]
 
 
+@pytest.mark.slow
 def test_where_a_mapping_fails_on_most_sales_it_is_an_error_of_the_mapping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
