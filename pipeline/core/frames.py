@@ -48,7 +48,7 @@ null leaves the decision to it.
 NO_PROBLEMS: Final = pl.DataFrame(schema=PROBLEMS)
 
 QUARANTINE: Final = ("outcome", "code", "field", "value", "message", "source", "line", "external_id", "raw")
-"""Columns of `quarantine.csv`, `quarantine/*.parquet` and `undelivered.csv`, in order: one row a reason."""
+"""Columns of `quarantine.csv`, its parts and the lists in its form, in order: one row a reason."""
 
 REASONS: Final[dict[str, pl.DataType]] = {
     **{name: kind for name, kind in PROBLEMS.items() if name != "severity"},

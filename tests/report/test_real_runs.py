@@ -368,3 +368,13 @@ def test_a_doubled_file_is_found_and_named(
     prepared = do("prepare", first, second, "--json")
     evidence = "pos_lines_1.csv and pos_lines_2.csv" if other_numbers else "2,400 of 2,400 transactions"
     assert_found(prepared, ["doubled_file"], evidence)
+
+
+def test_a_list_of_another_version_has_other_columns_and_is_no_source_either(
+    do: Callable[..., Ended], tmp_path: Path
+) -> None:
+    file = tmp_path / "quarantine.csv"
+    file.write_text("outcome,code,field,value,message,source,line,external_id,raw,receipt\n" + "," * 9 + "\n")
+    refused = do("prepare", file)
+    assert refused.code == 2
+    assert "quarantine.csv lists what a run did not import" in refused.stderr

@@ -10,12 +10,10 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.core.findings import Occurrence, RootCause
-from pipeline.core.frames import QUARANTINE
 from pipeline.core.storage import parquet
-from pipeline.core.storage.files import write_private
-from pipeline.core.text.safe_text import neutral
 from pipeline.loading.ledger.entries import Record, State
 from pipeline.staging.workdir import RunDir
+from pipeline.workflows.runs.reason_lists import write_reason_list
 
 UNDELIVERED_CSV: Final = "undelivered.csv"
 UNDELIVERED: Final = "undelivered"
@@ -54,8 +52,7 @@ def write_failed_transactions(run: RunDir, failed: Iterable[Record]) -> int:
         return 0
     staged = _staged(run, [row.external_id for row in rows])
     reasons = [reason for row in rows for reason in _reasons(row, *staged.get(row.external_id, _UNKNOWN))]
-    table = pl.DataFrame(reasons, schema=dict.fromkeys(QUARANTINE, pl.String))
-    write_private(path, table.with_columns(neutral(pl.all())).write_csv(quote_style="non_numeric"))
+    write_reason_list(path, reasons)
     return len(rows)
 
 

@@ -18,9 +18,6 @@ import polars as pl
 from pipeline.core.codes import CODES
 from pipeline.core.errors import RunError, SettingsError
 from pipeline.core.events import Notice
-from pipeline.core.frames import QUARANTINE
-from pipeline.core.storage.files import write_private
-from pipeline.core.text.safe_text import neutral
 from pipeline.core.text.wording import agree, count
 from pipeline.loading.delivery.decisions import VoidRules, is_in_omneo
 from pipeline.loading.delivery.delivery_options import DeliveryResult
@@ -31,6 +28,7 @@ from pipeline.staging.manifest import Manifest, microseconds, read_manifest
 from pipeline.staging.staged_run import StagedRun
 from pipeline.staging.workdir import QUARANTINED, RunDir, Workdir
 from pipeline.workflows.runs import run_record
+from pipeline.workflows.runs.reason_lists import write_reason_list
 from pipeline.workflows.runs.run_summary import run_ref
 from pipeline.workflows.tenant.open_run import OpenRun
 
@@ -142,22 +140,20 @@ def _keep(run: RunDir, tenant: str, sales: list[CancelledSale]) -> Notice | None
     if not sales:
         path.unlink(missing_ok=True)
         return None
-    rows = [
-        {
-            "outcome": "warning",
-            "code": CODE,
-            "field": None,
-            "value": sale.code,
-            "message": CODES[CODE].title,
-            "source": sale.source,
-            "line": None if sale.line is None else str(sale.line),
-            "external_id": sale.external_id,
-            "raw": None,
-        }
-        for sale in sales
-    ]
-    table = pl.DataFrame(rows, schema=dict.fromkeys(QUARANTINE, pl.String))
-    write_private(path, table.with_columns(neutral(pl.all())).write_csv(quote_style="non_numeric"))
+    of_all = {"outcome": "warning", "code": CODE, "message": CODES[CODE].title}
+    write_reason_list(
+        path,
+        [
+            {
+                **of_all,
+                "value": sale.code,
+                "source": sale.source,
+                "line": None if sale.line is None else str(sale.line),
+                "external_id": sale.external_id,
+            }
+            for sale in sales
+        ],
+    )
     number = len(sales)
     what, are = count(number, "sale"), agree(number, "is")
     return Notice(
