@@ -10,7 +10,7 @@ import pytest
 
 from docs.tools.cli_reference import reference
 from pipeline.cli.group import cli
-from pipeline.validation.anomalies.detection import LOOKED_FOR
+from pipeline.core.findings import ANOMALY_KINDS
 from tests.message_texts import sentences
 
 ROOT = Path(__file__).parent.parent
@@ -106,4 +106,4 @@ def code_in(path: Path) -> list[Path]:
 def test_every_anomaly_is_described() -> None:
     page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
     described = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]+) \|", page, re.M)))
-    assert set(described) == set(LOOKED_FOR)
+    assert set(described) == set(ANOMALY_KINDS)

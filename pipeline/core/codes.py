@@ -40,6 +40,7 @@ class Code:
         tolerance: How far apart the two amounts that it compares may be; None where it compares none.
         fixer: Who can do the first thing that `fix` says.
         instead_of_reject: For a code about the whole run, which cannot reject a transaction: what to set.
+        needs: What the mapping must give for this check, in words; empty where it is always made.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Code:
     tolerance: Decimal | None = None
     fixer: Fixer = Fixer.YOU
     instead_of_reject: str = ""
+    needs: str = ""
 
 
 ABOUT_IMPORT: Final = ("guest", "profile_placeholder", "transacted_at_ambiguous")
@@ -59,16 +61,35 @@ _TILL: Final = Fixer.TILL
 CODES: Final[dict[str, Code]] = {
     code.name: code
     for code in (
-        Code("draft", _D, "Draft sale", "Nothing to do: drafts and parked sales are not sales yet."),
+        Code(
+            "draft",
+            _D,
+            "Draft sale",
+            "Nothing to do: drafts and parked sales are not sales yet.",
+            needs="which sales are drafts",
+        ),
         Code(
             "partially_paid",
             _D,
             "Not fully paid",
             "Nothing to do: import it once it is paid in full.",
             tolerance=Decimal("0.05"),  # cash is rounded to coins of 5 cents in many countries
+            needs="what was paid",
         ),
-        Code("cancelled", _D, "Cancelled sale", "Nothing to do: it did not happen."),
-        Code("order_open", _D, "Open order", "Nothing to do: import it once it is completed."),
+        Code(
+            "cancelled",
+            _D,
+            "Cancelled sale",
+            "Nothing to do: it did not happen.",
+            needs="which sales are cancelled",
+        ),
+        Code(
+            "order_open",
+            _D,
+            "Open order",
+            "Nothing to do: import it once it is completed.",
+            needs="which sales are open orders",
+        ),
         Code(
             "excluded",
             _D,
@@ -122,6 +143,7 @@ CODES: Final[dict[str, Code]] = {
             "Item without its sale",
             "Export the sales for the same dates as the items.",
             fixer=_TILL,
+            needs="items",
         ),
         Code(
             "items_missing",
@@ -129,6 +151,7 @@ CODES: Final[dict[str, Code]] = {
             "Sale without items",
             "Export the items for the same dates as the sales, or leave `items` out of the mapping.",
             fixer=_TILL,
+            needs="items",
         ),
         Code(
             "external_id_missing",
@@ -153,6 +176,7 @@ CODES: Final[dict[str, Code]] = {
             "Two items of a sale with one id",
             "Add what tells the lines apart, such as a line number, to the item's `external_id`.",
             always=True,
+            needs="items",
         ),
         Code(
             "id_rounded",
@@ -185,6 +209,7 @@ CODES: Final[dict[str, Code]] = {
             "Look for missing lines, shipping or discounts; set `tolerance` for rounding.",
             tolerance=Decimal("0.01"),  # one rounding; where the currency is known, its smallest amount
             fixer=_TILL,
+            needs="items",
         ),
         Code(
             "payments_mismatch",
@@ -193,6 +218,7 @@ CODES: Final[dict[str, Code]] = {
             "Look for missing or repeated payments.",
             tolerance=Decimal("0.05"),  # cash rounding, as above
             fixer=_TILL,
+            needs="amounts of payments",
         ),
         Code(
             "transacted_at_missing",
@@ -237,12 +263,14 @@ CODES: Final[dict[str, Code]] = {
             "Customer's id is not valid",
             "Fix the cell; or turn the code into a warning to import it as a guest sale.",
             fixer=_TILL,
+            needs="customers",
         ),
         Code(
             "currency_invalid",
             _R,
             "Not a currency",
             "Use three-letter ISO 4217 codes, or map the source's names.",
+            needs="a currency",
         ),
         Code(
             "quantity_invalid",
@@ -250,6 +278,7 @@ CODES: Final[dict[str, Code]] = {
             "Quantity is not a whole number",
             "Fix the cell; weighed goods need a rule in the mapping.",
             fixer=_TILL,
+            needs="items",
         ),
         Code(
             "price_invalid",
@@ -257,6 +286,7 @@ CODES: Final[dict[str, Code]] = {
             "Price is not an amount",
             "Fix the cell, or tell the mapping how amounts are written.",
             fixer=_TILL,
+            needs="items",
         ),
         Code(
             "name_missing",
@@ -264,12 +294,14 @@ CODES: Final[dict[str, Code]] = {
             "Item without a name",
             "Fill the name, or fall back to the SKU in the mapping.",
             fixer=_TILL,
+            needs="items",
         ),
         Code(
             "lookup_missing",
             _R,
             "Not in the look-up table",
             "Add the key to the table, or give the look-up a default.",
+            needs="look-up tables",
         ),
         Code("field_invalid", _R, "Value of the wrong kind", "Fix the cell, or convert it in the mapping."),
         Code(
@@ -325,12 +357,14 @@ CODES: Final[dict[str, Code]] = {
             "Item id that several sales have",
             "Make the item's `external_id` unique, with the sale's id in it: Omneo may move such an item.",
             instead_of_reject="Put the sale's id into the item's `external_id`.",
+            needs="items",
         ),
         Code(
             "amount_finer_than_currency",
             _W,
             "Amount finer than its currency",
             "Look whether the currency is right, and whether the total was computed and not rounded.",
+            needs="a currency",
         ),
         Code(
             "paid_missing",
@@ -338,6 +372,7 @@ CODES: Final[dict[str, Code]] = {
             "Amount paid is blank",
             "Fill what was paid, or say in `completion` which sales are complete.",
             fixer=_TILL,
+            needs="how much was paid",
         ),
         Code(
             "profile_placeholder",
@@ -345,6 +380,7 @@ CODES: Final[dict[str, Code]] = {
             "Customer that is only a word",
             "Nothing to do, these are guest sales. Where it is the id of a customer: "
             "`checks: {profile_placeholder: off}`.",
+            needs="customers",
         ),
         Code(
             "currency_missing",
@@ -352,6 +388,7 @@ CODES: Final[dict[str, Code]] = {
             "Sale without a currency",
             "Omneo takes the tenant's own. Where that is another: "
             "`currency: {first_of: [Currency, {constant: AUD}]}`.",
+            needs="a currency",
         ),
         Code("guest", _W, "Sale without a customer", "Nothing to do: the customer may claim it later."),
         Code(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, TypeVar
 
+from pipeline.core.codes import Fixer
+
 _Number = TypeVar("_Number", int, Decimal)
 
 
@@ -68,6 +70,41 @@ class Anomaly:
     title: str
     message: str
     evidence: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class AnomalyKind:
+    """One kind of anomaly that is looked for.
+
+    Attributes:
+        title: Its name for people who do not code.
+        fixer: Who can say whether it is right.
+    """
+
+    title: str
+    fixer: Fixer = Fixer.YOU
+
+
+ANOMALY_KINDS: Final[Mapping[str, AnomalyKind]] = {
+    "sales_at_night": AnomalyKind("Many sales at night"),
+    "store_clock_shifted": AnomalyKind("A store whose clock is shifted"),
+    "dates_at_midnight": AnomalyKind("Sales at exactly midnight", Fixer.TILL),
+    "day_month_swapped": AnomalyKind("Only the first twelve days of each month"),
+    "days_without_sales": AnomalyKind("Days without sales", Fixer.TILL),
+    "doubled_file": AnomalyKind("Sales that are there twice", Fixer.TILL),
+    "total_without_tax": AnomalyKind("Totals without tax"),
+    "items_without_tax": AnomalyKind("Item prices without tax"),
+    "totals_out_of_range": AnomalyKind("Totals far outside the usual"),
+    "location_unusual": AnomalyKind("Stores that may be typos"),
+    "currency_mix": AnomalyKind("Several currencies in one store"),
+    "frequent_customer": AnomalyKind("One customer with very many sales"),
+}
+"""By code."""
+
+
+def anomaly(code: str, message: str, evidence: Sequence[str] = ()) -> Anomaly:
+    """An anomaly with the title of its kind."""
+    return Anomaly(code, ANOMALY_KINDS[code].title, message, evidence)
 
 
 @dataclass(frozen=True)

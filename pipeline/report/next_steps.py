@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.core.codes import CODES, Fixer, Outcome
-from pipeline.core.findings import Anomaly, RootCause
+from pipeline.core.findings import ANOMALY_KINDS, Anomaly, RootCause
 from pipeline.core.text.wording import count
 from pipeline.report.summary import DEFAULT_WORKDIR, Summary, most_rejected
 
@@ -217,17 +217,18 @@ def _rejected_rows(summary: Summary, about: Circumstances) -> Iterator[NextStep]
         )
 
 
-_OF_THE_EXPORT: Final = ("days_without_sales", "dates_at_midnight", "doubled_file")
-"""Anomalies that who makes the export can explain."""
-
-
 def _questions(about: Circumstances) -> Iterator[NextStep]:
     """What is unusual, by who can say whether it is right."""
     for who, what in ((Fixer.TILL, "Say whether the export is whole and right"), (Fixer.YOU, "Look at")):
-        asked = [each for each in about.findings if (each.code in _OF_THE_EXPORT) is (who is Fixer.TILL)]
+        asked = [each for each in about.findings if _who_explains(each) is who]
         if asked:
             named = (": ".join([each.title.lower(), *each.evidence[:1]]) for each in asked[:_MOST_NAMED])
             yield NextStep(who, f"{what}: {'; '.join(named)}.", section="findings")
+
+
+def _who_explains(anomaly: Anomaly) -> Fixer:
+    kind = ANOMALY_KINDS.get(anomaly.code)
+    return kind.fixer if kind else Fixer.YOU
 
 
 def fixer_of(cause: RootCause) -> Fixer:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline.core.errors import SettingsError
 from pipeline.core.events import Emit, Notice, RunFinished, RunStarted, fan_out, ignore
+from pipeline.core.findings import ANOMALY_KINDS
 from pipeline.core.memory import USUAL, Budget
 from pipeline.core.settings import Limit
 from pipeline.core.storage.files import discard
@@ -29,7 +30,6 @@ from pipeline.report.summary import DeliveryCounts, Summary
 from pipeline.staging.manifest import Manifest, next_ordinal, write_manifest
 from pipeline.staging.workdir import SCRATCH, RunDir, Workdir
 from pipeline.telemetry.json_log import json_log
-from pipeline.validation.anomalies.detection import LOOKED_FOR
 from pipeline.validation.control_totals import read_control_totals
 from pipeline.workflows.preparation.import_plan import ImportPlan, plan_import
 from pipeline.workflows.preparation.measurements import added_up
@@ -220,7 +220,7 @@ def _report(
         unsure=len(unsure_lines(plan.mapping.document.text)),
         void_cancelled=plan.spec.completion is not None and plan.spec.completion.after_delivery == "void",
         checks=checks_made(plan),
-        patterns=LOOKED_FOR,
+        patterns={code: kind.title for code, kind in ANOMALY_KINDS.items()},
         previous=previous_run(others, manifest, facts),
         currency=facts.currency,
     )

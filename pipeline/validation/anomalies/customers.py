@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.findings import Anomaly
+from pipeline.core.findings import Anomaly, anomaly
 from pipeline.validation.anomalies.evidence import place, share, shown
 from pipeline.validation.anomalies.observations import Observations
 
@@ -34,11 +34,13 @@ def busy_customers(observed: Observations, sources: Sequence[str]) -> Iterator[A
         f"{share(row['sales'], known)}, such as {place(row, sources)}" for row in busy.iter_rows(named=True)
     ]
     if lines:
-        yield Anomaly(
+        yield anomaly(
             "frequent_customer",
-            "One customer with very many sales",
             "A customer has more sales than a person can have: a house account or a till's default customer "
             "would collect points that belong to no person. Look at its id in the line that is named: if it "
             "is no person, list it under `nulls` of `source`, and these are guest sales.",
             shown(lines),
         )
+
+
+DETECTORS: Final = (busy_customers,)

@@ -6,7 +6,7 @@ so that neither evenly random data of any size nor an ordinary shop has an anoma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from pipeline.core.findings import Anomaly
@@ -14,33 +14,12 @@ from pipeline.validation.anomalies import customers, repeated_sales, sale_times,
 from pipeline.validation.anomalies.observations import Observations
 
 _DETECTORS: Final[tuple[Callable[[Observations, Sequence[str]], Iterator[Anomaly]], ...]] = (
-    sale_times.clock_shifted,
-    sale_times.at_night,
-    sale_times.at_midnight,
-    sale_times.day_and_month,
-    sale_times.days_missing,
-    repeated_sales.twice,
-    sale_totals.totals_and_items,
-    sale_totals.far_totals,
-    stores.stores_that_may_be_typos,
-    stores.currency_mix,
-    customers.busy_customers,
+    *sale_times.DETECTORS,
+    *repeated_sales.DETECTORS,
+    *sale_totals.DETECTORS,
+    *stores.DETECTORS,
+    *customers.DETECTORS,
 )
-LOOKED_FOR: Final[Mapping[str, str]] = {
-    "sales_at_night": "Many sales at night",
-    "store_clock_shifted": "Other stores whose clock is shifted",
-    "dates_at_midnight": "Sales at exactly midnight",
-    "day_month_swapped": "Only the first twelve days of each month",
-    "days_without_sales": "Days without sales",
-    "doubled_file": "Sales that are there twice",
-    "total_without_tax": "Totals without tax",
-    "items_without_tax": "Item prices without tax",
-    "totals_out_of_range": "Totals far outside the usual",
-    "location_unusual": "Stores that may be typos",
-    "currency_mix": "Several currencies in one store",
-    "frequent_customer": "One customer with very many sales",
-}
-"""What the detectors look for: the title of every code."""
 
 
 def find_anomalies(observations: Observations, sources: Sequence[str]) -> list[Anomaly]:

@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.findings import Anomaly
+from pipeline.core.findings import Anomaly, anomaly
 from pipeline.core.text.wording import agree, part
 from pipeline.validation.anomalies.evidence import shown
 from pipeline.validation.anomalies.observations import Observations
@@ -25,7 +25,7 @@ _BY_CHANCE: Final = 1 / 3
 
 def doubled(message: str, lines: Sequence[str]) -> Anomaly:
     """The anomaly that sales occur twice."""
-    return Anomaly("doubled_file", "Sales that are there twice", message, shown(lines))
+    return anomaly("doubled_file", message, shown(lines))
 
 
 def twice(observed: Observations, sources: Sequence[str]) -> Iterator[Anomaly]:
@@ -67,3 +67,6 @@ def _by_chance(alike: pl.Series) -> bool:
     """
     once, twice, thrice = (int((alike == times).sum()) for times in (1, 2, 3))
     return once * thrice >= _BY_CHANCE * twice**2
+
+
+DETECTORS: Final = (twice,)

@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.core.day_middle import shifted_stores, usual_middle
-from pipeline.core.findings import Anomaly
+from pipeline.core.findings import Anomaly, anomaly
 from pipeline.core.text.wording import count
 from pipeline.validation.anomalies.evidence import share, shown
 from pipeline.validation.anomalies.missing_days import missing_days
@@ -35,9 +35,8 @@ def clock_shifted(observed: Observations, _sources: Sequence[str]) -> Iterator[A
         if not _quiet_by_day(hours[store])
     ]
     if lines:
-        yield Anomaly(
+        yield anomaly(
             "store_clock_shifted",
-            "A store whose clock is shifted",
             "A store sells hours earlier or later than the others: most likely its time zone is wrong in the "
             "mapping, or its till's clock is. If it keeps such hours, as bars do, all is well.",
             shown(lines),
@@ -85,7 +84,7 @@ def _night_anomaly(start: str, lines: Sequence[str]) -> Anomaly:
         f"{start} at night in local time, and hardly any by day: most likely the time zone is wrong. "
         "If these are bars or bakeries, all is well."
     )
-    return Anomaly("sales_at_night", "Many sales at night", message, shown(lines))
+    return anomaly("sales_at_night", message, shown(lines))
 
 
 def _quiet_by_day(counts: Sequence[int]) -> bool:
@@ -126,9 +125,8 @@ def at_midnight(observed: Observations, _sources: Sequence[str]) -> Iterator[Ano
     """Sales without a time of day."""
     counts = observed.counts
     if counts.at_midnight >= max(_MIDNIGHT_SALES, _MIDNIGHT_SHARE * counts.timed):
-        yield Anomaly(
+        yield anomaly(
             "dates_at_midnight",
-            "Sales at exactly midnight",
             "Many sales are at 00:00:00 sharp: the date has no time of day, or the mapping leaves it out.",
             (f"{share(counts.at_midnight, counts.timed)} at 00:00:00",),
         )
@@ -139,9 +137,8 @@ def days_missing(observed: Observations, _sources: Sequence[str]) -> Iterator[An
     gaps = missing_days(observed).gaps
     lines = [_missing_line(**gap) for gap in gaps.filter("sure").iter_rows(named=True)]
     if lines:
-        yield Anomaly(
+        yield anomaly(
             "days_without_sales",
-            "Days without sales",
             "On some days there are no sales where there always are: a file or a day may be missing from the "
             "export. If the shops were closed, all is well.",
             shown(lines),
@@ -176,10 +173,12 @@ def day_and_month(observed: Observations, _sources: Sequence[str]) -> Iterator[A
     enough = last - first >= _DAYS_SPANNED and len(numbers) >= _MONTHS_TAKEN_FOR_DAYS
     if enough and (numbers <= 12).all():
         sales = count(int(days["sales"].sum()), "sale")
-        yield Anomaly(
+        yield anomaly(
             "day_month_swapped",
-            "Only the first twelve days of each month",
             "No sale is after the 12th of any month: day and month have most likely changed places in the "
             "mapping's date format.",
             (f"{sales} from {first} to {last}, all on the 1st to the 12th",),
         )
+
+
+DETECTORS: Final = (clock_shifted, at_night, at_midnight, day_and_month, days_missing)

@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.findings import Anomaly
+from pipeline.core.findings import Anomaly, anomaly
 from pipeline.validation.anomalies.evidence import place, share, shown
 from pipeline.validation.anomalies.observations import BINS_PER_DECADE, Observations
 from pipeline.validation.anomalies.repeated_sales import doubled
@@ -37,9 +37,8 @@ def far_totals(observed: Observations, sources: Sequence[str]) -> Iterator[Anoma
     ]
     lines += list(_odd_stores(ranges))
     if lines:
-        yield Anomaly(
+        yield anomaly(
             "totals_out_of_range",
-            "Totals far outside the usual",
             "Some totals are many times what is usual there: look for amounts in cents, for a comma that was "
             "taken for a mark between thousands, and for test sales.",
             shown(lines),
@@ -97,15 +96,13 @@ def totals_and_items(observed: Observations, _sources: Sequence[str]) -> Iterato
 
 def _tax_anomaly(which: str, *evidence: str) -> Anomaly:
     if which == "total":
-        return Anomaly(
+        return anomaly(
             "total_without_tax",
-            "Totals without tax",
             "Totals are just what the items are without tax: take the total with tax, as Omneo wants it.",
             evidence,
         )
-    return Anomaly(
+    return anomaly(
         "items_without_tax",
-        "Item prices without tax",
         "The items add up to what the totals are without tax: take prices with tax, as Omneo wants them.",
         evidence,
     )
@@ -131,3 +128,6 @@ def _constant_ratio(ratios: pl.DataFrame, off: int, sales: int) -> Iterator[Anom
         yield _tax_anomaly("total", evidence, f"as with a tax of {below}%, or with {off_items} off all items")
     elif above is not None:
         yield _tax_anomaly("items", evidence, f"as with a tax of {above}%")
+
+
+DETECTORS: Final = (totals_and_items, far_totals)

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.core.findings import Anomaly
+from pipeline.core.findings import Anomaly, anomaly
 from pipeline.core.text.wording import count
 from pipeline.validation.anomalies.evidence import place, shown
 from pipeline.validation.anomalies.observations import Observations
@@ -39,9 +39,8 @@ def stores_that_may_be_typos(observed: Observations, sources: Sequence[str]) -> 
         for row in odd.iter_rows(named=True)
     ]
     if lines:
-        yield Anomaly(
+        yield anomaly(
             "location_unusual",
-            "Stores that may be typos",
             "Some stores have hardly any sales. Omneo creates a store for each name it does not know, so "
             "that a typo makes a store.",
             shown(lines),
@@ -122,9 +121,8 @@ def currency_mix(observed: Observations, _sources: Sequence[str]) -> Iterator[An
         for store, rows in _by_store(mixed)
     ]
     if lines:
-        yield Anomaly(
+        yield anomaly(
             "currency_mix",
-            "Several currencies in one store",
             "A store usually sells in one currency: look whether these are right.",
             shown(lines),
         )
@@ -134,3 +132,6 @@ def _by_store(mixed: pl.DataFrame) -> Iterator[tuple[str | None, list[tuple[str 
     ordered = mixed.sort("sales", descending=True)
     for (store,), rows in ordered.partition_by("store", as_dict=True, maintain_order=True).items():
         yield store, list(islice(rows.select("currency", "sales").iter_rows(), 5))
+
+
+DETECTORS: Final = (stores_that_may_be_typos, currency_mix)

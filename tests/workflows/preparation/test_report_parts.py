@@ -10,9 +10,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipeline.core.findings import ANOMALY_KINDS
 from pipeline.report.aggregates import nothing
 from pipeline.staging.workdir import Workdir
-from pipeline.validation.anomalies.detection import LOOKED_FOR
 from pipeline.validation.anomalies.observations import SKETCH, estimated_people
 from pipeline.workflows.preparation.report_parts.report_sections import of_whole_run
 from pipeline.workflows.runs import run_record
@@ -66,7 +66,7 @@ def test_customers_are_counted_up_to_a_sample_and_estimated_beyond() -> None:
 def test_everything_that_is_looked_for_is_documented() -> None:
     lines = (REPOSITORY / "docs" / "statistics.md").read_text(encoding="utf-8").splitlines()
     table = [line.split("|")[1] for line in lines if line.startswith("| `")]
-    assert {code.strip(" `") for cell in table for code in cell.split(",")} == {*LOOKED_FOR}
+    assert {code.strip(" `") for cell in table for code in cell.split(",")} == {*ANOMALY_KINDS}
 
 
 @pytest.mark.slow
