@@ -93,7 +93,7 @@ def decide_outcomes(mapped: MappedTransactions, policy: Policy, now: datetime) -
     headers = mapped.headers
     with_status = headers.filter(~_is_one_of(mapped.headless))
     problems = [_status_problems(with_status), mapped.problems, _problems_of_fields(mapped, policy, now)]
-    found = pl.concat([_classified(each, policy) for each in problems])
+    found = _classified(pl.concat(problems), policy)
     found = pl.concat([found, _unpaid(headers, found, policy)])
     is_dropped, is_rejected = (
         _is_one_of(found.filter(pl.col("outcome") == outcome.value)[TX].unique())
