@@ -29,7 +29,7 @@ from pipeline.cli.help_page import SETTINGS
 from pipeline.cli.options import add_options
 from pipeline.cli.signals import raise_signals
 from pipeline.core.errors import did_you_mean
-from pipeline.core.memory import collect_after_imports, prefer_jemalloc
+from pipeline.core.memory import collect_after_imports, no_threads_of_numpy, prefer_jemalloc
 
 COMMANDS = (
     *(scaffold, check, preview, prepare, preflight, load, run, retry, confirm, void, listen),
@@ -101,6 +101,7 @@ def main() -> None:
     open_standard_streams()
     raise_signals()
     prefer_jemalloc()
+    no_threads_of_numpy()
     # Without this, Python looks for garbage once more at its end, which takes longer than the end itself.
     atexit.register(gc.freeze)
     collect_after_imports()

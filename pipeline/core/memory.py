@@ -79,6 +79,15 @@ def prefer_jemalloc() -> None:
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 
 
+def no_threads_of_numpy() -> None:
+    """Keep numpy from starting a thread for each core: no matrices are multiplied here.
+
+    Each waits for work in a busy loop at first, 60 ms of CPU. Call it before numpy is imported; a setting of
+    the user's own stays.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def collect_after_imports() -> None:
     """Let a process that ends with its command import all it needs before it looks for garbage cycles.
 

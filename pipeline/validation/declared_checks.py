@@ -164,7 +164,9 @@ def completed(frame: pl.DataFrame) -> pl.DataFrame:
     fields = {f"{name}|raw": name for name in TYPES if name in present}
     # Only for those that are missing: making an expression for each takes longer than checking a partition.
     return frame.with_columns_seq(
-        (pl.col(fields[name]).cast(pl.String) if name in fields else pl.lit(None, SUPPORTING[name])).alias(name)
+        (pl.col(fields[name]).cast(pl.String) if name in fields else pl.lit(None, SUPPORTING[name])).alias(
+            name
+        )
         for name in {**SUPPORTING, **fields}
         if name not in present
     )
