@@ -88,6 +88,9 @@ def input_splits(plan: ImportPlan, engine: Engine) -> list[InputSplit]:
 
 
 def _is_worth_cutting(source: RunSource, plan: ImportPlan) -> bool:
+    # A sheet is read as a whole, and looking for ranges would load it once more.
+    if source.held_bytes:
+        return False
     size = plan.text_bytes(source)
     if is_parquet(source, plan):
         return size > plan.partition_bytes

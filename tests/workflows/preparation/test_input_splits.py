@@ -15,6 +15,7 @@ from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.workflows.preparation.import_plan import plan_import
 from pipeline.workflows.preparation.input_splits import input_splits, partitions_of
 from tests.receipts import COLUMNS, receipt, write_export
+from tests.workbooks import workbook
 
 
 def rows_by_split(files: list[Path], partition_bytes: int) -> list[pl.DataFrame]:
@@ -51,6 +52,17 @@ def test_ranges_of_parquet_part_no_transaction(tmp_path: Path, row_group_size: i
 def test_a_transaction_longer_than_row_groups_stays_in_one_range(tmp_path: Path) -> None:
     found = rows_by_split([as_parquet(tmp_path / "pos_lines.parquet", [2, 30, 2], 4)], 1)
     assert [rows.height for rows in found] == [32, 2]
+
+
+def test_a_large_workbook_is_not_loaded_to_look_for_ranges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.workflows.preparation.input_splits._LEAST_BYTES", 0)
+    path = workbook(tmp_path / "pos_lines.xlsx", [COLUMNS, *receipt(1, 9)])
+    plan = plan_import(load_mapping("pos_lines"), [str(path)], lambda _: None, budget=Budget(1))
+    path.unlink()
+    (split,) = input_splits(plan, LocalEngine(1))
+    assert split.sources == tuple(plan.sources)
 
 
 def test_small_files_share_a_split_and_large_ones_do_not(tmp_path: Path) -> None:
