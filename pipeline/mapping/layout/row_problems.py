@@ -25,8 +25,7 @@ def keys_missing(rows: pl.DataFrame, spec: MappingSpec) -> pl.DataFrame:
 
 def duplicate_rows(rows: pl.DataFrame, headers: pl.DataFrame) -> pl.DataFrame:
     """Rows that were left out as duplicates."""
-    own = headers.select(KEY, TX).drop_nulls(KEY)
-    found = rows.join(own, on=KEY, how="left", maintain_order="left")
+    found = rows.join(headers.select(KEY, TX), on=KEY, how="left", maintain_order="left")
     message = "This row is equal in every cell to one before it; it was counted once."
     return problems_at(found, "duplicate_row", message)
 
