@@ -41,6 +41,7 @@ class Code:
         fixer: Who can do the first thing that `fix` says.
         instead_of_reject: For a code about the whole run, which cannot reject a transaction: what to set.
         needs: What the mapping must give for this check, in words; empty where it is always made.
+        fixed_by_time: A sale that it rejects is good later, without any change to its file.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Code:
     fixer: Fixer = Fixer.YOU
     instead_of_reject: str = ""
     needs: str = ""
+    fixed_by_time: bool = False
 
 
 ABOUT_IMPORT: Final = ("guest", "profile_placeholder", "transacted_at_ambiguous")
@@ -243,6 +245,7 @@ CODES: Final[dict[str, Code]] = {
             "Check the till's clock, and day and month for having changed places. Until its time has come, "
             "the next `run` of its directory reads the file again; a date years ahead is wrong: fix it.",
             fixer=_TILL,
+            fixed_by_time=True,
         ),
         Code(
             "transacted_at_nonexistent",

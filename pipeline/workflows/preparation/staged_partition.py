@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from pipeline.core.codes import Outcome
+from pipeline.core.codes import CODES, Outcome
 from pipeline.core.model import KEY, SOURCE, TX
 from pipeline.core.storage.directories import Directory
 from pipeline.core.storage.partition_frames import RawTransactions
@@ -26,7 +26,6 @@ from pipeline.workflows.preparation.input_splits import InputSplit, Partition, p
 from pipeline.workflows.preparation.judged_partition import hash_of, judge_partition
 from pipeline.workflows.preparation.read_counts import ReadCounts
 from pipeline.workflows.preparation.row_accounting import RowCounts, count_lost_of_known_sales, count_rows
-from pipeline.workflows.runs.incremental import FIXED_BY_TIME
 
 KEYS, IDS, ITEM_IDS = "keys", "ids", "item-ids"
 """What is hashed by partition: keys of transactions, their external ids, and the ids of their items."""
@@ -165,7 +164,7 @@ def _item_hashes(items: pl.DataFrame, accepted: pl.DataFrame) -> pl.Series:
 def _waiting(verdict: TransactionOutcomes, shaped: RawTransactions) -> frozenset[int]:
     """The files, by SOURCE, that hold rows of sales which were rejected only for what time alone fixes."""
     rejections = verdict.reasons.filter(pl.col("outcome") == Outcome.REJECTED.value)
-    by_time = pl.col("code").is_in(FIXED_BY_TIME).all()
+    by_time = pl.col("code").is_in([code.name for code in CODES.values() if code.fixed_by_time]).all()
     waiting = rejections.group_by(TX).agg(by_time).filter("code").select(TX)
     if waiting.is_empty():
         return frozenset()

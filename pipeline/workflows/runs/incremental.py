@@ -35,8 +35,6 @@ BETWEEN_LOOKS_S: Final = 1.0
 BEGUN: Final = timedelta(minutes=10)
 """An empty file this young is taken for one that was just begun, and no error."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-FIXED_BY_TIME: Final = ("transacted_at_future",)
-"""Why sales are rejected that are good later, without any change to their file."""
 
 
 @dataclass(frozen=True)
