@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from pipeline.simulator import Faults, SimulatorSettings
 from pipeline.testing import LocalOmneo
+from pipeline.workflows.runs import incremental
 from tests.fuzzing import register_profiles
 from tests.servers import KeptOmneo, address_of, dask_cluster, new_database, postgres_server, s3_server
 from tests.waiting import wait_for
@@ -44,9 +45,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """How many processes `-n auto` starts: half as many again as cores, for many tests wait for others."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(2, cores * 3 // 2)
+    """How many processes `-n auto` starts: two more than cores, for many tests wait for others."""
+    return 2 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_looks() -> Iterator[None]:
+    """Look again soon at files that were just written: those of tests are whole, or written all the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(incremental, "BETWEEN_LOOKS_S", 0.2)
+        yield
 
 
 @pytest.fixture(scope="session")
