@@ -30,7 +30,7 @@ demo: .venv/.installed ## import the sample data into a local Omneo, confirm it,
 
 # Without compiled files, each of many processes compiles the package and pytest rewrites every test.
 unexport PYTHONDONTWRITEBYTECODE
-# In two more processes than there are cores; ARGS chooses among the tests.
+# In half as many processes again as there are cores; ARGS chooses among the tests.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 # Lint and tests run side by side: the type check takes one core for half a minute.
