@@ -148,8 +148,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("source", ["folder", "glob", "all", "named"])
 def test_an_old_file_that_was_renamed_copied_or_touched_takes_no_correction_back(
-    shop: Shop, change: Callable[[Shop, Path], None]
+    shop: Shop, change: Callable[[Shop, Path], None], source: str
 ) -> None:
     old = shop.export("a", *receipt(1, price="5.00"), *receipt(2), age_s=3 * 86_400)
     assert numbers(shop.run()) == (2, 2, 0)
@@ -158,11 +159,16 @@ def test_an_old_file_that_was_renamed_copied_or_touched_takes_no_correction_back
     right, sent = totals(shop), len(shop.arrived())
     assert right["S1-1-R1"] == 15.0
     change(shop, old)
-    assert "Nothing new" in shop.run().stderr
-    assert "Nothing new" in shop.run(shop.folder / "*.csv").stderr
-    for file in sorted(shop.folder.iterdir()):
-        assert shop.run(file).code == 0
-    assert shop.run("--all-files", shop.folder).code == 0
+    match source:
+        case "folder":
+            assert "Nothing new" in shop.run().stderr
+        case "glob":
+            assert "Nothing new" in shop.run(shop.folder / "*.csv").stderr
+        case "all":
+            assert shop.run("--all-files", shop.folder).code == 0
+        case "named":
+            for file in sorted(shop.folder.iterdir()):
+                assert shop.run(file).code == 0
     assert totals(shop) == right
     assert len(shop.arrived()) == sent
 
@@ -593,10 +599,10 @@ class Till:
         return rows
 
 
-def test_each_of_many_nights_sends_each_version_once(shop: Shop) -> None:
+def test_thirty_nights_send_each_version_once(shop: Shop) -> None:
     till = Till()
     sent = read = 0
-    for night in range(16):
+    for night in range(30):
         till.day(night)
         before = sum(map(len, till.exported.values()))
         shop.export(f"{night:02}", *till.export(night))
@@ -607,7 +613,7 @@ def test_each_of_many_nights_sends_each_version_once(shop: Shop) -> None:
         sent, read = sent + found.summary["requests"]["sent"], read + of_window
     arrivals = Counter(shop.arrived())
     assert arrivals == {name: len(versions) for name, versions in till.exported.items()}
-    assert sent == arrivals.total() < read / 4
+    assert sent == arrivals.total() < read / 5
     held: dict[str, Any] = {each["external_id"]: each["total"] for each in shop.omneo.transactions()}
     assert held == {name: versions[-1] / 100 for name, versions in till.exported.items()}
     assert max(arrivals.values()) > 1, "the simulation made no correction"
