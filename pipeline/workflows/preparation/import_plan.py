@@ -136,16 +136,11 @@ def plan_import(
         MappingError: The mapping does not work, or not with these columns; holds every problem.
         SourceError: A file cannot be used.
     """
-    try:
-        sources, lookups, beside = find_run_sources(mapping.spec, arguments, choose)
-        sources, columns, notices = columns_by_table(sources, mapping.spec)
-        compiled, problems = compiled_and_checked(mapping, columns, [file.uri for file in lookups])
-        raise_problems(problems, hint=" ".join([_listed(columns), *notices[:_NOTICES]]))
-    except Exception:
-        # What is wrong with the mapping whatever the source is comes first. It is looked for only now, since
-        # a right mapping is compiled once.
-        raise_problems(check_mapping(mapping))
-        raise
+    raise_problems(check_mapping(mapping))
+    sources, lookups, beside = find_run_sources(mapping.spec, arguments, choose)
+    sources, columns, notices = columns_by_table(sources, mapping.spec)
+    compiled, problems = compiled_and_checked(mapping, columns, [file.uri for file in lookups])
+    raise_problems(problems, hint=" ".join([_listed(columns), *notices[:_NOTICES]]))
     notices += [
         f"{each.file.name} takes some {each.held_bytes / 1e9:.1f} GB of memory, which is more than --memory"
         " leaves: a sheet is loaded as a whole; save it as CSV, which is read in parts"

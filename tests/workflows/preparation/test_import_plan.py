@@ -1,34 +1,19 @@
-"""Mapping and files are looked at together: how often a mapping is compiled, and what is named first."""
+"""Mapping and files are looked at together: what is named first."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.core.errors import MappingError, SourceError
 from pipeline.core.events import ignore
-from pipeline.mapping.compile import check
 from pipeline.mapping.language.mapping_file import load_mapping, read_mapping
 from pipeline.workflows.preparation.import_plan import plan_import
 from tests.command import REPOSITORY
 from tests.receipts import export
 
 WRONG = (REPOSITORY / "mappings/pos_lines.yaml").read_text().replace("sku: sku", "sku: {sql: 'sku +'}")
-
-
-def test_a_right_mapping_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    compiled: list[Any] = []
-    examine = check.examine
-
-    def counted(*arguments: Any, **others: Any) -> Any:
-        compiled.append(arguments)
-        return examine(*arguments, **others)
-
-    monkeypatch.setattr(check, "examine", counted)
-    plan_import(load_mapping("pos_lines"), [str(export(tmp_path / "pos_lines.csv", 2))], ignore)
-    assert len(compiled) == 1
 
 
 @pytest.mark.parametrize("is_there", [False, True])
