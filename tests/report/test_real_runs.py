@@ -378,3 +378,13 @@ def test_a_list_of_another_version_has_other_columns_and_is_no_source_either(
     refused = do("prepare", file)
     assert refused.code == 2
     assert "quarantine.csv lists what a run did not import" in refused.stderr
+
+
+def test_a_source_whose_columns_only_begin_like_those_of_a_list_is_one(
+    do: Callable[..., Ended], tmp_path: Path
+) -> None:
+    file = tmp_path / "sales.csv"
+    file.write_text("outcome,code,field,value,message_id,total\n1,2,3,4,5,6\n")
+    refused = do("prepare", file)
+    assert refused.code == 2
+    assert "lists what a run did not import" not in refused.stderr

@@ -172,7 +172,7 @@ def columns_by_table(
             continue
         # Compared as text: read with another delimiter, the header is one name. By its first columns: what
         # another version wrote may have fewer or more of them.
-        if ",".join(reader.columns).startswith(",".join(QUARANTINE[:5])):
+        if ",".join(reader.columns).startswith(",".join([*QUARANTINE[:5], ""])):
             raise SourceError(
                 f"{name} lists what a run did not import, and why; it holds no transactions.",
                 hint="Fix `quarantine_rows.csv` of the same run instead, and import that.",
