@@ -183,8 +183,9 @@ CODES: Final[dict[str, Code]] = {
         Code(
             "id_rounded",
             _R,
-            "Id that a spreadsheet shortened",
-            "Export it again as text: digits of 1.23E+12 are lost, and other ids become the same.",
+            "Id that a spreadsheet or a column of floats shortened",
+            "Export it again as text: digits of 1.23E+12 or 12345678901234568.0 are lost, and other ids"
+            " become the same.",
             always=True,
             fixer=_TILL,
         ),

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from pipeline.core.long_numbers import quote_long_numbers
 from pipeline.core.model import LINE
 from pipeline.core.text.header_names import usable_names
 from pipeline.extract.decoding import Utf8Blocks
@@ -26,10 +27,11 @@ class JsonLinesReader:
 
     The columns are the members of any object in the file, in the order they first appear; unless they are
     given, the file is read once more to know them. A number is written as short as possible without losing
-    value (`1.50` becomes `1.5`); one with a fraction is rounded to 17 digits. A line that is not an object
-    is malformed, and so is one with a NUL character or half of a character; blank lines are no rows. Of a
-    member that an object has twice the last counts. A file without a member on any line has no columns, but
-    its lines count as rows like those of any other.
+    value (`1.50` becomes `1.5`); one with a fraction is rounded to 17 digits, and one from 2**53 on that is
+    no plain integer has an exponent, as in `1.5E+18`. A line that is not an object is malformed, and so is
+    one with a NUL character or half of a character; blank lines are no rows. Of a member that an object has
+    twice the last counts. A file without a member on any line has no columns, but its lines count as rows
+    like those of any other.
 
     Attributes:
         columns: See `Reader`.
@@ -155,7 +157,10 @@ class JsonLinesReader:
             malformed = lines.with_columns(message=message)
             yield self._named(pl.DataFrame(schema=schema), lines.clear()), malformed
         else:
-            rows = _with_escapes(self._with_last_members(rows, lines["raw"]), lines["raw"])
+            raw = quote_long_numbers(lines["raw"])
+            if not raw.equals(lines["raw"]):
+                rows = pl.read_ndjson(_joined(raw), schema=schema)
+            rows = _with_escapes(self._with_last_members(rows, raw), raw)
             named = self._named(rows, lines)
             odd = _not_texts(named, lines)
             yield named.remove(pl.col(LINE).is_in(odd[LINE].implode())), odd

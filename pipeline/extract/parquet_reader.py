@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import SourceError
+from pipeline.core.long_numbers import EXACT_BELOW, with_exponent
 from pipeline.core.model import LINE
 from pipeline.core.storage.parquet import frame_of
 from pipeline.core.text.header_names import usable_names
@@ -25,6 +26,12 @@ SLICE_BYTES: Final = 4 << 20
 _LOOKED_AT: Final = 1_000
 """Values by which a column of bytes is taken for text or not."""
 _NO_TEXT: Final = "__no_text"
+_EXACT_BELOW: Final[dict[pl.DataType, int]] = {
+    pl.Float16(): 1 << 11,
+    pl.Float32(): 1 << 24,
+    pl.Float64(): EXACT_BELOW,
+}
+"""All whole numbers below have a binary number of their own."""
 _EMPTY_AS_NULL: Final = pl.when(pl.all() != "").then(pl.all())
 
 
@@ -231,25 +238,23 @@ def _leaf(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Binary):
         return value.map_batches(_text_or_hex, return_dtype=pl.String, is_elementwise=True)
     if dtype.is_float():
-        return (
-            value.fill_nan(None)
-            .cast(pl.String)
-            .map_batches(_without_exponent, return_dtype=pl.String, is_elementwise=True)
-        )
+        return value.map_batches(_float_texts, return_dtype=pl.String, is_elementwise=True)
     return value.cast(pl.String)
 
 
-def _without_exponent(numbers: pl.Series) -> pl.Series:
+def _float_texts(numbers: pl.Series) -> pl.Series:
     """Write small numbers such as `1e-7` in full, and large ones as spreadsheets do, as in `1.5E+18`.
 
-    A binary number of 17 digits or more has lost some, which matters where it is an id: so it shows. Few are
-    that large or small, so they are done one by one.
+    From 2**53 on (2**24 in 32 bits) a binary number may have lost its last digits, which matters where it is
+    an id: so it shows. Few are that large or small, so they are done one by one.
     """
-    short = numbers.filter(numbers.str.contains("e", literal=True)).unique()
-    if not len(short):
-        return numbers
-    written = [f"{Decimal(n):f}" if "e-" in n else n.upper() for n in short]
-    return numbers.replace(short, pl.Series(written, dtype=pl.String))
+    texts = numbers.fill_nan(None).cast(pl.String)
+    is_large = (numbers.abs() >= _EXACT_BELOW[numbers.dtype]) & numbers.is_finite()
+    odd = texts.filter(is_large | texts.str.contains("e-", literal=True)).unique()
+    if not len(odd):
+        return texts
+    written = [f"{Decimal(n):f}" if "e-" in n else with_exponent(n) for n in odd]
+    return texts.replace(odd, pl.Series(written, dtype=pl.String))
 
 
 def _as_text(values: pl.Series) -> pl.Series:

@@ -148,3 +148,30 @@ def test_a_member_that_is_there_twice_harms_no_other_whatever_its_name(tmp_path:
     batch.rows.columns = [*reader.header, LINE]
     assert batch.rows["id"].to_list() == ["1", "3", "4"]
     assert batch.rows[name].to_list() == ["x", "y", None]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("9007199254740991.0", "9007199254740991"),
+        ("9007199254740993.0", "9.007199254740993E+15"),
+        ("1.5e18", "1.5E+18"),
+        ("-2E18", "-2E+18"),
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("1.5e3", "1500"),
+        ("1e-20", "0.00000000000000000001"),
+        ('"12345678901234568.0"', "12345678901234568.0"),
+    ],
+)
+def test_a_number_that_a_parser_would_round_shows_that(tmp_path: Path, number: str, text: str) -> None:
+    rows, malformed, _ = read(tmp_path, '{"id":"2,1.5e18","n":1}', f'{{"id":"A","n":{number}}}')
+    assert (rows, malformed) == ([("2,1.5e18", "1", 1), ("A", text, 2)], [])
+
+
+def test_a_number_that_a_parser_would_round_shows_that_in_a_list_too(tmp_path: Path) -> None:
+    line = r'{"id":"[: 1.5e18, \" ,1.5e18","x":[{"n":12345678901234567890123,"m": 9007199254740993.0}]}'
+    rows, _, _ = read(tmp_path, line)
+    ((one, nested, _),) = rows
+    assert one == '[: 1.5e18, " ,1.5e18'
+    texts = {"n": "12345678901234567890123", "m": "9.007199254740993E+15"}
+    assert json.loads(str(nested)) == [texts]

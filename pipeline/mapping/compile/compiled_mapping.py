@@ -21,8 +21,14 @@ from pipeline.mapping.functions import json_text
 from pipeline.mapping.functions.numbers import decimal_text
 from pipeline.mapping.language.spec import Charge, MappingSpec
 from pipeline.mapping.layout.allocation import allocate
-from pipeline.mapping.layout.id_checks import invisible_characters, item_conflicts, rounded_cells, rounded_ids
-from pipeline.mapping.usage.used_columns import key_cells
+from pipeline.mapping.layout.id_checks import (
+    invisible_characters,
+    item_conflicts,
+    rounded_cells,
+    rounded_floats,
+    rounded_ids,
+)
+from pipeline.mapping.usage.used_columns import key_cells, own_id_columns
 from pipeline.mapping.usage.visitor import Scope
 
 _ROW = (TX, SOURCE, LINE)
@@ -110,9 +116,11 @@ class CompiledMapping:
         # Where a transaction has no row of its own, its cells are looked at on its lines.
         own_rows = [] if self.spec.source.headers_on_lines else [raw.headers]
         key = key_cells(self.spec, self.spec.source.all_keys)
+        ids = {*key, *own_id_columns(self.spec)}
         for rows in (*own_rows, raw.lines, raw.payments):
             yield invisible_characters(rows, self.plan.ids)
             yield rounded_cells(rows, key)
+            yield rounded_floats(rows, ids)
         yield rounded_ids(headers, ("external_id", "profile_id"))
         yield rounded_ids(items, ("external_id",))
         yield item_conflicts(items)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 import polars as pl
 
 from pipeline.core.frames import NO_PROBLEMS, in_message, problems_at
+from pipeline.core.long_numbers import EXACT_BELOW
 from pipeline.core.model import LINE, TX
 from pipeline.mapping.functions.cell_cleaning import begin_and_end_visibly, columns_where, stripped
 
 _UNUSUAL: Final = r"[\p{DI}\p{Cf}\p{Cc}\p{Z}&&[^ \t\r\n]]"
 """Invisible characters, except the blanks that people type."""
-_ROUNDED: Final = r"[+-]?\d(?:[.,]\d+)?[Ee]\+\d{2,3}"
+_SHOWN_SHORT: Final = r"[+-]?\d(?:[.,]\d+)?[Ee]\+\d{2,3}"
 """How spreadsheets show a number of many digits, such as 1.23E+12: with an exponent that has a sign."""
+_FLOAT: Final = r"[+-]?\d[.,](?:\d{6,}[Ee]\d{1,3}|\d+[Ee](?:1[5-9]|[2-9]\d|\d{3}))"
+"""How programs write such a number: with many digits or a large exponent, since 1.23E12 may be an id."""
+_ROUNDED: Final = f"(?:{_SHOWN_SHORT}|{_FLOAT})"
 _HAS_ROUNDED: Final = rf"(?:^|[^0-9A-Za-z.,])({_ROUNDED})(?:$|[^0-9A-Za-z@.,])"
 """The same as a part of an id that is put together; `ann.1e+12@shop.com` is an address."""
+_EXPONENT: Final = r"\d[Ee]\+?\d"
+_LONG_FLOAT: Final = r"^[+-]?0*([1-9]\d{15,})[.,]0*$"
+"""A whole number of a column of floats, written in full."""
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 """An odd number that spreads transaction numbers over all 64 bits (2**64 divided by the golden ratio)."""
 
@@ -65,10 +72,28 @@ def _code_points(characters: pl.Series) -> pl.Series:
     return characters.replace_strict(names, default=None, return_dtype=pl.String)
 
 
-def rounded_cells(rows: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
+def rounded_cells(rows: pl.DataFrame, key: Collection[str]) -> pl.DataFrame:
     """Report cells of a key that have lost digits: several sales may have become one."""
-    names = [name for name in rows.columns if name in columns]
-    return _rounded(rows, names, is_raw=True)
+    return _rounded(rows, key, lambda name: stripped(pl.col(name), is_id=True), f"^{_ROUNDED}$")
+
+
+def rounded_floats(rows: pl.DataFrame, ids: Collection[str]) -> pl.DataFrame:
+    """Report cells with a number in full that a column of floats has rounded, such as 12345678901234568.0.
+
+    This shows in the cell only: an id may be put together to look so, and a mapping may cut off the `.0`.
+
+    Args:
+        rows: Raw rows with TX, SOURCE and LINE.
+        ids: The columns that ids are made of; those that are absent are left out.
+    """
+    found = [NO_PROBLEMS]
+    names = [name for name in rows.columns if name in ids]
+    for name in columns_where(rows, names, lambda cells: cells.str.contains(r"\d{16}[.,]").any()):
+        text = stripped(pl.col(name), is_id=True)
+        digits = text.str.extract(_LONG_FLOAT)
+        is_inexact = (digits.str.len_bytes() > len(str(EXACT_BELOW))) | (digits >= str(EXACT_BELOW))
+        found.append(_reported(rows.filter(is_inexact), name, text))
+    return pl.concat(found)
 
 
 def rounded_ids(rows: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
@@ -78,19 +103,26 @@ def rounded_ids(rows: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
         rows: Mapped transactions or items.
         names: The fields to look at; those that are absent are left out.
     """
-    return _rounded(rows, [name for name in names if name in rows.columns], is_raw=False)
+    return _rounded(rows, names, pl.col, _HAS_ROUNDED)
 
 
-def _rounded(rows: pl.DataFrame, names: list[str], *, is_raw: bool) -> pl.DataFrame:
+def _rounded(
+    rows: pl.DataFrame, names: Collection[str], text_of: Callable[[str], pl.Expr], pattern: str
+) -> pl.DataFrame:
     found = [NO_PROBLEMS]
-    for name in columns_where(rows, names, lambda cells: cells.str.contains("+", literal=True).any()):
-        text = stripped(pl.col(name), is_id=True) if is_raw else pl.col(name)
-        pattern = f"^{_ROUNDED}$" if is_raw else _HAS_ROUNDED
-        odd = rows.filter(text.str.contains(pattern)).unique(TX, keep="first", maintain_order=True)
-        shown = in_message(text, name)
-        message = pl.format("`{}` is {}, which has lost digits of the id.", pl.lit(name), shown)
-        found.append(problems_at(odd, "id_rounded", message, field=name, value=text))
+    present = [name for name in rows.columns if name in names]
+    for name in columns_where(rows, present, lambda cells: cells.str.contains(_EXPONENT).any()):
+        text = text_of(name)
+        found.append(_reported(rows.filter(text.str.contains(pattern)), name, text))
     return pl.concat(found)
+
+
+def _reported(odd: pl.DataFrame, name: str, text: pl.Expr) -> pl.DataFrame:
+    """The problem, once for each transaction."""
+    odd = odd.unique(TX, keep="first", maintain_order=True)
+    shown = in_message(text, name)
+    message = pl.format("`{}` is {}, which has lost digits of the id.", pl.lit(name), shown)
+    return problems_at(odd, "id_rounded", message, field=name, value=text)
 
 
 def item_conflicts(items: pl.DataFrame) -> pl.DataFrame:

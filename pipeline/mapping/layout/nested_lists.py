@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
+from pipeline.core.long_numbers import quote_long_numbers
 from pipeline.core.model import KEY, LINE, SOURCE
 from pipeline.mapping.usage.column_names import outer_column
 
@@ -29,7 +30,7 @@ def explode(
 
     Returns:
         The objects in order, with their row's SOURCE, LINE and KEY and all members as text; and the rows
-        whose cell is not a list of objects. JSON numbers keep 15 digits.
+        whose cell is not a list of objects. JSON numbers with a fraction keep 15 digits.
     """
     wanted = sorted({name.removeprefix(prefix) for name in names if name.startswith(prefix)})
     schema = {name: rows.schema[name] for name in _ROW} | {prefix + name: pl.String() for name in wanted}
@@ -85,6 +86,7 @@ def _lists(rows: pl.DataFrame, column: str, members: pl.Struct) -> tuple[pl.Data
     if rows.schema[column] != pl.String:
         lists = rows.select(*_ROW, _conformed(pl.col(column), rows.schema[column], dtype).alias("list"))
         return lists, rows.clear()
+    rows = rows.with_columns(quote_long_numbers(rows[column]))
     text = pl.col(column).str.strip_chars()
     # If an object has a member twice, the last one counts, but the decoder takes the first. Writing the JSON
     # again removes the repeated members.

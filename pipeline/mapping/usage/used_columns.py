@@ -84,8 +84,24 @@ def id_columns(spec: MappingSpec) -> frozenset[str]:
         value for name, value in spec.transaction.items() if TRANSACTION_FIELDS[name].names is Names.THING
     ]
     items = [value for name, value in spec.items.items() if ITEM_FIELDS[name].names is Names.THING]
+    return _columns_behind(spec, transaction, [*spec.source.all_keys, *items])
+
+
+@lru_cache(maxsize=4)
+def own_id_columns(spec: MappingSpec) -> frozenset[str]:
+    """The columns that the ids of sales, customers and items are made of."""
+    transaction, items = (
+        [values["external_id"]] if "external_id" in values else []
+        for values in (spec.transaction, spec.items)
+    )
+    return _columns_behind(spec, transaction, items)
+
+
+def _columns_behind(
+    spec: MappingSpec, transaction: Iterable[Value], items: Iterable[Value]
+) -> frozenset[str]:
+    """The columns behind values of transactions, those of customers, and values of items."""
     values = [
-        *((name, Scope.LINE) for name in spec.source.all_keys),
         *((value, Scope.TRANSACTION) for value in (*(link.value for link in spec.profile), *transaction)),
         *((value, Scope.LINE) for value in items),
     ]

@@ -104,8 +104,11 @@ def test_an_address_has_no_characters_that_nobody_sees(unseen: str) -> None:
 
 # ── Ids that a spreadsheet shortened ────────────────────────────────────────────────────────────────
 
-ROUNDED = ["1.23E+12", "2.30E+18", "2E+18", "1.51591562544199E+18", "2,30E+18", "4.00638e+12", "-1.5E+015"]
-WHOLE = ["2300000000000000001", "12E10", "E+12", "1.23E12", "A1.2E+10", "1.23E-05", "10:2E+1", ""]
+ROUNDED = ["1.23E+12", "2.30E+18", "2E+18", "1.51591562544199E+18", "2,30E+18", "4.00638e+12", "-1.5E+015",
+           "1.234567890123456e15", "2.5e19", "1.2345678901E10"]  # fmt: skip
+WHOLE = ["1234567890123456.0", "9007199254740991.00", "9007199254740992.5", "000000001234567890.0",
+         "", "2300000000000000001", "12E10", "E+12", "1.23E12", "A1.2E+10", "2E18", "1.23E-05",
+         "10:2E+1"]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -148,6 +151,27 @@ def test_a_shortened_part_of_an_id_is_reported_with_its_sale() -> None:
         (0, "id_rounded", "external_id"),
         (0, "id_rounded", "profile_id"),
     }
+
+
+BINARY = ["9007199254740992.0", "12345678901234568.0", "12345678901234568,00", "-12345678901234568."]
+
+
+@pytest.mark.parametrize("cell", BINARY)
+@pytest.mark.parametrize("column", ["id", "card", "sku"])
+def test_an_id_that_a_column_of_floats_has_rounded_is_reported(cell: str, column: str) -> None:
+    spec = LINES.replace(
+        '{template: "{id}-{line}"}', '{column: sku, then: [{replace: {pattern: "[.,]0*$", with: ""}}]}'
+    )
+    row = {"id": "1", "shop": "S", "card": "C", "sku": "K", "what": "Mug", "qty": "1", "price": "2"}
+    row |= {column: f'"{cell}"'}
+    mapped = mapped_of(spec, f"{','.join(row)}\n{','.join(row.values())}\n")
+    assert problem_rows(mapped.problems, "code", "field", "value") == [("id_rounded", column, cell)]
+    assert cell in mapped.problems["message"][0]
+
+
+def test_a_line_number_behind_a_long_id_is_no_place_of_a_number() -> None:
+    spec = LINES.replace("external_id: id,", 'external_id: {template: "{id}.{qty}"},')
+    assert mapped_of(spec, f"{COLUMNS}\n12345678901234568,S,C,K,Mug,0,2\n").problems.is_empty()
 
 
 # ── Two items with one id ───────────────────────────────────────────────────────────────────────────

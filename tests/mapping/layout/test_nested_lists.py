@@ -44,6 +44,21 @@ def test_numbers_and_booleans_become_texts_and_keep_their_digits() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("9007199254740993.0", "9.007199254740993E+15"),
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("9007199254740993", "9007199254740993"),
+        ("1.5e18", "1.5E+18"),
+        ("1.5e3", "1500"),
+        (r'"\"1.5e18"', '"1.5e18'),
+    ],
+)
+def test_a_long_number_is_not_rounded_without_a_word(number: str, text: str) -> None:
+    assert names(f'[{{"name": {number}}}]', GOOD)[0] == [(1, text), (2, "a"), (2, "b")]
+
+
 def test_members_of_members() -> None:
     found, bad = names('[{"p": {"sku": {"id": "S"}}}, {"p": {}}, {}]', members=("items.p.sku.id",))
     assert (found, bad) == ([(1, "S"), (1, None), (1, None)], [])
