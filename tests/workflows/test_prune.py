@@ -21,7 +21,7 @@ from pipeline.staging.workdir import RunDir, Workdir
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.forgetting.person_name import PersonName
 from tests.command import Ended, call, files_with, open_to_others
-from tests.receipts import Row, receipt, write_export
+from tests.receipts import COLUMNS, Row, receipt, write_export
 
 pytestmark = pytest.mark.slow
 
@@ -245,6 +245,33 @@ def test_rows_of_a_sale_go_whole_where_only_its_first_row_names_the_person(shop:
     shop.command("forget", "--profile", "kim@example.com", "--yes")
     assert orders() == [name for name in before if name not in theirs]
     assert shop.command("prepare", "-m", "shopify_orders", to_fix).summary["transactions"]["read"] > 0
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("is_ended", [True, False])
+def test_rows_of_others_keep_every_byte_whatever_their_line_breaks(
+    shop: Shop, end: str, is_ended: bool
+) -> None:
+    notes = ["two\rlines,", "plain", "two\nlines", "two\r\nlines,"]
+    sales = [
+        *(receipt(f"A{n}", 1, customer_email=ANN, description=note) for n, note in enumerate(notes)),
+        *(receipt(f"C{n}", 1, customer_email=CID, description=note) for n, note in enumerate(notes)),
+    ]
+    rows = [row for pair in zip(sales[:4], sales[4:], strict=True) for sale in pair for row in sale]
+    for row in rows:
+        row[COLUMNS.index("sale_total")] = "x"
+    run_id = shop.command("prepare", "-m", "pos_lines", shop.export(*rows)).summary["run_id"]
+    to_fix = shop.directory(run_id).path / "quarantine_rows.csv"
+    text = to_fix.read_bytes().decode().removesuffix("\n")
+    records = text.replace('\n"R', '\0"R').split("\0")
+    assert len(records) == 1 + len(rows)
+    # As an editor saves it.
+    ends = end if is_ended else ""
+    to_fix.write_bytes((end.join(records) + ends).encode())
+    (page,) = shop.command("forget", "--profile", ANN, "--yes").summary["runs"]
+    assert page["rows"] == len(notes)
+    kept = end.join(record for record in records if ANN not in record) + ends
+    assert to_fix.read_bytes().decode() == kept
 
 
 def test_nothing_is_sent_again_after_forgetting(shop: Shop) -> None:

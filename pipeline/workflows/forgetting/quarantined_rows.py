@@ -16,6 +16,9 @@ from pipeline.core.errors import ImportToolError
 from pipeline.core.model import KEY, LINE, LINES, SOURCE
 from pipeline.core.storage import parquet
 from pipeline.core.storage.files import replacing, write_private
+from pipeline.extract.framing import Positions, line_ends
+from pipeline.extract.jsonl_reader import newlines
+from pipeline.extract.readers import format_of
 from pipeline.extract.rows import Batch
 from pipeline.extract.source_files import SourceFile
 from pipeline.mapping.language.mapping_file import read_mapping
@@ -28,6 +31,7 @@ from pipeline.validation import quarantine
 from pipeline.workflows.forgetting.person_name import NOT_OF_PEOPLE, PersonName, without_values_of
 from pipeline.workflows.preparation.sources import RunSource, raw_rows
 
+_HEAD_BYTES: Final = 64
 _OF_PERSON: Final = "of_person"
 _PLACES: Final = {SOURCE: pl.UInt32, LINE: pl.Int64, KEY: pl.UInt64, _OF_PERSON: pl.Boolean}
 
@@ -170,12 +174,17 @@ def _remove_rows(path: Path, rows: pl.DataFrame) -> None:
         return
     if rows[_OF_PERSON].all():
         path.unlink()
-    elif path.suffix == ".parquet":
+        return
+    content = path.read_bytes()
+    # The name may say something else: a mapping of several tables gives it.
+    form = format_of(SourceFile(str(path), path.name, len(content)), content[:_HEAD_BYTES])
+    if form == "parquet":
         numbers = rows.filter(_OF_PERSON)[LINE]
         table = parquet.read(path).with_row_index("row", offset=1)
         _rewrite(path, table.filter(~pl.col("row").is_in(numbers.implode())).drop("row"))
     else:
-        _remove_lines(path, rows)
+        ends = newlines(content) if form == "jsonl" else line_ends(content)
+        write_private(path, _without_lines(content, ends, rows))
 
 
 def _rewrite(path: Path, rows: pl.DataFrame) -> None:
@@ -187,11 +196,11 @@ def _rewrite(path: Path, rows: pl.DataFrame) -> None:
         rows.write_parquet(file)
 
 
-def _remove_lines(path: Path, rows: pl.DataFrame) -> None:
-    lines = path.read_bytes().split(b"\n")
-    # A row may have several lines: it ends where the next one starts. Before the first one is the header.
-    starts = [*rows[LINE], len(lines)]
-    kept = lines[: starts[0] - 1]
+def _without_lines(content: bytes, ends: Positions, rows: pl.DataFrame) -> bytes:
+    """The text without a person's rows. A row may have several lines: it ends where the next one starts."""
+    line_starts = [0, *(ends + 1)]
+    starts = [*(line_starts[line - 1] for line in rows[LINE]), len(content)]
+    kept = [content[: starts[0]]]  # the header
     for (start, end), remove in zip(pairwise(starts), rows[_OF_PERSON], strict=True):
-        kept += [] if remove else lines[start - 1 : end - 1]
-    write_private(path, b"\n".join([*kept, b""]))
+        kept += [] if remove else [content[start:end]]
+    return b"".join(kept)
