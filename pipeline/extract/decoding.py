@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.core.errors import SourceError
 from pipeline.extract.encodings import bom_of, cut_character, is_utf8, refuse_other_files, sniff_encoding
+from pipeline.extract.framing import CR, LF
 from pipeline.extract.text_ranges import FILE_START, RecordStart
 
 REPLACEMENT: Final = "�".encode()
@@ -43,6 +44,7 @@ class Utf8Blocks:
         encoding: str = "utf-8",
         on_error: Literal["error", "replace"] = "error",
         start: RecordStart = FILE_START,
+        lone_cr: bool = True,
     ) -> None:
         """Read nothing yet.
 
@@ -53,6 +55,7 @@ class Utf8Blocks:
             encoding: Its encoding.
             on_error: What is done with bytes that are invalid in it.
             start: Where in the file the stream begins; a byte order mark is only at the file's own start.
+            lone_cr: Whether a carriage return alone ends a line.
         """
         self._stream = stream
         self._name = name
@@ -61,6 +64,8 @@ class Utf8Blocks:
         self._is_inside = start != FILE_START
         self._offset = start.byte  # of the next byte to decode, in the decompressed file
         self._lines = start.line - 1  # line breaks before it
+        self._is_after_cr = False
+        self._lone_cr = lone_cr
         self.encoding = encoding
         self.replaced = 0
         self.holds_nul = False
@@ -80,8 +85,9 @@ class Utf8Blocks:
             text, used = self._decode(data, final=not chunk)
             carry = data[used:]
             self._offset += used
-            self._lines += int(np.count_nonzero(np.frombuffer(text, np.uint8) == 10))
             if text:
+                self._lines += self._line_breaks(text)
+                self._is_after_cr = self._lone_cr and text.endswith(b"\r")
                 self.holds_nul = self.holds_nul or b"\0" in text
                 yield text
             if not chunk:
@@ -125,9 +131,19 @@ class Utf8Blocks:
         # What the decoder holds back begins a character that goes on in the next block.
         return text.encode(), len(data) - len(decoder.getstate()[0])
 
+    def _line_breaks(self, text: bytes) -> int:
+        """How many line breaks end in a text, behind the one before it: the half of a CRLF is none."""
+        bytes_ = np.frombuffer(text, np.uint8)
+        is_lf = bytes_ == LF
+        breaks = int(np.count_nonzero(is_lf))
+        if self._lone_cr and b"\r" in text:
+            is_cr = bytes_ == CR
+            breaks += int(np.count_nonzero(is_cr[:-1] & ~is_lf[1:])) + int(is_cr[-1])
+        return breaks - (self._is_after_cr and text.startswith(b"\n"))
+
     def _undecodable(self, data: bytes, error: UnicodeDecodeError) -> SourceError:
         before = data[: error.start].decode(self.encoding, "replace")
-        line = self._lines + before.count("\n") + 1
+        line = self._lines + self._line_breaks(before.encode()) + 1
         likely = sniff_encoding(data, whole=False)[0]
         is_new = likely not in ("utf-8", self.encoding)
         wanted = f"`source: {{csv: {{encoding: {likely}}}}}`" if is_new else "the right `encoding`"

@@ -127,7 +127,11 @@ class JsonLinesReader:
         self._stream, self._opened = self._opened or open_text(self._file), None
         with self._stream:
             blocks = Utf8Blocks(
-                self._stream, self._file.name, block_bytes=self._block_bytes, start=self._from
+                self._stream,
+                self._file.name,
+                block_bytes=self._block_bytes,
+                start=self._from,
+                lone_cr=False,
             )
             for block in blocks:
                 whole, newline, carry = (carry + block).rpartition(b"\n")

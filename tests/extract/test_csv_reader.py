@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import signal
@@ -183,6 +184,19 @@ def test_a_wrong_encoding_is_reported_with_its_place(path: Path) -> None:
     with pytest.raises(SourceError, match=r"sales\.csv: byte 8,013 \(0xe9, line 1,002\) is not utf-8"):
         list(opened.batches())
     assert content[8013] == 0xE9
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("block_bytes", [1, 2, 7, 64, 1 << 20])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_line_of_a_byte_that_is_no_text_is_that_of_an_editor(
+    path: Path, end: bytes, block_bytes: int, packed: bool
+) -> None:
+    content = end.join([b"id,name", *[b'1,"two\rlines\r\nand\n\none"'] * 9, b'2,"a\rcaf\xe9"', b""])
+    path.write_bytes(gzip.compress(content) if packed else content)
+    line = len(content[: content.index(b"\xe9")].splitlines())
+    with pytest.raises(SourceError, match=rf"\(0xe9, line {line}\) is not utf-8"):
+        list(CsvReader(find_sources([str(path)], [])[0], DEFAULT, block_bytes=block_bytes).batches())
 
 
 def test_undecodable_bytes_are_replaced_and_reported(path: Path) -> None:
