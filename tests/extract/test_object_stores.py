@@ -13,14 +13,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.core.errors import SourceError
+from pipeline.core.errors import SettingsError, SourceError
 from pipeline.core.model import Dialect
 from pipeline.extract import find_sources, open_reader
 from pipeline.extract.source_files import fingerprint, unchanged
+from pipeline.mapping.functions.lookup_tables import load_tables
 from pipeline.staging.manifest import read_manifest
 from pipeline.staging.workdir import RunDir
 from pipeline.testing import LocalOmneo
 from tests.command import SAMPLE, call, omneo_import, staged_rows
+from tests.mapping.mapping_cases import spec_of
 from tests.receipts import export, receipt, write_export
 from tests.workbooks import workbook
 
@@ -162,3 +164,19 @@ def test_the_second_night_takes_only_what_is_new_in_the_store(
     store.put_file(str(late), f"{bucket}/day-2.csv")
     night = call(*arguments, env=omneo.environment()).summary
     assert (night["transactions"]["read"], night["delivery"]["delivered"]) == (1, 1)
+
+
+def test_a_look_up_table_among_the_sources_of_a_store(filled: str, tmp_path: Path) -> None:
+    spec = spec_of("""
+    source: {layout: headers, key: [id]}
+    lookups:
+      text: {file: b.csv.gz, key: [id], from: source}
+      parquet: {file: d.parquet, key: [id], from: source}
+    transaction: {external_id: id}
+    """)
+    objects = [file.uri for file in find_sources([f"s3://{filled}/in"], GLOBS)]
+    tables, issues = load_tables(spec, tmp_path, objects)
+    assert issues == []
+    assert [table.column("total").to_list() for table in tables.values()] == [["2.50", "3.00"]] * 2
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_tables(spec, tmp_path, [f"{objects[0].rpartition('/')[0]}/gone/b.csv.gz"])

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import bz2
+import gzip
+import re
+from codecs import BOM_UTF8
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from io import BytesIO
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 import polars as pl
 
-from pipeline.core.errors import did_you_mean
+from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.model import Dialect
-from pipeline.core.storage import parquet
-from pipeline.core.storage.file_formats import WORKBOOKS
+from pipeline.core.storage.file_formats import JSON_LINES, PARQUET, WORKBOOKS
+from pipeline.core.storage.file_systems import REMOTE, file_system, store_errors
 from pipeline.core.text.header_names import usable_names
 from pipeline.mapping.functions.cell_cleaning import trimmed
 from pipeline.mapping.language.mapping_errors import FormulaError
@@ -141,57 +145,90 @@ def _matching(entry: LookupTable, sources: Sequence[str]) -> list[str]:
 
 def _rows(path: str, entry: LookupTable) -> pl.DataFrame:
     """All cells of a file as texts."""
-    if path.lower().endswith(WORKBOOKS):
-        raise FormulaError(
-            f"{path} is an Excel workbook, and look-up tables are CSV or Parquet; save it as CSV"
-        )
     try:
-        if path.lower().endswith(".parquet"):
-            rows = parquet.read(path).select(pl.all().cast(pl.String))
+        content = _unpacked(_read(path))
+        if kind := _other_kind(path, content):
+            raise FormulaError(f"{path} is {kind}, and look-up tables are CSV or Parquet; save it as CSV")
+        if content.startswith(_PARQUET):
+            rows = pl.read_parquet(content).select(pl.all().cast(pl.String))
         else:
-            rows = _csv(path, entry)
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+            rows = _csv(content, entry)
+    except (OSError, EOFError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
         raise FormulaError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     rows.columns = usable_names(rows.columns)[0]
     return rows
 
 
-def _csv(path: str, entry: LookupTable) -> pl.DataFrame:
+def _read(path: str) -> bytes:
+    if REMOTE not in path:
+        return Path(path).read_bytes()
+    filesystem, key = file_system(path, SourceError)
+    with store_errors(path, "read"):
+        return bytes(filesystem.cat_file(key))
+
+
+def _unpacked(content: bytes) -> bytes:
+    """The bytes of a file that may be compressed."""
+    for magic, unpack in _COMPRESSIONS.items():
+        if content.startswith(magic):
+            return unpack(content)
+    return content
+
+
+def _unpacked_zstd(content: bytes) -> bytes:
+    import pyarrow as pa
+
+    return bytes(pa.CompressedInputStream(pa.BufferReader(content), "zstd").read())
+
+
+def _other_kind(path: str, content: bytes) -> str:
+    """What a file is that is no look-up table, by its name or its first bytes; empty where it may be one."""
+    suffixes = PurePosixPath(path.lower()).suffixes[-2:]
+    start = content[:_LOOKED_AT].removeprefix(BOM_UTF8).lstrip()
+    if not {".json", *JSON_LINES}.isdisjoint(suffixes) or re.match(rb"\{|\[\s*[{\[]", start):
+        return "JSON"
+    if not {*WORKBOOKS, *_OTHER_WORKBOOKS}.isdisjoint(suffixes) or start.startswith(b"\xd0\xcf\x11\xe0"):
+        return "an Excel workbook"
+    if start.startswith(b"PK\x03\x04"):
+        return "a zip archive or a workbook"
+    if path.lower().endswith(PARQUET) and not content.startswith(_PARQUET):
+        return "no Parquet file, though its name says so"
+    return ""
+
+
+def _csv(content: bytes, entry: LookupTable) -> pl.DataFrame:
     dialect = entry.csv
     names = dialect.header if isinstance(dialect.header, tuple) else None
+    if not _is_utf8(dialect.encoding):
+        content = content.decode(dialect.encoding).encode()
     rows = pl.read_csv(
-        _utf8(path, dialect.encoding),
-        separator=dialect.delimiter or _delimiter(path, dialect),
+        content,
+        separator=dialect.delimiter or _delimiter(content, dialect),
         quote_char=dialect.quote,
         comment_prefix=dialect.comment,
         skip_lines=dialect.skip_lines,
         has_header=dialect.header is True,
         infer_schema=False,
-        # polars would take brackets in a path for a pattern.
-        glob=False,
     )
     if names is not None:
         rows = rows.rename(dict(zip(rows.columns, names, strict=False)))
     return rows
 
 
-def _utf8(path: str, encoding: str) -> str | BytesIO:
-    if encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf8sig", "ascii"):
-        return path
-    return BytesIO(Path(path).read_bytes().decode(encoding).encode())
+def _is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf8sig", "ascii")
 
 
-def _delimiter(path: str, dialect: Dialect) -> str:
+def _delimiter(content: bytes, dialect: Dialect) -> str:
     """The most frequent of the usual delimiters in the first line."""
     head = pl.read_csv(
-        _utf8(path, dialect.encoding),
+        content,
         separator=_NEVER,
         quote_char=None,
         skip_lines=dialect.skip_lines,
         has_header=False,
         n_rows=1,
         infer_schema=False,
-        glob=False,
     )
     line = str(head.item()) if head.height else ""
     return max(",;\t|", key=line.count)
@@ -199,3 +236,12 @@ def _delimiter(path: str, dialect: Dialect) -> str:
 
 _NEVER = "\x1f"
 """A delimiter that no text contains, so that each line is one cell."""
+_COMPRESSIONS: Final[dict[bytes, Callable[[bytes], bytes]]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\x28\xb5\x2f\xfd": _unpacked_zstd,
+}
+"""How a compressed file begins, and how it is unpacked."""
+_PARQUET: Final = b"PAR1"
+_OTHER_WORKBOOKS: Final = (".xls", ".xlsb", ".ods")
+_LOOKED_AT: Final = 64

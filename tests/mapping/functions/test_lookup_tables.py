@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from pipeline.mapping.functions.lookup_tables import load_tables
@@ -214,3 +218,49 @@ def test_a_workbook_is_no_look_up_table(directory: Path) -> None:
     (directory / "stores.xlsx").write_bytes(b"PK")
     message = issue(directory, SPEC.replace("stores.csv", "stores.xlsx"))
     assert "is an Excel workbook, and look-up tables are CSV or Parquet; save it as CSV" in message
+
+
+CSV, LINE = STORES.encode(), b'{"code": "A", "name": "Melbourne"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("stores.jsonl", LINE, "JSON"),
+        ("STORES.JSONL", LINE, "JSON"),
+        ("stores.ndjson.gz", gzip.compress(LINE), "JSON"),
+        ("stores.json", b"[" + LINE + b"]", "JSON"),
+        ("stores.csv", b"\xef\xbb\xbf\n" + LINE, "JSON"),
+        ("stores.txt", b"[" + LINE + b"]", "JSON"),
+        ("stores.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(64), "an Excel workbook"),
+        ("stores.ods", b"PK\x03\x04", "an Excel workbook"),
+        ("stores.csv.zip", b"PK\x03\x04" + bytes(64), "a zip archive or a workbook"),
+        ("stores.PARQUET", CSV, "no Parquet file, though its name says so"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_what_cannot_be_a_look_up_table_is_named(
+    directory: Path, name: str, content: bytes, kind: str, encoding: str
+) -> None:
+    (directory / name).write_bytes(content)
+    spec = SPEC.replace("stores.csv, key: [code]", f"{name}, key: [code], csv: {{encoding: {encoding}}}")
+    assert f"{name} is {kind}, and look-up tables are CSV or Parquet; save it as CSV" in issue(
+        directory, spec
+    )
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lambda text: pa.compress(text, "zstd")])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+def test_a_compressed_table_may_have_any_encoding(
+    directory: Path, pack: Callable[[bytes], object], encoding: str
+) -> None:
+    (directory / "stores.packed").write_bytes(bytes(pack("code,name\nA,Orléans\n".encode(encoding))))  # type: ignore[call-overload]
+    spec = SPEC.replace(
+        "stores.csv, key: [code]", f"stores.packed, key: [code], csv: {{encoding: {encoding}}}"
+    )
+    assert mapped_of(spec, "id,store\n1,A\n", directory).headers["location_id"].to_list() == ["Orléans"]
+
+
+def test_a_packed_table_that_is_cut_off(directory: Path) -> None:
+    (directory / "stores.csv").write_bytes(gzip.compress(CSV)[:-9])
+    assert "stores.csv cannot be read: " in issue(directory)
