@@ -61,7 +61,7 @@ def open_reader(
     if format == "jsonl":
         return JsonLinesReader(file, block_bytes or JSON_BLOCK_BYTES, members=header)
     # A CSV file is opened once, to find out what it is and to read it.
-    stored = open_raw(file, ahead=not only_header and not file.uri.endswith(PARQUET))
+    stored = open_raw(file, ahead=not only_header and not file.uri.lower().endswith(PARQUET))
     if format != "csv" and is_workbook(stored):
         stored.close()
         return ExcelReader(file, sheet or Worksheet(), dialect)

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from pipeline.core.errors import SourceError
-from pipeline.core.storage.file_formats import JSON_LINES
+from pipeline.core.storage.file_formats import JSON_LINES, any_case
 from pipeline.core.storage.file_systems import REMOTE, STORES, file_system, how_to_reach
 from pipeline.extract.compression import compression_of, unpacked
 
@@ -147,7 +147,7 @@ def _find(argument: str, globs: Sequence[str], *, alone: bool) -> list[SourceFil
         )
     # The directory's own name may have brackets.
     below = f"{escape(path.rstrip('/'))}/"
-    files = [file for pattern in globs for file in _glob(filesystem, below + pattern, argument)]
+    files = [file for pattern in globs for file in _glob(filesystem, below + any_case(pattern), argument)]
     if not files:
         looked_for = ", ".join(globs) or "nothing, as the mapping names no input globs"
         raise SourceError(

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
@@ -27,7 +26,7 @@ from pipeline.core.codes import Outcome
 from pipeline.core.frames import QUARANTINE, without_marks
 from pipeline.core.model import KEY, LINE, LINES, SOURCE, TX, WHITE_SPACE, Dialect, column_place
 from pipeline.core.storage.directories import Directory, directory_at, read
-from pipeline.core.storage.file_formats import COMPRESSED, FileFormat
+from pipeline.core.storage.file_formats import COMPRESSED, FileFormat, matches
 from pipeline.core.storage.files import open_private, private_dir
 from pipeline.core.storage.partition_frames import RawTransactions
 from pipeline.core.storage.partition_names import partition_name
@@ -78,8 +77,8 @@ def file_names(first: Mapping[str, str], inputs: Mapping[str, Sequence[str]]) ->
     names = {}
     for table, path in first.items():
         name = PurePosixPath(path).name
-        plain = name.removesuffix(PurePosixPath(name).suffix) if name.endswith(COMPRESSED) else name
-        names[table] = plain if any(fnmatch(plain, glob) for glob in inputs[table]) else name
+        plain = name.removesuffix(PurePosixPath(name).suffix) if name.lower().endswith(COMPRESSED) else name
+        names[table] = plain if any(matches(plain, glob) for glob in inputs[table]) else name
     return names
 
 

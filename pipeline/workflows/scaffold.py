@@ -164,7 +164,7 @@ def drafted(arguments: Sequence[str]) -> str:
 
 def _is_document(file: SourceFile) -> bool:
     """Whether a file that was found and not named is one JSON document, which cannot be read."""
-    if not file.found or not file.uri.endswith(".json"):
+    if not file.found or not file.uri.lower().endswith(".json"):
         return False
     try:
         sniff(file, 1)

@@ -55,6 +55,13 @@ def test_a_directory_is_searched_with_the_mappings_globs(folder: Path) -> None:
     assert names(find_sources([str(folder)], GLOBS)) == ["a.csv", "b.csv", "c.csv"]
 
 
+def test_endings_match_in_any_letter_case_and_the_rest_of_a_name_does_not(tmp_path: Path) -> None:
+    for name in ("pos_a.csv", "pos_B.CSV", "pos_c.Csv.GZ", "POS_d.csv", "pos_e.PARQUET", "pos_f.csv.bak"):
+        (tmp_path / name).write_bytes(TEXT)
+    found = find_sources([str(tmp_path)], ["pos_*.csv", "pos_*.csv.gz", "*.parquet"])
+    assert names(found) == ["pos_B.CSV", "pos_a.csv", "pos_c.Csv.GZ", "pos_e.PARQUET"]
+
+
 def test_files_come_sorted_and_once_however_they_are_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,6 @@ import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -16,7 +15,7 @@ import polars as pl
 
 from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.model import Dialect
-from pipeline.core.storage.file_formats import JSON_LINES, PARQUET, WORKBOOKS
+from pipeline.core.storage.file_formats import JSON_LINES, PARQUET, WORKBOOKS, matches
 from pipeline.core.storage.file_systems import REMOTE, file_system, store_errors
 from pipeline.core.text.header_names import usable_names
 from pipeline.mapping.functions.cell_cleaning import trimmed
@@ -137,7 +136,7 @@ def _own_file(entry: LookupTable, directory: Path) -> str:
 
 
 def _matching(entry: LookupTable, sources: Sequence[str]) -> list[str]:
-    found = [path for path in sources if fnmatch(PurePosixPath(path.replace("\\", "/")).name, entry.file)]
+    found = [path for path in sources if matches(PurePosixPath(path.replace("\\", "/")).name, entry.file)]
     if not found:
         raise FormulaError(f"no source file is called {entry.file}; give it on the command line as well")
     return found

@@ -86,7 +86,7 @@ class Source(Frozen):
     """The files.
 
     Attributes:
-        inputs: Globs of file names to look for when a directory is given.
+        inputs: Globs of file names to look for when a directory is given; endings match in any letter case.
         format: Recognised by the content of the file where it is left out.
         layout: `lines`: one row per line item, with the header cells on each. `first_row`: header cells only
             on the transaction's first row. `records`: several record types in one file. `tables`: several

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,7 @@ import polars as pl
 from pipeline.core.errors import ImportToolError
 from pipeline.core.model import KEY, LINE, LINES, SOURCE
 from pipeline.core.storage import parquet
+from pipeline.core.storage.file_formats import matches
 from pipeline.core.storage.files import replacing, write_private
 from pipeline.extract.framing import Positions, line_ends
 from pipeline.extract.jsonl_reader import newlines
@@ -163,7 +163,7 @@ def _columns_in(sites: Iterable[LocatedValue], spec: MappingSpec) -> Iterator[st
 
 def _table_of(name: str, spec: MappingSpec) -> str:
     for table, entry in spec.source.tables.items():
-        if any(fnmatch(name, glob) for glob in entry.inputs):
+        if any(matches(name, glob) for glob in entry.inputs):
             return str(table)
     return LINES
 

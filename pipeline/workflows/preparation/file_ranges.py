@@ -77,7 +77,7 @@ def file_ranges(source: RunSource, plan: ImportPlan) -> list[RunSource]:
 def is_parquet(source: RunSource, plan: ImportPlan) -> bool:
     """Whether a file is Parquet by its name or the mapping."""
     format_ = plan.spec.source.format
-    return format_ == "parquet" or (format_ is None and source.file.uri.endswith(PARQUET))
+    return format_ == "parquet" or (format_ is None and source.file.uri.lower().endswith(PARQUET))
 
 
 # ── Text ────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -16,7 +15,7 @@ import polars as pl
 from pipeline.core.errors import SourceError
 from pipeline.core.frames import QUARANTINE
 from pipeline.core.model import LINE, LINES, LOST, SOURCE, Lost
-from pipeline.core.storage.file_formats import DATA_GLOBS
+from pipeline.core.storage.file_formats import DATA_GLOBS, matches
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.excel_reader import ExcelReader
 from pipeline.extract.jsonl_reader import JsonLinesReader
@@ -132,7 +131,7 @@ def _beside(arguments: Sequence[str], found: Sequence[SourceFile]) -> list[Sourc
 
 
 def _matches(file: SourceFile, globs: Sequence[str]) -> bool:
-    return any(fnmatch(PurePosixPath(file.uri).name, glob) for glob in globs)
+    return any(matches(PurePosixPath(file.uri).name, glob) for glob in globs)
 
 
 def _table_of(file: SourceFile, tables: Mapping[str, Sequence[str]]) -> str:

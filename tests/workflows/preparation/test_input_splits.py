@@ -40,8 +40,9 @@ def as_parquet(path: Path, receipts: list[int], row_group_size: int) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row_group_size", [1, 2, 5, 8, 100])
-def test_ranges_of_parquet_part_no_transaction(tmp_path: Path, row_group_size: int) -> None:
-    path = as_parquet(tmp_path / "pos_lines.parquet", [3, 1, 1, 7, 2, 4, 1, 5], row_group_size)
+@pytest.mark.parametrize("name", ["pos_lines.parquet", "POS_LINES.PARQUET"])
+def test_ranges_of_parquet_part_no_transaction(tmp_path: Path, row_group_size: int, name: str) -> None:
+    path = as_parquet(tmp_path / name, [3, 1, 1, 7, 2, 4, 1, 5], row_group_size)
     found = rows_by_split([path], 1)
     assert (len(found) > 1) == (row_group_size < 24)
     assert [line for rows in found for line in rows[LINE]] == list(range(1, 25))
