@@ -72,6 +72,32 @@ class SourceFile:
 # ── Finding ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+def named_sources(sources: Iterable[str | Path]) -> list[str]:
+    """The SOURCE arguments that a program gives, as the command line has them.
+
+    Raises:
+        SourceError: It is one name and no list, or something in it is no name of a file.
+    """
+    if isinstance(sources, str | bytes | os.PathLike):
+        shown = os.fsdecode(sources)
+        raise SourceError(
+            f"the sources are one name ({shown}), expected a list of names", hint=f"Write [{shown!r}]."
+        )
+    return [_named(source) for source in sources]
+
+
+def _named(source: str | Path) -> str:
+    if not isinstance(source, str | Path):
+        raise SourceError(f"{source!r} cannot be a source", hint="Name files as str or Path.")
+    # Of two slashes, pathlib leaves one.
+    if isinstance(source, Path) and str(source).partition(":/")[0] in STORES:
+        raise SourceError(
+            f"{source} is the address of an object store in a Path, which takes a slash out of it",
+            hint="Give it as str.",
+        )
+    return str(source)
+
+
 def find_sources(arguments: Sequence[str], globs: Sequence[str]) -> list[SourceFile]:
     """Find the files that are meant by the command line's SOURCE arguments.
 

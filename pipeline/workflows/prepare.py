@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from pipeline.core.memory import USUAL, Budget
 from pipeline.core.settings import Limit
 from pipeline.core.storage.files import discard
 from pipeline.engine.local import Engine, engine_named
-from pipeline.extract.source_files import fingerprint
+from pipeline.extract.source_files import fingerprint, named_sources
 from pipeline.mapping.language.draft_marks import unsure_lines
 from pipeline.mapping.language.mapping_file import load_mapping
 from pipeline.report.data import RejectionGate, ReportData
@@ -99,8 +99,8 @@ class PrepareOptions:
 
 def prepare(
     workdir: Path,
-    mapping: str,
-    sources: Sequence[str],
+    mapping: str | Path,
+    sources: Iterable[str | Path],
     options: PrepareOptions | None = None,
     emit: Emit = ignore,
 ) -> CommandResult:
@@ -109,7 +109,7 @@ def prepare(
     Args:
         workdir: The working directory; made where it is not there.
         mapping: A mapping's file or the name of a shipped one.
-        sources: Files, globs or one directory.
+        sources: Files, globs or one directory, in a list also where it is one.
         options: How; None for the defaults.
         emit: Is given every event.
 
@@ -119,7 +119,7 @@ def prepare(
         WorkdirBusy: Another process holds the working directory.
     """
     begun, options = time.monotonic(), options or PrepareOptions()
-    loaded = load_mapping(mapping)
+    loaded = load_mapping(str(mapping))
     choose = partial(
         incremental.choose_files,
         mapping=loaded,
@@ -131,7 +131,9 @@ def prepare(
     control = None
     if options.control:
         control = read_control_totals(options.control, is_sample=options.control_is_sample)
-    plan = plan_import(loaded, sources, emit, control=control, choose=choose, budget=options.budget)
+    plan = plan_import(
+        loaded, named_sources(sources), emit, control=control, choose=choose, budget=options.budget
+    )
     home = Workdir.open(workdir)
     is_locked = isinstance(options.ledger, str)
     with (

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pytest
 from pipeline.core.errors import SourceError
 from pipeline.core.model import Dialect
 from pipeline.extract import Reader, SourceFile, find_sources, fingerprint, open_reader, readers, source_files
-from pipeline.extract.source_files import open_text
+from pipeline.extract.source_files import named_sources, open_text
 
 TEXT = b"id,total\n1,2.50\n"
 GLOBS = ["*.csv", "nested/*.csv"]
@@ -53,6 +54,28 @@ def only(path: Path) -> SourceFile:
 
 def test_a_directory_is_searched_with_the_mappings_globs(folder: Path) -> None:
     assert names(find_sources([str(folder)], GLOBS)) == ["a.csv", "b.csv", "c.csv"]
+
+
+def test_a_program_names_sources_as_texts_or_paths(folder: Path) -> None:
+    given: list[str | Path] = [folder / "b.csv", str(folder / "a.csv")]
+    assert names(find_sources(named_sources(iter(given)), [])) == ["a.csv", "b.csv"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (
+            "exports/",
+            r"the sources are one name \(exports/\), expected a list of names. Write \['exports/'\]",
+        ),
+        (Path("a.csv"), r"the sources are one name \(a.csv\)"),
+        ([b"a.csv"], r"b'a.csv' cannot be a source"),
+        ([Path("s3://shop/in")], "s3:/shop/in is the address of an object store in a Path"),
+    ],
+)
+def test_what_a_program_cannot_name_as_sources_is_reported(sources: Any, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        named_sources(sources)
 
 
 def test_endings_match_in_any_letter_case_and_the_rest_of_a_name_does_not(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline.core.errors import SourceError
 from pipeline.core.events import ignore
 from pipeline.core.memory import Budget
 from pipeline.workflows import prepare as prepare_workflow
@@ -32,6 +33,15 @@ from tests.receipts import COLUMNS, Row, receipt, write_export
 from tests.reference import expected
 
 pytestmark = pytest.mark.slow
+
+
+def test_sources_and_mapping_may_be_paths_and_one_source_alone_is_no_list(tmp_path: Path) -> None:
+    mapping, file = REPOSITORY / "mappings" / "pos_lines.yaml", REPOSITORY / "sample_data" / "pos_lines.csv"
+    assert prepare(tmp_path / "w", mapping, [file]).summary.transactions.accepted > 0
+    for one in (file, str(file)):
+        with pytest.raises(SourceError, match="expected a list of names"):
+            prepare(tmp_path / "w", mapping, one)  # type: ignore[arg-type,unused-ignore]
+
 
 # ── Running the stages ──────────────────────────────────────────────────────────────────────────────
 
