@@ -33,11 +33,21 @@ _PUBLIC_NAMES: Final = frozenset({"product_id", "barcode"}) | {
 }
 # Each pattern takes time in proportion to the text, whatever it holds: an email is looked for only where a
 # word starts, the others are bounded.
-_EMAIL: Final = re.compile(r"""(?<![^\s@<>",;()])[^\s@<>",;()]++@[^\s<>",;()]*""")
-_CARD: Final = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?!\w)")
-_PHONE: Final = re.compile(r"(?<![\w.+-])(?:\+\d|\(?0)[\d ().-]{5,25}\d(?!\w)")
+# Digits, signs and blanks may be those of other keyboards: full-width ones, or such as do not break a line.
+_AT: Final = "@\uff20\ufe6b"
+_BLANK: Final = " \u00a0\u2007-\u200a\u202f\u3000"
+_HYPHEN: Final = "\u2010-\u2015\u2212\uff0d-"
+_EMAIL: Final = re.compile(rf"""(?<![^\s{_AT}<>",;()])[^\s{_AT}<>",;()]++[{_AT}][^\s<>",;()]*""")
+_EMAIL_OF_URL: Final = re.compile(
+    r"(?<![\w.+%-])(?:[\w.+-]|%(?!(?:25)*40)[0-9A-Fa-f]{2}){1,64}%(?:25)*40[\w-]+(?:(?:\.|%2[Ee])[\w-]+)+"
+)
+_CARD: Final = re.compile(rf"(?<![\w.])\d(?:[{_BLANK}{_HYPHEN}]?\d){{12,18}}(?!\w)")
+_PHONE: Final = re.compile(
+    rf"(?<![\w.+\uff0b{_HYPHEN}])(?:[+\uff0b]\d|[(\uff08]?[0\uff10])"
+    rf"[\d(){_BLANK}\uff08\uff09.{_HYPHEN}]{{5,25}}\d(?!\w)"
+)
 # A date has as many digits as a phone number.
-_DATE: Final = re.compile(r"^\d{1,2}([-.])\d{1,2}\1(\d{4}|\d{2})(?![-.\d])")
+_DATE: Final = re.compile(rf"^\d{{1,2}}([.{_HYPHEN}])\d{{1,2}}\1(\d{{4}}|\d{{2}})(?![.\d{_HYPHEN}])")
 _STARS: Final = "***"
 _TELLING: Final = 2
 """A single character says nothing of a person, and may stand anywhere."""
@@ -45,14 +55,14 @@ _TELLING: Final = 2
 
 def mask_text(text: str) -> str:
     """Mask emails, card numbers (13 to 19 digits) and phone-like parts inside a text; the rest stays."""
-    text = _EMAIL.sub(lambda match: _masked_email(match[0]), text)
+    text = _without_emails(text)
     text = _CARD.sub(lambda match: _STARS + match[0][-2:], text)
     return _PHONE.sub(lambda match: _masked_phone(match[0]), text)
 
 
 def mask_whole(text: str) -> str:
     """Mask a value that is personal as a whole, but its first character, or a number's last two digits."""
-    if "@" in text:
+    if any(at in text for at in _AT) or _EMAIL_OF_URL.search(text):
         return _masked_email(text)
     if sum(map(str.isdigit, text)) >= 8:
         return _STARS + text[-2:]
@@ -67,7 +77,7 @@ def mask_value(field: str | None, value: str) -> str:
     if _is_personal(field, value):
         return mask_whole(value)
     if field in _PUBLIC_NAMES:
-        return _EMAIL.sub(lambda match: _masked_email(match[0]), value)
+        return _without_emails(value)
     return mask_text(value)
 
 
@@ -150,6 +160,12 @@ def mask_values(text: str, values: Collection[str]) -> str:
 def _nearest(outer: str | None, name: str) -> str:
     """A personal name holds for everything under it: `{"customer": {"id": …}}`."""
     return outer if outer is not None and is_personal_field(outer) else name
+
+
+def _without_emails(text: str) -> str:
+    for pattern in (_EMAIL, _EMAIL_OF_URL):
+        text = pattern.sub(lambda match: _masked_email(match[0]), text)
+    return text
 
 
 def _masked_email(text: str) -> str:

@@ -37,6 +37,16 @@ def marked(value: str) -> str:
         ("call 0412345678", "call ***78"),
         ("call (02) 9876 5432", "call ***32"),
         ("02.98.76.54.32", "***32"),
+        ("write to anna\uff20example.com now", "write to a***@*** now"),
+        ("anna\ufe6bexample.com", "a***@***"),
+        ("/profiles?email=anna.smith%40example.com&page=2", "/profiles?email=a***@***&page=2"),
+        ("to=ann%2Bshop%40mail.example.com", "to=a***@***"),
+        ("u=ann%2540example%2Ecom.", "u=a***@***."),
+        ("\uff14\uff11\uff11\uff11 1111 1111 1111", "***11"),
+        ("4111\u20111111\u20111111\u20111111 and 4111\u00a01111\u202f1111\u00a01111", "***11 and ***11"),
+        ("call \uff0b\uff16\uff11\u3000412\u00a0345\u2011678", "call ***78"),
+        ("\uff10\uff14\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18", "***\uff17\uff18"),
+        ("\uff0802\uff09\u00a09876\u20135432", "***32"),
     ],
 )
 def test_what_looks_personal_is_masked(text: str, masked: str) -> None:
@@ -49,6 +59,8 @@ def test_what_looks_personal_is_masked(text: str, masked: str) -> None:
         "31/12/2023 10:15", "2023-12-31 10:15:00", "04-05-2023 10:11", "04.05.2023", "2023-12-31T10:15:00Z",
         "19.95", "-1234567.8900", "S01-02-0000123", "total 19.95, but the items make 24.95",
         "exports/sales-2023.csv:173", "17850.0", "", "PARKED", "00123",
+        "04\u201105\u20112023 10:11", "50%40 off", "%40media", "a%40b", "1\u00a0234\u00a0567,00",
+        "2019\u20132023", "SO\u20112024\u20110000123", "R-0412345678",
     ],
 )  # fmt: skip
 def test_what_is_not_personal_stays(text: str) -> None:
