@@ -13,7 +13,7 @@ from tests.mapping.mapping_cases import compiled_of, keyed, raw_rows, spec_of
 
 SPEC = """
 source: {{layout: lines, key: [id]{source}}}
-columns: {{qty: integer, price: decimal}}
+columns: {{qty: integer, price: decimal, total: decimal}}
 transaction:
   external_id: id
   total: {total}
@@ -24,10 +24,15 @@ HEAD = "id,at,total,line,what,qty,price\n"
 
 
 def chosen(
-    *files: str, source: str = "", total: str = "total", ids: str = "", order: tuple[int, ...] = (0, 1, 2)
+    *files: str,
+    source: str = "",
+    total: str = "total",
+    ids: str = "",
+    order: tuple[int, ...] = (0, 1, 2),
+    more: str = "",
 ) -> ChosenRows:
     """The choice among files of rows `id,at,total,line,what,qty,price`, the later ones written later."""
-    spec = spec_of(SPEC.format(source=source, total=total, ids=ids))
+    spec = spec_of(SPEC.format(source=source, total=total, ids=ids) + more)
     tables = {"lines": pl.concat(keyed(raw_rows(HEAD + rows, at), spec) for at, rows in enumerate(files))}
     compiled = compiled_of(spec, tables)
     written = dict(enumerate(order[: len(files)]))
@@ -115,6 +120,15 @@ def test_what_nothing_decides_the_mapping_decides(
     assert found.notes["code"].to_list() == codes
     if policy != "reject":
         assert kept(found) == rows
+
+
+def test_payments_decide_nothing_where_the_total_is_added_up_from_the_lines() -> None:
+    # The last file alone is paid in full: as each of two deliveries is, of which the sale needs both.
+    files = (f"1,{DAY},3,a,Mug,1,3\n", f"1,{DAY},4,b,Cup,1,4\n")
+    by_lines = '{sum: {sql: "qty * price"}}'
+    paid = "\npayments: [{tender: {constant: Cash}, amount: total}]"
+    assert notes(chosen(*files, total="total", more=paid)) == [("older_version", None, None)]
+    assert notes(chosen(*files, total=by_lines, more=paid)) == [("in_several_files", None, None)]
 
 
 @pytest.mark.parametrize(
