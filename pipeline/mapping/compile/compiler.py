@@ -143,7 +143,7 @@ class _Compiler:
         for i, rule in enumerate(self.spec.rules):
             with self._part("rules", i, "when"):
                 # `name_issues` reports names that a rule cannot use.
-                if RULE_COLUMNS.keys() >= set(visitor.names_in_sql(rule.when)):
+                if set(visitor.names_in_sql(rule.when)).issubset(RULE_COLUMNS):
                     compile_rule(rule.when)
 
     @contextmanager
