@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 import polars as pl
@@ -13,7 +13,8 @@ EXACT_BELOW: Final = 1 << 53
 _MAY_BE_LONG: Final = r"\d{16}\.\d|\d{20}|\d[eE]\+?\d\d"
 """Much faster to look for than a number that is no part of a text."""
 _LONG: Final = r"(?:^|[:\[,])\s*-?(?:\d{16,}\.\d|\d{20}|\d+(?:\.\d+)?[eE]\+?\d\d)"
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?', re.DOTALL)
+# Also a text that does not end is one token, since to look for its end again from each quote in it takes ages.
+_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?', re.DOTALL)
 _INTEGER_DIGITS: Final = 19
 """Those that all integers of 64 bits have."""
 
@@ -38,10 +39,17 @@ def _quoted(token: re.Match[str]) -> str:
         return text
     if text.removeprefix("-").isdigit():
         return f'"{text}"' if len(text) > _INTEGER_DIGITS else text
-    return f'"{with_exponent(text)}"' if abs(Decimal(text)) >= EXACT_BELOW else text
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return text  # its exponent is beyond all numbers, which the parser refuses
+    return f'"{with_exponent(text)}"' if value.copy_abs() >= EXACT_BELOW else text
 
 
 def with_exponent(number: str) -> str:
     """A number of at least ten as spreadsheets shorten it: `1.5E+18`."""
-    digits, exponent = f"{Decimal(number).normalize():E}".split("E+")
+    # `normalize` would round to 28 digits.
+    digits, exponent = f"{Decimal(number):E}".split("E+")
+    if "." in digits:
+        digits = digits.rstrip("0").rstrip(".")
     return f"{digits}E+{exponent:0>2}"

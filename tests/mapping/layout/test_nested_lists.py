@@ -51,12 +51,22 @@ def test_numbers_and_booleans_become_texts_and_keep_their_digits() -> None:
         ("12345678901234567890123", "12345678901234567890123"),
         ("9007199254740993", "9007199254740993"),
         ("1.5e18", "1.5E+18"),
+        ("12345678901234567890123456789012345.0", "1.2345678901234567890123456789012345E+34"),
+        ("1.50e1000000", "1.5E+1000000"),
         ("1.5e3", "1500"),
         (r'"\"1.5e18"', '"1.5e18'),
     ],
 )
 def test_a_long_number_is_not_rounded_without_a_word(number: str, text: str) -> None:
     assert names(f'[{{"name": {number}}}]', GOOD)[0] == [(1, text), (2, "a"), (2, "b")]
+
+
+def test_a_number_that_nothing_can_hold_spoils_its_own_cell_only() -> None:
+    assert names('[{"name": 1e1000000000000000000000}]', GOOD) == ([(2, "a"), (2, "b")], [1])
+
+
+def test_a_text_that_does_not_end_takes_no_ages() -> None:
+    assert names('[{"name": 1.5e18}' + '"\\' * 200_000, GOOD) == ([(2, "a"), (2, "b")], [1])
 
 
 def test_members_of_members() -> None:
