@@ -13,7 +13,7 @@ EXACT_BELOW: Final = 1 << 53
 _MAY_BE_LONG: Final = r"\d{16}\.\d|\d{20}|\d[eE]\+?\d\d"
 """Much faster to look for than a number that is no part of a text."""
 _LONG: Final = r"(?:^|[:\[,])\s*-?(?:\d{16,}\.\d|\d{20}|\d+(?:\.\d+)?[eE]\+?\d\d)"
-# Also a text that does not end is one token, since to look for its end again from each quote in it takes ages.
+# A text that does not end is one token as well: to look for its end from each quote in it takes ages.
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?', re.DOTALL)
 _INTEGER_DIGITS: Final = 19
 """Those that all integers of 64 bits have."""
