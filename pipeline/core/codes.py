@@ -184,8 +184,8 @@ CODES: Final[dict[str, Code]] = {
             "id_rounded",
             _R,
             "Id that a spreadsheet or a column of floats shortened",
-            "Export it again as text: digits of 1.23E+12 or 12345678901234568.0 are lost, and other ids"
-            " become the same.",
+            "Export it again as text: digits of 1.23E+12, or of a long number that ends in .0, are lost,"
+            " and other ids become the same.",
             always=True,
             fixer=_TILL,
         ),

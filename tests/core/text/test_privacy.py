@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.codes import CODES
 from pipeline.core.text.privacy import (
     MARKS,
     mask_body,
@@ -162,3 +163,8 @@ def test_no_card_number_survives_outside_of_ids(number: str) -> None:
 def test_masking_a_huge_cell_ends(piece: str) -> None:
     """A pattern that backtracks would take hours here."""
     assert mask_text(piece * 500_000 + "!").endswith("!")
+
+
+def test_the_words_about_a_code_name_nobody() -> None:
+    for code in CODES.values():
+        assert mask_text(code.fix) == code.fix
