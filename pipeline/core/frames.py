@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 
@@ -94,6 +94,16 @@ def problems_at(
     # In one piece: on columns in several pieces, `format` of polars 2.1 can panic.
     rows = rows.rechunk()
     return rows.select_seq(columns[name].cast(kind).alias(name) for name, kind in PROBLEMS.items())
+
+
+def collect_together(
+    frames: Mapping[str, pl.LazyFrame], engine: Literal["in-memory", "streaming"] = "in-memory"
+) -> dict[str, pl.DataFrame]:
+    """Collect frames in one query, each under its name.
+
+    What they share is computed once, and so is the start of a query, which takes longer than a small table.
+    """
+    return dict(zip(frames, pl.collect_all(frames.values(), engine=engine), strict=True))
 
 
 def in_message(value: pl.Expr, field: str) -> pl.Expr:

@@ -13,8 +13,9 @@ import polars as pl
 
 from pipeline.core.findings import Anomaly, ControlRow, Occurrence, RootCause, Sums
 from pipeline.core.model import LINE, SOURCE, TX, RequestCounts
-from pipeline.report.aggregates import Facts, measure, merge
+from pipeline.report.aggregates import Facts, merge
 from pipeline.report.data import Provenance, RejectionGate, ReportData, ReportedSource, TenantAnswer
+from pipeline.report.partition_facts import measure
 from pipeline.report.summary import (
     DeliveryCounts,
     RowTotals,

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.model import LINE, SOURCE, TX
-from pipeline.report.aggregates import Facts, measure, merge, nothing
+from pipeline.report.aggregates import Facts, merge, nothing
+from pipeline.report.partition_facts import measure
 from tests.fuzzing import examples
 from tests.report.made_up_report import headers, items, made_up_facts, outcomes, reasons
 

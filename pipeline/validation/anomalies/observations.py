@@ -15,6 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.core.codes import Outcome
+from pipeline.core.frames import collect_together
 from pipeline.core.model import LINE, SOURCE, TX
 
 SKETCH: Final = 5_000
@@ -123,6 +124,8 @@ _MONTHS: Final = 12
 """Only on these days of a month can day and month change places."""
 _CENT: Final = Decimal("0.01")
 _REPEATED: Final = ("duplicate_row", "older_version")
+_COUNTED: Final = ("times", "customers", "comparable", "off", "by_tax", "repeated")
+"""Tables of one row with numbers of `Counts`."""
 
 
 def observe(
@@ -138,55 +141,23 @@ def observe(
         reasons: One row a reason; those about rows that occur twice are counted.
     """
     sales = _sales(headers, outcomes)
-    timed = sales.drop_nulls("local")
-    awake = timed.filter(~_is_sharp("1d"))
-    accepted = outcomes.filter(pl.col("outcome") == "accepted")[TX]
-    people = (
-        sales.drop_nulls("person")
-        .filter(pl.col(TX).is_in(accepted.implode()))
-        # The hash is the same everywhere: partitions are added up, whichever machine read them.
-        .with_columns(pl.col("person").hash())
+    found = collect_together(
+        {
+            **_of_times(sales.lazy()),
+            **_of_people(sales.lazy(), outcomes),
+            **_of_totals(sales.lazy(), items),
+            "copies": _copies(headers, reasons),
+            "repeated": reasons.lazy()
+            .filter(pl.col("code").is_in(_REPEATED))
+            .select(repeated=pl.col(TX).n_unique()),
+        }
     )
-    frequency = _counted(people, "people")
-    comparable = sales.drop_nulls(["total", "items_total"]).filter(pl.col("items_count") > 0)
-    # Each item may be rounded by a cent.
-    off = comparable.filter((pl.col("total") - pl.col("items_total")).abs() > _CENT * pl.col("items_count"))
-    # A float only chooses the bin or the ratio; nothing is added up with it.
-    size = pl.col("total").abs().cast(pl.Float64).log10()
-    ratio = pl.col("total").cast(pl.Float64) / pl.col("items_total").cast(pl.Float64)
-    by_currency = sales.group_by("store", "currency").agg(
-        pl.len().cast(_COUNT).alias("sales"), pl.col(SOURCE, LINE).first()
-    )
+    counts: dict[str, int] = {}
+    for name in _COUNTED:
+        counts |= found.pop(name).row(0, named=True)
+    tables: dict[str, Any] = found
     return Observations(
-        hours=_counted(awake.with_columns(hour=pl.col("local").dt.hour()), "hours"),
-        days=_counted(timed.with_columns(day=pl.col("local").dt.date()), "days"),
-        sizes=_counted(
-            sales.filter(pl.col("total") != 0).with_columns(bin=(size * BINS_PER_DECADE).floor()), "sizes"
-        ),
-        largest=_largest(sales.select(_SCHEMAS["largest"].names()).drop_nulls("total")),
-        profiles=_with_first(
-            _ones(people.join(_most_frequent(frequency), on="person", how="semi"), "person")
-        ),
-        people=_smallest(frequency, "person"),
-        currencies=by_currency.select(_SCHEMAS["currencies"].names()),
-        stores=_with_first(by_currency.drop("currency").drop_nulls("store")),
-        repeats=_repeats(awake),
-        ratios=_counted(
-            off.filter(pl.col("items_total") != 0).with_columns(ratio=(ratio * 1000).round()), "ratios"
-        ),
-        formats=_formats(timed),
-        copies=_copies(headers, reasons),
-        counts=Counts(
-            transactions=headers.height,
-            repeated=reasons.filter(pl.col("code").is_in(_REPEATED))[TX].n_unique(),
-            with_customer=people.height,
-            timed=timed.height,
-            at_midnight=timed.height - awake.height,
-            whole_minute=timed.filter(_is_sharp("1m")).height,
-            comparable=comparable.height,
-            off=off.height,
-            **_by_tax(off, items),
-        ),
+        **tables, repeats=_repeats(sales), counts=Counts(transactions=headers.height, **counts)
     )
 
 
@@ -200,13 +171,14 @@ def nothing_observed() -> Observations:
 def merge_observations(parts: Sequence[Observations]) -> Observations:
     """Add up the observations of partitions; at least one."""
     stacked = {
-        name: pl.concat([getattr(part, name) for part in (nothing_observed(), *parts)]) for name in _SCHEMAS
+        name: pl.concat([getattr(part, name) for part in (nothing_observed(), *parts)]).lazy()
+        for name in _SCHEMAS
     }
     special = {
         "largest": _largest(stacked["largest"]),
-        "profiles": _most_frequent(_with_first(stacked["profiles"])),
+        "profiles": _most_frequent(_with_first(stacked["profiles"], "person")),
         "people": _smallest(_summed(stacked["people"], ["person"]), "person"),
-        "stores": _with_first(stacked["stores"]),
+        "stores": _with_first(stacked["stores"], "store"),
         "repeats": _smallest(_alike(stacked["repeats"]), "sale"),
         "formats": _by_format(stacked["formats"]),
         "copies": _summed(stacked["copies"], ["copy", "kept"]),
@@ -216,8 +188,13 @@ def merge_observations(parts: Sequence[Observations]) -> Observations:
         for name, frame in stacked.items()
         if name not in special
     }
+    # Years of days of many stores: streamed, they take half the time and a tenth of the memory.
+    tables: dict[str, Any] = {
+        **collect_together(special),
+        **collect_together(summed, engine="streaming"),
+    }
     counts = {each.name: sum(getattr(part.counts, each.name) for part in parts) for each in fields(Counts)}
-    return Observations(**special, **summed, counts=Counts(**counts))
+    return Observations(**tables, counts=Counts(**counts))
 
 
 def estimated_people(observed: Observations) -> int:
@@ -258,33 +235,87 @@ def _sales(headers: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     return headers.select_seq(TX, SOURCE, LINE, *columns).filter(~left_out)
 
 
-def _counted(sales: pl.DataFrame, name: str) -> pl.DataFrame:
+def _of_times(sales: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
+    timed, local = sales.drop_nulls("local"), pl.col("local")
+    at_midnight = _is_sharp("1d")
+    return {
+        "hours": _counted(timed.filter(~at_midnight).with_columns(hour=local.dt.hour()), "hours"),
+        "days": _counted(timed.with_columns(day=local.dt.date()), "days"),
+        "formats": _formats(timed),
+        "times": timed.select(
+            timed=pl.len(), at_midnight=at_midnight.sum(), whole_minute=_is_sharp("1m").sum()
+        ),
+    }
+
+
+def _of_people(sales: pl.LazyFrame, outcomes: pl.DataFrame) -> dict[str, pl.LazyFrame]:
+    accepted = outcomes.filter(pl.col("outcome") == "accepted")[TX]
+    people = (
+        sales.drop_nulls("person")
+        .filter(pl.col(TX).is_in(accepted.implode()))
+        # The hash is the same everywhere: partitions are added up, whichever machine read them.
+        .with_columns(pl.col("person").hash())
+    )
+    frequency = _counted(people, "people")
+    of_frequent = people.join(_most_frequent(frequency), on="person", how="semi")
+    return {
+        "profiles": _with_first(_ones(of_frequent, "person"), "person"),
+        "people": _smallest(frequency, "person"),
+        "customers": people.select(with_customer=pl.len()),
+    }
+
+
+def _of_totals(sales: pl.LazyFrame, items: pl.DataFrame) -> dict[str, pl.LazyFrame]:
+    comparable = sales.drop_nulls(["total", "items_total"]).filter(pl.col("items_count") > 0)
+    # Each item may be rounded by a cent.
+    off = comparable.filter((pl.col("total") - pl.col("items_total")).abs() > _CENT * pl.col("items_count"))
+    # A float only chooses the bin or the ratio; nothing is added up with it.
+    size = pl.col("total").abs().cast(pl.Float64).log10()
+    ratio = pl.col("total").cast(pl.Float64) / pl.col("items_total").cast(pl.Float64)
+    by_currency = sales.group_by("store", "currency").agg(
+        pl.len().cast(_COUNT).alias("sales"), pl.col(SOURCE, LINE).first()
+    )
+    return {
+        "sizes": _counted(
+            sales.filter(pl.col("total") != 0).with_columns(bin=(size * BINS_PER_DECADE).floor()), "sizes"
+        ),
+        "largest": _largest(sales.select(_SCHEMAS["largest"].names()).drop_nulls("total")),
+        "currencies": by_currency.select(_SCHEMAS["currencies"].names()),
+        "stores": _with_first(by_currency.drop("currency").drop_nulls("store"), "store"),
+        "ratios": _counted(
+            off.filter(pl.col("items_total") != 0).with_columns(ratio=(ratio * 1000).round()), "ratios"
+        ),
+        "comparable": comparable.select(comparable=pl.len()),
+        "off": off.select(off=pl.len()),
+        "by_tax": _by_tax(off, items),
+    }
+
+
+def _counted(sales: pl.LazyFrame, name: str) -> pl.LazyFrame:
     """Count sales by the columns that stand before `sales` in a table."""
     schema = pl.Schema({column: kind for column, kind in _SCHEMAS[name].items() if column not in _PLACE})
     by = [column for column in schema if column != "sales"]
     return sales.group_by(by).agg(pl.len().alias("sales")).cast(schema)
 
 
-def _summed(frame: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
-    # Years of days of many stores: streamed, they take half the time and a tenth of the memory.
-    return frame.lazy().group_by(by).agg(pl.all().sum()).collect(engine="streaming")
+def _summed(frame: pl.LazyFrame, by: Sequence[str]) -> pl.LazyFrame:
+    return frame.group_by(by).agg(pl.all().sum())
 
 
-def _ones(sales: pl.DataFrame, by: str) -> pl.DataFrame:
+def _ones(sales: pl.LazyFrame, by: str) -> pl.LazyFrame:
     return sales.select(by, pl.lit(1, _COUNT).alias("sales"), SOURCE, LINE)
 
 
-def _with_first(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add up `sales` by the first column, keeping the first place."""
-    by = rows.columns[0]
+def _with_first(rows: pl.LazyFrame, by: str) -> pl.LazyFrame:
+    """Add up `sales`, keeping the first place."""
     return rows.sort(SOURCE, LINE).group_by(by).agg(pl.col("sales").sum(), pl.col(SOURCE, LINE).first())
 
 
-def _most_frequent(people: pl.DataFrame) -> pl.DataFrame:
+def _most_frequent(people: pl.LazyFrame) -> pl.LazyFrame:
     return people.top_k(_PROFILES, by="sales")
 
 
-def _smallest(frame: pl.DataFrame, hashes: str) -> pl.DataFrame:
+def _smallest(frame: pl.LazyFrame, hashes: str) -> pl.LazyFrame:
     return frame.bottom_k(SKETCH, by=hashes)
 
 
@@ -292,7 +323,7 @@ def _is_sharp(every: str) -> pl.Expr:
     return pl.col("local").dt.truncate(every) == pl.col("local")
 
 
-def _largest(totals: pl.DataFrame) -> pl.DataFrame:
+def _largest(totals: pl.LazyFrame) -> pl.LazyFrame:
     # Only what is large for its store is sorted.
     size = pl.col("total").abs()
     least = totals.group_by("store").agg(size.top_k(_LARGEST).min().alias("least"))
@@ -301,58 +332,64 @@ def _largest(totals: pl.DataFrame) -> pl.DataFrame:
     return ordered.group_by("store", maintain_order=True).head(_LARGEST)
 
 
-def _repeats(timed: pl.DataFrame) -> pl.DataFrame:
+def _repeats(sales: pl.DataFrame) -> pl.DataFrame:
     """Hashes of the values that make two sales alike. Sales without a time of day may be alike by chance."""
-    sale = pl.struct("local", "store", "person", "total", "items_count").hash()
+    sale = pl.struct("local", "store", "person", "total", "items_count").hash().alias("sale")
     source = pl.col(SOURCE)
-    hashes = timed.drop_nulls("total").select(
-        sale.alias("sale"), pl.lit(1, _COUNT).alias("alike"), source.alias("first"), source.alias("last")
+    hashes = (
+        sales.lazy()
+        .drop_nulls(["local", "total"])
+        .filter(~_is_sharp("1d"))
+        .select(
+            sale.alias("sale"), pl.lit(1, _COUNT).alias("alike"), source.alias("first"), source.alias("last")
+        )
+        .collect()
     )
     # Only what stays in the sample is grouped.
     few = hashes["sale"].sort().rle().struct.field("value").head(SKETCH)
-    return _alike(hashes.filter(pl.col("sale") <= pl.lit(few.max(), pl.UInt64)))
+    return _alike(hashes.lazy().filter(pl.col("sale") <= pl.lit(few.max(), pl.UInt64))).collect()
 
 
-def _alike(sales: pl.DataFrame) -> pl.DataFrame:
+def _alike(sales: pl.LazyFrame) -> pl.LazyFrame:
     return sales.group_by("sale").agg(pl.col("alike").sum(), pl.col("first").min(), pl.col("last").max())
 
 
-def _copies(headers: pl.DataFrame, reasons: pl.DataFrame) -> pl.DataFrame:
-    copied = reasons.filter(pl.col("code") == "duplicate_row").select(TX, pl.col(SOURCE).alias("copy"))
-    placed = copied.drop_nulls("copy").join(headers.select(TX, pl.col(SOURCE).alias("kept")), on=TX)
+def _copies(headers: pl.DataFrame, reasons: pl.DataFrame) -> pl.LazyFrame:
+    copied = reasons.lazy().filter(pl.col("code") == "duplicate_row").select(TX, pl.col(SOURCE).alias("copy"))
+    placed = copied.drop_nulls("copy").join(headers.lazy().select(TX, pl.col(SOURCE).alias("kept")), on=TX)
     counted = placed.group_by("copy", "kept").agg(
         pl.col(TX).n_unique().alias("sales"), pl.len().alias("rows")
     )
     return counted.cast(_SCHEMAS["copies"])
 
 
-def _formats(timed: pl.DataFrame) -> pl.DataFrame:
+def _formats(timed: pl.LazyFrame) -> pl.LazyFrame:
     day = pl.col("local").dt.date()
     early = (pl.col("local").dt.day() <= _MONTHS).cast(_COUNT)
     one = pl.lit(1, _COUNT).alias("sales")
-    written = timed.drop_nulls("format")
-    if written.is_empty():
-        return pl.DataFrame(schema=_SCHEMAS["formats"])
     return _by_format(
-        written.select("format", one, early.alias("early"), day.alias("first"), day.alias("last"))
+        timed.drop_nulls("format").select(
+            "format", one, early.alias("early"), day.alias("first"), day.alias("last")
+        )
     )
 
 
-def _by_format(sales: pl.DataFrame) -> pl.DataFrame:
+def _by_format(sales: pl.LazyFrame) -> pl.LazyFrame:
     return sales.group_by("format").agg(
         pl.col("sales", "early").sum(), pl.col("first").min(), pl.col("last").max()
     )
 
 
-def _by_tax(off: pl.DataFrame, items: pl.DataFrame) -> dict[str, int]:
-    """How many of the sales that are off are below, and above, their items by just the tax.
+def _by_tax(off: pl.LazyFrame, items: pl.DataFrame) -> pl.LazyFrame:
+    """One row: how many of the sales that are off are below, and above, their items by just the tax.
 
     Some sources give the tax of a line and others that of one piece; either is accepted.
     """
-    if off.is_empty() or not {"price_tax", "quantity"} <= set(items.columns):
-        return {}
+    if not {"price_tax", "quantity"} <= set(items.columns):
+        return pl.LazyFrame({"below_by_tax": [0], "above_by_tax": [0]})
     taxes = (
-        items.join(off, on=TX, how="semi")
+        items.lazy()
+        .join(off, on=TX, how="semi")
         .group_by(TX)
         .agg(
             pl.col("price_tax").sum().alias("of_lines"),
@@ -369,7 +406,6 @@ def _by_tax(off: pl.DataFrame, items: pl.DataFrame) -> dict[str, int]:
         )
         return pl.any_horizontal(*both).sum()
 
-    found = off.join(taxes, on=TX)
-    return found.select(fits(missing).alias("below_by_tax"), fits(-missing).alias("above_by_tax")).row(
-        0, named=True
+    return off.join(taxes, on=TX).select(
+        fits(missing).alias("below_by_tax"), fits(-missing).alias("above_by_tax")
     )

@@ -13,8 +13,9 @@ import pipeline.core.pickling  # noqa: F401 (frames are pickled here)
 from pipeline.core.frames import NO_PROBLEMS
 from pipeline.core.storage.directories import Directory, write
 from pipeline.core.storage.partition_names import partition_name
-from pipeline.report.aggregates import Facts, measure, measure_reasons
+from pipeline.report.aggregates import Facts
 from pipeline.report.aggregates import merge as merge_facts
+from pipeline.report.partition_facts import measure, measure_reasons
 from pipeline.staging.workdir import SCRATCH
 from pipeline.validation.anomalies.observations import (
     Observations,
