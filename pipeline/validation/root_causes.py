@@ -51,7 +51,9 @@ def group_reasons(reasons: pl.DataFrame) -> pl.DataFrame:
     Args:
         reasons: One row a reason, with `outcome`. One without a transaction counts for itself.
     """
-    shaped = reasons.select(*_GROUP[:-1], _shape().alias("shape"), TX, *_EXAMPLE.names())
+    if reasons.is_empty():
+        return _SCHEMA.to_frame()
+    shaped = reasons.lazy().select(*_GROUP[:-1], _shape().alias("shape"), TX, *_EXAMPLE.names())
     loose = pl.col(TX).is_null().sum()
     counted = shaped.group_by(_GROUP).agg(
         (pl.col(TX).drop_nulls().n_unique() + loose).cast(pl.Int64).alias("transactions")
@@ -65,7 +67,10 @@ def merge_groups(groups: Sequence[pl.DataFrame]) -> pl.DataFrame:
     Args:
         groups: As `group_reasons` or `merge_groups` returns them.
     """
-    return _few_shapes(_added(pl.concat([pl.DataFrame(schema=_SCHEMA), *groups])), _SHAPES_KEPT)
+    some = [group for group in groups if not group.is_empty()]
+    if len(some) < 2:
+        return some[0] if some else _SCHEMA.to_frame()
+    return _few_shapes(_added(pl.concat(some)), _SHAPES_KEPT)
 
 
 def root_causes(groups: pl.DataFrame, sources: Sequence[str]) -> list[RootCause]:
@@ -94,23 +99,27 @@ def _shape() -> pl.Expr:
 
 
 def _added(groups: pl.DataFrame) -> pl.DataFrame:
-    counted = groups.group_by(_GROUP).agg(pl.col("transactions").sum())
-    rows = groups.select(*_GROUP, "examples").explode("examples", empty_as_null=False).unnest("examples")
+    counted = groups.lazy().group_by(_GROUP).agg(pl.col("transactions").sum())
+    rows = (
+        groups.lazy().select(*_GROUP, "examples").explode("examples", empty_as_null=False).unnest("examples")
+    )
     return _with_examples(counted, rows)
 
 
-def _with_examples(counted: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+def _with_examples(counted: pl.LazyFrame, rows: pl.LazyFrame) -> pl.DataFrame:
     """Add the first rows of each group as examples: one for each distinct cell, and a few without a cell."""
     ordered = rows.sort(SOURCE, LINE, "value", maintain_order=True)
     differing = ordered.drop_nulls("value").unique([*_GROUP, "value"], keep="first", maintain_order=True)
     blank = ordered.filter(pl.col("value").is_null())
     first = pl.concat(
-        part.group_by(_GROUP, maintain_order=True).head(most).select(*_GROUP, *_EXAMPLE.names())
-        for part, most in ((differing, SAMPLES), (blank, EXAMPLES))
+        [
+            part.group_by(_GROUP, maintain_order=True).head(most).select(*_GROUP, *_EXAMPLE.names())
+            for part, most in ((differing, SAMPLES), (blank, EXAMPLES))
+        ]
     ).with_columns(_cut(pl.col("value", "message")))
     examples = first.group_by(_GROUP, maintain_order=True).agg(pl.struct(_EXAMPLE.names()).alias("examples"))
     joined = counted.join(examples, on=_GROUP, how="left", nulls_equal=True)
-    return joined.select(_SCHEMA.names()).cast(_SCHEMA)
+    return joined.select(_SCHEMA.names()).cast(_SCHEMA).collect()
 
 
 def _cut(text: pl.Expr) -> pl.Expr:
