@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from enum import Enum
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Tag, WithJsonSchema
@@ -34,6 +35,19 @@ Text: TypeAlias = Annotated[
 """A word as the file has it. In YAML it needs no quotes even where it looks like a number or a boolean."""
 
 Scalar: TypeAlias = str | int | Decimal | bool
+
+
+class NamesColumns(Enum):
+    """How a text names columns and definitions; a field with this note is found wherever it is."""
+
+    ITSELF = "itself"
+    TEMPLATE = "template"
+    SQL = "sql"
+
+
+ColumnName: TypeAlias = Annotated[str, NamesColumns.ITSELF]
+Template: TypeAlias = Annotated[str, NamesColumns.TEMPLATE]
+Sql: TypeAlias = Annotated[str, NamesColumns.SQL]
 
 
 def form_tag(raw: object) -> str:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from pipeline.core.model import Dialect, Worksheet
 from pipeline.core.storage.file_formats import FileFormat
-from pipeline.mapping.language.forms import Frozen, Text
+from pipeline.mapping.language.forms import Frozen, Sql, Text
 from pipeline.mapping.language.value_spec import (
     Number,
 )
@@ -61,7 +61,7 @@ def _listed(raw: object) -> object:
 
 
 Conditions: TypeAlias = Annotated[
-    tuple[str, ...],
+    tuple[Sql, ...],
     BeforeValidator(_listed),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
 ]

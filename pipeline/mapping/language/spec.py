@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from pipeline.core.codes import CODES
 from pipeline.core.errors import did_you_mean
 from pipeline.core.model import ITEM_FIELDS, TRANSACTION_FIELDS
-from pipeline.mapping.language.forms import STEP_TAG, Frozen, Text, either, keyed_types, only_key_tag
+from pipeline.mapping.language.forms import STEP_TAG, Frozen, Sql, Text, either, keyed_types, only_key_tag
 from pipeline.mapping.language.source_spec import Conditions, LookupTable, Source
 from pipeline.mapping.language.value_spec import (
     BooleanStep,
@@ -28,7 +28,7 @@ class Condition(Frozen):
     """When a sale is in a state: by status words, by a condition in SQL, or by either of them."""
 
     status: tuple[Text, ...] = ()
-    sql: str | None = None
+    sql: Sql | None = None
 
 
 Words: TypeAlias = Annotated[
@@ -102,7 +102,7 @@ class Lines(Frozen):
     """
 
     skip: Conditions = ()
-    discount: str | None = None
+    discount: Sql | None = None
     discount_amount: Value | None = None
     discount_reason: Value | None = None
     discount_prices: Literal["before", "after"] = "before"
@@ -149,7 +149,7 @@ class Refund(Frozen):
         negate: What becomes negative: `total` (all amounts of the header), `quantity` (of the items).
     """
 
-    when: str
+    when: Sql
     negate: tuple[Literal["total", "quantity"], ...] = ("total", "quantity")
 
 
@@ -180,7 +180,7 @@ class Rule(Frozen):
     """
 
     code: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    when: str = Field(min_length=1)
+    when: Sql = Field(min_length=1)
     message: str = Field(min_length=1)
     severity: Literal["reject", "warn"] = "reject"
 

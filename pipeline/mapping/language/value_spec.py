@@ -14,8 +14,11 @@ from pydantic import Discriminator, Field, Tag
 from pipeline.mapping.language.forms import (
     STEP_TAG,
     VALUE_TAG,
+    ColumnName,
     Frozen,
     Scalar,
+    Sql,
+    Template,
     Text,
     either,
     keyed_types,
@@ -261,7 +264,7 @@ class ColumnValue(_Value):
     In items and payments, `header.<column>` is a cell of the transaction, where it has a row of its own.
     """
 
-    column: str = Field(min_length=1)
+    column: ColumnName = Field(min_length=1)
 
 
 class ConstantValue(_Value):
@@ -273,7 +276,7 @@ class ConstantValue(_Value):
 class TemplateValue(_Value):
     """Text with `{column}` in it; blank where one of the columns is blank. `{{` is a brace."""
 
-    template: str = Field(min_length=1)
+    template: Template = Field(min_length=1)
 
 
 class SqlValue(_Value):
@@ -284,7 +287,7 @@ class SqlValue(_Value):
     `STRPTIME` cannot read, the transaction is rejected; `TRY_CAST` makes such a cell blank.
     """
 
-    sql: str = Field(min_length=1)
+    sql: Sql = Field(min_length=1)
 
 
 class FirstOfValue(_Value):
@@ -312,7 +315,7 @@ class LookupValue(_Value):
 class When(Frozen):
     """One branch of a `case`."""
 
-    when: str = Field(min_length=1, description="A condition in SQL.")
+    when: Sql = Field(min_length=1, description="A condition in SQL.")
     value: Value
 
 
@@ -328,7 +331,11 @@ LineChoice: TypeAlias = Literal["kept", "skipped", "all"]
 leaves out, or all."""
 
 
-class SumValue(_Value):
+class AggregateValue(_Value):
+    """A value over the transaction's lines: what it is made of, without its steps, is of a line."""
+
+
+class SumValue(AggregateValue):
     """The sum over the transaction's lines; blank values are ignored.
 
     Attributes:
@@ -341,7 +348,7 @@ class SumValue(_Value):
     lines: LineChoice = "all"
 
 
-class CountValue(_Value):
+class CountValue(AggregateValue):
     """The number of the transaction's lines that meet a condition in SQL (`"true"` for all).
 
     Attributes:
@@ -349,11 +356,11 @@ class CountValue(_Value):
         lines: Which lines count, as for `sum`.
     """
 
-    count: str
+    count: Sql
     lines: LineChoice = "all"
 
 
-class DistinctValue(_Value):
+class DistinctValue(AggregateValue):
     """A list of the different values among the transaction's lines, without blank ones, in their order.
 
     Attributes:
@@ -365,25 +372,25 @@ class DistinctValue(_Value):
     lines: LineChoice = "all"
 
 
-class FirstValue(_Value):
+class FirstValue(AggregateValue):
     """The first value that is not blank among the transaction's lines."""
 
     first: Value
 
 
-class LastValue(_Value):
+class LastValue(AggregateValue):
     """The last value that is not blank among the transaction's lines."""
 
     last: Value
 
 
-class MinValue(_Value):
+class MinValue(AggregateValue):
     """The smallest value among the transaction's lines."""
 
     min: Value
 
 
-class MaxValue(_Value):
+class MaxValue(AggregateValue):
     """The largest value among the transaction's lines."""
 
     max: Value

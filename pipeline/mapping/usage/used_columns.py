@@ -10,6 +10,7 @@ from typing import Final
 from pipeline.core.model import ITEM_FIELDS, PERSONS, TRANSACTION_FIELDS, Names
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import (
+    AggregateValue,
     ConstantValue,
     DateTime,
     DateTimeStep,
@@ -179,7 +180,7 @@ def own_columns_of(spec: MappingSpec, value: Value, scope: Scope) -> frozenset[s
 def _mentioned(spec: MappingSpec, value: Value, scope: Scope) -> list[Mention] | None:
     """The columns that a value uses; None where it depends on other lines of the sale."""
     values = values_of(spec, value, scope)
-    if any(isinstance(each.value, (*visitor.AGGREGATES, LineNumberValue)) for each in values):
+    if any(isinstance(each.value, AggregateValue | LineNumberValue) for each in values):
         return None
     return [mention for each in values for mention in _columns_in(spec, each)]
 

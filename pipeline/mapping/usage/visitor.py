@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from pipeline.mapping.functions.formulas import sql_columns, template_columns
+from pipeline.mapping.language.forms import NamesColumns
+from pipeline.mapping.language.held import Held, held_by
 from pipeline.mapping.language.mapping_errors import FormulaError
 from pipeline.mapping.language.source_map import Location
-from pipeline.mapping.language.spec import STATES, Condition, MappingSpec
-from pipeline.mapping.language.value_spec import (
-    VALUES,
-    CaseValue,
-    ColumnValue,
-    CountValue,
-    DateTime,
-    DateTimeStep,
-    DistinctValue,
-    DivideStep,
-    FirstOfValue,
-    FirstValue,
-    LastValue,
-    ListValue,
-    LookupValue,
-    MaxValue,
-    MinValue,
-    MultiplyStep,
-    ObjectValue,
-    SqlValue,
-    SumValue,
-    TemplateValue,
-    Value,
-)
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.language.value_spec import VALUES, AggregateValue, Value
 
 
 class Scope(StrEnum):
@@ -59,10 +40,6 @@ class LocatedValue:
     location: Location
     value: Value
     scope: Scope
-
-    def inner(self, step: Location, value: Value, scope: Scope | None = None) -> LocatedValue:
-        """A value inside this one."""
-        return replace(self, location=self.location + step, value=value, scope=scope or self.scope)
 
 
 @dataclass(frozen=True)
@@ -93,8 +70,6 @@ class Mention:
 
 ORIGIN: Final[dict[type, str]] = {kind: name for name, kind in VALUES.items()}
 """The key by which each kind of value is written."""
-AGGREGATES: Final = (SumValue, CountValue, DistinctValue, FirstValue, LastValue, MinValue, MaxValue)
-"""Values over the transaction's lines."""
 
 
 # ── Inside of a value ───────────────────────────────────────────────────────────────────────────────
@@ -109,42 +84,20 @@ def walk(located: LocatedValue) -> Iterator[LocatedValue]:
 
 def children(located: LocatedValue) -> Iterator[LocatedValue]:
     """The values directly inside a value: those it is made of, then those in its steps."""
-    yield from _operands(located)
-    for i, step in enumerate(() if isinstance(located.value, str) else located.value.then):
-        match step:
-            case DivideStep():
-                yield located.inner(("then", i, "divide_by"), step.divide_by)
-            case MultiplyStep():
-                yield located.inner(("then", i, "multiply_by"), step.multiply_by)
-            case DateTimeStep(datetime=DateTime(timezone=zone)) if zone is not None:
-                yield located.inner(("then", i, "datetime", "timezone"), zone)
-            case _:
-                pass
+    return (
+        LocatedValue((*located.location, *each.steps), each.held, _scope_in(located, each))
+        for each in _held_by(located.value)
+        if each.names is None
+    )
 
 
-def _operands(located: LocatedValue) -> Iterator[LocatedValue]:
-    def listed(key: str, values: Iterable[Value]) -> Iterator[LocatedValue]:
-        return (located.inner((key, i), value) for i, value in enumerate(values))
+def _held_by(value: Value) -> Iterator[Held]:
+    return iter(()) if isinstance(value, str) else held_by(value)
 
-    match located.value:
-        case FirstOfValue(first_of=values):
-            yield from listed("first_of", values)
-        case ListValue(list=values):
-            yield from listed("list", values)
-        case ObjectValue(object=members):
-            yield from (located.inner(("object", name), value) for name, value in members.items())
-        case LookupValue(key=key):
-            yield from listed("key", key) if isinstance(key, tuple) else [located.inner(("key",), key)]
-        case CaseValue(case=branches, else_=other):
-            for i, branch in enumerate(branches):
-                yield located.inner(("case", i, "value"), branch.value)
-            if other is not None:
-                yield located.inner(("else",), other)
-        case SumValue() | DistinctValue() | FirstValue() | LastValue() | MinValue() | MaxValue() as aggregate:
-            name = ORIGIN[type(aggregate)]
-            yield located.inner((name,), getattr(aggregate, name), Scope.LINE)
-        case _:
-            pass
+
+def _scope_in(located: LocatedValue, held: Held) -> Scope:
+    of_lines = isinstance(located.value, AggregateValue) and held.steps[0] != "then"
+    return Scope.LINE if of_lines else located.scope
 
 
 def mentions(located: LocatedValue) -> Iterator[Mention]:
@@ -155,31 +108,28 @@ def mentions(located: LocatedValue) -> Iterator[Mention]:
 
 def own_mentions(located: LocatedValue) -> Iterator[Mention]:
     """The names that a value itself uses, without those of the values inside it."""
-    key = ORIGIN.get(type(located.value))
-    location = (*located.location, key) if key else located.location
-    for name in plain_names(located.value):
-        yield Mention(location, name, located.scope)
-    for formula in _formulas_in(located):
-        for name in names_in_sql(formula.sql):
-            yield Mention(formula.location, name, formula.scope, in_sql=True)
+    if isinstance(located.value, str):
+        yield Mention(located.location, located.value, located.scope)
+    for each in _held_by(located.value):
+        if each.names is not None:
+            location, scope = (*located.location, *each.steps), _scope_in(located, each)
+            for name in _NAMES_IN[each.names](each.held):
+                yield Mention(location, name, scope, in_sql=each.names is NamesColumns.SQL)
 
 
 def plain_names(value: Value) -> tuple[str, ...]:
     """The columns that a value names outside of SQL: itself, or in its template."""
-    match value:
-        case str():
-            return (value,)
-        case ColumnValue(column=name):
-            return (name,)
-        case TemplateValue(template=template):
-            return _names(template_columns, template)
-        case _:
-            return ()
+    mentioned = own_mentions(LocatedValue((), value, Scope.LINE))
+    return tuple(mention.name for mention in mentioned if not mention.in_sql)
 
 
 def names_in_sql(sql: str) -> tuple[str, ...]:
     """The columns in a formula; none where it cannot be parsed."""
     return _names(sql_columns, sql)
+
+
+def _names_in_template(template: str) -> tuple[str, ...]:
+    return _names(template_columns, template)
 
 
 def _names(find: Callable[[str], tuple[str, ...]], text: str) -> tuple[str, ...]:
@@ -190,20 +140,26 @@ def _names(find: Callable[[str], tuple[str, ...]], text: str) -> tuple[str, ...]
         return ()
 
 
-def _formulas_in(located: LocatedValue) -> Iterator[LocatedFormula]:
-    match located.value:
-        case SqlValue(sql=sql):
-            yield LocatedFormula((*located.location, "sql"), sql, located.scope)
-        case CountValue(count=sql):
-            yield LocatedFormula((*located.location, "count"), sql, Scope.LINE)
-        case CaseValue(case=branches):
-            for i, branch in enumerate(branches):
-                yield LocatedFormula((*located.location, "case", i, "when"), branch.when, located.scope)
-        case _:
-            pass
+_NAMES_IN: Final[dict[NamesColumns, Callable[[str], tuple[str, ...]]]] = {
+    NamesColumns.ITSELF: lambda name: (name,),
+    NamesColumns.TEMPLATE: _names_in_template,
+    NamesColumns.SQL: names_in_sql,
+}
 
 
 # ── All of a mapping ────────────────────────────────────────────────────────────────────────────────
+
+
+_SCOPES: Final = {
+    "source": Scope.ROW,
+    "define": Scope.LINE,  # as a line sees them
+    "lines": Scope.LINE,
+    "items": Scope.LINE,
+    "rules": Scope.MAPPED,
+}
+"""Whose columns are used in each section; payments are a case of their own, and all others use the sale's."""
+_FOLLOWED: Final = ("define", "columns")
+"""Sections whose values count where their names are used."""
 
 
 def payment_scope(spec: MappingSpec) -> Scope:
@@ -211,52 +167,34 @@ def payment_scope(spec: MappingSpec) -> Scope:
     return Scope.PAYMENT if spec.source.has_payment_rows else Scope.TRANSACTION
 
 
-def roots(spec: MappingSpec) -> Iterator[LocatedValue]:
+@lru_cache(maxsize=4)
+def roots(spec: MappingSpec) -> tuple[LocatedValue, ...]:
     """The outermost values of all sections except `define`, in the order of the sections."""
-    yield from _named("transaction", spec.transaction, Scope.TRANSACTION)
-    if spec.completion:
-        parts = {"status": spec.completion.status, "paid": spec.completion.paid}
-        yield from _named("completion", parts, Scope.TRANSACTION)
-    for i, link in enumerate(spec.profile):
-        yield LocatedValue(("profile", i, "value"), link.value, Scope.TRANSACTION)
-    for i, tender in enumerate(spec.payments):
-        for name, value in (("tender", tender.tender), ("amount", tender.amount)):
-            if value is not None:
-                yield LocatedValue(("payments", i, name), value, payment_scope(spec))
-    lines = {"discount_amount": spec.lines.discount_amount, "discount_reason": spec.lines.discount_reason}
-    yield from _named("lines", lines, Scope.LINE)
-    yield from _named("items", spec.items, Scope.LINE)
-    for i, charge in enumerate(spec.charges):
-        yield LocatedValue(("charges", i, "amount"), charge.amount, Scope.TRANSACTION)
-    if spec.reward:
-        yield LocatedValue(("reward", "amount"), spec.reward.amount, Scope.TRANSACTION)
+    return tuple(_values_of(spec, lambda section: section not in _FOLLOWED))
 
 
-def all_roots(spec: MappingSpec) -> Iterator[LocatedValue]:
+@lru_cache(maxsize=4)
+def all_roots(spec: MappingSpec) -> tuple[LocatedValue, ...]:
     """The outermost values of all sections; definitions come first, as a line sees them."""
-    yield from _named("define", spec.define, Scope.LINE)
-    yield from roots(spec)
+    return (*_values_of(spec, lambda section: section == "define"), *roots(spec))
 
 
-def _named(section: str, values: Mapping[str, Value | None], scope: Scope) -> Iterator[LocatedValue]:
-    for name, value in values.items():
-        if value is not None:
-            yield LocatedValue((section, name), value, scope)
+def _values_of(spec: MappingSpec, is_meant: Callable[[object], bool]) -> Iterator[LocatedValue]:
+    for each in held_by(spec):
+        if each.names is None and is_meant(each.steps[0]):
+            yield LocatedValue(each.steps, each.held, _scope_of(spec, each))
 
 
-def conditions(spec: MappingSpec) -> Iterator[LocatedFormula]:
+@lru_cache(maxsize=4)
+def conditions(spec: MappingSpec) -> tuple[LocatedFormula, ...]:
     """The conditions in SQL that are not part of a value."""
-    for i, sql in enumerate(spec.source.rows.skip):
-        yield LocatedFormula(("source", "rows", "skip", i), sql, Scope.ROW)
-    for state in STATES:
-        words = getattr(spec.completion, state, ())
-        if isinstance(words, Condition) and words.sql:
-            yield LocatedFormula(("completion", state, "sql"), words.sql, Scope.TRANSACTION)
-    for i, sql in enumerate(spec.lines.skip):
-        yield LocatedFormula(("lines", "skip", i), sql, Scope.LINE)
-    if spec.lines.discount:
-        yield LocatedFormula(("lines", "discount"), spec.lines.discount, Scope.LINE)
-    if spec.refund:
-        yield LocatedFormula(("refund", "when"), spec.refund.when, Scope.TRANSACTION)
-    for i, rule in enumerate(spec.rules):
-        yield LocatedFormula(("rules", i, "when"), rule.when, Scope.MAPPED)
+    return tuple(
+        LocatedFormula(each.steps, each.held, _scope_of(spec, each))
+        for each in held_by(spec)
+        if each.names is NamesColumns.SQL
+    )
+
+
+def _scope_of(spec: MappingSpec, held: Held) -> Scope:
+    section = str(held.steps[0])
+    return payment_scope(spec) if section == "payments" else _SCOPES.get(section, Scope.TRANSACTION)
