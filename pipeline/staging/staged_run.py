@@ -145,6 +145,16 @@ class StagedRun:
                     f"{path} was changed after it was reviewed; nothing was sent.", hint="Prepare it again."
                 )
 
+    def source_times(self, external_ids: Sequence[str]) -> Iterator[tuple[str, int | None]]:
+        """Those of some transactions that the run has, and when the file of each was written, if known."""
+        wanted = pl.col("external_id").is_in(list(external_ids))
+        for part in self.manifest.parts:
+            with self._directory.opened(part.file) as source, pq.ParquetFile(source) as file:
+                names = [name for name in ("external_id", "source_time") if name in file.schema_arrow.names]
+                found = frame_of(file.read(names)).filter(wanted)
+            for external_id, *times in found.iter_rows():
+                yield external_id, times[0] if times else None
+
     def batches(self, start: int = 0) -> Iterator[list[StagedTransaction]]:
         """The transactions in delivery order: by `transacted_at` over the whole run, oldest first.
 

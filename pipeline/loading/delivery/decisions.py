@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Final, NamedTuple
@@ -19,6 +20,7 @@ from pipeline.loading.ledger.entries import (
     State,
     content_hash,
     has_newer_source,
+    is_void_by_source,
     may_be_void,
     was_void,
 )
@@ -53,6 +55,9 @@ class Send(NamedTuple):
         may_turn: Whether an earlier request may be late in Omneo's queue that voids it, or for a void that
             revives it: then what a query shows need not last.
         for_its_run: Whether it is sent for the run that has its record, not for the one that asks.
+        void_by_source: Whether it is void because its source says so, and not because a person undid it.
+        source_time: When the source that says so was written, microseconds since 1970; None for the time of
+            the staged transaction.
     """
 
     body: bytes
@@ -64,6 +69,8 @@ class Send(NamedTuple):
     updates: bool = False
     may_turn: bool = False
     for_its_run: bool = False
+    void_by_source: bool = False
+    source_time: int | None = None
 
 
 class QueryOnly(NamedTuple):
@@ -150,7 +157,8 @@ class DeliveryRules(ABC):
 class LoadRules(DeliveryRules):
     """Send what is new or changed.
 
-    What was undone by `void` stays undone until its contents change: a nightly export must not undo it.
+    What was undone by `void` stays undone until its contents change: a nightly export must not undo it. What
+    the source itself cancelled is sent again where a later source says that it is complete after all.
 
     Attributes:
         on_change: What to do with changed ones.
@@ -212,6 +220,8 @@ class LoadRules(DeliveryRules):
                 return self._not_taken(body, record)
             case State.SENDING | State.IN_DOUBT:
                 return self._doubt(body, record)
+            case State.VOIDED if is_void_by_source(record):
+                return self._changed(body, record)
             case State.VOIDING | State.VOIDED:
                 return self._undone(body, record, same)
             case State.DELIVERED | State.CONFIRMED | State.DIFFERING | State.MISSING if not same:
@@ -330,7 +340,8 @@ class VoidRules(DeliveryRules):
     A transaction that a later run has updated belongs to that run and is left alone.
 
     Attributes:
-        only: External ids of those to void; None for all.
+        only: External ids of those that the source cancelled, and when it was written where that is known;
+            None for all, because a person undoes the run.
     """
 
     intent = State.VOIDING
@@ -338,7 +349,7 @@ class VoidRules(DeliveryRules):
     restores = True
     stage = "void"
     handles = _IN_OMNEO | IN_FLIGHT | {State.IN_DOUBT}
-    only: frozenset[str] | None = None
+    only: Mapping[str, int | None] | None = None
 
     def decide(self, candidate: Candidate) -> Decision:
         """See `DeliveryRules`."""
@@ -358,14 +369,21 @@ class VoidRules(DeliveryRules):
         # A request sent after an earlier void may still be in Omneo's queue; then a query still shows that
         # void.
         content = content_hash(body) if candidate.own is None else record.hash
-        return Send(with_void(body, void=True), content, may_turn=was_void(record))
+        return Send(
+            with_void(body, void=True),
+            content,
+            may_turn=was_void(record),
+            void_by_source=self.only is not None,
+            source_time=None if self.only is None else self.only[record.external_id],
+        )
 
 
 def is_in_omneo(record: Record) -> bool:
-    """Whether Omneo has the transaction, not void, as far as is known; also in an older version."""
-    if record.state in (State.VOIDED, State.VOIDING):
-        return record.state is State.VOIDING
-    return record.state in _IN_OMNEO or record.before in _IN_OMNEO
+    """Whether Omneo has the transaction, not void, or perhaps has it; also in an older version."""
+    if record.state is State.VOIDED or is_void_by_source(record):
+        return False
+    perhaps = record.maybe_sent or record.state in IN_FLIGHT or record.state is State.IN_DOUBT
+    return perhaps or record.state in _IN_OMNEO or record.before in _IN_OMNEO
 
 
 def _again(body: bytes, record: Record) -> Send:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.core.clock import Clock
 from pipeline.core.events import Emit, Progress
 from pipeline.core.model import StagedTransaction
+from pipeline.loading.delivery.added_keys import is_void
 from pipeline.loading.delivery.decisions import Candidate, DeliveryRules, Ignore, Keep, QueryOnly, Send
 from pipeline.loading.delivery.delivery_options import Changes
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
@@ -26,6 +27,7 @@ from pipeline.loading.ledger.entries import (
     Stamp,
     State,
     Write,
+    is_void_by_source,
 )
 from pipeline.loading.ledger.group_commit import LedgerWriter
 from pipeline.loading.ledger.watermark import Watermark
@@ -311,9 +313,17 @@ class DeliveryTracker:
             restored = self._answered(old, item, outcome, now)
             return [Return(item.run_no, restored) if item.is_open else restored]
         base = old if isinstance(item.decision, QueryOnly) and old is not None else self._intent(item)
-        before = None if outcome.state in ACCEPTED_BY_OMNEO else base.before
+        before = base.before
+        if outcome.state in ACCEPTED_BY_OMNEO:
+            before = State.VOIDED if self._is_void_by_source(item) else None
         changed = {"state": outcome.state, "before": before, "batch": item.batch}
         return [self._answered(base, item, outcome, now, **changed)]
+
+    def _is_void_by_source(self, item: OutgoingTransaction) -> bool:
+        decision = item.decision
+        if not isinstance(decision, Send):
+            return False
+        return decision.void_by_source or (self._rules.intent is State.SENDING and is_void(decision.body))
 
     def _answered(
         self, record: Record, item: OutgoingTransaction, outcome: DeliveryOutcome, now: int, **changed: Any
@@ -424,6 +434,8 @@ def _item(candidate: Candidate, decision: Send | QueryOnly) -> OutgoingTransacti
     if old is not None and isinstance(decision, Send) and decision.for_its_run:
         # The record stays the other run's, so it keeps the time of that run's source.
         transaction, run_no = transaction._replace(source_time=old.source_time), old.run_no
+    if isinstance(decision, Send) and decision.source_time is not None:
+        transaction = transaction._replace(source_time=decision.source_time)
     item = OutgoingTransaction(candidate.position, transaction, decision, old, run_no)
     if old is not None and (isinstance(decision, QueryOnly) or decision.look_first):
         # A batch proves that the contents sent in it were taken, not that Omneo still has them.
@@ -442,8 +454,10 @@ def _before(old: Record | None, decision: Send, intent: State) -> State | None:
     """
     if old is not None and old.state is State.VOIDING and intent is State.SENDING:
         return State.VOIDING
-    if old is None or old.state in ACCEPTED_BY_OMNEO:
-        return old.state if old else None
+    if old is None:
+        return None
+    if old.state in ACCEPTED_BY_OMNEO:
+        return State.VOIDED if is_void_by_source(old) else old.state
     if old.before is None and old.state in IN_FLIGHT and old.hash == decision.hash:
         return None  # the same request, once more
     return old.before if old.before is not None else old.state

@@ -66,7 +66,8 @@ class Record(NamedTuple):
         status: HTTP status of the last answer; None where there was none.
         message: The last answer's messages as JSON (`message`, `errors` by field), masked; None without any.
         batch: Omneo's id of the batch it went in; None where it went alone.
-        before: The state from which the current attempt started; None where it was new.
+        before: The state from which the current attempt started; None where it was new. Beside a state that
+            Omneo accepted: `VOIDED` where Omneo has it as void because its source says so, else None.
         maybe_sent: Whether Omneo may have kept some request for it whose outcome is not proven.
         omneo_id: Omneo's own id; None where unknown.
         source_time: When the source file that it came from was written, microseconds since 1970.
@@ -130,6 +131,11 @@ def may_be_void(record: Record) -> bool:
     states = {record.state, record.before}
     # What is unproven of a transaction that Omneo took may be a void that is late.
     return bool(states & _VOIDS) or (record.maybe_sent and bool(states & ACCEPTED_BY_OMNEO))
+
+
+def is_void_by_source(record: Record) -> bool:
+    """Whether Omneo has a transaction as void because its source says so: no person undid it."""
+    return record.state in ACCEPTED_BY_OMNEO and record.before is State.VOIDED
 
 
 def was_void(record: Record) -> bool:

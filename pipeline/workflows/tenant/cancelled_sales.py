@@ -6,7 +6,7 @@ found, and no later run voids it a second time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,10 +23,11 @@ from pipeline.loading.delivery.decisions import VoidRules, is_in_omneo
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.loading.delivery.loader import deliver
 from pipeline.loading.http.endpoints import ENDPOINTS
+from pipeline.loading.ledger.entries import has_newer_source
 from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.staging.manifest import Manifest, microseconds, read_manifest
 from pipeline.staging.staged_run import StagedRun
-from pipeline.staging.workdir import QUARANTINED, RunDir, Workdir
+from pipeline.staging.workdir import QUARANTINED, RunDir
 from pipeline.workflows.runs import run_record
 from pipeline.workflows.runs.reason_lists import write_reason_list
 from pipeline.workflows.runs.run_summary import run_ref
@@ -51,6 +52,7 @@ class CancelledSale:
         source: The file that says so.
         line: The line in it.
         delivered_by: Number of the run that has its record.
+        said_at: When that file was written, microseconds since 1970; None where that is unknown.
     """
 
     external_id: str
@@ -58,6 +60,7 @@ class CancelledSale:
     source: str | None
     line: int | None
     delivered_by: int
+    said_at: int | None
 
 
 def find_cancelled(run: RunDir, manifest: Manifest, ledger: SqlLedger) -> list[CancelledSale]:
@@ -75,8 +78,25 @@ def find_cancelled(run: RunDir, manifest: Manifest, ledger: SqlLedger) -> list[C
                 continue
             said_at = written.get(source)
             if said_at is None or record.source_time is None or said_at >= record.source_time:
-                found.append(CancelledSale(external_id, code, source, line, record.run_no))
+                found.append(CancelledSale(external_id, code, source, line, record.run_no, said_at))
     return found
+
+
+def _without_completed(sales: list[CancelledSale], later: Sequence[StagedRun]) -> list[CancelledSale]:
+    """The sales that are not complete in a newer run, unless its file is the older one.
+
+    The ledger does not tell: a sale that is as it was before stays the record of the run that brought it.
+    """
+    wanted = [sale.external_id for sale in sales]
+    completed: dict[str, list[int | None]] = {}
+    for run in later:
+        for external_id, source_time in run.source_times(wanted):
+            completed.setdefault(external_id, []).append(source_time)
+    return [
+        sale
+        for sale in sales
+        if all(has_newer_source(sale.said_at, time) for time in completed.get(sale.external_id, ()))
+    ]
 
 
 def _dropped(run: RunDir) -> pl.DataFrame:
@@ -173,11 +193,21 @@ def settle_cancelled(run: OpenRun, result: DeliveryResult) -> DeliveryResult:
     Returns:
         The result of the load, with what was sent to void them.
     """
-    manifest = run.staged.manifest
-    sales = find_cancelled(run.directory, manifest, run.ledger)
+    # What an earlier load did not void, because it was killed or refused, is made up for.
+    for staged in [*_runs_left(run), run.staged]:
+        result = _settle(run, staged, result)
+    return result
+
+
+def _settle(run: OpenRun, staged: StagedRun, result: DeliveryResult) -> DeliveryResult:
+    """Name, or void, what one run cancelled: the open one, or an earlier one."""
+    manifest, directory = staged.manifest, run.home.find(staged.manifest.run_id)
+    sales = find_cancelled(directory, manifest, run.ledger)
+    later = _later_runs(run, manifest.ordinal) if sales else []
+    sales = _without_completed(sales, later)
     is_over = result.error is None and not result.stopped and run.target.options.first is None
     cancelled = [sale for sale in sales if sale.code == _TO_VOID]
-    if cancelled and is_over and run_record.read(run.directory).void_cancelled:
+    if cancelled and is_over and run_record.read(directory).void_cancelled:
         for done in _void(run, cancelled):
             result = replace(
                 result,
@@ -186,7 +216,7 @@ def settle_cancelled(run: OpenRun, result: DeliveryResult) -> DeliveryResult:
                 stopped=result.stopped or done.stopped,
                 error=result.error or done.error,
             )
-        left = find_cancelled(run.directory, manifest, run.ledger)
+        left = _without_completed(find_cancelled(directory, manifest, run.ledger), later)
         if number := len(sales) - len(left):
             what, were = count(number, "sale"), agree(number, "was")
             run.emit(
@@ -195,25 +225,53 @@ def settle_cancelled(run: OpenRun, result: DeliveryResult) -> DeliveryResult:
                 )
             )
         sales = left
-    if notice := _keep(run.directory, run.tenant, sales):
+    if notice := _keep(directory, run.tenant, sales):
         run.emit(notice)
     return result
 
 
+def _runs_left(run: OpenRun) -> list[StagedRun]:
+    """Older runs that a load began, and whose cancelled sales shall be void and are not all, oldest first."""
+    left = []
+    for directory in _loaded_runs(run):
+        # Few runs have that list, and a run's record takes long to read.
+        if not (directory.path / CANCELLED_CSV).exists():
+            continue
+        record = run_record.read(directory)
+        if record.void_cancelled and record.of(run.tenant).cancelled_after_delivery:
+            left.append(StagedRun(directory.here, read_manifest(directory)))
+    return _in_order(each for each in left if each.manifest.ordinal < run.staged.manifest.ordinal)
+
+
+def _later_runs(run: OpenRun, ordinal: int) -> list[StagedRun]:
+    """The runs with a higher ordinal of which the tenant got something, oldest first."""
+    staged = [run.staged, *(StagedRun(each.here, read_manifest(each)) for each in _loaded_runs(run))]
+    return _in_order(each for each in staged if each.manifest.ordinal > ordinal)
+
+
+def _loaded_runs(run: OpenRun) -> list[RunDir]:
+    """The other runs of the working directory of which the tenant got something."""
+    loaded = {*run.ledger.runs()} - {run.ref.run_id}
+    return [each for each in run.home.runs if each.run_id in loaded and each.manifest.exists()]
+
+
+def _in_order(runs: Iterable[StagedRun]) -> list[StagedRun]:
+    return sorted(runs, key=lambda each: each.manifest.ordinal)
+
+
 def _void(run: OpenRun, sales: list[CancelledSale]) -> Iterator[DeliveryResult]:
     """Void sales, for each run that delivered some of them as `void` would do for that run."""
-    by_run: dict[int, set[str]] = {}
+    by_run: dict[int, dict[str, int | None]] = {}
     for sale in sales:
-        by_run.setdefault(sale.delivered_by, set()).add(sale.external_id)
+        by_run.setdefault(sale.delivered_by, {})[sale.external_id] = sale.said_at
     names: Mapping[int, str] = run.ledger.run_ids()
     options = replace(run.target.options, first=None)
     # An endpoint that only creates cannot void a sale.
     if not options.endpoint.upserts:
         options = replace(options, endpoint=ENDPOINTS["queue"])
-    home = Workdir(run.target.workdir.expanduser().absolute())
     for run_no, external_ids in sorted(by_run.items()):
         try:
-            directory = home.find(names[run_no])
+            directory = run.home.find(names[run_no])
             staged = StagedRun(directory.here, read_manifest(directory))
             staged.verify()
         except RunError as error:
@@ -227,7 +285,7 @@ def _void(run: OpenRun, sales: list[CancelledSale]) -> Iterator[DeliveryResult]:
             run.target.connection,
             run.ledger,
             options,
-            rules=VoidRules(only=frozenset(external_ids)),
+            rules=VoidRules(only=external_ids),
             emit=run.emit,
             stop=run.target.stop,
         )

@@ -116,6 +116,11 @@ class OpenRun:
         return run_ref(self.staged.manifest)
 
     @property
+    def home(self) -> Workdir:
+        """The working directory, which is there."""
+        return Workdir(self.target.workdir.expanduser().absolute())
+
+    @property
     def tenant(self) -> str:
         """The base URL of the tenant."""
         assert self.ledger.base_url is not None

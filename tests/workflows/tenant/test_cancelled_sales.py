@@ -14,6 +14,8 @@ from pipeline.core.codes import CODES
 from pipeline.core.settings import connection_from_environment
 from pipeline.loading.delivery.delivery_options import DeliveryOptions
 from pipeline.loading.http.endpoints import ENDPOINTS
+from pipeline.loading.ledger.entries import State
+from pipeline.loading.ledger.ledger import SqlLedger
 from pipeline.mapping.language.shipped import shipped_mapping
 from pipeline.testing import LocalOmneo
 from pipeline.workflows.load import load
@@ -22,6 +24,7 @@ from pipeline.workflows.runs.run_record import CommandResult
 from pipeline.workflows.status import status
 from pipeline.workflows.tenant.cancelled_sales import CANCELLED_CSV
 from pipeline.workflows.tenant.open_run import Target
+from pipeline.workflows.void import void
 from tests.receipts import receipt, write_export
 
 pytestmark = pytest.mark.slow
@@ -178,3 +181,90 @@ def test_nothing_is_voided_before_the_whole_run_is_sent(night: Night, omneo: Loc
     night(*receipt(1))
     first = night(*cancelled(1), *receipt(2), *receipt(3), after_delivery="void", first=1)
     assert (warned(first), voided(omneo)) == (1, [])
+
+
+def test_a_cancelled_sale_that_is_complete_after_all_is_sent_again(
+    night: Night, omneo: LocalOmneo, home: Path
+) -> None:
+    night(*receipt(1), *receipt(2), after_delivery="void")
+    night(*receipt(1), *cancelled(2), after_delivery="void")
+    assert voided(omneo) == ["S1-1-R2"]
+    back = night(*receipt(1), *receipt(2), *receipt(3), after_delivery="void")
+    assert (back.exit_code, back.summary.delivery.delivered, voided(omneo)) == (0, 2, [])
+    again = night(*receipt(3), *cancelled(2), after_delivery="void")
+    assert (again.exit_code, voided(omneo)) == (0, ["S1-1-R2"])
+
+
+def test_an_older_file_does_not_take_back_what_a_newer_one_cancelled(night: Night, omneo: LocalOmneo) -> None:
+    night(*receipt(1), after_delivery="void", day=1)
+    night(*cancelled(1), after_delivery="void", day=3)
+    night(*receipt(1), *receipt(2), after_delivery="void", day=2)
+    assert voided(omneo) == ["S1-1-R1"]
+
+
+def test_what_a_person_undid_stays_undone(night: Night, omneo: LocalOmneo, home: Path) -> None:
+    night(*receipt(1), after_delivery="void")
+    void(Target(home, "latest", connection_from_environment(environ=omneo.environment())))
+    omneo.drain()
+    night(*receipt(1), *receipt(2), after_delivery="void")
+    assert voided(omneo) == ["S1-1-R1"]
+
+
+def test_a_sale_that_the_source_made_void_and_takes_back_is_not_void(night: Night, omneo: LocalOmneo) -> None:
+    night(*receipt(1))
+    night(*receipt(1, status="VOID"))
+    assert voided(omneo) == ["S1-1-R1"]
+    night(*receipt(1), *receipt(2))
+    assert voided(omneo) == []
+
+
+def test_what_the_source_made_void_is_neither_named_nor_voided_again(night: Night, omneo: LocalOmneo) -> None:
+    night(*receipt(1, status="VOID"))
+    arrivals = len(omneo.arrivals())
+    again = night(*cancelled(1), after_delivery="void")
+    assert (warned(again), len(omneo.arrivals())) == (0, arrivals)
+
+
+def test_a_void_that_failed_is_made_up_for_by_a_night_that_does_not_name_the_sale(
+    night: Night, omneo: LocalOmneo
+) -> None:
+    night(*receipt(1), *receipt(2))
+    omneo.set_faults(refused_share=1.0)
+    assert night(*cancelled(1), after_delivery="void").exit_code == 4
+    omneo.set_faults(refused_share=0.0)
+    later = night(*receipt(3), after_delivery="void")
+    assert (later.exit_code, voided(omneo)) == (0, ["S1-1-R1"])
+    arrivals = len(omneo.arrivals())
+    assert night(*receipt(3), after_delivery="void").exit_code == 0
+    assert len(omneo.arrivals()) == arrivals
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_void_that_failed_is_not_made_up_for_where_the_sale_is_complete_again(
+    night: Night, omneo: LocalOmneo, home: Path, changed: bool
+) -> None:
+    night(*receipt(1))
+    omneo.set_faults(refused_share=1.0)
+    night(*cancelled(1), after_delivery="void")
+    omneo.set_faults(refused_share=0.0)
+    cancelling = sorted((home / "runs").glob("*"))[-1].name
+    night(*receipt(1, price="3.00" if changed else "2.50"), *receipt(2), after_delivery="void")
+    assert voided(omneo) == []
+    connection = connection_from_environment(environ=omneo.environment())
+    load(Target(home, cancelling, connection))
+    omneo.drain()
+    assert voided(omneo) == []
+
+
+@pytest.mark.parametrize("state", [State.IN_DOUBT, State.SENDING])
+def test_a_sale_in_doubt_that_is_cancelled_is_named_and_voided(
+    night: Night, omneo: LocalOmneo, home: Path, state: State
+) -> None:
+    night(*receipt(1))
+    base_url = connection_from_environment(environ=omneo.environment()).base_url
+    with SqlLedger(home / "ledger.sqlite", base_url) as ledger:
+        record = ledger.find(["S1-1-R1"])["S1-1-R1"]
+        ledger.record([record._replace(state=state, maybe_sent=True)])
+    assert warned(night(*cancelled(1))) == 1
+    assert night(*cancelled(1), *receipt(2), after_delivery="void").exit_code == 0
+    assert voided(omneo) == ["S1-1-R1"]
