@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from pipeline.core.model import Dialect, Worksheet
-from pipeline.core.storage.file_formats import PARQUET, FileFormat
+from pipeline.core.storage.file_formats import FORMATS, PARQUET, FileFormat
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.encodings import bom_of
 from pipeline.extract.excel_reader import ExcelReader, is_workbook
@@ -56,25 +58,16 @@ def open_reader(
     """
     if isinstance(rows, TextRange):
         return open_range(file, rows, header)
-    if format == "parquet":
-        return ParquetReader(file, rows)
-    if format == "jsonl":
-        return JsonLinesReader(file, block_bytes or JSON_BLOCK_BYTES, members=header)
-    # A CSV file is opened once, to find out what it is and to read it.
+    wanted = Wanted(file, dialect, sheet or Worksheet(), header, rows, block_bytes, only_header=only_header)
+    # A workbook's rows to fix are CSV, so a mapping that states `xlsx` may also be given CSV.
+    if format is not None and FORMATS[format].rows_to_fix == format:
+        return _READABLE[format].open(wanted, None)
+    # A file is opened once, to find out what it is and to read it.
     stored = open_raw(file, ahead=not only_header and not file.uri.lower().endswith(PARQUET))
-    if format != "csv" and is_workbook(stored):
-        stored.close()
-        return ExcelReader(file, sheet or Worksheet(), dialect)
+    if found := stored_format(stored):
+        return _READABLE[found].open(wanted, stored)
     stream = open_text(file, stored)
-    found = "csv" if format == "csv" else format_of(file, stream.peek())
-    if found == "csv":
-        reader = FixedWidthReader if dialect.positions else CsvReader
-        block = HEADER_BYTES if only_header else block_bytes or BLOCK_BYTES
-        return reader(file, dialect, block, stream=stream)
-    if found == "jsonl" and not only_header:
-        return JsonLinesReader(file, block_bytes or JSON_BLOCK_BYTES, members=header, stream=stream)
-    stream.close()
-    return open_reader(file, dialect, found, rows=rows, block_bytes=block_bytes)
+    return _READABLE[format_of(file, stream.peek())].open(wanted, stream)
 
 
 def open_range(
@@ -97,16 +90,94 @@ def open_range(
     return CsvReader(file, part.dialect, stream=stream, start=part.start)
 
 
+def stored_format(stored: SourceStream) -> FileFormat | None:
+    """What a file is, by its bytes as stored; None where it has to be decompressed first to know it.
+
+    It may be read from its start afterwards.
+    """
+    return next((name for name, form in _READABLE.items() if form.is_stored(stored)), None)
+
+
 def format_of(file: SourceFile, head: bytes) -> FileFormat:
     """What a file is: Parquet by its first bytes, JSON lines by its name or a first `{`, otherwise CSV.
 
     Args:
         file: The file.
-        head: Its first bytes, at least 64 if it has so many.
+        head: Its first bytes after decompression, at least 64 if it has so many.
     """
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if is_json_lines(file):
-        return "jsonl"
+    return next(name for name, form in _READABLE.items() if form.begins(file, head))
+
+
+# ── Each format ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of a file, as the arguments of `open_reader` say it."""
+
+    file: SourceFile
+    dialect: Dialect
+    sheet: Worksheet
+    header: Sequence[str] | None
+    rows: range | None
+    block_bytes: int | None
+    only_header: bool
+
+
+@dataclass(frozen=True)
+class ReadableFormat:
+    """How a format is recognized and opened.
+
+    Attributes:
+        open: Opens a reader. It gets the bytes as they were recognized, which it reads or closes; None where
+            the format is stated and nothing is open.
+        begins: Whether a file is of the format, by its name or its first bytes after decompression.
+        is_stored: The same, by its bytes as stored, for formats that could be taken for a compression.
+    """
+
+    open: Callable[[Wanted, SourceStream | None], Reader]
+    begins: Callable[[SourceFile, bytes], bool] = lambda _file, _head: False
+    is_stored: Callable[[SourceStream], bool] = lambda _stored: False
+
+
+def _parquet(wanted: Wanted, stream: SourceStream | None) -> Reader:
+    if stream:
+        stream.close()
+    return ParquetReader(wanted.file, wanted.rows)
+
+
+def _workbook(wanted: Wanted, stream: SourceStream | None) -> Reader:
+    if stream:
+        stream.close()
+    return ExcelReader(wanted.file, wanted.sheet, wanted.dialect)
+
+
+def _json_lines(wanted: Wanted, stream: SourceStream | None) -> Reader:
+    # The members of all objects are looked for, and for a header alone only little was asked of a store.
+    if stream and wanted.only_header:
+        stream.close()
+        stream = None
+    block = wanted.block_bytes or JSON_BLOCK_BYTES
+    return JsonLinesReader(wanted.file, block, members=wanted.header, stream=stream)
+
+
+def _begins_as_json(file: SourceFile, head: bytes) -> bool:
     bom = bom_of(head)
-    return "jsonl" if head[bom[0] if bom else 0 : 64].lstrip().startswith(b"{") else "csv"
+    return is_json_lines(file) or head[bom[0] if bom else 0 : 64].lstrip().startswith(b"{")
+
+
+def _csv(wanted: Wanted, stream: SourceStream | None) -> Reader:
+    reader = FixedWidthReader if wanted.dialect.positions else CsvReader
+    block = HEADER_BYTES if wanted.only_header else wanted.block_bytes or BLOCK_BYTES
+    stream = stream or open_text(wanted.file, open_raw(wanted.file, ahead=not wanted.only_header))
+    return reader(wanted.file, wanted.dialect, block, stream=stream)
+
+
+_READABLE: Final[dict[FileFormat, ReadableFormat]] = {
+    "xlsx": ReadableFormat(_workbook, is_stored=is_workbook),
+    "parquet": ReadableFormat(_parquet, lambda _file, head: head.startswith(b"PAR1")),
+    "jsonl": ReadableFormat(_json_lines, _begins_as_json),
+    # Last: what is nothing else is CSV.
+    "csv": ReadableFormat(_csv, lambda _file, _head: True),
+}
+"""The first of which a file is, that it is."""

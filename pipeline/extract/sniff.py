@@ -16,10 +16,10 @@ from pipeline.core.model import Dialect, Worksheet
 from pipeline.core.storage.file_formats import FileFormat
 from pipeline.extract.csv_reader import DELIMITERS, CsvReader, grammar_of, split_cells
 from pipeline.extract.encodings import bom_of, refuse_other_files, sniff_encoding
-from pipeline.extract.excel_reader import ExcelReader, is_workbook
+from pipeline.extract.excel_reader import ExcelReader
 from pipeline.extract.framing import Grammar, line_ends
 from pipeline.extract.jsonl_reader import JsonLinesReader
-from pipeline.extract.readers import format_of, open_reader
+from pipeline.extract.readers import format_of, open_reader, stored_format
 from pipeline.extract.rows import Reader
 from pipeline.extract.source_files import LOOKED_AT, SourceFile, open_raw, open_text
 
@@ -115,9 +115,9 @@ def sniff(
 def _format_and_head(file: SourceFile) -> tuple[FileFormat, bytes]:
     """What a file is, and its first bytes as text."""
     stored = open_raw(file)
-    if is_workbook(stored):
+    if found := stored_format(stored):
         stored.close()
-        return "xlsx", b""
+        return found, b""
     with open_text(file, stored) as stream:
         head = stream.peek()
     return format_of(file, head), head

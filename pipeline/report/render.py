@@ -21,6 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.codes import CODES
+from pipeline.core.storage.file_formats import FORMATS
 from pipeline.core.storage.files import write_private
 from pipeline.core.text.wording import agree, count
 from pipeline.report import charts, heat_maps
@@ -117,7 +118,7 @@ def render_page(values: Mapping[str, Any], files: Sequence[str] = ()) -> str:
 _FILES: Final[Mapping[str, str]] = {
     "quarantine.csv": "every reason why something was rejected or dropped",
     **dict.fromkeys(
-        ("quarantine_rows", *(f"quarantine_rows.{ending}" for ending in ("csv", "jsonl", "parquet"))),
+        ("quarantine_rows", *(f"quarantine_rows.{form.rows_to_fix}" for form in FORMATS.values())),
         "the rejected rows as they were read, to be fixed and run",
     ),
     "undelivered.csv": "what is not in Omneo as it was sent, and why",

@@ -12,7 +12,7 @@ from typing import Final
 from pipeline.core.errors import MappingError, Problem
 from pipeline.core.events import Emit, Notice
 from pipeline.core.memory import USUAL, Budget
-from pipeline.core.storage.file_formats import COMPRESSED, PARQUET, WORKBOOKS
+from pipeline.core.storage.file_formats import COMPRESSED, FORMATS
 from pipeline.core.text.wording import agree, count, first_of
 from pipeline.extract.source_files import SourceFile, in_order_written
 from pipeline.mapping.compile.check import check_mapping, compiled_and_checked, mapping_notices
@@ -31,11 +31,11 @@ from pipeline.workflows.preparation.sources import (
     take_all,
 )
 
-_UNPACKED: Final = {**dict.fromkeys((*COMPRESSED, *PARQUET), 8), **dict.fromkeys(WORKBOOKS, 3)}
-"""How much larger the text inside is assumed to be; only the size of partitions depends on it.
-
-In workbooks of till exports it was 1.6 times as large where cells are texts, and more where they are numbers.
-"""
+_LARGER: Final = {
+    **dict.fromkeys(COMPRESSED, 8),
+    **{ending: form.larger for form in FORMATS.values() for ending in form.endings},
+}
+"""How many times as large as a file the text inside is assumed to be, by its ending."""
 
 _SHOWN: Final = 80
 _NOTICES: Final = 3
@@ -109,7 +109,7 @@ class ImportPlan:
 
     def text_bytes(self, source: RunSource) -> int:
         """About how much text a file holds."""
-        return source.file.size * _UNPACKED.get(PurePosixPath(source.file.uri.lower()).suffix, 1)
+        return source.file.size * _LARGER.get(PurePosixPath(source.file.uri.lower()).suffix, 1)
 
 
 def plan_import(

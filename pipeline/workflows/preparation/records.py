@@ -13,6 +13,7 @@ import polars as pl
 from pipeline import __version__
 from pipeline.core.errors import SourceError
 from pipeline.core.model import LINES
+from pipeline.core.storage.file_formats import FORMATS
 from pipeline.core.text.wording import count
 from pipeline.extract.source_files import unchanged
 from pipeline.report.aggregates import Facts
@@ -150,7 +151,5 @@ def write_quarantine(plan: ImportPlan, run: RunDir, counts: ReadCounts) -> None:
     first = {each.table: each.file.name for each in reversed(plan.sources)}
     globs = {str(table): entry.inputs for table, entry in source.tables.items()} or {LINES: source.inputs}
     names = quarantine.file_names(first, globs)
-    # Also of a workbook, since its mapping reads CSV as well.
-    format_ = "csv" if source.format in (None, "xlsx") else source.format
-    form = quarantine.RowsForm(source.csv, format_, plan.columns, names)
+    form = quarantine.RowsForm(source.csv, FORMATS[source.format or "csv"].rows_to_fix, plan.columns, names)
     quarantine.finish(run.path, form, run.shared)
