@@ -52,3 +52,11 @@ def test_nothing_from_the_data_becomes_markup() -> None:
     assert len(cells) == 4 * 4 + 5 * (4 + 2), "four rows of four columns, then two tables of five"
     assert "@all" not in text.replace("\\@all", "")
     assert "www.evil" not in text.replace("`", "").replace("www\\.evil", "")
+
+
+def test_a_cause_has_no_example_where_all_were_of_a_person_who_was_forgotten() -> None:
+    text = render_markdown(view(replace(DATA, causes=[replace(each, examples=()) for each in CAUSES])))
+    assert (
+        "| Not a date | `transacted_at_invalid` | 20 |  | Fix the cell, or give the mapping the right date "
+        "format. |" in text
+    )

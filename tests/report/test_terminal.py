@@ -106,3 +106,12 @@ def test_many_codes_are_cut_short_and_hostile_texts_neutralised() -> None:
     assert text.count("and 4 more codes") == 1
     assert max(map(len, text.splitlines())) < 300
     assert not set(text) & set("\x1b\x07\r\x9b\u202e")
+
+
+def test_a_cause_has_no_example_where_all_were_of_a_person_who_was_forgotten() -> None:
+    text = shown(causes=[replace(each, examples=()) for each in CAUSES], about=REJECTIONS)
+    assert text.split("\n\n")[2].splitlines()[:3] == [
+        "  Rejected",
+        "            20  transacted_at_invalid      Not a date",
+        "                Fix the cell, or give the mapping the right date format.",
+    ]
