@@ -86,7 +86,8 @@ def write_report(run_dir: Path, data: ReportData, *, show_personal_data: bool = 
 def render_page(values: Mapping[str, Any], files: Sequence[str] = ()) -> str:
     """The page, which needs nothing else: no network, no script from elsewhere.
 
-    Its content security policy allows only the style and the script that are in it, by their hashes.
+    Its content security policy allows only the style and the script that are in it, by their hashes. The
+    template calls the functions of `charts` and `heat_maps` itself, each where its picture stands.
 
     Args:
         values: What `view` gave.
@@ -101,13 +102,8 @@ def render_page(values: Mapping[str, Any], files: Sequence[str] = ()) -> str:
             loaded=was_loaded(Summary.from_dict(values)),
             places=sums_by_place(values["where"]),
             currency=values["currency"],
-            timeline=charts.timeline(values),
-            sums=[each for each in (*charts.worth(values), charts.years(values)) if each],
-            stores=heat_maps.stores_by_time(values),
-            hours=heat_maps.stores_by_hour(values["hours"]),
-            clock=[charts.time_of_day(values["clock"]), charts.weekday(values["clock"])],
-            people=[each for each in (charts.loyalty(values["customers"]), charts.guests(values)) if each],
-            returns=charts.returns(values),
+            charts=charts,
+            heat_maps=heat_maps,
             sales=[(sample, receipt_of(sample)) for sample in values["samples"]],
             files=[(name, _FILES[name]) for name in files],
             **page_parts(),
