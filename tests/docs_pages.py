@@ -33,7 +33,7 @@ _TRIGGERS = SimulatorSettings(unknown_profiles="enrol", triggers=EXAMPLE_TRIGGER
 
 
 @dataclass
-class Reader:
+class PageReader:
     """Somebody who follows pages.
 
     Attributes:

@@ -26,7 +26,7 @@ HEADER = [
 
 
 @dataclass
-class Expected:
+class Right:
     """What the reference found: bodies and reasons by external id, and the summary's counts."""
 
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -43,9 +43,9 @@ class Expected:
     total: Decimal = Decimal(0)
 
 
-def expected(path: Path, now: datetime, *more: Path) -> Expected:
+def expected(path: Path, now: datetime, *more: Path) -> Right:
     """Judge files, of which the later ones were written later."""
-    found = Expected()
+    found = Right()
     receipts: dict[tuple[str, ...], dict[int, list[dict[str, str]]]] = {}
     lost: dict[tuple[str, ...], set[int]] = {}
     for number, file in enumerate([path, *more]):
@@ -69,7 +69,7 @@ def _judge_files(
     files: dict[int, list[dict[str, str]]],
     lost: set[int],
     now: datetime,
-    found: Expected,
+    found: Right,
 ) -> None:
     """Choose among the files that hold a receipt, then judge it."""
     later = {number: [row for n in files if n > number for row in files[n]] for number in files}
@@ -120,7 +120,7 @@ def _rows(path: Path) -> list[tuple[int, list[str], list[str]]]:
 
 
 def _judge(
-    external_id: str, rows: list[dict[str, str]], codes: set[str], now: datetime, found: Expected
+    external_id: str, rows: list[dict[str, str]], codes: set[str], now: datetime, found: Right
 ) -> None:
     head = rows[0]
     if code := DROPS.get(head["status"]):
@@ -160,7 +160,7 @@ def _of_lines(rows: list[dict[str, str]]) -> set[str]:
     return {"item_external_id_conflict"} if len({row["line_no"] for row in rows}) < len(rows) else set()
 
 
-def _settle(external_id: str, outcome: str, codes: set[str], found: Expected) -> None:
+def _settle(external_id: str, outcome: str, codes: set[str], found: Right) -> None:
     found.transactions[outcome] += 1
     (found.dropped if outcome == "dropped" else found.rejected).update(codes)
     found.reasons[external_id] = codes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import pipeline
 from pipeline import api
 from pipeline.testing import LocalOmneo
-from tests.command import open_to_others
+from tests.command import REPOSITORY, open_to_others
 from tests.receipts import export
 
 
@@ -41,3 +42,14 @@ def test_a_run_is_prepared_loaded_and_confirmed_from_python(tmp_path: Path, omne
     pipeline.void(target)
     pipeline.forget(workdir, "ann@example.com")
     assert open_to_others(workdir) == []
+
+
+def test_no_class_of_a_test_has_the_name_of_one_of_the_package():
+    """A name means one thing, whoever searches for it."""
+    ours, theirs = (_class_names(REPOSITORY / folder) for folder in ("pipeline", "tests"))
+    assert ours & theirs == set()
+
+
+def _class_names(folder: Path) -> set[str]:
+    texts = (path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
+    return {name for text in texts for name in re.findall(r"^class (\w+)", text, re.M)}

@@ -58,16 +58,18 @@ def open_reader(
     """
     if isinstance(rows, TextRange):
         return open_range(file, rows, header)
-    wanted = Wanted(file, dialect, sheet or Worksheet(), header, rows, block_bytes, only_header=only_header)
+    options = OpenOptions(
+        file, dialect, sheet or Worksheet(), header, rows, block_bytes, only_header=only_header
+    )
     # A workbook's rows to fix are CSV, so a mapping that states `xlsx` may also be given CSV.
     if format is not None and FORMATS[format].rows_to_fix == format:
-        return _READABLE[format].open(wanted, None)
+        return _READABLE[format].open(options, None)
     # A file is opened once, to find out what it is and to read it.
     stored = open_raw(file, ahead=not only_header and not file.uri.lower().endswith(PARQUET))
     if found := stored_format(stored):
-        return _READABLE[found].open(wanted, stored)
+        return _READABLE[found].open(options, stored)
     stream = open_text(file, stored)
-    return _READABLE[format_of(file, stream.peek())].open(wanted, stream)
+    return _READABLE[format_of(file, stream.peek())].open(options, stream)
 
 
 def open_range(
@@ -112,7 +114,7 @@ def format_of(file: SourceFile, head: bytes) -> FileFormat:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OpenOptions:
     """What is read of a file, as the arguments of `open_reader` say it."""
 
     file: SourceFile
@@ -135,30 +137,30 @@ class ReadableFormat:
         is_stored: The same, by its bytes as stored, for formats that could be taken for a compression.
     """
 
-    open: Callable[[Wanted, SourceStream | None], Reader]
+    open: Callable[[OpenOptions, SourceStream | None], Reader]
     begins: Callable[[SourceFile, bytes], bool] = lambda _file, _head: False
     is_stored: Callable[[SourceStream], bool] = lambda _stored: False
 
 
-def _parquet(wanted: Wanted, stream: SourceStream | None) -> Reader:
+def _parquet(options: OpenOptions, stream: SourceStream | None) -> Reader:
     if stream:
         stream.close()
-    return ParquetReader(wanted.file, wanted.rows)
+    return ParquetReader(options.file, options.rows)
 
 
-def _workbook(wanted: Wanted, stream: SourceStream | None) -> Reader:
+def _workbook(options: OpenOptions, stream: SourceStream | None) -> Reader:
     if stream:
         stream.close()
-    return ExcelReader(wanted.file, wanted.sheet, wanted.dialect)
+    return ExcelReader(options.file, options.sheet, options.dialect)
 
 
-def _json_lines(wanted: Wanted, stream: SourceStream | None) -> Reader:
+def _json_lines(options: OpenOptions, stream: SourceStream | None) -> Reader:
     # The members of all objects are looked for, and for a header alone only little was asked of a store.
-    if stream and wanted.only_header:
+    if stream and options.only_header:
         stream.close()
         stream = None
-    block = wanted.block_bytes or JSON_BLOCK_BYTES
-    return JsonLinesReader(wanted.file, block, members=wanted.header, stream=stream)
+    block = options.block_bytes or JSON_BLOCK_BYTES
+    return JsonLinesReader(options.file, block, members=options.header, stream=stream)
 
 
 def _begins_as_json(file: SourceFile, head: bytes) -> bool:
@@ -166,11 +168,11 @@ def _begins_as_json(file: SourceFile, head: bytes) -> bool:
     return is_json_lines(file) or head[bom[0] if bom else 0 : 64].lstrip().startswith(b"{")
 
 
-def _csv(wanted: Wanted, stream: SourceStream | None) -> Reader:
-    reader = FixedWidthReader if wanted.dialect.positions else CsvReader
-    block = HEADER_BYTES if wanted.only_header else wanted.block_bytes or BLOCK_BYTES
-    stream = stream or open_text(wanted.file, open_raw(wanted.file, ahead=not wanted.only_header))
-    return reader(wanted.file, wanted.dialect, block, stream=stream)
+def _csv(options: OpenOptions, stream: SourceStream | None) -> Reader:
+    reader = FixedWidthReader if options.dialect.positions else CsvReader
+    block = HEADER_BYTES if options.only_header else options.block_bytes or BLOCK_BYTES
+    stream = stream or open_text(options.file, open_raw(options.file, ahead=not options.only_header))
+    return reader(options.file, options.dialect, block, stream=stream)
 
 
 _READABLE: Final[dict[FileFormat, ReadableFormat]] = {

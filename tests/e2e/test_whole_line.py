@@ -26,13 +26,13 @@ from tests.command import (
     open_to_others,
     start,
 )
-from tests.reference import Expected, expected
+from tests.reference import Right, expected
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def right() -> Expected:
+def right() -> Right:
     """What the sample must give, by the slow reference."""
     return expected(SAMPLE, datetime.now(UTC))
 
@@ -72,7 +72,7 @@ def without_times(summary: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in summary.items() if key not in TIMES}
 
 
-def assert_is_right(summary: dict[str, Any], right: Expected) -> None:
+def assert_is_right(summary: dict[str, Any], right: Right) -> None:
     assert set(summary) == SUMMARY_KEYS
     assert summary["rows"] == {
         "read": right.rows,
@@ -95,7 +95,7 @@ def assert_is_right(summary: dict[str, Any], right: Expected) -> None:
     assert Decimal(summary["totals"]["accepted"]) == right.total
 
 
-def assert_reasons_are_right(run_dir: Path, right: Expected) -> None:
+def assert_reasons_are_right(run_dir: Path, right: Right) -> None:
     quarantine = pl.read_parquet(run_dir / "quarantine" / "*.parquet")
     assert quarantine.columns == [
         *("outcome", "code", "field", "value", "message", "source", "line", "external_id", "raw")
@@ -115,7 +115,7 @@ def assert_reasons_are_right(run_dir: Path, right: Expected) -> None:
 
 
 def test_a_run_delivers_what_the_reference_says_once_and_keeps_its_secrets(
-    omneo: LocalOmneo, right: Expected, tmp_path: Path
+    omneo: LocalOmneo, right: Right, tmp_path: Path
 ):
     home = tmp_path / "home"
     first = omneo_import(
@@ -163,7 +163,7 @@ def test_a_run_delivers_what_the_reference_says_once_and_keeps_its_secrets(
     assert omneo.token not in first.stdout + first.stderr + again.stdout + again.stderr
 
 
-def test_what_omneo_has_is_what_was_staged_oldest_first(omneo: LocalOmneo, right: Expected, tmp_path: Path):
+def test_what_omneo_has_is_what_was_staged_oldest_first(omneo: LocalOmneo, right: Right, tmp_path: Path):
     home = ("--workdir", tmp_path / "w")
     # One at a time, for on the way side by side they may overtake each other.
     assert (
@@ -180,7 +180,7 @@ def test_what_omneo_has_is_what_was_staged_oldest_first(omneo: LocalOmneo, right
         assert bool(there[id_]["is_void"]) == body.get("is_void", False)
 
 
-def test_after_a_run_it_is_confirmed_undone_and_shown(omneo: LocalOmneo, right: Expected, tmp_path: Path):
+def test_after_a_run_it_is_confirmed_undone_and_shown(omneo: LocalOmneo, right: Right, tmp_path: Path):
     accepted, home = len(right.bodies), ("--workdir", tmp_path / "w")
 
     def do(*arguments: object, answer: str | None = None) -> Ended:
@@ -226,7 +226,7 @@ def test_after_a_run_it_is_confirmed_undone_and_shown(omneo: LocalOmneo, right: 
     assert do("confirm", run).code == 0
 
 
-def test_a_change_in_the_source_is_all_that_is_sent(omneo: LocalOmneo, right: Expected, tmp_path: Path):
+def test_a_change_in_the_source_is_all_that_is_sent(omneo: LocalOmneo, right: Right, tmp_path: Path):
     home = ("--workdir", tmp_path / "w", "--json")
     export = tmp_path / "pos_lines_mended.csv"
     export.write_bytes(SAMPLE.read_bytes())
@@ -246,7 +246,7 @@ def test_a_change_in_the_source_is_all_that_is_sent(omneo: LocalOmneo, right: Ex
     assert {each.external_id for each in omneo.arrivals()[len(right.bodies) :]} == changed
 
 
-def test_what_was_refused_is_sent_again_by_retry_only(omneo: LocalOmneo, right: Expected, tmp_path: Path):
+def test_what_was_refused_is_sent_again_by_retry_only(omneo: LocalOmneo, right: Right, tmp_path: Path):
     home = ("--workdir", tmp_path / "w", "--json")
     omneo.set_faults(refused_share=0.1)
     run = call("run", "-m", "pos_lines", SAMPLE, *home, env=omneo.environment())
@@ -263,7 +263,7 @@ def test_what_was_refused_is_sent_again_by_retry_only(omneo: LocalOmneo, right: 
 
 
 def test_lost_jobs_are_found_and_sent_again(
-    monkeypatch: pytest.MonkeyPatch, omneo: LocalOmneo, right: Expected, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, omneo: LocalOmneo, right: Right, tmp_path: Path
 ):
     monkeypatch.setattr(confirm_workflow, "query", partial(confirm_workflow.query, patience_s=0))
     home = ("--workdir", tmp_path / "w", "--json")
@@ -294,7 +294,7 @@ def rehearsal(tmp_path: Path) -> Iterator[dict[str, str]]:
     assert (stopped.stdout, stopped.stderr) == ("", "")
 
 
-def test_the_simulator_is_a_rehearsal(rehearsal: dict[str, str], right: Expected, tmp_path: Path):
+def test_the_simulator_is_a_rehearsal(rehearsal: dict[str, str], right: Right, tmp_path: Path):
     home = ("--workdir", tmp_path / "w", "--json")
     run = call("run", "-m", "pos_lines", SAMPLE, *home, env=rehearsal)
     assert (run.code, run.summary["delivery"]) == (0, delivery(delivered=len(right.bodies)))

@@ -17,7 +17,7 @@ PART_OF_A_SALE = ("split", "overlap", "truncate")
 
 
 @dataclass
-class Expectation:
+class RightSales:
     """What may become of each sale, by its token.
 
     Attributes:
@@ -41,14 +41,14 @@ class Dirty:
 
     form: Form
     files: list[File]
-    right: Expectation
+    right: RightSales
     done: list[str] = field(default_factory=list)
 
 
 @st.composite
 def dirtied(draw: st.DrawFn, form: Form, sales: list[Sale], operations: tuple[str, ...], most: int) -> Dirty:
     """A clean export to which up to so many of these operations happened; those on rows come first."""
-    dirty = Dirty(form, form.clean(sales), Expectation({sale.token: sale for sale in sales}))
+    dirty = Dirty(form, form.clean(sales), RightSales({sale.token: sale for sale in sales}))
     chosen = draw(st.lists(st.sampled_from(operations), min_size=1, max_size=most))
     first = ("malform", "spoil", "double_row", "reorder", "blank", "repeat_header")
     for name in sorted(chosen, key=lambda name: (name in ("correct", "truncate"), name not in first)):

@@ -56,7 +56,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Payment:
+class SalePayment:
     """One tender; the token stands in its name."""
 
     token: str
@@ -78,7 +78,7 @@ class Sale:
     email: str
     odd: str
     items: tuple[Item, ...]
-    payments: tuple[Payment, ...]
+    payments: tuple[SalePayment, ...]
 
     @property
     def key(self) -> str:
@@ -154,7 +154,7 @@ def some_sales(draw: st.DrawFn, *, several_payments: bool, most: int = 9) -> lis
                 draw(st.sampled_from(["", "a.b@example.com", "ö@example.org"])),
                 draw(st.sampled_from(ODD)),
                 items,
-                tuple(Payment(f"P{at:02}x{number}Z", amount) for number, amount in enumerate(amounts)),
+                tuple(SalePayment(f"P{at:02}x{number}Z", amount) for number, amount in enumerate(amounts)),
             )
         )
     return sales

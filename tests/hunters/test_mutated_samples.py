@@ -31,7 +31,7 @@ MOST_ROWS = 60
 
 
 @dataclass(frozen=True)
-class Table:
+class SampleTable:
     """One file of an export; `keys` names the sale of each row, blank where it belongs to none.
 
     `schema` is that of a Parquet file, and None of another. The cells of JSON lines are JSON.
@@ -43,7 +43,7 @@ class Table:
     keys: tuple[str, ...]
     schema: pl.Schema | None = None
 
-    def with_rows(self, changed: list[Pair], name: str = "") -> Table:
+    def with_rows(self, changed: list[Pair], name: str = "") -> SampleTable:
         rows, keys = tuple(row for row, _ in changed), tuple(key for _, key in changed)
         return replace(self, rows=rows, keys=keys, name=name or self.name)
 
@@ -69,7 +69,7 @@ class Mutation:
         done: What happened, in words.
     """
 
-    tables: list[Table]
+    tables: list[SampleTable]
     touched: frozenset[str] = frozenset()
     skipped: int = 0
     malformed: int = 0
@@ -77,14 +77,14 @@ class Mutation:
 
 
 @cache
-def sample(name: str) -> tuple[Table, ...]:
+def sample(name: str) -> tuple[SampleTable, ...]:
     """The files of a mapping's sample that hold sales; look-up tables come too, with no keys."""
     path = shipped_sample(name)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return tuple(_table(name, file) for file in files)
 
 
-def _table(name: str, path: Path) -> Table:
+def _table(name: str, path: Path) -> SampleTable:
     schema = pl.read_parquet_schema(path) if path.suffix == ".parquet" else None
     if path.suffix == ".jsonl":
         header, *rows = _json_lines(path)
@@ -105,7 +105,7 @@ def _table(name: str, path: Path) -> Table:
         # No sale is cut.
         pairs = [pair for pair in pairs if pair[1] != pairs[-1][1]]
     whole = tuple(tuple(row) for row, _ in pairs)
-    return Table(path.name, [*header], whole, tuple(key for _, key in pairs), schema)
+    return SampleTable(path.name, [*header], whole, tuple(key for _, key in pairs), schema)
 
 
 def _csv(path: Path, delimiter: str) -> list[list[str]]:
@@ -134,22 +134,22 @@ class Place:
     """Where something happens: which of the tables, and which of its rows."""
 
     name: str
-    tables: list[Table]
+    tables: list[SampleTable]
     at: int
     n: int
 
     @property
-    def table(self) -> Table:
+    def table(self) -> SampleTable:
         return self.tables[self.at]
 
     @property
     def key(self) -> frozenset[str]:
         return frozenset([self.table.keys[self.n]])
 
-    def instead(self, *new: Table) -> list[Table]:
+    def instead(self, *new: SampleTable) -> list[SampleTable]:
         return [*self.tables[: self.at], *new, *self.tables[self.at + 1 :]]
 
-    def with_row(self, row: Row, *, added: bool, key: str = "") -> list[Table]:
+    def with_row(self, row: Row, *, added: bool, key: str = "") -> list[SampleTable]:
         pairs = self.table.pairs
         pairs[self.n : self.n if added else self.n + 1] = [(row, key)]
         return self.instead(self.table.with_rows(pairs))
@@ -218,7 +218,7 @@ def mutations(draw: st.DrawFn, name: str) -> Mutation:
     return replace(change(draw, place), done=f"{change.__name__} at row {place.n + 1} of {tables[at].name}")
 
 
-def found_in(name: str, tables: list[Table] | tuple[Table, ...]) -> Found:
+def found_in(name: str, tables: list[SampleTable] | tuple[SampleTable, ...]) -> Found:
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory) / "in"
         home.mkdir()
@@ -234,7 +234,7 @@ def _json(cell: str) -> Any:
         return cell
 
 
-def _content(table: Table, delimiter: str) -> bytes:
+def _content(table: SampleTable, delimiter: str) -> bytes:
     if table.name.endswith(".jsonl"):
         objects = [
             {name: _json(cell) for name, cell in zip(table.header, row, strict=True) if cell}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.simulator.middleware import RateLimiter
 
 
-class Clock:
+class ClockByHand:
     now = 1000.0
 
     def __call__(self) -> float:
@@ -17,7 +17,7 @@ class Clock:
 
 
 def test_a_window_begins_with_the_first_request_and_refusals_do_not_count():
-    clock = Clock()
+    clock = ClockByHand()
     limiter = RateLimiter(clock)
     assert [limiter.ask("a", 2, 60).allowed for _ in range(4)] == [True, True, False, False]
     clock.now += 59.5
@@ -27,7 +27,7 @@ def test_a_window_begins_with_the_first_request_and_refusals_do_not_count():
 
 
 def test_windows_are_remembered():
-    clock = Clock()
+    clock = ClockByHand()
     limiter = RateLimiter(clock)
     for _ in range(3):
         limiter.ask("a", 2, 60)
@@ -38,12 +38,12 @@ def test_windows_are_remembered():
 
 
 def test_tokens_do_not_share():
-    limiter = RateLimiter(Clock())
+    limiter = RateLimiter(ClockByHand())
     assert [limiter.ask(token, 1, 60).allowed for token in "aab"] == [True, False, True]
 
 
 def test_a_new_limit_holds_at_once():
-    limiter = RateLimiter(Clock())
+    limiter = RateLimiter(ClockByHand())
     assert [limiter.ask("a", 5, 60).remaining for _ in range(3)] == [4, 3, 2]
     assert limiter.ask("a", 2, 60) == (False, 2, 0, 60)
     assert limiter.ask("a", 10, 60) == (True, 10, 6, 60)
@@ -52,7 +52,7 @@ def test_a_new_limit_holds_at_once():
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=200), st.integers(1, 10))
 def test_no_window_lets_more_than_the_limit_pass(pauses, limit):
-    clock = Clock()
+    clock = ClockByHand()
     limiter = RateLimiter(clock)
     passed = []
     for pause in pauses:

@@ -76,7 +76,7 @@ def cut_like(cut: Cut) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DryRun:
     """What a dry run gave: its counts, its bodies by id, its quarantine, and how many units it took."""
 
     counts: dict[str, Any]
@@ -105,14 +105,14 @@ class Outcome:
         return self.counts, self.bodies, ordered
 
 
-def prepared(files: list[Path], cut: Cut = WHOLE, mapping: str = "pos_lines") -> Outcome:
+def prepared(files: list[Path], cut: Cut = WHOLE, mapping: str = "pos_lines") -> DryRun:
     """Prepare the files, in a directory of its own; the report is not written."""
     with tempfile.TemporaryDirectory() as workdir, cut_like(cut):
         options = PrepareOptions(budget=Budget(cut.partition_bytes))
         finished = prepare(Path(workdir), mapping, [str(file) for file in files], options, ignore)
         path = Path(finished.summary.run_dir)
         counts = {name: getattr(finished.summary, name) for name in COUNTED}
-        return Outcome(
+        return DryRun(
             counts, _bodies(path), _quarantine(path), len(list((path / "quarantine").glob("part-0*")))
         )
 

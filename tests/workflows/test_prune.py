@@ -29,7 +29,7 @@ ANN, BEA, CID = "ann@example.com", "bea@example.com", "cid@example.com"
 
 
 @dataclass
-class Shop:
+class OldShop:
     home: Path
     omneo: LocalOmneo
 
@@ -69,8 +69,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, omneo: LocalOmneo) -> Shop:
-    return Shop(tmp_path, omneo)
+def shop(tmp_path: Path, omneo: LocalOmneo) -> OldShop:
+    return OldShop(tmp_path, omneo)
 
 
 SALES = [*receipt(1, customer_email=ANN), *receipt(2, customer_email=BEA)]
@@ -90,7 +90,7 @@ def holding(text: str, directory: Path) -> list[str]:
 # ── By age ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_old_runs_lose_what_is_personal_and_keep_the_rest(shop: Shop) -> None:
+def test_old_runs_lose_what_is_personal_and_keep_the_rest(shop: OldShop) -> None:
     run_id = shop.age(shop.run(shop.export(*SALES, *REJECTED), "--show-personal-data")["run_id"])
     assert holding(ANN, shop.workdir)
     before = shop.command("status", run_id).summary
@@ -113,7 +113,7 @@ def test_old_runs_lose_what_is_personal_and_keep_the_rest(shop: Shop) -> None:
     assert shop.command("prune", "--older-than", "30d", "--yes").summary["runs"] == []
 
 
-def test_nothing_is_sent_again_after_pruning(shop: Shop) -> None:
+def test_nothing_is_sent_again_after_pruning(shop: OldShop) -> None:
     file = shop.export(*SALES)
     run_id = shop.age(shop.run(file)["run_id"])
     shop.command("prune", "--older-than", "30d", "--yes")
@@ -123,14 +123,14 @@ def test_nothing_is_sent_again_after_pruning(shop: Shop) -> None:
     assert shop.run(file)["delivery"]["unchanged"] == 2
 
 
-def test_young_runs_are_left_alone(shop: Shop) -> None:
+def test_young_runs_are_left_alone(shop: OldShop) -> None:
     run_id = shop.run(shop.export(*SALES))["run_id"]
     assert shop.command("prune", "--older-than", "1d", "--yes").summary["runs"] == []
     assert shop.directory(run_id).staged.exists()
     assert shop.command("prune", "--older-than", "0s", "--yes").summary["runs"][0]["run_id"] == run_id
 
 
-def test_a_dry_run_only_tells(shop: Shop) -> None:
+def test_a_dry_run_only_tells(shop: OldShop) -> None:
     run_id = shop.run(shop.export(*SALES))["run_id"]
     result = shop.command("prune", "--older-than", "0s", "--dry-run")
     assert "would be removed" in result.stderr
@@ -139,7 +139,7 @@ def test_a_dry_run_only_tells(shop: Shop) -> None:
     assert done == result.summary["runs"]
 
 
-def test_what_was_never_delivered_is_kept_unless_forced(shop: Shop) -> None:
+def test_what_was_never_delivered_is_kept_unless_forced(shop: OldShop) -> None:
     prepared = shop.command("prepare", "-m", "pos_lines", shop.export(*SALES)).summary["run_id"]
     kept = shop.command("prune", "--older-than", "0s", "--yes")
     assert (
@@ -152,7 +152,7 @@ def test_what_was_never_delivered_is_kept_unless_forced(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("answer", "code", "goes"), [("y\n", 0, True), ("n\n", 0, False), ("", 2, False)])
-def test_prune_asks_before_it_removes(shop: Shop, answer: str, code: int, goes: bool) -> None:
+def test_prune_asks_before_it_removes(shop: OldShop, answer: str, code: int, goes: bool) -> None:
     run_id = shop.run(shop.export(*receipt(1)))["run_id"]
     bodies = shop.home / "w" / "runs" / run_id / "staged"
     asked = call("prune", "--older-than", "0s", "--workdir", shop.home / "w", answer=answer)
@@ -165,12 +165,12 @@ def test_prune_asks_before_it_removes(shop: Shop, answer: str, code: int, goes: 
 
 
 @pytest.mark.parametrize("age", ["90", "0", "d", "-1d", "3 weeks"])
-def test_prune_wants_a_unit(shop: Shop, age: str) -> None:
+def test_prune_wants_a_unit(shop: OldShop, age: str) -> None:
     result = shop.command("prune", "--older-than", age, "--yes")
     assert (result.code, "expected something like 90d" in result.stderr) == (2, True)
 
 
-def test_a_run_whose_sales_a_later_one_delivered_is_pruned(shop: Shop) -> None:
+def test_a_run_whose_sales_a_later_one_delivered_is_pruned(shop: OldShop) -> None:
     file = shop.export(*SALES)
     shop.omneo.set_faults(outage=True)
     stopped = shop.command("run", "-m", "pos_lines", file, "--give-up-after", "0s")
@@ -185,14 +185,14 @@ def test_a_run_whose_sales_a_later_one_delivered_is_pruned(shop: Shop) -> None:
     assert [each["left_alone"] for each in done] == ["", "", ""]
 
 
-def test_a_run_that_the_gate_closed_is_pruned(shop: Shop) -> None:
+def test_a_run_that_the_gate_closed_is_pruned(shop: OldShop) -> None:
     file = shop.export(*SALES, *REJECTED)
     assert shop.command("prepare", "-m", "pos_lines", file, "--max-rejected", "1").code == 3
     assert shop.command("prune", "--older-than", "0s", "--yes").summary["runs"][0]["left_alone"] == ""
     assert holding(ANN, shop.workdir) == []
 
 
-def test_what_a_crash_left_is_removed(shop: Shop) -> None:
+def test_what_a_crash_left_is_removed(shop: OldShop) -> None:
     leftover = shop.workdir / "runs" / "20200101T000000-abcd" / "buckets"
     leftover.mkdir(parents=True)
     (leftover / "00000-lines-0000.arrow").write_text(ANN, encoding="utf-8")
@@ -203,7 +203,7 @@ def test_what_a_crash_left_is_removed(shop: Shop) -> None:
 # ── By person ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_person_is_gone_and_all_others_are_as_they_were(shop: Shop) -> None:
+def test_a_person_is_gone_and_all_others_are_as_they_were(shop: OldShop) -> None:
     malformed = [receipt(5, 1, customer_email=ANN)[0][:9]]
     file = shop.export(*SALES, *REJECTED, *malformed)
     run_id = shop.run(file, "--show-personal-data")["run_id"]
@@ -223,7 +223,7 @@ def test_a_person_is_gone_and_all_others_are_as_they_were(shop: Shop) -> None:
     assert json.loads(run.manifest.read_text(encoding="utf-8"))["forgotten"] == 1
 
 
-def test_rows_of_a_sale_go_whole_where_only_its_first_row_names_the_person(shop: Shop) -> None:
+def test_rows_of_a_sale_go_whole_where_only_its_first_row_names_the_person(shop: OldShop) -> None:
     sample = Path(__file__).parents[2] / "sample_data" / "shopify_orders.csv"
     rows = list(csv.DictReader(StringIO(sample.read_text(encoding="utf-8"))))
     for row in rows:
@@ -250,7 +250,7 @@ def test_rows_of_a_sale_go_whole_where_only_its_first_row_names_the_person(shop:
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 @pytest.mark.parametrize("is_ended", [True, False])
 def test_rows_of_others_keep_every_byte_whatever_their_line_breaks(
-    shop: Shop, end: str, is_ended: bool
+    shop: OldShop, end: str, is_ended: bool
 ) -> None:
     notes = ["two\rlines,", "plain", "two\nlines", "two\r\nlines,"]
     sales = [
@@ -274,7 +274,7 @@ def test_rows_of_others_keep_every_byte_whatever_their_line_breaks(
     assert to_fix.read_bytes().decode() == kept
 
 
-def test_nothing_is_sent_again_after_forgetting(shop: Shop) -> None:
+def test_nothing_is_sent_again_after_forgetting(shop: OldShop) -> None:
     file = shop.export(*SALES)
     run_id = shop.run(file)["run_id"]
     shop.command("forget", "--profile", ANN, "--yes")
@@ -291,7 +291,7 @@ def test_nothing_is_sent_again_after_forgetting(shop: Shop) -> None:
     assert all(each["is_void"] for each in shop.omneo.transactions())
 
 
-def test_what_was_not_sent_yet_is_counted_as_forgotten(shop: Shop) -> None:
+def test_what_was_not_sent_yet_is_counted_as_forgotten(shop: OldShop) -> None:
     file = shop.export(*SALES)
     prepared = shop.command("prepare", "-m", "pos_lines", file).summary["run_id"]
     shop.command("forget", "--profile", ANN, "--yes")
@@ -307,7 +307,7 @@ def test_what_was_not_sent_yet_is_counted_as_forgotten(shop: Shop) -> None:
         assert (ended.code, ended.summary["delivery"]["forgotten"]) == (0, 1), ended.stderr
 
 
-def test_what_was_refused_is_forgotten_at_once(shop: Shop) -> None:
+def test_what_was_refused_is_forgotten_at_once(shop: OldShop) -> None:
     shop.omneo.set_faults(refused_share=1.0)
     run_id = shop.run(shop.export(*SALES))["run_id"]
     shop.omneo.set_faults(refused_share=0.0)
@@ -317,7 +317,7 @@ def test_what_was_refused_is_forgotten_at_once(shop: Shop) -> None:
     assert shop.command("retry", run_id).summary["delivery"]["delivered"] == 1
 
 
-def test_everybody_can_be_forgotten(shop: Shop) -> None:
+def test_everybody_can_be_forgotten(shop: OldShop) -> None:
     run_id = shop.run(shop.export(*SALES, *REJECTED))["run_id"]
     for person in (ANN, BEA, CID):
         shop.command("forget", "--profile", person, "--yes")
@@ -330,7 +330,7 @@ def test_everybody_can_be_forgotten(shop: Shop) -> None:
 CARD = "20240711"
 
 
-def test_the_number_of_a_sale_or_a_product_is_nobodys_card(shop: Shop) -> None:
+def test_the_number_of_a_sale_or_a_product_is_nobodys_card(shop: OldShop) -> None:
     like_a_card = {"store": CARD, "sku": CARD, "staff_code": CARD}
     others = [
         *receipt(9, customer_email=BEA, receipt_no=CARD, **like_a_card),
@@ -353,7 +353,7 @@ def test_the_number_of_a_sale_or_a_product_is_nobodys_card(shop: Shop) -> None:
 META = "meta: {object: {gift_for: loyalty_card}}"
 
 
-def test_a_person_in_a_value_of_many_values_is_found_in_rejected_rows(shop: Shop) -> None:
+def test_a_person_in_a_value_of_many_values_is_found_in_rejected_rows(shop: OldShop) -> None:
     shipped = (Path(__file__).parents[2] / "mappings" / "pos_lines.yaml").read_text(encoding="utf-8")
     text = shipped.replace("  - {value: loyalty_card, handle: loyalty-card}\n", "")
     mapping = shop.home / "pos_lines.yaml"
@@ -369,7 +369,7 @@ def test_a_person_in_a_value_of_many_values_is_found_in_rejected_rows(shop: Shop
     assert "R2" in (shop.directory(run_id).path / "quarantine_rows.csv").read_text(encoding="utf-8")
 
 
-def test_the_servers_words_are_forgotten(shop: Shop) -> None:
+def test_the_servers_words_are_forgotten(shop: OldShop) -> None:
     shop.run(shop.export(*SALES))
     ledger = shop.workdir / "ledger.sqlite"
     with SqlLedger(ledger) as opened:
@@ -384,14 +384,14 @@ def test_the_servers_words_are_forgotten(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("answer", "gone"), [("y\n", True), ("n\n", False), ("", False)])
-def test_it_asks_first(shop: Shop, answer: str, gone: bool) -> None:
+def test_it_asks_first(shop: OldShop, answer: str, gone: bool) -> None:
     shop.run(shop.export(*SALES))
     ended = shop.command("forget", "--profile", ANN, answer=answer)
     assert "Remove this person from 1 run, with 1 staged transaction?" in ended.stderr
     assert (holding(ANN, shop.workdir) == []) is gone
 
 
-def test_somebody_unknown_changes_nothing(shop: Shop) -> None:
+def test_somebody_unknown_changes_nothing(shop: OldShop) -> None:
     run_id = shop.run(shop.export(*SALES))["run_id"]
     before = shop.directory(run_id).manifest.read_bytes()
     ended = shop.command("forget", "--profile", "nn@example.com")
@@ -399,7 +399,7 @@ def test_somebody_unknown_changes_nothing(shop: Shop) -> None:
     assert shop.directory(run_id).manifest.read_bytes() == before
 
 
-def test_a_crash_between_manifest_and_parts_is_mended(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_between_manifest_and_parts_is_mended(shop: OldShop, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = shop.run(shop.export(*SALES))["run_id"]
     run = shop.directory(run_id)
     with monkeypatch.context() as patch:

@@ -31,7 +31,7 @@ def other(omneo: LocalOmneo) -> Iterator[LocalOmneo]:
         yield running
 
 
-class Desk:
+class Office:
     def __init__(self, home: Path) -> None:
         self.exports = home / "exports"
         self.exports.mkdir()
@@ -45,11 +45,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def desk(tmp_path: Path) -> Office:
+    return Office(tmp_path)
 
 
-def test_to_another_tenant_nothing_was_ever_sent(desk: Desk, omneo: LocalOmneo, other: LocalOmneo) -> None:
+def test_to_another_tenant_nothing_was_ever_sent(desk: Office, omneo: LocalOmneo, other: LocalOmneo) -> None:
     loaded = desk.command(omneo, "run", "-m", "pos_lines", desk.exports).summary
     assert loaded["delivery"]["delivered"] == 10
     run_id = loaded["run_id"]
@@ -65,7 +65,7 @@ def test_to_another_tenant_nothing_was_ever_sent(desk: Desk, omneo: LocalOmneo, 
     assert not any(each.get("is_void") for each in omneo.transactions())
 
 
-def test_a_folder_is_read_anew_for_another_tenant(desk: Desk, omneo: LocalOmneo, other: LocalOmneo) -> None:
+def test_a_folder_is_read_anew_for_another_tenant(desk: Office, omneo: LocalOmneo, other: LocalOmneo) -> None:
     for tenant in (omneo, other):
         taken = desk.command(tenant, "run", "-m", "pos_lines", desk.exports)
         assert (taken.code, taken.summary["delivery"]["delivered"]) == (0, 10)
@@ -75,7 +75,7 @@ def test_a_folder_is_read_anew_for_another_tenant(desk: Desk, omneo: LocalOmneo,
     assert ambiguous.summary["transactions"]["accepted"] == 10  # for which of both is not known
 
 
-def test_status_says_whose_counts_they_are(desk: Desk, omneo: LocalOmneo, other: LocalOmneo) -> None:
+def test_status_says_whose_counts_they_are(desk: Office, omneo: LocalOmneo, other: LocalOmneo) -> None:
     run_id = desk.command(omneo, "run", "-m", "pos_lines", desk.exports).summary["run_id"]
     omneo_url, other_url = (f"{tenant.environment()['OMNEO_BASE_URL']}" for tenant in (omneo, other))
     alone = desk.command(None, "status", run_id)
@@ -118,7 +118,7 @@ def make_old(workdir: Path, run_id: str, ids: list[tuple[str, bytes]]) -> None:
 
 
 @pytest.fixture
-def upgraded(desk: Desk, omneo: LocalOmneo) -> str:
+def upgraded(desk: Office, omneo: LocalOmneo) -> str:
     """The id of a run that an older version delivered."""
     run_id = str(desk.command(omneo, "run", "-m", "pos_lines", desk.exports).summary["run_id"])
     with SqlLedger(desk.workdir / "ledger.sqlite") as ledger:
@@ -132,7 +132,7 @@ def upgraded(desk: Desk, omneo: LocalOmneo) -> str:
 
 
 def test_an_older_ledger_belongs_to_the_first_tenant_that_answers(
-    desk: Desk, omneo: LocalOmneo, other: LocalOmneo, upgraded: str
+    desk: Office, omneo: LocalOmneo, other: LocalOmneo, upgraded: str
 ) -> None:
     unknown = desk.command(None, "status", upgraded)
     assert (unknown.code, unknown.summary["tenant"]) == (0, "")
@@ -147,7 +147,7 @@ def test_an_older_ledger_belongs_to_the_first_tenant_that_answers(
 
 
 def test_a_tenant_that_refuses_the_token_does_not_get_an_older_ledger(
-    desk: Desk, omneo: LocalOmneo, upgraded: str
+    desk: Office, omneo: LocalOmneo, upgraded: str
 ) -> None:
     env = omneo.environment() | {"OMNEO_TOKEN": "another-token-altogether"}
     refused = call("load", upgraded, "--workdir", desk.workdir, "--json", env=env)
@@ -160,7 +160,7 @@ def test_a_tenant_that_refuses_the_token_does_not_get_an_older_ledger(
 
 
 def test_a_run_of_every_night_knows_its_tenant_before_it_chooses_files(
-    desk: Desk, omneo: LocalOmneo, upgraded: str
+    desk: Office, omneo: LocalOmneo, upgraded: str
 ) -> None:
     shutil.rmtree(desk.workdir / "runs" / upgraded / "staged")  # as `prune` does
     again = desk.command(omneo, "run", "-m", "pos_lines", desk.exports)

@@ -10,12 +10,12 @@ from pipeline.core.clock import FakeClock
 from pipeline.loading.http.answers import Meaning, ReplyVerdict
 from pipeline.loading.http.throttle import Concurrency, LearnedRate, PaceHint, Throttle, pace_hint
 from tests.loading.http.throttled import (
-    Bucket,
     ByTheClock,
-    Client,
     FromFirstRequest,
+    Requester,
     ServerThrottle,
     Sliding,
+    TokenBucket,
     share_refused,
     share_used,
     simulate,
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.slow
 
 HALF_AN_HOUR = 1800.0
 FIXED = [FromFirstRequest, ByTheClock]
-ANY = [*FIXED, Sliding, Bucket]
+ANY = [*FIXED, Sliding, TokenBucket]
 TAKEN = PaceHint(Meaning.TAKEN, 0.1)
 
 
 @pytest.mark.parametrize("limit", [10, 100, 1000])
 @pytest.mark.parametrize("server", FIXED)
 def test_alone_it_keeps_the_limit_without_a_refusal(server: type[ServerThrottle], limit: int) -> None:
-    clients = [Client()]
+    clients = [Requester()]
     simulate(clients, server(), lambda _: limit, HALF_AN_HOUR)
     assert share_used(clients, lambda _: limit, 0, HALF_AN_HOUR) > 0.97
     assert share_refused(clients) == 0
@@ -40,7 +40,7 @@ def test_alone_it_keeps_the_limit_without_a_refusal(server: type[ServerThrottle]
 
 @pytest.mark.parametrize("server", ANY)
 def test_it_does_not_need_to_know_the_kind_of_window(server: type[ServerThrottle]) -> None:
-    clients = [Client()]
+    clients = [Requester()]
     simulate(clients, server(), lambda _: 300, HALF_AN_HOUR)
     assert share_used(clients, lambda _: 300, 0, HALF_AN_HOUR) > 0.97
     assert share_refused(clients) < 0.005
@@ -52,7 +52,7 @@ def test_it_follows_a_limit_that_changes_half_way(server: type[ServerThrottle], 
     def limit(now: float) -> int:
         return 1000 if now < 917 else after
 
-    clients = [Client()]
+    clients = [Requester()]
     simulate(clients, server(), limit, HALF_AN_HOUR)
     # The minute of the change itself is the server's: what was sent before counts against the new limit.
     assert share_used(clients, limit, 0, 900) > 0.97
@@ -63,7 +63,7 @@ def test_it_follows_a_limit_that_changes_half_way(server: type[ServerThrottle], 
 @pytest.mark.parametrize("server", FIXED)
 @pytest.mark.parametrize("theirs", [0.1, 0.3, 0.6])
 def test_another_client_gets_its_share(server: type[ServerThrottle], theirs: float) -> None:
-    ours, other = Client(), Client(cap_per_min=600 * theirs, start=217)
+    ours, other = Requester(), Requester(cap_per_min=600 * theirs, start=217)
     simulate([ours, other], server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used([ours, other], lambda _: 600, 0, HALF_AN_HOUR) > 0.97
     assert ours.refused / ours.sent < 0.005
@@ -73,7 +73,7 @@ def test_another_client_gets_its_share(server: type[ServerThrottle], theirs: flo
 @pytest.mark.parametrize("server", FIXED)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_a_busy_machine_missed_is_made_up_for(server: type[ServerThrottle], workers: int) -> None:
-    clients = [Client(sharers=workers, stall_every_s=17 + n, stall_s=1.5) for n in range(workers)]
+    clients = [Requester(sharers=workers, stall_every_s=17 + n, stall_s=1.5) for n in range(workers)]
     simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.97
     assert share_refused(clients) < 0.005
@@ -82,7 +82,7 @@ def test_what_a_busy_machine_missed_is_made_up_for(server: type[ServerThrottle],
 @pytest.mark.parametrize("server", ANY)
 @pytest.mark.parametrize("workers", [2, 5])
 def test_workers_that_know_of_each_other_share_evenly(server: type[ServerThrottle], workers: int) -> None:
-    clients = [Client(sharers=workers, start=2 * n) for n in range(workers)]
+    clients = [Requester(sharers=workers, start=2 * n) for n in range(workers)]
     simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.95
     assert share_refused(clients) < 0.01
@@ -92,8 +92,8 @@ def test_workers_that_know_of_each_other_share_evenly(server: type[ServerThrottl
 
 @pytest.mark.parametrize("server", FIXED)
 def test_workers_leave_others_their_part(server: type[ServerThrottle]) -> None:
-    clients = [Client(sharers=2), Client(sharers=2)]
-    other = Client(cap_per_min=180)
+    clients = [Requester(sharers=2), Requester(sharers=2)]
+    other = Requester(cap_per_min=180)
     simulate([*clients, other], server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used([*clients, other], lambda _: 600, 0, HALF_AN_HOUR) > 0.95
     assert share_refused([*clients, other]) < 0.01
@@ -102,16 +102,16 @@ def test_workers_leave_others_their_part(server: type[ServerThrottle]) -> None:
 
 @pytest.mark.parametrize("server", FIXED)
 def test_two_greedy_loaders_keep_the_limit_together(server: type[ServerThrottle]) -> None:
-    clients = [Client(), Client(start=100)]
+    clients = [Requester(), Requester(start=100)]
     simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.97
     assert share_refused(clients) < 0.005
     assert 0.2 < len(clients[1].taken_at) / len(clients[0].taken_at) < 5
 
 
-@pytest.mark.parametrize("server", [Sliding, Bucket])
+@pytest.mark.parametrize("server", [Sliding, TokenBucket])
 def test_two_greedy_loaders_get_on_with_other_kinds_of_windows(server: type[ServerThrottle]) -> None:
-    clients = [Client(), Client(start=100)]
+    clients = [Requester(), Requester(start=100)]
     simulate(clients, server(), lambda _: 600, HALF_AN_HOUR)
     assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.93
     assert share_refused(clients) < 0.03
@@ -119,14 +119,14 @@ def test_two_greedy_loaders_get_on_with_other_kinds_of_windows(server: type[Serv
 
 @pytest.mark.parametrize("server", FIXED)
 def test_refusals_alone_teach_it_the_limit(server: type[ServerThrottle]) -> None:
-    clients = [Client()]
+    clients = [Requester()]
     simulate(clients, server(), lambda _: 600, HALF_AN_HOUR, headers=False)
     assert share_used(clients, lambda _: 600, 0, HALF_AN_HOUR) > 0.95
     assert share_refused(clients) < 0.005
 
 
 def test_a_cap_is_never_passed() -> None:
-    clients = [Client(cap_per_min=120)]
+    clients = [Requester(cap_per_min=120)]
     simulate(clients, FromFirstRequest(), lambda _: 1000, 600)
     assert share_used(clients, lambda _: 120, 0, 600) > 0.97
     taken = clients[0].taken_at
@@ -135,7 +135,7 @@ def test_a_cap_is_never_passed() -> None:
 
 def test_a_day_of_load_keeps_the_pace_and_no_memory() -> None:
     limit = 90
-    clients = [Client()]
+    clients = [Requester()]
     simulate(clients, FromFirstRequest(), lambda _: limit, 86_400)
     for hour in range(24):
         assert share_used(clients, lambda _: limit, hour * 3600, hour * 3600 + 3600) > 0.97

@@ -72,7 +72,7 @@ class Sliding:
 
 
 @dataclass
-class Bucket:
+class TokenBucket:
     """A token bucket of a minute's size."""
 
     tokens: float = 0.0
@@ -90,7 +90,7 @@ class Bucket:
 
 
 @dataclass
-class Client:
+class Requester:
     """Sends as fast as its pace lets it, from `start` to `end`."""
 
     cap_per_min: float | None = None
@@ -107,7 +107,7 @@ class Client:
 
 
 def simulate(
-    clients: list[Client],
+    clients: list[Requester],
     server: ServerThrottle,
     limit: Callable[[float], int],
     seconds: float,
@@ -120,7 +120,7 @@ def simulate(
     events: list[tuple[float, int, Iterator[float]]] = []
     number = count()
 
-    def run(client: Client) -> Iterator[float]:
+    def run(client: Requester) -> Iterator[float]:
         rate = LearnedRate(client.start, client.cap_per_min)
         rate.share(client.sharers)
         concurrency = Concurrency(client.most_in_flight)
@@ -168,12 +168,12 @@ def simulate(
             heapq.heappush(events, (now, next(number), running))
 
 
-def share_used(clients: list[Client], limit: Callable[[float], int], since: float, until: float) -> float:
+def share_used(clients: list[Requester], limit: Callable[[float], int], since: float, until: float) -> float:
     """Requests that were taken between two moments, as a share of what the limit allowed."""
     taken = sum(since <= at < until for client in clients for at in client.taken_at)
     allowed = sum(limit(second) / 60 for second in range(int(since), int(until)))
     return taken / allowed
 
 
-def share_refused(clients: list[Client]) -> float:
+def share_refused(clients: list[Requester]) -> float:
     return sum(client.refused for client in clients) / sum(client.sent for client in clients)
