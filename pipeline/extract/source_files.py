@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from pipeline.core.errors import SourceError
+from pipeline.core.storage.compression import compression_of, unpacked
 from pipeline.core.storage.file_formats import JSON_LINES, any_case
 from pipeline.core.storage.file_systems import REMOTE, STORES, file_system, how_to_reach
-from pipeline.extract.compression import compression_of, unpacked
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

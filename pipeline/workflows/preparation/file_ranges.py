@@ -16,8 +16,8 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.core.model import KEY, LINE
+from pipeline.core.storage.compression import compression_of
 from pipeline.core.storage.file_formats import PARQUET
-from pipeline.extract.compression import compression_of
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.jsonl_reader import newlines
 from pipeline.extract.parquet_reader import ParquetReader, row_group_sizes
