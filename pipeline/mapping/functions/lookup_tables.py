@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
+import io
 import re
 from codecs import BOM_UTF8
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -15,6 +14,7 @@ import polars as pl
 
 from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.model import Dialect
+from pipeline.core.storage.compression import compression_of, unpacked
 from pipeline.core.storage.file_formats import JSON_LINES, PARQUET, WORKBOOKS, matches
 from pipeline.core.storage.file_systems import REMOTE, file_system, store_errors
 from pipeline.core.text.header_names import usable_names
@@ -145,7 +145,7 @@ def _matching(entry: LookupTable, sources: Sequence[str]) -> list[str]:
 def _rows(path: str, entry: LookupTable) -> pl.DataFrame:
     """All cells of a file as texts."""
     try:
-        content = _unpacked(_read(path))
+        content = _unpacked(path, _read(path))
         if kind := _other_kind(path, content):
             raise FormulaError(f"{path} is {kind}, and look-up tables are CSV or Parquet; save it as CSV")
         if content.startswith(_PARQUET):
@@ -166,18 +166,13 @@ def _read(path: str) -> bytes:
         return bytes(filesystem.cat_file(key))
 
 
-def _unpacked(content: bytes) -> bytes:
-    """The bytes of a file that may be compressed."""
-    for magic, unpack in _COMPRESSIONS.items():
-        if content.startswith(magic):
-            return unpack(content)
-    return content
-
-
-def _unpacked_zstd(content: bytes) -> bytes:
-    import pyarrow as pa
-
-    return bytes(pa.CompressedInputStream(pa.BufferReader(content), "zstd").read())
+def _unpacked(path: str, content: bytes) -> bytes:
+    """The bytes of a file that may be compressed; an archive or a workbook stays as it is."""
+    compression = compression_of(content)
+    if compression is None or compression == "zip":
+        return content
+    with unpacked(io.BufferedReader(io.BytesIO(content)), compression, path) as file:
+        return file.read()
 
 
 def _other_kind(path: str, content: bytes) -> str:
@@ -235,12 +230,6 @@ def _delimiter(content: bytes, dialect: Dialect) -> str:
 
 _NEVER = "\x1f"
 """A delimiter that no text contains, so that each line is one cell."""
-_COMPRESSIONS: Final[dict[bytes, Callable[[bytes], bytes]]] = {
-    b"\x1f\x8b": gzip.decompress,
-    b"BZh": bz2.decompress,
-    b"\x28\xb5\x2f\xfd": _unpacked_zstd,
-}
-"""How a compressed file begins, and how it is unpacked."""
 _PARQUET: Final = b"PAR1"
 _OTHER_WORKBOOKS: Final = (".xls", ".xlsb", ".ods")
 _LOOKED_AT: Final = 64

@@ -249,6 +249,13 @@ def test_what_cannot_be_a_look_up_table_is_named(
     )
 
 
+def test_a_table_may_begin_with_a_skippable_frame(directory: Path) -> None:
+    frame = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"abcd"
+    packed = pa.compress(CSV, "zstd", asbytes=True)
+    (directory / "stores.csv").write_bytes(frame + packed)
+    assert mapped_of(SPEC, "id,store\n1,A\n", directory).headers["location_id"].to_list() == ["Melbourne"]
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lambda text: pa.compress(text, "zstd")])
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
 def test_a_compressed_table_may_have_any_encoding(
@@ -261,6 +268,7 @@ def test_a_compressed_table_may_have_any_encoding(
     assert mapped_of(spec, "id,store\n1,A\n", directory).headers["location_id"].to_list() == ["Orléans"]
 
 
-def test_a_packed_table_that_is_cut_off(directory: Path) -> None:
-    (directory / "stores.csv").write_bytes(gzip.compress(CSV)[:-9])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lambda text: pa.compress(text, "zstd")])
+def test_a_packed_table_that_is_cut_off(directory: Path, pack: Callable[[bytes], object]) -> None:
+    (directory / "stores.csv").write_bytes(bytes(pack(CSV))[:-9])  # type: ignore[call-overload]
     assert "stores.csv cannot be read: " in issue(directory)
