@@ -228,7 +228,7 @@ CSV, LINE = STORES.encode(), b'{"code": "A", "name": "Melbourne"}\n'
     [
         ("stores.jsonl", LINE, "JSON"),
         ("STORES.JSONL", LINE, "JSON"),
-        ("stores.ndjson.gz", gzip.compress(LINE), "JSON"),
+        ("stores.ndjson.gz", gzip.compress(LINE, mtime=0), "JSON"),
         ("stores.json", b"[" + LINE + b"]", "JSON"),
         ("stores.csv", b"\xef\xbb\xbf\n" + LINE, "JSON"),
         ("stores.txt", b"[" + LINE + b"]", "JSON"),
