@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, Literal, NamedTuple
 
@@ -318,9 +318,4 @@ class RequestCounts:
     errors: int = 0
 
     def __add__(self, other: RequestCounts) -> RequestCounts:
-        return RequestCounts(
-            sent=self.sent + other.sent,
-            retried=self.retried + other.retried,
-            throttled=self.throttled + other.throttled,
-            errors=self.errors + other.errors,
-        )
+        return RequestCounts(*(own + more for own, more in zip(astuple(self), astuple(other), strict=True)))

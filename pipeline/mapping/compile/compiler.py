@@ -37,7 +37,7 @@ from pipeline.mapping.language.mapping_errors import FormulaError, Issues
 from pipeline.mapping.language.source_map import Issue
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.language.value_spec import DateTime, Value
-from pipeline.mapping.layout.row_kinds import HEADERS, ITEMS, PAYMENTS
+from pipeline.mapping.layout.row_kinds import columns_by_kind
 from pipeline.mapping.usage import visitor
 from pipeline.mapping.usage.column_names import name_issues, used_by_table, with_unknown
 from pipeline.mapping.usage.used_columns import UsedColumns, columns_used, id_columns, values_of
@@ -91,28 +91,14 @@ def _available(
     spec: MappingSpec, columns: Mapping[str, Sequence[str] | frozenset[str]], used: UsedColumns
 ) -> dict[Scope, frozenset[str]]:
     """The source columns of each scope, which depend on the layout."""
+    by_kind = columns_by_kind(columns, spec, used)
     every = frozenset(name for table in columns.values() for name in table)
-    headers = items = payments = every
-    match spec.source.layout:
-        case "tables":
-            items = frozenset(columns.get(ITEMS, ()))
-            headers = frozenset(columns[HEADERS]) if HEADERS in columns else items
-            payments = frozenset(columns.get(PAYMENTS, ()))
-        case "nested":
-            items = frozenset(name for name in used.line if name.startswith(f"{ITEMS}."))
-            payments = frozenset(name for name in used.payment if name.startswith(f"{PAYMENTS}."))
-        case "headers":
-            items = payments = frozenset()
-        case "lines" | "first_row":
-            payments = frozenset()
-        case "records":
-            pass
     # The plan makes columns that a frame lacks blank.
     absent = (frozenset(spec.source.optional) - every) | spec.source.added_columns
     return {
-        Scope.TRANSACTION: headers | absent,
-        Scope.LINE: items | absent,
-        Scope.PAYMENT: payments | absent,
+        Scope.TRANSACTION: by_kind.headers | absent,
+        Scope.LINE: by_kind.items | absent,
+        Scope.PAYMENT: by_kind.payments | absent,
         Scope.MAPPED: frozenset(),
     }
 

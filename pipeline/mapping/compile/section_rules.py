@@ -9,13 +9,14 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, get_args
 
 from pipeline.core.codes import CODES
 from pipeline.core.errors import did_you_mean
 from pipeline.core.model import ITEM_FIELDS, LINES, TRANSACTION_FIELDS, Dialect, Kind, column_place
 from pipeline.core.text.wording import count
 from pipeline.mapping.language.source_map import Issue, Location
+from pipeline.mapping.language.source_spec import Layout, Source
 from pipeline.mapping.language.spec import STATES, Check, Condition, Expectation, MappingSpec
 from pipeline.mapping.language.value_spec import (
     ConstantValue,
@@ -47,7 +48,8 @@ def _required_fields(spec: MappingSpec) -> Iterator[Issue]:
 
 def _layout(spec: MappingSpec) -> Iterator[Issue]:
     source = spec.source
-    for name in ("records", "nested", "tables"):
+    # A layout that needs more to be said has a section of its own name.
+    for name in (layout for layout in get_args(Layout) if layout in Source.model_fields):
         is_given = bool(getattr(source, name))
         if source.layout == name and not is_given:
             yield Issue(("source", "layout"), f"`layout: {name}` needs a section `{name}` beside it")

@@ -10,7 +10,7 @@ import polars as pl
 
 from pipeline.core.errors import did_you_mean
 from pipeline.core.text.wording import agree, count
-from pipeline.mapping.functions.datetimes import EPOCHS, NAMED_FORMATS, SPREADSHEET_DAYS
+from pipeline.mapping.functions.datetimes import DATE_PARTS, EPOCHS, NAMED_FORMATS, SPREADSHEET_DAYS
 from pipeline.mapping.functions.formulas import template_columns
 from pipeline.mapping.functions.zones import SEVERAL_ZONES, unknown_zone, zone_name
 from pipeline.mapping.language.draft_marks import still_open
@@ -35,8 +35,6 @@ from pipeline.mapping.usage.visitor import LocatedValue, Scope
 
 # Offsets go up to 14 hours, that of the Line Islands.
 _OFFSET: Final = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
-DATE_PARTS: Final = {"year": "YyGCDFcsvx+", "month": "mbBhDFcsvx+jUW", "day": "deDFcsvx+jaAuw"}
-"""For each part of a date, the letters of strftime (as chrono has them) that give it."""
 
 
 def value_issues(spec: MappingSpec, located: LocatedValue) -> Iterator[Issue]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Final
 
 import polars as pl
 
@@ -43,6 +44,8 @@ EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
 SPREADSHEET_DAYS = "spreadsheet_days"
 NAMED_FORMATS = ("iso", *EPOCHS, SPREADSHEET_DAYS)
 """Formats that are a name."""
+DATE_PARTS: Final = {"year": "YyGCDFcsvx+", "month": "mbBhDFcsvx+jUW", "day": "deDFcsvx+jaAuw"}
+"""For each part of a date, the letters of strftime (as chrono has them) that give it."""
 _EARLIEST_EPOCH = datetime(1980, 1, 1)  # noqa: DTZ001 (smaller numbers count something else, such as days)
 _FIRST_DAY = datetime(1899, 12, 30)  # noqa: DTZ001 (so that day 61 is 1900-03-01, as in every spreadsheet)
 # Spreadsheets disagree on earlier days: one of them has a 29 February 1900.

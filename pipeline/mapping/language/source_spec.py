@@ -13,6 +13,9 @@ from pipeline.mapping.language.value_spec import (
     Number,
 )
 
+Layout: TypeAlias = Literal["lines", "first_row", "records", "tables", "nested", "headers"]
+"""How rows are laid out; what each means is said below, at `Source`."""
+
 
 class Table(Frozen):
     """One of several files that are joined: headers, items or payments.
@@ -113,7 +116,7 @@ class Source(Frozen):
 
     inputs: tuple[str, ...] = ("*.csv", "*.csv.gz", "*.csv.zst", "*.parquet", "*.xlsx")
     format: FileFormat | None = None
-    layout: Literal["lines", "first_row", "records", "tables", "nested", "headers"] = "lines"
+    layout: Layout = "lines"
     key: tuple[str, ...] = ()
     carry_key: bool = False
     csv: Dialect = Dialect()

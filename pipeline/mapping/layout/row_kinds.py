@@ -1,15 +1,16 @@
-"""Which rows of a source are headers, items or payments: one function for each layout."""
+"""Which rows and columns of a source are those of headers, items and payments: a line for each layout."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
 from pipeline.core.model import KEY, LINE, SOURCE
 from pipeline.mapping.functions.cell_cleaning import trimmed
+from pipeline.mapping.language.source_spec import Layout
 from pipeline.mapping.language.spec import MappingSpec
 from pipeline.mapping.layout.nested_lists import explode
 from pipeline.mapping.usage.used_columns import UsedColumns, columns_used
@@ -42,9 +43,32 @@ class RowKinds:
     nested: bool = False
 
 
+class ColumnsByKind(NamedTuple):
+    """The columns that the values of transactions, items and payments may use."""
+
+    headers: frozenset[str]
+    items: frozenset[str]
+    payments: frozenset[str]
+
+
+Columns = Mapping[str, Collection[str]]
+"""The columns of the files by table, as `Tables`."""
+
+
 def rows_by_kind(tables: Tables, spec: MappingSpec) -> RowKinds:
     """Split raw rows by kind."""
-    return _LAYOUTS[spec.source.layout](tables, spec, columns_used(spec))
+    return _LAYOUTS[spec.source.layout].rows(tables, spec, columns_used(spec))
+
+
+def columns_by_kind(columns: Columns, spec: MappingSpec, used: UsedColumns) -> ColumnsByKind:
+    """Split the columns of the source by the kinds of rows that have them.
+
+    Args:
+        columns: Of the files.
+        spec: The mapping.
+        used: Its columns, where the members of lists are found.
+    """
+    return _LAYOUTS[spec.source.layout].columns(columns, used)
 
 
 def _one_input(tables: Tables) -> pl.DataFrame:
@@ -94,11 +118,44 @@ def _nested(tables: Tables, spec: MappingSpec, used: UsedColumns) -> RowKinds:
     return RowKinds(rows, found.get(ITEMS), found.get(PAYMENTS), unreadable=tuple(unreadable), nested=True)
 
 
-_LAYOUTS: Final[dict[str, Callable[[Tables, MappingSpec, UsedColumns], RowKinds]]] = {
-    "lines": _lines,
-    "first_row": _lines,
-    "records": _records,
-    "tables": _tables,
-    "nested": _nested,
-    "headers": _headers,
+def _every(columns: Columns) -> frozenset[str]:
+    return frozenset(name for table in columns.values() for name in table)
+
+
+def _columns_of_lines(columns: Columns, _used: UsedColumns) -> ColumnsByKind:
+    return ColumnsByKind(_every(columns), _every(columns), frozenset())
+
+
+def _columns_of_headers(columns: Columns, _used: UsedColumns) -> ColumnsByKind:
+    return ColumnsByKind(_every(columns), frozenset(), frozenset())
+
+
+def _columns_of_records(columns: Columns, _used: UsedColumns) -> ColumnsByKind:
+    return ColumnsByKind(_every(columns), _every(columns), _every(columns))
+
+
+def _columns_of_tables(columns: Columns, _used: UsedColumns) -> ColumnsByKind:
+    items = frozenset(columns.get(ITEMS, ()))
+    headers = frozenset(columns[HEADERS]) if HEADERS in columns else items
+    return ColumnsByKind(headers, items, frozenset(columns.get(PAYMENTS, ())))
+
+
+def _columns_of_lists(columns: Columns, used: UsedColumns) -> ColumnsByKind:
+    items = frozenset(name for name in used.line if name.startswith(f"{ITEMS}."))
+    payments = frozenset(name for name in used.payment if name.startswith(f"{PAYMENTS}."))
+    return ColumnsByKind(_every(columns), items, payments)
+
+
+class _Layout(NamedTuple):
+    rows: Callable[[Tables, MappingSpec, UsedColumns], RowKinds]
+    columns: Callable[[Columns, UsedColumns], ColumnsByKind]
+
+
+_LAYOUTS: Final[dict[Layout, _Layout]] = {
+    "lines": _Layout(_lines, _columns_of_lines),
+    "first_row": _Layout(_lines, _columns_of_lines),
+    "records": _Layout(_records, _columns_of_records),
+    "tables": _Layout(_tables, _columns_of_tables),
+    "nested": _Layout(_nested, _columns_of_lists),
+    "headers": _Layout(_headers, _columns_of_headers),
 }

@@ -7,7 +7,10 @@ import pytest
 
 from pipeline.core.model import KEY, LINE, LOST, SOURCE, Lost
 from pipeline.mapping.compile.own_cells import DefinedKeys, SkippedRows
-from pipeline.mapping.layout.row_kinds import rows_by_kind
+from pipeline.mapping.language.source_spec import Source
+from pipeline.mapping.language.spec import MappingSpec
+from pipeline.mapping.layout.row_kinds import columns_by_kind, rows_by_kind
+from pipeline.mapping.usage.used_columns import UsedColumns
 from tests.mapping.mapping_cases import raw_rows, spec_of
 
 
@@ -99,3 +102,29 @@ def test_definitions_in_a_key_are_columns_for_a_while() -> None:
     assert keys.without(added).equals(rows)
     none = DefinedKeys(spec, ["id"])
     assert none.added(rows) is rows
+
+
+FILES = {"headers": ["id", "total"], "items": ["id", "sku"], "payments": ["id", "paid"]}
+EVERY = frozenset({"id", "total", "sku", "paid"})
+
+
+@pytest.mark.parametrize(
+    ("layout", "files", "kinds"),
+    [
+        ("lines", FILES, (EVERY, EVERY, frozenset())),
+        ("first_row", FILES, (EVERY, EVERY, frozenset())),
+        ("headers", FILES, (EVERY, frozenset(), frozenset())),
+        ("records", FILES, (EVERY, EVERY, EVERY)),
+        ("tables", FILES, tuple(frozenset(names) for names in FILES.values())),
+        ("tables", {"items": ["id", "sku"]}, ({"id", "sku"}, {"id", "sku"}, frozenset())),
+        ("nested", {"lines": ["id"]}, ({"id"}, {"items.sku"}, {"payments.paid"})),
+    ],
+)
+def test_columns_belong_to_the_rows_that_have_them(
+    layout: str, files: dict[str, list[str]], kinds: tuple[frozenset[str], ...]
+) -> None:
+    source = Source.model_construct(layout=layout, key=("id",))
+    spec = MappingSpec.model_construct(mapping="shop", source=source, transaction={})
+    of_lists = frozenset({"items.sku", "id"}), frozenset({"payments.paid"})
+    used = UsedColumns(frozenset({"id"}), *of_lists, key=frozenset())
+    assert tuple(columns_by_kind(files, spec, used)) == kinds
