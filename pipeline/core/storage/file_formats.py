@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Literal
 
-FileFormat = Literal["csv", "jsonl", "parquet", "xlsx"]
+FileFormat = Literal["csv", "parquet", "jsonl", "xlsx"]
 
 
 @dataclass(frozen=True)
