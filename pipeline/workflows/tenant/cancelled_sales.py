@@ -82,21 +82,22 @@ def find_cancelled(run: RunDir, manifest: Manifest, ledger: SqlLedger) -> list[C
     return found
 
 
-def _without_completed(sales: list[CancelledSale], later: Sequence[StagedRun]) -> list[CancelledSale]:
-    """The sales that are not complete in a newer run, unless its file is the older one.
+def _without_completed(
+    sales: list[CancelledSale], ordinal: int, others: Sequence[StagedRun]
+) -> list[CancelledSale]:
+    """The sales of a run that are not complete in a newer file, or in a later run where the files do not say.
 
     The ledger does not tell: a sale that is as it was before stays the record of the run that brought it.
     """
-    wanted = [sale.external_id for sale in sales]
-    completed: dict[str, list[int | None]] = {}
-    for run in later:
-        for external_id, source_time in run.source_times(wanted):
-            completed.setdefault(external_id, []).append(source_time)
-    return [
-        sale
-        for sale in sales
-        if all(has_newer_source(sale.said_at, time) for time in completed.get(sale.external_id, ()))
-    ]
+    said_at = {sale.external_id: sale.said_at for sale in sales}
+    completed: set[str] = set()
+    for other in others:
+        is_later = other.manifest.ordinal > ordinal
+        for external_id, time in other.source_times([*said_at]):
+            by_source = has_newer_source(time, said_at[external_id])
+            if is_later if by_source is None else by_source:
+                completed.add(external_id)
+    return [sale for sale in sales if sale.external_id not in completed]
 
 
 def _dropped(run: RunDir) -> pl.DataFrame:
@@ -203,8 +204,8 @@ def _settle(run: OpenRun, staged: StagedRun, result: DeliveryResult) -> Delivery
     """Name, or void, what one run cancelled: the open one, or an earlier one."""
     manifest, directory = staged.manifest, run.home.find(staged.manifest.run_id)
     sales = find_cancelled(directory, manifest, run.ledger)
-    later = _later_runs(run, manifest.ordinal) if sales else []
-    sales = _without_completed(sales, later)
+    newer = _newer_runs(run, manifest) if sales else []
+    sales = _without_completed(sales, manifest.ordinal, newer)
     is_over = result.error is None and not result.stopped and run.target.options.first is None
     cancelled = [sale for sale in sales if sale.code == _TO_VOID]
     if cancelled and is_over and run_record.read(directory).void_cancelled:
@@ -216,7 +217,7 @@ def _settle(run: OpenRun, staged: StagedRun, result: DeliveryResult) -> Delivery
                 stopped=result.stopped or done.stopped,
                 error=result.error or done.error,
             )
-        left = _without_completed(find_cancelled(directory, manifest, run.ledger), later)
+        left = _without_completed(find_cancelled(directory, manifest, run.ledger), manifest.ordinal, newer)
         if number := len(sales) - len(left):
             what, were = count(number, "sale"), agree(number, "was")
             run.emit(
@@ -231,22 +232,43 @@ def _settle(run: OpenRun, staged: StagedRun, result: DeliveryResult) -> Delivery
 
 
 def _runs_left(run: OpenRun) -> list[StagedRun]:
-    """Older runs that a load began, and whose cancelled sales shall be void and are not all, oldest first."""
-    left = []
+    """Other runs that a load began, whose cancelled sales shall be void and perhaps are not, oldest first.
+
+    These are older ones that a load did not get done with, and those with a newer file than the open run,
+    which may just have brought what they cancelled.
+    """
+    opened, left = run.staged.manifest, []
     for directory in _loaded_runs(run):
-        # Few runs have that list, and a run's record takes long to read.
-        if not (directory.path / CANCELLED_CSV).exists():
+        manifest = read_manifest(directory)
+        is_listed = manifest.ordinal < opened.ordinal and (directory.path / CANCELLED_CSV).exists()
+        is_newer = _has_newer_file(manifest, opened)
+        # Few runs are either, and a run's record takes long to read.
+        if not (is_listed or is_newer):
             continue
         record = run_record.read(directory)
-        if record.void_cancelled and record.of(run.tenant).cancelled_after_delivery:
-            left.append(StagedRun(directory.here, read_manifest(directory)))
-    return _in_order(each for each in left if each.manifest.ordinal < run.staged.manifest.ordinal)
+        if record.void_cancelled and (is_newer or record.of(run.tenant).cancelled_after_delivery):
+            left.append(StagedRun(directory.here, manifest))
+    return _in_order(left)
 
 
-def _later_runs(run: OpenRun, ordinal: int) -> list[StagedRun]:
-    """The runs with a higher ordinal of which the tenant got something, oldest first."""
+def _newer_runs(run: OpenRun, manifest: Manifest) -> list[StagedRun]:
+    """The runs of which the tenant got something, and that are later than one or have a newer file."""
     staged = [run.staged, *(StagedRun(each.here, read_manifest(each)) for each in _loaded_runs(run))]
-    return _in_order(each for each in staged if each.manifest.ordinal > ordinal)
+    return [
+        each
+        for each in staged
+        if each.manifest.ordinal > manifest.ordinal or _has_newer_file(each.manifest, manifest)
+    ]
+
+
+def _has_newer_file(manifest: Manifest, other: Manifest) -> bool:
+    """Whether some file of a run is newer than some file of another."""
+    times, others = _times(manifest), _times(other)
+    return bool(times and others) and max(times) > min(others)
+
+
+def _times(manifest: Manifest) -> list[int]:
+    return [time for each in manifest.sources if (time := _microseconds(each.written)) is not None]
 
 
 def _loaded_runs(run: OpenRun) -> list[RunDir]:
