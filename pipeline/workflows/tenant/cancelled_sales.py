@@ -6,12 +6,12 @@ found, and no later run voids it a second time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -80,24 +80,6 @@ def find_cancelled(run: RunDir, manifest: Manifest, ledger: SqlLedger) -> list[C
             if said_at is None or record.source_time is None or said_at >= record.source_time:
                 found.append(CancelledSale(external_id, code, source, line, record.run_no, said_at))
     return found
-
-
-def _without_completed(
-    sales: list[CancelledSale], ordinal: int, others: Sequence[StagedRun]
-) -> list[CancelledSale]:
-    """The sales of a run that are not complete in a newer file, or in a later run where the files do not say.
-
-    The ledger does not tell: a sale that is as it was before stays the record of the run that brought it.
-    """
-    said_at = {sale.external_id: sale.said_at for sale in sales}
-    completed: set[str] = set()
-    for other in others:
-        is_later = other.manifest.ordinal > ordinal
-        for external_id, time in other.source_times([*said_at]):
-            by_source = has_newer_source(time, said_at[external_id])
-            if is_later if by_source is None else by_source:
-                completed.add(external_id)
-    return [sale for sale in sales if sale.external_id not in completed]
 
 
 def _dropped(run: RunDir) -> pl.DataFrame:
@@ -194,21 +176,30 @@ def settle_cancelled(run: OpenRun, result: DeliveryResult) -> DeliveryResult:
     Returns:
         The result of the load, with what was sent to void them.
     """
+    runs = _loaded_runs(run)
     # What an earlier load did not void, because it was killed or refused, is made up for.
-    for staged in [*_runs_left(run), run.staged]:
-        result = _settle(run, staged, result)
+    for one in [*_runs_left(run, runs), _LoadedRun(run.directory, run.staged)]:
+        result = _settle(run, one, runs, result)
     return result
 
 
-def _settle(run: OpenRun, staged: StagedRun, result: DeliveryResult) -> DeliveryResult:
-    """Name, or void, what one run cancelled: the open one, or an earlier one."""
-    manifest, directory = staged.manifest, run.home.find(staged.manifest.run_id)
-    sales = find_cancelled(directory, manifest, run.ledger)
-    newer = _newer_runs(run, manifest) if sales else []
-    sales = _without_completed(sales, manifest.ordinal, newer)
+class _LoadedRun(NamedTuple):
+    directory: RunDir
+    staged: StagedRun
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.staged.manifest
+
+
+def _settle(
+    run: OpenRun, one: _LoadedRun, runs: Sequence[_LoadedRun], result: DeliveryResult
+) -> DeliveryResult:
+    """Name, or void, what one run cancelled: the open one, or another."""
+    sales = _still_cancelled(run, one, runs)
     is_over = result.error is None and not result.stopped and run.target.options.first is None
     cancelled = [sale for sale in sales if sale.code == _TO_VOID]
-    if cancelled and is_over and run_record.read(directory).void_cancelled:
+    if cancelled and is_over and run_record.read(one.directory).void_cancelled:
         for done in _void(run, cancelled):
             result = replace(
                 result,
@@ -217,7 +208,7 @@ def _settle(run: OpenRun, staged: StagedRun, result: DeliveryResult) -> Delivery
                 stopped=result.stopped or done.stopped,
                 error=result.error or done.error,
             )
-        left = _without_completed(find_cancelled(directory, manifest, run.ledger), manifest.ordinal, newer)
+        left = _still_cancelled(run, one, runs)
         if number := len(sales) - len(left):
             what, were = count(number, "sale"), agree(number, "was")
             run.emit(
@@ -226,39 +217,47 @@ def _settle(run: OpenRun, staged: StagedRun, result: DeliveryResult) -> Delivery
                 )
             )
         sales = left
-    if notice := _keep(directory, run.tenant, sales):
+    if notice := _keep(one.directory, run.tenant, sales):
         run.emit(notice)
     return result
 
 
-def _runs_left(run: OpenRun) -> list[StagedRun]:
+def _still_cancelled(run: OpenRun, one: _LoadedRun, runs: Sequence[_LoadedRun]) -> list[CancelledSale]:
+    """What one run cancelled and no newer file has as complete, or no later run where the files do not say.
+
+    The ledger does not tell: a sale that is as it was before stays the record of the run that brought it.
+    """
+    sales = find_cancelled(one.directory, one.manifest, run.ledger)
+    said_at = {sale.external_id: sale.said_at for sale in sales}
+    completed: set[str] = set()
+    for other in runs if sales else ():
+        is_later = other.manifest.ordinal > one.manifest.ordinal
+        if is_later or _has_newer_file(other.manifest, one.manifest):
+            for external_id, time in other.staged.source_times([*said_at]):
+                by_source = has_newer_source(time, said_at[external_id])
+                if is_later if by_source is None else by_source:
+                    completed.add(external_id)
+    return [sale for sale in sales if sale.external_id not in completed]
+
+
+def _runs_left(run: OpenRun, runs: Sequence[_LoadedRun]) -> list[_LoadedRun]:
     """Other runs that a load began, whose cancelled sales shall be void and perhaps are not, oldest first.
 
     These are older ones that a load did not get done with, and those with a newer file than the open run,
     which may just have brought what they cancelled.
     """
     opened, left = run.staged.manifest, []
-    for directory in _loaded_runs(run):
-        manifest = read_manifest(directory)
-        is_listed = manifest.ordinal < opened.ordinal and (directory.path / CANCELLED_CSV).exists()
-        is_newer = _has_newer_file(manifest, opened)
+    for each in runs:
+        is_older = each.manifest.ordinal < opened.ordinal
+        is_listed = is_older and (each.directory.path / CANCELLED_CSV).exists()
+        has_newer = _has_newer_file(each.manifest, opened)
         # Few runs are either, and a run's record takes long to read.
-        if not (is_listed or is_newer):
+        if each.directory.run_id == run.ref.run_id or not (is_listed or has_newer):
             continue
-        record = run_record.read(directory)
-        if record.void_cancelled and (is_newer or record.of(run.tenant).cancelled_after_delivery):
-            left.append(StagedRun(directory.here, manifest))
-    return _in_order(left)
-
-
-def _newer_runs(run: OpenRun, manifest: Manifest) -> list[StagedRun]:
-    """The runs of which the tenant got something, and that are later than one or have a newer file."""
-    staged = [run.staged, *(StagedRun(each.here, read_manifest(each)) for each in _loaded_runs(run))]
-    return [
-        each
-        for each in staged
-        if each.manifest.ordinal > manifest.ordinal or _has_newer_file(each.manifest, manifest)
-    ]
+        record = run_record.read(each.directory)
+        if record.void_cancelled and (has_newer or record.of(run.tenant).cancelled_after_delivery):
+            left.append(each)
+    return left
 
 
 def _has_newer_file(manifest: Manifest, other: Manifest) -> bool:
@@ -271,13 +270,14 @@ def _times(manifest: Manifest) -> list[int]:
     return [time for each in manifest.sources if (time := _microseconds(each.written)) is not None]
 
 
-def _loaded_runs(run: OpenRun) -> list[RunDir]:
-    """The other runs of the working directory of which the tenant got something."""
-    loaded = {*run.ledger.runs()} - {run.ref.run_id}
-    return [each for each in run.home.runs if each.run_id in loaded and each.manifest.exists()]
-
-
-def _in_order(runs: Iterable[StagedRun]) -> list[StagedRun]:
+def _loaded_runs(run: OpenRun) -> list[_LoadedRun]:
+    """The runs of the working directory that the tenant got something of, the open one too, oldest first."""
+    loaded = {*run.ledger.runs(), run.ref.run_id}
+    runs = [
+        _LoadedRun(each, StagedRun(each.here, read_manifest(each)))
+        for each in run.home.runs
+        if each.run_id in loaded and each.manifest.exists()
+    ]
     return sorted(runs, key=lambda each: each.manifest.ordinal)
 
 

@@ -191,16 +191,15 @@ class OpenRun:
         )
         self._list_failed_transactions()  # the report says why they failed
         incremental.note_completed(self.ledger, self.staged.manifest, self.emit)
-        home = Workdir.open(self.target.workdir)
         data = run_record.report_data(
             self.directory,
             self.staged.manifest,
             summary,
             states=worth_by_state(self.staged, self.ledger, summary),
-            replaced_by=replaced_by(home, [self.ledger], self.staged.manifest, summary),
+            replaced_by=replaced_by(self.home, [self.ledger], self.staged.manifest, summary),
         )
         write_report(self.directory.path, data, show_personal_data=record.show_personal_data)
-        report_replaced(home, self.ledger, self.ref.run_id)
+        report_replaced(self.home, self.ledger, self.ref.run_id)
         if error:
             code = error.exit_code
         elif stopped and self.target.signals:

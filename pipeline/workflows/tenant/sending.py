@@ -13,7 +13,6 @@ from pipeline.loading.delivery.decisions import DeliveryRules
 from pipeline.loading.delivery.delivery_options import DeliveryResult
 from pipeline.report.data import FieldsInOmneo
 from pipeline.report.summary import Summary
-from pipeline.staging.workdir import Workdir
 from pipeline.workflows.runs import run_record
 from pipeline.workflows.runs.run_record import CommandResult
 from pipeline.workflows.tenant.effects import take_snapshot_before_first
@@ -86,7 +85,7 @@ def send(
 
 def _outdate_other_runs(run: OpenRun) -> None:
     """Drop what `confirm` of other runs noted about sales of this run, which may be void now."""
-    for other in Workdir.open(run.target.workdir).runs:
+    for other in run.home.runs:
         if other.run_id == run.ref.run_id or not (other.path / run_record.RECORD_JSON).exists():
             continue
         record = run_record.read(other)
