@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from pipeline.core.errors import SourceError
+from pipeline.core.storage.file_formats import PARQUET_BEGINS
 
 _BOMS: Final[tuple[tuple[bytes, str], ...]] = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -22,7 +23,7 @@ _LOOKED_AT: Final = 1 << 12
 _ALL: Final = ".[]"
 """How jq names the objects of a list."""
 _OTHER_FILES: Final[tuple[tuple[bytes, str, str], ...]] = (
-    (rb"PAR1", "a Parquet file", "Leave `format: csv` out of the mapping."),
+    (PARQUET_BEGINS, "a Parquet file", "Leave `format: csv` out of the mapping."),
     (rb"\xd0\xcf\x11\xe0", "an old Excel or Word file", ""),
     (rb"%PDF", "a PDF", ""),
     (rb"SQLite format 3\0", "an SQLite database", ""),

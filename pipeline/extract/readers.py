@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.core.model import Dialect, Worksheet
-from pipeline.core.storage.file_formats import FORMATS, PARQUET, FileFormat
+from pipeline.core.storage.file_formats import FORMATS, PARQUET, PARQUET_BEGINS, FileFormat
 from pipeline.extract.csv_reader import CsvReader
 from pipeline.extract.encodings import bom_of
 from pipeline.extract.excel_reader import ExcelReader, is_workbook
@@ -177,7 +177,7 @@ def _csv(options: OpenOptions, stream: SourceStream | None) -> Reader:
 
 _READABLE: Final[dict[FileFormat, ReadableFormat]] = {
     "xlsx": ReadableFormat(_workbook, is_stored=is_workbook),
-    "parquet": ReadableFormat(_parquet, lambda _file, head: head.startswith(b"PAR1")),
+    "parquet": ReadableFormat(_parquet, lambda _file, head: head.startswith(PARQUET_BEGINS)),
     "jsonl": ReadableFormat(_json_lines, _begins_as_json),
     # Last: what is nothing else is CSV.
     "csv": ReadableFormat(_csv, lambda _file, _head: True),

@@ -12,35 +12,17 @@ SAMPLE_KINDS: Final = ("sale", "guest", "return", "void")
 MONEY: pl.DataType = pl.Decimal(38, 4)
 _COUNT: pl.DataType = pl.Int64()
 _TEXT: pl.DataType = pl.String()
-TOTALS = pl.Schema(
-    {
-        "month": _TEXT,
-        "store": _TEXT,
-        "currency": _TEXT,
-        "outcome": _TEXT,
-        "transactions": _COUNT,
-        "total": MONEY,
-        "guests": _COUNT,
-        "returns": _COUNT,
-        "returned": MONEY,
-        "voids": _COUNT,
-        "void_total": MONEY,
-    }
-)
-DAYS = pl.Schema(
-    {
-        "day": _TEXT,
-        "currency": _TEXT,
-        "outcome": _TEXT,
-        "transactions": _COUNT,
-        "total": MONEY,
-        "guests": _COUNT,
-        "returns": _COUNT,
-        "returned": MONEY,
-        "voids": _COUNT,
-        "void_total": MONEY,
-    }
-)
+_NUMBERS: Final[dict[str, pl.DataType]] = {
+    "transactions": _COUNT,
+    "total": MONEY,
+    "guests": _COUNT,
+    "returns": _COUNT,
+    "returned": MONEY,
+    "voids": _COUNT,
+    "void_total": MONEY,
+}
+TOTALS = pl.Schema({"month": _TEXT, "store": _TEXT, "currency": _TEXT, "outcome": _TEXT, **_NUMBERS})
+DAYS = pl.Schema({"day": _TEXT, "currency": _TEXT, "outcome": _TEXT, **_NUMBERS})
 CLOCK = pl.Schema({"weekday": pl.Int8(), "hour": pl.Int8(), "transactions": _COUNT})
 FIELDS = pl.Schema({"level": _TEXT, "field": _TEXT, "mapped": pl.Boolean(), "filled": _COUNT, "of": _COUNT})
 PROFILES = pl.Schema({"handle": _TEXT, "guest": pl.Boolean(), "transactions": _COUNT})

@@ -38,9 +38,10 @@ pytestmark = pytest.mark.slow
 def test_sources_and_mapping_may_be_paths_and_one_source_alone_is_no_list(tmp_path: Path) -> None:
     mapping, file = REPOSITORY / "mappings" / "pos_lines.yaml", REPOSITORY / "sample_data" / "pos_lines.csv"
     assert prepare(tmp_path / "w", mapping, [file]).summary.transactions.accepted > 0
-    for one in (file, str(file)):
+    names: list[Any] = [file, str(file)]
+    for one in names:
         with pytest.raises(SourceError, match="expected a list of names"):
-            prepare(tmp_path / "w", mapping, one)  # type: ignore[arg-type,unused-ignore]
+            prepare(tmp_path / "w", mapping, one)
 
 
 # ── Running the stages ──────────────────────────────────────────────────────────────────────────────

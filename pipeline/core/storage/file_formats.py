@@ -39,6 +39,7 @@ FORMATS: Final[Mapping[FileFormat, SourceFormat]] = {
 }
 JSON_LINES: Final = FORMATS["jsonl"].endings
 PARQUET: Final = FORMATS["parquet"].endings
+PARQUET_BEGINS: Final = b"PAR1"
 WORKBOOKS: Final = FORMATS["xlsx"].endings
 COMPRESSED: Final = (".gz", ".zst", ".bz2", ".zip")
 

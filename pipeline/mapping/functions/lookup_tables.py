@@ -15,7 +15,7 @@ import polars as pl
 from pipeline.core.errors import SourceError, did_you_mean
 from pipeline.core.model import Dialect
 from pipeline.core.storage.compression import compression_of, unpacked
-from pipeline.core.storage.file_formats import JSON_LINES, PARQUET, WORKBOOKS, matches
+from pipeline.core.storage.file_formats import JSON_LINES, PARQUET, PARQUET_BEGINS, WORKBOOKS, matches
 from pipeline.core.storage.file_systems import REMOTE, file_system, store_errors
 from pipeline.core.text.header_names import usable_names
 from pipeline.mapping.functions.cell_cleaning import trimmed
@@ -148,7 +148,7 @@ def _rows(path: str, entry: LookupTable) -> pl.DataFrame:
         content = _unpacked(path, _read(path))
         if kind := _other_kind(path, content):
             raise FormulaError(f"{path} is {kind}, and look-up tables are CSV or Parquet; save it as CSV")
-        if content.startswith(_PARQUET):
+        if content.startswith(PARQUET_BEGINS):
             rows = pl.read_parquet(content).select(pl.all().cast(pl.String))
         else:
             rows = _csv(content, entry)
@@ -185,7 +185,7 @@ def _other_kind(path: str, content: bytes) -> str:
         return "an Excel workbook"
     if start.startswith(b"PK\x03\x04"):
         return "a zip archive or a workbook"
-    if path.lower().endswith(PARQUET) and not content.startswith(_PARQUET):
+    if path.lower().endswith(PARQUET) and not content.startswith(PARQUET_BEGINS):
         return "no Parquet file, though its name says so"
     return ""
 
@@ -230,6 +230,5 @@ def _delimiter(content: bytes, dialect: Dialect) -> str:
 
 _NEVER = "\x1f"
 """A delimiter that no text contains, so that each line is one cell."""
-_PARQUET: Final = b"PAR1"
 _OTHER_WORKBOOKS: Final = (".xls", ".xlsb", ".ods")
 _LOOKED_AT: Final = 64
